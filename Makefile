@@ -1,0 +1,36 @@
+# make run: the app on its bundled study.  make test: the whole test suite.  Both build .venv on first use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test venv lint format clean
+
+run: $(VENV)/.run-ready
+	$(BIN)/streamlit run explorer/app.py
+
+test: venv
+	$(BIN)/python -m pytest
+
+venv: $(VENV)/.dev-ready
+
+lint: venv
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: venv
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+
+$(VENV)/.run-ready: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	touch $@
+
+$(VENV)/.dev-ready: pyproject.toml $(VENV)/.run-ready
+	$(BIN)/python -m pip install --quiet --editable '.[network,app,dev]'
+	touch $@

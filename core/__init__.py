@@ -1,0 +1,61 @@
+"""Separation of classes, layer by layer: exact neighbors, the Separation Index, and studies of whole networks.
+
+The names below load on first use, so that `import core` is quick and needs neither TensorFlow nor Streamlit.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from core.measures.neighbors import Neighbors, nearest_neighbors
+    from core.measures.separation import Separation, cross_separation_index, separation_index
+    from core.study.features import FeatureStudyWriter, study_from_features
+    from core.study.plan import Plan, StudyOptions, plan_study
+    from core.study.results import Study, StudyError, load_study
+    from core.study.run import run_study
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Neighbors": "core.measures.neighbors",
+    "nearest_neighbors": "core.measures.neighbors",
+    "Separation": "core.measures.separation",
+    "cross_separation_index": "core.measures.separation",
+    "separation_index": "core.measures.separation",
+    "FeatureStudyWriter": "core.study.features",
+    "study_from_features": "core.study.features",
+    "Plan": "core.study.plan",
+    "StudyOptions": "core.study.plan",
+    "plan_study": "core.study.plan",
+    "Study": "core.study.results",
+    "StudyError": "core.study.results",
+    "load_study": "core.study.results",
+    "run_study": "core.study.run",
+}
+
+__all__ = [
+    "FeatureStudyWriter",
+    "Neighbors",
+    "Plan",
+    "Separation",
+    "Study",
+    "StudyError",
+    "StudyOptions",
+    "cross_separation_index",
+    "load_study",
+    "nearest_neighbors",
+    "plan_study",
+    "run_study",
+    "separation_index",
+    "study_from_features",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'core' has no attribute {name!r}; it has {', '.join(__all__)}.")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,1 @@
+"""What goes in: labelled images, ready-made features, and seeded ways to choose among them."""

@@ -1,0 +1,1 @@
+"""Arrays in, numbers out: exact neighbors and the measures built on them. Knows no network and no files."""

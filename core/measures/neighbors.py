@@ -1,0 +1,222 @@
+"""Exact nearest neighbors: shortlisted by fast products with a proven bound, decided in float64."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from core.measures.rows import Rows, row_blocks
+from core.measures.shortlist import Candidates, join, self_join
+
+METRICS = ("euclidean", "cosine")
+_SUMMED = 16384  # columns summed at once; a block of them stays in the processor's cache
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbors:
+    """The k nearest references of m queries, nearest first.
+
+    indices : int64, shape (m, k). Rows of the references; equal distances go to the lowest row first.
+    distances : float64, shape (m, k), ascending.
+    num_rechecked : int. Queries whose neighbors only the float64 decision could tell apart.
+    """
+
+    indices: NDArray[np.int64]
+    distances: NDArray[np.float64]
+    num_rechecked: int
+
+
+def nearest_neighbors(
+    features: ArrayLike,
+    *,
+    rows: ArrayLike | None = None,
+    queries: ArrayLike | None = None,
+    k: int = 1,
+    metric: str = "euclidean",
+) -> Neighbors:
+    """The exact k nearest other samples of each sample.
+
+    A neighbor is exact when Σ(a − b)², evaluated in float64 on the given numbers, says so. By default every row is a
+    query and never its own neighbor; it is excluded by its row, so a duplicate of it is a legitimate neighbor.
+
+    Parameters
+    ----------
+    features : array of shape (n, d), or (n, ...), which is flattened per sample. Any real dtype, finite; may be
+        memory-mapped. The references.
+    rows : ints of shape (m,), optional. Only these rows are queries, each against all others.
+    queries : array of shape (m, d) or (m, ...), optional. Other samples are the queries, and nothing is excluded.
+    k : neighbors a query, 1 <= k <= n - 1 (n with `queries`).
+    metric : "euclidean", or "cosine": Euclidean distance of rows scaled to unit length, sqrt(2 - 2 cos).
+
+    Returns
+    -------
+    Neighbors
+
+    Raises
+    ------
+    ValueError
+        NaN or infinity, fewer than two samples, k out of range, a zero row under cosine, both `rows` and `queries`.
+    """
+    if metric not in METRICS:
+        raise ValueError(f"metric must be one of {', '.join(METRICS)}; got {metric!r}.")
+    references = Rows.of(features, unit=metric == "cosine")
+    own = _own_rows(rows, queries, len(references))
+    _check_k(k, len(references) - (own is not None))
+    asked = references if own is not None else _other_samples(queries, references, unit=metric == "cosine")
+    search = _Search(asked, references, own, k)
+    return search.run(symmetric=rows is None and queries is None)
+
+
+def _own_rows(rows: ArrayLike | None, queries: ArrayLike | None, num_references: int) -> NDArray[np.int64] | None:
+    """Each query's own row among the references, or None where the queries are other samples."""
+    if rows is not None and queries is not None:
+        raise ValueError(
+            "rows and queries must not both be given; rows asks for samples of `features`. Pass one of them."
+        )
+    if queries is not None:
+        return None
+    if num_references < 2:
+        raise ValueError(
+            f"features must have at least two samples; got {num_references}. Nothing else could be a neighbor."
+        )
+    if rows is None:
+        return np.arange(num_references)
+    own = np.asarray(rows)
+    if own.ndim != 1 or own.size == 0 or own.dtype.kind not in "iu":
+        raise ValueError(f"rows must be a non-empty list of row numbers; got {own.dtype} of shape {own.shape}.")
+    if own.min() < 0 or own.max() >= num_references:
+        raise ValueError(f"rows must lie in 0..{num_references - 1}; got {own.min()}..{own.max()}.")
+    return own.astype(np.int64)
+
+
+def _check_k(k: int, num_others: int) -> None:
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= num_others:
+        raise ValueError(
+            f"k must be a whole number from 1 to {num_others}, the samples that can be neighbors; got {k!r}."
+        )
+
+
+def _other_samples(queries: ArrayLike | None, references: Rows, *, unit: bool) -> Rows:
+    asked = Rows.of(queries if queries is not None else [], unit=unit, name="queries")
+    if asked.num_features != references.num_features:
+        raise ValueError(
+            f"queries must have {references.num_features} features, as the references; got {asked.num_features}."
+        )
+    return asked
+
+
+@dataclass(frozen=True, eq=False)
+class _Search:
+    """One search: queries (rows `own` of the references, or other samples) against all references."""
+
+    queries: Rows
+    references: Rows
+    own: NDArray[np.int64] | None
+    k: int
+
+    def run(self, *, symmetric: bool) -> Neighbors:
+        num_queries = len(self.queries) if self.own is None else len(self.own)
+        index = np.empty((num_queries, self.k), dtype=np.int64)
+        squared = np.full((num_queries, self.k), np.nan)
+        everyone = np.arange(num_queries)
+        if symmetric:
+            candidates, crowded = self_join(self.references, self.k, np.float32)
+        else:
+            candidates, crowded = self._shortlist(everyone, np.float32)
+        num_rechecked = int((np.bincount(candidates[0], minlength=num_queries) > self.k).sum()) + len(crowded)
+        self._decide(candidates, index, squared)
+        if len(crowded):
+            crowded = self._settle_duplicates(crowded, index, squared)
+        if len(crowded):
+            (query, reference), still = self._shortlist(crowded, np.float64)
+            self._decide((crowded[query], reference), index, squared)
+            for one in crowded[still]:
+                self._decide(self._all_pairs(one), index, squared)
+        return Neighbors(index, np.sqrt(squared), num_rechecked)
+
+    def _shortlist(self, some: NDArray[np.int64], dtype: type[Any]) -> tuple[Candidates, NDArray[np.int64]]:
+        own = None if self.own is None else self.own[some]
+        asked = some if own is None else own
+        return join(self.queries, asked, self.references, own, self.k, dtype)
+
+    def _all_pairs(self, query: int) -> Candidates:
+        """A query with every reference but itself: what is left when even float64 products tell nothing apart."""
+        reference = np.arange(len(self.references))
+        if self.own is not None:
+            reference = np.delete(reference, self.own[query])
+        return np.full(len(reference), query), reference
+
+    def _decide(self, candidates: Candidates, index: NDArray[np.int64], squared: NDArray[np.float64]) -> None:
+        """Keep the k nearest candidates of each query by Σ(a − b)² in float64, equal ones by row."""
+        query, reference = candidates
+        distance = self._squared_distances(query, reference)
+        order = np.lexsort((reference, distance, query))
+        query, reference, distance = query[order], reference[order], distance[order]
+        start = np.flatnonzero(np.r_[True, query[1:] != query[:-1]]) if len(query) else np.empty(0, dtype=np.int64)
+        rank = start[:, None] + np.arange(self.k)
+        index[query[start]] = reference[rank]
+        squared[query[start]] = distance[rank]
+
+    def _squared_distances(self, query: NDArray[np.int64], reference: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Σ(a − b)² of each pair; a pair that occurs in both directions is evaluated once."""
+        if self.own is None:
+            return squared_distances(self.queries, query, self.references, reference)
+        row = self.own[query]
+        key = np.minimum(row, reference) * len(self.references) + np.maximum(row, reference)
+        distinct, place = np.unique(key, return_inverse=True)
+        low, high = np.divmod(distinct, len(self.references))
+        return squared_distances(self.references, low, self.references, high)[place]
+
+    def _settle_duplicates(
+        self, crowded: NDArray[np.int64], index: NDArray[np.int64], squared: NDArray[np.float64]
+    ) -> NDArray[np.int64]:
+        """Queries with at least k exact duplicates have them as neighbors, at distance 0. Returns the other queries."""
+        groups: dict[bytes, list[int]] = {}
+        for row, key in enumerate(_row_keys(self.references, np.arange(len(self.references)))):
+            groups.setdefault(key, []).append(row)
+        asked = crowded if self.own is None else self.own[crowded]
+        left = []
+        for query, row, key in zip(crowded, asked, _row_keys(self.queries, asked), strict=True):
+            own = -1 if self.own is None else row
+            same = [other for other in groups.get(key, [])[: self.k + 1] if other != own][: self.k]
+            if len(same) == self.k:
+                index[query], squared[query] = same, 0.0
+            else:
+                left.append(query)
+        return np.array(left, dtype=np.int64)
+
+
+def squared_distances(
+    left: Rows, left_index: NDArray[np.int64], right: Rows, right_index: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Σ(a − b)² of pairs of rows, shape (pairs,), in float64: the one function that decides, so that equal rows tie.
+
+    Always summed over the same columns in the same order, whatever pairs are asked together; pairs run in threads.
+    """
+    squared = np.zeros(len(left_index))
+
+    def evaluate(pairs: slice) -> None:
+        for start in range(0, left.num_features, _SUMMED):
+            columns = slice(start, start + _SUMMED)
+            difference = left.exact(left_index[pairs], columns)
+            difference -= right.exact(right_index[pairs], columns)
+            difference *= difference
+            squared[pairs] += difference.sum(axis=1)  # einsum would sum one row otherwise than several
+
+    blocks = list(row_blocks(len(squared), 8 * min(left.num_features, _SUMMED), block_bytes=8 * 4 * _SUMMED))
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for _ in pool.map(evaluate, blocks):
+            pass
+    return squared
+
+
+def _row_keys(rows: Rows, index: NDArray[np.int64]) -> Iterator[bytes]:
+    """A digest of each row's numbers; equal rows have equal digests, and −0 equals 0."""
+    for part in row_blocks(len(index), 8 * rows.num_features):
+        for row in rows.exact(index[part]) + 0.0:
+            yield hashlib.blake2b(row.tobytes(), digest_size=16).digest()

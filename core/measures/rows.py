@@ -1,0 +1,127 @@
+"""Samples as the rows of a matrix, read block by block so that a memory-mapped array is never copied whole."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+_BLOCK_BYTES = 1 << 25
+
+Features = NDArray[Any]
+
+
+def as_matrix(features: ArrayLike, name: str = "features") -> Features:
+    """The features as (n, d), numeric and non-empty; each sample flattened. Finiteness is checked by `Rows`."""
+    array = np.asarray(features)
+    if array.ndim == 0 or array.size == 0:
+        raise ValueError(
+            f"{name} must hold at least one number a sample; got shape {array.shape}. Pass (n, d) numbers."
+        )
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{name} must be real numbers; got dtype {array.dtype}. Convert them to float32 first.")
+    matrix = array.reshape(len(array), -1)
+    return matrix.astype(np.uint8) if matrix.dtype.kind == "b" else matrix
+
+
+def row_blocks(num_rows: int, row_bytes: int, block_bytes: int = _BLOCK_BYTES) -> Iterator[slice]:
+    """Consecutive slices of rows, each of about `block_bytes`."""
+    step = max(1, block_bytes // max(1, row_bytes))
+    for start in range(0, num_rows, step):
+        yield slice(start, min(start + step, num_rows))
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """A checked (n, d) matrix with what a search needs to know of it: its column means and its largest magnitude."""
+
+    matrix: Features
+    mean: NDArray[np.float64]  # any constant serves to center; this one is the column mean up to float32 rounding
+    largest: float  # the largest |x|
+    lengths: NDArray[np.float64] | None  # divides each row where unit length is asked for
+
+    @classmethod
+    def of(cls, features: ArrayLike, *, unit: bool = False, name: str = "features") -> "Rows":
+        """Check the features (finite, no zero row where `unit`) and survey them in one pass."""
+        matrix = as_matrix(features, name)
+        lengths = _row_lengths(matrix, name) if unit else None
+        total = np.zeros(matrix.shape[1])
+        largest = 0.0
+        for rows in row_blocks(len(matrix), 8 * matrix.shape[1]):
+            block = _divided(matrix[rows], None if lengths is None else lengths[rows])
+            largest = max(largest, _largest_magnitude(block, rows.start, name))
+            with np.errstate(over="ignore"):
+                total += np.ones(len(block), block.dtype) @ block
+        mean = total / len(matrix)
+        return cls(matrix, np.where(np.isfinite(mean), mean, 0.0), largest, lengths)
+
+    def __len__(self) -> int:
+        return len(self.matrix)
+
+    @property
+    def num_features(self) -> int:
+        return int(self.matrix.shape[1])
+
+    def exact(self, rows: slice | NDArray[np.int64], columns: slice = slice(None)) -> NDArray[np.float64]:
+        """Rows in float64, shape (rows, columns): the numbers that distances are defined on."""
+        block = self.matrix[rows, columns].astype(np.float64)
+        return block if self.lengths is None else block / self.lengths[rows, None]
+
+    def centered(
+        self,
+        rows: slice | NDArray[np.int64],
+        columns: slice,
+        center: NDArray[Any],
+        scale: float,
+        dtype: np.dtype[Any],
+    ) -> Features:
+        """(x − center) · scale in `dtype`, each element within one rounding of its true value; scale is a power of two.
+
+        Where features and center are float32, one float32 subtraction does; else float64 comes first.
+        """
+        block = self.matrix[rows, columns]
+        if self.lengths is None and scale == 1 and block.dtype == center.dtype == dtype:
+            return np.subtract(block, center[columns])
+        shifted = self.exact(rows, columns) - center[columns]
+        return (shifted * scale).astype(dtype, copy=False)
+
+
+def _row_lengths(matrix: Features, name: str) -> NDArray[np.float64]:
+    """Euclidean length of each row, for cosine; a zero row has no direction."""
+    lengths = np.empty(len(matrix))
+    for rows in row_blocks(len(matrix), 8 * matrix.shape[1]):
+        block = matrix[rows].astype(np.float64)
+        largest = np.abs(block).max(axis=1, keepdims=True)
+        safe = np.where((largest > 0) & np.isfinite(largest), largest, 1.0)  # squares stay in range
+        lengths[rows] = np.sqrt(np.einsum("ij,ij->i", block / safe, block / safe)) * safe[:, 0]
+    zero = np.flatnonzero(lengths == 0)
+    if len(zero):
+        raise ValueError(
+            f"{name} must have no zero row for metric='cosine'; row {zero[0]} is zero ({len(zero)} in all). "
+            "Drop these samples or use metric='euclidean'."
+        )
+    return lengths
+
+
+def _divided(block: Features, lengths: NDArray[np.float64] | None) -> Features:
+    """The block as floating-point numbers, rows divided by their lengths where given."""
+    if lengths is not None:
+        return block.astype(np.float64) / lengths[:, None]
+    return block if block.dtype.kind == "f" and block.dtype != np.float16 else block.astype(np.float64)
+
+
+def _largest_magnitude(block: Features, first_row: int, name: str) -> float:
+    """The largest |x| of a block; NaN and infinity are refused by row and column."""
+    largest = max(float(block.max()), -float(block.min()))
+    if not np.isfinite(largest):
+        row, column = np.argwhere(~np.isfinite(block))[0]
+        raise ValueError(
+            f"{name} must be finite; got {block[row, column]} in row {first_row + row}, column {column}. "
+            "Remove or impute such samples first."
+        )
+    if largest > 1e150:
+        raise ValueError(
+            f"{name} must stay below 1e150, or squared distances overflow; got {largest:.3g}. Rescale them."
+        )
+    return largest

@@ -1,0 +1,257 @@
+"""The shortlist: which references can be a query's neighbor at all, found by fast products and proved by a bound.
+
+For centered rows a and b the expansion |a − b|² = |a|² + |b|² − 2ab costs one matrix product, but in float32 it is not
+exact. What is certain is a bound. With w the columns of one product, u the unit roundoff and γ = wu/(1 − wu), whatever
+order the product sums in (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., eq. 3.5),
+
+    |computed − true| ≤ c (|a|² + |b|²) + 2η,      c = γ + 12u + 4(d + 4)2⁻⁵³,
+
+where 12u pays for rounding the centered input and adding the norms, the last term for the float64 sums (over products
+of at most `CHUNK` columns, and in the final decision), and η for underflow. A reference stays on a query's shortlist
+while its smallest possible distance does not exceed the k-th smallest of the largest possible ones; so the true
+neighbors are on it.
+
+Scores are −½ of the smallest possible squared distance, so that a larger score is nearer.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.measures.rows import Rows
+
+CHUNK = 4096  # columns of one product; γ grows with it, so wide rows are summed over chunks in float64
+TILE = 2048  # rows and columns of one tile of scores
+CROWDED = 64  # candidates a query may have beyond which it is looked at again with more precise products
+_CACHE_BYTES = 1 << 28
+
+Array = NDArray[Any]
+Candidates = tuple[NDArray[np.int64], NDArray[np.int64]]  # queries, references
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """What both sides of a product share: the dtype, the center and scale applied to the rows, and the bound."""
+
+    dtype: np.dtype[Any]
+    center: Array
+    scale: float
+    relative: float  # c of the module's text
+    absolute: float  # η of the module's text
+
+    @classmethod
+    def choose(cls, dtype: type[np.floating[Any]], references: Rows, largest: float) -> "Arithmetic":
+        """Center on the references' mean; scale by a power of two where squares could leave float32's range."""
+        kind = np.dtype(dtype)
+        exponent = int(np.frexp(largest)[1])
+        scale = 1.0 if abs(exponent) < 24 else float(2.0**-exponent)
+        num_features = references.num_features
+        width = min(num_features, CHUNK)
+        unit = float(np.finfo(kind).eps) / 2
+        gamma = width * unit / (1 - width * unit)
+        return cls(
+            dtype=kind,
+            center=references.mean.astype(kind) if scale == 1 else references.mean,
+            scale=scale,
+            relative=gamma + 12 * unit + 4 * (num_features + 4) * 2.0**-53,
+            absolute=4 * (num_features + 4) * float(np.finfo(kind).tiny),
+        )
+
+
+class Operand:
+    """One side of the products: centered blocks, kept while they fit the cache, and what their norms promise."""
+
+    def __init__(self, rows: Rows, index: NDArray[np.int64] | None, arithmetic: Arithmetic) -> None:
+        self._rows, self._index, self._arithmetic = rows, index, arithmetic
+        self.num_rows = len(rows) if index is None else len(index)
+        self.num_features = rows.num_features
+        self._cache: dict[tuple[int, int], Array] = {}
+        row_bytes = self.num_features * arithmetic.dtype.itemsize
+        self._cached = self.num_rows * row_bytes <= _CACHE_BYTES
+        squared = self._squared_norms()
+        self.slack = arithmetic.relative * squared + arithmetic.absolute
+        self.offset = -0.5 * (squared - self.slack)  # added to a product on both sides it makes a score
+
+    def chunk(self, rows: slice, columns: slice) -> Array:
+        """Centered rows of one product, shape (rows, at most CHUNK)."""
+        key = (rows.start, columns.start)
+        if key in self._cache:
+            return self._cache[key]
+        index = rows if self._index is None else self._index[rows]
+        arithmetic = self._arithmetic
+        block = self._rows.centered(index, columns, arithmetic.center, arithmetic.scale, arithmetic.dtype)
+        if self._cached:
+            self._cache[key] = block
+        return block
+
+    def columns(self) -> list[slice]:
+        return [slice(start, start + CHUNK) for start in range(0, self.num_features, CHUNK)]
+
+    def _squared_norms(self) -> NDArray[np.float64]:
+        """|a|² of the centered, rounded rows, in float64."""
+        squared = np.zeros(self.num_rows)
+        for rows in tiles(self.num_rows):
+            for columns in self.columns():
+                block = self.chunk(rows, columns)
+                squared[rows] += np.einsum("ij,ij->i", block, block, dtype=np.float64)
+        return squared
+
+
+def tiles(num_rows: int) -> list[slice]:
+    """Consecutive slices of at most TILE rows, of nearly equal length."""
+    bounds = np.linspace(0, num_rows, -(-num_rows // TILE) + 1).astype(int).tolist()
+    return [slice(start, stop) for start, stop in pairwise(bounds)]
+
+
+def scores(left: Operand, rows: slice, right: Operand, columns: slice) -> Array:
+    """The tile of scores, shape (rows, columns); products of one chunk stay as they are, more are summed in float64."""
+    chunks = left.columns()
+    total = None
+    for part in chunks:
+        a = left.chunk(rows, part)
+        b = a if left is right and rows == columns else right.chunk(columns, part)
+        product = a @ b.T  # one array with its own transpose is a symmetric product of half the work
+        if total is None:
+            total = product if len(chunks) == 1 else product.astype(np.float64)
+        else:
+            total += product
+    assert total is not None
+    total += right.offset[columns].astype(total.dtype)
+    total += left.offset[rows, None].astype(total.dtype)
+    return total
+
+
+class Shortlist:
+    """For each query the references that may be among its k nearest, given the tiles seen so far."""
+
+    def __init__(self, queries: Operand, references: Operand, k: int) -> None:
+        self._query_slack, self._reference_slack, self._k = queries.slack, references.slack, k
+        self._certain = np.full((queries.num_rows, k), -np.inf)  # the k best scores that are certainly reached
+        self._threshold = np.full(queries.num_rows, -np.inf)  # the least of them
+        self._found: list[tuple[NDArray[np.int64], NDArray[np.int64], Array]] = []
+        self._num_found, self._compact_at = 0, 4 * (CROWDED + k) * TILE
+        self._crowded = np.zeros(queries.num_rows, dtype=bool)
+
+    def start(self, rows: slice, columns: slice, tile: Array) -> None:
+        """First tile of these queries, shape (rows, columns): it sets their threshold."""
+        k = min(self._k, tile.shape[1])
+        best = tile.argmax(axis=1)[:, None] if k == 1 else np.argpartition(-tile, k - 1, axis=1)[:, :k]
+        value = np.take_along_axis(tile, best, axis=1).astype(np.float64)
+        slack = self._query_slack[rows, None] + self._reference_slack[columns][best]
+        self._certain[rows, :k] = value - slack
+        self._threshold[rows] = self._certain[rows].min(axis=1)
+        reached = np.flatnonzero(tile >= self._tile_threshold(rows, tile)[:, None])
+        query, reference = np.divmod(reached, tile.shape[1])
+        self._note(query + rows.start, reference + columns.start, tile.ravel()[reached])
+
+    def add(self, rows: slice, columns: slice, tile: Array) -> None:
+        """A further tile of these queries, shape (rows, columns), whose references were not seen before."""
+        reached = np.flatnonzero(tile >= self._tile_threshold(rows, tile)[:, None])
+        query, reference = np.divmod(reached, tile.shape[1])
+        self._take(query + rows.start, reference + columns.start, tile.ravel()[reached])
+
+    def add_transposed(self, rows: slice, columns: slice, tile: Array) -> None:
+        """The same for a tile of shape (columns, rows), as it comes from the other side of a self-join."""
+        reached = np.flatnonzero(tile >= self._tile_threshold(rows, tile))
+        reference, query = np.divmod(reached, tile.shape[1])
+        order = np.argsort(query, kind="stable")
+        self._take(query[order] + rows.start, reference[order] + columns.start, tile.ravel()[reached[order]])
+
+    def finish(self) -> tuple[Candidates, NDArray[np.int64]]:
+        """The candidates, sorted by query, and the queries that have too many to be listed."""
+        self._compact()
+        query, reference, _ = self._found[0]
+        return (query, reference), np.flatnonzero(self._crowded)
+
+    def _tile_threshold(self, rows: slice, tile: Array) -> Array:
+        """The thresholds in the tile's dtype, never above their true values; crowded queries take nothing more."""
+        threshold = np.where(self._crowded[rows], np.inf, self._threshold[rows])
+        rounded = threshold.astype(tile.dtype)
+        return np.where(rounded > threshold, np.nextafter(rounded, tile.dtype.type(-np.inf)), rounded)
+
+    def _take(self, query: Array, reference: Array, value: Array) -> None:
+        """Note new pairs, sorted by query, and let them raise the thresholds."""
+        self._note(query, reference, value)
+        certain = value.astype(np.float64) - self._query_slack[query] - self._reference_slack[reference]
+        self._raise_threshold(query, certain)
+
+    def _note(self, query: Array, reference: Array, value: Array) -> None:
+        possible = np.isfinite(value)  # −inf marks a query's own row
+        self._found.append((query[possible], reference[possible], value[possible].astype(np.float64)))
+        self._num_found += len(self._found[-1][0])
+        if self._num_found > self._compact_at:
+            self._compact()
+
+    def _raise_threshold(self, query: Array, certain: Array) -> None:
+        """Take new certain scores, sorted by query, into the k best of each query, one a query at a time."""
+        useful = certain > self._threshold[query]
+        query, certain = query[useful], certain[useful]
+        while len(query):
+            first = np.flatnonzero(np.r_[True, query[1:] != query[:-1]])
+            row, value = query[first], certain[first]
+            worst = self._certain[row].argmin(axis=1)
+            self._certain[row, worst] = np.maximum(self._certain[row, worst], value)
+            self._threshold[row] = self._certain[row].min(axis=1)
+            query, certain = np.delete(query, first), np.delete(certain, first)
+
+    def _compact(self) -> None:
+        """Drop what the thresholds have ruled out, and mark the queries that still have too many candidates."""
+        query, reference, value = (np.concatenate(parts) for parts in zip(*self._found, strict=True))
+        kept = value >= self._threshold[query]
+        counts = np.bincount(query[kept], minlength=len(self._threshold))
+        self._crowded |= counts > CROWDED + self._k
+        kept &= ~self._crowded[query]
+        query, reference, value = query[kept], reference[kept], value[kept]
+        order = np.argsort(query, kind="stable")
+        self._found = [(query[order], reference[order], value[order])]
+        self._num_found = len(query)
+
+
+def self_join(rows: Rows, k: int, dtype: type[np.floating[Any]]) -> tuple[Candidates, NDArray[np.int64]]:
+    """Shortlists of every row among all others; each tile off the diagonal serves its rows and its columns."""
+    operand = Operand(rows, None, Arithmetic.choose(dtype, rows, rows.largest))
+    shortlist = Shortlist(operand, operand, k)
+    blocks = tiles(len(rows))
+    for block in blocks:
+        tile = scores(operand, block, operand, block)
+        np.fill_diagonal(tile, -np.inf)
+        shortlist.start(block, block, tile)
+    for place, block in enumerate(blocks):
+        for other in blocks[place + 1 :]:
+            tile = scores(operand, block, operand, other)
+            shortlist.add(block, other, tile)
+            shortlist.add_transposed(other, block, tile)
+    return shortlist.finish()
+
+
+def join(
+    queries: Rows,
+    index: NDArray[np.int64] | None,
+    references: Rows,
+    own: NDArray[np.int64] | None,
+    k: int,
+    dtype: type[np.floating[Any]],
+) -> tuple[Candidates, NDArray[np.int64]]:
+    """Shortlists of `queries[index]` among the references; `own` gives each query's row there, which is excluded."""
+    arithmetic = Arithmetic.choose(dtype, references, max(queries.largest, references.largest))
+    left, right = Operand(queries, index, arithmetic), Operand(references, None, arithmetic)
+    shortlist = Shortlist(left, right, k)
+    for block in tiles(left.num_rows):
+        see: Callable[[slice, slice, Array], None] = shortlist.start
+        for columns in tiles(len(references)):
+            tile = scores(left, block, right, columns)
+            if own is not None:
+                _exclude(tile, own[block], columns)
+            see(block, columns, tile)
+            see = shortlist.add
+    return shortlist.finish()
+
+
+def _exclude(tile: Array, own: NDArray[np.int64], columns: slice) -> None:
+    """Put −inf where a query meets itself."""
+    here = np.flatnonzero((own >= columns.start) & (own < columns.stop))
+    tile[here, own[here] - columns.start] = -np.inf

@@ -1,0 +1,1 @@
+"""What the data flows through: backbones, the layer catalogue, activations. All that needs Keras is here."""

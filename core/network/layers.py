@@ -1,0 +1,232 @@
+"""The layer catalogue: which operations of a network have activations worth measuring, and how large they are.
+
+A block is the part of a layer's name before the first underscore: `stem`, `block1a`, `top`; `avg_pool` is in `avg`.
+"""
+
+import difflib
+import fnmatch
+import itertools
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import keras
+
+INPUT_LAYER = "input"
+_KINDS = re.compile(r"\w*(Conv|Pool)\w*|Multiply|Add|Dense|EinsumDense")
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One operation of a network.
+
+    Attributes
+    ----------
+    position
+        Place in network order; 0 is the input.
+    layer
+        Its name, unique in the network.
+    kind
+        Its class, such as `DepthwiseConv2D` or `Add`; `Input` for the pixels.
+    block
+        The part of the network that it belongs to.
+    channels
+        Size of the last axis of its output.
+    parameters
+        Numbers in its own weights.
+    cumulative_parameters
+        Numbers in the weights of everything up to it, batch normalization included; shared layers count once.
+    output_shape
+        Without the batch axis.
+    num_features
+        Activations of one image.
+    """
+
+    position: int
+    layer: str
+    kind: str
+    block: str
+    channels: int
+    parameters: int
+    cumulative_parameters: int
+    output_shape: tuple[int, ...]
+    num_features: int
+
+    @property
+    def spatial(self) -> bool:
+        """Whether there are axes to average over beside the channels."""
+        return len(self.output_shape) > 1
+
+    @property
+    def is_main(self) -> bool:
+        return is_main_layer(self.layer, self.kind)
+
+
+def is_main_layer(name: str, kind: str) -> bool:
+    """Whether the original notebook would choose it: the name ends in `conv`, or it is a product or a sum."""
+    return name.endswith("conv") or kind in ("Multiply", "Add")
+
+
+def catalogue(model: "keras.Model") -> tuple[LayerInfo, ...]:
+    """List the operations of interest in network order.
+
+    These are the input, convolutions, products and sums of two tensors (also those that are no layers), pooling and
+    dense layers. Nested models are flattened. Operations that nobody named (Keras calls them `add_17`, counting through
+    the process) are called after their position here, so that names do not change from build to build. A name that
+    occurs again (two nested models, a layer used twice) gets `_2`, `_3` and so on.
+
+    Raises
+    ------
+    ValueError
+        The model has several inputs or an open image size.
+    """
+    return tuple(_info(position, entry) for position, entry in enumerate(_entries(model)))
+
+
+def layer_tensors(model: "keras.Model") -> dict[str, "keras.KerasTensor"]:
+    """The symbolic output of every operation in the catalogue, by name, connected to the model's input.
+
+    The layers of a nested model are called anew for this, on the tensor that goes into it.
+    """
+    return {entry.name: entry.tensor for entry in _entries(model)}
+
+
+def select_layers(layers: Sequence[LayerInfo], patterns: str) -> tuple[LayerInfo, ...]:
+    """Choose layers by a comma-separated union of `main`, `all`, names and patterns such as `block*_add`.
+
+    Returns
+    -------
+    tuple of LayerInfo
+        In network order, without duplicates.
+
+    Raises
+    ------
+    ValueError
+        A part matches nothing; the message names it and similar layers.
+    """
+    chosen: set[int] = set()
+    for pattern in (part.strip() for part in patterns.split(",")):
+        matched = [info.position for info in layers if _matches(info, pattern)]
+        if not matched:
+            raise ValueError(_no_match(layers, patterns, pattern))
+        chosen.update(matched)
+    return tuple(info for info in sorted(layers, key=lambda info: info.position) if info.position in chosen)
+
+
+def _matches(info: LayerInfo, pattern: str) -> bool:
+    if pattern == "main":
+        return info.is_main
+    return pattern == "all" or fnmatch.fnmatchcase(info.layer, pattern)
+
+
+def _no_match(layers: Sequence[LayerInfo], patterns: str, pattern: str) -> str:
+    close = difflib.get_close_matches(pattern, [info.layer for info in layers], n=3, cutoff=0.5)
+    hint = f"Did you mean {', '.join(close)}?" if close else "`python -m core layers MODEL` lists the layers."
+    return f"layers must match at least one layer with each part; got {pattern!r} in {patterns!r}. {hint}"
+
+
+class _Entry(NamedTuple):
+    name: str
+    kind: str
+    tensor: Any
+    parameters: int
+    cumulative_parameters: int
+
+
+def _entries(model: "keras.Model") -> list[_Entry]:
+    """What catalogue and tensors have in common: the operations of interest, named."""
+    if len(model.inputs) != 1:
+        raise ValueError(f"model must have one input, the images; {model.name} has {len(model.inputs)}.")
+    entries = [_Entry(INPUT_LAYER, "Input", model.inputs[0], 0, 0)]
+    names = {INPUT_LAYER}
+    counted: set[int] = set()
+    cumulative = 0
+    for step in _walk(model, model.inputs)[0]:
+        parameters = sum(math.prod(weight.shape) for weight in getattr(step.operation, "weights", ()))
+        cumulative += 0 if id(step.operation) in counted else parameters
+        counted.add(id(step.operation))
+        if _is_of_interest(step):
+            name = _unique(_stable_name(step.operation, position=len(entries)), names)
+            names.add(name)
+            entries.append(_Entry(name, type(step.operation).__name__, step.outputs[0], parameters, cumulative))
+    return entries
+
+
+class _Step(NamedTuple):
+    operation: Any
+    inputs: list[Any]
+    outputs: list[Any]
+
+
+def _walk(model: "keras.Model", inputs: Sequence[Any]) -> tuple[list[_Step], list[Any]]:
+    """The steps of the network in order when it runs on `inputs`, nested models opened, and its outputs."""
+    import keras
+
+    graph = keras.Model(model.inputs, model.outputs)  # a Sequential becomes a graph, too
+    connected = {id(tensor): given for tensor, given in zip(model.inputs, inputs, strict=True)}
+    depths = graph._nodes_by_depth  # Keras has no public way to ask what connects a graph's operations
+    steps: list[_Step] = []
+    for node in (node for depth in sorted(depths, reverse=True) for node in depths[depth] if not node.is_input):
+        arguments = [connected[id(tensor)] for tensor in node.input_tensors]
+        if _is_nested(node.operation):
+            inner, outputs = _walk(node.operation, arguments)
+            steps.extend(inner)
+        else:
+            outputs = _outputs(node, arguments, connected)
+            steps.append(_Step(node.operation, arguments, outputs))
+        connected.update(zip(map(id, node.outputs), outputs, strict=True))
+    return steps, [connected[id(tensor)] for tensor in model.outputs]
+
+
+def _outputs(node: Any, arguments: list[Any], connected: dict[int, Any]) -> list[Any]:
+    """What the node gave when the network was built, or, inside and after a nested model, what it gives now."""
+    if all(new is old for new, old in zip(arguments, node.input_tensors, strict=True)):
+        return list(node.outputs)
+    import keras
+
+    args, kwargs = node.arguments.fill_in(connected)
+    return list(keras.tree.flatten(node.operation(*args, **kwargs)))
+
+
+def _is_nested(operation: Any) -> bool:
+    import keras
+
+    is_graph = isinstance(operation, keras.Sequential) or hasattr(operation, "operations")
+    return is_graph and isinstance(operation, keras.Model)
+
+
+def _is_of_interest(step: _Step) -> bool:
+    kind = type(step.operation).__name__
+    # `x * 0.5` is a product as well, but its activations separate exactly as those of x do.
+    return bool(_KINDS.fullmatch(kind)) and (kind not in ("Multiply", "Add") or len(step.inputs) > 1)
+
+
+def _stable_name(operation: Any, position: int) -> str:
+    """The operation's name, or kind and position where Keras made the name up."""
+    words = re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", type(operation).__name__)).lower()
+    return f"{words}_{position}" if re.fullmatch(rf"{words}(_\d+)?", operation.name) else operation.name
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    candidates = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+    return next(candidate for candidate in candidates if candidate not in taken)
+
+
+def _info(position: int, entry: _Entry) -> LayerInfo:
+    shape = tuple(entry.tensor.shape[1:])
+    if None in shape:
+        raise ValueError(f"model must have a fixed image size; {entry.name} gives {shape}. Rebuild it with one.")
+    return LayerInfo(
+        position=position,
+        layer=entry.name,
+        kind=entry.kind,
+        block=entry.name.split("_")[0],
+        channels=shape[-1],
+        parameters=entry.parameters,
+        cumulative_parameters=entry.cumulative_parameters,
+        output_shape=shape,
+        num_features=math.prod(shape),
+    )

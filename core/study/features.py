@@ -1,0 +1,202 @@
+"""Studies of ready-made activations: any framework, base install only."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from core.measures.rows import as_matrix
+from core.measures.separation import encode_labels
+from core.study.measuring import MeasureOptions, StudySamples, measure_layer
+from core.study.results import Study, StudyError, finished_layers, load_study
+from core.study.writing import begin, end, study_lock, write_layer
+
+
+class FeatureStudyWriter:
+    """Writes a study a layer at a time, so that only one layer's activations are in memory.
+
+        with core.FeatureStudyWriter("my-study", labels) as writer:
+            for name, activations in my_layers():
+                writer.add_layer(name, activations)
+
+    Leaving the block completes the study; leaving it by an exception keeps the layers written so far, and a new writer
+    for the same folder and samples goes on from there.
+
+    Parameters
+    ----------
+    out : the study's folder, made where it does not exist.
+    labels : integers or strings of shape (n,).
+    ids : n distinct strings that name the samples; default "0", "1", ...
+    sources : n strings, a path or address of each sample; default the ids.
+    class_names : names of the integer labels 0, 1, ...; default the labels themselves.
+    splits : "train" or "test" for each sample; default all "train".
+    neighbors : neighbors stored a sample. metric : "euclidean" or "cosine".
+    """
+
+    def __init__(
+        self,
+        out: str | os.PathLike[str],
+        labels: ArrayLike,
+        *,
+        ids: Sequence[str] | None = None,
+        sources: Sequence[str] | None = None,
+        class_names: Sequence[str] | None = None,
+        splits: Sequence[str] | None = None,
+        neighbors: int = 10,
+        metric: str = "euclidean",
+    ) -> None:
+        self.path = Path(out)
+        self._samples = study_samples(labels, ids=ids, sources=sources, class_names=class_names, splits=splits)
+        self._options = MeasureOptions(num_neighbors=neighbors, metric=metric)
+        self._lock = study_lock(self.path)
+
+    def __enter__(self) -> Self:
+        self._lock.__enter__()
+        asked = {"features": True, "neighbors": self._options.num_neighbors, "metric": self._options.metric}
+        used = {"data": self._samples.describe()}
+        try:
+            self._info = begin(self.path, {"asked": asked, "used": used}, self._samples.frame())
+        except BaseException:
+            self._lock.__exit__(None, None, None)
+            raise
+        if self._info["state"] == "complete":
+            self._lock.__exit__(None, None, None)
+            raise StudyError(f"{self.path} holds a complete study. Choose another folder, or delete it first.")
+        return self
+
+    def add_layer(
+        self, name: str, features: ArrayLike, *, kind: str = "", block: str = "", parameters: int | None = None
+    ) -> None:
+        """Measure one layer and write its rows.
+
+        Parameters
+        ----------
+        name : the layer's name, not yet in the study.
+        features : its activations, shape (n, d) or (n, ...), rows in the order of the labels.
+        kind, block, parameters : what the explorer groups and compares by, where known.
+
+        Raises
+        ------
+        ValueError
+            The name is taken, the number of rows is not n, or the features are not finite numbers.
+        """
+        finished = finished_layers(self.path)
+        if name in finished:
+            raise ValueError(
+                f"name must be new in the study; {name!r} is there already. Skip it, or name it otherwise."
+            )
+        matrix = as_matrix(features)
+        if len(matrix) != len(self._samples):
+            raise ValueError(
+                f"features of {name!r} must have {len(self._samples)} rows, one a label; got {len(matrix)}."
+            )
+        shape = np.shape(features)[1:]
+        layer: dict[str, Any] = {
+            "position": len(finished),
+            "layer": name,
+            "kind": kind,
+            "block": block,
+            "channels": shape[0] if len(shape) == 1 else None,
+            "parameters": parameters,
+            "cumulative_parameters": None,
+            "output_shape": list(shape),
+            "num_features": matrix.shape[1],
+        }
+        tables = measure_layer(layer, {"flat": matrix}, self._samples, self._options)
+        write_layer(self.path, len(finished), tables)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            end(self.path, self._info, complete=kind is None)
+        finally:
+            self._lock.__exit__(None, None, None)
+
+
+def study_from_features(
+    layers: Mapping[str, ArrayLike],
+    labels: ArrayLike,
+    *,
+    out: str | os.PathLike[str],
+    ids: Sequence[str] | None = None,
+    sources: Sequence[str] | None = None,
+    class_names: Sequence[str] | None = None,
+    splits: Sequence[str] | None = None,
+) -> Study:
+    """A study of activations from any framework, one array a layer in network order.
+
+    Parameters
+    ----------
+    layers : layer name to array of shape (n, d) or (n, ...). The rest as in `FeatureStudyWriter`.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    ValueError
+        As `FeatureStudyWriter` and its `add_layer`; also where there is no layer.
+    """
+    if not layers:
+        raise ValueError("layers must hold at least one array; got none. Pass {'layer4': array, ...}.")
+    writer = FeatureStudyWriter(out, labels, ids=ids, sources=sources, class_names=class_names, splits=splits)
+    with writer:
+        for name, features in layers.items():
+            writer.add_layer(name, features)
+    return load_study(out)
+
+
+def study_samples(
+    labels: ArrayLike,
+    *,
+    ids: Sequence[str] | None = None,
+    sources: Sequence[str] | None = None,
+    class_names: Sequence[str] | None = None,
+    splits: Sequence[str] | None = None,
+) -> StudySamples:
+    """Check what describes the samples and fill in what was not given."""
+    encoded = encode_labels(labels)
+    num_samples = len(encoded.codes)
+    codes, names = encoded.codes, tuple(str(label) for label in encoded.classes)
+    if class_names is not None:
+        codes, names = _named(np.asarray(encoded.classes)[encoded.codes], class_names)
+    ids = tuple(str(number) for number in range(num_samples)) if ids is None else tuple(map(str, ids))
+    sources = ids if sources is None else tuple(map(str, sources))
+    split_array = np.full(num_samples, "train") if splits is None else np.asarray(list(splits), dtype=np.str_)
+    for name, given in (("ids", ids), ("sources", sources), ("splits", split_array)):
+        if len(given) != num_samples:
+            raise ValueError(f"{name} must have one entry a sample, {num_samples}; got {len(given)}.")
+    if len(set(ids)) < num_samples:
+        raise ValueError(
+            f"ids must be distinct; got {num_samples - len(set(ids))} repeated. Number them, for instance."
+        )
+    unknown = sorted(set(split_array.tolist()) - {"train", "test"})
+    if unknown:
+        raise ValueError(f"splits must be 'train' or 'test'; got {', '.join(map(repr, unknown[:5]))}.")
+    for split in set(split_array.tolist()):
+        if (split_array == split).sum() < 2:
+            raise ValueError(f"splits must leave at least two samples in each; {split!r} has one.")
+    return StudySamples(ids, codes, names, split_array, sources)
+
+
+def _named(labels: Any, class_names: Sequence[str]) -> tuple[Any, tuple[str, ...]]:
+    """Integer labels as indices of the class names, string labels looked up in them."""
+    names = tuple(map(str, class_names))
+    if labels.dtype.kind in "US":
+        places = {name: place for place, name in enumerate(names)}
+        unknown = sorted(set(labels.tolist()) - set(places))
+        if unknown:
+            raise ValueError(f"class_names must hold every label; {', '.join(map(repr, unknown[:5]))} is missing.")
+        return np.array([places[label] for label in labels.tolist()], dtype=np.int64), names
+    if labels.min() < 0 or labels.max() >= len(names):
+        raise ValueError(
+            f"class_names must name the labels {labels.min()}..{labels.max()}; got {len(names)} names, "
+            f"for 0..{len(names) - 1}."
+        )
+    return labels.astype(np.int64), names

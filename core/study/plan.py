@@ -1,0 +1,219 @@
+"""What a study will compute, and what it will cost, before it starts."""
+
+import os
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.data.images import LabelledImages, load_images
+from core.network.activations import Pass, plan_passes
+from core.network.backbones import Network, load_network
+from core.network.layers import INPUT_LAYER, LayerInfo, catalogue, select_layers
+from core.study.measuring import KNN, StudySamples
+
+DEFAULT_LAYERS = "main,avg_pool,predictions"
+PIXELS = "pixels"  # the model that is none: the values of the images themselves
+POOLINGS: Mapping[str, tuple[str, ...]] = {"flat": ("flat",), "mean": ("mean",), "both": ("flat", "mean")}
+_WNID = re.compile(r"n\d{8}($|[-_])")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a study is: `done` of `total` `unit` in a `stage`, such as 640 of 2,400 images in "pass 1 of 3"."""
+
+    stage: str
+    done: int
+    total: int
+    unit: str
+
+
+Report = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class StudyOptions:
+    """What is asked of a study; two studies that ask for the same give the same tables.
+
+    data : an image folder, or "digits". model, weights : see `core.network.backbones`, or "pixels" for none.
+    layers : comma-separated union of `main`, `all`, names and patterns. pooling : "flat", "mean" or "both".
+    split : "train", "test" or "both". per_class : samples of each class and split; default all.
+    neighbors : neighbors stored a sample. seed : of splits and choices. batch_size : images a forward pass.
+    """
+
+    data: str
+    model: str = "efficientnet-lite0"
+    weights: str = "imagenet"
+    layers: str = DEFAULT_LAYERS
+    pooling: str = "mean"
+    split: str = "both"
+    per_class: int | None = None
+    neighbors: int = 10
+    seed: int = 0
+    skip_broken: bool = False
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        if self.pooling not in POOLINGS:
+            raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}; got {self.pooling!r}.")
+        for name in ("neighbors", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}.")
+
+    def asked(self) -> dict[str, Any]:
+        """The options as study.json records them."""
+        return asdict(self)
+
+    def command(self, out: str | os.PathLike[str]) -> str:
+        """The command that asks for this study."""
+        words = ["python", "-m", "core", "study", self.data, "--out", os.fspath(out)]
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if option.name == "data" or value == option.default:
+                continue
+            words += [f"--{option.name.replace('_', '-')}"] + ([] if value is True else [str(value)])
+        return shlex.join(words)
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A study that can start: its samples are checked, its network is loaded, its passes fit the memory.
+
+    network is None for `model="pixels"`. images and samples have the same order, training samples first.
+    """
+
+    options: StudyOptions
+    images: LabelledImages
+    samples: StudySamples
+    network: Network | None
+    layers: tuple[LayerInfo, ...]
+    budget_bytes: int
+
+    @property
+    def poolings(self) -> tuple[str, ...]:
+        return POOLINGS[self.options.pooling]
+
+    def passes(self, finished: frozenset[str] = frozenset()) -> tuple[Pass, ...]:
+        """The passes over the images that the layers need, but for those already finished."""
+        left = [layer for layer in self.layers if layer.layer not in finished]
+        return plan_passes(left, len(self.images), self.poolings, self.budget_bytes)
+
+    def used(self) -> dict[str, Any]:
+        """What study.json records as used: data, model and batch partition, by fingerprint."""
+        data = self.samples.describe() | {"name": self.images.name, "fingerprint": self.images.fingerprint}
+        model = {"name": PIXELS} if self.network is None else _describe_network(self.network)
+        batches = {"batch_size": self.options.batch_size, "last_batch": "padded"}
+        return {"data": data, "model": model, "batches": batches, "knn": KNN}
+
+    def cautions(self) -> list[str]:
+        """Sentences that belong beside any result of this study."""
+        seen = self.options.weights == "imagenet" and all(_WNID.match(name) for name in self.images.class_names)
+        return [_SEEN_BY_IMAGENET] if seen and self.network is not None else []
+
+
+_SEEN_BY_IMAGENET = (
+    "The class folders bear ImageNet ids: a network with ImageNet weights has probably been trained on these very "
+    "images, test images included. Its values say how well they were learned, not how it would do on new images."
+)
+
+
+def plan_study(options: StudyOptions, *, memory: int | None = None, progress: Report | None = None) -> Plan:
+    """Check the samples, load the network and plan the passes.
+
+    Parameters
+    ----------
+    options : what is asked.
+    memory : bytes for the activations of one pass; default half of the memory that is available now.
+    progress : told how many images have been checked.
+
+    Raises
+    ------
+    ValueError, OSError
+        Broken or missing data, an unknown model, layer or weight set, a layer that does not fit the memory.
+    """
+    images = load_images(
+        options.data,
+        seed=options.seed,
+        per_class=options.per_class,
+        split=options.split,
+        skip_broken=options.skip_broken,
+        progress=_checked(progress),
+    )
+    images = images.select(np.argsort(images.splits != "train", kind="stable"))
+    network = None if options.model == PIXELS else load_network(options.model, options.weights, seed=options.seed)
+    plan = Plan(
+        options=options,
+        images=images,
+        samples=StudySamples(images.ids, images.labels, images.class_names, images.splits, images.sources),
+        network=network,
+        layers=_pixel_layer(options, images) if network is None else _chosen_layers(options, network),
+        budget_bytes=available_bytes() // 2 if memory is None else memory,
+    )
+    plan.passes()  # refuses a layer that does not fit, before anything is written
+    return plan
+
+
+def available_bytes() -> int:
+    """Memory that can be had without swapping, in bytes; 4 GiB where the system does not say."""
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 4 << 30
+
+
+def parse_bytes(text: str) -> int:
+    """Bytes from a text such as "2GiB", "500 MB" or "1073741824"."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]i?)?B?\s*", text, re.IGNORECASE)
+    if not match:
+        raise ValueError(f"memory must be a number of bytes such as 2GiB or 500MB; got {text!r}.")
+    unit = (match[2] or "").upper()
+    base = 1024 if unit.endswith("I") else 1000
+    amount = int(float(match[1]) * base ** (" KMGT".index(unit[0]) if unit else 0))
+    if amount < 1:
+        raise ValueError(f"memory must be at least one byte; got {text!r}.")
+    return amount
+
+
+def _checked(progress: Report | None) -> Callable[[int, int], None] | None:
+    if progress is None:
+        return None
+    return lambda done, total: progress(Progress("checking images", done, total, "images"))
+
+
+def _pixel_layer(options: StudyOptions, images: LabelledImages) -> tuple[LayerInfo, ...]:
+    """The only layer without a network: the values of the images, as they are."""
+    if options.layers not in (DEFAULT_LAYERS, "all", INPUT_LAYER):
+        raise ValueError(f"layers must be left out or be 'input' with model 'pixels'; got {options.layers!r}.")
+    shape = images.pixel_shape
+    num_features = prod(shape)
+    return (LayerInfo(0, INPUT_LAYER, "Input", INPUT_LAYER, shape[-1], 0, 0, (num_features,), num_features),)
+
+
+def _chosen_layers(options: StudyOptions, network: Network) -> tuple[LayerInfo, ...]:
+    """The layers asked for; of the default patterns, those that this network has."""
+    layers = catalogue(network.model)
+    if options.layers != DEFAULT_LAYERS:
+        return select_layers(layers, options.layers)
+    names = {layer.layer for layer in layers}
+    patterns = [part for part in DEFAULT_LAYERS.split(",") if part in names]
+    if any(layer.is_main for layer in layers):
+        patterns.insert(0, "main")
+    return select_layers(layers, ",".join(patterns) or "all")
+
+
+def _describe_network(network: Network) -> dict[str, Any]:
+    return {
+        "name": network.name,
+        "weights": network.weights,
+        "weights_sha256": network.weights_sha256,
+        "expects": network.expects,
+        "input_size": list(network.input_size),
+    }

@@ -1,0 +1,237 @@
+"""The tables of a study on disk: their columns, and how to read them. `writing` writes them.
+
+A study is a folder with `study.json` and Parquet tables (see `SCHEMAS`). While a run goes on, each layer's rows lie in
+`parts/<position>/`, renamed into place when complete; at the end they are merged. Readers accept both, so a run that
+died is a valid study of the layers it finished. Others may write the format: `study.json` needs `format` and `state`.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+FORMAT = 1
+
+_text = pa.dictionary(pa.int32(), pa.string())
+
+
+def _schema(**columns: pa.DataType) -> pa.Schema:
+    return pa.schema(list(columns.items()))
+
+
+SCHEMAS: dict[str, pa.Schema] = {
+    "layers": _schema(
+        position=pa.int32(),
+        layer=pa.string(),
+        kind=_text,
+        block=_text,
+        channels=pa.int32(),
+        parameters=pa.int64(),
+        cumulative_parameters=pa.int64(),
+        output_shape=pa.list_(pa.int32()),
+        num_features=pa.int64(),
+    ),
+    "measurements": _schema(
+        split=_text,
+        layer=_text,
+        pooling=_text,
+        metric=_text,
+        measure=_text,
+        order=pa.int32(),
+        ties=_text,
+        sampling=_text,
+        num_queries=pa.int32(),
+        num_references=pa.int32(),
+        repeat=pa.int32(),
+        value=pa.float64(),
+        low=pa.float64(),
+        high=pa.float64(),
+        target=_text,
+        chance=pa.float64(),
+        excess=pa.float64(),
+        z=pa.float64(),
+        p_value=pa.float64(),
+        q_value=pa.float64(),
+        num_undecided=pa.int32(),
+    ),
+    "classes": _schema(
+        split=_text,
+        layer=_text,
+        pooling=_text,
+        measure=_text,
+        order=pa.int32(),
+        label=pa.int32(),
+        num_queries=pa.int32(),
+        value=pa.float32(),
+        chance=pa.float32(),
+    ),
+    "samples": _schema(
+        sample=pa.int32(), split=_text, id=pa.string(), label=pa.int32(), class_name=_text, source=pa.string()
+    ),
+    "neighbors": _schema(
+        split=_text,
+        layer=_text,
+        pooling=_text,
+        sample=pa.int32(),
+        rank=pa.int32(),
+        nearest=pa.int32(),
+        nearest_split=_text,
+        distance=pa.float32(),
+        agrees=pa.bool_(),
+    ),
+}
+WHOLE_TABLES = ("samples",)  # written once, before the first layer
+LAYER_TABLES = tuple(name for name in SCHEMAS if name not in WHOLE_TABLES)
+
+
+class StudyError(ValueError):
+    """A folder that is no study, or not the study that was asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """A study folder, its tables read on first use.
+
+    path : the folder. info : the content of `study.json`. Tables are DataFrames with the columns of `SCHEMAS`.
+    """
+
+    path: Path
+    info: Mapping[str, Any]
+
+    @property
+    def state(self) -> str:
+        """ "complete"; else "partial" or "running", with the layers done so far."""
+        return str(self.info["state"])
+
+    @cached_property
+    def layers(self) -> pd.DataFrame:
+        """One row a layer, in network order."""
+        return self.table("layers").sort_values("position", ignore_index=True)
+
+    @cached_property
+    def measurements(self) -> pd.DataFrame:
+        return self.table("measurements")
+
+    @cached_property
+    def classes(self) -> pd.DataFrame:
+        return self.table("classes")
+
+    @cached_property
+    def samples(self) -> pd.DataFrame:
+        return self.table("samples")
+
+    @cached_property
+    def neighbors(self) -> pd.DataFrame:
+        return self.table("neighbors")
+
+    def table(self, name: str, columns: list[str] | None = None) -> pd.DataFrame:
+        """A table of the study, merged or from its parts; empty, with the right columns, where nothing was written."""
+        files = _table_files(self.path, name)
+        try:
+            parts = [pq.read_table(file, columns=columns) for file in files]
+        except (OSError, pa.ArrowException) as error:
+            raise StudyError(f"The study in {self.path} has a broken table {name}: {error}. Run it again.") from error
+        if not parts:
+            return SCHEMAS[name].empty_table().select(columns or SCHEMAS[name].names).to_pandas()
+        missing = set(columns or SCHEMAS[name].names) - set(parts[0].column_names)
+        if missing:
+            raise StudyError(f"The table {name} in {self.path} lacks the columns {', '.join(sorted(missing))}.")
+        return pa.concat_tables(parts, promote_options="permissive").unify_dictionaries().to_pandas()
+
+
+def load_study(path: str | os.PathLike[str]) -> Study:
+    """Open a study folder, complete or not.
+
+    Parameters
+    ----------
+    path : folder with a `study.json`.
+
+    Raises
+    ------
+    StudyError
+        The folder is missing, holds no study, or one of a newer format.
+    """
+    folder = Path(path)
+    info = read_info(folder)
+    if info is None:
+        raise StudyError(
+            f"{folder} must be a study folder with a study.json; got {_what_is(folder)}. Give --out's folder."
+        )
+    if info.get("format") != FORMAT or "state" not in info:
+        raise StudyError(
+            f"study.json in {folder} must have format {FORMAT} and a state; got format {info.get('format')!r}. "
+            "Update this program, or run the study again."
+        )
+    return Study(folder, info)
+
+
+def read_info(folder: Path) -> dict[str, Any] | None:
+    """The content of study.json, or None where there is none."""
+    try:
+        info = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise StudyError(
+            f"study.json in {folder} must be JSON; got {error}. Delete the folder to start over."
+        ) from error
+    if not isinstance(info, dict):
+        raise StudyError(f"study.json in {folder} must be a JSON object; got {type(info).__name__}.")
+    return info
+
+
+def finished_layers(folder: Path) -> set[str]:
+    """Names of the layers whose rows are complete."""
+    files = _table_files(folder, "layers")
+    return {name for file in files for name in pq.read_table(file, columns=["layer"])["layer"].to_pylist()}
+
+
+def is_being_written(folder: Path) -> bool:
+    """Whether a run holds the study's lock at this moment."""
+    try:
+        with (folder / ".lock").open("rb") as handle:
+            lock_file(handle.fileno())
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def lock_file(descriptor: int) -> None:
+    """An exclusive lock without waiting, freed when the file is closed; OSError where another holds it."""
+    if os.name == "nt":
+        import msvcrt
+
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def layer_parts(folder: Path) -> list[Path]:
+    """Complete parts in network order."""
+    parts = folder / "parts"
+    return sorted(path for path in parts.iterdir() if path.name.isdigit()) if parts.is_dir() else []
+
+
+def _table_files(folder: Path, name: str) -> list[Path]:
+    """The merged file of a table where there is one, else its parts."""
+    merged = folder / f"{name}.parquet"
+    if merged.exists():
+        return [merged]
+    return [file for part in layer_parts(folder) if (file := part / f"{name}.parquet").exists()]
+
+
+def _what_is(folder: Path) -> str:
+    if not folder.exists():
+        return "no such folder"
+    return "a folder without one" if folder.is_dir() else "a file"

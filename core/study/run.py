@@ -1,0 +1,123 @@
+"""Runs a plan: activations pass by pass, each layer measured and written at once; what was done stays done."""
+
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.network.activations import Pass, poolings_of, stream_pass
+from core.network.layers import LayerInfo
+from core.study.measuring import MeasureOptions, layer_row, measure_layer
+from core.study.plan import Plan, Progress, Report, StudyOptions, plan_study
+from core.study.results import Study, finished_layers, load_study
+from core.study.writing import begin, end, study_lock, write_layer
+
+_PACKAGES = ("numpy", "scikit-learn", "pandas", "pyarrow", "tensorflow", "tensorflow-cpu", "keras", "pillow")
+
+
+def run_study(
+    study: Plan | StudyOptions,
+    out: str | os.PathLike[str],
+    *,
+    memory: int | None = None,
+    progress: Report | None = None,
+) -> Study:
+    """Compute a study, or go on with one that was interrupted.
+
+    Parameters
+    ----------
+    study : what to compute: options, or the plan made of them.
+    out : the study's folder. If it holds the same study, only the layers that are missing are computed.
+    memory : bytes for the activations of one pass, where `study` is options; default half of what is available.
+    progress : called with a `Progress` now and then. An exception that it raises ends the run.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    StudyError
+        The folder holds another study (the difference is named), or another run writes to it.
+    KeyboardInterrupt
+        As it came; the layers done so far are a valid study, and the same call finishes it.
+    """
+    plan = plan_study(study, memory=memory, progress=progress) if isinstance(study, StudyOptions) else study
+    folder = Path(out)
+    with study_lock(folder):
+        info = begin(folder, _study_info(plan, out), plan.samples.frame())
+        if info["state"] != "complete":
+            try:
+                _run_passes(plan, folder, progress or _ignore)
+            except BaseException:
+                end(folder, info, complete=False)
+                raise
+            end(folder, info, complete=True)
+    return load_study(folder)
+
+
+def _run_passes(plan: Plan, folder: Path, progress: Report) -> None:
+    """Every pass that is still needed: stream its layers, then measure and write each."""
+    passes = plan.passes(frozenset(finished_layers(folder)))
+    options = MeasureOptions(num_neighbors=plan.options.neighbors)
+    for number, pass_ in enumerate(passes, start=1):
+        stage = f"pass {number} of {len(passes)}"
+        activations = _activations(plan, pass_, stage, progress)
+        for place, layer in enumerate(pass_.layers):
+            progress(Progress(f"{stage}, neighbors in {layer.layer}", place, len(pass_.layers), "layers"))
+            own = {pooling: activations.pop((layer.layer, pooling)) for pooling in _poolings(plan, layer)}
+            write_layer(folder, layer.position, measure_layer(layer_row(layer), own, plan.samples, options))
+        progress(Progress(f"{stage}, neighbors", len(pass_.layers), len(pass_.layers), "layers"))
+
+
+def _activations(plan: Plan, pass_: Pass, stage: str, progress: Report) -> dict[tuple[str, str], NDArray[np.float32]]:
+    """The activations of a pass by layer and pooling; without a network, the pixels."""
+    num_samples = len(plan.images)
+    if plan.network is None:
+        pixels = plan.images.raw(np.arange(num_samples))
+        return {(pass_.layers[0].layer, "flat"): pixels.reshape(num_samples, -1)}
+    network = plan.network
+    return stream_pass(
+        network,
+        pass_,
+        lambda rows: plan.images.load(rows, network.input_size),
+        num_samples,
+        poolings=plan.poolings,
+        batch_size=plan.options.batch_size,
+        progress=lambda done, total: progress(Progress(f"{stage}, activations", done, total, "images")),
+    )
+
+
+def _poolings(plan: Plan, layer: LayerInfo) -> tuple[str, ...]:
+    return poolings_of(layer, plan.poolings)
+
+
+def _study_info(plan: Plan, out: str | os.PathLike[str]) -> dict[str, Any]:
+    """study.json but for format, state and times."""
+    return {
+        "command": plan.options.command(out),
+        "asked": plan.options.asked(),
+        "used": plan.used() | {"versions": _versions()},
+        "skipped": [{"id": skipped.id, "reason": skipped.reason} for skipped in plan.images.skipped],
+        "cautions": plan.cautions(),
+    }
+
+
+def _versions() -> Mapping[str, str]:
+    """Versions of what numbers depend on, as far as installed."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _ignore(progress: Progress) -> None:
+    """No one asked for progress."""

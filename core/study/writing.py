@@ -1,0 +1,187 @@
+"""Writing a study: one writer at a time, a layer at a time, each step whole or not at all."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from core.study.results import FORMAT, LAYER_TABLES, SCHEMAS, StudyError, layer_parts, lock_file, read_info
+
+Info = dict[str, Any]
+
+
+@contextmanager
+def study_lock(folder: Path) -> Iterator[None]:
+    """Hold the study for one writer; a second one is refused. The system frees it when the holder dies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("a+b") as handle:
+        try:
+            lock_file(handle.fileno())
+        except OSError as error:
+            raise StudyError(
+                f"{folder} is being written by another run. Wait for it, or choose another folder."
+            ) from error
+        yield  # the file stays: removing it would let two later runs lock two different files
+
+
+def begin(folder: Path, info: Info, samples: pd.DataFrame) -> Info:
+    """Start a study, or go on with the one in the folder if it is the same.
+
+    Parameters
+    ----------
+    folder : locked by the caller.
+    info : `asked` and `used`, and what else study.json shall bear.
+    samples : the table `samples`.
+
+    Returns
+    -------
+    The content of study.json: as it stands if the study is complete, else in the state "running".
+
+    Raises
+    ------
+    StudyError
+        The folder holds something else, or a study that asked for or used something else; the difference is named.
+    """
+    there = read_info(folder)
+    if there is None:
+        _refuse_other_content(folder)
+        there = {"format": FORMAT, "state": "running", "created": _now()}
+        _write_samples(folder, samples)
+    else:
+        _refuse_differences(folder, there, info)
+        if there["state"] == "complete":
+            return there
+    for stale in (folder / "parts").glob("*.tmp"):
+        shutil.rmtree(stale)
+    running = there | info | {"state": "running"}
+    write_info(folder, running)
+    return running
+
+
+def end(folder: Path, info: Info, *, complete: bool) -> None:
+    """Merge the tables of a complete study; leave one that was interrupted as it is, to be resumed."""
+    if complete:
+        merge_parts(folder)
+    write_info(
+        folder, info | {"state": "complete" if complete else "partial", "finished": _now() if complete else None}
+    )
+
+
+def write_info(folder: Path, info: Mapping[str, Any]) -> None:
+    """Replace study.json in one step, so that a reader sees the old or the new one."""
+    text = json.dumps(info, indent=1, ensure_ascii=False)
+    _replace(folder / "study.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
+
+
+def write_layer(folder: Path, position: int, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Write one layer's rows, all of its tables at once: they appear together or not at all."""
+    final = folder / "parts" / f"{position:05d}"
+    scratch = final.with_name(final.name + ".tmp")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    for name, frame in tables.items():
+        _write_table(scratch / f"{name}.parquet", _as_table(name, frame))
+    scratch.rename(final)
+
+
+def merge_parts(folder: Path) -> None:
+    """Merge the layers' parts into one file a table, in network order, and drop the parts. Safe to repeat."""
+    parts = layer_parts(folder)
+    if not parts:
+        return
+    for name in LAYER_TABLES:
+        tables = [
+            pq.read_table(file, schema=SCHEMAS[name]) for part in parts if (file := part / f"{name}.parquet").exists()
+        ]
+        if tables:
+            merged = pa.concat_tables(tables).unify_dictionaries()
+            _replace(folder / f"{name}.parquet", partial(_write_table, table=merged))
+    shutil.rmtree(folder / "parts")
+
+
+def differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Where two nested settings differ, as readable entries "name: old → new"."""
+    found = []
+    for key in dict.fromkeys([*there, *here]):
+        old, new = there.get(key), here.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found += differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            found.append(f"{prefix}{key}: {old!r} → {new!r}")
+    return found
+
+
+def _refuse_differences(folder: Path, there: Info, info: Info) -> None:
+    """The same folder with other options or other data would mix two studies."""
+    if there.get("format") != FORMAT:
+        raise StudyError(
+            f"{folder} holds a study of format {there.get('format')!r}, not {FORMAT}. Choose another folder."
+        )
+    changed = differences(_without_data(there), _without_data(info))
+    for part in ("data", "model"):
+        changed += differences(there.get("used", {}).get(part, {}), info["used"].get(part, {}), f"{part}.")
+    if changed:
+        raise StudyError(
+            f"{folder} holds another study; it differs in {'; '.join(changed)}. "
+            "Ask for the same to go on with it, choose another folder, or delete this one."
+        )
+
+
+def _without_data(info: Info) -> Info:
+    """What was asked, but for the name of the data: a folder has many names, and its fingerprint is compared."""
+    return {name: value for name, value in info.get("asked", {}).items() if name != "data"}
+
+
+def _refuse_other_content(folder: Path) -> None:
+    others = sorted(path.name for path in folder.iterdir() if path.name not in (".lock", "samples.parquet"))
+    if others:
+        raise StudyError(
+            f"{folder} must be empty or hold a study; it has {', '.join(others[:3])} and no study.json. "
+            "Choose another folder."
+        )
+
+
+def _write_samples(folder: Path, samples: pd.DataFrame) -> None:
+    _replace(folder / "samples.parquet", partial(_write_table, table=_as_table("samples", samples)))
+
+
+def _as_table(name: str, frame: pd.DataFrame) -> pa.Table:
+    """The frame in the table's schema; columns that it lacks, or that hold nothing, are null."""
+    schema = SCHEMAS[name]
+    unknown = set(frame.columns) - set(schema.names)
+    if unknown:
+        raise ValueError(
+            f"the table {name} must have the columns of its schema; got also {', '.join(sorted(unknown))}."
+        )
+    columns = [
+        pa.array(frame[field.name], field.type, from_pandas=True)
+        if field.name in frame and frame[field.name].notna().any()
+        else pa.nulls(len(frame), field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _write_table(path: Path, table: pa.Table) -> None:
+    pq.write_table(table, path, compression="zstd", compression_level=9)
+
+
+def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write beside the file, then rename over it."""
+    scratch = path.with_name(f".{path.name}.tmp")
+    write(scratch)
+    os.replace(scratch, path)
+
+
+def _now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,31 @@
+"""What all tests share: the data beside the project, and the rule for tests that need it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked `shared` are listed as not run where ../shared is missing; REQUIRE_SHARED=1 lets them fail instead."""
+    if SHARED.is_dir() or os.environ.get("REQUIRE_SHARED") == "1":
+        return
+    missing = pytest.mark.skip(reason=f"needs {SHARED}, which is not here (REQUIRE_SHARED=1 makes this a failure)")
+    for item in items:
+        if "shared" in item.keywords:
+            item.add_marker(missing)
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The folder beside the project with real images and reference numbers."""
+    assert SHARED.is_dir(), f"{SHARED} is missing, and REQUIRE_SHARED=1 asks for the tests that need it"
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def dogs_dir(shared_dir: Path) -> Path:
+    """Real Stanford Dogs, 224 x 224, official split."""
+    return shared_dir / "data" / "stanford_dogs_224"

@@ -1,0 +1,219 @@
+"""Activations: the plan's passes, and numbers that do not depend on it."""
+
+import threading
+
+import keras
+import numpy as np
+import pytest
+
+from core.network.activations import Pass, plan_passes, poolings_of, stream_pass
+from core.network.backbones import Network, load_network
+from core.network.layers import LayerInfo, catalogue, select_layers
+
+BOTH = ("flat", "mean")
+
+
+def info(position: int, shape: tuple[int, ...]) -> LayerInfo:
+    return LayerInfo(position, f"layer{position}", "Conv2D", "b", shape[-1], 0, 0, shape, int(np.prod(shape)))
+
+
+# 48, 12 and 5 numbers an image flattened; 3, 3 and 5 as means
+WIDE, NARROW, HEAD = info(1, (4, 4, 3)), info(2, (2, 2, 3)), info(3, (5,))
+
+
+@pytest.mark.parametrize(
+    ("poolings", "budget_bytes", "expected"),
+    [
+        (("flat",), 2600, [((1, 2, 3), 2600)]),
+        (("flat",), 2599, [((1, 2), 2400), ((3,), 200)]),
+        (("flat",), 1920, [((1,), 1920), ((2, 3), 680)]),
+        (("mean",), 440, [((1, 2, 3), 440)]),
+        (("mean",), 200, [((1,), 120), ((2,), 120), ((3,), 200)]),
+        (BOTH, 2840, [((1, 2, 3), 2840)]),
+        (BOTH, 2839, [((1, 2), 2640), ((3,), 200)]),
+    ],
+)
+def test_passes_for_ten_samples(poolings, budget_bytes, expected):
+    passes = plan_passes((WIDE, NARROW, HEAD), 10, poolings, budget_bytes)
+    assert [(tuple(layer.position for layer in p.layers), p.num_bytes) for p in passes] == expected
+
+
+def test_a_layer_beyond_the_budget_is_refused_with_what_it_needs():
+    with pytest.raises(ValueError, match=r"layer1 needs 1\.875 KiB for 10 samples, got 1\.874 KiB") as error:
+        plan_passes((HEAD, WIDE), 10, ("flat",), 1919)
+    assert "raise --memory" in str(error.value)
+    assert "--pooling mean (120 bytes)" in str(error.value)
+    assert "--per-class" in str(error.value)
+
+
+def test_the_mean_is_no_way_out_where_there_is_no_space():
+    with pytest.raises(ValueError, match="layer3 needs") as error:
+        plan_passes((HEAD,), 10, BOTH, 100)
+    assert "--pooling" not in str(error.value)
+
+
+def test_poolings_of_a_layer():
+    assert poolings_of(WIDE, BOTH) == BOTH
+    assert poolings_of(WIDE, ("mean",)) == ("mean",)
+    assert poolings_of(HEAD, BOTH) == poolings_of(HEAD, ("mean",)) == ("flat",)
+
+
+@pytest.mark.parametrize("poolings", [(), ("max",), ("flat", "max")])
+def test_unknown_poolings_are_an_error(poolings):
+    with pytest.raises(ValueError, match="poolings must be some of"):
+        poolings_of(WIDE, poolings)
+
+
+@pytest.fixture(scope="module")
+def lite0() -> Network:
+    return load_network("efficientnet-lite0", "none")
+
+
+@pytest.fixture(scope="module")
+def b0() -> Network:
+    return load_network("efficientnet-b0", "none")
+
+
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return np.random.default_rng(0).uniform(0, 255, (5, 224, 224, 3)).astype(np.float32)
+
+
+def whole_pass(network: Network, patterns: str) -> Pass:
+    return Pass(select_layers(catalogue(network.model), patterns), 0)
+
+
+def test_values_are_the_plain_models(lite0, images):
+    """Five images in batches of two: the last one is filled up."""
+    seen: list[tuple[int, int]] = []
+    pass_ = whole_pass(lite0, "input,stem_conv,block2b_add,avg_pool,predictions")
+    found = stream_pass(
+        lite0,
+        pass_,
+        images.__getitem__,
+        5,
+        poolings=BOTH,
+        batch_size=2,
+        progress=lambda *done: seen.append(done),
+    )
+    assert seen == [(2, 5), (4, 5), (5, 5)]
+    spatial = ["input", "stem_conv", "block2b_add"]
+    assert list(found) == [(name, pooling) for name in spatial for pooling in BOTH] + [
+        ("avg_pool", "flat"),
+        ("predictions", "flat"),
+    ]
+    assert (found["input", "flat"] == images.reshape(5, -1)).all()
+    assert all(array.dtype == np.float32 and len(array) == 5 for array in found.values())
+    names = [layer.layer for layer in pass_.layers[1:]]
+    plain = keras.Model(lite0.model.inputs[0], {name: lite0.model.get_layer(name).output for name in names})(images)
+    for name in names:
+        expected = np.asarray(plain[name])
+        assert np.allclose(found[name, "flat"], expected.reshape(5, -1), rtol=1e-4, atol=1e-5)
+    for name in spatial:
+        flat = found[name, "flat"].reshape(5, -1, found[name, "mean"].shape[1])
+        assert np.allclose(found[name, "mean"], flat.mean(axis=1, dtype=np.float64), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["lite0", "b0"])
+def test_the_budget_does_not_change_a_bit(name, images, request):
+    """All layers in one pass, in three or more, and one or two a pass: the same numbers exactly."""
+    network = request.getfixturevalue(name)
+    layers = select_layers(catalogue(network.model), "input,stem_conv,block1a_*,block2*,block7a_*,avg_pool,predictions")
+    total = plan_passes(layers, 5, BOTH, 10**9)[0].num_bytes
+    largest = max(plan_passes((layer,), 5, BOTH, 10**9)[0].num_bytes for layer in layers)
+    plans = [plan_passes(layers, 5, BOTH, budget) for budget in (total, max(total // 3, largest), largest)]
+    assert len(plans[0]) == 1
+    assert 3 <= len(plans[1]) <= len(plans[2])
+    results = [run(network, plan, images) for plan in plans]
+    for other in results[1:]:
+        assert list(other) == list(results[0])
+        different = [key for key in other if not np.array_equal(other[key], results[0][key])]
+        assert different == []
+
+
+def run(network: Network, passes: tuple[Pass, ...], images: np.ndarray) -> dict[tuple[str, str], np.ndarray]:
+    found: dict[tuple[str, str], np.ndarray] = {}
+    for pass_ in passes:
+        found |= stream_pass(network, pass_, images.__getitem__, len(images), poolings=BOTH, batch_size=2)
+    return found
+
+
+def test_the_network_runs_only_as_deep_as_needed(images):
+    """An operation beyond the pass's last layer would fail."""
+    image = keras.Input((224, 224, 3))
+    x = keras.layers.Conv2D(2, 3, name="first_conv")(image)
+    model = keras.Model(image, Broken(name="last_conv")(x))
+    network = Network("small", "none", model, (224, 224), "", "")
+    pass_ = Pass((next(layer for layer in catalogue(model) if layer.layer == "first_conv"),), 0)
+    assert stream_pass(network, pass_, images.__getitem__, 1, poolings=("mean",))["first_conv", "mean"].shape == (1, 2)
+
+
+class Broken(keras.layers.Layer):
+    """Has a shape, but cannot run."""
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def call(self, x):
+        if isinstance(x, keras.KerasTensor):
+            return x
+        raise AssertionError("it ran")
+
+
+def test_a_batch_of_one_is_filled_up_like_any_other(lite0, images):
+    """The numbers of an image do not depend on how many images there are."""
+    pass_ = whole_pass(lite0, "block2b_add,predictions")
+    one = stream_pass(lite0, pass_, images.__getitem__, 1, poolings=BOTH, batch_size=2)
+    five = stream_pass(lite0, pass_, images.__getitem__, 5, poolings=BOTH, batch_size=2)
+    assert all(np.array_equal(one[key][0], five[key][0]) for key in one)
+
+
+def test_rows_come_in_order_from_one_other_thread(lite0, images):
+    calls: list[tuple[list[int], int]] = []
+
+    def load(rows: np.ndarray) -> np.ndarray:
+        calls.append((rows.tolist(), threading.get_ident()))
+        return images[rows]
+
+    stream_pass(lite0, whole_pass(lite0, "input"), load, 5, poolings=("mean",), batch_size=2)
+    assert [rows for rows, _ in calls] == [[0, 1], [2, 3], [4]]
+    assert len({thread for _, thread in calls}) == 1
+    assert calls[0][1] != threading.get_ident()
+
+
+def test_an_error_of_load_comes_through_unchanged(lite0, images):
+    error = OSError("cannot read Rex.jpg")
+
+    def load(rows: np.ndarray) -> np.ndarray:
+        if rows[0] == 2:
+            raise error
+        return images[rows]
+
+    with pytest.raises(OSError, match=r"Rex\.jpg") as caught:
+        stream_pass(lite0, whole_pass(lite0, "input"), load, 5, poolings=("mean",), batch_size=2)
+    assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: x.astype(np.uint8), "got uint8 of shape"),
+        (lambda x: x[:, :200], r"got float32 of shape \(2, 200, 224, 3\)"),
+        (lambda x: x[:1], r"shape \(2, 224, 224, 3\); got float32 of shape \(1, 224"),
+    ],
+)
+def test_images_of_another_shape_or_type_are_an_error(change, message, lite0, images):
+    with pytest.raises(ValueError, match=message):
+        stream_pass(
+            lite0,
+            whole_pass(lite0, "input"),
+            lambda rows: change(images[rows]),
+            5,
+            poolings=("mean",),
+            batch_size=2,
+        )
+
+
+def test_no_samples_are_an_error(lite0, images):
+    with pytest.raises(ValueError, match="at least 1; got 0"):
+        stream_pass(lite0, whole_pass(lite0, "input"), images.__getitem__, 0, poolings=("mean",))

@@ -7,8 +7,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from core.measures.family import (
+        anti_separation_index,
+        balanced_separation_index,
+        cross_separation_index,
+        high_order_separation_index,
+        separation_index,
+        soft_separation_index,
+    )
     from core.measures.neighbors import Neighbors, nearest_neighbors
-    from core.measures.separation import Separation, cross_separation_index, separation_index
+    from core.measures.separation import Separation
     from core.study.features import FeatureStudyWriter, study_from_features
     from core.study.plan import Plan, StudyOptions, plan_study
     from core.study.results import Study, StudyError, load_study
@@ -20,8 +28,12 @@ _HOMES = {
     "Neighbors": "core.measures.neighbors",
     "nearest_neighbors": "core.measures.neighbors",
     "Separation": "core.measures.separation",
-    "cross_separation_index": "core.measures.separation",
-    "separation_index": "core.measures.separation",
+    "anti_separation_index": "core.measures.family",
+    "balanced_separation_index": "core.measures.family",
+    "cross_separation_index": "core.measures.family",
+    "high_order_separation_index": "core.measures.family",
+    "separation_index": "core.measures.family",
+    "soft_separation_index": "core.measures.family",
     "FeatureStudyWriter": "core.study.features",
     "study_from_features": "core.study.features",
     "Plan": "core.study.plan",
@@ -41,12 +53,16 @@ __all__ = [
     "Study",
     "StudyError",
     "StudyOptions",
+    "anti_separation_index",
+    "balanced_separation_index",
     "cross_separation_index",
+    "high_order_separation_index",
     "load_study",
     "nearest_neighbors",
     "plan_study",
     "run_study",
     "separation_index",
+    "soft_separation_index",
     "study_from_features",
 ]
 

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nInterrupted. The layers done so far are kept; the same command goes on from there.", file=sys.stderr)
         return _INTERRUPTED
-    except (ValueError, OSError, ImportError) as error:
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
         print(f"\nerror: {error}", file=sys.stderr)
         return 1
 
@@ -54,10 +54,10 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
     add("--layers", default=DEFAULT_LAYERS, help="union of main, all, names and patterns (default: %(default)s)")
     add("--pooling", default=default["pooling"], choices=tuple(POOLINGS), help="default: %(default)s")
     add("--split", default=default["split"], choices=("train", "test", "both"), help="default: %(default)s")
-    add("--per-class", type=int, metavar="K", help="samples of each class and split (default: all)")
+    add("--per-class", type=_at_least(2), metavar="K", help="samples of each class and split (default: all)")
     add(
         "--neighbors",
-        type=int,
+        type=_at_least(1),
         default=default["neighbors"],
         metavar="K",
         help="stored a sample (default: %(default)s)",
@@ -65,7 +65,13 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
     add("--memory", type=_memory, metavar="SIZE", help="for the activations of a pass (default: half of what is free)")
     add("--seed", type=int, default=default["seed"], help="of splits and choices (default: %(default)s)")
     add("--skip-broken", action="store_true", help="leave unreadable images out and record them")
-    add("--batch-size", type=int, default=default["batch_size"], help="images a forward pass (default: %(default)s)")
+    add(
+        "--batch-size",
+        type=_at_least(1),
+        default=default["batch_size"],
+        metavar="N",
+        help="images a forward pass (default: %(default)s)",
+    )
     add("--dry-run", action="store_true", help="say what would be computed, and stop")
     add("--json", action="store_true", help="results for machines")
     parser.set_defaults(run=_study)
@@ -83,6 +89,17 @@ def _memory(text: str) -> int:
         return parse_bytes(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _at_least(minimum: int) -> Callable[[str], int]:
+    """A parser of whole numbers from `minimum`."""
+
+    def parse(text: str) -> int:
+        if not text.strip().isdecimal() or int(text) < minimum:
+            raise argparse.ArgumentTypeError(f"must be a whole number of at least {minimum}; got {text!r}.")
+        return int(text)
+
+    return parse
 
 
 def _study(options: argparse.Namespace) -> int:
@@ -189,8 +206,11 @@ def _layers(options: argparse.Namespace) -> int:
     from core.network.backbones import load_network
     from core.network.layers import catalogue, select_layers
 
-    weights = options.model if options.model.endswith(".keras") else "none"
-    layers = select_layers(catalogue(load_network(options.model, weights).model), options.layers)
+    if options.model.endswith(".keras"):
+        network = load_network("efficientnet-b0", options.model)  # whose image size a file gets that leaves it open
+    else:
+        network = load_network(options.model, "none")
+    layers = select_layers(catalogue(network.model), options.layers)
     if options.json:
         print(json.dumps([_as_row(layer) for layer in layers], indent=1))
         return 0

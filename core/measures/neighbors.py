@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,11 +24,13 @@ class Neighbors:
     indices : int64, shape (m, k). Rows of the references; equal distances go to the lowest row first.
     distances : float64, shape (m, k), ascending.
     num_rechecked : int. Queries whose neighbors only the float64 decision could tell apart.
+    squared : float64, shape (m, k). Σ(a − b)², on which ties are decided: two of them may have one square root.
     """
 
     indices: NDArray[np.int64]
     distances: NDArray[np.float64]
     num_rechecked: int
+    squared: NDArray[np.float64] = field(repr=False)
 
 
 def nearest_neighbors(
@@ -70,6 +72,15 @@ def nearest_neighbors(
     asked = references if own is not None else _other_samples(queries, references, unit=metric == "cosine")
     search = _Search(asked, references, own, k)
     return search.run(symmetric=rows is None and queries is None)
+
+
+def neighbors_among(
+    features: ArrayLike, among: NDArray[np.int64], *, k: int = 1, metric: str = "euclidean"
+) -> Neighbors:
+    """The search as if only the rows `among` were there, without a copy of them; indices count within `among`."""
+    samples = Rows.of(features, unit=metric == "cosine", index=among)
+    _check_k(k, len(samples) - 1)
+    return _Search(samples, samples, np.arange(len(samples)), k).run(symmetric=True)
 
 
 def _own_rows(rows: ArrayLike | None, queries: ArrayLike | None, num_references: int) -> NDArray[np.int64] | None:
@@ -137,7 +148,7 @@ class _Search:
             self._decide((crowded[query], reference), index, squared)
             for one in crowded[still]:
                 self._decide(self._all_pairs(one), index, squared)
-        return Neighbors(index, np.sqrt(squared), num_rechecked)
+        return Neighbors(index, np.sqrt(squared), num_rechecked, squared)
 
     def _shortlist(self, some: NDArray[np.int64], dtype: type[Any]) -> tuple[Candidates, NDArray[np.int64]]:
         own = None if self.own is None else self.own[some]

@@ -40,24 +40,32 @@ class Rows:
     mean: NDArray[np.float64]  # any constant serves to center; this one is the column mean up to float32 rounding
     largest: float  # the largest |x|
     lengths: NDArray[np.float64] | None  # divides each row where unit length is asked for
+    index: NDArray[np.int64] | None = None  # the rows of the matrix that count, where not all do
 
     @classmethod
-    def of(cls, features: ArrayLike, *, unit: bool = False, name: str = "features") -> "Rows":
+    def of(
+        cls,
+        features: ArrayLike,
+        *,
+        unit: bool = False,
+        name: str = "features",
+        index: NDArray[np.int64] | None = None,
+    ) -> "Rows":
         """Check the features (finite, no zero row where `unit`) and survey them in one pass."""
         matrix = as_matrix(features, name)
-        lengths = _row_lengths(matrix, name) if unit else None
-        total = np.zeros(matrix.shape[1])
-        largest = 0.0
-        for rows in row_blocks(len(matrix), 8 * matrix.shape[1]):
-            block = _divided(matrix[rows], None if lengths is None else lengths[rows])
+        lengths = _row_lengths(matrix if index is None else matrix[index], name) if unit else None
+        total, largest, num_rows = np.zeros(matrix.shape[1]), 0.0, len(matrix if index is None else index)
+        for rows in row_blocks(num_rows, 8 * matrix.shape[1]):
+            block = matrix[rows if index is None else index[rows]]
+            block = _divided(block, None if lengths is None else lengths[rows])
             largest = max(largest, _largest_magnitude(block, rows.start, name))
             with np.errstate(over="ignore"):
                 total += np.ones(len(block), block.dtype) @ block
-        mean = total / len(matrix)
-        return cls(matrix, np.where(np.isfinite(mean), mean, 0.0), largest, lengths)
+        mean = total / num_rows
+        return cls(matrix, np.where(np.isfinite(mean), mean, 0.0), largest, lengths, index)
 
     def __len__(self) -> int:
-        return len(self.matrix)
+        return len(self.matrix if self.index is None else self.index)
 
     @property
     def num_features(self) -> int:
@@ -65,7 +73,7 @@ class Rows:
 
     def exact(self, rows: slice | NDArray[np.int64], columns: slice = slice(None)) -> NDArray[np.float64]:
         """Rows in float64, shape (rows, columns): the numbers that distances are defined on."""
-        block = self.matrix[rows, columns].astype(np.float64)
+        block = self._block(rows, columns).astype(np.float64)
         return block if self.lengths is None else block / self.lengths[rows, None]
 
     def centered(
@@ -80,11 +88,15 @@ class Rows:
 
         Where features and center are float32, one float32 subtraction does; else float64 comes first.
         """
-        block = self.matrix[rows, columns]
+        block = self._block(rows, columns)
         if self.lengths is None and scale == 1 and block.dtype == center.dtype == dtype:
             return np.subtract(block, center[columns])
         shifted = self.exact(rows, columns) - center[columns]
         return (shifted * scale).astype(dtype, copy=False)
+
+    def _block(self, rows: slice | NDArray[np.int64], columns: slice) -> Features:
+        """Some rows as they were given."""
+        return self.matrix[rows if self.index is None else self.index[rows], columns]
 
 
 def _row_lengths(matrix: Features, name: str) -> NDArray[np.float64]:

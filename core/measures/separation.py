@@ -1,37 +1,114 @@
-"""The Separation Index: how often a sample's nearest other sample has the same label."""
+"""The Separation Index and its family over the nearest-neighbor graph: how often neighbors share a label."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from core.measures.neighbors import nearest_neighbors
+from core.measures.significance import (
+    ENOUGH_FOR_NORMAL,
+    PERMUTATIONS,
+    TARGETS,
+    NullMoments,
+    Shuffles,
+    finite_population_n,
+    normal_p,
+    permutation_p,
+    wilson,
+)
 
 Label = int | str
+NullValues = Callable[[Shuffles], NDArray[np.float64]]  # the measure under each permutation
 
 
 @dataclass(frozen=True, eq=False)
 class Separation:
-    """A separation measure of n samples (m where only some were asked).
+    """A measure of n samples, or of the m that were asked for, with what it takes to judge it.
 
-    value : float in [0, 1], the mean of `by_sample`.
-    by_class : dict from label to the mean over the samples of that label; `nan` where it is undefined.
-    by_sample : float64, shape (m,).
-    nearest : int64, shape (m,): the row of each sample's nearest neighbor among the references.
-    chance : float, the expected value under labels permuted at random.
+    measure : its name, as in a study's tables. order : neighbors that it looks at.
+    value : float in [0, 1].
+    by_class : dict from label to the mean over the samples of that label; nan where it is undefined, as for a class
+        of one sample, which has no other sample to agree with.
+    by_sample : float64, shape (m,); nan where undefined.
+    nearest : int64, shape (m,), the row of each sample's nearest neighbor; None where a measure has no neighbors.
+    chance : the exact expected value under labels permuted at random; nan where there is no closed form.
+    num_tied : samples with several references at exactly the smallest distance; None where it was not looked for.
     """
 
+    measure: str
+    order: int
     value: float
-    by_class: dict[Label, float]
+    by_class: Mapping[Label, float]
     by_sample: NDArray[np.float64]
-    nearest: NDArray[np.int64]
+    nearest: NDArray[np.int64] | None
     chance: float
+    num_tied: int | None = None
+    lower_is_better: bool = False
+    num_references: int = 0
+    moments: NullMoments | None = field(default=None, repr=False)
+    null_values: NullValues | None = field(default=None, repr=False)
+    effective_n: Callable[[], float] = field(default=lambda: float("nan"), repr=False)
 
     @property
     def excess(self) -> float:
-        """(value − chance)/(1 − chance): 0 at chance, 1 at perfect separation; nan where chance is 1."""
+        """(value − chance)/(1 − chance): 0 at chance, 1 at the best; nan where chance is 1 or has no closed form."""
         return (self.value - self.chance) / (1 - self.chance) if self.chance < 1 else float("nan")
+
+    @property
+    def z(self) -> float:
+        """Standard deviations from chance under permuted labels; nan where the variance has no closed form.
+
+        It has one for separation, cross and soft. A large z of a value barely above chance is no contradiction: with
+        many samples, little is needed to be significant.
+        """
+        return self.moments.z(self.value) if self.moments else float("nan")
+
+    def p_value(self, permutations: int | None = None, *, seed: int = 0, shuffles: Shuffles | None = None) -> float:
+        """One-sided p-value against permuted labels: upper, but lower for the anti index.
+
+        Parameters
+        ----------
+        permutations : how many to draw; p = (1 + b)/(1 + permutations). By default the normal approximation where
+            there is a closed variance and at least 100 agreements are expected by chance (below that its tail is
+            wrong), else 9,999 permutations of the labels on the fixed neighbor graph.
+        seed : of the permutations.
+        shuffles : permutations to use, where permutations are called for; several measures may share them.
+        """
+        if permutations is None:
+            expected = len(self.by_sample) * self.chance
+            if self.moments and self.moments.sd > 0 and expected >= ENOUGH_FOR_NORMAL:
+                return normal_p(self.z)
+            permutations = PERMUTATIONS
+        if permutations < 1:
+            raise ValueError(f"permutations must be at least 1; got {permutations}. {PERMUTATIONS} is usual.")
+        if self.null_values is None:
+            return float("nan")
+        null = self.null_values(shuffles or Shuffles(permutations, seed))
+        return permutation_p(self.value, null, lower=self.lower_is_better)
+
+    def interval(self, level: float = 0.95, *, target: str = "population") -> tuple[float, float]:
+        """An interval for one of two things, which must not be mixed up.
+
+        Parameters
+        ----------
+        level : coverage, between 0 and 1.
+        target : "population", the expected value for a fresh sample of the same size and classes: Wilson's interval
+            with the number of independent samples that the scores are worth, which share neighbors. Or "data", the
+            value that all samples at hand would give: exact where all were asked, so the interval is the value;
+            Wilson's with finite-population correction where only some rows were.
+
+        Returns
+        -------
+        (low, high), which hold the value. nan for both where the measure has no interval.
+        """
+        if target not in TARGETS:
+            raise ValueError(f"target must be one of {', '.join(TARGETS)}; got {target!r}.")
+        if target == "data":
+            return wilson(self.value, finite_population_n(len(self.by_sample), self.num_references), level)
+        effective_n = self.effective_n()
+        return (float("nan"), float("nan")) if np.isnan(effective_n) else wilson(self.value, effective_n, level)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,92 +120,18 @@ class EncodedLabels:
 
     @property
     def counts(self) -> NDArray[np.int64]:
+        """Samples of each class."""
         return np.bincount(self.codes, minlength=len(self.classes))
 
 
-def separation_index(features: ArrayLike, labels: ArrayLike) -> Separation:
-    """Share of samples whose nearest other sample bears the same label (leave-one-out 1-NN accuracy).
-
-    SI = mean over i of 1[y_i = y_N(i)], with N(i) the exact nearest other sample; ties go to the lowest row. Kalhor et
-    al., arXiv 1906.05156; the same number as Thornton's separability index and 1 − N3 of Ho and Basu (2002).
-
-    Parameters
-    ----------
-    features : array of shape (n, d), or (n, ...), flattened per sample; finite, n >= 2.
-    labels : integers or strings of shape (n,).
-
-    Returns
-    -------
-    Separation
-        `chance` is Σ n_c(n_c − 1)/(n(n − 1)), exact under permuted labels. A sample alone in its class counts as 0.
-
-    Raises
-    ------
-    ValueError
-        NaN or infinity, fewer than two samples, lengths that differ.
-    """
-    encoded = encode_labels(labels, num_samples=len(np.asarray(features)))
-    nearest = nearest_neighbors(features).indices[:, 0]
-    return separation_from_neighbors(nearest, encoded)
-
-
-def cross_separation_index(
-    train_features: ArrayLike, train_labels: ArrayLike, test_features: ArrayLike, test_labels: ArrayLike
-) -> Separation:
-    """Share of test samples whose nearest training sample bears the same label (1-NN test accuracy).
-
-    Parameters
-    ----------
-    train_features, test_features : arrays of shape (n, d) and (m, d), or flattened per sample to that.
-    train_labels, test_labels : integers or strings of shape (n,) and (m,).
-
-    Returns
-    -------
-    Separation
-        `nearest` are training rows; `chance` is Σ p_train,c · p_test,c; `by_class` speaks of the test labels.
-
-    Raises
-    ------
-    ValueError
-        As `separation_index`; also where the two sides differ in width.
-    """
-    train = encode_labels(train_labels, num_samples=len(np.asarray(train_features)), name="train_labels")
-    test = encode_labels(test_labels, num_samples=len(np.asarray(test_features)), name="test_labels")
-    nearest = nearest_neighbors(train_features, queries=test_features).indices[:, 0]
-    return separation_from_neighbors(nearest, test, references=train)
-
-
-def separation_from_neighbors(
-    nearest: NDArray[np.int64], labels: EncodedLabels, references: EncodedLabels | None = None
-) -> Separation:
-    """SI, or with `references` cross SI, of a first-neighbor graph that is already known; `nearest` has shape (m,)."""
-    others = labels if references is None else references
-    neighbor_labels = np.array(others.classes, dtype=object)[others.codes[nearest]]
-    agrees = np.array(labels.classes, dtype=object)[labels.codes] == neighbor_labels
-    by_sample = agrees.astype(np.float64)
-    chance = chance_separation(labels) if references is None else chance_cross(references, labels)
-    return Separation(float(by_sample.mean()), mean_by_class(by_sample, labels), by_sample, nearest, chance)
-
-
-def chance_separation(labels: EncodedLabels) -> float:
-    """Expected SI under permuted labels: Σ n_c(n_c − 1)/(n(n − 1))."""
-    counts = labels.counts.astype(np.float64)
-    total = counts.sum()
-    return float((counts * (counts - 1)).sum() / (total * (total - 1)))
-
-
-def chance_cross(train: EncodedLabels, test: EncodedLabels) -> float:
-    """Expected cross SI under permuted labels: Σ p_train,c · p_test,c."""
-    share = dict(zip(train.classes, train.counts / train.counts.sum(), strict=True))
-    return float(
-        sum(p * share.get(label, 0.0) for label, p in zip(test.classes, test.counts / test.counts.sum(), strict=True))
-    )
-
-
-def mean_by_class(by_sample: NDArray[np.float64], labels: EncodedLabels) -> dict[Label, float]:
-    """Mean of a per-sample value over each class."""
-    sums = np.bincount(labels.codes, weights=by_sample, minlength=len(labels.classes))
-    return dict(zip(labels.classes, (sums / labels.counts).tolist(), strict=True))
+def mean_by_class(
+    by_sample: NDArray[np.float64], codes: NDArray[np.int64], classes: tuple[Label, ...]
+) -> dict[Label, float]:
+    """Mean of a per-sample value over each class; nan for a class without samples."""
+    sums = np.bincount(codes, weights=by_sample, minlength=len(classes))
+    counts = np.bincount(codes, minlength=len(classes))
+    with np.errstate(invalid="ignore"):
+        return dict(zip(classes, (sums / counts).tolist(), strict=True))
 
 
 def encode_labels(labels: ArrayLike, *, num_samples: int | None = None, name: str = "labels") -> EncodedLabels:
@@ -142,6 +145,14 @@ def encode_labels(labels: ArrayLike, *, num_samples: int | None = None, name: st
         raise ValueError(f"{name} must have one entry a sample, {num_samples}; got {len(array)}.")
     classes, codes = np.unique(array, return_inverse=True)
     return EncodedLabels(codes.astype(np.int64), tuple(classes.tolist()))
+
+
+def encode_together(first: EncodedLabels, second: EncodedLabels) -> tuple[EncodedLabels, EncodedLabels]:
+    """Two sets of labels with codes that mean the same in both."""
+    classes = tuple(sorted({*first.classes, *second.classes}, key=lambda label: (isinstance(label, str), label)))
+    place = {label: code for code, label in enumerate(classes)}
+    moved = [np.array([place[label] for label in part.classes], dtype=np.int64)[part.codes] for part in (first, second)]
+    return EncodedLabels(moved[0], classes), EncodedLabels(moved[1], classes)
 
 
 def _strings_or_refuse(array: NDArray[Any], name: str) -> NDArray[Any]:

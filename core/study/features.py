@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from core.measures.neighbors import METRICS
 from core.measures.rows import as_matrix
 from core.measures.separation import encode_labels
 from core.study.measuring import MeasureOptions, StudySamples, measure_layer
@@ -49,6 +50,10 @@ class FeatureStudyWriter:
         neighbors: int = 10,
         metric: str = "euclidean",
     ) -> None:
+        if neighbors < 1:
+            raise ValueError(f"neighbors must be at least 1; got {neighbors}.")
+        if metric not in METRICS:
+            raise ValueError(f"metric must be one of {', '.join(METRICS)}; got {metric!r}.")
         self.path = Path(out)
         self._samples = study_samples(labels, ids=ids, sources=sources, class_names=class_names, splits=splits)
         self._options = MeasureOptions(num_neighbors=neighbors, metric=metric)

@@ -11,10 +11,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.measures.baselines import knn_correct
-from core.measures.neighbors import Neighbors, nearest_neighbors
-from core.measures.separation import EncodedLabels, Separation, separation_from_neighbors
+from core.measures.graph import LabelledGraph, cross_graph
+from core.measures.neighbors import nearest_neighbors
+from core.measures.separation import EncodedLabels, Separation
+from core.measures.significance import Shuffles
 
-KNN = 5  # neighbors that vote in the kNN baseline
+KNN = (3, 5, 10)  # neighbors that vote in the kNN baseline
+ORDERS = (2, 3, 5)  # of the high-order, soft and anti measures
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,10 +42,15 @@ class StudySamples:
         """Sample numbers of a split."""
         return np.flatnonzero(self.splits == split)
 
-    def encoded(self, split: str) -> EncodedLabels:
-        """The labels of a split, coded by the classes that occur in it."""
-        classes, codes = np.unique(self.labels[self.rows(split)], return_inverse=True)
-        return EncodedLabels(codes, tuple(classes.tolist()))
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """The label of each code; here they are the same."""
+        return tuple(range(len(self.class_names)))
+
+    @cached_property
+    def shuffles(self) -> Shuffles:
+        """The permutations of the labels that all layers are tested on."""
+        return Shuffles()
 
     def describe(self) -> dict[str, Any]:
         """What study.json says of the samples; the fingerprint tells two sets of samples apart."""
@@ -78,14 +86,14 @@ class MeasureOptions:
 
 
 @dataclass(frozen=True, eq=False)
-class _Graph:
-    """The nearest neighbors of one split's samples, within the split or (`cross`) among the training samples."""
+class _Comparison:
+    """The labelled neighbor graph of one split's samples, within the split or (`cross`) among the training samples."""
 
     split: str
     reference_split: str
     queries: NDArray[np.int64]
     references: NDArray[np.int64]
-    neighbors: Neighbors
+    graph: LabelledGraph
 
     @property
     def cross(self) -> bool:
@@ -110,26 +118,30 @@ def measure_layer(
     rows: dict[str, list[pd.DataFrame]] = {"measurements": [], "classes": [], "neighbors": []}
     for pooling, features in activations.items():
         place = {"layer": layer["layer"], "pooling": pooling}
-        for graph in _neighbor_graphs(features, samples, options):
-            separation = _separation(graph, samples)
-            rows["measurements"].append(_measurements(graph, separation, samples, options).assign(**place))
-            rows["classes"].append(_classes(graph, separation, samples).assign(**place))
-            rows["neighbors"].append(_neighbors(graph, samples, options).assign(**place))
+        for comparison in _comparisons(features, samples, options):
+            measures = _measures(comparison.graph)
+            rows["measurements"].append(_measurements(comparison, measures, samples, options).assign(**place))
+            rows["classes"].append(_classes(comparison, measures[0]).assign(**place))
+            rows["neighbors"].append(_neighbors(comparison, samples, options).assign(**place))
     tables = {name: pd.concat(frames, ignore_index=True) for name, frames in rows.items()}
     return {"layers": pd.DataFrame([dict(layer)]), **tables}
 
 
-def _neighbor_graphs(features: NDArray[Any], samples: StudySamples, options: MeasureOptions) -> Iterator[_Graph]:
+def _comparisons(features: NDArray[Any], samples: StudySamples, options: MeasureOptions) -> Iterator[_Comparison]:
     """Each split within itself, then test among train."""
-    wanted = max(options.num_neighbors, KNN)
+    wanted = max(options.num_neighbors, *ORDERS, *KNN)
     parts = {split: _take(features, samples.rows(split)) for split in samples.split_names}
+    labels = {split: EncodedLabels(samples.labels[samples.rows(split)], samples.classes) for split in parts}
     for split, part in parts.items():
         found = nearest_neighbors(part, k=min(wanted, len(part) - 1), metric=options.metric)
-        yield _Graph(split, split, samples.rows(split), samples.rows(split), found)
+        codes = labels[split].codes
+        graph = LabelledGraph(found, codes, codes, samples.classes, np.arange(len(part)))
+        yield _Comparison(split, split, samples.rows(split), samples.rows(split), graph)
     if len(parts) == 2:
         k = min(wanted, len(parts["train"]))
         found = nearest_neighbors(parts["train"], queries=parts["test"], k=k, metric=options.metric)
-        yield _Graph("test", "train", samples.rows("test"), samples.rows("train"), found)
+        graph = cross_graph(found, labels["train"], labels["test"])
+        yield _Comparison("test", "train", samples.rows("test"), samples.rows("train"), graph)
 
 
 def _take(features: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
@@ -138,79 +150,92 @@ def _take(features: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
     return features[first : last + 1] if last - first + 1 == len(rows) else features[rows]
 
 
-def _separation(graph: _Graph, samples: StudySamples) -> Separation:
-    references = samples.encoded(graph.reference_split) if graph.cross else None
-    return separation_from_neighbors(graph.neighbors.indices[:, 0], samples.encoded(graph.split), references)
+def _measures(graph: LabelledGraph) -> list[Separation]:
+    """The family on one graph; first comes separation (or cross, which stands alone)."""
+    if graph.own is None:
+        return [graph.separation()]
+    orders = [order for order in ORDERS if order <= graph.k]
+    by_order = [measure(order) for measure in (graph.high_order, graph.soft, graph.anti) for order in orders]
+    return [graph.separation(), graph.balanced(), *by_order]
 
 
 def _measurements(
-    graph: _Graph, separation: Separation, samples: StudySamples, options: MeasureOptions
+    comparison: _Comparison, measures: list[Separation], samples: StudySamples, options: MeasureOptions
 ) -> pd.DataFrame:
-    """Rows of the table `measurements`: SI (within a split, or cross), and the kNN baseline."""
+    """Rows of the table `measurements`: the family, and the kNN baseline."""
+    graph = comparison.graph
     common = {
-        "split": graph.split,
+        "split": comparison.split,
         "metric": options.metric,
         "ties": "first",
         "sampling": "full",
-        "num_queries": len(graph.queries),
-        "num_references": len(graph.references) - (not graph.cross),
+        "num_queries": graph.num_queries,
+        "num_references": len(comparison.references) - (not comparison.cross),
         "repeat": 0,
         "num_undecided": 0,
     }
-    value, chance, excess = separation.value, separation.chance, separation.excess
-    rows = [
-        {
-            "measure": "cross" if graph.cross else "separation",
-            "order": 1,
-            "value": value,
-            "chance": chance,
-            "excess": excess,
-        }
-    ]
-    if not graph.cross and graph.neighbors.indices.shape[1] >= KNN:
-        codes = samples.labels[graph.references[graph.neighbors.indices[:, :KNN]]]
-        correct = knn_correct(codes, samples.labels[graph.queries], len(samples.class_names))
-        rows.append({"measure": "knn", "order": KNN, "value": float(correct.mean())})
+    rows = [_judged(measure, samples.shuffles) for measure in measures]
+    votes = [] if comparison.cross else [k for k in KNN if k <= graph.k]
+    for k in votes:
+        neighbor_codes = graph.reference_codes[graph.neighbors.indices[:, :k]]
+        correct = knn_correct(neighbor_codes, graph.query_codes, len(graph.classes))
+        rows.append({"measure": "knn", "order": k, "value": float(correct.mean())})
     return pd.DataFrame([common | row for row in rows])
 
 
-def _classes(graph: _Graph, separation: Separation, samples: StudySamples) -> pd.DataFrame:
-    """Rows of the table `classes`."""
-    labels = samples.encoded(graph.split)
+def _judged(measure: Separation, shuffles: Shuffles) -> dict[str, Any]:
+    """A measure's value with its chance level and interval; significance for the first order, where it is asked for."""
+    low, high = measure.interval(target="population")
+    return {
+        "measure": measure.measure,
+        "order": measure.order,
+        "value": measure.value,
+        "low": low,
+        "high": high,
+        "target": "population",
+        "chance": measure.chance,
+        "excess": measure.excess,
+        "z": measure.z,
+        "p_value": measure.p_value(shuffles=shuffles) if measure.measure in ("separation", "cross") else float("nan"),
+    }
+
+
+def _classes(comparison: _Comparison, first: Separation) -> pd.DataFrame:
+    """Rows of the table `classes`: the first order of each class that the split has."""
+    counts = np.bincount(comparison.graph.query_codes, minlength=len(first.by_class))
     return pd.DataFrame(
         {
-            "split": graph.split,
-            "measure": "cross" if graph.cross else "separation",
+            "split": comparison.split,
+            "measure": first.measure,
             "order": 1,
-            "label": list(separation.by_class),
-            "num_queries": labels.counts,
-            "value": list(separation.by_class.values()),
-            "chance": _class_chance(graph, labels, samples),
+            "label": list(first.by_class),
+            "num_queries": counts,
+            "value": list(first.by_class.values()),
+            "chance": _class_chance(comparison),
         }
-    )
+    )[counts > 0]
 
 
-def _class_chance(graph: _Graph, labels: EncodedLabels, samples: StudySamples) -> NDArray[np.float64]:
-    """What a class would score with meaningless labels: the share of its kind among the other samples."""
-    if not graph.cross:
-        return (labels.counts - 1) / (labels.counts.sum() - 1)
-    train = samples.labels[graph.references]
-    return np.array([(train == label).mean() for label in labels.classes])
+def _class_chance(comparison: _Comparison) -> NDArray[np.float64]:
+    """What a class would score with meaningless labels: its share of the samples that can be neighbors."""
+    counts = comparison.graph.reference_counts.astype(np.float64)
+    return counts / counts.sum() if comparison.cross else np.maximum(counts - 1, 0) / (counts.sum() - 1)
 
 
-def _neighbors(graph: _Graph, samples: StudySamples, options: MeasureOptions) -> pd.DataFrame:
+def _neighbors(comparison: _Comparison, samples: StudySamples, options: MeasureOptions) -> pd.DataFrame:
     """Rows of the table `neighbors`, the nearest first."""
-    k = min(options.num_neighbors, graph.neighbors.indices.shape[1])
-    nearest = graph.references[graph.neighbors.indices[:, :k]].ravel()
-    sample = np.repeat(graph.queries, k)
+    neighbors = comparison.graph.neighbors
+    k = min(options.num_neighbors, neighbors.indices.shape[1])
+    nearest = comparison.references[neighbors.indices[:, :k]].ravel()
+    sample = np.repeat(comparison.queries, k)
     return pd.DataFrame(
         {
-            "split": graph.split,
+            "split": comparison.split,
             "sample": sample,
-            "rank": np.tile(np.arange(1, k + 1), len(graph.queries)),
+            "rank": np.tile(np.arange(1, k + 1), len(comparison.queries)),
             "nearest": nearest,
-            "nearest_split": graph.reference_split,
-            "distance": graph.neighbors.distances[:, :k].ravel(),
+            "nearest_split": comparison.reference_split,
+            "distance": neighbors.distances[:, :k].ravel(),
             "agrees": samples.labels[sample] == samples.labels[nearest],
         }
     )

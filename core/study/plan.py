@@ -15,7 +15,7 @@ from core.data.images import LabelledImages, load_images
 from core.network.activations import Pass, plan_passes
 from core.network.backbones import Network, load_network
 from core.network.layers import INPUT_LAYER, LayerInfo, catalogue, select_layers
-from core.study.measuring import KNN, StudySamples
+from core.study.measuring import StudySamples
 
 DEFAULT_LAYERS = "main,avg_pool,predictions"
 PIXELS = "pixels"  # the model that is none: the values of the images themselves
@@ -108,7 +108,7 @@ class Plan:
         data = self.samples.describe() | {"name": self.images.name, "fingerprint": self.images.fingerprint}
         model = {"name": PIXELS} if self.network is None else _describe_network(self.network)
         batches = {"batch_size": self.options.batch_size, "last_batch": "padded"}
-        return {"data": data, "model": model, "batches": batches, "knn": KNN}
+        return {"data": data, "model": model, "batches": batches}
 
     def cautions(self) -> list[str]:
         """Sentences that belong beside any result of this study."""

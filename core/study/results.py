@@ -133,11 +133,7 @@ class Study:
 
     def table(self, name: str, columns: list[str] | None = None) -> pd.DataFrame:
         """A table of the study, merged or from its parts; empty, with the right columns, where nothing was written."""
-        files = _table_files(self.path, name)
-        try:
-            parts = [pq.read_table(file, columns=columns) for file in files]
-        except (OSError, pa.ArrowException) as error:
-            raise StudyError(f"The study in {self.path} has a broken table {name}: {error}. Run it again.") from error
+        parts = _read_tables(self.path, name, columns)
         if not parts:
             return SCHEMAS[name].empty_table().select(columns or SCHEMAS[name].names).to_pandas()
         missing = set(columns or SCHEMAS[name].names) - set(parts[0].column_names)
@@ -169,6 +165,8 @@ def load_study(path: str | os.PathLike[str]) -> Study:
             f"study.json in {folder} must have format {FORMAT} and a state; got format {info.get('format')!r}. "
             "Update this program, or run the study again."
         )
+    if info["state"] == "running" and not is_being_written(folder):
+        info["state"] = "partial"  # its run was killed before it could say so
     return Study(folder, info)
 
 
@@ -189,15 +187,14 @@ def read_info(folder: Path) -> dict[str, Any] | None:
 
 def finished_layers(folder: Path) -> set[str]:
     """Names of the layers whose rows are complete."""
-    files = _table_files(folder, "layers")
-    return {name for file in files for name in pq.read_table(file, columns=["layer"])["layer"].to_pylist()}
+    return {name for table in _read_tables(folder, "layers", ["layer"]) for name in table["layer"].to_pylist()}
 
 
 def is_being_written(folder: Path) -> bool:
     """Whether a run holds the study's lock at this moment."""
     try:
         with (folder / ".lock").open("rb") as handle:
-            lock_file(handle.fileno())
+            lock_file(handle.fileno(), shared=True)
     except FileNotFoundError:
         return False
     except OSError:
@@ -205,8 +202,8 @@ def is_being_written(folder: Path) -> bool:
     return False
 
 
-def lock_file(descriptor: int) -> None:
-    """An exclusive lock without waiting, freed when the file is closed; OSError where another holds it."""
+def lock_file(descriptor: int, *, shared: bool = False) -> None:
+    """Lock without waiting, until the file is closed; OSError where another holds it. Readers who only look share."""
     if os.name == "nt":
         import msvcrt
 
@@ -214,13 +211,23 @@ def lock_file(descriptor: int) -> None:
     else:
         import fcntl
 
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
 def layer_parts(folder: Path) -> list[Path]:
     """Complete parts in network order."""
     parts = folder / "parts"
     return sorted(path for path in parts.iterdir() if path.name.isdigit()) if parts.is_dir() else []
+
+
+def _read_tables(folder: Path, name: str, columns: list[str] | None) -> list[pa.Table]:
+    """A table's files, read."""
+    try:
+        return [pq.read_table(file, columns=columns) for file in _table_files(folder, name)]
+    except (OSError, pa.ArrowException) as error:
+        raise StudyError(
+            f"The study in {folder} has a broken table {name}: {error}. Delete the folder, and run the study again."
+        ) from error
 
 
 def _table_files(folder: Path, name: str) -> list[Path]:

@@ -62,17 +62,21 @@ def run_study(
 
 
 def _run_passes(plan: Plan, folder: Path, progress: Report) -> None:
-    """Every pass that is still needed: stream its layers, then measure and write each."""
+    """Every pass that is still needed."""
     passes = plan.passes(frozenset(finished_layers(folder)))
-    options = MeasureOptions(num_neighbors=plan.options.neighbors)
     for number, pass_ in enumerate(passes, start=1):
-        stage = f"pass {number} of {len(passes)}"
-        activations = _activations(plan, pass_, stage, progress)
-        for place, layer in enumerate(pass_.layers):
-            progress(Progress(f"{stage}, neighbors in {layer.layer}", place, len(pass_.layers), "layers"))
-            own = {pooling: activations.pop((layer.layer, pooling)) for pooling in _poolings(plan, layer)}
-            write_layer(folder, layer.position, measure_layer(layer_row(layer), own, plan.samples, options))
-        progress(Progress(f"{stage}, neighbors", len(pass_.layers), len(pass_.layers), "layers"))
+        _run_pass(plan, folder, pass_, f"pass {number} of {len(passes)}", progress)
+
+
+def _run_pass(plan: Plan, folder: Path, pass_: Pass, stage: str, progress: Report) -> None:
+    """Stream the layers of a pass, then measure and write each; its activations go as it goes."""
+    activations = _activations(plan, pass_, stage, progress)
+    options = MeasureOptions(num_neighbors=plan.options.neighbors)
+    for place, layer in enumerate(pass_.layers):
+        progress(Progress(f"{stage}, neighbors in {layer.layer}", place, len(pass_.layers), "layers"))
+        own = {pooling: activations.pop((layer.layer, pooling)) for pooling in _poolings(plan, layer)}
+        write_layer(folder, layer.position, measure_layer(layer_row(layer), own, plan.samples, options))
+    progress(Progress(f"{stage}, neighbors", len(pass_.layers), len(pass_.layers), "layers"))
 
 
 def _activations(plan: Plan, pass_: Pass, stage: str, progress: Report) -> dict[tuple[str, str], NDArray[np.float32]]:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from core.study.results import FORMAT, LAYER_TABLES, SCHEMAS, StudyError, layer_parts, lock_file, read_info
 
 Info = dict[str, Any]
+_MERGED = ".parts.tmp"
 
 
 @contextmanager
@@ -58,10 +59,10 @@ def begin(folder: Path, info: Info, samples: pd.DataFrame) -> Info:
         _write_samples(folder, samples)
     else:
         _refuse_differences(folder, there, info)
-        if there["state"] == "complete":
+        if there.get("state") == "complete":
             return there
-    for stale in (folder / "parts").glob("*.tmp"):
-        shutil.rmtree(stale)
+    for stale in (*folder.glob("parts/*.tmp"), folder / _MERGED):
+        shutil.rmtree(stale, ignore_errors=True)
     running = there | info | {"state": "running"}
     write_info(folder, running)
     return running
@@ -105,7 +106,9 @@ def merge_parts(folder: Path) -> None:
         if tables:
             merged = pa.concat_tables(tables).unify_dictionaries()
             _replace(folder / f"{name}.parquet", partial(_write_table, table=merged))
-    shutil.rmtree(folder / "parts")
+    # In one step: half of the parts, merged again by a resumed run, would replace all of them.
+    (folder / "parts").rename(folder / _MERGED)
+    shutil.rmtree(folder / _MERGED)
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -142,7 +145,8 @@ def _without_data(info: Info) -> Info:
 
 
 def _refuse_other_content(folder: Path) -> None:
-    others = sorted(path.name for path in folder.iterdir() if path.name not in (".lock", "samples.parquet"))
+    ours = (".lock", "samples.parquet", ".samples.parquet.tmp", ".study.json.tmp")  # of a start that was cut short
+    others = sorted(path.name for path in folder.iterdir() if path.name not in ours)
     if others:
         raise StudyError(
             f"{folder} must be empty or hold a study; it has {', '.join(others[:3])} and no study.json. "

@@ -5,7 +5,7 @@ import pytest
 
 import core
 from core.measures import shortlist
-from core.measures.neighbors import squared_distances
+from core.measures.neighbors import neighbors_among, squared_distances
 from core.measures.rows import Rows
 
 
@@ -145,6 +145,16 @@ def test_memory_mapped_features(tmp_path):
     np.save(tmp_path / "features.npy", features)
     mapped = np.load(tmp_path / "features.npy", mmap_mode="r")
     np.testing.assert_array_equal(core.nearest_neighbors(mapped).indices, core.nearest_neighbors(features).indices)
+
+
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_neighbors_among_some_rows(metric):
+    features = np.random.default_rng(9).normal(size=(120, 6)).astype(np.float32)
+    among = np.random.default_rng(10).permutation(120)[:50]
+    found = neighbors_among(features, among, k=3, metric=metric)
+    expected = core.nearest_neighbors(features[among], k=3, metric=metric)
+    np.testing.assert_array_equal(found.indices, expected.indices)
+    np.testing.assert_array_equal(found.distances, expected.distances)
 
 
 def test_cosine_is_euclidean_on_unit_rows():

@@ -7,13 +7,24 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
 from core import __version__
-from core.study.plan import DEFAULT_LAYERS, POOLINGS, Plan, Progress, StudyOptions, parse_bytes, plan_study
+from core.study.plan import (
+    DEFAULT_LAYERS,
+    NOTEBOOK,
+    PIXELS,
+    POOLINGS,
+    PROTOCOLS,
+    Plan,
+    Progress,
+    StudyOptions,
+    parse_bytes,
+    plan_study,
+)
 from core.study.results import Study
 from core.study.run import run_study
 
@@ -62,6 +73,11 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
         metavar="K",
         help="stored a sample (default: %(default)s)",
     )
+    add("--sizes", type=_sizes, default=(), metavar="N,N,...", help="SI over subsamples of these sizes, of each split")
+    add(
+        "--repeats", type=int, default=default["repeats"], metavar="R", help="draws of each size (default: %(default)s)"
+    )
+    add("--protocol", default=default["protocol"], choices=PROTOCOLS, help="notebook: also the class-center measures")
     add("--memory", type=_memory, metavar="SIZE", help="for the activations of a pass (default: half of what is free)")
     add("--seed", type=int, default=default["seed"], help="of splits and choices (default: %(default)s)")
     add("--skip-broken", action="store_true", help="leave unreadable images out and record them")
@@ -102,9 +118,26 @@ def _at_least(minimum: int) -> Callable[[str], int]:
     return parse
 
 
+def _sizes(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(sorted({int(part) for part in text.split(",")}))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"sizes must be whole numbers such as 50,100,200; got {text!r}") from error
+
+
+def _asked(options: argparse.Namespace) -> StudyOptions:
+    """The study asked for; the notebook's protocol brings its own choices where none was made."""
+    asked = StudyOptions(**{field.name: getattr(options, field.name) for field in fields(StudyOptions)})
+    if asked.protocol != "notebook":
+        return asked
+    left = {field.name for field in fields(StudyOptions) if getattr(asked, field.name) == field.default}
+    left -= {"layers"} if asked.model == PIXELS else set()
+    return replace(asked, **{name: value for name, value in NOTEBOOK.items() if name in left})
+
+
 def _study(options: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, _interrupt)  # a stopped run leaves a valid study, as Ctrl-C does
-    asked = StudyOptions(**{field.name: getattr(options, field.name) for field in fields(StudyOptions)})
+    asked = _asked(options)
     report = ProgressLine(sys.stderr)
     try:
         plan = plan_study(asked, memory=options.memory, progress=report)
@@ -187,10 +220,11 @@ def _print_plan(plan: Plan, *, as_json: bool) -> None:
 def _print_study(study: Study, *, as_json: bool) -> None:
     """The SI of every layer, one row a layer and pooling, one column a comparison."""
     table = study.measurements
-    table = table[table["measure"].isin(["separation", "cross"])].copy()
+    table = table[table["measure"].isin(["separation", "cross"]) & (table["sampling"] == "full")].copy()
     table["column"] = table["split"].astype(str).where(table["measure"] == "separation", "test to train")
     if as_json:
-        rows = table[["layer", "pooling", "split", "measure", "value", "chance"]].to_dict("records")
+        columns = ["layer", "pooling", "split", "measure", "value", "low", "high", "chance", "p_value", "q_value"]
+        rows = json.loads(table[columns].to_json(orient="records"))
         print(json.dumps({"path": os.fspath(study.path), "state": study.state, "measurements": rows}, indent=1))
         return
     wide = table.pivot_table(index=["layer", "pooling"], columns="column", values="value", observed=True, sort=False)

@@ -4,37 +4,24 @@
 one is named before a long computation starts. Pixels are decoded again, batch by batch, when they are asked for.
 """
 
-import contextlib
 import hashlib
-import io
-import os
-import threading
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from core.data.decoding import decode, failure_reason, gray_image, in_threads, require_pillow, resize
+from core.data.folders import SPLITS, find_images
 from core.data.sampling import MIN_PER_CLASS, name_some, stratified_split, take_per_class
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-SPLITS = ("train", "test")
-# Only these decoders run, whatever a file's name promises: Pillow would start Ghostscript for PostScript, for one.
-_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 _CHUNK = 256  # images between two reports of progress
-_THREADS = min(8, os.cpu_count() or 1)
-_WARNING_FILTERS = threading.Lock()
-
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
 
 
 @dataclass(frozen=True)
@@ -160,7 +147,7 @@ class LabelledImages:
         height, width = size
         if height < 1 or width < 1:
             raise ValueError(f"size must be a height and a width of at least 1 pixel; got {size}. Try (224, 224).")
-        _require_pillow()
+        require_pillow()
         return self._stack(rows, size, (height, width, 3))
 
     def raw(self, rows: ArrayLike) -> np.ndarray:
@@ -194,22 +181,23 @@ class LabelledImages:
     def _stack(self, rows: ArrayLike, size: tuple[int, int] | None, shape: tuple[int, int, int]) -> np.ndarray:
         chosen = self._rows(rows).tolist()
         pixels = np.empty((len(chosen), *shape), dtype=np.float32)
-        for place, image in enumerate(_in_threads(partial(self._pixels, size=size), chosen)):
+        for place, image in enumerate(in_threads(partial(self._pixels, size=size), chosen)):
             pixels[place] = image
         return pixels
 
     def _pixels(self, row: int, size: tuple[int, int] | None) -> np.ndarray:
         """One image, resized where a size is given, of shape (h, w, 3), or (h, w, 1) if gray."""
-        image = self._file(row) if self.values is None else _gray(self.values[row, :, :, 0])
-        array = np.asarray(image if size is None else _resize(image, size))
+        image = self._file(row) if self.values is None else gray_image(self.values[row, :, :, 0])
+        array = np.asarray(image if size is None else resize(image, size))
         return np.atleast_3d(array)
 
     def _file(self, row: int) -> "Image":
         try:
-            return _decode(Path(self.root or ".", self.ids[row]).read_bytes())
+            return decode(Path(self.root or ".", self.ids[row]).read_bytes())
         except Exception as error:
             raise OSError(
-                f"{self.ids[row]!r} must stay as it was when it was checked; got: {_reason(error)}. Restore the file."
+                f"{self.ids[row]!r} must stay as it was when it was checked; got: {failure_reason(error)}. "
+                "Restore the file."
             ) from error
 
 
@@ -319,119 +307,17 @@ def _digits() -> LabelledImages:
 
 def _folder(root: Path, split: str) -> LabelledImages:
     """The samples of a folder, nothing read yet; `splits` is empty where the folder has none."""
-    if not root.is_dir():
-        raise FileNotFoundError(
-            f"data must be 'digits' or a folder that holds train/<class>/ and test/<class>/, or <class>/; there is no "
-            f"folder {str(root)!r}. Check the path."
-        )
-    _require_pillow()
-    by_split = _split_folders(root)
-    if by_split and split != "both" and split not in by_split:
-        raise ValueError(
-            f"split must be one that the folder has; got {split!r}, but {str(root)!r} holds only "
-            f"{next(iter(by_split))}/. Choose that one."
-        )
-    wanted = {name: folder for name, folder in by_split.items() if split in ("both", name)} or {"": root}
-    classes = {name: _list_classes(folder) for name, folder in wanted.items()}
-    class_names = _common_class_names(classes)
-    samples = sorted(
-        (path.relative_to(root).as_posix(), label, name)
-        for name, files in classes.items()
-        for label, class_name in enumerate(class_names)
-        for path in files[class_name]
-    )
-    ids, labels, splits = zip(*samples, strict=True)
+    found = find_images(root, split)
     return LabelledImages(
         name=root.resolve().name,
-        ids=ids,
-        labels=np.array(labels, dtype=np.int64),
-        class_names=class_names,
-        splits=np.array(splits if by_split else [], dtype=str),
+        ids=found.ids,
+        labels=found.labels,
+        class_names=found.class_names,
+        splits=found.splits,
         root=root,
-        digests=("",) * len(ids),
-        sizes=np.zeros((len(ids), 2), dtype=np.int64),
+        digests=("",) * len(found.ids),
+        sizes=np.zeros((len(found.ids), 2), dtype=np.int64),
     )
-
-
-def _split_folders(root: Path) -> dict[str, Path]:
-    """The folders train/ and test/ that there are, by their name in lower case."""
-    folders = {folder.name: folder for folder in _subfolders(root)}
-    found = {name.lower(): folder for name, folder in folders.items() if name.lower() in SPLITS}
-    if not found:
-        return {}
-    _refuse_stray(root)
-    others = [repr(name) for name, folder in folders.items() if folder not in found.values() and _image_files(folder)]
-    if others:
-        raise ValueError(
-            f"data must hold either train/ and test/ or class folders; {str(root)!r} holds "
-            f"{' and '.join(repr(folder.name) for folder in found.values())} beside {name_some(others)}. "
-            "Move the one or the other elsewhere."
-        )
-    return found
-
-
-def _list_classes(folder: Path) -> dict[str, list[Path]]:
-    """Image files by class folder."""
-    _refuse_stray(folder)
-    classes = {sub.name: _image_files(sub) for sub in _subfolders(folder)}
-    if not any(classes.values()):
-        raise ValueError(
-            f"data must hold images; {str(folder)!r} has none in its class folders. The extensions looked for are "
-            f"{', '.join(SUFFIXES)}; check the path."
-        )
-    empty = [repr(name) for name, files in classes.items() if not files]
-    if empty:
-        raise ValueError(
-            f"each class folder must hold images; in {str(folder)!r} these hold none: {name_some(empty)}. "
-            "Add images, or remove the folder."
-        )
-    return classes
-
-
-def _refuse_stray(folder: Path) -> None:
-    stray = [repr(path.name) for path in sorted(folder.iterdir()) if path.is_file() and _is_image(path.name)]
-    if stray:
-        raise ValueError(
-            f"each image must lie in a class folder; {str(folder)!r} directly holds {name_some(stray)}. "
-            "Move each into a folder named after its class."
-        )
-
-
-def _common_class_names(classes: dict[str, dict[str, list[Path]]]) -> tuple[str, ...]:
-    """The class names, ascending, which all splits must share."""
-    first, *others = classes
-    for other in others:
-        if lone := sorted(classes[first].keys() ^ classes[other].keys()):
-            named = [f"{name!r} only in {first if name in classes[first] else other}/" for name in lone]
-            raise ValueError(
-                f"each class must be in both splits; got {name_some(named)}. Add the missing folders, or take one "
-                f"split only (--split {first})."
-            )
-    names = tuple(sorted(classes[first]))
-    if len(names) < 2:
-        raise ValueError(f"data must hold at least two classes; got only {names[0]!r}. Add a folder for another class.")
-    return names
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _image_files(folder: Path) -> list[Path]:
-    """Image files at any depth below a folder."""
-
-    def stop(error: OSError) -> None:
-        raise error  # os.walk would pass over a folder that it may not read
-
-    files = []
-    for parent, folders, names in os.walk(folder, onerror=stop):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        files += [Path(parent, name) for name in names if _is_image(name)]
-    return files
-
-
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
 
 
 def _checked(
@@ -481,7 +367,7 @@ def _facts(
     facts: dict[str, _Facts | Skipped] = {}
     for start in range(0, len(ids), _CHUNK):
         chunk = ids[start : start + _CHUNK]
-        facts |= zip(chunk, _in_threads(partial(_check, root), chunk), strict=True)
+        facts |= zip(chunk, in_threads(partial(_check, root), chunk), strict=True)
         if progress is not None:
             progress(done + len(facts), done + len(ids))
     return facts
@@ -490,85 +376,7 @@ def _facts(
 def _check(root: Path, sample: str) -> "_Facts | Skipped":
     try:
         data = (root / sample).read_bytes()
-        width, height = _decode(data).size
+        width, height = decode(data).size
     except Exception as error:  # decoders raise anything on broken files: OSError, SyntaxError, struct.error, ...
-        return Skipped(sample, _reason(error))
+        return Skipped(sample, failure_reason(error))
     return _Facts(hashlib.sha256(data).hexdigest(), (height, width))
-
-
-def _decode(data: bytes) -> "Image":
-    """An image file's first frame, upright, in RGB."""
-    from PIL import Image, ImageOps
-
-    if not data:
-        raise ValueError("the file is empty")
-    with Image.open(io.BytesIO(data), formats=_FORMATS) as opened:
-        image = ImageOps.exif_transpose(opened)
-    if image.mode.startswith("I"):
-        image = _upper_byte(image)
-    elif image.mode == "F":
-        raise ValueError("floating-point pixels have no agreed range")
-    if image.has_transparency_data:
-        layer = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return image.convert("RGB")
-
-
-def _upper_byte(image: "Image") -> "Image":
-    """16-bit gray as 8-bit gray; Pillow's own conversion would cut at 255."""
-    from PIL import Image
-
-    values = np.asarray(image)
-    if values.min() < 0 or values.max() > 65535:
-        raise ValueError("32-bit pixels have no agreed range")
-    return Image.fromarray((values // 256).astype(np.uint8))
-
-
-def _gray(values: np.ndarray) -> "Image":
-    """Values from 0 to 16 as gray from 0 to 255, in mode F, in which nothing is rounded."""
-    from PIL import Image
-
-    return Image.fromarray(values * np.float32(255 / 16))
-
-
-def _resize(image: "Image", size: tuple[int, int]) -> "Image":
-    from PIL import Image
-
-    height, width = size
-    return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BILINEAR)
-
-
-def _reason(error: Exception) -> str:
-    """Why a file could not be read, in one line that is the same in each run."""
-    if type(error).__name__ == "UnidentifiedImageError":  # its text holds a memory address
-        return "no image in a format known here"
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split()) or type(error).__name__
-
-
-def _in_threads(work: Callable[[_In], _Out], items: Iterable[_In]) -> list[_Out]:
-    """`work` of each item, in order, in a few threads: Pillow decodes without the interpreter's lock."""
-    with _pillow_warnings(), ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(work, items))
-
-
-@contextlib.contextmanager
-def _pillow_warnings() -> Iterator[None]:
-    """A suspected decompression bomb is an error, other complaints (as about odd EXIF data) are none."""
-    from PIL import Image
-
-    # Here and not in the pool's threads, and one caller at a time: the filters belong to the whole process.
-    with _WARNING_FILTERS, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
-
-
-def _require_pillow() -> None:
-    try:
-        import PIL  # noqa: F401
-    except ImportError as error:
-        raise ModuleNotFoundError(
-            "Reading or resizing images needs Pillow, which is not installed. "
-            "Run: pip install 'separation-index-explorer[network]'"
-        ) from error

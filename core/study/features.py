@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike
 from core.measures.neighbors import METRICS
 from core.measures.rows import as_matrix
 from core.measures.separation import encode_labels
-from core.study.measuring import MeasureOptions, StudySamples, measure_layer
+from core.study.measuring import measure_layer
 from core.study.results import Study, StudyError, finished_layers, load_study
+from core.study.samples import MeasureOptions, StudySamples
 from core.study.writing import begin, end, study_lock, write_layer
 
 

@@ -1,9 +1,7 @@
 """One layer's activations become its rows in the study's tables."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,78 +9,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.measures.baselines import knn_correct
+from core.measures.center import CenterGeometry
 from core.measures.graph import LabelledGraph, cross_graph
-from core.measures.neighbors import nearest_neighbors
+from core.measures.neighbors import nearest_neighbors, neighbors_among
 from core.measures.separation import EncodedLabels, Separation
-from core.measures.significance import Shuffles
+from core.measures.significance import Shuffles, all_alike, finite_population_n, wilson
+from core.study.samples import MeasureOptions, StudySamples
 
 KNN = (3, 5, 10)  # neighbors that vote in the kNN baseline
 ORDERS = (2, 3, 5)  # of the high-order, soft and anti measures
-
-
-@dataclass(frozen=True, eq=False)
-class StudySamples:
-    """The samples of a study, one entry each: `labels` index `class_names`; `splits` are "train" or "test"."""
-
-    ids: tuple[str, ...]
-    labels: NDArray[np.int64]
-    class_names: tuple[str, ...]
-    splits: NDArray[np.str_]
-    sources: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    @cached_property
-    def split_names(self) -> tuple[str, ...]:
-        """The splits there are, train first."""
-        return tuple(split for split in ("train", "test") if (self.splits == split).any())
-
-    def rows(self, split: str) -> NDArray[np.int64]:
-        """Sample numbers of a split."""
-        return np.flatnonzero(self.splits == split)
-
-    @property
-    def classes(self) -> tuple[int, ...]:
-        """The label of each code; here they are the same."""
-        return tuple(range(len(self.class_names)))
-
-    @cached_property
-    def shuffles(self) -> Shuffles:
-        """The permutations of the labels that all layers are tested on."""
-        return Shuffles()
-
-    def describe(self) -> dict[str, Any]:
-        """What study.json says of the samples; the fingerprint tells two sets of samples apart."""
-        text = "\n".join(
-            f"{id_}\t{label}\t{split}" for id_, label, split in zip(self.ids, self.labels, self.splits, strict=True)
-        )
-        return {
-            "num_samples": len(self),
-            "num_classes": len(self.class_names),
-            "fingerprint": hashlib.sha256(text.encode()).hexdigest(),
-        }
-
-    def frame(self) -> pd.DataFrame:
-        """The table `samples`."""
-        return pd.DataFrame(
-            {
-                "sample": np.arange(len(self)),
-                "split": self.splits,
-                "id": self.ids,
-                "label": self.labels,
-                "class_name": [self.class_names[label] for label in self.labels],
-                "source": self.sources,
-            }
-        )
-
-
-@dataclass(frozen=True)
-class MeasureOptions:
-    """What is computed at each layer: neighbors stored a sample, and the distance."""
-
-    num_neighbors: int = 10
-    metric: str = "euclidean"
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,6 +56,12 @@ def measure_layer(
         for comparison in _comparisons(features, samples, options):
             measures = _measures(comparison.graph)
             rows["measurements"].append(_measurements(comparison, measures, samples, options).assign(**place))
+            if not comparison.cross and options.sizes:
+                sampled = _sampled(comparison, features, measures[0], samples, options)
+                rows["measurements"].append(sampled.assign(**place))
+            if not comparison.cross and options.centers:
+                centers = _centers(comparison, features, samples)
+                rows["measurements"].append(centers.assign(**place))
             rows["classes"].append(_classes(comparison, measures[0]).assign(**place))
             rows["neighbors"].append(_neighbors(comparison, samples, options).assign(**place))
     tables = {name: pd.concat(frames, ignore_index=True) for name, frames in rows.items()}
@@ -164,23 +105,71 @@ def _measurements(
 ) -> pd.DataFrame:
     """Rows of the table `measurements`: the family, and the kNN baseline."""
     graph = comparison.graph
-    common = {
-        "split": comparison.split,
-        "metric": options.metric,
-        "ties": "first",
-        "sampling": "full",
-        "num_queries": graph.num_queries,
-        "num_references": len(comparison.references) - (not comparison.cross),
-        "repeat": 0,
-        "num_undecided": 0,
-    }
     rows = [_judged(measure, samples.shuffles) for measure in measures]
     votes = [] if comparison.cross else [k for k in KNN if k <= graph.k]
     for k in votes:
         neighbor_codes = graph.reference_codes[graph.neighbors.indices[:, :k]]
         correct = knn_correct(neighbor_codes, graph.query_codes, len(graph.classes))
         rows.append({"measure": "knn", "order": k, "value": float(correct.mean())})
+    return pd.DataFrame([_common(comparison, options.metric) | row for row in rows])
+
+
+def _common(comparison: _Comparison, metric: str) -> dict[str, Any]:
+    """What all rows about all samples of a comparison have in common."""
+    return {
+        "split": comparison.split,
+        "metric": metric,
+        "ties": "first",
+        "sampling": "full",
+        "num_queries": comparison.graph.num_queries,
+        "num_references": len(comparison.references) - (not comparison.cross),
+        "repeat": 0,
+        "num_undecided": 0,
+    }
+
+
+def _sampled(
+    comparison: _Comparison,
+    features: NDArray[Any],
+    full: Separation,
+    samples: StudySamples,
+    options: MeasureOptions,
+) -> pd.DataFrame:
+    """First-order SI over sample size, both ways: queries and references subsampled, or the queries alone.
+
+    The first is a learning curve, biased low for the samples at hand; the second is unbiased for them.
+    """
+    rows, graph = [], comparison.graph
+    for repeat, chosen in samples.subsamples(comparison.split, options):
+        codes, size = graph.query_codes[chosen], len(chosen)
+        drawn = {"repeat": repeat, "num_queries": size}
+        nearest = neighbors_among(features, comparison.queries[chosen], metric=options.metric).indices[:, 0]
+        curve = _against(float((codes[nearest] == codes).mean()), chance=all_alike(np.bincount(codes), 2))
+        rows.append(drawn | curve | {"sampling": "subsample", "num_references": size - 1})
+        share = float(full.by_sample[chosen].mean())
+        low, high = wilson(share, finite_population_n(size, graph.num_queries))
+        interval = {"low": low, "high": high, "target": "data"}
+        rows.append(drawn | _against(share, full.chance) | interval | {"sampling": "queries"})
+    common = _common(comparison, options.metric) | {"measure": "separation", "order": 1}
     return pd.DataFrame([common | row for row in rows])
+
+
+def _against(value: float, chance: float) -> dict[str, float]:
+    """A value beside its chance level."""
+    return {"value": value, "chance": chance, "excess": (value - chance) / (1 - chance) if chance < 1 else float("nan")}
+
+
+def _centers(comparison: _Comparison, features: NDArray[Any], samples: StudySamples) -> pd.DataFrame:
+    """The center measures; their chance has no closed form and is the mean over permuted labels."""
+    geometry = CenterGeometry.of(_take(features, comparison.queries))
+    labels = EncodedLabels(comparison.graph.query_codes, comparison.graph.classes)
+    rows = []
+    for leave_one_out in (False, True):
+        measure = geometry.separation(labels, leave_one_out=leave_one_out)
+        assert measure.null_values is not None
+        chance = float(measure.null_values(samples.center_shuffles).mean())
+        rows.append({"measure": measure.measure, "order": 1} | _against(measure.value, chance))
+    return pd.DataFrame([_common(comparison, "euclidean") | row for row in rows])
 
 
 def _judged(measure: Separation, shuffles: Shuffles) -> dict[str, Any]:

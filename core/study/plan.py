@@ -15,10 +15,12 @@ from core.data.images import LabelledImages, load_images
 from core.network.activations import Pass, plan_passes
 from core.network.backbones import Network, load_network
 from core.network.layers import INPUT_LAYER, LayerInfo, catalogue, select_layers
-from core.study.measuring import StudySamples
+from core.study.samples import MeasureOptions, StudySamples
 
 DEFAULT_LAYERS = "main,avg_pool,predictions"
 PIXELS = "pixels"  # the model that is none: the values of the images themselves
+PROTOCOLS = ("separation", "notebook")
+NOTEBOOK: Mapping[str, Any] = {"layers": "main", "pooling": "flat", "per_class": 10}  # the original notebook's choices
 POOLINGS: Mapping[str, tuple[str, ...]] = {"flat": ("flat",), "mean": ("mean",), "both": ("flat", "mean")}
 _WNID = re.compile(r"n\d{8}($|[-_])")
 
@@ -44,6 +46,8 @@ class StudyOptions:
     layers : comma-separated union of `main`, `all`, names and patterns. pooling : "flat", "mean" or "both".
     split : "train", "test" or "both". per_class : samples of each class and split; default all.
     neighbors : neighbors stored a sample. seed : of splits and choices. batch_size : images a forward pass.
+    sizes, repeats : sizes of stratified subsamples of each split, and how often each is drawn.
+    protocol : "separation", or "notebook" for the center measures of the original notebook with permuted controls.
     """
 
     data: str
@@ -57,17 +61,32 @@ class StudyOptions:
     seed: int = 0
     skip_broken: bool = False
     batch_size: int = 32
+    sizes: tuple[int, ...] = ()
+    repeats: int = 5
+    protocol: str = "separation"
 
     def __post_init__(self) -> None:
+        if self.protocol not in PROTOCOLS:
+            raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}; got {self.protocol!r}.")
         if self.pooling not in POOLINGS:
             raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}; got {self.pooling!r}.")
-        for name in ("neighbors", "batch_size"):
+        for name in ("neighbors", "batch_size", "repeats"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}.")
 
     def asked(self) -> dict[str, Any]:
         """The options as study.json records them."""
-        return asdict(self)
+        return asdict(self) | {"sizes": list(self.sizes)}
+
+    def measures(self) -> MeasureOptions:
+        """What is computed at each layer."""
+        return MeasureOptions(
+            num_neighbors=self.neighbors,
+            sizes=self.sizes,
+            repeats=self.repeats,
+            seed=self.seed,
+            centers=self.protocol == "notebook",
+        )
 
     def command(self, out: str | os.PathLike[str]) -> str:
         """The command that asks for this study."""
@@ -76,7 +95,9 @@ class StudyOptions:
             value = getattr(self, option.name)
             if option.name == "data" or value == option.default:
                 continue
-            words += [f"--{option.name.replace('_', '-')}"] + ([] if value is True else [str(value)])
+            words.append(f"--{option.name.replace('_', '-')}")
+            if value is not True:
+                words.append(",".join(map(str, value)) if isinstance(value, tuple) else str(value))
         return shlex.join(words)
 
 
@@ -155,6 +176,8 @@ def plan_study(options: StudyOptions, *, memory: int | None = None, progress: Re
         budget_bytes=available_bytes() // 2 if memory is None else memory,
     )
     plan.passes()  # refuses a layer that does not fit, before anything is written
+    for split_name in plan.samples.split_names:
+        plan.samples.subsamples(split_name, options.measures())  # refuses sizes that the split cannot give
     return plan
 
 

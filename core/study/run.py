@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from core.network.activations import Pass, poolings_of, stream_pass
 from core.network.layers import LayerInfo
-from core.study.measuring import MeasureOptions, layer_row, measure_layer
+from core.study.measuring import layer_row, measure_layer
 from core.study.plan import Plan, Progress, Report, StudyOptions, plan_study
 from core.study.results import Study, finished_layers, load_study
 from core.study.writing import begin, end, study_lock, write_layer
@@ -71,7 +71,7 @@ def _run_passes(plan: Plan, folder: Path, progress: Report) -> None:
 def _run_pass(plan: Plan, folder: Path, pass_: Pass, stage: str, progress: Report) -> None:
     """Stream the layers of a pass, then measure and write each; its activations go as it goes."""
     activations = _activations(plan, pass_, stage, progress)
-    options = MeasureOptions(num_neighbors=plan.options.neighbors)
+    options = plan.options.measures()
     for place, layer in enumerate(pass_.layers):
         progress(Progress(f"{stage}, neighbors in {layer.layer}", place, len(pass_.layers), "layers"))
         own = {pooling: activations.pop((layer.layer, pooling)) for pooling in _poolings(plan, layer)}

@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.measures.significance import q_values
 from core.study.results import FORMAT, LAYER_TABLES, SCHEMAS, StudyError, layer_parts, lock_file, read_info
 
 Info = dict[str, Any]
@@ -104,11 +105,20 @@ def merge_parts(folder: Path) -> None:
             pq.read_table(file, schema=SCHEMAS[name]) for part in parts if (file := part / f"{name}.parquet").exists()
         ]
         if tables:
-            merged = pa.concat_tables(tables).unify_dictionaries()
+            merged = _finished(name, pa.concat_tables(tables).unify_dictionaries())
             _replace(folder / f"{name}.parquet", partial(_write_table, table=merged))
     # In one step: half of the parts, merged again by a resumed run, would replace all of them.
     (folder / "parts").rename(folder / _MERGED)
     shutil.rmtree(folder / _MERGED)
+
+
+def _finished(name: str, merged: pa.Table) -> pa.Table:
+    """What only the whole study can say: q-values, over all its p-values together."""
+    if name != "measurements":
+        return merged
+    place = merged.column_names.index("q_value")
+    adjusted = q_values(merged["p_value"].to_numpy())
+    return merged.set_column(place, "q_value", pa.array(adjusted, pa.float64(), from_pandas=True))
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> list[str]:

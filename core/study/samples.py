@@ -1,0 +1,107 @@
+"""The samples of a study, and what is asked about them at each layer."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from core.data.sampling import stratified_subsample
+from core.measures.significance import Shuffles
+
+
+@dataclass(frozen=True)
+class MeasureOptions:
+    """What is computed at each layer.
+
+    num_neighbors : stored a sample. metric : the distance. sizes, repeats : subsamples of each split, and how often
+    each is drawn, with `seed`. centers : the center measures too, with their permuted controls.
+    """
+
+    num_neighbors: int = 10
+    metric: str = "euclidean"
+    sizes: tuple[int, ...] = ()
+    repeats: int = 5
+    seed: int = 0
+    centers: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class StudySamples:
+    """The samples of a study, one entry each: `labels` index `class_names`; `splits` are "train" or "test"."""
+
+    ids: tuple[str, ...]
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    splits: NDArray[np.str_]
+    sources: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def split_names(self) -> tuple[str, ...]:
+        """The splits there are, train first."""
+        return tuple(split for split in ("train", "test") if (self.splits == split).any())
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """Sample numbers of a split."""
+        return np.flatnonzero(self.splits == split)
+
+    @property
+    def classes(self) -> tuple[int, ...]:
+        """The label of each code; here they are the same."""
+        return tuple(range(len(self.class_names)))
+
+    def subsamples(self, split: str, options: MeasureOptions) -> list[tuple[int, NDArray[np.int64]]]:
+        """Repeat number (from 1) and rows within the split of each subsample that the options ask for.
+
+        Stratified; within a repeat a smaller one is part of a larger one; the same for every layer.
+
+        Raises
+        ------
+        ValueError
+            A size is too small for the classes of the split, or larger than it.
+        """
+        rows = self.rows(split)
+        ids, labels = [self.ids[row] for row in rows], self.labels[rows]
+        draw = partial(stratified_subsample, ids, labels, class_names=self.class_names)
+        repeats = range(1, options.repeats + 1)
+        return [(repeat, draw(size, seed=options.seed + repeat)) for repeat in repeats for size in options.sizes]
+
+    @cached_property
+    def shuffles(self) -> Shuffles:
+        """The permutations of the labels that all layers are tested on."""
+        return Shuffles()
+
+    @cached_property
+    def center_shuffles(self) -> Shuffles:
+        """Fewer, for the mean of the center measures: their scatter is small, and each takes longer."""
+        return Shuffles(permutations=20)
+
+    def describe(self) -> dict[str, Any]:
+        """What study.json says of the samples; the fingerprint tells two sets of samples apart."""
+        text = "\n".join(
+            f"{id_}\t{label}\t{split}" for id_, label, split in zip(self.ids, self.labels, self.splits, strict=True)
+        )
+        return {
+            "num_samples": len(self),
+            "num_classes": len(self.class_names),
+            "fingerprint": hashlib.sha256(text.encode()).hexdigest(),
+        }
+
+    def frame(self) -> pd.DataFrame:
+        """The table `samples`."""
+        return pd.DataFrame(
+            {
+                "sample": np.arange(len(self)),
+                "split": self.splits,
+                "id": self.ids,
+                "label": self.labels,
+                "class_name": [self.class_names[label] for label in self.labels],
+                "source": self.sources,
+            }
+        )

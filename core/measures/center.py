@@ -45,7 +45,7 @@ def center_separation_index(features: ArrayLike, labels: ArrayLike, *, leave_one
     ValueError
         NaN or infinity, fewer than two samples, lengths that differ.
     """
-    encoded = encode_labels(labels)
+    encoded = encode_labels(labels, num_samples=len(np.asarray(features)))
     return CenterGeometry.of(features).separation(encoded, leave_one_out=leave_one_out)
 
 

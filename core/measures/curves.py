@@ -191,14 +191,15 @@ def fit_curve(
     table = np.asarray(values, dtype=np.float64)
     if table.ndim != 2 or table.shape[1] != len(n) or not len(table) or not ((table >= 0) & (table <= 1)).all():
         raise ValueError(
-            f"values must be SIs between 0 and 1 of shape (repeats, {len(n)}), a column a size; got shape {table.shape}."
+            f"values must be SIs between 0 and 1 of shape (repeats, {len(n)}); got {table.shape}. "
+            "Give a row for each chain of subsamples, a column for each size."
         )
     means = table.mean(axis=0)
     shrunk = (means * num_samples + 1) / (num_samples + 2)  # all hits are no proof of no misses
     spread = shrunk * (1 - shrunk)
     left_out = 1 / n - 1 / num_samples
     weights = 1 / (spread * (1 / num_samples + left_out / len(table)))
-    best = _fit(means[None], n, weights)[0]
+    asymptote, gap, rate = _fit(means[None], n, weights)[0].tolist()
     resampled = np.empty((0, 3))
     if len(table) > 1:
         rng = np.random.default_rng(seed)
@@ -206,7 +207,8 @@ def fit_curve(
         deviation = np.sqrt(inflation * spread / num_samples)
         drawn = _resampled_means(table, resamples, rng) + deviation * _kindred_normal(n, resamples, rng)
         resampled = _fit(np.clip(drawn, 0, 1), n, weights)
-    return FittedCurve(tuple(int(size) for size in n), num_samples, len(table), *best.tolist(), resampled=resampled)
+    whole_sizes = tuple(int(size) for size in n)
+    return FittedCurve(whole_sizes, num_samples, len(table), asymptote, gap, rate, resampled)
 
 
 def _subsample_value(features: NDArray[np.generic], codes: NDArray[np.generic], rows: NDArray, metric: str) -> float:

@@ -1,0 +1,16 @@
+"""The explorer: `streamlit run explorer/app.py [-- --study PATH]`."""
+
+import sys
+from pathlib import Path
+
+ROOT = str(Path(__file__).resolve().parents[1])
+if ROOT not in sys.path:  # `streamlit run` puts only this file's folder on the path
+    sys.path.insert(0, ROOT)
+
+import streamlit as st  # noqa: E402
+
+ICON = str(Path(__file__).with_name("icon.svg"))
+st.set_page_config(page_title="Separation Index Explorer", page_icon=ICON, layout="wide")
+st.logo(ICON, size="large")
+pages = [st.Page("views/layers.py", title="Layers", default=True)]
+st.navigation(pages, position="top").run()

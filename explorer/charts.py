@@ -1,0 +1,202 @@
+"""The chart of a measure through the network: DataFrames in, an Altair chart out.
+
+One view holds three panels on one x axis (SI, channels, parameters), each with a y scale whose range is a part of the
+height. So the chart follows the width of the page, one hover band crosses all panels, and one picture has everything.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from explorer.labels import chance_levels, direct_labels, tooltip_table, with_series
+from explorer.state import SAMPLES
+
+MAIN_HEIGHT, PANEL_HEIGHT, GAP = 320, 56, 40
+LABEL_HEIGHT = 15  # pixels a direct label needs
+NAMES = "layers"  # the x axis, as a parameter: once in the specification, not once a mark
+GRAY = "#808895"  # readable on white and on near-black
+DASHES = {("SI", "mean"): [1, 0], ("SI", "flat"): [7, 3], ("kNN", "mean"): [2, 2], ("kNN", "flat"): [1, 4]}
+SHAPES = {"mean": "circle", "flat": "diamond"}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A part of the chart's height, in pixels from the top."""
+
+    top: int
+    bottom: int
+
+    def scale(self, **options: Any) -> alt.Scale:
+        return alt.Scale(range=[self.bottom, self.top], **options)
+
+    def axis(self, title: str, **options: Any) -> alt.Axis:
+        """A y axis whose title stands above it, to be read without turning the head."""
+        place: dict[str, Any] = {
+            "titleAngle": 0,
+            "titleAlign": "left",
+            "titleAnchor": "end",
+            "titleBaseline": "bottom",
+            "labelFlush": False,
+        }
+        return alt.Axis(orient="left", title=title, titleX=-38, titleY=self.top - 9, minExtent=38, **place, **options)
+
+
+def layers_chart(curves: pd.DataFrame, layers: pd.DataFrame) -> alt.LayerChart:
+    """Draw curves through the network above the layers' channels and parameters.
+
+    Parameters
+    ----------
+    curves : rows of `OpenStudy.curves`, at least one with a value.
+    layers : the layers on the x axis, in network order; at least one.
+    """
+    lines = with_series(curves)
+    top = _upper_end(lines)
+    panels: list[alt.Chart | alt.LayerChart] = [_curve_panel(lines, layers, Panel(0, MAIN_HEIGHT), top)]
+    bottom = MAIN_HEIGHT
+    for column, title, scale in _catalogue_panels(layers):
+        panel = Panel(bottom + GAP, bottom + GAP + PANEL_HEIGHT)
+        axis = panel.axis(title, tickCount=2, labelExpr="format(datum.value, '~s')")
+        panels.append(_bar_panel(layers, column, axis, panel.scale(**scale)))
+        bottom = panel.bottom
+    return alt.LayerChart(
+        layer=[*_block_bands(layers), *panels, _hover_band(lines, layers)],
+        params=[alt.VariableParameter(name=NAMES, value=layers["layer"].to_list())],
+        resolve={"scale": {"y": "independent"}},
+        height=bottom,
+        autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
+        usermeta={"embedOptions": {"renderer": "svg"}},
+        config={"view": {"strokeWidth": 0}},
+    )
+
+
+def _curve_panel(lines: pd.DataFrame, layers: pd.DataFrame, panel: Panel, top: float) -> alt.LayerChart:
+    x = _x(layers)
+    title = "Separation Index" + _knn_title(lines)
+    y = alt.Y("value:Q", scale=panel.scale(domain=[0, top]), axis=panel.axis(title, tickCount=6))
+    color = alt.Color("samples_name:N", scale=_samples_scale(lines), legend=None)
+    base = alt.Chart(lines).encode(x=x, y=y, color=color, detail="series:N")
+    separation, baseline = alt.datum.measure == "SI", alt.datum.measure == "kNN"
+    dash = alt.StrokeDash("dash:N", scale=_dash_scale(), legend=None)
+    dashed = base.transform_calculate(dash="datum.measure + ' ' + datum.pooling").encode(strokeDash=dash)
+    shape = alt.Shape("pooling:N", scale=alt.Scale(domain=list(SHAPES), range=list(SHAPES.values())), legend=None)
+    size = 34 if len(layers) <= 80 else 12
+    marks = [
+        dashed.transform_filter(baseline).mark_line(strokeWidth=1.5, opacity=0.9, aria=False, point={"size": 7}),
+        dashed.transform_filter(separation).mark_line(strokeWidth=2, aria=False),
+        base.transform_filter(separation).mark_point(filled=True, size=size, opacity=1, aria=False).encode(shape=shape),
+    ]
+    bands, rules, labels = _bands(base, lines), _chance_rules(lines, y), _label_marks(lines, y, color, top)
+    return alt.LayerChart(layer=[*bands, *rules, *marks, *labels])
+
+
+def _bands(base: alt.Chart, lines: pd.DataFrame) -> list[alt.Chart]:
+    """The intervals of SI, where the study has them; the baseline's stand in the tooltip."""
+    if not (lines["low"].notna() & lines["high"].notna() & (lines["measure"] == "SI")).any():
+        return []
+    separation = base.transform_filter(alt.datum.measure == "SI")
+    return [separation.mark_area(opacity=0.16, line=False, aria=False).encode(y=alt.Y("low:Q"), y2="high:Q")]
+
+
+def _chance_rules(lines: pd.DataFrame, y: alt.Y) -> list[alt.Chart]:
+    levels = pd.DataFrame([{"value": level.value, "text": f"Chance: {level.label}"} for level in chance_levels(lines)])
+    if levels.empty:
+        return []
+    rule = alt.Chart(levels).mark_rule(strokeDash=[6, 4], strokeWidth=1.2, color=GRAY)
+    return [rule.encode(y=y, description="text:N")]
+
+
+def _label_marks(lines: pd.DataFrame, y: alt.Y, color: alt.Color, top: float) -> list[alt.Chart]:
+    labels = direct_labels(lines, top, top * LABEL_HEIGHT / MAIN_HEIGHT).rename(columns={"y": "value"})
+    text: dict[str, Any] = {"align": "left", "baseline": "middle", "dx": 7, "fontSize": 12}
+    chance = labels["samples_name"].isna()
+    place = {"x": alt.value("width"), "y": y, "text": "text:N"}
+    names = alt.Chart(labels[~chance]).mark_text(fontWeight=600, **text).encode(color=color, **place)
+    if not chance.any():
+        return [names]
+    return [names, alt.Chart(labels[chance]).mark_text(color=GRAY, **text).encode(**place)]
+
+
+def _bar_panel(layers: pd.DataFrame, column: str, axis: alt.Axis, scale: alt.Scale) -> alt.Chart:
+    bars = alt.Chart(layers[["layer", column]]).mark_bar(
+        color=GRAY, opacity=0.75, aria=False, width=alt.ExprRef("min(28, 0.8 * bandwidth('x'))")
+    )
+    return bars.encode(x=_x(layers), y=alt.Y(f"{column}:Q", axis=axis, scale=scale))
+
+
+def _catalogue_panels(layers: pd.DataFrame) -> list[tuple[str, str, dict[str, Any]]]:
+    """The panels beneath, as far as the study knows the numbers. Parameters reach from none to millions."""
+    panels: list[tuple[str, str, dict[str, Any]]] = [
+        ("channels", "Depth (channels)", {}),
+        ("parameters", "Parameters (square-root scale)", {"type": "sqrt"}),
+    ]
+    return [panel for panel in panels if (layers[panel[0]] > 0).any()]
+
+
+def _block_bands(layers: pd.DataFrame) -> list[alt.Chart]:
+    """A faint ground beneath every other block, where the study has blocks."""
+    run = (layers["block"] != layers["block"].shift()).cumsum()
+    runs = layers.groupby(run)["layer"].agg(["first", "last"])[1::2]
+    if runs.empty or layers["block"].eq("").all():
+        return []
+    x = alt.X("first:N", scale=_x_scale(layers), bandPosition=0, axis=_x_axis())
+    return [
+        alt.Chart(runs).mark_rect(color=GRAY, opacity=0.08, aria=False).encode(x=x, x2=alt.X2("last", bandPosition=1))
+    ]
+
+
+def _hover_band(lines: pd.DataFrame, layers: pd.DataFrame) -> alt.Chart:
+    """One band a layer over all panels: shown under the pointer, with everything that is known in its tooltip."""
+    table, columns = tooltip_table(lines, layers)
+    hover = alt.selection_point(name="hover", on="pointerover", clear="pointerout", fields=["layer"], empty=False)
+    tooltip = [alt.Tooltip(f"{column}:N", title=title) for column, title in columns.items()]
+    band = (
+        alt.Chart(table)
+        .mark_rect(color=GRAY)
+        .encode(
+            x=_x(layers),
+            opacity=alt.condition(hover, alt.value(0.22), alt.value(0)),
+            tooltip=tooltip,
+            description=alt.Description("description:N"),
+        )
+    )
+    return band.add_params(hover)
+
+
+def _x(layers: pd.DataFrame) -> alt.X:
+    return alt.X("layer:N", scale=_x_scale(layers), axis=_x_axis())
+
+
+def _x_scale(layers: pd.DataFrame) -> alt.Scale:
+    return alt.Scale(type="band", domain=alt.ExprRef(NAMES), padding=0)
+
+
+def _x_axis() -> alt.Axis:
+    """Names upright, thinned out where there is no room for all of them."""
+    return alt.Axis(
+        title=None, labelAngle=-90, labelOverlap="greedy", labelLimit=140, labelPadding=4, ticks=True, grid=False
+    )
+
+
+def _samples_scale(lines: pd.DataFrame) -> alt.Scale:
+    """The same color for the same samples in every chart; the colors are the theme's."""
+    others = [name for name in lines["samples_name"].unique() if name not in SAMPLES.values()]
+    return alt.Scale(domain=[*SAMPLES.values(), *others])
+
+
+def _dash_scale() -> alt.Scale:
+    return alt.Scale(domain=[" ".join(key) for key in DASHES], range=list(DASHES.values()))
+
+
+def _knn_title(lines: pd.DataFrame) -> str:
+    orders = lines.loc[lines["measure"] == "kNN", "order"].unique()
+    return f", and accuracy of kNN (k = {orders[0]}, dotted)" if len(orders) else ""
+
+
+def _upper_end(lines: pd.DataFrame) -> float:
+    """The end of the y axis: the next tenth above everything drawn, at most 1."""
+    highest = np.nanmax(lines[["value", "high", "chance"]].to_numpy(float))
+    return min(1.0, max(0.1, math.ceil(highest * 10 + 0.2) / 10))

@@ -1,0 +1,144 @@
+"""Study folders as the pages see them: where they are, and their tables tidied into curves."""
+
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from core.study.results import Study, load_study
+
+DEMO = Path(__file__).parent / "demo"
+FIRST_DEMO = "dogs"
+KNN = 5  # neighbors that vote, where a study has several
+
+CURVE_COLUMNS = [
+    "layer",
+    "position",
+    "measure",
+    "order",
+    "samples",
+    "pooling",
+    "value",
+    "low",
+    "high",
+    "chance",
+    "excess",
+    "num_queries",
+    "num_references",
+    "metric",
+    "sampling",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class OpenStudy:
+    """A study in memory.
+
+    Attributes
+    ----------
+    path, state, info : as in `core.study.results.Study`.
+    layers : one row a layer that has been measured, in network order.
+    curves : one row a layer, measure ("SI" or "kNN"), samples ("train", "test" or "cross") and pooling.
+    """
+
+    path: str
+    state: str
+    info: Mapping[str, Any]
+    layers: pd.DataFrame
+    curves: pd.DataFrame
+
+
+def bundled_studies(folder: Path = DEMO) -> dict[str, Path]:
+    """The studies that come with the app, by folder name; the dogs first."""
+    found = sorted(path.parent for path in folder.glob("*/study.json"))
+    return {path.name: path for path in sorted(found, key=lambda path: path.name != FIRST_DEMO)}
+
+
+def first_study(arguments: Sequence[str], environ: Mapping[str, str]) -> str | None:
+    """The study to open first, where the command line (`-- --study PATH`) or SI_EXPLORER_STUDY names one."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--study")
+    try:
+        asked = parser.parse_known_args(list(arguments))[0].study
+    except argparse.ArgumentError:
+        asked = None
+    return asked or environ.get("SI_EXPLORER_STUDY") or None
+
+
+def study_stamp(path: Path) -> tuple[int, ...]:
+    """Changes when the study's files do, for a cache."""
+    files = (path / name for name in ("study.json", "measurements.parquet", "parts"))
+    return tuple(file.stat().st_mtime_ns if file.exists() else 0 for file in files)
+
+
+def read_study(path: Path) -> OpenStudy:
+    """Read what the pages need of a study.
+
+    Raises
+    ------
+    core.study.results.StudyError
+        The folder is no study, or its tables are broken.
+    """
+    study = load_study(path)
+    layers = _measured_layers(study)
+    return OpenStudy(
+        path=str(path),
+        state=study.state,
+        info=dict(study.info),
+        layers=layers,
+        curves=tidy_curves(layers, study.measurements),
+    )
+
+
+def tidy_curves(layers: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
+    """The measurements that make curves through the network, with the columns `CURVE_COLUMNS`.
+
+    A layer without spatial extent is measured once, as `flat`; it stands in the curve of channel means too, because the
+    mean of one number a channel is that number.
+    """
+    rows = _main_rows(measurements)
+    rows = rows.assign(
+        samples=rows["split"].where(rows["measure"] != "cross", "cross"),
+        measure=rows["measure"].map({"separation": "SI", "cross": "SI", "knn": "kNN"}),
+        position=rows["layer"].map(layers.set_index("layer")["position"]),
+    )
+    rows = rows.dropna(subset=["position"])
+    if (rows["pooling"] == "mean").any():
+        means = rows.loc[rows["pooling"] == "mean", "layer"]
+        once = rows["layer"].isin(layers.loc[~has_space(layers), "layer"]) & ~rows["layer"].isin(means)
+        rows = pd.concat([rows, rows[once].assign(pooling="mean")])
+    return rows.sort_values("position", kind="stable", ignore_index=True)[CURVE_COLUMNS]
+
+
+def has_space(layers: pd.DataFrame) -> pd.Series:
+    """Whether a layer has several numbers a channel, so that pooling makes a difference."""
+    return layers["output_shape"].map(len) > 1
+
+
+def _measured_layers(study: Study) -> pd.DataFrame:
+    layers = study.layers
+    texts = {name: layers[name].astype(object).fillna("").astype(str) for name in ("layer", "kind", "block")}
+    return layers.assign(**texts)
+
+
+def _main_rows(measurements: pd.DataFrame) -> pd.DataFrame:
+    """Rows of SI, test-to-train SI and one kNN, over all samples or sampled queries, with text columns as text."""
+    text = ("split", "layer", "pooling", "metric", "measure", "sampling")
+    rows = measurements.assign(**{name: measurements[name].astype(object) for name in text})
+    rows = rows[rows["sampling"].isin(["full", "queries"]) & (rows["repeat"] == 0)]
+    order = rows["order"].where(rows["measure"] != "knn", 1)
+    knn_order = _one_of(rows.loc[rows["measure"] == "knn", "order"], KNN)
+    separation = rows["measure"].isin(["separation", "cross"]) & (order == 1)
+    rows = rows[separation | ((rows["measure"] == "knn") & (rows["order"] == knn_order))]
+    for name, first in {"metric": "euclidean", "ties": "first", "sampling": "full"}.items():
+        rows = rows[rows[name] == _one_of(rows[name], first)]
+    return rows
+
+
+def _one_of(values: Iterable[Any], first: Any) -> Any:
+    """`first` where it occurs, else the greatest; None where there is nothing."""
+    found = set(values)
+    return first if first in found else max(found, default=None)

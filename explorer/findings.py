@@ -1,0 +1,132 @@
+"""Says in words, computed from a curve, where in a network the classes separate."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from explorer.state import SAMPLES
+
+CLEAR = 3.0  # standard errors above chance
+POOLED = {"mean": "channel means", "flat": "all activations"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A headline without a full stop, and the sentences beneath it, as Markdown."""
+
+    headline: str
+    detail: str
+
+
+def lead_curve(curves: pd.DataFrame) -> pd.DataFrame:
+    """The one curve to speak about: SI; test before train before test to train; channel means before all activations.
+
+    Layers without a value are left out.
+    """
+    rows = curves[(curves["measure"] == "SI") & curves["value"].notna()]
+    for column, preferred in {"samples": ("test", "train", "cross"), "pooling": ("mean", "flat")}.items():
+        rows = rows[rows[column] == _preferred(rows[column], preferred)]
+    return rows.sort_values("position", ignore_index=True)
+
+
+def describe(curve: pd.DataFrame) -> Finding:
+    """Where the classes separate along one curve of SI, as `lead_curve` returns it; at least one layer.
+
+    Where the study does not say chance, gains are counted from 0 and nothing is said of chance.
+    """
+    value, chance = curve["value"].to_numpy(float), curve["chance"].to_numpy(float)
+    known, best = bool(np.isfinite(chance).all()), int(np.argmax(value))
+    at = f" (chance {_number(chance[best])})" if known else ""
+    if len(curve) == 1:
+        return Finding("One layer", f"{_where(curve)} SI is **{_number(value[0])}** in {_layer(curve, 0)}{at}.")
+    if known and not clearly_above_chance(curve).any():
+        highest = f"the highest is {_number(value[best])} in {_layer(curve, best)}{at}"
+        text = f"{_where(curve)} no layer's SI is clearly above chance; {highest}."
+        return Finding("No layer separates the classes", text)
+    gain = value - chance if known else value
+    half = half_way(gain)
+    sentences = [
+        f"{_where(curve)} SI is highest in {_layer(curve, best)}, at **{_number(value[best])}**{at}.",
+        _rise(curve, half, best, "that gain over chance" if known else "that"),
+        _end(curve, gain, best),
+        _at_chance(curve) if known else "",
+    ]
+    return Finding(_headline(half, len(curve)), " ".join(filter(None, sentences)))
+
+
+def half_way(gain: np.ndarray) -> int:
+    """The layer from which on, up to the best one, the gain over chance stays at or above half of the best one's."""
+    best = int(np.argmax(gain))
+    below = np.flatnonzero(gain[:best] < gain[best] / 2)
+    return int(below[-1]) + 1 if len(below) else 0
+
+
+def clearly_above_chance(curve: pd.DataFrame) -> np.ndarray:
+    """Whether SI lies more than three binomial standard errors above chance.
+
+    A rough guide on the safe side: labels permuted on a fixed neighbor graph spread up to 1.4 times as much, because
+    two samples may be each other's nearest.
+    """
+    chance = curve["chance"].to_numpy(float)
+    error = np.sqrt(chance * (1 - chance) / curve["num_queries"].to_numpy(float))
+    return curve["value"].to_numpy(float) > chance + CLEAR * error
+
+
+def _headline(half: int, count: int) -> str:
+    if half == 0:
+        return "The classes are apart from the first layer on"
+    place = half / (count - 1)
+    return f"The classes separate {'early' if place < 1 / 3 else 'midway' if place < 2 / 3 else 'late'}"
+
+
+def _rise(curve: pd.DataFrame, half: int, best: int, gain: str) -> str:
+    if half == 0:
+        return f"From the first layer on, SI has at least half of {gain}."
+    if half == best:
+        return f"Right before it, SI has not reached half of {gain}."
+    return f"Half of {gain} is reached from {_layer(curve, half)} on, layer {half + 1} of {len(curve)}."
+
+
+def _end(curve: pd.DataFrame, gain: np.ndarray, best: int) -> str:
+    """Only where the last layer lost a tenth of the gain, or more."""
+    if gain[-1] > 0.9 * gain[best]:
+        return ""
+    return f"The last layer, {_layer(curve, len(curve) - 1)}, falls back to {_number(curve['value'].iloc[-1])}."
+
+
+def _at_chance(curve: pd.DataFrame) -> str:
+    unclear = np.flatnonzero(~clearly_above_chance(curve))
+    if len(unclear) == 0:
+        return "Every layer is clearly above chance."
+    first, last = _layer(curve, unclear[0]), _layer(curve, unclear[-1])
+    if len(unclear) == 1:
+        return f"One layer, {first}, is not clearly above chance."
+    consecutive = unclear[-1] - unclear[0] == len(unclear) - 1
+    span = f"from {first} to {last}" if consecutive else f"the first {first} and the last {last}"
+    return f"{len(unclear)} layers, {span}, are not clearly above chance."
+
+
+def _where(curve: pd.DataFrame) -> str:
+    """Which samples and which pooling, to begin a sentence with."""
+    samples, pooling = curve["samples"].iloc[0], curve["pooling"].iloc[0]
+    text = {
+        "test": "Among the test samples",
+        "train": "Among the training samples",
+        "cross": "From test to training samples",
+    }.get(samples, f"Among the samples of {SAMPLES.get(samples, samples)}")
+    return f"{text} ({POOLED.get(pooling, pooling)}),"
+
+
+def _layer(curve: pd.DataFrame, index: int) -> str:
+    return f"`{curve['layer'].iloc[index].replace('`', '')}`"
+
+
+def _number(value: float) -> str:
+    """Two decimals, or as many as small values need for two digits."""
+    return f"{value:.2f}" if abs(value) >= 0.095 or value == 0 else f"{value:.2g}"
+
+
+def _preferred(values: pd.Series, order: tuple[str, ...]) -> str | None:
+    found = list(values.unique())
+    return next((name for name in order if name in found), found[0] if found else None)

@@ -1,0 +1,54 @@
+"""The head of every page: the app's name and the study that all pages speak about."""
+
+import os
+import sys
+from pathlib import Path
+
+import streamlit as st
+
+from explorer.data import OpenStudy, bundled_studies, first_study, read_study, study_stamp
+from explorer.provenance import plain, study_title
+
+
+def open_chosen_study() -> OpenStudy | None:
+    """The study in the picker; None, with a message on the page, where there is none."""
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        st.markdown("**Separation Index Explorer**  \nSee where a network separates your classes", width="content")
+        path = pick_study()
+    if path is None:
+        return None
+    try:
+        return _cached_study(str(path), study_stamp(path))
+    except (ValueError, OSError) as error:  # a StudyError is a ValueError, as is a path that none can be
+        st.error(f"**This study cannot be opened.** {plain(error)}", icon=":material/folder_off:")
+        st.caption("Choose another study above, or correct the path; the rest of the view is kept.")
+        return None
+
+
+@st.cache_data(max_entries=8, show_spinner="Opening the study")
+def _cached_study(path: str, stamp: tuple[int, ...]) -> OpenStudy:
+    return read_study(Path(path))
+
+
+def pick_study() -> Path | None:
+    """The bundled studies, the ones named at the start and in the address, and any folder that is typed in."""
+    bundled = bundled_studies()
+    started, linked = first_study(sys.argv[1:], os.environ), st.query_params.get("study")
+    names = list(dict.fromkeys(name for name in (started, *bundled, linked) if name))
+    chosen = st.selectbox(
+        "Study",
+        names,
+        index=names.index(linked) if linked else (0 if names else None),
+        format_func=lambda name: study_title(bundled[name]) if name in bundled else name,
+        key="study",
+        accept_new_options=True,
+        filter_mode="contains",
+        placeholder="Type the path of a study folder",
+        help="Choose a study, or type the path of a study folder: what `python -m core study … --out FOLDER` wrote.",
+        width=520,
+    )
+    if not chosen:
+        st.info("No study is open. Type the path of a study folder above.")
+        return None
+    st.query_params["study"] = chosen
+    return bundled.get(chosen, Path(chosen).expanduser())

@@ -1,0 +1,141 @@
+"""What a person has chosen to see, and what remains of a study's tables under that choice."""
+
+import fnmatch
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from explorer.data import has_space
+
+SAMPLES = {"test": "Test", "train": "Train", "cross": "Test to train"}
+POOLINGS = {"mean": "Channel means", "flat": "All activations", "both": "Both"}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The view of a study.
+
+    pooling : "mean", "flat" or "both". samples : of "train", "test", "cross". knn : whether the baseline is shown.
+    kinds, blocks : of these only; empty means all. names : names or patterns (`*_add`); empty means all.
+    """
+
+    pooling: str
+    samples: tuple[str, ...]
+    knn: bool = False
+    kinds: tuple[str, ...] = ()
+    blocks: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a study offers to choose from, each in the order to be shown."""
+
+    poolings: tuple[str, ...]
+    samples: tuple[str, ...]
+    knn: bool
+    kinds: tuple[str, ...]
+    blocks: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+def choices(layers: pd.DataFrame, curves: pd.DataFrame) -> Choices:
+    """What the study offers."""
+    found = list(curves.loc[curves["measure"] == "SI", "samples"].unique())
+    return Choices(
+        poolings=_poolings(layers, curves),
+        samples=(*(name for name in SAMPLES if name in found), *(name for name in found if name not in SAMPLES)),
+        knn=bool((curves["measure"] == "kNN").any()),
+        kinds=_distinct(layers["kind"]),
+        blocks=_distinct(layers["block"]),
+        names=_distinct(layers["layer"]),
+    )
+
+
+def default_selection(offered: Choices) -> Selection:
+    """Channel means where there are any, each split by itself, the baseline where there is one, all layers."""
+    splits = tuple(name for name in offered.samples if name != "cross")
+    return Selection(offered.poolings[0], splits or offered.samples, offered.knn)
+
+
+def from_query(query: Mapping[str, Sequence[str]], offered: Choices) -> Selection:
+    """The view that an address asks for, as far as the study offers it; the default for the rest."""
+    default = default_selection(offered)
+    pooling = [name for name in query.get("pooling", ()) if name in offered.poolings]
+    return Selection(
+        pooling=pooling[0] if pooling else default.pooling,
+        samples=_offered(query, "samples", offered.samples) or default.samples,
+        knn=default.knn and list(query.get("knn", ())) != ["no"],
+        kinds=_offered(query, "kinds", offered.kinds),
+        blocks=_offered(query, "blocks", offered.blocks),
+        names=tuple(query.get("layers", ())),
+    )
+
+
+def to_query(selection: Selection, offered: Choices) -> dict[str, list[str]]:
+    """What the address has to say of a view: where it differs from the default."""
+    default = default_selection(offered)
+    lists = {"samples": selection.samples, "kinds": selection.kinds, "blocks": selection.blocks}
+    usual = {"samples": default.samples, "kinds": (), "blocks": ()}
+    query = {name: list(chosen) for name, chosen in lists.items() if set(chosen) != set(usual[name])}
+    query |= {"layers": list(selection.names)}
+    query |= {"pooling": [selection.pooling]} if selection.pooling != default.pooling else {}
+    query |= {"knn": ["no"]} if default.knn and not selection.knn else {}
+    return {name: values for name, values in query.items() if values}
+
+
+def select_layers(layers: pd.DataFrame, selection: Selection) -> pd.DataFrame:
+    """The chosen layers: those of the chosen kinds, blocks and names at once."""
+    keep = pd.Series(True, index=layers.index)
+    if selection.kinds:
+        keep &= layers["kind"].isin(selection.kinds)
+    if selection.blocks:
+        keep &= layers["block"].isin(selection.blocks)
+    if selection.names:
+        keep &= layers["layer"].map(lambda name: _matches(name, selection.names))
+    return layers[keep].reset_index(drop=True)
+
+
+def select_curves(curves: pd.DataFrame, layers: pd.DataFrame, selection: Selection) -> pd.DataFrame:
+    """The chosen curves at the given layers: SI before kNN, test before train, channel means before all activations.
+
+    Where both poolings are shown, a layer to which pooling makes no difference stands in the curve of means only.
+    """
+    poolings = ["mean", "flat"] if selection.pooling == "both" else [selection.pooling]
+    keep = curves["layer"].isin(layers["layer"])
+    keep &= curves["samples"].isin(selection.samples) & curves["pooling"].isin(poolings)
+    keep &= (curves["measure"] == "SI") | selection.knn
+    if selection.pooling == "both":
+        keep &= (curves["pooling"] == "mean") | curves["layer"].isin(layers.loc[has_space(layers), "layer"])
+    ranks = {"measure": ["SI", "kNN"], "samples": list(SAMPLES), "pooling": ["mean", "flat"]}
+    rank = pd.DataFrame({name: curves[name].map(order.index, na_action="ignore") for name, order in ranks.items()})
+    order = rank.assign(position=curves["position"])[keep].sort_values([*ranks, "position"]).index
+    return curves.loc[order].reset_index(drop=True)
+
+
+def unmatched_names(layers: Sequence[str], patterns: Sequence[str]) -> tuple[str, ...]:
+    """Names and patterns that no layer bears."""
+    return tuple(pattern for pattern in patterns if not any(_matches(layer, [pattern]) for layer in layers))
+
+
+def _matches(layer: str, patterns: Sequence[str]) -> bool:
+    return any(layer == pattern or fnmatch.fnmatchcase(layer, pattern) for pattern in patterns)
+
+
+def _offered(query: Mapping[str, Sequence[str]], name: str, offered: Sequence[str]) -> tuple[str, ...]:
+    return tuple(value for value in offered if value in query.get(name, ()))
+
+
+def _poolings(layers: pd.DataFrame, curves: pd.DataFrame) -> tuple[str, ...]:
+    """Poolings of the layers where it makes a difference; of all layers where it never does."""
+    spatial = layers.loc[has_space(layers), "layer"]
+    rows = curves[curves["layer"].isin(spatial)]
+    found = set((rows if len(rows) else curves)["pooling"])
+    names = tuple(name for name in ("mean", "flat") if name in found)
+    return (*names, "both") if len(names) == 2 else names
+
+
+def _distinct(values: pd.Series) -> tuple[str, ...]:
+    """In order of appearance, without the empty text."""
+    return tuple(value for value in dict.fromkeys(values) if value)

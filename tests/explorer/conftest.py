@@ -1,0 +1,146 @@
+"""Small made-up studies for the app: written with core, so that they are what core writes."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core.study import results, writing
+
+CLASSES = 120
+CHANCE = {"train": 9 / 1199, "test": 9 / 1199, "cross": 1 / CLASSES}
+EFFICIENTNET_STAGES = {1: (1, 16), 2: (2, 24), 3: (2, 40), 4: (3, 80), 5: (3, 112), 6: (4, 192), 7: (1, 320)}
+
+
+def efficientnet_layers() -> list[tuple[str, str, int, int]]:
+    """Name, kind, channels and spatial size of the layers of a network like EfficientNet-Lite0."""
+    layers, size, channels = [("stem_conv", "Conv2D", 32, 112)], 112, 32
+    for stage, (repeats, out) in EFFICIENTNET_STAGES.items():
+        for repeat in range(repeats):
+            block = f"block{stage}{'abcd'[repeat]}"
+            wide = channels * (1 if stage == 1 else 6)
+            if stage > 1:
+                layers.append((f"{block}_expand_conv", "Conv2D", wide, size))
+            if repeat == 0 and stage in (2, 3, 4, 6):
+                size //= 2
+            layers.append((f"{block}_dwconv", "DepthwiseConv2D", wide, size))
+            layers.append((f"{block}_project_conv", "Conv2D", out, size))
+            if repeat:
+                layers.append((f"{block}_add", "Add", out, size))
+            channels = out
+    head = [("top_conv", "Conv2D", 1280, 7), ("avg_pool", "GlobalAveragePooling2D", 1280, 1)]
+    return [*layers, *head, ("predictions", "Dense", 1000, 1)]
+
+
+def _layer_row(position: int, layer: tuple[str, str, int, int]) -> dict[str, Any]:
+    name, kind, channels, size = layer
+    return {
+        "position": position,
+        "layer": name,
+        "kind": kind,
+        "block": name.split("_")[0],
+        "channels": channels,
+        "parameters": 0 if kind in ("Add", "GlobalAveragePooling2D") else channels * (9 if "dw" in name else 120),
+        "cumulative_parameters": 100 * position,
+        "output_shape": [size, size, channels] if size > 1 else [channels],
+        "num_features": size * size * channels,
+    }
+
+
+def _measurement_rows(row: dict[str, Any], depth: float, splits: Sequence[str], poolings: Sequence[str]) -> list[dict]:
+    """Curves like the measured ones: flat stays low and jumps late, mean rises earlier and higher."""
+    rng = np.random.default_rng(row["position"])
+    values = {"flat": 0.02 + 0.45 * depth**6, "mean": 0.03 + 0.64 * depth**2.5}
+    spatial = row["num_features"] > row["channels"]
+    pairs = [("separation", split, 1) for split in splits] + [("knn", split, 5) for split in splits]
+    pairs += [("cross", "test", 1)] if {"train", "test"} <= set(splits) else []
+    return [
+        {
+            "split": split,
+            "layer": row["layer"],
+            "pooling": pooling,
+            "metric": "euclidean",
+            "measure": measure,
+            "order": order,
+            "ties": "first",
+            "sampling": "full",
+            "num_queries": 1200,
+            "num_references": 1200,
+            "repeat": 0,
+            "value": float(
+                values[pooling if spatial else "mean"] * {"separation": 1, "knn": 1.08, "cross": 1.05}[measure]
+                + (0.01 if split == "train" else 0)
+                + rng.normal(0, 0.004)
+            ),
+            "chance": CHANCE["cross" if measure == "cross" else split],
+        }
+        for pooling in (poolings if spatial else ["flat"])
+        for measure, split, order in pairs
+    ]
+
+
+def _measurements(rows: list[dict]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows).reindex(columns=results.SCHEMAS["measurements"].names)
+    return frame.assign(excess=(frame["value"] - frame["chance"]) / (1 - frame["chance"]))
+
+
+def write_study(
+    folder: Path,
+    *,
+    layers: Sequence[tuple[str, str, int, int]] | None = None,
+    splits: Sequence[str] = ("train", "test"),
+    poolings: Sequence[str] = ("flat", "mean"),
+    change: Callable[[pd.DataFrame], pd.DataFrame] = lambda frame: frame,
+    info: dict[str, Any] | None = None,
+) -> Path:
+    """Write a study of made-up numbers; `change` edits the measurements before they are written."""
+    layers = efficientnet_layers() if layers is None else layers
+    for position, layer in enumerate(layers, start=1):
+        row = _layer_row(position, layer)
+        rows = _measurement_rows(row, position / len(layers), splits, poolings)
+        tables = {"layers": pd.DataFrame([row]), "measurements": change(_measurements(rows))}
+        writing.write_layer(folder, position, tables)
+    folder.mkdir(parents=True, exist_ok=True)
+    writing.merge_parts(folder)
+    writing.write_info(folder, {"format": results.FORMAT, "state": "complete", **(info or {})})
+    return folder
+
+
+FULL_INFO = {
+    "command": "python -m core study stanford_dogs_224 --out dogs --model efficientnet-lite0 --per-class 10",
+    "asked": {"data": "stanford_dogs_224", "model": "efficientnet-lite0", "weights": "imagenet", "per_class": 10},
+    "used": {
+        "versions": {"python": "3.11.9", "keras": "3.15.0", "tensorflow": "2.21.0"},
+        "model": {"name": "efficientnet-lite0", "weights": "imagenet", "weights_sha256": "5d1c" * 16},
+        "data": {"name": "stanford_dogs_224", "fingerprint": "0f3a" * 16, "num_samples": 2400, "num_classes": CLASSES},
+        "seed": 0,
+    },
+    "skipped": [],
+    "cautions": [
+        "The class folders bear ImageNet ids: a network with ImageNet weights has probably been trained on these very "
+        "images. Its values say how well they were learned, not how it would do on new images."
+    ],
+}
+
+TINY_LAYERS = [
+    ("stem_conv", "Conv2D", 8, 16),
+    ("block1a_dwconv", "DepthwiseConv2D", 8, 16),
+    ("block1a_add", "Add", 8, 16),
+    ("block2a_conv", "Conv2D", 16, 8),
+    ("avg_pool", "GlobalAveragePooling2D", 16, 1),
+]
+
+
+@pytest.fixture(scope="session")
+def study_writer() -> Callable[..., Path]:
+    """`write_study`, for tests that need another study than the tiny one."""
+    return write_study
+
+
+@pytest.fixture
+def tiny_study(tmp_path: Path) -> Path:
+    """Five layers in three blocks, both splits, both poolings; the last layer has no spatial extent."""
+    return write_study(tmp_path / "tiny", layers=TINY_LAYERS, info=FULL_INFO)

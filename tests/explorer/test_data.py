@@ -1,0 +1,100 @@
+"""Study folders: finding them, tidying their tables."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import core
+from core.study.results import StudyError
+from explorer.data import CURVE_COLUMNS, bundled_studies, first_study, read_study, study_stamp
+
+
+def test_the_dogs_come_first_and_folders_without_a_study_are_left_out(tmp_path, study_writer):
+    for name in ("digits", "dogs", "art"):
+        study_writer(tmp_path / name, layers=[("a_conv", "Conv2D", 4, 2)])
+    (tmp_path / "empty").mkdir()
+    assert list(bundled_studies(tmp_path)) == ["dogs", "art", "digits"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "expected"),
+    [
+        ([], {}, None),
+        (["--study", "a"], {}, "a"),
+        (["--study=a"], {"SI_EXPLORER_STUDY": "b"}, "a"),
+        (["-q", "tests", "--other=1"], {"SI_EXPLORER_STUDY": "b"}, "b"),
+        (["--study"], {}, None),
+        ([], {"SI_EXPLORER_STUDY": ""}, None),
+    ],
+)
+def test_the_command_line_comes_before_the_environment(arguments, environ, expected):
+    assert first_study(arguments, environ) == expected
+
+
+def test_curves_hold_si_cross_and_knn(tiny_study):
+    study = read_study(tiny_study)
+    assert list(study.curves.columns) == CURVE_COLUMNS
+    kinds = set(zip(study.curves["measure"], study.curves["samples"], strict=True))
+    assert kinds == {("SI", "train"), ("SI", "test"), ("SI", "cross"), ("kNN", "train"), ("kNN", "test")}
+    assert study.curves["position"].is_monotonic_increasing
+
+
+def test_a_layer_without_space_stands_in_both_poolings_with_the_same_values(tiny_study):
+    curves = read_study(tiny_study).curves
+    pooled = curves[curves["layer"] == "avg_pool"].set_index(["pooling", "measure", "samples"])["value"]
+    assert len(pooled) == 10
+    assert pooled["mean"].sort_index().equals(pooled["flat"].sort_index())
+
+
+def test_without_means_nothing_is_called_a_mean(tmp_path, study_writer):
+    curves = read_study(study_writer(tmp_path / "flat", layers=[("head", "Dense", 4, 1)], poolings=["flat"])).curves
+    assert set(curves["pooling"]) == {"flat"}
+
+
+def test_other_measures_subsamples_repeats_and_orders_make_no_curve(tmp_path, study_writer):
+    def add_others(frame):
+        others = [
+            frame.assign(measure="soft", order=3),
+            frame.assign(sampling="subsample", num_queries=50),
+            frame.assign(repeat=1),
+            frame.assign(ties="all"),
+            frame.assign(metric="cosine"),
+            frame[frame["measure"] == "knn"].assign(order=10),
+        ]
+        return pd.concat([frame, *others], ignore_index=True)
+
+    layers = [("a_conv", "Conv2D", 4, 2)]
+    plain = read_study(study_writer(tmp_path / "plain", layers=layers)).curves
+    mixed = read_study(study_writer(tmp_path / "mixed", layers=layers, change=add_others)).curves
+    assert len(plain) == len(mixed) == 10
+
+
+def test_a_study_of_features_can_be_read(tmp_path):
+    rng = np.random.default_rng(0)
+    features = {"layer1": rng.normal(size=(20, 3)), "layer2": rng.normal(size=(20, 2, 2))}
+    core.study_from_features(features, rng.integers(0, 2, 20), out=tmp_path / "features")
+    study = read_study(tmp_path / "features")
+    assert study.layers["layer"].to_list() == ["layer1", "layer2"]
+    assert set(study.curves["pooling"]) == {"flat"}
+    assert study.layers["kind"].to_list() == ["", ""]
+
+
+def test_a_study_without_rows_is_no_error(tmp_path, study_writer):
+    study = read_study(study_writer(tmp_path / "started", layers=[], info={"state": "running"}))
+    assert study.curves.empty
+    assert study.layers.empty
+
+
+def test_what_is_no_study_is_refused(tmp_path):
+    with pytest.raises(StudyError, match=r"study\.json"):
+        read_study(tmp_path)
+
+
+def test_the_stamp_changes_when_a_table_does(tiny_study):
+    before = study_stamp(tiny_study)
+    os.utime(tiny_study / "measurements.parquet", ns=(0, 0))
+    assert study_stamp(tiny_study) != before
+    assert study_stamp(Path("nowhere")) == (0, 0, 0)

@@ -1,0 +1,142 @@
+"""The app in a real Chromium, served as `make run` serves it."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+START_S = 60
+CHROMIUM_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def address(study_writer, tmp_path_factory):
+    """The app on a study like EfficientNet-Lite0's, on a free port, without the project on Python's path."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    streamlit = shutil.which("streamlit", path=str(Path(sys.executable).parent))
+    command = [streamlit, "run", "explorer/app.py", "--server.headless=true", f"--server.port={port}"]
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    folder = tmp_path_factory.mktemp("browser")
+    with (folder / "server.log").open("w") as log:
+        arguments = [*command, "--", "--study", str(study_writer(folder / "study"))]
+        server = subprocess.Popen(arguments, cwd=ROOT, env=environ, stdout=log, stderr=log)
+        try:
+            _wait_for(f"http://127.0.0.1:{port}/_stcore/health", server)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+            server.wait(timeout=20)
+
+
+@pytest.fixture
+def page():
+    """A page of a real Chromium; without one the test does not run, and fails where REQUIRE_SHARED=1."""
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if executable is None:
+        message = "needs chromium on the PATH"
+        pytest.fail(message) if os.environ.get("REQUIRE_SHARED") == "1" else pytest.skip(message)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_OPTIONS)
+        page = browser.new_page(viewport={"width": 1440, "height": 1000})
+        page.set_default_timeout(30_000)
+        yield page
+        browser.close()
+
+
+def _wait_for(url: str, server: subprocess.Popen) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        assert server.poll() is None, "the server ended"
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except (URLError, OSError):
+            time.sleep(0.1)
+    raise TimeoutError(f"no answer from {url} within {START_S} s")
+
+
+def test_a_control_changes_the_chart_the_headline_and_the_address(page, address):
+    page.goto(address)
+    chart = page.locator("svg.marks")
+    expect(chart).to_have_count(1, timeout=30_000)
+    expect(page.get_by_role("heading", level=1)).to_have_text("The classes separate late")
+    expect(chart).to_contain_text("block7a_project_conv")
+    expect(chart).to_contain_text("chance 0.0075")
+    line = chart.locator(".mark-line path").first
+    drawn = line.get_attribute("d")
+
+    page.get_by_text("All activations", exact=True).click()
+    expect(page.get_by_text("Among the test samples (all activations)")).to_be_visible(timeout=30_000)
+    expect(line).not_to_have_attribute("d", drawn)
+    assert "pooling=flat" in page.url
+
+    page.get_by_text("Test to train", exact=True).first.click()
+    expect(chart).to_contain_text("Test to train")
+
+    address_of_view = page.url
+    page.goto("about:blank")
+    page.goto(address_of_view)
+    expect(chart).to_contain_text("Test to train")
+    expect(page.get_by_text("Among the test samples (all activations)")).to_be_visible()
+
+
+def test_the_chart_is_saved_as_svg_and_png_and_the_numbers_as_csv(page, address):
+    page.goto(address)
+    expect(page.locator("svg.marks")).to_have_count(1, timeout=30_000)
+    svg = _saved(page, "Chart as SVG")
+    assert svg.startswith(b"<svg")
+    assert b"block7a_project_conv" in svg
+    page.locator("svg.marks").hover(position={"x": 300, "y": 100})
+    assert _saved(page, "Download as PNG").startswith(b"\x89PNG")
+    csv = _saved(page, "Numbers as CSV").decode().splitlines()
+    assert csv[0].startswith("layer,position,measure")
+    assert len(csv) == 1 + 60 * 4
+
+
+def _saved(page, button: str) -> bytes:
+    with page.expect_download() as download:
+        page.get_by_role("button", name=button).first.click()
+    return Path(download.value.path()).read_bytes()
+
+
+def test_a_pointer_on_a_layer_shows_its_full_name_and_values(page, address):
+    page.goto(address)
+    expect(page.locator("svg.marks")).to_have_count(1, timeout=30_000)
+    page.locator("svg.marks").hover(position={"x": 640, "y": 200})
+    tooltip = page.locator("#vg-tooltip-element")
+    expect(tooltip).to_contain_text("Depth (channels)")
+    expect(tooltip).to_contain_text("Test SI")
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_is_wider_than_the_window(page, address, width, theme):
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=theme)
+    page.goto(address)
+    expect(page.locator("svg.marks")).to_have_count(1, timeout=30_000)
+    box = page.locator("svg.marks").bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= width
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,0 +1,212 @@
+"""The first page, run by Streamlit's own test driver."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.study.writing import study_lock
+
+EXPLORER = Path(__file__).resolve().parents[2] / "explorer"
+
+
+@pytest.fixture
+def open_page(monkeypatch):
+    """Run the page on a study folder, with the given address."""
+
+    def run(first, **query):
+        monkeypatch.setenv("SI_EXPLORER_STUDY", str(first))
+        page = AppTest.from_file(EXPLORER / "views" / "layers.py", default_timeout=30)
+        for name, value in query.items():
+            page.query_params[name] = value
+        page.run()
+        assert not page.exception, page.exception
+        return page
+
+    return run
+
+
+def table(page):
+    return page.dataframe[0].value
+
+
+def widget(page, name):
+    """A widget by the first word of its key; the rest names the study."""
+    kinds = ("segmented_control", "pills", "toggle", "multiselect")
+    found = [one for kind in kinds for one in getattr(page, kind) if one.key.startswith(f"{name} of ")]
+    return found[0]
+
+
+def address(page):
+    """What stands in the address, every value as a list."""
+    return {name: [value] if isinstance(value, str) else value for name, value in page.query_params.items()}
+
+
+def charts(page):
+    return page.get("vega_lite_chart")
+
+
+def said(page):
+    return " ".join(element.value for element in [*page.title, *page.markdown, *page.caption, *page.info])
+
+
+def test_the_page_says_draws_and_lists_the_study(open_page, tiny_study):
+    page = open_page(tiny_study)
+    assert page.title[0].value == "The classes separate late"
+    assert len(charts(page)) == 1
+    assert list(table(page)["layer"]) == ["stem_conv", "block1a_dwconv", "block1a_add", "block2a_conv", "avg_pool"]
+    assert list(table(page).columns[-4:]) == ["Test SI", "Train SI", "Test kNN", "Train kNN"]
+    assert "1,200 training and 1,200 test samples" in said(page)
+
+
+def test_the_study_s_cautions_stand_on_the_page(open_page, tiny_study):
+    assert "not how it would do on new images" in said(open_page(tiny_study))
+
+
+def test_how_it_was_computed(open_page, tiny_study):
+    page = open_page(tiny_study)
+    assert page.expander[0].label == "How this was computed"
+    assert page.code[0].value.startswith("python -m core study stanford_dogs_224")
+    assert "0" in str(page.table[0].value.loc["Seed"])
+
+
+def test_changing_pooling_and_samples_changes_the_table_and_the_address(open_page, tiny_study):
+    page = open_page(tiny_study)
+    before = table(page)["Test SI"]
+    widget(page, "pooling").set_value("flat").run()
+    assert not table(page)["Test SI"].equals(before)
+    widget(page, "samples").set_value(["cross"]).run()
+    widget(page, "knn").set_value(False).run()
+    assert table(page).columns[-1] == "Test to train SI"
+    study = {"study": [str(tiny_study)]}
+    assert address(page) == {**study, "pooling": ["flat"], "samples": ["cross"], "knn": ["no"]}
+
+
+def test_an_address_restores_the_view(open_page, tiny_study):
+    page = open_page(tiny_study, pooling="both", samples="train", knn="no", kinds=["Add", "Conv2D"])
+    assert list(table(page).columns[-2:]) == ["Train mean SI", "Train flat SI"]
+    assert set(table(page)["kind"]) == {"Add", "Conv2D"}
+
+
+def test_names_and_patterns_narrow_the_layers_and_can_be_dropped(open_page, tiny_study):
+    page = open_page(tiny_study)
+    widget(page, "names").set_value(["block*"]).run()
+    assert list(table(page)["layer"]) == ["block1a_dwconv", "block1a_add", "block2a_conv"]
+    assert "3 layers shown, of 5" in said(page)
+    page.button(key="show_all").click().run()
+    assert len(table(page)) == 5
+
+
+def test_an_empty_selection_says_so_and_leads_back(open_page, tiny_study):
+    page = open_page(tiny_study, kinds="Add", blocks="stem")
+    assert not charts(page)
+    assert "No measured layer" in page.info[0].value
+    page.button(key="show_all_below").click().run()
+    assert len(table(page)) == 5
+
+
+def test_a_name_that_no_layer_bears_is_told(open_page, tiny_study):
+    assert "'blok*'" in open_page(tiny_study, layers="blok*").warning[0].value
+
+
+def test_no_samples_chosen_says_so(open_page, tiny_study):
+    page = open_page(tiny_study)
+    widget(page, "samples").set_value([]).run()
+    assert "Choose the samples" in page.info[0].value
+    assert not charts(page)
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda folder: folder / "nowhere", "no such folder"),
+        (lambda folder: folder, "a folder without one"),
+        (lambda folder: _broken_json(folder), "must be JSON"),
+        (lambda folder: _broken_table(folder), "broken table"),
+    ],
+    ids=["missing", "no study", "broken json", "broken table"],
+)
+def test_what_cannot_be_opened_is_told_and_the_view_is_kept(open_page, tmp_path, make, text):
+    page = open_page(make(tmp_path), pooling="flat")
+    assert text in page.error[0].value
+    assert address(page)["pooling"] == ["flat"]
+    assert not charts(page)
+
+
+def _broken_json(folder):
+    (folder / "study.json").write_text("{")
+    return folder
+
+
+def _broken_table(folder):
+    (folder / "study.json").write_text(json.dumps({"format": 1, "state": "complete"}))
+    (folder / "layers.parquet").write_bytes(b"PAR1")
+    return folder
+
+
+def test_another_study_keeps_what_it_offers_of_the_view(open_page, tmp_path, tiny_study, study_writer):
+    other = study_writer(tmp_path / "other", layers=[("a_conv", "Conv2D", 4, 2)], splits=["train"])
+    page = open_page(other, study=str(tiny_study), pooling="flat", samples=["test", "cross"], knn="no")
+    assert len(table(page)) == 5
+    page.selectbox(key="study").set_value(str(other)).run()
+    assert widget(page, "pooling").value == "flat"
+    assert widget(page, "samples").value == ["train"]
+    assert list(table(page)["layer"]) == ["a_conv"]
+    assert address(page) == {"study": [str(other)], "pooling": ["flat"], "knn": ["no"]}
+
+
+def test_an_interrupted_study_shows_what_is_there(open_page, tmp_path, study_writer):
+    layers = [("a_conv", "Conv2D", 4, 2), ("b_conv", "Conv2D", 4, 2)]
+    study = study_writer(tmp_path / "part", layers=layers, info={"state": "partial"})
+    page = open_page(study)
+    assert "was interrupted" in said(page)
+    assert "2 layers so far" in said(page)
+    assert len(table(page)) == 2
+
+
+def test_a_running_study_is_said_to_run(open_page, tmp_path, study_writer):
+    study = study_writer(tmp_path / "running", layers=[("a_conv", "Conv2D", 4, 2)], info={"state": "running"})
+    with study_lock(study):
+        assert "is running" in said(open_page(study))
+
+
+def test_a_study_that_has_just_begun_asks_to_come_back(open_page, tmp_path, study_writer):
+    page = open_page(study_writer(tmp_path / "begun", layers=[], info={"state": "running"}))
+    assert "Come back" in page.info[0].value
+
+
+@pytest.mark.parametrize("count", [1, 200])
+def test_few_and_many_layers(open_page, tmp_path, study_writer, count):
+    layers = [(f"stage{index // 10}_conv{index}", "Conv2D", 8, 4) for index in range(count)]
+    page = open_page(study_writer(tmp_path / "many", layers=layers, splits=["train"]))
+    assert len(table(page)) == count
+    assert len(charts(page)) == 1
+
+
+def test_values_that_are_missing_leave_gaps(open_page, tmp_path, study_writer):
+    def without_first(frame):
+        return frame.assign(value=frame["value"].where(frame["layer"] != "a_conv"))
+
+    layers = [("a_conv", "Conv2D", 4, 2), ("b_conv", "Conv2D", 4, 2)]
+    page = open_page(study_writer(tmp_path / "gaps", layers=layers, change=without_first))
+    assert pd.isna(table(page)["Test SI"].iloc[0])
+
+
+def test_the_first_page_needs_neither_tensorflow_nor_an_installed_project(tiny_study):
+    code = """
+import sys
+from streamlit.testing.v1 import AppTest
+page = AppTest.from_file(sys.argv[1], default_timeout=60).run()
+assert not page.exception, page.exception
+assert page.title, "no headline"
+print(",".join(name for name in ("tensorflow", "keras", "torch", "sklearn") if name in sys.modules))
+"""
+    environ = {"PATH": "", "SI_EXPLORER_STUDY": str(tiny_study)}
+    command = [sys.executable, "-I", "-c", code, str(EXPLORER / "app.py")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == ""

@@ -1,0 +1,67 @@
+"""What is said of a study's making, whatever is missing."""
+
+import pytest
+
+from explorer.data import read_study
+from explorer.provenance import caption, facts, look_up, plain, sample_counts, seed_of, study_title
+
+
+def test_the_line_beneath_the_headline(tiny_study):
+    assert caption(read_study(tiny_study)) == (
+        r"efficientnet-lite0, imagenet weights · stanford\_dogs\_224 · 120 classes · "
+        "1,200 training and 1,200 test samples · seed 0"
+    )
+
+
+def test_a_study_that_says_nothing_of_itself(tmp_path, study_writer):
+    study = read_study(study_writer(tmp_path / "bare", layers=[("a_conv", "Conv2D", 4, 2)], splits=["train"]))
+    assert caption(study) == "1,200 training samples"
+    assert facts(study)["State"] == "complete"
+    assert study_title(tmp_path / "bare") == "bare"
+
+
+def test_facts_hold_what_is_needed_to_judge_and_to_repeat(tiny_study):
+    found = facts(read_study(tiny_study))
+    expected = {
+        "Weights, SHA-256": "5d1c" * 16,
+        "Samples": "1,200 training and 1,200 test samples",
+        "Sampling": "every sample is a query",
+        "Seed": "0",
+        "Versions": "python 3.11.9, keras 3.15.0, tensorflow 2.21.0",
+    }
+    assert {name: found[name] for name in expected} == expected
+    assert found.map(type).eq(str).all()
+
+
+def test_left_out_samples_are_counted(tmp_path, study_writer):
+    info = {"skipped": [{"id": "a.jpg", "reason": "truncated"}] * 3}
+    study = read_study(study_writer(tmp_path / "skipped", layers=[("a_conv", "Conv2D", 4, 2)], info=info))
+    assert facts(study)["Left out"] == "3 unreadable"
+
+
+def test_the_title_in_the_picker(tiny_study):
+    assert study_title(tiny_study) == "tiny · stanford_dogs_224 · efficientnet-lite0"
+
+
+def test_a_broken_study_still_has_a_title(tmp_path):
+    (tmp_path / "study.json").write_text("{")
+    assert study_title(tmp_path) == tmp_path.name
+
+
+@pytest.mark.parametrize(
+    ("info", "seed"), [({"used": {"seed": 0}}, 0), ({"asked": {"seed": 3}}, 3), ({"used": "?", "asked": None}, None)]
+)
+def test_the_seed_is_found_where_it_stands(info, seed):
+    assert seed_of(info) == seed
+
+
+def test_counts_of_no_curves(tiny_study):
+    assert sample_counts(read_study(tiny_study).curves[:0]) == ""
+
+
+def test_looking_up_what_is_not_there():
+    assert look_up({"a": {"b": 1}}, "a.b.c") is None
+
+
+def test_markdown_in_names_is_shown_as_it_is():
+    assert plain("a_b*[c](d) $x$ :red[e]") == r"a\_b\*\[c\](d) \$x\$ \:red\[e\]"

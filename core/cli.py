@@ -78,6 +78,7 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
         "--repeats", type=int, default=default["repeats"], metavar="R", help="draws of each size (default: %(default)s)"
     )
     add("--protocol", default=default["protocol"], choices=PROTOCOLS, help="notebook: also the class-center measures")
+    add("--no-probe", dest="probe", action="store_false", help="leave out the linear probe")
     add("--memory", type=_memory, metavar="SIZE", help="for the activations of a pass (default: half of what is free)")
     add("--seed", type=int, default=default["seed"], help="of splits and choices (default: %(default)s)")
     add("--skip-broken", action="store_true", help="leave unreadable images out and record them")

@@ -188,12 +188,7 @@ def fit_curve(
         Fewer than three sizes, sizes that do not ascend, values of another shape or outside of 0 and 1.
     """
     n = _checked_sizes(sizes, num_samples)
-    table = np.asarray(values, dtype=np.float64)
-    if table.ndim != 2 or table.shape[1] != len(n) or not len(table) or not ((table >= 0) & (table <= 1)).all():
-        raise ValueError(
-            f"values must be SIs between 0 and 1 of shape (repeats, {len(n)}); got {table.shape}. "
-            "Give a row for each chain of subsamples, a column for each size."
-        )
+    table = _checked_values(values, len(n))
     means = table.mean(axis=0)
     shrunk = (means * num_samples + 1) / (num_samples + 2)  # all hits are no proof of no misses
     spread = shrunk * (1 - shrunk)
@@ -231,6 +226,18 @@ def _checked_sizes(sizes: Sequence[int], num_samples: int) -> Scores:
             "Sort them, and name each once."
         )
     return n
+
+
+def _checked_values(values: ArrayLike, num_sizes: int) -> Scores:
+    table = np.asarray(values, dtype=np.float64)
+    if table.ndim != 2 or table.shape[1] != num_sizes or not len(table):
+        raise ValueError(
+            f"values must have shape (repeats, {num_sizes}); got {table.shape}. Give a row for each chain of "
+            "subsamples, a column for each size."
+        )
+    if not ((table >= 0) & (table <= 1)).all():
+        raise ValueError(f"values must be SIs between 0 and 1; got {table.min()} to {table.max()}. Drop other repeats.")
+    return table
 
 
 def _resampled_means(table: Scores, resamples: int, rng: np.random.Generator) -> Scores:

@@ -37,6 +37,7 @@ class FeatureStudyWriter:
     class_names : names of the integer labels 0, 1, ...; default the labels themselves.
     splits : "train" or "test" for each sample; default all "train".
     neighbors : neighbors stored a sample. metric : "euclidean" or "cosine".
+    probe : a linear probe of each layer of one number a channel, shape (n, d); it may take longer than the rest.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class FeatureStudyWriter:
         splits: Sequence[str] | None = None,
         neighbors: int = 10,
         metric: str = "euclidean",
+        probe: bool = False,
     ) -> None:
         if neighbors < 1:
             raise ValueError(f"neighbors must be at least 1; got {neighbors}.")
@@ -57,12 +59,13 @@ class FeatureStudyWriter:
             raise ValueError(f"metric must be one of {', '.join(METRICS)}; got {metric!r}.")
         self.path = Path(out)
         self._samples = study_samples(labels, ids=ids, sources=sources, class_names=class_names, splits=splits)
-        self._options = MeasureOptions(num_neighbors=neighbors, metric=metric)
+        self._options = MeasureOptions(num_neighbors=neighbors, metric=metric, probe=probe)
         self._lock = study_lock(self.path)
 
     def __enter__(self) -> Self:
         self._lock.__enter__()
-        asked = {"features": True, "neighbors": self._options.num_neighbors, "metric": self._options.metric}
+        options = self._options
+        asked = {"neighbors": options.num_neighbors, "metric": options.metric, "probe": options.probe}
         used = {"data": self._samples.describe()}
         try:
             self._info = begin(self.path, {"asked": asked, "used": used}, self._samples.frame())

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.measures.baselines import knn_correct
+from core.measures.baselines import knn_correct, linear_probe, linear_probe_across
 from core.measures.center import CenterGeometry
 from core.measures.graph import LabelledGraph, cross_graph
 from core.measures.neighbors import nearest_neighbors, neighbors_among
@@ -62,6 +62,9 @@ def measure_layer(
             if not comparison.cross and options.centers:
                 centers = _centers(comparison, features, samples)
                 rows["measurements"].append(centers.assign(**place))
+            if not comparison.cross and options.probe and (pooling == "mean" or len(layer["output_shape"]) == 1):
+                probe = _probe(comparison, features, samples, options)
+                rows["measurements"].append(probe.assign(**place))
             rows["classes"].append(_classes(comparison, measures[0]).assign(**place))
             rows["neighbors"].append(_neighbors(comparison, samples, options).assign(**place))
     tables = {name: pd.concat(frames, ignore_index=True) for name, frames in rows.items()}
@@ -170,6 +173,25 @@ def _centers(comparison: _Comparison, features: NDArray[Any], samples: StudySamp
         chance = float(measure.null_values(samples.center_shuffles).mean())
         rows.append({"measure": measure.measure, "order": 1} | _against(measure.value, chance))
     return pd.DataFrame([_common(comparison, "euclidean") | row for row in rows])
+
+
+def _probe(
+    comparison: _Comparison, features: NDArray[Any], samples: StudySamples, options: MeasureOptions
+) -> pd.DataFrame:
+    """The linear probe: trained on the training samples for the test samples, cross-validated within otherwise.
+
+    Null where a class has a single sample to train on.
+    """
+    own, codes = _take(features, comparison.queries), comparison.graph.query_codes
+    across = comparison.split == "test" and "train" in samples.split_names
+    row = {"measure": "linear_probe", "value": float("nan")}
+    if across:
+        train = samples.rows("train")
+        correct = linear_probe_across(_take(features, train), samples.labels[train], own, codes)
+        row |= {"value": float(correct.mean()), "num_references": len(train)}
+    elif np.bincount(codes)[codes].min() > 1:
+        row["value"] = float(linear_probe(own, codes, seed=options.seed).mean())
+    return pd.DataFrame([_common(comparison, "euclidean") | row])
 
 
 def _judged(measure: Separation, shuffles: Shuffles) -> dict[str, Any]:

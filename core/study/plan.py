@@ -48,6 +48,7 @@ class StudyOptions:
     neighbors : neighbors stored a sample. seed : of splits and choices. batch_size : images a forward pass.
     sizes, repeats : sizes of stratified subsamples of each split, and how often each is drawn.
     protocol : "separation", or "notebook" for the center measures of the original notebook with permuted controls.
+    probe : a linear probe where activations have no space or are averaged over it.
     """
 
     data: str
@@ -64,6 +65,7 @@ class StudyOptions:
     sizes: tuple[int, ...] = ()
     repeats: int = 5
     protocol: str = "separation"
+    probe: bool = True
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
@@ -86,6 +88,7 @@ class StudyOptions:
             repeats=self.repeats,
             seed=self.seed,
             centers=self.protocol == "notebook",
+            probe=self.probe,
         )
 
     def command(self, out: str | os.PathLike[str]) -> str:
@@ -95,8 +98,8 @@ class StudyOptions:
             value = getattr(self, option.name)
             if option.name == "data" or value == option.default:
                 continue
-            words.append(f"--{option.name.replace('_', '-')}")
-            if value is not True:
+            words.append(f"--{'no-' if value is False else ''}{option.name.replace('_', '-')}")
+            if not isinstance(value, bool):
                 words.append(",".join(map(str, value)) if isinstance(value, tuple) else str(value))
         return shlex.join(words)
 

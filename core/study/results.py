@@ -158,7 +158,8 @@ def load_study(path: str | os.PathLike[str]) -> Study:
     info = read_info(folder)
     if info is None:
         raise StudyError(
-            f"{folder} must be a study folder with a study.json; got {_what_is(folder)}. Give the folder that --out named."
+            f"{folder} must be a study folder with a study.json; got {_what_is(folder)}. "
+            "Give the folder that --out named."
         )
     if info.get("format") != FORMAT or "state" not in info:
         raise StudyError(

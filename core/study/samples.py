@@ -18,7 +18,8 @@ class MeasureOptions:
     """What is computed at each layer.
 
     num_neighbors : stored a sample. metric : the distance. sizes, repeats : subsamples of each split, and how often
-    each is drawn, with `seed`. centers : the center measures too, with their permuted controls.
+    each is drawn, with `seed`. centers : the center measures too, with their permuted controls. probe : a linear probe
+    where activations have no space or are averaged over it.
     """
 
     num_neighbors: int = 10
@@ -27,6 +28,7 @@ class MeasureOptions:
     repeats: int = 5
     seed: int = 0
     centers: bool = False
+    probe: bool = True
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -26,12 +27,15 @@ def study_lock(folder: Path) -> Iterator[None]:
     """Hold the study for one writer; a second one is refused. The system frees it when the holder dies."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a+b") as handle:
-        try:
-            lock_file(handle.fileno())
-        except OSError as error:
-            raise StudyError(
-                f"{folder} is being written by another run. Wait for it, or choose another folder."
-            ) from error
+        for last_try in (False, True):
+            try:
+                lock_file(handle.fileno())
+                break
+            except OSError as error:
+                if last_try:
+                    text = f"{folder} is being written by another run. Wait for it, or choose another folder."
+                    raise StudyError(text) from error
+                time.sleep(0.2)  # a reader that asks whether the study is being written holds it for an instant
         yield  # the file stays: removing it would let two later runs lock two different files
 
 
@@ -139,9 +143,10 @@ def _refuse_differences(folder: Path, there: Info, info: Info) -> None:
         raise StudyError(
             f"{folder} holds a study of format {there.get('format')!r}, not {FORMAT}. Choose another folder."
         )
-    changed = differences(_without_data(there), _without_data(info))
-    for part in ("data", "model"):
-        changed += differences(there.get("used", {}).get(part, {}), info["used"].get(part, {}), f"{part}.")
+    changed = differences(_without(there.get("asked", {}), "data"), _without(info["asked"], "data"))
+    for part, unimportant in {"data": "name", "model": ""}.items():
+        old, new = (_without(whole.get("used", {}).get(part, {}), unimportant) for whole in (there, info))
+        changed += differences(old, new, f"{part}.")
     if changed:
         raise StudyError(
             f"{folder} holds another study; it differs in {'; '.join(changed)}. "
@@ -149,9 +154,9 @@ def _refuse_differences(folder: Path, there: Info, info: Info) -> None:
         )
 
 
-def _without_data(info: Info) -> Info:
-    """What was asked, but for the name of the data: a folder has many names, and its fingerprint is compared."""
-    return {name: value for name, value in info.get("asked", {}).items() if name != "data"}
+def _without(settings: Info, name: str) -> Info:
+    """Settings but for one: a data folder has many names, and its fingerprint is what counts."""
+    return {key: value for key, value in settings.items() if key != name}
 
 
 def _refuse_other_content(folder: Path) -> None:

@@ -1,0 +1,296 @@
+"""The command line: exit statuses, what goes to which stream, and that an interrupted command goes on."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import core
+from core import cli
+from core.cli import ProgressLine, main
+from core.study.plan import Progress
+
+ROOT = Path(core.__file__).parents[1]
+DIGITS = ["study", "digits", "--model", "pixels", "--per-class", "5"]
+
+
+@pytest.fixture(autouse=True)
+def _handlers_as_before() -> Iterator[None]:
+    """The command takes over SIGTERM, as a process of its own may."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def python_m_core(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "core", *arguments], capture_output=True, text=True, cwd=ROOT, check=False
+    )
+
+
+# study
+
+
+def test_results_on_stdout_progress_on_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main([*DIGITS, "--out", str(tmp_path / "study")]) == 0
+    out, err = capsys.readouterr()
+    study = core.load_study(tmp_path / "study")
+    train = study.measurements.query("measure == 'separation' and split == 'train'")["value"].item()
+    assert f"{train:.4f}" in out
+    for word in ("input", "flat", "train", "test", "test to train", "chance level: "):
+        assert word in out
+    assert out.endswith(f"written to {tmp_path / 'study'}\n")
+    assert "pass 1 of 1" in err
+    assert "pass 1" not in out
+    assert "\r" not in err  # stderr is no terminal here
+
+
+def test_a_complete_study_is_only_shown_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    command = [*DIGITS, "--out", str(tmp_path / "study")]
+    assert main(command) == 0
+    first = capsys.readouterr().out
+    assert main(command) == 0
+    out, err = capsys.readouterr()
+    assert out == first
+    assert "pass" not in err
+
+
+def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main([*DIGITS, "--out", str(tmp_path / "study"), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["path"] == str(tmp_path / "study")
+    assert result["state"] == "complete"
+    rows = {(row["split"], row["measure"]): row for row in result["measurements"]}
+    assert set(rows) == {("train", "separation"), ("test", "separation"), ("test", "cross")}
+    assert rows["train", "separation"]["chance"] == pytest.approx(4 / 49)
+    assert rows["test", "cross"]["chance"] == pytest.approx(0.1)
+    assert all(0 <= row["value"] <= 1 for row in result["measurements"])
+
+
+def test_as_a_process_of_its_own(tmp_path: Path):
+    run = python_m_core(*DIGITS, "--out", str(tmp_path / "study"), "--json")
+    assert (run.returncode, json.loads(run.stdout)["state"]) == (0, "complete")
+    assert python_m_core("study", "digits").returncode == 2
+    failed = python_m_core("study", str(tmp_path / "none"), "--out", str(tmp_path / "other"))
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert "error: data must be 'digits' or a folder" in failed.stderr
+    assert "Traceback" not in failed.stderr
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_dry_run_says_what_would_be_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], as_json: bool
+):
+    command = [*DIGITS, "--out", str(tmp_path / "study"), "--dry-run", "--memory", "1MiB"]
+    assert main([*command, "--json"] if as_json else command) == 0
+    out = capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+    if as_json:
+        plan = json.loads(out)
+        assert plan["samples"] == 100
+        assert plan["splits"] == {"train": 50, "test": 50}
+        assert plan["passes"] == [{"layers": 1, "bytes": 100 * 64 * 4}]
+        assert plan["budget_bytes"] == 1 << 20
+    else:
+        assert "100 samples (50 train, 50 test) of 10 classes" in out
+        assert "1 layers, mean, in 1 passes" in out
+
+
+def test_skip_broken(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    rng = np.random.default_rng(0)
+    for name in ("a/0", "a/1", "a/2", "b/0", "b/1", "b/2"):
+        path = tmp_path / "data" / "train" / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)).save(path)
+    (tmp_path / "data" / "train" / "b" / "2.png").write_bytes(b"")
+    command = ["study", str(tmp_path / "data"), "--model", "pixels", "--out", str(tmp_path / "study")]
+    assert main(command) == 1
+    assert "'train/b/2.png' (the file is empty)" in capsys.readouterr().err
+    assert main([*command, "--skip-broken"]) == 0
+    assert core.load_study(tmp_path / "study").info["skipped"] == [
+        {"id": "train/b/2.png", "reason": "the file is empty"}
+    ]
+
+
+# Failures
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "COMMAND"),
+        (["studdy"], "invalid choice: 'studdy'"),
+        (["study", "digits"], "--out"),
+        ([*DIGITS, "--out", "x", "--pooling", "max"], "invalid choice: 'max'"),
+        ([*DIGITS, "--out", "x", "--split", "val"], "invalid choice: 'val'"),
+        ([*DIGITS, "--out", "x", "--memory", "lots"], "number of bytes such as 2GiB or 500MB; got 'lots'"),
+        ([*DIGITS, "--out", "x", "--neighbors", "0"], "must be a whole number of at least 1; got '0'"),
+        ([*DIGITS, "--out", "x", "--per-class", "1"], "must be a whole number of at least 2; got '1'"),
+        ([*DIGITS, "--out", "x", "--batch-size", "-3"], "must be a whole number of at least 1; got '-3'"),
+        ([*DIGITS, "--out", "x", "--seed", "one"], "invalid int value: 'one'"),
+    ],
+)
+def test_wrong_usage_is_2(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    out, err = capsys.readouterr()
+    assert stopped.value.code == 2
+    assert out == ""
+    assert message in err
+
+
+def test_failures_are_1_and_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "thesis.tex").write_text("mine")
+    failing = [
+        (["study", str(tmp_path / "none"), "--out", str(tmp_path / "x")], "there is no folder"),
+        ([*DIGITS, "--out", str(tmp_path)], "must be empty or hold a study; it has thesis.tex"),
+        (["study", "digits", "--model", "resnet", "--out", str(tmp_path / "x")], "model must be one of"),
+        ([*DIGITS, "--out", str(tmp_path / "x"), "--memory", "1KiB"], "input needs 25 KiB for 100 samples, got 1 KiB"),
+        (["layers", "resnet"], "model must be one of"),
+        (["layers", "none.keras"], "weights must be an existing .keras file; got none.keras"),
+    ]
+    for arguments, message in failing:
+        assert main(arguments) == 1
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert message in err.splitlines()[-1]
+        assert err.splitlines()[-1].startswith("error: ")
+
+
+def test_other_options_for_the_same_folder_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main([*DIGITS, "--out", str(tmp_path / "study")]) == 0
+    capsys.readouterr()
+    assert main([*DIGITS, "--out", str(tmp_path / "study"), "--neighbors", "3"]) == 1
+    assert "it differs in neighbors: 10 → 3" in capsys.readouterr().err
+
+
+def test_a_stopped_process_is_130(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cli, "run_study", lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGTERM))
+    assert main([*DIGITS, "--out", str(tmp_path / "study")]) == 130
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Interrupted. The layers done so far are kept; the same command goes on from there." in err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for another process")
+def test_ctrl_c_in_a_real_run_and_the_same_command_again(tmp_path: Path):
+    # 40 images; the nine sums fill the first pass, avg_pool alone the second
+    layers = ["--layers", "block*_add,avg_pool", "--memory", "200KiB", "--batch-size", "8"]
+    command = ["study", "digits", "--weights", "none", "--per-class", "2", "--out", str(tmp_path / "study"), *layers]
+    with subprocess.Popen(
+        [sys.executable, "-m", "core", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "pass 1 of 2, neighbors: 9 of 9 layers" in line:
+                process.send_signal(signal.SIGINT)
+                break
+        out, err = process.communicate(timeout=120)
+    assert (process.returncode, out) == (130, "")
+    assert "the same command goes on from there" in err
+    assert "Traceback" not in err
+    partial = core.load_study(tmp_path / "study")
+    assert partial.state == "partial"
+    assert len(partial.layers) == 9
+    again = python_m_core(*command)
+    assert again.returncode == 0, again.stderr
+    assert "pass 1 of 1" in again.stderr
+    whole = core.load_study(tmp_path / "study")
+    assert whole.state == "complete"
+    assert whole.layers["layer"].tolist() == [*partial.layers["layer"], "avg_pool"]
+    assert "avg_pool" in again.stdout
+
+
+# layers
+
+
+def test_layers_of_a_network(capsys: pytest.CaptureFixture[str]):
+    assert main(["layers", "efficientnet-lite0"]) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["position", "layer", "kind", "output", "parameters", "main"]
+    main_layers = [line.split()[1] for line in lines if line.endswith(" main")]
+    assert len(main_layers) == 58
+    assert main_layers[0] == "stem_conv"
+    stem = next(line for line in lines if " stem_conv " in line)
+    assert stem.split() == ["1", "stem_conv", "Conv2D", "112", "×", "112", "×", "32", "864", "main"]
+
+
+def test_some_layers_as_json(capsys: pytest.CaptureFixture[str]):
+    assert main(["layers", "efficientnet-lite0", "--layers", "block7a_*,predictions", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["layer"] for row in rows] == [
+        "block7a_expand_conv",
+        "block7a_dwconv",
+        "block7a_project_conv",
+        "predictions",
+    ]
+    assert rows[2]["output_shape"] == [7, 7, 320]
+    assert [row["main"] for row in rows] == [True, True, True, False]
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")  # Keras's own model.save
+def test_layers_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    import keras
+
+    image = keras.Input((8, 8, 3))
+    keras.Model(image, keras.layers.Conv2D(2, 3, name="only_conv")(image)).save(tmp_path / "mine.keras")
+    assert main(["layers", str(tmp_path / "mine.keras"), "--json"]) == 0
+    assert [row["layer"] for row in json.loads(capsys.readouterr().out)] == ["input", "only_conv"]
+
+
+# The line of progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time that the progress line sees, in seconds."""
+    now = [100.0]
+    monkeypatch.setattr(cli, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    return now
+
+
+def test_progress_on_a_terminal_is_one_line_with_the_time_left(clock: list[float]):
+    stream = Terminal()
+    line = ProgressLine(stream)
+    line(Progress("pass 1 of 2, activations", 0, 4000, "images"))
+    clock[0] += 30
+    line(Progress("pass 1 of 2, activations", 1000, 4000, "images"))
+    clock[0] += 0.05
+    line(Progress("pass 1 of 2, activations", 1001, 4000, "images"))  # too soon to be shown
+    line.close()
+    line.close()
+    assert stream.getvalue() == (
+        "\r\x1b[Kpass 1 of 2, activations: 0 of 4,000 images"
+        "\r\x1b[Kpass 1 of 2, activations: 1,000 of 4,000 images, 1:30 left\n"
+    )
+
+
+def test_progress_elsewhere_is_a_line_now_and_then_and_at_each_stage(clock: list[float]):
+    stream = io.StringIO()
+    line = ProgressLine(stream)
+    for seconds, done in ((0, 0), (4, 1), (4, 2), (4, 3), (1, 4)):
+        clock[0] += seconds
+        line(Progress("pass 1 of 1, activations", done, 4, "images"))
+    line(Progress("pass 1 of 1, neighbors in stem_conv", 0, 9, "layers"))
+    line(Progress("pass 1 of 1, neighbors in top_conv", 1, 9, "layers"))  # the same stage, too soon
+    line.close()
+    assert stream.getvalue().splitlines() == [
+        "pass 1 of 1, activations: 0 of 4 images",
+        "pass 1 of 1, activations: 3 of 4 images, 0:04 left",
+        "pass 1 of 1, activations: 4 of 4 images",
+        "pass 1 of 1, neighbors in stem_conv: 0 of 9 layers",
+    ]

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from core.measures.center import center_separation_index
     from core.measures.family import (
         anti_separation_index,
         balanced_separation_index,
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     )
     from core.measures.neighbors import Neighbors, nearest_neighbors
     from core.measures.separation import Separation
+    from core.measures.smoothness import smoothness_index
     from core.study.features import FeatureStudyWriter, study_from_features
     from core.study.plan import Plan, StudyOptions, plan_study
     from core.study.results import Study, StudyError, load_study
@@ -30,10 +32,12 @@ _HOMES = {
     "Separation": "core.measures.separation",
     "anti_separation_index": "core.measures.family",
     "balanced_separation_index": "core.measures.family",
+    "center_separation_index": "core.measures.center",
     "cross_separation_index": "core.measures.family",
     "high_order_separation_index": "core.measures.family",
     "separation_index": "core.measures.family",
     "soft_separation_index": "core.measures.family",
+    "smoothness_index": "core.measures.smoothness",
     "FeatureStudyWriter": "core.study.features",
     "study_from_features": "core.study.features",
     "Plan": "core.study.plan",
@@ -55,6 +59,7 @@ __all__ = [
     "StudyOptions",
     "anti_separation_index",
     "balanced_separation_index",
+    "center_separation_index",
     "cross_separation_index",
     "high_order_separation_index",
     "load_study",
@@ -62,6 +67,7 @@ __all__ = [
     "plan_study",
     "run_study",
     "separation_index",
+    "smoothness_index",
     "soft_separation_index",
     "study_from_features",
 ]

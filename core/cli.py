@@ -78,6 +78,8 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
         "--repeats", type=int, default=default["repeats"], metavar="R", help="draws of each size (default: %(default)s)"
     )
     add("--protocol", default=default["protocol"], choices=PROTOCOLS, help="notebook: also the class-center measures")
+    add("--precision", type=float, metavar="E", help="ask only as many samples as it takes to know SI to ± E, at 95 %%")
+    add("--pilot", type=int, default=0, metavar="M", help="samples of each split asked first, to ask fewer after")
     add("--no-probe", dest="probe", action="store_false", help="leave out the linear probe")
     add("--memory", type=_memory, metavar="SIZE", help="for the activations of a pass (default: half of what is free)")
     add("--seed", type=int, default=default["seed"], help="of splits and choices (default: %(default)s)")
@@ -221,7 +223,7 @@ def _print_plan(plan: Plan, *, as_json: bool) -> None:
 def _print_study(study: Study, *, as_json: bool) -> None:
     """The SI of every layer, one row a layer and pooling, one column a comparison."""
     table = study.measurements
-    table = table[table["measure"].isin(["separation", "cross"]) & (table["sampling"] == "full")].copy()
+    table = table[table["measure"].isin(["separation", "cross"]) & (table["repeat"] == 0)].copy()
     table["column"] = table["split"].astype(str).where(table["measure"] == "separation", "test to train")
     if as_json:
         columns = ["layer", "pooling", "split", "measure", "value", "low", "high", "chance", "p_value", "q_value"]

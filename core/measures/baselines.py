@@ -43,8 +43,8 @@ def linear_probe(features: ArrayLike, labels: ArrayLike, *, folds: int = 5, seed
 
     A ridge (least-squares) probe: features standardized on the training folds, one ridge regression a class onto ±1,
     the largest wins; the penalty of a fold is chosen among 0.1, 1, … 100,000 by leave-one-out error within its training
-    samples. It takes seconds where logistic regression takes minutes, and differs from it by a few points at most in
-    what it is for: comparing layers. Meant for pooled activations: it takes O(min(n, d)³).
+    samples. Least squares instead of logistic regression for speed: the two may differ by some points. Meant for pooled
+    activations, since it takes O(min(n, d)³).
 
     Parameters
     ----------

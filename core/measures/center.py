@@ -99,7 +99,7 @@ class CenterGeometry:
             by_sample=by_sample,
             nearest=None,
             chance=float("nan"),
-            num_references=len(self),
+            num_all=len(self),
             null_values=partial(self._null_values, codes, counts, leave_one_out) if num_defined else None,
             effective_n=lambda: float(num_defined) if num_defined else float("nan"),
         )

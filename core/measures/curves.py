@@ -18,7 +18,7 @@ from core.measures.neighbors import nearest_neighbors
 FARTHEST = 8  # times the largest size fitted: beyond it, what the asymptote is decides, and that is hardly known
 MIN_SIZES = 3  # a curve of three parameters
 _RATES = np.arange(1, 201) / 100
-_KINSHIP = 0.25  # errors of one pool at sizes n < m correlate like (n/m)^0.25; measured on digits: 0.7 to 0.95
+_KINSHIP = 0.25  # errors of one pool at sizes n < m correlate like (n/m)^0.25: chosen on digits, where 50 to 200: 0.74
 
 Scores = NDArray[np.float64]
 
@@ -131,8 +131,10 @@ class FittedCurve:
         """Where the expected SI of a fresh sample of `size` lies: percentiles of the refitted curves.
 
         It holds the value. It covers the choice of subsamples, the choice of the samples at hand, and what follows from
-        both for the three parameters, but not that the curve may have another form; that is left to the coverage
-        measured in tests/benchmarks/curve_coverage.py.
+        both for the three parameters, but not that the curve may have another form. With 200 pools in each of
+        eight designs (digits, blobs; tests/benchmarks/curve_coverage.py) the 95 % interval held the truth up to 8 times
+        the largest size in 92.5 % to 99.5 %, the most where the pool was much larger than its subsamples; repeats alone
+        in 5 % to 86 %.
 
         Returns
         -------

@@ -128,7 +128,7 @@ def cross_separation_index(
 
 def _graph_of_order(features: ArrayLike, labels: ArrayLike, order: int, metric: str) -> LabelledGraph:
     num_samples = len(np.asarray(features))
-    if not isinstance(order, int | np.integer) or not 1 <= order < num_samples:
+    if isinstance(order, bool) or not isinstance(order, int | np.integer) or not 1 <= order < num_samples:
         raise ValueError(f"order must be a whole number from 1 to n - 1 = {num_samples - 1}; got {order!r}.")
     return labelled_graph(features, labels, k=int(order), metric=metric)
 

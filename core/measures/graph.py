@@ -33,6 +33,7 @@ class LabelledGraph:
     classes : the label of each code.
     own : int64, shape (m,), each query's own row among the references; None where the queries are other samples, as
         in test-to-train.
+    num_all : the samples that the queries were drawn from; default the references, or without own rows the queries.
     """
 
     neighbors: Neighbors
@@ -40,6 +41,7 @@ class LabelledGraph:
     reference_codes: NDArray[np.int64]
     classes: tuple[Label, ...]
     own: NDArray[np.int64] | None
+    num_all: int | None = None
 
     @property
     def num_queries(self) -> int:
@@ -120,7 +122,7 @@ class LabelledGraph:
         by_sample = score(self.reference_codes[nearest] == self.query_codes[:, None])
         balanced = traits.pop("balanced", False)
         by_class = mean_by_class(by_sample, self.query_codes, self.classes) | self._undefined()
-        value = float(np.nanmean(list(by_class.values()))) if balanced else float(by_sample.mean())
+        value = _mean_of_defined(list(by_class.values())) if balanced else float(by_sample.mean())
         weights = self._class_weights() if balanced else 1.0
         residuals = weights * (by_sample - self._expected(by_sample))
         own = np.arange(self.num_queries) + len(self.reference_codes) if self.own is None else self.own
@@ -133,7 +135,7 @@ class LabelledGraph:
             nearest=self.neighbors.indices[:, 0],
             chance=chance,
             num_tied=self.num_tied,
-            num_references=self.num_queries if self.own is None else len(self.reference_codes),
+            num_all=self.num_all or (self.num_queries if self.own is None else len(self.reference_codes)),
             moments=moments,
             null_values=partial(self._null_values, order, score, balanced),
             effective_n=lambda: shared_node_n(value, residuals, np.column_stack([own, nearest])),
@@ -205,11 +207,19 @@ def labelled_graph(
     return LabelledGraph(neighbors, encoded.codes[own], encoded.codes, encoded.classes, own)
 
 
-def cross_graph(neighbors: Neighbors, train: EncodedLabels, test: EncodedLabels) -> LabelledGraph:
-    """The graph of test samples and their nearest training samples."""
+def cross_graph(
+    neighbors: Neighbors, train: EncodedLabels, test: EncodedLabels, *, num_all: int | None = None
+) -> LabelledGraph:
+    """The graph of test samples, drawn from `num_all` where not all were asked, and their nearest training samples."""
     if train.classes != test.classes:
         train, test = encode_together(train, test)
-    return LabelledGraph(neighbors, test.codes, train.codes, train.classes, None)
+    return LabelledGraph(neighbors, test.codes, train.codes, train.classes, None, num_all)
+
+
+def _mean_of_defined(values: list[float]) -> float:
+    """The mean without what is nan; nan where all is."""
+    defined = [value for value in values if not np.isnan(value)]
+    return float(np.mean(defined)) if defined else float("nan")
 
 
 def _first(agrees: NDArray[np.bool_]) -> Scores:

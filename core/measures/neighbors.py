@@ -74,13 +74,29 @@ def nearest_neighbors(
     return search.run(symmetric=rows is None and queries is None)
 
 
-def neighbors_among(
-    features: ArrayLike, among: NDArray[np.int64], *, k: int = 1, metric: str = "euclidean"
-) -> Neighbors:
-    """The search as if only the rows `among` were there, without a copy of them; indices count within `among`."""
-    samples = Rows.of(features, unit=metric == "cosine", index=among)
-    _check_k(k, len(samples) - 1)
-    return _Search(samples, samples, np.arange(len(samples)), k).run(symmetric=True)
+def nearest_among(
+    features: ArrayLike, neighbors: Neighbors, among: NDArray[np.int64], *, metric: str = "euclidean"
+) -> NDArray[np.int64]:
+    """The nearest neighbor of each of some samples as if only these were there, counted within `among`; shape (m,).
+
+    The first of a sample's known neighbors that is among them is the nearest; only samples without such a one are
+    searched. So a subsample costs little once the neighbors in the whole are known.
+
+    Parameters
+    ----------
+    features : as in `nearest_neighbors`. neighbors : of every row of them, with the same metric.
+    among : int64, shape (m,), ascending rows, at least two.
+    """
+    place = np.full(len(neighbors.indices), -1)
+    place[among] = np.arange(len(among))
+    known = place[neighbors.indices[among]]
+    first = (known >= 0).argmax(axis=1)
+    nearest = known[np.arange(len(among)), first]
+    missing = np.flatnonzero(nearest < 0)
+    if len(missing):
+        samples = Rows.of(features, unit=metric == "cosine", index=among)
+        nearest[missing] = _Search(samples, samples, missing, 1).run(symmetric=False).indices[:, 0]
+    return nearest
 
 
 def _own_rows(rows: ArrayLike | None, queries: ArrayLike | None, num_references: int) -> NDArray[np.int64] | None:

@@ -34,6 +34,7 @@ class Separation:
     by_sample : float64, shape (m,); nan where undefined.
     nearest : int64, shape (m,), the row of each sample's nearest neighbor; None where a measure has no neighbors.
     chance : the exact expected value under labels permuted at random; nan where there is no closed form.
+    num_all : the samples that those asked stand for; all of them were asked where it equals m.
     num_tied : samples with several references at exactly the smallest distance; None where it was not looked for.
     """
 
@@ -46,7 +47,7 @@ class Separation:
     chance: float
     num_tied: int | None = None
     lower_is_better: bool = False
-    num_references: int = 0
+    num_all: int = 0
     moments: NullMoments | None = field(default=None, repr=False)
     null_values: NullValues | None = field(default=None, repr=False)
     effective_n: Callable[[], float] = field(default=lambda: float("nan"), repr=False)
@@ -83,7 +84,7 @@ class Separation:
             permutations = PERMUTATIONS
         if permutations < 1:
             raise ValueError(f"permutations must be at least 1; got {permutations}. {PERMUTATIONS} is usual.")
-        if self.null_values is None:
+        if self.null_values is None or np.isnan(self.value):
             return float("nan")
         null = self.null_values(shuffles or Shuffles(permutations, seed))
         return permutation_p(self.value, null, lower=self.lower_is_better)
@@ -106,7 +107,7 @@ class Separation:
         if target not in TARGETS:
             raise ValueError(f"target must be one of {', '.join(TARGETS)}; got {target!r}.")
         if target == "data":
-            return wilson(self.value, finite_population_n(len(self.by_sample), self.num_references), level)
+            return wilson(self.value, finite_population_n(len(self.by_sample), self.num_all), level)
         effective_n = self.effective_n()
         return (float("nan"), float("nan")) if np.isnan(effective_n) else wilson(self.value, effective_n, level)
 

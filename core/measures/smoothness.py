@@ -74,7 +74,7 @@ def smoothness_index(
         by_sample=by_sample,
         nearest=nearest[:, 0],
         chance=float("nan"),
-        num_references=num_samples,
+        num_all=num_samples,
         null_values=scorer.null_values,
         effective_n=partial(shared_node_n, value, by_sample - value, nodes),
     )

@@ -10,14 +10,16 @@ from numpy.typing import NDArray
 
 from core.measures.baselines import knn_correct, linear_probe, linear_probe_across
 from core.measures.center import CenterGeometry
+from core.measures.curves import FARTHEST, MIN_SIZES, fit_curve
 from core.measures.graph import LabelledGraph, cross_graph
-from core.measures.neighbors import nearest_neighbors, neighbors_among
+from core.measures.neighbors import nearest_among, nearest_neighbors
 from core.measures.separation import EncodedLabels, Separation
 from core.measures.significance import Shuffles, all_alike, finite_population_n, wilson
 from core.study.samples import MeasureOptions, StudySamples
 
 KNN = (3, 5, 10)  # neighbors that vote in the kNN baseline
 ORDERS = (2, 3, 5)  # of the high-order, soft and anti measures
+_CURVE_POINTS = 16  # of a fitted curve, evenly spaced in the logarithm of the size
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +35,11 @@ class _Comparison:
     @property
     def cross(self) -> bool:
         return self.split != self.reference_split
+
+    @property
+    def all_asked(self) -> bool:
+        """Whether every sample of the split is a query."""
+        return self.graph.num_queries == (self.graph.num_all or len(self.references))
 
 
 def measure_layer(
@@ -50,7 +57,7 @@ def measure_layer(
     samples : the n samples.
     options : what to compute.
     """
-    rows: dict[str, list[pd.DataFrame]] = {"measurements": [], "classes": [], "neighbors": []}
+    rows: dict[str, list[pd.DataFrame]] = {"measurements": [], "classes": [], "neighbors": [], "curves": []}
     for pooling, features in activations.items():
         place = {"layer": layer["layer"], "pooling": pooling}
         for comparison in _comparisons(features, samples, options):
@@ -59,6 +66,8 @@ def measure_layer(
             if not comparison.cross and options.sizes:
                 sampled = _sampled(comparison, features, measures[0], samples, options)
                 rows["measurements"].append(sampled.assign(**place))
+                if len(options.sizes) >= MIN_SIZES:
+                    rows["curves"].append(fitted_curve(sampled, comparison.graph.num_queries).assign(**place))
             if not comparison.cross and options.centers:
                 centers = _centers(comparison, features, samples)
                 rows["measurements"].append(centers.assign(**place))
@@ -67,7 +76,7 @@ def measure_layer(
                 rows["measurements"].append(probe.assign(**place))
             rows["classes"].append(_classes(comparison, measures[0]).assign(**place))
             rows["neighbors"].append(_neighbors(comparison, samples, options).assign(**place))
-    tables = {name: pd.concat(frames, ignore_index=True) for name, frames in rows.items()}
+    tables = {name: pd.concat(frames, ignore_index=True) for name, frames in rows.items() if frames}
     return {"layers": pd.DataFrame([dict(layer)]), **tables}
 
 
@@ -76,16 +85,22 @@ def _comparisons(features: NDArray[Any], samples: StudySamples, options: Measure
     wanted = max(options.num_neighbors, *ORDERS, *KNN)
     parts = {split: _take(features, samples.rows(split)) for split in samples.split_names}
     labels = {split: EncodedLabels(samples.labels[samples.rows(split)], samples.classes) for split in parts}
+    asked = {split: samples.queries(split, options) for split in parts}
     for split, part in parts.items():
-        found = nearest_neighbors(part, k=min(wanted, len(part) - 1), metric=options.metric)
-        codes = labels[split].codes
-        graph = LabelledGraph(found, codes, codes, samples.classes, np.arange(len(part)))
-        yield _Comparison(split, split, samples.rows(split), samples.rows(split), graph)
+        rows, codes, some = samples.rows(split), labels[split].codes, asked[split]
+        own = np.arange(len(part)) if some is None else some
+        found = nearest_neighbors(part, rows=some, k=min(wanted, len(part) - 1), metric=options.metric)
+        graph = LabelledGraph(found, codes[own], codes, samples.classes, own)
+        yield _Comparison(split, split, rows[own], rows, graph)
     if len(parts) == 2:
+        some, rows = asked["test"], samples.rows("test")
+        own = np.arange(len(rows)) if some is None else some
         k = min(wanted, len(parts["train"]))
-        found = nearest_neighbors(parts["train"], queries=parts["test"], k=k, metric=options.metric)
-        graph = cross_graph(found, labels["train"], labels["test"])
-        yield _Comparison("test", "train", samples.rows("test"), samples.rows("train"), graph)
+        queries = parts["test"] if some is None else parts["test"][some]
+        found = nearest_neighbors(parts["train"], queries=queries, k=k, metric=options.metric)
+        test = EncodedLabels(labels["test"].codes[own], samples.classes)
+        graph = cross_graph(found, labels["train"], test, num_all=len(rows))
+        yield _Comparison("test", "train", rows[own], samples.rows("train"), graph)
 
 
 def _take(features: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
@@ -108,7 +123,8 @@ def _measurements(
 ) -> pd.DataFrame:
     """Rows of the table `measurements`: the family, and the kNN baseline."""
     graph = comparison.graph
-    rows = [_judged(measure, samples.shuffles) for measure in measures]
+    target = "population" if comparison.all_asked else "data"
+    rows = [_judged(measure, target, samples.shuffles) for measure in measures]
     votes = [] if comparison.cross else [k for k in KNN if k <= graph.k]
     for k in votes:
         neighbor_codes = graph.reference_codes[graph.neighbors.indices[:, :k]]
@@ -123,7 +139,7 @@ def _common(comparison: _Comparison, metric: str) -> dict[str, Any]:
         "split": comparison.split,
         "metric": metric,
         "ties": "first",
-        "sampling": "full",
+        "sampling": "full" if comparison.all_asked else "queries",
         "num_queries": comparison.graph.num_queries,
         "num_references": len(comparison.references) - (not comparison.cross),
         "repeat": 0,
@@ -142,11 +158,11 @@ def _sampled(
 
     The first is a learning curve, biased low for the samples at hand; the second is unbiased for them.
     """
-    rows, graph = [], comparison.graph
+    rows, graph, own = [], comparison.graph, _take(features, comparison.queries)
     for repeat, chosen in samples.subsamples(comparison.split, options):
         codes, size = graph.query_codes[chosen], len(chosen)
         drawn = {"repeat": repeat, "num_queries": size}
-        nearest = neighbors_among(features, comparison.queries[chosen], metric=options.metric).indices[:, 0]
+        nearest = nearest_among(own, graph.neighbors, chosen, metric=options.metric)
         curve = _against(float((codes[nearest] == codes).mean()), chance=all_alike(np.bincount(codes), 2))
         rows.append(drawn | curve | {"sampling": "subsample", "num_references": size - 1})
         share = float(full.by_sample[chosen].mean())
@@ -157,6 +173,40 @@ def _sampled(
     return pd.DataFrame([common | row for row in rows])
 
 
+def fitted_curve(sampled: pd.DataFrame, num_samples: int) -> pd.DataFrame:
+    """Rows of the table `curves`: the means observed, and the curve fitted to them and extrapolated.
+
+    Parameters
+    ----------
+    sampled : rows of the table `measurements` for one split, layer and pooling.
+    num_samples : samples of the split, from which the subsamples were drawn.
+    """
+    rows = sampled[sampled["sampling"] == "subsample"]
+    values = rows.pivot_table(index="repeat", columns="num_queries", values="value", observed=True)
+    sizes = [int(size) for size in values.columns]
+    fit = fit_curve(sizes, values.to_numpy(), num_samples=num_samples)
+    grid = np.unique(np.geomspace(sizes[0], FARTHEST * sizes[-1], _CURVE_POINTS).round().astype(int)).tolist()
+    observed = [{"size": size, "kind": "observed", "value": values[size].mean()} for size in sizes]
+    drawn = [
+        {"size": size, "kind": "fitted" if size <= sizes[-1] else "extrapolated", "value": fit.value(size)}
+        | dict(zip(("low", "high"), fit.interval(size), strict=True))
+        for size in sorted({*grid, sizes[-1]})
+    ]
+    common = {
+        "split": rows["split"].iloc[0],
+        "metric": rows["metric"].iloc[0],
+        "measure": "separation",
+        "num_samples": num_samples,
+        "num_sizes": len(sizes),
+        "largest_size": sizes[-1],
+        "repeats": len(values),
+        "asymptote": fit.asymptote,
+        "gap": fit.gap,
+        "rate": fit.rate,
+    }
+    return pd.DataFrame([common | row for row in observed + drawn])
+
+
 def _against(value: float, chance: float) -> dict[str, float]:
     """A value beside its chance level."""
     return {"value": value, "chance": chance, "excess": (value - chance) / (1 - chance) if chance < 1 else float("nan")}
@@ -164,15 +214,17 @@ def _against(value: float, chance: float) -> dict[str, float]:
 
 def _centers(comparison: _Comparison, features: NDArray[Any], samples: StudySamples) -> pd.DataFrame:
     """The center measures; their chance has no closed form and is the mean over permuted labels."""
-    geometry = CenterGeometry.of(_take(features, comparison.queries))
-    labels = EncodedLabels(comparison.graph.query_codes, comparison.graph.classes)
+    geometry = CenterGeometry.of(_take(features, comparison.references))
+    labels = EncodedLabels(comparison.graph.reference_codes, comparison.graph.classes)
     rows = []
     for leave_one_out in (False, True):
         measure = geometry.separation(labels, leave_one_out=leave_one_out)
         assert measure.null_values is not None
         chance = float(measure.null_values(samples.center_shuffles).mean())
         rows.append({"measure": measure.measure, "order": 1} | _against(measure.value, chance))
-    return pd.DataFrame([_common(comparison, "euclidean") | row for row in rows])
+    return pd.DataFrame(
+        [_common(comparison, "euclidean") | {"sampling": "full", "num_queries": len(geometry)} | row for row in rows]
+    )
 
 
 def _probe(
@@ -182,7 +234,7 @@ def _probe(
 
     Null where a class has a single sample to train on.
     """
-    own, codes = _take(features, comparison.queries), comparison.graph.query_codes
+    own, codes = _take(features, comparison.references), comparison.graph.reference_codes
     across = comparison.split == "test" and "train" in samples.split_names
     row = {"measure": "linear_probe", "value": float("nan")}
     if across:
@@ -191,19 +243,19 @@ def _probe(
         row |= {"value": float(correct.mean()), "num_references": len(train)}
     elif np.bincount(codes)[codes].min() > 1:
         row["value"] = float(linear_probe(own, codes, seed=options.seed).mean())
-    return pd.DataFrame([_common(comparison, "euclidean") | row])
+    return pd.DataFrame([_common(comparison, "euclidean") | {"sampling": "full", "num_queries": len(own)} | row])
 
 
-def _judged(measure: Separation, shuffles: Shuffles) -> dict[str, Any]:
+def _judged(measure: Separation, target: str, shuffles: Shuffles) -> dict[str, Any]:
     """A measure's value with its chance level and interval; significance for the first order, where it is asked for."""
-    low, high = measure.interval(target="population")
+    low, high = measure.interval(target=target)
     return {
         "measure": measure.measure,
         "order": measure.order,
         "value": measure.value,
         "low": low,
         "high": high,
-        "target": "population",
+        "target": target,
         "chance": measure.chance,
         "excess": measure.excess,
         "z": measure.z,

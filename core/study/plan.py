@@ -49,6 +49,9 @@ class StudyOptions:
     sizes, repeats : sizes of stratified subsamples of each split, and how often each is drawn.
     protocol : "separation", or "notebook" for the center measures of the original notebook with permuted controls.
     probe : a linear probe where activations have no space or are averaged over it.
+    precision : half the width of the 95 % interval of SI wanted for the samples at hand, such as 0.01; then only as
+    many samples as that takes are asked, each against all others. pilot : samples of each split that are asked first,
+    to find out how many it takes, and then not again; 0 asks as many as it takes at worst.
     """
 
     data: str
@@ -66,12 +69,20 @@ class StudyOptions:
     repeats: int = 5
     protocol: str = "separation"
     probe: bool = True
+    precision: float | None = None
+    pilot: int = 0
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
             raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}; got {self.protocol!r}.")
         if self.pooling not in POOLINGS:
             raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}; got {self.pooling!r}.")
+        if self.precision is not None and not 0 < self.precision < 0.5:
+            raise ValueError(f"precision must lie between 0 and 0.5; got {self.precision}. 0.01 is ± one point.")
+        if self.precision is not None and self.sizes:
+            raise ValueError("precision and sizes must not be combined; both draw samples. Make two studies.")
+        if self.pilot < 0 or (self.pilot and self.precision is None):
+            raise ValueError(f"pilot must be at least 0, and go with a precision; got {self.pilot}. 200 is usual.")
         for name in ("neighbors", "batch_size", "repeats"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}.")
@@ -89,6 +100,7 @@ class StudyOptions:
             seed=self.seed,
             centers=self.protocol == "notebook",
             probe=self.probe,
+            pilot=self.pilot,
         )
 
     def command(self, out: str | os.PathLike[str]) -> str:

@@ -86,6 +86,25 @@ SCHEMAS: dict[str, pa.Schema] = {
         distance=pa.float32(),
         agrees=pa.bool_(),
     ),
+    "curves": _schema(
+        split=_text,
+        layer=_text,
+        pooling=_text,
+        metric=_text,
+        measure=_text,
+        size=pa.int32(),
+        kind=_text,
+        value=pa.float64(),
+        low=pa.float64(),
+        high=pa.float64(),
+        num_samples=pa.int32(),
+        num_sizes=pa.int32(),
+        largest_size=pa.int32(),
+        repeats=pa.int32(),
+        asymptote=pa.float64(),
+        gap=pa.float64(),
+        rate=pa.float64(),
+    ),
 }
 WHOLE_TABLES = ("samples",)  # written once, before the first layer
 LAYER_TABLES = tuple(name for name in SCHEMAS if name not in WHOLE_TABLES)
@@ -130,6 +149,11 @@ class Study:
     @cached_property
     def neighbors(self) -> pd.DataFrame:
         return self.table("neighbors")
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """SI over sample size, observed, fitted and extrapolated; empty without subsamples of three sizes."""
+        return self.table("curves")
 
     def table(self, name: str, columns: list[str] | None = None) -> pd.DataFrame:
         """A table of the study, merged or from its parts; empty, with the right columns, where nothing was written."""

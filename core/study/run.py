@@ -3,6 +3,7 @@
 import os
 import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 from core.network.activations import Pass, poolings_of, stream_pass
 from core.network.layers import LayerInfo
 from core.study.measuring import layer_row, measure_layer
+from core.study.pilot import queries_after_pilot, queries_at_worst
 from core.study.plan import Plan, Progress, Report, StudyOptions, plan_study
 from core.study.results import Study, finished_layers, load_study
-from core.study.writing import begin, end, study_lock, write_layer
+from core.study.samples import MeasureOptions
+from core.study.writing import begin, end, study_lock, write_info, write_layer
 
 _PACKAGES = ("numpy", "scikit-learn", "pandas", "pyarrow", "tensorflow", "tensorflow-cpu", "keras", "pillow")
 
@@ -53,7 +56,9 @@ def run_study(
         info = begin(folder, _study_info(plan, out), plan.samples.frame())
         if info["state"] != "complete":
             try:
-                _run_passes(plan, folder, progress or _ignore)
+                info = _decide_queries(plan, folder, info, progress or _ignore)
+                options = replace(plan.options.measures(), num_queries=info.get("num_queries", {}))
+                _run_passes(plan, options, folder, progress or _ignore)
             except BaseException:
                 end(folder, info, complete=False)
                 raise
@@ -61,22 +66,41 @@ def run_study(
     return load_study(folder)
 
 
-def _run_passes(plan: Plan, folder: Path, progress: Report) -> None:
+def _decide_queries(plan: Plan, folder: Path, info: dict[str, Any], progress: Report) -> dict[str, Any]:
+    """Fix in study.json how many samples are asked, before any is; a run that resumes keeps to it."""
+    asked = plan.options
+    if asked.precision is None or "num_queries" in info:
+        return info
+    if asked.pilot:
+        arrays = (array for pass_ in plan.passes() for array in _activations(plan, pass_, "pilot", progress).values())
+        needed = queries_after_pilot(arrays, plan.samples, asked.precision, pilot=asked.pilot, seed=asked.seed)
+    else:
+        needed = queries_at_worst(plan.samples, asked.precision)
+    write_info(folder, info | {"num_queries": needed})
+    return info | {"num_queries": needed}
+
+
+def _run_passes(plan: Plan, options: MeasureOptions, folder: Path, progress: Report) -> None:
     """Every pass that is still needed."""
     passes = plan.passes(frozenset(finished_layers(folder)))
     for number, pass_ in enumerate(passes, start=1):
-        _run_pass(plan, folder, pass_, f"pass {number} of {len(passes)}", progress)
+        stage = f"pass {number} of {len(passes)}"
+        _measure_pass(plan, options, pass_, folder, _renamed(progress, stage))
 
 
-def _run_pass(plan: Plan, folder: Path, pass_: Pass, stage: str, progress: Report) -> None:
+def _measure_pass(plan: Plan, options: MeasureOptions, pass_: Pass, folder: Path, progress: Report) -> None:
     """Stream the layers of a pass, then measure and write each; its activations go as it goes."""
-    activations = _activations(plan, pass_, stage, progress)
-    options = plan.options.measures()
+    activations = _activations(plan, pass_, "activations", progress)
     for place, layer in enumerate(pass_.layers):
-        progress(Progress(f"{stage}, neighbors in {layer.layer}", place, len(pass_.layers), "layers"))
+        progress(Progress(f"neighbors in {layer.layer}", place, len(pass_.layers), "layers"))
         own = {pooling: activations.pop((layer.layer, pooling)) for pooling in _poolings(plan, layer)}
         write_layer(folder, layer.position, measure_layer(layer_row(layer), own, plan.samples, options))
-    progress(Progress(f"{stage}, neighbors", len(pass_.layers), len(pass_.layers), "layers"))
+    progress(Progress("neighbors", len(pass_.layers), len(pass_.layers), "layers"))
+
+
+def _renamed(progress: Report, prefix: str) -> Report:
+    """Reports with the pass's name before the stage's."""
+    return lambda report: progress(replace(report, stage=f"{prefix}, {report.stage}"))
 
 
 def _activations(plan: Plan, pass_: Pass, stage: str, progress: Report) -> dict[tuple[str, str], NDArray[np.float32]]:
@@ -93,7 +117,7 @@ def _activations(plan: Plan, pass_: Pass, stage: str, progress: Report) -> dict[
         num_samples,
         poolings=plan.poolings,
         batch_size=plan.options.batch_size,
-        progress=lambda done, total: progress(Progress(f"{stage}, activations", done, total, "images")),
+        progress=lambda done, total: progress(Progress(stage, done, total, "images")),
     )
 
 

@@ -1,7 +1,8 @@
 """The samples of a study, and what is asked about them at each layer."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.data.sampling import stratified_subsample
+from core.data.sampling import sample_order, stratified_subsample
 from core.measures.significance import Shuffles
 
 
@@ -19,7 +20,8 @@ class MeasureOptions:
 
     num_neighbors : stored a sample. metric : the distance. sizes, repeats : subsamples of each split, and how often
     each is drawn, with `seed`. centers : the center measures too, with their permuted controls. probe : a linear probe
-    where activations have no space or are averaged over it.
+    where activations have no space or are averaged over it. num_queries : by split, where only so many samples are
+    asked, each against all others; drawn after the first `pilot` ones.
     """
 
     num_neighbors: int = 10
@@ -29,6 +31,8 @@ class MeasureOptions:
     seed: int = 0
     centers: bool = False
     probe: bool = True
+    num_queries: Mapping[str, int] = field(default_factory=dict)
+    pilot: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +61,16 @@ class StudySamples:
     def classes(self) -> tuple[int, ...]:
         """The label of each code; here they are the same."""
         return tuple(range(len(self.class_names)))
+
+    def queries(self, split: str, options: MeasureOptions) -> NDArray[np.int64] | None:
+        """Rows within the split that are asked, ascending, where not all are; the same for every layer."""
+        asked = options.num_queries.get(split, len(self))
+        order = self.seeded_order(split, options.seed)[options.pilot :]
+        return np.sort(order[:asked]) if asked < len(order) else None
+
+    def seeded_order(self, split: str, seed: int) -> NDArray[np.int64]:
+        """Rows within a split in random order, which depends on ids and seed alone."""
+        return sample_order([self.ids[row] for row in self.rows(split)], seed)
 
     def subsamples(self, split: str, options: MeasureOptions) -> list[tuple[int, NDArray[np.int64]]]:
         """Repeat number (from 1) and rows within the split of each subsample that the options ask for.

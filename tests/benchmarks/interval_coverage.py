@@ -1,6 +1,6 @@
 """How often the 95 % population interval of SI holds the expected SI of a fresh sample of the same size and classes.
 
-    python tests/benchmarks/interval_coverage.py [--repeats 1000] [--out tests/benchmarks/results]
+    python -m tests.benchmarks.interval_coverage [--repeats 1000]
 
 Each design draws many samples; the truth is the mean SI over all of them. Beside the interval in use stand plain Wilson
 (which takes samples for independent) and the share of intervals that miss on either side.
@@ -16,6 +16,7 @@ import pandas as pd
 
 from core.measures.graph import labelled_graph
 from core.measures.significance import wilson
+from tests.benchmarks.report import RESULTS, write_report
 
 Draw = Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray]]
 
@@ -83,19 +84,14 @@ def holds(intervals: np.ndarray, truth: float) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=1000, help="samples a design (a fifth of it where n > 2,000)")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     rows = []
     for number, design in enumerate(DESIGNS):
         repeats = options.repeats // 5 if sum(design.sizes) > 2000 else options.repeats
         rows.append(coverage(design, repeats, seed=number) | {"repeats": repeats})
         print(pd.DataFrame(rows[-1:]).to_string(index=False, header=number == 0, float_format="%.3f"), flush=True)
-    table = pd.DataFrame(rows)
-    options.out.mkdir(parents=True, exist_ok=True)
-    table.to_parquet(options.out / "interval_coverage.parquet")
-    lines = ["| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
-    lines += ["| " + " | ".join(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row) + " |" for row in table.values]
-    (options.out / "interval_coverage.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_report(pd.DataFrame(rows), "interval_coverage", options.out)
 
 
 if __name__ == "__main__":

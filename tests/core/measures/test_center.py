@@ -76,12 +76,15 @@ def test_five_points_on_a_line():
     assert np.isnan([left_out.chance, left_out.excess, left_out.z]).all()
 
 
+@pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("padding", [0, 40])
-def test_equal_distances_go_to_the_lowest_class(padding):
-    """Thirds are rounded; the three centers coincide all the same, narrow or wide."""
-    points = np.array([0, 1, 2, 2, 1, 0, 1, 0, 2])[:, None] / 3 + 0.1
-    features = np.hstack([points, np.zeros((9, padding))])
-    found = center_separation_index(features, np.repeat(["x", "y", "z"], 3), leave_one_out=False)
+def test_equal_distances_go_to_the_lowest_class(padding, seed):
+    """The same numbers in each class, in another order: the three centers coincide, however their sums are rounded."""
+    rng = np.random.default_rng(seed)
+    numbers = rng.normal(size=9)
+    points = np.concatenate([rng.permutation(numbers) for _ in "xyz"])[:, None]
+    features = np.hstack([points, np.zeros((27, padding))])
+    found = center_separation_index(features, np.repeat(["x", "y", "z"], 9), leave_one_out=False)
     assert found.by_class == {"x": 1, "y": 0, "z": 0}
 
 
@@ -139,6 +142,7 @@ def test_in_sample_says_nothing_where_features_are_many():
 def test_chunks_change_nothing(monkeypatch):
     features, labels = cases()["wide"]
     expected = CenterGeometry.of(features)
+    assert expected.inner.shape == (60, 60)  # of 300 features
     monkeypatch.setattr(center, "_CHUNK", 7)
     found = CenterGeometry.of(features)
     np.testing.assert_allclose(found.inner, expected.inner, rtol=1e-12, atol=1e-15)

@@ -67,6 +67,8 @@ def test_orders_are_monotone(data):
     assert (np.diff(anti, axis=0) <= 0).all()
     assert (high <= soft).all()
     assert (soft <= 1 - anti).all()
+    agreeing = np.rint(soft * np.array(orders)[:, None])
+    assert np.isin(np.diff(agreeing, axis=0), (0, 1)).all()  # each further neighbor agrees or not
     first = core.separation_index(*data).by_sample
     for at_order_one in (high[0], soft[0], 1 - anti[0]):
         np.testing.assert_array_equal(at_order_one, first)

@@ -5,7 +5,7 @@ import pytest
 
 import core
 from core.measures import shortlist
-from core.measures.neighbors import neighbors_among, squared_distances
+from core.measures.neighbors import nearest_among, squared_distances
 from core.measures.rows import Rows
 
 
@@ -148,13 +148,13 @@ def test_memory_mapped_features(tmp_path):
 
 
 @pytest.mark.parametrize("metric", ["euclidean", "cosine"])
-def test_neighbors_among_some_rows(metric):
-    features = np.random.default_rng(9).normal(size=(120, 6)).astype(np.float32)
-    among = np.random.default_rng(10).permutation(120)[:50]
-    found = neighbors_among(features, among, k=3, metric=metric)
-    expected = core.nearest_neighbors(features[among], k=3, metric=metric)
-    np.testing.assert_array_equal(found.indices, expected.indices)
-    np.testing.assert_array_equal(found.distances, expected.distances)
+@pytest.mark.parametrize(("k", "size"), [(1, 20), (5, 60), (119, 60), (3, 120)])
+def test_nearest_among_some_rows(metric, k, size):
+    features = np.random.default_rng(9).integers(1, 5, size=(120, 4)).astype(np.float32)  # many ties
+    among = np.sort(np.random.default_rng(10).permutation(120)[:size])
+    known = core.nearest_neighbors(features, k=k, metric=metric)
+    expected = core.nearest_neighbors(features[among], metric=metric).indices[:, 0]
+    np.testing.assert_array_equal(nearest_among(features, known, among, metric=metric), expected)
 
 
 def test_cosine_is_euclidean_on_unit_rows():

@@ -44,6 +44,7 @@ def layer_tables(position: int, name: str) -> dict[str, pd.DataFrame]:
                 place | {"sample": 1, "rank": 1, "nearest": 2, "distance": 0.5, "agrees": False},
             ]
         ),
+        "curves": pd.DataFrame([place | {"size": size, "kind": "observed", "value": value} for size in (50, 100)]),
     }
 
 

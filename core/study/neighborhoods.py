@@ -1,0 +1,128 @@
+"""What a study's stored neighbors say beyond SI: duplicates, hubs, and which classes run into each other."""
+
+import numpy as np
+import pandas as pd
+
+from core.study.results import Study, StudyError
+
+
+def stored_neighbors(study: Study, layer: str, pooling: str, split: str, *, among: str | None = None) -> pd.DataFrame:
+    """The neighbors of one split's samples at one layer, in the order of samples and ranks.
+
+    Parameters
+    ----------
+    study, layer, pooling, split : what to look up.
+    among : the split of the neighbors; default the samples' own. "train" with split "test" gives test-to-train.
+
+    Raises
+    ------
+    StudyError
+        The study stores no such neighbors; the message says which layers and poolings it has.
+    """
+    table = study.neighbors
+    here = (table["layer"] == layer) & (table["pooling"] == pooling) & (table["split"] == split)
+    found = table[here & (table["nearest_split"] == (among or split))]
+    if found.empty:
+        pairs = study.measurements[["layer", "pooling"]].drop_duplicates().astype(str).agg(" ".join, axis=1)
+        raise StudyError(
+            f"The study in {study.path} stores no neighbors of {layer!r}, {pooling!r}, {split!r} among "
+            f"{among or split!r}. It has {', '.join(pairs[:5])}{' and more' if len(pairs) > 5 else ''}."
+        )
+    return found.sort_values(["sample", "rank"], ignore_index=True)
+
+
+def duplicates(study: Study, layer: str, pooling: str, *, within: float = 0.0) -> pd.DataFrame:
+    """Pairs of samples that a layer cannot tell apart, or hardly, within and across the splits.
+
+    A pair is listed where one is among the other's stored neighbors at a distance of at most `within` times the median
+    distance to the nearest neighbor. So 0 lists exact duplicates (of the activations; the images may differ), 0.1
+    near-duplicates. Where more samples coincide than neighbors are stored, not every pair of them is listed.
+
+    Parameters
+    ----------
+    study, layer, pooling : what to look up. `input`, where the study has it, compares the images themselves.
+    within : share of the median nearest distance, at least 0.
+
+    Returns
+    -------
+    DataFrame
+        One row a pair, nearest first: first, second (samples; first < second), first_split, second_split, distance,
+        same_class.
+    """
+    if within < 0:
+        raise ValueError(f"within must be at least 0; got {within}. 0 lists exact duplicates, 0.1 near ones.")
+    table = study.neighbors
+    table = table[(table["layer"] == layer) & (table["pooling"] == pooling)]
+    limit = within * float(table.loc[table["rank"] == 1, "distance"].median()) if len(table) else 0.0
+    close = table[table["distance"] <= limit]
+    pairs = pd.DataFrame(
+        {
+            "first": np.minimum(close["sample"], close["nearest"]),
+            "second": np.maximum(close["sample"], close["nearest"]),
+            "distance": close["distance"],
+            "same_class": close["agrees"],
+        }
+    ).drop_duplicates(["first", "second"])
+    splits = study.samples.set_index("sample")["split"].astype(str)
+    pairs.insert(2, "first_split", splits.reindex(pairs["first"]).to_numpy())
+    pairs.insert(3, "second_split", splits.reindex(pairs["second"]).to_numpy())
+    return pairs.sort_values(["distance", "first", "second"], ignore_index=True)
+
+
+def hubness(study: Study, layer: str, pooling: str, split: str) -> tuple[pd.Series, float]:
+    """How often each sample is a nearest neighbor, and the skewness of that number over the samples.
+
+    A skewness far above 0 means hubs: a few samples are nearest to many, and errors about them count many times
+    (Radovanović et al. 2010, who define it so for the k nearest; here k = 1).
+
+    Returns
+    -------
+    (counts, skewness) : a Series from sample to how often it is nearest, over all samples of the split; a float, nan
+    where all counts are equal.
+    """
+    nearest = stored_neighbors(study, layer, pooling, split).query("rank == 1")["nearest"]
+    members = study.samples.loc[study.samples["split"] == split, "sample"]
+    counts = nearest.value_counts().reindex(members, fill_value=0)
+    deviation = counts.to_numpy(float) - counts.mean()
+    spread = np.sqrt((deviation**2).mean())
+    return counts, float((deviation**3).mean() / spread**3) if spread > 0 else float("nan")
+
+
+def confusion(study: Study, layer: str, pooling: str, split: str, *, among: str | None = None) -> pd.DataFrame:
+    """Which class each class's samples have as their nearest neighbor.
+
+    Returns
+    -------
+    DataFrame
+        Counts of shape (classes, classes) by class name: row the samples' class, column their neighbors'. The diagonal
+        over the row sums is the SI of each class.
+    """
+    nearest = stored_neighbors(study, layer, pooling, split, among=among).query("rank == 1")
+    names = study.samples.set_index("sample")["class_name"].astype(str)
+    classes = pd.Index(sorted(names.unique()), name="class_name")
+    own, other = (pd.Categorical(names.reindex(nearest[column]), classes) for column in ("sample", "nearest"))
+    counts = pd.crosstab(own, other, dropna=False)
+    return counts.rename_axis(index="class_name", columns="nearest_class")
+
+
+def confused_pairs(study: Study, layer: str, pooling: str, split: str, *, among: str | None = None) -> pd.DataFrame:
+    """Pairs of classes by how often one is nearest to the other, most confused first.
+
+    Returns
+    -------
+    DataFrame
+        first, second (class names), count (both directions), share (of the samples of both classes).
+    """
+    counts = confusion(study, layer, pooling, split, among=among)
+    both = counts.to_numpy() + counts.to_numpy().T
+    first, second = np.triu_indices(len(counts), k=1)
+    sizes = counts.sum(axis=1).to_numpy()
+    table = pd.DataFrame(
+        {
+            "first": counts.index[first],
+            "second": counts.index[second],
+            "count": both[first, second],
+            "share": both[first, second] / np.maximum(sizes[first] + sizes[second], 1),
+        }
+    )
+    return table[table["count"] > 0].sort_values(["count", "share"], ascending=False, ignore_index=True)

@@ -1,0 +1,66 @@
+"""Duplicates, hubs and confusions from a study's stored neighbors, on points worked out by hand."""
+
+import numpy as np
+import pytest
+from scipy.stats import skew
+
+import core
+from core.study.neighborhoods import confused_pairs, confusion, duplicates, hubness, stored_neighbors
+
+# Points on a line; train: 0 1 1 5 6, test: 1 5.5 20
+POSITIONS = np.array([[0.0], [1.0], [1.0], [5.0], [6.0], [1.0], [5.5], [20.0]])
+LABELS = ["a", "a", "b", "b", "b", "b", "a", "a"]
+SPLITS = ["train"] * 5 + ["test"] * 3
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    out = tmp_path_factory.mktemp("neighborhoods") / "study"
+    return core.study_from_features({"line": POSITIONS}, LABELS, out=out, splits=SPLITS)
+
+
+def test_stored_neighbors_are_sorted(study):
+    table = stored_neighbors(study, "line", "flat", "train")
+    assert table.query("rank == 1")["nearest"].tolist() == [1, 2, 1, 4, 3]
+    across = stored_neighbors(study, "line", "flat", "test", among="train")
+    assert across.query("rank == 1")["nearest"].tolist() == [1, 3, 4]
+
+
+def test_exact_duplicates_within_and_across_splits(study):
+    table = duplicates(study, "line", "flat")
+    assert list(zip(table["first"], table["second"], strict=True)) == [(1, 2), (1, 5), (2, 5)]
+    assert table["second_split"].tolist() == ["train", "test", "test"]
+    assert table["same_class"].tolist() == [False, False, True]
+
+
+def test_near_duplicates_are_measured_by_the_median_nearest_distance(study):
+    nearest = study.neighbors.query("rank == 1")["distance"].median()
+    table = duplicates(study, "line", "flat", within=0.5 / nearest)
+    assert table["distance"].max() == 0.5
+    assert {(3, 6), (4, 6)} < set(zip(table["first"], table["second"], strict=True))
+    with pytest.raises(ValueError, match="within must be at least 0; got -1"):
+        duplicates(study, "line", "flat", within=-1)
+
+
+def test_hubness_counts_and_skewness(study):
+    counts, skewness = hubness(study, "line", "flat", "train")
+    assert counts.to_dict() == {0: 0, 1: 2, 2: 1, 3: 1, 4: 1}
+    assert skewness == pytest.approx(skew([0, 2, 1, 1, 1]), abs=1e-12)
+
+
+def test_confusion_and_its_diagonal(study):
+    table = confusion(study, "line", "flat", "train")
+    assert table.loc["a"].tolist() == [1, 1]
+    assert table.loc["b"].tolist() == [1, 2]
+    value = study.measurements.query("measure == 'separation' and split == 'train'")["value"].iloc[0]
+    assert np.diag(table).sum() / table.to_numpy().sum() == value
+
+
+def test_confused_pairs(study):
+    pairs = confused_pairs(study, "line", "flat", "train")
+    assert pairs.to_dict("records") == [{"first": "a", "second": "b", "count": 2, "share": 2 / 5}]
+
+
+def test_a_layer_that_is_not_there_is_named(study):
+    with pytest.raises(core.StudyError, match="stores no neighbors of 'curve', 'flat', 'train'"):
+        stored_neighbors(study, "curve", "flat", "train")

@@ -49,21 +49,6 @@ def subsample_values(
     return np.array([_subsample_value(features, codes, np.asarray(rows), metric) for rows in subsamples])
 
 
-def query_values(by_sample: ArrayLike, query_subsets: Sequence[NDArray[np.int64]]) -> Scores:
-    """SI of some of the queries against all references: unbiased for the samples at hand, and no new search.
-
-    Parameters
-    ----------
-    by_sample : float64, shape (n,), of the measure with every sample as query. query_subsets : rows of each subset.
-
-    Returns
-    -------
-    float64, shape (len(query_subsets),)
-    """
-    scores = np.asarray(by_sample, dtype=np.float64)
-    return np.array([scores[rows].mean() for rows in query_subsets])
-
-
 def required_queries(precision: float, num_samples: int, *, level: float = 0.95, share: float = 0.5) -> int:
     """Queries to draw so that SI of all `num_samples` is known to ± `precision`; decide it before looking at any.
 

@@ -165,7 +165,7 @@ class ProgressLine:
     def __init__(self, stream: TextIO, interval_s: float = 10.0) -> None:
         self._stream, self._live = stream, stream.isatty()
         self._interval_s = 0.1 if self._live else interval_s
-        self._stage, self._started, self._shown = "", 0.0, -1e9
+        self._stage, self._started, self._done_at_start, self._shown = "", 0.0, 0, -1e9
         self._open = False
 
     def __call__(self, progress: Progress) -> None:
@@ -173,7 +173,7 @@ class ProgressLine:
         group = progress.stage.split(" in ")[0] if progress.unit == "layers" else progress.stage
         if group != self._stage:
             self.close()
-            self._stage, self._started, self._shown = group, now, -1e9
+            self._stage, self._started, self._done_at_start, self._shown = group, now, progress.done, -1e9
         if now - self._shown < self._interval_s and progress.done < progress.total:
             return
         self._shown = now
@@ -191,9 +191,10 @@ class ProgressLine:
             self._open = False
 
     def _time_left(self, progress: Progress, now: float) -> str:
-        if not 0 < progress.done < progress.total:
+        done = progress.done - self._done_at_start
+        if done <= 0 or progress.done >= progress.total:
             return ""
-        left_s = (now - self._started) / progress.done * (progress.total - progress.done)
+        left_s = (now - self._started) / done * (progress.total - progress.done)
         return f", {int(left_s) // 60}:{int(left_s) % 60:02d} left"
 
 

@@ -12,5 +12,9 @@ import streamlit as st  # noqa: E402
 ICON = str(Path(__file__).with_name("icon.svg"))
 st.set_page_config(page_title="Separation Index Explorer", page_icon=ICON, layout="wide")
 st.logo(ICON, size="large")
-pages = [st.Page("views/layers.py", title="Layers", default=True)]
+pages = [
+    st.Page("views/layers.py", title="Layers", icon=":material/stacked_line_chart:", default=True),
+    st.Page("views/sample_size.py", title="Sample size", icon=":material/groups:", url_path="sample-size"),
+    st.Page("views/method.py", title="Method", icon=":material/menu_book:", url_path="method"),
+]
 st.navigation(pages, position="top").run()

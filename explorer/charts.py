@@ -5,12 +5,14 @@ height. So the chart follows the width of the page, one hover band crosses all p
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from explorer.labels import chance_levels, direct_labels, tooltip_table, with_series
 from explorer.state import SAMPLES
@@ -62,14 +64,23 @@ def layers_chart(curves: pd.DataFrame, layers: pd.DataFrame) -> alt.LayerChart:
         axis = panel.axis(title, tickCount=2, labelExpr="format(datum.value, '~s')")
         panels.append(_bar_panel(layers, column, axis, panel.scale(**scale)))
         bottom = panel.bottom
-    return alt.LayerChart(
-        layer=[*_block_bands(layers), *panels, _hover_band(lines, layers)],
+    return framed(
+        [*_block_bands(layers), *panels, _hover_band(lines, layers)],
+        height=bottom,
         params=[alt.VariableParameter(name=NAMES, value=layers["layer"].to_list())],
         resolve={"scale": {"y": "independent"}},
-        height=bottom,
+    )
+
+
+def framed(layer: Sequence[alt.Chart | alt.LayerChart], *, height: int, **options: Any) -> alt.LayerChart:
+    """One view as wide as the page, with its labels, drawn as SVG so that it can be saved as such."""
+    return alt.LayerChart(
+        layer=list(layer),
+        height=height,
         autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
         usermeta={"embedOptions": {"renderer": "svg"}},
         config={"view": {"strokeWidth": 0}},
+        **options,
     )
 
 
@@ -142,7 +153,7 @@ def _block_bands(layers: pd.DataFrame) -> list[alt.Chart]:
     runs = layers.groupby(run)["layer"].agg(["first", "last"])[1::2]
     if runs.empty or layers["block"].eq("").all():
         return []
-    x = alt.X("first:N", scale=_x_scale(layers), bandPosition=0, axis=_x_axis())
+    x = alt.X("first:N", scale=_x_scale(layers), bandPosition=0, axis=layer_axis())
     return [
         alt.Chart(runs).mark_rect(color=GRAY, opacity=0.08, aria=False).encode(x=x, x2=alt.X2("last", bandPosition=1))
     ]
@@ -167,14 +178,14 @@ def _hover_band(lines: pd.DataFrame, layers: pd.DataFrame) -> alt.Chart:
 
 
 def _x(layers: pd.DataFrame) -> alt.X:
-    return alt.X("layer:N", scale=_x_scale(layers), axis=_x_axis())
+    return alt.X("layer:N", scale=_x_scale(layers), axis=layer_axis())
 
 
 def _x_scale(layers: pd.DataFrame) -> alt.Scale:
     return alt.Scale(type="band", domain=alt.ExprRef(NAMES), padding=0)
 
 
-def _x_axis() -> alt.Axis:
+def layer_axis() -> alt.Axis:
     """Names upright, thinned out where there is no room for all of them."""
     return alt.Axis(
         title=None, labelAngle=-90, labelOverlap="greedy", labelLimit=140, labelPadding=4, ticks=True, grid=False
@@ -198,5 +209,10 @@ def _knn_title(lines: pd.DataFrame) -> str:
 
 def _upper_end(lines: pd.DataFrame) -> float:
     """The end of the y axis: the next tenth above everything drawn, at most 1."""
-    highest = np.nanmax(lines[["value", "high", "chance"]].to_numpy(float))
+    return upper_end(lines[["value", "high", "chance"]].to_numpy(float))
+
+
+def upper_end(values: NDArray[np.float64]) -> float:
+    """The next tenth above all values, with a little room; at most 1."""
+    highest = np.nanmax(values)
     return min(1.0, max(0.1, math.ceil(highest * 10 + 0.2) / 10))

@@ -12,6 +12,7 @@ from core.study.results import Study, load_study
 
 DEMO = Path(__file__).parent / "demo"
 FIRST_DEMO = "dogs"
+NOTEBOOK = DEMO / "notebook"  # for the page Method; not in the picker, for its plain SI is the dogs' once more
 KNN = 5  # neighbors that vote, where a study has several
 
 CURVE_COLUMNS = [
@@ -30,6 +31,24 @@ CURVE_COLUMNS = [
     "num_references",
     "metric",
     "sampling",
+    "target",
+    "z",
+    "p_value",
+    "q_value",
+]
+SUBSAMPLE_COLUMNS = [
+    "layer",
+    "position",
+    "samples",
+    "pooling",
+    "sampling",
+    "num_queries",
+    "num_references",
+    "repeat",
+    "value",
+    "low",
+    "high",
+    "chance",
 ]
 
 
@@ -42,6 +61,8 @@ class OpenStudy:
     path, state, info : as in `core.study.results.Study`.
     layers : one row a layer that has been measured, in network order.
     curves : one row a layer, measure ("SI" or "kNN"), samples ("train", "test" or "cross") and pooling.
+    subsamples : SI over sample size, one row a layer, samples, pooling, sampling ("subsample" or "queries"), size and
+        repeat; empty where the study was made without sizes.
     """
 
     path: str
@@ -49,11 +70,12 @@ class OpenStudy:
     info: Mapping[str, Any]
     layers: pd.DataFrame
     curves: pd.DataFrame
+    subsamples: pd.DataFrame
 
 
 def bundled_studies(folder: Path = DEMO) -> dict[str, Path]:
-    """The studies that come with the app, by folder name; the dogs first."""
-    found = sorted(path.parent for path in folder.glob("*/study.json"))
+    """The studies that come with the app, by folder name; the dogs first, without the notebook's."""
+    found = sorted(path.parent for path in folder.glob("*/study.json") if path.parent.name != NOTEBOOK.name)
     return {path.name: path for path in sorted(found, key=lambda path: path.name != FIRST_DEMO)}
 
 
@@ -90,6 +112,7 @@ def read_study(path: Path) -> OpenStudy:
         info=dict(study.info),
         layers=layers,
         curves=tidy_curves(layers, study.measurements),
+        subsamples=tidy_subsamples(layers, study.measurements),
     )
 
 
@@ -103,14 +126,17 @@ def tidy_curves(layers: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFram
     rows = rows.assign(
         samples=rows["split"].where(rows["measure"] != "cross", "cross"),
         measure=rows["measure"].map({"separation": "SI", "cross": "SI", "knn": "kNN"}),
-        position=rows["layer"].map(layers.set_index("layer")["position"]),
+        order=rows["order"].astype(int),  # measures without an order make the column one of floats
     )
-    rows = rows.dropna(subset=["position"])
-    if (rows["pooling"] == "mean").any():
-        means = rows.loc[rows["pooling"] == "mean", "layer"]
-        once = rows["layer"].isin(layers.loc[~has_space(layers), "layer"]) & ~rows["layer"].isin(means)
-        rows = pd.concat([rows, rows[once].assign(pooling="mean")])
-    return rows.sort_values("position", kind="stable", ignore_index=True)[CURVE_COLUMNS]
+    return _placed(rows, layers)[CURVE_COLUMNS]
+
+
+def tidy_subsamples(layers: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
+    """The measurements of SI over sample size, with the columns `SUBSAMPLE_COLUMNS`; pooling as in `tidy_curves`."""
+    rows = _with_texts(measurements)
+    rows = rows[(rows["measure"] == "separation") & (rows["order"] == 1)]
+    rows = _one_metric(rows[rows["sampling"].isin(["subsample", "queries"]) & (rows["repeat"] > 0)])
+    return _placed(rows.assign(samples=rows["split"]), layers)[SUBSAMPLE_COLUMNS]
 
 
 def has_space(layers: pd.DataFrame) -> pd.Series:
@@ -125,17 +151,36 @@ def _measured_layers(study: Study) -> pd.DataFrame:
 
 
 def _main_rows(measurements: pd.DataFrame) -> pd.DataFrame:
-    """Rows of SI, test-to-train SI and one kNN, over all samples or sampled queries, with text columns as text."""
-    text = ("split", "layer", "pooling", "metric", "measure", "sampling")
-    rows = measurements.assign(**{name: measurements[name].astype(object) for name in text})
+    """Rows of SI, test-to-train SI and one kNN, over all samples or sampled queries."""
+    rows = _with_texts(measurements)
     rows = rows[rows["sampling"].isin(["full", "queries"]) & (rows["repeat"] == 0)]
-    order = rows["order"].where(rows["measure"] != "knn", 1)
     knn_order = _one_of(rows.loc[rows["measure"] == "knn", "order"], KNN)
-    separation = rows["measure"].isin(["separation", "cross"]) & (order == 1)
-    rows = rows[separation | ((rows["measure"] == "knn") & (rows["order"] == knn_order))]
-    for name, first in {"metric": "euclidean", "ties": "first", "sampling": "full"}.items():
+    separation = rows["measure"].isin(["separation", "cross"]) & (rows["order"] == 1)
+    rows = _one_metric(rows[separation | ((rows["measure"] == "knn") & (rows["order"] == knn_order))])
+    return rows[rows["sampling"] == _one_of(rows["sampling"], "full")]
+
+
+def _with_texts(measurements: pd.DataFrame) -> pd.DataFrame:
+    """Text columns as text, not as categories."""
+    texts = ("split", "layer", "pooling", "metric", "measure", "sampling", "target")
+    return measurements.assign(**{name: measurements[name].astype(object) for name in texts})
+
+
+def _one_metric(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of one distance and one rule for ties, the usual ones where the study has them."""
+    for name, first in {"metric": "euclidean", "ties": "first"}.items():
         rows = rows[rows[name] == _one_of(rows[name], first)]
     return rows
+
+
+def _placed(rows: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
+    """Rows in network order; those of layers without space in both poolings, where the study has means."""
+    rows = rows.assign(position=rows["layer"].map(layers.set_index("layer")["position"])).dropna(subset=["position"])
+    if (rows["pooling"] == "mean").any():
+        means = rows.loc[rows["pooling"] == "mean", "layer"]
+        once = rows["layer"].isin(layers.loc[~has_space(layers), "layer"]) & ~rows["layer"].isin(means)
+        rows = pd.concat([rows, rows[once].assign(pooling="mean")])
+    return rows.sort_values("position", kind="stable", ignore_index=True)
 
 
 def _one_of(values: Iterable[Any], first: Any) -> Any:

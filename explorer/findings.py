@@ -7,7 +7,8 @@ import pandas as pd
 
 from explorer.state import SAMPLES
 
-CLEAR = 3.0  # standard errors above chance
+CLEAR = 3.0  # standard errors above chance, where there is no interval
+SIGNIFICANT = 0.05  # of q-values
 POOLED = {"mean": "channel means", "flat": "all activations"}
 
 
@@ -37,22 +38,38 @@ def describe(curve: pd.DataFrame) -> Finding:
     """
     value, chance = curve["value"].to_numpy(float), curve["chance"].to_numpy(float)
     known, best = bool(np.isfinite(chance).all()), int(np.argmax(value))
-    at = f" (chance {_number(chance[best])})" if known else ""
+    at = f" (chance {number(chance[best])})" if known else ""
     if len(curve) == 1:
-        return Finding("One layer", f"{_where(curve)} SI is **{_number(value[0])}** in {_layer(curve, 0)}{at}.")
+        return Finding("One layer", f"{_where(curve)} SI is **{number(value[0])}** in {_layer(curve, 0)}{at}.")
     if known and not clearly_above_chance(curve).any():
-        highest = f"the highest is {_number(value[best])} in {_layer(curve, best)}{at}"
+        highest = f"the highest is {number(value[best])} in {_layer(curve, best)}{at}"
         text = f"{_where(curve)} no layer's SI is clearly above chance; {highest}."
         return Finding("No layer separates the classes", text)
     gain = value - chance if known else value
     half = half_way(gain)
     sentences = [
-        f"{_where(curve)} SI is highest in {_layer(curve, best)}, at **{_number(value[best])}**{at}.",
+        f"{_where(curve)} SI is highest in {_layer(curve, best)}, at **{number(value[best])}**{at}.",
         _rise(curve, half, best, "that gain over chance" if known else "that"),
         _end(curve, gain, best),
         _at_chance(curve) if known else "",
     ]
     return Finding(_headline(half, len(curve)), " ".join(filter(None, sentences)))
+
+
+def significance_note(curve: pd.DataFrame) -> str:
+    """Why z, p and q are not the headline, told by one curve's own layers; for a curve that has q-values."""
+    known = curve[curve["q_value"].notna()].reset_index(drop=True)
+    found = known[known["q_value"] < SIGNIFICANT].reset_index(drop=True)
+    start = (
+        f"z, p and q ask whether meaningless labels would score as high. With {known['num_queries'].max():,} samples"
+    )
+    end = "Read value, interval and chance first; significance says that a layer is not at chance, not that it is good."
+    if found.empty:
+        return f"{start}, no layer has q < {SIGNIFICANT}. {end}"
+    least = int(found["value"].argmin())
+    value, chance = found["value"].iloc[least], found["chance"].iloc[least]
+    example = f"{_layer(found, least)} with an SI of {number(value)} (chance {number(chance)})"
+    return f"{start}, {len(found)} of {len(known)} layers have q < {SIGNIFICANT}, among them {example}. {end}"
 
 
 def half_way(gain: np.ndarray) -> int:
@@ -63,14 +80,25 @@ def half_way(gain: np.ndarray) -> int:
 
 
 def clearly_above_chance(curve: pd.DataFrame) -> np.ndarray:
-    """Whether SI lies more than three binomial standard errors above chance.
+    """Whether the whole 95 % interval lies above chance; without one, SI by three binomial standard errors.
 
-    A rough guide on the safe side: labels permuted on a fixed neighbor graph spread up to 1.4 times as much, because
-    two samples may be each other's nearest.
+    The second is a rough guide on the safe side: labels permuted on a fixed neighbor graph spread up to 1.4 times as
+    much, because two samples may be each other's nearest. p is not asked: with many samples it is small next to chance.
     """
-    chance = curve["chance"].to_numpy(float)
+    chance, low = curve["chance"].to_numpy(float), curve["low"].to_numpy(float)
     error = np.sqrt(chance * (1 - chance) / curve["num_queries"].to_numpy(float))
-    return curve["value"].to_numpy(float) > chance + CLEAR * error
+    far = curve["value"].to_numpy(float) > chance + CLEAR * error
+    return np.where(np.isnan(low), far, low > chance)
+
+
+def number(value: float) -> str:
+    """Two decimals, or as many as small values need for two digits."""
+    return f"{value:.2f}" if abs(value) >= 0.095 or value == 0 else f"{value:.2g}"
+
+
+def one_layer(name: str) -> str:
+    """A layer's name as Markdown."""
+    return f"`{name.replace('`', '')}`"
 
 
 def _headline(half: int, count: int) -> str:
@@ -92,7 +120,7 @@ def _end(curve: pd.DataFrame, gain: np.ndarray, best: int) -> str:
     """Only where the last layer lost a tenth of the gain, or more."""
     if gain[-1] > 0.9 * gain[best]:
         return ""
-    return f"The last layer, {_layer(curve, len(curve) - 1)}, falls back to {_number(curve['value'].iloc[-1])}."
+    return f"The last layer, {_layer(curve, len(curve) - 1)}, falls back to {number(curve['value'].iloc[-1])}."
 
 
 def _at_chance(curve: pd.DataFrame) -> str:
@@ -119,12 +147,7 @@ def _where(curve: pd.DataFrame) -> str:
 
 
 def _layer(curve: pd.DataFrame, index: int) -> str:
-    return f"`{curve['layer'].iloc[index].replace('`', '')}`"
-
-
-def _number(value: float) -> str:
-    """Two decimals, or as many as small values need for two digits."""
-    return f"{value:.2f}" if abs(value) >= 0.095 or value == 0 else f"{value:.2g}"
+    return one_layer(curve["layer"].iloc[index])
 
 
 def _preferred(values: pd.Series, order: tuple[str, ...]) -> str | None:

@@ -8,6 +8,8 @@ import pandas as pd
 
 from explorer.state import SAMPLES
 
+TARGETS = {"population": "of the SI expected of a fresh sample", "data": "of the SI of all samples at hand"}
+
 
 def with_series(curves: pd.DataFrame) -> pd.DataFrame:
     """Add what each row's line is called: `series` beside the line, `title` in tables, `samples_name` for its color.
@@ -31,7 +33,7 @@ def direct_labels(lines: pd.DataFrame, top: float, gap: float) -> pd.DataFrame:
         {"text": f"chance {level.label}", "samples_name": None, "y": level.value} for level in chance_levels(lines)
     ]
     labels = pd.DataFrame([*ends.to_dict("records"), *chance]).sort_values("y", ignore_index=True)
-    return labels.assign(y=_spread(labels["y"].to_list(), gap, top))
+    return labels.assign(y=spread(labels["y"].to_list(), gap, top))
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,18 @@ def chance_levels(lines: pd.DataFrame) -> list[ChanceLevel]:
     return [ChanceLevel(float(np.mean(group)), f"{np.mean(group):.2g}") for group in groups]
 
 
+def spread(positions: Sequence[float], gap: float, top: float) -> list[float]:
+    """Ascending positions moved as little as upward then downward passes allow, at least `gap` apart, below `top`."""
+    placed = list(positions)
+    for index in range(1, len(placed)):
+        placed[index] = max(placed[index], placed[index - 1] + gap)
+    limit = top
+    for index in reversed(range(len(placed))):
+        placed[index] = min(placed[index], limit)
+        limit = placed[index] - gap
+    return placed
+
+
 def tooltip_table(lines: pd.DataFrame, layers: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
     """One row a layer of texts, and the titles of its columns; columns without any text are left out."""
     columns = {"layer": "Layer", "kind": "Kind", "block": "Block", "output": "Output", "channels": "Depth (channels)"}
@@ -63,15 +77,42 @@ def tooltip_table(lines: pd.DataFrame, layers: pd.DataFrame) -> tuple[pd.DataFra
         channels=layers["channels"].map(_count),
         parameters=layers["parameters"].map(_count),
     )[list(columns)]
-    for index, (title, rows) in enumerate(lines.groupby("title", sort=False)):
-        columns[f"s{index}"] = str(title)
-        texts = map(_value_text, rows["value"], rows["low"], rows["high"])
-        values = dict(zip(rows["layer"], texts, strict=True))
-        table[f"s{index}"] = table["layer"].map(values).fillna("")
+    for index, (title, texts) in enumerate(_value_texts(lines).items()):
+        columns[f"s{index}"] = title
+        table[f"s{index}"] = [texts.get(layer, "") for layer in table["layer"]]
     shown = {name: title for name, title in columns.items() if (table[name] != "").any()}
     named = [[f"{title} {text}" if text else "" for text in table[name]] for name, title in shown.items()]
     described = [", ".join(filter(None, row)) for row in zip(*named, strict=True)]
     return table.assign(description=described), shown
+
+
+def _value_texts(lines: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """Title to texts by layer: value and interval of each line, then what the intervals are for, chance and N."""
+    texts = {
+        str(title): dict(zip(rows["layer"], map(_value_text, rows["value"], rows["low"], rows["high"]), strict=True))
+        for title, rows in lines.groupby("title", sort=False)
+    }
+    separation = lines[(lines["measure"] == "SI") & lines["value"].notna()]
+    targets = separation["target"].where(separation["low"].notna()).map(TARGETS, na_action="ignore")
+    texts["95 % interval"] = _by_layer(separation, targets)
+    texts["Chance"] = _by_layer(separation, separation["chance"].map("{:.4f}".format, na_action="ignore"))
+    texts["N"] = _by_layer(separation, _sample_counts(separation))
+    return texts
+
+
+def _by_layer(lines: pd.DataFrame, texts: pd.Series) -> dict[str, str]:
+    """One text a layer: alone where all lines share it, else each after its line's name."""
+    known = lines.assign(text=texts).dropna(subset=["text"])
+    named = known.assign(text=known["series"] + " " + known["text"].astype(str))
+    differ = (known["text"] != known.groupby("layer")["text"].transform("first")).any()
+    joined = (named if differ else known.drop_duplicates("layer")).groupby("layer")["text"].agg(", ".join)
+    return dict(zip(joined.index.astype(str), joined, strict=True))
+
+
+def _sample_counts(lines: pd.DataFrame) -> pd.Series:
+    """Such as "1,200", or "200 asked, among 1,200" where only some samples are queries."""
+    queries, references = lines["num_queries"].map("{:,}".format), lines["num_references"].map("{:,}".format)
+    return queries.where(lines["sampling"] == "full", queries + " asked, among " + references)
 
 
 def _output(shape: Sequence[int]) -> str:
@@ -87,15 +128,3 @@ def _value_text(value: float, low: float, high: float) -> str:
 
 def _count(value: float) -> str:
     return "" if pd.isna(value) else f"{int(value):,}"
-
-
-def _spread(positions: Sequence[float], gap: float, top: float) -> list[float]:
-    """Ascending positions moved as little as upward then downward passes allow, at least `gap` apart, below `top`."""
-    placed = list(positions)
-    for index in range(1, len(placed)):
-        placed[index] = max(placed[index], placed[index - 1] + gap)
-    limit = top
-    for index in reversed(range(len(placed))):
-        placed[index] = min(placed[index], limit)
-        limit = placed[index] - gap
-    return placed

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from explorer.address import asked_study, keep_study
 from explorer.data import OpenStudy, bundled_studies, first_study, read_study, study_stamp
 from explorer.provenance import plain, study_title
 
@@ -13,7 +14,7 @@ from explorer.provenance import plain, study_title
 def open_chosen_study() -> OpenStudy | None:
     """The study in the picker; None, with a message on the page, where there is none."""
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
-        st.markdown("**Separation Index Explorer**  \nSee where a network separates your classes", width="content")
+        show_name()
         path = pick_study()
     if path is None:
         return None
@@ -25,6 +26,17 @@ def open_chosen_study() -> OpenStudy | None:
         return None
 
 
+def show_name() -> None:
+    """The app's name and what it is for; all of the head on a page that speaks about no study."""
+    st.markdown("**Separation Index Explorer**  \nSee where a network separates your classes", width="content")
+
+
+def carry_study() -> None:
+    """Keep the open study in the address of a page that does not speak about it."""
+    if study := asked_study():
+        keep_study(study)
+
+
 @st.cache_data(max_entries=8, show_spinner="Opening the study")
 def _cached_study(path: str, stamp: tuple[int, ...]) -> OpenStudy:
     return read_study(Path(path))
@@ -33,7 +45,7 @@ def _cached_study(path: str, stamp: tuple[int, ...]) -> OpenStudy:
 def pick_study() -> Path | None:
     """The bundled studies, the ones named at the start and in the address, and any folder that is typed in."""
     bundled = bundled_studies()
-    started, linked = first_study(sys.argv[1:], os.environ), st.query_params.get("study")
+    started, linked = first_study(sys.argv[1:], os.environ), asked_study()
     names = list(dict.fromkeys(name for name in (started, *bundled, linked) if name))
     chosen = st.selectbox(
         "Study",
@@ -50,5 +62,5 @@ def pick_study() -> Path | None:
     if not chosen:
         st.info("No study is open. Type the path of a study folder above.")
         return None
-    st.query_params["study"] = chosen
+    keep_study(chosen)
     return bundled.get(chosen, Path(chosen).expanduser())

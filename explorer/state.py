@@ -10,6 +10,7 @@ from explorer.data import has_space
 
 SAMPLES = {"test": "Test", "train": "Train", "cross": "Test to train"}
 POOLINGS = {"mean": "Channel means", "flat": "All activations", "both": "Both"}
+COLUMNS = {"interval": "Value and interval", "significance": "+ Significance"}
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Selection:
 
     pooling : "mean", "flat" or "both". samples : of "train", "test", "cross". knn : whether the baseline is shown.
     kinds, blocks : of these only; empty means all. names : names or patterns (`*_add`); empty means all.
+    columns : "interval" or "significance", what the table has.
     """
 
     pooling: str
@@ -26,6 +28,7 @@ class Selection:
     kinds: tuple[str, ...] = ()
     blocks: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
+    columns: str = "interval"
 
 
 @dataclass(frozen=True)
@@ -62,14 +65,14 @@ def default_selection(offered: Choices) -> Selection:
 def from_query(query: Mapping[str, Sequence[str]], offered: Choices) -> Selection:
     """The view that an address asks for, as far as the study offers it; the default for the rest."""
     default = default_selection(offered)
-    pooling = [name for name in query.get("pooling", ()) if name in offered.poolings]
     return Selection(
-        pooling=pooling[0] if pooling else default.pooling,
+        pooling=one_offered(query, "pooling", offered.poolings) or default.pooling,
         samples=_offered(query, "samples", offered.samples) or default.samples,
         knn=default.knn and list(query.get("knn", ())) != ["no"],
         kinds=_offered(query, "kinds", offered.kinds),
         blocks=_offered(query, "blocks", offered.blocks),
         names=tuple(query.get("layers", ())),
+        columns=one_offered(query, "columns", tuple(COLUMNS)) or default.columns,
     )
 
 
@@ -81,6 +84,7 @@ def to_query(selection: Selection, offered: Choices) -> dict[str, list[str]]:
     query = {name: list(chosen) for name, chosen in lists.items() if set(chosen) != set(usual[name])}
     query |= {"layers": list(selection.names)}
     query |= {"pooling": [selection.pooling]} if selection.pooling != default.pooling else {}
+    query |= {"columns": [selection.columns]} if selection.columns != default.columns else {}
     query |= {"knn": ["no"]} if default.knn and not selection.knn else {}
     return {name: values for name, values in query.items() if values}
 
@@ -121,6 +125,11 @@ def unmatched_names(layers: Sequence[str], patterns: Sequence[str]) -> tuple[str
 
 def _matches(layer: str, patterns: Sequence[str]) -> bool:
     return any(layer == pattern or fnmatch.fnmatchcase(layer, pattern) for pattern in patterns)
+
+
+def one_offered(query: Mapping[str, Sequence[str]], name: str, offered: Sequence[str]) -> str | None:
+    """The first value that the address gives and the study offers."""
+    return next((value for value in query.get(name, ()) if value in offered), None)
 
 
 def _offered(query: Mapping[str, Sequence[str]], name: str, offered: Sequence[str]) -> tuple[str, ...]:

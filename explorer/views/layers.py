@@ -6,15 +6,16 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from core.study.results import is_being_written
+from explorer.address import asked_view, keep_view
 from explorer.charts import layers_chart
 from explorer.components import save_svg_button
 from explorer.data import OpenStudy
-from explorer.findings import describe, lead_curve
+from explorer.findings import describe, lead_curve, significance_note
+from explorer.frame import show_notes, show_provenance
 from explorer.labels import with_series
 from explorer.picker import open_chosen_study
-from explorer.provenance import caption, facts, plain
 from explorer.state import (
+    COLUMNS,
     POOLINGS,
     SAMPLES,
     Choices,
@@ -26,21 +27,17 @@ from explorer.state import (
     to_query,
     unmatched_names,
 )
+from explorer.tables import column_config, layer_table
 
-CHART = "layers_chart"
+PAGE, CHART = "layers", "layers_chart"
 FILTERS = ("kinds", "blocks", "names")
 DEFINITION = (
     "**Separation Index (SI)**: the share of samples whose nearest other sample, in that layer's activations, has the "
     "same label. Dashed gray: chance, what meaningless labels would score."
 )
-CATALOGUE = {
-    "position": st.column_config.NumberColumn("Position", width="small"),
-    "layer": st.column_config.TextColumn("Layer", pinned=True),
-    "kind": st.column_config.TextColumn("Kind"),
-    "block": st.column_config.TextColumn("Block", width="small"),
-    "channels": st.column_config.NumberColumn("Depth (channels)", format="localized"),
-    "parameters": st.column_config.NumberColumn("Parameters", format="localized"),
-    "num_features": st.column_config.NumberColumn("Activations", format="localized", help="Numbers a sample."),
+BANDS = {
+    "population": "Band: 95 % interval for the SI expected of a fresh sample of the same size and classes.",
+    "data": "Band: 95 % interval for the SI of all samples at hand, of which only some were asked.",
 }
 
 
@@ -61,7 +58,7 @@ def render() -> None:
         show_finding(study, curves, shown=len(layers))
     if curves["value"].notna().any():
         show_chart(study, curves, layers)
-        show_table(curves, layers)
+        show_table(curves, layers, offered_columns(curves), _keys(study)["columns"])
     else:
         show_nothing(study, selection)
     show_provenance(study)
@@ -69,7 +66,7 @@ def render() -> None:
 
 def controls(study: OpenStudy, offered: Choices) -> Selection:
     """The widgets above the chart, started from the page's address and written back to it."""
-    start = from_query({name: st.query_params.get_all(name) for name in st.query_params}, offered)
+    start = from_query(asked_view(PAGE), offered)
     keys = _keys(study)
     for name in keys:
         value = getattr(start, name)
@@ -77,8 +74,8 @@ def controls(study: OpenStudy, offered: Choices) -> Selection:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         pooling, samples, knn = line_controls(offered, keys)
         kinds, blocks, names = layer_filters(offered, keys)
-    selection = Selection(pooling, samples, knn, kinds, blocks, names)
-    st.query_params.from_dict({"study": st.query_params["study"], **to_query(selection, offered)})
+    selection = Selection(pooling, samples, knn, kinds, blocks, names, st.session_state[keys["columns"]])
+    keep_view(PAGE, to_query(selection, offered))
     return selection
 
 
@@ -136,20 +133,7 @@ def show_finding(study: OpenStudy, curves: pd.DataFrame, *, shown: int) -> None:
         st.title(finding.headline, anchor=False)
         some = f" This is about the {shown} layers shown, of {len(study.layers)}." if shown < len(study.layers) else ""
         st.markdown(finding.detail + some)
-    st.caption(caption(study))
-    for caution in study.info.get("cautions", []):
-        st.caption(f":orange[:material/warning:] {plain(caution)}")
-    if study.state != "complete":
-        show_unfinished(study)
-
-
-def show_unfinished(study: OpenStudy) -> None:
-    text = (
-        "is running" if is_being_written(Path(study.path)) else "was interrupted; its command, run again, finishes it"
-    )
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.info(f"This study {text}. It has {len(study.layers)} layers so far.", icon=":material/hourglass_top:")
-        st.button("Look again", icon=":material/refresh:")
+    show_notes(study)
 
 
 def show_chart(study: OpenStudy, curves: pd.DataFrame, layers: pd.DataFrame) -> None:
@@ -160,7 +144,8 @@ def show_chart(study: OpenStudy, curves: pd.DataFrame, layers: pd.DataFrame) -> 
         alt = f"Separation Index through the network, {len(layers)} layers.{said}"
         st.altair_chart(layers_chart(curves, layers), width="stretch", alt=alt)
     name = Path(study.path).name
-    st.caption(DEFINITION)
+    targets = curves.loc[(curves["measure"] == "SI") & curves["low"].notna(), "target"].unique()
+    st.caption(" ".join([DEFINITION, *(BANDS[target] for target in BANDS if target in targets)]))
     with st.container(horizontal=True, vertical_alignment="center"):
         save_svg_button("Chart as SVG", container=CHART, file_name=f"{name}_layers.svg")
         csv = _numbers(curves, layers).to_csv(index=False).encode()
@@ -174,14 +159,21 @@ def _numbers(curves: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
     return curves.merge(known.drop(columns="position"), on="layer")
 
 
-def show_table(curves: pd.DataFrame, layers: pd.DataFrame) -> None:
-    """One row a layer; a click on a column's head sorts."""
-    lines = with_series(curves)
-    wide = lines.set_index(["layer", "title"])["value"].unstack()[list(lines["title"].unique())]  # noqa: PD010 nothing to aggregate
-    known = [name for name in CATALOGUE if layers[name].notna().any() and (layers[name] != "").any()]
-    table = layers[known].merge(wide, left_on="layer", right_index=True, how="left")
-    columns = {name: st.column_config.NumberColumn(format="%.3f") for name in wide.columns}
-    st.dataframe(table, hide_index=True, column_config=columns | {name: CATALOGUE[name] for name in known})
+def offered_columns(curves: pd.DataFrame) -> tuple[str, ...]:
+    """What the table may show: significance only where the study has it."""
+    return tuple(COLUMNS) if curves["q_value"].notna().any() else ("interval",)
+
+
+def show_table(curves: pd.DataFrame, layers: pd.DataFrame, offered: Sequence[str], key: str) -> None:
+    """One row a layer; a click on a column's head sorts. Significance is one click away, and said why."""
+    columns: str | None = None
+    if len(offered) > 1:
+        columns = st.segmented_control("Columns", offered, format_func=COLUMNS.__getitem__, required=True, key=key)
+    significance = columns == "significance"
+    if significance:
+        st.caption(significance_note(lead_curve(curves[curves["q_value"].notna()])))
+    table = layer_table(with_series(curves), layers, significance=significance)
+    st.dataframe(table, hide_index=True, column_config=column_config(table))
 
 
 def show_nothing(study: OpenStudy, selection: Selection) -> None:
@@ -193,16 +185,9 @@ def show_nothing(study: OpenStudy, selection: Selection) -> None:
     show_all_button(_keys(study), key="show_all_below")
 
 
-def show_provenance(study: OpenStudy) -> None:
-    with st.expander("How this was computed"):
-        if study.info.get("command"):
-            st.code(study.info["command"], language="bash", wrap_lines=True)
-        st.table(facts(study), border="horizontal")
-
-
 def _keys(study: OpenStudy) -> dict[str, str]:
     """Session keys of the widgets: a study has its own, because another one offers other choices."""
-    return {name: f"{name} of {study.path}" for name in ("pooling", "samples", "knn", *FILTERS)}
+    return {name: f"{name} of {study.path}" for name in ("pooling", "samples", "knn", "columns", *FILTERS)}
 
 
 def _multiselect(label: str, options: Sequence[str], key: str, *, new: bool = False) -> tuple[str, ...]:

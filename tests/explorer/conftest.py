@@ -109,6 +109,49 @@ def write_study(
     return folder
 
 
+def judged(frame: pd.DataFrame) -> pd.DataFrame:
+    """Intervals and significance as core writes them for SI: values of the first layers are not clear of chance."""
+    measured = frame["measure"].isin(["separation", "cross"])
+    z = ((frame["value"] - frame["chance"]) / 0.003).where(measured)
+    p = (1 / (1 + np.exp(2 * z))).clip(lower=0)
+    return frame.assign(
+        low=(frame["value"] - 0.02).clip(lower=0).where(measured),
+        high=(frame["value"] + 0.02).where(measured),
+        target=pd.Series("population", index=frame.index).where(measured),
+        z=z,
+        p_value=p,
+        q_value=p,
+    )
+
+
+def with_sizes(frame: pd.DataFrame, sizes: Sequence[int] = (240, 480, 960), repeats: int = 3) -> pd.DataFrame:
+    """Rows of SI over sample size beside the full ones: both sides subsampled, and the queries alone."""
+    rng = np.random.default_rng(len(frame))
+    full = frame[(frame["measure"] == "separation") & (frame["repeat"] == 0)]
+    drawn = [frame]
+    for size in sizes:
+        for repeat in range(1, repeats + 1):
+            common = full.assign(num_queries=size, repeat=repeat, low=np.nan, high=np.nan, target=None)
+            scatter = rng.normal(0, 0.01, len(full))
+            lower = common["value"] * (size / 1200) ** 0.3
+            drawn.append(
+                common.assign(sampling="subsample", num_references=size - 1, value=(lower + scatter).clip(0, 1))
+            )
+            value = (common["value"] + scatter).clip(0, 1)
+            interval = {"low": (value - 0.03).clip(0), "high": (value + 0.03).clip(upper=1), "target": "data"}
+            drawn.append(common.assign(sampling="queries", value=value, **interval))
+    return pd.concat(drawn, ignore_index=True)
+
+
+def with_centers(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the notebook's protocol: near 1 in sample whatever the labels, near 0 left out on permuted ones."""
+    full = frame[(frame["measure"] == "separation") & (frame["repeat"] == 0)]
+    unknown = {"low": np.nan, "high": np.nan, "target": None, "z": np.nan, "p_value": np.nan, "q_value": np.nan}
+    in_sample = full.assign(measure="center_in_sample", value=0.97, chance=0.95, **unknown)
+    left_out = full.assign(measure="center", chance=0.001, **unknown)
+    return pd.concat([frame, in_sample, left_out], ignore_index=True)
+
+
 FULL_INFO = {
     "command": "python -m core study stanford_dogs_224 --out dogs --model efficientnet-lite0 --per-class 10",
     "asked": {"data": "stanford_dogs_224", "model": "efficientnet-lite0", "weights": "imagenet", "per_class": 10},
@@ -144,3 +187,22 @@ def study_writer() -> Callable[..., Path]:
 def tiny_study(tmp_path: Path) -> Path:
     """Five layers in three blocks, both splits, both poolings; the last layer has no spatial extent."""
     return write_study(tmp_path / "tiny", layers=TINY_LAYERS, info=FULL_INFO)
+
+
+@pytest.fixture
+def sized_info() -> dict[str, Any]:
+    """What makes `write_study` write the tiny study with intervals, significance and SI over sample size."""
+    return {"layers": TINY_LAYERS, "info": FULL_INFO, "change": lambda frame: with_sizes(judged(frame))}
+
+
+@pytest.fixture
+def sized_study(tmp_path: Path, sized_info: dict[str, Any]) -> Path:
+    """The tiny study with intervals, significance, and SI over three sample sizes, three draws each."""
+    return write_study(tmp_path / "sized", **sized_info)
+
+
+@pytest.fixture
+def replication_study(tmp_path: Path) -> Path:
+    """The notebook's protocol on the layers that EfficientNet-Lite0 shares with EfficientNet-B0."""
+    layers = [layer for layer in efficientnet_layers() if layer[0] not in ("avg_pool", "predictions")]
+    return write_study(tmp_path / "replication", layers=layers, poolings=("flat",), info=FULL_INFO, change=with_centers)

@@ -118,7 +118,7 @@ def test_one_band_a_layer_has_tooltip_and_description(tiny):
     (hover,) = [encoding for _, encoding in marks["rect"] if "tooltip" in encoding]
     titles = [entry["title"] for entry in hover["tooltip"]]
     assert titles[:2] == ["Layer", "Kind"]
-    assert titles[-4:] == ["Test SI", "Train SI", "Test kNN", "Train kNN"]
+    assert titles[-6:] == ["Test SI", "Train SI", "Test kNN", "Train kNN", "Chance", "N"]
     (rows,) = _datasets(spec, "description")
     assert len(rows) == len(tiny.layers)
 

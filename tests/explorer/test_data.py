@@ -9,7 +9,7 @@ import pytest
 
 import core
 from core.study.results import StudyError
-from explorer.data import CURVE_COLUMNS, bundled_studies, first_study, read_study, study_stamp
+from explorer.data import CURVE_COLUMNS, SUBSAMPLE_COLUMNS, bundled_studies, first_study, read_study, study_stamp
 
 
 def test_the_dogs_come_first_and_folders_without_a_study_are_left_out(tmp_path, study_writer):
@@ -17,6 +17,11 @@ def test_the_dogs_come_first_and_folders_without_a_study_are_left_out(tmp_path, 
         study_writer(tmp_path / name, layers=[("a_conv", "Conv2D", 4, 2)])
     (tmp_path / "empty").mkdir()
     assert list(bundled_studies(tmp_path)) == ["dogs", "art", "digits"]
+
+
+def test_the_notebook_s_replication_is_not_offered_as_a_study(tmp_path, study_writer):
+    study_writer(tmp_path / "notebook", layers=[("a_conv", "Conv2D", 4, 2)])
+    assert bundled_studies(tmp_path) == {}
 
 
 @pytest.mark.parametrize(
@@ -63,6 +68,7 @@ def test_other_measures_subsamples_repeats_and_orders_make_no_curve(tmp_path, st
             frame.assign(ties="all"),
             frame.assign(metric="cosine"),
             frame[frame["measure"] == "knn"].assign(order=10),
+            frame.assign(measure="linear_probe", order=np.nan),
         ]
         return pd.concat([frame, *others], ignore_index=True)
 
@@ -70,6 +76,29 @@ def test_other_measures_subsamples_repeats_and_orders_make_no_curve(tmp_path, st
     plain = read_study(study_writer(tmp_path / "plain", layers=layers)).curves
     mixed = read_study(study_writer(tmp_path / "mixed", layers=layers, change=add_others)).curves
     assert len(plain) == len(mixed) == 10
+    assert set(mixed["order"]) == {1, 5}
+    assert mixed["order"].dtype == int
+
+
+def test_subsamples_stand_apart_from_the_curves(sized_study):
+    study = read_study(sized_study)
+    assert list(study.subsamples.columns) == SUBSAMPLE_COLUMNS
+    assert set(study.subsamples["sampling"]) == {"subsample", "queries"}
+    assert set(study.subsamples["repeat"]) == {1, 2, 3}
+    assert set(study.curves["sampling"]) == {"full"}
+    head = study.subsamples[study.subsamples["layer"] == "avg_pool"]
+    assert head.groupby("pooling").size().to_dict() == {"flat": 36, "mean": 36}
+
+
+def test_a_study_without_sizes_has_no_subsamples(tiny_study):
+    assert read_study(tiny_study).subsamples.empty
+
+
+def test_curves_carry_what_judges_them(sized_study):
+    curves = read_study(sized_study).curves
+    separation = curves[curves["measure"] == "SI"]
+    assert separation[["low", "high", "target", "z", "p_value", "q_value"]].notna().all(axis=None)
+    assert set(separation["target"]) == {"population"}
 
 
 def test_a_study_of_features_can_be_read(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from explorer.findings import clearly_above_chance, describe, half_way, lead_curve
+from explorer.findings import clearly_above_chance, describe, half_way, lead_curve, significance_note
 
 
 def curve(values, *, chance=0.1, num_queries=1000, samples="test", pooling="mean", measure="SI"):
@@ -17,6 +17,7 @@ def curve(values, *, chance=0.1, num_queries=1000, samples="test", pooling="mean
             "samples": samples,
             "pooling": pooling,
             "value": values,
+            "low": np.nan,
             "chance": chance,
             "num_queries": num_queries,
         }
@@ -36,9 +37,26 @@ def test_half_of_the_gain_is_reached_for_good(values, expected):
     assert half_way(np.array(values) - 0.1) == expected
 
 
-def test_clearly_above_chance_is_three_standard_errors():
+def test_clearly_above_chance_is_an_interval_that_excludes_it():
+    rows = curve([0.12, 0.12, 0.5]).assign(low=[0.101, 0.1, 0.099], p_value=1e-9)
+    assert clearly_above_chance(rows).tolist() == [True, False, False]
+
+
+def test_without_an_interval_clearly_above_chance_is_three_standard_errors():
     error = np.sqrt(0.1 * 0.9 / 1000)
     assert clearly_above_chance(curve([0.1 + 2.9 * error, 0.1 + 3.1 * error])).tolist() == [False, True]
+    assert clearly_above_chance(curve([0.9, 0.9]).assign(low=[0.05, np.nan])).tolist() == [False, True]
+
+
+def test_why_significance_is_not_the_headline_is_told_by_the_layer_nearest_to_chance():
+    rows = curve([0.11, 0.13, 0.9], num_queries=1200).assign(q_value=[0.2, 0.01, 1e-9])
+    note = significance_note(rows)
+    assert "With 1,200 samples, 2 of 3 layers have q < 0.05, among them `b` with an SI of 0.13 (chance 0.10)." in note
+    assert "Read value, interval and chance first" in note
+
+
+def test_no_significant_layer_is_said_so():
+    assert "no layer has q < 0.05" in significance_note(curve([0.1, 0.11]).assign(q_value=[0.9, np.nan]))
 
 
 @pytest.mark.parametrize(

@@ -129,14 +129,50 @@ def test_a_pointer_on_a_layer_shows_its_full_name_and_values(page, address):
     expect(tooltip).to_contain_text("Test SI")
 
 
+def test_study_and_view_are_kept_on_the_way_through_the_pages(page, address, study_writer, sized_info, tmp_path):
+    study = study_writer(tmp_path / "sized", **sized_info)
+    page.goto(f"{address}/?study={study}&pooling=flat")
+    charts = page.locator(".stVegaLiteChart svg.marks")
+    expect(page.get_by_text("Among the test samples (all activations)")).to_be_visible(timeout=30_000)
+    page.get_by_text("+ Significance", exact=True).click()
+    expect(page.get_by_text("Read value, interval and chance first")).to_be_visible()
+
+    _go_to(page, "Sample size")
+    expect(charts).to_have_count(2)
+    expect(page.get_by_role("combobox", name="Study")).to_have_value(str(study))
+    page.get_by_text("Train", exact=True).click()
+    expect(page.get_by_text("Among the training samples")).to_be_visible()
+    assert "samples=train" in page.url
+
+    _go_to(page, "Method")
+    expect(page.get_by_role("heading", name="The notebook, explained")).to_be_visible()
+    expect(charts).to_have_count(1)
+    expect(page.locator(".katex").first).to_be_visible()
+    expect(charts).to_contain_text("reported")
+
+    _go_to(page, "Layers")
+    expect(page.get_by_text("Among the test samples (all activations)")).to_be_visible()
+    expect(page.get_by_text("Read value, interval and chance first")).to_be_visible()
+    expect(page.get_by_role("combobox", name="Study")).to_have_value(str(study))
+    assert "pooling=flat" in page.url
+
+    _go_to(page, "Sample size")
+    expect(page.get_by_text("Among the training samples")).to_be_visible()
+
+
+def _go_to(page, title: str) -> None:
+    page.get_by_role("link", name=title).click()
+
+
 @pytest.mark.parametrize("width", [1440, 390])
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_nothing_is_wider_than_the_window(page, address, width, theme):
+@pytest.mark.parametrize("path", ["", "sample-size", "method"])
+def test_nothing_is_wider_than_the_window(page, address, study_writer, sized_info, tmp_path, path, width, theme):
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=theme)
-    page.goto(address)
-    expect(page.locator("svg.marks")).to_have_count(1, timeout=30_000)
-    box = page.locator("svg.marks").bounding_box()
+    page.goto(f"{address}/{path}?study={study_writer(tmp_path / 'sized', **sized_info)}")
+    expect(page.locator("svg.marks").first).to_be_visible(timeout=30_000)
+    box = page.locator("svg.marks").first.bounding_box()
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= width
     assert page.evaluate("document.documentElement.scrollWidth") <= width

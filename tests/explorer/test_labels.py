@@ -64,7 +64,7 @@ def test_the_baseline_has_no_chance_level():
 def test_the_tooltip_has_the_full_name_and_every_value(tiny):
     table, titles = tooltip_table(lines_of(tiny, knn=True), tiny.layers)
     assert list(titles.values()) == [
-        *("Layer", "Kind", "Block", "Output", "Depth (channels)", "Parameters", "Test SI", "Test kNN")
+        *("Layer", "Kind", "Block", "Output", "Depth (channels)", "Parameters", "Test SI", "Test kNN", "Chance", "N")
     ]
     row = table.set_index("layer").loc["block1a_dwconv"]
     value = lines_of(tiny).set_index("layer")["value"]["block1a_dwconv"]
@@ -78,9 +78,38 @@ def test_the_tooltip_says_where_pooling_makes_no_difference(tiny):
     assert table.set_index("layer")["output"]["avg_pool"] == "16 (no space to average over)"
 
 
-def test_the_tooltip_has_the_interval_where_there_is_one(tiny):
-    lines = lines_of(tiny).assign(value=0.5, low=0.4, high=0.6)
-    assert set(tooltip_table(lines, tiny.layers)[0]["s0"]) == {"0.500 (0.400 to 0.600)"}
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [("population", "of the SI expected of a fresh sample"), ("data", "of the SI of all samples at hand")],
+)
+def test_the_tooltip_has_the_interval_and_says_of_what(tiny, target, text):
+    lines = lines_of(tiny).assign(value=0.5, low=0.4, high=0.6, target=target)
+    table, titles = tooltip_table(lines, tiny.layers)
+    assert set(table["s0"]) == {"0.500 (0.400 to 0.600)"}
+    assert set(table[_column(titles, "95 % interval")]) == {text}
+
+
+def test_without_an_interval_the_tooltip_does_not_speak_of_one(tiny):
+    lines = lines_of(tiny).assign(target="population")
+    assert "95 % interval" not in tooltip_table(lines, tiny.layers)[1].values()
+
+
+def test_chance_and_n_are_said_once_where_all_lines_share_them(tiny):
+    table, titles = tooltip_table(lines_of(tiny, samples=("test", "train")), tiny.layers)
+    assert set(table[_column(titles, "Chance")]) == {"0.0075"}
+    assert set(table[_column(titles, "N")]) == {"1,200"}
+    table, titles = tooltip_table(lines_of(tiny, samples=("test", "cross")), tiny.layers)
+    assert set(table[_column(titles, "Chance")]) == {"Test 0.0075, Test to train 0.0083"}
+
+
+def test_sampled_queries_are_told_from_all_samples(tiny):
+    lines = lines_of(tiny).assign(sampling="queries", num_queries=200)
+    table, titles = tooltip_table(lines, tiny.layers)
+    assert set(table[_column(titles, "N")]) == {"200 asked, among 1,200"}
+
+
+def _column(titles, wanted):
+    return next(name for name, title in titles.items() if title == wanted)
 
 
 def test_what_the_study_does_not_know_has_no_line_in_the_tooltip(tiny):

@@ -59,7 +59,7 @@ def test_the_page_says_draws_and_lists_the_study(open_page, tiny_study):
     assert page.title[0].value == "The classes separate late"
     assert len(charts(page)) == 1
     assert list(table(page)["layer"]) == ["stem_conv", "block1a_dwconv", "block1a_add", "block2a_conv", "avg_pool"]
-    assert list(table(page).columns[-4:]) == ["Test SI", "Train SI", "Test kNN", "Train kNN"]
+    assert list(table(page).columns[:6]) == ["layer", "Test SI", "Train SI", "Chance", "Test kNN", "Train kNN"]
     assert "1,200 training and 1,200 test samples" in said(page)
 
 
@@ -81,14 +81,37 @@ def test_changing_pooling_and_samples_changes_the_table_and_the_address(open_pag
     assert not table(page)["Test SI"].equals(before)
     widget(page, "samples").set_value(["cross"]).run()
     widget(page, "knn").set_value(False).run()
-    assert table(page).columns[-1] == "Test to train SI"
+    assert list(table(page).columns[:4]) == ["layer", "Test to train SI", "Chance", "position"]
     study = {"study": [str(tiny_study)]}
     assert address(page) == {**study, "pooling": ["flat"], "samples": ["cross"], "knn": ["no"]}
 
 
+def test_value_interval_and_chance_are_always_there_and_significance_one_click_away(open_page, sized_study):
+    page = open_page(sized_study)
+    names = [name for name in table(page).columns if name.startswith(("Test", "Chance"))]
+    assert names == ["Test SI", "Test SI, 95 %", "Chance", "Test kNN"]
+    assert "meaningless labels would score as high" not in said(page)
+    widget(page, "columns").set_value("significance").run()
+    names = [name for name in table(page).columns if name.startswith("Test ")]
+    assert names == ["Test SI", "Test SI, 95 %", "Test z", "Test p", "Test q", "Test kNN"]
+    assert table(page)["Test p"].min() == 1e-4
+    assert "Read value, interval and chance first" in said(page)
+    assert address(page)["columns"] == ["significance"]
+
+
+def test_what_the_band_is_of_stands_beneath_the_chart(open_page, sized_study, tiny_study):
+    assert "95 % interval for the SI expected of a fresh sample" in said(open_page(sized_study))
+    assert "Band:" not in said(open_page(tiny_study))
+
+
+def test_significance_is_not_offered_where_the_study_has_none(open_page, tiny_study):
+    page = open_page(tiny_study, columns="significance")
+    assert not any(name.endswith((" z", " p", " q")) for name in table(page).columns)
+
+
 def test_an_address_restores_the_view(open_page, tiny_study):
     page = open_page(tiny_study, pooling="both", samples="train", knn="no", kinds=["Add", "Conv2D"])
-    assert list(table(page).columns[-2:]) == ["Train mean SI", "Train flat SI"]
+    assert list(table(page).columns[:4]) == ["layer", "Train mean SI", "Train flat SI", "Chance"]
     assert set(table(page)["kind"]) == {"Add", "Conv2D"}
 
 

@@ -81,7 +81,7 @@ def test_with_both_poolings_a_layer_without_space_is_drawn_once(tiny):
     [
         Selection("mean", ("test", "train"), knn=True),
         Selection("both", ("cross",), knn=False),
-        Selection("flat", ("test", "cross"), True, ("Add", "Conv2D"), ("stem",), ("*_add", "top_conv")),
+        Selection("flat", ("test", "cross"), True, ("Add", "Conv2D"), ("stem",), ("*_add", "top_conv"), "significance"),
     ],
 )
 def test_an_address_restores_the_view(offered, selection):
@@ -89,6 +89,7 @@ def test_an_address_restores_the_view(offered, selection):
     assert set(restored.kinds) == set(selection.kinds)
     assert (restored.pooling, restored.samples, restored.knn) == (selection.pooling, selection.samples, selection.knn)
     assert (restored.blocks, restored.names) == (selection.blocks, selection.names)
+    assert restored.columns == selection.columns
 
 
 def test_the_default_view_needs_no_words(offered):

@@ -1,0 +1,43 @@
+"""The page's address says what is seen: read it, write it, and keep each page's view while others are open.
+
+A change of page empties the address and drops the page's widgets. So what each page last wrote is kept in the session,
+and is what the page starts from when its address says nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+
+STUDY = "study"
+
+
+def asked_study() -> str | None:
+    """The study that the address names, else the one open on the page before."""
+    named: str | None = st.query_params.get(STUDY) or st.session_state.get(_kept(STUDY))
+    return named
+
+
+def keep_study(study: str) -> None:
+    """Put the study into the address, and keep it for the other pages."""
+    st.session_state[_kept(STUDY)] = study
+    st.query_params[STUDY] = study
+
+
+def asked_view(page: str) -> dict[str, list[str]]:
+    """What the address asks of the page; where it says nothing, what the page last showed in this session."""
+    asked = {name: st.query_params.get_all(name) for name in st.query_params if name != STUDY}
+    kept: dict[str, list[str]] = st.session_state.get(_kept(page), {})
+    return asked or kept
+
+
+def keep_view(page: str, view: Mapping[str, Sequence[str]]) -> None:
+    """Put the view into the address beside the study, and keep it for when the page is opened again."""
+    query = {name: list(values) for name, values in view.items()}
+    st.session_state[_kept(page)] = query
+    study = {STUDY: st.query_params[STUDY]} if STUDY in st.query_params else {}
+    st.query_params.from_dict({**study, **query})
+
+
+def _kept(what: str) -> str:
+    """A session key that belongs to no widget: those are dropped with their page."""
+    return f"kept {what}"

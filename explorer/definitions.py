@@ -1,0 +1,166 @@
+"""The texts of the page Method: the family's definitions, and how to judge a number."""
+
+from dataclasses import dataclass
+
+NOTATION = (
+    r"There are $n$ samples with labels $y_i$, $n_c$ of them in class $c$. $N_j(i)$ is the $j$-th nearest other sample "
+    r"of sample $i$ among a layer's activations; equal distances go to the sample that comes first. $[\cdot]$ is 1 "
+    r"where the condition holds, else 0. *Chance* is the exact mean over all permutations of the labels."
+)
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A measure: its name in the tables, its formula and its chance level in LaTeX, and what it is for, as Markdown."""
+
+    name: str
+    measure: str
+    formula: str
+    text: str
+    chance: str = ""
+
+
+FAMILY = (
+    Definition(
+        "Separation Index (SI), first order",
+        "separation",
+        r"\mathrm{SI} = \frac{1}{n}\sum_{i=1}^{n}\,[\,y_i = y_{N_1(i)}\,]",
+        "The share of samples whose nearest other sample has the same label. It is the leave-one-out accuracy of a "
+        "one-nearest-neighbor classifier, Thornton's separability index, and 1 − N3 of Ho and Basu.",
+        r"\sum_c \frac{n_c(n_c-1)}{n(n-1)}",
+    ),
+    Definition(
+        "Cross",
+        "cross",
+        r"\mathrm{SI}_\mathrm{cross} = \frac{1}{m}\sum_{i=1}^{m}\,[\,y_i = y_{N_1(i)}\,]",
+        "The same from the $m$ test samples to the training samples: $N_1(i)$ is the nearest *training* sample. With "
+        "$p_c$ and $q_c$ the share of class $c$ among the training and the test samples:",
+        r"\sum_c p_c\,q_c",
+    ),
+    Definition(
+        "Balanced",
+        "balanced",
+        r"\mathrm{SI}_\mathrm{bal} = \frac{1}{C}\sum_{c=1}^{C}\frac{1}{n_c}\sum_{i:\,y_i=c}[\,y_i = y_{N_1(i)}\,]",
+        "The mean over the $C$ classes instead of samples, so that large classes do not outvote small ones. A class of "
+        "one sample is left out.",
+        r"\frac{1}{C}\sum_c \frac{n_c-1}{n-1}",
+    ),
+    Definition(
+        "High order",
+        "high_order",
+        r"\mathrm{SI}_r = \frac{1}{n}\sum_i\prod_{j=1}^{r}\,[\,y_i = y_{N_j(i)}\,]",
+        "All of the $r$ nearest have the same label: how deep samples lie inside their class. Never above SI.",
+        r"\sum_c \frac{n_c(n_c-1)\cdots(n_c-r)}{n(n-1)\cdots(n-r)}",
+    ),
+    Definition(
+        "Soft",
+        "soft",
+        r"\mathrm{SI}^\mathrm{soft}_r = \frac{1}{n}\sum_i\frac{1}{r}\sum_{j=1}^{r}\,[\,y_i = y_{N_j(i)}\,]",
+        "The share of the $r$ nearest that have the same label. Never below high order.",
+        r"\sum_c \frac{n_c(n_c-1)}{n(n-1)}",
+    ),
+    Definition(
+        "Anti",
+        "anti",
+        r"\mathrm{SI}^\mathrm{anti}_r = \frac{1}{n}\sum_i\prod_{j=1}^{r}\,[\,y_i \neq y_{N_j(i)}\,]",
+        "None of the $r$ nearest has the same label: samples lost among other classes. Small is good.",
+        r"\sum_c \frac{n_c}{n}\binom{n-n_c}{r}\Big/\binom{n-1}{r}",
+    ),
+    Definition(
+        "Center",
+        "center",
+        r"\begin{gathered}\frac{1}{n}\sum_i\Big[\,y_i = \arg\min_c \lVert x_i-\mu_c^{(-i)}\rVert\,\Big]\\[1ex]"
+        r"\lVert x_i-\mu_{y_i}^{(-i)}\rVert^2 = \Big(\frac{n_c}{n_c-1}\Big)^{2}\lVert x_i-\mu_{y_i}\rVert^2"
+        r"\end{gathered}",
+        r"The nearest class center $\mu_c$ is the sample's own. A center must not contain the sample that it judges; "
+        r"taking it out multiplies the squared distance to the own center by $(n_c/(n_c-1))^2$. Without that "
+        r"correction it is `center_in_sample`, which the original notebook computed. Chance has no closed form for "
+        r"either: both stand beside the mean over permuted labels.",
+    ),
+    Definition(
+        "Smoothness (for regression)",
+        "smoothness",
+        r"\begin{gathered}\mathrm{SmI} = \frac{1}{n}\sum_i \frac{d^{\max}_i - d_i}{d^{\max}_i - d^{\min}_i}\\[1ex]"
+        r"\text{or}\quad\frac{1}{n}\sum_i \exp\Big(-\gamma\,\frac{d_i - d^{\min}_i}{d^{\mathrm{mean}}_i}\Big)"
+        r"\end{gathered}",
+        "$d_i$ is how far the target of sample $i$ is from the target of its nearest neighbor in the activations; "
+        "largest, smallest and mean are over its target distances to all other samples. With $r$ neighbors: their "
+        "smallest score (high) or their mean (soft). Chance by permuted targets only.",
+    ),
+)
+
+JUDGING = r"""
+**Chance** is what meaningless labels would score on average. It is computed exactly from the numbers of samples in
+each class, by the formulas above; it needs no random draws.
+
+**Interval.** There are two questions, and a table says in its column `target` which one an interval answers.
+
+- `population`: what SI would a *fresh* sample of the same size and classes be expected to have? This is the band on
+  the page Layers. Samples that share neighbors are no independent trials, so $n$ of them are worth fewer. Their worth
+  is estimated from the products of residuals over pairs of samples whose neighborhoods meet, and put into Wilson's
+  interval.
+- `data`: what is the SI of *all samples at hand*, where only some were asked? Wilson's interval with the correction
+  for a finite population: $m$ of $N$ queries are worth $m\,(N-1)/(N-m)$ independent ones. Where all were asked it is
+  the value itself.
+
+**z, p and q.** The neighbor graph does not depend on the labels. So mean and variance of SI under permuted labels
+follow in closed form from how many edges of the graph share a node (Schilling 1986; Henze 1988), and $z$ is the
+distance from chance in standard deviations. $p$ is one-sided. Where at least 100 agreements are expected by chance it
+comes from the normal distribution; below that the normal tail is wrong, and the labels are permuted 9,999 times on
+the fixed graph, $p = (1+b)/(1+9999)$ with $b$ the permutations that reach the value. $q$ is $p$ after Benjamini and
+Hochberg over all tests of a study. None of them is the headline: with 1,200 samples a layer barely above chance is
+already "significant". A layer is called *clearly above chance* where its whole 95 % interval lies above chance.
+"""
+
+SAMPLE_SIZE = """
+SI rises with the number of samples, because the nearest one comes closer. On scikit-learn's digits it is 0.82 with 50
+samples, 0.90 with 100, 0.97 with 400 and 0.99 with all 1,797. So compare layers, networks and data sets at equal
+sizes only. A subsample of queries *and* possible neighbors is biased low for the samples at hand; a subsample of the
+*queries* among all samples is not. The page *Sample size* shows both.
+"""
+
+NEIGHBORS = r"""
+A neighbor is exact when $\sum_k (a_k-b_k)^2$, evaluated in float64 on the activations as they are, says so. Fast
+products in lower precision only make a shortlist: the features are centered, the rounding error of each product is
+bounded, and every sample that lies within the bound stays on the list. What the bound cannot tell apart is decided in
+float64. Equal rows tie exactly; a duplicate of a sample is a legitimate neighbor, the sample itself never is. `flat`
+compares all activations of a layer, `mean` the average of each channel over the image.
+"""
+
+LESSON = r"""
+**A center that contains the sample.** Take $n_c$ samples of no structure at all, in $d$ dimensions of variance
+$\sigma^2$. The squared distance from a sample to the center of its own group is about $\sigma^2 d\,(1-1/n_c)$,
+because the sample is a part of that center; to any other center it is about $\sigma^2 d\,(1+1/n_c)$. With 10 a class
+this is 0.9 against 1.1, and in high dimension the scatter around both is small. So the own center is nearest,
+*whatever the labels say*: the measure sees the sample in the mean, and no class.
+
+**Labels in another order than the activations.** The notebook collected the activations in one shuffled pass over the
+images and the labels in another. Labels in another order are permuted labels: they no longer belong to the images. So
+the reported curve belongs beside the permuted one, not beside the one with true labels. The same network gives it away.
+It reached 79.5 % validation accuracy, yet its dense layer, of few dimensions, scored 0.138 on train and 0.143 on test.
+
+Together, a curve near 1.0 in the middle of the network says nothing about classes: it is what meaningless labels
+give.
+
+**Leaving the sample out is fair, but not unbiased.** Now the own center rests on one sample less than its rivals and
+so lies farther out: $\sigma^2 d\,(1+1/(n_c-1))$ against $\sigma^2 d\,(1+1/n_c)$. With meaningless labels in high
+dimension the own center is then hardly ever the nearest, so this measure is biased downwards, and falls *below*
+guessing.
+
+**In general:** run any measure once on permuted labels. If the result does not fall to chance, it does not measure
+classes.
+"""
+
+CITATIONS = """
+- **Separation and Smoothness Index**: A. Kalhor et al. (2019). *Evaluation of Dataflow through layers of Deep Neural
+  Networks in Classification and Regression Problems.* [arXiv:1906.05156](https://arxiv.org/abs/1906.05156)
+- **Separability index**: C. Thornton (1998). *Separability is a learner's best friend.* Springer, London, 40–46.
+- **N3**: T. K. Ho, M. Basu (2002). *Complexity measures of supervised classification problems.* IEEE TPAMI 24(3),
+  289–300.
+- **Nearest neighbors under permuted labels**: M. F. Schilling (1986). *Multivariate two-sample tests based on nearest
+  neighbors.* JASA 81, 799–806. N. Henze (1988). *A multivariate two-sample test based on the number of nearest
+  neighbor type coincidences.* Annals of Statistics 16, 772–783.
+- **Interval**: E. B. Wilson (1927). *Probable inference, the law of succession, and statistical inference.* JASA 22,
+  209–212.
+- **q-values**: Y. Benjamini, Y. Hochberg (1995). *Controlling the false discovery rate.* JRSS B 57, 289–300.
+"""

@@ -1,0 +1,35 @@
+"""What pages about a study have in common: its notes beneath the headline, and how it was computed at the end."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from core.study.results import is_being_written
+from explorer.data import OpenStudy
+from explorer.provenance import caption, facts, plain
+
+
+def show_notes(study: OpenStudy) -> None:
+    """Network, data and numbers of samples; what the study cautions against; whether it is finished."""
+    st.caption(caption(study))
+    for caution in study.info.get("cautions", []):
+        st.caption(f":orange[:material/warning:] {plain(caution)}")
+    if study.state != "complete":
+        _show_unfinished(study)
+
+
+def show_provenance(study: OpenStudy) -> None:
+    """The command and everything a reader needs to judge the numbers."""
+    with st.expander("How this was computed"):
+        if study.info.get("command"):
+            st.code(study.info["command"], language="bash", wrap_lines=True)
+        st.table(facts(study), border="horizontal")
+
+
+def _show_unfinished(study: OpenStudy) -> None:
+    text = (
+        "is running" if is_being_written(Path(study.path)) else "was interrupted; its command, run again, finishes it"
+    )
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.info(f"This study {text}. It has {len(study.layers)} layers so far.", icon=":material/hourglass_top:")
+        st.button("Look again", icon=":material/refresh:")

@@ -1,0 +1,165 @@
+"""SI over sample size: what a study offers, which layers come first, the lines and their spread over repeats."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from explorer.data import OpenStudy
+from explorer.findings import POOLED, number, one_layer
+from explorer.provenance import SPLIT_NAMES, look_up
+from explorer.state import SAMPLES, one_offered
+
+SUBSAMPLE, QUERIES = "subsample", "queries"
+MOST_LAYERS = 5  # that the theme has colors for
+FIRST_LAYERS = 4
+LINE_COLUMNS = [
+    *("layer", "position", "sampling", "size", "repeats", "value", "lowest", "highest", "low", "high", "chance")
+]
+
+
+@dataclass(frozen=True)
+class SizeSelection:
+    """The view of the page: one pooling, one split, some layers in network order."""
+
+    pooling: str
+    samples: str
+    layers: tuple[str, ...]
+
+
+def offered_poolings(subsamples: pd.DataFrame) -> tuple[str, ...]:
+    """Channel means first."""
+    return tuple(name for name in ("mean", "flat") if name in set(subsamples["pooling"]))
+
+
+def offered_samples(subsamples: pd.DataFrame) -> tuple[str, ...]:
+    """Test first."""
+    found = list(subsamples["samples"].unique())
+    return (*(name for name in SAMPLES if name in found), *(name for name in found if name not in SAMPLES))
+
+
+def offered_layers(subsamples: pd.DataFrame, pooling: str, samples: str) -> tuple[str, ...]:
+    """Layers that have been measured over sample size, in network order."""
+    rows = subsamples[(subsamples["pooling"] == pooling) & (subsamples["samples"] == samples)]
+    return tuple(rows.sort_values("position")["layer"].unique())
+
+
+def first_layers(curves: pd.DataFrame, offered: tuple[str, ...], pooling: str, samples: str) -> tuple[str, ...]:
+    """The best layer, and others spread over the network, from its first layer on."""
+    if not offered:
+        return ()
+    values = size_ends(curves, pooling, samples).set_index("layer")["value"].reindex(offered)
+    best = str(values.idxmax()) if values.notna().any() else offered[-1]
+    others = [name for name in offered if name != best]
+    places = np.linspace(0, len(others) - 1, FIRST_LAYERS - 1).round() if others else ()
+    chosen = {best, *(others[int(place)] for place in places)}
+    return tuple(name for name in offered if name in chosen)
+
+
+def size_selection(query: Mapping[str, Sequence[str]], study: OpenStudy) -> SizeSelection:
+    """The view that an address asks for, as far as the study offers it; the default for the rest."""
+    pooling = one_offered(query, "pooling", offered_poolings(study.subsamples))
+    samples = one_offered(query, "samples", offered_samples(study.subsamples))
+    pooling = pooling or offered_poolings(study.subsamples)[0]
+    samples = samples or offered_samples(study.subsamples)[0]
+    offered = offered_layers(study.subsamples, pooling, samples)
+    asked = tuple(name for name in offered if name in query.get("layers", ()))[:MOST_LAYERS]
+    return SizeSelection(pooling, samples, asked or first_layers(study.curves, offered, pooling, samples))
+
+
+def size_query(selection: SizeSelection, study: OpenStudy) -> dict[str, list[str]]:
+    """What the address has to say of a view: where it differs from the default."""
+    default = size_selection({}, study)
+    query = {"pooling": [selection.pooling]} if selection.pooling != default.pooling else {}
+    query |= {"samples": [selection.samples]} if selection.samples != default.samples else {}
+    offered = offered_layers(study.subsamples, selection.pooling, selection.samples)
+    usual = first_layers(study.curves, offered, selection.pooling, selection.samples)
+    return query | ({"layers": list(selection.layers)} if selection.layers != usual else {})
+
+
+def size_lines(study: OpenStudy, selection: SizeSelection) -> pd.DataFrame:
+    """One row a layer, sampling and size, with the columns `LINE_COLUMNS`, in network order.
+
+    value, lowest, highest : mean, least and greatest SI of the repeats. low, high : the 95 % interval of one draw for
+    all samples at hand, averaged over the repeats; nan for subsamples of both sides, which have none.
+    """
+    rows = study.subsamples
+    keep = (rows["pooling"] == selection.pooling) & (rows["samples"] == selection.samples)
+    rows = rows[keep & rows["layer"].isin(selection.layers)]
+    rows = rows.rename(columns={"num_queries": "size"})
+    lines = rows.groupby(["position", "layer", "sampling", "size"], as_index=False).agg(
+        repeats=("repeat", "nunique"),
+        value=("value", "mean"),
+        lowest=("value", "min"),
+        highest=("value", "max"),
+        low=("low", "mean"),
+        high=("high", "mean"),
+        chance=("chance", "mean"),
+    )
+    return lines[LINE_COLUMNS]
+
+
+def size_ends(curves: pd.DataFrame, pooling: str, samples: str, layers: Sequence[str] | None = None) -> pd.DataFrame:
+    """Layer, position, size, value and chance of all samples, the lines' right end; empty where not all were asked."""
+    keep = (curves["measure"] == "SI") & (curves["sampling"] == "full")
+    keep &= (curves["pooling"] == pooling) & (curves["samples"] == samples)
+    rows = curves[keep & (curves["layer"].isin(layers) if layers is not None else True)]
+    return rows.rename(columns={"num_queries": "size"})[["layer", "position", "size", "value", "chance"]]
+
+
+def size_finding(lines: pd.DataFrame, ends: pd.DataFrame, selection: SizeSelection) -> str:
+    """What the numbers say of the best chosen layer, as Markdown; at least one line."""
+    ranked = ends if len(ends) else lines
+    layer = str(ranked["layer"].iloc[ranked["value"].argmax()])
+    best = lines[lines["layer"] == layer].sort_values("size")
+    end = ends[ends["layer"] == layer]
+    split = SPLIT_NAMES.get(selection.samples, selection.samples)
+    where = f"Among the {split} samples ({POOLED.get(selection.pooling, selection.pooling)})"
+    both = _rise(best[best["sampling"] == SUBSAMPLE], end, f"{where}, SI of {one_layer(layer)}")
+    return " ".join(filter(None, [both, _scatter(best[best["sampling"] == QUERIES], end)]))
+
+
+def _rise(both: pd.DataFrame, end: pd.DataFrame, subject: str) -> str:
+    """How SI differs between the smallest and the largest size, both sides subsampled."""
+    points = pd.concat([both, end])[["size", "value"]]
+    if len(points) < 2:
+        return ""
+    (small, low), (large, high) = points.iloc[[0, -1]].itertuples(index=False)
+    return (
+        f"{subject} is **{number(low)}** with {small:,.0f} samples and **{number(high)}** with {large:,.0f}. "
+        "Compare studies at equal sizes only."
+    )
+
+
+def _scatter(asked: pd.DataFrame, end: pd.DataFrame) -> str:
+    """How much the smallest set of queries scatters around the SI of all samples."""
+    if asked.empty or end.empty:
+        return ""
+    least = asked.iloc[0]
+    span = f"between {number(least['lowest'])} and {number(least['highest'])}"
+    return (
+        f"Asking only {least['size']:,} of them, with all {end['size'].iloc[0]:,} kept as possible neighbors, gives "
+        f"{span} in {least['repeats']} draws: no bias, only scatter."
+    )
+
+
+def suggested_command(study: OpenStudy) -> str:
+    """The study's command with sizes, to be run into another folder; an example where it does not say its command."""
+    command = str(study.info.get("command") or "python -m core study DATA --out DIR")
+    words = shlex.split(command)
+    if "--out" in words[:-1]:
+        place = words.index("--out") + 1
+        words[place] = f"{words[place].rstrip('/')}-sizes"
+    sizes = ",".join(map(str, suggested_sizes(study.curves, look_up(study.info, "used.data.num_classes"))))
+    return f"{shlex.join(words)} --sizes {sizes} --repeats 5"
+
+
+def suggested_sizes(curves: pd.DataFrame, num_classes: Any) -> list[int]:
+    """Fifths of the smallest split, each at least two samples a class."""
+    counts = curves.loc[curves["samples"] != "cross"].groupby("samples")["num_queries"].max()
+    smallest = int(counts.min()) if len(counts) else 500
+    least = 2 * num_classes if isinstance(num_classes, int) else 2
+    return sorted({min(max(smallest * part // 5, least), smallest) for part in range(1, 5)})

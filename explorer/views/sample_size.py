@@ -1,0 +1,151 @@
+"""SI over sample size: how much a value depends on how many samples there are, or are asked."""
+
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from explorer.address import asked_view, keep_view
+from explorer.components import save_svg_button
+from explorer.data import OpenStudy
+from explorer.frame import show_notes, show_provenance
+from explorer.picker import open_chosen_study
+from explorer.size_chart import size_chart, size_top
+from explorer.sizes import (
+    MOST_LAYERS,
+    QUERIES,
+    SUBSAMPLE,
+    SizeSelection,
+    first_layers,
+    offered_layers,
+    offered_poolings,
+    offered_samples,
+    size_ends,
+    size_finding,
+    size_lines,
+    size_query,
+    size_selection,
+    suggested_command,
+)
+from explorer.state import POOLINGS, SAMPLES
+
+PAGE = "sample_size"
+TITLE = "SI depends on the number of samples"
+WAYS = {
+    SUBSAMPLE: (
+        "Fewer samples: a learning curve",
+        "Queries and possible neighbors are drawn together. Among fewer samples the nearest is farther away, so SI "
+        "tends to be lower: biased low for the samples at hand. Band: lowest to highest draw. Diamond: all samples.",
+    ),
+    QUERIES: (
+        "Fewer queries: an estimate",
+        "Only the queries are drawn; all samples stay possible neighbors. So the values are unbiased for the samples "
+        "at hand (diamond, dotted). Band: lowest to highest draw. Whiskers: the 95 % interval of one draw, on average.",
+    ),
+}
+COLUMNS = {
+    "layer": st.column_config.TextColumn("Layer", pinned=True, width="medium"),
+    "sampling": st.column_config.TextColumn("Drawn"),
+    "size": st.column_config.NumberColumn("Size", format="localized"),
+    "repeats": st.column_config.NumberColumn("Draws"),
+    "value": st.column_config.NumberColumn("SI, mean", format="%.3f"),
+    "lowest": st.column_config.NumberColumn("Lowest", format="%.3f"),
+    "highest": st.column_config.NumberColumn("Highest", format="%.3f"),
+    "low": st.column_config.NumberColumn("95 %, from", format="%.3f", help="Of one draw, averaged over the draws."),
+    "high": st.column_config.NumberColumn("95 %, to", format="%.3f", help="Of one draw, averaged over the draws."),
+    "chance": st.column_config.NumberColumn("Chance", format="%.4f"),
+}
+DRAWN = {SUBSAMPLE: "samples", QUERIES: "queries only", "full": "all"}
+
+
+def render() -> None:
+    """Choose a study, and show its SI over sample size both ways."""
+    study = open_chosen_study()
+    if study is None:
+        return
+    if study.subsamples.empty:
+        show_how(study)
+        return
+    head = st.container()
+    selection = controls(study)
+    lines = size_lines(study, selection)
+    ends = size_ends(study.curves, selection.pooling, selection.samples, selection.layers)
+    with head:
+        st.title(TITLE, anchor=False)
+        st.markdown(size_finding(lines, ends, selection))
+        show_notes(study)
+    show_charts(study, lines, ends)
+    show_table(study, lines, ends)
+    show_provenance(study)
+
+
+def show_how(study: OpenStudy) -> None:
+    """What this page would show, and how to compute it for this study."""
+    st.title(TITLE, anchor=False)
+    st.info("This study has no values over sample size. They are computed with `--sizes`, into a folder of their own:")
+    st.code(suggested_command(study), language="bash", wrap_lines=True)
+    st.caption(
+        "Sizes are numbers of samples of a split, at least two a class. Each is drawn as often as `--repeats` says, in "
+        "every class's share, a smaller one being part of a larger one; all layers are compared on the same draws."
+    )
+    show_notes(study)
+
+
+def controls(study: OpenStudy) -> SizeSelection:
+    """The widgets above the charts, started from the address and written back to it; no layer means the first ones."""
+    start = size_selection(asked_view(PAGE), study)
+    keys = {name: f"sizes {name} of {study.path}" for name in ("pooling", "samples", "layers")}
+    for name in ("pooling", "samples"):
+        st.session_state.setdefault(keys[name], getattr(start, name))
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        pooling = _one("Pooling", offered_poolings(study.subsamples), POOLINGS, keys["pooling"])
+        samples = _one("Samples", offered_samples(study.subsamples), SAMPLES, keys["samples"])
+        offered = offered_layers(study.subsamples, pooling, samples)
+        kept = [name for name in st.session_state.get(keys["layers"], start.layers) if name in offered]
+        st.session_state[keys["layers"]] = kept or list(first_layers(study.curves, offered, pooling, samples))
+        chosen = st.multiselect(
+            "Layers", offered, key=keys["layers"], max_selections=MOST_LAYERS, filter_mode="contains", width=640
+        )
+    selection = SizeSelection(pooling, samples, tuple(name for name in offered if name in chosen))
+    keep_view(PAGE, size_query(selection, study))
+    return selection
+
+
+def _one(label: str, offered: tuple[str, ...], names: dict[str, str], key: str) -> str:
+    return str(
+        st.segmented_control(label, offered, format_func=lambda name: names.get(name, name), required=True, key=key)
+    )
+
+
+def show_charts(study: OpenStudy, lines: pd.DataFrame, ends: pd.DataFrame) -> None:
+    """Both ways side by side, on the same scale; one beneath the other where the window is narrow."""
+    top = size_top(lines, ends)
+    ways = [way for way in WAYS if (lines["sampling"] == way).any()]
+    for column, way in zip(st.columns(len(ways), gap="large"), ways, strict=True):
+        title, text = WAYS[way]
+        with column, st.container(key=f"size_chart_{way}"):
+            st.subheader(title, anchor=False)
+            alt = f"SI over {DRAWN[way]}. {text}"
+            st.altair_chart(size_chart(lines, ends, way, top=top), width="stretch", alt=alt)
+            st.caption(text)
+            name = f"{Path(study.path).name}_{'sizes' if way == SUBSAMPLE else 'queries'}.svg"
+            save_svg_button("Chart as SVG", container=f"size_chart_{way}", file_name=name)
+
+
+def show_table(study: OpenStudy, lines: pd.DataFrame, ends: pd.DataFrame) -> None:
+    """The same numbers, all samples last, and every single draw as CSV."""
+    full = ends.assign(sampling="full")
+    table = pd.concat([lines, full]).sort_values(["position", "sampling", "size"], key=_in_order, ignore_index=True)
+    table["sampling"] = table["sampling"].map(DRAWN)
+    st.dataframe(table[list(COLUMNS)], hide_index=True, column_config=COLUMNS, placeholder="")
+    shown = study.subsamples["layer"].isin(lines["layer"])
+    csv = study.subsamples[shown].to_csv(index=False).encode()
+    name = f"{Path(study.path).name}_sample_sizes.csv"
+    st.download_button("Every draw as CSV", csv, name, "text/csv", on_click="ignore")
+
+
+def _in_order(values: pd.Series) -> pd.Series:
+    return values.map(list(DRAWN).index) if values.name == "sampling" else values
+
+
+render()

@@ -109,7 +109,8 @@ distance from chance in standard deviations. $p$ is one-sided. Where at least 10
 comes from the normal distribution; below that the normal tail is wrong, and the labels are permuted 9,999 times on
 the fixed graph, $p = (1+b)/(1+9999)$ with $b$ the permutations that reach the value. $q$ is $p$ after Benjamini and
 Hochberg over all tests of a study. None of them is the headline: with 1,200 samples a layer barely above chance is
-already "significant". A layer is called *clearly above chance* where its whole 95 % interval lies above chance.
+already "significant". A layer is called *clearly above chance*
+where its whole 95 % interval lies above chance, and its value three binomial standard errors above.
 """
 
 SAMPLE_SIZE = """

@@ -37,9 +37,9 @@ def test_half_of_the_gain_is_reached_for_good(values, expected):
     assert half_way(np.array(values) - 0.1) == expected
 
 
-def test_clearly_above_chance_is_an_interval_that_excludes_it():
-    rows = curve([0.12, 0.12, 0.5]).assign(low=[0.101, 0.1, 0.099], p_value=1e-9)
-    assert clearly_above_chance(rows).tolist() == [True, False, False]
+def test_clearly_above_chance_takes_the_interval_and_three_standard_errors():
+    rows = curve([0.15, 0.15, 0.5, 0.12]).assign(low=[0.101, 0.1, 0.099, 0.101], p_value=1e-9)
+    assert clearly_above_chance(rows).tolist() == [True, False, False, False]
 
 
 def test_without_an_interval_clearly_above_chance_is_three_standard_errors():

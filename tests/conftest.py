@@ -9,7 +9,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked `shared` are listed as not run where ../shared is missing; REQUIRE_SHARED=1 lets them fail instead."""
+    """Tests marked `shared` are listed as not run where ../shared is missing, or fail with REQUIRE_SHARED=1."""
     if SHARED.is_dir() or os.environ.get("REQUIRE_SHARED") == "1":
         return
     missing = pytest.mark.skip(reason=f"needs {SHARED}, which is not here (REQUIRE_SHARED=1 makes this a failure)")

@@ -82,6 +82,7 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
     add("--pilot", type=int, default=0, metavar="M", help="samples of each split asked first, to ask fewer after")
     add("--no-probe", dest="probe", action="store_false", help="leave out the linear probe")
     add("--memory", type=_memory, metavar="SIZE", help="for the activations of a pass (default: half of what is free)")
+    add("--spool", metavar="DIR", help="keep layers that do not fit the memory in files here, not in slices")
     add("--seed", type=int, default=default["seed"], help="of splits and choices (default: %(default)s)")
     add("--skip-broken", action="store_true", help="leave unreadable images out and record them")
     add(
@@ -143,7 +144,7 @@ def _study(options: argparse.Namespace) -> int:
     asked = _asked(options)
     report = ProgressLine(sys.stderr)
     try:
-        plan = plan_study(asked, memory=options.memory, progress=report)
+        plan = plan_study(asked, memory=options.memory, spool=options.spool, progress=report)
         if options.dry_run:
             report.close()
             _print_plan(plan, as_json=options.json)

@@ -237,7 +237,8 @@ def _check_disk(plan: Plan) -> None:
     if needed > free:
         raise ValueError(
             f"spool must be a folder with {needed:,} bytes to spare for the largest layer; got {free:,} in "
-            f"{plan.spool}. Choose another disk, raise --memory, choose --pooling mean, or take fewer samples with --per-class."
+            f"{plan.spool}. Choose another disk, raise --memory, choose --pooling mean, or take fewer samples with "
+            "--per-class."
         )
 
 

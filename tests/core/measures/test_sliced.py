@@ -9,8 +9,9 @@ import pytest
 from core.measures import sliced
 from core.measures.center import CenterGeometry
 from core.measures.neighbors import Neighbors, nearest_neighbors
-from core.measures.shortlist import CROWDED
+from core.measures.shortlist import CHUNK, CROWDED
 from core.measures.sliced import SLICE_STEP, Question, SlicedSearch, working_bytes
+from core.network import activations
 
 WIDTH = 2 * SLICE_STEP + 5000
 CUTS = [(0, WIDTH), (0, SLICE_STEP, WIDTH), (0, SLICE_STEP, 2 * SLICE_STEP, WIDTH)]
@@ -146,3 +147,8 @@ def test_bad_slices_are_an_error():
         found.survey(2, np.zeros((4, 2)))
     with pytest.raises(ValueError, match="columns from 16384, must be finite; got nan in row 1, column 0"):
         found.survey(SLICE_STEP, np.float32([[0, 1], [np.nan, 2], [0, 0], [0, 0]]))
+
+
+def test_the_network_cuts_where_the_search_sums():
+    assert activations.SLICE_STEP == SLICE_STEP
+    assert SLICE_STEP % CHUNK == 0

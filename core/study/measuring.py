@@ -14,7 +14,7 @@ from core.measures.graph import LabelledGraph, cross_graph
 from core.measures.separation import EncodedLabels, Separation
 from core.measures.significance import Shuffles, all_alike, finite_population_n, wilson
 from core.study.samples import MeasureOptions, StudySamples
-from core.study.searches import KNN, ORDERS, HeldLayer, SlicedLayer, study_questions, take
+from core.study.searches import KNN, ORDERS, HeldLayer, SlicedLayer, comparison_questions, take
 
 _CURVE_POINTS = 16  # of a fitted curve, evenly spaced in the logarithm of the size
 
@@ -87,7 +87,7 @@ def _comparisons(
     labels = {
         split: EncodedLabels(samples.labels[samples.rows(split)], samples.classes) for split in samples.split_names
     }
-    questions = study_questions(samples, options)
+    questions = comparison_questions(samples, options)
     for split in samples.split_names:
         question = questions[split, split]
         codes, own = labels[split].codes, np.searchsorted(question.references, question.queries)

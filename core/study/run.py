@@ -3,12 +3,14 @@
 import os
 import platform
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from core.measures.neighbors import Neighbors
+from core.measures.sliced import Question
 from core.network.activations import Pass
 from core.study.measuring import layer_row, measure_layer
 from core.study.pilot import queries_after_pilot, queries_at_worst
@@ -16,7 +18,7 @@ from core.study.plan import Plan, Progress, Report, StudyOptions, plan_study
 from core.study.results import Study, finished_layers, load_study
 from core.study.samples import MeasureOptions
 from core.study.searches import Key, SlicedLayer, answer, pilot_questions, study_questions
-from core.study.streaming import renamed, stream_layers
+from core.study.streaming import Activations, renamed, stream_layers
 from core.study.writing import begin, end, study_lock, write_info, write_layer
 
 _PACKAGES = ("numpy", "scikit-learn", "pandas", "pyarrow", "tensorflow", "tensorflow-cpu", "keras", "pillow")
@@ -87,12 +89,15 @@ def _pilot_answers(plan: Plan, progress: Report) -> Iterator[Mapping[Key, Neighb
     """What the pilot finds at each layer and pooling."""
     questions = pilot_questions(plan.samples, plan.options.pilot, plan.options.seed)
     for pass_ in plan.passes():
-        for _, activations in stream_layers(plan, pass_, questions, stage="pilot", progress=progress):
-            for found in activations.values():
-                if isinstance(found, SlicedLayer):
-                    yield found.answers
-                else:
-                    yield {key: answer(found, question) for key, question in questions.items()}
+        with closing(stream_layers(plan, pass_, questions, stage="pilot", progress=progress)) as layers:
+            for _, activations in layers:
+                yield from [_answers(found, questions) for found in activations.values()]
+
+
+def _answers(found: Activations, questions: Mapping[Key, Question]) -> Mapping[Key, Neighbors]:
+    if isinstance(found, SlicedLayer):
+        return found.answers
+    return {key: answer(found, question) for key, question in questions.items()}
 
 
 def _run_passes(plan: Plan, options: MeasureOptions, folder: Path, progress: Report) -> None:
@@ -106,10 +111,10 @@ def _run_passes(plan: Plan, options: MeasureOptions, folder: Path, progress: Rep
 def _measure_pass(plan: Plan, options: MeasureOptions, pass_: Pass, folder: Path, progress: Report) -> None:
     """Stream the layers of a pass, measure and write each; its activations go as it goes."""
     questions = study_questions(plan.samples, options)
-    layers = stream_layers(plan, pass_, questions, stage="activations", progress=progress)
-    for place, (layer, activations) in enumerate(layers):
-        progress(Progress(f"neighbors in {layer.layer}", place, len(pass_.layers), "layers"))
-        write_layer(folder, layer.position, measure_layer(layer_row(layer), activations, plan.samples, options))
+    with closing(stream_layers(plan, pass_, questions, stage="activations", progress=progress)) as layers:
+        for place, (layer, activations) in enumerate(layers):
+            progress(Progress(f"neighbors in {layer.layer}", place, len(pass_.layers), "layers"))
+            write_layer(folder, layer.position, measure_layer(layer_row(layer), activations, plan.samples, options))
     progress(Progress("neighbors", len(pass_.layers), len(pass_.layers), "layers"))
 
 

@@ -19,7 +19,17 @@ Key = tuple[str | int, ...]  # (split, split of the references), or (split, repe
 
 
 def study_questions(samples: StudySamples, options: MeasureOptions) -> dict[Key, Question]:
-    """Each split within itself, test among train, then each subsample within itself."""
+    """All that is asked of a layer: the comparisons, then each subsample within itself."""
+    found = comparison_questions(samples, options)
+    for split in samples.split_names:
+        own = samples.rows(split)
+        for repeat, chosen in samples.subsamples(split, options):
+            found[split, repeat, len(chosen)] = Question(own[chosen], own[chosen], 1)
+    return found
+
+
+def comparison_questions(samples: StudySamples, options: MeasureOptions) -> dict[Key, Question]:
+    """Each split within itself, then test among train."""
     wanted = max(options.num_neighbors, *ORDERS, *KNN)
     rows = {split: samples.rows(split) for split in samples.split_names}
     asked = {split: samples.queries(split, options) for split in rows}
@@ -29,9 +39,6 @@ def study_questions(samples: StudySamples, options: MeasureOptions) -> dict[Key,
     }
     if len(rows) == 2:
         found["test", "train"] = Question(queries["test"], rows["train"], min(wanted, len(rows["train"])))
-    for split, own in rows.items():
-        for repeat, chosen in samples.subsamples(split, options):
-            found[split, repeat, len(chosen)] = Question(own[chosen], own[chosen], 1)
     return found
 
 

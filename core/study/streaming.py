@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -22,8 +22,10 @@ Activations = NDArray[Any] | SlicedLayer
 
 def stream_layers(
     plan: Plan, pass_: Pass, questions: Mapping[Key, Question], *, stage: str, progress: Report
-) -> Iterator[tuple[LayerInfo, dict[str, Activations]]]:
-    """Each layer of a pass with its activations by pooling; what was yielded goes when the next one is asked for.
+) -> Generator[tuple[LayerInfo, dict[str, Activations]]]:
+    """Each layer of a pass with its activations by pooling; the dict is emptied when the next one is asked for.
+
+    Close it where it is not read to its end, so that files are removed.
 
     questions : what will be asked; a layer in slices is searched for the answers to these, and to no others.
     stage : names the runs of the network to `progress`.
@@ -34,7 +36,11 @@ def stream_layers(
     with _spool(plan.spool if pass_.spooled_bytes else None) as allocate:
         activations = _run(plan, pass_, stage, progress, allocate=allocate)
         for layer in pass_.layers:
-            yield layer, {pooling: activations.pop((layer.layer, pooling)) for pooling in _poolings(plan, layer)}
+            own: dict[str, Activations] = {
+                pooling: activations.pop((layer.layer, pooling)) for pooling in _poolings(plan, layer)
+            }
+            yield layer, own
+            own.clear()
 
 
 def _searched(

@@ -3,8 +3,8 @@
 Round one sums what the expansion |a − b|² = |a|² + |b|² − 2ab needs, slice by slice: inner products about the slice's
 column mean, and squared norms. Its error has the bound that `core.measures.shortlist` proves, since products span at
 most `CHUNK` columns and are summed in float64; so a few candidates a query are left. Round two sees the slices again,
-in order, and sums Σ(a − b)² of the candidates as `squared_distances` does. The slices begin at multiples of
-`SLICE_STEP`, the columns that it sums at once, so the distances are those of the search in memory, bit by bit.
+in order, and sums Σ(a − b)² of the candidates as `squared_distances` does. Slices begin at multiples of
+`SLICE_STEP`, and so of the columns that it sums at once: the distances are those of the search in memory, bit by bit.
 
 A query with too many candidates (duplicates, constant features) gets them from the exact duplicates, which round two
 finds by their digests, or from further rounds over all of its candidates. None stays undecided.
@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from core.measures.neighbors import _SUMMED as SLICE_STEP
-from core.measures.neighbors import Neighbors, squared_distances
+from core.measures.neighbors import _SUMMED, Neighbors, squared_distances
 from core.measures.rows import Rows, as_matrix, row_blocks
 from core.measures.shortlist import CHUNK, CROWDED, TILE, Arithmetic, Candidates, tiles
 
+SLICE_STEP = 16384  # a multiple of the columns of one product, and of those that the decision sums at once
 _MAX_PAIRS = 1 << 22  # evaluated in one round beyond the shortlists, so that the list of them stays small
 
 Array = NDArray[Any]
@@ -275,8 +275,8 @@ class _Round:
         self._digests = [hashlib.blake2b(digest_size=16) for _ in range(num_rows)] if find_duplicates else []
 
     def add(self, block: Array) -> None:
-        for start in range(0, block.shape[1], SLICE_STEP):
-            rows = Rows(block[:, start : start + SLICE_STEP], np.zeros(0), 0.0, None)
+        for start in range(0, block.shape[1], _SUMMED):
+            rows = Rows(block[:, start : start + _SUMMED], np.zeros(0), 0.0, None)
             self._squared += squared_distances(rows, self._low, rows, self._high)
         for row, digest in enumerate(self._digests):
             digest.update((block[row] + 0).tobytes())  # −0 equals 0

@@ -8,7 +8,7 @@ import pytest
 
 from core.measures import sliced
 from core.measures.center import CenterGeometry
-from core.measures.neighbors import Neighbors, nearest_neighbors
+from core.measures.neighbors import _SUMMED, Neighbors, nearest_neighbors
 from core.measures.shortlist import CHUNK, CROWDED
 from core.measures.sliced import SLICE_STEP, Question, SlicedSearch, working_bytes
 from core.network import activations
@@ -92,7 +92,7 @@ def test_the_same_numbers_as_in_memory(kind: str, dtype: type):
         nearest_neighbors(features[train], rows=asked, k=2),
         nearest_neighbors(features[some], k=1),
     ]
-    for cuts in CUTS:
+    for cuts in CUTS[1:]:
         found, _ = search(features, questions, cuts, dtype)
         for one, other in zip(found.neighbors(), expected, strict=True):
             assert_same(one, other)
@@ -151,4 +151,4 @@ def test_bad_slices_are_an_error():
 
 def test_the_network_cuts_where_the_search_sums():
     assert activations.SLICE_STEP == SLICE_STEP
-    assert SLICE_STEP % CHUNK == 0
+    assert SLICE_STEP % CHUNK == SLICE_STEP % _SUMMED == 0

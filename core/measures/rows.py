@@ -18,9 +18,18 @@ Result = TypeVar("Result")
 
 
 def in_threads(work: Callable[[Part], Result], parts: Iterable[Part]) -> list[Result]:
-    """The results of `work` on each part, in order, computed on all cores; it should not call a threaded BLAS itself."""
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        return list(pool.map(work, parts))
+    """The results of `work` on each part, in order, computed on all cores; `work` must not call a threaded BLAS.
+
+    Each thread takes runs of consecutive parts, because handing over a single one costs as much as working on it.
+    """
+    every = list(parts)
+    cores = os.cpu_count() or 1
+    if min(len(every), cores) == 1:
+        return [work(part) for part in every]
+    run = -(-len(every) // (2 * cores))
+    runs = [every[start : start + run] for start in range(0, len(every), run)]
+    with ThreadPoolExecutor(max_workers=cores) as pool:
+        return [result for results in pool.map(lambda some: [work(part) for part in some], runs) for result in results]
 
 
 def as_matrix(features: ArrayLike, name: str = "features") -> Features:

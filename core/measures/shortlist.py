@@ -153,19 +153,21 @@ def _add_offsets(tile: Array, left: Array, right: Array) -> None:
     in_threads(add, row_blocks(len(tile), 1, STRIP))
 
 
-def _reaching(tile: Array, least: Array) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:
-    """Rows, columns and scores of a tile's entries that are at least `least`, which is broadcast; sorted by row."""
-    least = np.broadcast_to(least, tile.shape)
+def _reaching(tile: Array, *thresholds: Array) -> list[tuple[NDArray[np.int64], NDArray[np.int64], Array]]:
+    """Rows, columns and scores of a tile's entries that reach each of the thresholds, one a row or one a column."""
 
-    def search(strip: slice) -> tuple[NDArray[np.int64], Array]:
-        here = tile[strip]
-        found = np.flatnonzero(here >= least[strip])
-        return found + strip.start * tile.shape[1], here.ravel()[found]
+    def search(strip: slice) -> list[tuple[NDArray[np.int64], Array]]:
+        here, found = tile[strip], []
+        for least in thresholds:
+            place = np.flatnonzero(here >= (least[strip] if least.ndim == 2 else least))
+            found.append((place + strip.start * tile.shape[1], here.ravel()[place]))
+        return found
 
-    found = in_threads(search, row_blocks(len(tile), 1, STRIP))
-    place, value = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    row, column = np.divmod(place, tile.shape[1])
-    return row, column, value
+    reached = []
+    for strips in zip(*in_threads(search, row_blocks(len(tile), 1, STRIP)), strict=True):
+        place, value = (np.concatenate(parts) for parts in zip(*strips, strict=True))
+        reached.append((*np.divmod(place, tile.shape[1]), value))
+    return reached
 
 
 class Shortlist:
@@ -186,14 +188,21 @@ class Shortlist:
 
     def add(self, rows: slice, columns: slice, tile: Array) -> None:
         """A further tile of these queries, shape (rows, columns), whose references were not seen before."""
-        query, reference, value = _reaching(tile, self._tile_threshold(rows, tile)[:, None])
+        ((query, reference, value),) = _reaching(tile, self._tile_threshold(rows, tile)[:, None])
         self._take(query + rows.start, reference + columns.start, value)
 
     def add_transposed(self, rows: slice, columns: slice, tile: Array) -> None:
         """The same for a tile of shape (columns, rows), as it comes from the other side of a self-join."""
-        reference, query, value = _reaching(tile, self._tile_threshold(rows, tile))
-        order = np.argsort(query, kind="stable")
-        self._take(query[order] + rows.start, reference[order] + columns.start, value[order])
+        ((reference, query, value),) = _reaching(tile, self._tile_threshold(rows, tile))
+        self._take_transposed(query + rows.start, reference + columns.start, value)
+
+    def add_both(self, rows: slice, columns: slice, tile: Array) -> None:
+        """A tile of a self-join, off the diagonal: rows meet columns, and columns meet rows. One pass serves both."""
+        forth, back = _reaching(
+            tile, self._tile_threshold(rows, tile)[:, None], self._tile_threshold(columns, tile)
+        )
+        self._take(forth[0] + rows.start, forth[1] + columns.start, forth[2])
+        self._take_transposed(back[1] + columns.start, back[0] + rows.start, back[2])
 
     def finish(self) -> tuple[Candidates, NDArray[np.int64]]:
         """The candidates, sorted by query, and the queries that have too many to be listed."""
@@ -234,6 +243,10 @@ class Shortlist:
         self._raise_threshold(query, value - self._query_slack[query] - self._reference_slack[reference])
         if self._num_found > self._compact_at:
             self._compact()
+
+    def _take_transposed(self, query: Array, reference: Array, value: Array) -> None:
+        order = np.argsort(query, kind="stable")
+        self._take(query[order], reference[order], value[order])
 
     def _raise_threshold(self, query: Array, certain: Array) -> None:
         """Take new certain scores, sorted by query, into the k best of each query."""
@@ -280,8 +293,7 @@ def self_join(rows: Rows, k: int, dtype: type[np.floating[Any]]) -> tuple[Candid
     for place, block in enumerate(blocks):
         for other in blocks[place + 1 :]:
             tile = scores(operand, block, operand, other, buffer)
-            shortlist.add(block, other, tile)
-            shortlist.add_transposed(other, block, tile)
+            shortlist.add_both(block, other, tile)
     return shortlist.finish()
 
 

@@ -24,7 +24,7 @@ def in_threads(work: Callable[[Part], Result], parts: Iterable[Part]) -> list[Re
     """
     every = list(parts)
     cores = os.cpu_count() or 1
-    if min(len(every), cores) == 1:
+    if min(len(every), cores) <= 1:
         return [work(part) for part in every]
     run = -(-len(every) // (2 * cores))
     runs = [every[start : start + run] for start in range(0, len(every), run)]

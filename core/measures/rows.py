@@ -166,9 +166,9 @@ def _largest_magnitude(block: Features, first_row: int, first_column: int, name:
     largest = max(float(block.max()), -float(block.min()))
     if not np.isfinite(largest):
         row, column = np.argwhere(~np.isfinite(block))[0]
+        place = f"row {first_row + row}, column {first_column + column}"
         raise ValueError(
-            f"{name} must be finite; got {block[row, column]} in row {first_row + row}, column {first_column + column}. "
-            "Remove or impute such samples first."
+            f"{name} must be finite; got {block[row, column]} in {place}. Remove or impute such samples first."
         )
     if largest > 1e150:
         raise ValueError(

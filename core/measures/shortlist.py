@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.measures.devices import product
 from core.measures.rows import Rows, in_threads, row_blocks
 
 CHUNK = 4096  # columns of one product; γ grows with it, so wide rows are summed over chunks in float64
@@ -127,16 +128,16 @@ def scores(left: Operand, rows: slice, right: Operand, columns: slice, out: Arra
     """
     chunks = left.columns()
     shape = (rows.stop - rows.start, columns.stop - columns.start)
-    product = None if out is None else out[: shape[0] * shape[1]].reshape(shape)
+    room = None if out is None else out[: shape[0] * shape[1]].reshape(shape)
     total = None
     for part in chunks:
         a = left.chunk(rows, part)
         b = a if left is right and rows == columns else right.chunk(columns, part)
-        product = np.matmul(a, b.T, out=product)  # an array with its own transpose: a symmetric product of half the work
+        one = product(a, b, room)
         if total is None:
-            total = product if len(chunks) == 1 else product.astype(np.float64)
+            total = one if len(chunks) == 1 else one.astype(np.float64)
         else:
-            total += product
+            total += one
     assert total is not None
     _add_offsets(total, left.offset[rows], right.offset[columns])
     return total
@@ -198,9 +199,7 @@ class Shortlist:
 
     def add_both(self, rows: slice, columns: slice, tile: Array) -> None:
         """A tile of a self-join, off the diagonal: rows meet columns, and columns meet rows. One pass serves both."""
-        forth, back = _reaching(
-            tile, self._tile_threshold(rows, tile)[:, None], self._tile_threshold(columns, tile)
-        )
+        forth, back = _reaching(tile, self._tile_threshold(rows, tile)[:, None], self._tile_threshold(columns, tile))
         self._take(forth[0] + rows.start, forth[1] + columns.start, forth[2])
         self._take_transposed(back[1] + columns.start, back[0] + rows.start, back[2])
 

@@ -184,8 +184,10 @@ class Shortlist:
 
     def start(self, rows: slice, columns: slice, tile: Array) -> None:
         """First tile of these queries, shape (rows, columns): it sets their threshold."""
-        self._threshold[rows] = self._surely_reached(rows, columns, tile)
-        self.add(rows, columns, tile)
+        for band in row_blocks(len(tile), 1, 8 * STRIP):  # where nothing can be told apart, all of it is noted
+            some = slice(rows.start + band.start, rows.start + band.stop)
+            self._threshold[some] = self._surely_reached(some, columns, tile[band])
+            self.add(some, columns, tile[band])
 
     def add(self, rows: slice, columns: slice, tile: Array) -> None:
         """A further tile of these queries, shape (rows, columns), whose references were not seen before."""

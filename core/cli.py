@@ -13,6 +13,8 @@ from types import FrameType
 from typing import Any, TextIO
 
 from core import __version__
+from core.network.activations import Pass
+from core.study.costs import FORWARD_SHARE, Cost, pass_cost, product_rate
 from core.study.plan import (
     DEFAULT_LAYERS,
     NOTEBOOK,
@@ -82,6 +84,7 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
     add("--pilot", type=int, default=0, metavar="M", help="samples of each split asked first, to ask fewer after")
     add("--no-probe", dest="probe", action="store_false", help="leave out the linear probe")
     add("--memory", type=_memory, metavar="SIZE", help="for the activations of a pass (default: half of what is free)")
+    add("--spool", metavar="DIR", help="keep layers that do not fit the memory in files here, not in slices")
     add("--seed", type=int, default=default["seed"], help="of splits and choices (default: %(default)s)")
     add("--skip-broken", action="store_true", help="leave unreadable images out and record them")
     add(
@@ -143,7 +146,7 @@ def _study(options: argparse.Namespace) -> int:
     asked = _asked(options)
     report = ProgressLine(sys.stderr)
     try:
-        plan = plan_study(asked, memory=options.memory, progress=report)
+        plan = plan_study(asked, memory=options.memory, spool=options.spool, progress=report)
         if options.dry_run:
             report.close()
             _print_plan(plan, as_json=options.json)
@@ -200,14 +203,17 @@ class ProgressLine:
 
 def _print_plan(plan: Plan, *, as_json: bool) -> None:
     passes = plan.passes()
+    costs = [pass_cost(plan, part) for part in passes]
+    rate = product_rate()
     summary = {
         "samples": len(plan.samples),
         "splits": {split: len(plan.samples.rows(split)) for split in plan.samples.split_names},
         "classes": len(plan.samples.class_names),
         "layers": [layer.layer for layer in plan.layers],
         "poolings": list(plan.poolings),
-        "passes": [{"layers": len(part.layers), "bytes": part.num_bytes} for part in passes],
+        "passes": [_pass_row(part, cost) for part, cost in zip(passes, costs, strict=True)],
         "budget_bytes": plan.budget_bytes,
+        "estimated_s": sum(cost.seconds(rate) for cost in costs),
     }
     if as_json:
         print(json.dumps(summary, indent=1))
@@ -215,10 +221,37 @@ def _print_plan(plan: Plan, *, as_json: bool) -> None:
     splits = ", ".join(f"{count:,} {split}" for split, count in summary["splits"].items())  # type: ignore[attr-defined]
     print(f"{len(plan.samples):,} samples ({splits}) of {len(plan.samples.class_names)} classes")
     print(f"{len(plan.layers)} layers, {' and '.join(plan.poolings)}, in {len(passes)} passes over the images:")
-    for number, part in enumerate(passes, start=1):
-        names = f"{part.layers[0].layer} … {part.layers[-1].layer}" if len(part.layers) > 1 else part.layers[0].layer
-        print(f"  pass {number}: {len(part.layers):3} layers, {part.num_bytes / 2**20:9,.0f} MiB  {names}")
+    for number, (part, cost) in enumerate(zip(passes, costs, strict=True), start=1):
+        print(f"  pass {number}: {_pass_line(part, cost)}")
     print(f"memory for the activations of a pass: {plan.budget_bytes / 2**20:,.0f} MiB")
+    print(
+        f"expected time: about {_in_minutes(sum(cost.seconds(rate) for cost in costs))}. An estimate: products at the "
+        f"{rate / 1e9:,.0f} GFLOP/s measured now, the network at {FORWARD_SHARE:.0%} of it; baselines not included."
+    )
+
+
+def _pass_row(part: Pass, cost: Cost) -> dict[str, float]:
+    return {
+        "layers": len(part.layers),
+        "bytes": part.num_bytes,
+        "spooled_bytes": part.spooled_bytes,
+        "slices": len(part.slices),
+        "runs": part.num_runs,
+        "forward_flop": cost.forward_flop,
+        "search_flop": cost.search_flop,
+    }
+
+
+def _pass_line(part: Pass, cost: Cost) -> str:
+    names = f"{part.layers[0].layer} … {part.layers[-1].layer}" if len(part.layers) > 1 else part.layers[0].layer
+    how = f" in {len(part.slices)} slices, {part.num_runs} runs" if part.slices else ""
+    how = f" in a file of {part.spooled_bytes / 2**20:,.0f} MiB" if part.spooled_bytes else how
+    flop = f"{cost.forward_flop / 1e9:9,.0f} + {cost.search_flop / 1e9:,.0f} GFLOP"
+    return f"{len(part.layers):3} layers, {part.num_bytes / 2**20:9,.0f} MiB, {flop}  {names}{how}"
+
+
+def _in_minutes(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def _print_study(study: Study, *, as_json: bool) -> None:

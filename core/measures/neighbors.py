@@ -1,20 +1,19 @@
 """Exact nearest neighbors: shortlisted by fast products with a proven bound, decided in float64."""
 
 import hashlib
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from core.measures.rows import Rows, row_blocks
+from core.measures.rows import Rows, in_threads, row_blocks
 from core.measures.shortlist import Candidates, join, self_join
 
 METRICS = ("euclidean", "cosine")
-_SUMMED = 16384  # columns summed at once; a block of them stays in the processor's cache
+_SUMMED = 4096  # columns of a difference summed at once
+_DIFFERENCES = 1 << 16  # numbers in a block of differences: half a megabyte stays in a core's cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,19 +225,19 @@ def squared_distances(
     Always summed over the same columns in the same order, whatever pairs are asked together; pairs run in threads.
     """
     squared = np.zeros(len(left_index))
+    step = max(1, _DIFFERENCES // min(left.num_features, _SUMMED))  # pairs at once
 
     def evaluate(pairs: slice) -> None:
-        for start in range(0, left.num_features, _SUMMED):
+        for start in range(0, left.num_features, _SUMMED):  # outermost: rows in many pairs are read from cache
             columns = slice(start, start + _SUMMED)
-            difference = left.exact(left_index[pairs], columns)
-            difference -= right.exact(right_index[pairs], columns)
-            difference *= difference
-            squared[pairs] += difference.sum(axis=1)  # einsum would sum one row otherwise than several
+            for first in range(pairs.start, pairs.stop, step):
+                here = slice(first, min(first + step, pairs.stop))
+                difference = left.exact(left_index[here], columns)
+                difference -= right.exact(right_index[here], columns)
+                difference *= difference
+                squared[here] += difference.sum(axis=1)  # einsum would sum one row otherwise than several
 
-    blocks = list(row_blocks(len(squared), 8 * min(left.num_features, _SUMMED), block_bytes=8 * 4 * _SUMMED))
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        for _ in pool.map(evaluate, blocks):
-            pass
+    in_threads(evaluate, list(row_blocks(len(squared), 1, max(step, len(squared) // 8))))
     return squared
 
 

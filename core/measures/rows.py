@@ -1,15 +1,35 @@
 """Samples as the rows of a matrix, read block by block so that a memory-mapped array is never copied whole."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 _BLOCK_BYTES = 1 << 25
+_SURVEY_ROWS, _SURVEY_COLUMNS = 128, 1024  # surveyed at once: half a megabyte of float32 stays in a core's cache
 
 Features = NDArray[Any]
+Part = TypeVar("Part")
+Result = TypeVar("Result")
+
+
+def in_threads(work: Callable[[Part], Result], parts: Iterable[Part]) -> list[Result]:
+    """The results of `work` on each part, in order, computed on all cores; `work` must not call a threaded BLAS.
+
+    Each thread takes runs of consecutive parts, because handing over a single one costs as much as working on it.
+    """
+    every = list(parts)
+    cores = os.cpu_count() or 1
+    if min(len(every), cores) <= 1:
+        return [work(part) for part in every]
+    run = -(-len(every) // (2 * cores))
+    runs = [every[start : start + run] for start in range(0, len(every), run)]
+    with ThreadPoolExecutor(max_workers=cores) as pool:
+        return [result for results in pool.map(lambda some: [work(part) for part in some], runs) for result in results]
 
 
 def as_matrix(features: ArrayLike, name: str = "features") -> Features:
@@ -54,14 +74,18 @@ class Rows:
         """Check the features (finite, no zero row where `unit`) and survey them in one pass."""
         matrix = as_matrix(features, name)
         lengths = _row_lengths(matrix if index is None else matrix[index], name) if unit else None
-        total, largest, num_rows = np.zeros(matrix.shape[1]), 0.0, len(matrix if index is None else index)
-        for rows in row_blocks(num_rows, 8 * matrix.shape[1]):
+        num_rows = len(matrix if index is None else index)
+
+        def survey(rows: slice) -> tuple[NDArray[np.float64], float]:
             block = matrix[rows if index is None else index[rows]]
-            block = _divided(block, None if lengths is None else lengths[rows])
-            largest = max(largest, _largest_magnitude(block, rows.start, name))
-            with np.errstate(over="ignore"):
-                total += np.ones(len(block), block.dtype) @ block
-        mean = total / num_rows
+            return _survey(block, None if lengths is None else lengths[rows], rows.start, name)
+
+        parts = list(row_blocks(num_rows, 1, _SURVEY_ROWS))
+        mean, largest = np.zeros(matrix.shape[1]), 0.0
+        for total, magnitude in in_threads(survey, parts):
+            with np.errstate(over="ignore", invalid="ignore"):
+                mean += total / num_rows
+            largest = max(largest, magnitude)
         return cls(matrix, np.where(np.isfinite(mean), mean, 0.0), largest, lengths, index)
 
     def __len__(self) -> int:
@@ -123,14 +147,28 @@ def _divided(block: Features, lengths: NDArray[np.float64] | None) -> Features:
     return block if block.dtype.kind == "f" and block.dtype != np.float16 else block.astype(np.float64)
 
 
-def _largest_magnitude(block: Features, first_row: int, name: str) -> float:
+def _survey(
+    block: Features, lengths: NDArray[np.float64] | None, first_row: int, name: str
+) -> tuple[NDArray[np.float64], float]:
+    """Column sums and largest |x| of some rows, in strips."""
+    total, largest = np.zeros(block.shape[1]), 0.0
+    for start in range(0, block.shape[1], _SURVEY_COLUMNS):
+        columns = slice(start, start + _SURVEY_COLUMNS)
+        part = _divided(block[:, columns], lengths)
+        largest = max(largest, _largest_magnitude(part, first_row, start, name))
+        with np.errstate(over="ignore"):
+            total[columns] = part.sum(axis=0)
+    return total, largest
+
+
+def _largest_magnitude(block: Features, first_row: int, first_column: int, name: str) -> float:
     """The largest |x| of a block; NaN and infinity are refused by row and column."""
     largest = max(float(block.max()), -float(block.min()))
     if not np.isfinite(largest):
         row, column = np.argwhere(~np.isfinite(block))[0]
+        place = f"row {first_row + row}, column {first_column + column}"
         raise ValueError(
-            f"{name} must be finite; got {block[row, column]} in row {first_row + row}, column {column}. "
-            "Remove or impute such samples first."
+            f"{name} must be finite; got {block[row, column]} in {place}. Remove or impute such samples first."
         )
     if largest > 1e150:
         raise ValueError(

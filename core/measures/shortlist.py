@@ -22,12 +22,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.measures.rows import Rows
+from core.measures.devices import product
+from core.measures.rows import Rows, in_threads, row_blocks
 
 CHUNK = 4096  # columns of one product; γ grows with it, so wide rows are summed over chunks in float64
 TILE = 2048  # rows and columns of one tile of scores
 CROWDED = 64  # candidates a query may have beyond which it is looked at again with more precise products
-_CACHE_BYTES = 1 << 28
+STRIP = 64  # rows of a tile that one core works on at a time, so that they stay in its cache
+GROUPS = 64  # each query's references in its first tile are split into this many groups, of each the best is taken
+_CACHE_BYTES = 1 << 27
 
 Array = NDArray[Any]
 Candidates = tuple[NDArray[np.int64], NDArray[np.int64]]  # queries, references
@@ -70,8 +73,7 @@ class Operand:
         self.num_rows = len(rows) if index is None else len(index)
         self.num_features = rows.num_features
         self._cache: dict[tuple[int, int], Array] = {}
-        row_bytes = self.num_features * arithmetic.dtype.itemsize
-        self._cached = self.num_rows * row_bytes <= _CACHE_BYTES
+        self._room = _CACHE_BYTES
         squared = self._squared_norms()
         self.slack = arithmetic.relative * squared + arithmetic.absolute
         self.offset = -0.5 * (squared - self.slack)  # added to a product on both sides it makes a score
@@ -81,24 +83,36 @@ class Operand:
         key = (rows.start, columns.start)
         if key in self._cache:
             return self._cache[key]
-        index = rows if self._index is None else self._index[rows]
-        arithmetic = self._arithmetic
-        block = self._rows.centered(index, columns, arithmetic.center, arithmetic.scale, arithmetic.dtype)
-        if self._cached:
+        block = np.empty((rows.stop - rows.start, columns.stop - columns.start), dtype=self._arithmetic.dtype)
+
+        def center(strip: slice) -> None:
+            block[strip] = self._centered(slice(rows.start + strip.start, rows.start + strip.stop), columns)
+
+        in_threads(center, row_blocks(len(block), 1, STRIP))
+        if block.nbytes <= self._room:
             self._cache[key] = block
+            self._room -= block.nbytes
         return block
 
     def columns(self) -> list[slice]:
-        return [slice(start, start + CHUNK) for start in range(0, self.num_features, CHUNK)]
+        return list(row_blocks(self.num_features, 1, CHUNK))
 
     def _squared_norms(self) -> NDArray[np.float64]:
         """|a|² of the centered, rounded rows, in float64."""
         squared = np.zeros(self.num_rows)
-        for rows in tiles(self.num_rows):
+
+        def add(strip: slice) -> None:
             for columns in self.columns():
-                block = self.chunk(rows, columns)
-                squared[rows] += np.einsum("ij,ij->i", block, block, dtype=np.float64)
+                block = self._centered(strip, columns).astype(np.float64, copy=False)
+                squared[strip] += np.einsum("ij,ij->i", block, block)
+
+        in_threads(add, row_blocks(self.num_rows, 1, STRIP))
         return squared
+
+    def _centered(self, rows: slice, columns: slice) -> Array:
+        index = rows if self._index is None else self._index[rows]
+        arithmetic = self._arithmetic
+        return self._rows.centered(index, columns, arithmetic.center, arithmetic.scale, arithmetic.dtype)
 
 
 def tiles(num_rows: int) -> list[slice]:
@@ -107,22 +121,54 @@ def tiles(num_rows: int) -> list[slice]:
     return [slice(start, stop) for start, stop in pairwise(bounds)]
 
 
-def scores(left: Operand, rows: slice, right: Operand, columns: slice) -> Array:
-    """The tile of scores, shape (rows, columns); products of one chunk stay as they are, more are summed in float64."""
+def scores(left: Operand, rows: slice, right: Operand, columns: slice, out: Array | None = None) -> Array:
+    """The tile of scores, shape (rows, columns); products of one chunk stay as they are, more are summed in float64.
+
+    `out` holds a product: a flat buffer, which saves asking for memory again and again.
+    """
     chunks = left.columns()
+    shape = (rows.stop - rows.start, columns.stop - columns.start)
+    room = None if out is None else out[: shape[0] * shape[1]].reshape(shape)
     total = None
     for part in chunks:
         a = left.chunk(rows, part)
         b = a if left is right and rows == columns else right.chunk(columns, part)
-        product = a @ b.T  # one array with its own transpose is a symmetric product of half the work
+        one = product(a, b, room)
         if total is None:
-            total = product if len(chunks) == 1 else product.astype(np.float64)
+            total = one if len(chunks) == 1 else one.astype(np.float64)
         else:
-            total += product
+            total += one
     assert total is not None
-    total += right.offset[columns].astype(total.dtype)
-    total += left.offset[rows, None].astype(total.dtype)
+    _add_offsets(total, left.offset[rows], right.offset[columns])
     return total
+
+
+def _add_offsets(tile: Array, left: Array, right: Array) -> None:
+    left, right = left.astype(tile.dtype)[:, None], right.astype(tile.dtype)
+
+    def add(strip: slice) -> None:
+        here = tile[strip]
+        here += right
+        here += left[strip]
+
+    in_threads(add, row_blocks(len(tile), 1, STRIP))
+
+
+def _reaching(tile: Array, *thresholds: Array) -> list[tuple[NDArray[np.int64], NDArray[np.int64], Array]]:
+    """Rows, columns and scores of a tile's entries that reach each of the thresholds, one a row or one a column."""
+
+    def search(strip: slice) -> list[tuple[NDArray[np.int64], Array]]:
+        here, found = tile[strip], []
+        for least in thresholds:
+            place = np.flatnonzero(here >= (least[strip] if least.ndim == 2 else least))
+            found.append((place + strip.start * tile.shape[1], here.ravel()[place]))
+        return found
+
+    reached = []
+    for strips in zip(*in_threads(search, row_blocks(len(tile), 1, STRIP)), strict=True):
+        place, value = (np.concatenate(parts) for parts in zip(*strips, strict=True))
+        reached.append((*np.divmod(place, tile.shape[1]), value))
+    return reached
 
 
 class Shortlist:
@@ -138,28 +184,26 @@ class Shortlist:
 
     def start(self, rows: slice, columns: slice, tile: Array) -> None:
         """First tile of these queries, shape (rows, columns): it sets their threshold."""
-        k = min(self._k, tile.shape[1])
-        best = tile.argmax(axis=1)[:, None] if k == 1 else np.argpartition(-tile, k - 1, axis=1)[:, :k]
-        value = np.take_along_axis(tile, best, axis=1).astype(np.float64)
-        slack = self._query_slack[rows, None] + self._reference_slack[columns][best]
-        self._certain[rows, :k] = value - slack
-        self._threshold[rows] = self._certain[rows].min(axis=1)
-        reached = np.flatnonzero(tile >= self._tile_threshold(rows, tile)[:, None])
-        query, reference = np.divmod(reached, tile.shape[1])
-        self._note(query + rows.start, reference + columns.start, tile.ravel()[reached])
+        for band in row_blocks(len(tile), 1, 8 * STRIP):  # where nothing can be told apart, all of it is noted
+            some = slice(rows.start + band.start, rows.start + band.stop)
+            self._threshold[some] = self._surely_reached(some, columns, tile[band])
+            self.add(some, columns, tile[band])
 
     def add(self, rows: slice, columns: slice, tile: Array) -> None:
         """A further tile of these queries, shape (rows, columns), whose references were not seen before."""
-        reached = np.flatnonzero(tile >= self._tile_threshold(rows, tile)[:, None])
-        query, reference = np.divmod(reached, tile.shape[1])
-        self._take(query + rows.start, reference + columns.start, tile.ravel()[reached])
+        ((query, reference, value),) = _reaching(tile, self._tile_threshold(rows, tile)[:, None])
+        self._take(query + rows.start, reference + columns.start, value)
 
     def add_transposed(self, rows: slice, columns: slice, tile: Array) -> None:
         """The same for a tile of shape (columns, rows), as it comes from the other side of a self-join."""
-        reached = np.flatnonzero(tile >= self._tile_threshold(rows, tile))
-        reference, query = np.divmod(reached, tile.shape[1])
-        order = np.argsort(query, kind="stable")
-        self._take(query[order] + rows.start, reference[order] + columns.start, tile.ravel()[reached[order]])
+        ((reference, query, value),) = _reaching(tile, self._tile_threshold(rows, tile))
+        self._take_transposed(query + rows.start, reference + columns.start, value)
+
+    def add_both(self, rows: slice, columns: slice, tile: Array) -> None:
+        """A tile of a self-join, off the diagonal: rows meet columns, and columns meet rows. One pass serves both."""
+        forth, back = _reaching(tile, self._tile_threshold(rows, tile)[:, None], self._tile_threshold(columns, tile))
+        self._take(forth[0] + rows.start, forth[1] + columns.start, forth[2])
+        self._take_transposed(back[1] + columns.start, back[0] + rows.start, back[2])
 
     def finish(self) -> tuple[Candidates, NDArray[np.int64]]:
         """The candidates, sorted by query, and the queries that have too many to be listed."""
@@ -173,30 +217,56 @@ class Shortlist:
         rounded = threshold.astype(tile.dtype)
         return np.where(rounded > threshold, np.nextafter(rounded, tile.dtype.type(-np.inf)), rounded)
 
+    def _surely_reached(self, rows: slice, columns: slice, tile: Array) -> NDArray[np.float64]:
+        """A score that k references of the tile certainly reach: the k-th best of the best of many groups of them."""
+        num_groups = min(tile.shape[1], max(GROUPS, self._k)) if self._k > 1 else 1
+        if num_groups < self._k:
+            return np.full(len(tile), -np.inf)
+        width = tile.shape[1] // num_groups
+        slack = self._reference_slack[columns]
+        certain = np.empty((len(tile), num_groups))
+
+        def best(strip: slice) -> None:
+            groups = tile[strip, : num_groups * width].reshape(-1, num_groups, width)
+            place = groups.argmax(axis=2)
+            value = np.take_along_axis(groups, place[:, :, None], axis=2)[:, :, 0]
+            certain[strip] = value - slack[place + width * np.arange(num_groups)]
+
+        in_threads(best, row_blocks(len(tile), 1, STRIP))
+        return np.partition(certain, -self._k, axis=1)[:, -self._k] - self._query_slack[rows]
+
     def _take(self, query: Array, reference: Array, value: Array) -> None:
         """Note new pairs, sorted by query, and let them raise the thresholds."""
-        self._note(query, reference, value)
-        certain = value.astype(np.float64) - self._query_slack[query] - self._reference_slack[reference]
-        self._raise_threshold(query, certain)
-
-    def _note(self, query: Array, reference: Array, value: Array) -> None:
-        possible = np.isfinite(value)  # −inf marks a query's own row
-        self._found.append((query[possible], reference[possible], value[possible].astype(np.float64)))
-        self._num_found += len(self._found[-1][0])
+        possible = np.isfinite(value) & ~self._crowded[query]  # −inf marks a query's own row
+        query, reference, value = query[possible], reference[possible], value[possible].astype(np.float64)
+        self._found.append((query, reference, value))
+        self._num_found += len(query)
+        self._raise_threshold(query, value - self._query_slack[query] - self._reference_slack[reference])
         if self._num_found > self._compact_at:
             self._compact()
 
+    def _take_transposed(self, query: Array, reference: Array, value: Array) -> None:
+        order = np.argsort(query, kind="stable")
+        self._take(query[order], reference[order], value[order])
+
     def _raise_threshold(self, query: Array, certain: Array) -> None:
-        """Take new certain scores, sorted by query, into the k best of each query, one a query at a time."""
-        useful = certain > self._threshold[query]
+        """Take new certain scores, sorted by query, into the k best of each query."""
+        useful = certain >= self._threshold[query]
         query, certain = query[useful], certain[useful]
-        while len(query):
-            first = np.flatnonzero(np.r_[True, query[1:] != query[:-1]])
-            row, value = query[first], certain[first]
-            worst = self._certain[row].argmin(axis=1)
-            self._certain[row, worst] = np.maximum(self._certain[row, worst], value)
-            self._threshold[row] = self._certain[row].min(axis=1)
-            query, certain = np.delete(query, first), np.delete(certain, first)
+        if not len(query):
+            return
+        start = np.flatnonzero(np.r_[True, query[1:] != query[:-1]])
+        row = query[start]
+        if self._k == 1:
+            best = np.maximum(self._certain[row], np.maximum.reduceat(certain, start)[:, None])
+        else:
+            owner = np.r_[np.repeat(row, self._k), query]
+            every = np.r_[self._certain[row].ravel(), certain]
+            order = np.lexsort((-every, owner))
+            first = start + self._k * np.arange(len(row))
+            best = every[order[first[:, None] + np.arange(self._k)]]
+        self._certain[row] = best
+        self._threshold[row] = np.maximum(self._threshold[row], best.min(axis=1))
 
     def _compact(self) -> None:
         """Drop what the thresholds have ruled out, and mark the queries that still have too many candidates."""
@@ -216,16 +286,22 @@ def self_join(rows: Rows, k: int, dtype: type[np.floating[Any]]) -> tuple[Candid
     operand = Operand(rows, None, Arithmetic.choose(dtype, rows, rows.largest))
     shortlist = Shortlist(operand, operand, k)
     blocks = tiles(len(rows))
+    buffer = _buffer(blocks, blocks, dtype)
     for block in blocks:
-        tile = scores(operand, block, operand, block)
+        tile = scores(operand, block, operand, block, buffer)
         np.fill_diagonal(tile, -np.inf)
         shortlist.start(block, block, tile)
     for place, block in enumerate(blocks):
         for other in blocks[place + 1 :]:
-            tile = scores(operand, block, operand, other)
-            shortlist.add(block, other, tile)
-            shortlist.add_transposed(other, block, tile)
+            tile = scores(operand, block, operand, other, buffer)
+            shortlist.add_both(block, other, tile)
     return shortlist.finish()
+
+
+def _buffer(left: list[slice], right: list[slice], dtype: type[np.floating[Any]]) -> Array:
+    """Room for the product of any two of these blocks."""
+    largest = [max(block.stop - block.start for block in blocks) for blocks in (left, right)]
+    return np.empty(largest[0] * largest[1], dtype=dtype)
 
 
 def join(
@@ -240,10 +316,12 @@ def join(
     arithmetic = Arithmetic.choose(dtype, references, max(queries.largest, references.largest))
     left, right = Operand(queries, index, arithmetic), Operand(references, None, arithmetic)
     shortlist = Shortlist(left, right, k)
-    for block in tiles(left.num_rows):
+    left_blocks, right_blocks = tiles(left.num_rows), tiles(right.num_rows)
+    buffer = _buffer(left_blocks, right_blocks, dtype)
+    for block in left_blocks:
         see: Callable[[slice, slice, Array], None] = shortlist.start
-        for columns in tiles(len(references)):
-            tile = scores(left, block, right, columns)
+        for columns in right_blocks:
+            tile = scores(left, block, right, columns, buffer)
             if own is not None:
                 _exclude(tile, own[block], columns)
             see(block, columns, tile)

@@ -9,16 +9,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.measures.baselines import knn_correct, linear_probe, linear_probe_across
-from core.measures.center import CenterGeometry
 from core.measures.curves import FARTHEST, MIN_SIZES, fit_curve
 from core.measures.graph import LabelledGraph, cross_graph
-from core.measures.neighbors import nearest_among, nearest_neighbors
 from core.measures.separation import EncodedLabels, Separation
 from core.measures.significance import Shuffles, all_alike, finite_population_n, wilson
 from core.study.samples import MeasureOptions, StudySamples
+from core.study.searches import KNN, ORDERS, HeldLayer, SlicedLayer, comparison_questions, take
 
-KNN = (3, 5, 10)  # neighbors that vote in the kNN baseline
-ORDERS = (2, 3, 5)  # of the high-order, soft and anti measures
 _CURVE_POINTS = 16  # of a fitted curve, evenly spaced in the logarithm of the size
 
 
@@ -44,7 +41,7 @@ class _Comparison:
 
 def measure_layer(
     layer: Mapping[str, Any],
-    activations: Mapping[str, NDArray[Any]],
+    activations: Mapping[str, NDArray[Any] | SlicedLayer],
     samples: StudySamples,
     options: MeasureOptions,
 ) -> dict[str, pd.DataFrame]:
@@ -53,26 +50,29 @@ def measure_layer(
     Parameters
     ----------
     layer : the layer's row in the table `layers`.
-    activations : pooling ("flat", "mean") to array of shape (n, d), rows in the order of `samples`.
+    activations : pooling ("flat", "mean") to array of shape (n, d), rows in the order of `samples`, or to what was
+        found by searching that array in slices.
     samples : the n samples.
     options : what to compute.
     """
     rows: dict[str, list[pd.DataFrame]] = {"measurements": [], "classes": [], "neighbors": [], "curves": []}
-    for pooling, features in activations.items():
+    for pooling, given in activations.items():
         place = {"layer": layer["layer"], "pooling": pooling}
-        for comparison in _comparisons(features, samples, options):
+        found = given if isinstance(given, SlicedLayer) else HeldLayer(given, samples, options)
+        for comparison in _comparisons(found, samples, options):
             measures = _measures(comparison.graph)
             rows["measurements"].append(_measurements(comparison, measures, samples, options).assign(**place))
             if not comparison.cross and options.sizes:
-                sampled = _sampled(comparison, features, measures[0], samples, options)
+                sampled = _sampled(comparison, found, measures[0], samples, options)
                 rows["measurements"].append(sampled.assign(**place))
                 if len(options.sizes) >= MIN_SIZES:
                     rows["curves"].append(fitted_curve(sampled, comparison.graph.num_queries).assign(**place))
             if not comparison.cross and options.centers:
-                centers = _centers(comparison, features, samples)
+                centers = _centers(comparison, found, samples)
                 rows["measurements"].append(centers.assign(**place))
             if not comparison.cross and options.probe and (pooling == "mean" or len(layer["output_shape"]) == 1):
-                probe = _probe(comparison, features, samples, options)
+                assert isinstance(found, HeldLayer), "only activations with space are searched in slices"
+                probe = _probe(comparison, found.features, samples, options)
                 rows["measurements"].append(probe.assign(**place))
             rows["classes"].append(_classes(comparison, measures[0]).assign(**place))
             rows["neighbors"].append(_neighbors(comparison, samples, options).assign(**place))
@@ -80,33 +80,26 @@ def measure_layer(
     return {"layers": pd.DataFrame([dict(layer)]), **tables}
 
 
-def _comparisons(features: NDArray[Any], samples: StudySamples, options: MeasureOptions) -> Iterator[_Comparison]:
+def _comparisons(
+    found: HeldLayer | SlicedLayer, samples: StudySamples, options: MeasureOptions
+) -> Iterator[_Comparison]:
     """Each split within itself, then test among train."""
-    wanted = max(options.num_neighbors, *ORDERS, *KNN)
-    parts = {split: _take(features, samples.rows(split)) for split in samples.split_names}
-    labels = {split: EncodedLabels(samples.labels[samples.rows(split)], samples.classes) for split in parts}
-    asked = {split: samples.queries(split, options) for split in parts}
-    for split, part in parts.items():
-        rows, codes, some = samples.rows(split), labels[split].codes, asked[split]
-        own = np.arange(len(part)) if some is None else some
-        found = nearest_neighbors(part, rows=some, k=min(wanted, len(part) - 1), metric=options.metric)
-        graph = LabelledGraph(found, codes[own], codes, samples.classes, own)
-        yield _Comparison(split, split, rows[own], rows, graph)
-    if len(parts) == 2:
-        some, rows = asked["test"], samples.rows("test")
-        own = np.arange(len(rows)) if some is None else some
-        k = min(wanted, len(parts["train"]))
-        queries = parts["test"] if some is None else parts["test"][some]
-        found = nearest_neighbors(parts["train"], queries=queries, k=k, metric=options.metric)
-        test = EncodedLabels(labels["test"].codes[own], samples.classes)
-        graph = cross_graph(found, labels["train"], test, num_all=len(rows))
-        yield _Comparison("test", "train", rows[own], samples.rows("train"), graph)
-
-
-def _take(features: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
-    """The rows, without a copy where they are consecutive."""
-    first, last = int(rows[0]), int(rows[-1])
-    return features[first : last + 1] if last - first + 1 == len(rows) else features[rows]
+    labels = {
+        split: EncodedLabels(samples.labels[samples.rows(split)], samples.classes) for split in samples.split_names
+    }
+    questions = comparison_questions(samples, options)
+    for split in samples.split_names:
+        question = questions[split, split]
+        codes, own = labels[split].codes, np.searchsorted(question.references, question.queries)
+        neighbors = found.neighbors(question, (split, split))
+        graph = LabelledGraph(neighbors, codes[own], codes, samples.classes, own)
+        yield _Comparison(split, split, question.queries, question.references, graph)
+    if ("test", "train") in questions:
+        question, rows = questions["test", "train"], samples.rows("test")
+        test = EncodedLabels(samples.labels[question.queries], samples.classes)
+        neighbors = found.neighbors(question, ("test", "train"))
+        graph = cross_graph(neighbors, labels["train"], test, num_all=len(rows))
+        yield _Comparison("test", "train", question.queries, question.references, graph)
 
 
 def _measures(graph: LabelledGraph) -> list[Separation]:
@@ -149,7 +142,7 @@ def _common(comparison: _Comparison, metric: str) -> dict[str, Any]:
 
 def _sampled(
     comparison: _Comparison,
-    features: NDArray[Any],
+    found: HeldLayer | SlicedLayer,
     full: Separation,
     samples: StudySamples,
     options: MeasureOptions,
@@ -158,11 +151,11 @@ def _sampled(
 
     The first is a learning curve, biased low for the samples at hand; the second is unbiased for them.
     """
-    rows, graph, own = [], comparison.graph, _take(features, comparison.queries)
+    rows, graph = [], comparison.graph
     for repeat, chosen in samples.subsamples(comparison.split, options):
         codes, size = graph.query_codes[chosen], len(chosen)
         drawn = {"repeat": repeat, "num_queries": size}
-        nearest = nearest_among(own, graph.neighbors, chosen, metric=options.metric)
+        nearest = found.nearest_among(comparison.split, repeat, chosen, graph.neighbors)
         curve = _against(float((codes[nearest] == codes).mean()), chance=all_alike(np.bincount(codes), 2))
         rows.append(drawn | curve | {"sampling": "subsample", "num_references": size - 1})
         share = float(full.by_sample[chosen].mean())
@@ -212,9 +205,9 @@ def _against(value: float, chance: float) -> dict[str, float]:
     return {"value": value, "chance": chance, "excess": (value - chance) / (1 - chance) if chance < 1 else float("nan")}
 
 
-def _centers(comparison: _Comparison, features: NDArray[Any], samples: StudySamples) -> pd.DataFrame:
+def _centers(comparison: _Comparison, found: HeldLayer | SlicedLayer, samples: StudySamples) -> pd.DataFrame:
     """The center measures; their chance has no closed form and is the mean over permuted labels."""
-    geometry = CenterGeometry.of(_take(features, comparison.references))
+    geometry = found.geometry(comparison.references)
     labels = EncodedLabels(comparison.graph.reference_codes, comparison.graph.classes)
     rows = []
     for leave_one_out in (False, True):
@@ -234,12 +227,12 @@ def _probe(
 
     Null where a class has a single sample to train on.
     """
-    own, codes = _take(features, comparison.references), comparison.graph.reference_codes
+    own, codes = take(features, comparison.references), comparison.graph.reference_codes
     across = comparison.split == "test" and "train" in samples.split_names
     row = {"measure": "linear_probe", "value": float("nan")}
     if across:
         train = samples.rows("train")
-        correct = linear_probe_across(_take(features, train), samples.labels[train], own, codes)
+        correct = linear_probe_across(take(features, train), samples.labels[train], own, codes)
         row |= {"value": float(correct.mean()), "num_references": len(train)}
     elif np.bincount(codes)[codes].min() > 1:
         row["value"] = float(linear_probe(own, codes, seed=options.seed).mean())

@@ -1,15 +1,14 @@
 """How many samples to ask for a given precision: decided in advance, at worst or by a pilot that is then discarded."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from core.measures.curves import required_queries
-from core.measures.neighbors import nearest_neighbors
+from core.measures.neighbors import Neighbors
 from core.measures.significance import wilson
 from core.study.samples import StudySamples
+from core.study.searches import Key, pilot_questions
 
 _SURE = 0.99  # level of the interval of a pilot's share, of which the point nearest to one half counts
 
@@ -20,23 +19,24 @@ def queries_at_worst(samples: StudySamples, precision: float) -> dict[str, int]:
 
 
 def queries_after_pilot(
-    activations: Iterable[NDArray[Any]], samples: StudySamples, precision: float, *, pilot: int, seed: int
+    found: Iterable[Mapping[Key, Neighbors]], samples: StudySamples, precision: float, *, pilot: int, seed: int
 ) -> dict[str, int]:
     """Queries that each split needs by what a pilot found at every layer; the layer that needs most decides.
 
     Parameters
     ----------
-    activations : arrays of shape (n, d), one a layer and pooling, rows in the order of the samples.
+    found : the answers to `pilot_questions(samples, pilot, seed)`, one set a layer and pooling.
     samples : the n samples. precision : half the width of the interval wanted.
     pilot : queries of the pilot in each split, the first of the order that `seed` gives.
     """
+    questions = pilot_questions(samples, pilot, seed)
     needed = dict.fromkeys(samples.split_names, 1)
-    for features in activations:
+    for answers in found:
         for split in needed:
-            rows = samples.rows(split)
-            asked, labels = samples.seeded_order(split, seed)[:pilot], samples.labels[rows]
-            nearest = nearest_neighbors(features[rows], rows=asked).indices[:, 0]
-            low, high = wilson(float((labels[nearest] == labels[asked]).mean()), len(asked), _SURE)
+            question, neighbors = questions[split, split], answers[split, split]
+            nearest = question.references[neighbors.indices[:, 0]]
+            agreed = samples.labels[nearest] == samples.labels[question.queries]
+            low, high = wilson(float(agreed.mean()), len(agreed), _SURE)
             share = float(np.clip(0.5, low, high))
-            needed[split] = max(needed[split], required_queries(precision, len(rows), share=share))
+            needed[split] = max(needed[split], required_queries(precision, len(question.references), share=share))
     return needed

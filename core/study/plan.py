@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from math import prod
@@ -12,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from core.data.images import LabelledImages, load_images
+from core.measures.sliced import working_bytes
 from core.network.activations import Pass, plan_passes
 from core.network.backbones import Network, load_network
 from core.network.layers import INPUT_LAYER, LayerInfo, catalogue, select_layers
 from core.study.samples import MeasureOptions, StudySamples
+from core.study.searches import KNN
 
 DEFAULT_LAYERS = "main,avg_pool,predictions"
 PIXELS = "pixels"  # the model that is none: the values of the images themselves
@@ -120,7 +123,8 @@ class StudyOptions:
 class Plan:
     """A study that can start: its samples are checked, its network is loaded, its passes fit the memory.
 
-    network is None for `model="pixels"`. images and samples have the same order, training samples first.
+    network is None for `model="pixels"`. images and samples have the same order, training samples first. spool is a
+    folder for the activations of layers that do not fit.
     """
 
     options: StudyOptions
@@ -129,6 +133,7 @@ class Plan:
     network: Network | None
     layers: tuple[LayerInfo, ...]
     budget_bytes: int
+    spool: Path | None = None
 
     @property
     def poolings(self) -> tuple[str, ...]:
@@ -137,7 +142,23 @@ class Plan:
     def passes(self, finished: frozenset[str] = frozenset()) -> tuple[Pass, ...]:
         """The passes over the images that the layers need, but for those already finished."""
         left = [layer for layer in self.layers if layer.layer not in finished]
-        return plan_passes(left, len(self.images), self.poolings, self.budget_bytes)
+        return plan_passes(
+            left,
+            len(self.images),
+            self.poolings,
+            self.budget_bytes,
+            search_bytes=self._search_bytes(),
+            spool=self.spool is not None and self.network is not None,
+        )
+
+    def _search_bytes(self) -> int:
+        """What the search over slices holds beside a slice: inner products, and a few candidates a query."""
+        num_samples, measures = len(self.images), self.options.measures()
+        candidates = 2 * 64 * num_samples * max(measures.num_neighbors, *KNN)
+        if not measures.centers:
+            return working_bytes(num_samples) + candidates
+        largest_split = max(len(self.samples.rows(split)) for split in self.samples.split_names)
+        return working_bytes(num_samples, np.float64) + candidates + 3 * 8 * largest_split**2
 
     def used(self) -> dict[str, Any]:
         """What study.json records as used: data, model and batch partition, by fingerprint."""
@@ -158,19 +179,28 @@ _SEEN_BY_IMAGENET = (
 )
 
 
-def plan_study(options: StudyOptions, *, memory: int | None = None, progress: Report | None = None) -> Plan:
+def plan_study(
+    options: StudyOptions,
+    *,
+    memory: int | None = None,
+    spool: str | os.PathLike[str] | None = None,
+    progress: Report | None = None,
+) -> Plan:
     """Check the samples, load the network and plan the passes.
 
     Parameters
     ----------
     options : what is asked.
     memory : bytes for the activations of one pass; default half of the memory that is available now.
+    spool : a folder for the activations of layers that do not fit, which are removed afterwards; default none, and
+        such layers come in slices.
     progress : told how many images have been checked.
 
     Raises
     ------
     ValueError, OSError
-        Broken or missing data, an unknown model, layer or weight set, a layer that does not fit the memory.
+        Broken or missing data, an unknown model, layer or weight set, a layer that does not fit the memory or the
+        disk.
     """
     images = load_images(
         options.data,
@@ -189,11 +219,27 @@ def plan_study(options: StudyOptions, *, memory: int | None = None, progress: Re
         network=network,
         layers=_pixel_layer(options, images) if network is None else _chosen_layers(options, network),
         budget_bytes=available_bytes() // 2 if memory is None else memory,
+        spool=None if spool is None else Path(spool),
     )
-    plan.passes()  # refuses a layer that does not fit, before anything is written
+    _check_disk(plan)
     for split_name in plan.samples.split_names:
         plan.samples.subsamples(split_name, options.measures())  # refuses sizes that the split cannot give
     return plan
+
+
+def _check_disk(plan: Plan) -> None:
+    """Refuse a layer that does not fit, in memory or on disk, before anything is written."""
+    needed = max((pass_.spooled_bytes for pass_ in plan.passes()), default=0)
+    if plan.spool is None or not needed:
+        return
+    plan.spool.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(plan.spool).free
+    if needed > free:
+        raise ValueError(
+            f"spool must be a folder with {needed:,} bytes to spare for the largest layer; got {free:,} in "
+            f"{plan.spool}. Choose another disk, raise --memory, choose --pooling mean, or take fewer samples with "
+            "--per-class."
+        )
 
 
 def available_bytes() -> int:

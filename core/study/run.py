@@ -2,22 +2,23 @@
 
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from core.network.activations import Pass, poolings_of, stream_pass
-from core.network.layers import LayerInfo
+from core.measures.neighbors import Neighbors
+from core.measures.sliced import Question
+from core.network.activations import Pass
 from core.study.measuring import layer_row, measure_layer
 from core.study.pilot import queries_after_pilot, queries_at_worst
 from core.study.plan import Plan, Progress, Report, StudyOptions, plan_study
 from core.study.results import Study, finished_layers, load_study
 from core.study.samples import MeasureOptions
+from core.study.searches import Key, SlicedLayer, answer, pilot_questions, study_questions
+from core.study.streaming import Activations, renamed, stream_layers
 from core.study.writing import begin, end, study_lock, write_info, write_layer
 
 _PACKAGES = ("numpy", "scikit-learn", "pandas", "pyarrow", "tensorflow", "tensorflow-cpu", "keras", "pillow")
@@ -28,6 +29,7 @@ def run_study(
     out: str | os.PathLike[str],
     *,
     memory: int | None = None,
+    spool: str | os.PathLike[str] | None = None,
     progress: Report | None = None,
 ) -> Study:
     """Compute a study, or go on with one that was interrupted.
@@ -37,6 +39,7 @@ def run_study(
     study : what to compute: options, or the plan made of them.
     out : the study's folder. If it holds the same study, only the layers that are missing are computed.
     memory : bytes for the activations of one pass, where `study` is options; default half of what is available.
+    spool : a folder for the activations of layers that do not fit, where `study` is options; default none.
     progress : called with a `Progress` now and then. An exception that it raises ends the run.
 
     Returns
@@ -50,7 +53,9 @@ def run_study(
     KeyboardInterrupt
         As it came; the layers done so far are a valid study, and the same call finishes it.
     """
-    plan = plan_study(study, memory=memory, progress=progress) if isinstance(study, StudyOptions) else study
+    plan = study
+    if isinstance(plan, StudyOptions):
+        plan = plan_study(plan, memory=memory, spool=spool, progress=progress)
     folder = Path(out)
     with study_lock(folder):
         info = begin(folder, _study_info(plan, out), plan.samples.frame())
@@ -72,12 +77,27 @@ def _decide_queries(plan: Plan, folder: Path, info: dict[str, Any], progress: Re
     if asked.precision is None or "num_queries" in info:
         return info
     if asked.pilot:
-        arrays = (array for pass_ in plan.passes() for array in _activations(plan, pass_, "pilot", progress).values())
-        needed = queries_after_pilot(arrays, plan.samples, asked.precision, pilot=asked.pilot, seed=asked.seed)
+        found = _pilot_answers(plan, progress)
+        needed = queries_after_pilot(found, plan.samples, asked.precision, pilot=asked.pilot, seed=asked.seed)
     else:
         needed = queries_at_worst(plan.samples, asked.precision)
     write_info(folder, info | {"num_queries": needed})
     return info | {"num_queries": needed}
+
+
+def _pilot_answers(plan: Plan, progress: Report) -> Iterator[Mapping[Key, Neighbors]]:
+    """What the pilot finds at each layer and pooling."""
+    questions = pilot_questions(plan.samples, plan.options.pilot, plan.options.seed)
+    for pass_ in plan.passes():
+        with closing(stream_layers(plan, pass_, questions, stage="pilot", progress=progress)) as layers:
+            for _, activations in layers:
+                yield from [_answers(found, questions) for found in activations.values()]
+
+
+def _answers(found: Activations, questions: Mapping[Key, Question]) -> Mapping[Key, Neighbors]:
+    if isinstance(found, SlicedLayer):
+        return found.answers
+    return {key: answer(found, question) for key, question in questions.items()}
 
 
 def _run_passes(plan: Plan, options: MeasureOptions, folder: Path, progress: Report) -> None:
@@ -85,44 +105,17 @@ def _run_passes(plan: Plan, options: MeasureOptions, folder: Path, progress: Rep
     passes = plan.passes(frozenset(finished_layers(folder)))
     for number, pass_ in enumerate(passes, start=1):
         stage = f"pass {number} of {len(passes)}"
-        _measure_pass(plan, options, pass_, folder, _renamed(progress, stage))
+        _measure_pass(plan, options, pass_, folder, renamed(progress, stage))
 
 
 def _measure_pass(plan: Plan, options: MeasureOptions, pass_: Pass, folder: Path, progress: Report) -> None:
-    """Stream the layers of a pass, then measure and write each; its activations go as it goes."""
-    activations = _activations(plan, pass_, "activations", progress)
-    for place, layer in enumerate(pass_.layers):
-        progress(Progress(f"neighbors in {layer.layer}", place, len(pass_.layers), "layers"))
-        own = {pooling: activations.pop((layer.layer, pooling)) for pooling in _poolings(plan, layer)}
-        write_layer(folder, layer.position, measure_layer(layer_row(layer), own, plan.samples, options))
+    """Stream the layers of a pass, measure and write each; its activations go as it goes."""
+    questions = study_questions(plan.samples, options)
+    with closing(stream_layers(plan, pass_, questions, stage="activations", progress=progress)) as layers:
+        for place, (layer, activations) in enumerate(layers):
+            progress(Progress(f"neighbors in {layer.layer}", place, len(pass_.layers), "layers"))
+            write_layer(folder, layer.position, measure_layer(layer_row(layer), activations, plan.samples, options))
     progress(Progress("neighbors", len(pass_.layers), len(pass_.layers), "layers"))
-
-
-def _renamed(progress: Report, prefix: str) -> Report:
-    """Reports with the pass's name before the stage's."""
-    return lambda report: progress(replace(report, stage=f"{prefix}, {report.stage}"))
-
-
-def _activations(plan: Plan, pass_: Pass, stage: str, progress: Report) -> dict[tuple[str, str], NDArray[np.float32]]:
-    """The activations of a pass by layer and pooling; without a network, the pixels."""
-    num_samples = len(plan.images)
-    if plan.network is None:
-        pixels = plan.images.raw(np.arange(num_samples))
-        return {(pass_.layers[0].layer, "flat"): pixels.reshape(num_samples, -1)}
-    network = plan.network
-    return stream_pass(
-        network,
-        pass_,
-        lambda rows: plan.images.load(rows, network.input_size),
-        num_samples,
-        poolings=plan.poolings,
-        batch_size=plan.options.batch_size,
-        progress=lambda done, total: progress(Progress(stage, done, total, "images")),
-    )
-
-
-def _poolings(plan: Plan, layer: LayerInfo) -> tuple[str, ...]:
-    return poolings_of(layer, plan.poolings)
 
 
 def _study_info(plan: Plan, out: str | os.PathLike[str]) -> dict[str, Any]:

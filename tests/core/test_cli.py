@@ -98,11 +98,15 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(
         plan = json.loads(out)
         assert plan["samples"] == 100
         assert plan["splits"] == {"train": 50, "test": 50}
-        assert plan["passes"] == [{"layers": 1, "bytes": 100 * 64 * 4}]
+        (only,) = plan["passes"]
+        assert (only["layers"], only["bytes"], only["runs"], only["slices"]) == (1, 100 * 64 * 4, 1, 0)
+        assert (only["forward_flop"], only["search_flop"]) == (0, 100**2 * 64)
+        assert 0 < plan["estimated_s"] < 60
         assert plan["budget_bytes"] == 1 << 20
     else:
         assert "100 samples (50 train, 50 test) of 10 classes" in out
         assert "1 layers, mean, in 1 passes" in out
+        assert "An estimate: products at the" in out
 
 
 def test_skip_broken(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

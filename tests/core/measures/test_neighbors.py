@@ -140,6 +140,31 @@ def test_a_distance_does_not_depend_on_its_company():
     assert alone[0] == together[7, 31] == together[31, 7]
 
 
+@pytest.mark.parametrize("pairs", [1, 3, 200, 1600])
+def test_nor_on_how_many_pairs_are_asked_together(pairs):
+    features = np.random.default_rng(4).normal(size=(40, 5000)).astype(np.float32)
+    rows = Rows.of(features)
+    left, right = np.divmod(np.arange(1600), 40)
+    together = squared_distances(rows, left, rows, right)
+    parts = [slice(start, start + pairs) for start in range(0, 1600, max(pairs, 97))]
+    for part in parts:
+        np.testing.assert_array_equal(squared_distances(rows, left[part], rows, right[part]), together[part])
+
+
+@pytest.mark.parametrize("k", [1, 10, 70])
+@pytest.mark.parametrize("tile", [65, 300])
+def test_many_neighbors_over_many_tiles(monkeypatch, k, tile):
+    """k below, among and beyond the groups that set the first thresholds, and beyond a tile's columns."""
+    monkeypatch.setattr(shortlist, "TILE", tile)
+    monkeypatch.setattr(shortlist, "GROUPS", 16)
+    rng = np.random.default_rng(11)
+    features = (5 + rng.normal(size=(400, 20)) * rng.lognormal(size=(400, 1))).astype(np.float32)
+    found = core.nearest_neighbors(features, k=k)
+    indices, distances = naive(features, k=k)
+    np.testing.assert_array_equal(found.indices, indices)
+    np.testing.assert_allclose(found.distances, distances, rtol=1e-12)
+
+
 def test_memory_mapped_features(tmp_path):
     features = np.random.default_rng(5).normal(size=(100, 8)).astype(np.float32)
     np.save(tmp_path / "features.npy", features)

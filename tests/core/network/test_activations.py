@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from core.network.activations import Pass, plan_passes, poolings_of, stream_pass
+from core.network.activations import SLICE_STEP, Pass, plan_passes, poolings_of, stream_pass
 from core.network.backbones import Network, load_network
 from core.network.layers import LayerInfo, catalogue, select_layers
 
@@ -50,6 +50,41 @@ def test_the_mean_is_no_way_out_where_there_is_no_space():
     with pytest.raises(ValueError, match="layer3 needs") as error:
         plan_passes((HEAD,), 10, BOTH, 100)
     assert "--pooling" not in str(error.value)
+
+
+HUGE = info(4, (100, 100, 5))  # 50,000 numbers an image: four steps, the last of 848 columns
+STEP = 4 * 10 * SLICE_STEP  # bytes of the narrowest slice of ten samples
+
+
+@pytest.mark.parametrize(
+    ("poolings", "budget_bytes", "bounds"),
+    [
+        (("flat",), 4 * 10 * 50_000 - 1 + 1000, [0, 2 * SLICE_STEP, 50_000]),
+        (("flat",), 2 * STEP + 1000, [0, 2 * SLICE_STEP, 50_000]),
+        (("flat",), 2 * STEP + 999, [0, SLICE_STEP, 2 * SLICE_STEP, 3 * SLICE_STEP, 50_000]),
+        (BOTH, STEP + 1000 + 200, [0, SLICE_STEP, 2 * SLICE_STEP, 3 * SLICE_STEP, 50_000]),
+    ],
+)
+def test_slices_of_a_layer_beside_what_the_search_holds(poolings, budget_bytes, bounds):
+    passes = plan_passes((HEAD, HUGE, NARROW), 10, poolings, min(budget_bytes, 1_999_999), search_bytes=1000)
+    assert [part.layers for part in passes] == [(HEAD,), (HUGE,), (NARROW,)]
+    assert [passes[1].slices[0].start, *(part.stop for part in passes[1].slices)] == bounds
+    assert passes[1].num_bytes <= budget_bytes
+    assert [part.num_runs for part in passes] == [1, 2 * len(bounds) - 3, 1]
+
+
+def test_a_slice_that_does_not_fit_is_refused_with_what_it_needs():
+    with pytest.raises(ValueError, match=r"layer4 needs 1\.907 MiB for 10 samples, and 641 KiB slice by slice, got"):
+        plan_passes((HUGE,), 10, ("flat",), STEP + 1023, search_bytes=1024)
+
+
+def test_a_file_instead_of_slices():
+    passes = plan_passes((HEAD, HUGE, NARROW), 10, ("flat",), STEP, spool=True)
+    assert [(part.layers, part.num_bytes, part.spooled_bytes, part.num_runs) for part in passes] == [
+        ((HEAD,), 200, 0, 1),
+        ((HUGE,), 0, 2_000_000, 1),
+        ((NARROW,), 480, 0, 1),
+    ]
 
 
 def test_poolings_of_a_layer():
@@ -129,6 +164,15 @@ def test_the_budget_does_not_change_a_bit(name, images, request):
         assert list(other) == list(results[0])
         different = [key for key in other if not np.array_equal(other[key], results[0][key])]
         assert different == []
+
+
+def test_slices_do_not_change_a_bit(lite0, images):
+    pass_ = whole_pass(lite0, "block1a_project_conv")
+    whole = stream_pass(lite0, pass_, images.__getitem__, 5, poolings=BOTH, batch_size=2)
+    for columns in (slice(0, 16384), slice(16384, 200_704)):
+        part = stream_pass(lite0, pass_, images.__getitem__, 5, poolings=BOTH, batch_size=2, columns=columns)
+        assert np.array_equal(part["block1a_project_conv", "flat"], whole["block1a_project_conv", "flat"][:, columns])
+        assert np.array_equal(part["block1a_project_conv", "mean"], whole["block1a_project_conv", "mean"])
 
 
 def run(network: Network, passes: tuple[Pass, ...], images: np.ndarray) -> dict[tuple[str, str], np.ndarray]:

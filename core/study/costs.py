@@ -1,0 +1,64 @@
+"""What a plan will cost: counted operations, and from them an estimate of the time on this machine."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.network.activations import Pass
+from core.network.layers import LayerInfo, catalogue
+from core.study.plan import Plan
+
+# Of the rate of a large matrix product, what a convolutional network reached on two cores (EfficientNet-B0, batches of
+# 32, images decoded meanwhile); its depthwise convolutions and activations move memory rather than multiply.
+FORWARD_SHARE = 0.15
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Floating-point operations of a pass, a multiplication and an addition counted as two.
+
+    forward_flop : of the network, as deep as the pass needs, times its runs over the images. Convolutions and dense
+        layers only: 2 · parameters · positions each; products of two activations and all that is elementwise are left
+        out.
+    search_flop : of the inner products between all samples, each pair once.
+    """
+
+    forward_flop: float
+    search_flop: float
+
+    def seconds(self, product_rate: float) -> float:
+        """Expected time, where large float32 products run at `product_rate` operations a second. An estimate."""
+        return self.forward_flop / (FORWARD_SHARE * product_rate) + self.search_flop / product_rate
+
+
+def pass_cost(plan: Plan, pass_: Pass) -> Cost:
+    """What one pass of a plan costs."""
+    num_samples = len(plan.images)
+    layers = () if plan.network is None else catalogue(plan.network.model)
+    deepest = max(layer.position for layer in pass_.layers)
+    forward = sum(_flop(layer) for layer in layers if layer.position <= deepest)
+    widths = [
+        layer.num_features if pooling == "flat" else layer.channels
+        for layer in pass_.layers
+        for pooling in (plan.poolings if layer.spatial else ("flat",))
+    ]
+    return Cost(float(forward) * num_samples * pass_.num_runs, float(sum(widths)) * num_samples**2)
+
+
+def product_rate() -> float:
+    """Operations a second of a large float32 matrix product on this machine now, measured in a moment."""
+    factor = np.ones((1024, 4096), np.float32)
+    other = factor[::-1].copy()
+    elapsed_s = []
+    for _ in range(3):
+        start = time.perf_counter()
+        factor @ other.T
+        elapsed_s.append(time.perf_counter() - start)
+    return 2 * 1024**2 * 4096 / min(elapsed_s)
+
+
+def _flop(layer: LayerInfo) -> int:
+    """Operations of a layer's own weights on one image: each weight counts once at each position of the output."""
+    positions = int(np.prod(layer.output_shape[:-1])) if layer.spatial else 1
+    return 2 * layer.parameters * positions

@@ -1,0 +1,143 @@
+"""The layers of a pass, one after the other, ready to be measured: in memory, in a file, or searched slice by slice."""
+
+import shutil
+import tempfile
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.measures.sliced import Question, SlicedSearch
+from core.network.activations import Allocate, Pass, poolings_of, stream_pass
+from core.network.layers import LayerInfo
+from core.study.plan import Plan, Progress, Report
+from core.study.searches import Key, SlicedLayer
+
+Activations = NDArray[Any] | SlicedLayer
+
+
+def stream_layers(
+    plan: Plan, pass_: Pass, questions: Mapping[Key, Question], *, stage: str, progress: Report
+) -> Generator[tuple[LayerInfo, dict[str, Activations]]]:
+    """Each layer of a pass with its activations by pooling; the dict is emptied when the next one is asked for.
+
+    Close it where it is not read to its end, so that files are removed.
+
+    questions : what will be asked; a layer in slices is searched for the answers to these, and to no others.
+    stage : names the runs of the network to `progress`.
+    """
+    if pass_.slices:
+        yield pass_.layers[0], _searched(plan, pass_, questions, stage, progress)
+        return
+    with _spool(plan.spool if pass_.spooled_bytes else None) as allocate:
+        activations = _run(plan, pass_, stage, progress, allocate=allocate)
+        for layer in pass_.layers:
+            own: dict[str, Activations] = {
+                pooling: activations.pop((layer.layer, pooling)) for pooling in _poolings(plan, layer)
+            }
+            yield layer, own
+            own.clear()
+
+
+def _searched(
+    plan: Plan, pass_: Pass, questions: Mapping[Key, Question], stage: str, progress: Report
+) -> dict[str, Activations]:
+    """A layer searched slice by slice; its mean, where asked for, is small and kept whole."""
+    slices = _Slices(plan, pass_, stage, progress)
+    centers = plan.options.measures().centers
+    search = SlicedSearch(
+        list(questions.values()), num_rows=len(plan.images), dtype=np.float64 if centers else np.float32
+    )
+    for columns in (*pass_.slices[1:], pass_.slices[0]):  # the first one comes last: it stays for the next round
+        search.survey(columns.start, slices.get(columns))
+    search.shortlist()
+    while search.unfinished:
+        for columns in pass_.slices:
+            search.look(columns.start, slices.get(columns))
+        search.decide()
+    found: dict[str, Activations] = dict.fromkeys(_poolings(plan, pass_.layers[0]), slices.means)
+    found["flat"] = SlicedLayer(dict(zip(questions, search.neighbors(), strict=True)), search.gram)
+    return found
+
+
+class _Slices:
+    """The slices of a layer, of which one at a time is in memory."""
+
+    def __init__(self, plan: Plan, pass_: Pass, stage: str, progress: Report) -> None:
+        self._plan, self._pass, self._stage, self._progress = plan, pass_, stage, progress
+        self._columns: slice | None = None
+        self._held: NDArray[np.float32] | None = None
+        self._num_runs = 0
+        self.means: NDArray[np.float32] = np.empty((0, 0), np.float32)
+
+    def get(self, columns: slice) -> NDArray[np.float32]:
+        """A slice, shape (n, columns), from memory if it is the last one that was asked for."""
+        if self._held is None or columns != self._columns:
+            self._held = None  # before the next one is there
+            self._num_runs += 1
+            stage = f"{self._stage}, run {self._num_runs} of {max(self._pass.num_runs, self._num_runs)}"
+            found = _run(self._plan, self._pass, stage, self._progress, columns=columns)
+            name = self._pass.layers[0].layer
+            self._held, self._columns = found[name, "flat"], columns
+            self.means = found.get((name, "mean"), self.means)
+        return self._held
+
+
+@contextmanager
+def _spool(folder: Path | None) -> Iterator[Allocate | None]:
+    """Makes arrays in files of a folder, which are gone afterwards; None where arrays belong in memory."""
+    if folder is None:
+        yield None
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix="activations-", dir=folder))
+
+    def allocate(key: tuple[str, str], shape: tuple[int, int]) -> NDArray[np.float32]:
+        path = scratch / f"{len(list(scratch.iterdir()))}.npy"
+        return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+
+    try:
+        yield allocate
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _run(
+    plan: Plan,
+    pass_: Pass,
+    stage: str,
+    progress: Report,
+    *,
+    columns: slice | None = None,
+    allocate: Allocate | None = None,
+) -> dict[tuple[str, str], NDArray[np.float32]]:
+    """One run of the network over the images; without a network, the pixels."""
+    num_samples = len(plan.images)
+    if plan.network is None:
+        pixels = plan.images.raw(np.arange(num_samples))
+        return {(pass_.layers[0].layer, "flat"): pixels.reshape(num_samples, -1)}
+    network = plan.network
+    return stream_pass(
+        network,
+        pass_,
+        lambda rows: plan.images.load(rows, network.input_size),
+        num_samples,
+        poolings=plan.poolings,
+        batch_size=plan.options.batch_size,
+        columns=columns,
+        allocate=allocate,
+        progress=lambda done, total: progress(Progress(stage, done, total, "images")),
+    )
+
+
+def _poolings(plan: Plan, layer: LayerInfo) -> tuple[str, ...]:
+    return poolings_of(layer, plan.poolings)
+
+
+def renamed(progress: Report, prefix: str) -> Report:
+    """Reports with the pass's name before the stage's."""
+    return lambda report: progress(replace(report, stage=f"{prefix}, {report.stage}"))

@@ -1,4 +1,4 @@
-"""The command line: `python -m core study|layers`. Progress on stderr, results on stdout."""
+"""The command line: `python -m core study|layers|devices`. Progress on stderr, results on stdout."""
 
 import argparse
 import json
@@ -54,6 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_study(commands.add_parser("study", help="measure how each layer of a network separates labelled images"))
     _add_layers(commands.add_parser("layers", help="list the layers of a network"))
+    _add_devices(commands.add_parser("devices", help="say which devices multiply"))
     return parser
 
 
@@ -104,6 +105,11 @@ def _add_layers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layers", default="all", help="union of main, all, names and patterns (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="for machines")
     parser.set_defaults(run=_layers)
+
+
+def _add_devices(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.set_defaults(run=_devices)
 
 
 def _memory(text: str) -> int:
@@ -297,3 +303,17 @@ def _as_row(layer: Any) -> dict[str, Any]:
     from dataclasses import asdict
 
     return asdict(layer) | {"main": layer.is_main}
+
+
+def _devices(options: argparse.Namespace) -> int:
+    """The processor, and the GPUs that TensorFlow sees where it is installed."""
+    from core.measures.devices import describe_devices
+
+    devices = describe_devices(load_tensorflow=True)
+    if options.json:
+        print(json.dumps(devices, indent=1))
+        return 0
+    for device in devices:
+        cores = f", {device['cores']} cores" if device["cores"] else ""
+        print(f"{device['device']}: {device['name']}{cores}{' (multiplies)' if device['multiplies'] else ''}")
+    return 0

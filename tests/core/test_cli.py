@@ -298,3 +298,10 @@ def test_progress_elsewhere_is_a_line_now_and_then_and_at_each_stage(clock: list
         "pass 1 of 1, activations: 4 of 4 images",
         "pass 1 of 1, neighbors in stem_conv: 0 of 9 layers",
     ]
+
+
+def test_devices_lists_the_processor(capsys):
+    assert main(["devices", "--json"]) == 0
+    processor = json.loads(capsys.readouterr().out)[0]
+    assert processor["device"] == "CPU"
+    assert processor["cores"] >= 1

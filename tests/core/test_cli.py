@@ -185,13 +185,23 @@ def test_a_stopped_process_is_130(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "Interrupted. The layers done so far are kept; the same command goes on from there." in err
 
 
+def _heed_interrupts() -> None:
+    """Tests that run in the background inherit that Ctrl-C is ignored; a person's command does not."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for another process")
 def test_ctrl_c_in_a_real_run_and_the_same_command_again(tmp_path: Path):
     # 40 images; the nine sums fill the first pass, avg_pool alone the second
     layers = ["--layers", "block*_add,avg_pool", "--memory", "200KiB", "--batch-size", "8"]
     command = ["study", "digits", "--weights", "none", "--per-class", "2", "--out", str(tmp_path / "study"), *layers]
     with subprocess.Popen(
-        [sys.executable, "-m", "core", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        [sys.executable, "-m", "core", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        preexec_fn=_heed_interrupts,
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:

@@ -23,12 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.measures.devices import product
-from core.measures.rows import Rows, in_threads, row_blocks
+from core.measures.rows import Rows, row_blocks
 
 CHUNK = 4096  # columns of one product; γ grows with it, so wide rows are summed over chunks in float64
 TILE = 2048  # rows and columns of one tile of scores
 CROWDED = 64  # candidates a query may have beyond which it is looked at again with more precise products
-STRIP = 64  # rows of a tile that one core works on at a time, so that they stay in its cache
+STRIP = 64  # rows of a tile worked on at a time, so that they stay in the cache; threads would disturb the products'
 GROUPS = 64  # each query's references in its first tile are split into this many groups, of each the best is taken
 _CACHE_BYTES = 1 << 27
 
@@ -84,11 +84,8 @@ class Operand:
         if key in self._cache:
             return self._cache[key]
         block = np.empty((rows.stop - rows.start, columns.stop - columns.start), dtype=self._arithmetic.dtype)
-
-        def center(strip: slice) -> None:
+        for strip in strips(block):
             block[strip] = self._centered(slice(rows.start + strip.start, rows.start + strip.stop), columns)
-
-        in_threads(center, row_blocks(len(block), 1, STRIP))
         if block.nbytes <= self._room:
             self._cache[key] = block
             self._room -= block.nbytes
@@ -100,19 +97,21 @@ class Operand:
     def _squared_norms(self) -> NDArray[np.float64]:
         """|a|² of the centered, rounded rows, in float64."""
         squared = np.zeros(self.num_rows)
-
-        def add(strip: slice) -> None:
+        for strip in strips(squared):
             for columns in self.columns():
                 block = self._centered(strip, columns).astype(np.float64, copy=False)
                 squared[strip] += np.einsum("ij,ij->i", block, block)
-
-        in_threads(add, row_blocks(self.num_rows, 1, STRIP))
         return squared
 
     def _centered(self, rows: slice, columns: slice) -> Array:
         index = rows if self._index is None else self._index[rows]
         arithmetic = self._arithmetic
         return self._rows.centered(index, columns, arithmetic.center, arithmetic.scale, arithmetic.dtype)
+
+
+def strips(array: Array) -> list[slice]:
+    """Consecutive slices of at most STRIP rows."""
+    return list(row_blocks(len(array), 1, STRIP))
 
 
 def tiles(num_rows: int) -> list[slice]:
@@ -145,13 +144,10 @@ def scores(left: Operand, rows: slice, right: Operand, columns: slice, out: Arra
 
 def _add_offsets(tile: Array, left: Array, right: Array) -> None:
     left, right = left.astype(tile.dtype)[:, None], right.astype(tile.dtype)
-
-    def add(strip: slice) -> None:
+    for strip in strips(tile):
         here = tile[strip]
         here += right
         here += left[strip]
-
-    in_threads(add, row_blocks(len(tile), 1, STRIP))
 
 
 def _reaching(tile: Array, *thresholds: Array) -> list[tuple[NDArray[np.int64], NDArray[np.int64], Array]]:
@@ -165,8 +161,8 @@ def _reaching(tile: Array, *thresholds: Array) -> list[tuple[NDArray[np.int64], 
         return found
 
     reached = []
-    for strips in zip(*in_threads(search, row_blocks(len(tile), 1, STRIP)), strict=True):
-        place, value = (np.concatenate(parts) for parts in zip(*strips, strict=True))
+    for found in zip(*map(search, strips(tile)), strict=True):
+        place, value = (np.concatenate(parts) for parts in zip(*found, strict=True))
         reached.append((*np.divmod(place, tile.shape[1]), value))
     return reached
 
@@ -225,14 +221,11 @@ class Shortlist:
         width = tile.shape[1] // num_groups
         slack = self._reference_slack[columns]
         certain = np.empty((len(tile), num_groups))
-
-        def best(strip: slice) -> None:
+        for strip in strips(tile):
             groups = tile[strip, : num_groups * width].reshape(-1, num_groups, width)
             place = groups.argmax(axis=2)
             value = np.take_along_axis(groups, place[:, :, None], axis=2)[:, :, 0]
             certain[strip] = value - slack[place + width * np.arange(num_groups)]
-
-        in_threads(best, row_blocks(len(tile), 1, STRIP))
         return np.partition(certain, -self._k, axis=1)[:, -self._k] - self._query_slack[rows]
 
     def _take(self, query: Array, reference: Array, value: Array) -> None:

@@ -190,16 +190,12 @@ class Shortlist:
         ((query, reference, value),) = _reaching(tile, self._tile_threshold(rows, tile)[:, None])
         self._take(query + rows.start, reference + columns.start, value)
 
-    def add_transposed(self, rows: slice, columns: slice, tile: Array) -> None:
-        """The same for a tile of shape (columns, rows), as it comes from the other side of a self-join."""
-        ((reference, query, value),) = _reaching(tile, self._tile_threshold(rows, tile))
-        self._take_transposed(query + rows.start, reference + columns.start, value)
-
     def add_both(self, rows: slice, columns: slice, tile: Array) -> None:
         """A tile of a self-join, off the diagonal: rows meet columns, and columns meet rows. One pass serves both."""
         forth, back = _reaching(tile, self._tile_threshold(rows, tile)[:, None], self._tile_threshold(columns, tile))
         self._take(forth[0] + rows.start, forth[1] + columns.start, forth[2])
-        self._take_transposed(back[1] + columns.start, back[0] + rows.start, back[2])
+        order = np.argsort(back[1], kind="stable")  # found row by row, but its queries are the columns
+        self._take(back[1][order] + columns.start, back[0][order] + rows.start, back[2][order])
 
     def finish(self) -> tuple[Candidates, NDArray[np.int64]]:
         """The candidates, sorted by query, and the queries that have too many to be listed."""
@@ -237,10 +233,6 @@ class Shortlist:
         self._raise_threshold(query, value - self._query_slack[query] - self._reference_slack[reference])
         if self._num_found > self._compact_at:
             self._compact()
-
-    def _take_transposed(self, query: Array, reference: Array, value: Array) -> None:
-        order = np.argsort(query, kind="stable")
-        self._take(query[order], reference[order], value[order])
 
     def _raise_threshold(self, query: Array, certain: Array) -> None:
         """Take new certain scores, sorted by query, into the k best of each query."""

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from core.study import results, writing
 
+VIEWS = Path(__file__).resolve().parents[2] / "explorer" / "views"
 CLASSES = 120
 CHANCE = {"train": 9 / 1199, "test": 9 / 1199, "cross": 1 / CLASSES}
 EFFICIENTNET_STAGES = {1: (1, 16), 2: (2, 24), 3: (2, 40), 4: (3, 80), 5: (3, 112), 6: (4, 192), 7: (1, 320)}
@@ -206,3 +208,19 @@ def replication_study(tmp_path: Path) -> Path:
     """The notebook's protocol on the layers that EfficientNet-Lite0 shares with EfficientNet-B0."""
     layers = [layer for layer in efficientnet_layers() if layer[0] not in ("avg_pool", "predictions")]
     return write_study(tmp_path / "replication", layers=layers, poolings=("flat",), info=FULL_INFO, change=with_centers)
+
+
+@pytest.fixture
+def open_view(monkeypatch):
+    """Run a page on a study folder, with the given address."""
+
+    def run(view, first="", **query):
+        monkeypatch.setenv("SI_EXPLORER_STUDY", str(first))
+        page = AppTest.from_file(VIEWS / f"{view}.py", default_timeout=30)
+        for name, value in query.items():
+            page.query_params[name] = value
+        page.run()
+        assert not page.exception, page.exception
+        return page
+
+    return run

@@ -3,11 +3,11 @@
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from core.study.writing import study_lock
 
@@ -15,19 +15,9 @@ EXPLORER = Path(__file__).resolve().parents[2] / "explorer"
 
 
 @pytest.fixture
-def open_page(monkeypatch):
-    """Run the page on a study folder, with the given address."""
-
-    def run(first, **query):
-        monkeypatch.setenv("SI_EXPLORER_STUDY", str(first))
-        page = AppTest.from_file(EXPLORER / "views" / "layers.py", default_timeout=30)
-        for name, value in query.items():
-            page.query_params[name] = value
-        page.run()
-        assert not page.exception, page.exception
-        return page
-
-    return run
+def open_page(open_view):
+    """Run this page on a study folder, with the given address."""
+    return partial(open_view, "layers")
 
 
 def table(page):

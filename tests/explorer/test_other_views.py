@@ -1,29 +1,8 @@
 """The pages Sample size and Method, run by Streamlit's own test driver."""
 
-from pathlib import Path
-
 import pytest
-from streamlit.testing.v1 import AppTest
 
 from explorer import data
-
-VIEWS = Path(__file__).resolve().parents[2] / "explorer" / "views"
-
-
-@pytest.fixture
-def open_page(monkeypatch):
-    """Run a page on a study folder, with the given address."""
-
-    def run(view, first="", **query):
-        monkeypatch.setenv("SI_EXPLORER_STUDY", str(first))
-        page = AppTest.from_file(VIEWS / f"{view}.py", default_timeout=30)
-        for name, value in query.items():
-            page.query_params[name] = value
-        page.run()
-        assert not page.exception, page.exception
-        return page
-
-    return run
 
 
 def charts(page):
@@ -43,8 +22,8 @@ def address(page):
     return {name: [value] if isinstance(value, str) else value for name, value in page.query_params.items()}
 
 
-def test_sample_size_draws_both_ways_and_lists_them(open_page, sized_study):
-    page = open_page("sample_size", sized_study)
+def test_sample_size_draws_both_ways_and_lists_them(open_view, sized_study):
+    page = open_view("sample_size", sized_study)
     assert len(charts(page)) == 2
     assert [one.value for one in page.subheader] == ["Fewer samples: a learning curve", "Fewer queries: an estimate"]
     assert "SI of `avg_pool` is" in said(page)
@@ -53,8 +32,8 @@ def test_sample_size_draws_both_ways_and_lists_them(open_page, sized_study):
     assert set(table["sampling"]) == {"samples", "queries only", "all"}
 
 
-def test_choosing_changes_the_table_and_the_address(open_page, sized_study):
-    page = open_page("sample_size", sized_study)
+def test_choosing_changes_the_table_and_the_address(open_view, sized_study):
+    page = open_view("sample_size", sized_study)
     widget(page, "multiselect", "layers").set_value(["stem_conv"]).run()
     widget(page, "segmented_control", "samples").set_value("train").run()
     assert set(page.dataframe[0].value["layer"]) == {"stem_conv"}
@@ -62,37 +41,37 @@ def test_choosing_changes_the_table_and_the_address(open_page, sized_study):
     assert address(page) == {"study": [str(sized_study)], "samples": ["train"], "layers": ["stem_conv"]}
 
 
-def test_an_address_restores_the_view(open_page, sized_study):
-    page = open_page("sample_size", sized_study, pooling="flat", layers=["stem_conv", "block2a_conv"])
+def test_an_address_restores_the_view(open_view, sized_study):
+    page = open_view("sample_size", sized_study, pooling="flat", layers=["stem_conv", "block2a_conv"])
     assert widget(page, "segmented_control", "pooling").value == "flat"
     assert set(page.dataframe[0].value["layer"]) == {"stem_conv", "block2a_conv"}
 
 
-def test_no_layer_chosen_brings_the_first_ones_back(open_page, sized_study):
-    page = open_page("sample_size", sized_study, layers=["stem_conv"])
+def test_no_layer_chosen_brings_the_first_ones_back(open_view, sized_study):
+    page = open_view("sample_size", sized_study, layers=["stem_conv"])
     widget(page, "multiselect", "layers").set_value([]).run()
     assert len(set(page.dataframe[0].value["layer"])) == 4
 
 
-def test_one_way_alone_makes_one_chart(open_page, tmp_path, study_writer):
+def test_one_way_alone_makes_one_chart(open_view, tmp_path, study_writer):
     def learning_curve(frame):
         drawn = frame[frame["measure"] == "separation"].assign(sampling="subsample", num_queries=50, repeat=1)
         return drawn.assign(num_references=49)
 
-    page = open_page("sample_size", study_writer(tmp_path / "one", change=learning_curve))
+    page = open_view("sample_size", study_writer(tmp_path / "one", change=learning_curve))
     assert len(charts(page)) == 1
     assert set(page.dataframe[0].value["sampling"]) == {"samples"}
 
 
-def test_a_study_without_sizes_says_how_to_compute_them(open_page, tiny_study):
-    page = open_page("sample_size", tiny_study)
+def test_a_study_without_sizes_says_how_to_compute_them(open_view, tiny_study):
+    page = open_view("sample_size", tiny_study)
     assert "no values over sample size" in page.info[0].value
     assert page.code[0].value.endswith("--sizes 240,480,720,960 --repeats 5")
     assert not charts(page)
 
 
-def test_a_study_that_cannot_be_opened_is_told_on_every_page_about_one(open_page, tmp_path):
-    assert "no such folder" in open_page("sample_size", tmp_path / "nowhere").error[0].value
+def test_a_study_that_cannot_be_opened_is_told_on_every_page_about_one(open_view, tmp_path):
+    assert "no such folder" in open_view("sample_size", tmp_path / "nowhere").error[0].value
 
 
 @pytest.fixture
@@ -105,9 +84,9 @@ def bundle(monkeypatch):
     return at
 
 
-def test_method_shows_the_notebook_beside_its_permuted_control(open_page, bundle, replication_study):
+def test_method_shows_the_notebook_beside_its_permuted_control(open_view, bundle, replication_study):
     bundle(replication_study)
-    page = open_page("method")
+    page = open_view("method")
     assert len(charts(page)) == 1
     assert list(page.dataframe[0].value.columns) == [
         *("reported", "replication", "permuted labels"),
@@ -117,25 +96,25 @@ def test_method_shows_the_notebook_beside_its_permuted_control(open_page, bundle
     assert not page.info
 
 
-def test_method_without_the_replication_says_so_and_shows_what_was_reported(open_page, bundle, tmp_path):
+def test_method_without_the_replication_says_so_and_shows_what_was_reported(open_view, bundle, tmp_path):
     bundle(tmp_path / "nowhere")
-    page = open_page("method")
+    page = open_view("method")
     assert "only the reported curve is shown" in page.info[0].value
     assert list(page.dataframe[0].value.columns) == ["reported"]
     assert page.code[0].value.endswith("--protocol notebook --neighbors 1")
 
 
-def test_method_shows_either_split(open_page, bundle, tmp_path):
+def test_method_shows_either_split(open_view, bundle, tmp_path):
     bundle(tmp_path / "nowhere")
-    page = open_page("method")
+    page = open_view("method")
     test = page.dataframe[0].value.iloc[0, 0]
     page.segmented_control[0].set_value("train").run()
     assert (test, page.dataframe[0].value.iloc[0, 0]) == (0.33, 0.338)
 
 
-def test_method_defines_the_whole_family_and_tells_the_lesson(open_page, bundle, tmp_path):
+def test_method_defines_the_whole_family_and_tells_the_lesson(open_view, bundle, tmp_path):
     bundle(tmp_path / "nowhere")
-    text = " ".join(said(open_page("method")).split())
+    text = " ".join(said(open_view("method")).split())
     measures = ("separation", "cross", "balanced", "high_order", "soft", "anti", "center", "smoothness")
     assert all(f"`{measure}`" in text for measure in measures)
     for words in (
@@ -149,7 +128,7 @@ def test_method_defines_the_whole_family_and_tells_the_lesson(open_page, bundle,
         assert source in text
 
 
-def test_the_study_stays_in_the_address_of_a_page_that_does_not_speak_about_it(open_page, bundle, tmp_path, tiny_study):
+def test_the_study_stays_in_the_address_of_a_page_that_does_not_speak_about_it(open_view, bundle, tmp_path, tiny_study):
     bundle(tmp_path / "nowhere")
-    assert address(open_page("method", study=str(tiny_study))) == {"study": [str(tiny_study)]}
-    assert address(open_page("method")) == {}
+    assert address(open_view("method", study=str(tiny_study))) == {"study": [str(tiny_study)]}
+    assert address(open_view("method")) == {}

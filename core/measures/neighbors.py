@@ -3,11 +3,11 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from core.measures.products import Products, ladder
 from core.measures.rows import Rows, in_threads, row_blocks
 from core.measures.shortlist import Candidates, join, self_join
 
@@ -149,26 +149,39 @@ class _Search:
         num_queries = len(self.queries) if self.own is None else len(self.own)
         index = np.empty((num_queries, self.k), dtype=np.int64)
         squared = np.full((num_queries, self.k), np.nan)
-        everyone = np.arange(num_queries)
-        if symmetric:
-            candidates, crowded = self_join(self.references, self.k, np.float32)
-        else:
-            candidates, crowded = self._shortlist(everyone, np.float32)
-        num_rechecked = int((np.bincount(candidates[0], minlength=num_queries) > self.k).sum()) + len(crowded)
-        self._decide(candidates, index, squared)
-        if len(crowded):
-            crowded = self._settle_duplicates(crowded, index, squared)
-        if len(crowded):
-            (query, reference), still = self._shortlist(crowded, np.float64)
-            self._decide((crowded[query], reference), index, squared)
-            for one in crowded[still]:
-                self._decide(self._all_pairs(one), index, squared)
+        left, num_rechecked = np.arange(num_queries), 0
+        steps = self._ladder(num_queries)
+        for products in steps:
+            if len(left) and products is steps[-1]:
+                left = self._settle_duplicates(left, index, squared)
+            if not len(left):
+                break
+            whole = symmetric and len(left) > num_queries // 4  # then meeting each pair once is less work
+            (query, reference), crowded = self._shortlist(None if whole else left, products)
+            if whole and len(left) < num_queries:
+                wanted = np.isin(query, left)
+                query, reference, crowded = query[wanted], reference[wanted], np.intersect1d(crowded, left)
+            if products is steps[0]:
+                num_rechecked = int((np.bincount(query, minlength=num_queries) > self.k).sum()) + len(crowded)
+            self._decide((query, reference), index, squared)
+            left = crowded
+        for one in left.tolist():
+            self._decide(self._all_pairs(one), index, squared)
         return Neighbors(index, np.sqrt(squared), num_rechecked, squared)
 
-    def _shortlist(self, some: NDArray[np.int64], dtype: type[Any]) -> tuple[Candidates, NDArray[np.int64]]:
+    def _ladder(self, num_queries: int) -> tuple[Products, ...]:
+        """Who multiplies, fastest first: each leaves fewer queries for the next."""
+        num_features = self.references.num_features
+        return ladder(num_features, 2.0 * num_queries * len(self.references) * num_features)
+
+    def _shortlist(self, some: NDArray[np.int64] | None, products: Products) -> tuple[Candidates, NDArray[np.int64]]:
+        """Candidates of some queries, or of every row among all others; and the queries that have too many."""
+        if some is None:
+            return self_join(self.references, self.k, products)
         own = None if self.own is None else self.own[some]
         asked = some if own is None else own
-        return join(self.queries, asked, self.references, own, self.k, dtype)
+        (query, reference), crowded = join(self.queries, asked, self.references, own, self.k, products)
+        return (some[query], reference), some[crowded]
 
     def _all_pairs(self, query: int) -> Candidates:
         """A query with every reference but itself: what is left when even float64 products tell nothing apart."""

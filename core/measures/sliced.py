@@ -1,7 +1,7 @@
 """Exact nearest neighbors in features that are never in memory whole: they come in column slices, and come again.
 
 Round one sums what the expansion |a − b|² = |a|² + |b|² − 2ab needs, slice by slice: inner products about the slice's
-column mean, and squared norms. Its error has the bound that `core.measures.shortlist` proves, since products span at
+column mean, and squared norms. Its error has the bound that `core.measures.operands` proves, since products span at
 most `CHUNK` columns and are summed in float64; so a few candidates a query are left. Round two sees the slices again,
 in order, and sums Σ(a − b)² of the candidates as `squared_distances` does. Slices begin at multiples of
 `SLICE_STEP`, and so of the columns that it sums at once: the distances are those of the search in memory, bit by bit.
@@ -19,8 +19,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from core.measures.neighbors import _SUMMED, Neighbors, squared_distances
+from core.measures.operands import CHUNK, Arithmetic, tiles
+from core.measures.products import NumPyProducts
 from core.measures.rows import Rows, as_matrix, row_blocks
-from core.measures.shortlist import CHUNK, CROWDED, TILE, Arithmetic, Candidates, tiles
+from core.measures.shortlist import CROWDED, TILE, Candidates
 
 SLICE_STEP = 16384  # a multiple of the columns of one product, and of those that the decision sums at once
 _MAX_PAIRS = 1 << 22  # evaluated in one round beyond the shortlists, so that the list of them stays small
@@ -44,7 +46,7 @@ class Question:
 def working_bytes(num_rows: int, dtype: type[np.floating[Any]] = np.float32) -> int:
     """Bytes that a `SlicedSearch` holds beside a slice: inner products, one tile of them, one centered chunk."""
     itemsize = np.dtype(dtype).itemsize
-    sizes = [part.stop - part.start for part in tiles(num_rows)]
+    sizes = [part.stop - part.start for part in tiles(num_rows, TILE)]
     products = 8 * (num_rows**2 + sum(size**2 for size in sizes)) // 2
     return products + itemsize * num_rows * CHUNK + 2 * 8 * min(num_rows, TILE) ** 2
 
@@ -139,7 +141,7 @@ class _SlicedGram:
     """Inner products of all rows about a common center, in tiles on and below the diagonal, and the bound on them."""
 
     def __init__(self, num_rows: int, dtype: type[np.floating[Any]]) -> None:
-        self.num_rows, self._dtype, self._blocks = num_rows, dtype, tiles(num_rows)
+        self.num_rows, self._dtype, self._blocks = num_rows, dtype, tiles(num_rows, TILE)
         sizes = [block.stop - block.start for block in self._blocks]
         self._tiles = {(i, j): np.zeros((sizes[i], sizes[j])) for i in range(len(sizes)) for j in range(i + 1)}
         self._squared = np.zeros(num_rows)
@@ -148,11 +150,11 @@ class _SlicedGram:
     def add(self, block: Array, start: int) -> None:
         """Center a slice on its mean, scale it where squares could leave float32's range, add its products."""
         rows = Rows.of(block, name=f"features, columns from {start},")
-        arithmetic = Arithmetic.choose(self._dtype, rows, rows.largest)
+        arithmetic = Arithmetic.choose(NumPyProducts(np.dtype(self._dtype)), rows, rows.largest)
         unscaled = arithmetic.scale**-2  # a power of two: exact
         for first in range(0, rows.num_features, CHUNK):
             columns = slice(first, first + CHUNK)
-            part = rows.centered(slice(None), columns, arithmetic.center, arithmetic.scale, arithmetic.dtype)
+            part = rows.centered(slice(None), columns, arithmetic.center, arithmetic.scale, arithmetic.products.dtype)
             self._squared += np.einsum("ij,ij->i", part, part, dtype=np.float64) * unscaled
             for (i, j), tile in self._tiles.items():
                 left = part[self._blocks[i]]

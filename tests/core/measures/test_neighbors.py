@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 import core
-from core.measures import shortlist
+from core.measures import operands, shortlist
 from core.measures.neighbors import nearest_among, squared_distances
+from core.measures.products import NumPyProducts
 from core.measures.rows import Rows
+from core.measures.scores import scores
 
 
 def naive(features, *, queries=None, k=1):
@@ -96,8 +98,8 @@ def test_tiles_and_chunks_change_nothing(monkeypatch, tile, chunk):
     features[40:60] = features[100:120]
     expected = core.nearest_neighbors(features, k=3)
     monkeypatch.setattr(shortlist, "TILE", tile)
-    monkeypatch.setattr(shortlist, "CHUNK", chunk)
-    monkeypatch.setattr(shortlist, "_CACHE_BYTES", 0)
+    monkeypatch.setattr(operands, "CHUNK", chunk)
+    monkeypatch.setattr(operands, "_CACHE_BYTES", 0)
     found = core.nearest_neighbors(features, k=3)
     np.testing.assert_array_equal(found.indices, expected.indices)
     np.testing.assert_array_equal(found.distances, expected.distances)
@@ -121,9 +123,10 @@ def test_the_bound_holds_for_every_pair():
     rng = np.random.default_rng(3)
     features = (3 + rng.normal(size=(120, 5000)) * rng.lognormal(size=(120, 1))).astype(np.float32)
     rows = Rows.of(features)
-    operand = shortlist.Operand(rows, None, shortlist.Arithmetic.choose(np.float32, rows, rows.largest))
+    products = NumPyProducts(np.dtype(np.float32))
+    operand = operands.Operand(rows, None, operands.Arithmetic.choose(products, rows, rows.largest))
     everyone = slice(0, 120)
-    score = shortlist.scores(operand, everyone, operand, everyone)
+    score = scores(operand, everyone, operand, everyone).values
     left, right = np.divmod(np.arange(120 * 120), 120)
     true = squared_distances(rows, left, rows, right).reshape(120, 120)
     slack = operand.slack[:, None] + operand.slack[None, :]

@@ -9,7 +9,8 @@ import pytest
 from core.measures import sliced
 from core.measures.center import CenterGeometry
 from core.measures.neighbors import _SUMMED, Neighbors, nearest_neighbors
-from core.measures.shortlist import CHUNK, CROWDED
+from core.measures.operands import CHUNK
+from core.measures.shortlist import CROWDED
 from core.measures.sliced import SLICE_STEP, Question, SlicedSearch, working_bytes
 from core.network import activations
 

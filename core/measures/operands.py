@@ -1,0 +1,139 @@
+"""The two sides of a search's products, centered, and the bound on what the products get wrong.
+
+For centered rows a and b the expansion |a − b|² = |a|² + |b|² − 2ab costs one matrix product, but in float32 it is not
+exact. What is certain is a bound. With w the columns of one product, u the unit roundoff and γ = wu/(1 − wu), whatever
+order the product sums in (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., eq. 3.5),
+
+    |computed − true| ≤ c (|a|² + |b|²) + 2η,      c = γ + 12u + 4(d + 4)2⁻⁵³,
+
+where 12u pays for rounding the centered input and adding the norms, the last term for the float64 sums (over products
+of at most `CHUNK` columns, and in the final decision), and η for underflow.
+
+Rows rounded to bfloat16 lose δ each, which is measured. By Cauchy and Schwarz, and 2xy ≤ x²/ρ + ρy² for any ρ > 0,
+
+    2|ab − (a − δa)(b − δb)| ≤ Σ over both rows of |δ|²/ρ + ρ|a|² + |δ|²,
+
+least where ρ is the usual |δ|/|a|. Products returned in bfloat16 are off by up to 2⁻⁸ of themselves besides; that part
+is added to each score as it stands, see `core.measures.scores`.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.measures.products import Products
+from core.measures.rows import Rows, in_threads, row_blocks
+
+CHUNK = 4096  # columns of one product; γ grows with it, so wide rows are summed over chunks in float64
+STRIP = 64  # rows worked on at a time, so that they stay in the cache
+_USUAL_LOSS = 0.0016  # ρ: |δ|/|a| of most rows rounded to 8 bits
+_CACHE_BYTES = 1 << 27
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """What both sides of a product share: who multiplies, the center and scale applied to the rows, and the bound."""
+
+    products: Products
+    center: Array
+    scale: float
+    relative: float  # c of the module's text
+    absolute: float  # η of the module's text
+
+    @classmethod
+    def choose(cls, products: Products, references: Rows, largest: float) -> "Arithmetic":
+        """Center on the references' mean; scale by a power of two where squares could leave float32's range."""
+        exponent = int(np.frexp(largest)[1])
+        scale = 1.0 if abs(exponent) < 24 else float(2.0**-exponent)
+        num_features = references.num_features
+        width = min(num_features, CHUNK)
+        unit = float(np.finfo(products.dtype).eps) / 2
+        gamma = width * unit / (1 - width * unit)
+        if products.roundoff:  # of rows that rounding made longer, and of norms in float32
+            gamma *= (1 + products.roundoff) ** 2 + 1
+        return cls(
+            products=products,
+            center=references.mean.astype(products.dtype) if scale == 1 else references.mean,
+            scale=scale,
+            relative=gamma + (24 if products.roundoff else 12) * unit + 4 * (num_features + 4) * 2.0**-53,
+            absolute=4 * (num_features + 4) * float(np.finfo(products.dtype).tiny),
+        )
+
+
+class Operand:
+    """One side of the products: centered blocks, kept while they fit the cache, and what their norms promise.
+
+    slack, offset : float64, shape (rows,); known of rows whose chunks have been made and `bound` since. An offset
+        added to a product on both sides makes a score; the slack taken off again, the least that it can be.
+    """
+
+    def __init__(self, rows: Rows, index: NDArray[np.int64] | None, arithmetic: Arithmetic) -> None:
+        self._rows, self._index, self.arithmetic = rows, index, arithmetic
+        self.num_rows = len(rows) if index is None else len(index)
+        self.columns = list(row_blocks(rows.num_features, 1, CHUNK))
+        self.slack, self.offset = np.full(self.num_rows, np.nan), np.full(self.num_rows, np.nan)
+        self._squared = np.full((len(self.columns), self.num_rows), np.nan)  # |a|² of each chunk
+        self._lost = np.zeros_like(self._squared)  # |δ|² of each chunk
+        self._cache: dict[tuple[int, int, int], Any] = {}
+        self._room = _CACHE_BYTES
+
+    def chunk(self, rows: slice, part: int, place: int = 0) -> Any:
+        """Centered rows of one product as its device takes them, shape (rows, at most CHUNK)."""
+        key = (rows.start, part, place)
+        if key in self._cache:
+            return self._cache[key]
+        products, columns = self.arithmetic.products, self.columns[part]
+        block = np.empty((rows.stop - rows.start, columns.stop - columns.start), products.dtype)
+
+        def fill(strip: slice) -> None:
+            some = slice(rows.start + strip.start, rows.start + strip.stop)
+            block[strip] = self._centered(some, columns)
+            if np.isnan(self._squared[part, some.start]):
+                exact = np.float32 if products.roundoff else np.float64  # what rounding loses is far more
+                self._lost[part, some] = _squares(products.lost(block[strip]), exact)
+                self._squared[part, some] = _squares(block[strip], exact)
+
+        in_threads(fill, strips(len(block)))
+        loaded, num_bytes = products.load(block, place), block.nbytes // (2 if products.roundoff else 1)
+        if num_bytes <= self._room:
+            self._cache[key] = loaded
+            self._room -= num_bytes
+        return loaded
+
+    def bound(self, rows: slice) -> None:
+        """Slack and offset of rows whose chunks have all been made."""
+        squared, lost = self._squared[:, rows].sum(axis=0), self._lost[:, rows].sum(axis=0)
+        slack = self.arithmetic.relative * squared + self.arithmetic.absolute
+        if self.arithmetic.products.roundoff:
+            # Bfloat16 instructions take subnormal numbers for 0.
+            lost = (np.sqrt(lost) + np.sqrt(self._rows.num_features) * float(np.finfo(np.float32).tiny)) ** 2
+            slack += lost / _USUAL_LOSS + _USUAL_LOSS * squared + lost
+        self.slack[rows] = slack
+        self.offset[rows] = -0.5 * (squared - slack)
+
+    def _centered(self, rows: slice, columns: slice) -> Array:
+        index = rows if self._index is None else self._index[rows]
+        arithmetic = self.arithmetic
+        return self._rows.centered(index, columns, arithmetic.center, arithmetic.scale, arithmetic.products.dtype)
+
+
+def _squares(block: Array, dtype: type[np.floating[Any]]) -> Array:
+    """Squared length of each row, summed in a dtype."""
+    block = block.astype(dtype, copy=False)
+    return np.einsum("ij,ij->i", block, block)
+
+
+def strips(num_rows: int) -> list[slice]:
+    """Consecutive slices of at most STRIP rows."""
+    return list(row_blocks(num_rows, 1, STRIP))
+
+
+def tiles(num_rows: int, most: int) -> list[slice]:
+    """Consecutive slices of at most `most` rows, of nearly equal length."""
+    bounds = np.linspace(0, num_rows, -(-num_rows // most) + 1).astype(int).tolist()
+    return [slice(start, stop) for start, stop in pairwise(bounds)]

@@ -1,0 +1,127 @@
+"""Who multiplies, and how it rounds: NumPy on the processor, or TensorFlow on the processor or on GPUs.
+
+A search climbs a ladder of multipliers, from the fastest to the most precise: bfloat16 where the device is fast at it,
+float32, float64. Each leaves fewer queries for the next. The neighbors are the same whoever multiplies.
+"""
+
+import functools
+import importlib.util
+import sys
+import time
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.measures.devices import gpu_names, tensorflow, tensorflow_product
+
+ROUNDED_COLUMNS = 4096  # wider rows are summed over several products, whose rounded results would add up
+_ROUNDED_WORK = 5e9  # FLOP of a search below which preparing rounded rows costs more than it saves
+_IMPORT_WORK = 2e12  # FLOP of a search, some ten seconds in float32, that repay the import of TensorFlow
+_PROBE = 1024  # rows and columns of the products that are timed
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class NumPyProducts:
+    """Products in the dtype of the rows; those of one array with its own transpose take half the work."""
+
+    dtype: np.dtype[Any]
+    roundoff = 0.0  # of the input, and again of the result, beyond the dtype's own
+    devices = ("CPU",)
+
+    def load(self, block: Array, place: int = 0) -> Array:
+        """Rows as the product wants them."""
+        return block
+
+    def lost(self, block: Array) -> Array:
+        """What loading rounds off; nothing here."""
+        return np.zeros_like(block[:, :0])
+
+    def product(self, left: Array, right: Array, out: Array | None = None) -> Array:
+        """left · rightᵀ, shape (rows of left, rows of right); into `out` where given."""
+        return np.matmul(left, right.T, out=out)
+
+
+@dataclass(frozen=True)
+class TensorFlowProducts:
+    """Products of float32 rows on devices of the loaded TensorFlow; `rounded` to bfloat16, input and result."""
+
+    devices: tuple[str, ...]
+    rounded: bool
+    dtype = np.dtype(np.float32)
+
+    @property
+    def roundoff(self) -> float:
+        """Unit roundoff of bfloat16, which keeps 8 bits."""
+        return 2.0**-8 if self.rounded else 0.0
+
+    def load(self, block: Array, place: int = 0) -> Any:
+        """Rows as a tensor on the device at that place."""
+        tf = tensorflow()
+        with tf.device(self.devices[place]):
+            rows = tf.constant(block)
+            return tf.cast(rows, tf.bfloat16) if self.rounded else rows
+
+    def lost(self, block: Array) -> Array:
+        """What loading rounds off, shape (rows, columns): bfloat16 is float32 rounded to its upper half."""
+        if not self.rounded:
+            return np.zeros_like(block[:, :0])
+        bits = block.view(np.uint32) + np.uint32(0x8000)  # a tie loses as much upwards as downwards
+        bits &= np.uint32(0xFFFF0000)
+        kept = bits.view(np.float32)
+        return np.subtract(block, kept, out=kept)
+
+    def product(self, left: Any, right: Any, out: Array | None = None) -> Any:
+        """The tile as a tensor where its rows are, in float32, or bfloat16 where rounded; `out` stays unused."""
+        with tensorflow().device(left.device):
+            return tensorflow_product(left, right)
+
+
+Products = NumPyProducts | TensorFlowProducts
+
+
+def ladder(num_features: int, work: float) -> tuple[Products, ...]:
+    """The multipliers of a search, fastest first. `work` is its products' number of operations."""
+    gpus = gpu_names()
+    rounds = num_features <= ROUNDED_COLUMNS and work >= _ROUNDED_WORK
+    steps: list[Products] = []
+    if gpus:
+        steps += [TensorFlowProducts(gpus, rounded) for rounded in (True, False) if rounds or not rounded]
+    else:
+        if rounds and _has_tensorflow(work) and rounding_pays():
+            steps.append(TensorFlowProducts(("CPU:0",), rounded=True))
+        steps.append(NumPyProducts(np.dtype(np.float32)))
+    return (*steps, NumPyProducts(np.dtype(np.float64)))
+
+
+def _has_tensorflow(work: float) -> bool:
+    """Whether TensorFlow is loaded; a long search loads it, where it is installed."""
+    if "tensorflow" not in sys.modules and work >= _IMPORT_WORK and importlib.util.find_spec("tensorflow"):
+        import_module("tensorflow")
+    return hasattr(sys.modules.get("tensorflow"), "linalg")
+
+
+@functools.cache
+def rounding_pays() -> bool:
+    """Whether this processor multiplies bfloat16 clearly faster than float32, and sums it in float32; timed once."""
+    rounded, plain = TensorFlowProducts(("CPU:0",), rounded=True), NumPyProducts(np.dtype(np.float32))
+    ones = rounded.load(np.ones((1, ROUNDED_COLUMNS), dtype=np.float32))
+    if float(rounded.product(ones, ones)[0, 0]) != ROUNDED_COLUMNS:  # a sum kept in bfloat16 would stop at 256
+        return False
+    block = np.ones((_PROBE, _PROBE), dtype=np.float32)
+    return _seconds(rounded, block) < 0.9 * _seconds(plain, block)
+
+
+def _seconds(products: Products, block: Array) -> float:
+    """The least time of five products of a block with another."""
+    left, right = products.load(block), products.load(block.copy())
+    best = np.inf
+    for _ in range(5):
+        start = time.perf_counter()
+        products.product(left, right)
+        best = min(best, time.perf_counter() - start)
+    return best

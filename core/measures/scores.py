@@ -1,0 +1,234 @@
+"""Tiles of scores: for some queries and some references, how near each reference can be at most.
+
+A score is −½ of the smallest squared distance that the error of the products allows, so a larger one is nearer. Tiles
+made by NumPy, or rounded by the processor, are in memory; those made on a GPU stay there until what reached a
+threshold is read back.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.measures.devices import tensorflow
+from core.measures.operands import STRIP, Operand, strips
+
+Array = NDArray[Any]
+Reached = tuple[NDArray[np.int64], NDArray[np.int64], Array]  # rows and columns within the tile, scores
+
+
+def scores(
+    left: Operand, rows: slice, right: Operand, columns: slice, *, out: Array | None = None, place: int = 0
+) -> "Tile":
+    """The tile of scores of some rows of each side, made on the device at that place.
+
+    `out`: a flat buffer for a tile in memory, which saves asking for it again and again.
+    """
+    products = left.arithmetic.products
+    shape = (rows.stop - rows.start, columns.stop - columns.start)
+    room = None if out is None else out[: shape[0] * shape[1]].reshape(shape)
+    total: Any = None
+    for part in range(len(left.columns)):
+        a = left.chunk(rows, part, place)
+        b = a if left is right and rows == columns else right.chunk(columns, part, place)
+        one = products.product(a, b, room)
+        if len(left.columns) == 1:
+            total = one
+        else:  # sums of products are kept in float64
+            total = np.asarray(one).astype(np.float64) if total is None else np.add(total, one, out=total)
+    left.bound(rows)
+    right.bound(columns)
+    kind = _kind(total, products.devices[place], products.roundoff)
+    return kind.of(total, left.offset[rows], right.offset[columns], products.roundoff)
+
+
+def _kind(products: Any, device: str, roundoff: float) -> "type[HostTile | RoundedTile | DeviceTile]":
+    if isinstance(products, np.ndarray):
+        return HostTile
+    return RoundedTile if roundoff and device.startswith("CPU") else DeviceTile
+
+
+@dataclass(frozen=True, eq=False)
+class HostTile:
+    """Scores in memory, worked on in strips of rows that stay in the cache."""
+
+    values: Array
+
+    @classmethod
+    def of(cls, products: Array, left: Array, right: Array, roundoff: float) -> "HostTile":
+        """Products and both sides' offsets, added."""
+        values = np.asarray(products)
+        left, right = left.astype(values.dtype)[:, None], right.astype(values.dtype)
+        for strip in strips(len(values)):
+            here = values[strip]
+            here += right
+            here += left[strip]
+        return cls(values)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.values.shape
+
+    def rows(self, band: slice) -> "HostTile":
+        return HostTile(self.values[band])
+
+    def exclude(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> "HostTile":
+        """The tile with −inf where a query meets itself."""
+        self.values[rows, columns] = -np.inf
+        return self
+
+    def best_of_groups(self, num_groups: int) -> tuple[NDArray[np.int64], Array]:
+        """The columns and the values of each row's best in each of so many groups of columns, shape (rows, groups)."""
+        width = self.shape[1] // num_groups
+        place = np.empty((self.shape[0], num_groups), dtype=np.int64)
+        for strip in strips(len(place)):
+            self.values[strip, : num_groups * width].reshape(-1, num_groups, width).argmax(axis=2, out=place[strip])
+        place += width * np.arange(num_groups)
+        return place, np.take_along_axis(self.values, place, axis=1)
+
+    def reaching(self, *thresholds: Array) -> list[Reached]:
+        """What reaches each of the thresholds: one a row, shape (rows, 1), or one a column, shape (columns,)."""
+        found: list[list[Reached]] = [[] for _ in thresholds]
+        for strip in strips(self.shape[0]):  # all thresholds while it is in the cache
+            for each, least in zip(found, thresholds, strict=True):
+                each.append(self._reaching(strip, least))
+        return [_joined(each) for each in found]
+
+    def _reaching(self, strip: slice, least: Array) -> Reached:
+        here = self.values[strip]
+        place = np.flatnonzero(here >= (least[strip] if least.ndim == 2 else least))
+        row, column = np.divmod(place, self.shape[1])
+        return row + strip.start, column, here.ravel()[place]
+
+
+def _joined(found: list[Reached]) -> Reached:
+    rows, columns, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return rows, columns, values
+
+
+@dataclass(frozen=True, eq=False)
+class RoundedTile:
+    """Products rounded to bfloat16, in memory, that become scores a strip at a time.
+
+    A product stands for numbers up to `roundoff` of itself away; its score is made with the largest of them.
+    """
+
+    bits: NDArray[np.uint16]  # the products
+    left: Array  # offsets, float32, shape (rows,)
+    right: Array  # offsets, float32, shape (columns,)
+    roundoff: float
+
+    @classmethod
+    def of(cls, products: Any, left: Array, right: Array, roundoff: float) -> "RoundedTile":
+        return cls(np.asarray(products).view(np.uint16), left.astype(np.float32), right.astype(np.float32), roundoff)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.bits.shape
+
+    def rows(self, band: slice) -> HostTile:
+        """The scores of some rows."""
+        values = np.empty((band.stop - band.start, self.shape[1]), np.float32)
+        room = self._room()
+        for strip in strips(len(values)):
+            some = slice(band.start + strip.start, band.start + strip.stop)
+            self._score(some, values[strip], room[: strip.stop - strip.start])
+        return HostTile(values)
+
+    def exclude(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> HostTile:
+        return self.rows(slice(0, self.shape[0])).exclude(rows, columns)
+
+    def best_of_groups(self, num_groups: int) -> tuple[NDArray[np.int64], Array]:
+        return self.rows(slice(0, self.shape[0])).best_of_groups(num_groups)
+
+    def reaching(self, *thresholds: Array) -> list[Reached]:
+        if self._asks_positive(*thresholds):  # then the largest number is the product times one constant
+            factor = np.float32(1 + self.roundoff)
+            exact = RoundedTile(self.bits, self.left / factor, self.right / factor, 0.0)
+            reached = exact._reaching([least / factor for least in thresholds])
+            return [(row, column, value * factor) for row, column, value in reached]
+        return self._reaching(thresholds)
+
+    def _asks_positive(self, *thresholds: Array) -> bool:
+        """Whether only positive products can reach any of the thresholds."""
+        sides = (
+            (self.left[:, None], self.right) if least.ndim == 2 else (self.right, self.left) for least in thresholds
+        )
+        return all((least - own).min() > other.max() for least, (own, other) in zip(thresholds, sides, strict=True))
+
+    def _reaching(self, thresholds: Sequence[Array]) -> list[Reached]:
+        found: list[list[Reached]] = [[] for _ in thresholds]
+        here, room = self._room(), self._room()
+        for strip in strips(self.shape[0]):
+            tile = HostTile(self._score(strip, here[: strip.stop - strip.start], room[: strip.stop - strip.start]))
+            least = [one[strip] if one.ndim == 2 else one for one in thresholds]
+            for each, (row, column, value) in zip(found, tile.reaching(*least), strict=True):
+                each.append((row + strip.start, column, value))
+        return [_joined(each) for each in found]
+
+    def _room(self) -> Array:
+        """Room for a strip."""
+        return np.empty((min(STRIP, self.shape[0]), self.shape[1]), np.float32)
+
+    def _score(self, rows: slice, out: Array, room: Array) -> Array:
+        """Scores of some rows, into `out`."""
+        np.left_shift(self.bits[rows], 16, out=out.view(np.uint32), dtype=np.uint32)
+        if self.roundoff:
+            np.abs(out, out=room)
+            room *= np.float32(self.roundoff)
+            out += room
+        out += self.right
+        out += self.left[rows, None]
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class DeviceTile:
+    """The same on a device of TensorFlow; only what is asked for comes to memory."""
+
+    values: Any
+
+    @classmethod
+    def of(cls, products: Any, left: Array, right: Array, roundoff: float) -> "DeviceTile":
+        """Products and both sides' offsets, added; rounded products first become the largest they can stand for."""
+        tf = tensorflow()
+        with tf.device(products.device):
+            values = tf.cast(products, tf.float32)
+            values = values + tf.abs(values) * np.float32(roundoff)
+            return cls(values + right.astype(np.float32) + left.astype(np.float32)[:, None])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return tuple(self.values.shape)
+
+    def rows(self, band: slice) -> "DeviceTile":
+        return DeviceTile(self.values[band])
+
+    def exclude(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> "DeviceTile":
+        tf = tensorflow()
+        with tf.device(self.values.device):
+            nothing = np.full(len(rows), -np.inf, np.float32)
+            return DeviceTile(tf.tensor_scatter_nd_update(self.values, np.stack([rows, columns], axis=1), nothing))
+
+    def best_of_groups(self, num_groups: int) -> tuple[NDArray[np.int64], Array]:
+        tf, width = tensorflow(), self.shape[1] // num_groups
+        with tf.device(self.values.device):
+            groups = tf.reshape(self.values[:, : num_groups * width], (-1, num_groups, width))
+            place = tf.argmax(groups, axis=2).numpy() + width * np.arange(num_groups)
+            return place, tf.reduce_max(groups, axis=2).numpy()
+
+    def reaching(self, *thresholds: Array) -> list[Reached]:
+        return [self._reaching(least) for least in thresholds]
+
+    def _reaching(self, least: Array) -> Reached:
+        tf = tensorflow()
+        with tf.device(self.values.device):
+            place = tf.where(self.values >= least)
+            values = tf.gather_nd(self.values, place).numpy()
+        rows, columns = place.numpy().T
+        return rows, columns, values
+
+
+Tile = HostTile | RoundedTile | DeviceTile

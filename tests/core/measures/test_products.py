@@ -1,0 +1,152 @@
+"""core.measures.products: whoever multiplies, and however it rounds, the neighbors are the same."""
+
+import numpy as np
+import pytest
+
+import core
+from core.measures import neighbors, operands, products, scores, shortlist
+from core.measures.neighbors import squared_distances
+from core.measures.products import NumPyProducts, TensorFlowProducts, ladder
+from core.measures.rows import Rows
+
+FLOAT32, FLOAT64 = (NumPyProducts(np.dtype(kind)) for kind in (np.float32, np.float64))
+ROUNDED = TensorFlowProducts(("CPU:0",), rounded=True)
+WAYS = {
+    "bfloat16": (ROUNDED, FLOAT32, FLOAT64),
+    "bfloat16 on two devices": (TensorFlowProducts(("CPU:0", "CPU:0"), rounded=True), FLOAT64),
+    "float32 by TensorFlow": (TensorFlowProducts(("CPU:0",), rounded=False), FLOAT64),
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _tensorflow():
+    import tensorflow  # noqa: F401  these products need it loaded
+
+
+def cases():
+    rng = np.random.default_rng(0)
+    normal = rng.normal(size=(300, 40))
+    return {
+        "normal": normal,
+        "offset 50, spread 0.05": 50 + 0.05 * normal,
+        "integers with ties": rng.integers(0, 3, size=(300, 6)),
+        "every row three times": np.repeat(normal[:100], 3, axis=0),
+        "nearly duplicated": np.repeat(normal[:100], 3, axis=0) + 1e-4 * rng.normal(size=(300, 40)),
+        "constant": np.ones((200, 5)),
+        "heavy tails": rng.standard_cauchy(size=(300, 12)),
+        "lengths of all kinds": normal * rng.lognormal(sigma=3, size=(300, 1)),
+        "far clusters": np.repeat(rng.normal(size=(4, 40)) * 1e4, 75, axis=0) + normal,
+        "one outlier": np.vstack([normal, np.full((1, 40), 1e30)]),
+        "tiny": normal * 1e-30,
+        "subnormal": normal * 1e-39,
+        "rectified": np.maximum(normal, 0),
+    }
+
+
+def searched(features, monkeypatch, way, **options):
+    monkeypatch.setattr(neighbors, "ladder", lambda num_features, work: WAYS[way])
+    monkeypatch.setattr(shortlist, "TILE", 128)
+    return core.nearest_neighbors(features, **options)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", cases())
+@pytest.mark.parametrize("k", [1, 3])
+def test_the_neighbors_are_those_of_the_plain_search(monkeypatch, way, name, k):
+    features = cases()[name].astype(np.float32)
+    expected = core.nearest_neighbors(features, k=k)
+    found = searched(features, monkeypatch, way, k=k)
+    np.testing.assert_array_equal(found.indices, expected.indices)
+    np.testing.assert_array_equal(found.distances, expected.distances)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_so_are_those_of_some_rows_and_of_other_samples(monkeypatch, way):
+    features = cases()["rectified"].astype(np.float32)
+    rows, queries = np.arange(0, 300, 7), features[:50] + 0.01
+    expected = core.nearest_neighbors(features, rows=rows), core.nearest_neighbors(features, queries=queries)
+    for one, options in zip(expected, ({"rows": rows}, {"queries": queries}), strict=True):
+        np.testing.assert_array_equal(searched(features, monkeypatch, way, **options).indices, one.indices)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ["normal", "lengths of all kinds", "every row three times"])
+def test_tiles_that_stay_on_the_device_find_the_same(monkeypatch, way, name):
+    features = cases()[name].astype(np.float32)
+    expected = core.nearest_neighbors(features, k=2)
+    plain = scores._kind
+    made = []
+
+    def on_device(values, device, roundoff):
+        made.append(device)
+        return plain(values, device, roundoff) if isinstance(values, np.ndarray) else scores.DeviceTile
+
+    monkeypatch.setattr(scores, "_kind", on_device)
+    found = searched(features, monkeypatch, way, k=2)
+    assert len(made) >= 6
+    np.testing.assert_array_equal(found.indices, expected.indices)
+    np.testing.assert_array_equal(found.distances, expected.distances)
+
+
+@pytest.mark.parametrize("name", ["normal", "rectified", "lengths of all kinds", "subnormal"])
+def test_the_bound_on_rounded_products_holds_for_every_pair(name):
+    """Scores never fall below −½ of the true squared distance; with all slack taken off they never exceed it."""
+    features = cases()[name].astype(np.float32)[:120]
+    rows = Rows.of(features)
+    operand = operands.Operand(rows, None, operands.Arithmetic.choose(ROUNDED, rows, rows.largest))
+    everyone = slice(0, 120)
+    score = scores.scores(operand, everyone, operand, everyone).rows(everyone).values.astype(np.float64)
+    left, right = np.divmod(np.arange(120 * 120), 120)
+    true = squared_distances(rows, left, rows, right).reshape(120, 120) * operand.arithmetic.scale**2
+    least = shortlist.Shortlist(operand, operand, 1)._certainly(left, right, score.ravel()).reshape(120, 120)
+    assert (score >= -0.5 * true).all()
+    assert (least <= -0.5 * true).all()
+    assert (score - least < 0.05 * (operand._squared[0][:, None] + operand._squared[0])).all() or name == "subnormal"
+
+
+def test_the_bound_is_needed():
+    """Bfloat16 alone names wrong neighbors."""
+    features = cases()["rectified"].astype(np.float32)
+    rounded = ROUNDED.load(features)
+    products_only = np.asarray(ROUNDED.product(rounded, rounded)).astype(np.float32)
+    squared = (features**2).sum(axis=1)
+    distance = squared[:, None] + squared - 2 * products_only
+    np.fill_diagonal(distance, np.inf)
+    assert (distance.argmin(axis=1) != core.nearest_neighbors(features).indices[:, 0]).any()
+
+
+def test_what_rounding_loses_is_what_tensorflow_loses():
+    block = cases()["normal"].astype(np.float32)
+    kept = np.asarray(ROUNDED.load(block)).astype(np.float32)
+    np.testing.assert_array_equal(np.abs(ROUNDED.lost(block)), np.abs(block - kept))
+
+
+def test_float32_products_leave_the_tf32_setting_as_it_was():
+    import tensorflow as tf
+
+    exact = TensorFlowProducts(("CPU:0",), rounded=False)
+    before = tf.config.experimental.tensor_float_32_execution_enabled()
+    found = exact.product(exact.load(np.float32([[1, 2], [3, 4]])), exact.load(np.float32([[5, 6]])))
+    assert np.asarray(found).tolist() == [[17], [39]]
+    assert tf.config.experimental.tensor_float_32_execution_enabled() == before
+
+
+@pytest.mark.parametrize(
+    ("num_features", "work", "pays", "rounded"),
+    [(1280, 1e12, True, True), (1280, 1e12, False, False), (1280, 1e6, True, False), (100_000, 1e12, True, False)],
+)
+def test_rounding_is_for_large_searches_in_narrow_features(monkeypatch, num_features, work, pays, rounded):
+    monkeypatch.setattr(products, "rounding_pays", lambda: pays)
+    steps = ladder(num_features, work)
+    assert [step.roundoff > 0 for step in steps] == [True, False, False] if rounded else [False, False]
+    assert steps[-1].dtype == np.float64
+
+
+def test_gpus_are_used_where_there_are_some(monkeypatch):
+    monkeypatch.setattr(products, "gpu_names", lambda: ("GPU:0", "GPU:1"))
+    wide, narrow = ladder(100_000, 1e12), ladder(1280, 1e12)
+    assert [(step.devices, step.roundoff > 0) for step in narrow[:2]] == [
+        (("GPU:0", "GPU:1"), True),
+        (("GPU:0", "GPU:1"), False),
+    ]
+    assert [step.dtype for step in wide] == [np.float32, np.float64]

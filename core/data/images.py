@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from core.data.decoding import decode, failure_reason, gray_image, in_threads, require_pillow, resize
+from core.data.errors import DataError
 from core.data.folders import SPLITS, find_images
 from core.data.sampling import MIN_PER_CLASS, name_some, stratified_split, take_per_class
 
@@ -241,10 +242,12 @@ def load_images(
 
     Raises
     ------
-    ValueError
+    DataError
         If an image is unreadable (also one larger than Pillow's limit against decompression bombs), a class folder is
-        empty, a class has one sample in a split or is missing from one, there are fewer than two classes, `per_class`
-        is below 2 or larger than a class, the split is unknown, or the layout is mixed. The message names the culprits.
+        empty, a class has one sample in a split or is missing from one, there are fewer than two classes, or the layout
+        is mixed. The message names the culprits.
+    ValueError
+        If `per_class` is below 2 or larger than a class, or the split is unknown.
     FileNotFoundError
         If there is no such folder.
     ModuleNotFoundError
@@ -277,7 +280,7 @@ def _choose(images: LabelledImages, *, splits: Sequence[str], seed: int, per_cla
     counts = np.bincount(groups, minlength=len(names))
     small = [f"{count} of {name!r}" for count, name in zip(counts, names, strict=True) if count < MIN_PER_CLASS]
     if small:
-        raise ValueError(
+        raise DataError(
             f"each class must have at least {MIN_PER_CLASS} readable images in each split; got {name_some(small)}. "
             "Add images, or move such classes out of the folder."
         )
@@ -336,7 +339,7 @@ def _checked(
         skipped = tuple(fact for _, fact in sorted(facts.items()) if isinstance(fact, Skipped))
         if skipped and not skip_broken:
             named = [f"{broken.id!r} ({broken.reason})" for broken in skipped]
-            raise ValueError(
+            raise DataError(
                 f"images must all be readable; {len(skipped)} of {len(facts)} cannot be read: {name_some(named)}. "
                 "Replace or remove the files, or leave them out with --skip-broken (skip_broken=True)."
             )

@@ -33,7 +33,11 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser("study", help="measure how each layer of a network separates labelled images")
     default = {field.name: field.default for field in fields(StudyOptions)}
     add = parser.add_argument
-    add("data", metavar="DATA", help="an image folder (train/CLASS/..., test/CLASS/..., or CLASS/...), or: digits")
+    add(
+        "data",
+        metavar="DATA",
+        help="an image folder (train/CLASS/..., test/CLASS/..., or CLASS/...), tfds:NAME, or digits",
+    )
     add("--out", required=True, metavar="DIR", help="the study's folder; a study begun there goes on")
     add("--model", default=default["model"], help="a network, or: pixels (default: %(default)s)")
     add("--weights", default=default["weights"], help="imagenet, none, or a .keras file (default: %(default)s)")

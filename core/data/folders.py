@@ -60,8 +60,8 @@ def find_images(root: Path, split: str) -> FoundImages:
     """
     if not root.is_dir():
         raise FileNotFoundError(
-            f"data must be 'digits' or a folder that holds train/<class>/ and test/<class>/, or <class>/; there is no "
-            f"folder {str(root)!r}. Check the path."
+            f"data must be 'digits', 'tfds:NAME' or a folder that holds train/<class>/ and test/<class>/, or "
+            f"<class>/; there is no folder {str(root)!r}. Check the path."
         )
     require_pillow()
     by_split = _split_folders(root)

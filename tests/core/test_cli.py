@@ -84,7 +84,7 @@ def test_as_a_process_of_its_own(tmp_path: Path):
     assert python_m_core("study", "digits").returncode == 2
     failed = python_m_core("study", str(tmp_path / "none"), "--out", str(tmp_path / "other"))
     assert (failed.returncode, failed.stdout) == (1, "")
-    assert "error: data must be 'digits' or a folder" in failed.stderr
+    assert "error: data must be 'digits', 'tfds:NAME' or a folder" in failed.stderr
     assert "Traceback" not in failed.stderr
 
 

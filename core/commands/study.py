@@ -99,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
         study = run_study(plan, options.out, progress=report)
     finally:
         report.close()
-    _print_study(study, as_json=options.json)
+    print_study(study, as_json=options.json)
     return 0
 
 
@@ -160,7 +160,7 @@ def _in_minutes(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
-def _print_study(study: Study, *, as_json: bool) -> None:
+def print_study(study: Study, *, as_json: bool) -> None:
     """The SI of every layer, one row a layer and pooling, one column a comparison."""
     table = study.measurements
     table = table[table["measure"].isin(["separation", "cross"]) & (table["repeat"] == 0)].copy()

@@ -15,8 +15,8 @@ from core.commands.progress import ProgressLine
 from core.commands.study import print_study
 from core.data.features import LabelledFeatures, open_features
 from core.measures.neighbors import METRICS
-from core.study.family import FamilyOptions, MeasuredValue, measure_family
-from core.study.features import write_feature_study
+from core.study.family import ACROSS, FamilyOptions, MeasuredValue, measure_family
+from core.study.feature_files import write_feature_study
 from core.study.plan import Progress
 
 _NOT_OF_STUDIES = ("order", "permutations", "level", "by_class")
@@ -30,7 +30,7 @@ def add_parser(commands: Any) -> None:
     add("features", metavar="FEATURES", help="an .npy, .npz or .parquet file, or a folder of them, one a layer")
     add("--labels", metavar="COLUMN|FILE", help="a Parquet column, or .npy, .txt, .csv[:COLUMN], .parquet[:COLUMN]")
     add("--test", metavar="FEATURES", help="other samples, asked about their neighbors among FEATURES")
-    add("--test-labels", metavar="COLUMN|FILE", help="theirs")
+    add("--test-labels", metavar="COLUMN|FILE", help="theirs (default: the same column)")
     add("--metric", choices=METRICS, default=default["metric"], help="default: %(default)s")
     add(
         "--neighbors",
@@ -68,6 +68,7 @@ def run(options: argparse.Namespace) -> int:
     elif options.json:
         print(json.dumps([_as_row(layer, value) for layer, values in found.items() for value in values], indent=1))
     else:
+        print(_samples_line(train, test))
         _print_tables(found, by_class=bool(options.by_class))
     return 0
 
@@ -78,7 +79,8 @@ def _opened_test(options: argparse.Namespace, train: LabelledFeatures) -> Labell
         if options.test_labels is not None:
             raise ValueError(f"test-labels must go with --test; got {options.test_labels!r} alone. Name both.")
         return None
-    test = open_features(options.test, options.test_labels)
+    column = next((layer.without for layer in train.layers if layer.without), None)
+    test = open_features(options.test, options.test_labels or column)
     names, others = ([layer.name for layer in part.layers] for part in (train, test))
     if len(names) != len(others) or (len(names) > 1 and names != others):
         raise ValueError(
@@ -124,11 +126,14 @@ def _or_null(value: Any) -> Any:
     return None if isinstance(value, float) and np.isnan(value) else value
 
 
+def _samples_line(train: LabelledFeatures, test: LabelledFeatures | None) -> str:
+    others = "" if test is None else f", {len(test.labels):,} test samples"
+    return f"{len(train.labels):,} samples of {len(np.unique(train.labels))} classes{others}"
+
+
 def _print_tables(found: dict[str, list[MeasuredValue]], *, by_class: bool) -> None:
-    for place, (layer, values) in enumerate(found.items()):
-        if len(found) > 1:
-            print(f"{chr(10) if place else ''}{layer}")
-        print(_table(values))
+    for layer, values in found.items():
+        print(f"\n{layer}\n{_table(values)}")
         if by_class:
             print(f"\n{_class_table(values)}")
 
@@ -144,5 +149,5 @@ def _table(values: Sequence[MeasuredValue]) -> str:
 
 def _class_table(values: Sequence[MeasuredValue]) -> str:
     """One row a class, one column a measure."""
-    columns = {f"{value.measure}{' (test)' * (value.split != 'train')}": dict(value.by_class) for value in values}
+    columns = {f"{value.measure}{' (test)' * (value.split == ACROSS)}": dict(value.by_class) for value in values}
     return pd.DataFrame(columns).rename_axis("class").to_string(float_format="{:.4f}".format, na_rep="–")

@@ -1,7 +1,8 @@
 """Every measure of one set of features at once: the family, the baselines, and what to judge each value by."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from core.measures.separation import Label, Separation, encode_labels, mean_by_c
 from core.measures.significance import PERMUTATIONS, Shuffles, permutation_p, shared_node_n, wilson
 
 CENTER_PERMUTATIONS = 199  # each of them costs as much as the measure itself
+ACROSS = "test to train"
 _NAN = float("nan")
 
 
@@ -91,7 +93,8 @@ def measure_family(
     ValueError
         As the measures do: NaN or infinity, lengths that differ, an order that is not below n.
     """
-    steps = list(_steps(features, labels, options, test))
+    family = _Family(features, labels, options, test)
+    steps = family.steps()
     found: list[MeasuredValue] = []
     for done, step in enumerate(steps):
         if progress is not None:
@@ -102,102 +105,115 @@ def measure_family(
     return found
 
 
-def _steps(
-    features: ArrayLike, labels: ArrayLike, options: FamilyOptions, test: tuple[ArrayLike, ArrayLike] | None
-) -> Iterator[Callable[[], list[MeasuredValue]]]:
-    """What is to be computed, one measure each; the search for neighbors comes before the first."""
-    num_samples = len(np.asarray(labels))
-    if not 1 <= options.order < num_samples:
-        raise ValueError(f"order must be a whole number from 1 to n - 1 = {num_samples - 1}; got {options.order}.")
-    votes = min(options.neighbors, num_samples - 1)
-    graph = labelled_graph(features, labels, k=max(options.order, votes), metric=options.metric)
-    shuffles = Shuffles(options.permutations or PERMUTATIONS)
-    order = options.order
-    for measure in (
-        graph.separation,
-        graph.balanced,
-        lambda: graph.high_order(order),
-        lambda: graph.soft(order),
-        lambda: graph.anti(order),
-    ):
-        yield lambda measure=measure: [_judged(measure(), options, shuffles)]  # type: ignore[misc]
-    for leave_one_out in (True, False):
-        yield lambda own=leave_one_out: [_center(features, labels, own, options)]  # type: ignore[misc]
-    yield lambda: [_knn(graph, votes, options)]
-    yield lambda: _probe(features, labels, options)
-    if test is not None:
-        yield lambda: [_judged(_cross(features, labels, test, options), options, shuffles, split="test to train")]
-        yield lambda: [_probe_across(features, labels, test, options)]
+@dataclass(frozen=True, eq=False)
+class _Family:
+    """One set of features, searched once, when the first measure asks for neighbors."""
 
+    features: ArrayLike
+    labels: ArrayLike
+    options: FamilyOptions
+    test: tuple[ArrayLike, ArrayLike] | None
 
-def _judged(measure: Separation, options: FamilyOptions, shuffles: Shuffles, *, split: str = "train") -> MeasuredValue:
-    low, high = measure.interval(options.level)
-    return MeasuredValue(
-        split=split,
-        measure=measure.measure,
-        order=measure.order,
-        value=measure.value,
-        low=low,
-        high=high,
-        chance=measure.chance,
-        excess=measure.excess,
-        z=measure.z,
-        p_value=measure.p_value(options.permutations, shuffles=shuffles),
-        by_class=measure.by_class,
-    )
+    def __post_init__(self) -> None:
+        num_samples = len(np.asarray(self.labels))
+        if not 1 <= self.options.order < num_samples:
+            raise ValueError(
+                f"order must be a whole number from 1 to n - 1 = {num_samples - 1}; got {self.options.order}."
+            )
 
+    @cached_property
+    def graph(self) -> LabelledGraph:
+        k = max(self.options.order, self.votes)
+        return labelled_graph(self.features, self.labels, k=k, metric=self.options.metric)
 
-def _center(features: ArrayLike, labels: ArrayLike, leave_one_out: bool, options: FamilyOptions) -> MeasuredValue:
-    """A center measure; its chance and spread are those of the permutations."""
-    measure = CenterGeometry.of(features).separation(labels, leave_one_out=leave_one_out)
-    low, high = measure.interval(options.level)
-    shuffles = Shuffles(options.permutations or CENTER_PERMUTATIONS)
-    null = np.array([_NAN]) if measure.null_values is None else measure.null_values(shuffles)
-    chance, spread = float(null.mean()), float(null.std())
-    return MeasuredValue(
-        split="train",
-        measure=measure.measure,
-        order=measure.order,
-        value=measure.value,
-        low=low,
-        high=high,
-        chance=chance,
-        excess=(measure.value - chance) / (1 - chance) if chance < 1 else _NAN,
-        z=(measure.value - chance) / spread if spread > 0 else _NAN,
-        p_value=_NAN if np.isnan(measure.value) else permutation_p(measure.value, null),
-        by_class=measure.by_class,
-    )
+    @property
+    def votes(self) -> int:
+        """Neighbors of each sample in the kNN baseline: those asked for, or all there are."""
+        return min(self.options.neighbors, len(np.asarray(self.labels)) - 1)
 
+    @cached_property
+    def geometry(self) -> CenterGeometry:
+        return CenterGeometry.of(self.features)
 
-def _knn(graph: LabelledGraph, votes: int, options: FamilyOptions) -> MeasuredValue:
-    """The vote of the nearest neighbors, leave-one-out."""
-    nearest = graph.neighbors.indices[:, :votes]
-    correct = knn_correct(graph.reference_codes[nearest], graph.query_codes, len(graph.classes)).astype(np.float64)
-    value = float(correct.mean())
-    nodes = np.column_stack([np.arange(len(correct)), nearest])
-    low, high = wilson(value, shared_node_n(value, correct - value, nodes), options.level)
-    by_class = mean_by_class(correct, graph.query_codes, graph.classes)
-    return MeasuredValue("train", "knn", votes, value, low, high, by_class=by_class)
+    @cached_property
+    def shuffles(self) -> Shuffles:
+        """The permutations that all measures on neighbors are tested on."""
+        return Shuffles(self.options.permutations or PERMUTATIONS)
 
+    def steps(self) -> list[Callable[[], list[MeasuredValue]]]:
+        """What is to be computed, one measure each."""
+        order = self.options.order
+        steps = [
+            lambda: [self._judged(self.graph.separation())],
+            lambda: [self._judged(self.graph.balanced())],
+            lambda: [self._judged(self.graph.high_order(order))],
+            lambda: [self._judged(self.graph.soft(order))],
+            lambda: [self._judged(self.graph.anti(order))],
+            lambda: [self._center(leave_one_out=True)],
+            lambda: [self._center(leave_one_out=False)],
+            self._knn,
+            self._probe,
+        ]
+        return steps if self.test is None else [*steps, self._cross, self._probe_across]
 
-def _probe(features: ArrayLike, labels: ArrayLike, options: FamilyOptions) -> list[MeasuredValue]:
-    """The cross-validated linear probe, where each class has samples to train on and to test."""
-    encoded = encode_labels(labels)
-    if len(encoded.classes) < 2 or encoded.counts.min() < 2:
-        return []
-    return [_accuracy("train", linear_probe(features, labels), labels, options)]
+    def _judged(self, measure: Separation, *, split: str = "train") -> MeasuredValue:
+        low, high = measure.interval(self.options.level)
+        return MeasuredValue(
+            split=split,
+            measure=measure.measure,
+            order=measure.order,
+            value=measure.value,
+            low=low,
+            high=high,
+            chance=measure.chance,
+            excess=measure.excess,
+            z=measure.z,
+            p_value=measure.p_value(self.options.permutations, shuffles=self.shuffles),
+            by_class=measure.by_class,
+        )
 
+    def _center(self, *, leave_one_out: bool) -> MeasuredValue:
+        """A center measure; its chance and spread are those of the permutations."""
+        measure = self.geometry.separation(self.labels, leave_one_out=leave_one_out)
+        shuffles = Shuffles(self.options.permutations or CENTER_PERMUTATIONS)
+        null = np.array([_NAN]) if measure.null_values is None else measure.null_values(shuffles)
+        chance, spread = float(null.mean()), float(null.std())
+        return replace(
+            self._judged(replace(measure, null_values=None)),
+            chance=chance,
+            excess=(measure.value - chance) / (1 - chance) if chance < 1 else _NAN,
+            z=(measure.value - chance) / spread if spread > 0 else _NAN,
+            p_value=_NAN if np.isnan(measure.value) else permutation_p(measure.value, null),
+        )
 
-def _probe_across(
-    features: ArrayLike, labels: ArrayLike, test: tuple[ArrayLike, ArrayLike], options: FamilyOptions
-) -> MeasuredValue:
-    return _accuracy("test to train", linear_probe_across(features, labels, *test), test[1], options)
+    def _knn(self) -> list[MeasuredValue]:
+        """The vote of the nearest neighbors, leave-one-out."""
+        graph, nearest = self.graph, self.graph.neighbors.indices[:, : self.votes]
+        correct = knn_correct(graph.reference_codes[nearest], graph.query_codes, len(graph.classes)).astype(np.float64)
+        value = float(correct.mean())
+        nodes = np.column_stack([np.arange(len(correct)), nearest])
+        low, high = wilson(value, shared_node_n(value, correct - value, nodes), self.options.level)
+        by_class = mean_by_class(correct, graph.query_codes, graph.classes)
+        return [MeasuredValue("train", "knn", self.votes, value, low, high, by_class=by_class)]
 
+    def _probe(self) -> list[MeasuredValue]:
+        """The cross-validated linear probe, where each class has samples to train on and to test."""
+        encoded = encode_labels(self.labels)
+        if len(encoded.classes) < 2 or encoded.counts.min() < 2:
+            return []
+        return [_accuracy("train", linear_probe(self.features, self.labels), self.labels, self.options)]
 
-def _cross(
-    features: ArrayLike, labels: ArrayLike, test: tuple[ArrayLike, ArrayLike], options: FamilyOptions
-) -> Separation:
-    return cross_separation_index(features, labels, *test, metric=options.metric)
+    def _cross(self) -> list[MeasuredValue]:
+        assert self.test is not None
+        cross = cross_separation_index(self.features, self.labels, *self.test, metric=self.options.metric)
+        return [self._judged(cross, split=ACROSS)]
+
+    def _probe_across(self) -> list[MeasuredValue]:
+        assert self.test is not None
+        if len(encode_labels(self.labels).classes) < 2:
+            return []
+        correct = linear_probe_across(self.features, self.labels, *self.test)
+        return [_accuracy(ACROSS, correct, self.test[1], self.options)]
 
 
 def _accuracy(split: str, correct: NDArray[Any], labels: ArrayLike, options: FamilyOptions) -> MeasuredValue:

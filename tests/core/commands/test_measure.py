@@ -105,7 +105,7 @@ def assert_same_tables(one: core.Study, other: core.Study, measures: list[str]) 
         frames = [study.table(name) for study in (one, other)]
         if name == "measurements":
             frames = [frame[frame["measure"].isin(measures)].drop(columns="q_value") for frame in frames]
-        pd.testing.assert_frame_equal(*(frame.reset_index(drop=True) for frame in frames), check_categorical=False)
+        pd.testing.assert_frame_equal(*(frame.reset_index(drop=True) for frame in frames), check_dtype=False)
 
 
 def test_a_folder_becomes_the_study_of_its_arrays(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -105,6 +105,7 @@ def assert_same_tables(one: core.Study, other: core.Study, measures: list[str]) 
         frames = [study.table(name) for study in (one, other)]
         if name == "measurements":
             frames = [frame[frame["measure"].isin(measures)].drop(columns="q_value") for frame in frames]
+            frames = [frame.assign(measure=frame["measure"].astype(str)) for frame in frames]
         pd.testing.assert_frame_equal(*(frame.reset_index(drop=True) for frame in frames), check_dtype=False)
 
 

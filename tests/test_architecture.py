@@ -15,10 +15,23 @@ MODULES = sorted(path.relative_to(ROOT) for name in ("core", "explorer") for pat
 # Package or module -> what it must not import, at the top or inside a function.
 FORBIDDEN = {
     "core": ("explorer", "streamlit", "altair"),
-    "core.data": ("core.network", "core.measures", "core.study", "core.cli", "tensorflow", "keras"),
-    "core.network": ("core.data", "core.measures", "core.study", "core.cli"),
-    "core.measures": ("core.data", "core.network", "core.study", "core.cli", "tensorflow", "keras", "pandas"),
-    "core.study": ("core.cli",),
+    "core.data": ("core.network", "core.measures", "core.study", "core.cli", "core.commands", "tensorflow", "keras"),
+    "core.network": ("core.data", "core.measures", "core.study", "core.cli", "core.commands"),
+    "core.measures": (
+        "core.data",
+        "core.network",
+        "core.study",
+        "core.cli",
+        "core.commands",
+        "tensorflow",
+        "keras",
+        "pandas",
+    ),
+    "core.commands": ("core.cli",),
+    "core.study": (
+        "core.cli",
+        "core.commands",
+    ),
 }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from core.data.decoding import require_pillow
+from core.data.errors import DataError
 from core.data.sampling import name_some
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
@@ -47,9 +48,11 @@ def find_images(root: Path, split: str) -> FoundImages:
 
     Raises
     ------
-    ValueError
+    DataError
         If an image lies outside the class folders, a class folder is empty or missing from a split, there are fewer
-        than two classes, the layout is mixed, or the split is not there. The message names the culprits.
+        than two classes, or the layout is mixed. The message names the culprits.
+    ValueError
+        If the split is not there.
     FileNotFoundError
         If there is no such folder.
     ModuleNotFoundError
@@ -57,8 +60,8 @@ def find_images(root: Path, split: str) -> FoundImages:
     """
     if not root.is_dir():
         raise FileNotFoundError(
-            f"data must be 'digits' or a folder that holds train/<class>/ and test/<class>/, or <class>/; there is no "
-            f"folder {str(root)!r}. Check the path."
+            f"data must be 'digits', 'tfds:NAME' or a folder that holds train/<class>/ and test/<class>/, or "
+            f"<class>/; there is no folder {str(root)!r}. Check the path."
         )
     require_pillow()
     by_split = _split_folders(root)
@@ -94,7 +97,7 @@ def _split_folders(root: Path) -> dict[str, Path]:
     _refuse_stray(root)
     others = [repr(name) for name, folder in folders.items() if folder not in found.values() and _image_files(folder)]
     if others:
-        raise ValueError(
+        raise DataError(
             f"data must hold either train/ and test/ or class folders; {str(root)!r} holds "
             f"{' and '.join(repr(folder.name) for folder in found.values())} beside {name_some(others)}. "
             "Move the one or the other elsewhere."
@@ -107,13 +110,13 @@ def _list_classes(folder: Path) -> dict[str, list[Path]]:
     _refuse_stray(folder)
     classes = {sub.name: _image_files(sub) for sub in _subfolders(folder)}
     if not any(classes.values()):
-        raise ValueError(
+        raise DataError(
             f"data must hold images; {str(folder)!r} has none in its class folders. The extensions looked for are "
             f"{', '.join(SUFFIXES)}; check the path."
         )
     empty = [repr(name) for name, files in classes.items() if not files]
     if empty:
-        raise ValueError(
+        raise DataError(
             f"each class folder must hold images; in {str(folder)!r} these hold none: {name_some(empty)}. "
             "Add images, or remove the folder."
         )
@@ -123,7 +126,7 @@ def _list_classes(folder: Path) -> dict[str, list[Path]]:
 def _refuse_stray(folder: Path) -> None:
     stray = [repr(path.name) for path in sorted(folder.iterdir()) if path.is_file() and _is_image(path.name)]
     if stray:
-        raise ValueError(
+        raise DataError(
             f"each image must lie in a class folder; {str(folder)!r} directly holds {name_some(stray)}. "
             "Move each into a folder named after its class."
         )
@@ -135,13 +138,13 @@ def _common_class_names(classes: dict[str, dict[str, list[Path]]]) -> tuple[str,
     for other in others:
         if lone := sorted(classes[first].keys() ^ classes[other].keys()):
             named = [f"{name!r} only in {first if name in classes[first] else other}/" for name in lone]
-            raise ValueError(
+            raise DataError(
                 f"each class must be in both splits; got {name_some(named)}. Add the missing folders, or take one "
                 f"split only (--split {first})."
             )
     names = tuple(sorted(classes[first]))
     if len(names) < 2:
-        raise ValueError(f"data must hold at least two classes; got only {names[0]!r}. Add a folder for another class.")
+        raise DataError(f"data must hold at least two classes; got only {names[0]!r}. Add a folder for another class.")
     return names
 
 

@@ -1,4 +1,4 @@
-"""Labelled images: a folder of them, or scikit-learn's digits.
+"""Labelled images: a folder of them, a set of TensorFlow Datasets, or scikit-learn's digits.
 
 `load_images` finds the samples, chooses among them by ids and seed, and reads every chosen file once, so that a broken
 one is named before a long computation starts. Pixels are decoded again, batch by batch, when they are asked for.
@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from core.data.decoding import decode, failure_reason, gray_image, in_threads, require_pillow, resize
-from core.data.folders import SPLITS, find_images
+from core.data.errors import DataError
+from core.data.folders import SPLITS, FoundImages, find_images
 from core.data.sampling import MIN_PER_CLASS, name_some, stratified_split, take_per_class
+from core.data.tfds import PREFIX, find_tfds_images
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -39,25 +41,30 @@ class LabelledImages:
     Attributes
     ----------
     name : str
-        The folder's name, or "digits".
+        The folder's name, the TensorFlow data set's name and version, or "digits".
     ids : tuple of str, length n
-        Unique; the path relative to `root` with forward slashes, or "digits/0000". Ascending from `load_images`.
+        Unique; the path relative to `root` with forward slashes, the split and file name in a TensorFlow data set, or
+        "digits/0000". Ascending from `load_images`.
     labels : np.ndarray, int64, shape (n,)
         Index into `class_names`.
     class_names : tuple of str
-        Ascending.
+        Ascending; of a TensorFlow data set in its own order.
     splits : np.ndarray of str, shape (n,)
         "train" or "test".
     root : Path or None
-        The folder; None for digits.
+        The folder; None for other data.
     digests : tuple of str, length n
-        SHA-256 of each file's bytes (digits: of the values).
+        SHA-256 of each encoded image's bytes (digits: of the values).
     sizes : np.ndarray, int64, shape (n, 2)
         Height and width in pixels, upright.
     skipped : tuple of Skipped
         What `skip_broken` left out, by id.
     values : np.ndarray, float32, shape (n, h, w, c), or None
-        Pixels of images that are no files.
+        Pixels of images that are not encoded.
+    encoded : callable, or None
+        From an id to its encoded image's bytes; None where there are values.
+    notes : tuple of str
+        What belongs beside any result, as that a validation split serves as the test split.
     """
 
     name: str
@@ -70,13 +77,15 @@ class LabelledImages:
     sizes: np.ndarray = field(repr=False)
     skipped: tuple[Skipped, ...] = ()
     values: np.ndarray | None = field(default=None, repr=False)
+    encoded: Callable[[str], bytes] | None = field(default=None, repr=False)
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Where each sample comes from: the path relative to `root`, or the digits' ids."""
+        """Where each sample comes from: the path relative to `root`, or the id."""
         return self.ids
 
     @cached_property
@@ -187,13 +196,15 @@ class LabelledImages:
 
     def _pixels(self, row: int, size: tuple[int, int] | None) -> np.ndarray:
         """One image, resized where a size is given, of shape (h, w, 3), or (h, w, 1) if gray."""
-        image = self._file(row) if self.values is None else gray_image(self.values[row, :, :, 0])
+        image = gray_image(self.values[row, :, :, 0]) if self.values is not None else self._decoded(row)
         array = np.asarray(image if size is None else resize(image, size))
         return np.atleast_3d(array)
 
-    def _file(self, row: int) -> "Image":
+    def _decoded(self, row: int) -> "Image":
+        if self.encoded is None:
+            raise ValueError("images must have values or say where they are encoded; got neither. Use load_images.")
         try:
-            return decode(Path(self.root or ".", self.ids[row]).read_bytes())
+            return decode(self.encoded(self.ids[row]))
         except Exception as error:
             raise OSError(
                 f"{self.ids[row]!r} must stay as it was when it was checked; got: {failure_reason(error)}. "
@@ -216,7 +227,8 @@ def load_images(
     Parameters
     ----------
     data : str or Path
-        "digits" (scikit-learn's 1,797 digits; the folder of that name is "./digits"), or a folder: train/<class>/...
+        "digits" (scikit-learn's 1,797 digits; the folder of that name is "./digits"), "tfds:NAME" (a set of TensorFlow
+        Datasets, see `tfds.find_tfds_images`), or a folder: train/<class>/...
         and test/<class>/... (one of the two is enough), or <class>/..., which is split here. Images may lie deeper
         inside a class folder. Hidden files and those without an image's extension are ignored. A link to a file, a
         class folder or a split folder is followed; a link to a folder deeper inside is not, so that no loop can arise.
@@ -241,14 +253,18 @@ def load_images(
 
     Raises
     ------
-    ValueError
+    DataError
         If an image is unreadable (also one larger than Pillow's limit against decompression bombs), a class folder is
-        empty, a class has one sample in a split or is missing from one, there are fewer than two classes, `per_class`
-        is below 2 or larger than a class, the split is unknown, or the layout is mixed. The message names the culprits.
+        empty, a class has one sample in a split or is missing from one, there are fewer than two classes, or the layout
+        is mixed. The message names the culprits.
+    ValueError
+        If `per_class` is below 2 or larger than a class, or the split or TensorFlow data set is unknown.
     FileNotFoundError
         If there is no such folder.
+    OSError
+        If a TensorFlow data set has to be downloaded and cannot be.
     ModuleNotFoundError
-        If a folder is asked for and Pillow is not installed.
+        If images have to be decoded and Pillow is not installed, or tensorflow-datasets is needed and is not.
     """
     if split not in ("both", *SPLITS):
         raise ValueError(f"split must be 'train', 'test' or 'both'; got {split!r}. Choose one of the three.")
@@ -257,7 +273,7 @@ def load_images(
             f"per_class must be at least {MIN_PER_CLASS}, for a class of one sample has no neighbor of its own; got "
             f"{per_class}. Leave it out to take all samples."
         )
-    images = _digits() if data == "digits" else _folder(Path(data), split)
+    images = _digits() if data == "digits" else _encoded(data, split)
     if not images.splits.size:
         splits = stratified_split(
             images.ids, images.labels, test_fraction=test_fraction, seed=seed, class_names=images.class_names
@@ -267,7 +283,7 @@ def load_images(
         images = images.select(np.flatnonzero(images.splits == split))
     splits_taken = [name for name in SPLITS if (images.splits == name).any()]
     choose = partial(_choose, splits=splits_taken, seed=seed, per_class=per_class)
-    return choose(images) if images.root is None else _checked(images, images.root, choose, skip_broken, progress)
+    return choose(images) if images.encoded is None else _checked(images, images.encoded, choose, skip_broken, progress)
 
 
 def _choose(images: LabelledImages, *, splits: Sequence[str], seed: int, per_class: int | None) -> LabelledImages:
@@ -277,7 +293,7 @@ def _choose(images: LabelledImages, *, splits: Sequence[str], seed: int, per_cla
     counts = np.bincount(groups, minlength=len(names))
     small = [f"{count} of {name!r}" for count, name in zip(counts, names, strict=True) if count < MIN_PER_CLASS]
     if small:
-        raise ValueError(
+        raise DataError(
             f"each class must have at least {MIN_PER_CLASS} readable images in each split; got {name_some(small)}. "
             "Add images, or move such classes out of the folder."
         )
@@ -305,11 +321,20 @@ def _digits() -> LabelledImages:
     )
 
 
-def _folder(root: Path, split: str) -> LabelledImages:
-    """The samples of a folder, nothing read yet; `splits` is empty where the folder has none."""
-    found = find_images(root, split)
+def _encoded(data: str | Path, split: str) -> LabelledImages:
+    """The samples of a folder or a TensorFlow data set, nothing decoded yet; `splits` is empty where it has none."""
+    if isinstance(data, str) and data.startswith(PREFIX):
+        tfds = find_tfds_images(data, split)
+        return _undecoded(PREFIX + tfds.name, tfds.found, None, tfds.read, tfds.notes)
+    root = Path(data)
+    return _undecoded(root.resolve().name, find_images(root, split), root, partial(_read_file, root), ())
+
+
+def _undecoded(
+    name: str, found: FoundImages, root: Path | None, encoded: Callable[[str], bytes], notes: tuple[str, ...]
+) -> LabelledImages:
     return LabelledImages(
-        name=root.resolve().name,
+        name=name,
         ids=found.ids,
         labels=found.labels,
         class_names=found.class_names,
@@ -317,26 +342,32 @@ def _folder(root: Path, split: str) -> LabelledImages:
         root=root,
         digests=("",) * len(found.ids),
         sizes=np.zeros((len(found.ids), 2), dtype=np.int64),
+        encoded=encoded,
+        notes=notes,
     )
+
+
+def _read_file(root: Path, sample: str) -> bytes:
+    return (root / sample).read_bytes()
 
 
 def _checked(
     images: LabelledImages,
-    root: Path,
+    encoded: Callable[[str], bytes],
     choose: Callable[[LabelledImages], LabelledImages],
     skip_broken: bool,
     progress: Callable[[int, int], None] | None,
 ) -> LabelledImages:
-    """The chosen samples, each file decoded once, with digests and sizes; the next ones stand in for broken ones."""
+    """The chosen samples, each image decoded once, with digests and sizes; the next ones stand in for broken ones."""
     facts: dict[str, _Facts | Skipped] = {}
     skipped: tuple[Skipped, ...] = ()
     chosen = choose(images)
     while unknown := [sample for sample in chosen.ids if sample not in facts]:
-        facts |= _facts(root, unknown, len(facts), progress)
+        facts |= _facts(encoded, unknown, len(facts), progress)
         skipped = tuple(fact for _, fact in sorted(facts.items()) if isinstance(fact, Skipped))
         if skipped and not skip_broken:
             named = [f"{broken.id!r} ({broken.reason})" for broken in skipped]
-            raise ValueError(
+            raise DataError(
                 f"images must all be readable; {len(skipped)} of {len(facts)} cannot be read: {name_some(named)}. "
                 "Replace or remove the files, or leave them out with --skip-broken (skip_broken=True)."
             )
@@ -354,28 +385,31 @@ def _checked(
 
 @dataclass(frozen=True)
 class _Facts:
-    """What the check of one file yields: SHA-256 of its bytes, and (height, width)."""
+    """What the check of one image yields: SHA-256 of its bytes, and (height, width)."""
 
     digest: str
     size: tuple[int, int]
 
 
 def _facts(
-    root: Path, ids: Sequence[str], done: int, progress: Callable[[int, int], None] | None
+    encoded: Callable[[str], bytes],
+    ids: Sequence[str],
+    done: int,
+    progress: Callable[[int, int], None] | None,
 ) -> dict[str, "_Facts | Skipped"]:
     """Facts or the reason of failure for each id; `done` samples are known already."""
     facts: dict[str, _Facts | Skipped] = {}
     for start in range(0, len(ids), _CHUNK):
         chunk = ids[start : start + _CHUNK]
-        facts |= zip(chunk, in_threads(partial(_check, root), chunk), strict=True)
+        facts |= zip(chunk, in_threads(partial(_check, encoded), chunk), strict=True)
         if progress is not None:
             progress(done + len(facts), done + len(ids))
     return facts
 
 
-def _check(root: Path, sample: str) -> "_Facts | Skipped":
+def _check(encoded: Callable[[str], bytes], sample: str) -> "_Facts | Skipped":
     try:
-        data = (root / sample).read_bytes()
+        data = encoded(sample)
         width, height = decode(data).size
     except Exception as error:  # decoders raise anything on broken files: OSError, SyntaxError, struct.error, ...
         return Skipped(sample, failure_reason(error))

@@ -45,7 +45,8 @@ Report = Callable[[Progress], None]
 class StudyOptions:
     """What is asked of a study; two studies that ask for the same give the same tables.
 
-    data : an image folder, or "digits". model, weights : see `core.network.backbones`, or "pixels" for none.
+    data : an image folder, "tfds:NAME", or "digits".
+    model, weights : see `core.network.backbones`, or "pixels" for none.
     layers : comma-separated union of `main`, `all`, names and patterns. pooling : "flat", "mean" or "both".
     split : "train", "test" or "both". per_class : samples of each class and split; default all.
     neighbors : neighbors stored a sample. seed : of splits and choices. batch_size : images a forward pass.
@@ -170,7 +171,7 @@ class Plan:
     def cautions(self) -> list[str]:
         """Sentences that belong beside any result of this study."""
         seen = self.options.weights == "imagenet" and all(_WNID.match(name) for name in self.images.class_names)
-        return [_SEEN_BY_IMAGENET] if seen and self.network is not None else []
+        return [*self.images.notes, *([_SEEN_BY_IMAGENET] if seen and self.network is not None else [])]
 
 
 _SEEN_BY_IMAGENET = (

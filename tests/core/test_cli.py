@@ -15,8 +15,10 @@ import pytest
 from PIL import Image
 
 import core
-from core import cli
-from core.cli import ProgressLine, main
+from core.cli import main
+from core.commands import progress
+from core.commands import study as study_command
+from core.commands.progress import ProgressLine
 from core.study.plan import Progress
 
 ROOT = Path(core.__file__).parents[1]
@@ -82,7 +84,7 @@ def test_as_a_process_of_its_own(tmp_path: Path):
     assert python_m_core("study", "digits").returncode == 2
     failed = python_m_core("study", str(tmp_path / "none"), "--out", str(tmp_path / "other"))
     assert (failed.returncode, failed.stdout) == (1, "")
-    assert "error: data must be 'digits' or a folder" in failed.stderr
+    assert "error: data must be 'digits', 'tfds:NAME' or a folder" in failed.stderr
     assert "Traceback" not in failed.stderr
 
 
@@ -152,22 +154,47 @@ def test_wrong_usage_is_2(arguments: list[str], message: str, capsys: pytest.Cap
     assert message in err
 
 
+def check_one_line(command: list[str], status: int, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command) == status
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err.splitlines()[-1]
+    assert err.splitlines()[-1].startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["study", "digits", "--model", "resnet", "--out", "x"], "model must be one of"),
+        ([*DIGITS, "--out", "x", "--layers", "conv*"], "layers must be left out or be 'input' with model 'pixels'"),
+        ([*DIGITS, "--out", "x", "--memory", "1KiB"], "input needs 25 KiB for 100 samples, got 1 KiB"),
+        ([*DIGITS, "--out", "x", "--precision", "2"], "precision must lie between 0 and 0.5; got 2.0"),
+        ([*DIGITS, "--out", "x", "--sizes", "3"], "size must be between 20 (2 for each of 10 classes) and 50"),
+        (["layers", "resnet"], "model must be one of"),
+        (["layers", "efficientnet-lite0", "--layers", "stem_cnov"], "stem_cnov"),
+    ],
+)
+def test_what_core_refuses_as_an_argument_is_wrong_usage(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch, tmp_path: Path
+):
+    monkeypatch.chdir(tmp_path)
+    check_one_line(arguments, 2, message, capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_failures_are_1_and_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "thesis.tex").write_text("mine")
+    for name in ("train/a", "train/b", "test/a"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        Image.new("L", (2, 2)).save(tmp_path / "data" / name / "0.png")
     failing = [
         (["study", str(tmp_path / "none"), "--out", str(tmp_path / "x")], "there is no folder"),
-        ([*DIGITS, "--out", str(tmp_path)], "must be empty or hold a study; it has thesis.tex"),
-        (["study", "digits", "--model", "resnet", "--out", str(tmp_path / "x")], "model must be one of"),
-        ([*DIGITS, "--out", str(tmp_path / "x"), "--memory", "1KiB"], "input needs 25 KiB for 100 samples, got 1 KiB"),
-        (["layers", "resnet"], "model must be one of"),
+        (["study", str(tmp_path / "data"), "--out", str(tmp_path / "x")], "each class must be in both splits"),
+        ([*DIGITS, "--out", str(tmp_path)], "must be empty or hold a study; it has data, thesis.tex"),
         (["layers", "none.keras"], "weights must be an existing .keras file; got none.keras"),
     ]
     for arguments, message in failing:
-        assert main(arguments) == 1
-        out, err = capsys.readouterr()
-        assert out == ""
-        assert message in err.splitlines()[-1]
-        assert err.splitlines()[-1].startswith("error: ")
+        check_one_line(arguments, 1, message, capsys)
 
 
 def test_other_options_for_the_same_folder_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -178,7 +205,7 @@ def test_other_options_for_the_same_folder_are_named(tmp_path: Path, capsys: pyt
 
 
 def test_a_stopped_process_is_130(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(cli, "run_study", lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(study_command, "run_study", lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGTERM))
     assert main([*DIGITS, "--out", str(tmp_path / "study")]) == 130
     out, err = capsys.readouterr()
     assert out == ""
@@ -273,7 +300,7 @@ class Terminal(io.StringIO):
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time that the progress line sees, in seconds."""
     now = [100.0]
-    monkeypatch.setattr(cli, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
     return now
 
 

@@ -202,7 +202,7 @@ def test_a_folder_without_images(tmp_path: Path):
 @pytest.mark.parametrize("data", ["nowhere", "dogs.zip", Path("digits")])
 def test_anything_else_lists_what_is_understood(data: str | Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"'digits' or a folder that holds train/<class>/"):
+    with pytest.raises(FileNotFoundError, match=r"'digits', 'tfds:NAME' or a folder that holds train/<class>/"):
         load_images(data)
 
 

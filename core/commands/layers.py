@@ -1,0 +1,40 @@
+"""python -m core layers: what a network consists of."""
+
+import argparse
+import json
+from dataclasses import asdict
+from typing import Any
+
+
+def add_parser(commands: Any) -> None:
+    """How the command is asked for."""
+    parser = commands.add_parser("layers", help="list the layers of a network")
+    parser.add_argument("model", metavar="MODEL", help="a network's name or a .keras file")
+    parser.add_argument("--layers", default="all", help="union of main, all, names and patterns (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the catalogue of a network, one row a layer."""
+    from core.network.backbones import load_network
+    from core.network.layers import catalogue, select_layers
+
+    if options.model.endswith(".keras"):
+        network = load_network("efficientnet-b0", options.model)  # whose image size a file gets that leaves it open
+    else:
+        network = load_network(options.model, "none")
+    layers = select_layers(catalogue(network.model), options.layers)
+    if options.json:
+        print(json.dumps([_as_row(layer) for layer in layers], indent=1))
+        return 0
+    print(f"{'position':>8}  {'layer':28} {'kind':24} {'output':>16} {'parameters':>12} {'main':>5}")
+    for layer in layers:
+        shape = " × ".join(map(str, layer.output_shape))
+        main_mark = "main" if layer.is_main else ""
+        print(f"{layer.position:8}  {layer.layer:28} {layer.kind:24} {shape:>16} {layer.parameters:12,} {main_mark:>5}")
+    return 0
+
+
+def _as_row(layer: Any) -> dict[str, Any]:
+    return asdict(layer) | {"main": layer.is_main}

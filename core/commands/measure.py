@@ -1,0 +1,153 @@
+"""python -m core measure: every measure of ready-made features; a folder of them becomes a study."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core.commands.arguments import at_least
+from core.commands.progress import ProgressLine
+from core.commands.study import print_study
+from core.data.features import LabelledFeatures, open_features
+from core.measures.neighbors import METRICS
+from core.study.family import ACROSS, FamilyOptions, MeasuredValue, measure_family
+from core.study.feature_files import write_feature_study
+from core.study.plan import Progress
+
+_NOT_OF_STUDIES = ("order", "permutations", "level", "by_class")
+
+
+def add_parser(commands: Any) -> None:
+    """How the command is asked for."""
+    parser = commands.add_parser("measure", help="measure how ready-made features separate their labels")
+    default = {field.name: field.default for field in fields(FamilyOptions)}
+    add = parser.add_argument
+    add("features", metavar="FEATURES", help="an .npy, .npz or .parquet file, or a folder of them, one a layer")
+    add("--labels", metavar="COLUMN|FILE", help="a Parquet column, or .npy, .txt, .csv[:COLUMN], .parquet[:COLUMN]")
+    add("--test", metavar="FEATURES", help="other samples, asked about their neighbors among FEATURES")
+    add("--test-labels", metavar="COLUMN|FILE", help="theirs (default: the same column)")
+    add("--metric", choices=METRICS, default=default["metric"], help="default: %(default)s")
+    add(
+        "--neighbors",
+        type=at_least(1),
+        default=default["neighbors"],
+        metavar="K",
+        help="that vote; with --out, stored a sample (default: %(default)s)",
+    )
+    add("--order", type=at_least(1), metavar="R", help=f"of the measures that have one (default: {default['order']})")
+    add("--permutations", type=at_least(1), metavar="N", help="of the labels (default: 9999 where needed)")
+    add("--level", type=float, metavar="P", help=f"of the intervals (default: {default['level']})")
+    add("--by-class", action="store_true", default=None, help="also the value of each class")
+    add("--out", metavar="DIR", help="write a study of all layers, which the explorer opens")
+    add("--json", action="store_true", help="results for machines")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure and print, or write a study and print it."""
+    train = open_features(options.features, options.labels)
+    test = _opened_test(options, train)
+    report = ProgressLine(sys.stderr)
+    try:
+        if options.out is not None:
+            _refuse_what_studies_fix(options)
+            study = write_feature_study(
+                train, test, options.out, neighbors=options.neighbors, metric=options.metric, progress=report
+            )
+        else:
+            found = _measured(train, test, options, report)
+    finally:
+        report.close()
+    if options.out is not None:
+        print_study(study, as_json=options.json)
+    elif options.json:
+        print(json.dumps([_as_row(layer, value) for layer, values in found.items() for value in values], indent=1))
+    else:
+        print(_samples_line(train, test))
+        _print_tables(found, by_class=bool(options.by_class))
+    return 0
+
+
+def _opened_test(options: argparse.Namespace, train: LabelledFeatures) -> LabelledFeatures | None:
+    """The test samples' features, of the same layers."""
+    if options.test is None:
+        if options.test_labels is not None:
+            raise ValueError(f"test-labels must go with --test; got {options.test_labels!r} alone. Name both.")
+        return None
+    column = next((layer.without for layer in train.layers if layer.without), None)
+    test = open_features(options.test, options.test_labels or column)
+    names, others = ([layer.name for layer in part.layers] for part in (train, test))
+    if len(names) != len(others) or (len(names) > 1 and names != others):
+        raise ValueError(
+            f"test must have the layers of FEATURES, {', '.join(names[:5])}; got {', '.join(others[:5])}. "
+            "Name the files alike."
+        )
+    return test
+
+
+def _refuse_what_studies_fix(options: argparse.Namespace) -> None:
+    given = [f"--{name.replace('_', '-')}" for name in _NOT_OF_STUDIES if getattr(options, name) is not None]
+    if given:
+        raise ValueError(f"out must stand without {', '.join(given)}: a study has fixed ones. Leave one of them out.")
+
+
+def _measured(
+    train: LabelledFeatures, test: LabelledFeatures | None, options: argparse.Namespace, report: ProgressLine
+) -> dict[str, list[MeasuredValue]]:
+    """The family of each layer, one layer in memory at a time."""
+    asked = {name: getattr(options, name) for name in ("order", "neighbors", "metric", "permutations", "level")}
+    family = FamilyOptions(**{name: value for name, value in asked.items() if value is not None})
+    found = {}
+    for place, layer in enumerate(train.layers):
+        stage = f"measuring {layer.name}"
+        found[layer.name] = measure_family(
+            layer.read(),
+            train.labels,
+            family,
+            test=None if test is None else (test.layers[place].read(), test.labels),
+            progress=lambda done, total, stage=stage: report(Progress(stage, done, total, "measures")),  # type: ignore[misc]
+        )
+    return found
+
+
+def _as_row(layer: str, value: MeasuredValue) -> dict[str, Any]:
+    """A value for machines; what is not known is null."""
+    row = {"layer": layer} | asdict(value)
+    row["by_class"] = {str(label): _or_null(share) for label, share in value.by_class.items()}
+    return {name: _or_null(entry) for name, entry in row.items()}
+
+
+def _or_null(value: Any) -> Any:
+    return None if isinstance(value, float) and np.isnan(value) else value
+
+
+def _samples_line(train: LabelledFeatures, test: LabelledFeatures | None) -> str:
+    others = "" if test is None else f", {len(test.labels):,} test samples"
+    return f"{len(train.labels):,} samples of {len(np.unique(train.labels))} classes{others}"
+
+
+def _print_tables(found: dict[str, list[MeasuredValue]], *, by_class: bool) -> None:
+    for layer, values in found.items():
+        print(f"\n{layer}\n{_table(values)}")
+        if by_class:
+            print(f"\n{_class_table(values)}")
+
+
+def _table(values: Sequence[MeasuredValue]) -> str:
+    frame = pd.DataFrame([asdict(value) for value in values]).drop(columns="by_class")
+    if (frame["split"] == "train").all():
+        frame = frame.drop(columns="split")
+    formats = dict.fromkeys(("value", "low", "high", "chance", "excess"), "{:.4f}".format)
+    formats |= {"z": "{:.1f}".format, "p_value": "{:.2g}".format}
+    return frame.to_string(index=False, formatters=formats, na_rep="–")
+
+
+def _class_table(values: Sequence[MeasuredValue]) -> str:
+    """One row a class, one column a measure."""
+    columns = {f"{value.measure}{' (test)' * (value.split == ACROSS)}": dict(value.by_class) for value in values}
+    return pd.DataFrame(columns).rename_axis("class").to_string(float_format="{:.4f}".format, na_rep="–")

@@ -1,0 +1,48 @@
+"""A study of features that lie in files."""
+
+import os
+
+import numpy as np
+
+from core.data.features import LabelledFeatures
+from core.study.features import FeatureStudyWriter
+from core.study.plan import Progress, Report
+from core.study.results import Study, finished_layers, load_study
+
+
+def write_feature_study(
+    train: LabelledFeatures,
+    test: LabelledFeatures | None,
+    out: str | os.PathLike[str],
+    *,
+    neighbors: int = 10,
+    metric: str = "euclidean",
+    progress: Report | None = None,
+) -> Study:
+    """A study of features in files, one layer in memory at a time; goes on where an earlier run stopped.
+
+    Parameters
+    ----------
+    train, test : as `open_features` gives them, the same layers in both; test samples come last in the study.
+    The rest as in `FeatureStudyWriter`; the study has a linear probe, too.
+
+    Raises
+    ------
+    ValueError
+        As `FeatureStudyWriter`; also where labels are integers in one part and strings in the other.
+    """
+    parts = [part for part in (train, test) if part is not None]
+    kinds = {"string" if part.labels.dtype.kind == "U" else "integer" for part in parts}
+    if len(kinds) > 1:
+        raise ValueError("labels must be of one kind; got integers in one part and strings in the other.")
+    labels = np.concatenate([part.labels for part in parts])
+    splits = [split for split, part in zip(("train", "test"), parts, strict=False) for _ in part.labels]
+    with FeatureStudyWriter(out, labels, splits=splits, neighbors=neighbors, metric=metric, probe=True) as writer:
+        finished = finished_layers(writer.path)
+        for place, layer in enumerate(train.layers):
+            if progress is not None:
+                progress(Progress(f"measuring in {layer.name}", place, len(train.layers), "layers"))
+            if layer.name not in finished:
+                arrays = [part.layers[place].read() for part in parts]
+                writer.add_layer(layer.name, arrays[0] if len(arrays) == 1 else np.concatenate(arrays))
+    return load_study(out)

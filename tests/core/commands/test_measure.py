@@ -1,0 +1,196 @@
+"""python -m core measure: what it prints, the studies it writes, and its exit statuses."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_digits
+
+import core
+from core.cli import main
+from core.study.family import FamilyOptions, measure_family
+
+DIGITS = load_digits()
+X, Y = DIGITS.data[:120].astype(np.float32), DIGITS.target[:120]
+TEST_X, TEST_Y = DIGITS.data[120:160].astype(np.float32), DIGITS.target[120:160]
+TABLES = ("layers", "measurements", "classes", "samples", "neighbors")
+
+
+@pytest.fixture(autouse=True)
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Digits as every kind of file, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", X)
+    np.save("y.npy", Y)
+    np.save("test_x.npy", TEST_X)
+    Path("test_y.txt").write_text("\n".join(map(str, TEST_Y)))
+    np.savez("x.npz", pixels=X, halved=X[:, ::2], labels=Y)
+    for name, features, labels in (("x", X, Y), ("test_x", TEST_X, TEST_Y)):
+        pd.DataFrame(features, columns=[f"p{i}" for i in range(64)]).assign(digit=labels).to_parquet(f"{name}.parquet")
+    for name, part in (("train", X), ("test", TEST_X)):
+        Path(name).mkdir()
+        np.save(f"{name}/2-pixels.npy", part.reshape(-1, 8, 8))
+        np.save(f"{name}/10-halved.npy", part[:, ::2])
+        np.save(f"{name}/labels.npy", Y if name == "train" else TEST_Y)
+    return tmp_path
+
+
+def as_json(command: list[str], capsys: pytest.CaptureFixture[str]) -> list[dict]:
+    assert main(["measure", *command, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["x.npy", "--labels", "y.npy", "--test", "test_x.npy", "--test-labels", "test_y.txt"],
+        ["x.parquet", "--labels", "digit", "--test", "test_x.parquet"],
+        ["x.parquet", "--labels", "digit", "--test", "test_x.parquet", "--test-labels", "digit"],
+    ],
+)
+def test_json_holds_the_values_of_the_family(command: list[str], capsys: pytest.CaptureFixture[str]):
+    rows = as_json([*command, "--order", "3", "--permutations", "49", "--level", "0.9"], capsys)
+    options = FamilyOptions(order=3, permutations=49, level=0.9)
+    expected = measure_family(X, Y, options, test=(TEST_X, TEST_Y))
+    assert [(row["split"], row["measure"]) for row in rows] == [(value.split, value.measure) for value in expected]
+    for row, value in zip(rows, expected, strict=True):
+        for name in ("order", "value", "low", "high", "chance", "excess", "z", "p_value"):
+            known = getattr(value, name)
+            assert row[name] == (None if np.isnan(known) else known), (row["measure"], name)
+        assert row["by_class"] == {str(label): share for label, share in value.by_class.items()}
+
+
+def test_the_table(capsys: pytest.CaptureFixture[str]):
+    assert main(["measure", "x.npy", "--labels", "y.npy", "--permutations", "49", "--by-class"]) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert lines[0] == "120 samples of 10 classes"
+    assert lines[2] == "x"
+    assert lines[3].split() == ["measure", "order", "value", "low", "high", "chance", "excess", "z", "p_value"]
+    separation = core.separation_index(X, Y)
+    shown = next(line.split() for line in lines if line.split()[:1] == ["separation"])
+    low, high = separation.interval()
+    assert shown[1:6] == ["1", *(f"{v:.4f}" for v in (separation.value, low, high, separation.chance))]
+    assert next(line.split() for line in lines if line.split()[:1] == ["knn"])[-1] == "–"
+    classes = lines[lines.index(next(line for line in lines if line.startswith("class "))) + 1 :]
+    assert classes[3].split()[:2] == ["3", f"{separation.by_class[3]:.4f}"]
+    assert "measuring x: 0 of 9 measures" in err
+    assert "\nclass" not in table_alone(capsys)
+
+
+def table_alone(capsys: pytest.CaptureFixture[str]) -> str:
+    assert main(["measure", "x.npy", "--labels", "y.npy", "--permutations", "9"]) == 0
+    return capsys.readouterr().out
+
+
+def test_several_layers_each_have_a_table(capsys: pytest.CaptureFixture[str]):
+    rows = as_json(["x.npz", "--permutations", "9"], capsys)
+    values = {row["layer"]: row["value"] for row in rows if row["measure"] == "separation"}
+    assert values == {
+        "pixels": core.separation_index(X, Y).value,
+        "halved": core.separation_index(X[:, ::2], Y).value,
+    }
+    assert main(["measure", "train", "--permutations", "9"]) == 0
+    out = capsys.readouterr().out
+    assert out.index("\npixels\n") < out.index("\nhalved\n")
+
+
+# Studies
+
+
+def assert_same_tables(one: core.Study, other: core.Study, measures: list[str]) -> None:
+    for name in TABLES:
+        frames = [study.table(name) for study in (one, other)]
+        if name == "measurements":
+            frames = [frame[frame["measure"].isin(measures)].drop(columns="q_value") for frame in frames]
+            frames = [frame.assign(measure=frame["measure"].astype(str)) for frame in frames]
+        pd.testing.assert_frame_equal(*(frame.reset_index(drop=True) for frame in frames), check_dtype=False)
+
+
+def test_a_folder_becomes_the_study_of_its_arrays(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["measure", "train", "--test", "test", "--out", "study"]) == 0
+    out, err = capsys.readouterr()
+    study = core.load_study("study")
+    assert study.state == "complete"
+    pixels = np.concatenate([X, TEST_X])
+    expected = core.study_from_features(
+        {"pixels": pixels.reshape(-1, 8, 8), "halved": pixels[:, ::2]},
+        np.concatenate([Y, TEST_Y]),
+        splits=["train"] * 120 + ["test"] * 40,
+        out=tmp_path / "expected",
+    )
+    without_probe = sorted(set(expected.measurements["measure"]))
+    assert "linear_probe" in set(study.measurements["measure"]) - set(without_probe)
+    assert_same_tables(study, expected, without_probe)
+    separation = study.measurements.query("layer == 'pixels' and measure == 'separation' and split == 'train'")
+    assert f"{separation['value'].item():.4f}" in out
+    assert out.endswith("written to study\n")
+    assert "measuring in pixels: 0 of 2 layers" in err
+
+
+def test_a_file_alone_becomes_a_study(capsys: pytest.CaptureFixture[str]):
+    assert main(["measure", "x.npy", "--labels", "y.npy", "--out", "s", "--neighbors", "4", "--metric", "cosine"]) == 0
+    study = core.load_study("s")
+    assert study.layers["layer"].tolist() == ["x"]
+    assert study.neighbors["rank"].max() == 4
+    value = study.measurements.query("measure == 'separation'")["value"].item()
+    assert value == core.separation_index(X, Y, metric="cosine").value
+    capsys.readouterr()
+    rows = as_json(["x.npy", "--labels", "y.npy", "--permutations", "9", "--metric", "cosine"], capsys)
+    assert rows[0]["value"] == value
+
+
+def test_an_interrupted_study_goes_on(capsys: pytest.CaptureFixture[str]):
+    np.save("train/11-bad.npy", np.full((120, 2), np.nan))
+    assert main(["measure", "train", "--out", "study"]) == 1
+    assert "11-bad.npy must hold finite numbers; got nan in row 0, column 0" in capsys.readouterr().err
+    assert core.load_study("study").state == "partial"
+    assert core.load_study("study").layers["layer"].tolist() == ["pixels", "halved"]
+    np.save("train/11-bad.npy", np.eye(120, dtype=np.float32))
+    assert main(["measure", "train", "--out", "study"]) == 0
+    assert core.load_study("study").layers["layer"].tolist() == ["pixels", "halved", "bad"]
+
+
+# Failures
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "message"),
+    [
+        (["x.npy"], 2, "labels must be given, since x.npy holds none"),
+        (["x.npy", "--labels", "breed"], 2, "labels must be in an existing file of"),
+        (["y.txt", "--labels", "y.npy"], 1, "there is no 'y.txt'"),
+        (["test_y.txt", "--labels", "y.npy"], 2, "must be a file of .npy, .npz, .parquet, or a folder"),
+        (["x.npy", "--labels", "y.npy", "--order", "120"], 2, "order must be a whole number from 1 to n - 1 = 119"),
+        (["x.npy", "--labels", "y.npy", "--level", "95"], 2, "level must lie between 0 and 1; got 95.0"),
+        (["x.npy", "--labels", "test_y.txt"], 1, "must be 120, one for each sample; got 40"),
+        (["x.npy", "--labels", "y.npy", "--test", "test_x.npy"], 2, "labels must be given, since test_x.npy"),
+        (["x.npy", "--labels", "y.npy", "--test-labels", "y.npy"], 2, "test-labels must go with --test"),
+        (["train", "--test", "test_x.npy", "--test-labels", "test_y.txt"], 2, "test must have the layers of FEATURES"),
+        (["train", "--out", "s", "--order", "3", "--by-class"], 2, "out must stand without --order, --by-class"),
+        (["train", "--out", "."], 1, "must be empty or hold a study"),
+    ],
+)
+def test_exit_statuses(command: list[str], status: int, message: str, capsys: pytest.CaptureFixture[str]):
+    assert main(["measure", *command]) == status
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert message in err.splitlines()[-1]
+    assert not Path("s").exists()
+
+
+@pytest.mark.parametrize(
+    "option", [["--order", "0"], ["--neighbors", "x"], ["--metric", "l1"], ["--permutations", "0"]]
+)
+def test_arguments_of_the_wrong_kind(option: list[str], capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as stopped:
+        main(["measure", "x.npy", "--labels", "y.npy", *option])
+    assert stopped.value.code == 2
+
+
+def test_labels_of_two_kinds(capsys: pytest.CaptureFixture[str]):
+    np.save("test/labels.npy", TEST_Y.astype(str))
+    assert main(["measure", "train", "--test", "test", "--out", "s"]) == 2
+    assert "labels must be of one kind; got integers in one part and strings in the other" in capsys.readouterr().err

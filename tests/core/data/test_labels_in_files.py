@@ -1,0 +1,111 @@
+"""Labels in files: every format, and every way they can be wrong."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core.data.errors import DataError
+from core.data.labels import read_labels
+
+NAMES = ["cat", "dog", "cat"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("l.txt", "cat\ndog\ncat\n", NAMES),
+        ("l.txt", "10\n2\n10", [10, 2, 10]),
+        ("l.txt", "\ufeff1\r\n-2\r\n3\r\n", [1, -2, 3]),
+        ("l.txt", "1\n2\nmany\n", ["1", "2", "many"]),
+        ("l.txt", "great dane\nfox, red\nx\n", ["great dane", "fox, red", "x"]),
+        ("l.csv", "cat\ndog\ncat\n", NAMES),
+        ("l.csv", "breed\ncat\ndog\ncat\n", NAMES),  # one line more than samples: a header
+        ("l.csv:breed", "id,breed\n0,cat\n1,dog\n2,cat\n", NAMES),
+        ("l.csv:id", 'id,breed\n0,"a, b"\n1,dog\n2,cat\n', [0, 1, 2]),
+        ("l.csv:breed", "breed\ncat\ndog\ncat\n", NAMES),
+    ],
+)
+def test_text(tmp_path: Path, name: str, text: str, expected: list):
+    (tmp_path / name.split(":")[0]).write_text(text, encoding="utf-8", newline="")
+    labels = read_labels(str(tmp_path / name), 3)
+    assert labels.tolist() == expected
+
+
+@pytest.mark.parametrize("values", [NAMES, [3, 1, 3], [True, False, True]])
+def test_npy_and_parquet(tmp_path: Path, values: list):
+    np.save(tmp_path / "l.npy", np.array(values))
+    assert read_labels(str(tmp_path / "l.npy"), 3).tolist() == values
+    pd.DataFrame({"y": values}).to_parquet(tmp_path / "one.parquet")
+    assert read_labels(str(tmp_path / "one.parquet"), 3).tolist() == values
+    pd.DataFrame({"x": [1, 2, 3], "y": values}).to_parquet(tmp_path / "two.parquet")
+    labels = read_labels(f"{tmp_path / 'two.parquet'}:y", 3)
+    assert labels.tolist() == values
+    assert labels.dtype.kind in "biU"
+
+
+def test_categories(tmp_path: Path):
+    pd.DataFrame({"y": pd.Categorical(NAMES)}).to_parquet(tmp_path / "l.parquet")
+    assert read_labels(str(tmp_path / "l.parquet"), 3).tolist() == NAMES
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("l.txt", "a\n\nb\n", r"must not be empty; got nothing in line 2"),
+        ("l.txt", "a\nb\n", r"labels in .*l\.txt must be 3, one for each sample; got 2"),
+        ("l.csv", "y\na\nb\nc\nd\n", "must be 3, one for each sample; got 5"),
+        ("l.csv:b", "a,b\n1,2\n3\n4,5\n", r"the lines of .*l\.csv must all have 2 columns"),
+    ],
+)
+def test_text_that_cannot_be_used(tmp_path: Path, name: str, text: str, message: str):
+    (tmp_path / name.split(":")[0]).write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_labels(str(tmp_path / name), 3)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.array([0.5, 1, 2]), r"must be integers or strings of shape \(n,\); got float64 of shape \(3,\)"),
+        (np.eye(3, dtype=int), r"got int64 of shape \(3, 3\)"),
+        (np.array(["a", None, "b"], dtype=object), "cannot be read: .*Python objects in dtype"),
+    ],
+)
+def test_arrays_that_are_no_labels(tmp_path: Path, values: np.ndarray, message: str):
+    np.save(tmp_path / "l.npy", values, allow_pickle=True)
+    with pytest.raises(DataError, match=message):
+        read_labels(str(tmp_path / "l.npy"), 3)
+
+
+def test_gaps_in_a_column(tmp_path: Path):
+    pd.DataFrame({"y": ["a", None, "b"]}).to_parquet(tmp_path / "l.parquet")
+    with pytest.raises(DataError, match=r"column 'y' of .* must have no gaps; got 1\."):
+        read_labels(str(tmp_path / "l.parquet"), 3)
+
+
+def test_bytes_that_are_no_text(tmp_path: Path):
+    (tmp_path / "l.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match=r"must be text in UTF-8; got bytes that are none"):
+        read_labels(str(tmp_path / "l.txt"), 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("none.txt", r"must be in an existing file of \.npy, \.txt, \.csv, \.parquet; got '.*none\.txt'"),
+        ("l.pkl", r"must be in an existing file of"),
+        ("l.csv:z", r"must name one of the columns of .*l\.csv, x, y; got 'z'"),
+        ("l.csv", r"must name one of the columns of .*l\.csv, x, y; got ''"),
+        ("l.parquet", r"must name one of the columns of .*l\.parquet, x, y; got ''"),
+    ],
+)
+def test_what_is_asked_for_must_be_there(tmp_path: Path, name: str, message: str):
+    (tmp_path / "l.pkl").touch()
+    frame = pd.DataFrame({"x": [1, 2, 3], "y": NAMES})
+    frame.to_csv(tmp_path / "l.csv", index=False)
+    frame.to_parquet(tmp_path / "l.parquet")
+    with pytest.raises(ValueError, match=message) as caught:
+        read_labels(str(tmp_path / name), 3)
+    assert not isinstance(caught.value, DataError)

@@ -64,7 +64,12 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
     add("data", metavar="DATA", help="an image folder (train/CLASS/..., test/CLASS/..., or CLASS/...), or: digits")
     add("--out", required=True, metavar="DIR", help="the study's folder; a study begun there goes on")
     add("--model", default=default["model"], help="a network, or: pixels (default: %(default)s)")
-    add("--weights", default=default["weights"], help="imagenet, none, or a .keras file (default: %(default)s)")
+    add(
+        "--weights",
+        default=default["weights"],
+        help="imagenet, noisy-student (efficientnet-b0), none, or a .keras file (default: %(default)s)",
+    )
+    add("--input-size", type=_at_least(1), metavar="PIXELS", help="of the network's images (default: its own)")
     add("--layers", default=DEFAULT_LAYERS, help="union of main, all, names and patterns (default: %(default)s)")
     add("--pooling", default=default["pooling"], choices=tuple(POOLINGS), help="default: %(default)s")
     add("--split", default=default["split"], choices=("train", "test", "both"), help="default: %(default)s")
@@ -102,6 +107,7 @@ def _add_study(parser: argparse.ArgumentParser) -> None:
 
 def _add_layers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a network's name or a .keras file")
+    parser.add_argument("--input-size", type=_at_least(1), metavar="PIXELS", help="of its images (default: its own)")
     parser.add_argument("--layers", default="all", help="union of main, all, names and patterns (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="for machines")
     parser.set_defaults(run=_layers)
@@ -284,9 +290,10 @@ def _layers(options: argparse.Namespace) -> int:
     from core.network.layers import catalogue, select_layers
 
     if options.model.endswith(".keras"):
-        network = load_network("efficientnet-b0", options.model)  # whose image size a file gets that leaves it open
+        # whose image size a file gets that leaves it open
+        network = load_network("efficientnet-b0", options.model, input_size=options.input_size)
     else:
-        network = load_network(options.model, "none")
+        network = load_network(options.model, "none", input_size=options.input_size)
     layers = select_layers(catalogue(network.model), options.layers)
     if options.json:
         print(json.dumps([_as_row(layer) for layer in layers], indent=1))

@@ -81,9 +81,9 @@ def catalogue(model: "keras.Model") -> tuple[LayerInfo, ...]:
     """List the operations of interest in network order.
 
     These are the input, convolutions, products, sums and concatenations of several tensors (also those that are no
-    layers), pooling and dense layers. Nested models are flattened. Operations that nobody named (Keras calls them `add_17`, counting through
-    the process) are called after their position here, so that names do not change from build to build. A name that
-    occurs again (two nested models, a layer used twice) gets `_2`, `_3` and so on.
+    layers), pooling and dense layers. Nested models are flattened. Operations that nobody named (Keras calls them
+    `add_17`, counting through the process) are called after their position here, so that names do not change from build
+    to build. A name that occurs again (two nested models, a layer used twice) gets `_2`, `_3` and so on.
 
     Raises
     ------

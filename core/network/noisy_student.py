@@ -38,15 +38,12 @@ _CHECKPOINT_FILE = re.compile(r"(?P<prefix>[\w.-]*\.ckpt[\w-]*)\.(index|data-\d{
 _MAX_BYTES = 1 << 30  # unpacked; the real one takes a few percent of it
 
 
-def load_noisy_student(
-    model: "keras.Model", *, address: str = ADDRESS, progress: ReportBytes | None = None
-) -> dict[str, Any]:
+def load_noisy_student(model: "keras.Model", *, progress: ReportBytes | None = None) -> dict[str, Any]:
     """Download the archive where it is not cached, and give its weights and scaling to Keras's EfficientNet-B0.
 
     Parameters
     ----------
     model : from `keras.applications.EfficientNetB0(weights=None)`, with or without top.
-    address : of the archive.
     progress : told the bytes there are and the bytes in all.
 
     Returns
@@ -62,7 +59,7 @@ def load_noisy_student(
     ValueError
         The archive is damaged, holds what it must not, or its variables do not fit the model.
     """
-    archive = cached_download(address, progress=progress)
+    archive = cached_download(ADDRESS, progress=progress)
     variables = read_checkpoint_archive(archive.path)
     ignored = assign_noisy_student(model, variables)
     others = [name for name in ignored if f"{name}{_AVERAGE}" not in variables]

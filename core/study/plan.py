@@ -88,6 +88,10 @@ class StudyOptions:
             raise ValueError("precision and sizes must not be combined; both draw samples. Make two studies.")
         if self.pilot < 0 or (self.pilot and self.precision is None):
             raise ValueError(f"pilot must be at least 0, and go with a precision; got {self.pilot}. 200 is usual.")
+        if self.input_size is not None and (self.input_size < 1 or self.model == PIXELS):
+            raise ValueError(
+                f"input_size must be at least 1, and go with a network; got {self.input_size} with {self.model!r}."
+            )
         for name in ("neighbors", "batch_size", "repeats"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}.")

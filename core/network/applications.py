@@ -7,6 +7,7 @@ import re
 import socket
 import sys
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -157,9 +158,11 @@ def _build_at(application: Application, size: int) -> "keras.Model":
         image = keras.Input((size, size, 3), name="image")
         options["input_tensor"] = application.preprocessing.apply(image)
     try:
-        return application.build(**options)
+        model = application.build(**options)
     except ValueError as error:
         raise ValueError(f"input_size must suit {application.name}; got {size}. Keras says: {error}") from error
+    # Where Keras finds the input itself it makes a list of it, and then warns of every call with a tensor.
+    return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
 
 
 def _default_size(application: Application) -> int:
@@ -197,7 +200,8 @@ def _keras_download(application: Application) -> Iterator[None]:
     before = _cached_weights(application)
     try:
         # Standard output belongs to results, and Keras draws its progress bar there.
-        with contextlib.redirect_stdout(sys.stderr), _socket_timeout(30):
+        with contextlib.redirect_stdout(sys.stderr), _socket_timeout(30), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="`input_shape` is undefined")  # which is what we want
             yield
     except Exception as error:
         # Keras removes what an interrupted download leaves, but not a file whose hash is wrong.

@@ -220,8 +220,9 @@ def _hash_weights(model: "keras.Model") -> str:
     digest = hashlib.sha256()
     for weight in model.weights:
         array = np.ascontiguousarray(weight)
-        # Keras numbers layers without a name through the process: normalization, normalization_1, ...
-        path = re.sub(r"_\d+(?=/|$)", "", weight.path)
+        # Keras numbers layers without a name through the process: normalization, normalization_1, ... In a model from a
+        # file the names of nested models are missing.
+        path = re.sub(r"_\d+(?=/|$)", "", "/".join(weight.path.split("/")[-2:]))
         digest.update(f"{path} {array.dtype} {array.shape}\n".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()

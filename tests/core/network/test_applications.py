@@ -1,6 +1,7 @@
 """Networks of keras.applications: names, what they do to pixels, sizes, and that they can be studied."""
 
 import http.server
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from keras.src.legacy.saving import legacy_h5_format
 from PIL import Image
 
+from core.cli import main
 from core.network.applications import Application, Preprocessing, _measure, applications, find_application
 from core.network.backbones import Network, load_network
 from core.network.layers import LayerInfo, catalogue, select_layers
@@ -121,7 +123,7 @@ def test_a_network_takes_raw_pixels(name, module, words):
     assert network.expects.startswith("raw RGB pixels from 0 to 255")
 
 
-THREE = {"mobilenet-v3-small": 224, "resnet50": 224, "convnext-tiny": 224}
+THREE = ["mobilenet-v3-small", "resnet50", "convnext-tiny"]
 
 
 @pytest.fixture(scope="module", params=THREE)
@@ -158,8 +160,8 @@ def test_a_study_of_the_network(network, tmp_path):
     )
     plan = plan_study(options)
     study = run_study(plan, tmp_path / "study")
-    main = [layer.layer for layer in catalogue(network.model) if layer.is_main]
-    assert set(main) <= set(study.layers["layer"])
+    names = [layer.layer for layer in catalogue(network.model) if layer.is_main]
+    assert set(names) <= set(study.layers["layer"])
     assert study.info["used"]["model"]["expects"] == network.expects
     assert study.info["used"]["model"]["input_size"] == [SIZE, SIZE]
     values = study.measurements.query("measure == 'separation' and split == 'train'")
@@ -227,6 +229,19 @@ def test_a_file_with_a_size_of_its_own(tmp_path):
     assert load_network("resnet50", str(tmp_path / "small.keras"), input_size=16).input_size == (16, 16)
     with pytest.raises(ValueError, match=r"which takes \(16, 16\); got 17"):
         load_network("resnet50", str(tmp_path / "small.keras"), input_size=17)
+
+
+def test_the_command_lists_the_layers_at_a_size(capsys):
+    assert main(["layers", "MobileNetV3Small", "--input-size", "32", "--layers", "main", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert (rows[0]["layer"], rows[0]["output_shape"], rows[0]["main"]) == ("conv", [16, 16, 16], True)
+
+
+def test_a_study_names_its_input_size():
+    assert StudyOptions("digits", "resnet50", input_size=64).command("out").endswith("--input-size 64")
+    for wrong in ({"input_size": 0}, {"input_size": 64, "model": "pixels"}):
+        with pytest.raises(ValueError, match="input_size must be at least 1, and go with a network"):
+            StudyOptions("digits", **wrong)
 
 
 # Keras's weights, as if they had been downloaded

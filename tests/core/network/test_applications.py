@@ -249,7 +249,7 @@ def test_a_study_names_its_input_size():
 
 @pytest.fixture
 def trained(monkeypatch) -> dict[str, keras.Model]:
-    """Stands in for Keras's downloads: "imagenet" gives a network with random numbers in all weights."""
+    """Stands in for Keras's downloads: "imagenet" gives a network with another number in each of its weights."""
     made: dict[str, keras.Model] = {}
 
     def pretend(function: str) -> None:
@@ -259,7 +259,7 @@ def trained(monkeypatch) -> dict[str, keras.Model]:
             model = build(weights=None, **options)
             if weights == "imagenet":
                 rng = np.random.default_rng(0)
-                model.set_weights([rng.uniform(0.1, 0.5, weight.shape) for weight in model.weights])
+                model.set_weights([np.full(weight.shape, rng.uniform(), np.float32) for weight in model.weights])
                 made[function] = model
             return model
 

@@ -5,11 +5,14 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from core.commands.arguments import at_least
+
 
 def add_parser(commands: Any) -> None:
     """How the command is asked for."""
     parser = commands.add_parser("layers", help="list the layers of a network")
     parser.add_argument("model", metavar="MODEL", help="a network's name or a .keras file")
+    parser.add_argument("--input-size", type=at_least(1), metavar="PIXELS", help="of its images (default: its own)")
     parser.add_argument("--layers", default="all", help="union of main, all, names and patterns (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="for machines")
     parser.set_defaults(run=run)
@@ -21,9 +24,10 @@ def run(options: argparse.Namespace) -> int:
     from core.network.layers import catalogue, select_layers
 
     if options.model.endswith(".keras"):
-        network = load_network("efficientnet-b0", options.model)  # whose image size a file gets that leaves it open
+        # whose image size a file gets that leaves it open
+        network = load_network("efficientnet-b0", options.model, input_size=options.input_size)
     else:
-        network = load_network(options.model, "none")
+        network = load_network(options.model, "none", input_size=options.input_size)
     layers = select_layers(catalogue(network.model), options.layers)
     if options.json:
         print(json.dumps([_as_row(layer) for layer in layers], indent=1))

@@ -40,7 +40,12 @@ def add_parser(commands: Any) -> None:
     )
     add("--out", required=True, metavar="DIR", help="the study's folder; a study begun there goes on")
     add("--model", default=default["model"], help="a network, or: pixels (default: %(default)s)")
-    add("--weights", default=default["weights"], help="imagenet, none, or a .keras file (default: %(default)s)")
+    add(
+        "--weights",
+        default=default["weights"],
+        help="imagenet, noisy-student (efficientnet-b0), none, or a .keras file (default: %(default)s)",
+    )
+    add("--input-size", type=at_least(1), metavar="PIXELS", help="of the network's images (default: its own)")
     add("--layers", default=DEFAULT_LAYERS, help="union of main, all, names and patterns (default: %(default)s)")
     add("--pooling", default=default["pooling"], choices=tuple(POOLINGS), help="default: %(default)s")
     add("--split", default=default["split"], choices=("train", "test", "both"), help="default: %(default)s")

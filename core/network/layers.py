@@ -1,6 +1,12 @@
 """The layer catalogue: which operations of a network have activations worth measuring, and how large they are.
 
-A block is the part of a layer's name before the first underscore: `stem`, `block1a`, `top`; `avg_pool` is in `avg`.
+A block is the part of a layer's name up to its block's number, or else before the first underscore: `block1a`,
+`conv2_block1`, `stage_0_block_2`; `stem`, `top`; `avg_pool` is in `avg`.
+
+*Main* layers are the convolutions, and the sums, products and concatenations of several tensors, that still have the
+image's axes. Left out is what comes after a global pooling: the head, and the squeeze-excite branches, but not the
+product that brings them back. In EfficientNet these are the layers that the original notebook chose by name (`conv` at
+its end, or a product or sum). A dense layer over the image's axes is a convolution of one pixel, and counts as one.
 """
 
 import difflib
@@ -16,7 +22,9 @@ if TYPE_CHECKING:
     import keras
 
 INPUT_LAYER = "input"
-_KINDS = re.compile(r"\w*(Conv|Pool)\w*|Multiply|Add|Dense|EinsumDense")
+_KINDS = re.compile(r"\w*(Conv|Pool)\w*|Multiply|Add|Concatenate|Dense|EinsumDense")
+_JOINS = ("Multiply", "Add", "Concatenate")
+_BLOCK = re.compile(r"(.*?(?:stage_?\d+_)?block_?\d+[a-z]?)(_|$)")
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,8 @@ class LayerInfo:
         Without the batch axis.
     num_features
         Activations of one image.
+    pooled
+        Whether it comes after a global pooling, so that nothing of the image's axes is left in it.
     """
 
     position: int
@@ -54,6 +64,7 @@ class LayerInfo:
     cumulative_parameters: int
     output_shape: tuple[int, ...]
     num_features: int
+    pooled: bool = False
 
     @property
     def spatial(self) -> bool:
@@ -62,28 +73,24 @@ class LayerInfo:
 
     @property
     def is_main(self) -> bool:
-        return is_main_layer(self.layer, self.kind)
-
-
-def is_main_layer(name: str, kind: str) -> bool:
-    """Whether the original notebook would choose it: the name ends in `conv`, or it is a product or a sum."""
-    return name.endswith("conv") or kind in ("Multiply", "Add")
+        """Whether it is one of the main layers; see the module's docstring."""
+        return self.spatial and not self.pooled and (self.kind in _JOINS or "Conv" in self.kind or "Dense" in self.kind)
 
 
 def catalogue(model: "keras.Model") -> tuple[LayerInfo, ...]:
     """List the operations of interest in network order.
 
-    These are the input, convolutions, products and sums of two tensors (also those that are no layers), pooling and
-    dense layers. Nested models are flattened. Operations that nobody named (Keras calls them `add_17`, counting through
-    the process) are called after their position here, so that names do not change from build to build. A name that
-    occurs again (two nested models, a layer used twice) gets `_2`, `_3` and so on.
+    These are the input, convolutions, products, sums and concatenations of several tensors (also those that are no
+    layers), pooling and dense layers. Nested models are flattened. Operations that nobody named (Keras calls them
+    `add_17`, counting through the process) are called after their position here, so that names do not change from build
+    to build. A name that occurs again (two nested models, a layer used twice) gets `_2`, `_3` and so on.
 
     Raises
     ------
     ValueError
         The model has several inputs or an open image size.
     """
-    return tuple(_info(position, entry) for position, entry in enumerate(_entries(model)))
+    return tuple(_info(position, entry, model.name) for position, entry in enumerate(_entries(model)))
 
 
 def layer_tensors(model: "keras.Model") -> dict[str, "keras.KerasTensor"]:
@@ -134,24 +141,29 @@ class _Entry(NamedTuple):
     tensor: Any
     parameters: int
     cumulative_parameters: int
+    pooled: bool
 
 
 def _entries(model: "keras.Model") -> list[_Entry]:
     """What catalogue and tensors have in common: the operations of interest, named."""
     if len(model.inputs) != 1:
         raise ValueError(f"model must have one input, the images; {model.name} has {len(model.inputs)}.")
-    entries = [_Entry(INPUT_LAYER, "Input", model.inputs[0], 0, 0)]
+    entries = [_Entry(INPUT_LAYER, "Input", model.inputs[0], 0, 0, pooled=False)]
     names = {INPUT_LAYER}
     counted: set[int] = set()
+    pooled: set[int] = set()
     cumulative = 0
     for step in _walk(model, model.inputs)[0]:
         parameters = sum(math.prod(weight.shape) for weight in getattr(step.operation, "weights", ()))
         cumulative += 0 if id(step.operation) in counted else parameters
         counted.add(id(step.operation))
+        is_pooled = _is_pooled(step, pooled)
+        pooled.update(id(tensor) for tensor in step.outputs if is_pooled)
         if _is_of_interest(step):
             name = _unique(_stable_name(step.operation, position=len(entries)), names)
             names.add(name)
-            entries.append(_Entry(name, type(step.operation).__name__, step.outputs[0], parameters, cumulative))
+            kind = type(step.operation).__name__
+            entries.append(_Entry(name, kind, step.outputs[0], parameters, cumulative, is_pooled))
     return entries
 
 
@@ -198,10 +210,16 @@ def _is_nested(operation: Any) -> bool:
     return is_graph and isinstance(operation, keras.Model)
 
 
+def _is_pooled(step: _Step, pooled: set[int]) -> bool:
+    """Whether the step is a global pooling, or all that goes into it comes after one."""
+    is_pooling = type(step.operation).__name__.startswith("Global")
+    return is_pooling or (bool(step.inputs) and all(id(tensor) in pooled for tensor in step.inputs))
+
+
 def _is_of_interest(step: _Step) -> bool:
     kind = type(step.operation).__name__
     # `x * 0.5` is a product as well, but its activations separate exactly as those of x do.
-    return bool(_KINDS.fullmatch(kind)) and (kind not in ("Multiply", "Add") or len(step.inputs) > 1)
+    return bool(_KINDS.fullmatch(kind)) and (kind not in _JOINS or len(step.inputs) > 1)
 
 
 def _stable_name(operation: Any, position: int) -> str:
@@ -215,7 +233,14 @@ def _unique(name: str, taken: set[str]) -> str:
     return next(candidate for candidate in candidates if candidate not in taken)
 
 
-def _info(position: int, entry: _Entry) -> LayerInfo:
+def _block(name: str, model: str) -> str:
+    """The block that a layer belongs to; where the model's name comes first, it is left out."""
+    name = name.removeprefix(f"{model}_")
+    match = _BLOCK.match(name)
+    return match[1] if match else name.split("_")[0]
+
+
+def _info(position: int, entry: _Entry, model: str) -> LayerInfo:
     shape = tuple(entry.tensor.shape[1:])
     if None in shape:
         raise ValueError(f"model must have a fixed image size; {entry.name} gives {shape}. Rebuild it with one.")
@@ -223,10 +248,11 @@ def _info(position: int, entry: _Entry) -> LayerInfo:
         position=position,
         layer=entry.name,
         kind=entry.kind,
-        block=entry.name.split("_")[0],
+        block=_block(entry.name, model),
         channels=shape[-1],
         parameters=entry.parameters,
         cumulative_parameters=entry.cumulative_parameters,
         output_shape=shape,
         num_features=math.prod(shape),
+        pooled=entry.pooled,
     )

@@ -298,5 +298,6 @@ def _neighbors(comparison: _Comparison, samples: StudySamples, options: MeasureO
 
 
 def layer_row(layer: Any) -> dict[str, Any]:
-    """A dataclass that describes a layer as its row in the table `layers`."""
-    return asdict(layer) | {"output_shape": list(layer.output_shape)}
+    """A dataclass that describes a layer as its row in the table `layers`, which has no column `pooled`."""
+    row = asdict(layer) | {"output_shape": list(layer.output_shape)}
+    return {name: value for name, value in row.items() if name != "pooled"}

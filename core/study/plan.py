@@ -46,7 +46,8 @@ class StudyOptions:
     """What is asked of a study; two studies that ask for the same give the same tables.
 
     data : an image folder, "tfds:NAME", or "digits".
-    model, weights : see `core.network.backbones`, or "pixels" for none.
+    model, weights, input_size : see `core.network.backbones.load_network`; model "pixels" is none.
+    input_size : height and width of the network's images in pixels; default what it was made for.
     layers : comma-separated union of `main`, `all`, names and patterns. pooling : "flat", "mean" or "both".
     split : "train", "test" or "both". per_class : samples of each class and split; default all.
     neighbors : neighbors stored a sample. seed : of splits and choices. batch_size : images a forward pass.
@@ -75,6 +76,7 @@ class StudyOptions:
     probe: bool = True
     precision: float | None = None
     pilot: int = 0
+    input_size: int | None = None
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
@@ -87,6 +89,10 @@ class StudyOptions:
             raise ValueError("precision and sizes must not be combined; both draw samples. Make two studies.")
         if self.pilot < 0 or (self.pilot and self.precision is None):
             raise ValueError(f"pilot must be at least 0, and go with a precision; got {self.pilot}. 200 is usual.")
+        if self.input_size is not None and (self.input_size < 1 or self.model == PIXELS):
+            raise ValueError(
+                f"input_size must be at least 1, and go with a network; got {self.input_size} with {self.model!r}."
+            )
         for name in ("neighbors", "batch_size", "repeats"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}.")
@@ -195,7 +201,7 @@ def plan_study(
     memory : bytes for the activations of one pass; default half of the memory that is available now.
     spool : a folder for the activations of layers that do not fit, which are removed afterwards; default none, and
         such layers come in slices.
-    progress : told how many images have been checked.
+    progress : told how many images have been checked, and how much of the weights has come.
 
     Raises
     ------
@@ -212,7 +218,7 @@ def plan_study(
         progress=_checked(progress),
     )
     images = images.select(np.argsort(images.splits != "train", kind="stable"))
-    network = None if options.model == PIXELS else load_network(options.model, options.weights, seed=options.seed)
+    network = None if options.model == PIXELS else _load(options, progress)
     plan = Plan(
         options=options,
         images=images,
@@ -226,6 +232,16 @@ def plan_study(
     for split_name in plan.samples.split_names:
         plan.samples.subsamples(split_name, options.measures())  # refuses sizes that the split cannot give
     return plan
+
+
+def _load(options: StudyOptions, progress: Report | None) -> Network:
+    return load_network(
+        options.model,
+        options.weights,
+        input_size=options.input_size,
+        seed=options.seed,
+        progress=progress and (lambda done, total: progress(Progress("downloading weights", done, total, "bytes"))),
+    )
 
 
 def _check_disk(plan: Plan) -> None:
@@ -301,4 +317,4 @@ def _describe_network(network: Network) -> dict[str, Any]:
         "weights_sha256": network.weights_sha256,
         "expects": network.expects,
         "input_size": list(network.input_size),
-    }
+    } | ({"origin": dict(network.origin)} if network.origin else {})

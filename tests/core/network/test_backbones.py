@@ -26,14 +26,19 @@ NAMES = ["efficientnet-b0", "efficientnet-lite0", "efficientnet-lite1", "efficie
 def test_the_backbones():
     assert [backbone.name for backbone in backbones()] == NAMES
     assert [backbone.input_size for backbone in backbones()] == [224, 224, 240, 260]
-    assert all(backbone.weights == ("imagenet", "none") for backbone in backbones())
+    assert [backbone.weights for backbone in backbones()] == [
+        ("imagenet", "noisy-student", "none"),
+        *[("imagenet", "none")] * 3,
+    ]
 
 
 @pytest.mark.parametrize(
-    ("model", "hint"), [("efficientnet-lite4", "efficientnet-lite"), ("EfficientNet-B0", "efficientnet-b0")]
+    ("model", "hint"),
+    [("efficientnet-lite4", "efficientnet-lite"), ("EfficientNet-B9", "efficientnet-b"), ("resnet-5", "resnet50")],
 )
 def test_an_unknown_model_is_an_error(model, hint):
-    with pytest.raises(ValueError, match=rf"must be one of {', '.join(NAMES)}; got '{model}'\. Did you mean {hint}"):
+    known = rf"{', '.join(NAMES)} or a network of keras\.applications, such as resnet50"
+    with pytest.raises(ValueError, match=rf"must be one of {known}.*; got '{model}'\. Did you mean {hint}"):
         load_network(model)
 
 

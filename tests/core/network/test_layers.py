@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from core.network.backbones import load_network
-from core.network.layers import LayerInfo, catalogue, is_main_layer, layer_tensors, select_layers
+from core.network.layers import LayerInfo, catalogue, layer_tensors, select_layers
 
 
 @pytest.fixture(scope="module")
@@ -21,19 +21,21 @@ def lite0() -> keras.Model:
     return load_network("efficientnet-lite0", "none").model
 
 
-def info(position: int, layer: str, kind: str = "Conv2D", shape: tuple[int, ...] = (2, 2, 3)) -> LayerInfo:
-    return LayerInfo(position, layer, kind, layer.split("_")[0], shape[-1], 0, 0, shape, int(np.prod(shape)))
+def info(
+    position: int, layer: str, kind: str = "Conv2D", shape: tuple[int, ...] = (2, 2, 3), *, pooled: bool = False
+) -> LayerInfo:
+    return LayerInfo(position, layer, kind, layer.split("_")[0], shape[-1], 0, 0, shape, int(np.prod(shape)), pooled)
 
 
 LAYERS = (
     info(0, "input", "Input"),
     info(1, "stem_conv"),
     info(2, "block1a_dwconv", "DepthwiseConv2D"),
-    info(3, "block1a_se_reduce"),
+    info(3, "block1a_se_reduce", pooled=True),
     info(4, "block1a_se_excite", "Multiply"),
     info(5, "block1b_add", "Add"),
-    info(6, "avg_pool", "GlobalAveragePooling2D", (8,)),
-    info(7, "predictions", "Dense", (5,)),
+    info(6, "avg_pool", "GlobalAveragePooling2D", (8,), pooled=True),
+    info(7, "predictions", "Dense", (5,), pooled=True),
 )
 
 
@@ -75,6 +77,7 @@ def test_every_field_of_a_layer(lite0):
     assert [layer.position for layer in layers] == list(range(len(layers)))
     last = layers[-1]
     assert (last.layer, last.kind, last.output_shape, last.spatial) == ("predictions", "Dense", (1000,), False)
+    assert last.pooled
     assert layers[1].spatial
 
 
@@ -156,18 +159,60 @@ def test_several_inputs_are_an_error():
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "expected"),
+    ("kind", "shape", "pooled", "expected"),
     [
-        ("stem_conv", "Conv2D", True),
-        ("block1a_dwconv", "DepthwiseConv2D", True),
-        ("block1a_se_reduce", "Conv2D", False),
-        ("block1a_se_excite", "Multiply", True),
-        ("add_3", "Add", True),
-        ("avg_pool", "GlobalAveragePooling2D", False),
+        ("Conv2D", (2, 2, 3), False, True),
+        ("DepthwiseConv2D", (1, 1, 3), False, True),  # of a small image
+        ("Conv2D", (1, 1, 3), True, False),  # squeeze-excite
+        ("Multiply", (2, 2, 3), False, True),
+        ("Add", (2, 2, 3), False, True),
+        ("Concatenate", (2, 2, 3), False, True),
+        ("Dense", (2, 2, 3), False, True),
+        ("Dense", (3,), False, False),  # after flattening
+        ("Add", (3,), True, False),
+        ("MaxPooling2D", (2, 2, 3), False, False),
+        ("GlobalAveragePooling2D", (3,), True, False),
+        ("Input", (2, 2, 3), False, False),
     ],
 )
-def test_main_layers(name, kind, expected):
-    assert is_main_layer(name, kind) is expected
+def test_main_layers(kind, shape, pooled, expected):
+    assert info(1, "any_name", kind, shape, pooled=pooled).is_main is expected
+
+
+def chosen_by_name(layer: LayerInfo) -> bool:
+    """What the original notebook chose."""
+    return layer.layer.endswith("conv") or layer.kind in ("Multiply", "Add")
+
+
+@pytest.mark.parametrize("name", ["efficientnet-b0", "efficientnet-lite0"])
+@pytest.mark.parametrize("size", [224, 32])
+def test_the_main_layers_of_efficientnet_are_those_of_the_notebook(name, size):
+    """By their place in the network, whatever the image size; at 32 pixels the last blocks have one position left."""
+    layers = catalogue(load_network(name, "none", input_size=size).model)
+    assert [layer.layer for layer in layers if layer.is_main] == [
+        layer.layer for layer in layers if chosen_by_name(layer)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "block"),
+    [
+        ("stem_conv", "stem"),
+        ("block4a_project_conv", "block4a"),
+        ("top_conv", "top"),
+        ("avg_pool", "avg"),
+        ("conv2_block1_0_conv", "conv2_block1"),
+        ("conv1_conv", "conv1"),
+        ("small_stage_0_block_2_depthwise_conv", "stage_0_block_2"),
+        ("small_stem_conv", "stem"),
+        ("block_13_expand", "block_13"),
+        ("block1_conv1", "block1"),
+    ],
+)
+def test_blocks(name, block):
+    image = keras.Input((2, 2, 3))
+    model = keras.Model(image, keras.layers.Conv2D(2, 1, name=name)(image), name="small")
+    assert catalogue(model)[1].block == block
 
 
 @pytest.mark.parametrize(

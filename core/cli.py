@@ -1,4 +1,4 @@
-"""The command line: `python -m core study|layers|devices`. Progress on stderr, results on stdout."""
+"""The command line: `python -m core study|layers|devices|fine-tune`. Progress on stderr, results on stdout."""
 
 import argparse
 import json
@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any, TextIO
 
 from core import __version__
+from core.commands import fine_tune
 from core.network.activations import Pass
 from core.study.costs import FORWARD_SHARE, Cost, pass_cost, product_rate
 from core.study.plan import (
@@ -55,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_study(commands.add_parser("study", help="measure how each layer of a network separates labelled images"))
     _add_layers(commands.add_parser("layers", help="list the layers of a network"))
     _add_devices(commands.add_parser("devices", help="say which devices multiply"))
+    fine_tune.add_parser(commands)
     return parser
 
 

@@ -124,8 +124,14 @@ def has_gpu() -> bool:
     return bool(tf.config.list_physical_devices("GPU"))
 
 
+def with_head(model: "keras.Model", num_classes: int, options: TrainingOptions) -> HeadedNetwork:
+    """Give a network the head that is trained, and cut it as the options ask; see `tails.add_head`."""
+    unfreeze = options.unfreeze if options.tail_epochs else None
+    return add_head(model, num_classes, unfreeze=unfreeze, dropout=options.dropout, seed=options.seed)
+
+
 def train(
-    model: "keras.Model",
+    network: HeadedNetwork,
     data: TrainingData,
     options: TrainingOptions,
     folder: Path,
@@ -137,8 +143,8 @@ def train(
 
     Parameters
     ----------
-    model
-        A network on images. Its layers become part of the result.
+    network
+        From `with_head` with the same options; it is changed.
     data
         Labelled images. The test split is only measured, unless `early_stopping` chooses an epoch by it.
     options
@@ -159,15 +165,11 @@ def train(
 
     Raises
     ------
-    ValueError
-        Nothing matches `unfreeze`.
     OSError
         The disk is too small for the cache.
     RuntimeError
         The loss became infinite or undefined.
     """
-    unfreeze = options.unfreeze if options.tail_epochs else None
-    network = add_head(model, data.num_classes, unfreeze=unfreeze, dropout=options.dropout, seed=options.seed)
     if execution.mixed_precision:
         _set_precision(network, "mixed_float16")
     run = _Training(network, data, options, folder, execution, report)

@@ -35,7 +35,6 @@ class TrainingData:
     labels: NDArray[np.int64]
     train: Rows
     test: Rows
-    num_classes: int
 
 
 class Source(Protocol):

@@ -33,6 +33,7 @@ from core.network.training import (
     clean_up,
     has_gpu,
     train,
+    with_head,
 )
 from core.study.results import StudyError
 from core.study.run import package_versions
@@ -133,13 +134,13 @@ def fine_tune(options: FineTuneOptions, out: str | os.PathLike[str], *, progress
     KeyboardInterrupt
         As it came; the same call goes on from the last whole epoch.
     """
-    folder = Path(out)
+    folder, report = Path(out), progress or _ignore
     images = load_images(
         options.data,
         seed=options.training.seed,
         per_class=options.per_class,
         skip_broken=options.skip_broken,
-        progress=lambda done, total: _tell(progress, TrainingProgress("checking images", 0, 0, done, total)),
+        progress=lambda done, total: report(TrainingProgress("checking images", 0, 0, done, total)),
     )
     if set(images.splits.tolist()) != {"train", "test"}:
         raise ValueError(
@@ -147,46 +148,30 @@ def fine_tune(options: FineTuneOptions, out: str | os.PathLike[str], *, progress
             f"{images.splits[0]!r}. Lay them out as train/CLASS/... and test/CLASS/..."
         )
     network = load_network(options.model, options.weights, seed=options.training.seed)
+    headed = with_head(network.model, len(images.class_names), options.training)
     execution = options.execution()
     with study_lock(folder):
         info = _begin(folder, _info(options, images, network, execution))
         if info["state"] != "complete":
-            _train(folder, info, options, images, network, execution, progress)
+            data = _training_data(images, network.input_size)
+            try:
+                history = train(headed, data, options.training, folder, execution=execution, report=report)
+            except BaseException:
+                _write_info(folder, info | {"state": "partial"})
+                raise
+            _write_history(folder, history)
+            _write_info(folder, info | {"state": "complete", "finished": _now()})
+            clean_up(folder)
     return FineTuned(folder)
 
 
-def _train(
-    folder: Path,
-    info: Info,
-    options: FineTuneOptions,
-    images: LabelledImages,
-    network: Network,
-    execution: Execution,
-    progress: Report | None,
-) -> None:
-    """Train, and record what came out; or that it was interrupted."""
-    data = TrainingData(
-        load=lambda rows: images.load(rows, network.input_size),
+def _training_data(images: LabelledImages, size: tuple[int, int]) -> TrainingData:
+    return TrainingData(
+        load=lambda rows: images.load(rows, size),
         labels=images.labels,
         train=np.flatnonzero(images.splits == "train"),
         test=np.flatnonzero(images.splits == "test"),
-        num_classes=len(images.class_names),
     )
-    try:
-        history = train(
-            network.model,
-            data,
-            options.training,
-            folder,
-            execution=execution,
-            report=lambda report: _tell(progress, report),
-        )
-    except BaseException:
-        _write_info(folder, info | {"state": "partial"})
-        raise
-    _write_history(folder, history)
-    _write_info(folder, info | {"state": "complete", "finished": _now()})
-    clean_up(folder)
 
 
 def _info(options: FineTuneOptions, images: LabelledImages, network: Network, execution: Execution) -> Info:
@@ -274,9 +259,8 @@ def _write_info(folder: Path, info: Mapping[str, Any]) -> None:
     os.replace(scratch, folder / _INFO)
 
 
-def _tell(progress: Report | None, report: TrainingProgress) -> None:
-    if progress is not None:
-        progress(report)
+def _ignore(progress: TrainingProgress) -> None:
+    """No one asked for progress."""
 
 
 def _now() -> str:

@@ -145,7 +145,7 @@ def fine_tune(options: FineTuneOptions, out: str | os.PathLike[str], *, progress
     if set(images.splits.tolist()) != {"train", "test"}:
         raise ValueError(
             f"data must have images to train on and to test on; {options.data!r} has only the split "
-            f"{images.splits[0]!r}. Lay them out as train/CLASS/... and test/CLASS/..."
+            f"{str(images.splits[0])!r}. Lay them out as train/CLASS/... and test/CLASS/..."
         )
     network = load_network(options.model, options.weights, seed=options.training.seed)
     headed = with_head(network.model, len(images.class_names), options.training)

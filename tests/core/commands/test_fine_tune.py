@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import keras
+import pandas as pd
 import pytest
 
 import core
@@ -33,6 +34,20 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     keras.Model(image, keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)).save(path)
     options = "--unfreeze top_conv --per-class 6 --head-epochs 3 --tail-epochs 2 --batch-size 16 --cache --variants 1"
     return ["fine-tune", "digits", "--weights", str(path), *options.split()]
+
+
+@pytest.fixture(scope="module")
+def longer(command: list[str]) -> list[str]:
+    """Long enough to be stopped on its way."""
+    return [*command, "--head-epochs", "120"]
+
+
+@pytest.fixture(scope="module")
+def whole(longer: list[str], tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    """What it gives when no one stops it."""
+    out = tmp_path_factory.mktemp("whole") / "out"
+    assert main([*longer, "--out", str(out)]) == 0
+    return pd.read_parquet(out / "history.parquet")
 
 
 @pytest.fixture(autouse=True)
@@ -72,21 +87,21 @@ def test_the_same_folder_with_other_options(command, tmp_path, capsys):
     [
         (["--head-epochs", "0"], "must be a whole number of at least 1; got '0'"),
         (["--dropout", "much"], "invalid float value"),
-        (["--variants", "-1"], "expected one argument|must be a whole number"),
+        (["--variants", "four"], "must be a whole number of at least 0; got 'four'"),
     ],
 )
 def test_wrong_usage_exits_with_2(arguments, message, capsys):
     with pytest.raises(SystemExit) as exited:
         main(["fine-tune", "digits", "--out", "x", *arguments])
     assert exited.value.code == 2
-    assert any(part in capsys.readouterr().err for part in message.split("|"))
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 130)])
-def test_a_stopped_command_goes_on_and_ends_the_same(command, tmp_path, number, status):
-    many = [*command, "--head-epochs", "400", "--out", str(tmp_path / "out")]
+def test_a_stopped_command_goes_on_and_ends_the_same(longer, whole, tmp_path, number, status):
+    command = [*longer, "--out", str(tmp_path / "out")]
     process = subprocess.Popen(
-        [sys.executable, "-m", "core", *many], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "core", *command], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     checkpoint = tmp_path / "out" / "checkpoint.npz"
     until = time.monotonic() + 60
@@ -100,16 +115,8 @@ def test_a_stopped_command_goes_on_and_ends_the_same(command, tmp_path, number, 
         assert "The same command goes on from the last whole epoch." in err
     assert checkpoint.exists()
     assert not (tmp_path / "out" / "final.keras").exists()
-    assert main(many) == 0
-    assert main([*many[:-1], str(tmp_path / "whole")]) == 0
-    again, whole = (json.loads(_history(tmp_path / name)) for name in ("out", "whole"))
-    assert again == whole
-
-
-def _history(folder: Path) -> str:
-    import pandas as pd
-
-    return pd.read_parquet(folder / "history.parquet").to_json()
+    assert main(command) == 0
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out" / "history.parquet"), whole, check_exact=True)
 
 
 class Terminal(io.StringIO):

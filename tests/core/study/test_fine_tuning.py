@@ -82,7 +82,7 @@ def changed(options: FineTuneOptions, **training: object) -> FineTuneOptions:
     ("change", "difference"),
     [
         (lambda options: changed(options, head_rate=0.1), r"training\.head_rate: 0\.01 → 0\.1"),
-        (lambda options: changed(options, augmentation=Augmentation(0.1)), r"training\.augmentation\.rotation: 0\.15 → 0\.1"),
+        (lambda options: changed(options, augmentation=Augmentation(0.1)), r"augmentation\.rotation: 0\.15 → 0\.1"),
         (lambda options: replace(options, per_class=5), r"per_class: 4 → 5; data\.fingerprint"),
         (lambda options: replace(options, variants=2), r"execution\.num_variants: 1 → 2"),
         (lambda options: replace(options, weights="none", model="efficientnet-lite0",

@@ -12,7 +12,8 @@ from typing import Any, TextIO
 
 from core.commands.arguments import at_least
 from core.network.augmentation import Augmentation
-from core.network.training import TrainingOptions, TrainingProgress
+from core.network.training import TrainingProgress
+from core.network.training_options import TrainingOptions
 from core.study.fine_tuning import FineTuned, FineTuneOptions, fine_tune
 
 _INTERRUPTED = 130

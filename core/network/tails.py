@@ -58,6 +58,12 @@ class HeadedNetwork:
             return crossing[0]
         return keras.ops.cast(self.tail(list(crossing), training=False), "float32")
 
+    def set_precision(self, policy: str) -> None:
+        """How the network computes, as a Keras policy; its variables and the head are float32 in any case."""
+        for part in (self.lower, self.tail):
+            for layer in part.layers if part else ():
+                layer.dtype_policy = policy
+
     def trainable(self, phase: str) -> list[Any]:
         """The variables that train in the phase `head` or `tail`. The latter leaves all batch normalization alone."""
         head = list(self.predictions.trainable_variables)

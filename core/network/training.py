@@ -6,13 +6,12 @@ a run that was interrupted goes on from its last whole epoch, and ends as it wou
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.network.augmentation import Augmentation
 from core.network.tails import HeadedNetwork, add_head
 from core.network.training_data import (
     DROPOUT,
@@ -24,6 +23,7 @@ from core.network.training_data import (
     compiled,
     in_batches,
 )
+from core.network.training_options import PHASES, Execution, TrainingOptions
 from core.network.training_state import (
     EpochResult,
     TrainingState,
@@ -39,64 +39,8 @@ from core.network.training_steps import Steps
 if TYPE_CHECKING:
     import keras
 
-PHASES = ("head", "tail")
 HEAD_FILE, FINAL_FILE = "head.keras", "final.keras"
 _CACHE = "cache"
-
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """How a network is fine-tuned; the defaults are those of the original notebook.
-
-    head_epochs, tail_epochs : at most, in each phase; without tail epochs there is no second phase.
-    head_rate, tail_rate : Adam's learning rate in each phase. batch_size : images a step.
-    unfreeze : name or pattern of the layer from which on the second phase trains.
-    dropout : share of pooled activations dropped before the last layer. augmentation : how training images vary.
-    early_stopping : a phase ends when val_loss has not fallen for so many epochs, and keeps its best weights; None: it
-    runs to its end and keeps its last. seed : of everything random.
-    """
-
-    head_epochs: int = 25
-    tail_epochs: int = 10
-    head_rate: float = 1e-2
-    tail_rate: float = 1e-4
-    batch_size: int = 64
-    unfreeze: str = "block7a_expand_conv"
-    dropout: float = 0.2
-    augmentation: Augmentation = field(default_factory=Augmentation)
-    early_stopping: int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        minima = {"head_epochs": 1, "tail_epochs": 0, "batch_size": 1, "seed": 0, "early_stopping": 1}
-        for name, minimum in minima.items():
-            if (getattr(self, name) if getattr(self, name) is not None else minimum) < minimum:
-                raise ValueError(f"{name} must be at least {minimum}; got {getattr(self, name)}.")
-        for name in ("head_rate", "tail_rate"):
-            if not 0 < getattr(self, name) < np.inf:
-                raise ValueError(
-                    f"{name} must be a positive number; got {getattr(self, name)}. 1e-3 is usual for Adam."
-                )
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be at least 0 and less than 1; got {self.dropout}. 0 leaves it out.")
-
-    def epochs(self, phase: str) -> int:
-        return self.head_epochs if phase == "head" else self.tail_epochs
-
-    def rate(self, phase: str) -> float:
-        return self.head_rate if phase == "head" else self.tail_rate
-
-
-@dataclass(frozen=True)
-class Execution:
-    """How the same training is carried out on the machine at hand.
-
-    num_variants : changed copies of each training image whose frozen activations are computed once, beside those of the
-    image itself; None computes them anew in every epoch. mixed_precision : the network's products in float16.
-    """
-
-    num_variants: int | None = 4
-    mixed_precision: bool = False
 
 
 @dataclass(frozen=True)
@@ -170,14 +114,13 @@ def train(
     RuntimeError
         The loss became infinite or undefined.
     """
-    if execution.mixed_precision:
-        _set_precision(network, "mixed_float16")
     run = _Training(network, data, options, folder, execution, report)
+    run.set_precision()
     state = read_state(folder)
     for phase in PHASES[PHASES.index(state.phase) if state else 0 : 2 if options.tail_epochs else 1]:
         state = run.phase(phase, state)
     assert state is not None  # there is always a phase
-    _write(folder / FINAL_FILE, network)
+    run.save(FINAL_FILE)
     return state.history
 
 
@@ -218,8 +161,17 @@ class _Training:
         variables = state.best if self.options.early_stopping else state.variables
         assign(self.network.state(), variables)
         if phase == "head":
-            _write(self.folder / HEAD_FILE, self.network)
+            self.save(HEAD_FILE)
         return replace(state, variables=variables)
+
+    def set_precision(self) -> None:
+        self.network.set_precision("mixed_float16" if self.execution.mixed_precision else "float32")
+
+    def save(self, name: str) -> None:
+        """Write the whole model as one that computes in float32."""
+        self.network.set_precision("float32")
+        write_model(self.folder / name, self.network.whole)
+        self.set_precision()
 
     def _epochs(self, steps: Steps, state: TrainingState) -> TrainingState:
         source = self._source(state.phase)
@@ -310,19 +262,3 @@ class _Training:
             lambda done, total: self.report(TrainingProgress(stage, 0, 0, done, total)),
         )
         return cache
-
-
-def _set_precision(network: HeadedNetwork, policy: str) -> None:
-    """How the network computes; its variables, and the head, are float32 in any case."""
-    for part in (network.lower, network.tail):
-        for layer in part.layers if part else ():
-            layer.dtype_policy = policy
-
-
-def _write(path: Path, network: HeadedNetwork) -> None:
-    """Write the whole model as one that computes in float32."""
-    policies = {layer: layer.dtype_policy for layer in network.whole.layers}
-    _set_precision(network, "float32")
-    write_model(path, network.whole)
-    for layer, policy in policies.items():
-        layer.dtype_policy = policy

@@ -25,16 +25,15 @@ from core.network.backbones import Network, load_network
 from core.network.training import (
     FINAL_FILE,
     HEAD_FILE,
-    EpochResult,
-    Execution,
-    TrainingData,
-    TrainingOptions,
     TrainingProgress,
     clean_up,
     has_gpu,
     train,
     with_head,
 )
+from core.network.training_data import TrainingData
+from core.network.training_options import Execution, TrainingOptions
+from core.network.training_state import EpochResult
 from core.study.results import StudyError
 from core.study.run import package_versions
 from core.study.writing import differences, study_lock
@@ -197,8 +196,8 @@ def _info(options: FineTuneOptions, images: LabelledImages, network: Network, ex
     return {"asked": asked, "used": used, "class_names": list(images.class_names), "skipped": skipped}
 
 
-# Names of the same thing, for which the fingerprint, the hash and the execution stand.
-_UNIMPORTANT = {"asked": ("data", "weights", "cache", "variants", "mixed_precision")}
+# Options for which something that was used stands: the fingerprint, the hash, the execution.
+_STOOD_FOR = ("data", "weights", "cache", "variants", "mixed_precision")
 
 
 def _begin(folder: Path, info: Info) -> Info:
@@ -236,10 +235,10 @@ def _refuse_differences(folder: Path, there: Info, here: Info) -> None:
 
 
 def _compared(info: Info) -> Info:
-    """What makes two trainings the same; paths do not, for fingerprint and hash stand for them."""
+    """What makes two trainings the same; paths do not."""
     asked, used = info["asked"], info["used"]
     return {
-        **{name: value for name, value in asked.items() if name not in _UNIMPORTANT["asked"]},
+        **{name: value for name, value in asked.items() if name not in _STOOD_FOR},
         "data": {"fingerprint": used["data"]["fingerprint"]},
         "weights_sha256": used["model"]["weights_sha256"],
         "execution": used["execution"],

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from core.network.training import TrainingOptions, TrainingProgress
+from core.network.training import TrainingProgress
+from core.network.training_options import TrainingOptions
 from core.study.fine_tuning import FineTuneOptions, fine_tune
 from tests.benchmarks.report import write_report
 

@@ -13,8 +13,9 @@ import pytest
 from core.network.augmentation import Augmentation
 from core.network.backbones import load_network
 from core.network.tails import HeadedNetwork
-from core.network.training import Execution, TrainingOptions, TrainingProgress, clean_up, train, with_head
+from core.network.training import TrainingProgress, clean_up, train, with_head
 from core.network.training_data import TrainingData
+from core.network.training_options import Execution, TrainingOptions
 from core.network.training_state import EpochResult
 
 STILL = Augmentation(0, 0, 0, flip=False)
@@ -158,6 +159,23 @@ def test_batch_normalization_and_frozen_layers_stay_as_they_were(data, tmp_path)
         if variable.path in before and not np.array_equal(variable, before[variable.path])
     }
     assert changed == {"block2a_conv/kernel", "block2a_conv/bias", "top_conv/kernel", "top_conv/bias"}
+
+
+def test_each_epoch_sees_every_image_in_an_order_of_its_own(data, tmp_path):
+    run(data, tmp_path, replace(OPTIONS, tail_epochs=0), PLAIN)
+    epochs = np.reshape(data.load.asked, (3, NUM_TRAIN + NUM_TEST))
+    orders = [epoch[:NUM_TRAIN].tolist() for epoch in epochs]
+    assert all(sorted(order) == data.train.tolist() for order in orders)
+    assert len({tuple(order) for order in [*orders, data.train.tolist()]}) == 4
+    assert all(epoch[NUM_TRAIN:].tolist() == data.test.tolist() for epoch in epochs)
+
+
+def test_dropout_depends_on_the_seed(data, tmp_path):
+    batches = replace(OPTIONS, head_epochs=1, tail_epochs=0, batch_size=NUM_TRAIN, dropout=0.5)
+    losses = {}
+    for name, options in (("half", batches), ("again", batches), ("none", replace(batches, dropout=0.0))):
+        losses[name] = run(data, tmp_path / name, options)[0][0].loss
+    assert losses["half"] == losses["again"] != losses["none"]
 
 
 class Stop(Exception):

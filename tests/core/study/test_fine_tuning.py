@@ -12,7 +12,8 @@ from PIL import Image
 
 import core
 from core.network.augmentation import Augmentation
-from core.network.training import TrainingOptions, TrainingProgress
+from core.network.training import TrainingProgress
+from core.network.training_options import TrainingOptions
 from core.study.fine_tuning import FineTuned, FineTuneOptions, fine_tune
 from core.study.results import StudyError
 from core.study.writing import study_lock

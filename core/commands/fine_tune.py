@@ -42,7 +42,7 @@ def add_parser(commands: Any) -> None:
         type=at_least(0),
         default=default.variants,
         metavar="K",
-        help="changed copies of each training image in the cache (default: %(default)s)",
+        help="changed copies of each training image in the cache; 0: the images themselves (default: %(default)s)",
     )
     add("--mixed-precision", action=argparse.BooleanOptionalAction, help="products in float16 (default: on a GPU)")
     add("--json", action="store_true", help="results for machines")

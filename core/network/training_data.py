@@ -76,13 +76,17 @@ class ComputedActivations:
 
 
 class CachedActivations:
-    """Tensors of every image and of `num_variants` changed copies, in files; an epoch picks one copy of each image.
+    """Tensors of `num_variants` changed copies of each training image, in files; an epoch picks one copy of each.
+
+    Without variants there is one copy, the image itself. It is left out otherwise, so that the training sees what it
+    would see without a cache: changed images only. Test images are never changed.
 
     folder : each copy of a split has a folder here, with a file a tensor; it is whole or not there.
     """
 
     def __init__(self, folder: Path, data: TrainingData, *, num_variants: int, seed: int) -> None:
-        self._folder, self._data, self._num_variants, self._seed = folder, data, num_variants, seed
+        self._folder, self._data, self._seed = folder, data, seed
+        self._numbers = range(1, num_variants + 1) if num_variants else range(1)
         self._places = np.zeros(len(data.labels), np.int64)  # a row's place in the files of its split
         for rows in (data.train, data.test):
             self._places[rows] = np.arange(len(rows))
@@ -99,7 +103,7 @@ class CachedActivations:
             The disk is too small for what is missing.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        done, total = 0, len(self._data.test) + (self._num_variants + 1) * len(self._data.train)
+        done, total = 0, len(self._data.test) + len(self._numbers) * len(self._data.train)
         for name in ("test", *self._copies()):
             rows = self._data.test if name == "test" else self._data.train
             batches = in_batches(rows, batch_size)
@@ -113,7 +117,7 @@ class CachedActivations:
 
     def train_batches(self, batches: Sequence[Rows], phase: int, epoch: int) -> Iterator[Tensors]:
         rng = np.random.default_rng((self._seed, CHOICE, phase, epoch))
-        choice = rng.integers(0, self._num_variants + 1, len(self._data.labels))
+        choice = rng.choice(self._numbers, len(self._data.labels))
         return (tensors for _, tensors in loaded_ahead(partial(self._picked, choice=choice), batches))
 
     def test_batches(self, batches: Sequence[Rows]) -> Iterator[Tensors]:
@@ -124,7 +128,7 @@ class CachedActivations:
         return self._read(f"train-{number}", batches)
 
     def _copies(self) -> list[str]:
-        return [f"train-{number}" for number in range(self._num_variants + 1)]
+        return [f"train-{number}" for number in self._numbers]
 
     def _read(self, name: str, batches: Sequence[Rows]) -> Iterator[Tensors]:
         return ([file[self._places[rows]] for file in self._files[name]] for rows in batches)

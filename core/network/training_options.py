@@ -56,8 +56,9 @@ class TrainingOptions:
 class Execution:
     """How the same training is carried out on the machine at hand.
 
-    num_variants : changed copies of each training image whose frozen activations are computed once, beside those of the
-    image itself; None computes them anew in every epoch. mixed_precision : the network's products in float16.
+    num_variants : changed copies of each training image whose frozen activations are computed once; with 0, those of
+    the images themselves; None computes them anew in every epoch, of new copies. mixed_precision : the network's
+    products in float16.
     """
 
     num_variants: int | None = 4

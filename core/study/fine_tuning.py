@@ -53,7 +53,8 @@ class FineTuneOptions:
     training : the recipe; its seed also decides the split and the choice of images. per_class : images of each class
     and split; default all. skip_broken : leave unreadable images out.
     cache : whether the activations of the frozen layers are computed once and kept in files; None: without a GPU.
-    variants : changed copies of each training image in the cache. Without a cache every epoch sees new ones.
+    variants : changed copies of each training image in the cache; 0: the images themselves. Without a cache every
+    epoch sees new copies.
     mixed_precision : products in float16; None: on a GPU.
     """
 

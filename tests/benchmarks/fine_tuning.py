@@ -5,7 +5,7 @@ some breeds of ../shared, with the default augmentation, rates and epochs, the s
 
 - plain: every epoch runs the frozen layers on new variants of all training images, and on the test images, as
   Keras's `fit` does.
-- cached: the frozen layers run once, on the training images, their variants and the test images.
+- cached: the frozen layers run once, on 4 variants of each training image and on the test images.
 
 `cache_s` is spent once, `head_epoch_s` and `tail_epoch_s` are the median epoch's. The images are among those that the
 weights were trained on: accuracies compare the two ways, and say nothing about new images. Test images number 20 a

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from core.measures.separation import Separation
     from core.measures.smoothness import smoothness_index
     from core.study.features import FeatureStudyWriter, study_from_features
+    from core.study.fine_tuning import FineTuned, FineTuneOptions, fine_tune
     from core.study.plan import Plan, StudyOptions, plan_study
     from core.study.results import Study, StudyError, load_study
     from core.study.run import run_study
@@ -40,6 +41,9 @@ _HOMES = {
     "smoothness_index": "core.measures.smoothness",
     "FeatureStudyWriter": "core.study.features",
     "study_from_features": "core.study.features",
+    "FineTuneOptions": "core.study.fine_tuning",
+    "FineTuned": "core.study.fine_tuning",
+    "fine_tune": "core.study.fine_tuning",
     "Plan": "core.study.plan",
     "StudyOptions": "core.study.plan",
     "plan_study": "core.study.plan",
@@ -51,6 +55,8 @@ _HOMES = {
 
 __all__ = [
     "FeatureStudyWriter",
+    "FineTuneOptions",
+    "FineTuned",
     "Neighbors",
     "Plan",
     "Separation",
@@ -61,6 +67,7 @@ __all__ = [
     "balanced_separation_index",
     "center_separation_index",
     "cross_separation_index",
+    "fine_tune",
     "high_order_separation_index",
     "load_study",
     "nearest_neighbors",

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from core import __version__
-from core.commands import devices, layers, measure, study
+from core.commands import devices, fine_tune, layers, measure, study
 from core.data.errors import DataError
 from core.study.results import StudyError
 
@@ -37,6 +37,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m core", description=__doc__)
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (study, measure, layers, devices):
+    for command in (study, fine_tune, measure, layers, devices):
         command.add_parser(commands)
     return parser

@@ -101,6 +101,11 @@ def layer_tensors(model: "keras.Model") -> dict[str, "keras.KerasTensor"]:
     return {entry.name: entry.tensor for entry in _entries(model)}
 
 
+def network_steps(model: "keras.Model") -> "list[_Step]":
+    """Every operation in network order with the tensors that it takes and gives, nested models opened."""
+    return _walk(model, model.inputs)[0]
+
+
 def select_layers(layers: Sequence[LayerInfo], patterns: str) -> tuple[LayerInfo, ...]:
     """Choose layers by a comma-separated union of `main`, `all`, names and patterns such as `block*_add`.
 

@@ -123,13 +123,13 @@ def _study_info(plan: Plan, out: str | os.PathLike[str]) -> dict[str, Any]:
     return {
         "command": plan.options.command(out),
         "asked": plan.options.asked(),
-        "used": plan.used() | {"versions": _versions()},
+        "used": plan.used() | {"versions": package_versions()},
         "skipped": [{"id": skipped.id, "reason": skipped.reason} for skipped in plan.images.skipped],
         "cautions": plan.cautions(),
     }
 
 
-def _versions() -> Mapping[str, str]:
+def package_versions() -> Mapping[str, str]:
     """Versions of what numbers depend on, as far as installed."""
     found = {"python": platform.python_version()}
     for package in _PACKAGES:

@@ -1,0 +1,185 @@
+"""python -m core fine-tune: a network learns the classes of labelled images."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import fields
+from types import FrameType
+from typing import Any, TextIO
+
+from core.commands.arguments import at_least
+from core.network.augmentation import Augmentation
+from core.network.training import TrainingProgress
+from core.network.training_options import TrainingOptions
+from core.study.fine_tuning import FineTuned, FineTuneOptions, fine_tune
+
+_INTERRUPTED = 130
+
+
+def add_parser(commands: Any) -> None:
+    """How the command is asked for."""
+    parser = commands.add_parser("fine-tune", help="train a new head for a network, then its tail")
+    parser.set_defaults(run=run)
+    add, default = parser.add_argument, FineTuneOptions("")
+    add("data", metavar="DATA", help="an image folder (train/CLASS/..., test/CLASS/..., or CLASS/...), or: digits")
+    add("--out", required=True, metavar="DIR", help="the folder for the results; a training begun there goes on")
+    add("--model", default=default.model, help="a network (default: %(default)s)")
+    add("--weights", default=default.weights, help="imagenet, none, or a .keras file (default: %(default)s)")
+    add("--per-class", type=at_least(2), metavar="K", help="images of each class and split (default: all)")
+    add("--skip-broken", action="store_true", help="leave unreadable images out and record them")
+    _add_recipe(parser, default.training)
+    _add_augmentation(parser, default.training.augmentation)
+    add(
+        "--cache",
+        action=argparse.BooleanOptionalAction,
+        help="compute the frozen layers once and train on what they gave (default: without a GPU)",
+    )
+    add(
+        "--variants",
+        type=at_least(0),
+        default=default.variants,
+        metavar="K",
+        help="changed copies of each training image in the cache; 0: the images themselves (default: %(default)s)",
+    )
+    add("--mixed-precision", action=argparse.BooleanOptionalAction, help="products in float16 (default: on a GPU)")
+    add("--json", action="store_true", help="results for machines")
+
+
+def _add_recipe(parser: argparse.ArgumentParser, default: TrainingOptions) -> None:
+    whole, real = {"metavar": "N"}, {"type": float, "metavar": "X"}
+    for name, options, text in (
+        ("head-epochs", whole | {"type": at_least(1)}, "epochs of the new head alone"),
+        ("tail-epochs", whole | {"type": at_least(0)}, "epochs of the unfrozen tail with it; 0: none"),
+        ("head-rate", real, "Adam's rate in the first phase"),
+        ("tail-rate", real, "Adam's rate in the second phase"),
+        ("batch-size", whole | {"type": at_least(1)}, "images a step"),
+        ("unfreeze", {"metavar": "PATTERN"}, "the tail begins with the first layer that matches"),
+        ("dropout", real, "share of pooled activations dropped before the last layer"),
+        ("seed", whole | {"type": at_least(0)}, "of everything random"),
+    ):
+        _add_option(parser, name, default, options, text)
+    parser.add_argument(
+        "--early-stopping",
+        type=at_least(1),
+        metavar="N",
+        help="end a phase when val_loss has not fallen for N epochs, and keep its best epoch",
+    )
+
+
+def _add_augmentation(parser: argparse.ArgumentParser, default: Augmentation) -> None:
+    for name, text in (
+        ("rotation", "at most this share of a full turn either way"),
+        ("translation", "at most this share of height and width"),
+        ("contrast", "at most this share more or less"),
+    ):
+        _add_option(parser, name, default, {"type": float, "metavar": "X"}, text)
+    parser.add_argument("--no-flip", dest="flip", action="store_false", help="do not mirror images")
+
+
+def _add_option(parser: argparse.ArgumentParser, name: str, default: Any, options: dict[str, Any], text: str) -> None:
+    value = getattr(default, name.replace("-", "_"))
+    parser.add_argument(f"--{name}", default=value, help=f"{text} (default: %(default)s)", **options)
+
+
+def run(options: argparse.Namespace) -> int:
+    signal.signal(signal.SIGTERM, _interrupt)  # a stopped run can be resumed, as after Ctrl-C
+    report = TrainingLine(sys.stderr)
+    try:
+        tuned = fine_tune(_asked(options), options.out, progress=report)
+    except KeyboardInterrupt:
+        report.close()
+        print("Interrupted. The same command goes on from the last whole epoch.", file=sys.stderr)
+        return _INTERRUPTED
+    finally:
+        report.close()
+    _print_result(tuned, as_json=options.json)
+    return 0
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _asked(options: argparse.Namespace) -> FineTuneOptions:
+    given = vars(options)
+    augmentation = Augmentation(**{one.name: given[one.name] for one in fields(Augmentation)})
+    training = TrainingOptions(
+        augmentation=augmentation,
+        **{one.name: given[one.name] for one in fields(TrainingOptions) if one.name != "augmentation"},
+    )
+    own = {one.name: given[one.name] for one in fields(FineTuneOptions) if one.name != "training"}
+    return FineTuneOptions(training=training, **own)
+
+
+def _print_result(tuned: FineTuned, *, as_json: bool) -> None:
+    if as_json:
+        rows = json.loads(tuned.history.to_json(orient="records"))
+        files = {"head": os.fspath(tuned.head), "final": os.fspath(tuned.final)}
+        print(
+            json.dumps(
+                {"path": os.fspath(tuned.path), "state": tuned.info["state"], **files, "history": rows}, indent=1
+            )
+        )
+        return
+    print(tuned.history.to_string(index=False, float_format=lambda value: f"{value:.4f}"))
+    print(f"written to {tuned.final}; after the first phase: {tuned.head}")
+
+
+class TrainingLine:
+    """Shows a training on a stream: a line rewritten on a terminal, a line now and then elsewhere, and each epoch."""
+
+    def __init__(self, stream: TextIO, interval_s: float = 10.0) -> None:
+        self._stream, self._live = stream, stream.isatty()
+        self._interval_s = 0.1 if self._live else interval_s
+        self._stage, self._started, self._done_at_start, self._shown = "", 0.0, 0, 0.0
+        self._open = False
+
+    def __call__(self, progress: TrainingProgress) -> None:
+        now = time.monotonic()
+        if progress.stage != self._stage:
+            self.close()
+            self._stage, self._started, self._done_at_start, self._shown = progress.stage, now, progress.done, now
+        last = progress.result is not None if progress.epochs else progress.done == progress.total
+        if not last and now - self._shown < self._interval_s:
+            return
+        self._shown = now
+        text = f"{_where(progress)}{self._pace(progress, now)}"
+        self._stream.write(f"\r\x1b[K{text}" if self._live else f"{text}\n")
+        self._stream.flush()
+        self._open = self._live
+        if progress.result is not None:
+            self.close()  # an epoch's numbers stay
+
+    def close(self) -> None:
+        """End the line that is being rewritten."""
+        if self._open:
+            self._stream.write("\n")
+            self._stream.flush()
+            self._open = False
+
+    def _pace(self, progress: TrainingProgress, now: float) -> str:
+        """Images a second in this stage, and the time that it will still take."""
+        done, elapsed_s = progress.done - self._done_at_start, now - self._started
+        if done <= 0 or elapsed_s <= 0:
+            return ""
+        left_s = int(elapsed_s / done * (progress.total - progress.done))
+        left = f", {left_s // 60}:{left_s % 60:02d} left" if progress.done < progress.total else ""
+        return f", {done / elapsed_s:,.0f} images/s{left}"
+
+
+def _where(progress: TrainingProgress) -> str:
+    """Stage and epoch, then its numbers, or the images so far."""
+    if not progress.epochs:
+        return f"{progress.stage}: {progress.done:,} of {progress.total:,} images"
+    place = f"{progress.stage}, epoch {progress.epoch} of {progress.epochs}"
+    result = progress.result
+    if result is None:
+        an_epoch = progress.total // progress.epochs
+        return f"{place}: {progress.done - (progress.epoch - 1) * an_epoch:,} of {an_epoch:,} images"
+    return (
+        f"{place}: loss {result.loss:.4f}, accuracy {result.accuracy:.4f}, "
+        f"val_loss {result.val_loss:.4f}, val_accuracy {result.val_accuracy:.4f}"
+    )

@@ -1,0 +1,267 @@
+"""Fine-tuning a network on labelled images, into a folder that says what was asked, what was used and what came out.
+
+    training.json     what was asked, what was used (data fingerprint, weights and their hash, versions), state, results
+    history.parquet   phase, epoch, loss, accuracy, val_loss, val_accuracy
+    head.keras        the network after the first phase, the new head on the unchanged backbone
+    final.keras       the network after the last phase
+
+While a training goes on, there are also a checkpoint and the cache of frozen activations.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core.data.images import LabelledImages, load_images
+from core.network.backbones import Network, load_network
+from core.network.training import (
+    FINAL_FILE,
+    HEAD_FILE,
+    TrainingProgress,
+    clean_up,
+    has_gpu,
+    train,
+    with_head,
+)
+from core.network.training_data import TrainingData
+from core.network.training_options import Execution, TrainingOptions
+from core.network.training_state import EpochResult
+from core.study.results import StudyError
+from core.study.run import package_versions
+from core.study.writing import differences, study_lock
+
+FORMAT = 1
+_INFO, _HISTORY = "training.json", "history.parquet"
+
+Info = dict[str, Any]
+Report = Callable[[TrainingProgress], None]
+
+
+@dataclass(frozen=True)
+class FineTuneOptions:
+    """What is asked of a fine-tuning.
+
+    data : an image folder, or "digits", with a test split. model, weights : see `core.network.backbones`.
+    training : the recipe; its seed also decides the split and the choice of images. per_class : images of each class
+    and split; default all. skip_broken : leave unreadable images out.
+    cache : whether the activations of the frozen layers are computed once and kept in files; None: without a GPU.
+    variants : changed copies of each training image in the cache; 0: the images themselves. Without a cache every
+    epoch sees new copies.
+    mixed_precision : products in float16; None: on a GPU.
+    """
+
+    data: str
+    model: str = "efficientnet-lite0"
+    weights: str = "imagenet"
+    training: TrainingOptions = field(default_factory=TrainingOptions)
+    per_class: int | None = None
+    skip_broken: bool = False
+    cache: bool | None = None
+    variants: int = 4
+    mixed_precision: bool | None = None
+
+    def __post_init__(self) -> None:
+        if self.variants < 0:
+            raise ValueError(f"variants must be at least 0; got {self.variants}. 0 keeps the images themselves only.")
+
+    def execution(self) -> Execution:
+        """How it is carried out on this machine."""
+        gpu = has_gpu()
+        cached = not gpu if self.cache is None else self.cache
+        return Execution(
+            num_variants=self.variants if cached else None,
+            mixed_precision=gpu if self.mixed_precision is None else self.mixed_precision,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class FineTuned:
+    """The folder of a fine-tuning."""
+
+    path: Path
+
+    @cached_property
+    def info(self) -> Info:
+        """The content of training.json."""
+        return json.loads((self.path / _INFO).read_text(encoding="utf-8"))
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """One row an epoch: phase, epoch, loss, accuracy, val_loss, val_accuracy."""
+        return pd.read_parquet(self.path / _HISTORY)
+
+    @property
+    def head(self) -> Path:
+        """The network after the first phase, a `.keras` file."""
+        return self.path / HEAD_FILE
+
+    @property
+    def final(self) -> Path:
+        """The network after the last phase, a `.keras` file."""
+        return self.path / FINAL_FILE
+
+
+def fine_tune(options: FineTuneOptions, out: str | os.PathLike[str], *, progress: Report | None = None) -> FineTuned:
+    """Train a new head for a network, then its tail, or go on with a training that was interrupted.
+
+    Parameters
+    ----------
+    options : what is asked.
+    out : the folder for the results. If it holds the same training, only the epochs that are missing are computed.
+    progress : called after each batch and each epoch. An exception that it raises ends the run.
+
+    Returns
+    -------
+    FineTuned
+
+    Raises
+    ------
+    StudyError
+        The folder holds another training (the difference is named) or something else, or another run writes to it.
+    ValueError, OSError
+        Broken or missing data, no test split, an unknown model or weight set, nothing that matches `unfreeze`, or too
+        little room on the disk.
+    RuntimeError
+        The loss became infinite or undefined.
+    KeyboardInterrupt
+        As it came; the same call goes on from the last whole epoch.
+    """
+    folder, report = Path(out), progress or _ignore
+    images = load_images(
+        options.data,
+        seed=options.training.seed,
+        per_class=options.per_class,
+        skip_broken=options.skip_broken,
+        progress=lambda done, total: report(TrainingProgress("checking images", 0, 0, done, total)),
+    )
+    if set(images.splits.tolist()) != {"train", "test"}:
+        raise ValueError(
+            f"data must have images to train on and to test on; {options.data!r} has only the split "
+            f"{str(images.splits[0])!r}. Lay them out as train/CLASS/... and test/CLASS/..."
+        )
+    network = load_network(options.model, options.weights, seed=options.training.seed)
+    headed = with_head(network.model, len(images.class_names), options.training)
+    execution = options.execution()
+    with study_lock(folder):
+        info = _begin(folder, _info(options, images, network, execution))
+        if info["state"] != "complete":
+            data = _training_data(images, network.input_size)
+            try:
+                history = train(headed, data, options.training, folder, execution=execution, report=report)
+            except BaseException:
+                _write_info(folder, info | {"state": "partial"})
+                raise
+            _write_history(folder, history)
+            _write_info(folder, info | {"state": "complete", "finished": _now()})
+            clean_up(folder)
+    return FineTuned(folder)
+
+
+def _training_data(images: LabelledImages, size: tuple[int, int]) -> TrainingData:
+    return TrainingData(
+        load=lambda rows: images.load(rows, size),
+        labels=images.labels,
+        train=np.flatnonzero(images.splits == "train"),
+        test=np.flatnonzero(images.splits == "test"),
+    )
+
+
+def _info(options: FineTuneOptions, images: LabelledImages, network: Network, execution: Execution) -> Info:
+    """training.json but for format, state and times."""
+    asked = asdict(options)
+    used = {
+        "data": {
+            "name": images.name,
+            "fingerprint": images.fingerprint,
+            "num_train": int((images.splits == "train").sum()),
+            "num_test": int((images.splits == "test").sum()),
+        },
+        "model": {
+            "weights": network.weights,
+            "weights_sha256": network.weights_sha256,
+            "expects": network.expects,
+            "input_size": list(network.input_size),
+        },
+        "execution": asdict(execution),
+        "versions": dict(package_versions()),
+    }
+    skipped = [asdict(one) for one in images.skipped]
+    return {"asked": asked, "used": used, "class_names": list(images.class_names), "skipped": skipped}
+
+
+# Options for which something that was used stands: the fingerprint, the hash, the execution.
+_STOOD_FOR = ("data", "weights", "cache", "variants", "mixed_precision")
+
+
+def _begin(folder: Path, info: Info) -> Info:
+    """Start a training, or go on with the one in the folder if it is the same."""
+    path = folder / _INFO
+    if not path.exists():
+        others = sorted(one.name for one in folder.iterdir() if one.name not in (".lock", f".{_INFO}.tmp"))
+        if others:
+            raise StudyError(
+                f"{folder} must be empty or hold a training; it has {', '.join(others[:3])} and no {_INFO}. "
+                "Choose another folder."
+            )
+        there: Info = {"format": FORMAT, "state": "running", "created": _now()}
+    else:
+        there = json.loads(path.read_text(encoding="utf-8"))
+        _refuse_differences(folder, there, info)
+        if there["state"] == "complete":
+            return there
+    running = there | info | {"state": "running"}
+    _write_info(folder, running)
+    return running
+
+
+def _refuse_differences(folder: Path, there: Info, here: Info) -> None:
+    if there.get("format") != FORMAT:
+        raise StudyError(
+            f"{folder} holds a training of format {there.get('format')!r}, not {FORMAT}. Choose another folder."
+        )
+    changed = differences(_compared(there), _compared(here))
+    if changed:
+        raise StudyError(
+            f"{folder} holds another training; it differs in {'; '.join(changed)}. "
+            "Ask for the same to go on with it, choose another folder, or delete this one."
+        )
+
+
+def _compared(info: Info) -> Info:
+    """What makes two trainings the same; paths do not."""
+    asked, used = info["asked"], info["used"]
+    return {
+        **{name: value for name, value in asked.items() if name not in _STOOD_FOR},
+        "data": {"fingerprint": used["data"]["fingerprint"]},
+        "weights_sha256": used["model"]["weights_sha256"],
+        "execution": used["execution"],
+    }
+
+
+def _write_history(folder: Path, history: tuple[EpochResult, ...]) -> None:
+    table = pd.DataFrame([asdict(result) for result in history]).astype({"epoch": "int32"})
+    scratch = folder / f".{_HISTORY}.tmp"
+    table.to_parquet(scratch, index=False)
+    os.replace(scratch, folder / _HISTORY)
+
+
+def _write_info(folder: Path, info: Mapping[str, Any]) -> None:
+    scratch = folder / f".{_INFO}.tmp"
+    scratch.write_text(json.dumps(info, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(scratch, folder / _INFO)
+
+
+def _ignore(progress: TrainingProgress) -> None:
+    """No one asked for progress."""
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

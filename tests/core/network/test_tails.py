@@ -1,0 +1,123 @@
+"""A new head, and the cut between what is frozen and what trains: the parts together are the whole."""
+
+import keras
+import numpy as np
+import pytest
+
+from core.network.layers import catalogue
+from core.network.tails import HeadedNetwork, add_head
+
+
+def backbone(size: int = 12) -> keras.Model:
+    """Two blocks with a shortcut around the second, so that a cut within it crosses two tensors."""
+    layers = keras.layers
+    image = keras.Input((size, size, 3), name="image")
+    x = layers.Rescaling(1 / 255, name="rescaling")(image)
+    stem = layers.Conv2D(4, 3, padding="same", name="stem_conv")(x)
+    x = layers.Conv2D(4, 3, padding="same", activation="relu", name="block1a_conv")(stem)
+    x = layers.BatchNormalization(name="block1a_bn")(x)
+    x = layers.Conv2D(4, 3, padding="same", name="block2a_conv")(x)
+    x = layers.BatchNormalization(name="block2a_bn")(x)
+    x = layers.Dropout(0.5, name="block2a_drop")(x)
+    x = layers.Add(name="block2a_add")([x, stem])
+    x = layers.GlobalAveragePooling2D(name="avg_pool")(x)
+    return keras.Model(image, layers.Dense(7, name="predictions")(x), name="small")
+
+
+def pixels(size: int = 12) -> np.ndarray:
+    return np.random.default_rng(0).uniform(0, 255, (5, size, size, 3)).astype(np.float32)
+
+
+def through_the_parts(network: HeadedNetwork, images: np.ndarray) -> np.ndarray:
+    pooled = network.pooled(network.below_cut(images))
+    return np.asarray(network.predictions(network.normalization(pooled, training=False)))
+
+
+@pytest.mark.parametrize(
+    ("unfreeze", "crossing"),
+    [
+        ("block2a_conv", [(12, 12, 4), (12, 12, 4)]),
+        ("block2*", [(12, 12, 4), (12, 12, 4)]),
+        ("block2a_add", [(12, 12, 4), (12, 12, 4)]),
+        ("rescaling", [(12, 12, 3)]),
+        ("avg_pool", [(12, 12, 4)]),
+        (None, [(4,)]),
+    ],
+)
+def test_the_parts_are_the_whole(unfreeze, crossing):
+    network = add_head(backbone(), 3, unfreeze=unfreeze)
+    assert [tuple(tensor.shape[1:]) for tensor in network.lower.outputs] == crossing
+    whole = np.asarray(network.whole(pixels()))
+    assert whole.shape == (5, 3)
+    assert np.allclose(whole.sum(axis=1), 1)
+    assert np.allclose(through_the_parts(network, pixels()), whole, atol=1e-6)
+
+
+def test_what_trains_in_each_phase():
+    network = add_head(backbone(), 3, unfreeze="block2a_conv")
+    names = {phase: [variable.path for variable in network.trainable(phase)] for phase in ("head", "tail")}
+    head = ["predictions/kernel", "predictions/bias"]
+    assert names["head"] == ["head_bn/gamma", "head_bn/beta", *head]
+    assert names["tail"] == ["block2a_conv/kernel", "block2a_conv/bias", *head]
+    assert {variable.path for variable in network.state()} == {
+        *names["head"],
+        *names["tail"],
+        "head_bn/moving_mean",
+        "head_bn/moving_variance",
+    }
+
+
+def test_layers_that_a_file_left_frozen_train_again():
+    model = backbone()
+    model.trainable = False
+    assert len(add_head(model, 3, unfreeze="block2a_conv").trainable("tail")) == 4
+
+
+def test_the_whole_keeps_the_names_and_survives_a_file(tmp_path):
+    network = add_head(backbone(), 3, unfreeze="block2a_conv")
+    network.whole.save(tmp_path / "whole.keras")
+    again = keras.models.load_model(tmp_path / "whole.keras", safe_mode=True)
+    assert np.array_equal(again(pixels()), network.whole(pixels()))
+    names = [layer.layer for layer in catalogue(again)]
+    assert names == ["input", "stem_conv", "block1a_conv", "block2a_conv", "block2a_add", "avg_pool", "predictions"]
+    assert [layer.name for layer in again.layers[-4:]] == ["avg_pool", "head_bn", "head_dropout", "predictions"]
+
+
+def test_a_nested_network_is_opened():
+    image = keras.Input((12, 12, 3))
+    network = add_head(keras.Model(image, backbone()(image)), 3, unfreeze="block2a_conv")
+    assert np.allclose(through_the_parts(network, pixels()), network.whole(pixels()), atol=1e-6)
+    assert "block2a_conv" in [layer.name for layer in network.whole.layers]
+
+
+def test_a_network_without_global_pooling_gets_its_head_on_the_last_space():
+    image = keras.Input((12, 12, 3))
+    x = keras.layers.Conv2D(5, 3, name="only_conv")(image)
+    model = keras.Model(image, keras.layers.Dense(2)(keras.layers.Flatten()(x)))
+    assert add_head(model, 3, unfreeze="only_conv").whole.get_layer("avg_pool").input.shape == (None, 10, 10, 5)
+
+
+def test_another_architecture():
+    model = keras.applications.MobileNetV3Small((32, 32, 3), weights=None, include_top=False)
+    network = add_head(model, 3, unfreeze="expanded_conv_10_*")
+    assert len(network.lower.outputs) == 1
+    assert np.allclose(through_the_parts(network, pixels(32)), network.whole(pixels(32)), atol=1e-5)
+
+
+def test_the_head_depends_on_the_seed():
+    kernels = [np.asarray(add_head(backbone(), 3, unfreeze=None, seed=seed).predictions.kernel) for seed in (0, 0, 1)]
+    assert np.array_equal(kernels[0], kernels[1])
+    assert not np.array_equal(kernels[0], kernels[2])
+
+
+def test_no_match_is_an_error_that_names_similar_layers():
+    with pytest.raises(
+        ValueError, match=r"unfreeze must match a layer .*; got 'block3a_conv'. Did you mean .*block2a_c"
+    ):
+        add_head(backbone(), 3, unfreeze="block3a_conv")
+
+
+def test_a_network_without_space_is_an_error():
+    vector = keras.Input((4,))
+    with pytest.raises(ValueError, match=r"activations of shape \(n, height, width, channels\)"):
+        add_head(keras.Model(vector, keras.layers.Dense(2)(vector)), 3, unfreeze=None)

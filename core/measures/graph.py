@@ -176,15 +176,17 @@ class LabelledGraph:
         return null_values(value, queries, references, entries_each=nearest.size)
 
 
-def shrunken_class_means(scores: Scores, codes: NDArray[np.int64]) -> Scores:
+def shrunken_class_means(scores: Scores, codes: NDArray[np.int64], drawn_by: float = _DRAWN_BY) -> Scores:
     """What each query's score is compared with, shape (m,): its class's mean, drawn toward the mean of all.
+
+    `drawn_by` is how many samples' worth of the mean of all stands in a class's.
 
     The sizes of the classes are fixed, so differences between classes are no uncertainty; but the mean of a small
     class would explain its own noise away.
     """
     counts, sums = np.bincount(codes), np.bincount(codes, weights=scores)
-    means = (sums + _DRAWN_BY * scores.mean()) / (counts + _DRAWN_BY)
-    return means[codes]
+    means = (sums + drawn_by * scores.mean()) / (counts + drawn_by)
+    return np.asarray(means[codes])
 
 
 def labelled_graph(

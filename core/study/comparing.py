@@ -69,9 +69,10 @@ def compare_studies(
     check_same_samples(before, after, splits=splits)
     sides = [_Side(study, measure, pooling, split, splits) for study in (before, after)]
     pairs = _pairs(sides[0].values, sides[1].values, match)
-    table = pd.DataFrame([_compared(*sides, *pair) for pair in pairs], columns=COLUMNS[:-2])
-    table.insert(COLUMNS.index("q_value"), "q_value", q_values(table["p_value"].to_numpy(float)))
-    return table.assign(meaning=[_meaning(*row) for row in zip(table["difference"], table["q_value"], strict=True)])
+    table = pd.DataFrame([_compared(*sides, *pair) for pair in pairs], columns=COLUMNS)
+    table["q_value"] = q_values(table["p_value"].to_numpy(float))
+    table["meaning"] = [_meaning(*row) for row in zip(table["difference"], table["q_value"], strict=True)]
+    return table
 
 
 def check_same_samples(before: Study, after: Study, *, splits: Sequence[str]) -> None:

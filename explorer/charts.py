@@ -98,7 +98,7 @@ def framed(layer: Sequence[alt.Chart | alt.LayerChart], *, height: int, **option
 
 
 def _curve_panel(lines: pd.DataFrame, layers: pd.DataFrame, panel: Panel, top: float) -> alt.LayerChart:
-    x = _x(layers)
+    x = layer_x(layers)
     title = "Separation Index" + _knn_title(lines)
     y = alt.Y("value:Q", scale=panel.scale(domain=[0, top]), axis=panel.axis(title, tickCount=6))
     color = alt.Color("samples_name:N", scale=_samples_scale(lines), legend=None)
@@ -148,7 +148,7 @@ def _bar_panel(layers: pd.DataFrame, column: str, axis: alt.Axis, scale: alt.Sca
     bars = alt.Chart(layers[["layer", column]]).mark_bar(
         color=GRAY, opacity=0.75, aria=False, width=alt.ExprRef("min(28, 0.8 * bandwidth('x'))")
     )
-    return bars.encode(x=_x(layers), y=alt.Y(f"{column}:Q", axis=axis, scale=scale))
+    return bars.encode(x=layer_x(layers), y=alt.Y(f"{column}:Q", axis=axis, scale=scale))
 
 
 def _catalogue_panels(layers: pd.DataFrame) -> list[tuple[str, str, dict[str, Any]]]:
@@ -181,7 +181,7 @@ def _hover_band(lines: pd.DataFrame, layers: pd.DataFrame) -> alt.Chart:
         alt.Chart(table)
         .mark_rect(color=GRAY)
         .encode(
-            x=_x(layers),
+            x=layer_x(layers),
             opacity=alt.condition(hover, alt.value(0.22), alt.value(0)),
             tooltip=tooltip,
             description=alt.Description("description:N"),
@@ -190,7 +190,8 @@ def _hover_band(lines: pd.DataFrame, layers: pd.DataFrame) -> alt.Chart:
     return band.add_params(hover)
 
 
-def _x(layers: pd.DataFrame) -> alt.X:
+def layer_x(layers: pd.DataFrame) -> alt.X:
+    """The layers in network order; the chart has their names as its parameter `NAMES`."""
     return alt.X("layer:N", scale=_x_scale(layers), axis=layer_axis())
 
 

@@ -84,9 +84,14 @@ def paired_difference(
         Shapes that do not fit, or scores outside of [0, 1].
     """
     codes = encode_labels(labels).codes
-    first, second = (_checked_scores(scores, len(codes), name) for scores, name in ((before, "before"), (after, "after")))
+    first, second = (
+        _checked_scores(scores, len(codes), name) for scores, name in ((before, "before"), (after, "after"))
+    )
     nodes = np.column_stack(
-        [_checked_nodes(nodes_before, len(codes), "nodes_before"), _checked_nodes(nodes_after, len(codes), "nodes_after")]
+        [
+            _checked_nodes(nodes_before, len(codes), "nodes_before"),
+            _checked_nodes(nodes_after, len(codes), "nodes_after"),
+        ]
     )
     difference = second - first
     value, changed = float(difference.mean()), float((difference**2).mean())
@@ -94,9 +99,7 @@ def paired_difference(
     return PairedDifference(value, changed, _effective_n(changed - value**2, residuals, nodes), len(codes))
 
 
-def unpaired_interval(
-    before: tuple[float, float, float], after: tuple[float, float, float]
-) -> tuple[float, float]:
+def unpaired_interval(before: tuple[float, float, float], after: tuple[float, float, float]) -> tuple[float, float]:
     """Interval of after − before from the two values' own intervals, as if the samples were not the same.
 
     For where it is not known which neighbors the samples had. The same samples make both values high or low together,

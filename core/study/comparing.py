@@ -1,4 +1,4 @@
-"""Two studies of the same samples side by side, layer by layer: before and after fine-tuning, network against network."""
+"""Two studies of the same samples, layer by layer: before and after fine-tuning, network against network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ def compare_studies(
     splits = ("train", "test") if measure == "cross" else (split,)
     check_same_samples(before, after, splits=splits)
     sides = [_Side(study, measure, pooling, split, splits) for study in (before, after)]
-    pairs = _pairs(sides[0].values, sides[1].values, match)
+    pairs = _pairs(sides[0].measured, sides[1].measured, match)
     table = pd.DataFrame([_compared(*sides, *pair) for pair in pairs], columns=COLUMNS)
     table["q_value"] = q_values(table["p_value"].to_numpy(float))
     table["meaning"] = [_meaning(*row) for row in zip(table["difference"], table["q_value"], strict=True)]
@@ -104,7 +104,7 @@ class _Side:
     splits: tuple[str, ...]
 
     @cached_property
-    def values(self) -> pd.DataFrame:
+    def measured(self) -> pd.DataFrame:
         """One row a measured layer in network order, indexed by layer: position, relative_position, value, low, high.
 
         An interval of another target than the population is left out.
@@ -173,7 +173,7 @@ def _pairs(before: pd.DataFrame, after: pd.DataFrame, match: str | None) -> list
 
 def _compared(before: _Side, after: _Side, layer_before: str, layer: str) -> dict[str, object]:
     """One row: the two values, their difference, and how sure it is."""
-    first, second = before.values.loc[layer_before], after.values.loc[layer]
+    first, second = before.measured.loc[layer_before], after.measured.loc[layer]
     row: dict[str, object] = {
         "layer": layer,
         "layer_before": layer_before,

@@ -109,8 +109,8 @@ def probe_accuracies(study: Study) -> pd.DataFrame:
 
 
 def known_columns(dots: pd.DataFrame) -> list[str]:
-    """Columns of `AGAINST` that the study knows for more than one layer."""
-    return [name for name in AGAINST if dots[name].notna().sum() > 1]
+    """Columns of `AGAINST` in which the layers are known to differ."""
+    return [name for name in AGAINST if dots[name].nunique() > 1]
 
 
 def rank_correlation(first: pd.Series, second: pd.Series) -> RankCorrelation:

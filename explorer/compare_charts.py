@@ -31,7 +31,7 @@ def dots_chart(dots: pd.DataFrame, column: str) -> UncheckedChart:
         ),
         si_text=lambda table: table["si"].map("{:.3f}".format),
     )
-    rows = rows[["layer", "kind", "block", column, "si", "low", "high", "x_text", "si_text"]]
+    rows = rows[["layer", "kind", "block", column, "si", "low", "high", "x_text", "si_text"]].assign(line="after")
     scale = alt.Scale(type="log" if logarithmic else "linear", zero=False, nice=not logarithmic, padding=8)
     labels = {"labelExpr": "format(datum.value, '~s')"} if logarithmic else {}
     axis = alt.Axis(title=title, grid=False, tickCount=5, labelOverlap="greedy", **labels)
@@ -116,7 +116,7 @@ def _change_panel(table: pd.DataFrame, panel: Panel) -> alt.LayerChart:
     y = alt.Y("difference:Q", scale=panel.scale(domain=[-reach, reach]), axis=axis)
     x, band = layer_x(table), table[table["low"].notna()]
     shape = alt.Shape("meaning:N", legend=None, scale=alt.Scale(domain=list(SHAPES), range=list(SHAPES.values())))
-    base = alt.Chart(table[["layer", "difference", "meaning"]])
+    base = alt.Chart(table[["layer", "difference", "meaning"]].assign(line="after"))
     rows = pd.DataFrame({"difference": [0.0]})
     charts = [
         alt.Chart(rows).mark_rule(strokeDash=[6, 4], color=GRAY, aria=False).encode(y=y),
@@ -126,7 +126,9 @@ def _change_panel(table: pd.DataFrame, panel: Panel) -> alt.LayerChart:
         ),
     ]
     if len(band):
-        area = alt.Chart(band[["layer", "low", "high"]]).mark_area(opacity=0.18, line=False, aria=False)
+        area = alt.Chart(band[["layer", "low", "high"]].assign(line="after")).mark_area(
+            opacity=0.18, line=False, aria=False
+        )
         scaled = alt.Y("low:Q", scale=panel.scale(domain=[-reach, reach]))
         charts.insert(0, area.encode(x=x, y=scaled, y2="high:Q", color=_color("after")))
     return alt.LayerChart(layer=charts)
@@ -162,7 +164,7 @@ def _hover_band(table: pd.DataFrame, names: tuple[str, str]) -> alt.Chart:
 
 
 def _color(line: str) -> Any:
-    """The theme's colors for the studies, gray for the control."""
+    """The theme's colors for the studies, by the field `line`; gray for the control."""
     if line == "control":
         return alt.value(GRAY)
-    return alt.Color(datum=line, type="nominal", scale=alt.Scale(domain=["after", "before"]), legend=None)
+    return alt.Color("line:N", scale=alt.Scale(domain=["after", "before"]), legend=None)

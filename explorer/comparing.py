@@ -110,7 +110,7 @@ def probe_accuracies(study: Study) -> pd.DataFrame:
 
 def known_columns(dots: pd.DataFrame) -> list[str]:
     """Columns of `AGAINST` in which the layers are known to differ."""
-    return [name for name in AGAINST if dots[name].nunique() > 1]
+    return [name for name in AGAINST if dots[name].min() < dots[name].max()]
 
 
 def rank_correlation(first: pd.Series, second: pd.Series) -> RankCorrelation:

@@ -78,7 +78,9 @@ def test_across_the_splits(before, after):
 def test_samples_may_be_numbered_differently(before, after, write):
     test_only = write({"first": 0.3, "middle": 0.5, "last": 3.0}, rows=slice(N, None))
     ours, theirs = (compare_studies(before, one, pooling="flat") for one in (after, test_only))
-    pd.testing.assert_frame_equal(ours[["after", "low", "high", "q_value"]], theirs[["after", "low", "high", "q_value"]])
+    pd.testing.assert_frame_equal(
+        ours[["after", "low", "high", "q_value"]], theirs[["after", "low", "high", "q_value"]]
+    )
 
 
 def test_without_stored_neighbors_the_interval_is_unpaired_and_wider(before, after, tmp_path):

@@ -33,7 +33,7 @@ def dots_chart(dots: pd.DataFrame, column: str) -> UncheckedChart:
     )
     rows = rows[["layer", "kind", "block", column, "si", "low", "high", "x_text", "si_text"]].assign(line="after")
     scale = alt.Scale(type="log" if logarithmic else "linear", zero=False, nice=not logarithmic, padding=8)
-    labels = {"labelExpr": "format(datum.value, '~s')"} if logarithmic else {}
+    labels: dict[str, Any] = {"labelExpr": "format(datum.value, '~s')"} if logarithmic else {}
     axis = alt.Axis(title=title, grid=False, tickCount=5, labelOverlap="greedy", **labels)
     top = upper_end(rows[["si", "high"]].to_numpy(float))
     place = {

@@ -179,7 +179,7 @@ def change_finding(table: pd.DataFrame) -> str:
 def _largest(certain: pd.DataFrame) -> str:
     if certain.empty:
         return ""
-    row = certain.loc[certain["difference"].abs().idxmax()]
+    row = certain.iloc[int(certain["difference"].abs().argmax())]
     span = f"{row['low']:+.3f} to {row['high']:+.3f}"
     values = f"from {number(row['before'])} to {number(row['after'])}"
     return f"The largest change is {row['difference']:+.3f} ({span}) in {one_layer(row['layer'])}, {values}."

@@ -67,9 +67,9 @@ def compare_studies(
         _check_choice("match", match, MATCHES)
     splits = ("train", "test") if measure == "cross" else (split,)
     check_same_samples(before, after, splits=splits)
-    sides = [_Side(study, measure, pooling, split, splits) for study in (before, after)]
-    pairs = _pairs(sides[0].measured, sides[1].measured, match)
-    table = pd.DataFrame([_compared(*sides, *pair) for pair in pairs], columns=COLUMNS)
+    first, second = (_Side(study, measure, pooling, split, splits) for study in (before, after))
+    pairs = _pairs(first.measured, second.measured, match)
+    table = pd.DataFrame([_compared(first, second, *pair) for pair in pairs], columns=COLUMNS)
     table["q_value"] = q_values(table["p_value"].to_numpy(float))
     table["meaning"] = [_meaning(*row) for row in zip(table["difference"], table["q_value"], strict=True)]
     return table
@@ -173,7 +173,8 @@ def _pairs(before: pd.DataFrame, after: pd.DataFrame, match: str | None) -> list
 
 def _compared(before: _Side, after: _Side, layer_before: str, layer: str) -> dict[str, object]:
     """One row: the two values, their difference, and how sure it is."""
-    first, second = before.measured.loc[layer_before], after.measured.loc[layer]
+    first: pd.Series = before.measured.T[layer_before]
+    second: pd.Series = after.measured.T[layer]
     row: dict[str, object] = {
         "layer": layer,
         "layer_before": layer_before,

@@ -14,6 +14,7 @@ st.set_page_config(page_title="Separation Index Explorer", page_icon=ICON, layou
 st.logo(ICON, size="large")
 pages = [
     st.Page("views/layers.py", title="Layers", icon=":material/stacked_line_chart:", default=True),
+    st.Page("views/compare.py", title="Compare", icon=":material/compare_arrows:", url_path="compare"),
     st.Page("views/sample_size.py", title="Sample size", icon=":material/groups:", url_path="sample-size"),
     st.Page("views/method.py", title="Method", icon=":material/menu_book:", url_path="method"),
 ]

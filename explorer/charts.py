@@ -12,6 +12,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 import pandas as pd
+from altair.utils.schemapi import debug_mode
 from numpy.typing import NDArray
 
 from explorer.labels import chance_levels, direct_labels, tooltip_table, with_series
@@ -47,7 +48,19 @@ class Panel:
         return alt.Axis(orient="left", title=title, titleX=-38, titleY=self.top - 9, minExtent=38, **place, **options)
 
 
-def layers_chart(curves: pd.DataFrame, layers: pd.DataFrame) -> alt.LayerChart:
+class UncheckedChart(alt.LayerChart):
+    """A chart that is checked against Vega-Lite's schema only when asked, as the tests do.
+
+    Streamlit would have each one checked whenever it is shown: half of the time that a change of a widget takes, and
+    with the schema to load most of what the server does before the first chart.
+    """
+
+    def to_dict(self, validate: bool = False, **options: Any) -> dict[str, Any]:
+        return super().to_dict(validate=validate, **options)
+
+
+@debug_mode(False)  # which would check every part of the chart when it is made
+def layers_chart(curves: pd.DataFrame, layers: pd.DataFrame) -> UncheckedChart:
     """Draw curves through the network above the layers' channels and parameters.
 
     Parameters
@@ -67,14 +80,14 @@ def layers_chart(curves: pd.DataFrame, layers: pd.DataFrame) -> alt.LayerChart:
     return framed(
         [*_block_bands(layers), *panels, _hover_band(lines, layers)],
         height=bottom,
-        params=[alt.VariableParameter(name=NAMES, value=layers["layer"].to_list())],
+        params=[alt.VariableParameter(name=NAMES, value=tuple(layers["layer"]))],  # lists are copied often
         resolve={"scale": {"y": "independent"}},
     )
 
 
-def framed(layer: Sequence[alt.Chart | alt.LayerChart], *, height: int, **options: Any) -> alt.LayerChart:
+def framed(layer: Sequence[alt.Chart | alt.LayerChart], *, height: int, **options: Any) -> UncheckedChart:
     """One view as wide as the page, with its labels, drawn as SVG so that it can be saved as such."""
-    return alt.LayerChart(
+    return UncheckedChart(
         layer=list(layer),
         height=height,
         autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
@@ -85,7 +98,7 @@ def framed(layer: Sequence[alt.Chart | alt.LayerChart], *, height: int, **option
 
 
 def _curve_panel(lines: pd.DataFrame, layers: pd.DataFrame, panel: Panel, top: float) -> alt.LayerChart:
-    x = _x(layers)
+    x = layer_x(layers)
     title = "Separation Index" + _knn_title(lines)
     y = alt.Y("value:Q", scale=panel.scale(domain=[0, top]), axis=panel.axis(title, tickCount=6))
     color = alt.Color("samples_name:N", scale=_samples_scale(lines), legend=None)
@@ -135,7 +148,7 @@ def _bar_panel(layers: pd.DataFrame, column: str, axis: alt.Axis, scale: alt.Sca
     bars = alt.Chart(layers[["layer", column]]).mark_bar(
         color=GRAY, opacity=0.75, aria=False, width=alt.ExprRef("min(28, 0.8 * bandwidth('x'))")
     )
-    return bars.encode(x=_x(layers), y=alt.Y(f"{column}:Q", axis=axis, scale=scale))
+    return bars.encode(x=layer_x(layers), y=alt.Y(f"{column}:Q", axis=axis, scale=scale))
 
 
 def _catalogue_panels(layers: pd.DataFrame) -> list[tuple[str, str, dict[str, Any]]]:
@@ -168,7 +181,7 @@ def _hover_band(lines: pd.DataFrame, layers: pd.DataFrame) -> alt.Chart:
         alt.Chart(table)
         .mark_rect(color=GRAY)
         .encode(
-            x=_x(layers),
+            x=layer_x(layers),
             opacity=alt.condition(hover, alt.value(0.22), alt.value(0)),
             tooltip=tooltip,
             description=alt.Description("description:N"),
@@ -177,7 +190,8 @@ def _hover_band(lines: pd.DataFrame, layers: pd.DataFrame) -> alt.Chart:
     return band.add_params(hover)
 
 
-def _x(layers: pd.DataFrame) -> alt.X:
+def layer_x(layers: pd.DataFrame) -> alt.X:
+    """The layers in network order; the chart has their names as its parameter `NAMES`."""
     return alt.X("layer:N", scale=_x_scale(layers), axis=layer_axis())
 
 

@@ -26,6 +26,25 @@ def open_chosen_study() -> OpenStudy | None:
         return None
 
 
+def pick_other_study(open_path: str, asked: str, *, label: str, key: str) -> tuple[str, Path | None]:
+    """Another study than the open one, from the bundled ones or a folder that is typed: its name, and where it is."""
+    bundled = {name: path for name, path in bundled_studies().items() if str(path) != open_path}
+    names = list(dict.fromkeys(name for name in (*bundled, asked) if name))
+    chosen = st.selectbox(
+        label,
+        names,
+        index=names.index(asked) if asked else None,
+        format_func=lambda name: study_title(bundled[name]) if name in bundled else name,
+        key=key,
+        accept_new_options=True,
+        filter_mode="contains",
+        placeholder="Choose, or type the path of a study folder",
+        help="A study of the same samples: the network before fine-tuning, untrained, or another network.",
+        width=520,
+    )
+    return (chosen, bundled.get(chosen, Path(chosen).expanduser())) if chosen else ("", None)
+
+
 def show_name() -> None:
     """The app's name and what it is for; all of the head on a page that speaks about no study."""
     st.markdown("**Separation Index Explorer**  \nSee where a network separates your classes", width="content")

@@ -124,7 +124,7 @@ class LabelledGraph:
         by_class = mean_by_class(by_sample, self.query_codes, self.classes) | self._undefined()
         value = _mean_of_defined(list(by_class.values())) if balanced else float(by_sample.mean())
         weights = self._class_weights() if balanced else 1.0
-        residuals = weights * (by_sample - self._expected(by_sample))
+        residuals = weights * (by_sample - shrunken_class_means(by_sample, self.query_codes))
         own = np.arange(self.num_queries) + len(self.reference_codes) if self.own is None else self.own
         return Separation(
             measure=measure,
@@ -147,17 +147,6 @@ class LabelledGraph:
         if self.own is None:
             return {}
         return {self.classes[code]: float("nan") for code in np.flatnonzero(self.reference_counts == 1)}
-
-    def _expected(self, by_sample: Scores) -> Scores:
-        """What each query is compared with: its class's mean, drawn toward the mean of all.
-
-        The sizes of the classes are fixed, so differences between classes are no uncertainty; but the mean of a small
-        class would explain its own noise away.
-        """
-        counts = np.bincount(self.query_codes, minlength=len(self.classes))
-        sums = np.bincount(self.query_codes, weights=by_sample, minlength=len(self.classes))
-        means = (sums + _DRAWN_BY * by_sample.mean()) / (counts + _DRAWN_BY)
-        return means[self.query_codes]
 
     def _class_weights(self) -> Scores:
         """Each query's weight in the mean over classes, times m; queries of a class of one sample weigh nothing."""
@@ -185,6 +174,19 @@ class LabelledGraph:
         references = shuffles.of(self.reference_codes)
         queries = shuffles.of(self.query_codes, part=1) if self.own is None else references[:, self.own]
         return null_values(value, queries, references, entries_each=nearest.size)
+
+
+def shrunken_class_means(scores: Scores, codes: NDArray[np.int64], drawn_by: float = _DRAWN_BY) -> Scores:
+    """What each query's score is compared with, shape (m,): its class's mean, drawn toward the mean of all.
+
+    `drawn_by` is how many samples' worth of the mean of all stands in a class's.
+
+    The sizes of the classes are fixed, so differences between classes are no uncertainty; but the mean of a small
+    class would explain its own noise away.
+    """
+    counts, sums = np.bincount(codes), np.bincount(codes, weights=scores)
+    means = (sums + drawn_by * scores.mean()) / (counts + drawn_by)
+    return np.asarray(means[codes])
 
 
 def labelled_graph(

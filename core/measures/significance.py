@@ -183,16 +183,25 @@ def shared_node_n(value: float, residuals: NDArray[np.float64], nodes: NDArray[n
     value : the mean. residuals : float64, shape (m,): each query's part of m times the error of the mean.
     nodes : int64, shape (m, 1 + k): the samples that each query's score depends on.
     """
-    num_queries = len(residuals)
-    spread = value * (1 - value)
-    columns = np.unique(nodes, return_inverse=True)[1].ravel()
-    starts = np.arange(0, nodes.size + 1, nodes.shape[1])
-    depends = sparse.csr_array((np.ones(nodes.size), columns, starts), shape=(num_queries, int(columns.max()) + 1))
-    meets = (depends @ depends.T).sign()
-    variance = float(residuals @ (meets @ residuals)) / num_queries**2
+    num_queries, spread = len(residuals), value * (1 - value)
     if spread <= 0:
         return float(num_queries)
-    return float(min(spread / max(variance, spread / num_queries), num_queries))
+    return float(min(spread / max(shared_node_variance(residuals, nodes), spread / num_queries), num_queries))
+
+
+def shared_node_variance(residuals: NDArray[np.float64], nodes: NDArray[np.int64]) -> float:
+    """Variance of a mean of scores which share nodes: Σ rᵢrⱼ/m² over pairs whose nodes meet. Can come out negative.
+
+    Parameters
+    ----------
+    residuals : float64, shape (m,). nodes : int64, shape (m, any): the samples that each score depends on; a sample
+        may stand twice in a row.
+    """
+    columns = np.unique(nodes, return_inverse=True)[1].ravel()
+    starts = np.arange(0, nodes.size + 1, nodes.shape[1])
+    depends = sparse.csr_array((np.ones(nodes.size), columns, starts), shape=(len(nodes), int(columns.max()) + 1))
+    meets = (depends @ depends.T).sign()
+    return float(residuals @ (meets @ residuals)) / len(residuals) ** 2
 
 
 def q_values(p_values: ArrayLike) -> NDArray[np.float64]:

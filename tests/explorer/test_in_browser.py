@@ -166,7 +166,7 @@ def _go_to(page, title: str) -> None:
 
 @pytest.mark.parametrize("width", [1440, 390])
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("path", ["", "sample-size", "method"])
+@pytest.mark.parametrize("path", ["", "compare", "sample-size", "method"])
 def test_nothing_is_wider_than_the_window(page, address, study_writer, sized_info, tmp_path, path, width, theme):
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=theme)

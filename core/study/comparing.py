@@ -1,0 +1,257 @@
+"""Two studies of the same samples, layer by layer: before and after fine-tuning, network against network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from core.measures.paired import paired_difference, unpaired_interval
+from core.measures.significance import normal_p, q_values
+from core.study.results import Study, StudyError
+
+MEASURES = ("separation", "cross")
+MATCHES = ("name", "position")
+CERTAIN = 0.05  # of q-values
+Z_95 = 1.959964
+COLUMNS = [
+    *("layer", "layer_before", "position", "position_before", "relative_position", "before", "after", "difference"),
+    *("low", "high", "z", "p_value", "q_value", "paired", "meaning"),
+]
+
+
+def compare_studies(
+    before: Study,
+    after: Study,
+    *,
+    measure: str = "separation",
+    pooling: str = "mean",
+    split: str = "test",
+    match: str | None = None,
+) -> pd.DataFrame:
+    """The change of SI from one study to another at each common layer, with 95 % intervals of the difference.
+
+    Where both studies store a layer's nearest neighbors, the interval is paired: of the same samples, its variance
+    summed over samples that share neighbors in either graph. Where one does not, it comes from the two values' own
+    intervals, as if the samples were others: wider than needed. Without those there is none.
+
+    Parameters
+    ----------
+    before, after : studies of the same samples; the networks may be different ones.
+    measure : "separation", or "cross" (test samples and their nearest training samples; split "test").
+    pooling : "mean" or "flat"; a layer without space counts in both.
+    split : of the samples.
+    match : "name" compares layers of the same name; "position" each layer of `after` with the one of `before` nearest
+        by relative position (0 the first layer, 1 the last). Default: name, where at least half of the layers of either
+        study have a namesake in the other; else position.
+
+    Returns
+    -------
+    DataFrame
+        One row a layer of `after` that has a partner, in network order: layer, layer_before, position, position_before,
+        relative_position (0 to 1), before, after, difference (after − before), low, high, z, p_value (two-sided),
+        q_value (Benjamini and Hochberg, over these rows), paired (whether the interval is), meaning: "rose" or "fell"
+        where q < 0.05, else "no certain change"; "no interval" where there is none.
+
+    Raises
+    ------
+    StudyError
+        The studies are of different samples, or one lacks the measure; the message says what differs.
+    ValueError
+        An unknown measure or match.
+    """
+    _check_choice("measure", measure, MEASURES)
+    if match is not None:
+        _check_choice("match", match, MATCHES)
+    splits = ("train", "test") if measure == "cross" else (split,)
+    check_same_samples(before, after, splits=splits)
+    first, second = (_Side(study, measure, pooling, split, splits) for study in (before, after))
+    pairs = _pairs(first.measured, second.measured, match)
+    table = pd.DataFrame([_compared(first, second, *pair) for pair in pairs], columns=COLUMNS)
+    table["q_value"] = q_values(table["p_value"].to_numpy(float))
+    table["meaning"] = [_meaning(*row) for row in zip(table["difference"], table["q_value"], strict=True)]
+    return table
+
+
+def check_same_samples(before: Study, after: Study, *, splits: Sequence[str]) -> None:
+    """Refuse two studies whose samples of these splits differ in number, id, order or class.
+
+    Raises
+    ------
+    StudyError
+        Says what differs, and where first.
+    """
+    for split in splits:
+        first, second = _samples_of(before, split), _samples_of(after, split)
+        if len(first) != len(second) or first.empty:
+            raise _different(f"{len(first):,} {split} samples before and {len(second):,} after")
+        for column in ("id", "class"):
+            places = np.flatnonzero(first[column].to_numpy() != second[column].to_numpy())
+            if len(places):
+                raise _different(_first_difference(first, second, column, split, int(places[0])))
+
+
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """One of two studies under the choices that both share. `splits` are those that the measure speaks about."""
+
+    study: Study
+    measure: str
+    pooling: str
+    split: str
+    splits: tuple[str, ...]
+
+    @cached_property
+    def measured(self) -> pd.DataFrame:
+        """One row a measured layer in network order, indexed by layer: position, relative_position, value, low, high.
+
+        An interval of another target than the population is left out.
+        """
+        rows = self.study.measurements
+        keep = (rows["measure"] == self.measure) & (rows["order"] == 1) & (rows["repeat"] == 0)
+        keep &= (rows["split"] == self.split) & rows["sampling"].isin(["full", "queries"])
+        rows = _one_kind(rows[keep & self._pooled(rows)]).astype({"layer": object})
+        if rows.empty:
+            raise StudyError(
+                f"The study in {self.study.path} has no {self.measure}, {self.pooling}, of {self.split} samples. "
+                "Choose what both studies have."
+            )
+        rows = rows.assign(position=rows["layer"].map(self.study.layers.set_index("layer")["position"]))
+        rows = rows.sort_values("position").drop_duplicates("layer").set_index("layer")
+        for_population = rows["target"] == "population"
+        return pd.DataFrame(
+            {
+                "position": rows["position"],
+                "relative_position": np.linspace(0, 1, len(rows)) if len(rows) > 1 else 0.0,
+                "value": rows["value"],
+                "low": rows["low"].where(for_population),
+                "high": rows["high"].where(for_population),
+            }
+        )
+
+    @cached_property
+    def neighbors(self) -> dict[str, pd.DataFrame]:
+        """By layer, the nearest neighbor of each sample asked: sample and nearest (places in `classes`), agrees."""
+        table = self.study.neighbors
+        among = "train" if self.measure == "cross" else self.split
+        keep = (table["split"] == self.split) & (table["nearest_split"] == among) & (table["rank"] == 1)
+        table = table[keep & self._pooled(table)]
+        place = np.full(int(self.study.samples["sample"].max()) + 1, -1, dtype=np.int64)
+        place[self._members["sample"].to_numpy()] = np.arange(len(self._members))
+        placed = table.assign(sample=place[table["sample"]], nearest=place[table["nearest"]])
+        placed = placed.sort_values("sample", kind="stable")
+        return {str(layer): rows for layer, rows in placed.groupby("layer", observed=True)}
+
+    @cached_property
+    def classes(self) -> NDArray[np.object_]:
+        """The class of each sample of the splits."""
+        return self._members["class"].to_numpy(object)
+
+    @cached_property
+    def _members(self) -> pd.DataFrame:
+        return pd.concat([_samples_of(self.study, split) for split in self.splits], ignore_index=True)
+
+    def _pooled(self, rows: pd.DataFrame) -> pd.Series:
+        """Rows of the pooling; those of layers without space, stored as `flat`, in both."""
+        flat_only = self.study.layers.loc[self.study.layers["output_shape"].map(len) <= 1, "layer"]
+        return (rows["pooling"] == self.pooling) | rows["layer"].isin(flat_only)
+
+
+def _pairs(before: pd.DataFrame, after: pd.DataFrame, match: str | None) -> list[tuple[str, str]]:
+    """Layers of before and after that are compared, in the network order of `after`."""
+    common = after.index.intersection(before.index)
+    if match is None:
+        match = "name" if 2 * len(common) >= max(len(before), len(after)) else "position"
+    if match == "name":
+        return [(str(layer), str(layer)) for layer in common]
+    places = before["relative_position"].to_numpy()
+    nearest = [int(np.abs(places - place).argmin()) for place in after["relative_position"]]
+    return [(str(before.index[at]), str(layer)) for at, layer in zip(nearest, after.index, strict=True)]
+
+
+def _compared(before: _Side, after: _Side, layer_before: str, layer: str) -> dict[str, object]:
+    """One row: the two values, their difference, and how sure it is."""
+    first: pd.Series = before.measured.T[layer_before]
+    second: pd.Series = after.measured.T[layer]
+    row: dict[str, object] = {
+        "layer": layer,
+        "layer_before": layer_before,
+        "position": int(second["position"]),
+        "position_before": int(first["position"]),
+        "relative_position": float(second["relative_position"]),
+        "before": float(first["value"]),
+        "after": float(second["value"]),
+        "difference": float(second["value"] - first["value"]),
+    }
+    return row | (_paired(before, after, layer_before, layer) or _unpaired(first, second))
+
+
+def _paired(before: _Side, after: _Side, layer_before: str, layer: str) -> dict[str, object] | None:
+    """The paired interval; None where a study lacks the layer's neighbors, or they are of other queries."""
+    first, second = before.neighbors.get(layer_before), after.neighbors.get(layer)
+    if first is None or second is None or not np.array_equal(first["sample"], second["sample"]):
+        return None
+    difference = paired_difference(
+        first["agrees"],
+        second["agrees"],
+        after.classes[second["sample"]],
+        nodes_before=first[["sample", "nearest"]],
+        nodes_after=second[["sample", "nearest"]],
+    )
+    low, high = difference.interval()
+    return {"low": low, "high": high, "z": difference.z, "p_value": difference.p_value, "paired": True}
+
+
+def _unpaired(before: pd.Series, after: pd.Series) -> dict[str, object]:
+    """The interval from the two values' own, and z by the half of it that reaches toward 0."""
+    low, high = unpaired_interval(*((row["value"], row["low"], row["high"]) for row in (before, after)))
+    difference = after["value"] - before["value"]
+    half = difference - low if difference > 0 else high - difference
+    z = Z_95 * difference / half if half > 0 else float("nan")
+    p_value = min(1.0, 2 * normal_p(abs(z))) if np.isfinite(z) else float("nan")
+    return {"low": low, "high": high, "z": z, "p_value": p_value, "paired": False}
+
+
+def _meaning(difference: float, q_value: float) -> str:
+    if np.isnan(q_value):
+        return "no interval"
+    if q_value >= CERTAIN:
+        return "no certain change"
+    return "rose" if difference > 0 else "fell"
+
+
+def _one_kind(rows: pd.DataFrame) -> pd.DataFrame:
+    """Euclidean distances, the first of ties, and all samples as queries, where the study has them."""
+    for column, first in {"metric": "euclidean", "ties": "first", "sampling": "full"}.items():
+        usual = rows[rows[column] == first]
+        rows = rows if usual.empty else usual
+    return rows
+
+
+def _samples_of(study: Study, split: str) -> pd.DataFrame:
+    """The samples of a split in their order: sample, id, class (its name, or its label where it has none)."""
+    rows = study.samples[study.samples["split"] == split].sort_values("sample", ignore_index=True)
+    names = rows["class_name"].astype(object)
+    labels = rows["label"].astype(str).astype(object)
+    return rows[["sample", "id"]].assign(**{"class": names.where(names.notna(), labels)})
+
+
+def _first_difference(first: pd.DataFrame, second: pd.DataFrame, column: str, split: str, at: int) -> str:
+    reordered = column == "id" and set(first["id"]) == set(second["id"])
+    note = "the same ids in another order: " if reordered else ""
+    values = f"{column} {first[column][at]!r} before and {second[column][at]!r} after"
+    return f"{note}{values}, at {split} sample {at:,}"
+
+
+def _different(what: str) -> StudyError:
+    return StudyError(
+        f"before and after must be studies of the same samples; got {what}. "
+        "Run both on the same data with the same --split, --per-class and --seed."
+    )
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}; got {value!r}.")

@@ -1,0 +1,227 @@
+"""SI against what a layer is, and this study against another one of the same samples."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from core.study.comparing import compare_studies
+from core.study.results import Study, StudyError, load_study, read_info
+from explorer.address import asked_view, keep_view
+from explorer.compare_charts import change_chart, dots_chart
+from explorer.comparing import (
+    AGAINST,
+    CompareSelection,
+    change_finding,
+    compare_query,
+    compare_selection,
+    control_curve,
+    control_of,
+    correlation_text,
+    correlations,
+    dots_finding,
+    layer_dots,
+    offered,
+    probe_accuracies,
+)
+from explorer.components import save_svg_button
+from explorer.data import OpenStudy, bundled_studies, read_study, study_stamp
+from explorer.frame import show_notes, show_provenance
+from explorer.picker import open_chosen_study, pick_other_study
+from explorer.provenance import plain
+from explorer.state import POOLINGS, SAMPLES
+
+PAGE, CHANGES = "compare", "change_chart"
+MATCHES = {"": "As they fit", "name": "By name", "position": "By relative position"}
+COLUMNS = 3  # charts beside each other
+DOTS_CAPTION = (
+    "One dot a layer; bars: 95 % interval of SI. Spearman's rank correlation over the layers shown, with a 95 % "
+    "interval after Fisher. Layers of a network follow from one another, so read it as a rough guide. Layers without "
+    "parameters (sums, pooling) are left out against parameters. The linear probe is trained on channel means."
+)
+CHANGE_CAPTION = (
+    "Difference: the open study minus the other. ▲ rose, ▼ fell: q < 0.05 over these layers (Benjamini and Hochberg); "
+    "● no certain change. The interval is for a fresh sample of the same size and classes."
+)
+UNPAIRED = (
+    "At {count} of {total} layers one of the studies has no stored neighbors. There the interval is not paired: it "
+    "follows from the two values' own intervals, and is wider than it needs to be."
+)
+CONFIG: Mapping[str, Any] = {
+    "layer": st.column_config.TextColumn("Layer", pinned=True),
+    "layer_before": st.column_config.TextColumn("Compared with"),
+    "before": st.column_config.NumberColumn("Before", format="%.3f"),
+    "after": st.column_config.NumberColumn("After", format="%.3f"),
+    "difference": st.column_config.NumberColumn("Difference", format="%+.3f"),
+    "low": st.column_config.NumberColumn("95 %, from", format="%+.3f"),
+    "high": st.column_config.NumberColumn("95 %, to", format="%+.3f"),
+    "q_value": st.column_config.NumberColumn("q", format="%.4f", help="p after Benjamini and Hochberg."),
+    "paired": st.column_config.CheckboxColumn("Paired", help="Whether the interval knows that samples are the same."),
+    "meaning": st.column_config.TextColumn("Meaning"),
+    "position": st.column_config.NumberColumn("Position"),
+}
+
+
+def render() -> None:
+    """Choose a study; SI against what its layers are; the study against another."""
+    study = open_chosen_study()
+    if study is None:
+        return
+    if study.curves.empty:
+        st.info("This study has no Separation Index to compare yet. Come back when its first layer is done.")
+        return
+    st.title("Compare", anchor=False)
+    start = compare_selection(asked_view(PAGE), study.curves)
+    selection = controls(study, start)
+    show_dots(study, selection)
+    selection = show_other(study, selection, start)
+    keep_view(PAGE, compare_query(selection, study.curves))
+    show_notes(study)
+    show_provenance(study)
+
+
+def controls(study: OpenStudy, start: CompareSelection) -> CompareSelection:
+    """Pooling and samples, for both parts of the page."""
+    poolings, samples = offered(study.curves)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        pooling = _one("Pooling", poolings, POOLINGS, start.pooling, _key(study, "pooling"))
+        chosen = _one("Samples", samples, SAMPLES, start.samples, _key(study, "samples"))
+    return CompareSelection(pooling, chosen, start.match, start.before)
+
+
+def show_dots(study: OpenStudy, selection: CompareSelection) -> None:
+    """A chart for each thing that is known of the layers, and which of them SI goes with."""
+    st.header("What SI goes with", anchor=False)
+    probe = probe_accuracies(_cached_tables(study.path, study_stamp(Path(study.path))))
+    dots = layer_dots(study, probe, selection)
+    found = correlations(dots)
+    if not found:
+        st.info("This study has too few layers for a comparison.")
+        return
+    st.markdown(dots_finding(found, selection))
+    names = list(found)
+    for row in range(0, len(names), COLUMNS):
+        for place, name in zip(st.columns(COLUMNS, gap="medium"), names[row : row + COLUMNS], strict=False):
+            with place, st.container(key=f"dots_{name}"):
+                title, text = AGAINST[name][0], correlation_text(found[name])
+                chart = dots_chart(dots, name)
+                st.altair_chart(chart, width="stretch", alt=f"Separation Index against {title}, a dot a layer. {text}.")
+                st.caption(text)
+                save_svg_button("SVG", container=f"dots_{name}", file_name=f"{Path(study.path).name}_{name}.svg")
+    st.caption(DOTS_CAPTION)
+    csv = dots.to_csv(index=False).encode()
+    name = f"{Path(study.path).name}_compare.csv"
+    st.download_button("Numbers as CSV", csv, name, "text/csv", on_click="ignore", key="dots_csv")
+
+
+def show_other(study: OpenStudy, selection: CompareSelection, start: CompareSelection) -> CompareSelection:
+    """The study to compare with, and what changed from it to the open one."""
+    st.header("Against another study", anchor=False)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        name, path = pick_other_study(study.path, start.before, label="Compare with", key=_key(study, "before"))
+        match = _one("Match layers", tuple(MATCHES), MATCHES, start.match, _key(study, "match"))
+    selection = CompareSelection(selection.pooling, selection.samples, match, name)
+    if path is None:
+        st.info(
+            "Choose a study of the same samples: the network before fine-tuning, untrained, or another network on the "
+            "same images. The open study is taken as *after*, the other as *before*."
+        )
+        return selection
+    try:
+        table = _cached_changes(str(path), study_stamp(path), study.path, study_stamp(Path(study.path)), selection)
+    except (ValueError, OSError) as error:  # a StudyError is a ValueError, as is a path that none can be
+        st.error(f"**These studies cannot be compared.** {plain(error)}", icon=":material/difference:")
+        return selection
+    if table.empty:
+        st.info("No layer of one study has a partner in the other. Match the layers by relative position.")
+        return selection
+    show_changes(study, table, Path(name).name, selection)
+    return selection
+
+
+def show_changes(study: OpenStudy, table: pd.DataFrame, before: str, selection: CompareSelection) -> None:
+    """The sentence, the chart, the table by size of change."""
+    after = Path(study.path).name
+    finding = change_finding(table)
+    st.markdown(f"From **{plain(before)}** to **{plain(after)}**: {finding}")
+    with st.container(key=CHANGES):
+        alt = f"Separation Index of {before} and {after} by layer, and the difference. {finding.replace('**', '')}"
+        chart = change_chart(table, _control(study, selection, table), (before, after))
+        st.altair_chart(chart, width="stretch", alt=alt.replace("`", ""))
+    unpaired = int((~table["paired"].astype(bool)).sum())
+    note = UNPAIRED.format(count=unpaired, total=len(table)) if unpaired else ""
+    st.caption(" ".join(filter(None, [CHANGE_CAPTION, note])))
+    file = f"{before}_to_{after}"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        save_svg_button("Chart as SVG", container=CHANGES, file_name=f"{file}.svg")
+        csv = table.to_csv(index=False).encode()
+        st.download_button("Changes as CSV", csv, f"{file}.csv", "text/csv", on_click="ignore", key="changes_csv")
+        st.caption("PNG: in the chart's own menu, at its upper right.", width="content")
+    ranked = table.sort_values("difference", key=abs, ascending=False, ignore_index=True)
+    same = (table["layer"] == table["layer_before"]).all()
+    columns = [name for name in CONFIG if not (same and name == "layer_before")]
+    st.dataframe(ranked[columns], hide_index=True, column_config=CONFIG)
+
+
+def _control(study: OpenStudy, selection: CompareSelection, table: pd.DataFrame) -> pd.DataFrame:
+    """SI of the untrained control at the layers shown; empty where none is bundled, or it is what is compared with."""
+    bundled = bundled_studies()
+    infos = {name: _info(path) for name, path in bundled.items()}
+    name = control_of(study, bundled, infos)
+    if name is None or name == selection.before:
+        return pd.DataFrame(columns=["layer", "value"])
+    path = bundled[name]
+    control = _cached_open(str(path), study_stamp(path))
+    return control_curve(control, selection, list(table["layer"]))
+
+
+def _info(path: Path) -> Mapping[str, Any]:
+    try:
+        return read_info(path) or {}
+    except StudyError:
+        return {}
+
+
+@st.cache_resource(max_entries=4, show_spinner="Opening the study")
+def _cached_tables(path: str, stamp: tuple[int, ...]) -> Study:
+    return load_study(path)
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _cached_open(path: str, stamp: tuple[int, ...]) -> OpenStudy:
+    return read_study(Path(path))
+
+
+@st.cache_data(max_entries=32, show_spinner="Comparing the studies")
+def _cached_changes(
+    before: str,
+    before_stamp: tuple[int, ...],
+    after: str,
+    after_stamp: tuple[int, ...],
+    selection: CompareSelection,
+) -> pd.DataFrame:
+    cross = selection.samples == "cross"
+    return compare_studies(
+        _cached_tables(before, before_stamp),
+        _cached_tables(after, after_stamp),
+        measure="cross" if cross else "separation",
+        pooling=selection.pooling,
+        split="test" if cross else selection.samples,
+        match=selection.match or None,
+    )
+
+
+def _one(label: str, offers: tuple[str, ...], names: Mapping[str, str], first: str, key: str) -> str:
+    st.session_state.setdefault(key, first)
+    return str(
+        st.segmented_control(label, offers, format_func=lambda name: names.get(name, name), required=True, key=key)
+    )
+
+
+def _key(study: OpenStudy, name: str) -> str:
+    return f"compare {name} of {study.path}"
+
+
+render()

@@ -1,0 +1,135 @@
+"""Two studies of the same samples, layer by layer."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import core
+from core.measures.paired import paired_difference
+from core.study.comparing import compare_studies
+
+N, CLASSES = 80, 4
+IDS = [f"image {number:02d}" for number in range(2 * N)]
+LABELS = [f"class {number % CLASSES}" for number in range(2 * N)]
+SPLITS = ["train"] * N + ["test"] * N
+
+
+def features(spread, seed=0):
+    centers = np.random.default_rng(9).normal(size=(CLASSES, 6))
+    noise = np.random.default_rng(seed).normal(size=(2 * N, 6))
+    return np.float32(spread * centers[np.arange(2 * N) % CLASSES] + noise)
+
+
+@pytest.fixture(scope="module")
+def write(tmp_path_factory):
+    """A study of the layers given by name and spread of the classes."""
+
+    def study(spreads, *, ids=IDS, labels=LABELS, rows=slice(None), seed=0):
+        layers = {name: features(spread, seed + at)[rows] for at, (name, spread) in enumerate(spreads.items())}
+        out = tmp_path_factory.mktemp("study") / "out"
+        return core.study_from_features(
+            layers, list(np.array(labels)[rows]), out=out, ids=list(np.array(ids)[rows]), splits=SPLITS[rows]
+        )
+
+    return study
+
+
+@pytest.fixture(scope="module")
+def before(write):
+    return write({"first": 0.3, "middle": 0.5, "last": 0.6})
+
+
+@pytest.fixture(scope="module")
+def after(write):
+    return write({"first": 0.3, "middle": 0.5, "last": 3.0})
+
+
+def test_values_differences_and_what_they_mean(before, after):
+    table = compare_studies(before, after, pooling="flat")
+    assert list(table["layer"]) == ["first", "middle", "last"]
+    assert list(table["meaning"]) == ["no certain change", "no certain change", "rose"]
+    assert list(table["difference"][:2]) == [0, 0]
+    assert table["difference"].to_numpy() == pytest.approx(table["after"] - table["before"])
+    assert table["paired"].all()
+    assert (table["low"] <= table["difference"]).all()
+    assert (table["difference"] <= table["high"]).all()
+    assert list(compare_studies(after, before, pooling="flat")["meaning"])[-1] == "fell"
+
+
+def test_the_paired_interval_is_that_of_the_measures(before, after):
+    row = compare_studies(before, after, pooling="flat", split="train").iloc[2]
+    results = [core.separation_index(features(spread, 2)[:N], LABELS[:N]) for spread in (0.6, 3.0)]
+    near = [np.column_stack([np.arange(N), result.nearest]) for result in results]
+    scores = [result.by_sample for result in results]
+    expected = paired_difference(*scores, LABELS[:N], nodes_before=near[0], nodes_after=near[1])
+    assert (row["low"], row["high"]) == pytest.approx(expected.interval())
+    assert row["p_value"] == pytest.approx(expected.p_value)
+    assert (row["before"], row["after"]) == pytest.approx(tuple(result.value for result in results))
+
+
+def test_across_the_splits(before, after):
+    row = compare_studies(before, after, measure="cross", pooling="flat").iloc[2]
+    spreads = (features(0.6, 2), features(3.0, 2))
+    values = [core.cross_separation_index(one[:N], LABELS[:N], one[N:], LABELS[N:]).value for one in spreads]
+    assert (row["before"], row["after"]) == pytest.approx(tuple(values))
+    assert row["paired"]
+
+
+def test_samples_may_be_numbered_differently(before, after, write):
+    test_only = write({"first": 0.3, "middle": 0.5, "last": 3.0}, rows=slice(N, None))
+    ours, theirs = (compare_studies(before, one, pooling="flat") for one in (after, test_only))
+    pd.testing.assert_frame_equal(
+        ours[["after", "low", "high", "q_value"]], theirs[["after", "low", "high", "q_value"]]
+    )
+
+
+def test_without_stored_neighbors_the_interval_is_unpaired_and_wider(before, after, tmp_path):
+    paired = compare_studies(before, after, pooling="flat").set_index("layer")
+    lean = core.load_study(after.path)
+    object.__setattr__(lean, "neighbors", after.neighbors[after.neighbors["layer"] != "first"])
+    table = compare_studies(before, lean, pooling="flat").set_index("layer")
+    assert list(table["paired"]) == [False, True, True]
+    width = table["high"] - table["low"]
+    assert width["first"] > (paired["high"] - paired["low"])["first"]
+    object.__setattr__(lean, "measurements", after.measurements.assign(low=np.nan, high=np.nan))
+    row = compare_studies(before, lean, pooling="flat").set_index("layer").loc["first"]
+    assert row["meaning"] == "no interval"
+    assert np.isnan(row["low"])
+    assert np.isnan(row["q_value"])
+
+
+def test_other_networks_are_matched_by_relative_position(before, write):
+    other = write({"a": 0.3, "b": 0.4, "c": 0.5, "d": 0.6, "e": 0.7})
+    table = compare_studies(before, other, pooling="flat")
+    assert list(table["layer"]) == list("abcde")
+    assert list(table["layer_before"]) == ["first", "first", "middle", "middle", "last"]
+    assert list(table["relative_position"]) == [0, 0.25, 0.5, 0.75, 1]
+    assert compare_studies(before, other, pooling="flat", match="name").empty
+
+
+def test_layers_of_one_name_are_compared_where_most_have_one(before, write):
+    longer = write({"first": 0.3, "new": 0.3, "middle": 0.5, "last": 0.6})
+    assert list(compare_studies(before, longer, pooling="flat")["layer"]) == ["first", "middle", "last"]
+    forced = compare_studies(before, longer, pooling="flat", match="position")
+    assert list(forced["layer_before"]) == ["first", "middle", "middle", "last"]
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"rows": slice(0, 2 * N - 3)}, "80 test samples before and 77 after"),
+        ({"ids": [*IDS[:-1], "another"]}, "id 'image 159' before and 'another' after, at test sample 79"),
+        ({"ids": [*IDS[:N], *IDS[:N - 1 : -1]]}, "the same ids in another order"),
+        ({"labels": [*LABELS[:-1], "class 0"]}, "class 'class 3' before and 'class 0' after, at test sample 79"),
+    ],
+)  # fmt: skip
+def test_other_samples_are_refused_by_what_differs(before, write, other, message):
+    with pytest.raises(core.StudyError, match=message):
+        compare_studies(before, write({"first": 0.3}, **other), pooling="flat")
+
+
+def test_unknown_choices_and_missing_measures_are_refused(before, after):
+    with pytest.raises(ValueError, match="measure must be one of separation, cross; got 'center'"):
+        compare_studies(before, after, measure="center")
+    with pytest.raises(ValueError, match="match must be one of name, position; got 'order'"):
+        compare_studies(before, after, match="order")

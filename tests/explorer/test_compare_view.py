@@ -1,0 +1,94 @@
+"""The page Compare, run by Streamlit's own test driver."""
+
+import numpy as np
+import pytest
+
+import core
+
+LAYERS = ["stem_conv", "block1a_add", "block2a_add", "top_conv", "avg_pool"]
+
+
+def write(folder, spread, *, samples=60):
+    """A study whose classes are further apart from layer to layer, by `spread`."""
+    labels = [f"class {number % 3}" for number in range(samples)]
+    centers = np.random.default_rng(9).normal(size=(3, 6))[np.arange(samples) % 3]
+    features = {
+        name: np.float32(spread * (at + 1) * centers + np.random.default_rng(at).normal(size=(samples, 6)))
+        for at, name in enumerate(LAYERS)
+    }
+    ids = [f"image {number}" for number in range(samples)]
+    core.study_from_features(features, labels, out=folder, ids=ids, splits=["test"] * samples)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """The same samples before and after, and other samples."""
+    root = tmp_path_factory.mktemp("studies")
+    return {
+        "before": write(root / "before", 0.1),
+        "after": write(root / "after", 0.6),
+        "other": write(root / "other", 0.1, samples=45),
+    }
+
+
+def charts(page):
+    return page.get("vega_lite_chart")
+
+
+def said(page):
+    return " ".join(element.value for element in [*page.title, *page.markdown, *page.caption, *page.info])
+
+
+def widget(page, kind, name):
+    return next(one for one in getattr(page, kind) if one.key and one.key.startswith(f"compare {name} of "))
+
+
+def test_si_against_what_the_layers_are(open_view, tiny_study):
+    page = open_view("compare", tiny_study)
+    assert [one.value for one in page.header] == ["What SI goes with", "Against another study"]
+    assert len(charts(page)) == 5  # no linear probe in this study
+    assert "SI goes most with" in said(page)
+    assert "Choose a study of the same samples" in page.info[0].value
+
+
+def test_another_pooling_goes_into_the_address_and_comes_back(open_view, tiny_study):
+    page = open_view("compare", tiny_study)
+    widget(page, "segmented_control", "pooling").set_value("flat").run()
+    assert page.query_params["pooling"] in ("flat", ["flat"])
+    assert "all activations" in said(page)
+    restored = open_view("compare", tiny_study, pooling="flat", samples="train")
+    assert widget(restored, "segmented_control", "pooling").value == "flat"
+    assert "Train samples, all activations" in said(restored)
+
+
+def test_a_link_restores_the_comparison_sorted_by_change(open_view, folders):
+    page = open_view("compare", folders["after"], before=str(folders["before"]))
+    table = page.dataframe[0].value
+    assert list(table["difference"].abs()) == sorted(table["difference"].abs(), reverse=True)
+    assert set(table["layer"]) == set(LAYERS)
+    assert table["paired"].all()
+    assert "From **before** to **after**: SI **rose** at" in said(page)
+    assert "layer_before" not in table
+    assert page.query_params["before"] in (str(folders["before"]), [str(folders["before"])])
+
+
+def test_layers_are_matched_as_asked(open_view, folders):
+    page = open_view("compare", folders["after"], before=str(folders["before"]))
+    widget(page, "segmented_control", "match").set_value("position").run()
+    assert not page.exception
+    assert page.query_params["match"] in ("position", ["position"])
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [("other", "45 test samples before and 60 after"), ("nowhere", "no such folder")],
+)
+def test_what_cannot_be_compared_is_told_and_the_rest_is_shown(open_view, folders, tmp_path, other, message):
+    page = open_view("compare", folders["after"], before=str(folders.get(other, tmp_path / other)))
+    assert message in page.error[0].value
+    assert len(charts(page)) == 2  # position and kNN
+
+
+def test_a_folder_that_cannot_be_opened_is_told(open_view, tmp_path):
+    assert "no such folder" in open_view("compare", tmp_path / "nowhere").error[0].value

@@ -1,0 +1,149 @@
+"""Tables, correlations, words and charts of the page Compare."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from explorer.compare_charts import change_chart, dots_chart
+from explorer.comparing import (
+    AGAINST,
+    CompareSelection,
+    change_finding,
+    compare_query,
+    compare_selection,
+    control_curve,
+    control_of,
+    correlation_text,
+    correlations,
+    dots_finding,
+    layer_dots,
+    rank_correlation,
+)
+from explorer.data import read_study
+
+
+def changes(differences, meanings, **columns):
+    count = len(differences)
+    table = pd.DataFrame({"layer": [f"layer{index}" for index in range(count)], "difference": differences})
+    table = table.assign(layer_before=table["layer"], before=0.4, after=0.4 + table["difference"], meaning=meanings)
+    return table.assign(low=table["difference"] - 0.02, high=table["difference"] + 0.02, paired=True, **columns)
+
+
+@pytest.fixture
+def study(tiny_study):
+    return read_study(tiny_study)
+
+
+@pytest.fixture
+def probe():
+    return pd.DataFrame({"split": "test", "layer": ["stem_conv", "avg_pool"], "value": [0.1, 0.7]})
+
+
+def test_a_dot_a_layer_with_what_is_known_of_it(study, probe):
+    dots = layer_dots(study, probe, CompareSelection("mean", "test")).set_index("layer")
+    assert list(dots.index) == ["stem_conv", "block1a_dwconv", "block1a_add", "block2a_conv", "avg_pool"]
+    curve = study.curves[(study.curves["samples"] == "test") & (study.curves["pooling"] == "mean")]
+    knn = curve[curve["measure"] == "kNN"].set_index("layer")["value"]
+    assert dots["knn"].to_dict() == knn.to_dict()
+    assert np.isnan(dots.loc["block1a_add", "parameters"])  # none: no place on a log axis
+    assert list(dots["linear_probe"].dropna()) == [0.1, 0.7]
+
+
+def test_spearman_by_hand_and_with_its_interval():
+    found = rank_correlation(pd.Series([1, 20, 300, 4000, 50000, np.nan]), pd.Series([0.1, 0.2, 0.4, 0.3, 0.9, 0.5]))
+    assert found.value == pytest.approx(0.9)  # 1 - 6 · 2 / (5 · 24)
+    assert found.num_layers == 5
+    half = 1.959964 * np.sqrt(1.06 / 2)
+    assert (found.low, found.high) == pytest.approx(tuple(np.tanh(np.arctanh(0.9) + np.array([-half, half]))))
+    assert correlation_text(found) == f"Spearman 0.90 ({found.low:.2f} to {found.high:.2f}), 5 layers"
+
+
+@pytest.mark.parametrize("values", [[1, 2, 3], [5, 5, 5, 5]])
+def test_too_few_values_have_no_correlation(values):
+    found = rank_correlation(pd.Series(values), pd.Series(np.linspace(0, 1, len(values))))
+    assert np.isnan(found.value)
+    assert "too few different values" in correlation_text(found)
+
+
+def test_ties_share_their_rank():
+    assert rank_correlation(pd.Series([1, 1, 2, 2]), pd.Series([1, 2, 3, 4])).value == pytest.approx(0.8944, abs=1e-4)
+
+
+def test_what_si_goes_with_is_said_in_order(study, probe):
+    selection = CompareSelection("mean", "test")
+    found = correlations(layer_dots(study, probe, selection))
+    text = dots_finding(found, selection)
+    assert text.startswith("Test samples, channel means: by Spearman's rank correlation, SI goes most with")
+    assert "position in the network (1.00)" in text
+    uncertain = {name: one for name, one in found.items() if not (one.low > 0 or one.high < 0)}
+    assert "goes with none of these" in dots_finding(uncertain, selection)
+
+
+def test_an_address_says_what_differs_from_the_default(study):
+    curves = study.curves
+    assert compare_query(compare_selection({}, curves), curves) == {}
+    query = {"pooling": ["flat"], "samples": ["cross"], "match": ["position"], "before": ["other"]}
+    assert compare_query(compare_selection(query, curves), curves) == query
+    assert compare_selection({"pooling": ["max"], "match": ["guess"]}, curves) == CompareSelection("mean", "test")
+
+
+def test_the_change_is_told_by_what_is_certain():
+    table = changes([0.0, -0.05, 0.08, 0.1, 0.12], ["no certain change", "fell", "rose", "rose", "rose"])
+    text = change_finding(table)
+    assert text.startswith("SI **rose** at 3 and **fell** at 1 of 5 layers; at 1 there is no certain change.")
+    assert "The largest change is +0.120 (+0.100 to +0.140) in `layer4`, from 0.40 to 0.52." in text
+    assert text.endswith("From `layer2` to the end, every layer rose.")
+
+
+def test_change_in_one_direction_or_in_none():
+    assert change_finding(changes([-0.1, 0], ["fell", "no certain change"])).startswith("SI **fell** at 1 of 2 layers")
+    text = change_finding(changes([0.01, 0], ["no certain change"] * 2))
+    assert text == "SI changed with certainty at none of 2 layers."
+
+
+def test_the_control_is_the_untrained_network_on_the_same_data(study, tmp_path):
+    def info(weights, data="0f3a" * 16, model="efficientnet-lite0"):
+        return {"used": {"model": {"name": model, "weights": weights}, "data": {"fingerprint": data}}}
+
+    infos = {
+        "trained": info("imagenet"),
+        "other data": info("none", data="x"),
+        "other network": info("none", model="b0"),
+        "control": info("none"),
+    }
+    paths = dict.fromkeys(infos, tmp_path)
+    assert control_of(study, paths, infos) == "control"
+    assert control_of(study, {"trained": tmp_path}, infos) is None
+    curve = control_curve(study, CompareSelection("mean", "test"), ["stem_conv", "elsewhere"])
+    assert list(curve["layer"]) == ["stem_conv"]
+
+
+@pytest.mark.parametrize("column", AGAINST)
+def test_the_dots_are_drawn_as_the_schema_asks(study, probe, column):
+    dots = layer_dots(study, probe, CompareSelection("mean", "test"))
+    spec = dots_chart(dots.assign(low=dots["si"] - 0.01, high=dots["si"] + 0.01), column).to_dict(validate=True)
+    point = spec["layer"][-1]["encoding"]
+    assert point["x"]["field"] == column
+    assert point["x"]["scale"]["type"] == ("log" if AGAINST[column][1] else "linear")
+    assert point["x"]["axis"]["title"] == AGAINST[column][0]
+
+
+def test_both_curves_the_control_and_the_difference_are_drawn():
+    table = changes([0.0, -0.05, 0.08], ["no certain change", "fell", "rose"])
+    control = pd.DataFrame({"layer": ["layer2", "layer0"], "value": [0.02, 0.01]})
+    spec = change_chart(table, control, ("old", "new")).to_dict(validate=True)
+    values = [row for rows in spec["datasets"].values() for row in rows]
+    assert {row["text"] for row in values if "text" in row} == {"old", "new", "untrained control"}
+    drawn = [row for row in values if row.get("line") == "control" and "text" not in row]
+    assert [row["layer"] for row in drawn] == ["layer0", "layer2"]
+    described = [row["description"] for row in values if "description" in row]
+    assert described[1] == ("Layer layer1, old 0.400, new 0.350, Difference -0.050 (-0.070 to -0.030), Meaning fell")
+
+
+def test_without_intervals_or_control_only_the_curves_are_drawn():
+    table = changes([0.1, 0.2], ["no interval"] * 2).assign(low=np.nan, high=np.nan, layer_before=["a", "b"])
+    spec = change_chart(table, pd.DataFrame(columns=["layer", "value"]), ("old", "new")).to_dict(validate=True)
+    marks = [part["mark"]["type"] for panel in spec["layer"] for part in panel.get("layer", [panel])]
+    assert "area" not in marks
+    values = [row for rows in spec["datasets"].values() for row in rows]
+    assert any("Compared with a" in row.get("description", "") for row in values)

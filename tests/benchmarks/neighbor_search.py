@@ -5,8 +5,8 @@
 Needs faiss-cpu (`pip install faiss-cpu`), for comparison only. TensorFlow is loaded first, as in any study of a
 network: on processors with bfloat16 instructions it makes the shortlists. FAISS takes part with the best of three block
 sizes; building its index counts, as centering and proving count in ours. `ratio_half_product` is ours over half of one
-float32 matrix product of that size, the least that a search by float32 products can do. Memory is measured in a process of its own:
-its peak resident memory (mapped pages included) above what it held after its imports.
+float32 matrix product of that size, the least that a search by float32 products can do. Memory is measured in a process
+of its own: its peak resident memory (mapped pages included) above what it held after its imports.
 """
 
 import argparse

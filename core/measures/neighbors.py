@@ -172,7 +172,7 @@ class _Search:
     def _ladder(self, num_queries: int) -> tuple[Products, ...]:
         """Who multiplies, fastest first: each leaves fewer queries for the next."""
         num_features = self.references.num_features
-        return ladder(num_features, 2.0 * num_queries * len(self.references) * num_features)
+        return ladder(num_features, 2.0 * num_queries * len(self.references) * num_features, self.k)
 
     def _shortlist(self, some: NDArray[np.int64] | None, products: Products) -> tuple[Candidates, NDArray[np.int64]]:
         """Candidates of some queries, or of every row among all others; and the queries that have too many."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from core.measures.devices import gpu_names, tensorflow, tensorflow_product
 
 ROUNDED_COLUMNS = 4096  # wider rows are summed over several products, whose rounded results would add up
-_ROUNDED_WORK = 5e9  # FLOP of a search below which preparing rounded rows costs more than it saves
+_ROUNDED_WORK = 5e10  # FLOP for each neighbor of a query, below which the longer shortlists cost more than they save
 _IMPORT_WORK = 2e12  # FLOP of a search, some ten seconds in float32, that repay the import of TensorFlow
 _PROBE = 1024  # rows and columns of the products that are timed
 
@@ -84,10 +84,10 @@ class TensorFlowProducts:
 Products = NumPyProducts | TensorFlowProducts
 
 
-def ladder(num_features: int, work: float) -> tuple[Products, ...]:
-    """The multipliers of a search, fastest first. `work` is its products' number of operations."""
+def ladder(num_features: int, work: float, k: int) -> tuple[Products, ...]:
+    """The multipliers of a search for k neighbors, fastest first. `work` is its products' number of operations."""
     gpus = gpu_names()
-    rounds = num_features <= ROUNDED_COLUMNS and work >= _ROUNDED_WORK
+    rounds = num_features <= ROUNDED_COLUMNS and work >= _ROUNDED_WORK * k
     steps: list[Products] = []
     if gpus:
         steps += [TensorFlowProducts(gpus, rounded) for rounded in (True, False) if rounds or not rounded]

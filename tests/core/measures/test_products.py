@@ -44,7 +44,7 @@ def cases():
 
 
 def searched(features, monkeypatch, way, **options):
-    monkeypatch.setattr(neighbors, "ladder", lambda num_features, work: WAYS[way])
+    monkeypatch.setattr(neighbors, "ladder", lambda num_features, work, k: WAYS[way])
     monkeypatch.setattr(shortlist, "TILE", 128)
     return core.nearest_neighbors(features, **options)
 
@@ -132,19 +132,27 @@ def test_float32_products_leave_the_tf32_setting_as_it_was():
 
 
 @pytest.mark.parametrize(
-    ("num_features", "work", "pays", "rounded"),
-    [(1280, 1e12, True, True), (1280, 1e12, False, False), (1280, 1e6, True, False), (100_000, 1e12, True, False)],
+    ("num_features", "work", "k", "pays", "rounded"),
+    [
+        (1280, 1e12, 1, True, True),
+        (1280, 1e12, 1, False, False),
+        (1280, 1e12, 100, True, False),
+        (1280, 1e6, 1, True, False),
+        (100_000, 1e12, 1, True, False),
+    ],
 )
-def test_rounding_is_for_large_searches_in_narrow_features(monkeypatch, num_features, work, pays, rounded):
+def test_rounding_is_for_large_searches_of_few_neighbors_in_narrow_features(
+    monkeypatch, num_features, work, k, pays, rounded
+):
     monkeypatch.setattr(products, "rounding_pays", lambda: pays)
-    steps = ladder(num_features, work)
+    steps = ladder(num_features, work, k)
     assert [step.roundoff > 0 for step in steps] == [True, False, False] if rounded else [False, False]
     assert steps[-1].dtype == np.float64
 
 
 def test_gpus_are_used_where_there_are_some(monkeypatch):
     monkeypatch.setattr(products, "gpu_names", lambda: ("GPU:0", "GPU:1"))
-    wide, narrow = ladder(100_000, 1e12), ladder(1280, 1e12)
+    wide, narrow = ladder(100_000, 1e12, 1), ladder(1280, 1e12, 1)
     assert [(step.devices, step.roundoff > 0) for step in narrow[:2]] == [
         (("GPU:0", "GPU:1"), True),
         (("GPU:0", "GPU:1"), False),

@@ -57,6 +57,7 @@ def add_parser(commands: Any) -> None:
         metavar="K",
         help="stored a sample (default: %(default)s)",
     )
+    add("--neighbors-of", default=default["neighbors_of"], metavar="LAYERS", help="stored of (default: %(default)s)")
     add("--sizes", type=sizes, default=(), metavar="N,N,...", help="SI over subsamples of these sizes, of each split")
     add(
         "--repeats", type=int, default=default["repeats"], metavar="R", help="draws of each size (default: %(default)s)"

@@ -6,6 +6,7 @@ import shlex
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,8 @@ class StudyOptions:
     input_size : height and width of the network's images in pixels; default what it was made for.
     layers : comma-separated union of `main`, `all`, names and patterns. pooling : "flat", "mean" or "both".
     split : "train", "test" or "both". per_class : samples of each class and split; default all.
-    neighbors : neighbors stored a sample. seed : of splits and choices. batch_size : images a forward pass.
+    neighbors : neighbors stored a sample. neighbors_of : the layers whose neighbors are stored, as in `layers`.
+    seed : of splits and choices. batch_size : images a forward pass.
     sizes, repeats : sizes of stratified subsamples of each split, and how often each is drawn.
     protocol : "separation", or "notebook" for the center measures of the original notebook with permuted controls.
     probe : a linear probe where activations have no space or are averaged over it.
@@ -77,6 +79,7 @@ class StudyOptions:
     precision: float | None = None
     pilot: int = 0
     input_size: int | None = None
+    neighbors_of: str = "all"
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
@@ -145,6 +148,11 @@ class Plan:
     @property
     def poolings(self) -> tuple[str, ...]:
         return POOLINGS[self.options.pooling]
+
+    @cached_property
+    def stored_layers(self) -> frozenset[str]:
+        """The names of the layers whose neighbors are stored."""
+        return frozenset(layer.layer for layer in select_layers(self.layers, self.options.neighbors_of))
 
     def passes(self, finished: frozenset[str] = frozenset()) -> tuple[Pass, ...]:
         """The passes over the images that the layers need, but for those already finished."""
@@ -228,6 +236,7 @@ def plan_study(
         budget_bytes=available_bytes() // 2 if memory is None else memory,
         spool=None if spool is None else Path(spool),
     )
+    _ = plan.stored_layers  # refuses patterns that match none of the layers
     _check_disk(plan)
     for split_name in plan.samples.split_names:
         plan.samples.subsamples(split_name, options.measures())  # refuses sizes that the split cannot give

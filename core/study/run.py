@@ -114,7 +114,10 @@ def _measure_pass(plan: Plan, options: MeasureOptions, pass_: Pass, folder: Path
     with closing(stream_layers(plan, pass_, questions, stage="activations", progress=progress)) as layers:
         for place, (layer, activations) in enumerate(layers):
             progress(Progress(f"neighbors in {layer.layer}", place, len(pass_.layers), "layers"))
-            write_layer(folder, layer.position, measure_layer(layer_row(layer), activations, plan.samples, options))
+            tables = measure_layer(layer_row(layer), activations, plan.samples, options)
+            if layer.layer not in plan.stored_layers:
+                tables["neighbors"] = tables["neighbors"].iloc[:0]
+            write_layer(folder, layer.position, tables)
     progress(Progress("neighbors", len(pass_.layers), len(pass_.layers), "layers"))
 
 

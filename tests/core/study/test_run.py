@@ -399,3 +399,13 @@ def test_imagenet_features_separate_real_dogs_and_the_stem_does_not(dogs_dir: Pa
     assert (values.loc["stem_conv"] <= 0.5).all()
     assert set(study.measurements.query("measure == 'separation'")["chance"].round(9)) == {round(chance, 9)}
     assert "trained on these very images" in study.info["cautions"][0]
+
+
+def test_neighbors_are_stored_of_the_layers_asked_for(tints: Path, network_file: str, tmp_path: Path) -> None:
+    every = StudyOptions(str(tints), weights=network_file, layers=LAYERS, probe=False)
+    some = replace(every, neighbors_of="stem_conv,avg_pool")
+    whole, part = (run_study(options, tmp_path / str(n)) for n, options in enumerate((every, some)))
+    assert set(part.neighbors["layer"]) == {"stem_conv", "avg_pool"} < set(whole.neighbors["layer"])
+    pd.testing.assert_frame_equal(part.measurements, whole.measurements)
+    with pytest.raises(ValueError, match="'nothing' in 'nothing'"):
+        plan_study(replace(every, neighbors_of="nothing"))

@@ -1,12 +1,14 @@
 """Exact neighbor search beside FAISS and scikit-learn, each with all cores, in alternation in one process.
 
-    python -m tests.benchmarks.neighbor_search [--quick] [--features FILE.npy ...] [--out tests/benchmarks/results]
+    python -m tests.benchmarks.real_features FOLDER
+    python -m tests.benchmarks.neighbor_search [--quick] [--features FOLDER/*.npy] [--out tests/benchmarks/results]
 
-Needs faiss-cpu (`pip install faiss-cpu`), for comparison only. TensorFlow is loaded first, as in any study of a
-network: on processors with bfloat16 instructions it makes the shortlists. FAISS takes part with the best of three block
-sizes; building its index counts, as centering and proving count in ours. `ratio_half_product` is ours over half of one
-float32 matrix product of that size, the least that a search by float32 products can do. Memory is measured in a process
-of its own: its peak resident memory (mapped pages included) above what it held after its imports.
+Needs faiss-cpu, for comparison only, and vl-convert-python for the chart (`pip install faiss-cpu vl-convert-python`).
+TensorFlow is loaded first, as in any study of a network: on processors with bfloat16 instructions it makes the
+shortlists. FAISS takes part with the best of three block sizes; building its index counts, as centering and proving
+count in ours. `ratio_half_product` is ours over half of one float32 matrix product of that size, the least that a
+search by float32 products can do. Memory is measured in a process of its own: its peak resident memory (mapped pages
+included) above what it held after its imports.
 """
 
 import argparse
@@ -16,12 +18,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 
+import altair as alt
 import numpy as np
 import pandas as pd
 
@@ -69,6 +72,7 @@ CASES = (
 )
 QUICK = (Case("normal", 2_000, 320), Case("normal", 2_000, 320, k=10), Case("normal", 3_000, 64, mapped=True))
 SIZES = tuple(1_000 * 2**step for step in range(7))
+WIDTHS = tuple(80 * 2**step for step in range(7))
 
 
 def make_features(case: Case, folder: Path) -> Path:
@@ -161,27 +165,40 @@ def compare(case: Case, path: Path, rounds: int) -> dict[str, object]:
     }
 
 
-def scaling(sizes: tuple[int, ...], folder: Path) -> Iterator[dict[str, object]]:
-    """Time and memory while n doubles at d = 1,280; `exponent` is that of n over the rows so far."""
+def scaling(cases: Sequence[Case], folder: Path) -> Iterator[dict[str, object]]:
+    """Time and memory of growing cases; `exponent` is that of what grows, over the rows so far."""
     seconds: list[float] = []
-    for place, n in enumerate(sizes):
-        case = Case("normal", n, 1_280, mapped=True)
+    for place, case in enumerate(cases):
         path = make_features(case, folder)
         features = np.load(path, mmap_mode="r")
         search = partial(core.nearest_neighbors, features)
         seconds.append(float(np.median([timed(search) for _ in range(3)])))
         half_s, peak = half_product_s(features), peak_mib(path, case)
         path.unlink()
-        known = np.log(sizes[: place + 1]), np.log(seconds)
+        grown = [one.d if cases[0].n == cases[-1].n else one.n for one in cases[: place + 1]]
         yield {
-            "n": n,
+            "n": case.n,
             "d": case.d,
             "ours_s": seconds[-1],
             "ratio_half_product": seconds[-1] / half_s,
-            "exponent": float(np.polyfit(*known, 1)[0]) if place else np.nan,
+            "exponent": float(np.polyfit(np.log(grown), np.log(seconds), 1)[0]) if place else np.nan,
             "peak_mib": peak,
             "features_mib": features.nbytes / 2**20,
         }
+
+
+def scaling_chart(table: pd.DataFrame) -> alt.LayerChart:
+    """Time against n, with a line of exponent 2 through the last point."""
+    last = table.iloc[-1]
+    square = table[["n"]].assign(seconds=last["ours_s"] * (table["n"] / last["n"]) ** 2)
+    x = alt.X("n", scale=alt.Scale(type="log"), title="Samples (n), 1,280 features each")
+    ours = (
+        alt.Chart(table)
+        .mark_line(point=True)
+        .encode(x=x, y=alt.Y("ours_s", scale=alt.Scale(type="log"), title="Seconds"))
+    )
+    line = alt.Chart(square).mark_line(strokeDash=[4, 4], color="gray").encode(x=x, y="seconds")
+    return (line + ours).properties(width=520, height=300, title="Time of the exact search; dashed: n²")
 
 
 def main() -> None:
@@ -207,11 +224,20 @@ def main() -> None:
             tables["neighbor_search"] = pd.DataFrame(rows)
         if options.part != "comparison":
             sizes = SIZES[:2] if options.quick else SIZES
-            tables["neighbor_search_scaling"] = pd.DataFrame(list(scaling(sizes, Path(folder))))
+            mapped = partial(Case, "normal", mapped=True)
+            tables["neighbor_search_scaling"] = pd.DataFrame(
+                list(scaling([mapped(n, 1_280) for n in sizes], Path(folder)))
+            )
+            widths = WIDTHS[:2] if options.quick else WIDTHS
+            tables["neighbor_search_widths"] = pd.DataFrame(
+                list(scaling([mapped(8_000, d) for d in widths], Path(folder)))
+            )
     for name, table in tables.items():
         print(f"\n{table.round(3).to_string(index=False)}")
         if not options.quick:
             write_report(table, name, options.out)
+            if name == "neighbor_search_scaling":
+                scaling_chart(table).save(options.out / f"{name}.png", scale_factor=2)
 
 
 if __name__ == "__main__":

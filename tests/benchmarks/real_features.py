@@ -1,0 +1,47 @@
+"""Real features for the comparison of searches: activations of EfficientNet-Lite0 on the dogs of ../shared.
+
+    python -m tests.benchmarks.real_features FOLDER
+
+Writes avg_pool.npy (8,400 × 1,280, all images) and block2b_add.npy (1,200 × 75,264, ten training images of each breed).
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from core.network.activations import stream_pass
+from core.study.plan import StudyOptions, plan_study
+
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "stanford_dogs_224"
+
+
+def write_features(folder: Path, layer: str, split: str, per_class: int | None) -> Path:
+    """Stream one layer into a file."""
+    options = StudyOptions(str(DATA), layers=layer, pooling="flat", split=split, per_class=per_class)
+    plan = plan_study(options, memory=16 << 30)
+    (pass_,) = plan.passes()
+    path = folder / f"{layer}.npy"
+
+    def allocate(key: tuple[str, str], shape: tuple[int, ...]) -> np.ndarray:
+        return np.lib.format.open_memmap(path, "w+", np.float32, shape)
+
+    assert plan.network is not None
+    images, size = plan.images, plan.network.input_size
+    stream_pass(
+        plan.network, pass_, lambda rows: images.load(rows, size), len(images), poolings=("flat",), allocate=allocate
+    )
+    return path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    folder = parser.parse_args().folder
+    folder.mkdir(parents=True, exist_ok=True)
+    print(write_features(folder, "avg_pool", "both", None))
+    print(write_features(folder, "block2b_add", "train", 10))
+
+
+if __name__ == "__main__":
+    main()

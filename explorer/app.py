@@ -16,6 +16,7 @@ pages = [
     st.Page("views/layers.py", title="Layers", icon=":material/stacked_line_chart:", default=True),
     st.Page("views/compare.py", title="Compare", icon=":material/compare_arrows:", url_path="compare"),
     st.Page("views/sample_size.py", title="Sample size", icon=":material/groups:", url_path="sample-size"),
+    st.Page("views/new_study.py", title="New study", icon=":material/add_chart:", url_path="new-study"),
     st.Page("views/method.py", title="Method", icon=":material/menu_book:", url_path="method"),
 ]
 st.navigation(pages, position="top").run()

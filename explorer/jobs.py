@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterator
 
-from core.study.results import StudyError, finished_layers, is_being_written, lock_file, read_info
+from core.study.results import StudyError, finished_layers, layer_parts, lock_file
 from explorer.worker import ALIVE, EXIT, STARTED
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -225,6 +225,10 @@ def forget_old(studies: Path, keep_s: float) -> None:
     for job in list_jobs(studies):
         if job.started < latest and not is_alive(job):
             delete(job)
+    used = {Path(job.uploads).name for job in list_jobs(studies)}
+    for upload in studies.glob(".uploads/*"):
+        if upload.name not in used and upload.stat().st_mtime < latest:
+            shutil.rmtree(upload, ignore_errors=True)
 
 
 def has_results(job: Job) -> bool:
@@ -296,8 +300,9 @@ def _exit_status(job: Job) -> int | None:
 
 
 def _num_layers(job: Job) -> int:
+    """Complete parts, which are counted without being read; else the layers of the merged tables."""
     try:
-        return len(finished_layers(job.study))
+        return len(layer_parts(job.study)) or len(finished_layers(job.study))
     except (StudyError, OSError):  # the parts are being merged at this moment
         return 0
 

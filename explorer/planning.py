@@ -10,6 +10,10 @@ from typing import Any
 from explorer.jobs import core_environ
 
 
+# python -m core, with the memory that the server allows
+_BOUNDED = "import sys; from explorer.worker import bound_memory, main; bound_memory(); sys.exit(main(sys.argv[1:]))"
+
+
 class PlanError(ValueError):
     """The command line refuses what is asked for, and says why."""
 
@@ -26,7 +30,7 @@ def plan(arguments: Sequence[str], folder: Path, *, timeout_s: float, environ: M
     PlanError
         With the command's own words, or because it took too long.
     """
-    command = [sys.executable, "-m", "core", *arguments, "--dry-run", "--json"]
+    command = [sys.executable, "-c", _BOUNDED, *arguments, "--dry-run", "--json"]
     folder.mkdir(parents=True, exist_ok=True)
     try:
         ended = subprocess.run(

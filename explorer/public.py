@@ -30,6 +30,7 @@ class Limits:
     unpacked_bytes, files : of an archive's content.
     samples, layers : of a run.
     memory_bytes : for the activations of a pass; None leaves it to the run.
+    process_bytes : that a run's process may allocate, where it loads no network; None for no limit.
     run_s : seconds that a run may take; None for no end.
     """
 
@@ -41,6 +42,7 @@ class Limits:
     samples: int | None
     layers: int | None
     memory_bytes: int | None
+    process_bytes: int | None
     run_s: float | None
 
 
@@ -53,7 +55,7 @@ def limits(environ: Mapping[str, str] = os.environ) -> Limits:
         SI_EXPLORER_MEMORY is no number of bytes.
     """
     if not is_public(environ):
-        return Limits(False, True, 4096 * MIB, 16384 * MIB, 200_000, None, None, None, None)
+        return Limits(False, True, 4096 * MIB, 16384 * MIB, 200_000, None, None, None, None, None)
     granted = parse_bytes(environ.get("SI_EXPLORER_MEMORY") or "690MB")
     return Limits(
         public=True,
@@ -64,6 +66,7 @@ def limits(environ: Mapping[str, str] = os.environ) -> Limits:
         samples=5_000,
         layers=100,
         memory_bytes=128 * MIB if granted < NETWORK_BYTES else granted // 4,
+        process_bytes=768 * MIB,
         run_s=600,
     )
 

@@ -19,7 +19,18 @@ SOURCES = {
 }
 USUAL_WEIGHTS = ("imagenet", "none")
 FURTHER_MODELS = ("resnet50", "mobilenet-v3-small", "ConvNeXtTiny")  # of keras.applications; any other can be typed
-_STUDY_OPTIONS = ("model", "weights", "layers", "pooling", "split", "per_class", "sizes", "repeats", "neighbors", "seed")
+_STUDY_OPTIONS = (
+    "model",
+    "weights",
+    "layers",
+    "pooling",
+    "split",
+    "per_class",
+    "sizes",
+    "repeats",
+    "neighbors",
+    "seed",
+)
 
 
 @dataclass(frozen=True)
@@ -163,7 +174,9 @@ def check_request(request: Request, limits: Limits) -> None:
         return
     if request.source not in sources(limits):
         raise ValueError("data must be digits or an uploaded file on this server. Run the app on your own computer.")
-    if request.model not in models(limits) or (request.uses_network and request.weights not in weights_of(request.model)):
+    if request.model not in models(limits) or (
+        request.uses_network and request.weights not in weights_of(request.model)
+    ):
         raise ValueError(
             f"model must be one of {', '.join(models(limits))} on this server, with its own weights; got "
             f"{request.model!r}. Upload features, or run the app on your own computer."

@@ -77,9 +77,7 @@ def save_images(file: UploadedFile, studies: Path, limits: Limits) -> Saved:
     return _saved(studies, target, "", file.name)
 
 
-def save_features(
-    files: Sequence[UploadedFile], labels: UploadedFile | None, studies: Path, limits: Limits
-) -> Saved:
+def save_features(files: Sequence[UploadedFile], labels: UploadedFile | None, studies: Path, limits: Limits) -> Saved:
     """Keep files of features, one layer each or several in an .npz file, and the file of their labels.
 
     Raises
@@ -228,7 +226,9 @@ def _check_parquet(path: Path, limits: Limits) -> None:
         groups = [footer.row_group(place) for place in range(footer.num_row_groups)]
         values = sum(group.column(place).num_values for group in groups for place in range(group.num_columns))
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path.name!r} must be a whole Parquet file; its end cannot be read. Save it again.") from error
+        raise DataError(
+            f"{path.name!r} must be a whole Parquet file; its end cannot be read. Save it again."
+        ) from error
     if 4 * values > limits.unpacked_bytes:
         raise DataError(f"{path.name!r} must hold at most {limits.unpacked_bytes // 4:,} numbers; got {values:,}.")
 

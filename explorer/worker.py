@@ -13,6 +13,7 @@ from pathlib import Path
 from core.cli import main
 from core.study.results import lock_file
 
+DATA_LIMIT = "SI_EXPLORER_RUN_BYTES"  # the variable that bounds its memory
 ALIVE, STARTED, EXIT = "alive", "started", "exit"
 
 
@@ -20,6 +21,7 @@ def work(folder: Path, arguments: list[str]) -> int:
     """Run the command with little claim on the processor. Returns its exit status."""
     if hasattr(os, "nice"):
         os.nice(10)  # the pages come first
+    bound_memory()
     with (folder / ALIVE).open("a+b") as handle:
         _lock(handle.fileno())
         (folder / EXIT).unlink(missing_ok=True)
@@ -33,6 +35,16 @@ def work(folder: Path, arguments: list[str]) -> int:
             with contextlib.suppress(OSError):  # the folder may have been deleted meanwhile
                 (folder / EXIT).write_text(str(status), encoding="ascii")
     return status
+
+
+def bound_memory() -> None:
+    """Bound what the process may allocate, where the server asks for it and the system can."""
+    asked = os.environ.get(DATA_LIMIT)
+    with contextlib.suppress(ImportError):  # Windows has no such limits
+        import resource
+
+        if asked:
+            resource.setrlimit(resource.RLIMIT_DATA, (int(asked), int(asked)))
 
 
 def _lock(descriptor: int) -> None:

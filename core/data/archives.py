@@ -114,7 +114,9 @@ def _unpack(opened: zipfile.ZipFile, members: list[zipfile.ZipInfo], folder: Pat
         scratch.rename(folder)
     except OSError as error:  # two names that this file system cannot tell apart, or a file where a folder must be
         reason = error.strerror or type(error).__name__
-        raise DataError(f"the archive cannot be unpacked: {reason}. Pack it again with simple, different names.") from error
+        raise DataError(
+            f"the archive cannot be unpacked: {reason}. Pack it again with simple, different names."
+        ) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

@@ -1,5 +1,8 @@
 """One run on the page: how far it is, what can be done with it, and what it printed."""
 
+import re
+from pathlib import Path
+
 import streamlit as st
 
 from explorer.address import keep_study
@@ -24,7 +27,7 @@ def show_job(job: Job) -> None:
     st.fragment(_panel, run_every=every)(job.folder.parent, job.id, watched=every is not None)
 
 
-def _panel(studies, name: str, *, watched: bool) -> None:  # type: ignore[no-untyped-def]
+def _panel(studies: Path, name: str, *, watched: bool) -> None:
     job = find_job(studies, name)
     if job is None:
         st.info("This run has been removed.")
@@ -88,9 +91,8 @@ def _show_buttons(job: Job, now: Status) -> None:
                 "Stop at once", icon=":material/dangerous:", key="kill_run", on_click=cancel, args=(job,),
                 kwargs={"at_once": True}, help="Without waiting for the step that it is in.",
             )  # fmt: skip
-        elif now.state in ("cancelled", "failed"):
-            if st.button("Go on", icon=":material/resume:", key="resume_run", help="The layers that are there stay."):
-                _resume(job)
+        elif now.state != "complete" and st.button("Go on", icon=":material/resume:", key="resume_run"):
+            _resume(job)
         if now.is_over and st.button("Remove", icon=":material/delete:", key="remove_run", help="With its results."):
             delete(job)
             st.query_params.pop("run", None)
@@ -121,8 +123,6 @@ def _public_text(text: str) -> str:
 
 def hide_paths(text: str) -> str:
     """A text in which every absolute path, and every path within the folder of uploads, is only its last name."""
-    import re
-
     return re.sub(r"(?:\.\.)?(?:/[^\s'\",;:]+)+/([^\s'\",;:/]+)", r"\1", text)
 
 

@@ -14,11 +14,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 from core.study.results import StudyError, finished_layers, layer_parts, lock_file
 from explorer.worker import ALIVE, EXIT, STARTED
@@ -107,7 +107,7 @@ def new_job(studies: Path, arguments: Sequence[str], *, title: str, **plan: Any)
     return job
 
 
-def start(job: Job, *, alone: bool = False, limit_s: float | None = None, environ: Mapping[str, str] = {}) -> Job:  # noqa: B006
+def start(job: Job, *, alone: bool = False, limit_s: float | None = None, environ: Mapping[str, str] = {}) -> Job:
     """Start a run, or go on with one that ended early: its command skips the layers that are there.
 
     Parameters

@@ -1,4 +1,4 @@
-"""What a run will compute and cost, asked from the command line in a process of its own: the server loads no network."""
+"""What a run will compute and cost, asked from the command line in another process: the server loads no network."""
 
 import json
 import subprocess
@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from explorer.jobs import core_environ
-
 
 # python -m core, with the memory that the server allows
 _BOUNDED = "import sys; from explorer.worker import bound_memory, main; bound_memory(); sys.exit(main(sys.argv[1:]))"

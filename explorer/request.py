@@ -1,4 +1,4 @@
-"""What is asked of a new study: from the form to the address, to the arguments of `python -m core`, and to a command."""
+"""What is asked of a new study: from the form to the address, and to the arguments of `python -m core`."""
 
 import shlex
 from collections.abc import Mapping, Sequence

@@ -7,6 +7,7 @@ import struct
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -67,8 +68,6 @@ def save_images(file: UploadedFile, studies: Path, limits: Limits) -> Saved:
     target = _target(studies, [file]) / (_safe_name(Path(file.name).stem) or "images")
 
     def unpack() -> None:
-        from io import BytesIO
-
         allowed = ArchiveLimits(limits.files, limits.unpacked_bytes)
         unpack_images(BytesIO(file.getvalue()), target, IMAGE_SUFFIXES, allowed)
         _check_images(target)

@@ -84,8 +84,7 @@ def _data_fields(start: Request, allowed: Limits) -> tuple[Request, list[Any]]:
     if source == "tfds":
         return replace(request, data=_text("Name", start.data, "new tfds", "stanford_dogs", _TFDS_HELP)), []
     if source == "images":
-        limit = f"at most {allowed.upload_bytes // MIB:,} MiB" if allowed.public else "as large as the server takes"
-        file = st.file_uploader(f"Zip archive with a folder for each class, {limit}", type=["zip"], key="new zip")
+        file = st.file_uploader("Zip archive with a folder for each class", type=["zip"], key="new zip")
         return request, [file] if file else []
     return _feature_fields(request, allowed) if source == "features" else (request, [])
 

@@ -9,6 +9,10 @@ if ROOT not in sys.path:  # `streamlit run` puts only this file's folder on the 
 
 import streamlit as st  # noqa: E402
 
+from explorer.public import is_public  # noqa: E402
+
+if is_public():
+    st.set_option("client.showErrorDetails", "none")  # what goes wrong within is for the server's log only
 ICON = str(Path(__file__).with_name("icon.svg"))
 st.set_page_config(page_title="Separation Index Explorer", page_icon=ICON, layout="wide")
 st.logo(ICON, size="large")

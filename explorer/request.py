@@ -1,5 +1,6 @@
 """What is asked of a new study: from the form to the address, and to the arguments of `python -m core`."""
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -19,6 +20,7 @@ SOURCES = {
 }
 USUAL_WEIGHTS = ("imagenet", "none")
 FURTHER_MODELS = ("resnet50", "mobilenet-v3-small", "ConvNeXtTiny")  # of keras.applications; any other can be typed
+_FIRST_MODEL = "efficientnet-lite0"  # the command line's default
 _STUDY_OPTIONS = (
     "model",
     "weights",
@@ -89,22 +91,23 @@ class Request:
     def repeated_by(self, upload: str = "") -> str:
         """The command that computes the same by hand. upload : the name of what was uploaded, in place of its path."""
         shown = replace(self, data=upload or self.data)
-        slug = "".join(letter if letter.isalnum() else "-" for letter in self.title.lower()).strip("-")
+        slug = re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
         return shlex.join(["python", "-m", "core", *shown.arguments(out=f"{slug}-study")])
 
     def query(self) -> dict[str, list[str]]:
         """The form in the address: what differs from the defaults. Uploads have no address."""
         there = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "labels"}
         uploaded = self.source in ("images", "features")
+        usual = replace(Request(), model=usual_model(self.source))
         return {
             name: [str(value)]
             for name, value in there.items()
-            if value != getattr(Request(), name) and not (uploaded and name == "data")
+            if value != getattr(usual, name) and not (uploaded and name == "data")
         }
 
     def _option(self, name: str) -> str | int:
         value: str | int = getattr(self, name)
-        default = {"model": "efficientnet-lite0"}.get(name, getattr(Request(), name))
+        default = {"model": _FIRST_MODEL}.get(name, getattr(Request(), name))
         if name == "weights" and not self.uses_network:
             return ""
         return "" if value == default else value
@@ -129,7 +132,13 @@ def asked_request(query: Mapping[str, Sequence[str]]) -> Request:
                 found[field.name] = int(text)
         elif field.name not in _CHOICES or text in _CHOICES[field.name]:
             found[field.name] = text
-    return replace(Request(), **found)  # type: ignore[arg-type]
+    usual = usual_model(str(found.get("source", "digits")))
+    return replace(Request(), **({"model": usual} | found))  # type: ignore[arg-type]
+
+
+def usual_model(source: str) -> str:
+    """The network that the form starts with: photographs need one, digits and features do not."""
+    return PIXELS if source in ("digits", "features") else _FIRST_MODEL
 
 
 _CHOICES = {

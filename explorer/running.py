@@ -1,6 +1,7 @@
 """Planning and starting runs as this server allows them."""
 
 import os
+import shutil
 from pathlib import Path
 from threading import BoundedSemaphore
 from typing import Any
@@ -57,7 +58,7 @@ def new_run(request: Request, found: dict[str, Any], allowed: Limits, upload: st
     try:
         return start_run(job)
     except jobs.BusyError:
-        jobs.delete(job)
+        shutil.rmtree(job.folder)  # the upload stays, for the next try
         raise
 
 

@@ -3,12 +3,12 @@
 import hashlib
 import re
 import shutil
-import struct
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Protocol
 
 import numpy as np
@@ -188,7 +188,7 @@ def _check_array(file: IO[bytes], size: int, name: str) -> None:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(file)
-    except (ValueError, SyntaxError, struct.error) as error:
+    except (ValueError, SyntaxError, TokenError, RecursionError, MemoryError) as error:
         raise DataError(f"{name!r} must be a NumPy array; its header cannot be read. Save it again.") from error
     if dtype.hasobject:
         raise DataError(

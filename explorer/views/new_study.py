@@ -15,7 +15,7 @@ from explorer.known import own_jobs, remember_job
 from explorer.picker import carry_study, show_name
 from explorer.provenance import plain
 from explorer.public import MIB, Limits, limits, studies_folder
-from explorer.request import SOURCES, Request, asked_request, models, sources, weights_of
+from explorer.request import SOURCES, Request, asked_request, models, sources, usual_model, weights_of
 from explorer.running import new_run, planned
 from explorer.uploads import FEATURE_SUFFIXES, LABEL_SUFFIXES, Saved, save_features, save_images
 
@@ -112,17 +112,19 @@ def _feature_fields(request: Request, allowed: Limits) -> tuple[Request, list[An
 
 def _network_fields(request: Request, start: Request, allowed: Limits) -> Request:
     offered = models(allowed)
-    names = list(dict.fromkeys([*offered, *([] if allowed.public else [start.model])]))
+    usual = usual_model(request.source)
+    first = start.model if usual == usual_model(start.source) else usual
+    names = list(dict.fromkeys([*offered, *([] if allowed.public else [first])]))
     left, right = st.columns(2)
     with left:
         model = st.selectbox(
             "Network",
             names,
-            index=names.index(start.model) if start.model in names else 0,
+            index=names.index(first) if first in names else 0,
             format_func=lambda name: "pixels (no network)" if name == PIXELS else name,
             accept_new_options=not allowed.public,
             filter_mode="contains",
-            key="new model",
+            key="new model" if usual == PIXELS else "new network",
             help="Or type the name of any network of keras.applications." if not allowed.public else None,
         )
     request = replace(request, model=str(model))

@@ -28,7 +28,7 @@ def test_the_plan_comes_before_the_start_and_the_run_ends_in_a_study(studies, op
     assert "start_run" not in keys(page)
     press(page, "show_plan")
     assert [one.value for one in page.metric][:3] == ["200", "10", "1"]
-    assert page.code[0].value == "python -m core study digits --out=digits--pixels-study --model=pixels --per-class=10"
+    assert page.code[0].value == "python -m core study digits --out=digits-pixels-study --model=pixels --per-class=10"
     press(page, "start_run")
     job = jobs.list_jobs(studies)[0]
     assert page.query_params["run"] == job.id
@@ -70,7 +70,7 @@ def test_features_ask_for_a_file(studies, open_view):
 def test_the_form_is_restored_from_the_address(studies, open_view):
     page = open_view("new_study", source="folder", data="/my/images", model="resnet50", weights="none", sizes="100")
     assert page.text_input(key="new folder").value == "/my/images"
-    assert page.selectbox(key="new model").value == "resnet50"
+    assert page.selectbox(key="new network").value == "resnet50"
     assert page.selectbox(key="new weights of resnet50").value == "none"
     assert page.text_input(key="new sizes").value == "100"
 
@@ -86,11 +86,11 @@ def test_in_public_a_second_run_waits(studies, open_view, monkeypatch):
     monkeypatch.setenv("SI_EXPLORER_PUBLIC", "1")
     page = open_view("new_study", per_class="10")
     press(page, "show_plan")
-    monkeypatch.setattr(jobs, "is_alive", lambda job: True)
-    jobs.new_job(studies, ("study",), title="Other")
+    other = jobs.new_job(studies, ("study",), title="Other")
+    monkeypatch.setattr(jobs, "is_alive", lambda job: job.id == other.id)
     press(page, "start_run")
     assert "one study at a time" in page.warning[0].value
-    assert len(jobs.list_jobs(studies)) == 1
+    assert jobs.list_jobs(studies) == [other]
 
 
 def test_a_link_to_a_run_that_is_gone(studies, open_view):

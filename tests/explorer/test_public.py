@@ -156,7 +156,7 @@ def test_time_left_follows_the_plan_then_the_layers():
 
 def test_in_public_only_linked_runs_are_listed(monkeypatch, tmp_path, open_view):
     monkeypatch.setenv("SI_EXPLORER_STUDIES", str(tmp_path / "studies"))
-    own, other = (new_job(tmp_path / "studies", ("study",), title=name) for name in ("Own", "Other"))
+    own, _ = (new_job(tmp_path / "studies", ("study",), title=name) for name in ("Own", "Other"))
     said = [element.value for element in open_view("new_study", run=own.id).markdown]
     assert any("Own" in text for text in said)
     assert any("Other" in text for text in said)

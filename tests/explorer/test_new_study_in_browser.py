@@ -135,7 +135,7 @@ def test_a_run_is_found_again_after_a_reload_stopped_and_gone_on_with(page, addr
 
     page.reload()
     expect(running).to_be_visible()
-    with page.context.new_page() as other_tab:
+    with page.context.browser.new_page() as other_tab:
         other_tab.goto(address)
         expect(other_tab.get_by_text("Running", exact=True).first).to_be_visible()
 
@@ -158,6 +158,7 @@ def test_a_run_is_found_again_after_a_reload_stopped_and_gone_on_with(page, addr
         ("features", "layer.npy", pickle.dumps({"a": 1}), "pickled Python objects"),
         ("features", "dot.npy", dot(), "got an image"),
     ],
+    ids=["bad zip", "one pixel", "pickle", "image as features"],
 )
 def test_what_is_no_data_is_refused_beside_the_form(page, address, source, name, content, words):
     page.goto(f"{address}?source={source}&neighbors=7")

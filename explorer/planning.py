@@ -10,7 +10,13 @@ from typing import Any
 from explorer.jobs import core_environ
 
 # python -m core, with the memory that the server allows
-_BOUNDED = "import sys; from explorer.worker import bound_memory, main; bound_memory(); sys.exit(main(sys.argv[1:]))"
+_BOUNDED = """
+import sys
+from core.cli import main
+from explorer.worker import bound_memory
+bound_memory()
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 class PlanError(ValueError):

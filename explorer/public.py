@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.study.plan import parse_bytes
-
 MIB = 1 << 20
 # Importing TensorFlow takes 620 to 670 MB, the pages up to 690 MB, and a network's activations what is left.
 NETWORK_BYTES = 3 << 29
@@ -56,6 +54,8 @@ def limits(environ: Mapping[str, str] = os.environ) -> Limits:
     """
     if not is_public(environ):
         return Limits(False, True, 4096 * MIB, 16384 * MIB, 200_000, None, None, None, None, None)
+    from core.study.plan import parse_bytes  # not for every page
+
     granted = parse_bytes(environ.get("SI_EXPLORER_MEMORY") or "690MB")
     return Limits(
         public=True,

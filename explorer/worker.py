@@ -10,7 +10,6 @@ import sys
 import time
 from pathlib import Path
 
-from core.cli import main
 from core.study.results import lock_file
 
 DATA_LIMIT = "SI_EXPLORER_RUN_BYTES"  # the variable that bounds its memory
@@ -21,6 +20,8 @@ def work(folder: Path, arguments: list[str]) -> int:
     """Run the command with little claim on the processor. Returns its exit status."""
     if hasattr(os, "nice"):
         os.nice(10)  # the pages come first
+    from core.cli import main  # here, for the pages import this module's names
+
     bound_memory()
     with (folder / ALIVE).open("a+b") as handle:
         _lock(handle.fileno())

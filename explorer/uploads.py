@@ -15,7 +15,7 @@ import numpy as np
 
 from core.data import labels as label_files
 from core.data.archives import ArchiveLimits, unpack_images
-from core.data.arrays import list_layers
+from core.data.arrays import columns, list_layers
 from core.data.decoding import failure_reason
 from core.data.errors import DataError
 from core.data.folders import SUFFIXES as IMAGE_SUFFIXES
@@ -104,6 +104,22 @@ def save_features(files: Sequence[UploadedFile], labels: UploadedFile | None, st
     beside = folder / f"labels{suffix}" if labels else None
     where = kept[0] if len(kept) == 1 else features
     return _saved(studies, where, str(beside.relative_to(studies)) if beside else "", files[0].name)
+
+
+def check_column(saved: Saved, column: str, studies: Path) -> None:
+    """Refuse what is no column of the uploaded tables: the command line would take it for a file of the server.
+
+    Raises
+    ------
+    DataError
+        It is none, or its name could be a path.
+    """
+    data = studies / saved.data
+    files = sorted(data.iterdir()) if data.is_dir() else [data]
+    tables = [columns(file) for file in files if file.suffix == ".parquet"]
+    if not tables or not all(column in names for names in tables) or "/" in column or "\\" in column:
+        there = ", ".join(name for name in tables[0][:10]) if tables else "no Parquet table"
+        raise DataError(f"labels must be a column of the uploaded tables; got {column!r}, there is {there}.")
 
 
 def _check_size(files: Sequence[UploadedFile], limits: Limits) -> None:

@@ -17,7 +17,7 @@ from explorer.provenance import plain
 from explorer.public import MIB, Limits, limits, studies_folder
 from explorer.request import SOURCES, Request, asked_request, models, sources, usual_model, weights_of
 from explorer.running import new_run, planned
-from explorer.uploads import FEATURE_SUFFIXES, LABEL_SUFFIXES, Saved, save_features, save_images
+from explorer.uploads import FEATURE_SUFFIXES, LABEL_SUFFIXES, Saved, check_column, save_features, save_images
 
 PAGE = "new_study"
 WIDTH = 960  # pixels
@@ -232,6 +232,8 @@ def _with_upload(request: Request, files: list[Any], allowed: Limits) -> Request
         saved = save_images(features[0], studies, allowed)
     else:
         saved = save_features(features, labels, studies, allowed)
+        if request.labels:
+            check_column(saved, request.labels, studies)
     st.session_state[_SAVED] = saved
     return replace(request, data=saved.data, labels=saved.labels or request.labels)
 

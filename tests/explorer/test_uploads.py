@@ -15,7 +15,7 @@ from core.data.errors import DataError
 from core.data.features import open_features
 from core.data.images import load_images
 from explorer.public import limits
-from explorer.uploads import UPLOADS, save_features, save_images
+from explorer.uploads import UPLOADS, check_column, save_features, save_images
 
 PUBLIC = limits({"SI_EXPLORER_PUBLIC": "1", "SI_EXPLORER_MEMORY": "4GiB"})
 
@@ -244,3 +244,18 @@ def test_labels_that_are_none_are_refused(tmp_path, labels, words):
 def test_two_files_of_one_name_are_refused(tmp_path):
     with pytest.raises(DataError, match="different names"):
         save_features([npy(np.ones((2, 2))), npy(np.zeros((2, 2)))], None, tmp_path, PUBLIC)
+
+
+@pytest.mark.parametrize("column", ["/etc/labels.txt", "../log.txt", "log.txt", ".uploads/../x.txt", "b/c"])
+def test_a_column_is_never_a_file_of_the_server(tmp_path, column):
+    table = parquet(pd.DataFrame({"x": [1.0, 2.0], "breed": ["a", "b"], ".uploads/../x.txt": [1, 2], "b/c": [1, 2]}))
+    saved = save_features([table], None, tmp_path, PUBLIC)
+    check_column(saved, "breed", tmp_path)
+    with pytest.raises(DataError, match="must be a column of the uploaded tables"):
+        check_column(saved, column, tmp_path)
+
+
+def test_arrays_have_no_columns(tmp_path):
+    saved = save_features([npy(np.ones((2, 2)))], None, tmp_path, PUBLIC)
+    with pytest.raises(DataError, match="no Parquet table"):
+        check_column(saved, "labels.txt", tmp_path)

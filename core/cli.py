@@ -25,6 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nInterrupted. The layers done so far are kept; the same command goes on from there.", file=sys.stderr)
         return _INTERRUPTED
+    except MemoryError:
+        print("\nerror: memory ran out. Take fewer samples or layers, or --pooling mean.", file=sys.stderr)
+        return _FAILED
     except (DataError, StudyError, OSError, ImportError, RuntimeError) as error:
         print(f"\nerror: {error}", file=sys.stderr)
         return _FAILED

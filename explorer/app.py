@@ -9,6 +9,10 @@ if ROOT not in sys.path:  # `streamlit run` puts only this file's folder on the 
 
 import streamlit as st  # noqa: E402
 
+from explorer.public import is_public  # noqa: E402
+
+if is_public():
+    st.set_option("client.showErrorDetails", "none")  # what goes wrong within is for the server's log only
 ICON = str(Path(__file__).with_name("icon.svg"))
 st.set_page_config(page_title="Separation Index Explorer", page_icon=ICON, layout="wide")
 st.logo(ICON, size="large")
@@ -16,6 +20,7 @@ pages = [
     st.Page("views/layers.py", title="Layers", icon=":material/stacked_line_chart:", default=True),
     st.Page("views/compare.py", title="Compare", icon=":material/compare_arrows:", url_path="compare"),
     st.Page("views/sample_size.py", title="Sample size", icon=":material/groups:", url_path="sample-size"),
+    st.Page("views/new_study.py", title="New study", icon=":material/add_chart:", url_path="new-study"),
     st.Page("views/method.py", title="Method", icon=":material/menu_book:", url_path="method"),
 ]
 st.navigation(pages, position="top").run()

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import streamlit as st
 
+from core.study.results import StudyError
 from explorer.address import asked_study, keep_study
-from explorer.data import OpenStudy, bundled_studies, first_study, read_study, study_stamp
-from explorer.provenance import plain, study_title
+from explorer.data import OpenStudy, first_study, read_study, study_stamp
+from explorer.known import known_studies, known_title, study_path
+from explorer.provenance import plain
+from explorer.public import is_public
 
 
 def open_chosen_study() -> OpenStudy | None:
@@ -21,28 +24,29 @@ def open_chosen_study() -> OpenStudy | None:
     try:
         return _cached_study(str(path), study_stamp(path))
     except (ValueError, OSError) as error:  # a StudyError is a ValueError, as is a path that none can be
-        st.error(f"**This study cannot be opened.** {plain(error)}", icon=":material/folder_off:")
+        reason = "It is damaged, or gone." if is_public() else plain(error)
+        st.error(f"**This study cannot be opened.** {reason}", icon=":material/folder_off:")
         st.caption("Choose another study above, or correct the path; the rest of the view is kept.")
         return None
 
 
 def pick_other_study(open_path: str, asked: str, *, label: str, key: str) -> tuple[str, Path | None]:
     """Another study than the open one, from the bundled ones or a folder that is typed: its name, and where it is."""
-    bundled = {name: path for name, path in bundled_studies().items() if str(path) != open_path}
-    names = list(dict.fromkeys(name for name in (*bundled, asked) if name))
+    known = {name: path for name, path in known_studies().items() if str(path) != open_path}
+    names = list(dict.fromkeys(name for name in (*known, asked) if name))
     chosen = st.selectbox(
         label,
         names,
         index=names.index(asked) if asked else None,
-        format_func=lambda name: study_title(bundled[name]) if name in bundled else name,
+        format_func=lambda name: known_title(name, known),
         key=key,
-        accept_new_options=True,
+        accept_new_options=not is_public(),
         filter_mode="contains",
         placeholder="Choose, or type the path of a study folder",
         help="A study of the same samples: the network before fine-tuning, untrained, or another network.",
         width=520,
     )
-    return (chosen, bundled.get(chosen, Path(chosen).expanduser())) if chosen else ("", None)
+    return (chosen, _path_or_message(chosen, known)) if chosen else ("", None)
 
 
 def show_name() -> None:
@@ -63,16 +67,16 @@ def _cached_study(path: str, stamp: tuple[int, ...]) -> OpenStudy:
 
 def pick_study() -> Path | None:
     """The bundled studies, the ones named at the start and in the address, and any folder that is typed in."""
-    bundled = bundled_studies()
+    known = known_studies()
     started, linked = first_study(sys.argv[1:], os.environ), asked_study()
-    names = list(dict.fromkeys(name for name in (started, *bundled, linked) if name))
+    names = list(dict.fromkeys(name for name in (started, *known, linked) if name))
     chosen = st.selectbox(
         "Study",
         names,
         index=names.index(linked) if linked else (0 if names else None),
-        format_func=lambda name: study_title(bundled[name]) if name in bundled else name,
+        format_func=lambda name: known_title(name, known),
         key="study",
-        accept_new_options=True,
+        accept_new_options=not is_public(),
         filter_mode="contains",
         placeholder="Type the path of a study folder",
         help="Choose a study, or type the path of a study folder: what `python -m core study … --out FOLDER` wrote.",
@@ -82,4 +86,13 @@ def pick_study() -> Path | None:
         st.info("No study is open. Type the path of a study folder above.")
         return None
     keep_study(chosen)
-    return bundled.get(chosen, Path(chosen).expanduser())
+    return Path(chosen).expanduser() if chosen == started and chosen not in known else _path_or_message(chosen, known)
+
+
+def _path_or_message(name: str, known: dict[str, Path]) -> Path | None:
+    """Where a study is, or why it is nowhere."""
+    try:
+        return study_path(name, known)
+    except StudyError as error:
+        st.error(f"**This study cannot be opened.** {plain(error)}", icon=":material/folder_off:")
+        return None

@@ -9,6 +9,7 @@ import pandas as pd
 
 from core.study.results import StudyError, read_info
 from explorer.data import OpenStudy
+from explorer.public import is_public
 
 Info = Mapping[str, Any]
 SPLIT_NAMES = {"train": "training", "test": "test"}
@@ -43,7 +44,7 @@ def facts(study: OpenStudy) -> pd.Series:
     info, curves = study.info, study.curves
     seed, skipped = seed_of(info), info.get("skipped") or []
     found = {
-        "Folder": study.path,
+        "Folder": None if is_public() else study.path,
         "State": study.state,
         "Network": look_up(info, "used.model.name"),
         "Weights": look_up(info, "used.model.weights"),

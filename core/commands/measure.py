@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from core.commands.arguments import at_least
-from core.commands.progress import ProgressLine
+from core.commands.progress import ProgressLine, add_progress, interrupt_when_terminated, progress_on
 from core.commands.study import print_study
 from core.data.features import LabelledFeatures, open_features
 from core.measures.neighbors import METRICS
+from core.study.costs import product_rate
 from core.study.family import ACROSS, FamilyOptions, MeasuredValue, measure_family
 from core.study.feature_files import write_feature_study
 from core.study.plan import Progress
@@ -44,15 +45,21 @@ def add_parser(commands: Any) -> None:
     add("--level", type=float, metavar="P", help=f"of the intervals (default: {default['level']})")
     add("--by-class", action="store_true", default=None, help="also the value of each class")
     add("--out", metavar="DIR", help="write a study of all layers, which the explorer opens")
+    add("--dry-run", action="store_true", help="say what would be measured, and stop")
     add("--json", action="store_true", help="results for machines")
+    add_progress(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Measure and print, or write a study and print it."""
+    interrupt_when_terminated()
     train = open_features(options.features, options.labels)
     test = _opened_test(options, train)
-    report = ProgressLine(sys.stderr)
+    if options.dry_run:
+        _print_plan(train, test, as_json=options.json)
+        return 0
+    report = progress_on(sys.stderr, options.progress)
     try:
         if options.out is not None:
             _refuse_what_studies_fix(options)
@@ -71,6 +78,27 @@ def run(options: argparse.Namespace) -> int:
         print(_samples_line(train, test))
         _print_tables(found, by_class=bool(options.by_class))
     return 0
+
+
+def _print_plan(train: LabelledFeatures, test: LabelledFeatures | None, *, as_json: bool) -> None:
+    """What would be measured; each layer is read once, so that a broken one is named now."""
+    widths = [layer.read()[0].size for layer in train.layers]
+    splits = {"train": len(train.labels)} | ({} if test is None else {"test": len(test.labels)})
+    samples = sum(splits.values())
+    summary = {
+        "samples": samples,
+        "splits": splits,
+        "classes": len(np.unique(train.labels)),
+        "layers": [layer.name for layer in train.layers],
+        "poolings": ["flat"],
+        "passes": [{"layers": 1, "bytes": 4 * samples * width, "search_flop": samples**2 * width} for width in widths],
+        "estimated_s": samples**2 * sum(widths) / product_rate(),
+    }
+    if as_json:
+        print(json.dumps(summary, indent=1))
+        return
+    print(_samples_line(train, test))
+    print(f"{len(widths)} layers, of at most {max(widths):,} numbers a sample")
 
 
 def _opened_test(options: argparse.Namespace, train: LabelledFeatures) -> LabelledFeatures | None:

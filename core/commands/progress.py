@@ -1,9 +1,34 @@
-"""Progress on a stream, for a person who waits."""
+"""Progress on a stream, for a person who waits or a program that shows it; and the end that others ask for."""
 
+import json
+import signal
 import time
-from typing import TextIO
+from dataclasses import asdict
+from types import FrameType
+from typing import Any, TextIO
 
 from core.study.plan import Progress
+
+
+def add_progress(parser: Any) -> None:
+    """The option of how progress is told."""
+    parser.add_argument(
+        "--progress", choices=("text", "json"), default="text", help="on stderr, for people or a line of JSON each"
+    )
+
+
+def progress_on(stream: TextIO, how: str) -> "ProgressLine":
+    """Progress as asked for by the option."""
+    return JsonProgress(stream) if how == "json" else ProgressLine(stream)
+
+
+def interrupt_when_terminated() -> None:
+    """A run that is told to end leaves a valid study, as after Ctrl-C."""
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
 
 
 class ProgressLine:
@@ -24,9 +49,7 @@ class ProgressLine:
         if now - self._shown < self._interval_s and progress.done < progress.total:
             return
         self._shown = now
-        text = (
-            f"{progress.stage}: {progress.done:,} of {progress.total:,} {progress.unit}{self._time_left(progress, now)}"
-        )
+        text = self._text(progress, self._left_s(progress, now))
         self._stream.write(f"\r\x1b[K{text}" if self._live else f"{text}\n")
         self._stream.flush()
         self._open = self._live
@@ -37,9 +60,23 @@ class ProgressLine:
             self._stream.write("\n")
             self._open = False
 
-    def _time_left(self, progress: Progress, now: float) -> str:
+    def _text(self, progress: Progress, left_s: float | None) -> str:
+        left = "" if left_s is None else f", {int(left_s) // 60}:{int(left_s) % 60:02d} left"
+        return f"{progress.stage}: {progress.done:,} of {progress.total:,} {progress.unit}{left}"
+
+    def _left_s(self, progress: Progress, now: float) -> float | None:
         done = progress.done - self._done_at_start
         if done <= 0 or progress.done >= progress.total:
-            return ""
-        left_s = (now - self._started) / done * (progress.total - progress.done)
-        return f", {int(left_s) // 60}:{int(left_s) % 60:02d} left"
+            return None
+        return (now - self._started) / done * (progress.total - progress.done)
+
+
+class JsonProgress(ProgressLine):
+    """One line of JSON a report: stage, done, total, unit, and left_s, the seconds that the stage will still take."""
+
+    def __init__(self, stream: TextIO, interval_s: float = 0.5) -> None:
+        super().__init__(stream, interval_s)
+        self._live, self._interval_s = False, interval_s
+
+    def _text(self, progress: Progress, left_s: float | None) -> str:
+        return json.dumps(asdict(progress) | {"left_s": left_s})

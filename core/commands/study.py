@@ -3,15 +3,13 @@
 import argparse
 import json
 import os
-import signal
 import sys
 from dataclasses import fields, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from core.commands.arguments import at_least, memory, sizes
-from core.commands.progress import ProgressLine
+from core.commands.progress import add_progress, interrupt_when_terminated, progress_on
 from core.network.activations import Pass
 from core.study.costs import FORWARD_SHARE, Cost, pass_cost, product_rate
 from core.study.plan import (
@@ -79,6 +77,7 @@ def add_parser(commands: Any) -> None:
     )
     add("--dry-run", action="store_true", help="say what would be computed, and stop")
     add("--json", action="store_true", help="results for machines")
+    add_progress(parser)
     parser.set_defaults(run=run)
 
 
@@ -93,9 +92,9 @@ def _asked(options: argparse.Namespace) -> StudyOptions:
 
 
 def run(options: argparse.Namespace) -> int:
-    signal.signal(signal.SIGTERM, _interrupt)  # a stopped run leaves a valid study, as Ctrl-C does
+    interrupt_when_terminated()
     asked = _asked(options)
-    report = ProgressLine(sys.stderr)
+    report = progress_on(sys.stderr, options.progress)
     try:
         plan = plan_study(asked, memory=options.memory, spool=options.spool, progress=report)
         if options.dry_run:
@@ -107,10 +106,6 @@ def run(options: argparse.Namespace) -> int:
         report.close()
     print_study(study, as_json=options.json)
     return 0
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _print_plan(plan: Plan, *, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any
 
 import numpy as np
@@ -116,7 +117,7 @@ def _check_header(file: IO[bytes], path: Path, entry: str = "") -> int:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(file)
-    except ValueError as error:
+    except (ValueError, SyntaxError, TokenError) as error:  # the header is a Python literal
         raise DataError(f"{_place(path, entry)} must be a NumPy array; got: {error} Write it again.") from error
     if dtype.hasobject:
         raise DataError(

@@ -1,0 +1,136 @@
+"""One run on the page: how far it is, what can be done with it, and what it printed."""
+
+import re
+from pathlib import Path
+
+import streamlit as st
+
+from explorer.address import keep_study
+from explorer.jobs import BusyError, Job, Status, cancel, delete, error_text, find_job, has_results, log_lines, status
+from explorer.provenance import plain
+from explorer.public import is_public
+from explorer.running import start_run
+
+EVERY_S = 1.0
+STATES = {
+    "running": (":material/progress_activity:", "Running"),
+    "stopping": (":material/stop_circle:", "Stopping"),
+    "complete": (":material/check_circle:", "Finished"),
+    "cancelled": (":material/pause_circle:", "Stopped"),
+    "failed": (":material/error:", "Failed"),
+}
+
+
+def show_job(job: Job) -> None:
+    """The run, looked at again and again as long as it goes on; the rest of the page is left alone."""
+    every = None if status(job).is_over else EVERY_S
+    st.fragment(_panel, run_every=every)(job.folder.parent, job.id, watched=every is not None)
+
+
+def _panel(studies: Path, name: str, *, watched: bool) -> None:
+    job = find_job(studies, name)
+    if job is None:
+        st.info("This run has been removed.")
+        return
+    now = status(job)
+    if watched and now.is_over:
+        st.rerun()  # the whole page: the list of runs and the picker change, and nobody needs to look again
+    icon, word = STATES[now.state]
+    with st.container(border=True, key="run_panel"):
+        st.markdown(f"{icon} **{word}** · {plain(job.title)}")
+        _show_progress(job, now)
+        _show_buttons(job, now)
+        _show_log(job)
+
+
+def _show_progress(job: Job, now: Status) -> None:
+    of = f" of {job.num_layers:,}" if job.num_layers else ""
+    if now.is_over:
+        if now.state == "failed":
+            st.error(_public_text(error_text(job)))
+        st.caption(f"{now.layers:,}{of} {_layers(job.num_layers or now.layers)} measured.{_what_next(now)}")
+        return
+    share = min(now.layers / job.num_layers, 1.0) if job.num_layers else 0.0
+    st.progress(share, text=f"{now.layers:,}{of} {_layers(job.num_layers)} measured · {time_line(job, now)}")
+    if now.total:
+        count = f"{now.done:,} of {now.total:,} {now.unit}"
+        left = "" if now.stage_left_s is None else f", {minutes(now.stage_left_s)} left in this step"
+        st.progress(min(now.done / now.total, 1.0), text=f"{plain(now.stage)}: {count}{left}")
+    else:
+        st.caption("Starting. Loading a network takes a few seconds.")
+
+
+def time_line(job: Job, now: Status) -> str:
+    """Time taken, and time left: as planned, unless the step alone takes longer; by the layers once some are there."""
+    left = max(job.estimated_s - now.elapsed_s, now.stage_left_s or 0)
+    if 0 < now.layers < job.num_layers and not job.estimated_s:
+        left = now.elapsed_s / now.layers * (job.num_layers - now.layers)
+    taken = f"{minutes(now.elapsed_s)} so far"
+    return f"{taken}, about {minutes(left)} left" if left >= 1 else taken
+
+
+def minutes(seconds: float) -> str:
+    """A time for people."""
+    whole = int(seconds)
+    if whole < 90:
+        return f"{whole} s"
+    return f"{whole // 60} min" if whole < 5400 else f"{whole / 3600:.1f} h"
+
+
+def _show_buttons(job: Job, now: Status) -> None:
+    with st.container(horizontal=True):
+        if has_results(job):
+            label = "Open the study" if now.state == "complete" else "Open what is there so far"
+            if st.button(label, type="primary", icon=":material/monitoring:", key="open_run"):
+                keep_study(job.id)
+                st.switch_page("views/layers.py")
+        if now.state == "running":
+            st.button("Stop", icon=":material/stop:", key="stop_run", on_click=cancel, args=(job,))
+        elif now.state == "stopping":
+            st.button(
+                "Stop at once", icon=":material/dangerous:", key="kill_run", on_click=cancel, args=(job,),
+                kwargs={"at_once": True}, help="Without waiting for the step that it is in.",
+            )  # fmt: skip
+        elif now.state != "complete" and st.button("Go on", icon=":material/resume:", key="resume_run"):
+            _resume(job)
+        if now.is_over and st.button("Remove", icon=":material/delete:", key="remove_run", help="With its results."):
+            delete(job)
+            st.query_params.pop("run", None)
+            st.rerun()
+
+
+def _resume(job: Job) -> None:
+    try:
+        start_run(job)
+    except BusyError as error:
+        st.warning(str(error))
+        return
+    st.rerun()
+
+
+def _show_log(job: Job) -> None:
+    lines = log_lines(job)
+    if lines and not is_public():
+        with st.expander("What it printed"):
+            st.code("\n".join(lines), language=None, wrap_lines=True, height=220)
+            st.caption(f"All of it is in `{job.folder}`, the study in `{job.study}`.")
+
+
+def _public_text(text: str) -> str:
+    """The command's words; in public without anything that could be a path of this server."""
+    return plain(hide_paths(text) if is_public() else text)
+
+
+def hide_paths(text: str) -> str:
+    """A text in which every absolute path, and every path within the folder of uploads, is only its last name."""
+    return re.sub(r"(?:\.\.)?(?:/[^\s'\",;:]+)+/([^\s'\",;:/]+)", r"\1", text)
+
+
+def _what_next(now: Status) -> str:
+    if now.state == "complete":
+        return ""
+    return " Go on computes the rest."
+
+
+def _layers(count: int) -> str:
+    return "layer" if count == 1 else "layers"

@@ -1,0 +1,326 @@
+"""Runs of `python -m core`, each in a process and a folder of its own; everything known about one is in its folder.
+
+So a page that is opened anew, a second tab and a restarted server all find a run again. A folder holds `job.json` (what
+was asked), `log.txt` (progress as lines of JSON, and what the command printed), `study/`, and what `worker` leaves.
+"""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.study.results import StudyError, finished_layers, layer_parts, lock_file
+from explorer.worker import ALIVE, EXIT, STARTED
+
+ROOT = Path(__file__).resolve().parents[1]
+STUDY = "study"
+START_S = 20  # more than a busy machine needs to start Python
+_TAIL = 64 << 10  # bytes read of a log
+_CANCELLED, _LOG, _RECORD = "cancelled", "log.txt", "job.json"
+_INTERRUPTED = 130
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,80}")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run, as recorded when it was started.
+
+    Attributes
+    ----------
+    folder : its folder; the folder's name is its id.
+    arguments : of `python -m core`, with paths relative to the folder.
+    title : what it is called on screen.
+    num_layers, estimated_s : what the plan said; 0 where there was none.
+    started : seconds since 1970 of its last start.
+    pid : its process, which leads a process group.
+    uploads : the folder of the uploaded data, else "".
+    """
+
+    folder: Path
+    arguments: tuple[str, ...]
+    title: str
+    num_layers: int = 0
+    estimated_s: float = 0.0
+    started: float = 0.0
+    pid: int = 0
+    uploads: str = ""
+
+    @property
+    def id(self) -> str:
+        return self.folder.name
+
+    @property
+    def study(self) -> Path:
+        return self.folder / STUDY
+
+
+@dataclass(frozen=True)
+class Status:
+    """What has become of a run.
+
+    Attributes
+    ----------
+    state : "running", "stopping", "complete", "cancelled" or "failed".
+    layers : layers whose rows are there.
+    stage, done, total, unit : the last progress that was reported.
+    stage_left_s : seconds that the stage will still take, as reported; None where not known.
+    elapsed_s : since the last start, for a run that goes on.
+    exit_status : of the process; None while it runs, and where it was killed.
+    """
+
+    state: str
+    layers: int
+    stage: str = ""
+    done: int = 0
+    total: int = 0
+    unit: str = ""
+    stage_left_s: float | None = None
+    elapsed_s: float = 0.0
+    exit_status: int | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.state not in ("running", "stopping")
+
+
+class BusyError(RuntimeError):
+    """Another run goes on, and only one at a time is allowed."""
+
+
+def new_job(studies: Path, arguments: Sequence[str], *, title: str, **plan: Any) -> Job:
+    """Record a run in a new folder of `studies`. Its id cannot be guessed: in public, it is the key to its results."""
+    slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:40].strip("-") or "study"
+    job = Job(studies / f"{slug}-{secrets.token_hex(8)}", tuple(arguments), title, **plan)
+    job.folder.mkdir(parents=True)
+    _write(job)
+    return job
+
+
+def start(job: Job, *, alone: bool = False, limit_s: float | None = None, environ: Mapping[str, str] = {}) -> Job:
+    """Start a run, or go on with one that ended early: its command skips the layers that are there.
+
+    Parameters
+    ----------
+    alone : refuse if another run of the same folder of studies goes on.
+    limit_s : seconds after which this server stops it; default never.
+    environ : variables of its process beside this one's.
+
+    Raises
+    ------
+    BusyError
+        Another run goes on, or this one does.
+    """
+    with _only_one_starts(job.folder.parent):
+        if is_alive(job) or (alone and any(is_alive(other) for other in list_jobs(job.folder.parent))):
+            raise BusyError("Another run goes on. Wait until it has ended, then start this one.")
+        for name in (_CANCELLED, STARTED, EXIT):
+            (job.folder / name).unlink(missing_ok=True)
+        process = _spawn(job, environ)
+        started = Job(**{**vars(job), "started": time.time(), "pid": process.pid})
+        _write(started)
+        _wait_for_start(job, process)
+    threading.Thread(target=_reap, args=(started, process, limit_s), daemon=True).start()
+    return started
+
+
+def cancel(job: Job, *, at_once: bool = False) -> None:
+    """Ask a run to stop; it leaves a valid study of the layers done so far. `at_once` kills it, which does so too."""
+    if not is_alive(job):
+        return
+    (job.folder / _CANCELLED).touch()
+    number = signal.SIGKILL if at_once and hasattr(signal, "SIGKILL") else signal.SIGTERM
+    with suppress(ProcessLookupError):
+        os.killpg(job.pid, number) if hasattr(os, "killpg") else os.kill(job.pid, number)
+
+
+def delete(job: Job) -> None:
+    """Remove a run that is over, with its study, and its upload where no other run uses it."""
+    if is_alive(job):
+        raise BusyError("This run goes on. Stop it first.")
+    shutil.rmtree(job.folder)
+    shared = any(other.uploads == job.uploads for other in list_jobs(job.folder.parent))
+    if job.uploads and not shared:
+        shutil.rmtree(job.folder.parent / job.uploads, ignore_errors=True)
+
+
+def find_job(studies: Path, name: str) -> Job | None:
+    """The run of this id, if there is one. No other text than an id is ever part of a path."""
+    if not _NAME.fullmatch(name):
+        return None
+    try:
+        record = json.loads((studies / name / _RECORD).read_text(encoding="utf-8"))
+        return Job(studies / name, **(record | {"arguments": tuple(record["arguments"])}))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def list_jobs(studies: Path) -> list[Job]:
+    """All runs, the latest first."""
+    names = [path.name for path in studies.iterdir()] if studies.is_dir() else []
+    jobs = [job for name in names if (job := find_job(studies, name))]
+    return sorted(jobs, key=lambda job: job.started, reverse=True)
+
+
+def is_alive(job: Job) -> bool:
+    """Whether its process holds its lock, whoever started it. A process that merely got the same number does not."""
+    try:
+        with (job.folder / ALIVE).open("rb") as handle:
+            lock_file(handle.fileno(), shared=True)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
+def status(job: Job) -> Status:
+    """What the files of a run say of it."""
+    alive = is_alive(job)
+    cancelled = (job.folder / _CANCELLED).exists()
+    exit_status = None if alive else _exit_status(job)
+    if alive:
+        state = "stopping" if cancelled else "running"
+    elif exit_status == 0:
+        state = "complete"
+    else:
+        state = "cancelled" if cancelled or exit_status == _INTERRUPTED else "failed"
+    report = _last_report(job) if alive else {}
+    elapsed_s = max(0.0, time.time() - job.started) if alive else 0.0
+    return Status(state, _num_layers(job), elapsed_s=elapsed_s, exit_status=exit_status, **report)
+
+
+def log_lines(job: Job, most: int = 200) -> list[str]:
+    """The last lines that the command printed, without its progress."""
+    return [line for line in _tail(job) if not line.startswith("{") and line.strip()][-most:]
+
+
+def error_text(job: Job) -> str:
+    """Why a run failed: what its command said last, or what its silence means."""
+    lines = log_lines(job)
+    errors = [place for place, line in enumerate(lines) if line.startswith("error: ") or ": error: " in line]
+    if errors:
+        return "\n".join(lines[errors[-1] :]).split("error: ", 1)[-1]
+    if _exit_status(job) is None:
+        return (
+            "The process was ended from outside without a word, most often because memory ran out. Take fewer samples "
+            "or a smaller memory budget; the layers done so far are kept."
+        )
+    return lines[-1] if lines else "The process ended without saying why."
+
+
+def forget_old(studies: Path, keep_s: float) -> None:
+    """Remove runs that are over, and uploads that no run uses, when they are older than this."""
+    latest = time.time() - keep_s
+    for job in list_jobs(studies):
+        if job.started < latest and not is_alive(job):
+            delete(job)
+    used = {Path(job.uploads).name for job in list_jobs(studies)}
+    for upload in studies.glob(".uploads/*"):
+        if upload.name not in used and upload.stat().st_mtime < latest:
+            shutil.rmtree(upload, ignore_errors=True)
+
+
+def has_results(job: Job) -> bool:
+    """Whether there is a study to open, be it of one layer."""
+    return _num_layers(job) > 0
+
+
+def _spawn(job: Job, environ: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-m", "explorer.worker", ".", *job.arguments]
+    with (job.folder / _LOG).open("ab") as log:
+        return subprocess.Popen(
+            command,
+            cwd=job.folder,
+            env=core_environ() | dict(environ),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C at the server is not meant for it, and it can be stopped with its children
+        )
+
+
+def core_environ() -> dict[str, str]:
+    """The environment of `python -m core` in any folder: the project need not be installed."""
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+
+
+def _wait_for_start(job: Job, process: "subprocess.Popen[bytes]") -> None:
+    """Until its lock tells that it lives, or it has ended."""
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and process.poll() is None and not (job.folder / STARTED).exists():
+        time.sleep(0.02)
+
+
+def _reap(job: Job, process: "subprocess.Popen[bytes]", limit_s: float | None) -> None:
+    """Wait for the end, so that no zombie stays, and bring it about where it does not come in time."""
+    try:
+        process.wait(limit_s)
+    except subprocess.TimeoutExpired:
+        with (job.folder / _LOG).open("a", encoding="utf-8") as log:
+            log.write(f"error: a run may take {limit_s:.0f} s here; it was stopped. Take fewer samples or layers.\n")
+        os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
+        process.wait()
+
+
+@contextmanager
+def _only_one_starts(studies: Path) -> Iterator[None]:
+    """One start at a time, over all tabs and servers."""
+    with (studies / ".starting").open("a+b") as handle:
+        try:
+            lock_file(handle.fileno())
+        except OSError as error:
+            raise BusyError("Another run is being started. Try again in a moment.") from error
+        yield
+
+
+def _write(job: Job) -> None:
+    record = {name: value for name, value in vars(job).items() if name != "folder"}
+    scratch = job.folder / f".{_RECORD}.tmp"
+    scratch.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    os.replace(scratch, job.folder / _RECORD)
+
+
+def _exit_status(job: Job) -> int | None:
+    try:
+        return int((job.folder / EXIT).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+
+
+def _num_layers(job: Job) -> int:
+    """Complete parts, which are counted without being read; else the layers of the merged tables."""
+    try:
+        return len(layer_parts(job.study)) or len(finished_layers(job.study))
+    except (StudyError, OSError):  # the parts are being merged at this moment
+        return 0
+
+
+def _last_report(job: Job) -> dict[str, Any]:
+    for line in reversed(_tail(job)):
+        if line.startswith('{"stage"'):
+            with suppress(ValueError):  # a line that is being written
+                report = json.loads(line)
+                return {"stage_left_s": report.pop("left_s"), **report}
+    return {}
+
+
+def _tail(job: Job) -> list[str]:
+    try:
+        with (job.folder / _LOG).open("rb") as log:
+            log.seek(0, os.SEEK_END)
+            log.seek(max(0, log.tell() - _TAIL))
+            return log.read().decode("utf-8", "replace").splitlines()
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,58 @@
+"""The studies that can be named: those that come with the app, and those that it computed."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from core.study.results import StudyError
+from explorer.data import bundled_studies
+from explorer.jobs import STUDY, Job, find_job, has_results, list_jobs
+from explorer.provenance import study_title
+from explorer.public import is_public, studies_folder
+
+MOST_LISTED = 20
+_OWN = "own runs"
+
+
+def known_studies() -> dict[str, Path]:
+    """Bundled studies by folder name, then runs with results by id, the latest first."""
+    runs = {job.id: job.study for job in own_jobs()[:MOST_LISTED] if has_results(job)}
+    return bundled_studies() | runs
+
+
+def own_jobs() -> list[Job]:
+    """The runs that may be listed: all of them locally; in public those that this session started or was linked to."""
+    studies = studies_folder()
+    if not is_public():
+        return list_jobs(studies)
+    ids = [*st.session_state.get(_OWN, ()), st.query_params.get("study", ""), st.query_params.get("run", "")]
+    jobs = [job for name in dict.fromkeys(ids) if (job := find_job(studies, name))]
+    return sorted(jobs, key=lambda job: job.started, reverse=True)
+
+
+def remember_job(job: Job) -> None:
+    """List a run in this session from now on."""
+    st.session_state[_OWN] = (*st.session_state.get(_OWN, ()), job.id)
+
+
+def study_path(name: str, known: dict[str, Path]) -> Path:
+    """Where the study of this name is; in public, only a known one is anywhere.
+
+    Raises
+    ------
+    StudyError
+        No such study, in public. Locally any text is a path.
+    """
+    if name in known:
+        return known[name]
+    if is_public():
+        raise StudyError("There is no study of this name here, or it has been removed. Choose one of the list.")
+    return Path(name).expanduser()
+
+
+def known_title(name: str, known: dict[str, Path]) -> str:
+    """What a study is called in a list."""
+    if name not in known:
+        return name
+    title = study_title(known[name])
+    return title.replace(f"{STUDY} ·", "run ·", 1) if known[name].name == STUDY else title

@@ -1,0 +1,83 @@
+"""What a visitor may do when the app is open to the public, and where the app keeps the studies it computes.
+
+`SI_EXPLORER_PUBLIC=1` takes every path of the server out of reach; locally all is open to the person at the keyboard.
+`SI_EXPLORER_MEMORY`, such as 4GiB, says how much memory the server has; `SI_EXPLORER_STUDIES` where runs are kept.
+"""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+MIB = 1 << 20
+# Importing TensorFlow takes 620 to 670 MB, the pages up to 690 MB, and a network's activations what is left.
+NETWORK_BYTES = 3 << 29
+KEEP_S = 24 * 3600  # runs of visitors, and what they uploaded
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a run and an upload may be.
+
+    Attributes
+    ----------
+    public : whether strangers use this server.
+    networks : whether runs may load TensorFlow.
+    upload_bytes : of the uploaded files together.
+    unpacked_bytes, files : of an archive's content.
+    samples, layers : of a run.
+    memory_bytes : for the activations of a pass; None leaves it to the run.
+    process_bytes : that a run's process may allocate, where it loads no network; None for no limit.
+    run_s : seconds that a run may take; None for no end.
+    """
+
+    public: bool
+    networks: bool
+    upload_bytes: int
+    unpacked_bytes: int
+    files: int
+    samples: int | None
+    layers: int | None
+    memory_bytes: int | None
+    process_bytes: int | None
+    run_s: float | None
+
+
+def limits(environ: Mapping[str, str] = os.environ) -> Limits:
+    """The limits that hold on this server.
+
+    Raises
+    ------
+    ValueError
+        SI_EXPLORER_MEMORY is no number of bytes.
+    """
+    if not is_public(environ):
+        return Limits(False, True, 4096 * MIB, 16384 * MIB, 200_000, None, None, None, None, None)
+    from core.study.plan import parse_bytes  # not for every page
+
+    granted = parse_bytes(environ.get("SI_EXPLORER_MEMORY") or "690MB")
+    return Limits(
+        public=True,
+        networks=granted >= NETWORK_BYTES,
+        upload_bytes=100 * MIB,
+        unpacked_bytes=200 * MIB,
+        files=5_000,
+        samples=5_000,
+        layers=100,
+        memory_bytes=128 * MIB if granted < NETWORK_BYTES else granted // 4,
+        process_bytes=768 * MIB,
+        run_s=600,
+    )
+
+
+def is_public(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether strangers use this server."""
+    return environ.get("SI_EXPLORER_PUBLIC", "").strip().lower() not in ("", "0", "false", "no")
+
+
+def studies_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """Where runs are kept: `studies` where the app was started; in public among the temporary files."""
+    if asked := environ.get("SI_EXPLORER_STUDIES"):
+        return Path(asked).expanduser().resolve()
+    return Path(tempfile.gettempdir()) / "separation-index-explorer" if is_public(environ) else Path.cwd() / "studies"

@@ -1,0 +1,288 @@
+"""Uploaded files: judged by what they hold, never by what they are called, and kept under names of our own."""
+
+import hashlib
+import re
+import shutil
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from tokenize import TokenError
+from typing import IO, Protocol
+
+import numpy as np
+
+from core.data import labels as label_files
+from core.data.archives import ArchiveLimits, unpack_images
+from core.data.arrays import columns, list_layers
+from core.data.decoding import failure_reason
+from core.data.errors import DataError
+from core.data.folders import SUFFIXES as IMAGE_SUFFIXES
+from explorer.public import Limits
+
+UPLOADS = ".uploads"
+FEATURE_SUFFIXES = (".npy", ".npz", ".parquet")
+LABEL_SUFFIXES = label_files.SUFFIXES
+MOST_PIXELS = 50_000_000  # of one image
+FEWEST_PIXELS = 2  # a side
+_NPY, _ZIP, _PARQUET = b"\x93NUMPY", b"PK\x03\x04", b"PAR1"
+
+
+class UploadedFile(Protocol):
+    """What Streamlit's uploader gives."""
+
+    name: str
+
+    def getvalue(self) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class Saved:
+    """An upload on disk.
+
+    Attributes
+    ----------
+    folder : within the folder of studies, its name there being `UPLOADS`/digest.
+    data, labels : paths relative to the folder of studies; labels is "" where there is no such file.
+    name : what the visitor calls it.
+    """
+
+    folder: str
+    data: str
+    labels: str
+    name: str
+
+
+def save_images(file: UploadedFile, studies: Path, limits: Limits) -> Saved:
+    """Unpack an archive of images into a folder for each class.
+
+    Raises
+    ------
+    DataError
+        If it is no such archive, or holds what may do harm, or an image that is none; the message names it.
+    """
+    _check_size([file], limits)
+    if not file.getvalue().startswith(_ZIP):
+        raise DataError(f"{file.name!r} must be a zip archive of images; got {_kind_of(file)}. Pack a folder a class.")
+    target = _target(studies, [file]) / (_safe_name(Path(file.name).stem) or "images")
+
+    def unpack() -> None:
+        allowed = ArchiveLimits(limits.files, limits.unpacked_bytes)
+        unpack_images(BytesIO(file.getvalue()), target, IMAGE_SUFFIXES, allowed)
+        _check_images(target)
+
+    _once(target, unpack)
+    return _saved(studies, target, "", file.name)
+
+
+def save_features(files: Sequence[UploadedFile], labels: UploadedFile | None, studies: Path, limits: Limits) -> Saved:
+    """Keep files of features, one layer each or several in an .npz file, and the file of their labels.
+
+    Raises
+    ------
+    DataError
+        If a file is none of the kinds known, holds pickled objects, or promises more numbers than it has.
+    """
+    everything = [*files, *([labels] if labels else [])]
+    _check_size(everything, limits)
+    folder = _target(studies, everything)
+    features = folder / "features"
+    suffix = Path(labels.name).suffix.lower() if labels else ""
+    if suffix and suffix not in LABEL_SUFFIXES:
+        raise DataError(f"labels must be a file of {', '.join(LABEL_SUFFIXES)}; got {labels and labels.name!r}.")
+
+    def keep() -> None:
+        features.mkdir(parents=True)
+        for file in files:
+            _keep_features(file, features, limits)
+        if labels:
+            _keep_labels(labels, folder / f"labels{suffix}", limits)
+
+    _once(features, keep)
+    kept = sorted(features.iterdir())
+    beside = folder / f"labels{suffix}" if labels else None
+    where = kept[0] if len(kept) == 1 else features
+    return _saved(studies, where, str(beside.relative_to(studies)) if beside else "", files[0].name)
+
+
+def check_column(saved: Saved, column: str, studies: Path) -> None:
+    """Refuse what is no column of the uploaded tables: the command line would take it for a file of the server.
+
+    Raises
+    ------
+    DataError
+        It is none, or its name could be a path.
+    """
+    data = studies / saved.data
+    files = sorted(data.iterdir()) if data.is_dir() else [data]
+    tables = [columns(file) for file in files if file.suffix == ".parquet"]
+    if not tables or not all(column in names for names in tables) or "/" in column or "\\" in column:
+        there = ", ".join(name for name in tables[0][:10]) if tables else "no Parquet table"
+        raise DataError(f"labels must be a column of the uploaded tables; got {column!r}, there is {there}.")
+
+
+def _check_size(files: Sequence[UploadedFile], limits: Limits) -> None:
+    size = sum(len(file.getvalue()) for file in files)
+    if size > limits.upload_bytes:
+        raise DataError(
+            f"uploads must have at most {limits.upload_bytes / 2**20:,.0f} MiB together; got {size / 2**20:,.0f} MiB."
+        )
+
+
+def _target(studies: Path, files: Sequence[UploadedFile]) -> Path:
+    """A folder named by content, so that the same upload is kept once and its name is none of the visitor's."""
+    digest = hashlib.sha256()
+    for file in files:
+        content = file.getvalue()
+        digest.update(f"{file.name}\0{len(content)}\0".encode("utf-8", "replace") + content)
+    return studies / UPLOADS / digest.hexdigest()[:32]
+
+
+def _once(target: Path, make: Callable[[], None]) -> None:
+    """Make what is not there yet; nothing is left of what is refused."""
+    if target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        make()
+    except BaseException:
+        shutil.rmtree(target.parent, ignore_errors=True)
+        raise
+
+
+def _saved(studies: Path, data: Path, labels: str, name: str) -> Saved:
+    relative = data.relative_to(studies)
+    return Saved("/".join(relative.parts[:2]), str(relative), labels, name)
+
+
+def _keep_features(file: UploadedFile, folder: Path, limits: Limits) -> None:
+    suffix = Path(file.name).suffix.lower()
+    magic = {".npy": _NPY, ".npz": _ZIP, ".parquet": _PARQUET}.get(suffix)
+    content = file.getvalue()
+    if magic is None or not content.startswith(magic):
+        raise DataError(
+            f"{file.name!r} must be what its name says, a file of {', '.join(FEATURE_SUFFIXES)}; got "
+            f"{_kind_of(file)}. Save it again, arrays with numpy.save."
+        )
+    path = folder / f"{_safe_name(Path(file.name).stem) or 'features'}{suffix}"
+    if path.exists():
+        raise DataError(f"uploaded files must have different names; got {file.name!r} twice. Rename one.")
+    path.write_bytes(content)
+    _check_content(path, limits)
+
+
+def _keep_labels(file: UploadedFile, path: Path, limits: Limits) -> None:
+    content = file.getvalue()
+    magic = {".npy": _NPY, ".parquet": _PARQUET}.get(path.suffix, b"")
+    if not content.startswith(magic) or (not magic and b"\0" in content):
+        raise DataError(f"{file.name!r} must be what its name says; got {_kind_of(file)}. Save it again.")
+    path.write_bytes(content)
+    if path.suffix == ".npy":
+        with path.open("rb") as opened:
+            _check_array(opened, len(content), file.name)
+    elif path.suffix == ".parquet":
+        _check_parquet(path, limits)
+
+
+def _check_content(path: Path, limits: Limits) -> None:
+    """Headers only: what they promise must be there, and be numbers."""
+    if path.suffix == ".npy":
+        with path.open("rb") as opened:
+            _check_array(opened, path.stat().st_size, path.name)
+    elif path.suffix == ".npz":
+        _check_npz(path, limits)
+    else:
+        _check_parquet(path, limits)
+        return  # its columns are judged when it is known which one holds the labels
+    list_layers(path)
+
+
+def _check_array(file: IO[bytes], size: int, name: str) -> None:
+    """The header of an array: no pickled objects, and as many bytes as its shape needs."""
+    try:
+        version = np.lib.format.read_magic(file)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    except (ValueError, SyntaxError, TokenError, RecursionError, MemoryError) as error:
+        raise DataError(f"{name!r} must be a NumPy array; its header cannot be read. Save it again.") from error
+    if dtype.hasobject:
+        raise DataError(
+            f"{name!r} must hold plain numbers; got pickled objects, which can run code when read. Save it again as "
+            "array.astype('float32')."
+        )
+    needed = dtype.itemsize * int(np.prod([int(length) for length in shape], dtype=object))
+    if needed > size:
+        raise DataError(f"{name!r} must hold the {needed:,} bytes that its header promises; got fewer. Save it again.")
+
+
+def _check_npz(path: Path, limits: Limits) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            if len(members) > limits.files or sum(member.file_size for member in members) > limits.unpacked_bytes:
+                raise DataError(
+                    f"{path.name!r} must unpack to at most {limits.unpacked_bytes / 2**20:,.0f} MiB. Take fewer layers."
+                )
+            for member in members:
+                with archive.open(member) as opened:
+                    _check_array(opened, member.file_size, f"{path.name}/{member.filename}")
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise DataError(f"{path.name!r} must be a whole .npz file; got: {error}. Save it again.") from error
+
+
+def _check_parquet(path: Path, limits: Limits) -> None:
+    """A table's footer: a few bytes can stand for very many equal values."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        footer = pq.read_metadata(path)
+        groups = [footer.row_group(place) for place in range(footer.num_row_groups)]
+        values = sum(group.column(place).num_values for group in groups for place in range(group.num_columns))
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"{path.name!r} must be a whole Parquet file; its end cannot be read. Save it again."
+        ) from error
+    if 4 * values > limits.unpacked_bytes:
+        raise DataError(f"{path.name!r} must hold at most {limits.unpacked_bytes // 4:,} numbers; got {values:,}.")
+
+
+def _check_images(folder: Path) -> None:
+    """By their headers, before anything is decoded."""
+    from PIL import Image
+
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = path.relative_to(folder).as_posix()
+        try:
+            with Image.open(path, formats=("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")) as image:
+                width, height = image.size
+        except Exception as error:
+            raise DataError(f"{name!r} must be an image; got: {failure_reason(error)}. Leave it out.") from error
+        if min(width, height) < FEWEST_PIXELS:
+            raise DataError(
+                f"{name!r} must be at least {FEWEST_PIXELS} × {FEWEST_PIXELS} pixels; got {width} × {height}. An image "
+                "that small shows nothing; leave it out."
+            )
+        if width * height > MOST_PIXELS:
+            raise DataError(f"{name!r} must have at most {MOST_PIXELS:,} pixels; got {width} × {height}. Shrink it.")
+
+
+def _kind_of(file: UploadedFile) -> str:
+    """What a file is by its first bytes, in words."""
+    content = file.getvalue()[:16]
+    known = {
+        _NPY: "a NumPy array",
+        _ZIP: "a zip archive",
+        _PARQUET: "a Parquet table",
+        b"\x89PNG": "an image",
+        b"\xff\xd8\xff": "an image",
+        b"GIF8": "an image",
+        b"\x80": "pickled Python objects, which can run code when read",
+        b"\x1f\x8b": "a gzip archive",
+    }
+    return next((kind for magic, kind in known.items() if content.startswith(magic)), "something else")
+
+
+def _safe_name(name: str) -> str:
+    return re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII).strip("._-")[:80]

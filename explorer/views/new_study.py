@@ -1,0 +1,323 @@
+"""A new study: what to measure, the plan before it starts, and the run in a process of its own."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from core.study.plan import DEFAULT_LAYERS, PIXELS
+from explorer import jobs
+from explorer.address import asked_view, keep_view
+from explorer.job_view import STATES, hide_paths, minutes, show_job
+from explorer.known import own_jobs, remember_job
+from explorer.picker import carry_study, show_name
+from explorer.provenance import plain
+from explorer.public import MIB, Limits, limits, studies_folder
+from explorer.request import SOURCES, Request, asked_request, models, sources, usual_model, weights_of
+from explorer.running import new_run, planned
+from explorer.uploads import FEATURE_SUFFIXES, LABEL_SUFFIXES, Saved, check_column, save_features, save_images
+
+PAGE = "new_study"
+WIDTH = 960  # pixels
+POOLINGS = {"mean": "Mean of each channel", "flat": "All activations", "both": "Both"}
+SPLITS = {"both": "Train and test", "train": "Train", "test": "Test"}
+_PLAN, _SAVED = "plan of the new study", "upload of the new study"
+
+
+def render() -> None:
+    """The run that the address names, the form with its plan, and the list of runs."""
+    show_name()
+    carry_study()
+    allowed = limits()
+    with st.container(width=WIDTH):
+        st.title("New study", anchor=False)
+        st.markdown(
+            "Choose data and a network, look at the plan, and start. The run goes on in a process of its own: you may "
+            "leave this page, and come back to it."
+        )
+        run = _asked_run()
+        if run:
+            show_job(run)
+        request, files = form(asked_request(asked_view(PAGE)), allowed)
+        keep_view(PAGE, request.query() | ({"run": [run.id]} if run else {}))
+        plan_and_start(request, files, allowed)
+        show_runs(run)
+
+
+def _asked_run() -> jobs.Job | None:
+    """The run in the address, else the one shown before, else one that goes on."""
+    name = next(iter(asked_view(PAGE).get("run", [])), "")
+    if name and (job := jobs.find_job(studies_folder(), name)):
+        return job
+    if name:
+        st.info("The run of this link is not here any more.")
+    return next((job for job in own_jobs() if jobs.is_alive(job)), None)
+
+
+def form(start: Request, allowed: Limits) -> tuple[Request, list[Any]]:
+    """The widgets, started from the address. Returns what they say, and the uploaded files, labels last."""
+    with st.container(border=True):
+        request, files = _data_fields(start, allowed)
+        if request.source != "features":
+            request = _network_fields(request, start, allowed)
+        request = _further_fields(request, start, allowed)
+    return request, files
+
+
+def _data_fields(start: Request, allowed: Limits) -> tuple[Request, list[Any]]:
+    offered = sources(allowed)
+    source = st.segmented_control(
+        "Data",
+        offered,
+        format_func=SOURCES.__getitem__,
+        default=start.source if start.source in offered else offered[0],
+        required=True,
+        key="new source",
+    )
+    request = replace(Request(), source=str(source))
+    if allowed.public and not allowed.networks:
+        st.caption("This public server is small: it measures ready-made features, and the digits' pixels.")
+    if source == "folder":
+        return replace(request, data=_text("Folder", start.data, "new folder", "/path/to/images", _FOLDER_HELP)), []
+    if source == "tfds":
+        return replace(request, data=_text("Name", start.data, "new tfds", "stanford_dogs", _TFDS_HELP)), []
+    if source == "images":
+        file = st.file_uploader("Zip archive with a folder for each class", type=["zip"], key="new zip")
+        return request, [file] if file else []
+    return _feature_fields(request, allowed) if source == "features" else (request, [])
+
+
+def _feature_fields(request: Request, allowed: Limits) -> tuple[Request, list[Any]]:
+    files = st.file_uploader(
+        "Features: one file a layer, rows are samples; or one .npz file of several layers",
+        type=[suffix.removeprefix(".") for suffix in FEATURE_SUFFIXES],
+        accept_multiple_files=True,
+        key="new features",
+        help="Files named 01-conv1.npy, 02-conv2.npy keep that order. An array `labels` in an .npz file is the labels.",
+    )
+    left, right = st.columns(2)
+    with left:
+        labels = st.file_uploader(
+            "Labels: one a sample", type=[suffix.removeprefix(".") for suffix in LABEL_SUFFIXES], key="new labels"
+        )
+    with right:
+        column = st.text_input(
+            "or the column of the Parquet table that holds them", key="new column", disabled=labels is not None
+        )
+    uploaded: list[Any] = list(files or [])
+    return replace(request, labels="" if labels else column.strip()), [*uploaded, *([labels] if labels else [])]
+
+
+def _network_fields(request: Request, start: Request, allowed: Limits) -> Request:
+    offered = models(allowed)
+    usual = usual_model(request.source)
+    first = start.model if usual == usual_model(start.source) else usual
+    names = list(dict.fromkeys([*offered, *([] if allowed.public else [first])]))
+    left, right = st.columns(2)
+    with left:
+        model = st.selectbox(
+            "Network",
+            names,
+            index=names.index(first) if first in names else 0,
+            format_func=lambda name: "pixels (no network)" if name == PIXELS else name,
+            accept_new_options=not allowed.public,
+            filter_mode="contains",
+            key="new model" if usual == PIXELS else "new network",
+            help="Or type the name of any network of keras.applications." if not allowed.public else None,
+        )
+    request = replace(request, model=str(model))
+    if not request.uses_network:
+        return request
+    known = weights_of(request.model)
+    kept = [start.weights] if not allowed.public and start.weights not in known else []
+    with right:
+        weights = st.selectbox(
+            "Weights",
+            [*known, *kept],
+            index=[*known, *kept].index(start.weights) if start.weights in [*known, *kept] else 0,
+            accept_new_options=not allowed.public,
+            key=f"new weights of {request.model}",
+            help="Or type the path of a .keras file." if not allowed.public else None,
+        )
+    left, right = st.columns(2)
+    with left:
+        layers = _text("Layers", start.layers, "new layers", DEFAULT_LAYERS, _LAYERS_HELP)
+    with right:
+        pooling = st.segmented_control(
+            "Pooling", list(POOLINGS), format_func=POOLINGS.__getitem__, default=start.pooling, required=True,
+            key="new pooling",
+        )  # fmt: skip
+    return replace(request, weights=str(weights), layers=layers or DEFAULT_LAYERS, pooling=str(pooling))
+
+
+def _further_fields(request: Request, start: Request, allowed: Limits) -> Request:
+    number: Callable[..., Any] = st.number_input
+    if request.source == "features":
+        return replace(request, neighbors=int(number("Neighbors stored", 1, 100, start.neighbors, key="new neighbors")))
+    left, middle, right = st.columns(3)
+    with left:
+        split = st.segmented_control(
+            "Split", list(SPLITS), format_func=SPLITS.__getitem__, default=start.split, required=True, key="new split"
+        )
+    with middle:
+        per_class = number(
+            "Samples a class", 2, None, start.per_class or None, placeholder="all", key="new per class",
+            help="Of each split, drawn by the seed. Empty: all.",
+        )  # fmt: skip
+    with right:
+        sizes = _text("Sample sizes", start.sizes, "new sizes", "none, or 100,200,400", _SIZES_HELP)
+    with st.expander("More options"):
+        columns = st.columns(3)
+        with columns[0]:
+            repeats = number("Draws of each size", 1, 100, start.repeats, key="new repeats")
+            neighbors = number("Neighbors stored", 1, 100, start.neighbors, key="new neighbors")
+        with columns[1]:
+            seed = number("Seed", 0, None, start.seed, key="new seed")
+            if not allowed.public:
+                memory = _text(
+                    "Memory for activations", start.memory, "new memory", "half of what is free", _MEMORY_HELP
+                )
+        with columns[2]:
+            if not allowed.public:
+                spool = _text("Spool folder", start.spool, "new spool", "none", _SPOOL_HELP)
+    request = replace(
+        request, split=str(split), per_class=int(per_class or 0), sizes=sizes.replace(" ", ""), repeats=int(repeats),
+        neighbors=int(neighbors), seed=int(seed),
+    )  # fmt: skip
+    return request if allowed.public else replace(request, memory=memory, spool=spool)
+
+
+def plan_and_start(request: Request, files: list[Any], allowed: Limits) -> None:
+    """The plan on request, with its price, then the start; what is refused says why, here beneath the form."""
+    asked = (request, tuple(file.file_id for file in files))
+    if st.button("Show the plan", type="primary", icon=":material/checklist:", key="show_plan"):
+        st.session_state[_PLAN] = None
+        with st.spinner("Planning: data and network are checked, nothing is measured yet"):
+            st.session_state[_PLAN] = (asked, *_plan_or_reason(request, files, allowed))
+    if not st.session_state.get(_PLAN):
+        return
+    planned_for, filled, found, reason = st.session_state[_PLAN]
+    if planned_for != asked:
+        st.caption("The form has changed since the plan was made.")
+    elif reason:
+        st.error(plain(hide_paths(reason) if allowed.public else reason), icon=":material/block:")
+    else:
+        show_plan(found, filled)
+        _show_start(filled, found, allowed)
+
+
+def _plan_or_reason(request: Request, files: list[Any], allowed: Limits) -> tuple[Request, dict[str, Any], str]:
+    """The request with its upload in place, and its plan; or why there is none."""
+    try:
+        filled = _with_upload(request, files, allowed)
+        return filled, planned(filled, allowed), ""
+    except (ValueError, OSError) as error:  # a DataError and a PlanError are ValueErrors
+        reason = str(error) if isinstance(error, ValueError) or not allowed.public else "This cannot be read here."
+        return request, {}, reason
+
+
+def _with_upload(request: Request, files: list[Any], allowed: Limits) -> Request:
+    """The request with the paths at which its uploaded files are kept."""
+    st.session_state.pop(_SAVED, None)
+    if request.source not in ("images", "features"):
+        return request
+    labels = _labels_among(files)
+    features = [file for file in files if file is not labels]
+    if not features:
+        raise ValueError("data must be given: choose a file to upload.")
+    studies = studies_folder()
+    if request.source == "images":
+        saved = save_images(features[0], studies, allowed)
+    else:
+        saved = save_features(features, labels, studies, allowed)
+        if request.labels:
+            check_column(saved, request.labels, studies)
+    st.session_state[_SAVED] = saved
+    return replace(request, data=saved.data, labels=saved.labels or request.labels)
+
+
+def _labels_among(files: list[Any]) -> Any:
+    """The file from the uploader of labels."""
+    chosen = st.session_state.get("new labels")
+    return next((file for file in files if chosen is not None and file.file_id == chosen.file_id), None)
+
+
+def show_plan(found: dict[str, Any], request: Request) -> None:
+    """Samples, layers, time and memory, before anything starts."""
+    with st.container(border=True, key="plan"):
+        columns = st.columns(4)
+        splits = ", ".join(f"{count:,} {name}" for name, count in found["splits"].items())
+        columns[0].metric("Samples", f"{found['samples']:,}", help=splits)
+        columns[1].metric("Classes", f"{found['classes']:,}")
+        columns[2].metric("Layers", f"{len(found['layers']):,}")
+        columns[3].metric("Expected time", f"≈ {minutes(max(1, found['estimated_s']))}", help=_TIME_HELP)
+        largest = max((row["bytes"] for row in found["passes"]), default=0)
+        budget = f" of {found['budget_bytes'] / MIB:,.0f} allowed" if "budget_bytes" in found else ""
+        network = " The network comes on top: about 700 MiB." if request.uses_network else ""
+        passes = len(found["passes"])
+        over = f"{passes} passes over the images" if request.uses_network and passes > 1 else "one pass"
+        how = f", in {over}" if request.uses_network else ""
+        st.caption(f"{splits}{how}. Activations in memory: at most {largest / MIB:,.1f} MiB{budget}.{network}")
+        _show_passes(found)
+
+
+def _show_passes(found: dict[str, Any]) -> None:
+    with st.expander(f"The {len(found['layers']):,} layers" if len(found["layers"]) > 1 else "The layer"):
+        st.dataframe(
+            pd.DataFrame({"position": range(1, len(found["layers"]) + 1), "layer": found["layers"]}), hide_index=True
+        )
+
+
+def _show_start(request: Request, found: dict[str, Any], allowed: Limits) -> None:
+    saved: Saved | None = st.session_state.get(_SAVED)
+    if st.button("Start the run", type="primary", icon=":material/play_arrow:", key="start_run"):
+        try:
+            job = new_run(request, found, allowed, saved.folder if saved else "")
+        except jobs.BusyError:
+            st.warning(
+                "The server computes one study at a time, and one is being computed. Nothing is lost: press again when "
+                "it has ended.",
+                icon=":material/hourglass_top:",
+            )
+        else:
+            remember_job(job)
+            st.session_state[_PLAN] = None
+            keep_view(PAGE, request.query() | {"run": [job.id]})
+            st.rerun()
+    st.caption("The same by hand, from the command line:")
+    st.code(request.repeated_by(saved.name if saved else ""), language="bash", wrap_lines=True)
+
+
+def show_runs(shown: jobs.Job | None) -> None:
+    """All runs that there are to see, each a click away."""
+    runs = own_jobs()
+    if not runs or [run.id for run in runs] == [shown.id if shown else ""]:
+        return
+    st.subheader("Runs", anchor=False)
+    for run in runs[:50]:
+        icon, word = STATES[jobs.status(run).state]
+        when = pd.Timestamp(run.started, unit="s", tz="UTC").strftime("%Y-%m-%d %H:%M UTC")
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"{icon} {word} · **{plain(run.title)}** · {when}", width="stretch")
+            if st.button("Show", key=f"show {run.id}", disabled=shown is not None and run.id == shown.id):
+                keep_view(PAGE, {"run": [run.id]})
+                st.rerun()
+    if len(runs) > 50:
+        st.caption(f"The latest 50 of {len(runs):,}.")
+
+
+def _text(label: str, value: str, key: str, placeholder: str, help_text: str) -> str:
+    return str(st.text_input(label, value, key=key, placeholder=placeholder, help=help_text)).strip()
+
+
+_FOLDER_HELP = "Images in train/<class>/ and test/<class>/, or in <class>/ alone. They stay where they are."
+_TFDS_HELP = "Needs the package tensorflow-datasets; the data set is downloaded where it is not there yet."
+_LAYERS_HELP = "A union of main, all, names, and patterns such as block*_add, separated by commas."
+_SIZES_HELP = "Numbers of samples of a split, for the page Sample size: each is drawn several times."
+_MEMORY_HELP = "Such as 2GiB. Layers that do not fit come in slices, or are spooled."
+_SPOOL_HELP = "A folder for the activations of layers that do not fit the memory, removed afterwards."
+_TIME_HELP = "An estimate from counted operations and this machine's speed now; baselines not included."
+
+render()

@@ -1,0 +1,185 @@
+"""Runs in processes of their own: everything known about one is in its folder, whoever looks."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from core.study.results import load_study
+from explorer import jobs
+
+WAIT_S = 60
+PIXELS = ("study", "digits", "--out=study", "--model=pixels", "--per-class=10", "--no-probe", "--progress=json")
+
+
+def wait_for_end(job: jobs.Job) -> jobs.Status:
+    deadline = time.monotonic() + WAIT_S
+    while not (now := jobs.status(job)).is_over:
+        assert time.monotonic() < deadline, now
+        time.sleep(0.05)
+    return now
+
+
+def wait_for(there, what: str) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not there():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def slow(tmp_path: Path):
+    """A run of many layers of features, whose neighbors take a while: it can be stopped on the way."""
+    import numpy as np
+
+    features = tmp_path / "features"
+    features.mkdir()
+    rng = np.random.default_rng(0)
+    for layer in range(30):
+        np.save(
+            features / f"layer{layer:02d}.npy",
+            (rng.normal(size=(400, 20)) + 4 * np.eye(20)[np.arange(400) % 3]).astype(np.float32),
+        )
+    np.save(features / "labels.npy", np.arange(400) % 3)
+    arguments = ("measure", str(features), "--out=study", "--progress=json")
+    return jobs.new_job(tmp_path / "studies", arguments, title="Thirty layers", num_layers=30)
+
+
+def test_a_run_ends_with_a_study(tmp_path):
+    job = jobs.start(jobs.new_job(tmp_path, PIXELS, title="Digits, pixels"))
+    assert wait_for_end(job) == jobs.Status("complete", layers=1, exit_status=0)
+    assert load_study(job.study).state == "complete"
+    assert any("chance level" in line for line in jobs.log_lines(job))
+    assert not any(line.startswith("{") for line in jobs.log_lines(job))
+
+
+def test_a_run_is_found_again_by_whoever_looks(tmp_path):
+    job = jobs.start(jobs.new_job(tmp_path, PIXELS, title="Digits, pixels", num_layers=1, estimated_s=2.5))
+    assert job.id.startswith("digits-pixels-")
+    assert jobs.find_job(tmp_path, job.id) == job
+    assert jobs.list_jobs(tmp_path) == [job]
+    assert jobs.is_alive(jobs.find_job(tmp_path, job.id))
+    wait_for_end(job)
+    assert not jobs.is_alive(job)
+
+
+def test_a_stopped_run_keeps_its_layers_and_goes_on_from_there(slow):
+    job = jobs.start(slow)
+    wait_for(lambda: jobs.status(job).layers >= 2, "two layers")
+    now = jobs.status(job)
+    assert (now.state, now.unit, now.total) == ("running", "layers", 30)
+    assert load_study(job.study).state == "running"
+    jobs.cancel(job)
+    stopped = wait_for_end(job)
+    assert (stopped.state, stopped.exit_status) == ("cancelled", 130)
+    assert 2 <= stopped.layers < 30
+    assert load_study(job.study).state == "partial"
+    again = jobs.start(job)
+    assert jobs.status(again).layers >= stopped.layers
+    assert wait_for_end(again).state == "complete"
+    assert len(load_study(job.study).layers) == 30
+
+
+def test_a_killed_run_says_what_that_means(slow):
+    job = jobs.start(slow)
+    wait_for(lambda: jobs.status(job).layers >= 1, "a layer")
+    os.killpg(job.pid, signal.SIGKILL)
+    now = wait_for_end(job)
+    assert (now.state, now.exit_status) == ("failed", None)
+    assert "memory ran out" in jobs.error_text(job)
+    assert load_study(job.study).state == "partial"
+
+
+def test_a_run_that_fails_says_why(tmp_path):
+    job = jobs.start(jobs.new_job(tmp_path, (*PIXELS, "--sizes=5"), title="Digits"))
+    now = wait_for_end(job)
+    assert (now.state, now.exit_status, now.layers) == ("failed", 2, 0)
+    assert jobs.error_text(job).startswith("size must be between 20")
+    assert not jobs.has_results(job)
+
+
+def test_wrong_usage_of_the_command_line_is_told_without_its_usage(tmp_path):
+    job = jobs.start(jobs.new_job(tmp_path, ("study", "digits", "--out=study", "--pooling=max"), title="Digits"))
+    assert wait_for_end(job).exit_status == 2
+    assert jobs.error_text(job).startswith("argument --pooling")
+
+
+def test_only_one_run_where_only_one_is_allowed(slow):
+    job = jobs.start(slow)
+    other = jobs.new_job(slow.folder.parent, PIXELS, title="Digits")
+    with pytest.raises(jobs.BusyError, match="Another run goes on"):
+        jobs.start(other, alone=True)
+    with pytest.raises(jobs.BusyError):
+        jobs.start(job)
+    with pytest.raises(jobs.BusyError, match="Stop it first"):
+        jobs.delete(job)
+    jobs.cancel(job, at_once=True)
+    assert wait_for_end(job).state == "cancelled"
+    assert wait_for_end(jobs.start(other, alone=True)).state == "complete"
+
+
+def test_a_run_that_takes_too_long_is_stopped(slow):
+    job = jobs.start(slow, limit_s=0.3)
+    assert wait_for_end(job).state == "failed"
+    wait_for(lambda: "may take 0 s" in jobs.error_text(job), "the reason")
+
+
+def test_no_zombie_is_left(tmp_path):
+    job = jobs.start(jobs.new_job(tmp_path, PIXELS, title="Digits"))
+    wait_for_end(job)
+    wait_for(lambda: not Path(f"/proc/{job.pid}").exists(), "the end of the process")
+
+
+@pytest.mark.parametrize("name", ["", "..", "../other", "/etc", "a/b", ".uploads", "A", "x" * 200, "nothing-here"])
+def test_only_an_id_finds_a_run(tmp_path, name):
+    jobs.new_job(tmp_path / "studies", PIXELS, title="other")
+    assert jobs.find_job(tmp_path / "studies", name) is None
+
+
+def test_a_damaged_record_is_no_run(tmp_path):
+    job = jobs.new_job(tmp_path, PIXELS, title="Digits")
+    (job.folder / "job.json").write_text('{"arguments": 3')
+    assert jobs.list_jobs(tmp_path) == []
+
+
+def test_ids_cannot_be_guessed(tmp_path):
+    ids = {jobs.new_job(tmp_path, PIXELS, title="Ä / ..").id for _ in range(20)}
+    assert len(ids) == 20
+    assert all(len(name.rpartition("-")[2]) == 16 for name in ids)
+
+
+def test_a_removed_run_takes_its_upload_along_unless_another_uses_it(tmp_path):
+    upload = tmp_path / ".uploads" / "abc"
+    upload.mkdir(parents=True)
+    one, other = (jobs.new_job(tmp_path, PIXELS, title="x", uploads=".uploads/abc") for _ in range(2))
+    jobs.delete(one)
+    assert upload.is_dir()
+    jobs.delete(other)
+    assert not upload.exists()
+
+
+def test_what_is_old_is_forgotten(tmp_path):
+    used, unused = (tmp_path / ".uploads" / name for name in ("used", "unused"))
+    for folder in (used, unused):
+        folder.mkdir(parents=True)
+        os.utime(folder, (0, 0))
+    old = jobs.new_job(tmp_path, PIXELS, title="old")
+    new = jobs.new_job(tmp_path, PIXELS, title="new", started=time.time(), uploads=".uploads/used")
+    jobs.forget_old(tmp_path, keep_s=3600)
+    assert jobs.list_jobs(tmp_path) == [new]
+    assert not old.folder.exists()
+    assert used.exists()
+    assert not unused.exists()
+
+
+def test_the_process_has_little_claim_on_the_processor(slow):
+    if sys.platform != "linux":
+        pytest.skip("reads /proc")
+    job = jobs.start(slow)
+    fields = Path(f"/proc/{job.pid}/stat").read_text().rpartition(")")[2].split()
+    jobs.cancel(job, at_once=True)
+    wait_for_end(job)
+    assert int(fields[16]) >= 10  # its nice value

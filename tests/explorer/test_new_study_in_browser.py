@@ -1,0 +1,177 @@
+"""From the form to the finished chart in a real Chromium: runs, their end, and what is refused."""
+
+import io
+import os
+import pickle
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import zipfile
+from pathlib import Path
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import expect, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+START_S = 60
+CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """The app with an empty folder of studies, on a free port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp("new_study")
+    streamlit = shutil.which("streamlit", path=str(Path(sys.executable).parent))
+    command = [streamlit, "run", "explorer/app.py", "--server.headless=true", f"--server.port={port}"]
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environ["SI_EXPLORER_STUDIES"] = str(folder / "studies")
+    with (folder / "server.log").open("w") as log:
+        server = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=log, stderr=log)
+        try:
+            _wait_for(f"http://127.0.0.1:{port}/_stcore/health", server)
+            yield f"http://127.0.0.1:{port}/new-study"
+        finally:
+            server.terminate()
+            server.wait(timeout=20)
+
+
+def _wait_for(url: str, server: subprocess.Popen) -> None:
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        assert server.poll() is None, "the server ended"
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                if answer.status == 200:
+                    return
+        except (URLError, OSError):
+            time.sleep(0.1)
+    raise TimeoutError(f"no answer from {url} within {START_S} s")
+
+
+@pytest.fixture
+def page():
+    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if executable is None:
+        message = "needs chromium on the PATH"
+        pytest.fail(message) if os.environ.get("REQUIRE_SHARED") == "1" else pytest.skip(message)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_OPTIONS)
+        page = browser.new_page(viewport={"width": 1440, "height": 1000})
+        page.set_default_timeout(30_000)
+        yield page
+        browser.close()
+
+
+def press(page, name: str) -> None:
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def upload(page, place: int, name: str, content: bytes) -> None:
+    """Give a file to one of the page's uploaders."""
+    file = {"name": name, "mimeType": "application/octet-stream", "buffer": content}
+    page.get_by_test_id("stFileUploaderDropzoneInput").nth(place).set_input_files(files=[file])
+    expect(page.get_by_text(name).first).to_be_visible()
+
+
+def layers_of_features(layers: int = 60, samples: int = 1500) -> bytes:
+    """Features whose neighbors take long enough for a run to be seen, and stopped, on the way."""
+    rng = np.random.default_rng(0)
+    arrays = {
+        f"layer{place}": (rng.normal(size=(samples, 20)) + 4 * np.eye(20)[np.arange(samples) % 3]).astype(np.float32)
+        for place in range(layers)
+    }
+    file = io.BytesIO()
+    np.savez(file, labels=np.arange(samples) % 3, **arrays)
+    return file.getvalue()
+
+
+def packed(files: dict[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def dot() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_digits_from_the_form_to_the_finished_chart(page, address):
+    page.goto(f"{address}?per_class=10")
+    press(page, "Show the plan")
+    expect(page.get_by_text("Expected time")).to_be_visible()
+    press(page, "Start the run")
+    expect(page.get_by_text("Finished")).to_be_visible(timeout=60_000)
+    press(page, "Open the study")
+    expect(page.locator("svg.marks")).to_have_count(1, timeout=30_000)
+    expect(page.get_by_text("digits", exact=False).first).to_be_visible()
+    assert re.search(r"study=digits-pixels-[0-9a-f]{16}", page.url)
+
+
+def test_a_run_is_found_again_after_a_reload_stopped_and_gone_on_with(page, address):
+    page.goto(f"{address}?source=features")
+    upload(page, 0, "layers.npz", layers_of_features())
+    press(page, "Show the plan")
+    press(page, "Start the run")
+    running = page.get_by_text("Running", exact=True)
+    expect(running).to_be_visible()
+    expect(page.get_by_text(re.compile(r"[1-9]\d* of 60 layers measured"))).to_be_visible()
+    assert "run=layers-" in page.url
+
+    page.reload()
+    expect(running).to_be_visible()
+    with page.context.browser.new_page() as other_tab:
+        other_tab.goto(address)
+        expect(other_tab.get_by_text("Running", exact=True).first).to_be_visible()
+
+    press(page, "Stop")
+    expect(page.get_by_text("Go on computes the rest")).to_be_visible()
+    press(page, "Go on")
+    expect(running).to_be_visible()
+    press(page, "Stop")
+    expect(page.get_by_text("Go on computes the rest")).to_be_visible()
+    press(page, "Open what is there so far")
+    expect(page.locator("svg.marks")).to_have_count(1, timeout=30_000)
+    expect(page.get_by_text("was interrupted")).to_be_visible()
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "content", "words"),
+    [
+        ("images", "bad.zip", b"this is no archive", "must be a zip archive of images"),
+        ("images", "dot.zip", packed({"cat/1.png": dot(), "dog/1.png": dot()}), "must be at least 2 × 2 pixels"),
+        ("features", "layer.npy", pickle.dumps({"a": 1}), "pickled Python objects"),
+        ("features", "dot.npy", dot(), "got an image"),
+    ],
+    ids=["bad zip", "one pixel", "pickle", "image as features"],
+)
+def test_what_is_no_data_is_refused_beside_the_form(page, address, source, name, content, words):
+    page.goto(f"{address}?source={source}&neighbors=7")
+    upload(page, 0, name, content)
+    press(page, "Show the plan")
+    expect(page.get_by_role("alert").filter(has_text=words)).to_be_visible()
+    expect(page.get_by_text(name).first).to_be_visible()
+    assert "neighbors=7" in page.url
+    expect(page.get_by_role("button", name="Start the run")).to_have_count(0)
+
+
+def test_an_image_is_no_archive_for_the_uploader(page, address):
+    page.goto(f"{address}?source=images")
+    file = {"name": "dot.png", "mimeType": "image/png", "buffer": dot()}
+    page.get_by_test_id("stFileUploaderDropzoneInput").first.set_input_files(files=[file])
+    expect(page.get_by_text("files are not allowed")).to_be_visible()

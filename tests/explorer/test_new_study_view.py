@@ -1,0 +1,98 @@
+"""The page New study, run by Streamlit's own test driver. Runs in a browser are in test_new_study_in_browser."""
+
+import time
+
+import pytest
+
+from explorer import jobs
+
+
+@pytest.fixture
+def studies(monkeypatch, tmp_path):
+    monkeypatch.setenv("SI_EXPLORER_STUDIES", str(tmp_path / "studies"))
+    return tmp_path / "studies"
+
+
+def press(page, key: str):
+    page.button(key=key).click().run()
+    assert not page.exception, page.exception
+    return page
+
+
+def keys(page) -> set[str]:
+    return {button.key for button in page.button}
+
+
+def test_the_plan_comes_before_the_start_and_the_run_ends_in_a_study(studies, open_view):
+    page = open_view("new_study", per_class="10")
+    assert "start_run" not in keys(page)
+    press(page, "show_plan")
+    assert [one.value for one in page.metric][:3] == ["200", "10", "1"]
+    assert page.code[0].value == "python -m core study digits --out=digits-pixels-study --model=pixels --per-class=10"
+    press(page, "start_run")
+    job = jobs.list_jobs(studies)[0]
+    assert page.query_params["run"] == job.id
+    deadline = time.monotonic() + 60
+    while not jobs.status(job).is_over:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    page.run()
+    assert any("Finished" in one.value for one in page.markdown)
+    assert "open_run" in keys(page)
+    again = open_view("layers", study=job.id)
+    assert "run · digits · pixels" in again.selectbox(key="study").options
+
+
+def test_what_is_refused_is_told_beside_the_form_and_loses_nothing(studies, open_view):
+    page = open_view("new_study", per_class="1000", seed="7")
+    press(page, "show_plan")
+    assert "per_class must be at most" in page.error[0].value.replace("\\", "")
+    assert page.number_input(key="new per class").value == 1000
+    assert page.number_input(key="new seed").value == 7
+    assert page.query_params["per_class"] == ["1000"] or page.query_params["per_class"] == "1000"
+    page.number_input(key="new per class").set_value(10).run()
+    assert not page.error
+    assert any("has changed" in one.value for one in page.caption)
+
+
+def test_a_folder_that_is_not_there(studies, open_view):
+    page = open_view("new_study", source="folder", data="/no/such/folder")
+    press(page, "show_plan")
+    assert "there is no folder" in page.error[0].value
+
+
+def test_features_ask_for_a_file(studies, open_view):
+    page = open_view("new_study", source="features")
+    press(page, "show_plan")
+    assert "choose a file to upload" in page.error[0].value
+
+
+def test_the_form_is_restored_from_the_address(studies, open_view):
+    page = open_view("new_study", source="folder", data="/my/images", model="resnet50", weights="none", sizes="100")
+    assert page.text_input(key="new folder").value == "/my/images"
+    assert page.selectbox(key="new network").value == "resnet50"
+    assert page.selectbox(key="new weights of resnet50").value == "none"
+    assert page.text_input(key="new sizes").value == "100"
+
+
+def test_in_public_there_is_no_field_for_a_path(studies, open_view, monkeypatch):
+    monkeypatch.setenv("SI_EXPLORER_PUBLIC", "1")
+    page = open_view("new_study", source="folder", data="/etc", spool="/tmp", model="efficientnet-lite0")
+    assert {one.key for one in page.text_input} == {"new sizes"}
+    assert page.selectbox(key="new model").options == ["pixels (no network)"]
+
+
+def test_in_public_a_second_run_waits(studies, open_view, monkeypatch):
+    monkeypatch.setenv("SI_EXPLORER_PUBLIC", "1")
+    page = open_view("new_study", per_class="10")
+    press(page, "show_plan")
+    other = jobs.new_job(studies, ("study",), title="Other")
+    monkeypatch.setattr(jobs, "is_alive", lambda job: job.id == other.id)
+    press(page, "start_run")
+    assert "one study at a time" in page.warning[0].value
+    assert jobs.list_jobs(studies) == [other]
+
+
+def test_a_link_to_a_run_that_is_gone(studies, open_view):
+    page = open_view("new_study", run="digits-0123456789abcdef")
+    assert "not here any more" in page.info[0].value

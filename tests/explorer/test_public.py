@@ -1,0 +1,174 @@
+"""What strangers may do: nothing that names a place on the server, and nothing that is too much for it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from explorer.job_view import hide_paths, minutes, time_line
+from explorer.jobs import Job, Status, new_job
+from explorer.known import study_path
+from explorer.planning import PlanError, plan
+from explorer.public import is_public, limits, studies_folder
+from explorer.request import Request, asked_request, check_plan, check_request, models, sources, weights_of
+
+LOCAL = limits({})
+SMALL = limits({"SI_EXPLORER_PUBLIC": "1"})
+LARGE = limits({"SI_EXPLORER_PUBLIC": "1", "SI_EXPLORER_MEMORY": "4GiB"})
+
+
+@pytest.mark.parametrize(("value", "expected"), [("1", True), ("true", True), ("0", False), ("", False), ("no", False)])
+def test_public_is_asked_for_by_a_variable(value, expected):
+    assert is_public({"SI_EXPLORER_PUBLIC": value}) == expected
+
+
+def test_networks_need_memory_that_was_granted():
+    assert (LOCAL.networks, SMALL.networks, LARGE.networks) == (True, False, True)
+    assert models(SMALL) == ["pixels"]
+    assert sources(SMALL) == ["digits", "features"]
+    assert sources(LARGE) == ["digits", "features", "images"]
+    assert "efficientnet-b0" in models(LARGE)
+    assert {"folder", "tfds"} < set(sources(LOCAL))
+    with pytest.raises(ValueError, match="memory must be"):
+        limits({"SI_EXPLORER_PUBLIC": "1", "SI_EXPLORER_MEMORY": "much"})
+
+
+def test_runs_are_kept_where_the_server_says(tmp_path):
+    assert studies_folder({"SI_EXPLORER_STUDIES": str(tmp_path)}) == tmp_path
+    assert studies_folder({}) == Path.cwd() / "studies"
+    assert Path.cwd() not in studies_folder({"SI_EXPLORER_PUBLIC": "1"}).parents
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Request(source="folder", data="/etc"),
+        Request(source="tfds", data="mnist"),
+        Request(source="digits", model="efficientnet-lite0"),
+        Request(source="images", data=".uploads/x/y"),
+    ],
+)
+def test_a_small_public_server_refuses_paths_and_networks(request_):
+    with pytest.raises(ValueError, match="on this server"):
+        check_request(request_, SMALL)
+    check_request(request_, LOCAL)
+
+
+@pytest.mark.parametrize(
+    "change", [{"weights": "/home/x/model.keras"}, {"model": "resnet50"}, {"spool": "/tmp"}, {"model": "/etc/passwd"}]
+)
+def test_a_large_public_server_refuses_files_of_its_own(change):
+    asked = Request(model="efficientnet-lite0")
+    check_request(asked, LARGE)
+    with pytest.raises(ValueError, match="on this server"):
+        check_request(replace(asked, **change), LARGE)
+
+
+def test_data_must_be_given():
+    with pytest.raises(ValueError, match="data must be given: the path of a folder"):
+        check_request(Request(source="folder"), LOCAL)
+
+
+def test_a_plan_that_is_too_large_is_refused():
+    check_plan({"samples": 5000, "layers": ["a"] * 100}, SMALL)
+    with pytest.raises(ValueError, match="at most 5,000 samples on this server; got 5,001"):
+        check_plan({"samples": 5001, "layers": ["a"]}, SMALL)
+    with pytest.raises(ValueError, match="at most 100 layers on this server; got 101"):
+        check_plan({"samples": 10, "layers": ["a"] * 101}, SMALL)
+    check_plan({"samples": 1_000_000, "layers": ["a"] * 1000}, LOCAL)
+
+
+def test_a_path_names_a_study_only_locally(monkeypatch, tmp_path):
+    assert study_path(str(tmp_path), {}) == tmp_path
+    monkeypatch.setenv("SI_EXPLORER_PUBLIC", "1")
+    with pytest.raises(ValueError, match="There is no study of this name here"):
+        study_path(str(tmp_path), {"dogs": tmp_path})
+    assert study_path("dogs", {"dogs": tmp_path}) == tmp_path
+
+
+def test_arguments_of_a_study():
+    assert Request().arguments() == ("study", "digits", "--out=study", "--model=pixels")
+    network = Request(model="efficientnet-lite0", layers="all", per_class=10, sizes="50,100", pooling="both", seed=3)
+    assert network.arguments()[3:] == ("--layers=all", "--pooling=both", "--per-class=10", "--sizes=50,100", "--seed=3")
+
+
+def test_no_text_of_the_form_becomes_another_option():
+    request = Request(model="efficientnet-lite0", layers="--out=/tmp/x", weights="--spool /tmp")
+    assert "--layers=--out=/tmp/x" in request.arguments()
+    assert "--weights=--spool /tmp" in request.arguments()
+    assert Request(source="folder", data="--out=/x").arguments()[1].startswith("/")
+
+
+def test_arguments_of_features():
+    request = Request(source="features", data=".uploads/ab/layer.npy", labels=".uploads/ab/labels.npy")
+    expected = ("measure", ".uploads/ab/layer.npy", "--out=study", "--labels=.uploads/ab/labels.npy", "--neighbors=10")
+    assert request.arguments() == expected
+    assert request.repeated_by("layer.npy").startswith("python -m core measure layer.npy --out=layer-study")
+
+
+def test_the_form_is_in_the_address_and_comes_back_from_it():
+    request = Request(source="folder", data="/my/images", model="resnet50", per_class=20, sizes="100,200", seed=1)
+    assert asked_request(request.query()) == request
+    assert Request().query() == {}
+    assert asked_request({"source": ["nonsense"], "seed": ["-1"], "per_class": ["many"], "other": ["1"]}) == Request()
+    assert "data" not in Request(source="features", data=".uploads/ab").query()
+
+
+def test_weights_are_those_of_the_network():
+    assert "noisy-student" in weights_of("efficientnet-b0")
+    assert weights_of("resnet50") == ("imagenet", "none")
+
+
+def test_a_plan_comes_from_the_command_line(tmp_path):
+    found = plan(Request(per_class=5).arguments(), tmp_path, timeout_s=60)
+    assert (found["samples"], found["classes"], found["layers"]) == (100, 10, ["input"])
+
+
+def test_a_plan_that_is_refused_says_why_in_the_command_lines_words(tmp_path):
+    with pytest.raises(PlanError, match=r"^per_class must be at most"):
+        plan(Request(per_class=1000).arguments(), tmp_path, timeout_s=60)
+    with pytest.raises(PlanError, match="more than 0 s"):
+        plan(Request().arguments(), tmp_path, timeout_s=0.01)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("'/tmp/separation/.uploads/ab/layer.npy' cannot be read", "'layer.npy' cannot be read"),
+        ("../.uploads/ab12/features must hold", "features must hold"),
+        ("3/4 of the and/or samples", "3/4 of the and/or samples"),
+        ("got 4 of 'a (train)'.", "got 4 of 'a (train)'."),
+    ],
+)
+def test_paths_are_hidden(text, shown):
+    assert hide_paths(text) == shown
+
+
+def test_time_left_follows_the_plan_then_the_layers():
+    job = Job(Path("x"), (), "x", num_layers=4, estimated_s=100.0)
+    assert time_line(job, Status("running", 0, elapsed_s=40.0)) == "40 s so far, about 60 s left"
+    assert time_line(job, Status("running", 0, elapsed_s=120.0, stage_left_s=600)) == "2 min so far, about 10 min left"
+    assert (
+        time_line(replace(job, estimated_s=0), Status("running", 1, elapsed_s=20.0)) == "20 s so far, about 60 s left"
+    )
+    assert minutes(7200) == "2.0 h"
+
+
+def test_in_public_only_linked_runs_are_listed(monkeypatch, tmp_path, open_view):
+    monkeypatch.setenv("SI_EXPLORER_STUDIES", str(tmp_path / "studies"))
+    own, _ = (new_job(tmp_path / "studies", ("study",), title=name) for name in ("Own", "Other"))
+    said = [element.value for element in open_view("new_study", run=own.id).markdown]
+    assert any("Own" in text for text in said)
+    assert any("Other" in text for text in said)
+    monkeypatch.setenv("SI_EXPLORER_PUBLIC", "1")
+    said = [element.value for element in open_view("new_study", run=own.id).markdown]
+    assert any("Own" in text for text in said)
+    assert not any("Other" in text for text in said)
+
+
+@pytest.mark.parametrize("view", ["layers", "compare", "sample_size"])
+def test_in_public_a_path_in_the_address_opens_nothing(monkeypatch, open_view, tiny_study, view):
+    monkeypatch.setenv("SI_EXPLORER_PUBLIC", "1")
+    page = open_view(view, study=str(tiny_study))
+    assert "There is no study of this name here" in page.error[0].value
+    assert not page.get("vega_lite_chart")

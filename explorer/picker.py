@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from explorer.address import asked_study, keep_study
+from explorer.address import asked_layer, asked_study, keep_layer, keep_study
 from explorer.data import OpenStudy, bundled_studies, first_study, read_study, study_stamp
 from explorer.provenance import plain, study_title
 
@@ -51,9 +51,11 @@ def show_name() -> None:
 
 
 def carry_study() -> None:
-    """Keep the open study in the address of a page that does not speak about it."""
+    """Keep the open study and the chosen layer in the address of a page that does not speak about them."""
     if study := asked_study():
         keep_study(study)
+    if layer := asked_layer():
+        keep_layer(layer)
 
 
 @st.cache_data(max_entries=8, show_spinner="Opening the study")

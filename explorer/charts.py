@@ -163,9 +163,7 @@ def _chance_rules(lines: pd.DataFrame, y: alt.Y) -> list[alt.Chart]:
     return [rule.encode(y=y, description="text:N")]
 
 
-def _label_marks(
-    lines: pd.DataFrame, y: alt.Y, color: alt.Color, top: float, control: pd.DataFrame
-) -> list[alt.Chart]:
+def _label_marks(lines: pd.DataFrame, y: alt.Y, color: alt.Color, top: float, control: pd.DataFrame) -> list[alt.Chart]:
     others = {UNTRAINED: float(control["value"].iloc[-1])} if len(control) else {}
     labels = direct_labels(lines, top, top * LABEL_HEIGHT / MAIN_HEIGHT, others).rename(columns={"y": "value"})
     text: dict[str, Any] = {"align": "left", "baseline": "middle", "dx": 7, "fontSize": 12}

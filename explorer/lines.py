@@ -85,7 +85,7 @@ def chosen_curves(study: OpenStudy, measure: str, sampling: str) -> pd.DataFrame
 
 
 def drawn_curves(subsamples: pd.DataFrame, sampling: str) -> pd.DataFrame:
-    """One row a layer, samples and pooling of the draws of one kind and size, with the columns of `OpenStudy.curves`."""
+    """The draws of one kind and size, one row a layer, samples and pooling, with the columns of `OpenStudy.curves`."""
     kind, _, size = sampling.partition(" ")
     rows = subsamples[(subsamples["sampling"] == kind) & (subsamples["num_queries"] == int(size))]
     lines = rows.groupby(["position", "layer", "samples", "pooling"], as_index=False, sort=False).agg(

@@ -2,12 +2,17 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
+from core.study.results import Study, StudyError, load_study, read_info
 from explorer.address import asked_layer, asked_study, keep_layer, keep_study
+from explorer.comparing import control_of
 from explorer.data import OpenStudy, bundled_studies, first_study, read_study, study_stamp
+from explorer.links import link_to
 from explorer.provenance import plain, study_title
 
 
@@ -16,10 +21,11 @@ def open_chosen_study() -> OpenStudy | None:
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         show_name()
         path = pick_study()
+        link_to("new_study", "Use my data", ":material/add_circle:")
     if path is None:
         return None
     try:
-        return _cached_study(str(path), study_stamp(path))
+        return cached_study(str(path), study_stamp(path))
     except (ValueError, OSError) as error:  # a StudyError is a ValueError, as is a path that none can be
         st.error(f"**This study cannot be opened.** {plain(error)}", icon=":material/folder_off:")
         st.caption("Choose another study above, or correct the path; the rest of the view is kept.")
@@ -58,8 +64,54 @@ def carry_study() -> None:
         keep_layer(layer)
 
 
-@st.cache_data(max_entries=8, show_spinner="Opening the study")
-def _cached_study(path: str, stamp: tuple[int, ...]) -> OpenStudy:
+def layer_key(study: OpenStudy) -> str:
+    """Session key of the widget that chooses the layer."""
+    return f"layer of {study.path}"
+
+
+def pick_layer(study: OpenStudy) -> str | None:
+    """The layer that all pages speak about: chosen here, or by whoever sets the widget's key; None for none."""
+    names, key = list(study.layers["layer"]), layer_key(study)
+    carried = asked_layer()
+    st.session_state.setdefault(key, carried if carried in names else None)
+    chosen = st.selectbox(
+        "Layer",
+        names,
+        index=None,
+        key=key,
+        placeholder="Click one in the chart",
+        filter_mode="contains",
+        help="The layer that is carried to every other page.",
+        width=260,
+    )
+    keep_layer(chosen)
+    return chosen
+
+
+def untrained_control(study: OpenStudy) -> OpenStudy | None:
+    """The bundled study of the same network with untrained weights on the same data."""
+    bundled = bundled_studies()
+    name = control_of(study, bundled, {name: read_info_or_none(path) for name, path in bundled.items()})
+    return cached_study(str(bundled[name]), study_stamp(bundled[name])) if name else None
+
+
+def read_info_or_none(path: Path) -> Mapping[str, Any]:
+    """study.json, or nothing where it cannot be read."""
+    try:
+        return read_info(path) or {}
+    except StudyError:
+        return {}
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def cached_tables(path: str, stamp: tuple[int, ...]) -> Study:
+    """The study's tables, each read on first use. Nobody may change them: all sessions share them."""
+    return load_study(path)
+
+
+@st.cache_resource(max_entries=8, show_spinner="Opening the study")
+def cached_study(path: str, stamp: tuple[int, ...]) -> OpenStudy:
+    """The study as the pages see it. Nobody may change it: all sessions share it."""
     return read_study(Path(path))
 
 

@@ -1,7 +1,6 @@
 """What the cards of the first page say: the earliest layer as good as the best, confused classes, label errors."""
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +10,9 @@ from core.measures.paired import paired_difference, unpaired_interval
 from core.study.neighborhoods import likely_label_errors, read_nearest
 from core.study.results import Study
 from explorer.findings import number, one_layer
+from explorer.provenance import SPLIT_NAMES
+
+NOT_STORED = "The study stores no neighbors that would tell. Run it with `--neighbors 1` or more."
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,17 @@ def readable(name: str) -> str:
     return re.sub(r"^n\d{8}-", "", name).replace("_", " ")
 
 
+def card_texts(study: Study, curve: pd.DataFrame) -> tuple[str, str, str]:
+    """What the three cards say about one curve of SI, as Markdown; at least one layer with a value."""
+    equal = earliest_equal(study, curve)
+    pair, errors = most_confused(study, curve, equal.best), count_label_errors(study, curve)
+    return (
+        equal_text(equal),
+        confused_text(pair) if pair else NOT_STORED,
+        NOT_STORED if errors is None else errors_text(errors, curve),
+    )
+
+
 def equal_text(found: EarliestEqual) -> str:
     """The first card, as Markdown."""
     best = f"Best: {one_layer(found.best)}, SI **{number(found.best_value)}**."
@@ -148,14 +161,14 @@ def equal_text(found: EarliestEqual) -> str:
 def confused_text(found: ConfusedPair) -> str:
     """The second card, as Markdown."""
     return (
-        f"**{readable(found.first)}** and **{readable(found.second)}**: {found.count:,} of their {found.total:,} samples "
-        f"have their nearest neighbor in the other class, at {one_layer(found.layer)}."
+        f"**{readable(found.first)}** and **{readable(found.second)}**: {found.count:,} of their {found.total:,} "
+        f"samples have their nearest neighbor in the other class, at {one_layer(found.layer)}."
     )
 
 
-def errors_text(count: int, curve: pd.DataFrame, names: Mapping[str, str]) -> str:
+def errors_text(count: int, curve: pd.DataFrame) -> str:
     """The third card, as Markdown."""
-    split, total = names.get(str(curve["samples"].iloc[0]), ""), int(curve["num_queries"].max())
+    split, total = SPLIT_NAMES.get(str(curve["samples"].iloc[0]), ""), int(curve["num_queries"].max())
     if not count:
         return f"None of {total:,} {split} samples has another class around it at all of the last layers."
     share = f"**{count:,}** of {total:,} {split} samples"

@@ -67,7 +67,9 @@ def _line_columns(rows: pd.DataFrame, significance: bool) -> dict[str, pd.Series
     columns = {title: rows["value"]}
     if rows["low"].notna().any():
         low, high = rows["low"].map("{:.3f}".format), rows["high"].map("{:.3f}".format)
-        columns[title + (DRAWN if (rows["target"] == DRAWS).all() else INTERVAL)] = (low + " – " + high).where(rows["low"].notna())
+        columns[title + (DRAWN if (rows["target"] == DRAWS).all() else INTERVAL)] = (low + " – " + high).where(
+            rows["low"].notna()
+        )
     if significance:
         columns |= {f"{name} z": rows["z"]}
         columns |= {f"{name} {test[0]}": rows[test].clip(lower=LEAST_P) for test in ("p_value", "q_value")}

@@ -8,7 +8,6 @@ import pandas as pd
 import streamlit as st
 
 from core.study.comparing import compare_studies
-from core.study.results import Study, StudyError, load_study, read_info
 from explorer.address import asked_view, keep_view
 from explorer.compare_charts import change_chart, dots_chart
 from explorer.comparing import (
@@ -18,7 +17,6 @@ from explorer.comparing import (
     compare_query,
     compare_selection,
     control_curve,
-    control_of,
     correlation_text,
     correlations,
     dots_finding,
@@ -27,9 +25,9 @@ from explorer.comparing import (
     probe_accuracies,
 )
 from explorer.components import save_svg_button
-from explorer.data import OpenStudy, bundled_studies, read_study, study_stamp
+from explorer.data import OpenStudy, study_stamp
 from explorer.frame import show_notes, show_provenance
-from explorer.picker import open_chosen_study, pick_other_study
+from explorer.picker import cached_tables, open_chosen_study, pick_other_study, untrained_control
 from explorer.provenance import plain
 from explorer.state import POOLINGS, SAMPLES
 
@@ -94,7 +92,7 @@ def controls(study: OpenStudy, start: CompareSelection) -> CompareSelection:
 def show_dots(study: OpenStudy, selection: CompareSelection) -> None:
     """A chart for each thing that is known of the layers, and which of them SI goes with."""
     st.header("What SI goes with", anchor=False)
-    probe = probe_accuracies(_cached_tables(study.path, study_stamp(Path(study.path))))
+    probe = probe_accuracies(cached_tables(study.path, study_stamp(Path(study.path))))
     dots = layer_dots(study, probe, selection)
     found = correlations(dots)
     if not found:
@@ -167,31 +165,10 @@ def show_changes(study: OpenStudy, table: pd.DataFrame, before: str, selection: 
 
 def _control(study: OpenStudy, selection: CompareSelection, table: pd.DataFrame) -> pd.DataFrame:
     """SI of the untrained control at the layers shown; empty where none is bundled, or it is what is compared with."""
-    bundled = bundled_studies()
-    infos = {name: _info(path) for name, path in bundled.items()}
-    name = control_of(study, bundled, infos)
-    if name is None or name == selection.before:
+    control = untrained_control(study)
+    if control is None or Path(control.path).name == selection.before:
         return pd.DataFrame(columns=["layer", "value"])
-    path = bundled[name]
-    control = _cached_open(str(path), study_stamp(path))
     return control_curve(control, selection, list(table["layer"]))
-
-
-def _info(path: Path) -> Mapping[str, Any]:
-    try:
-        return read_info(path) or {}
-    except StudyError:
-        return {}
-
-
-@st.cache_resource(max_entries=4, show_spinner="Opening the study")
-def _cached_tables(path: str, stamp: tuple[int, ...]) -> Study:
-    return load_study(path)
-
-
-@st.cache_data(max_entries=4, show_spinner=False)
-def _cached_open(path: str, stamp: tuple[int, ...]) -> OpenStudy:
-    return read_study(Path(path))
 
 
 @st.cache_data(max_entries=32, show_spinner="Comparing the studies")
@@ -204,8 +181,8 @@ def _cached_changes(
 ) -> pd.DataFrame:
     cross = selection.samples == "cross"
     return compare_studies(
-        _cached_tables(before, before_stamp),
-        _cached_tables(after, after_stamp),
+        cached_tables(before, before_stamp),
+        cached_tables(after, after_stamp),
         measure="cross" if cross else "separation",
         pooling=selection.pooling,
         split="test" if cross else selection.samples,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from explorer.labels import chance_levels, direct_labels, tooltip_table, with_series
 from explorer.state import SAMPLES
 
-MAIN_HEIGHT, PANEL_HEIGHT, GAP = 320, 56, 40
+MAIN_HEIGHT, PANEL_HEIGHT, GAP = 300, 48, 36
 LABEL_HEIGHT = 15  # pixels a direct label needs
 UNTRAINED = "untrained"
 PICK = "pick"  # the selection that a click makes

@@ -93,7 +93,7 @@ def clearly_above_chance(curve: pd.DataFrame) -> np.ndarray:
 
 
 def layer_text(layer: pd.Series, lines: pd.DataFrame) -> str:
-    """A layer in a few words, as Markdown: what it is, then the value of each line there.
+    """A layer in a few words, as Markdown: what it is, then the value of each line there; its name stands above.
 
     layer : a row of the table of layers. lines : curves with `title`, as `with_series` names them.
     """
@@ -102,8 +102,7 @@ def layer_text(layer: pd.Series, lines: pd.DataFrame) -> str:
     known = [layer["kind"], layer["block"], f"output {shape}", parameters]
     here = lines[(lines["layer"] == layer["layer"]) & lines["value"].notna()]
     values = [_value(title, *row) for title, *row in here[["title", "value", "low", "high"]].itertuples(index=False)]
-    name = f"**{one_layer(str(layer['layer']))}**"
-    return f"{name} · {' · '.join(filter(None, known))}  \n{' · '.join(values)}"
+    return f":small[{' · '.join(filter(None, known))}]  \n" + "  \n".join(values)
 
 
 def _value(title: str, value: float, low: float, high: float) -> str:

@@ -20,8 +20,9 @@ def open_chosen_study() -> OpenStudy | None:
     """The study in the picker; None, with a message on the page, where there is none."""
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         show_name()
-        path = pick_study()
-        link_to("new_study", "Use my data", ":material/add_circle:")
+        with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
+            path = pick_study()
+            link_to("new_study", "Use my data", ":material/add_circle:")
     if path is None:
         return None
     try:
@@ -82,7 +83,6 @@ def pick_layer(study: OpenStudy) -> str | None:
         placeholder="Click one in the chart",
         filter_mode="contains",
         help="The layer that is carried to every other page.",
-        width=260,
     )
     keep_layer(chosen)
     return chosen
@@ -130,7 +130,7 @@ def pick_study() -> Path | None:
         filter_mode="contains",
         placeholder="Type the path of a study folder",
         help="Choose a study, or type the path of a study folder: what `python -m core study … --out FOLDER` wrote.",
-        width=520,
+        width=420,
     )
     if not chosen:
         st.info("No study is open. Type the path of a study folder above.")

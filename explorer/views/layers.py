@@ -13,7 +13,7 @@ from explorer.charts import PICK, layers_chart
 from explorer.components import export_row
 from explorer.data import OpenStudy, study_stamp
 from explorer.findings import describe, layer_text, lead_curve, significance_note
-from explorer.frame import show_notes, show_provenance
+from explorer.frame import show_cautions, show_notes, show_provenance
 from explorer.labels import with_series
 from explorer.lines import (
     DRAWS,
@@ -28,14 +28,7 @@ from explorer.lines import (
     short_title,
 )
 from explorer.links import link_to
-from explorer.picker import (
-    cached_study,
-    cached_tables,
-    layer_key,
-    open_chosen_study,
-    pick_layer,
-    untrained_control,
-)
+from explorer.picker import cached_study, cached_tables, layer_key, open_chosen_study, pick_layer, untrained_control
 from explorer.state import (
     COLUMNS,
     POOLINGS,
@@ -57,14 +50,10 @@ CARDS = (
     ("Most confused classes", ":material/join_inner:", "classes", "Look at the classes"),
     ("Likely label errors", ":material/rule:", "samples", "Look at the samples"),
 )
-LEADS = (
-    ("classes", "Its classes", ":material/grid_on:"),
-    ("samples", "Its samples", ":material/photo_library:"),
-    ("compare", "Compare", ":material/compare_arrows:"),
-    ("sample_size", "Sample size", ":material/groups:"),
-)
+LEADS = (("classes", "Its classes"), ("samples", "Its samples"), ("compare", "Compare"), ("sample_size", "Sample size"))
 PAGE, CHART = "layers", "layers_chart"
 FILTERS = ("kinds", "blocks", "names")
+WIDTHS = [7, 2]  # of the chart, and of what stands beside it
 CHANCE = "Dashed gray: chance, what meaningless labels would score."
 CONTROL = "Solid gray: the same network without training."
 BANDS = {
@@ -93,22 +82,27 @@ def render() -> None:
     if study.curves.empty:
         st.info("This study has no Separation Index to show yet. Come back when its first layer is done.")
         return
-    head, cards, panel = st.container(), st.container(), st.container()
+    head = st.container()
     offered = choices(study.layers, study.curves, offered_measures(study), offered_samplings(study))
     selection = controls(study, offered)
-    chosen = st.session_state[layer_key(study)]
+    left, right = st.columns(WIDTHS, gap="medium")
+    with right:
+        chosen = pick_layer(study)
+        panel, cards = st.container(), st.container()
     shown = what_is_shown(study, selection, chosen)
     with head:
         show_finding(study, selection, shown)
-    if shown.curves["value"].notna().any():
-        show_chart(study, selection, shown)
-        with panel:
-            show_layer(shown)
-        with cards:
-            show_cards(study, selection)
-        show_table(shown, offered_columns(shown.curves), _keys(study)["columns"])
-    else:
-        show_nothing(study, selection)
+    with left:
+        if shown.curves["value"].notna().any():
+            show_chart(study, selection, shown)
+        else:
+            show_nothing(study, selection)
+    with panel:
+        show_layer(shown)
+    with cards:
+        show_cards(study, selection)
+    show_table(study, shown)
+    show_cautions(study)
     show_provenance(study)
 
 
@@ -137,11 +131,10 @@ def controls(study: OpenStudy, offered: Choices) -> Selection:
     for name in keys:
         value = getattr(start, name)
         st.session_state.setdefault(keys[name], list(value) if isinstance(value, tuple) else value)
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         pooling, samples, knn = line_controls(offered, keys)
         measure, sampling = measure_controls(offered, keys)
         kinds, blocks, names = layer_filters(offered, keys)
-        pick_layer(study)
     columns = st.session_state[keys["columns"]]
     selection = Selection(pooling, samples, knn, kinds, blocks, names, columns, measure, sampling)
     keep_view(PAGE, to_query(selection, offered))
@@ -157,7 +150,7 @@ def measure_controls(offered: Choices, keys: Mapping[str, str]) -> tuple[str, st
             offered.samplings,
             format_func=sampling_title,
             key=keys["sampling"],
-            width=150,
+            width=140,
             help="All samples; fewer samples, each the others' possible neighbor; or fewer queries among all samples. "
             "Subsamples are of plain SI.",
         )
@@ -231,7 +224,7 @@ def show_finding(study: OpenStudy, selection: Selection, shown: Shown) -> None:
         some = f" This is about the {count} layers shown, of {len(study.layers)}." if count < len(study.layers) else ""
         drawn = f" Here: the mean of draws of {sampling_title(selection.sampling)}." * (selection.sampling != FULL)
         st.markdown(finding.detail + some + drawn)
-    show_notes(study)
+    show_notes(study, cautions=False)
 
 
 def show_chart(study: OpenStudy, selection: Selection, shown: Shown) -> None:
@@ -263,11 +256,11 @@ def show_layer(shown: Shown) -> None:
     rows = shown.layers[shown.layers["layer"] == shown.chosen]
     if rows.empty:
         return
-    with st.container(border=True, key="layer_panel", gap="small"):
+    with st.container(key="layer_panel", gap="xsmall"):
         st.markdown(layer_text(rows.iloc[0], with_series(shown.curves, shown.measure)))
-        with st.container(horizontal=True, gap="medium"):
-            for view, label, icon in LEADS:
-                link_to(view, label, icon)
+        with st.container(horizontal=True, gap="xsmall"):
+            for view, label in LEADS:
+                link_to(view, label)
 
 
 def show_cards(study: OpenStudy, selection: Selection) -> None:
@@ -277,11 +270,11 @@ def show_cards(study: OpenStudy, selection: Selection) -> None:
         return
     pooling, samples = lead["pooling"].iloc[0], lead["samples"].iloc[0]
     texts = cached_cards(study.path, study_stamp(Path(study.path)), str(pooling), str(samples))
-    for place, card, text in zip(st.columns(3, gap="small"), CARDS, texts, strict=True):
+    for card, text in zip(CARDS, texts, strict=True):
         title, icon, view, label = card
-        with place, st.container(border=True, height="stretch", gap="small"):
+        with st.container(border=True, gap="xsmall"):
             st.markdown(f"{icon} **{title}**")
-            st.markdown(text)
+            st.markdown(f":small[{text}]")
             link_to(view, label, ":material/arrow_forward:")
 
 
@@ -304,10 +297,14 @@ def offered_columns(curves: pd.DataFrame) -> tuple[str, ...]:
     return tuple(COLUMNS) if curves["q_value"].notna().any() else ("interval",)
 
 
-def show_table(shown: Shown, offered: Sequence[str], key: str) -> None:
+def show_table(study: OpenStudy, shown: Shown) -> None:
     """One row a layer; a click on a column's head sorts. Significance is one click away, and said why."""
+    offered = offered_columns(shown.curves)
+    if shown.curves["value"].isna().all():
+        return
     columns: str | None = None
     if len(offered) > 1:
+        key = _keys(study)["columns"]
         columns = st.segmented_control("Columns", offered, format_func=COLUMNS.__getitem__, required=True, key=key)
     significance = columns == "significance"
     if significance:

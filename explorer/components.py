@@ -109,9 +109,14 @@ def export_row(
             save_chart_button(kind, container=container, file_name=f"{file}.{kind.lower()}")
         save_table_buttons(table, file)
         if info is not None:
-            text = json.dumps(dict(info), indent=1, ensure_ascii=False)
-            name, kind = "study.json", "application/json"
-            st.download_button("Configuration", text, name, kind, on_click="ignore", key=f"study_{file}")
+            save_configuration_button(info, file)
+
+
+def save_configuration_button(info: Mapping[str, Any], file: str) -> None:
+    """A button that saves how the study was made: its study.json."""
+    text = json.dumps(dict(info), indent=1, ensure_ascii=False)
+    name, kind = "study.json", "application/json"
+    st.download_button("Configuration", text, name, kind, on_click="ignore", key=f"study_{file}")
 
 
 def _parquet(table: pd.DataFrame) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.measures.curves import required_queries
 from explorer.data import OpenStudy
 from explorer.findings import POOLED, number, one_layer
 from explorer.provenance import SPLIT_NAMES, look_up
@@ -16,6 +17,7 @@ from explorer.state import SAMPLES, one_offered
 SUBSAMPLE, QUERIES = "subsample", "queries"
 MOST_LAYERS = 5  # that the theme has colors for
 FIRST_LAYERS = 4
+PRECISION = 0.01  # half of a 95 % interval
 LINE_COLUMNS = [
     *("layer", "position", "sampling", "size", "repeats", "value", "lowest", "highest", "low", "high", "chance")
 ]
@@ -143,6 +145,42 @@ def _scatter(asked: pd.DataFrame, end: pd.DataFrame) -> str:
     return (
         f"Asking only {least['size']:,} of them, with all {end['size'].iloc[0]:,} kept as possible neighbors, gives "
         f"{span} in {least['repeats']} draws: no bias, only scatter."
+    )
+
+
+def fitted_lines(fitted: pd.DataFrame, selection: SizeSelection) -> pd.DataFrame:
+    """The chosen layers' curves over sample size, as `read_fitted` returns them: "fitted", then "extrapolated" rows."""
+    keep = (fitted["pooling"] == selection.pooling) & (fitted["samples"] == selection.samples)
+    keep &= fitted["layer"].isin(selection.layers) & fitted["kind"].isin(["fitted", "extrapolated"])
+    return fitted[keep].sort_values(["position", "size"], ignore_index=True)
+
+
+def extrapolation_finding(curves: pd.DataFrame, ends: pd.DataFrame) -> str:
+    """Where the best layer's fitted curve leads, as Markdown; empty where there is none."""
+    if curves.empty:
+        return ""
+    last = curves.groupby("layer", sort=False).tail(1)
+    best = last.iloc[int(last["value"].argmax())]
+    span = "" if pd.isna(best["low"]) else f" ({number(best['low'])} to {number(best['high'])})"
+    now = ends.loc[ends["layer"] == best["layer"], "value"]
+    today = f", against {number(now.iloc[0])} with the {ends['size'].iloc[0]:,} at hand" if len(now) else ""
+    return (
+        f"If its curve keeps its form, {one_layer(best['layer'])} comes to **{number(best['value'])}**{span} with "
+        f"{best['size']:,} samples{today}, and to {number(best['asymptote'])} in the end."
+    )
+
+
+def precision_finding(ends: pd.DataFrame) -> str:
+    """How many queries tell SI to within `PRECISION`, as Markdown; empty where not all samples were asked."""
+    if ends.empty:
+        return ""
+    count = int(ends["size"].max())
+    best = ends.iloc[int(ends["value"].argmax())]
+    share = float(np.clip(best["value"], 0.01, 0.99))
+    worst, here = (required_queries(PRECISION, count, share=one) for one in (0.5, share))
+    return (
+        f"To know the SI of all {count:,} to within ±{PRECISION} (95 %), ask **{worst:,}** of them; "
+        f"{here:,} are enough where SI is near {number(best['value'])}, as in {one_layer(best['layer'])}."
     )
 
 

@@ -24,7 +24,7 @@ from explorer.comparing import (
     offered,
     probe_accuracies,
 )
-from explorer.components import save_svg_button
+from explorer.components import export_row, save_chart_button, save_configuration_button, save_table_buttons
 from explorer.data import OpenStudy, study_stamp
 from explorer.frame import show_notes, show_provenance
 from explorer.picker import cached_tables, open_chosen_study, pick_other_study, untrained_control
@@ -107,11 +107,15 @@ def show_dots(study: OpenStudy, selection: CompareSelection) -> None:
                 chart = dots_chart(dots, name)
                 st.altair_chart(chart, width="stretch", alt=f"Separation Index against {title}, a dot a layer. {text}.")
                 st.caption(text)
-                save_svg_button("SVG", container=f"dots_{name}", file_name=f"{Path(study.path).name}_{name}.svg")
+                file = f"{Path(study.path).name}_{name}"
+                with st.container(horizontal=True, gap="small"):
+                    for kind in ("png", "svg"):
+                        save_chart_button(kind.upper(), container=f"dots_{name}", file_name=f"{file}.{kind}")
     st.caption(DOTS_CAPTION)
-    csv = dots.to_csv(index=False).encode()
-    name = f"{Path(study.path).name}_compare.csv"
-    st.download_button("Numbers as CSV", csv, name, "text/csv", on_click="ignore", key="dots_csv")
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.caption("Save the numbers", width="content")
+        save_table_buttons(lambda: dots, f"{Path(study.path).name}_compare")
+        save_configuration_button(study.info, f"{Path(study.path).name}_compare")
 
 
 def show_other(study: OpenStudy, selection: CompareSelection, start: CompareSelection) -> CompareSelection:
@@ -152,11 +156,7 @@ def show_changes(study: OpenStudy, table: pd.DataFrame, before: str, selection: 
     note = UNPAIRED.format(count=unpaired, total=len(table)) if unpaired else ""
     st.caption(" ".join(filter(None, [CHANGE_CAPTION, note])))
     file = f"{before}_to_{after}"
-    with st.container(horizontal=True, vertical_alignment="center"):
-        save_svg_button("Chart as SVG", container=CHANGES, file_name=f"{file}.svg")
-        csv = table.to_csv(index=False).encode()
-        st.download_button("Changes as CSV", csv, f"{file}.csv", "text/csv", on_click="ignore", key="changes_csv")
-        st.caption("PNG: in the chart's own menu, at its upper right.", width="content")
+    export_row(CHANGES, lambda: table, file)
     ranked = table.sort_values("difference", key=abs, ascending=False, ignore_index=True)
     same = (table["layer"] == table["layer_before"]).all()
     columns = [name for name in CONFIG if not (same and name == "layer_before")]

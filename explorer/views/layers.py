@@ -97,12 +97,12 @@ def render() -> None:
             show_chart(study, selection, shown)
         else:
             show_nothing(study, selection)
+        show_cautions(study)
     with panel:
         show_layer(shown)
     with cards:
         show_cards(study, selection)
     show_table(study, shown)
-    show_cautions(study)
     show_provenance(study)
 
 

@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from core.study.results import Study
-from explorer.components import save_svg_button
+from explorer.components import export_row
 from explorer.data import NOTEBOOK, study_stamp
 from explorer.definitions import CITATIONS, FAMILY, JUDGING, LESSON, NEIGHBORS, NOTATION, SAMPLE_SIZE, Definition
 from explorer.notebook import (
@@ -108,9 +108,7 @@ def show_chart(curves: pd.DataFrame) -> None:
     st.caption(SOURCE)
     table = curves.pivot_table(index="layer", columns="series", values="value", sort=False)
     table = table[list(curves["series"].unique())]
-    with st.container(horizontal=True, vertical_alignment="center"):
-        save_svg_button("Chart as SVG", container=CHART, file_name="notebook.svg")
-        st.download_button("Numbers as CSV", table.to_csv().encode(), "notebook.csv", "text/csv", on_click="ignore")
+    export_row(CHART, table.reset_index, "notebook")
     with st.expander("The numbers"):
         st.dataframe(table.style.format("{:.3f}", na_rep=""))
 

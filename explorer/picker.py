@@ -70,7 +70,7 @@ def layer_key(study: OpenStudy) -> str:
     return f"layer of {study.path}"
 
 
-def pick_layer(study: OpenStudy) -> str | None:
+def pick_layer(study: OpenStudy, placeholder: str = "Click one in the chart") -> str | None:
     """The layer that all pages speak about: chosen here, or by whoever sets the widget's key; None for none."""
     names, key = list(study.layers["layer"]), layer_key(study)
     carried = asked_layer()
@@ -80,7 +80,7 @@ def pick_layer(study: OpenStudy) -> str | None:
         names,
         index=None,
         key=key,
-        placeholder="Click one in the chart",
+        placeholder=placeholder,
         filter_mode="contains",
         help="The layer that is carried to every other page.",
     )

@@ -27,9 +27,10 @@ TOOLTIP = {
 Encodings = Mapping[str, Any]
 
 
-def size_top(lines: pd.DataFrame, ends: pd.DataFrame, curves: pd.DataFrame) -> float:
+def size_top(lines: pd.DataFrame, ends: pd.DataFrame, curves: pd.DataFrame | None = None) -> float:
     """The end of the y axis that both charts share, so that they can be compared."""
-    parts = [lines[["value", "highest", "high", "chance"]], ends[["value", "chance"]], curves[["value", "high"]]]
+    parts = [lines[["value", "highest", "high", "chance"]], ends[["value", "chance"]]]
+    parts += [curves[["value", "high"]]] if curves is not None else []
     drawn = pd.concat([part for part in parts if len(part)])
     return upper_end(drawn.to_numpy(float))
 

@@ -49,36 +49,41 @@ def offered_layers(subsamples: pd.DataFrame, pooling: str, samples: str) -> tupl
     return tuple(rows.sort_values("position")["layer"].unique())
 
 
-def first_layers(curves: pd.DataFrame, offered: tuple[str, ...], pooling: str, samples: str) -> tuple[str, ...]:
-    """The best layer, and others spread over the network, from its first layer on."""
+def first_layers(
+    curves: pd.DataFrame, offered: tuple[str, ...], pooling: str, samples: str, carried: str | None = None
+) -> tuple[str, ...]:
+    """The best layer, and others spread over the network, from its first layer on; the carried one among them."""
     if not offered:
         return ()
     values = size_ends(curves, pooling, samples).set_index("layer")["value"].reindex(offered)
     best = str(values.idxmax()) if values.notna().any() else offered[-1]
     others = [name for name in offered if name != best]
     places = np.linspace(0, len(others) - 1, FIRST_LAYERS - 1).round() if others else ()
-    chosen = {best, *(others[int(place)] for place in places)}
+    chosen = {best, carried, *(others[int(place)] for place in places)}
     return tuple(name for name in offered if name in chosen)
 
 
-def size_selection(query: Mapping[str, Sequence[str]], study: OpenStudy) -> SizeSelection:
-    """The view that an address asks for, as far as the study offers it; the default for the rest."""
+def size_selection(query: Mapping[str, Sequence[str]], study: OpenStudy, carried: str | None = None) -> SizeSelection:
+    """The view that an address asks for, as far as the study offers it; the default for the rest.
+
+    carried : the layer chosen on another page, one of the first where no layers are asked for.
+    """
     pooling = one_offered(query, "pooling", offered_poolings(study.subsamples))
     samples = one_offered(query, "samples", offered_samples(study.subsamples))
     pooling = pooling or offered_poolings(study.subsamples)[0]
     samples = samples or offered_samples(study.subsamples)[0]
     offered = offered_layers(study.subsamples, pooling, samples)
     asked = tuple(name for name in offered if name in query.get("layers", ()))[:MOST_LAYERS]
-    return SizeSelection(pooling, samples, asked or first_layers(study.curves, offered, pooling, samples))
+    return SizeSelection(pooling, samples, asked or first_layers(study.curves, offered, pooling, samples, carried))
 
 
-def size_query(selection: SizeSelection, study: OpenStudy) -> dict[str, list[str]]:
+def size_query(selection: SizeSelection, study: OpenStudy, carried: str | None = None) -> dict[str, list[str]]:
     """What the address has to say of a view: where it differs from the default."""
-    default = size_selection({}, study)
+    default = size_selection({}, study, carried)
     query = {"pooling": [selection.pooling]} if selection.pooling != default.pooling else {}
     query |= {"samples": [selection.samples]} if selection.samples != default.samples else {}
     offered = offered_layers(study.subsamples, selection.pooling, selection.samples)
-    usual = first_layers(study.curves, offered, selection.pooling, selection.samples)
+    usual = first_layers(study.curves, offered, selection.pooling, selection.samples, carried)
     return query | ({"layers": list(selection.layers)} if selection.layers != usual else {})
 
 

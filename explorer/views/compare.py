@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from core.study.comparing import compare_studies
-from explorer.address import asked_view, keep_view
+from explorer.address import asked_layer, asked_view, keep_view
 from explorer.compare_charts import change_chart, dots_chart
 from explorer.comparing import (
     AGAINST,
@@ -27,7 +27,7 @@ from explorer.comparing import (
 from explorer.components import export_row, save_chart_button, save_configuration_button, save_table_buttons
 from explorer.data import OpenStudy, study_stamp
 from explorer.frame import show_notes, show_provenance
-from explorer.picker import cached_tables, open_chosen_study, pick_other_study, untrained_control
+from explorer.picker import cached_tables, open_chosen_study, pick_layer, pick_other_study, untrained_control
 from explorer.provenance import plain
 from explorer.state import POOLINGS, SAMPLES
 
@@ -86,6 +86,8 @@ def controls(study: OpenStudy, start: CompareSelection) -> CompareSelection:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         pooling = _one("Pooling", poolings, POOLINGS, start.pooling, _key(study, "pooling"))
         chosen = _one("Samples", samples, SAMPLES, start.samples, _key(study, "samples"))
+        with st.container(width=300):
+            pick_layer(study, "Choose one to mark it")
     return CompareSelection(pooling, chosen, start.match, start.before)
 
 
@@ -104,7 +106,7 @@ def show_dots(study: OpenStudy, selection: CompareSelection) -> None:
         for place, name in zip(st.columns(COLUMNS, gap="medium"), names[row : row + COLUMNS], strict=False):
             with place, st.container(key=f"dots_{name}"):
                 title, text = AGAINST[name][0], correlation_text(found[name])
-                chart = dots_chart(dots, name)
+                chart = dots_chart(dots, name, asked_layer())
                 st.altair_chart(chart, width="stretch", alt=f"Separation Index against {title}, a dot a layer. {text}.")
                 st.caption(text)
                 file = f"{Path(study.path).name}_{name}"

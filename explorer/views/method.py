@@ -6,7 +6,18 @@ import streamlit as st
 from core.study.results import Study
 from explorer.components import export_row
 from explorer.data import NOTEBOOK, study_stamp
-from explorer.definitions import CITATIONS, FAMILY, JUDGING, LESSON, NEIGHBORS, NOTATION, SAMPLE_SIZE, Definition
+from explorer.definitions import (
+    BIBTEX,
+    CITATIONS,
+    FAMILY,
+    HOW_TO_CITE,
+    JUDGING,
+    LESSON,
+    NEIGHBORS,
+    NOTATION,
+    SAMPLE_SIZE,
+    Definition,
+)
 from explorer.notebook import (
     COMMAND,
     notebook_curves,
@@ -61,6 +72,9 @@ def render() -> None:
     with st.container(width=TEXT_WIDTH):
         st.markdown(LESSON)
         _header("How to cite")
+        st.markdown(HOW_TO_CITE)
+        st.code(BIBTEX, language="bibtex")
+        st.markdown("**The papers behind the numbers**")
         st.markdown(CITATIONS)
 
 

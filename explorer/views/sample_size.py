@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from explorer.address import asked_view, keep_view
+from explorer.address import asked_layer, asked_view, keep_view
 from explorer.components import export_row, save_configuration_button, save_table_buttons
 from explorer.data import OpenStudy, read_fitted, study_stamp
 from explorer.frame import show_notes, show_provenance
@@ -104,7 +104,8 @@ def show_how(study: OpenStudy) -> None:
 
 def controls(study: OpenStudy) -> SizeSelection:
     """The widgets above the charts, started from the address and written back to it; no layer means the first ones."""
-    start = size_selection(asked_view(PAGE), study)
+    carried = asked_layer()
+    start = size_selection(asked_view(PAGE), study, carried)
     keys = {name: f"sizes {name} of {study.path}" for name in ("pooling", "samples", "layers")}
     for name in ("pooling", "samples"):
         st.session_state.setdefault(keys[name], getattr(start, name))
@@ -113,12 +114,12 @@ def controls(study: OpenStudy) -> SizeSelection:
         samples = _one("Samples", offered_samples(study.subsamples), SAMPLES, keys["samples"])
         offered = offered_layers(study.subsamples, pooling, samples)
         kept = [name for name in st.session_state.get(keys["layers"], start.layers) if name in offered]
-        st.session_state[keys["layers"]] = kept or list(first_layers(study.curves, offered, pooling, samples))
+        st.session_state[keys["layers"]] = kept or list(first_layers(study.curves, offered, pooling, samples, carried))
         chosen = st.multiselect(
             "Layers", offered, key=keys["layers"], max_selections=MOST_LAYERS, filter_mode="contains", width=640
         )
     selection = SizeSelection(pooling, samples, tuple(name for name in offered if name in chosen))
-    keep_view(PAGE, size_query(selection, study))
+    keep_view(PAGE, size_query(selection, study, carried))
     return selection
 
 

@@ -20,6 +20,16 @@ from explorer.state import SAMPLES
 
 MAIN_HEIGHT, PANEL_HEIGHT, GAP = 300, 48, 36
 LABEL_HEIGHT = 15  # pixels a direct label needs
+DRAWN = [
+    "layer",
+    "measure",
+    "pooling",
+    "value",
+    "low",
+    "high",
+    "series",
+    "samples_name",
+]  # no more in the specification
 UNTRAINED = "untrained"
 PICK = "pick"  # the selection that a click makes
 NAMES = "layers"  # the x axis, as a parameter: once in the specification, not once a mark
@@ -117,7 +127,7 @@ def _curve_panel(
     title = ("Separation Index" if measure == "SI" else measure) + _knn_title(lines)
     y = alt.Y("value:Q", scale=panel.scale(domain=[0, top]), axis=panel.axis(title, tickCount=6))
     color = alt.Color("samples_name:N", scale=_samples_scale(lines), legend=None)
-    base = alt.Chart(lines).encode(x=x, y=y, color=color, detail="series:N")
+    base = alt.Chart(lines[DRAWN]).encode(x=x, y=y, color=color, detail="series:N")
     separation, baseline = alt.datum.measure == "SI", alt.datum.measure == "kNN"
     dash = alt.StrokeDash("dash:N", scale=_dash_scale(), legend=None)
     dashed = base.transform_calculate(dash="datum.measure + ' ' + datum.pooling").encode(strokeDash=dash)

@@ -24,7 +24,7 @@ LABELS = np.arange(SAMPLES) % 3
 
 
 def write_neighbors(folder: Path, agreements: list[np.ndarray]) -> Path:
-    """A study of one split, three classes; a layer each; who agrees is given, who does not is next to the next class."""
+    """A study of three classes, a layer for each of `agreements`; who disagrees has the next class as its nearest."""
     folder.mkdir()
     samples = pd.DataFrame({"sample": np.arange(SAMPLES), "split": "test", "label": LABELS})
     names = ["n02085620-Chihuahua", "toy_terrier", "pug"]

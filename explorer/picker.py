@@ -65,14 +65,14 @@ def carry_study() -> None:
         keep_layer(layer)
 
 
-def layer_key(study: OpenStudy) -> str:
-    """Session key of the widget that chooses the layer."""
-    return f"layer of {study.path}"
+def layer_key(study: OpenStudy, page: str) -> str:
+    """Session key of the page's widget that chooses the layer: with one key for all, a page would start from none."""
+    return f"{page} layer of {study.path}"
 
 
-def pick_layer(study: OpenStudy, placeholder: str = "Click one in the chart") -> str | None:
+def pick_layer(study: OpenStudy, page: str, placeholder: str = "Click one in the chart") -> str | None:
     """The layer that all pages speak about: chosen here, or by whoever sets the widget's key; None for none."""
-    names, key = list(study.layers["layer"]), layer_key(study)
+    names, key = list(study.layers["layer"]), layer_key(study, page)
     carried = asked_layer()
     st.session_state.setdefault(key, carried if carried in names else None)
     chosen = st.selectbox(

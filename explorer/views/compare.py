@@ -87,7 +87,7 @@ def controls(study: OpenStudy, start: CompareSelection) -> CompareSelection:
         pooling = _one("Pooling", poolings, POOLINGS, start.pooling, _key(study, "pooling"))
         chosen = _one("Samples", samples, SAMPLES, start.samples, _key(study, "samples"))
         with st.container(width=300):
-            pick_layer(study, "Choose one to mark it")
+            pick_layer(study, PAGE, "Choose one to mark it")
     return CompareSelection(pooling, chosen, start.match, start.before)
 
 

@@ -87,7 +87,7 @@ def render() -> None:
     selection = controls(study, offered)
     left, right = st.columns(WIDTHS, gap="medium")
     with right:
-        chosen = pick_layer(study)
+        chosen = pick_layer(study, PAGE)
         panel, cards = st.container(), st.container()
     shown = what_is_shown(study, selection, chosen)
     with head:
@@ -229,7 +229,7 @@ def show_finding(study: OpenStudy, selection: Selection, shown: Shown) -> None:
 
 def show_chart(study: OpenStudy, selection: Selection, shown: Shown) -> None:
     """The chart, what it shows in a line, and how to take it away. A click on it chooses a layer for all pages."""
-    key, picked = layer_key(study), f"click of {study.path}"
+    key, picked = layer_key(study, PAGE), f"click of {study.path}"
 
     def take() -> None:
         if layer := picked_layer(st.session_state[picked]):

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -127,12 +128,12 @@ def test_a_layer_is_picked_in_the_chart_and_followed(page, address, study_writer
     page.mouse.click(box["x"] + box["width"] * 0.45, box["y"] + 100)
     picked = page.get_by_role("combobox", name="Layer", exact=True)
     expect(picked).to_have_value("block1a_add")
-    page.wait_for_url("**layer=block1a_add**")
+    expect(page).to_have_url(re.compile("layer=block1a_add"))
     expect(page.locator(".st-key-layer_panel")).to_contain_text("Test SI")
     for title in ("Compare", "Sample size", "Method", "Layers"):
         _go_to(page, title)
         expect(page.locator("svg.marks").first).to_be_visible(timeout=30_000)
-        page.wait_for_url("**layer=block1a_add**")
+        expect(page).to_have_url(re.compile("layer=block1a_add"))
     expect(picked).to_have_value("block1a_add")
 
     restored = page.url

@@ -107,16 +107,16 @@ def test_an_address_restores_the_view(open_page, tiny_study):
 
 def test_the_address_chooses_a_layer_and_its_numbers_stand_beside_the_chart(open_page, sized_study):
     page = open_page(sized_study, layer="block1a_add", pooling="flat")
-    assert page.selectbox(key=f"layer of {sized_study}").value == "block1a_add"
+    assert page.selectbox(key=f"layers layer of {sized_study}").value == "block1a_add"
     assert any("Test SI **" in text.value and "Add" in text.value for text in page.markdown)
     assert address(page) == {"study": [str(sized_study)], "layer": ["block1a_add"], "pooling": ["flat"]}
-    page.selectbox(key=f"layer of {sized_study}").set_value(None).run()
+    page.selectbox(key=f"layers layer of {sized_study}").set_value(None).run()
     assert "layer" not in address(page)
 
 
 def test_a_layer_that_the_study_has_not_is_not_chosen(open_page, tiny_study):
     page = open_page(tiny_study, layer="elsewhere")
-    assert page.selectbox(key=f"layer of {tiny_study}").value is None
+    assert page.selectbox(key=f"layers layer of {tiny_study}").value is None
     assert "layer" not in address(page)
 
 

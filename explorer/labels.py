@@ -108,9 +108,12 @@ def _value_texts(lines: pd.DataFrame) -> dict[str, dict[str, str]]:
 def _by_layer(lines: pd.DataFrame, texts: pd.Series) -> dict[str, str]:
     """One text a layer: alone where all lines share it, else each after its line's name."""
     known = lines.assign(text=texts).dropna(subset=["text"])
+    once = known.drop_duplicates("layer")
+    first = dict(zip(once["layer"].astype(str), once["text"].astype(str), strict=True))
+    if (known["text"].astype(str) == known["layer"].map(first)).all():
+        return first
     named = known.assign(text=known["series"] + " " + known["text"].astype(str))
-    differ = (known["text"] != known.groupby("layer")["text"].transform("first")).any()
-    joined = (named if differ else known.drop_duplicates("layer")).groupby("layer")["text"].agg(", ".join)
+    joined = named.groupby("layer")["text"].agg(", ".join)
     return dict(zip(joined.index.astype(str), joined, strict=True))
 
 

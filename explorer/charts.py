@@ -18,8 +18,20 @@ from numpy.typing import NDArray
 from explorer.labels import chance_levels, direct_labels, tooltip_table, with_series
 from explorer.state import SAMPLES
 
-MAIN_HEIGHT, PANEL_HEIGHT, GAP = 320, 56, 40
+MAIN_HEIGHT, PANEL_HEIGHT, GAP = 300, 48, 36
 LABEL_HEIGHT = 15  # pixels a direct label needs
+DRAWN = [
+    "layer",
+    "measure",
+    "pooling",
+    "value",
+    "low",
+    "high",
+    "series",
+    "samples_name",
+]  # no more in the specification
+UNTRAINED = "untrained"
+PICK = "pick"  # the selection that a click makes
 NAMES = "layers"  # the x axis, as a parameter: once in the specification, not once a mark
 GRAY = "#808895"  # readable on white and on near-black
 DASHES = {("SI", "mean"): [1, 0], ("SI", "flat"): [7, 3], ("kNN", "mean"): [2, 2], ("kNN", "flat"): [1, 4]}
@@ -60,17 +72,28 @@ class UncheckedChart(alt.LayerChart):
 
 
 @debug_mode(False)  # which would check every part of the chart when it is made
-def layers_chart(curves: pd.DataFrame, layers: pd.DataFrame) -> UncheckedChart:
-    """Draw curves through the network above the layers' channels and parameters.
+def layers_chart(
+    curves: pd.DataFrame,
+    layers: pd.DataFrame,
+    *,
+    measure: str = "SI",
+    control: pd.DataFrame | None = None,
+    chosen: str | None = None,
+) -> UncheckedChart:
+    """Draw curves through the network above the layers' channels and parameters; a click selects a layer (`PICK`).
 
     Parameters
     ----------
     curves : rows of `OpenStudy.curves`, at least one with a value.
     layers : the layers on the x axis, in network order; at least one.
+    measure : what the rows of SI show.
+    control : layer and value of the network without training, drawn in gray.
+    chosen : the layer that is marked.
     """
-    lines = with_series(curves)
+    lines = with_series(curves, measure)
     top = _upper_end(lines)
-    panels: list[alt.Chart | alt.LayerChart] = [_curve_panel(lines, layers, Panel(0, MAIN_HEIGHT), top)]
+    main = _curve_panel(lines, layers, Panel(0, MAIN_HEIGHT), top, measure, _control_rows(control, layers))
+    panels: list[alt.Chart | alt.LayerChart] = [main]
     bottom = MAIN_HEIGHT
     for column, title, scale in _catalogue_panels(layers):
         panel = Panel(bottom + GAP, bottom + GAP + PANEL_HEIGHT)
@@ -78,7 +101,7 @@ def layers_chart(curves: pd.DataFrame, layers: pd.DataFrame) -> UncheckedChart:
         panels.append(_bar_panel(layers, column, axis, panel.scale(**scale)))
         bottom = panel.bottom
     return framed(
-        [*_block_bands(layers), *panels, _hover_band(lines, layers)],
+        [*_block_bands(layers), *_chosen_band(layers, chosen), *panels, _hover_band(lines, layers)],
         height=bottom,
         params=[alt.VariableParameter(name=NAMES, value=tuple(layers["layer"]))],  # lists are copied often
         resolve={"scale": {"y": "independent"}},
@@ -97,12 +120,14 @@ def framed(layer: Sequence[alt.Chart | alt.LayerChart], *, height: int, **option
     )
 
 
-def _curve_panel(lines: pd.DataFrame, layers: pd.DataFrame, panel: Panel, top: float) -> alt.LayerChart:
+def _curve_panel(
+    lines: pd.DataFrame, layers: pd.DataFrame, panel: Panel, top: float, measure: str, control: pd.DataFrame
+) -> alt.LayerChart:
     x = layer_x(layers)
-    title = "Separation Index" + _knn_title(lines)
+    title = ("Separation Index" if measure == "SI" else measure) + _knn_title(lines)
     y = alt.Y("value:Q", scale=panel.scale(domain=[0, top]), axis=panel.axis(title, tickCount=6))
     color = alt.Color("samples_name:N", scale=_samples_scale(lines), legend=None)
-    base = alt.Chart(lines).encode(x=x, y=y, color=color, detail="series:N")
+    base = alt.Chart(lines[DRAWN]).encode(x=x, y=y, color=color, detail="series:N")
     separation, baseline = alt.datum.measure == "SI", alt.datum.measure == "kNN"
     dash = alt.StrokeDash("dash:N", scale=_dash_scale(), legend=None)
     dashed = base.transform_calculate(dash="datum.measure + ' ' + datum.pooling").encode(strokeDash=dash)
@@ -113,8 +138,23 @@ def _curve_panel(lines: pd.DataFrame, layers: pd.DataFrame, panel: Panel, top: f
         dashed.transform_filter(separation).mark_line(strokeWidth=2, aria=False),
         base.transform_filter(separation).mark_point(filled=True, size=size, opacity=1, aria=False).encode(shape=shape),
     ]
-    bands, rules, labels = _bands(base, lines), _chance_rules(lines, y), _label_marks(lines, y, color, top)
-    return alt.LayerChart(layer=[*bands, *rules, *marks, *labels])
+    bands, rules, labels = _bands(base, lines), _chance_rules(lines, y), _label_marks(lines, y, color, top, control)
+    return alt.LayerChart(layer=[*bands, *rules, *_control_line(control, layers, y), *marks, *labels])
+
+
+def _control_rows(control: pd.DataFrame | None, layers: pd.DataFrame) -> pd.DataFrame:
+    """The control at the layers shown, in network order; empty where there is none."""
+    if control is None or control.empty:
+        return pd.DataFrame({"layer": [], "value": []})
+    values = control.set_index("layer")["value"]
+    return layers[["layer"]].assign(value=layers["layer"].map(values)).dropna(subset=["value"])
+
+
+def _control_line(control: pd.DataFrame, layers: pd.DataFrame, y: alt.Y) -> list[alt.Chart]:
+    if control.empty:
+        return []
+    line = alt.Chart(control).mark_line(color=GRAY, strokeWidth=1.5, aria=False)
+    return [line.encode(x=layer_x(layers), y=y)]
 
 
 def _bands(base: alt.Chart, lines: pd.DataFrame) -> list[alt.Chart]:
@@ -133,8 +173,9 @@ def _chance_rules(lines: pd.DataFrame, y: alt.Y) -> list[alt.Chart]:
     return [rule.encode(y=y, description="text:N")]
 
 
-def _label_marks(lines: pd.DataFrame, y: alt.Y, color: alt.Color, top: float) -> list[alt.Chart]:
-    labels = direct_labels(lines, top, top * LABEL_HEIGHT / MAIN_HEIGHT).rename(columns={"y": "value"})
+def _label_marks(lines: pd.DataFrame, y: alt.Y, color: alt.Color, top: float, control: pd.DataFrame) -> list[alt.Chart]:
+    others = {UNTRAINED: float(control["value"].iloc[-1])} if len(control) else {}
+    labels = direct_labels(lines, top, top * LABEL_HEIGHT / MAIN_HEIGHT, others).rename(columns={"y": "value"})
     text: dict[str, Any] = {"align": "left", "baseline": "middle", "dx": 7, "fontSize": 12}
     chance = labels["samples_name"].isna()
     place = {"x": alt.value("width"), "y": y, "text": "text:N"}
@@ -172,14 +213,24 @@ def _block_bands(layers: pd.DataFrame) -> list[alt.Chart]:
     ]
 
 
+def _chosen_band(layers: pd.DataFrame, chosen: str | None) -> list[alt.Chart]:
+    """The chosen layer, marked over all panels."""
+    here = layers.loc[layers["layer"] == chosen, ["layer"]]
+    if here.empty:
+        return []
+    band = alt.Chart(here).mark_rect(color=GRAY, opacity=0.28, stroke=GRAY, strokeWidth=1.5, aria=False)
+    return [band.encode(x=layer_x(layers))]
+
+
 def _hover_band(lines: pd.DataFrame, layers: pd.DataFrame) -> alt.Chart:
-    """One band a layer over all panels: shown under the pointer, with everything that is known in its tooltip."""
+    """One band a layer over all panels: shown under the pointer, all that is known in its tooltip, a click selects."""
     table, columns = tooltip_table(lines, layers)
     hover = alt.selection_point(name="hover", on="pointerover", clear="pointerout", fields=["layer"], empty=False)
+    pick = alt.selection_point(name=PICK, on="click", clear=False, toggle=False, fields=["layer"], empty=False)
     tooltip = [alt.Tooltip(f"{column}:N", title=title) for column, title in columns.items()]
     band = (
         alt.Chart(table)
-        .mark_rect(color=GRAY)
+        .mark_rect(color=GRAY, cursor="pointer")
         .encode(
             x=layer_x(layers),
             opacity=alt.condition(hover, alt.value(0.22), alt.value(0)),
@@ -187,7 +238,7 @@ def _hover_band(lines: pd.DataFrame, layers: pd.DataFrame) -> alt.Chart:
             description=alt.Description("description:N"),
         )
     )
-    return band.add_params(hover)
+    return band.add_params(hover, pick)
 
 
 def layer_x(layers: pd.DataFrame) -> alt.X:

@@ -17,12 +17,12 @@ DASHES = {"after": [1, 0], "before": [6, 3], "control": [1, 0]}
 
 
 @debug_mode(False)
-def dots_chart(dots: pd.DataFrame, column: str) -> UncheckedChart:
+def dots_chart(dots: pd.DataFrame, column: str, chosen: str | None = None) -> UncheckedChart:
     """SI against what a layer is: one dot a layer, with its interval where it has one.
 
     Parameters
     ----------
-    dots : of `layer_dots`. column : one of `AGAINST`, known for some layers.
+    dots : of `layer_dots`. column : one of `AGAINST`, known for some layers. chosen : a layer to be marked.
     """
     title, logarithmic = AGAINST[column]
     rows = dots.dropna(subset=[column]).assign(
@@ -48,7 +48,21 @@ def dots_chart(dots: pd.DataFrame, column: str) -> UncheckedChart:
         rule = alt.Chart(rows[rows["low"].notna()]).mark_rule(strokeWidth=1, opacity=0.3, aria=False)
         marks.append(rule.encode(x=place["x"], y=alt.Y("low:Q"), y2="high:Q", color=_color("after")))
     point = base.mark_point(filled=True, size=45, opacity=0.8).encode(**place, tooltip=tooltip, color=_color("after"))
-    return framed([*marks, point], height=DOTS_HEIGHT)
+    return framed([*marks, point, *_marked(rows[rows["layer"] == chosen], place)], height=DOTS_HEIGHT)
+
+
+def _marked(rows: pd.DataFrame, place: dict[str, Any]) -> list[alt.Chart]:
+    """A ring around the chosen layer, and its name."""
+    if rows.empty:
+        return []
+    base = alt.Chart(rows[["layer", "si", *_x_column(place)]]).encode(x=place["x"], y=place["y"])
+    ring = base.mark_point(size=190, strokeWidth=2, color=GRAY, filled=False, opacity=1, aria=False)
+    name = base.mark_text(align="right", dx=-12, dy=-8, fontSize=12, fontWeight=600, color=GRAY)
+    return [ring, name.encode(text="layer:N")]
+
+
+def _x_column(place: dict[str, Any]) -> list[str]:
+    return [str(place["x"].shorthand).removesuffix(":Q")]
 
 
 @debug_mode(False)

@@ -13,6 +13,7 @@ from core.study.results import Study, load_study
 DEMO = Path(__file__).parent / "demo"
 FIRST_DEMO = "dogs"
 NOTEBOOK = DEMO / "notebook"  # for the page Method; not in the picker, for its plain SI is the dogs' once more
+FAMILY = ("balanced", "high_order", "soft", "anti", "center", "center_in_sample")
 KNN = 5  # neighbors that vote, where a study has several
 
 CURVE_COLUMNS = [
@@ -61,6 +62,7 @@ class OpenStudy:
     path, state, info : as in `core.study.results.Study`.
     layers : one row a layer that has been measured, in network order.
     curves : one row a layer, measure ("SI" or "kNN"), samples ("train", "test" or "cross") and pooling.
+    family : the other measures of separation, rows like those of `curves`; measure is such as "balanced" or "soft 3".
     subsamples : SI over sample size, one row a layer, samples, pooling, sampling ("subsample" or "queries"), size and
         repeat; empty where the study was made without sizes.
     """
@@ -70,6 +72,7 @@ class OpenStudy:
     info: Mapping[str, Any]
     layers: pd.DataFrame
     curves: pd.DataFrame
+    family: pd.DataFrame
     subsamples: pd.DataFrame
 
 
@@ -112,6 +115,7 @@ def read_study(path: Path) -> OpenStudy:
         info=dict(study.info),
         layers=layers,
         curves=tidy_curves(layers, study.measurements),
+        family=tidy_family(layers, study.measurements),
         subsamples=tidy_subsamples(layers, study.measurements),
     )
 
@@ -129,6 +133,31 @@ def tidy_curves(layers: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFram
         order=rows["order"].astype(int),  # measures without an order make the column one of floats
     )
     return _placed(rows, layers)[CURVE_COLUMNS]
+
+
+def tidy_family(layers: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
+    """The measures of `FAMILY` over all samples, with the columns `CURVE_COLUMNS`; pooling as in `tidy_curves`.
+
+    `measure` bears the order too where a measure has several, as in "soft 3".
+    """
+    rows = _with_texts(measurements[measurements["measure"].isin(FAMILY) & (measurements["repeat"] == 0)])
+    rows = _one_metric(rows[rows["sampling"] == _one_of(rows["sampling"], "full")])
+    order = rows["order"].fillna(1).astype(int)
+    named = rows["measure"].where(order == 1, rows["measure"] + " " + order.astype(str))
+    return _placed(rows.assign(samples=rows["split"], measure=named, order=order), layers)[CURVE_COLUMNS]
+
+
+def read_fitted(path: Path) -> pd.DataFrame:
+    """The curves fitted over sample size, with `samples` for the split; pooling as in `tidy_curves`.
+
+    Empty where the study was made without sizes, or with fewer than a curve needs.
+    """
+    study = load_study(path)
+    rows = study.curves
+    texts = {name: rows[name].astype(object) for name in ("split", "layer", "pooling", "measure", "kind", "metric")}
+    rows = rows.assign(**texts)
+    usual = (rows["measure"] == "separation") & (rows["metric"] == _one_of(rows["metric"], "euclidean"))
+    return _placed(rows[usual].rename(columns={"split": "samples"}), _measured_layers(study))
 
 
 def tidy_subsamples(layers: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:

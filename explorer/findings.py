@@ -92,6 +92,24 @@ def clearly_above_chance(curve: pd.DataFrame) -> np.ndarray:
     return far & ~(low <= chance)
 
 
+def layer_text(layer: pd.Series, lines: pd.DataFrame) -> str:
+    """A layer in a few words, as Markdown: what it is, then the value of each line there; its name stands above.
+
+    layer : a row of the table of layers. lines : curves with `title`, as `with_series` names them.
+    """
+    shape = " × ".join(map(str, layer["output_shape"]))
+    parameters = f"{int(layer['parameters']):,} parameters" if pd.notna(layer["parameters"]) else ""
+    known = [layer["kind"], layer["block"], f"output {shape}", parameters]
+    here = lines[(lines["layer"] == layer["layer"]) & lines["value"].notna()]
+    values = [_value(title, *row) for title, *row in here[["title", "value", "low", "high"]].itertuples(index=False)]
+    return f":small[{' · '.join(filter(None, known))}]  \n" + "  \n".join(values)
+
+
+def _value(title: str, value: float, low: float, high: float) -> str:
+    span = "" if pd.isna(low) or pd.isna(high) else f" ({number(low)} to {number(high)})"
+    return f"{title} **{number(value)}**{span}"
+
+
 def number(value: float) -> str:
     """Two decimals, or as many as small values need for two digits."""
     return f"{value:.2f}" if abs(value) >= 0.095 or value == 0 else f"{value:.2g}"

@@ -9,13 +9,19 @@ from explorer.data import OpenStudy
 from explorer.provenance import caption, facts, plain
 
 
-def show_notes(study: OpenStudy) -> None:
-    """Network, data and numbers of samples; what the study cautions against; whether it is finished."""
+def show_notes(study: OpenStudy, *, cautions: bool = True) -> None:
+    """Network, data and numbers of samples; whether the study is finished; what it cautions against."""
     st.caption(caption(study))
-    for caution in study.info.get("cautions", []):
-        st.caption(f":orange[:material/warning:] {plain(caution)}")
     if study.state != "complete":
         _show_unfinished(study)
+    if cautions:
+        show_cautions(study)
+
+
+def show_cautions(study: OpenStudy) -> None:
+    """What the study itself cautions against."""
+    for caution in study.info.get("cautions", []):
+        st.caption(f":orange[:material/warning:] {plain(caution)}")
 
 
 def show_provenance(study: OpenStudy) -> None:

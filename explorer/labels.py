@@ -1,6 +1,6 @@
 """The words on a chart: names of lines and where they stand, the chance level, tooltips. Plain tables in and out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,28 +11,33 @@ from explorer.state import SAMPLES
 TARGETS = {"population": "of the SI expected of a fresh sample", "data": "of the SI of all samples at hand"}
 
 
-def with_series(curves: pd.DataFrame) -> pd.DataFrame:
+def with_series(curves: pd.DataFrame, measure: str = "SI") -> pd.DataFrame:
     """Add what each row's line is called: `series` beside the line, `title` in tables, `samples_name` for its color.
 
-    A line's name has what distinguishes it from the other lines, no more.
+    A line's name has what distinguishes it from the other lines, no more. measure : what the rows of SI show.
     """
     samples = curves["samples"].map(lambda name: SAMPLES.get(name, name))
     name = samples + " " + curves["pooling"] if len(curves["pooling"].unique()) > 1 else samples
     series = name.where(curves["measure"] == "SI", name + " kNN")
-    return curves.assign(series=series, title=name + " " + curves["measure"], samples_name=samples)
+    shown = curves["measure"].replace("SI", measure)
+    return curves.assign(series=series, title=name + " " + shown, samples_name=samples)
 
 
-def direct_labels(lines: pd.DataFrame, top: float, gap: float) -> pd.DataFrame:
+def direct_labels(
+    lines: pd.DataFrame, top: float, gap: float, others: Mapping[str, float] | None = None
+) -> pd.DataFrame:
     """Where the lines' names and the chance level stand beside the plot, moved apart where they would overlap.
 
-    Columns: text, samples_name (null for chance), y (at most `top`, at least `gap` apart where there is room).
+    Columns: text, samples_name (null for chance and the `others`, drawn in gray), y (at most `top`, at least `gap`
+    apart where there is room).
     """
     last = lines.dropna(subset=["value"]).groupby("series", sort=False).tail(1)
     ends = last[["series", "samples_name", "value"]].set_axis(["text", "samples_name", "y"], axis=1)
     chance = [
         {"text": f"chance {level.label}", "samples_name": None, "y": level.value} for level in chance_levels(lines)
     ]
-    labels = pd.DataFrame([*ends.to_dict("records"), *chance]).sort_values("y", ignore_index=True)
+    gray = [{"text": text, "samples_name": None, "y": value} for text, value in (others or {}).items()]
+    labels = pd.DataFrame([*ends.to_dict("records"), *chance, *gray]).sort_values("y", ignore_index=True)
     return labels.assign(y=spread(labels["y"].to_list(), gap, top))
 
 
@@ -103,9 +108,12 @@ def _value_texts(lines: pd.DataFrame) -> dict[str, dict[str, str]]:
 def _by_layer(lines: pd.DataFrame, texts: pd.Series) -> dict[str, str]:
     """One text a layer: alone where all lines share it, else each after its line's name."""
     known = lines.assign(text=texts).dropna(subset=["text"])
+    once = known.drop_duplicates("layer")
+    first = dict(zip(once["layer"].astype(str), once["text"].astype(str), strict=True))
+    if (known["text"].astype(str) == known["layer"].map(first)).all():
+        return first
     named = known.assign(text=known["series"] + " " + known["text"].astype(str))
-    differ = (known["text"] != known.groupby("layer")["text"].transform("first")).any()
-    joined = (named if differ else known.drop_duplicates("layer")).groupby("layer")["text"].agg(", ".join)
+    joined = named.groupby("layer")["text"].agg(", ".join)
     return dict(zip(joined.index.astype(str), joined, strict=True))
 
 

@@ -2,14 +2,18 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
-from core.study.results import StudyError
-from explorer.address import asked_study, keep_study
-from explorer.data import OpenStudy, first_study, read_study, study_stamp
+from core.study.results import Study, StudyError, load_study, read_info
+from explorer.address import asked_layer, asked_study, keep_layer, keep_study
+from explorer.comparing import control_of
+from explorer.data import OpenStudy, bundled_studies, first_study, read_study, study_stamp
 from explorer.known import known_studies, known_title, study_path
+from explorer.links import link_to
 from explorer.provenance import plain
 from explorer.public import is_public
 
@@ -18,11 +22,13 @@ def open_chosen_study() -> OpenStudy | None:
     """The study in the picker; None, with a message on the page, where there is none."""
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         show_name()
-        path = pick_study()
+        with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
+            path = pick_study()
+            link_to("new_study", "Use my data", ":material/add_circle:")
     if path is None:
         return None
     try:
-        return _cached_study(str(path), study_stamp(path))
+        return cached_study(str(path), study_stamp(path))
     except (ValueError, OSError) as error:  # a StudyError is a ValueError, as is a path that none can be
         reason = "It is damaged, or gone." if is_public() else plain(error)
         st.error(f"**This study cannot be opened.** {reason}", icon=":material/folder_off:")
@@ -55,13 +61,60 @@ def show_name() -> None:
 
 
 def carry_study() -> None:
-    """Keep the open study in the address of a page that does not speak about it."""
+    """Keep the open study and the chosen layer in the address of a page that does not speak about them."""
     if study := asked_study():
         keep_study(study)
+    if layer := asked_layer():
+        keep_layer(layer)
 
 
-@st.cache_data(max_entries=8, show_spinner="Opening the study")
-def _cached_study(path: str, stamp: tuple[int, ...]) -> OpenStudy:
+def layer_key(study: OpenStudy, page: str) -> str:
+    """Session key of the page's widget that chooses the layer: with one key for all, a page would start from none."""
+    return f"{page} layer of {study.path}"
+
+
+def pick_layer(study: OpenStudy, page: str, placeholder: str = "Click one in the chart") -> str | None:
+    """The layer that all pages speak about: chosen here, or by whoever sets the widget's key; None for none."""
+    names, key = list(study.layers["layer"]), layer_key(study, page)
+    carried = asked_layer()
+    st.session_state.setdefault(key, carried if carried in names else None)
+    chosen = st.selectbox(
+        "Layer",
+        names,
+        index=None,
+        key=key,
+        placeholder=placeholder,
+        filter_mode="contains",
+        help="The layer that is carried to every other page.",
+    )
+    keep_layer(chosen)
+    return chosen
+
+
+def untrained_control(study: OpenStudy) -> OpenStudy | None:
+    """The bundled study of the same network with untrained weights on the same data."""
+    bundled = bundled_studies()
+    name = control_of(study, bundled, {name: read_info_or_none(path) for name, path in bundled.items()})
+    return cached_study(str(bundled[name]), study_stamp(bundled[name])) if name else None
+
+
+def read_info_or_none(path: Path) -> Mapping[str, Any]:
+    """study.json, or nothing where it cannot be read."""
+    try:
+        return read_info(path) or {}
+    except StudyError:
+        return {}
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def cached_tables(path: str, stamp: tuple[int, ...]) -> Study:
+    """The study's tables, each read on first use. Nobody may change them: all sessions share them."""
+    return load_study(path)
+
+
+@st.cache_resource(max_entries=8, show_spinner="Opening the study")
+def cached_study(path: str, stamp: tuple[int, ...]) -> OpenStudy:
+    """The study as the pages see it. Nobody may change it: all sessions share it."""
     return read_study(Path(path))
 
 
@@ -80,7 +133,7 @@ def pick_study() -> Path | None:
         filter_mode="contains",
         placeholder="Type the path of a study folder",
         help="Choose a study, or type the path of a study folder: what `python -m core study … --out FOLDER` wrote.",
-        width=520,
+        width=420,
     )
     if not chosen:
         st.info("No study is open. Type the path of a study folder above.")

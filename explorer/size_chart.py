@@ -27,13 +27,17 @@ TOOLTIP = {
 Encodings = Mapping[str, Any]
 
 
-def size_top(lines: pd.DataFrame, ends: pd.DataFrame) -> float:
+def size_top(lines: pd.DataFrame, ends: pd.DataFrame, curves: pd.DataFrame | None = None) -> float:
     """The end of the y axis that both charts share, so that they can be compared."""
-    drawn = pd.concat([lines[["value", "highest", "high", "chance"]], ends[["value", "chance"]]])
+    parts = [lines[["value", "highest", "high", "chance"]], ends[["value", "chance"]]]
+    parts += [curves[["value", "high"]]] if curves is not None else []
+    drawn = pd.concat([part for part in parts if len(part)])
     return upper_end(drawn.to_numpy(float))
 
 
-def size_chart(lines: pd.DataFrame, ends: pd.DataFrame, sampling: str, *, top: float) -> alt.LayerChart:
+def size_chart(
+    lines: pd.DataFrame, ends: pd.DataFrame, sampling: str, *, top: float, curves: pd.DataFrame | None = None
+) -> alt.LayerChart:
     """Draw one way of subsampling: mean and range of the repeats for each layer, and the value of all samples.
 
     Parameters
@@ -41,20 +45,38 @@ def size_chart(lines: pd.DataFrame, ends: pd.DataFrame, sampling: str, *, top: f
     lines, ends : of `size_lines` and `size_ends`; at least one line of this sampling.
     sampling : "subsample" draws a learning curve that ends at all samples; "queries" values around that of all.
     top : end of the y axis.
+    curves : of `fitted_lines`; drawn dashed, on a logarithmic axis, where there are any.
     """
+    curves = curves if curves is not None else pd.DataFrame({"layer": [], "size": [], "value": []})
     layers = list(dict.fromkeys(lines.sort_values("position")["layer"]))
     rows = _with_texts(lines[lines["sampling"] == sampling])
     sizes = sorted({*rows["size"].tolist(), *ends["size"].tolist()})
-    axis = alt.Axis(title=TITLES[sampling], values=sizes, labelOverlap="greedy", grid=False)
+    scale, shown = alt.Scale(domain=[0, sizes[-1]], nice=False), sizes
+    if len(curves):
+        shown = sorted({*sizes, int(curves["size"].max())})
+        scale = alt.Scale(type="log", domain=[0.9 * sizes[0], shown[-1]], nice=False)
+    axis = alt.Axis(title=TITLES[sampling], values=shown, format=",d", labelOverlap="greedy", grid=False)
     place = {
-        "x": alt.X("size:Q", scale=alt.Scale(domain=[0, sizes[-1]], nice=False), axis=axis),
+        "x": alt.X("size:Q", scale=scale, axis=axis),
         "y": alt.Y("value:Q", scale=alt.Scale(domain=[0, top]), axis=alt.Axis(title=None, tickCount=6)),
         "color": alt.Color("layer:N", scale=alt.Scale(domain=layers), legend=None),
     }
     ground = _whiskers(rows, place) + _full_rules(ends, place) if sampling == QUERIES else []
     joined = pd.concat([rows, ends]) if sampling == SUBSAMPLE else rows
-    marks = [*_chance(joined, ends, place), *_bands(rows, place), *ground, *_lines(joined, rows, ends, place)]
-    return framed([*marks, *_names(rows, ends, place, top)], height=HEIGHT)
+    marks = [*_chance(joined, ends, place), *_bands(rows, place), *ground, *_fitted(curves, place)]
+    marks += _lines(joined, rows, ends, place)
+    return framed([*marks, *_names(rows, ends, curves, place, top)], height=HEIGHT)
+
+
+def _fitted(curves: pd.DataFrame, place: Encodings) -> list[alt.Chart]:
+    """The fitted curve dashed, and how sure it is beyond the sizes that it was fitted to."""
+    if curves.empty:
+        return []
+    curves = curves[["layer", "kind", "size", "value", "low", "high"]]
+    beyond = curves[(curves["kind"] == "extrapolated") & curves["low"].notna()]
+    band = alt.Chart(beyond).mark_area(opacity=0.1, line=False, aria=False)
+    line = alt.Chart(curves).mark_line(strokeDash=[5, 3], strokeWidth=1.5, aria=False)
+    return [band.encode(**{**place, "y": alt.Y("low:Q"), "y2": "high:Q"}), line.encode(**place)]
 
 
 def _bands(rows: pd.DataFrame, place: Encodings) -> list[alt.Chart]:
@@ -99,11 +121,14 @@ def _chance(joined: pd.DataFrame, ends: pd.DataFrame, place: Encodings) -> list[
     return [line.encode(x=place["x"], y=place["y"])]
 
 
-def _names(rows: pd.DataFrame, ends: pd.DataFrame, place: Encodings, top: float) -> list[alt.Chart]:
+def _names(
+    rows: pd.DataFrame, ends: pd.DataFrame, curves: pd.DataFrame, place: Encodings, top: float
+) -> list[alt.Chart]:
     """Layers' names and chance beside the right end, moved apart where they would overlap."""
-    last = pd.concat([rows, ends]).sort_values("size").groupby("layer", as_index=False).tail(1)
+    drawn = pd.concat([part for part in (rows, ends, curves) if len(part)])
+    last = drawn.sort_values("size").groupby("layer", as_index=False).tail(1)
     names = last[["layer", "value"]].assign(text=last["layer"])
-    level = last["chance"].mean()
+    level = drawn["chance"].mean()
     chance = {"layer": [None], "value": [level], "text": [f"chance {level:.2g}"]}
     labels = pd.concat([names, pd.DataFrame(chance)]).dropna(subset=["value"]).sort_values("value", ignore_index=True)
     labels = labels.assign(value=spread(labels["value"].to_list(), top * LABEL_HEIGHT / HEIGHT, top))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.measures.curves import required_queries
 from explorer.data import OpenStudy
 from explorer.findings import POOLED, number, one_layer
 from explorer.provenance import SPLIT_NAMES, look_up
@@ -16,6 +17,7 @@ from explorer.state import SAMPLES, one_offered
 SUBSAMPLE, QUERIES = "subsample", "queries"
 MOST_LAYERS = 5  # that the theme has colors for
 FIRST_LAYERS = 4
+PRECISION = 0.01  # half of a 95 % interval
 LINE_COLUMNS = [
     *("layer", "position", "sampling", "size", "repeats", "value", "lowest", "highest", "low", "high", "chance")
 ]
@@ -47,36 +49,41 @@ def offered_layers(subsamples: pd.DataFrame, pooling: str, samples: str) -> tupl
     return tuple(rows.sort_values("position")["layer"].unique())
 
 
-def first_layers(curves: pd.DataFrame, offered: tuple[str, ...], pooling: str, samples: str) -> tuple[str, ...]:
-    """The best layer, and others spread over the network, from its first layer on."""
+def first_layers(
+    curves: pd.DataFrame, offered: tuple[str, ...], pooling: str, samples: str, carried: str | None = None
+) -> tuple[str, ...]:
+    """The best layer, and others spread over the network, from its first layer on; the carried one among them."""
     if not offered:
         return ()
     values = size_ends(curves, pooling, samples).set_index("layer")["value"].reindex(offered)
     best = str(values.idxmax()) if values.notna().any() else offered[-1]
     others = [name for name in offered if name != best]
     places = np.linspace(0, len(others) - 1, FIRST_LAYERS - 1).round() if others else ()
-    chosen = {best, *(others[int(place)] for place in places)}
+    chosen = {best, carried, *(others[int(place)] for place in places)}
     return tuple(name for name in offered if name in chosen)
 
 
-def size_selection(query: Mapping[str, Sequence[str]], study: OpenStudy) -> SizeSelection:
-    """The view that an address asks for, as far as the study offers it; the default for the rest."""
+def size_selection(query: Mapping[str, Sequence[str]], study: OpenStudy, carried: str | None = None) -> SizeSelection:
+    """The view that an address asks for, as far as the study offers it; the default for the rest.
+
+    carried : the layer chosen on another page, one of the first where no layers are asked for.
+    """
     pooling = one_offered(query, "pooling", offered_poolings(study.subsamples))
     samples = one_offered(query, "samples", offered_samples(study.subsamples))
     pooling = pooling or offered_poolings(study.subsamples)[0]
     samples = samples or offered_samples(study.subsamples)[0]
     offered = offered_layers(study.subsamples, pooling, samples)
     asked = tuple(name for name in offered if name in query.get("layers", ()))[:MOST_LAYERS]
-    return SizeSelection(pooling, samples, asked or first_layers(study.curves, offered, pooling, samples))
+    return SizeSelection(pooling, samples, asked or first_layers(study.curves, offered, pooling, samples, carried))
 
 
-def size_query(selection: SizeSelection, study: OpenStudy) -> dict[str, list[str]]:
+def size_query(selection: SizeSelection, study: OpenStudy, carried: str | None = None) -> dict[str, list[str]]:
     """What the address has to say of a view: where it differs from the default."""
-    default = size_selection({}, study)
+    default = size_selection({}, study, carried)
     query = {"pooling": [selection.pooling]} if selection.pooling != default.pooling else {}
     query |= {"samples": [selection.samples]} if selection.samples != default.samples else {}
     offered = offered_layers(study.subsamples, selection.pooling, selection.samples)
-    usual = first_layers(study.curves, offered, selection.pooling, selection.samples)
+    usual = first_layers(study.curves, offered, selection.pooling, selection.samples, carried)
     return query | ({"layers": list(selection.layers)} if selection.layers != usual else {})
 
 
@@ -143,6 +150,42 @@ def _scatter(asked: pd.DataFrame, end: pd.DataFrame) -> str:
     return (
         f"Asking only {least['size']:,} of them, with all {end['size'].iloc[0]:,} kept as possible neighbors, gives "
         f"{span} in {least['repeats']} draws: no bias, only scatter."
+    )
+
+
+def fitted_lines(fitted: pd.DataFrame, selection: SizeSelection) -> pd.DataFrame:
+    """The chosen layers' curves over sample size, as `read_fitted` returns them: "fitted", then "extrapolated" rows."""
+    keep = (fitted["pooling"] == selection.pooling) & (fitted["samples"] == selection.samples)
+    keep &= fitted["layer"].isin(selection.layers) & fitted["kind"].isin(["fitted", "extrapolated"])
+    return fitted[keep].sort_values(["position", "size"], ignore_index=True)
+
+
+def extrapolation_finding(curves: pd.DataFrame, ends: pd.DataFrame) -> str:
+    """Where the best layer's fitted curve leads, as Markdown; empty where there is none."""
+    if curves.empty:
+        return ""
+    last = curves.groupby("layer", sort=False).tail(1)
+    best = last.iloc[int(last["value"].argmax())]
+    span = "" if pd.isna(best["low"]) else f" ({number(best['low'])} to {number(best['high'])})"
+    now = ends.loc[ends["layer"] == best["layer"], "value"]
+    today = f", against {number(now.iloc[0])} with the {ends['size'].iloc[0]:,} at hand" if len(now) else ""
+    return (
+        f"If its curve keeps its form, {one_layer(best['layer'])} comes to **{number(best['value'])}**{span} with "
+        f"{best['size']:,} samples{today}, and to {number(best['asymptote'])} in the end."
+    )
+
+
+def precision_finding(ends: pd.DataFrame) -> str:
+    """How many queries tell SI to within `PRECISION`, as Markdown; empty where not all samples were asked."""
+    if ends.empty:
+        return ""
+    count = int(ends["size"].max())
+    best = ends.iloc[int(ends["value"].argmax())]
+    share = float(np.clip(best["value"], 0.01, 0.99))
+    worst, here = (required_queries(PRECISION, count, share=one) for one in (0.5, share))
+    return (
+        f"To know the SI of all {count:,} to within ±{PRECISION} (95 %), ask **{worst:,}** of them; "
+        f"{here:,} are enough where SI is near {number(best['value'])}, as in {one_layer(best['layer'])}."
     )
 
 

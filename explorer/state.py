@@ -19,7 +19,7 @@ class Selection:
 
     pooling : "mean", "flat" or "both". samples : of "train", "test", "cross". knn : whether the baseline is shown.
     kinds, blocks : of these only; empty means all. names : names or patterns (`*_add`); empty means all.
-    columns : "interval" or "significance", what the table has.
+    columns : "interval" or "significance", what the table has. measure, sampling : as `lines` offers them.
     """
 
     pooling: str
@@ -29,6 +29,8 @@ class Selection:
     blocks: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     columns: str = "interval"
+    measure: str = "separation"
+    sampling: str = "full"
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,17 @@ class Choices:
     kinds: tuple[str, ...]
     blocks: tuple[str, ...]
     names: tuple[str, ...]
+    measures: tuple[str, ...] = ("separation",)
+    samplings: tuple[str, ...] = ("full",)
 
 
-def choices(layers: pd.DataFrame, curves: pd.DataFrame) -> Choices:
-    """What the study offers."""
+def choices(
+    layers: pd.DataFrame,
+    curves: pd.DataFrame,
+    measures: tuple[str, ...] = ("separation",),
+    samplings: tuple[str, ...] = ("full",),
+) -> Choices:
+    """What the study offers; the measures and samplings as `lines` found them."""
     found = list(curves.loc[curves["measure"] == "SI", "samples"].unique())
     return Choices(
         poolings=_poolings(layers, curves),
@@ -53,6 +62,8 @@ def choices(layers: pd.DataFrame, curves: pd.DataFrame) -> Choices:
         kinds=_distinct(layers["kind"]),
         blocks=_distinct(layers["block"]),
         names=_distinct(layers["layer"]),
+        measures=measures,
+        samplings=samplings,
     )
 
 
@@ -73,6 +84,8 @@ def from_query(query: Mapping[str, Sequence[str]], offered: Choices) -> Selectio
         blocks=_offered(query, "blocks", offered.blocks),
         names=tuple(query.get("layers", ())),
         columns=one_offered(query, "columns", tuple(COLUMNS)) or default.columns,
+        measure=one_offered(query, "measure", offered.measures) or default.measure,
+        sampling=one_offered(query, "sampling", offered.samplings) or default.sampling,
     )
 
 
@@ -83,8 +96,9 @@ def to_query(selection: Selection, offered: Choices) -> dict[str, list[str]]:
     usual = {"samples": default.samples, "kinds": (), "blocks": ()}
     query = {name: list(chosen) for name, chosen in lists.items() if set(chosen) != set(usual[name])}
     query |= {"layers": list(selection.names)}
-    query |= {"pooling": [selection.pooling]} if selection.pooling != default.pooling else {}
-    query |= {"columns": [selection.columns]} if selection.columns != default.columns else {}
+    for name in ("pooling", "columns", "measure", "sampling"):
+        chosen, first = getattr(selection, name), getattr(default, name)
+        query |= {name: [chosen]} if chosen != first else {}
     query |= {"knn": ["no"]} if default.knn and not selection.knn else {}
     return {name: values for name, values in query.items() if values}
 

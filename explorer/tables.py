@@ -6,6 +6,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from explorer.lines import DRAWS
+
 LEAST_P = 1e-4  # shown for anything smaller: 9,999 permutations tell no more
 CATALOGUE: Mapping[str, Any] = {
     "layer": st.column_config.TextColumn("Layer", pinned=True),
@@ -21,7 +23,7 @@ JUDGED = {
     "p_value": ("%.4f", "One-sided, under permuted labels; 0.0001 stands for this or less."),
     "q_value": ("%.4f", "p after Benjamini and Hochberg, over all tests of the study; 0.0001 stands for this or less."),
 }
-VALUE, INTERVAL, CHANCE = "SI", "SI, 95 %", "chance"
+INTERVAL, DRAWN, CHANCE = ", 95 %", ", lowest to highest", "chance"
 
 
 def layer_table(lines: pd.DataFrame, layers: pd.DataFrame, *, significance: bool) -> pd.DataFrame:
@@ -52,10 +54,8 @@ def column_config(table: pd.DataFrame) -> dict[str, Any]:
     for name in map(str, table.columns):
         if name in CATALOGUE:
             config[name] = CATALOGUE[name]
-        elif name.endswith(INTERVAL):
-            config[name] = st.column_config.TextColumn(
-                help="The 95 % interval; the text beneath the chart says of what."
-            )
+        elif name.endswith((INTERVAL, DRAWN)):
+            config[name] = st.column_config.TextColumn(help="The text beneath the chart says of what.")
         else:
             config[name] = _number_column(name)
     return config
@@ -63,11 +63,13 @@ def column_config(table: pd.DataFrame) -> dict[str, Any]:
 
 def _line_columns(rows: pd.DataFrame, significance: bool) -> dict[str, pd.Series]:
     """Title to values by layer of one line."""
-    name = rows["series"].iloc[0]
-    columns = {f"{name} {VALUE}": rows["value"]}
+    name, title = rows["series"].iloc[0], rows["title"].iloc[0]
+    columns = {title: rows["value"]}
     if rows["low"].notna().any():
         low, high = rows["low"].map("{:.3f}".format), rows["high"].map("{:.3f}".format)
-        columns[f"{name} {INTERVAL}"] = (low + " – " + high).where(rows["low"].notna())
+        columns[title + (DRAWN if (rows["target"] == DRAWS).all() else INTERVAL)] = (low + " – " + high).where(
+            rows["low"].notna()
+        )
     if significance:
         columns |= {f"{name} z": rows["z"]}
         columns |= {f"{name} {test[0]}": rows[test].clip(lower=LEAST_P) for test in ("p_value", "q_value")}

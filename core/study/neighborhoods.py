@@ -1,5 +1,7 @@
 """What a study's stored neighbors say beyond SI: duplicates, hubs, and which classes run into each other."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -29,6 +31,56 @@ def stored_neighbors(study: Study, layer: str, pooling: str, split: str, *, amon
             f"{among or split!r}. It has {', '.join(pairs[:5])}{' and more' if len(pairs) > 5 else ''}."
         )
     return found.sort_values(["sample", "rank"], ignore_index=True)
+
+
+def read_nearest(
+    study: Study, layers: Sequence[str], pooling: str, split: str, *, among: str | None = None
+) -> dict[str, pd.DataFrame]:
+    """The nearest neighbor of each sample at some layers, reading no more of the table than that.
+
+    A layer without space, stored as `flat`, stands for both poolings.
+
+    Returns
+    -------
+    From layer to a DataFrame of sample, nearest, agrees, in the order of samples; without the layers that the study
+    stores no neighbors of.
+    """
+    filters = [("layer", "in", list(layers)), ("split", "==", split), ("nearest_split", "==", among or split)]
+    columns = ["layer", "pooling", "sample", "nearest", "agrees"]
+    rows = study.table("neighbors", columns, [*filters, ("rank", "==", 1)]) if len(layers) else pd.DataFrame()
+    if rows.empty:
+        return {}
+    flat_only = study.layers.loc[study.layers["output_shape"].map(len) <= 1, "layer"]
+    rows = rows[(rows["pooling"] == pooling) | rows["layer"].isin(flat_only)].sort_values("sample", kind="stable")
+    groups = rows.drop(columns="pooling").groupby("layer", observed=True)
+    return {str(layer): group.drop(columns="layer").reset_index(drop=True) for layer, group in groups}
+
+
+def likely_label_errors(study: Study, pooling: str, split: str, *, layers: int = 5) -> pd.DataFrame:
+    """Samples whose nearest neighbors at the last layers all bear one and the same other label.
+
+    Parameters
+    ----------
+    study, pooling, split : what to look up, within one split.
+    layers : how many of the last layers with stored neighbors must agree.
+
+    Returns
+    -------
+    DataFrame
+        One row a sample: sample, class_name, nearest_class (of all those neighbors). Empty where the study stores the
+        neighbors of fewer layers.
+    """
+    last = study.layers["layer"].iloc[-layers:]
+    nearest = read_nearest(study, list(last), pooling, split)
+    empty = pd.DataFrame({"sample": [], "class_name": [], "nearest_class": []})
+    if len(nearest) < layers:
+        return empty
+    names = study.samples.set_index("sample")["class_name"].astype(object)
+    classes = pd.concat([rows.set_index("sample")["nearest"].map(names) for rows in nearest.values()], axis=1)
+    first = classes.iloc[:, 0]
+    agreed = classes.eq(first, axis=0).all(axis=1)
+    table = pd.DataFrame({"sample": classes.index, "class_name": names.reindex(classes.index), "nearest_class": first})
+    return table[(agreed & (table["class_name"] != first)).to_numpy()].reset_index(drop=True)
 
 
 def duplicates(study: Study, layer: str, pooling: str, *, within: float = 0.0) -> pd.DataFrame:

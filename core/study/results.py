@@ -155,9 +155,14 @@ class Study:
         """SI over sample size, observed, fitted and extrapolated; empty without subsamples of three sizes."""
         return self.table("curves")
 
-    def table(self, name: str, columns: list[str] | None = None) -> pd.DataFrame:
-        """A table of the study, merged or from its parts; empty, with the right columns, where nothing was written."""
-        parts = _read_tables(self.path, name, columns)
+    def table(
+        self, name: str, columns: list[str] | None = None, filters: list[tuple[str, str, Any]] | None = None
+    ) -> pd.DataFrame:
+        """A table of the study, merged or from its parts; empty, with the right columns, where nothing was written.
+
+        columns, filters : what to read of it, as in `pyarrow.parquet.read_table`; default all.
+        """
+        parts = _read_tables(self.path, name, columns, filters)
         if not parts:
             return SCHEMAS[name].empty_table().select(columns or SCHEMAS[name].names).to_pandas()
         missing = set(columns or SCHEMAS[name].names) - set(parts[0].column_names)
@@ -245,10 +250,12 @@ def layer_parts(folder: Path) -> list[Path]:
     return sorted(path for path in parts.iterdir() if path.name.isdigit()) if parts.is_dir() else []
 
 
-def _read_tables(folder: Path, name: str, columns: list[str] | None) -> list[pa.Table]:
+def _read_tables(
+    folder: Path, name: str, columns: list[str] | None, filters: list[tuple[str, str, Any]] | None = None
+) -> list[pa.Table]:
     """A table's files, read."""
     try:
-        return [pq.read_table(file, columns=columns) for file in _table_files(folder, name)]
+        return [pq.read_table(file, columns=columns, filters=filters) for file in _table_files(folder, name)]
     except (OSError, pa.ArrowException) as error:
         raise StudyError(
             f"The study in {folder} has a broken table {name}: {error}. Delete the folder, and run the study again."

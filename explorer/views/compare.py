@@ -8,8 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from core.study.comparing import compare_studies
-from core.study.results import Study, StudyError, load_study, read_info
-from explorer.address import asked_view, keep_view
+from explorer.address import asked_layer, asked_view, keep_view
 from explorer.compare_charts import change_chart, dots_chart
 from explorer.comparing import (
     AGAINST,
@@ -18,7 +17,6 @@ from explorer.comparing import (
     compare_query,
     compare_selection,
     control_curve,
-    control_of,
     correlation_text,
     correlations,
     dots_finding,
@@ -26,10 +24,10 @@ from explorer.comparing import (
     offered,
     probe_accuracies,
 )
-from explorer.components import save_svg_button
-from explorer.data import OpenStudy, bundled_studies, read_study, study_stamp
+from explorer.components import export_row, save_chart_button, save_configuration_button, save_table_buttons
+from explorer.data import OpenStudy, study_stamp
 from explorer.frame import show_notes, show_provenance
-from explorer.picker import open_chosen_study, pick_other_study
+from explorer.picker import cached_tables, open_chosen_study, pick_layer, pick_other_study, untrained_control
 from explorer.provenance import plain
 from explorer.state import POOLINGS, SAMPLES
 
@@ -88,13 +86,15 @@ def controls(study: OpenStudy, start: CompareSelection) -> CompareSelection:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         pooling = _one("Pooling", poolings, POOLINGS, start.pooling, _key(study, "pooling"))
         chosen = _one("Samples", samples, SAMPLES, start.samples, _key(study, "samples"))
+        with st.container(width=300):
+            pick_layer(study, PAGE, "Choose one to mark it")
     return CompareSelection(pooling, chosen, start.match, start.before)
 
 
 def show_dots(study: OpenStudy, selection: CompareSelection) -> None:
     """A chart for each thing that is known of the layers, and which of them SI goes with."""
     st.header("What SI goes with", anchor=False)
-    probe = probe_accuracies(_cached_tables(study.path, study_stamp(Path(study.path))))
+    probe = probe_accuracies(cached_tables(study.path, study_stamp(Path(study.path))))
     dots = layer_dots(study, probe, selection)
     found = correlations(dots)
     if not found:
@@ -106,14 +106,18 @@ def show_dots(study: OpenStudy, selection: CompareSelection) -> None:
         for place, name in zip(st.columns(COLUMNS, gap="medium"), names[row : row + COLUMNS], strict=False):
             with place, st.container(key=f"dots_{name}"):
                 title, text = AGAINST[name][0], correlation_text(found[name])
-                chart = dots_chart(dots, name)
+                chart = dots_chart(dots, name, asked_layer())
                 st.altair_chart(chart, width="stretch", alt=f"Separation Index against {title}, a dot a layer. {text}.")
                 st.caption(text)
-                save_svg_button("SVG", container=f"dots_{name}", file_name=f"{Path(study.path).name}_{name}.svg")
+                file = f"{Path(study.path).name}_{name}"
+                with st.container(horizontal=True, gap="small"):
+                    for kind in ("png", "svg"):
+                        save_chart_button(kind.upper(), container=f"dots_{name}", file_name=f"{file}.{kind}")
     st.caption(DOTS_CAPTION)
-    csv = dots.to_csv(index=False).encode()
-    name = f"{Path(study.path).name}_compare.csv"
-    st.download_button("Numbers as CSV", csv, name, "text/csv", on_click="ignore", key="dots_csv")
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.caption("Save the numbers", width="content")
+        save_table_buttons(lambda: dots, f"{Path(study.path).name}_compare")
+        save_configuration_button(study.info, f"{Path(study.path).name}_compare")
 
 
 def show_other(study: OpenStudy, selection: CompareSelection, start: CompareSelection) -> CompareSelection:
@@ -154,11 +158,7 @@ def show_changes(study: OpenStudy, table: pd.DataFrame, before: str, selection: 
     note = UNPAIRED.format(count=unpaired, total=len(table)) if unpaired else ""
     st.caption(" ".join(filter(None, [CHANGE_CAPTION, note])))
     file = f"{before}_to_{after}"
-    with st.container(horizontal=True, vertical_alignment="center"):
-        save_svg_button("Chart as SVG", container=CHANGES, file_name=f"{file}.svg")
-        csv = table.to_csv(index=False).encode()
-        st.download_button("Changes as CSV", csv, f"{file}.csv", "text/csv", on_click="ignore", key="changes_csv")
-        st.caption("PNG: in the chart's own menu, at its upper right.", width="content")
+    export_row(CHANGES, lambda: table, file)
     ranked = table.sort_values("difference", key=abs, ascending=False, ignore_index=True)
     same = (table["layer"] == table["layer_before"]).all()
     columns = [name for name in CONFIG if not (same and name == "layer_before")]
@@ -167,31 +167,10 @@ def show_changes(study: OpenStudy, table: pd.DataFrame, before: str, selection: 
 
 def _control(study: OpenStudy, selection: CompareSelection, table: pd.DataFrame) -> pd.DataFrame:
     """SI of the untrained control at the layers shown; empty where none is bundled, or it is what is compared with."""
-    bundled = bundled_studies()
-    infos = {name: _info(path) for name, path in bundled.items()}
-    name = control_of(study, bundled, infos)
-    if name is None or name == selection.before:
+    control = untrained_control(study)
+    if control is None or Path(control.path).name == selection.before:
         return pd.DataFrame(columns=["layer", "value"])
-    path = bundled[name]
-    control = _cached_open(str(path), study_stamp(path))
     return control_curve(control, selection, list(table["layer"]))
-
-
-def _info(path: Path) -> Mapping[str, Any]:
-    try:
-        return read_info(path) or {}
-    except StudyError:
-        return {}
-
-
-@st.cache_resource(max_entries=4, show_spinner="Opening the study")
-def _cached_tables(path: str, stamp: tuple[int, ...]) -> Study:
-    return load_study(path)
-
-
-@st.cache_data(max_entries=4, show_spinner=False)
-def _cached_open(path: str, stamp: tuple[int, ...]) -> OpenStudy:
-    return read_study(Path(path))
 
 
 @st.cache_data(max_entries=32, show_spinner="Comparing the studies")
@@ -204,8 +183,8 @@ def _cached_changes(
 ) -> pd.DataFrame:
     cross = selection.samples == "cross"
     return compare_studies(
-        _cached_tables(before, before_stamp),
-        _cached_tables(after, after_stamp),
+        cached_tables(before, before_stamp),
+        cached_tables(after, after_stamp),
         measure="cross" if cross else "separation",
         pooling=selection.pooling,
         split="test" if cross else selection.samples,

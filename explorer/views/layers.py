@@ -1,19 +1,34 @@
 """The first page: a measure through the network, layer by layer."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from explorer.address import asked_view, keep_view
-from explorer.charts import layers_chart
-from explorer.components import save_svg_button
-from explorer.data import OpenStudy
-from explorer.findings import describe, lead_curve, significance_note
-from explorer.frame import show_notes, show_provenance
+from explorer.charts import PICK, layers_chart
+from explorer.components import export_row
+from explorer.data import OpenStudy, study_stamp
+from explorer.findings import describe, layer_text, lead_curve, significance_note
+from explorer.frame import show_cautions, show_notes, show_provenance
 from explorer.labels import with_series
-from explorer.picker import open_chosen_study
+from explorer.lines import (
+    DRAWS,
+    FULL,
+    SEPARATION,
+    chosen_curves,
+    explained,
+    measure_title,
+    offered_measures,
+    offered_samplings,
+    sampling_title,
+    short_title,
+)
+from explorer.links import link_to
+from explorer.picker import cached_study, cached_tables, layer_key, open_chosen_study, pick_layer, untrained_control
 from explorer.state import (
     COLUMNS,
     POOLINGS,
@@ -27,22 +42,40 @@ from explorer.state import (
     to_query,
     unmatched_names,
 )
+from explorer.summary import card_texts
 from explorer.tables import column_config, layer_table
 
+CARDS = (
+    ("Where it is good enough", ":material/content_cut:", "compare", "Compare layers"),
+    ("Most confused classes", ":material/join_inner:", "classes", "Look at the classes"),
+    ("Likely label errors", ":material/rule:", "samples", "Look at the samples"),
+)
+LEADS = (("classes", "Its classes"), ("samples", "Its samples"), ("compare", "Compare"), ("sample_size", "Sample size"))
 PAGE, CHART = "layers", "layers_chart"
 FILTERS = ("kinds", "blocks", "names")
-DEFINITION = (
-    "**Separation Index (SI)**: the share of samples whose nearest other sample, in that layer's activations, has the "
-    "same label. Dashed gray: chance, what meaningless labels would score."
-)
+WIDTHS = [7, 2]  # of the chart, and of what stands beside it
+CHANCE = "Dashed gray: chance, what meaningless labels would score."
+CONTROL = "Solid gray: the same network without training."
 BANDS = {
     "population": "Band: 95 % interval for the SI expected of a fresh sample of the same size and classes.",
     "data": "Band: 95 % interval for the SI of all samples at hand, of which only some were asked.",
+    DRAWS: "Line: the mean of the draws; band: the lowest to the highest draw.",
 }
 
 
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What is on the page: curves at layers, what their rows of SI show, the untrained control, the chosen layer."""
+
+    curves: pd.DataFrame
+    layers: pd.DataFrame
+    measure: str
+    control: pd.DataFrame
+    chosen: str | None
+
+
 def render() -> None:
-    """Choose a study, say what it shows, draw it, list it."""
+    """Choose a study, say what it shows, draw it, lead on, list it. The chart comes first, cards and table after it."""
     study = open_chosen_study()
     if study is None:
         return
@@ -50,18 +83,45 @@ def render() -> None:
         st.info("This study has no Separation Index to show yet. Come back when its first layer is done.")
         return
     head = st.container()
-    offered = choices(study.layers, study.curves)
+    offered = choices(study.layers, study.curves, offered_measures(study), offered_samplings(study))
     selection = controls(study, offered)
-    layers = select_layers(study.layers, selection)
-    curves = select_curves(study.curves, layers, selection)
+    left, right = st.columns(WIDTHS, gap="medium")
+    with right:
+        chosen = pick_layer(study, PAGE)
+        panel, cards = st.container(), st.container()
+    shown = what_is_shown(study, selection, chosen)
     with head:
-        show_finding(study, curves, shown=len(layers))
-    if curves["value"].notna().any():
-        show_chart(study, curves, layers)
-        show_table(curves, layers, offered_columns(curves), _keys(study)["columns"])
-    else:
-        show_nothing(study, selection)
+        show_finding(study, selection, shown)
+    with left:
+        if shown.curves["value"].notna().any():
+            show_chart(study, selection, shown)
+        else:
+            show_nothing(study, selection)
+        show_cautions(study)
+    with panel:
+        show_layer(shown)
+    with cards:
+        show_cards(study, selection)
+    show_table(study, shown)
     show_provenance(study)
+
+
+def what_is_shown(study: OpenStudy, selection: Selection, chosen: str | None) -> Shown:
+    """The tables behind the chart."""
+    layers = select_layers(study.layers, selection)
+    curves = select_curves(chosen_curves(study, selection.measure, selection.sampling), layers, selection)
+    return Shown(curves, layers, short_title(selection.measure), control_values(study, selection, curves), chosen)
+
+
+def control_values(study: OpenStudy, selection: Selection, curves: pd.DataFrame) -> pd.DataFrame:
+    """Layer and value of the untrained control along the curve that is spoken about; empty where there is none."""
+    lead = lead_curve(curves)
+    control = untrained_control(study)
+    if control is None or lead.empty or selection.sampling != FULL:
+        return pd.DataFrame({"layer": [], "value": []})
+    rows = chosen_curves(control, selection.measure, FULL)
+    keep = (rows["measure"] == "SI") & (rows["samples"] == lead["samples"].iloc[0])
+    return rows.loc[keep & (rows["pooling"] == lead["pooling"].iloc[0]), ["layer", "value"]].dropna()
 
 
 def controls(study: OpenStudy, offered: Choices) -> Selection:
@@ -71,12 +131,39 @@ def controls(study: OpenStudy, offered: Choices) -> Selection:
     for name in keys:
         value = getattr(start, name)
         st.session_state.setdefault(keys[name], list(value) if isinstance(value, tuple) else value)
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         pooling, samples, knn = line_controls(offered, keys)
+        measure, sampling = measure_controls(offered, keys)
         kinds, blocks, names = layer_filters(offered, keys)
-    selection = Selection(pooling, samples, knn, kinds, blocks, names, st.session_state[keys["columns"]])
+    columns = st.session_state[keys["columns"]]
+    selection = Selection(pooling, samples, knn, kinds, blocks, names, columns, measure, sampling)
     keep_view(PAGE, to_query(selection, offered))
     return selection
+
+
+def measure_controls(offered: Choices, keys: Mapping[str, str]) -> tuple[str, str]:
+    """Which measure, over which samples; only what the study has is offered."""
+    measure, sampling = SEPARATION, FULL
+    if len(offered.samplings) > 1:
+        sampling = st.selectbox(
+            "Sampling",
+            offered.samplings,
+            format_func=sampling_title,
+            key=keys["sampling"],
+            width=140,
+            help="All samples; fewer samples, each the others' possible neighbor; or fewer queries among all samples. "
+            "Subsamples are of plain SI.",
+        )
+    if len(offered.measures) > 1:
+        measure = st.selectbox(
+            "Measure",
+            offered.measures,
+            format_func=measure_title,
+            key=keys["measure"],
+            width=190,
+            disabled=sampling != FULL,
+        )
+    return (measure if sampling == FULL else SEPARATION), sampling
 
 
 def line_controls(offered: Choices, keys: Mapping[str, str]) -> tuple[str, tuple[str, ...], bool]:
@@ -125,32 +212,78 @@ def show_all_button(keys: Mapping[str, str], *, key: str, disabled: bool = False
     st.button("Show all layers", on_click=drop_filters, key=key, disabled=disabled)
 
 
-def show_finding(study: OpenStudy, curves: pd.DataFrame, *, shown: int) -> None:
-    """The headline and the sentences that the numbers say, and what the study itself cautions against."""
-    lead = lead_curve(curves)
+def show_finding(study: OpenStudy, selection: Selection, shown: Shown) -> None:
+    """The headline and the sentences that the numbers of SI say, and what the study itself cautions against."""
+    count = len(shown.layers)
+    lead = lead_curve(shown.curves)
+    if selection.measure != SEPARATION:
+        lead = lead_curve(select_curves(study.curves, shown.layers, selection))
     if len(lead):
         finding = describe(lead)
         st.title(finding.headline, anchor=False)
-        some = f" This is about the {shown} layers shown, of {len(study.layers)}." if shown < len(study.layers) else ""
-        st.markdown(finding.detail + some)
-    show_notes(study)
+        some = f" This is about the {count} layers shown, of {len(study.layers)}." if count < len(study.layers) else ""
+        drawn = f" Here: the mean of draws of {sampling_title(selection.sampling)}." * (selection.sampling != FULL)
+        st.markdown(finding.detail + some + drawn)
+    show_notes(study, cautions=False)
 
 
-def show_chart(study: OpenStudy, curves: pd.DataFrame, layers: pd.DataFrame) -> None:
-    """The chart, what it shows in a line, and how to take it away. PNG is in the chart's own menu."""
-    lead = lead_curve(curves)
-    said = f" {describe(lead).headline}." if len(lead) else ""
+def show_chart(study: OpenStudy, selection: Selection, shown: Shown) -> None:
+    """The chart, what it shows in a line, and how to take it away. A click on it chooses a layer for all pages."""
+    key, picked = layer_key(study, PAGE), f"click of {study.path}"
+
+    def take() -> None:
+        if layer := picked_layer(st.session_state[picked]):
+            st.session_state[key] = layer
+
+    chart = layers_chart(shown.curves, shown.layers, measure=shown.measure, control=shown.control, chosen=shown.chosen)
     with st.container(key=CHART):
-        alt = f"Separation Index through the network, {len(layers)} layers.{said}"
-        st.altair_chart(layers_chart(curves, layers), width="stretch", alt=alt)
-    name = Path(study.path).name
-    targets = curves.loc[(curves["measure"] == "SI") & curves["low"].notna(), "target"].unique()
-    st.caption(" ".join([DEFINITION, *(BANDS[target] for target in BANDS if target in targets)]))
-    with st.container(horizontal=True, vertical_alignment="center"):
-        save_svg_button("Chart as SVG", container=CHART, file_name=f"{name}_layers.svg")
-        csv = _numbers(curves, layers).to_csv(index=False).encode()
-        st.download_button("Numbers as CSV", csv, f"{name}_layers.csv", "text/csv", on_click="ignore")
-        st.caption("PNG: in the chart's own menu, at its upper right.", width="content")
+        alt = f"{measure_title(selection.measure)} through the network, {len(shown.layers)} layers."
+        st.altair_chart(chart, width="stretch", key=picked, on_select=take, selection_mode=PICK, alt=alt)
+    targets = set(shown.curves.loc[(shown.curves["measure"] == "SI") & shown.curves["low"].notna(), "target"])
+    texts = [explained(selection.measure), CHANCE, *(text for target, text in BANDS.items() if target in targets)]
+    st.caption(" ".join([*texts, *([CONTROL] if len(shown.control) else [])]))
+    export_row(CHART, lambda: _numbers(shown.curves, shown.layers), f"{Path(study.path).name}_layers", study.info)
+
+
+def picked_layer(event: Any) -> str | None:
+    """The layer that a click on the chart selected."""
+    rows = event.get("selection", {}).get(PICK, [])
+    return str(rows[0]["layer"]) if rows else None
+
+
+def show_layer(shown: Shown) -> None:
+    """The chosen layer's numbers, and the pages that look at it more closely."""
+    rows = shown.layers[shown.layers["layer"] == shown.chosen]
+    if rows.empty:
+        return
+    with st.container(key="layer_panel", gap="xsmall"):
+        st.markdown(layer_text(rows.iloc[0], with_series(shown.curves, shown.measure)))
+        with st.container(horizontal=True, gap="xsmall"):
+            for view, label in LEADS:
+                link_to(view, label)
+
+
+def show_cards(study: OpenStudy, selection: Selection) -> None:
+    """Three cards that lead on: the earliest equal layer, the most confused classes, likely label errors."""
+    lead = lead_curve(select_curves(study.curves, study.layers, replace(selection, measure=SEPARATION, sampling=FULL)))
+    if lead.empty:
+        return
+    pooling, samples = lead["pooling"].iloc[0], lead["samples"].iloc[0]
+    texts = cached_cards(study.path, study_stamp(Path(study.path)), str(pooling), str(samples))
+    for card, text in zip(CARDS, texts, strict=True):
+        title, icon, view, label = card
+        with st.container(border=True, gap="xsmall"):
+            st.markdown(f"{icon} **{title}**")
+            st.markdown(f":small[{text}]")
+            link_to(view, label, ":material/arrow_forward:")
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def cached_cards(path: str, stamp: tuple[int, ...], pooling: str, samples: str) -> tuple[str, str, str]:
+    """The texts of the cards. They speak about all layers and all samples, whatever the chart shows."""
+    study, tables = cached_study(path, stamp), cached_tables(path, stamp)
+    keep = (study.curves["samples"] == samples) & (study.curves["pooling"] == pooling)
+    return card_texts(tables, lead_curve(study.curves[keep]))
 
 
 def _numbers(curves: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
@@ -164,15 +297,19 @@ def offered_columns(curves: pd.DataFrame) -> tuple[str, ...]:
     return tuple(COLUMNS) if curves["q_value"].notna().any() else ("interval",)
 
 
-def show_table(curves: pd.DataFrame, layers: pd.DataFrame, offered: Sequence[str], key: str) -> None:
+def show_table(study: OpenStudy, shown: Shown) -> None:
     """One row a layer; a click on a column's head sorts. Significance is one click away, and said why."""
+    offered = offered_columns(shown.curves)
+    if shown.curves["value"].isna().all():
+        return
     columns: str | None = None
     if len(offered) > 1:
+        key = _keys(study)["columns"]
         columns = st.segmented_control("Columns", offered, format_func=COLUMNS.__getitem__, required=True, key=key)
     significance = columns == "significance"
     if significance:
-        st.caption(significance_note(lead_curve(curves[curves["q_value"].notna()])))
-    table = layer_table(with_series(curves), layers, significance=significance)
+        st.caption(significance_note(lead_curve(shown.curves[shown.curves["q_value"].notna()])))
+    table = layer_table(with_series(shown.curves, shown.measure), shown.layers, significance=significance)
     st.dataframe(table, hide_index=True, column_config=column_config(table))
 
 
@@ -187,7 +324,10 @@ def show_nothing(study: OpenStudy, selection: Selection) -> None:
 
 def _keys(study: OpenStudy) -> dict[str, str]:
     """Session keys of the widgets: a study has its own, because another one offers other choices."""
-    return {name: f"{name} of {study.path}" for name in ("pooling", "samples", "knn", "columns", *FILTERS)}
+    return {
+        name: f"{name} of {study.path}"
+        for name in ("pooling", "samples", "knn", "columns", "measure", "sampling", *FILTERS)
+    }
 
 
 def _multiselect(label: str, options: Sequence[str], key: str, *, new: bool = False) -> tuple[str, ...]:

@@ -4,9 +4,20 @@ import pandas as pd
 import streamlit as st
 
 from core.study.results import Study
-from explorer.components import save_svg_button
+from explorer.components import export_row
 from explorer.data import NOTEBOOK, study_stamp
-from explorer.definitions import CITATIONS, FAMILY, JUDGING, LESSON, NEIGHBORS, NOTATION, SAMPLE_SIZE, Definition
+from explorer.definitions import (
+    BIBTEX,
+    CITATIONS,
+    FAMILY,
+    HOW_TO_CITE,
+    JUDGING,
+    LESSON,
+    NEIGHBORS,
+    NOTATION,
+    SAMPLE_SIZE,
+    Definition,
+)
 from explorer.notebook import (
     COMMAND,
     notebook_curves,
@@ -61,6 +72,9 @@ def render() -> None:
     with st.container(width=TEXT_WIDTH):
         st.markdown(LESSON)
         _header("How to cite")
+        st.markdown(HOW_TO_CITE)
+        st.code(BIBTEX, language="bibtex")
+        st.markdown("**The papers behind the numbers**")
         st.markdown(CITATIONS)
 
 
@@ -108,9 +122,7 @@ def show_chart(curves: pd.DataFrame) -> None:
     st.caption(SOURCE)
     table = curves.pivot_table(index="layer", columns="series", values="value", sort=False)
     table = table[list(curves["series"].unique())]
-    with st.container(horizontal=True, vertical_alignment="center"):
-        save_svg_button("Chart as SVG", container=CHART, file_name="notebook.svg")
-        st.download_button("Numbers as CSV", table.to_csv().encode(), "notebook.csv", "text/csv", on_click="ignore")
+    export_row(CHART, table.reset_index, "notebook")
     with st.expander("The numbers"):
         st.dataframe(table.style.format("{:.3f}", na_rep=""))
 

@@ -1,13 +1,14 @@
 """SI over sample size: how much a value depends on how many samples there are, or are asked."""
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import streamlit as st
 
-from explorer.address import asked_view, keep_view
-from explorer.components import save_svg_button
-from explorer.data import OpenStudy
+from explorer.address import asked_layer, asked_view, keep_view
+from explorer.components import export_row, save_configuration_button, save_table_buttons
+from explorer.data import OpenStudy, read_fitted, study_stamp
 from explorer.frame import show_notes, show_provenance
 from explorer.picker import open_chosen_study
 from explorer.size_chart import size_chart, size_top
@@ -16,10 +17,13 @@ from explorer.sizes import (
     QUERIES,
     SUBSAMPLE,
     SizeSelection,
+    extrapolation_finding,
     first_layers,
+    fitted_lines,
     offered_layers,
     offered_poolings,
     offered_samples,
+    precision_finding,
     size_ends,
     size_finding,
     size_lines,
@@ -43,6 +47,10 @@ WAYS = {
         "at hand (diamond, dotted). Band: lowest to highest draw. Whiskers: the 95 % interval of one draw, on average.",
     ),
 }
+FITTED = (
+    "Dashed: the curve a − b·n^(−c) fitted to the means; beyond the largest size with its 95 % band, which does not "
+    "cover that the curve may have another form."
+)
 COLUMNS = {
     "layer": st.column_config.TextColumn("Layer", pinned=True, width="medium"),
     "sampling": st.column_config.TextColumn("Drawn"),
@@ -69,12 +77,15 @@ def render() -> None:
     head = st.container()
     selection = controls(study)
     lines = size_lines(study, selection)
+    curves = fitted_lines(cached_fitted(study.path, study_stamp(Path(study.path))), selection)
+    extrapolated = len(curves) > 0 and extrapolation_toggle(study)
+    curves = curves if extrapolated else curves[:0]
     ends = size_ends(study.curves, selection.pooling, selection.samples, selection.layers)
     with head:
         st.title(TITLE, anchor=False)
-        st.markdown(size_finding(lines, ends, selection))
+        st.markdown(" ".join([size_finding(lines, ends, selection), extrapolation_finding(curves, ends)]))
         show_notes(study)
-    show_charts(study, lines, ends)
+    show_charts(study, lines, ends, curves)
     show_table(study, lines, ends)
     show_provenance(study)
 
@@ -93,7 +104,8 @@ def show_how(study: OpenStudy) -> None:
 
 def controls(study: OpenStudy) -> SizeSelection:
     """The widgets above the charts, started from the address and written back to it; no layer means the first ones."""
-    start = size_selection(asked_view(PAGE), study)
+    carried = asked_layer()
+    start = size_selection(asked_view(PAGE), study, carried)
     keys = {name: f"sizes {name} of {study.path}" for name in ("pooling", "samples", "layers")}
     for name in ("pooling", "samples"):
         st.session_state.setdefault(keys[name], getattr(start, name))
@@ -102,12 +114,12 @@ def controls(study: OpenStudy) -> SizeSelection:
         samples = _one("Samples", offered_samples(study.subsamples), SAMPLES, keys["samples"])
         offered = offered_layers(study.subsamples, pooling, samples)
         kept = [name for name in st.session_state.get(keys["layers"], start.layers) if name in offered]
-        st.session_state[keys["layers"]] = kept or list(first_layers(study.curves, offered, pooling, samples))
+        st.session_state[keys["layers"]] = kept or list(first_layers(study.curves, offered, pooling, samples, carried))
         chosen = st.multiselect(
             "Layers", offered, key=keys["layers"], max_selections=MOST_LAYERS, filter_mode="contains", width=640
         )
     selection = SizeSelection(pooling, samples, tuple(name for name in offered if name in chosen))
-    keep_view(PAGE, size_query(selection, study))
+    keep_view(PAGE, size_query(selection, study, carried))
     return selection
 
 
@@ -117,19 +129,25 @@ def _one(label: str, offered: tuple[str, ...], names: dict[str, str], key: str) 
     )
 
 
-def show_charts(study: OpenStudy, lines: pd.DataFrame, ends: pd.DataFrame) -> None:
+def show_charts(study: OpenStudy, lines: pd.DataFrame, ends: pd.DataFrame, curves: pd.DataFrame) -> None:
     """Both ways side by side, on the same scale; one beneath the other where the window is narrow."""
-    top = size_top(lines, ends)
+    top = size_top(lines, ends, curves)
     ways = [way for way in WAYS if (lines["sampling"] == way).any()]
     for column, way in zip(st.columns(len(ways), gap="large"), ways, strict=True):
         title, text = WAYS[way]
         with column, st.container(key=f"size_chart_{way}"):
             st.subheader(title, anchor=False)
             alt = f"SI over {DRAWN[way]}. {text}"
-            st.altair_chart(size_chart(lines, ends, way, top=top), width="stretch", alt=alt)
-            st.caption(text)
-            name = f"{Path(study.path).name}_{'sizes' if way == SUBSAMPLE else 'queries'}.svg"
-            save_svg_button("Chart as SVG", container=f"size_chart_{way}", file_name=name)
+            fitted = curves if way == SUBSAMPLE else None
+            st.altair_chart(size_chart(lines, ends, way, top=top, curves=fitted), width="stretch", alt=alt)
+            st.caption(f"{text} {FITTED}" if way == SUBSAMPLE and len(curves) else text)
+            if way == QUERIES:
+                st.markdown(precision_finding(ends))
+            name = f"{Path(study.path).name}_{'sizes' if way == SUBSAMPLE else 'queries'}"
+            drawn = pd.concat(
+                [lines[lines["sampling"] == way], *([curves] if way == SUBSAMPLE and len(curves) else [])]
+            )
+            export_row(f"size_chart_{way}", partial(_as_is, drawn), name)
 
 
 def show_table(study: OpenStudy, lines: pd.DataFrame, ends: pd.DataFrame) -> None:
@@ -139,9 +157,25 @@ def show_table(study: OpenStudy, lines: pd.DataFrame, ends: pd.DataFrame) -> Non
     table["sampling"] = table["sampling"].map(DRAWN)
     st.dataframe(table[list(COLUMNS)], hide_index=True, column_config=COLUMNS, placeholder="")
     shown = study.subsamples["layer"].isin(lines["layer"])
-    csv = study.subsamples[shown].to_csv(index=False).encode()
-    name = f"{Path(study.path).name}_sample_sizes.csv"
-    st.download_button("Every draw as CSV", csv, name, "text/csv", on_click="ignore")
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.caption("Save every draw", width="content")
+        save_table_buttons(lambda: study.subsamples[shown], f"{Path(study.path).name}_sample_sizes")
+        save_configuration_button(study.info, f"{Path(study.path).name}_sizes")
+
+
+def extrapolation_toggle(study: OpenStudy) -> bool:
+    """Whether the fitted curves are drawn, beyond the samples at hand too."""
+    return st.toggle("Fitted curves and extrapolation", value=True, key=f"sizes fitted of {study.path}")
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def cached_fitted(path: str, stamp: tuple[int, ...]) -> pd.DataFrame:
+    """The study's fitted curves. Nobody may change them: all sessions share them."""
+    return read_fitted(Path(path))
+
+
+def _as_is(table: pd.DataFrame) -> pd.DataFrame:
+    return table
 
 
 def _in_order(values: pd.Series) -> pd.Series:

@@ -92,6 +92,7 @@ def make_features(case: Case, folder: Path) -> Path:
 
 
 def timed(work: Callable[[], object]) -> float:
+    time.sleep(0.3)  # threads of the method before spin for a while
     start = time.perf_counter()
     work()
     return time.perf_counter() - start

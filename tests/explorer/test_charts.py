@@ -3,9 +3,10 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from explorer.charts import layers_chart
+from explorer.charts import GRAY, PICK, layers_chart
 from explorer.data import read_study
 from explorer.state import Selection, select_curves
 
@@ -141,3 +142,23 @@ def test_the_chart_is_drawn_as_svg_so_that_it_can_be_saved(tiny):
 def test_one_layer_makes_a_chart(tiny):
     spec, _ = chart_of(tiny, layers=tiny.layers[:1])
     assert spec["height"] > 0
+
+
+def test_the_untrained_control_is_a_gray_line_with_its_name(tiny):
+    curves = select_curves(tiny.curves, tiny.layers, Selection("mean", ("test",)))
+    control = pd.DataFrame({"layer": ["elsewhere", *tiny.layers["layer"][:3]], "value": [0.9, 0.01, 0.02, 0.03]})
+    spec = layers_chart(curves, tiny.layers, control=control).to_dict()
+    gray = [layer for layer in _leaves(spec) if layer["mark"].get("color") == GRAY and layer["mark"]["type"] == "line"]
+    assert len(gray) == 1
+    assert [row["value"] for row in spec["datasets"][gray[0]["data"]["name"]]] == [0.01, 0.02, 0.03]
+    assert any(row["text"] == "untrained" for rows in _datasets(spec, "text") for row in rows)
+
+
+@pytest.mark.parametrize(("chosen", "bands"), [("block1a_add", 1), ("elsewhere", 0), (None, 0)])
+def test_the_chosen_layer_is_marked_where_it_is_shown(tiny, chosen, bands):
+    curves = select_curves(tiny.curves, tiny.layers, Selection("mean", ("test",)))
+    spec = layers_chart(curves, tiny.layers, chosen=chosen).to_dict()
+    marked = [layer for layer in _leaves(spec) if layer["mark"]["type"] == "rect" and "stroke" in layer["mark"]]
+    assert len(marked) == bands
+    (pick,) = [param for param in spec["params"] if param["name"] == PICK]
+    assert pick["select"]["fields"] == ["layer"]

@@ -1,6 +1,9 @@
 """The app in a real Chromium, served as `make run` serves it."""
 
+import io
+import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -10,6 +13,7 @@ import urllib.request
 from pathlib import Path
 from urllib.error import URLError
 
+import pandas as pd
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
@@ -101,22 +105,48 @@ def test_a_control_changes_the_chart_the_headline_and_the_address(page, address)
     expect(page.get_by_text("Among the test samples (all activations)")).to_be_visible()
 
 
-def test_the_chart_is_saved_as_svg_and_png_and_the_numbers_as_csv(page, address):
+def test_what_is_seen_can_be_saved(page, address):
     page.goto(address)
     expect(page.locator("svg.marks")).to_have_count(1, timeout=30_000)
     svg = _saved(page, "Chart as SVG")
     assert svg.startswith(b"<svg")
     assert b"block7a_project_conv" in svg
-    page.locator("svg.marks").hover(position={"x": 300, "y": 100})
-    assert _saved(page, "Download as PNG").startswith(b"\x89PNG")
-    csv = _saved(page, "Numbers as CSV").decode().splitlines()
+    assert _saved(page, "Chart as PNG").startswith(b"\x89PNG")
+    csv = _saved(page, "CSV").decode().splitlines()
     assert csv[0].startswith("layer,position,measure")
     assert len(csv) == 1 + 60 * 4
+    assert len(pd.read_parquet(io.BytesIO(_saved(page, "Parquet")))) == 60 * 4
+    assert json.loads(_saved(page, "Configuration"))["state"] == "complete"
+
+
+def test_a_layer_is_picked_in_the_chart_and_followed(page, address, study_writer, sized_info, tmp_path):
+    study = study_writer(tmp_path / "sized", **sized_info)
+    page.goto(f"{address}/?study={study}")
+    chart = page.locator("svg.marks").first
+    expect(chart).to_be_visible(timeout=30_000)
+    box = chart.bounding_box()
+    page.mouse.click(box["x"] + box["width"] * 0.45, box["y"] + 100)
+    picked = page.get_by_role("combobox", name="Layer", exact=True)
+    expect(picked).to_have_value("block1a_add")
+    expect(page).to_have_url(re.compile("layer=block1a_add"))
+    expect(page.locator(".st-key-layer_panel")).to_contain_text("Test SI")
+    for title in ("Compare", "Sample size", "Method", "Layers"):
+        _go_to(page, title)
+        expect(page.locator("svg.marks").first).to_be_visible(timeout=30_000)
+        expect(page).to_have_url(re.compile("layer=block1a_add"))
+    expect(picked).to_have_value("block1a_add")
+
+    restored = page.url
+    page.goto("about:blank")
+    page.goto(restored)
+    expect(picked).to_have_value("block1a_add", timeout=30_000)
+    _go_to(page, "Compare")
+    expect(page.locator("svg.marks").nth(1)).to_contain_text("block1a_add", timeout=30_000)  # the first has parameters
 
 
 def _saved(page, button: str) -> bytes:
     with page.expect_download() as download:
-        page.get_by_role("button", name=button).first.click()
+        page.get_by_role("button", name=button, exact=True).first.click()
     return Path(download.value.path()).read_bytes()
 
 
@@ -161,7 +191,7 @@ def test_study_and_view_are_kept_on_the_way_through_the_pages(page, address, stu
 
 
 def _go_to(page, title: str) -> None:
-    page.get_by_role("link", name=title).click()
+    page.get_by_test_id("stTopNavLink").filter(has_text=title).click()
 
 
 @pytest.mark.parametrize("width", [1440, 390])

@@ -26,7 +26,7 @@ def table(page):
 
 def widget(page, name):
     """A widget by the first word of its key; the rest names the study."""
-    kinds = ("segmented_control", "pills", "toggle", "multiselect")
+    kinds = ("segmented_control", "pills", "toggle", "multiselect", "selectbox")
     found = [one for kind in kinds for one in getattr(page, kind) if one.key.startswith(f"{name} of ")]
     return found[0]
 
@@ -103,6 +103,51 @@ def test_an_address_restores_the_view(open_page, tiny_study):
     page = open_page(tiny_study, pooling="both", samples="train", knn="no", kinds=["Add", "Conv2D"])
     assert list(table(page).columns[:4]) == ["layer", "Train mean SI", "Train flat SI", "Chance"]
     assert set(table(page)["kind"]) == {"Add", "Conv2D"}
+
+
+def test_the_address_chooses_a_layer_and_its_numbers_stand_beside_the_chart(open_page, sized_study):
+    page = open_page(sized_study, layer="block1a_add", pooling="flat")
+    assert page.selectbox(key=f"layers layer of {sized_study}").value == "block1a_add"
+    assert any("Test SI **" in text.value and "Add" in text.value for text in page.markdown)
+    assert address(page) == {"study": [str(sized_study)], "layer": ["block1a_add"], "pooling": ["flat"]}
+    page.selectbox(key=f"layers layer of {sized_study}").set_value(None).run()
+    assert "layer" not in address(page)
+
+
+def test_a_layer_that_the_study_has_not_is_not_chosen(open_page, tiny_study):
+    page = open_page(tiny_study, layer="elsewhere")
+    assert page.selectbox(key=f"layers layer of {tiny_study}").value is None
+    assert "layer" not in address(page)
+
+
+def test_a_sampling_is_chosen_and_shown_as_what_it_is(open_page, sized_study):
+    page = open_page(sized_study)
+    widget(page, "sampling").set_value("subsample 240").run()
+    assert address(page)["sampling"] == ["subsample 240"]
+    assert "Test SI, lowest to highest" in table(page).columns
+    assert "the lowest to the highest draw" in said(page)
+    assert "the mean of draws of 240 samples" in said(page)
+
+
+def test_another_measure_is_drawn_and_the_headline_stays_about_si(open_page, study_writer, sized_info, tmp_path):
+    def change(frame):
+        frame = sized_info["change"](frame)
+        full = frame[(frame["measure"] == "separation") & (frame["repeat"] == 0)]
+        return pd.concat([frame, full.assign(measure="anti", order=3, value=1 - full["value"])], ignore_index=True)
+
+    page = open_page(study_writer(tmp_path / "anti", **{**sized_info, "change": change}))
+    finding = page.markdown[1].value
+    widget(page, "measure").set_value("anti 3").run()
+    assert "Test Anti SI (r = 3)" in table(page).columns
+    assert "Small is good" in said(page)
+    assert page.markdown[1].value == finding
+
+
+def test_three_cards_lead_on_and_say_where_neighbors_are_missing(open_page, tiny_study):
+    text = said(open_page(tiny_study))
+    for title in ("Where it is good enough", "Most confused classes", "Likely label errors"):
+        assert title in text
+    assert text.count("stores no neighbors that would tell") == 2
 
 
 def test_names_and_patterns_narrow_the_layers_and_can_be_dropped(open_page, tiny_study):

@@ -10,10 +10,13 @@ from explorer.data import SUBSAMPLE_COLUMNS, read_study
 from explorer.size_chart import size_chart, size_top
 from explorer.sizes import (
     SizeSelection,
+    extrapolation_finding,
     first_layers,
+    fitted_lines,
     offered_layers,
     offered_poolings,
     offered_samples,
+    precision_finding,
     size_ends,
     size_finding,
     size_lines,
@@ -156,3 +159,43 @@ def test_a_learning_curve_goes_on_to_all_samples_and_estimates_do_not(sized):
 
     assert sizes("subsample") == {240, 480, 960, 1200}
     assert sizes("queries") == {240, 480, 960}
+
+
+FITTED = pd.DataFrame(
+    {
+        "layer": "avg_pool",
+        "position": 5,
+        "samples": "test",
+        "pooling": "mean",
+        "kind": ["observed", "fitted", "fitted", "extrapolated"],
+        "size": [240, 240, 960, 7680],
+        "value": [0.4, 0.41, 0.6, 0.75],
+        "low": [np.nan, 0.35, 0.55, 0.7],
+        "high": [np.nan, 0.45, 0.65, 0.8],
+        "asymptote": 0.8,
+    }
+)
+
+
+def test_fitted_curves_are_drawn_dashed_on_a_logarithmic_axis_to_their_end(sized):
+    selection = SizeSelection("mean", "test", ("avg_pool",))
+    curves = fitted_lines(FITTED, selection)
+    assert curves["kind"].to_list() == ["fitted", "fitted", "extrapolated"]
+    assert fitted_lines(FITTED, SizeSelection("flat", "test", ("avg_pool",))).empty
+    lines, ends = size_lines(sized, selection), size_ends(sized.curves, "mean", "test", ("avg_pool",))
+    top = size_top(lines, ends, curves)
+    spec = size_chart(lines, ends, "subsample", top=top, curves=curves).to_dict()
+    scales = [layer["encoding"]["x"]["scale"] for layer in spec["layer"] if "scale" in layer["encoding"].get("x", {})]
+    assert {(scale["type"], scale["domain"][1]) for scale in scales} == {("log", 7680)}
+    dashed = [layer for layer in spec["layer"] if layer["mark"].get("strokeDash") == [5, 3]]
+    assert len(dashed) == 1
+
+
+def test_what_the_fitted_curve_and_a_precision_say(sized):
+    ends = size_ends(sized.curves, "mean", "test", ("avg_pool",))
+    text = extrapolation_finding(fitted_lines(FITTED, SizeSelection("mean", "test", ("avg_pool",))), ends)
+    assert "comes to **0.75** (0.70 to 0.80) with 7,680 samples" in text
+    assert "0.80 in the end" in text
+    assert extrapolation_finding(FITTED[:0], ends) == ""
+    assert "ask **1,067** of them" in precision_finding(ends)  # 9604·1200/(1200 + 9604), rounded up
+    assert precision_finding(ends[:0]) == ""

@@ -1,0 +1,175 @@
+"""What the cards of the first page say: the earliest layer as good as the best, confused classes, label errors."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from core.measures.paired import paired_difference, unpaired_interval
+from core.study.neighborhoods import likely_label_errors, read_nearest
+from core.study.results import Study
+from explorer.findings import number, one_layer
+from explorer.provenance import SPLIT_NAMES
+
+NOT_STORED = "The study stores no neighbors that would tell. Run it with `--neighbors 1` or more."
+
+
+@dataclass(frozen=True)
+class EarliestEqual:
+    """The earliest layer that cannot be told from the best one.
+
+    low, high : 95 % interval of the best layer's SI minus this one's. paired : whether it knows that the samples are
+    the same; nan and False where the layer is the best one itself.
+    """
+
+    best: str
+    best_value: float
+    layer: str
+    value: float
+    low: float
+    high: float
+    paired: bool
+
+
+@dataclass(frozen=True)
+class ConfusedPair:
+    """Two classes: `count` of the `total` samples of both have their nearest neighbor in the other one, at `layer`."""
+
+    first: str
+    second: str
+    count: int
+    total: int
+    layer: str
+
+
+def earliest_equal(study: Study, curve: pd.DataFrame) -> EarliestEqual:
+    """The best layer of a curve of SI, as `lead_curve` returns it, and the earliest whose difference may be 0.
+
+    Layers whose own interval ends below that of the best are not asked: the paired interval is the narrower one.
+    """
+    best = curve.iloc[int(curve["value"].argmax())]
+    earlier = curve[(curve["position"] < best["position"]) & (curve["high"] >= best["low"])]
+    nearest = nearest_along(study, curve, [*earlier["layer"], best["layer"]]) if len(earlier) else {}
+    codes = class_codes(study)
+    for row in earlier.itertuples():
+        before, after = nearest.get(str(row.layer)), nearest.get(best["layer"])
+        paired = before is not None and after is not None and before["sample"].equals(after["sample"])
+        if before is not None and after is not None and paired:
+            low, high = _paired(before, after, codes)
+        else:
+            sides = ((row.value, row.low, row.high), (best["value"], best["low"], best["high"]))
+            low, high = unpaired_interval(*sides)
+        if low <= 0 <= high:
+            return EarliestEqual(
+                str(best["layer"]), float(best["value"]), str(row.layer), float(row.value), low, high, paired
+            )
+    name, value, unknown = str(best["layer"]), float(best["value"]), float("nan")
+    return EarliestEqual(name, value, name, value, unknown, unknown, False)
+
+
+def _paired(before: pd.DataFrame, after: pd.DataFrame, codes: np.ndarray) -> tuple[float, float]:
+    return paired_difference(
+        before["agrees"],
+        after["agrees"],
+        codes[after["sample"]],
+        nodes_before=before[["sample", "nearest"]],
+        nodes_after=after[["sample", "nearest"]],
+    ).interval()
+
+
+def most_confused(study: Study, curve: pd.DataFrame, layer: str) -> ConfusedPair | None:
+    """The two classes that are most often each other's nearest at a layer; None where no neighbors are stored."""
+    rows = nearest_along(study, curve, [layer]).get(layer)
+    if rows is None or rows["agrees"].all():
+        return None
+    codes = class_codes(study)
+    own, other = codes[rows["sample"]], codes[rows["nearest"]]
+    wrong = own != other
+    pairs = pd.DataFrame({"low": np.minimum(own, other)[wrong], "high": np.maximum(own, other)[wrong]})
+    counts = pairs.value_counts()
+    first, second = counts.index[0]
+    total = int(np.isin(own, (first, second)).sum())
+    names = _class_names(study)
+    return ConfusedPair(str(names[first]), str(names[second]), int(counts.iloc[0]), total, layer)
+
+
+def count_label_errors(study: Study, curve: pd.DataFrame) -> int | None:
+    """How many samples of the curve's split are likely labelled wrong; None where that cannot be known."""
+    pooling, split = _where(curve)
+    if split == "cross" or not nearest_along(study, curve, [str(study.layers["layer"].iloc[-1])]):
+        return None
+    return len(likely_label_errors(study, pooling, split))
+
+
+def nearest_along(study: Study, curve: pd.DataFrame, layers: list[str]) -> dict[str, pd.DataFrame]:
+    """The nearest neighbors that the values of a curve are made of, at some layers."""
+    pooling, samples = _where(curve)
+    split, among = ("test", "train") if samples == "cross" else (samples, samples)
+    return read_nearest(study, layers, pooling, split, among=among)
+
+
+def _where(curve: pd.DataFrame) -> tuple[str, str]:
+    return str(curve["pooling"].iloc[0]), str(curve["samples"].iloc[0])
+
+
+def class_codes(study: Study) -> np.ndarray:
+    """The class of each sample as a number, by the sample's number: places in `_class_names`."""
+    codes = np.full(int(study.samples["sample"].max()) + 1 if len(study.samples) else 0, -1)
+    codes[study.samples["sample"]] = pd.Categorical(_names(study), _class_names(study)).codes
+    return codes
+
+
+def _class_names(study: Study) -> pd.Index:
+    return pd.Index(sorted(set(_names(study))))
+
+
+def _names(study: Study) -> pd.Series:
+    names = study.samples["class_name"].astype(object)
+    return names.where(names.notna(), study.samples["label"].astype(str))
+
+
+def readable(name: str) -> str:
+    """A class's name without its ImageNet id, underscores as spaces."""
+    return re.sub(r"^n\d{8}-", "", name).replace("_", " ")
+
+
+def card_texts(study: Study, curve: pd.DataFrame) -> tuple[str, str, str]:
+    """What the three cards say about one curve of SI, as Markdown; at least one layer with a value."""
+    equal = earliest_equal(study, curve)
+    pair, errors = most_confused(study, curve, equal.best), count_label_errors(study, curve)
+    return (
+        equal_text(equal),
+        confused_text(pair) if pair else NOT_STORED,
+        NOT_STORED if errors is None else errors_text(errors, curve),
+    )
+
+
+def equal_text(found: EarliestEqual) -> str:
+    """The first card, as Markdown."""
+    best = f"Best: {one_layer(found.best)}, SI **{number(found.best_value)}**."
+    if found.layer == found.best:
+        return f"{best} No earlier layer is statistically equal."
+    how = "paired" if found.paired else "from the two intervals, since no neighbors are stored"
+    span = f"{found.low:+.3f} to {found.high:+.3f}"
+    return (
+        f"{best} The earliest that cannot be told from it: {one_layer(found.layer)}, "
+        f"**{number(found.value)}** (the best has {span} more, 95 %, {how})."
+    )
+
+
+def confused_text(found: ConfusedPair) -> str:
+    """The second card, as Markdown."""
+    return (
+        f"**{readable(found.first)}** and **{readable(found.second)}**: {found.count:,} of their {found.total:,} "
+        f"samples have their nearest neighbor in the other class, at {one_layer(found.layer)}."
+    )
+
+
+def errors_text(count: int, curve: pd.DataFrame) -> str:
+    """The third card, as Markdown."""
+    split, total = SPLIT_NAMES.get(str(curve["samples"].iloc[0]), ""), int(curve["num_queries"].max())
+    if not count:
+        return f"None of {total:,} {split} samples has another class around it at all of the last layers."
+    share = f"**{count:,}** of {total:,} {split} samples"
+    return f"{share} have one and the same other class as their nearest at all of the last five layers. Look at them."

@@ -1,0 +1,82 @@
+"""Every page as a picture: both themes, a wide and a narrow window. For review, and for the README.
+
+    python -m tests.benchmarks.screenshots FOLDER [--study dogs] [--layer NAME] [--pages layers compare] [--readme]
+
+`--readme` renews `explorer/demo/layers.png` from the page Layers, wide and light.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+from urllib.parse import urlencode
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.benchmarks.first_paint import CHROMIUM_OPTIONS, ROOT, server
+
+HOME = "layers"
+THEMES = ("light", "dark")
+WIDTHS = {1440: 1000, 390: 844}  # to height
+REST_MS = 1500  # without which a chart may still be growing to its width
+
+
+def pages() -> list[str]:
+    """The pages' names, as their files are called; the first page first."""
+    names = sorted(path.stem for path in (ROOT / "explorer" / "views").glob("[!_]*.py"))
+    return [HOME, *(name for name in names if name != HOME)]
+
+
+def page_url(address: str, name: str, query: dict[str, str]) -> str:
+    path = "" if name == HOME else name.replace("_", "-")
+    return f"{address}/{path}?{urlencode(query)}"
+
+
+def shoot(browser: Browser, url: str, theme: str, width: int, to: Path, *, whole: bool = True) -> None:
+    """Open a page in a fresh window, wait until it rests, and save it whole, or the first screen of it."""
+    page = browser.new_page(viewport={"width": width, "height": WIDTHS[width]}, color_scheme=theme)
+    page.goto(url)
+    page.wait_for_selector("h1, [data-testid=stAlert]", timeout=60_000)
+    page.wait_for_selector("[data-testid=stStatusWidget]", state="detached", timeout=60_000)
+    page.wait_for_timeout(REST_MS)
+    if whole:
+        _grow(page, width)
+    page.screenshot(path=to)
+    page.close()
+
+
+def _grow(page: Page, width: int) -> None:
+    """Make the window as high as what is in it: the page scrolls inside of it."""
+    height = page.evaluate("document.querySelector('[data-testid=stMain]')?.scrollHeight ?? 0")
+    page.set_viewport_size({"width": width, "height": max(height, WIDTHS[width])})
+    page.wait_for_timeout(REST_MS)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--study", default="dogs", help="a bundled study's name, or a folder")
+    parser.add_argument("--layer", help="the layer that is chosen")
+    parser.add_argument("--pages", nargs="+", default=pages(), choices=pages())
+    parser.add_argument("--themes", nargs="+", default=list(THEMES), choices=THEMES)
+    parser.add_argument("--readme", action="store_true", help="renew the picture in the README too")
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    query = {"study": options.study} | ({"layer": options.layer} if options.layer else {})
+    with server(options.study) as (address, _), sync_playwright() as playwright:
+        executable = shutil.which("chromium") or shutil.which("google-chrome")
+        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_OPTIONS)
+        for name in options.pages:
+            for theme in options.themes:
+                for width in WIDTHS:
+                    to = options.folder / f"{name}_{theme}_{width}.png"
+                    shoot(browser, page_url(address, name, query), theme, width, to)
+                    print(to)
+        if options.readme:
+            picture = ROOT / "explorer" / "demo" / "layers.png"
+            shoot(browser, page_url(address, HOME, query), "light", 1440, picture, whole=False)
+            print(picture)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""What the cards of the first page say, on neighbors written by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core.study.neighborhoods import likely_label_errors, read_nearest
+from core.study.results import load_study
+from core.study.writing import begin, end, write_layer
+from explorer.summary import (
+    card_texts,
+    confused_text,
+    count_label_errors,
+    earliest_equal,
+    equal_text,
+    most_confused,
+    readable,
+)
+
+SAMPLES = 60
+LABELS = np.arange(SAMPLES) % 3
+
+
+def write_neighbors(folder: Path, agreements: list[np.ndarray]) -> Path:
+    """A study of three classes, a layer for each of `agreements`; who disagrees has the next class as its nearest."""
+    folder.mkdir()
+    samples = pd.DataFrame({"sample": np.arange(SAMPLES), "split": "test", "label": LABELS})
+    names = ["n02085620-Chihuahua", "toy_terrier", "pug"]
+    samples = samples.assign(id=samples["sample"].astype(str), class_name=[names[label] for label in LABELS], source="")
+    info = begin(folder, {}, samples)
+    for position, agrees in enumerate(agreements, start=1):
+        nearest = (np.arange(SAMPLES) + np.where(agrees, 3, 1)) % SAMPLES
+        neighbors = pd.DataFrame({"sample": np.arange(SAMPLES), "nearest": nearest, "agrees": agrees})
+        neighbors = neighbors.assign(
+            split="test", layer=f"layer{position}", pooling="mean", rank=1, nearest_split="test", distance=1.0
+        )
+        row = {"position": position, "layer": f"layer{position}", "kind": "", "block": "", "output_shape": [2, 2, 1]}
+        write_layer(folder, position, {"layers": pd.DataFrame([row]), "neighbors": neighbors})
+    end(folder, info, complete=True)
+    return folder
+
+
+def curve_of(agreements: list[np.ndarray]) -> pd.DataFrame:
+    values = np.array([agrees.mean() for agrees in agreements])
+    return pd.DataFrame(
+        {
+            "layer": [f"layer{position}" for position in range(1, len(values) + 1)],
+            "position": np.arange(1, len(values) + 1),
+            "value": values,
+            "low": values - 0.1,
+            "high": values + 0.1,
+            "samples": "test",
+            "pooling": "mean",
+            "num_queries": SAMPLES,
+        }
+    )
+
+
+def agreeing(count: int) -> np.ndarray:
+    return np.arange(SAMPLES) < count
+
+
+@pytest.fixture
+def agreements() -> list[np.ndarray]:
+    """Far below the best, nearly the best twice, the best, below it."""
+    return [agreeing(10), agreeing(49), agreeing(50), agreeing(51), agreeing(45)]
+
+
+def test_the_earliest_equal_layer_is_found_by_paired_intervals(tmp_path, agreements):
+    found = earliest_equal(load_study(write_neighbors(tmp_path / "study", agreements)), curve_of(agreements))
+    assert (found.best, found.layer, found.paired) == ("layer4", "layer2", True)
+    assert found.low <= 0 <= found.high
+    assert "cannot be told from it: `layer2`" in equal_text(found)
+
+
+def test_without_neighbors_the_two_intervals_decide_and_it_is_said(tmp_path, agreements, study_writer):
+    study = load_study(study_writer(tmp_path / "none", layers=[("layer1", "Conv2D", 4, 2)]))
+    found = earliest_equal(study, curve_of(agreements))
+    assert (found.layer, found.paired) == ("layer2", False)
+    assert "no neighbors are stored" in equal_text(found)
+    assert "stores no neighbors" in card_texts(study, curve_of(agreements))[1]
+
+
+def test_the_best_layer_may_be_the_first(tmp_path):
+    rising = [agreeing(60), agreeing(10)]
+    found = earliest_equal(load_study(write_neighbors(tmp_path / "study", rising)), curve_of(rising))
+    assert found.layer == found.best == "layer1"
+    assert "No earlier layer" in equal_text(found)
+
+
+def test_the_most_confused_classes(tmp_path):
+    wrong = [~((LABELS == 1) & (np.arange(SAMPLES) < 30))]
+    pair = most_confused(load_study(write_neighbors(tmp_path / "study", wrong)), curve_of(wrong), "layer1")
+    assert (pair.first, pair.second, pair.count, pair.total) == ("pug", "toy_terrier", 10, 40)
+    assert confused_text(pair).startswith("**pug** and **toy terrier**: 10 of their 40")
+
+
+def test_no_class_is_confused_where_all_agree(tmp_path):
+    study = load_study(write_neighbors(tmp_path / "study", [agreeing(SAMPLES)]))
+    assert most_confused(study, curve_of([agreeing(SAMPLES)]), "layer1") is None
+
+
+def test_label_errors_disagree_at_all_of_the_last_layers(tmp_path, agreements):
+    study = load_study(write_neighbors(tmp_path / "study", agreements))
+    errors = likely_label_errors(study, "mean", "test")
+    assert errors["sample"].to_list() == list(range(51, 60))
+    assert (errors["class_name"] != errors["nearest_class"]).all()
+    assert count_label_errors(study, curve_of(agreements)) == 9
+    assert likely_label_errors(study, "mean", "test", layers=6).empty
+
+
+def test_only_the_asked_layers_are_read_in_the_order_of_samples(tmp_path, agreements):
+    study = load_study(write_neighbors(tmp_path / "study", agreements))
+    nearest = read_nearest(study, ["layer2", "nowhere"], "mean", "test")
+    assert list(nearest) == ["layer2"]
+    assert nearest["layer2"]["sample"].to_list() == list(range(SAMPLES))
+    assert "neighbors" not in vars(study)
+    assert read_nearest(study, [], "mean", "test") == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"), [("n02085620-Chihuahua", "Chihuahua"), ("toy_terrier", "toy terrier"), ("7", "7")]
+)
+def test_class_names_are_shown_readably(name, shown):
+    assert readable(name) == shown

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 STUDY = "study"
+LAYER = "layer"
+CARRIED = (STUDY, LAYER)  # what all pages share
 
 
 def asked_study() -> str | None:
@@ -23,19 +25,36 @@ def keep_study(study: str) -> None:
     st.query_params[STUDY] = study
 
 
+def asked_layer() -> str | None:
+    """The layer that the address names, else the one chosen on the page before; it may be no layer of the study."""
+    named: str | None = st.query_params.get(LAYER) or st.session_state.get(_kept(LAYER))
+    return named
+
+
+def keep_layer(layer: str | None) -> None:
+    """Put the chosen layer into the address, and keep it for the other pages; None forgets it."""
+    if layer is None:
+        st.session_state.pop(_kept(LAYER), None)
+        st.query_params.pop(LAYER, None)
+    else:
+        st.session_state[_kept(LAYER)] = layer
+        st.query_params[LAYER] = layer
+
+
 def asked_view(page: str) -> dict[str, list[str]]:
     """What the address asks of the page; where it says nothing, what the page last showed in this session."""
-    asked = {name: st.query_params.get_all(name) for name in st.query_params if name != STUDY}
+    asked = {name: st.query_params.get_all(name) for name in st.query_params if name not in CARRIED}
     kept: dict[str, list[str]] = st.session_state.get(_kept(page), {})
     return asked or kept
 
 
 def keep_view(page: str, view: Mapping[str, Sequence[str]]) -> None:
-    """Put the view into the address beside the study, and keep it for when the page is opened again."""
+    """Put the view into the address beside the study and layer, and keep it for when the page is opened again."""
     query = {name: list(values) for name, values in view.items()}
     st.session_state[_kept(page)] = query
-    study = {STUDY: st.query_params[STUDY]} if STUDY in st.query_params else {}
-    st.query_params.from_dict({**study, **query})
+    found = {name: st.query_params.get(name) or st.session_state.get(_kept(name)) for name in CARRIED}
+    carried = {name: value for name, value in found.items() if value}
+    st.query_params.from_dict({**carried, **query})
 
 
 def _kept(what: str) -> str:

@@ -86,6 +86,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         distance=pa.float32(),
         agrees=pa.bool_(),
     ),
+    "projection": _schema(split=_text, layer=_text, sample=pa.int32(), x=pa.float32(), y=pa.float32()),
     "curves": _schema(
         split=_text,
         layer=_text,
@@ -151,13 +152,23 @@ class Study:
         return self.table("neighbors")
 
     @cached_property
+    def projection(self) -> pd.DataFrame:
+        """Each sample's place on a plane, by layer; empty for a study made without, or before there was one."""
+        return self.table("projection")
+
+    @cached_property
     def curves(self) -> pd.DataFrame:
         """SI over sample size, observed, fitted and extrapolated; empty without subsamples of three sizes."""
         return self.table("curves")
 
-    def table(self, name: str, columns: list[str] | None = None) -> pd.DataFrame:
-        """A table of the study, merged or from its parts; empty, with the right columns, where nothing was written."""
-        parts = _read_tables(self.path, name, columns)
+    def table(
+        self, name: str, columns: list[str] | None = None, *, where: Mapping[str, object] | None = None
+    ) -> pd.DataFrame:
+        """A table of the study, merged or from its parts; empty, with the right columns, where nothing was written.
+
+        where : column to value; only rows that have all of these are read, so that a large table need not fit.
+        """
+        parts = _read_tables(self.path, name, columns, where)
         if not parts:
             return SCHEMAS[name].empty_table().select(columns or SCHEMAS[name].names).to_pandas()
         missing = set(columns or SCHEMAS[name].names) - set(parts[0].column_names)
@@ -245,10 +256,13 @@ def layer_parts(folder: Path) -> list[Path]:
     return sorted(path for path in parts.iterdir() if path.name.isdigit()) if parts.is_dir() else []
 
 
-def _read_tables(folder: Path, name: str, columns: list[str] | None) -> list[pa.Table]:
+def _read_tables(
+    folder: Path, name: str, columns: list[str] | None, where: Mapping[str, object] | None = None
+) -> list[pa.Table]:
     """A table's files, read."""
+    filters = [(column, "==", value) for column, value in (where or {}).items()] or None
     try:
-        return [pq.read_table(file, columns=columns) for file in _table_files(folder, name)]
+        return [pq.read_table(file, columns=columns, filters=filters) for file in _table_files(folder, name)]
     except (OSError, pa.ArrowException) as error:
         raise StudyError(
             f"The study in {folder} has a broken table {name}: {error}. Delete the folder, and run the study again."

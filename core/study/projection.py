@@ -73,5 +73,7 @@ def _umap(features: NDArray[Any], seed: int) -> NDArray[np.float32]:
     from umap import UMAP
 
     neighbors = min(15, len(features) - 1)
-    model = UMAP(n_neighbors=neighbors, random_state=seed, n_jobs=1, init="random" if len(features) < 10 else "spectral")
+    model = UMAP(
+        n_neighbors=neighbors, random_state=seed, n_jobs=1, init="random" if len(features) < 10 else "spectral"
+    )
     return np.asarray(model.fit_transform(features), dtype=np.float32)

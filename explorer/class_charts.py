@@ -1,6 +1,7 @@
 """The charts of the page Classes: DataFrames in, an Altair chart out."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -28,7 +29,12 @@ def heat_map(values: pd.DataFrame, classes: Sequence[str], layer: str) -> Unchec
         si=lambda table: table["value"].map("{:.2f}".format), by=lambda table: table["chance"].map("{:.3f}".format)
     )
     picked = alt.selection_point(name=PICKED, fields=["class_name", "layer"], empty=False)
-    y = alt.Y("class_name:N", sort=list(classes), title=None, axis=alt.Axis(labelLimit=160, labelOverlap=False))
+    y = alt.Y(
+        "class_name:N",
+        sort=list(classes),
+        title=None,
+        axis=alt.Axis(labelLimit=160, labelOverlap=False, labelFlush=False),
+    )
     legend = alt.Legend(title="SI", orient="top", gradientLength=180, format=".1f", titleOrient="left")
     color = alt.Color("value:Q", scale=alt.Scale(domain=[0, 1], scheme="viridis"), legend=legend)
     titles = {"class_name": "Class", "layer": "Layer", "si": "SI", "by": "Chance", "num_queries": "Samples"}
@@ -102,7 +108,12 @@ def confusion_chart(pairs: pd.DataFrame) -> UncheckedChart:
         by=pairs["chance"].map("{:.1%}".format),
     )
     picked = alt.selection_point(name=PICKED, fields=["class_name", "nearest_class"], empty=False)
-    y = alt.Y("pair:N", sort=rows["pair"].tolist(), title=None, axis=alt.Axis(labelLimit=240))
+    y = alt.Y(
+        "pair:N",
+        sort=rows["pair"].tolist(),
+        title=None,
+        axis=alt.Axis(labelLimit=240, labelFlush=False, labelOverlap=False),
+    )
     x = alt.X("share:Q", title="Share of the class's samples; tick: chance", axis=alt.Axis(format="%", tickCount=5))
     titles = {"class_name": "Class", "nearest_class": "Neighbor's class", "text": "Samples", "by": "Chance"}
     base = alt.Chart(rows).encode(y=y)
@@ -126,7 +137,7 @@ def _line_names(lines: pd.DataFrame, classes: Sequence[str], y: alt.Y, top: floa
     ]
 
 
-def _line_color(name: str, classes: Sequence[str]) -> alt.Color | alt.Value:
+def _line_color(name: str, classes: Sequence[str]) -> Any:
     """The theme's colors for the classes, gray for the mean."""
     if name == ALL:
         return alt.value(GRAY)

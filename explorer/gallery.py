@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from explorer.class_words import short_class
+
 PAGE_SIZE = 12
 FILTERS = {
     "": "All",
@@ -45,7 +47,7 @@ def asked_filter(query: Mapping[str, Sequence[str]], classes: Sequence[str]) -> 
     """The filter that an address asks for, as far as there is such a thing."""
 
     def one(name: str, offered: Sequence[str]) -> str:
-        return next((value for value in query.get(name, ()) if value in offered), "")
+        return next((value for value in map(short_class, query.get(name, ())) if value in offered), "")
 
     return Filter(one("show", tuple(FILTERS)), one("class", classes), one("taken", classes))
 

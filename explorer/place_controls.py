@@ -8,6 +8,7 @@ import streamlit as st
 from core.study.results import Study, load_study
 from explorer.address import asked_layer, keep_layer
 from explorer.class_tables import Place, best_layer, chosen_place, offered_layers, offered_places
+from explorer.class_words import short_classes
 from explorer.data import OpenStudy
 from explorer.state import POOLINGS, SAMPLES
 
@@ -42,8 +43,14 @@ def widget_key(page: str, name: str, study: OpenStudy) -> str:
 
 
 def class_names(samples: pd.DataFrame) -> pd.Series:
-    """Class name by label."""
-    return samples.drop_duplicates("label").set_index("label")["class_name"].astype(str)
+    """Class name by label, as the pages show it."""
+    names = samples.drop_duplicates("label").set_index("label")["class_name"].astype(str)
+    return names.map(short_classes(names))
+
+
+def csv_button(table: pd.DataFrame, name: str, label: str, key: str) -> None:
+    """A button that saves a table."""
+    st.download_button(label, table.to_csv(index=False).encode(), name, "text/csv", on_click="ignore", key=key)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Opening the study")

@@ -14,6 +14,8 @@ MOST_DOTS = 3000  # that a browser draws without delay
 MOST_COLORS = 10
 MOST_ROWS = 12  # classes in a path
 OTHERS = "other classes"
+SAME, OTHER, REFERENCE = "nearest is of the same class", "nearest is of another class", "a neighbor, of the other split"
+SAYS = {SAME: "circle", OTHER: "cross", REFERENCE: "triangle-up"}
 MARKED = {"selected": ("diamond", 260), "neighbor": ("square", 170)}
 
 
@@ -34,13 +36,13 @@ def plane_chart(dots: pd.DataFrame) -> UncheckedChart:
 
     Parameters
     ----------
-    dots : sample, id, x, y, class_name, nearest_class, agrees, shown (whether the filter lets it through), marked
-        ("selected", "neighbor" or ""). The split's own samples, and neighbors from another split.
+    dots : sample, id, x, y, class_name, nearest_class, says (of `SAYS`), shown (whether the filter lets it through),
+        marked ("selected", "neighbor" or "").
     """
     rows = dots.assign(
-        says=dots["agrees"].map({True: "neighbor of the same class", False: "neighbor of another class"}),
         seen=dots["shown"].map({True: 0.85, False: 0.12}),
     )[["sample", "id", "x", "y", "class_name", "nearest_class", "says", "seen", "marked"]]
+    said = [text for text in SAYS if (rows["says"] == text).any()]
     picked = alt.selection_point(name=PICKED, fields=["sample"], empty=False)
     axis = alt.Axis(labels=False, ticks=False, grid=False, title=None, domain=False)
     place = {
@@ -51,7 +53,7 @@ def plane_chart(dots: pd.DataFrame) -> UncheckedChart:
     tooltip = [alt.Tooltip(f"{name}:N", title=title) for name, title in titles.items()]
     shape = alt.Shape(
         "says:N",
-        scale=alt.Scale(domain=["neighbor of the same class", "neighbor of another class"], range=["circle", "cross"]),
+        scale=alt.Scale(domain=said, range=[SAYS[text] for text in said]),
         legend=alt.Legend(title=None, orient="bottom", direction="horizontal", labelLimit=300, columns=1),
     )
     base = alt.Chart(rows)
@@ -110,7 +112,7 @@ def path_chart(path: pd.DataFrame, layers: pd.DataFrame, class_name: str, layer:
     )
 
 
-def _class_color(rows: pd.DataFrame) -> alt.Color | alt.Value:
+def _class_color(rows: pd.DataFrame) -> Any:
     """A color a class where there are few; else one for all."""
     classes = sorted(rows["class_name"].unique())
     if len(classes) > MOST_COLORS:
@@ -123,7 +125,7 @@ def _class_labels(rows: pd.DataFrame, place: dict[str, Any]) -> list[alt.Chart]:
     if rows["class_name"].nunique() > MOST_COLORS:
         return []
     middle = rows.groupby("class_name", as_index=False)[["x", "y"]].median()
-    text: dict[str, Any] = {"fontSize": 17, "fontWeight": 700, "aria": False}
+    text: dict[str, Any] = {"fontSize": 14, "fontWeight": 700, "aria": False}
     base = alt.Chart(middle).encode(**place, text="class_name:N")
     return [
         base.mark_text(**text, stroke="white", strokeWidth=4, strokeJoin="round", color="white"),

@@ -21,11 +21,12 @@ from explorer.class_tables import (
     ranked_classes,
     stored_pooling,
 )
+from explorer.class_words import short_classes
 from explorer.components import save_svg_button
 from explorer.data import OpenStudy, study_stamp
 from explorer.frame import show_notes, show_provenance
 from explorer.picker import open_chosen_study
-from explorer.place_controls import cached_tables, class_names, place_controls, widget_key
+from explorer.place_controls import cached_tables, class_names, csv_button, place_controls, widget_key
 from explorer.state import SAMPLES
 
 PAGE = "classes"
@@ -104,7 +105,7 @@ def show_map(
     st.caption(f"{part} {HEAT_CAPTION}")
     with st.container(horizontal=True, vertical_alignment="center"):
         save_svg_button("Chart as SVG", container=HEAT, file_name=f"{Path(study.path).name}_classes.svg")
-        _csv(values, f"{Path(study.path).name}_classes.csv", "Numbers as CSV", "classes_csv")
+        csv_button(values, f"{Path(study.path).name}_classes.csv", "Numbers as CSV", "classes_csv")
     with st.expander(f"Classes at {place.layer}, hardest first"):
         st.dataframe(ranked, hide_index=True, column_config=CONFIG)
     return chosen if chosen != parts[0] else ""
@@ -162,7 +163,7 @@ def show_confusions(study: OpenStudy, pairs: pd.DataFrame, place: Place) -> None
     st.caption(f"{min(len(pairs), BARS)} of {len(pairs):,} pairs drawn, all in the table.")
     with st.container(horizontal=True, vertical_alignment="center"):
         save_svg_button("Chart as SVG", container=CONFUSIONS, file_name=f"{Path(study.path).name}_confusions.svg")
-        _csv(pairs, f"{Path(study.path).name}_confusions.csv", "Confusions as CSV", "confusions_csv")
+        csv_button(pairs, f"{Path(study.path).name}_confusions.csv", "Confusions as CSV", "confusions_csv")
     if picked:
         open_samples(study, place, {"class": [picked["class_name"]], "taken": [picked["nearest_class"]]})
 
@@ -179,10 +180,6 @@ def _picked(event: object) -> dict[str, str]:
     return dict(chosen[0]) if chosen else {}
 
 
-def _csv(table: pd.DataFrame, name: str, label: str, key: str) -> None:
-    st.download_button(label, table.to_csv(index=False).encode(), name, "text/csv", on_click="ignore", key=key)
-
-
 @st.cache_data(max_entries=8, show_spinner=False)
 def cached_values(path: str, stamp: tuple[int, ...], place: Place) -> pd.DataFrame:
     study = cached_tables(path, stamp)
@@ -193,9 +190,11 @@ def cached_values(path: str, stamp: tuple[int, ...], place: Place) -> pd.DataFra
 def cached_pairs(path: str, stamp: tuple[int, ...], place: Place) -> pd.DataFrame:
     study = cached_tables(path, stamp)
     try:
-        return confusions(study, place.layer, stored_pooling(study.layers, place), place.split, among=place.among)
+        pairs = confusions(study, place.layer, stored_pooling(study.layers, place), place.split, among=place.among)
     except StudyError:  # it stores no neighbors of this layer
         return pd.DataFrame(columns=["class_name", "nearest_class", "count", "share", "chance"])
+    shown = short_classes(study.samples["class_name"].astype(str))
+    return pairs.assign(class_name=pairs["class_name"].map(shown), nearest_class=pairs["nearest_class"].map(shown))
 
 
 render()

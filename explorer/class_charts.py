@@ -13,6 +13,7 @@ from explorer.labels import spread
 ROW_HEIGHT, LINES_HEIGHT, BAR_HEIGHT = 18, 260, 24
 PICKED = "picked"  # the chart's selection, as Streamlit reports it
 ALL = "all classes"
+EVERY: dict[str, Any] = {"labelOverlap": False, "labelFlush": False}  # no name is left out
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 4])
 
 
@@ -33,7 +34,7 @@ def heat_map(values: pd.DataFrame, classes: Sequence[str], layer: str) -> Unchec
         "class_name:N",
         sort=list(classes),
         title=None,
-        axis=alt.Axis(labelLimit=160, labelOverlap=False, labelFlush=False),
+        axis=alt.Axis(labelLimit=160, **EVERY),
     )
     legend = alt.Legend(title="SI", orient="top", gradientLength=180, format=".1f", titleOrient="left")
     color = alt.Color("value:Q", scale=alt.Scale(domain=[0, 1], scheme="viridis"), legend=legend)
@@ -112,7 +113,7 @@ def confusion_chart(pairs: pd.DataFrame) -> UncheckedChart:
         "pair:N",
         sort=rows["pair"].tolist(),
         title=None,
-        axis=alt.Axis(labelLimit=240, labelFlush=False, labelOverlap=False),
+        axis=alt.Axis(labelLimit=240, **EVERY),
     )
     x = alt.X("share:Q", title="Share of the class's samples; tick: chance", axis=alt.Axis(format="%", tickCount=5))
     titles = {"class_name": "Class", "nearest_class": "Neighbor's class", "text": "Samples", "by": "Chance"}

@@ -62,11 +62,12 @@ def samples_at(nearest: pd.DataFrame, fates: pd.DataFrame, samples: pd.DataFrame
     Returns
     -------
     DataFrame
-        sample, id, source, class_name, nearest, nearest_id, nearest_class, distance, agrees, fate, first, share.
+        sample, id, source, class_name, nearest, nearest_id, nearest_source, nearest_class, distance, agrees, and the
+        columns of `fates`.
     """
     rows = nearest.loc[nearest["layer"] == layer, ["sample", "nearest", "distance", "agrees"]]
     known = samples.set_index("sample")[["id", "source", "class_name"]].astype(object)
-    found = rows.join(known, on="sample").join(known[["id", "class_name"]].add_prefix("nearest_"), on="nearest")
+    found = rows.join(known, on="sample").join(known.add_prefix("nearest_"), on="nearest")
     found = found.rename(columns={"nearest_class_name": "nearest_class"}).join(fates, on="sample")
     return found.sort_values(["share", "sample"], ignore_index=True)
 
@@ -95,8 +96,8 @@ def samples_finding(table: pd.DataFrame, layer: str, of: str) -> str:
     agree, count = int(table["agrees"].sum()), len(table)
     fates = table["fate"].value_counts()
     return (
-        f"At `{layer}`, **{agree:,} of {count:,}** {of} have a nearest neighbor of their own class. Through all layers: "
-        f"**{fates.get('always', 0):,}** always do, **{fates.get('never', 0):,}** never do, and "
+        f"At `{layer}`, **{agree:,} of {count:,}** {of} have a nearest neighbor of their own class. "
+        f"Through all layers: **{fates.get('always', 0):,}** always do, **{fates.get('never', 0):,}** never do, and "
         f"**{fates.get('lost', 0):,}** did at some layer but no longer at the last."
     )
 
@@ -151,6 +152,11 @@ def path_finding(path: pd.DataFrame, class_name: str) -> str:
     first = path["layer"].iloc[int(agrees.argmax())]
     end = "and it is at the last layer" if agrees[-1] else "but it is not at the last layer"
     return f"{text} First at `{first}`, {end}."
+
+
+def short_id(name: str) -> str:
+    """A file's name without its folders; any other id as it is."""
+    return name.rpartition("/")[2] if "." in name.rpartition("/")[2] else name
 
 
 def agreement_text(agrees: bool, other: str) -> str:

@@ -1,4 +1,4 @@
-"""Where a study's pictures come from: scikit-learn's digits, or the study's own data folder if it is on this machine."""
+"""Where a study's pictures come from: scikit-learn's digits, or the study's data folder if it is on this machine."""
 
 import io
 import os

@@ -41,7 +41,7 @@ def cached_neighbors(path: str, stamp: tuple[int, ...], place: Place) -> pd.Data
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def cached_places(path: str, stamp: tuple[int, ...], layer: str) -> pd.DataFrame:
-    return cached_tables(path, stamp).table("projection", ["sample", "x", "y"], where={"layer": layer})
+    return cached_tables(path, stamp).table("projection", ["sample", "x", "y"], filters=[("layer", "==", layer)])
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

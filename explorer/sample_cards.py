@@ -9,7 +9,7 @@ import streamlit as st
 
 from explorer.class_tables import Place, pages
 from explorer.data import OpenStudy
-from explorer.gallery import EXPLAINED, FILTERS, PAGE_SIZE, Filter, agreement_text
+from explorer.gallery import EXPLAINED, FILTERS, PAGE_SIZE, Filter, agreement_text, short_id
 from explorer.images import Pictures, is_public
 from explorer.place_controls import csv_button, widget_key
 from explorer.provenance import plain
@@ -45,13 +45,13 @@ def show_selected(
     with st.container(horizontal=True, gap="small"):
         with st.container(border=True, width=158):
             _picture(pictures, row["source"], row["class_name"], 124)
-            st.markdown(f"**{plain(row['class_name'])}**  \n{plain(row['id'])}  \nselected")
+            st.markdown(f"**{plain(row['class_name'])}**  \n{plain(short_id(row['id']))}  \nselected")
         for neighbor in neighbors.to_dict("records"):
             with st.container(border=True, width=158):
                 _picture(pictures, neighbor["source"], neighbor["class_name"], 124)
                 said = agreement_text(bool(neighbor["agrees"]), plain(neighbor["class_name"]))
                 st.markdown(
-                    f"**{neighbor['rank']}. {plain(neighbor['class_name'])}**  \n{plain(neighbor['id'])} "
+                    f"**{neighbor['rank']}. {plain(neighbor['class_name'])}**  \n{plain(short_id(neighbor['id']))} "
                     f"({neighbor['split']})  \n{said}  \ndistance {neighbor['distance']:.4g}"
                 )
 
@@ -76,24 +76,29 @@ def show_gallery(
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         part = str(st.selectbox(f"Samples (of {len(shown):,})", parts, key=key, width=200))
         csv_button(
-            shown.drop(columns="source"), f"{Path(study.path).name}_samples.csv", "Samples as CSV", "samples_csv"
+            shown.drop(columns=["source", "nearest_source"]),
+            f"{Path(study.path).name}_samples.csv",
+            "Samples as CSV",
+            "samples_csv",
         )
         st.caption(f"{EXPLAINED[chosen.shown]} First those that most layers disagree about.".strip(), width="content")
     rows = shown.iloc[parts.index(part) * PAGE_SIZE :][:PAGE_SIZE]
     with st.container(horizontal=True, gap="small", key="gallery"):
         for row in rows.to_dict("records"):
-            with st.container(border=True, width=178):
+            with st.container(border=True, width=228):
                 show_card(study, row, pictures)
     return {"page": [part]} if part != parts[0] else {}
 
 
 def show_card(study: OpenStudy, row: Mapping[Any, Any], pictures: Pictures) -> None:
     """A sample, whom it is nearest to, and a button to look closer."""
-    _picture(pictures, row["source"], row["class_name"], 140)
+    with st.container(horizontal=True, gap="xsmall"):
+        _picture(pictures, row["source"], row["class_name"], 92)
+        _picture(pictures, row["nearest_source"], f"nearest neighbor, {row['nearest_class']}", 92)
     said = agreement_text(bool(row["agrees"]), plain(row["nearest_class"]))
     st.markdown(
-        f"**{plain(row['class_name'])}**  \n{plain(row['id'])}  \n{said}  \nto {plain(row['nearest_id'])}, "
-        f"{row['distance']:.3g}  \nagrees at {row['share']:.0%} of layers"
+        f"**{plain(row['class_name'])}**  \n{plain(short_id(row['id']))}  \n{said}  \n"
+        f"to {plain(short_id(row['nearest_id']))}, {row['distance']:.3g}  \nagrees at {row['share']:.0%} of layers"
     )
 
     def select() -> None:

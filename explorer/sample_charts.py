@@ -54,7 +54,9 @@ def plane_chart(dots: pd.DataFrame) -> UncheckedChart:
     shape = alt.Shape(
         "says:N",
         scale=alt.Scale(domain=said, range=[SAYS[text] for text in said]),
-        legend=alt.Legend(title=None, orient="bottom", direction="horizontal", labelLimit=300, columns=1),
+        legend=alt.Legend(
+            title=None, orient="bottom", direction="horizontal", labelLimit=300, columns=1, symbolFillColor=GRAY
+        ),
     )
     base = alt.Chart(rows)
     points = base.mark_point(filled=True, size=38, cursor="pointer", aria=False).encode(

@@ -18,7 +18,7 @@ CONFIG: Mapping[str, Any] = {
     "split": st.column_config.TextColumn("Split"),
     "class_name": st.column_config.TextColumn("Label"),
     "suggested": st.column_config.TextColumn("Neighbors say"),
-    "score": st.column_config.ProgressColumn("Share of late layers", format="percent", min_value=0, max_value=1),
+    "score": st.column_config.ProgressColumn("Share of the last layers", format="percent", min_value=0, max_value=1),
     "distance": st.column_config.NumberColumn("Distance", format="%.3g"),
     "agrees": st.column_config.CheckboxColumn("Same class"),
     "layer": st.column_config.TextColumn("Layer", pinned=True),
@@ -42,13 +42,14 @@ def show_second_look(study: OpenStudy, journeys: Journeys, place: Place) -> None
 def show_errors(study: OpenStudy, journeys: Journeys) -> None:
     found = journeys.errors
     if found.empty:
-        st.info("No sample's neighbors agree on another class at half of the late layers or more.")
+        st.info("No sample's neighbors agree on another class at most of the last layers.")
         return
     layers = int(found["layers"].iloc[0])
     st.markdown(
-        f"**{len(found):,}** of {len(journeys.fates):,} samples: at half or more of the last {layers} layers the nearest "
-        "neighbor is of one and the same *other* class. A reason to look, not an error: where the network does not "
-        "separate the classes, most are none. A click on a row selects the sample."
+        f"**{int((found['score'] == 1).sum()):,}** of {len(journeys.fates):,} samples have a nearest neighbor of one "
+        f"and the same *other* class at all of the last {layers} layers; at most of them it is {len(found):,}, listed. "
+        "A reason to look, not an error: where the network does not separate the classes, most are none. A click on a "
+        "row selects the sample."
     )
     key = widget_key(PAGE, "errors", study)
 
@@ -86,8 +87,9 @@ def show_duplicates(study: OpenStudy, journeys: Journeys, place: Place) -> None:
         return
     across = int(found["across"].sum())
     st.markdown(
-        f"**{len(found):,}** pairs that `{place.layer}` cannot tell apart{' or hardly' if within else ''}; **{across:,}** "
-        "of a training and a test sample, which make a test too easy. Activations coincide; the images may differ."
+        f"**{len(found):,}** pairs that `{place.layer}` cannot tell apart{' or hardly' if within else ''}; "
+        f"**{across:,}** of a training and a test sample, which make a test too easy. "
+        "Activations coincide; the images may differ."
     )
     st.dataframe(found, hide_index=True, column_config=CONFIG)
     csv_button(found, f"{Path(study.path).name}_duplicates.csv", "Duplicates as CSV", "duplicates_csv")

@@ -1,14 +1,12 @@
 """Samples followed through the layers: when their nearest neighbor is of their class, and which labels look wrong."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
 from core.study.results import Study
 
 FATES = ("always", "gained", "lost", "never")
-LATE = 1 / 3  # of the layers, from the end, which are asked about labels
+LATE = 5  # layers at the end, which are asked about labels
 
 
 def nearest_by_layer(study: Study, pooling: str, split: str, *, among: str | None = None) -> pd.DataFrame:
@@ -27,8 +25,8 @@ def nearest_by_layer(study: Study, pooling: str, split: str, *, among: str | Non
         layer, sample, nearest, distance, agrees; in network order, then by sample. Empty where nothing is stored.
     """
     columns = ["layer", "pooling", "sample", "nearest", "distance", "agrees"]
-    where = {"split": split, "nearest_split": among or split, "rank": 1}
-    table = study.table("neighbors", columns, where=where)
+    filters = [("split", "==", split), ("nearest_split", "==", among or split), ("rank", "==", 1)]
+    table = study.table("neighbors", columns, filters)
     table = table.assign(layer=table["layer"].astype(str))
     position = study.layers.set_index("layer")["position"]
     once = study.layers.loc[study.layers["output_shape"].map(len) <= 1, "layer"]
@@ -53,7 +51,8 @@ def agreement(nearest: pd.DataFrame) -> pd.DataFrame:
         the layer's SI. Samples that some layer did not ask are left out.
     """
     layers = list(dict.fromkeys(nearest["layer"]))
-    return nearest.pivot(index="sample", columns="layer", values="agrees")[layers].dropna().astype(bool)
+    table = nearest.set_index(["sample", "layer"])["agrees"].unstack()  # noqa: PD010 - pivot_table would average
+    return table[layers].dropna().astype(bool)
 
 
 def fates(agrees: pd.DataFrame) -> pd.DataFrame:
@@ -86,10 +85,10 @@ def fates(agrees: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def label_errors(nearest: pd.DataFrame, samples: pd.DataFrame, *, at_least: float = 0.5) -> pd.DataFrame:
+def label_errors(nearest: pd.DataFrame, samples: pd.DataFrame, *, at_least: float = 0.6) -> pd.DataFrame:
     """Samples that the late layers agree to place in another class: likely label errors, or images hard to tell.
 
-    Asked are the last third of the layers, at least one. A sample's score is the share of them at which its nearest
+    Asked are the last five layers, or as many as there are. A sample's score is the share of them at which its nearest
     neighbor is of one and the same other class. Equal scores go by how close these neighbors are. A candidate is a
     reason to look, not an error: at a network that does not separate the classes, most candidates are none.
 
@@ -105,8 +104,8 @@ def label_errors(nearest: pd.DataFrame, samples: pd.DataFrame, *, at_least: floa
         were asked), distance (mean distance to those neighbors over the layer's median).
     """
     if not 0 < at_least <= 1:
-        raise ValueError(f"at_least must be more than 0 and at most 1; got {at_least}. 0.5 lists majorities.")
-    late = _late(list(dict.fromkeys(nearest["layer"])))
+        raise ValueError(f"at_least must be more than 0 and at most 1; got {at_least}. 0.6 lists majorities.")
+    late = list(dict.fromkeys(nearest["layer"]))[-LATE:]
     rows = nearest[nearest["layer"].isin(late)]
     names = samples.set_index("sample")["class_name"].astype(str)
     relative = rows["distance"] / rows.groupby("layer")["distance"].transform("median").replace(0, np.nan)
@@ -120,7 +119,3 @@ def label_errors(nearest: pd.DataFrame, samples: pd.DataFrame, *, at_least: floa
     found = votes.drop_duplicates("sample").merge(samples, on="sample", how="left").assign(layers=len(late))
     columns = ["sample", "id", "split", "class_name", "suggested", "score", "layers", "distance"]
     return found[columns].astype({"split": str, "class_name": str})
-
-
-def _late(layers: Sequence[str]) -> Sequence[str]:
-    return layers[-max(1, round(len(layers) * LATE)) :] if layers else []

@@ -20,7 +20,7 @@ def stored_neighbors(study: Study, layer: str, pooling: str, split: str, *, amon
         The study stores no such neighbors; the message says which layers and poolings it has.
     """
     place = {"layer": layer, "pooling": pooling, "split": split, "nearest_split": among or split}
-    found = study.table("neighbors", where=place)
+    found = study.table("neighbors", filters=[(column, "==", value) for column, value in place.items()])
     if found.empty:
         pairs = study.measurements[["layer", "pooling"]].drop_duplicates().astype(str).agg(" ".join, axis=1)
         raise StudyError(
@@ -50,7 +50,7 @@ def duplicates(study: Study, layer: str, pooling: str, *, within: float = 0.0) -
     """
     if within < 0:
         raise ValueError(f"within must be at least 0; got {within}. 0 lists exact duplicates, 0.1 near ones.")
-    table = study.table("neighbors", where={"layer": layer, "pooling": pooling})
+    table = study.table("neighbors", filters=[("layer", "==", layer), ("pooling", "==", pooling)])
     limit = within * float(table.loc[table["rank"] == 1, "distance"].median()) if len(table) else 0.0
     close = table[table["distance"] <= limit]
     pairs = pd.DataFrame(

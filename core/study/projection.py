@@ -70,7 +70,7 @@ def _principal_scores(features: NDArray[np.float64]) -> NDArray[np.float32]:
 
 
 def _umap(features: NDArray[Any], seed: int) -> NDArray[np.float32]:
-    from umap import UMAP
+    from umap import UMAP  # type: ignore[import-not-found]
 
     neighbors = min(15, len(features) - 1)
     model = UMAP(

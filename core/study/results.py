@@ -162,13 +162,13 @@ class Study:
         return self.table("curves")
 
     def table(
-        self, name: str, columns: list[str] | None = None, *, where: Mapping[str, object] | None = None
+        self, name: str, columns: list[str] | None = None, filters: list[tuple[str, str, Any]] | None = None
     ) -> pd.DataFrame:
         """A table of the study, merged or from its parts; empty, with the right columns, where nothing was written.
 
-        where : column to value; only rows that have all of these are read, so that a large table need not fit.
+        columns, filters : what to read of it, as in `pyarrow.parquet.read_table`; default all.
         """
-        parts = _read_tables(self.path, name, columns, where)
+        parts = _read_tables(self.path, name, columns, filters)
         if not parts:
             return SCHEMAS[name].empty_table().select(columns or SCHEMAS[name].names).to_pandas()
         missing = set(columns or SCHEMAS[name].names) - set(parts[0].column_names)
@@ -257,10 +257,9 @@ def layer_parts(folder: Path) -> list[Path]:
 
 
 def _read_tables(
-    folder: Path, name: str, columns: list[str] | None, where: Mapping[str, object] | None = None
+    folder: Path, name: str, columns: list[str] | None, filters: list[tuple[str, str, Any]] | None = None
 ) -> list[pa.Table]:
     """A table's files, read."""
-    filters = [(column, "==", value) for column, value in (where or {}).items()] or None
     try:
         return [pq.read_table(file, columns=columns, filters=filters) for file in _table_files(folder, name)]
     except (OSError, pa.ArrowException) as error:

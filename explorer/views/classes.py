@@ -32,8 +32,8 @@ from explorer.state import SAMPLES
 PAGE = "classes"
 HEAT, LINES, CONFUSIONS = "class_map", "class_lines", "class_confusions"
 HEAT_CAPTION = (
-    "SI of a class: the share of its samples whose nearest other sample has its label. Rows: hardest first at the layer "
-    "that is outlined. A click on a field opens the samples of that class at that layer."
+    "SI of a class: the share of its samples whose nearest other sample has its label. Rows: hardest first at the "
+    "layer that is outlined. A click on a field opens the samples of that class at that layer."
 )
 CONFIG = {
     "class_name": st.column_config.TextColumn("Class", pinned=True),
@@ -89,7 +89,7 @@ def show_map(
         chosen = str(st.selectbox(label, parts, key=key, width=300))
     classes = ranked["class_name"].tolist()[parts.index(chosen) * PAGE_SIZE :][:PAGE_SIZE]
     part = f"Classes {chosen} of {len(ranked):,} shown." if len(parts) > 1 else f"All {len(ranked):,} classes shown."
-    alt = f"Heat map: Separation Index of {len(classes)} classes at each layer. The table below has the numbers at {place.layer}."
+    alt = f"Heat map: SI of {len(classes)} classes at each layer. The table below has the numbers at {place.layer}."
     with st.container(key=HEAT):
         chart = heat_map(values, classes, place.layer)
         event = st.altair_chart(
@@ -132,8 +132,8 @@ def show_confusions(study: OpenStudy, pairs: pd.DataFrame, place: Place) -> None
         )
         return
     st.caption(
-        f"{SAMPLES[place.samples]} samples at {place.layer}, by the class of their nearest neighbor. A click on a bar or a "
-        "row opens these samples."
+        f"{SAMPLES[place.samples]} samples at {place.layer}, by the class of their nearest neighbor. A click on a bar "
+        "or a row opens these samples."
     )
     left, right = st.columns(2, gap="medium")
     with left, st.container(key=CONFUSIONS):
@@ -159,7 +159,7 @@ def show_confusions(study: OpenStudy, pairs: pd.DataFrame, place: Place) -> None
             alt="Classes and what they are taken for, most frequent first",
         ).selection.rows
     if rows:
-        picked = pairs.iloc[rows[0]].to_dict()
+        picked = pairs.iloc[rows[0]][["class_name", "nearest_class"]].astype(str).to_dict()
     st.caption(f"{min(len(pairs), BARS)} of {len(pairs):,} pairs drawn, all in the table.")
     with st.container(horizontal=True, vertical_alignment="center"):
         save_svg_button("Chart as SVG", container=CONFUSIONS, file_name=f"{Path(study.path).name}_confusions.svg")

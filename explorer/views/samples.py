@@ -39,9 +39,9 @@ NO_PLANE = (
     "activations with space. It is computed with the activations; run the study again in a new folder to have it."
 )
 PLANE_CAPTION = (
-    "Two principal components of the layer's channel means (or UMAP, where the study asked for it): a map to find samples "
-    "by, in which what is near need not be. A click on a dot selects its sample: ◇ selected, □ its neighbors, faint: "
-    "left out by the filter."
+    "Two principal components of the layer's channel means (or UMAP, where the study asked for it): a map to find "
+    "samples by, in which what is near need not be. A click on a dot selects its sample: ◇ selected, □ its neighbors, "
+    "faint: left out by the filter."
 )
 
 
@@ -137,7 +137,7 @@ def show_plane(
 
     with st.container(key=PLANE):
         name = table.loc[table["sample"] == selected, "id"].iloc[0]
-        alt = f"{len(drawn):,} samples at {place.layer} on a plane. Selected: {name}. The gallery below lists the samples."
+        alt = f"{len(drawn):,} samples at {place.layer} on a plane. Selected: {name}. The gallery lists the samples."
         st.altair_chart(plane_chart(drawn), width="stretch", alt=alt, on_select=select, selection_mode=PICKED, key=key)
     some = f" {len(drawn):,} of {len(dots):,} samples are drawn." if len(drawn) < len(dots) else ""
     st.caption(PLANE_CAPTION + some)

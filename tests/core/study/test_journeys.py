@@ -56,28 +56,32 @@ def test_fates():
 
 
 def late_layers(nearest_of: dict[int, list[int]], distances: dict[int, float]) -> pd.DataFrame:
-    """Neighbors at two late layers after four early ones, where everyone's neighbor is of another class."""
+    """Neighbors at five late layers after two early ones, at which everyone's nearest is the fox."""
     names = SAMPLES["class_name"]
     rows = [
         {"layer": f"layer {at}", "sample": sample, "nearest": nearest, "distance": distances.get(sample, 2.0)}
-        for at in range(6)
+        for at in range(7)
         for sample, late in nearest_of.items()
-        for nearest in [5 if at < 4 else late[at - 4]]
+        for nearest in [5 if at < 2 else late[at - 2]]
     ]
     table = pd.DataFrame(rows)
     return table.assign(agrees=names[table["sample"]].to_numpy() == names[table["nearest"]].to_numpy())
 
 
 def test_label_errors_are_what_the_late_layers_agree_on():
-    nearest = late_layers({0: [3, 4], 1: [3, 4], 2: [3, 1], 3: [4, 4], 4: [0, 5]}, {1: 1.0})
-    table = label_errors(nearest, SAMPLES, at_least=0.6)
+    nearest = late_layers(
+        {0: [3, 4, 3, 4, 3], 1: [4] * 5, 2: [3, 3, 4, 1, 5], 3: [4] * 5, 4: [0, 0, 5, 5, 3]}, {1: 1.0}
+    )
+    table = label_errors(nearest, SAMPLES, at_least=0.8)
     assert table["id"].tolist() == ["v", "u"]  # both dogs at every late layer; v's neighbors are closer
     assert table["suggested"].tolist() == ["dog", "dog"]
     assert table["score"].tolist() == [1.0, 1.0]
-    assert table["layers"].tolist() == [2, 2]
+    assert table["layers"].tolist() == [5, 5]
     assert table["distance"].tolist() == [0.5, 1.0]
-    halves = label_errors(nearest, SAMPLES)
-    assert halves["id"].tolist() == ["v", "u", "w", "y"]  # each sample once, at its closer other class
+    majorities = label_errors(nearest, SAMPLES)
+    assert majorities["id"].tolist() == ["v", "u", "w"]
+    assert majorities["score"].tolist() == [1.0, 1.0, 0.6]
+    assert label_errors(nearest, SAMPLES, at_least=0.4)["id"].tolist() == ["v", "u", "w", "y"]  # each sample once
     with pytest.raises(ValueError, match="at_least must be more than 0 and at most 1; got 0"):
         label_errors(nearest, SAMPLES, at_least=0)
 

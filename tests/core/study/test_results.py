@@ -205,7 +205,8 @@ def test_a_table_that_lacks_columns(complete: Path):
 
 def test_only_the_rows_asked_for_are_read(partial: Path, complete: Path):
     for folder in (partial, complete):
-        table = load_study(folder).table("neighbors", ["layer", "sample"], where={"layer": "late", "rank": 1})
+        late = [("layer", "==", "late"), ("rank", "==", 1)]
+        table = load_study(folder).table("neighbors", ["layer", "sample"], late)
         assert table["layer"].astype(str).tolist() == ["late", "late"]
         assert table["sample"].tolist() == [0, 1]
-        assert load_study(folder).table("neighbors", where={"layer": "other"}).empty
+        assert load_study(folder).table("neighbors", filters=[("layer", "==", "other")]).empty

@@ -143,7 +143,7 @@ def confusions(study: Study, layer: str, pooling: str, split: str, *, among: str
     references = names[(study.samples.set_index("sample")["split"] == (among or split)).to_numpy()].value_counts()
     possible = references.sum() - (among is None or among == split)
     pairs = pd.DataFrame({"class_name": own, "nearest_class": other})[own != other].value_counts().reset_index()
-    pairs["share"] = pairs["count"] / pairs["class_name"].map(asked)
-    pairs["chance"] = pairs["nearest_class"].map(references) / possible
+    pairs["share"] = pairs["count"] / pairs["class_name"].map(asked).astype(float)  # a text where no pair is left
+    pairs["chance"] = pairs["nearest_class"].map(references).astype(float) / possible
     order = ["count", "share", "class_name", "nearest_class"]
     return pairs.sort_values(order, ascending=[False, False, True, True], ignore_index=True)

@@ -159,7 +159,7 @@ def show_confusions(study: OpenStudy, pairs: pd.DataFrame, place: Place) -> None
             alt="Classes and what they are taken for, most frequent first",
         ).selection.rows
     if rows:
-        picked = pairs.iloc[rows[0]][["class_name", "nearest_class"]].astype(str).to_dict()
+        picked = {name: str(pairs[name].iloc[rows[0]]) for name in ("class_name", "nearest_class")}
     st.caption(f"{min(len(pairs), BARS)} of {len(pairs):,} pairs drawn, all in the table.")
     with st.container(horizontal=True, vertical_alignment="center"):
         save_svg_button("Chart as SVG", container=CONFUSIONS, file_name=f"{Path(study.path).name}_confusions.svg")

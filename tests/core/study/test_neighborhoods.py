@@ -83,3 +83,10 @@ def test_confusions_have_a_direction_and_chance(study):
         "share": 1.0,
         "chance": 3 / 5,
     }
+
+
+def test_no_confusions_make_an_empty_table(tmp_path):
+    apart = core.study_from_features({"line": [[0.0], [1.0], [8.0], [9.0]]}, ["a", "a", "b", "b"], out=tmp_path / "s")
+    table = confusions(apart, "line", "flat", "train")
+    assert table.empty
+    assert list(table) == ["class_name", "nearest_class", "count", "share", "chance"]

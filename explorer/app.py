@@ -19,6 +19,8 @@ st.logo(ICON, size="large")
 pages = [
     st.Page("views/layers.py", title="Layers", icon=":material/stacked_line_chart:", default=True),
     st.Page("views/compare.py", title="Compare", icon=":material/compare_arrows:", url_path="compare"),
+    st.Page("views/classes.py", title="Classes", icon=":material/grid_on:", url_path="classes"),
+    st.Page("views/samples.py", title="Samples", icon=":material/photo_library:", url_path="samples"),
     st.Page("views/sample_size.py", title="Sample size", icon=":material/groups:", url_path="sample-size"),
     st.Page("views/new_study.py", title="New study", icon=":material/add_chart:", url_path="new-study"),
     st.Page("views/method.py", title="Method", icon=":material/menu_book:", url_path="method"),

@@ -22,6 +22,7 @@ from core.study.plan import (
     StudyOptions,
     plan_study,
 )
+from core.study.projection import PROJECTIONS
 from core.study.results import Study
 from core.study.run import run_study
 
@@ -64,6 +65,12 @@ def add_parser(commands: Any) -> None:
     add("--precision", type=float, metavar="E", help="ask only as many samples as it takes to know SI to ± E, at 95 %%")
     add("--pilot", type=int, default=0, metavar="M", help="samples of each split asked first, to ask fewer after")
     add("--no-probe", dest="probe", action="store_false", help="leave out the linear probe")
+    add(
+        "--projection",
+        default=default["projection"],
+        choices=PROJECTIONS,
+        help="how samples are drawn on a plane (default: %(default)s)",
+    )
     add("--memory", type=memory, metavar="SIZE", help="for the activations of a pass (default: half of what is free)")
     add("--spool", metavar="DIR", help="keep layers that do not fit the memory in files here, not in slices")
     add("--seed", type=int, default=default["seed"], help="of splits and choices (default: %(default)s)")

@@ -13,6 +13,7 @@ from core.measures.neighbors import METRICS
 from core.measures.rows import as_matrix
 from core.measures.separation import encode_labels
 from core.study.measuring import measure_layer
+from core.study.projection import check_projection
 from core.study.results import Study, StudyError, finished_layers, load_study
 from core.study.samples import MeasureOptions, StudySamples
 from core.study.writing import begin, end, study_lock, write_layer
@@ -38,6 +39,7 @@ class FeatureStudyWriter:
     splits : "train" or "test" for each sample; default all "train".
     neighbors : neighbors stored a sample. metric : "euclidean" or "cosine".
     probe : a linear probe of each layer of one number a channel, shape (n, d); it may take longer than the rest.
+    projection : how layers of shape (n, d) are drawn on a plane: "pca", "umap" if umap-learn is installed, or "none".
     """
 
     def __init__(
@@ -52,20 +54,27 @@ class FeatureStudyWriter:
         neighbors: int = 10,
         metric: str = "euclidean",
         probe: bool = False,
+        projection: str = "pca",
     ) -> None:
         if neighbors < 1:
             raise ValueError(f"neighbors must be at least 1; got {neighbors}.")
         if metric not in METRICS:
             raise ValueError(f"metric must be one of {', '.join(METRICS)}; got {metric!r}.")
+        check_projection(projection)
         self.path = Path(out)
         self._samples = study_samples(labels, ids=ids, sources=sources, class_names=class_names, splits=splits)
-        self._options = MeasureOptions(num_neighbors=neighbors, metric=metric, probe=probe)
+        self._options = MeasureOptions(num_neighbors=neighbors, metric=metric, probe=probe, projection=projection)
         self._lock = study_lock(self.path)
 
     def __enter__(self) -> Self:
         self._lock.__enter__()
         options = self._options
-        asked = {"neighbors": options.num_neighbors, "metric": options.metric, "probe": options.probe}
+        asked = {
+            "neighbors": options.num_neighbors,
+            "metric": options.metric,
+            "probe": options.probe,
+            "projection": options.projection,
+        }
         used = {"data": self._samples.describe()}
         try:
             self._info = begin(self.path, {"asked": asked, "used": used}, self._samples.frame())

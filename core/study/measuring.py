@@ -13,6 +13,7 @@ from core.measures.curves import FARTHEST, MIN_SIZES, fit_curve
 from core.measures.graph import LabelledGraph, cross_graph
 from core.measures.separation import EncodedLabels, Separation
 from core.measures.significance import Shuffles, all_alike, finite_population_n, wilson
+from core.study.projection import projection_rows
 from core.study.samples import MeasureOptions, StudySamples
 from core.study.searches import KNN, ORDERS, HeldLayer, SlicedLayer, comparison_questions, take
 
@@ -55,10 +56,13 @@ def measure_layer(
     samples : the n samples.
     options : what to compute.
     """
-    rows: dict[str, list[pd.DataFrame]] = {"measurements": [], "classes": [], "neighbors": [], "curves": []}
+    rows: dict[str, list[pd.DataFrame]] = {
+        name: [] for name in ("measurements", "classes", "neighbors", "curves", "projection")
+    }
     for pooling, given in activations.items():
         place = {"layer": layer["layer"], "pooling": pooling}
         found = given if isinstance(given, SlicedLayer) else HeldLayer(given, samples, options)
+        averaged = pooling == "mean" or len(layer["output_shape"]) == 1
         for comparison in _comparisons(found, samples, options):
             measures = _measures(comparison.graph)
             rows["measurements"].append(_measurements(comparison, measures, samples, options).assign(**place))
@@ -70,12 +74,16 @@ def measure_layer(
             if not comparison.cross and options.centers:
                 centers = _centers(comparison, found, samples)
                 rows["measurements"].append(centers.assign(**place))
-            if not comparison.cross and options.probe and (pooling == "mean" or len(layer["output_shape"]) == 1):
+            if not comparison.cross and options.probe and averaged:
                 assert isinstance(found, HeldLayer), "only activations with space are searched in slices"
                 probe = _probe(comparison, found.features, samples, options)
                 rows["measurements"].append(probe.assign(**place))
             rows["classes"].append(_classes(comparison, measures[0]).assign(**place))
             rows["neighbors"].append(_neighbors(comparison, samples, options).assign(**place))
+        if averaged and options.projection != "none":
+            assert isinstance(found, HeldLayer), "only activations with space are searched in slices"
+            projected = projection_rows(found.features, samples, options.projection, options.seed)
+            rows["projection"].append(projected.assign(layer=layer["layer"]))
     tables = {name: pd.concat(frames, ignore_index=True) for name, frames in rows.items() if frames}
     return {"layers": pd.DataFrame([dict(layer)]), **tables}
 

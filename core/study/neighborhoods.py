@@ -21,9 +21,8 @@ def stored_neighbors(study: Study, layer: str, pooling: str, split: str, *, amon
     StudyError
         The study stores no such neighbors; the message says which layers and poolings it has.
     """
-    table = study.neighbors
-    here = (table["layer"] == layer) & (table["pooling"] == pooling) & (table["split"] == split)
-    found = table[here & (table["nearest_split"] == (among or split))]
+    place = {"layer": layer, "pooling": pooling, "split": split, "nearest_split": among or split}
+    found = study.table("neighbors", filters=[(column, "==", value) for column, value in place.items()])
     if found.empty:
         pairs = study.measurements[["layer", "pooling"]].drop_duplicates().astype(str).agg(" ".join, axis=1)
         raise StudyError(
@@ -103,8 +102,7 @@ def duplicates(study: Study, layer: str, pooling: str, *, within: float = 0.0) -
     """
     if within < 0:
         raise ValueError(f"within must be at least 0; got {within}. 0 lists exact duplicates, 0.1 near ones.")
-    table = study.neighbors
-    table = table[(table["layer"] == layer) & (table["pooling"] == pooling)]
+    table = study.table("neighbors", filters=[("layer", "==", layer), ("pooling", "==", pooling)])
     limit = within * float(table.loc[table["rank"] == 1, "distance"].median()) if len(table) else 0.0
     close = table[table["distance"] <= limit]
     pairs = pd.DataFrame(
@@ -178,3 +176,26 @@ def confused_pairs(study: Study, layer: str, pooling: str, split: str, *, among:
         }
     )
     return table[table["count"] > 0].sort_values(["count", "share"], ascending=False, ignore_index=True)
+
+
+def confusions(study: Study, layer: str, pooling: str, split: str, *, among: str | None = None) -> pd.DataFrame:
+    """Which other classes the samples of each class have as their nearest neighbor, the most frequent first.
+
+    Returns
+    -------
+    DataFrame
+        class_name, nearest_class (another one), count (of samples), share (of the samples of the class that were
+        asked), chance (what the share would be with meaningless labels: the other class's part of all possible
+        neighbors).
+    """
+    table = stored_neighbors(study, layer, pooling, split, among=among).query("rank == 1")
+    names = study.samples.set_index("sample")["class_name"].astype(str)
+    own, other = table["sample"].map(names), table["nearest"].map(names)
+    asked = own.value_counts()
+    references = names[(study.samples.set_index("sample")["split"] == (among or split)).to_numpy()].value_counts()
+    possible = references.sum() - (among is None or among == split)
+    pairs = pd.DataFrame({"class_name": own, "nearest_class": other})[own != other].value_counts().reset_index()
+    pairs["share"] = pairs["count"] / pairs["class_name"].map(asked).astype(float)  # a text where no pair is left
+    pairs["chance"] = pairs["nearest_class"].map(references).astype(float) / possible
+    order = ["count", "share", "class_name", "nearest_class"]
+    return pairs.sort_values(order, ascending=[False, False, True, True], ignore_index=True)

@@ -18,6 +18,7 @@ from core.measures.sliced import working_bytes
 from core.network.activations import Pass, plan_passes
 from core.network.backbones import Network, load_network
 from core.network.layers import INPUT_LAYER, LayerInfo, catalogue, select_layers
+from core.study.projection import check_projection
 from core.study.samples import MeasureOptions, StudySamples
 from core.study.searches import KNN
 
@@ -59,6 +60,7 @@ class StudyOptions:
     precision : half the width of the 95 % interval of SI wanted for the samples at hand, such as 0.01; then only as
     many samples as that takes are asked, each against all others. pilot : samples of each split that are asked first,
     to find out how many it takes, and then not again; 0 asks as many as it takes at worst.
+    projection : how samples are drawn on a plane: "pca", "umap" if umap-learn is installed, or "none".
     """
 
     data: str
@@ -80,6 +82,7 @@ class StudyOptions:
     pilot: int = 0
     input_size: int | None = None
     neighbors_of: str = "all"
+    projection: str = "pca"
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
@@ -96,6 +99,7 @@ class StudyOptions:
             raise ValueError(
                 f"input_size must be at least 1, and go with a network; got {self.input_size} with {self.model!r}."
             )
+        check_projection(self.projection)
         for name in ("neighbors", "batch_size", "repeats"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}.")
@@ -114,6 +118,7 @@ class StudyOptions:
             centers=self.protocol == "notebook",
             probe=self.probe,
             pilot=self.pilot,
+            projection=self.projection,
         )
 
     def command(self, out: str | os.PathLike[str]) -> str:

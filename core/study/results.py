@@ -86,6 +86,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         distance=pa.float32(),
         agrees=pa.bool_(),
     ),
+    "projection": _schema(split=_text, layer=_text, sample=pa.int32(), x=pa.float32(), y=pa.float32()),
     "curves": _schema(
         split=_text,
         layer=_text,
@@ -149,6 +150,11 @@ class Study:
     @cached_property
     def neighbors(self) -> pd.DataFrame:
         return self.table("neighbors")
+
+    @cached_property
+    def projection(self) -> pd.DataFrame:
+        """Each sample's place on a plane, by layer; empty for a study made without, or before there was one."""
+        return self.table("projection")
 
     @cached_property
     def curves(self) -> pd.DataFrame:

@@ -21,7 +21,7 @@ class MeasureOptions:
     num_neighbors : stored a sample. metric : the distance. sizes, repeats : subsamples of each split, and how often
     each is drawn, with `seed`. centers : the center measures too, with their permuted controls. probe : a linear probe
     where activations have no space or are averaged over it. num_queries : by split, where only so many samples are
-    asked, each against all others; drawn after the first `pilot` ones.
+    asked, each against all others; drawn after the first `pilot` ones. projection : how samples are drawn on a plane.
     """
 
     num_neighbors: int = 10
@@ -33,6 +33,7 @@ class MeasureOptions:
     probe: bool = True
     num_queries: Mapping[str, int] = field(default_factory=dict)
     pilot: int = 0
+    projection: str = "pca"
 
 
 @dataclass(frozen=True, eq=False)

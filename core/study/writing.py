@@ -20,6 +20,7 @@ from core.study.results import FORMAT, LAYER_TABLES, SCHEMAS, StudyError, layer_
 
 Info = dict[str, Any]
 _MERGED = ".parts.tmp"
+_LATER_OPTIONS = {"projection"}  # a study begun before there were these goes on; its layers so far stay without
 
 
 @contextmanager
@@ -143,7 +144,10 @@ def _refuse_differences(folder: Path, there: Info, info: Info) -> None:
         raise StudyError(
             f"{folder} holds a study of format {there.get('format')!r}, not {FORMAT}. Choose another folder."
         )
-    changed = differences(_without(there.get("asked", {}), "data"), _without(info["asked"], "data"))
+    before = there.get("asked", {})
+    unknown = _LATER_OPTIONS - before.keys()
+    asked = {name: value for name, value in info["asked"].items() if name not in unknown}
+    changed = differences(_without(before, "data"), _without(asked, "data"))
     for part, unimportant in {"data": "name", "model": ""}.items():
         old, new = (_without(whole.get("used", {}).get(part, {}), unimportant) for whole in (there, info))
         changed += differences(old, new, f"{part}.")

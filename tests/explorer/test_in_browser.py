@@ -206,3 +206,25 @@ def test_nothing_is_wider_than_the_window(page, address, study_writer, sized_inf
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= width
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_sample_is_followed_from_the_map_of_classes(page, address):
+    page.goto(f"{address}/classes?study=digits&layer=block6b_dwconv")
+    field = page.locator(".st-key-class_map svg.marks .mark-rect path").first  # the hardest class, at the first layer
+    field.click(timeout=30_000)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Samples", timeout=30_000)
+    expect(page).to_have_url(re.compile("class=3"))
+    assert "layer=stem_conv" in page.url
+    expect(page.locator(".st-key-gallery img").first).to_be_visible()
+
+    heading = page.get_by_role("heading", level=3).nth(1)
+    first = heading.inner_text()
+    page.get_by_role("button", name="Look closer").nth(1).click()
+    expect(heading).not_to_have_text(first, timeout=30_000)
+    chosen = heading.inner_text()
+    expect(page).to_have_url(re.compile("sample=" + chosen.replace("/", "%2F")))
+
+    link = page.url
+    page.goto("about:blank")
+    page.goto(link)
+    expect(page.get_by_role("heading", level=3).nth(1)).to_have_text(chosen, timeout=30_000)

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import skew
 
 import core
-from core.study.neighborhoods import confused_pairs, confusion, duplicates, hubness, stored_neighbors
+from core.study.neighborhoods import confused_pairs, confusion, confusions, duplicates, hubness, stored_neighbors
 
 # Points on a line; train: 0 1 1 5 6, test: 1 5.5 20
 POSITIONS = np.array([[0.0], [1.0], [1.0], [5.0], [6.0], [1.0], [5.5], [20.0]])
@@ -64,3 +64,29 @@ def test_confused_pairs(study):
 def test_a_layer_that_is_not_there_is_named(study):
     with pytest.raises(core.StudyError, match="stores no neighbors of 'curve', 'flat', 'train'"):
         stored_neighbors(study, "curve", "flat", "train")
+
+
+def test_confusions_have_a_direction_and_chance(study):
+    table = confusions(study, "line", "flat", "train")
+    assert table.to_dict("list") == {
+        "class_name": ["a", "b"],
+        "nearest_class": ["b", "a"],
+        "count": [1, 1],
+        "share": [1 / 2, 1 / 3],
+        "chance": [3 / 4, 2 / 4],  # of the 4 other samples
+    }
+    across = confusions(study, "line", "flat", "test", among="train")
+    assert across.to_dict("records")[0] == {
+        "class_name": "a",
+        "nearest_class": "b",
+        "count": 2,
+        "share": 1.0,
+        "chance": 3 / 5,
+    }
+
+
+def test_no_confusions_make_an_empty_table(tmp_path):
+    apart = core.study_from_features({"line": [[0.0], [1.0], [8.0], [9.0]]}, ["a", "a", "b", "b"], out=tmp_path / "s")
+    table = confusions(apart, "line", "flat", "train")
+    assert table.empty
+    assert list(table) == ["class_name", "nearest_class", "count", "share", "chance"]

@@ -44,6 +44,7 @@ def layer_tables(position: int, name: str) -> dict[str, pd.DataFrame]:
                 place | {"sample": 1, "rank": 1, "nearest": 2, "distance": 0.5, "agrees": False},
             ]
         ),
+        "projection": pd.DataFrame([{"split": "train", "layer": name, "sample": i, "x": i, "y": 0.5} for i in (0, 1)]),
         "curves": pd.DataFrame([place | {"size": size, "kind": "observed", "value": value} for size in (50, 100)]),
     }
 
@@ -200,3 +201,12 @@ def test_a_table_that_lacks_columns(complete: Path):
     pd.DataFrame({"sample": [0]}).to_parquet(complete / "samples.parquet")
     with pytest.raises(core.StudyError, match="lacks the columns class_name, id, label, source, split"):
         _ = core.load_study(complete).samples
+
+
+def test_only_the_rows_asked_for_are_read(partial: Path, complete: Path):
+    for folder in (partial, complete):
+        late = [("layer", "==", "late"), ("rank", "==", 1)]
+        table = load_study(folder).table("neighbors", ["layer", "sample"], late)
+        assert table["layer"].astype(str).tolist() == ["late", "late"]
+        assert table["sample"].tolist() == [0, 1]
+        assert load_study(folder).table("neighbors", filters=[("layer", "==", "other")]).empty

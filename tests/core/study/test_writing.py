@@ -192,6 +192,13 @@ def test_other_options_are_named(tmp_path: Path):
     assert (tmp_path / "study.json").read_bytes() == before
 
 
+def test_a_study_begun_before_an_option_existed_goes_on_and_one_that_names_it_differently_does_not(tmp_path: Path):
+    begin(tmp_path, info(), SAMPLES)
+    assert begin(tmp_path, info(projection="pca"), SAMPLES)["asked"]["projection"] == "pca"
+    with pytest.raises(StudyError, match=r"differs in projection: 'pca' → 'none'"):
+        begin(tmp_path, info(projection="none"), SAMPLES)
+
+
 def test_other_data_and_other_weights_are_named(tmp_path: Path):
     begin(tmp_path, info(), SAMPLES)
     other = info()

@@ -1,0 +1,137 @@
+"""What the page Classes speaks about: SI by class through the network, and which classes run into each other."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from explorer.findings import number, one_layer
+from explorer.provenance import plain
+
+PAGE_SIZE = 30  # classes in a heat map, readable on a phone too
+DEVELOPED = 5  # lines in the chart of the hardest classes
+BARS = 15
+
+
+@dataclass(frozen=True)
+class Place:
+    """What the pages about samples look at: a layer, "mean" or "flat", and "train", "test" or "cross"."""
+
+    layer: str
+    pooling: str
+    samples: str
+
+    @property
+    def split(self) -> str:
+        """The split of the samples that are asked."""
+        return "test" if self.samples == "cross" else self.samples
+
+    @property
+    def among(self) -> str:
+        """The split of their possible neighbors."""
+        return "train" if self.samples == "cross" else self.samples
+
+
+def offered_places(curves: pd.DataFrame) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Poolings and samples that the study has, the usual one first."""
+    rows = curves[curves["measure"] == "SI"]
+    poolings, samples = set(rows["pooling"]), set(rows["samples"])
+    return (
+        tuple(name for name in ("mean", "flat") if name in poolings),
+        tuple(name for name in ("test", "train", "cross") if name in samples),
+    )
+
+
+def chosen_place(query: Mapping[str, Sequence[str]], layer: str | None, curves: pd.DataFrame) -> Place:
+    """The place that an address asks for, as far as the study has it; else the best layer of the usual samples."""
+    poolings, samples = offered_places(curves)
+    pooling = next((one for one in query.get("pooling", ()) if one in poolings), poolings[0])
+    chosen = next((one for one in query.get("split", ()) if one in samples), samples[0])
+    layers = offered_layers(curves, pooling, chosen)
+    return Place(layer if layer in layers else best_layer(curves, pooling, chosen), pooling, chosen)
+
+
+def place_query(place: Place, curves: pd.DataFrame) -> dict[str, list[str]]:
+    """What the address has to say of a place beside its layer: where it differs from the usual one."""
+    poolings, samples = offered_places(curves)
+    query = {"pooling": [place.pooling]} if place.pooling != poolings[0] else {}
+    return query | ({"split": [place.samples]} if place.samples != samples[0] else {})
+
+
+def offered_layers(curves: pd.DataFrame, pooling: str, samples: str) -> list[str]:
+    """The layers measured so, in network order."""
+    return list(_lines(curves, pooling, samples).sort_values("position")["layer"])
+
+
+def best_layer(curves: pd.DataFrame, pooling: str, samples: str) -> str:
+    """The layer of the highest SI."""
+    rows = _lines(curves, pooling, samples).reset_index(drop=True)
+    return str(rows["layer"].iloc[rows["value"].fillna(-1).argmax()])
+
+
+def stored_pooling(layers: pd.DataFrame, place: Place) -> str:
+    """The pooling under which a layer's rows are stored: one without space is measured once, as `flat`."""
+    shape = layers.set_index("layer")["output_shape"][place.layer]
+    return place.pooling if len(shape) > 1 else "flat"
+
+
+def class_values(classes: pd.DataFrame, layers: pd.DataFrame, names: pd.Series, place: Place) -> pd.DataFrame:
+    """SI by class and layer.
+
+    Parameters
+    ----------
+    classes, layers : tables of the study. names : class names by label. place : only its pooling and samples count.
+
+    Returns
+    -------
+    DataFrame
+        layer, position, class_name, value, chance, num_queries; in network order.
+    """
+    measure = "cross" if place.samples == "cross" else "separation"
+    rows = classes[(classes["split"] == place.split) & (classes["measure"] == measure) & (classes["order"] == 1)]
+    rows = rows.assign(layer=rows["layer"].astype(str), class_name=rows["label"].map(names).astype(str))
+    known = layers.set_index("layer")
+    rows = rows[rows["layer"].isin(known.index)]
+    flat = known["output_shape"].map(len) <= 1
+    stored = rows["layer"].map(flat).map({True: "flat", False: place.pooling})
+    rows = rows[rows["pooling"].astype(str) == stored].assign(position=rows["layer"].map(known["position"]))
+    columns = ["layer", "position", "class_name", "value", "chance", "num_queries"]
+    return rows.sort_values(["position", "class_name"], ignore_index=True)[columns]
+
+
+def ranked_classes(values: pd.DataFrame, layer: str) -> pd.DataFrame:
+    """The classes at one layer, the hardest to separate first: class_name, value, chance, num_queries."""
+    rows = values[values["layer"] == layer].dropna(subset=["value"])
+    return rows.sort_values(["value", "class_name"], ignore_index=True)[
+        ["class_name", "value", "chance", "num_queries"]
+    ]
+
+
+def classes_finding(ranked: pd.DataFrame, pairs: pd.DataFrame, place: Place) -> str:
+    """The hardest class and the most frequent confusion, in two sentences."""
+    if ranked.empty:
+        return f"No class has an SI at {one_layer(place.layer)}."
+    hardest, easiest = ranked.iloc[0], ranked.iloc[-1]
+    text = (
+        f"At {one_layer(place.layer)}, **{plain(hardest['class_name'])}** is the hardest of {len(ranked)} classes to "
+        f"separate, with an SI of **{number(hardest['value'])}** (chance {number(hardest['chance'])}); "
+        f"{plain(easiest['class_name'])} is the easiest, with {number(easiest['value'])}."
+    )
+    if pairs.empty:
+        return f"{text} No sample's nearest neighbor is of another class."
+    first = pairs.iloc[0]
+    return (
+        f"{text} The most frequent confusion: {first['count']} of the samples of **{plain(first['class_name'])}** "
+        f"({first['share']:.0%}; chance {first['chance']:.1%}) have a neighbor of "
+        f"**{plain(first['nearest_class'])}**."
+    )
+
+
+def pages(count: int, size: int = PAGE_SIZE) -> list[str]:
+    """The pages of a list, named by their first and last entry."""
+    return [f"{start + 1}–{min(start + size, count)}" for start in range(0, count, size)]
+
+
+def _lines(curves: pd.DataFrame, pooling: str, samples: str) -> pd.DataFrame:
+    keep = (curves["measure"] == "SI") & (curves["pooling"] == pooling) & (curves["samples"] == samples)
+    return curves[keep & curves["value"].notna()]

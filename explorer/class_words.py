@@ -1,0 +1,19 @@
+"""Class names as the pages show them: ImageNet's folder names without their number."""
+
+import re
+from collections.abc import Iterable
+
+_WNID = re.compile(r"^n\d{8}[-_]+(?=.)")
+
+
+def short_class(name: str) -> str:
+    """`n02113978-Mexican_hairless` is "Mexican hairless"; any other name stays as it is."""
+    short = _WNID.sub("", name)
+    return short.replace("_", " ") if short != name else name
+
+
+def short_classes(names: Iterable[str]) -> dict[str, str]:
+    """Each name's short form; its full one where two classes would have the same."""
+    full = list(dict.fromkeys(names))
+    short = [short_class(name) for name in full]
+    return {name: brief if short.count(brief) == 1 else name for name, brief in zip(full, short, strict=True)}

@@ -1,0 +1,166 @@
+"""Samples at a layer: who is nearest to whom, which of them are shown, and the path of one through the network."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from explorer.class_words import short_class
+
+PAGE_SIZE = 12
+FILTERS = {
+    "": "All",
+    "disagree": "Disagrees here",
+    "agree": "Agrees here",
+    "never": "Never separated",
+    "always": "Always separated",
+    "first": "First separated here",
+    "lost": "Lost again",
+}
+EXPLAINED = {
+    "": "",
+    "disagree": "The nearest neighbor at this layer is of another class.",
+    "agree": "The nearest neighbor at this layer is of the sample's class.",
+    "never": "At no layer is the nearest neighbor of the sample's class.",
+    "always": "At every layer the nearest neighbor is of the sample's class.",
+    "first": "The nearest neighbor is of the sample's class at this layer, and at none before it.",
+    "lost": "At some layer the nearest neighbor is of the sample's class, but not at the last one.",
+}
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which samples are shown: `shown` is one of `FILTERS`; of these, those of a class, with a neighbor of another."""
+
+    shown: str = ""
+    class_name: str = ""
+    taken: str = ""
+
+
+def filter_query(chosen: Filter) -> dict[str, list[str]]:
+    """What the address has to say of a filter."""
+    query = {"show": chosen.shown, "class": chosen.class_name, "taken": chosen.taken}
+    return {name: [value] for name, value in query.items() if value}
+
+
+def asked_filter(query: Mapping[str, Sequence[str]], classes: Sequence[str]) -> Filter:
+    """The filter that an address asks for, as far as there is such a thing."""
+
+    def one(name: str, offered: Sequence[str]) -> str:
+        return next((value for value in map(short_class, query.get(name, ())) if value in offered), "")
+
+    return Filter(one("show", tuple(FILTERS)), one("class", classes), one("taken", classes))
+
+
+def samples_at(nearest: pd.DataFrame, fates: pd.DataFrame, samples: pd.DataFrame, layer: str) -> pd.DataFrame:
+    """One row a sample that was asked at the layer, those that most layers disagree about first.
+
+    Parameters
+    ----------
+    nearest : of `nearest_by_layer`. fates : of `core.study.journeys.fates`. samples : the table `samples`.
+
+    Returns
+    -------
+    DataFrame
+        sample, id, source, class_name, nearest, nearest_id, nearest_source, nearest_class, distance, agrees, and the
+        columns of `fates`.
+    """
+    rows = nearest.loc[nearest["layer"] == layer, ["sample", "nearest", "distance", "agrees"]]
+    known = samples.set_index("sample")[["id", "source", "class_name"]].astype(object)
+    found = rows.join(known, on="sample").join(known.add_prefix("nearest_"), on="nearest")
+    found = found.rename(columns={"nearest_class_name": "nearest_class"}).join(fates, on="sample")
+    return found.sort_values(["share", "sample"], ignore_index=True)
+
+
+def keep_shown(table: pd.DataFrame, chosen: Filter, layer: str) -> pd.DataFrame:
+    """The samples of `samples_at` that the filter lets through."""
+    conditions = {
+        "": pd.Series(True, index=table.index),
+        "disagree": ~table["agrees"].astype(bool),
+        "agree": table["agrees"].astype(bool),
+        "never": table["fate"] == "never",
+        "always": table["fate"] == "always",
+        "first": table["first"] == layer,
+        "lost": table["fate"] == "lost",
+    }
+    keep = conditions[chosen.shown]
+    if chosen.class_name:
+        keep &= table["class_name"] == chosen.class_name
+    if chosen.taken:
+        keep &= table["nearest_class"] == chosen.taken
+    return table[keep].reset_index(drop=True)
+
+
+def samples_finding(table: pd.DataFrame, layer: str, of: str) -> str:
+    """How many samples agree here, never, always, and were lost again; of : such as "test samples"."""
+    agree, count = int(table["agrees"].sum()), len(table)
+    fates = table["fate"].value_counts()
+    return (
+        f"At `{layer}`, **{agree:,} of {count:,}** {of} have a nearest neighbor of their own class. "
+        f"Through all layers: **{fates.get('always', 0):,}** always do, **{fates.get('never', 0):,}** never do, and "
+        f"**{fates.get('lost', 0):,}** did at some layer but no longer at the last."
+    )
+
+
+def asked_sample(query: Mapping[str, Sequence[str]], table: pd.DataFrame) -> int | None:
+    """The sample that an address names by its id, or by its number in the study."""
+    for name in query.get("sample", ()):
+        rows = table[(table["id"] == name) | (table["sample"].astype(str) == name)]
+        if len(rows):
+            return int(rows["sample"].iloc[0])
+    return None
+
+
+def neighbors_of(stored: pd.DataFrame, samples: pd.DataFrame, sample: int) -> pd.DataFrame:
+    """A sample's stored neighbors at one layer, the nearest first.
+
+    Parameters
+    ----------
+    stored : of `stored_neighbors`. samples : the table `samples`.
+
+    Returns
+    -------
+    DataFrame
+        sample, rank, distance, agrees, id, source, split, class_name; all of the neighbor.
+    """
+    rows = stored.loc[stored["sample"] == sample, ["nearest", "rank", "distance", "agrees"]]
+    known = samples.set_index("sample")[["id", "source", "split", "class_name"]].astype(object)
+    found = rows.join(known, on="nearest").rename(columns={"nearest": "sample"})
+    return found.sort_values("rank", ignore_index=True)
+
+
+def path_of(nearest: pd.DataFrame, samples: pd.DataFrame, sample: int) -> pd.DataFrame:
+    """A sample's nearest neighbor at every layer: layer, nearest, nearest_id, nearest_class, distance, agrees."""
+    rows = nearest[nearest["sample"] == sample]
+    known = samples.set_index("sample")[["id", "class_name"]].astype(object)
+    known.columns = pd.Index(["nearest_id", "nearest_class"])
+    columns = ["layer", "nearest", "nearest_id", "nearest_class", "distance", "agrees"]
+    return rows.join(known, on="nearest")[columns].reset_index(drop=True)
+
+
+def path_finding(path: pd.DataFrame, class_name: str) -> str:
+    """A sentence about one sample's way through the network."""
+    agrees = path["agrees"].to_numpy(bool)
+    count = len(path)
+    if agrees.all():
+        return f"At all {count} layers its nearest neighbor is of its class, {class_name}."
+    others = path.loc[~agrees, "nearest_class"].value_counts()
+    text = f"At {int(agrees.sum())} of {count} layers its nearest neighbor is of its class, {class_name}"
+    text += f"; most often else it is {others.index[0]} ({others.iloc[0]} layers)."
+    if not agrees.any():
+        return text
+    first = path["layer"].iloc[int(agrees.argmax())]
+    end = "and it is at the last layer" if agrees[-1] else "but it is not at the last layer"
+    return f"{text} First at `{first}`, {end}."
+
+
+def short_id(name: str) -> str:
+    """A file's name without its folders; any other id as it is."""
+    return name.rpartition("/")[2] if "." in name.rpartition("/")[2] else name
+
+
+def agreement_text(agrees: bool, other: str) -> str:
+    """Icon and words, as Markdown; never the color alone."""
+    if agrees:
+        return ":green[:material/check_circle:] same class"
+    return f":red[:material/cancel:] other class: {other}"

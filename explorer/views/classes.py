@@ -1,0 +1,200 @@
+"""Which classes a network separates, where, and which it takes for each other."""
+
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from core.study.neighborhoods import confusions
+from core.study.results import StudyError
+from explorer.address import asked_view, keep_view
+from explorer.class_charts import PICKED, confusion_chart, development_chart, heat_map
+from explorer.class_tables import (
+    BARS,
+    DEVELOPED,
+    PAGE_SIZE,
+    Place,
+    class_values,
+    classes_finding,
+    pages,
+    place_query,
+    ranked_classes,
+    stored_pooling,
+)
+from explorer.class_words import short_classes
+from explorer.components import save_svg_button
+from explorer.data import OpenStudy, study_stamp
+from explorer.frame import show_notes, show_provenance
+from explorer.picker import open_chosen_study
+from explorer.place_controls import cached_tables, class_names, csv_button, place_controls, widget_key
+from explorer.state import SAMPLES
+
+PAGE = "classes"
+HEAT, LINES, CONFUSIONS = "class_map", "class_lines", "class_confusions"
+HEAT_CAPTION = (
+    "SI of a class: the share of its samples whose nearest other sample has its label. Rows: hardest first at the "
+    "layer that is outlined. A click on a field opens the samples of that class at that layer."
+)
+CONFIG = {
+    "class_name": st.column_config.TextColumn("Class", pinned=True),
+    "nearest_class": st.column_config.TextColumn("Taken for"),
+    "count": st.column_config.NumberColumn("Samples"),
+    "share": st.column_config.NumberColumn("Share of the class", format="percent"),
+    "chance": st.column_config.NumberColumn("Chance", format="percent", help="With meaningless labels."),
+    "value": st.column_config.ProgressColumn("SI", format="%.3f", min_value=0, max_value=1),
+    "num_queries": st.column_config.NumberColumn("Samples"),
+}
+
+
+def render() -> None:
+    """The hardest classes, the map of all, how they develop, and what they are taken for."""
+    study = open_chosen_study()
+    if study is None:
+        return
+    if study.curves.empty:
+        st.info("This study has no Separation Index by class yet. Come back when its first layer is done.")
+        return
+    head = st.container()
+    query = asked_view(PAGE)
+    place = place_controls(study, PAGE, query)
+    stamp = study_stamp(Path(study.path))
+    values, pairs = cached_values(study.path, stamp, place), cached_pairs(study.path, stamp, place)
+    ranked = ranked_classes(values, place.layer)
+    with head:
+        st.title("Classes", anchor=False)
+        st.markdown(classes_finding(ranked, pairs, place))
+        show_notes(study)
+    if ranked.empty:
+        st.info("This study stores no Separation Index by class. Run its command again with this version.")
+        return
+    shown = show_map(study, values, ranked, place, query)
+    show_development(study, values, ranked, place)
+    show_confusions(study, pairs, place)
+    keep_view(PAGE, place_query(place, study.curves) | ({"page": [shown]} if shown else {}))
+    show_provenance(study)
+
+
+def show_map(
+    study: OpenStudy, values: pd.DataFrame, ranked: pd.DataFrame, place: Place, query: dict[str, list[str]]
+) -> str:
+    """The heat map of some classes, and which of them; a click leads to their samples."""
+    st.header("Every class through the network", anchor=False)
+    parts, key = pages(len(ranked)), widget_key(PAGE, "page", study)
+    asked = next((one for one in query.get("page", ()) if one in parts), parts[0])
+    chosen = asked
+    if len(parts) > 1:
+        if st.session_state.setdefault(key, asked) not in parts:
+            st.session_state[key] = parts[0]
+        label = f"Classes, hardest first ({len(ranked):,} in all)"
+        chosen = str(st.selectbox(label, parts, key=key, width=300))
+    classes = ranked["class_name"].tolist()[parts.index(chosen) * PAGE_SIZE :][:PAGE_SIZE]
+    part = f"Classes {chosen} of {len(ranked):,} shown." if len(parts) > 1 else f"All {len(ranked):,} classes shown."
+    alt = f"Heat map: SI of {len(classes)} classes at each layer. The table below has the numbers at {place.layer}."
+    with st.container(key=HEAT):
+        chart = heat_map(values, classes, place.layer)
+        event = st.altair_chart(
+            chart,
+            width="stretch",
+            alt=alt,
+            on_select="rerun",
+            selection_mode=PICKED,
+            key=widget_key(PAGE, "map", study),
+        )
+    if picked := _picked(event):
+        open_samples(study, Place(picked["layer"], place.pooling, place.samples), {"class": [picked["class_name"]]})
+    st.caption(f"{part} {HEAT_CAPTION}")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        save_svg_button("Chart as SVG", container=HEAT, file_name=f"{Path(study.path).name}_classes.svg")
+        csv_button(values, f"{Path(study.path).name}_classes.csv", "Numbers as CSV", "classes_csv")
+    with st.expander(f"Classes at {place.layer}, hardest first"):
+        st.dataframe(ranked, hide_index=True, column_config=CONFIG)
+    return chosen if chosen != parts[0] else ""
+
+
+def show_development(study: OpenStudy, values: pd.DataFrame, ranked: pd.DataFrame, place: Place) -> None:
+    """How the classes that are hardest here fare at the other layers."""
+    st.header("How the hardest classes develop", anchor=False)
+    classes = ranked["class_name"].tolist()[:DEVELOPED]
+    with st.container(key=LINES):
+        chart = development_chart(values, classes, place.layer)
+        alt = f"Separation Index through the network of {', '.join(classes)}, and the mean of all classes."
+        st.altair_chart(chart, width="stretch", alt=alt)
+    st.caption(f"The {len(classes)} hardest of {len(ranked):,} classes at {place.layer} (dotted rule).")
+    save_svg_button("Chart as SVG", container=LINES, file_name=f"{Path(study.path).name}_hardest_classes.svg")
+
+
+def show_confusions(study: OpenStudy, pairs: pd.DataFrame, place: Place) -> None:
+    """Which classes are taken for which, as bars and as a table; a click leads to the samples."""
+    st.header("What classes are taken for", anchor=False)
+    if pairs.empty:
+        st.info(
+            "No sample's nearest neighbor is of another class here, or the study stores no neighbors of this layer."
+        )
+        return
+    st.caption(
+        f"{SAMPLES[place.samples]} samples at {place.layer}, by the class of their nearest neighbor. A click on a bar "
+        "or a row opens these samples."
+    )
+    left, right = st.columns(2, gap="medium")
+    with left, st.container(key=CONFUSIONS):
+        top = pairs.head(BARS)
+        alt = f"Bars: the {len(top)} most frequent confusions at {place.layer}; the table has all {len(pairs):,}."
+        event = st.altair_chart(
+            confusion_chart(top),
+            width="stretch",
+            alt=alt,
+            on_select="rerun",
+            selection_mode=PICKED,
+            key=widget_key(PAGE, "bars", study),
+        )
+    picked = _picked(event)
+    with right:
+        rows = st.dataframe(
+            pairs,
+            hide_index=True,
+            column_config=CONFIG,
+            on_select="rerun",
+            selection_mode="single-row",
+            key=widget_key(PAGE, "pairs", study),
+            alt="Classes and what they are taken for, most frequent first",
+        ).selection.rows
+    if rows:
+        picked = {name: str(pairs[name].iloc[rows[0]]) for name in ("class_name", "nearest_class")}
+    st.caption(f"{min(len(pairs), BARS)} of {len(pairs):,} pairs drawn, all in the table.")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        save_svg_button("Chart as SVG", container=CONFUSIONS, file_name=f"{Path(study.path).name}_confusions.svg")
+        csv_button(pairs, f"{Path(study.path).name}_confusions.csv", "Confusions as CSV", "confusions_csv")
+    if picked:
+        open_samples(study, place, {"class": [picked["class_name"]], "taken": [picked["nearest_class"]]})
+
+
+def open_samples(study: OpenStudy, place: Place, filters: dict[str, list[str]]) -> None:
+    """Go on to the page Samples, at this place, with these filters."""
+    query = {"study": [st.query_params.get("study", study.path)], "layer": [place.layer]}
+    st.switch_page("views/samples.py", query_params=query | place_query(place, study.curves) | filters)
+
+
+def _picked(event: object) -> dict[str, str]:
+    """What a click on a chart chose."""
+    chosen = getattr(event, "selection", {}).get(PICKED) or []
+    return dict(chosen[0]) if chosen else {}
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def cached_values(path: str, stamp: tuple[int, ...], place: Place) -> pd.DataFrame:
+    study = cached_tables(path, stamp)
+    return class_values(study.classes, study.layers, class_names(study.samples), place)
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def cached_pairs(path: str, stamp: tuple[int, ...], place: Place) -> pd.DataFrame:
+    study = cached_tables(path, stamp)
+    try:
+        pairs = confusions(study, place.layer, stored_pooling(study.layers, place), place.split, among=place.among)
+    except StudyError:  # it stores no neighbors of this layer
+        return pd.DataFrame(columns=["class_name", "nearest_class", "count", "share", "chance"])
+    shown = short_classes(study.samples["class_name"].astype(str))
+    return pairs.assign(class_name=pairs["class_name"].map(shown), nearest_class=pairs["nearest_class"].map(shown))
+
+
+render()

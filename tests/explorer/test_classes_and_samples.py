@@ -1,0 +1,174 @@
+"""The pages Classes and Samples: their tables as plain functions, and the pages by Streamlit's own test driver."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import core
+from core.study.journeys import agreement, fates, nearest_by_layer
+from explorer.class_tables import Place, chosen_place, class_values, pages, ranked_classes
+from explorer.class_words import short_class, short_classes
+from explorer.data import read_study
+from explorer.gallery import (
+    Filter,
+    asked_filter,
+    asked_sample,
+    filter_query,
+    keep_shown,
+    neighbors_of,
+    path_finding,
+    path_of,
+    samples_at,
+    short_id,
+)
+from explorer.place_controls import class_names
+from explorer.sample_charts import MOST_DOTS, drawn_dots
+
+LABELS = ["ant", "ant", "bee", "bee"]
+LAYERS = {"early": np.array([[0.0], [4], [1], [5]]), "late": np.array([[0.0], [1], [8], [9]])}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Four samples on a line whose pairs are apart only at the second layer."""
+    out = tmp_path_factory.mktemp("pages") / "study"
+    core.study_from_features(LAYERS, LABELS, out=out, ids=["a/0.png", "a/1.png", "b/0.png", "b/1.png"])
+    return out
+
+
+@pytest.fixture(scope="module")
+def table(folder):
+    study = core.load_study(folder)
+    nearest = nearest_by_layer(study, "flat", "train")
+    return samples_at(nearest, fates(agreement(nearest)), study.samples, "early")
+
+
+def said(page):
+    return " ".join(element.value for element in [*page.title, *page.markdown, *page.caption, *page.info, *page.error])
+
+
+def query(page, name):
+    value = page.query_params.get(name, "")
+    return value[0] if isinstance(value, list) else value
+
+
+def test_breeds_are_named_without_their_number_unless_two_would_be_alike():
+    assert short_class("n02113978-Mexican_hairless") == "Mexican hairless"
+    assert short_class("my_class") == "my_class"
+    assert short_classes(["n02012849-crane", "n03126707-crane", "n02113978-dog"]) == {
+        "n02012849-crane": "n02012849-crane",
+        "n03126707-crane": "n03126707-crane",
+        "n02113978-dog": "dog",
+    }
+
+
+def test_pages_cover_every_entry():
+    assert pages(65, 30) == ["1–30", "31–60", "61–65"]
+    assert pages(30, 30) == ["1–30"]
+
+
+def test_classes_are_ranked_at_the_layer(folder):
+    study = core.load_study(folder)
+    place = Place("early", "flat", "train")
+    values = class_values(study.classes, study.layers, class_names(study.samples), place)
+    assert values["layer"].tolist() == ["early", "early", "late", "late"]
+    assert values["value"].tolist() == [0, 0, 1, 1]
+    assert ranked_classes(values, "late")["class_name"].tolist() == ["ant", "bee"]
+
+
+def test_a_place_falls_back_to_what_the_study_has(folder):
+    curves = read_study(folder).curves
+    assert chosen_place({"split": ["test"]}, "nowhere", curves) == Place("late", "flat", "train")
+    assert chosen_place({}, "early", curves).layer == "early"
+
+
+def test_filters(table):
+    assert len(keep_shown(table, Filter("disagree"), "early")) == 4
+    assert keep_shown(table, Filter("first"), "early").empty
+    assert len(keep_shown(table, Filter("first"), "late")) == 4
+    assert keep_shown(table, Filter("", "ant", "bee"), "early")["id"].tolist() == ["a/0.png", "a/1.png"]
+    assert keep_shown(table, Filter("", "ant", "ant"), "early").empty
+    assert keep_shown(table, Filter("never"), "early").empty
+
+
+def test_filter_and_sample_come_back_from_the_address(table):
+    chosen = Filter("lost", "ant", "bee")
+    assert asked_filter(filter_query(chosen), ["ant", "bee"]) == chosen
+    assert asked_filter({"show": ["nothing"], "class": ["wasp"]}, ["ant"]) == Filter()
+    assert asked_sample({"sample": ["b/0.png"]}, table) == 2
+    assert asked_sample({"sample": ["3"]}, table) == 3
+    assert asked_sample({"sample": ["elsewhere"]}, table) is None
+
+
+def test_neighbors_and_path_of_a_sample(folder):
+    study = core.load_study(folder)
+    stored = study.neighbors[study.neighbors["layer"] == "early"]
+    assert neighbors_of(stored, study.samples, 0)["id"].tolist() == ["b/0.png", "a/1.png", "b/1.png"]
+    path = path_of(nearest_by_layer(study, "flat", "train"), study.samples, 0)
+    assert path["nearest_class"].tolist() == ["bee", "ant"]
+    assert "1 of 2 layers" in path_finding(path, "ant")
+    assert "First at `late`, and it is at the last layer." in path_finding(path, "ant")
+
+
+def test_many_dots_are_thinned_but_for_those_to_keep():
+    places = pd.DataFrame({"sample": np.arange(2 * MOST_DOTS + 2)})
+    drawn = drawn_dots(places, {1})
+    assert len(drawn) <= MOST_DOTS + 1
+    assert 1 in set(drawn["sample"])
+    assert len(drawn_dots(places.head(10), set())) == 10
+
+
+def test_ids_are_shortened_to_file_names():
+    assert short_id("train/dog/n1_2.jpg") == "n1_2.jpg"
+    assert short_id("digits/0042") == "digits/0042"
+
+
+def test_classes_page(open_view, folder):
+    page = open_view("classes", folder, layer="early")
+    assert [one.value for one in page.title] == ["Classes"]
+    assert "is the hardest of 2 classes" in said(page)
+    assert "2 of the samples of **ant** (100%; chance 66.7%)" in said(page)
+    assert len(page.get("vega_lite_chart")) == 3
+    assert query(page, "layer") == "early"
+
+
+def test_classes_page_without_confusions_says_so(open_view, folder):
+    assert "No sample's nearest neighbor is of another class" in said(open_view("classes", folder, layer="late"))
+
+
+@pytest.mark.parametrize("view", ["classes", "samples"])
+def test_a_folder_that_cannot_be_opened_is_told(open_view, tmp_path, view):
+    assert "no such folder" in open_view(view, tmp_path / "nowhere").error[0].value
+
+
+@pytest.mark.parametrize(("view", "message"), [("classes", "stores no Separation"), ("samples", "stores no neighbors")])
+def test_a_study_without_these_tables_says_so(open_view, tiny_study, view, message):
+    assert message in said(open_view(view, tiny_study))
+
+
+def test_samples_page_restores_a_link(open_view, folder):
+    view = {"layer": "early", "show": "disagree", "class": "bee", "taken": "ant", "sample": "b/1.png"}
+    page = open_view("samples", folder, **view)
+    assert "**0 of 4** training samples have a nearest neighbor of their own class" in said(page)
+    assert [one.value for one in page.subheader][1] == "b/1.png"
+    assert "Disagrees here: 2 of 4 samples" in [one.value for one in page.subheader]
+    assert "No pictures: the folder with its images is not here" in said(page)
+    assert {name: query(page, name) for name in view} == view
+
+
+def test_look_closer_selects_the_sample(open_view, folder):
+    page = open_view("samples", folder)
+    next(one for one in page.button if one.key and one.key.startswith("look 2 of")).click().run()
+    assert not page.exception
+    assert query(page, "sample") == "b/0.png"
+
+
+def test_a_filter_that_nothing_passes_says_so(open_view, folder):
+    assert "No sample passes the filter" in said(open_view("samples", folder, show="never"))
+
+
+def test_an_old_study_has_no_plane_and_says_why(open_view, folder, tmp_path):
+    with core.FeatureStudyWriter(tmp_path / "old", LABELS, projection="none") as writer:
+        writer.add_layer("late", LAYERS["late"])
+    assert "no projection of this layer" in said(open_view("samples", tmp_path / "old"))
+    assert "no projection of this layer" not in said(open_view("samples", folder))

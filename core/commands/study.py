@@ -10,7 +10,7 @@ from typing import Any
 
 from core.commands.arguments import at_least, memory, sizes
 from core.commands.progress import add_progress, interrupt_when_terminated, progress_on
-from core.network.activations import Pass
+from core.network.passes import Pass
 from core.study.costs import FORWARD_SHARE, Cost, pass_cost, product_rate
 from core.study.plan import (
     DEFAULT_LAYERS,

@@ -101,6 +101,15 @@ def layer_tensors(model: "keras.Model") -> dict[str, "keras.KerasTensor"]:
     return {entry.name: entry.tensor for entry in _entries(model)}
 
 
+def boundary_layers(model: "keras.Model") -> tuple[LayerInfo, ...]:
+    """The layers of the catalogue that everything after them depends on alone, but for the input, in network order.
+
+    The network can be cut there: what comes later can be computed from this one tensor.
+    """
+    infos = zip(catalogue(model), _entries(model), strict=True)
+    return tuple(info for info, entry in infos if entry.is_boundary)
+
+
 def network_steps(model: "keras.Model") -> "list[_Step]":
     """Every operation in network order with the tensors that it takes and gives, nested models opened."""
     return _walk(model, model.inputs)[0]
@@ -147,18 +156,20 @@ class _Entry(NamedTuple):
     parameters: int
     cumulative_parameters: int
     pooled: bool
+    is_boundary: bool
 
 
 def _entries(model: "keras.Model") -> list[_Entry]:
     """What catalogue and tensors have in common: the operations of interest, named."""
     if len(model.inputs) != 1:
         raise ValueError(f"model must have one input, the images; {model.name} has {len(model.inputs)}.")
-    entries = [_Entry(INPUT_LAYER, "Input", model.inputs[0], 0, 0, pooled=False)]
+    entries = [_Entry(INPUT_LAYER, "Input", model.inputs[0], 0, 0, pooled=False, is_boundary=False)]
     names = {INPUT_LAYER}
     counted: set[int] = set()
     pooled: set[int] = set()
     cumulative = 0
-    for step in _walk(model, model.inputs)[0]:
+    steps = _walk(model, model.inputs)[0]
+    for step, still_needed in zip(steps, _still_needed(steps), strict=True):
         parameters = sum(math.prod(weight.shape) for weight in getattr(step.operation, "weights", ()))
         cumulative += 0 if id(step.operation) in counted else parameters
         counted.add(id(step.operation))
@@ -168,7 +179,8 @@ def _entries(model: "keras.Model") -> list[_Entry]:
             name = _unique(_stable_name(step.operation, position=len(entries)), names)
             names.add(name)
             kind = type(step.operation).__name__
-            entries.append(_Entry(name, kind, step.outputs[0], parameters, cumulative, is_pooled))
+            is_boundary = still_needed == {id(step.outputs[0])}
+            entries.append(_Entry(name, kind, step.outputs[0], parameters, cumulative, is_pooled, is_boundary))
     return entries
 
 
@@ -176,6 +188,17 @@ class _Step(NamedTuple):
     operation: Any
     inputs: list[Any]
     outputs: list[Any]
+
+
+def _still_needed(steps: Sequence[_Step]) -> list[set[int]]:
+    """After each step, the ids of the tensors there are by then that later steps take."""
+    last_use = {id(tensor): place for place, step in enumerate(steps) for tensor in step.inputs}
+    needed: set[int] = set()
+    found = []
+    for place, step in enumerate(steps):
+        needed = {key for key in (*needed, *map(id, (*step.inputs, *step.outputs))) if last_use.get(key, -1) > place}
+        found.append(needed)
+    return found
 
 
 def _walk(model: "keras.Model", inputs: Sequence[Any]) -> tuple[list[_Step], list[Any]]:

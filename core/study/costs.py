@@ -1,12 +1,13 @@
 """What a plan will cost: counted operations, and from them an estimate of the time on this machine."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from core.network.activations import Pass
 from core.network.layers import LayerInfo, catalogue
+from core.network.passes import Pass
 from core.study.plan import Plan
 
 # Of the rate of a large matrix product, what a convolutional network reaches: depthwise convolutions and activations
@@ -18,7 +19,7 @@ FORWARD_SHARE = 0.2
 class Cost:
     """Floating-point operations of a pass, a multiplication and an addition counted as two.
 
-    forward_flop : of the network, as deep as the pass needs, times its runs over the images. Convolutions and dense
+    forward_flop : of the network, from where each run over the images starts to where it ends. Convolutions and dense
         layers only: 2 · parameters · positions each; products of two activations and all that is elementwise are left
         out.
     search_flop : of the inner products between all samples, each pair once.
@@ -36,14 +37,13 @@ def pass_cost(plan: Plan, pass_: Pass) -> Cost:
     """What one pass of a plan costs."""
     num_samples = len(plan.images)
     layers = () if plan.network is None else catalogue(plan.network.model)
-    deepest = max(layer.position for layer in pass_.layers)
-    forward = sum(_flop(layer) for layer in layers if layer.position <= deepest)
+    forward = _forward_flop(layers, pass_) + (pass_.num_runs - 1) * _forward_flop(layers, pass_.again())
     widths = [
         layer.num_features if pooling == "flat" else layer.channels
         for layer in pass_.layers
         for pooling in (plan.poolings if layer.spatial else ("flat",))
     ]
-    return Cost(float(forward) * num_samples * pass_.num_runs, float(sum(widths)) * num_samples**2)
+    return Cost(float(forward) * num_samples, float(sum(widths)) * num_samples**2)
 
 
 def product_rate() -> float:
@@ -56,6 +56,12 @@ def product_rate() -> float:
         factor @ other.T
         elapsed_s.append(time.perf_counter() - start)
     return 2 * 1024**2 * 4096 / min(elapsed_s)
+
+
+def _forward_flop(layers: Sequence[LayerInfo], pass_: Pass) -> int:
+    """Operations of one run on one image."""
+    start = -1 if pass_.start is None else pass_.start.position
+    return sum(_flop(layer) for layer in layers if start < layer.position <= pass_.deepest)
 
 
 def _flop(layer: LayerInfo) -> int:

@@ -15,9 +15,9 @@ import numpy as np
 
 from core.data.images import LabelledImages, load_images
 from core.measures.sliced import working_bytes
-from core.network.activations import Pass, plan_passes
 from core.network.backbones import Network, load_network
-from core.network.layers import INPUT_LAYER, LayerInfo, catalogue, select_layers
+from core.network.layers import INPUT_LAYER, LayerInfo, boundary_layers, catalogue, select_layers
+from core.network.passes import Pass, plan_passes
 from core.study.projection import check_projection
 from core.study.samples import MeasureOptions, StudySamples
 from core.study.searches import KNN
@@ -169,7 +169,13 @@ class Plan:
             self.budget_bytes,
             search_bytes=self._search_bytes(),
             spool=self.spool is not None and self.network is not None,
+            boundaries=self._boundaries,
         )
+
+    @cached_property
+    def _boundaries(self) -> tuple[LayerInfo, ...]:
+        """Layers at which a pass may start where the pass before it kept them."""
+        return () if self.network is None else boundary_layers(self.network.model)
 
     def _search_bytes(self) -> int:
         """What the search over slices holds beside a slice: inner products, and a few candidates a query."""

@@ -11,14 +11,14 @@ from typing import Any
 
 from core.measures.neighbors import Neighbors
 from core.measures.sliced import Question
-from core.network.activations import Pass
+from core.network.passes import Pass
 from core.study.measuring import layer_row, measure_layer
 from core.study.pilot import queries_after_pilot, queries_at_worst
 from core.study.plan import Plan, Progress, Report, StudyOptions, plan_study
 from core.study.results import Study, finished_layers, load_study
 from core.study.samples import MeasureOptions
 from core.study.searches import Key, SlicedLayer, answer, pilot_questions, study_questions
-from core.study.streaming import Activations, renamed, stream_layers
+from core.study.streaming import Activations, Relay, renamed, stream_layers
 from core.study.writing import begin, end, study_lock, write_info, write_layer
 
 _PACKAGES = ("numpy", "scikit-learn", "pandas", "pyarrow", "tensorflow", "tensorflow-cpu", "keras", "pillow")
@@ -88,8 +88,9 @@ def _decide_queries(plan: Plan, folder: Path, info: dict[str, Any], progress: Re
 def _pilot_answers(plan: Plan, progress: Report) -> Iterator[Mapping[Key, Neighbors]]:
     """What the pilot finds at each layer and pooling."""
     questions = pilot_questions(plan.samples, plan.options.pilot, plan.options.seed)
+    relay = Relay()
     for pass_ in plan.passes():
-        with closing(stream_layers(plan, pass_, questions, stage="pilot", progress=progress)) as layers:
+        with closing(stream_layers(plan, pass_, questions, relay=relay, stage="pilot", progress=progress)) as layers:
             for _, activations in layers:
                 yield from [_answers(found, questions) for found in activations.values()]
 
@@ -101,17 +102,19 @@ def _answers(found: Activations, questions: Mapping[Key, Question]) -> Mapping[K
 
 
 def _run_passes(plan: Plan, options: MeasureOptions, folder: Path, progress: Report) -> None:
-    """Every pass that is still needed."""
-    passes = plan.passes(frozenset(finished_layers(folder)))
+    """Every pass that is still needed, the first one from the pixels."""
+    passes, relay = plan.passes(frozenset(finished_layers(folder))), Relay()
     for number, pass_ in enumerate(passes, start=1):
         stage = f"pass {number} of {len(passes)}"
-        _measure_pass(plan, options, pass_, folder, renamed(progress, stage))
+        _measure_pass(plan, options, pass_, relay, folder, renamed(progress, stage))
 
 
-def _measure_pass(plan: Plan, options: MeasureOptions, pass_: Pass, folder: Path, progress: Report) -> None:
+def _measure_pass(
+    plan: Plan, options: MeasureOptions, pass_: Pass, relay: Relay, folder: Path, progress: Report
+) -> None:
     """Stream the layers of a pass, measure and write each; its activations go as it goes."""
     questions = study_questions(plan.samples, options)
-    with closing(stream_layers(plan, pass_, questions, stage="activations", progress=progress)) as layers:
+    with closing(stream_layers(plan, pass_, questions, relay=relay, stage="activations", progress=progress)) as layers:
         for place, (layer, activations) in enumerate(layers):
             progress(Progress(f"neighbors in {layer.layer}", place, len(pass_.layers), "layers"))
             tables = measure_layer(layer_row(layer), activations, plan.samples, options)

@@ -12,29 +12,51 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.measures.sliced import Question, SlicedSearch
-from core.network.activations import Allocate, Pass, poolings_of, stream_pass
+from core.network.activations import Allocate, stream_pass
 from core.network.layers import LayerInfo
+from core.network.passes import Pass, poolings_of
 from core.study.plan import Plan, Progress, Report
 from core.study.searches import Key, SlicedLayer
 
 Activations = NDArray[Any] | SlicedLayer
 
 
+class Relay:
+    """The boundary that one pass hands on to the next; with nothing in it, a pass starts at the pixels."""
+
+    def __init__(self) -> None:
+        self._boundary: LayerInfo | None = None
+        self._activations: NDArray[np.float32] | None = None
+
+    def start(self, pass_: Pass) -> NDArray[np.float32] | None:
+        """The activations at which a pass can start, shape (n, d)."""
+        return self._activations if self._boundary == pass_.start else None
+
+    def take(self, pass_: Pass, found: Mapping[tuple[str, str], NDArray[np.float32]]) -> None:
+        """Hold what a run of the pass has kept, and no longer what it started at, unless the next pass does as well."""
+        if pass_.keep is None:
+            self._boundary = self._activations = None
+        elif pass_.keep != self._boundary:
+            self._boundary, self._activations = pass_.keep, found[pass_.keep.layer, "flat"]
+
+
 def stream_layers(
-    plan: Plan, pass_: Pass, questions: Mapping[Key, Question], *, stage: str, progress: Report
+    plan: Plan, pass_: Pass, questions: Mapping[Key, Question], *, relay: Relay, stage: str, progress: Report
 ) -> Generator[tuple[LayerInfo, dict[str, Activations]]]:
     """Each layer of a pass with its activations by pooling; the dict is emptied when the next one is asked for.
 
     Close it where it is not read to its end, so that files are removed.
 
+    relay : hands boundaries on, the same one for all passes of a plan, in order.
     questions : what will be asked; a layer in slices is searched for the answers to these, and to no others.
     stage : names the runs of the network to `progress`.
     """
     if pass_.slices:
-        yield pass_.layers[0], _searched(plan, pass_, questions, stage, progress)
+        yield pass_.layers[0], _searched(plan, pass_, questions, relay, stage, progress)
         return
     with _spool(plan.spool if pass_.spooled_bytes else None) as allocate:
-        activations = _run(plan, pass_, stage, progress, allocate=allocate)
+        activations = _run(plan, pass_, relay.start(pass_), stage, progress, allocate=allocate)
+        relay.take(pass_, activations)
         for layer in pass_.layers:
             own: dict[str, Activations] = {
                 pooling: activations.pop((layer.layer, pooling)) for pooling in _poolings(plan, layer)
@@ -44,10 +66,10 @@ def stream_layers(
 
 
 def _searched(
-    plan: Plan, pass_: Pass, questions: Mapping[Key, Question], stage: str, progress: Report
+    plan: Plan, pass_: Pass, questions: Mapping[Key, Question], relay: Relay, stage: str, progress: Report
 ) -> dict[str, Activations]:
     """A layer searched slice by slice; its mean, where asked for, is small and kept whole."""
-    slices = _Slices(plan, pass_, stage, progress)
+    slices = _Slices(plan, pass_, relay, stage, progress)
     centers = plan.options.measures().centers
     search = SlicedSearch(
         list(questions.values()), num_rows=len(plan.images), dtype=np.float64 if centers else np.float32
@@ -67,8 +89,9 @@ def _searched(
 class _Slices:
     """The slices of a layer, of which one at a time is in memory."""
 
-    def __init__(self, plan: Plan, pass_: Pass, stage: str, progress: Report) -> None:
+    def __init__(self, plan: Plan, pass_: Pass, relay: Relay, stage: str, progress: Report) -> None:
         self._plan, self._pass, self._stage, self._progress = plan, pass_, stage, progress
+        self._relay, self._start = relay, relay.start(pass_)
         self._columns: slice | None = None
         self._held: NDArray[np.float32] | None = None
         self._num_runs = 0
@@ -80,11 +103,21 @@ class _Slices:
             self._held = None  # before the next one is there
             self._num_runs += 1
             stage = f"{self._stage}, run {self._num_runs} of {max(self._pass.num_runs, self._num_runs)}"
-            found = _run(self._plan, self._pass, stage, self._progress, columns=columns)
+            found = _run(self._plan, self._pass, self._start, stage, self._progress, columns=columns)
+            if self._num_runs == 1:
+                self._start_later(found)
             name = self._pass.layers[0].layer
             self._held, self._columns = found[name, "flat"], columns
             self.means = found.get((name, "mean"), self.means)
         return self._held
+
+    def _start_later(self, found: Mapping[tuple[str, str], NDArray[np.float32]]) -> None:
+        """Further runs keep no boundary, and start at the one that the first run kept where that is of use."""
+        self._relay.take(self._pass, found)
+        again = self._pass.again()
+        if again.start != self._pass.start:
+            self._start = self._relay.start(again)
+        self._pass = again
 
 
 @contextmanager
@@ -109,6 +142,7 @@ def _spool(folder: Path | None) -> Iterator[Allocate | None]:
 def _run(
     plan: Plan,
     pass_: Pass,
+    start: NDArray[np.float32] | None,
     stage: str,
     progress: Report,
     *,
@@ -130,6 +164,7 @@ def _run(
         batch_size=plan.options.batch_size,
         columns=columns,
         allocate=allocate,
+        start=start,
         progress=lambda done, total: progress(Progress(stage, done, total, "images")),
     )
 

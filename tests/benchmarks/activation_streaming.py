@@ -27,12 +27,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.network.activations import Pass, stream_pass
+from core.network.activations import stream_pass
 from core.network.layers import layer_tensors
+from core.network.passes import Pass
 from core.study.plan import Plan, StudyOptions, parse_bytes, plan_study
 from core.study.run import run_study
 from core.study.searches import SlicedLayer, answer, study_questions
-from core.study.streaming import stream_layers
+from core.study.streaming import Relay, stream_layers
 from tests.benchmarks.report import RESULTS, write_report
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "stanford_dogs_224"
@@ -61,9 +62,10 @@ def streaming(per_class: int, memory: int, layers: str) -> Result:
     samples, measures = plan.samples, plan.options.measures()
     key, question = ("train", "train"), study_questions(samples, measures)["train", "train"]
     question = type(question)(question.queries, question.references, 1)
-    found, search_s, start = {}, 0.0, time.perf_counter()
+    found, search_s, relay, start = {}, 0.0, Relay(), time.perf_counter()
     for pass_ in plan.passes():
-        for layer, activations in stream_layers(plan, pass_, {key: question}, stage="", progress=lambda _: None):
+        layers_ = stream_layers(plan, pass_, {key: question}, relay=relay, stage="", progress=lambda _: None)
+        for layer, activations in layers_:
             began, flat = time.perf_counter(), activations["flat"]
             neighbors = flat.answers[key] if isinstance(flat, SlicedLayer) else answer(flat, question)
             nearest = question.references[neighbors.indices[:, 0]]

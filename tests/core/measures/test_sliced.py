@@ -12,7 +12,7 @@ from core.measures.neighbors import _SUMMED, Neighbors, nearest_neighbors
 from core.measures.operands import CHUNK
 from core.measures.shortlist import CROWDED
 from core.measures.sliced import SLICE_STEP, Question, SlicedSearch, working_bytes
-from core.network import activations
+from core.network import passes
 
 WIDTH = 2 * SLICE_STEP + 5000
 CUTS = [(0, WIDTH), (0, SLICE_STEP, WIDTH), (0, SLICE_STEP, 2 * SLICE_STEP, WIDTH)]
@@ -151,5 +151,5 @@ def test_bad_slices_are_an_error():
 
 
 def test_the_network_cuts_where_the_search_sums():
-    assert activations.SLICE_STEP == SLICE_STEP
+    assert passes.SLICE_STEP == SLICE_STEP
     assert SLICE_STEP % CHUNK == SLICE_STEP % _SUMMED == 0

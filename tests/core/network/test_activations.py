@@ -6,97 +6,12 @@ import keras
 import numpy as np
 import pytest
 
-from core.network.activations import SLICE_STEP, Pass, plan_passes, poolings_of, stream_pass
+from core.network.activations import stream_pass
 from core.network.backbones import Network, load_network
-from core.network.layers import LayerInfo, catalogue, select_layers
+from core.network.layers import boundary_layers, catalogue, select_layers
+from core.network.passes import Pass, plan_passes
 
 BOTH = ("flat", "mean")
-
-
-def info(position: int, shape: tuple[int, ...]) -> LayerInfo:
-    return LayerInfo(position, f"layer{position}", "Conv2D", "b", shape[-1], 0, 0, shape, int(np.prod(shape)))
-
-
-# 48, 12 and 5 numbers an image flattened; 3, 3 and 5 as means
-WIDE, NARROW, HEAD = info(1, (4, 4, 3)), info(2, (2, 2, 3)), info(3, (5,))
-
-
-@pytest.mark.parametrize(
-    ("poolings", "budget_bytes", "expected"),
-    [
-        (("flat",), 2600, [((1, 2, 3), 2600)]),
-        (("flat",), 2599, [((1, 2), 2400), ((3,), 200)]),
-        (("flat",), 1920, [((1,), 1920), ((2, 3), 680)]),
-        (("mean",), 440, [((1, 2, 3), 440)]),
-        (("mean",), 200, [((1,), 120), ((2,), 120), ((3,), 200)]),
-        (BOTH, 2840, [((1, 2, 3), 2840)]),
-        (BOTH, 2839, [((1, 2), 2640), ((3,), 200)]),
-    ],
-)
-def test_passes_for_ten_samples(poolings, budget_bytes, expected):
-    passes = plan_passes((WIDE, NARROW, HEAD), 10, poolings, budget_bytes)
-    assert [(tuple(layer.position for layer in p.layers), p.num_bytes) for p in passes] == expected
-
-
-def test_a_layer_beyond_the_budget_is_refused_with_what_it_needs():
-    with pytest.raises(ValueError, match=r"layer1 needs 1\.875 KiB for 10 samples, got 1\.874 KiB") as error:
-        plan_passes((HEAD, WIDE), 10, ("flat",), 1919)
-    assert "raise --memory" in str(error.value)
-    assert "--pooling mean (120 bytes)" in str(error.value)
-    assert "--per-class" in str(error.value)
-
-
-def test_the_mean_is_no_way_out_where_there_is_no_space():
-    with pytest.raises(ValueError, match="layer3 needs") as error:
-        plan_passes((HEAD,), 10, BOTH, 100)
-    assert "--pooling" not in str(error.value)
-
-
-HUGE = info(4, (100, 100, 5))  # 50,000 numbers an image: four steps, the last of 848 columns
-STEP = 4 * 10 * SLICE_STEP  # bytes of the narrowest slice of ten samples
-
-
-@pytest.mark.parametrize(
-    ("poolings", "budget_bytes", "bounds"),
-    [
-        (("flat",), 4 * 10 * 50_000 - 1 + 1000, [0, 2 * SLICE_STEP, 50_000]),
-        (("flat",), 2 * STEP + 1000, [0, 2 * SLICE_STEP, 50_000]),
-        (("flat",), 2 * STEP + 999, [0, SLICE_STEP, 2 * SLICE_STEP, 3 * SLICE_STEP, 50_000]),
-        (BOTH, STEP + 1000 + 200, [0, SLICE_STEP, 2 * SLICE_STEP, 3 * SLICE_STEP, 50_000]),
-    ],
-)
-def test_slices_of_a_layer_beside_what_the_search_holds(poolings, budget_bytes, bounds):
-    passes = plan_passes((HEAD, HUGE, NARROW), 10, poolings, min(budget_bytes, 1_999_999), search_bytes=1000)
-    assert [part.layers for part in passes] == [(HEAD,), (HUGE,), (NARROW,)]
-    assert [passes[1].slices[0].start, *(part.stop for part in passes[1].slices)] == bounds
-    assert passes[1].num_bytes <= budget_bytes
-    assert [part.num_runs for part in passes] == [1, 2 * len(bounds) - 3, 1]
-
-
-def test_a_slice_that_does_not_fit_is_refused_with_what_it_needs():
-    with pytest.raises(ValueError, match=r"layer4 needs 1\.907 MiB for 10 samples, and 641 KiB slice by slice, got"):
-        plan_passes((HUGE,), 10, ("flat",), STEP + 1023, search_bytes=1024)
-
-
-def test_a_file_instead_of_slices():
-    passes = plan_passes((HEAD, HUGE, NARROW), 10, ("flat",), STEP, spool=True)
-    assert [(part.layers, part.num_bytes, part.spooled_bytes, part.num_runs) for part in passes] == [
-        ((HEAD,), 200, 0, 1),
-        ((HUGE,), 0, 2_000_000, 1),
-        ((NARROW,), 480, 0, 1),
-    ]
-
-
-def test_poolings_of_a_layer():
-    assert poolings_of(WIDE, BOTH) == BOTH
-    assert poolings_of(WIDE, ("mean",)) == ("mean",)
-    assert poolings_of(HEAD, BOTH) == poolings_of(HEAD, ("mean",)) == ("flat",)
-
-
-@pytest.mark.parametrize("poolings", [(), ("max",), ("flat", "max")])
-def test_unknown_poolings_are_an_error(poolings):
-    with pytest.raises(ValueError, match="poolings must be some of"):
-        poolings_of(WIDE, poolings)
 
 
 @pytest.fixture(scope="module")
@@ -164,6 +79,35 @@ def test_the_budget_does_not_change_a_bit(name, images, request):
         assert list(other) == list(results[0])
         different = [key for key in other if not np.array_equal(other[key], results[0][key])]
         assert different == []
+
+
+@pytest.mark.parametrize("name", ["lite0", "b0"])
+def test_a_boundary_does_not_change_a_bit(name, images, request):
+    """Twelve passes or so that start where the one before stopped, against one pass."""
+    network = request.getfixturevalue(name)
+    layers = select_layers(catalogue(network.model), "main,predictions")
+    (whole,) = plan_passes(layers, 5, ("flat",), 10**9)
+    expected = stream_pass(network, whole, images.__getitem__, 5, poolings=("flat",), batch_size=2)
+    passes = plan_passes(layers, 5, ("flat",), 28 << 20, boundaries=boundary_layers(network.model))
+    assert sum(part.start is not None for part in passes) >= 3
+    start = None
+    for part in passes:
+        found = stream_pass(
+            network,
+            part,
+            no_images if part.start else images.__getitem__,
+            5,
+            poolings=("flat",),
+            batch_size=2,
+            start=start,
+        )
+        assert [k for k in found if k in expected and not np.array_equal(found[k], expected[k])] == []
+        if part.keep != part.start:
+            start = None if part.keep is None else found[part.keep.layer, "flat"]
+
+
+def no_images(rows: np.ndarray) -> np.ndarray:
+    raise AssertionError("an image was loaded")
 
 
 def test_slices_do_not_change_a_bit(lite0, images):

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.network.activations import Pass, stream_pass
+from core.network.activations import stream_pass
 from core.network.backbones import Network, backbones, load_network
 from core.network.layers import catalogue, select_layers
+from core.network.passes import Pass
 
 # Keras's own model.save copies variables in a way that NumPy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")

@@ -37,7 +37,7 @@ def offered_places(curves: pd.DataFrame) -> tuple[tuple[str, ...], tuple[str, ..
     """Poolings and samples that the study has, the usual one first."""
     rows = curves[curves["measure"] == "SI"]
     samples = set(rows["samples"])
-    return offered_poolings(curves), tuple(name for name in ("test", "train", "cross") if name in samples)
+    return offered_poolings(rows), tuple(name for name in ("test", "train", "cross") if name in samples)
 
 
 def chosen_place(query: Mapping[str, Sequence[str]], layer: str | None, curves: pd.DataFrame) -> Place:

@@ -73,7 +73,7 @@ def offered(curves: pd.DataFrame) -> tuple[tuple[str, ...], tuple[str, ...]]:
     rows = curves[curves["measure"] == "SI"]
     found = set(rows["samples"])
     samples = (*(name for name in SAMPLES if name in found), *sorted(found - set(SAMPLES)))
-    return offered_poolings(curves), samples
+    return offered_poolings(rows), samples
 
 
 def layer_dots(study: OpenStudy, probe: pd.DataFrame, selection: CompareSelection) -> pd.DataFrame:

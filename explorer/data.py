@@ -173,9 +173,12 @@ def has_space(layers: pd.DataFrame) -> pd.Series:
     return layers["output_shape"].map(len) > 1
 
 
-def offered_poolings(curves: pd.DataFrame) -> tuple[str, ...]:
-    """Channel means first; all activations only where some of their SI is not that of the means: see `tidy_curves`."""
-    rows = curves[(curves["measure"] == "SI") & curves["value"].notna()]
+def offered_poolings(rows: pd.DataFrame) -> tuple[str, ...]:
+    """Channel means first; all activations only where some of their SI is not that of the means: see `tidy_curves`.
+
+    rows : SI, with layer, samples, pooling and value; of curves or of subsamples.
+    """
+    rows = rows.drop_duplicates(["layer", "samples", "pooling"]).fillna({"value": -1.0})
     values = {
         name: set(part[["layer", "samples", "value"]].itertuples(index=False, name=None))
         for name, part in rows.groupby("pooling")

@@ -143,6 +143,7 @@ def test_the_stamp_changes_when_a_table_does(tiny_study):
         ([("a", "mean", 0.1), ("a", "flat", 0.2)], ("mean", "flat")),
         ([("a", "mean", 0.1), ("head", "mean", 0.5), ("head", "flat", 0.5)], ("mean",)),
         ([("head", "flat", 0.5)], ("flat",)),
+        ([("a", "mean", np.nan), ("a", "flat", np.nan)], ("mean",)),
         ([], ()),
     ],
 )

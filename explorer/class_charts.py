@@ -11,6 +11,7 @@ from explorer.charts import GRAY, LABEL_HEIGHT, NAMES, UncheckedChart, framed, l
 from explorer.labels import spread
 
 ROW_HEIGHT, LINES_HEIGHT, BAR_HEIGHT = 18, 260, 24
+NARROW = 450  # pixels of a chart, in which long names leave no room for bars
 PICKED = "picked"  # the chart's selection, as Streamlit reports it
 ALL = "all classes"
 EVERY: dict[str, Any] = {"labelOverlap": False, "labelFlush": False}  # no name is left out
@@ -113,9 +114,10 @@ def confusion_chart(pairs: pd.DataFrame) -> UncheckedChart:
         "pair:N",
         sort=rows["pair"].tolist(),
         title=None,
-        axis=alt.Axis(labelLimit=240, **EVERY),
+        axis=alt.Axis(labelLimit=alt.ExprRef(f"containerSize()[0] < {NARROW} ? 150 : 300"), **EVERY),
     )
-    x = alt.X("share:Q", title="Share of the class's samples; tick: chance", axis=alt.Axis(format="%", tickCount=5))
+    axis = alt.Axis(title="Share of the class; tick: chance", format="%", tickCount=5, labelOverlap="greedy")
+    x = alt.X("share:Q", axis=axis)
     titles = {"class_name": "Class", "nearest_class": "Neighbor's class", "text": "Samples", "by": "Chance"}
     base = alt.Chart(rows).encode(y=y)
     bars = base.mark_bar(cursor="pointer", aria=False, height={"band": 0.7}).encode(
@@ -132,7 +134,7 @@ def _line_names(lines: pd.DataFrame, classes: Sequence[str], y: alt.Y, top: floa
     ends = ends.assign(value=spread(ends["value"].to_list(), top * LABEL_HEIGHT / LINES_HEIGHT, top))
     return [
         alt.Chart(rows)
-        .mark_text(align="left", baseline="middle", dx=7, fontSize=12, fontWeight=600, limit=150)
+        .mark_text(align="left", baseline="middle", dx=7, fontSize=12, fontWeight=600, limit=190)
         .encode(x=alt.value("width"), y=y, text="class_name:N", color=_line_color(str(name), classes))
         for name, rows in ends.groupby("class_name")
     ]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from explorer.data import offered_poolings
 from explorer.findings import number, one_layer
 from explorer.provenance import plain
 
@@ -35,11 +36,8 @@ class Place:
 def offered_places(curves: pd.DataFrame) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Poolings and samples that the study has, the usual one first."""
     rows = curves[curves["measure"] == "SI"]
-    poolings, samples = set(rows["pooling"]), set(rows["samples"])
-    return (
-        tuple(name for name in ("mean", "flat") if name in poolings),
-        tuple(name for name in ("test", "train", "cross") if name in samples),
-    )
+    samples = set(rows["samples"])
+    return offered_poolings(rows), tuple(name for name in ("test", "train", "cross") if name in samples)
 
 
 def chosen_place(query: Mapping[str, Sequence[str]], layer: str | None, curves: pd.DataFrame) -> Place:
@@ -113,7 +111,7 @@ def classes_finding(ranked: pd.DataFrame, pairs: pd.DataFrame, place: Place) -> 
         return f"No class has an SI at {one_layer(place.layer)}."
     hardest, easiest = ranked.iloc[0], ranked.iloc[-1]
     text = (
-        f"At {one_layer(place.layer)}, **{plain(hardest['class_name'])}** is the hardest of {len(ranked)} classes to "
+        f"At {one_layer(place.layer)}, **{plain(hardest['class_name'])}** is the hardest of {len(ranked):,} classes to "
         f"separate, with an SI of **{number(hardest['value'])}** (chance {number(hardest['chance'])}); "
         f"{plain(easiest['class_name'])} is the easiest, with {number(easiest['value'])}."
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from core.study.results import Study
-from explorer.data import OpenStudy
+from explorer.data import OpenStudy, offered_poolings
 from explorer.findings import POOLED, number, one_layer
 from explorer.provenance import look_up
 from explorer.state import SAMPLES, one_offered
@@ -73,7 +73,7 @@ def offered(curves: pd.DataFrame) -> tuple[tuple[str, ...], tuple[str, ...]]:
     rows = curves[curves["measure"] == "SI"]
     found = set(rows["samples"])
     samples = (*(name for name in SAMPLES if name in found), *sorted(found - set(SAMPLES)))
-    return tuple(name for name in ("mean", "flat") if name in set(rows["pooling"])), samples
+    return offered_poolings(rows), samples
 
 
 def layer_dots(study: OpenStudy, probe: pd.DataFrame, selection: CompareSelection) -> pd.DataFrame:
@@ -86,9 +86,8 @@ def layer_dots(study: OpenStudy, probe: pd.DataFrame, selection: CompareSelectio
     dots = layers[["layer", "kind", "block", "position", "channels", "parameters", "cumulative_parameters"]].copy()
     for name, column in {"si": "value", "low": "low", "high": "high"}.items():
         dots[name] = dots["layer"].map(rows[column])
-    dots["parameters"] = dots["parameters"].where(
-        dots["parameters"] > 0
-    )  # sums and pooling have none: no place on a log axis
+    for name in (column for column, (_, logarithmic) in AGAINST.items() if logarithmic):
+        dots[name] = dots[name].where(dots[name] > 0)  # such as the parameters of sums: no place on a log axis
     dots["knn"] = dots["layer"].map(_curve(study.curves, "kNN", selection).set_index("layer")["value"])
     split = "test" if selection.samples == "cross" else selection.samples
     dots["linear_probe"] = dots["layer"].map(probe[probe["split"] == split].set_index("layer")["value"])

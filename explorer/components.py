@@ -80,9 +80,6 @@ def save_chart_button(label: str, *, container: str, file_name: str) -> None:
     _save_chart(data=data, key=f"save_{kind}_{container}", width="content", height="content")
 
 
-save_svg_button = save_chart_button
-
-
 def save_table_buttons(table: Callable[[], pd.DataFrame], file: str) -> None:
     """Buttons that save a table, which is made only when one of them is clicked."""
     st.download_button(
@@ -110,6 +107,13 @@ def export_row(
         save_table_buttons(table, file)
         if info is not None:
             save_configuration_button(info, file)
+
+
+def save_table_row(table: Callable[[], pd.DataFrame], file: str) -> None:
+    """A table's buttons, in a row of their own."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.caption("Save", width="content")
+        save_table_buttons(table, file)
 
 
 def save_configuration_button(info: Mapping[str, Any], file: str) -> None:

@@ -173,6 +173,20 @@ def has_space(layers: pd.DataFrame) -> pd.Series:
     return layers["output_shape"].map(len) > 1
 
 
+def offered_poolings(rows: pd.DataFrame) -> tuple[str, ...]:
+    """Channel means first; all activations only where some of their SI is not that of the means: see `tidy_curves`.
+
+    rows : SI, with layer, samples, pooling and value; of curves or of subsamples.
+    """
+    rows = rows.drop_duplicates(["layer", "samples", "pooling"]).fillna({"value": -1.0})
+    values = {
+        name: set(part[["layer", "samples", "value"]].itertuples(index=False, name=None))
+        for name, part in rows.groupby("pooling")
+    }
+    names = tuple(name for name in ("mean", "flat") if name in values)
+    return names[:1] if len(names) == 2 and values["flat"] <= values["mean"] else names
+
+
 def _measured_layers(study: Study) -> pd.DataFrame:
     layers = study.layers
     texts = {name: layers[name].astype(object).fillna("").astype(str) for name in ("layer", "kind", "block")}

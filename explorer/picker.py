@@ -133,7 +133,7 @@ def pick_study() -> Path | None:
         filter_mode="contains",
         placeholder="Type the path of a study folder",
         help="Choose a study, or type the path of a study folder: what `python -m core study … --out FOLDER` wrote.",
-        width=420,
+        width=460,
     )
     if not chosen:
         st.info("No study is open. Type the path of a study folder above.")

@@ -48,11 +48,6 @@ def class_names(samples: pd.DataFrame) -> pd.Series:
     return names.map(short_classes(names))
 
 
-def csv_button(table: pd.DataFrame, name: str, label: str, key: str) -> None:
-    """A button that saves a table."""
-    st.download_button(label, table.to_csv(index=False).encode(), name, "text/csv", on_click="ignore", key=key)
-
-
 @st.cache_resource(max_entries=4, show_spinner="Opening the study")
 def cached_tables(path: str, stamp: tuple[int, ...]) -> Study:
     """The study's tables, read when they are asked for."""

@@ -13,24 +13,40 @@ from explorer.public import is_public
 
 Info = Mapping[str, Any]
 SPLIT_NAMES = {"train": "training", "test": "test"}
+WEIGHTS = {  # as `core fine-tune` names its files
+    "none": "untrained",
+    "imagenet": "pre-trained on ImageNet",
+    "noisy-student": "pre-trained, noisy student",
+    "head.keras": "new head",
+    "final.keras": "fine-tuned",
+}
 
 
 def study_title(folder: Path) -> str:
-    """A bundled study's name in the picker: folder, data and network."""
+    """A study's name in the picker: folder, weights, network and data; what tells studies apart comes first."""
     try:
         info = read_info(folder) or {}
     except StudyError:
         info = {}
-    words = [folder.name, look_up(info, "used.data.name"), look_up(info, "used.model.name")]
+    words = [folder.name, weights_text(info), look_up(info, "used.model.name"), look_up(info, "used.data.name")]
     return " · ".join(dict.fromkeys(str(word) for word in words if word))
+
+
+def weights_text(info: Info) -> str | None:
+    """How the network's weights came about; of a weights file of one's own its name. None where the study is silent."""
+    weights = look_up(info, "used.model.weights")
+    if not isinstance(weights, str):
+        return None
+    file = weights.replace("\\", "/").rpartition("/")[2]
+    return WEIGHTS.get(file, file)
 
 
 def caption(study: OpenStudy) -> str:
     """One line of Markdown: network, data, numbers of samples, seed."""
-    model, weights = look_up(study.info, "used.model.name"), look_up(study.info, "used.model.weights")
+    model, weights = look_up(study.info, "used.model.name"), weights_text(study.info)
     classes, seed = look_up(study.info, "used.data.num_classes"), seed_of(study.info)
     parts = [
-        f"{model}, {weights} weights" if model and weights else model,
+        f"{model}, {weights}" if model and weights else model,
         look_up(study.info, "used.data.name"),
         f"{classes:,} classes" if isinstance(classes, int) else None,
         sample_counts(study.curves),
@@ -47,7 +63,7 @@ def facts(study: OpenStudy) -> pd.Series:
         "Folder": None if is_public() else study.path,
         "State": study.state,
         "Network": look_up(info, "used.model.name"),
-        "Weights": look_up(info, "used.model.weights"),
+        "Weights": weights_text(info) if is_public() else look_up(info, "used.model.weights"),
         "Weights, SHA-256": look_up(info, "used.model.weights_sha256"),
         "Data": look_up(info, "used.data.name"),
         "Data, fingerprint": look_up(info, "used.data.fingerprint"),

@@ -8,10 +8,11 @@ import pandas as pd
 import streamlit as st
 
 from explorer.class_tables import Place, pages
+from explorer.components import save_table_buttons
 from explorer.data import OpenStudy
 from explorer.gallery import EXPLAINED, FILTERS, PAGE_SIZE, Filter, agreement_text, short_id
 from explorer.images import Pictures, is_public
-from explorer.place_controls import csv_button, widget_key
+from explorer.place_controls import widget_key
 from explorer.provenance import plain
 
 PAGE = "samples"
@@ -44,11 +45,11 @@ def show_selected(
     st.markdown(f"Class **{plain(row['class_name'])}**. Its {len(neighbors)} nearest at `{place.layer}`, as stored:")
     with st.container(horizontal=True, gap="small"):
         with st.container(border=True, width=158):
-            _picture(pictures, row["source"], row["class_name"], 124)
+            show_picture(pictures, row["source"], row["class_name"], 124)
             st.markdown(f"**{plain(row['class_name'])}**  \n{plain(short_id(row['id']))}  \nselected")
         for neighbor in neighbors.to_dict("records"):
             with st.container(border=True, width=158):
-                _picture(pictures, neighbor["source"], neighbor["class_name"], 124)
+                show_picture(pictures, neighbor["source"], neighbor["class_name"], 124)
                 said = agreement_text(bool(neighbor["agrees"]), plain(neighbor["class_name"]))
                 st.markdown(
                     f"**{neighbor['rank']}. {plain(neighbor['class_name'])}**  \n{plain(short_id(neighbor['id']))} "
@@ -75,12 +76,7 @@ def show_gallery(
         st.session_state[key] = parts[0]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         part = str(st.selectbox(f"Samples (of {len(shown):,})", parts, key=key, width=200))
-        csv_button(
-            shown.drop(columns=["source", "nearest_source"]),
-            f"{Path(study.path).name}_samples.csv",
-            "Samples as CSV",
-            "samples_csv",
-        )
+        save_table_buttons(lambda: shown.drop(columns=["source", "nearest_source"]), f"{Path(study.path).name}_samples")
         st.caption(f"{EXPLAINED[chosen.shown]} First those that most layers disagree about.".strip(), width="content")
     rows = shown.iloc[parts.index(part) * PAGE_SIZE :][:PAGE_SIZE]
     with st.container(horizontal=True, gap="small", key="gallery"):
@@ -93,8 +89,8 @@ def show_gallery(
 def show_card(study: OpenStudy, row: Mapping[Any, Any], pictures: Pictures) -> None:
     """A sample, whom it is nearest to, and a button to look closer."""
     with st.container(horizontal=True, gap="xsmall"):
-        _picture(pictures, row["source"], row["class_name"], 92)
-        _picture(pictures, row["nearest_source"], f"nearest neighbor, {row['nearest_class']}", 92)
+        show_picture(pictures, row["source"], row["class_name"], 92)
+        show_picture(pictures, row["nearest_source"], f"nearest neighbor, {row['nearest_class']}", 92)
     said = agreement_text(bool(row["agrees"]), plain(row["nearest_class"]))
     st.markdown(
         f"**{plain(row['class_name'])}**  \n{plain(short_id(row['id']))}  \n{said}  \n"
@@ -111,7 +107,8 @@ def selected_key(study: OpenStudy) -> str:
     return f"selected sample of {study.path}"
 
 
-def _picture(pictures: Pictures, source: str, class_name: str, width: int) -> None:
+def show_picture(pictures: Pictures, source: str, class_name: str, width: int) -> None:
+    """A sample's picture, where there is one."""
     picture = cached_picture(pictures, source) if pictures else None
     if picture is not None:
         st.image(picture, width=width, alt=f"{class_name}: {source}")

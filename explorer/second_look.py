@@ -7,9 +7,10 @@ from typing import Any
 import streamlit as st
 
 from explorer.class_tables import Place
+from explorer.components import save_table_row
 from explorer.data import OpenStudy, study_stamp
 from explorer.journeys import Journeys, cached_duplicates
-from explorer.place_controls import csv_button, widget_key
+from explorer.place_controls import widget_key
 from explorer.sample_cards import PAGE, selected_key
 
 NEAR = {0.0: "Exact", 0.1: "Near"}
@@ -67,7 +68,7 @@ def show_errors(study: OpenStudy, journeys: Journeys) -> None:
         key=key,
         alt="Likely label errors, the most suspicious first",
     )
-    csv_button(found, f"{Path(study.path).name}_label_errors.csv", "Label errors as CSV", "errors_csv")
+    save_table_row(lambda: found, f"{Path(study.path).name}_label_errors")
 
 
 def show_duplicates(study: OpenStudy, journeys: Journeys, place: Place) -> None:
@@ -92,4 +93,4 @@ def show_duplicates(study: OpenStudy, journeys: Journeys, place: Place) -> None:
         "Activations coincide; the images may differ."
     )
     st.dataframe(found, hide_index=True, column_config=CONFIG)
-    csv_button(found, f"{Path(study.path).name}_duplicates.csv", "Duplicates as CSV", "duplicates_csv")
+    save_table_row(lambda: found, f"{Path(study.path).name}_duplicates")

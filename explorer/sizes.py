@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from core.measures.curves import required_queries
-from explorer.data import OpenStudy
+from explorer.data import OpenStudy, offered_poolings
 from explorer.findings import POOLED, number, one_layer
 from explorer.provenance import SPLIT_NAMES, look_up
 from explorer.state import SAMPLES, one_offered
@@ -30,11 +30,6 @@ class SizeSelection:
     pooling: str
     samples: str
     layers: tuple[str, ...]
-
-
-def offered_poolings(subsamples: pd.DataFrame) -> tuple[str, ...]:
-    """Channel means first."""
-    return tuple(name for name in ("mean", "flat") if name in set(subsamples["pooling"]))
 
 
 def offered_samples(subsamples: pd.DataFrame) -> tuple[str, ...]:

@@ -1,16 +1,17 @@
 """What the cards of the first page say: the earliest layer as good as the best, confused classes, label errors."""
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from core.measures.paired import paired_difference, unpaired_interval
-from core.study.neighborhoods import likely_label_errors, read_nearest
+from core.study.journeys import label_errors, nearest_at_the_end
+from core.study.neighborhoods import read_nearest
 from core.study.results import Study
+from explorer.class_words import short_classes
 from explorer.findings import number, one_layer
-from explorer.provenance import SPLIT_NAMES
+from explorer.provenance import SPLIT_NAMES, plain
 
 NOT_STORED = "The study stores no neighbors that would tell. Run it with `--neighbors 1` or more."
 
@@ -34,13 +35,25 @@ class EarliestEqual:
 
 @dataclass(frozen=True)
 class ConfusedPair:
-    """Two classes: `count` of the `total` samples of both have their nearest neighbor in the other one, at `layer`."""
+    """Two classes: `count` of the `total` samples of both have their nearest neighbor in the other one, at `layer`.
+
+    example : a sample of the first and one of the second, of which one is the other's nearest.
+    """
 
     first: str
     second: str
     count: int
     total: int
     layer: str
+    example: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a card says, as Markdown, and its pictures: source in the table `samples`, and class, of each."""
+
+    text: str
+    pictures: tuple[tuple[str, str], ...] = ()
 
 
 def earliest_equal(study: Study, curve: pd.DataFrame) -> EarliestEqual:
@@ -90,16 +103,18 @@ def most_confused(study: Study, curve: pd.DataFrame, layer: str) -> ConfusedPair
     counts = pairs.value_counts()
     first, second = counts.index[0]
     total = int(np.isin(own, (first, second)).sum())
-    names = _class_names(study)
-    return ConfusedPair(str(names[first]), str(names[second]), int(counts.iloc[0]), total, layer)
+    names = list(short_classes(_class_names(study)).values())
+    at = int(np.flatnonzero((np.minimum(own, other) == first) & (np.maximum(own, other) == second))[0])
+    one, nearest = int(rows["sample"].iloc[at]), int(rows["nearest"].iloc[at])
+    example = (one, nearest) if own[at] == first else (nearest, one)
+    return ConfusedPair(names[first], names[second], int(counts.iloc[0]), total, layer, example)
 
 
 def count_label_errors(study: Study, curve: pd.DataFrame) -> int | None:
-    """How many samples of the curve's split are likely labelled wrong; None where that cannot be known."""
+    """How many samples of the split all of the last layers place in one other class; None where that is unknown."""
     pooling, split = _where(curve)
-    if split == "cross" or not nearest_along(study, curve, [str(study.layers["layer"].iloc[-1])]):
-        return None
-    return len(likely_label_errors(study, pooling, split))
+    nearest = nearest_at_the_end(study, pooling, split) if split != "cross" else pd.DataFrame()
+    return None if nearest.empty else int((label_errors(nearest, study.samples)["score"] == 1).sum())
 
 
 def nearest_along(study: Study, curve: pd.DataFrame, layers: list[str]) -> dict[str, pd.DataFrame]:
@@ -129,20 +144,20 @@ def _names(study: Study) -> pd.Series:
     return names.where(names.notna(), study.samples["label"].astype(str))
 
 
-def readable(name: str) -> str:
-    """A class's name without its ImageNet id, underscores as spaces."""
-    return re.sub(r"^n\d{8}-", "", name).replace("_", " ")
-
-
-def card_texts(study: Study, curve: pd.DataFrame) -> tuple[str, str, str]:
-    """What the three cards say about one curve of SI, as Markdown; at least one layer with a value."""
+def make_cards(study: Study, curve: pd.DataFrame) -> tuple[Card, Card, Card]:
+    """The three cards about one curve of SI; at least one layer with a value."""
     equal = earliest_equal(study, curve)
     pair, errors = most_confused(study, curve, equal.best), count_label_errors(study, curve)
     return (
-        equal_text(equal),
-        confused_text(pair) if pair else NOT_STORED,
-        NOT_STORED if errors is None else errors_text(errors, curve),
+        Card(equal_text(equal)),
+        Card(confused_text(pair), _pictures(study, pair)) if pair else Card(NOT_STORED),
+        Card(NOT_STORED if errors is None else errors_text(errors, curve)),
     )
+
+
+def _pictures(study: Study, pair: ConfusedPair) -> tuple[tuple[str, str], ...]:
+    sources = study.samples.set_index("sample")["source"].astype(object).fillna("")
+    return tuple((str(sources[one]), name) for one, name in zip(pair.example, (pair.first, pair.second), strict=True))
 
 
 def equal_text(found: EarliestEqual) -> str:
@@ -161,7 +176,7 @@ def equal_text(found: EarliestEqual) -> str:
 def confused_text(found: ConfusedPair) -> str:
     """The second card, as Markdown."""
     return (
-        f"**{readable(found.first)}** and **{readable(found.second)}**: {found.count:,} of their {found.total:,} "
+        f"**{plain(found.first)}** and **{plain(found.second)}**: {found.count:,} of their {found.total:,} "
         f"samples have their nearest neighbor in the other class, at {one_layer(found.layer)}."
     )
 
@@ -172,4 +187,4 @@ def errors_text(count: int, curve: pd.DataFrame) -> str:
     if not count:
         return f"None of {total:,} {split} samples has another class around it at all of the last layers."
     share = f"**{count:,}** of {total:,} {split} samples"
-    return f"{share} have one and the same other class as their nearest at all of the last five layers. Look at them."
+    return f"{share} have one and the same other class as their nearest at all of the last layers. Look at them."

@@ -1,5 +1,7 @@
 """Samples followed through the layers: when their nearest neighbor is of their class, and which labels look wrong."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -9,7 +11,9 @@ FATES = ("always", "gained", "lost", "never")
 LATE = 5  # layers at the end, which are asked about labels
 
 
-def nearest_by_layer(study: Study, pooling: str, split: str, *, among: str | None = None) -> pd.DataFrame:
+def nearest_by_layer(
+    study: Study, pooling: str, split: str, *, among: str | None = None, layers: Sequence[str] | None = None
+) -> pd.DataFrame:
     """Each sample's nearest neighbor at every layer.
 
     A layer without space is stored once, as `flat`; it stands here for `mean` too.
@@ -18,6 +22,7 @@ def nearest_by_layer(study: Study, pooling: str, split: str, *, among: str | Non
     ----------
     study, pooling, split : what to look up.
     among : the split of the neighbors; default the samples' own.
+    layers : no more of the table is read than these; default all.
 
     Returns
     -------
@@ -26,6 +31,7 @@ def nearest_by_layer(study: Study, pooling: str, split: str, *, among: str | Non
     """
     columns = ["layer", "pooling", "sample", "nearest", "distance", "agrees"]
     filters = [("split", "==", split), ("nearest_split", "==", among or split), ("rank", "==", 1)]
+    filters += [] if layers is None else [("layer", "in", list(layers))]
     table = study.table("neighbors", columns, filters)
     table = table.assign(layer=table["layer"].astype(str))
     position = study.layers.set_index("layer")["position"]
@@ -83,6 +89,16 @@ def fates(agrees: pd.DataFrame) -> pd.DataFrame:
         },
         index=agrees.index,
     )
+
+
+def nearest_at_the_end(study: Study, pooling: str, split: str) -> pd.DataFrame:
+    """`nearest_by_layer` of as many layers at the end as `label_errors` asks; reads little of a large study."""
+    names = study.layers["layer"].tolist()
+    for count in (LATE, 4 * LATE, len(names)):  # neighbors may be stored of some layers only
+        nearest = nearest_by_layer(study, pooling, split, layers=names[-count:])
+        if nearest["layer"].nunique() >= LATE:
+            break
+    return nearest
 
 
 def label_errors(nearest: pd.DataFrame, samples: pd.DataFrame, *, at_least: float = 0.6) -> pd.DataFrame:

@@ -55,33 +55,6 @@ def read_nearest(
     return {str(layer): group.drop(columns="layer").reset_index(drop=True) for layer, group in groups}
 
 
-def likely_label_errors(study: Study, pooling: str, split: str, *, layers: int = 5) -> pd.DataFrame:
-    """Samples whose nearest neighbors at the last layers all bear one and the same other label.
-
-    Parameters
-    ----------
-    study, pooling, split : what to look up, within one split.
-    layers : how many of the last layers with stored neighbors must agree.
-
-    Returns
-    -------
-    DataFrame
-        One row a sample: sample, class_name, nearest_class (of all those neighbors). Empty where the study stores the
-        neighbors of fewer layers.
-    """
-    last = study.layers["layer"].iloc[-layers:]
-    nearest = read_nearest(study, list(last), pooling, split)
-    empty = pd.DataFrame({"sample": [], "class_name": [], "nearest_class": []})
-    if len(nearest) < layers:
-        return empty
-    names = study.samples.set_index("sample")["class_name"].astype(object)
-    classes = pd.concat([rows.set_index("sample")["nearest"].map(names) for rows in nearest.values()], axis=1)
-    first = classes.iloc[:, 0]
-    agreed = classes.eq(first, axis=0).all(axis=1)
-    table = pd.DataFrame({"sample": classes.index, "class_name": names.reindex(classes.index), "nearest_class": first})
-    return table[(agreed & (table["class_name"] != first)).to_numpy()].reset_index(drop=True)
-
-
 def duplicates(study: Study, layer: str, pooling: str, *, within: float = 0.0) -> pd.DataFrame:
     """Pairs of samples that a layer cannot tell apart, or hardly, within and across the splits.
 

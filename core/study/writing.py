@@ -195,7 +195,12 @@ def _as_table(name: str, frame: pd.DataFrame) -> pa.Table:
 
 
 def _write_table(path: Path, table: pa.Table) -> None:
-    pq.write_table(table, path, compression="zstd", compression_level=9)
+    """Numbers stand as they are: a dictionary of numbers that hardly repeat makes the file larger."""
+    pq.write_table(table, path, compression="zstd", compression_level=9, use_dictionary=_texts(table.schema))
+
+
+def _texts(schema: pa.Schema) -> list[str]:
+    return [field.name for field in schema if pa.types.is_dictionary(field.type) or pa.types.is_string(field.type)]
 
 
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:

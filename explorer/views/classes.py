@@ -22,11 +22,11 @@ from explorer.class_tables import (
     stored_pooling,
 )
 from explorer.class_words import short_classes
-from explorer.components import save_svg_button
+from explorer.components import export_row
 from explorer.data import OpenStudy, study_stamp
 from explorer.frame import show_notes, show_provenance
 from explorer.picker import open_chosen_study
-from explorer.place_controls import cached_tables, class_names, csv_button, place_controls, widget_key
+from explorer.place_controls import cached_tables, class_names, place_controls, widget_key
 from explorer.state import SAMPLES
 
 PAGE = "classes"
@@ -103,9 +103,7 @@ def show_map(
     if picked := _picked(event):
         open_samples(study, Place(picked["layer"], place.pooling, place.samples), {"class": [picked["class_name"]]})
     st.caption(f"{part} {HEAT_CAPTION}")
-    with st.container(horizontal=True, vertical_alignment="center"):
-        save_svg_button("Chart as SVG", container=HEAT, file_name=f"{Path(study.path).name}_classes.svg")
-        csv_button(values, f"{Path(study.path).name}_classes.csv", "Numbers as CSV", "classes_csv")
+    export_row(HEAT, lambda: values, f"{Path(study.path).name}_classes", study.info)
     with st.expander(f"Classes at {place.layer}, hardest first"):
         st.dataframe(ranked, hide_index=True, column_config=CONFIG)
     return chosen if chosen != parts[0] else ""
@@ -120,7 +118,8 @@ def show_development(study: OpenStudy, values: pd.DataFrame, ranked: pd.DataFram
         alt = f"Separation Index through the network of {', '.join(classes)}, and the mean of all classes."
         st.altair_chart(chart, width="stretch", alt=alt)
     st.caption(f"The {len(classes)} hardest of {len(ranked):,} classes at {place.layer} (dotted rule).")
-    save_svg_button("Chart as SVG", container=LINES, file_name=f"{Path(study.path).name}_hardest_classes.svg")
+    drawn = values[values["class_name"].isin(classes)]
+    export_row(LINES, lambda: drawn, f"{Path(study.path).name}_hardest_classes", study.info)
 
 
 def show_confusions(study: OpenStudy, pairs: pd.DataFrame, place: Place) -> None:
@@ -161,9 +160,7 @@ def show_confusions(study: OpenStudy, pairs: pd.DataFrame, place: Place) -> None
     if rows:
         picked = {name: str(pairs[name].iloc[rows[0]]) for name in ("class_name", "nearest_class")}
     st.caption(f"{min(len(pairs), BARS)} of {len(pairs):,} pairs drawn, all in the table.")
-    with st.container(horizontal=True, vertical_alignment="center"):
-        save_svg_button("Chart as SVG", container=CONFUSIONS, file_name=f"{Path(study.path).name}_confusions.svg")
-        csv_button(pairs, f"{Path(study.path).name}_confusions.csv", "Confusions as CSV", "confusions_csv")
+    export_row(CONFUSIONS, lambda: pairs, f"{Path(study.path).name}_confusions", study.info)
     if picked:
         open_samples(study, place, {"class": [picked["class_name"]], "taken": [picked["nearest_class"]]})
 

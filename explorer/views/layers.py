@@ -14,6 +14,7 @@ from explorer.components import export_row
 from explorer.data import OpenStudy, study_stamp
 from explorer.findings import describe, layer_text, lead_curve, significance_note
 from explorer.frame import show_cautions, show_notes, show_provenance
+from explorer.images import study_pictures
 from explorer.labels import with_series
 from explorer.lines import (
     DRAWS,
@@ -29,6 +30,7 @@ from explorer.lines import (
 )
 from explorer.links import link_to
 from explorer.picker import cached_study, cached_tables, layer_key, open_chosen_study, pick_layer, untrained_control
+from explorer.sample_cards import show_picture
 from explorer.state import (
     COLUMNS,
     POOLINGS,
@@ -42,7 +44,7 @@ from explorer.state import (
     to_query,
     unmatched_names,
 )
-from explorer.summary import card_texts
+from explorer.summary import Card, make_cards
 from explorer.tables import column_config, layer_table
 
 CARDS = (
@@ -53,6 +55,7 @@ CARDS = (
 LEADS = (("classes", "Its classes"), ("samples", "Its samples"), ("compare", "Compare"), ("sample_size", "Sample size"))
 PAGE, CHART = "layers", "layers_chart"
 FILTERS = ("kinds", "blocks", "names")
+CARD_PICTURE = 84  # pixels
 WIDTHS = [7, 2]  # of the chart, and of what stands beside it
 CHANCE = "Dashed gray: chance, what meaningless labels would score."
 CONTROL = "Solid gray: the same network without training."
@@ -269,21 +272,25 @@ def show_cards(study: OpenStudy, selection: Selection) -> None:
     if lead.empty:
         return
     pooling, samples = lead["pooling"].iloc[0], lead["samples"].iloc[0]
-    texts = cached_cards(study.path, study_stamp(Path(study.path)), str(pooling), str(samples))
-    for card, text in zip(CARDS, texts, strict=True):
-        title, icon, view, label = card
+    found = cached_cards(study.path, study_stamp(Path(study.path)), str(pooling), str(samples))
+    pictures = study_pictures(study.info)
+    for (title, icon, view, label), card in zip(CARDS, found, strict=True):
         with st.container(border=True, gap="xsmall"):
             st.markdown(f"{icon} **{title}**")
-            st.markdown(f":small[{text}]")
+            st.markdown(f":small[{card.text}]")
+            if pictures and card.pictures:
+                with st.container(horizontal=True, gap="small"):
+                    for source, class_name in card.pictures:
+                        show_picture(pictures, source, class_name, CARD_PICTURE)
             link_to(view, label, ":material/arrow_forward:")
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def cached_cards(path: str, stamp: tuple[int, ...], pooling: str, samples: str) -> tuple[str, str, str]:
-    """The texts of the cards. They speak about all layers and all samples, whatever the chart shows."""
+def cached_cards(path: str, stamp: tuple[int, ...], pooling: str, samples: str) -> tuple[Card, Card, Card]:
+    """The cards. They speak about all layers and all samples, whatever the chart shows."""
     study, tables = cached_study(path, stamp), cached_tables(path, stamp)
     keep = (study.curves["samples"] == samples) & (study.curves["pooling"] == pooling)
-    return card_texts(tables, lead_curve(study.curves[keep]))
+    return make_cards(tables, lead_curve(study.curves[keep]))
 
 
 def _numbers(curves: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from explorer.address import asked_layer, asked_view, keep_view
 from explorer.components import export_row, save_configuration_button, save_table_buttons
-from explorer.data import OpenStudy, read_fitted, study_stamp
+from explorer.data import OpenStudy, offered_poolings, read_fitted, study_stamp
 from explorer.frame import show_notes, show_provenance
 from explorer.picker import open_chosen_study
 from explorer.size_chart import size_chart, size_top
@@ -21,7 +21,6 @@ from explorer.sizes import (
     first_layers,
     fitted_lines,
     offered_layers,
-    offered_poolings,
     offered_samples,
     precision_finding,
     size_ends,

@@ -8,7 +8,7 @@ import streamlit as st
 
 from explorer.address import asked_view, keep_view
 from explorer.class_tables import Place, place_query
-from explorer.components import save_svg_button
+from explorer.components import export_row
 from explorer.data import OpenStudy, study_stamp
 from explorer.frame import show_notes, show_provenance
 from explorer.gallery import (
@@ -27,7 +27,7 @@ from explorer.gallery import (
 from explorer.images import study_pictures
 from explorer.journeys import Journeys, cached_journeys, cached_neighbors, cached_places
 from explorer.picker import open_chosen_study
-from explorer.place_controls import csv_button, place_controls, widget_key
+from explorer.place_controls import place_controls, widget_key
 from explorer.sample_cards import PAGE, offer_pictures, selected_key, show_gallery, show_selected
 from explorer.sample_charts import OTHER, PICKED, REFERENCE, SAME, drawn_dots, path_chart, plane_chart
 from explorer.second_look import CONFIG, show_second_look
@@ -141,7 +141,7 @@ def show_plane(
         st.altair_chart(plane_chart(drawn), width="stretch", alt=alt, on_select=select, selection_mode=PICKED, key=key)
     some = f" {len(drawn):,} of {len(dots):,} samples are drawn." if len(drawn) < len(dots) else ""
     st.caption(PLANE_CAPTION + some)
-    save_svg_button("Chart as SVG", container=PLANE, file_name=f"{Path(study.path).name}_plane.svg")
+    export_row(PLANE, lambda: dots, f"{Path(study.path).name}_plane", study.info)
 
 
 def show_path(study: OpenStudy, journeys: Journeys, selected: int, place: Place) -> None:
@@ -156,9 +156,7 @@ def show_path(study: OpenStudy, journeys: Journeys, selected: int, place: Place)
         chart = path_chart(path, study.layers, own, place.layer)
         st.altair_chart(chart, width="stretch", alt=f"Class of the nearest neighbor at each layer. {said}")
     st.caption("● the sample's class, ✚ another class; dotted: the chosen layer. The rows are the neighbors' classes.")
-    with st.container(horizontal=True, vertical_alignment="center"):
-        save_svg_button("Chart as SVG", container=PATH, file_name=f"{Path(study.path).name}_path.svg")
-        csv_button(path, f"{Path(study.path).name}_path.csv", "Path as CSV", "path_csv")
+    export_row(PATH, lambda: path, f"{Path(study.path).name}_path", study.info)
     with st.expander("The path as a table"):
         st.dataframe(path.drop(columns="nearest"), hide_index=True, column_config=CONFIG)
 

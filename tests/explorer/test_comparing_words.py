@@ -1,5 +1,7 @@
 """Tables, correlations, words and charts of the page Compare."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -47,6 +49,14 @@ def test_a_dot_a_layer_with_what_is_known_of_it(study, probe):
     assert dots["knn"].to_dict() == knn.to_dict()
     assert np.isnan(dots.loc["block1a_add", "parameters"])  # none: no place on a log axis
     assert list(dots["linear_probe"].dropna()) == [0.1, 0.7]
+
+
+def test_a_layer_before_all_parameters_has_no_place_on_their_axis(study, probe):
+    less = study.layers["cumulative_parameters"] - study.layers["cumulative_parameters"].min()
+    dots = layer_dots(
+        replace(study, layers=study.layers.assign(cumulative_parameters=less)), probe, CompareSelection("mean", "test")
+    )
+    assert dots["cumulative_parameters"].isna().to_list() == [True, False, False, False, False]
 
 
 def test_spearman_by_hand_and_with_its_interval():

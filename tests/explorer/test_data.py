@@ -9,7 +9,15 @@ import pytest
 
 import core
 from core.study.results import StudyError
-from explorer.data import CURVE_COLUMNS, SUBSAMPLE_COLUMNS, bundled_studies, first_study, read_study, study_stamp
+from explorer.data import (
+    CURVE_COLUMNS,
+    SUBSAMPLE_COLUMNS,
+    bundled_studies,
+    first_study,
+    offered_poolings,
+    read_study,
+    study_stamp,
+)
 
 
 def test_the_dogs_come_first_and_folders_without_a_study_are_left_out(tmp_path, study_writer):
@@ -127,3 +135,18 @@ def test_the_stamp_changes_when_a_table_does(tiny_study):
     os.utime(tiny_study / "measurements.parquet", ns=(0, 0))
     assert study_stamp(tiny_study) != before
     assert study_stamp(Path("nowhere")) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("values", "offered"),
+    [
+        ([("a", "mean", 0.1), ("a", "flat", 0.2)], ("mean", "flat")),
+        ([("a", "mean", 0.1), ("head", "mean", 0.5), ("head", "flat", 0.5)], ("mean",)),
+        ([("head", "flat", 0.5)], ("flat",)),
+        ([("a", "mean", np.nan), ("a", "flat", np.nan)], ("mean",)),
+        ([], ()),
+    ],
+)
+def test_all_activations_are_offered_only_where_they_differ_from_the_means(values, offered):
+    curves = pd.DataFrame(values, columns=["layer", "pooling", "value"]).assign(measure="SI", samples="test")
+    assert offered_poolings(curves) == offered

@@ -2,13 +2,13 @@
 
 import pytest
 
-from explorer.data import read_study
-from explorer.provenance import caption, facts, look_up, plain, sample_counts, seed_of, study_title
+from explorer.data import bundled_studies, read_study
+from explorer.provenance import caption, facts, look_up, plain, sample_counts, seed_of, study_title, weights_text
 
 
 def test_the_line_beneath_the_headline(tiny_study):
     assert caption(read_study(tiny_study)) == (
-        r"efficientnet-lite0, imagenet weights · stanford\_dogs\_224 · 120 classes · "
+        r"efficientnet-lite0, pre-trained on ImageNet · stanford\_dogs\_224 · 120 classes · "
         "1,200 training and 1,200 test samples · seed 0"
     )
 
@@ -40,7 +40,26 @@ def test_left_out_samples_are_counted(tmp_path, study_writer):
 
 
 def test_the_title_in_the_picker(tiny_study):
-    assert study_title(tiny_study) == "tiny · stanford_dogs_224 · efficientnet-lite0"
+    assert study_title(tiny_study) == "tiny · pre-trained on ImageNet · efficientnet-lite0 · stanford_dogs_224"
+
+
+def test_bundled_studies_of_one_data_set_are_told_apart():
+    titles = {name: study_title(path).split(" · ")[1:3] for name, path in bundled_studies().items() if "dogs" in name}
+    assert titles == {
+        "dogs": ["pre-trained on ImageNet", "efficientnet-lite0"],
+        "dogs-head": ["new head", "efficientnet-lite0"],
+        "dogs-tuned": ["fine-tuned", "efficientnet-lite0"],
+        "dogs-untrained": ["untrained", "efficientnet-lite0"],
+        "dogs-b0-untrained": ["untrained", "efficientnet-b0"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("weights", "text"),
+    [("none", "untrained"), ("runs/a/final.keras", "fine-tuned"), ("C:\\nets\\mine.keras", "mine.keras"), (None, None)],
+)
+def test_weights_are_said_in_words_and_without_their_folder(weights, text):
+    assert weights_text({"used": {"model": {"weights": weights}}}) == text
 
 
 def test_a_broken_study_still_has_a_title(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from explorer.data import SUBSAMPLE_COLUMNS, read_study
+from explorer.data import SUBSAMPLE_COLUMNS, offered_poolings, read_study
 from explorer.size_chart import size_chart, size_top
 from explorer.sizes import (
     SizeSelection,
@@ -14,7 +14,6 @@ from explorer.sizes import (
     first_layers,
     fitted_lines,
     offered_layers,
-    offered_poolings,
     offered_samples,
     precision_finding,
     size_ends,

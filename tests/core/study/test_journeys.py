@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import core
-from core.study.journeys import agreement, fates, label_errors, nearest_by_layer
+from core.study.journeys import agreement, fates, label_errors, nearest_at_the_end, nearest_by_layer
 
 LABELS = ["a", "a", "b", "b"]
 SAMPLES = pd.DataFrame(
@@ -84,6 +84,19 @@ def test_label_errors_are_what_the_late_layers_agree_on():
     assert label_errors(nearest, SAMPLES, at_least=0.4)["id"].tolist() == ["v", "u", "w", "y"]  # each sample once
     with pytest.raises(ValueError, match="at_least must be more than 0 and at most 1; got 0"):
         label_errors(nearest, SAMPLES, at_least=0)
+
+
+def test_the_end_of_a_network_is_read_as_far_as_neighbors_are_stored(tmp_path):
+    layers = {f"layer {at}": np.arange(4.0)[:, None] * (at + 1) for at in range(9)}
+    made = core.study_from_features(layers, LABELS, out=tmp_path / "study")
+    asked = nearest_at_the_end(made, "mean", "train")
+    assert asked["layer"].unique().tolist() == [f"layer {at}" for at in range(4, 9)]
+    without_last = made.neighbors[~made.neighbors["layer"].isin(["layer 7", "layer 8"])]
+    without_last.to_parquet(made.path / "neighbors.parquet")
+    kept = nearest_at_the_end(core.load_study(made.path), "mean", "train")
+    assert set(kept["layer"].unique()) >= {f"layer {at}" for at in range(2, 7)}
+    whole = nearest_by_layer(core.load_study(made.path), "mean", "train")
+    assert label_errors(kept, made.samples).equals(label_errors(whole, made.samples))
 
 
 def test_no_neighbors_no_errors(study):

@@ -212,7 +212,8 @@ def _num_taken(
     fitting = [number for number, total in enumerate(accumulate(map(budget.layer_bytes, left)), 1) if total <= room]
     for number in reversed(fitting):
         layers, rest = left[:number], left[number:]
-        keep = (_before(boundaries, rest[0]) or [None])[-1] if rest else None
+        earlier = _before(boundaries, rest[0]) if rest else []
+        keep = earlier[-1] if earlier else None
         total = sum(map(budget.layer_bytes, layers)) + budget.kept_bytes(layers, start, keep)
         if total <= room:
             return number

@@ -40,7 +40,7 @@ def test_the_plan_comes_before_the_start_and_the_run_ends_in_a_study(studies, op
     assert any("Finished" in one.value for one in page.markdown)
     assert "open_run" in keys(page)
     again = open_view("layers", study=job.id)
-    assert "run · digits · pixels" in again.selectbox(key="study").options
+    assert "run · pixels · digits" in again.selectbox(key="study").options
 
 
 def test_what_is_refused_is_told_beside_the_form_and_loses_nothing(studies, open_view):

@@ -97,11 +97,21 @@ def test_wrong_usage_exits_with_2(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
+def _heed_interrupts() -> None:
+    """What runs in the background has inherited to ignore them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 130)])
 def test_a_stopped_command_goes_on_and_ends_the_same(longer, whole, tmp_path, number, status):
     command = [*longer, "--out", str(tmp_path / "out")]
     process = subprocess.Popen(
-        [sys.executable, "-m", "core", *command], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "core", *command],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=_heed_interrupts,
     )
     checkpoint = tmp_path / "out" / "checkpoint.npz"
     until = time.monotonic() + 60

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return run(options)
     except KeyboardInterrupt:
-        print("\nInterrupted. The layers done so far are kept; the same command goes on from there.", file=sys.stderr)
+        print(f"\nInterrupted. {options.interrupted}", file=sys.stderr)
         return _INTERRUPTED
     except MemoryError:
         print("\nerror: memory ran out. Take fewer samples or layers, or --pooling mean.", file=sys.stderr)
@@ -39,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m core", description=__doc__)
     parser.add_argument("--version", action="version", version=__version__)
+    parser.set_defaults(interrupted="The layers done so far are kept; the same command goes on from there.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (study, fine_tune, measure, layers, devices):
         command.add_parser(commands)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.study.results import StudyError, finished_layers, layer_parts, lock_file
+from core.study.results import StudyError, finished_layers, is_locked, layer_parts, lock_file
 from explorer.worker import ALIVE, EXIT, STARTED
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -174,14 +174,7 @@ def list_jobs(studies: Path) -> list[Job]:
 
 def is_alive(job: Job) -> bool:
     """Whether its process holds its lock, whoever started it. A process that merely got the same number does not."""
-    try:
-        with (job.folder / ALIVE).open("rb") as handle:
-            lock_file(handle.fileno(), shared=True)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
+    return is_locked(job.folder / ALIVE)
 
 
 def status(job: Job) -> Status:

@@ -8,14 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from tokenize import TokenError
 from typing import IO, Protocol
 
 import numpy as np
 
 from core.data import labels as label_files
 from core.data.archives import ArchiveLimits, unpack_images
-from core.data.arrays import columns, list_layers
+from core.data.arrays import columns, list_layers, read_header
 from core.data.decoding import failure_reason
 from core.data.errors import DataError
 from core.data.folders import SUFFIXES as IMAGE_SUFFIXES
@@ -201,10 +200,8 @@ def _check_content(path: Path, limits: Limits) -> None:
 def _check_array(file: IO[bytes], size: int, name: str) -> None:
     """The header of an array: no pickled objects, and as many bytes as its shape needs."""
     try:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(file)
-    except (ValueError, SyntaxError, TokenError, RecursionError, MemoryError) as error:
+        shape, dtype = read_header(file)
+    except ValueError as error:
         raise DataError(f"{name!r} must be a NumPy array; its header cannot be read. Save it again.") from error
     if dtype.hasobject:
         raise DataError(

@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 from core.study.plan import parse_bytes
 
+DATA_HELP = "an image folder (train/CLASS/..., test/CLASS/..., or CLASS/...), tfds:NAME, or digits"
+
 
 def memory(text: str) -> int:
     """Bytes from a text such as "2GiB"."""

@@ -3,28 +3,25 @@
 import argparse
 import json
 import os
-import signal
 import sys
 import time
 from dataclasses import fields
-from types import FrameType
-from typing import Any, TextIO
+from typing import Any
 
-from core.commands.arguments import at_least
+from core.commands.arguments import DATA_HELP, at_least
+from core.commands.progress import StatusLine, interrupt_when_terminated
 from core.network.augmentation import Augmentation
 from core.network.training import TrainingProgress
 from core.network.training_options import TrainingOptions
 from core.study.fine_tuning import FineTuned, FineTuneOptions, fine_tune
 
-_INTERRUPTED = 130
-
 
 def add_parser(commands: Any) -> None:
     """How the command is asked for."""
     parser = commands.add_parser("fine-tune", help="train a new head for a network, then its tail")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, interrupted="The same command goes on from the last whole epoch.")
     add, default = parser.add_argument, FineTuneOptions("")
-    add("data", metavar="DATA", help="an image folder (train/CLASS/..., test/CLASS/..., or CLASS/...), or: digits")
+    add("data", metavar="DATA", help=DATA_HELP)
     add("--out", required=True, metavar="DIR", help="the folder for the results; a training begun there goes on")
     add("--model", default=default.model, help="a network (default: %(default)s)")
     add("--weights", default=default.weights, help="imagenet, none, or a .keras file (default: %(default)s)")
@@ -85,22 +82,14 @@ def _add_option(parser: argparse.ArgumentParser, name: str, default: Any, option
 
 
 def run(options: argparse.Namespace) -> int:
-    signal.signal(signal.SIGTERM, _interrupt)  # a stopped run can be resumed, as after Ctrl-C
+    interrupt_when_terminated()
     report = TrainingLine(sys.stderr)
     try:
         tuned = fine_tune(_asked(options), options.out, progress=report)
-    except KeyboardInterrupt:
-        report.close()
-        print("Interrupted. The same command goes on from the last whole epoch.", file=sys.stderr)
-        return _INTERRUPTED
     finally:
         report.close()
     _print_result(tuned, as_json=options.json)
     return 0
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _asked(options: argparse.Namespace) -> FineTuneOptions:
@@ -128,37 +117,20 @@ def _print_result(tuned: FineTuned, *, as_json: bool) -> None:
     print(f"written to {tuned.final}; after the first phase: {tuned.head}")
 
 
-class TrainingLine:
-    """Shows a training on a stream: a line rewritten on a terminal, a line now and then elsewhere, and each epoch."""
-
-    def __init__(self, stream: TextIO, interval_s: float = 10.0) -> None:
-        self._stream, self._live = stream, stream.isatty()
-        self._interval_s = 0.1 if self._live else interval_s
-        self._stage, self._started, self._done_at_start, self._shown = "", 0.0, 0, 0.0
-        self._open = False
+class TrainingLine(StatusLine):
+    """Shows a training on a stream, and keeps the line of each epoch."""
 
     def __call__(self, progress: TrainingProgress) -> None:
         now = time.monotonic()
         if progress.stage != self._stage:
-            self.close()
-            self._stage, self._started, self._done_at_start, self._shown = progress.stage, now, progress.done, now
+            self._begin(progress.stage, progress.done, now)
+            self._shown = now
         last = progress.result is not None if progress.epochs else progress.done == progress.total
         if not last and now - self._shown < self._interval_s:
             return
-        self._shown = now
-        text = f"{_where(progress)}{self._pace(progress, now)}"
-        self._stream.write(f"\r\x1b[K{text}" if self._live else f"{text}\n")
-        self._stream.flush()
-        self._open = self._live
+        self._show(f"{_where(progress)}{self._pace(progress, now)}", now)
         if progress.result is not None:
             self.close()  # an epoch's numbers stay
-
-    def close(self) -> None:
-        """End the line that is being rewritten."""
-        if self._open:
-            self._stream.write("\n")
-            self._stream.flush()
-            self._open = False
 
     def _pace(self, progress: TrainingProgress, now: float) -> str:
         """Images a second in this stage, and the time that it will still take."""

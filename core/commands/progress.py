@@ -31,8 +31,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-class ProgressLine:
-    """Shows progress on a stream: one line rewritten on a terminal, a line now and then elsewhere."""
+class StatusLine:
+    """A stream on which one line is rewritten on a terminal, and a line written now and then elsewhere."""
 
     def __init__(self, stream: TextIO, interval_s: float = 10.0) -> None:
         self._stream, self._live = stream, stream.isatty()
@@ -40,25 +40,36 @@ class ProgressLine:
         self._stage, self._started, self._done_at_start, self._shown = "", 0.0, 0, -1e9
         self._open = False
 
-    def __call__(self, progress: Progress) -> None:
-        now = time.monotonic()
-        group = progress.stage.split(" in ")[0] if progress.unit == "layers" else progress.stage
-        if group != self._stage:
-            self.close()
-            self._stage, self._started, self._done_at_start, self._shown = group, now, progress.done, -1e9
-        if now - self._shown < self._interval_s and progress.done < progress.total:
-            return
-        self._shown = now
-        text = self._text(progress, self._left_s(progress, now))
-        self._stream.write(f"\r\x1b[K{text}" if self._live else f"{text}\n")
-        self._stream.flush()
-        self._open = self._live
-
     def close(self) -> None:
         """End the line that is being rewritten."""
         if self._open:
             self._stream.write("\n")
+            self._stream.flush()
             self._open = False
+
+    def _begin(self, stage: str, done: int, now: float) -> None:
+        """A new stage, of which so much is done; its first line is due at once."""
+        self.close()
+        self._stage, self._started, self._done_at_start, self._shown = stage, now, done, -1e9
+
+    def _show(self, text: str, now: float) -> None:
+        self._shown = now
+        self._stream.write(f"\r\x1b[K{text}" if self._live else f"{text}\n")
+        self._stream.flush()
+        self._open = self._live
+
+
+class ProgressLine(StatusLine):
+    """Shows the progress of a study, with the time that a stage will still take."""
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        group = progress.stage.split(" in ")[0] if progress.unit == "layers" else progress.stage
+        if group != self._stage:
+            self._begin(group, progress.done, now)
+        if now - self._shown < self._interval_s and progress.done < progress.total:
+            return
+        self._show(self._text(progress, self._left_s(progress, now)), now)
 
     def _text(self, progress: Progress, left_s: float | None) -> str:
         left = "" if left_s is None else f", {int(left_s) // 60}:{int(left_s) % 60:02d} left"

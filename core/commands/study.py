@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from core.commands.arguments import at_least, memory, sizes
+from core.commands.arguments import DATA_HELP, at_least, memory, sizes
 from core.commands.progress import add_progress, interrupt_when_terminated, progress_on
 from core.network.passes import Pass
 from core.study.costs import FORWARD_SHARE, Cost, pass_cost, product_rate
@@ -32,11 +32,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser("study", help="measure how each layer of a network separates labelled images")
     default = {field.name: field.default for field in fields(StudyOptions)}
     add = parser.add_argument
-    add(
-        "data",
-        metavar="DATA",
-        help="an image folder (train/CLASS/..., test/CLASS/..., or CLASS/...), tfds:NAME, or digits",
-    )
+    add("data", metavar="DATA", help=DATA_HELP)
     add("--out", required=True, metavar="DIR", help="the study's folder; a study begun there goes on")
     add("--model", default=default["model"], help="a network, or: pixels (default: %(default)s)")
     add(

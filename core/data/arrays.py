@@ -111,13 +111,22 @@ def columns(path: Path) -> list[str]:
     return list(_opened(path).schema_arrow.names)
 
 
-def _check_header(file: IO[bytes], path: Path, entry: str = "") -> int:
-    """The number of samples that an array's header promises; what is no array of numbers is refused."""
+def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and dtype that an array's header promises; ValueError where it has none that can be read."""
     try:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(file)
-    except (ValueError, SyntaxError, TokenError) as error:  # the header is a Python literal
+    except (SyntaxError, TokenError, RecursionError, MemoryError) as error:  # the header is a Python literal
+        raise ValueError(str(error)) from error
+    return shape, dtype
+
+
+def _check_header(file: IO[bytes], path: Path, entry: str = "") -> int:
+    """The number of samples that an array's header promises; what is no array of numbers is refused."""
+    try:
+        shape, dtype = read_header(file)
+    except ValueError as error:
         raise DataError(f"{_place(path, entry)} must be a NumPy array; got: {error} Write it again.") from error
     if dtype.hasobject:
         raise DataError(

@@ -140,9 +140,6 @@ class RoundedTile:
     def exclude(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> HostTile:
         return self.rows(slice(0, self.shape[0])).exclude(rows, columns)
 
-    def best_of_groups(self, num_groups: int) -> tuple[NDArray[np.int64], Array]:
-        return self.rows(slice(0, self.shape[0])).best_of_groups(num_groups)
-
     def reaching(self, *thresholds: Array) -> list[Reached]:
         if self._asks_positive(*thresholds):  # then the largest number is the product times one constant
             factor = np.float32(1 + self.roundoff)

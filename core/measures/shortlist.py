@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from core.measures.operands import STRIP, Arithmetic, Operand, tiles
 from core.measures.products import Products
 from core.measures.rows import Rows, row_blocks
-from core.measures.scores import Tile, scores
+from core.measures.scores import DeviceTile, HostTile, Tile, scores
 
 TILE = 2048  # rows and columns of one tile of scores
 CROWDED = 64  # candidates a query may have beyond which it is looked at again with more precise products
@@ -76,7 +76,7 @@ class Shortlist:
         rounded = threshold.astype(self._queries.arithmetic.products.dtype)
         return np.where(rounded > threshold, np.nextafter(rounded, rounded.dtype.type(-np.inf)), rounded)
 
-    def _surely_reached(self, rows: slice, columns: slice, tile: Tile) -> NDArray[np.float64]:
+    def _surely_reached(self, rows: slice, columns: slice, tile: HostTile | DeviceTile) -> NDArray[np.float64]:
         """A score that k references of the tile certainly reach: the k-th best of the best of many groups of them."""
         num_columns = tile.shape[1]
         num_groups = min(num_columns, max(GROUPS, self._k)) if self._k > 1 else 1

@@ -12,7 +12,6 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ from core.network.training_options import Execution, TrainingOptions
 from core.network.training_state import EpochResult
 from core.study.results import StudyError
 from core.study.run import package_versions
-from core.study.writing import differences, study_lock
+from core.study.writing import differences, now_utc, replace_file, study_lock, write_json
 
 FORMAT = 1
 _INFO, _HISTORY = "training.json", "history.parquet"
@@ -160,7 +159,7 @@ def fine_tune(options: FineTuneOptions, out: str | os.PathLike[str], *, progress
                 _write_info(folder, info | {"state": "partial"})
                 raise
             _write_history(folder, history)
-            _write_info(folder, info | {"state": "complete", "finished": _now()})
+            _write_info(folder, info | {"state": "complete", "finished": now_utc()})
             clean_up(folder)
     return FineTuned(folder)
 
@@ -211,7 +210,7 @@ def _begin(folder: Path, info: Info) -> Info:
                 f"{folder} must be empty or hold a training; it has {', '.join(others[:3])} and no {_INFO}. "
                 "Choose another folder."
             )
-        there: Info = {"format": FORMAT, "state": "running", "created": _now()}
+        there: Info = {"format": FORMAT, "state": "running", "created": now_utc()}
     else:
         there = json.loads(path.read_text(encoding="utf-8"))
         _refuse_differences(folder, there, info)
@@ -248,20 +247,12 @@ def _compared(info: Info) -> Info:
 
 def _write_history(folder: Path, history: tuple[EpochResult, ...]) -> None:
     table = pd.DataFrame([asdict(result) for result in history]).astype({"epoch": "int32"})
-    scratch = folder / f".{_HISTORY}.tmp"
-    table.to_parquet(scratch, index=False)
-    os.replace(scratch, folder / _HISTORY)
+    replace_file(folder / _HISTORY, lambda scratch: table.to_parquet(scratch, index=False))
 
 
 def _write_info(folder: Path, info: Mapping[str, Any]) -> None:
-    scratch = folder / f".{_INFO}.tmp"
-    scratch.write_text(json.dumps(info, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(scratch, folder / _INFO)
+    write_json(folder / _INFO, info)
 
 
 def _ignore(progress: TrainingProgress) -> None:
     """No one asked for progress."""
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

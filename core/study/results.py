@@ -228,8 +228,13 @@ def finished_layers(folder: Path) -> set[str]:
 
 def is_being_written(folder: Path) -> bool:
     """Whether a run holds the study's lock at this moment."""
+    return is_locked(folder / ".lock")
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the lock of a file; a file that is not there is held by none."""
     try:
-        with (folder / ".lock").open("rb") as handle:
+        with path.open("rb") as handle:
             lock_file(handle.fileno(), shared=True)
     except FileNotFoundError:
         return False

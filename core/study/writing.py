@@ -20,6 +20,7 @@ from core.study.results import FORMAT, LAYER_TABLES, SCHEMAS, StudyError, layer_
 
 Info = dict[str, Any]
 _MERGED = ".parts.tmp"
+_EARLIER_OPTIONS = {"neighbors_of": "all"}  # what a study begun before there were these did
 _LATER_OPTIONS = {"projection"}  # a study begun before there were these goes on; its layers so far stay without
 
 
@@ -61,7 +62,7 @@ def begin(folder: Path, info: Info, samples: pd.DataFrame) -> Info:
     there = read_info(folder)
     if there is None:
         _refuse_other_content(folder)
-        there = {"format": FORMAT, "state": "running", "created": _now()}
+        there = {"format": FORMAT, "state": "running", "created": now_utc()}
         _write_samples(folder, samples)
     else:
         _refuse_differences(folder, there, info)
@@ -79,14 +80,13 @@ def end(folder: Path, info: Info, *, complete: bool) -> None:
     if complete:
         merge_parts(folder)
     write_info(
-        folder, info | {"state": "complete" if complete else "partial", "finished": _now() if complete else None}
+        folder, info | {"state": "complete" if complete else "partial", "finished": now_utc() if complete else None}
     )
 
 
 def write_info(folder: Path, info: Mapping[str, Any]) -> None:
     """Replace study.json in one step, so that a reader sees the old or the new one."""
-    text = json.dumps(info, indent=1, ensure_ascii=False)
-    _replace(folder / "study.json", lambda path: path.write_text(text + "\n", encoding="utf-8"))
+    write_json(folder / "study.json", info)
 
 
 def write_layer(folder: Path, position: int, tables: Mapping[str, pd.DataFrame]) -> None:
@@ -111,7 +111,7 @@ def merge_parts(folder: Path) -> None:
         ]
         if tables:
             merged = _finished(name, pa.concat_tables(tables).unify_dictionaries())
-            _replace(folder / f"{name}.parquet", partial(_write_table, table=merged))
+            replace_file(folder / f"{name}.parquet", partial(_write_table, table=merged))
     # In one step: half of the parts, merged again by a resumed run, would replace all of them.
     (folder / "parts").rename(folder / _MERGED)
     shutil.rmtree(folder / _MERGED)
@@ -144,7 +144,7 @@ def _refuse_differences(folder: Path, there: Info, info: Info) -> None:
         raise StudyError(
             f"{folder} holds a study of format {there.get('format')!r}, not {FORMAT}. Choose another folder."
         )
-    before = there.get("asked", {})
+    before = {name: value for name, value in _EARLIER_OPTIONS.items() if name in info["asked"]} | there.get("asked", {})
     unknown = _LATER_OPTIONS - before.keys()
     asked = {name: value for name, value in info["asked"].items() if name not in unknown}
     changed = differences(_without(before, "data"), _without(asked, "data"))
@@ -174,7 +174,7 @@ def _refuse_other_content(folder: Path) -> None:
 
 
 def _write_samples(folder: Path, samples: pd.DataFrame) -> None:
-    _replace(folder / "samples.parquet", partial(_write_table, table=_as_table("samples", samples)))
+    replace_file(folder / "samples.parquet", partial(_write_table, table=_as_table("samples", samples)))
 
 
 def _as_table(name: str, frame: pd.DataFrame) -> pa.Table:
@@ -203,13 +203,19 @@ def _texts(schema: pa.Schema) -> list[str]:
     return [field.name for field in schema if pa.types.is_dictionary(field.type) or pa.types.is_string(field.type)]
 
 
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Replace a JSON file in one step."""
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    replace_file(path, lambda scratch: scratch.write_text(text + "\n", encoding="utf-8"))
+
+
+def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
     """Write beside the file, then rename over it."""
     scratch = path.with_name(f".{path.name}.tmp")
     write(scratch)
     os.replace(scratch, path)
 
 
-def _now() -> str:
+def now_utc() -> str:
     """The time in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -94,7 +94,7 @@ def test_a_merge_that_is_interrupted_loses_nothing(tmp_path: Path, monkeypatch: 
     started = begin(tmp_path, info(), SAMPLES)
     for position in range(4):
         write_one(tmp_path, position, value=position / 4)
-    replace, rmtree = writing._replace, shutil.rmtree
+    replace, rmtree = writing.replace_file, shutil.rmtree
 
     def stop_in_replace(path: Path, write: Any) -> None:
         if path.name == f"{stop_at}.parquet":
@@ -106,7 +106,7 @@ def test_a_merge_that_is_interrupted_loses_nothing(tmp_path: Path, monkeypatch: 
             rmtree(part)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(writing, "_replace", stop_in_replace)
+    monkeypatch.setattr(writing, "replace_file", stop_in_replace)
     if stop_at == "rmtree":
         monkeypatch.setattr(writing.shutil, "rmtree", stop_in_the_middle_of_the_parts)
     with pytest.raises(KeyboardInterrupt):
@@ -197,6 +197,13 @@ def test_a_study_begun_before_an_option_existed_goes_on_and_one_that_names_it_di
     assert begin(tmp_path, info(projection="pca"), SAMPLES)["asked"]["projection"] == "pca"
     with pytest.raises(StudyError, match=r"differs in projection: 'pca' → 'none'"):
         begin(tmp_path, info(projection="none"), SAMPLES)
+
+
+def test_a_study_begun_before_neighbors_could_be_left_out_stores_all_of_them(tmp_path: Path):
+    begin(tmp_path, info(), SAMPLES)
+    with pytest.raises(StudyError, match=r"differs in neighbors_of: 'all' → 'stem_conv'"):
+        begin(tmp_path, info(neighbors_of="stem_conv"), SAMPLES)
+    assert begin(tmp_path, info(neighbors_of="all"), SAMPLES)["asked"]["neighbors_of"] == "all"
 
 
 def test_other_data_and_other_weights_are_named(tmp_path: Path):

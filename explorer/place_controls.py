@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import streamlit as st
 
-from core.study.results import Study, load_study
 from explorer.address import asked_layer, keep_layer
 from explorer.class_tables import Place, best_layer, chosen_place, offered_layers, offered_places
 from explorer.class_words import short_classes
@@ -46,9 +45,3 @@ def class_names(samples: pd.DataFrame) -> pd.Series:
     """Class name by label, as the pages show it."""
     names = samples.drop_duplicates("label").set_index("label")["class_name"].astype(str)
     return names.map(short_classes(names))
-
-
-@st.cache_resource(max_entries=4, show_spinner="Opening the study")
-def cached_tables(path: str, stamp: tuple[int, ...]) -> Study:
-    """The study's tables, read when they are asked for."""
-    return load_study(path)

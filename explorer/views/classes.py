@@ -25,8 +25,8 @@ from explorer.class_words import short_classes
 from explorer.components import export_row
 from explorer.data import OpenStudy, study_stamp
 from explorer.frame import show_notes, show_provenance
-from explorer.picker import open_chosen_study
-from explorer.place_controls import cached_tables, class_names, place_controls, widget_key
+from explorer.picker import cached_tables, open_chosen_study
+from explorer.place_controls import class_names, place_controls, widget_key
 from explorer.state import SAMPLES
 
 PAGE = "classes"

@@ -23,7 +23,7 @@ from explorer.class_tables import (
 )
 from explorer.class_words import short_classes
 from explorer.components import export_row
-from explorer.data import OpenStudy, study_stamp
+from explorer.data import OpenStudy
 from explorer.frame import show_notes, show_provenance
 from explorer.picker import cached_tables, open_chosen_study
 from explorer.place_controls import class_names, place_controls, widget_key
@@ -57,8 +57,8 @@ def render() -> None:
     head = st.container()
     query = asked_view(PAGE)
     place = place_controls(study, PAGE, query)
-    stamp = study_stamp(Path(study.path))
-    values, pairs = cached_values(study.path, stamp, place), cached_pairs(study.path, stamp, place)
+    values = cached_values(study.path, study.stamp, place)
+    pairs = cached_pairs(study.path, study.stamp, place)
     ranked = ranked_classes(values, place.layer)
     with head:
         st.title("Classes", anchor=False)

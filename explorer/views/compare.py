@@ -94,7 +94,7 @@ def controls(study: OpenStudy, start: CompareSelection) -> CompareSelection:
 def show_dots(study: OpenStudy, selection: CompareSelection) -> None:
     """A chart for each thing that is known of the layers, and which of them SI goes with."""
     st.header("What SI goes with", anchor=False)
-    probe = probe_accuracies(cached_tables(study.path, study_stamp(Path(study.path))))
+    probe = probe_accuracies(cached_tables(study.path, study.stamp))
     dots = layer_dots(study, probe, selection)
     found = correlations(dots)
     if not found:
@@ -134,7 +134,7 @@ def show_other(study: OpenStudy, selection: CompareSelection, start: CompareSele
         )
         return selection
     try:
-        table = _cached_changes(str(path), study_stamp(path), study.path, study_stamp(Path(study.path)), selection)
+        table = _cached_changes(str(path), study_stamp(path), study.path, study.stamp, selection)
     except (ValueError, OSError) as error:  # a StudyError is a ValueError, as is a path that none can be
         st.error(f"**These studies cannot be compared.** {plain(error)}", icon=":material/difference:")
         return selection

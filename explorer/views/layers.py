@@ -11,7 +11,7 @@ import streamlit as st
 from explorer.address import asked_view, keep_view
 from explorer.charts import PICK, layers_chart
 from explorer.components import export_row
-from explorer.data import OpenStudy, study_stamp
+from explorer.data import OpenStudy
 from explorer.findings import describe, layer_text, lead_curve, significance_note
 from explorer.frame import show_cautions, show_notes, show_provenance
 from explorer.images import study_pictures
@@ -272,7 +272,7 @@ def show_cards(study: OpenStudy, selection: Selection) -> None:
     if lead.empty:
         return
     pooling, samples = lead["pooling"].iloc[0], lead["samples"].iloc[0]
-    found = cached_cards(study.path, study_stamp(Path(study.path)), str(pooling), str(samples))
+    found = cached_cards(study.path, study.stamp, str(pooling), str(samples))
     pictures = study_pictures(study.info)
     for (title, icon, view, label), card in zip(CARDS, found, strict=True):
         with st.container(border=True, gap="xsmall"):

@@ -8,7 +8,7 @@ import streamlit as st
 
 from explorer.address import asked_layer, asked_view, keep_view
 from explorer.components import export_row, save_configuration_button, save_table_buttons
-from explorer.data import OpenStudy, offered_poolings, read_fitted, study_stamp
+from explorer.data import OpenStudy, offered_poolings, read_fitted
 from explorer.frame import show_notes, show_provenance
 from explorer.picker import open_chosen_study
 from explorer.size_chart import size_chart, size_top
@@ -76,7 +76,7 @@ def render() -> None:
     head = st.container()
     selection = controls(study)
     lines = size_lines(study, selection)
-    curves = fitted_lines(cached_fitted(study.path, study_stamp(Path(study.path))), selection)
+    curves = fitted_lines(cached_fitted(study.path, study.stamp), selection)
     extrapolated = len(curves) > 0 and extrapolation_toggle(study)
     curves = curves if extrapolated else curves[:0]
     ends = size_ends(study.curves, selection.pooling, selection.samples, selection.layers)

@@ -9,7 +9,7 @@ import streamlit as st
 from explorer.address import asked_view, keep_view
 from explorer.class_tables import Place, place_query
 from explorer.components import export_row
-from explorer.data import OpenStudy, study_stamp
+from explorer.data import OpenStudy
 from explorer.frame import show_notes, show_provenance
 from explorer.gallery import (
     FILTERS,
@@ -56,7 +56,7 @@ def render() -> None:
     head = st.container()
     query, fresh = asked_view(PAGE), widget_key(PAGE, "layer", study) not in st.session_state
     place = place_controls(study, PAGE, query)
-    journeys = cached_journeys(study.path, study_stamp(Path(study.path)), place.pooling, place.split, place.among)
+    journeys = cached_journeys(study.path, study.stamp, place.pooling, place.split, place.among)
     table = _table(journeys, place.layer)
     with head:
         st.title("Samples", anchor=False)
@@ -73,9 +73,7 @@ def render() -> None:
     chosen = filter_controls(study, asked_filter(query, sorted(table["class_name"].unique())), table)
     shown = keep_shown(table, chosen, place.layer)
     selected = selected_sample(study, table, shown)
-    neighbors = neighbors_of(
-        cached_neighbors(study.path, study_stamp(Path(study.path)), place), journeys.samples, selected
-    )
+    neighbors = neighbors_of(cached_neighbors(study.path, study.stamp, place), journeys.samples, selected)
     left, right = st.columns([5, 6], gap="large")
     with left:
         show_plane(study, journeys, table, shown, neighbors, selected, place)
@@ -122,7 +120,7 @@ def show_plane(
 ) -> None:
     """The samples on the plane; a click selects one."""
     st.subheader("The samples on a plane", anchor=False)
-    places = cached_places(study.path, study_stamp(Path(study.path)), place.layer)
+    places = cached_places(study.path, study.stamp, place.layer)
     if places.empty:
         st.info(NO_PLANE, icon=":material/scatter_plot:")
         return

@@ -10,8 +10,8 @@ from explorer.class_tables import Place
 from explorer.components import save_table_row
 from explorer.data import OpenStudy
 from explorer.journeys import Journeys, cached_duplicates
-from explorer.place_controls import widget_key
 from explorer.sample_cards import PAGE, selected_key
+from explorer.widgets import widget_key
 
 NEAR = {0.0: "Exact", 0.1: "Near"}
 CONFIG: Mapping[str, Any] = {

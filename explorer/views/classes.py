@@ -26,8 +26,9 @@ from explorer.components import export_row
 from explorer.data import OpenStudy
 from explorer.frame import show_notes, show_provenance
 from explorer.picker import cached_tables, open_chosen_study
-from explorer.place_controls import class_names, place_controls, widget_key
+from explorer.place_controls import class_names, place_controls
 from explorer.state import SAMPLES
+from explorer.widgets import widget_key
 
 PAGE = "classes"
 HEAT, LINES, CONFUSIONS = "class_map", "class_lines", "class_confusions"

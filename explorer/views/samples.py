@@ -27,10 +27,11 @@ from explorer.gallery import (
 from explorer.images import study_pictures
 from explorer.journeys import Journeys, cached_journeys, cached_neighbors, cached_places
 from explorer.picker import open_chosen_study
-from explorer.place_controls import place_controls, widget_key
+from explorer.place_controls import place_controls
 from explorer.sample_cards import PAGE, offer_pictures, selected_key, show_gallery, show_selected
 from explorer.sample_charts import OTHER, PICKED, REFERENCE, SAME, drawn_dots, path_chart, plane_chart
 from explorer.second_look import CONFIG, show_second_look
+from explorer.widgets import widget_key
 
 PLANE, PATH = "samples_plane", "samples_path"
 OF = {"test": "test samples", "train": "training samples", "cross": "test samples (among the training samples)"}

@@ -18,7 +18,7 @@ def run(options: argparse.Namespace) -> int:
     from core.measures.products import ladder
 
     devices = describe_devices(load_tensorflow=True)
-    first = ladder(num_features=1280, work=1e12, k=1)[0]  # of a large search
+    first = ladder(work=1e12, k=1)[0]  # of a large search
     shortlists = "bfloat16" if first.roundoff else str(first.dtype)
     if options.json:
         print(json.dumps([device | {"shortlists": shortlists if device["multiplies"] else None} for device in devices]))

@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from core.measures.operands import CHUNK
 from core.measures.products import Products, ladder
 from core.measures.rows import Rows, in_threads, row_blocks
 from core.measures.shortlist import Candidates, join, self_join
 
 METRICS = ("euclidean", "cosine")
 _SUMMED = 4096  # columns of a difference summed at once
-_DIFFERENCES = 1 << 16  # numbers in a block of differences: half a megabyte stays in a core's cache
+_DIFFERENCES = 1 << 17  # numbers in a block of differences: a megabyte stays in a core's cache
+_TRIAL = 128  # references on which rounded products of wide rows are tried
+_ROWS_A_CANDIDATE = 256  # rows whose products, rounded, save as much time as the decision on one more candidate costs
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +153,7 @@ class _Search:
         index = np.empty((num_queries, self.k), dtype=np.int64)
         squared = np.full((num_queries, self.k), np.nan)
         left, num_rechecked = np.arange(num_queries), 0
-        steps = self._ladder(num_queries)
+        steps = [products for products in self._ladder(num_queries) if self._is_worth_it(products)]
         for products in steps:
             if len(left) and products is steps[-1]:
                 left = self._settle_duplicates(left, index, squared)
@@ -171,8 +174,23 @@ class _Search:
 
     def _ladder(self, num_queries: int) -> tuple[Products, ...]:
         """Who multiplies, fastest first: each leaves fewer queries for the next."""
-        num_features = self.references.num_features
-        return ladder(num_features, 2.0 * num_queries * len(self.references) * num_features, self.k)
+        work = 2.0 * num_queries * len(self.references) * self.references.num_features
+        return ladder(work, 1 if self._is_wide else self.k)
+
+    @property
+    def _is_wide(self) -> bool:
+        """Whether products are sums over several chunks of columns."""
+        return self.references.num_features > CHUNK
+
+    def _is_worth_it(self, products: Products) -> bool:
+        """Whether rounded products of wide rows leave few enough candidates, as some of the references show."""
+        num_references = len(self.references)
+        if not (products.roundoff and self._is_wide and self.k < min(num_references, _TRIAL)):
+            return True
+        some = np.linspace(0, num_references - 1, min(num_references, _TRIAL)).astype(np.int64)
+        (query, _), crowded = self_join(self.references.some(some), self.k, products)
+        more = len(query) / len(some) - self.k  # candidates than neighbors
+        return not len(crowded) and more <= num_references / _ROWS_A_CANDIDATE
 
     def _shortlist(self, some: NDArray[np.int64] | None, products: Products) -> tuple[Candidates, NDArray[np.int64]]:
         """Candidates of some queries, or of every row among all others; and the queries that have too many."""

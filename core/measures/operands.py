@@ -1,20 +1,22 @@
 """The two sides of a search's products, centered, and the bound on what the products get wrong.
 
 For centered rows a and b the expansion |a − b|² = |a|² + |b|² − 2ab costs one matrix product, but in float32 it is not
-exact. What is certain is a bound. With w the columns of one product, u the unit roundoff and γ = wu/(1 − wu), whatever
-order the product sums in (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., eq. 3.5),
+exact. What is certain is a bound. A product of wide rows is a sum of p products of at most `CHUNK` columns. With w the
+columns of one plus p − 1, u the unit roundoff and γ = wu/(1 − wu), whatever order the products sum in (Higham, Accuracy
+and Stability of Numerical Algorithms, 2nd ed., eq. 3.5),
 
     |computed − true| ≤ c (|a|² + |b|²) + 2η,      c = γ + 12u + 4(d + 4)2⁻⁵³,
 
-where 12u pays for rounding the centered input and adding the norms, the last term for the float64 sums (over products
-of at most `CHUNK` columns, and in the final decision), and η for underflow.
+where 12u pays for rounding the centered input and adding the norms, the last term for the float64 sums of the final
+decision, and η for underflow.
 
 Rows rounded to bfloat16 lose δ each, which is measured. By Cauchy and Schwarz, and 2xy ≤ x²/ρ + ρy² for any ρ > 0,
 
     2|ab − (a − δa)(b − δb)| ≤ Σ over both rows of |δ|²/ρ + ρ|a|² + |δ|²,
 
-least where ρ is the usual |δ|/|a|. Products returned in bfloat16 are off by up to 2⁻⁸ of themselves besides; that part
-is added to each score as it stands, see `core.measures.scores`.
+least where ρ is the usual |δ|/|a|. Products returned in bfloat16 are off by up to 2⁻⁸ of themselves besides. That part
+is added to each score as it stands, see `core.measures.scores`; of a sum of products it is bounded by 2⁻⁸|a||b|, and so
+is a part of c.
 """
 
 from dataclasses import dataclass
@@ -27,7 +29,7 @@ from numpy.typing import NDArray
 from core.measures.products import Products
 from core.measures.rows import Rows, in_threads, row_blocks
 
-CHUNK = 4096  # columns of one product; γ grows with it, so wide rows are summed over chunks in float64
+CHUNK = 4096  # columns of one product; γ grows with it, so wide rows are summed over chunks
 STRIP = 64  # rows worked on at a time, so that they stay in the cache
 _USUAL_LOSS = 0.0016  # ρ: |δ|/|a| of most rows rounded to 8 bits
 _CACHE_BYTES = 1 << 27
@@ -44,6 +46,7 @@ class Arithmetic:
     scale: float
     relative: float  # c of the module's text
     absolute: float  # η of the module's text
+    roundoff: float  # of the scores of a single product, from each of which it is taken as it stands
 
     @classmethod
     def choose(cls, products: Products, references: Rows, largest: float) -> "Arithmetic":
@@ -51,17 +54,20 @@ class Arithmetic:
         exponent = int(np.frexp(largest)[1])
         scale = 1.0 if abs(exponent) < 24 else float(2.0**-exponent)
         num_features = references.num_features
-        width = min(num_features, CHUNK)
+        num_parts = -(-num_features // CHUNK)
+        depth = min(num_features, CHUNK) + num_parts - 1  # additions that a term goes through
         unit = float(np.finfo(products.dtype).eps) / 2
-        gamma = width * unit / (1 - width * unit)
+        gamma = depth * unit / (1 - depth * unit)
         if products.roundoff:  # of rows that rounding made longer, and of norms in float32
-            gamma *= (1 + products.roundoff) ** 2 + 1
+            longer = (1 + products.roundoff) ** 2
+            gamma = gamma * (longer * (1 + products.roundoff) + 1) + (num_parts > 1) * products.roundoff * longer
         return cls(
             products=products,
             center=references.mean.astype(products.dtype) if scale == 1 else references.mean,
             scale=scale,
             relative=gamma + (24 if products.roundoff else 12) * unit + 4 * (num_features + 4) * 2.0**-53,
             absolute=4 * (num_features + 4) * float(np.finfo(products.dtype).tiny),
+            roundoff=products.roundoff if num_parts == 1 else 0.0,
         )
 
 
@@ -104,6 +110,11 @@ class Operand:
             self._cache[key] = loaded
             self._room -= num_bytes
         return loaded
+
+    def forget(self) -> None:
+        """Keep no chunk any longer."""
+        self._cache.clear()
+        self._room = _CACHE_BYTES
 
     def bound(self, rows: slice) -> None:
         """Slack and offset of rows whose chunks have all been made."""

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from core.measures.devices import gpu_names, tensorflow, tensorflow_product
 
-ROUNDED_COLUMNS = 4096  # wider rows are summed over several products, whose rounded results would add up
 _ROUNDED_WORK = 5e10  # FLOP for each neighbor of a query, below which the longer shortlists cost more than they save
 _IMPORT_WORK = 2e12  # FLOP of a search, some ten seconds in float32, that repay the import of TensorFlow
 _PROBE = 1024  # rows and columns of the products that are timed
+_ONES = 4096  # added up by a product, to see whether it sums in float32
 
 Array = NDArray[Any]
 
@@ -44,6 +44,10 @@ class NumPyProducts:
     def product(self, left: Array, right: Array, out: Array | None = None) -> Array:
         """left · rightᵀ, shape (rows of left, rows of right); into `out` where given."""
         return np.matmul(left, right.T, out=out)
+
+    def added(self, total: Array | None, product: Array) -> Array:
+        """A sum of products with one more; the first one is kept as it is."""
+        return product if total is None else np.add(total, product, out=total)
 
 
 @dataclass(frozen=True)
@@ -80,14 +84,21 @@ class TensorFlowProducts:
         with tensorflow().device(left.device):
             return tensorflow_product(left, right)
 
+    def added(self, total: Any, product: Any) -> Any:
+        """A sum of products with one more, in float32, where they are."""
+        tf = tensorflow()
+        with tf.device(product.device):
+            one = tf.cast(product, tf.float32)
+            return one if total is None else total + one
+
 
 Products = NumPyProducts | TensorFlowProducts
 
 
-def ladder(num_features: int, work: float, k: int) -> tuple[Products, ...]:
+def ladder(work: float, k: int) -> tuple[Products, ...]:
     """The multipliers of a search for k neighbors, fastest first. `work` is its products' number of operations."""
     gpus = gpu_names()
-    rounds = num_features <= ROUNDED_COLUMNS and work >= _ROUNDED_WORK * k
+    rounds = work >= _ROUNDED_WORK * k
     steps: list[Products] = []
     if gpus:
         steps += [TensorFlowProducts(gpus, rounded) for rounded in (True, False) if rounds or not rounded]
@@ -109,8 +120,8 @@ def _has_tensorflow(work: float) -> bool:
 def rounding_pays() -> bool:
     """Whether this processor multiplies bfloat16 clearly faster than float32, and sums it in float32; timed once."""
     rounded, plain = TensorFlowProducts(("CPU:0",), rounded=True), NumPyProducts(np.dtype(np.float32))
-    ones = rounded.load(np.ones((1, ROUNDED_COLUMNS), dtype=np.float32))
-    if float(rounded.product(ones, ones)[0, 0]) != ROUNDED_COLUMNS:  # a sum kept in bfloat16 would stop at 256
+    ones = rounded.load(np.ones((1, _ONES), dtype=np.float32))
+    if float(rounded.product(ones, ones)[0, 0]) != _ONES:  # a sum kept in bfloat16 would stop at 256
         return False
     block = np.ones((_PROBE, _PROBE), dtype=np.float32)
     return _seconds(rounded, block) < 0.9 * _seconds(plain, block)

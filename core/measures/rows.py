@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -117,6 +117,11 @@ class Rows:
             return np.subtract(block, center[columns])
         shifted = self.exact(rows, columns) - center[columns]
         return (shifted * scale).astype(dtype, copy=False)
+
+    def some(self, chosen: NDArray[np.int64]) -> "Rows":
+        """Only the chosen rows, about the same mean."""
+        lengths = None if self.lengths is None else self.lengths[chosen]
+        return replace(self, index=chosen if self.index is None else self.index[chosen], lengths=lengths)
 
     def _block(self, rows: slice | NDArray[np.int64], columns: slice) -> Features:
         """Some rows as they were given."""

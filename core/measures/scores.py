@@ -26,28 +26,66 @@ def scores(
 
     `out`: a flat buffer for a tile in memory, which saves asking for it again and again.
     """
-    products = left.arithmetic.products
     shape = (rows.stop - rows.start, columns.stop - columns.start)
-    room = None if out is None else out[: shape[0] * shape[1]].reshape(shape)
     total: Any = None
     for part in range(len(left.columns)):
-        a = left.chunk(rows, part, place)
-        b = a if left is right and rows == columns else right.chunk(columns, part, place)
-        one = products.product(a, b, room)
-        if len(left.columns) == 1:
-            total = one
-        else:  # sums of products are kept in float64
-            total = np.asarray(one).astype(np.float64) if total is None else np.add(total, one, out=total)
+        room = None if out is None or part else out[: shape[0] * shape[1]].reshape(shape)
+        total = add_part(total, part, left, rows, right, columns, place=place, room=room)
+    return scored(total, left, rows, right, columns, place=place)
+
+
+def sums_of_parts(
+    left: Operand, rows: Sequence[slice], right: Operand, columns: Sequence[slice]
+) -> dict[tuple[int, int], Any]:
+    """The products of all tiles, by their starts, made chunk by chunk of the columns, each centered once.
+
+    Where left is right, only tiles on the diagonal and above it.
+    """
+    pairs = [(row, column) for row in rows for column in columns if left is not right or row.start <= column.start]
+    sums: dict[tuple[int, int], Any] = {}
+    for part in range(len(left.columns)):
+        for row, column in pairs:
+            key = (row.start, column.start)
+            sums[key] = add_part(sums.get(key), part, left, row, right, column)
+        left.forget()
+        right.forget()
+    return sums
+
+
+def add_part(
+    total: Any,
+    part: int,
+    left: Operand,
+    rows: slice,
+    right: Operand,
+    columns: slice,
+    *,
+    place: int = 0,
+    room: Any = None,
+) -> Any:
+    """A tile's products with those of one more chunk of the columns."""
+    products = left.arithmetic.products
+    a = left.chunk(rows, part, place)
+    b = a if left is right and rows == columns else right.chunk(columns, part, place)
+    product = products.product(a, b, room)
+    return product if len(left.columns) == 1 else products.added(total, product)
+
+
+def scored(total: Any, left: Operand, rows: slice, right: Operand, columns: slice, *, place: int = 0) -> "Tile":
+    """The tile of scores made of its products."""
+    arithmetic = left.arithmetic
     left.bound(rows)
     right.bound(columns)
-    kind = _kind(total, products.devices[place], products.roundoff)
-    return kind.of(total, left.offset[rows], right.offset[columns], products.roundoff)
+    kind = _kind(total, arithmetic.products.devices[place], arithmetic.roundoff)
+    return kind.of(total, left.offset[rows], right.offset[columns], arithmetic.roundoff)
 
 
 def _kind(products: Any, device: str, roundoff: float) -> "type[HostTile | RoundedTile | DeviceTile]":
     if isinstance(products, np.ndarray):
         return HostTile
-    return RoundedTile if roundoff and device.startswith("CPU") else DeviceTile
+    if not device.startswith("CPU"):
+        return DeviceTile
+    return RoundedTile if roundoff else HostTile
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +98,7 @@ class HostTile:
     def of(cls, products: Array, left: Array, right: Array, roundoff: float) -> "HostTile":
         """Products and both sides' offsets, added."""
         values = np.asarray(products)
+        values = values if values.flags.writeable else values.copy()
         left, right = left.astype(values.dtype)[:, None], right.astype(values.dtype)
         for strip in strips(len(values)):
             here = values[strip]

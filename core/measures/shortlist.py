@@ -4,6 +4,7 @@ A reference stays on a query's shortlist while its smallest possible distance do
 largest possible ones; so the true neighbors are on it. `core.measures.operands` proves how far a product may be off.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
@@ -15,9 +16,11 @@ from numpy.typing import NDArray
 from core.measures.operands import STRIP, Arithmetic, Operand, tiles
 from core.measures.products import Products
 from core.measures.rows import Rows, row_blocks
-from core.measures.scores import DeviceTile, HostTile, Tile, scores
+from core.measures.scores import DeviceTile, HostTile, Tile, scored, scores, sums_of_parts
 
 TILE = 2048  # rows and columns of one tile of scores
+WIDE_TILE = 512  # the same of rounded products of wide rows: only tiles on the diagonal and above it are made
+_SUMS_BYTES = 1 << 27  # of sums of products held at once
 CROWDED = 64  # candidates a query may have beyond which it is looked at again with more precise products
 GROUPS = 64  # each query's references in its first tile are split into this many groups, of each the best is taken
 
@@ -31,7 +34,7 @@ class Shortlist:
 
     def __init__(self, queries: Operand, references: Operand, k: int) -> None:
         self._queries, self._references, self._k = queries, references, k
-        roundoff = queries.arithmetic.products.roundoff
+        roundoff = queries.arithmetic.roundoff
         self._rounding = 2 * roundoff / (1 - roundoff)  # of a product, from the largest it stands for to the smallest
         self._certain = np.full((queries.num_rows, k), -np.inf)  # the k best scores that are certainly reached
         self._threshold = np.full(queries.num_rows, -np.inf)  # the least of them
@@ -71,8 +74,6 @@ class Shortlist:
     def _tile_threshold(self, rows: slice) -> Array:
         """The thresholds in the tiles' dtype, never above their true values; crowded queries take nothing more."""
         threshold = np.where(self._crowded[rows], np.inf, self._threshold[rows])
-        if len(self._queries.columns) > 1:  # then tiles are float64, too
-            return threshold
         rounded = threshold.astype(self._queries.arithmetic.products.dtype)
         return np.where(rounded > threshold, np.nextafter(rounded, rounded.dtype.type(-np.inf)), rounded)
 
@@ -142,7 +143,7 @@ def self_join(rows: Rows, k: int, products: Products) -> tuple[Candidates, NDArr
     """Shortlists of every row among all others; each tile off the diagonal serves its rows and its columns."""
     operand = Operand(rows, None, Arithmetic.choose(products, rows, rows.largest))
     shortlist = Shortlist(operand, operand, k)
-    blocks = tiles(len(rows), TILE)
+    blocks = tiles(len(rows), WIDE_TILE if products.roundoff and len(operand.columns) > 1 else TILE)
     score = _Scorer(operand, operand, blocks, blocks)
 
     def on_diagonal(block: slice, place: int) -> list[Pairs]:
@@ -189,15 +190,25 @@ def join(
 
 
 class _Scorer:
-    """Makes the tiles of two operands, those in memory in one buffer for each device."""
+    """Makes the tiles of two operands, those in memory in one buffer for each device.
+
+    Rows of several chunks of columns, if they are few enough, are multiplied chunk after chunk, all tiles at once.
+    """
 
     def __init__(self, left: Operand, right: Operand, left_blocks: list[slice], right_blocks: list[slice]) -> None:
         self._left, self._right = left, right
-        largest = [max(block.stop - block.start for block in blocks) for blocks in (left_blocks, right_blocks)]
         products = left.arithmetic.products
-        self._out = [np.empty(largest[0] * largest[1], dtype=products.dtype) for _ in products.devices]
+        num_sums = left.num_rows * right.num_rows // (2 if left is right else 1)
+        self._sums: dict[tuple[int, int], Any] = {}
+        if len(left.columns) > 1 and num_sums * products.dtype.itemsize <= _SUMS_BYTES:
+            self._sums = sums_of_parts(left, left_blocks, right, right_blocks)
+        largest = [max(block.stop - block.start for block in blocks) for blocks in (left_blocks, right_blocks)]
+        self._out = [np.empty(0 if self._sums else math.prod(largest), products.dtype) for _ in products.devices]
 
     def __call__(self, rows: slice, columns: slice, place: int) -> Tile:
+        if self._sums:
+            total = self._sums.pop((rows.start, columns.start))
+            return scored(total, self._left, rows, self._right, columns)
         return scores(self._left, rows, self._right, columns, out=self._out[place], place=place)
 
 

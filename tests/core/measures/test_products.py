@@ -44,7 +44,7 @@ def cases():
 
 
 def searched(features, monkeypatch, way, **options):
-    monkeypatch.setattr(neighbors, "ladder", lambda num_features, work, k: WAYS[way])
+    monkeypatch.setattr(neighbors, "ladder", lambda work, k: WAYS[way])
     monkeypatch.setattr(shortlist, "TILE", 128)
     return core.nearest_neighbors(features, **options)
 
@@ -132,29 +132,74 @@ def test_float32_products_leave_the_tf32_setting_as_it_was():
 
 
 @pytest.mark.parametrize(
-    ("num_features", "work", "k", "pays", "rounded"),
-    [
-        (1280, 1e12, 1, True, True),
-        (1280, 1e12, 1, False, False),
-        (1280, 1e12, 100, True, False),
-        (1280, 1e6, 1, True, False),
-        (100_000, 1e12, 1, True, False),
-    ],
+    ("work", "k", "pays", "rounded"),
+    [(1e12, 1, True, True), (1e12, 1, False, False), (1e12, 100, True, False), (1e6, 1, True, False)],
 )
-def test_rounding_is_for_large_searches_of_few_neighbors_in_narrow_features(
-    monkeypatch, num_features, work, k, pays, rounded
-):
+def test_rounding_is_for_large_searches_of_few_neighbors(monkeypatch, work, k, pays, rounded):
     monkeypatch.setattr(products, "rounding_pays", lambda: pays)
-    steps = ladder(num_features, work, k)
+    steps = ladder(work, k)
     assert [step.roundoff > 0 for step in steps] == [True, False, False] if rounded else [False, False]
     assert steps[-1].dtype == np.float64
 
 
 def test_gpus_are_used_where_there_are_some(monkeypatch):
     monkeypatch.setattr(products, "gpu_names", lambda: ("GPU:0", "GPU:1"))
-    wide, narrow = ladder(100_000, 1e12, 1), ladder(1280, 1e12, 1)
-    assert [(step.devices, step.roundoff > 0) for step in narrow[:2]] == [
+    large, small = ladder(1e12, 1), ladder(1e6, 1)
+    assert [(step.devices, step.roundoff > 0) for step in large[:2]] == [
         (("GPU:0", "GPU:1"), True),
         (("GPU:0", "GPU:1"), False),
     ]
-    assert [step.dtype for step in wide] == [np.float32, np.float64]
+    assert [step.dtype for step in small] == [np.float32, np.float64]
+
+
+def wide(spread):
+    """Rows of 5,000 numbers, two chunks: clusters that far apart, or none."""
+    rng = np.random.default_rng(1)
+    clusters = np.repeat(rng.normal(size=(150, 5000)), 2, axis=0)
+    return (spread * clusters + rng.normal(size=(300, 5000))).astype(np.float32)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("spread", [0, 10])
+@pytest.mark.parametrize("k", [1, 3])
+def test_wide_rows_have_the_neighbors_of_the_plain_search(monkeypatch, way, spread, k):
+    features = wide(spread)
+    expected = core.nearest_neighbors(features, k=k)
+    monkeypatch.setattr(shortlist, "WIDE_TILE", 128)
+    for sums in (0, 1 << 27):  # tile by tile, and chunk by chunk
+        monkeypatch.setattr(shortlist, "_SUMS_BYTES", sums)
+        found = searched(features, monkeypatch, way, k=k)
+        np.testing.assert_array_equal(found.indices, expected.indices)
+        np.testing.assert_array_equal(found.distances, expected.distances)
+    rows, queries = np.arange(0, 300, 7), features[:50] + 0.01
+    expected = core.nearest_neighbors(features, rows=rows), core.nearest_neighbors(features, queries=queries)
+    for one, options in zip(expected, ({"rows": rows}, {"queries": queries}), strict=True):
+        np.testing.assert_array_equal(searched(features, monkeypatch, way, **options).indices, one.indices)
+
+
+def test_wide_rows_are_rounded_only_where_a_trial_leaves_few_candidates(monkeypatch):
+    used = []
+    join = neighbors.self_join
+    monkeypatch.setattr(
+        neighbors, "self_join", lambda rows, k, made: used.append((len(rows), made)) or join(rows, k, made)
+    )
+    monkeypatch.setattr(neighbors, "_TRIAL", 100)
+    rng = np.random.default_rng(2)
+    plane = (rng.normal(size=(300, 2)) @ rng.normal(size=(2, 5000))).astype(np.float32)
+    for features, search in ((plane, ROUNDED), (wide(0), FLOAT32)):
+        searched(features, monkeypatch, "bfloat16")
+        assert used[:2] == [(100, ROUNDED), (300, search)]
+        used.clear()
+
+
+def test_the_bound_on_sums_of_rounded_products_holds_for_every_pair():
+    features = wide(1)[:120]
+    rows = Rows.of(features)
+    operand = operands.Operand(rows, None, operands.Arithmetic.choose(ROUNDED, rows, rows.largest))
+    everyone = slice(0, 120)
+    score = scores.scores(operand, everyone, operand, everyone).rows(everyone).values.astype(np.float64)
+    left, right = np.divmod(np.arange(120 * 120), 120)
+    true = squared_distances(rows, left, rows, right).reshape(120, 120)
+    least = shortlist.Shortlist(operand, operand, 1)._certainly(left, right, score.ravel()).reshape(120, 120)
+    assert (score >= -0.5 * true).all()
+    assert (least <= -0.5 * true).all()

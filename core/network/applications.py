@@ -7,6 +7,7 @@ import re
 import socket
 import sys
 import tempfile
+import urllib.error
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -208,6 +209,8 @@ def _keras_download(application: Application) -> Iterator[None]:
         for file, modified in _cached_weights(application).items():
             if before.get(file) != modified:
                 file.unlink(missing_ok=True)
+        if isinstance(error.__context__, urllib.error.HTTPError):
+            error.__context__.close()  # Keras raises another error instead of it, and leaves its connection open
         raise OSError(
             f"{application.function}'s ImageNet weights could not be downloaded: {error}. Without a network, "
             "choose --model efficientnet-lite0, --weights none, or --weights with the path of a .keras file."

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.data.images import LabelledImages, load_images
+from core.data.images import LabelledImages
+from core.data.loading import load_images
 from core.network.backbones import Network, load_network
 from core.network.training import (
     FINAL_FILE,

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from core.data.images import LabelledImages, load_images
+from core.data.images import LabelledImages
+from core.data.loading import load_images
 from core.measures.sliced import working_bytes
 from core.network.backbones import Network, load_network
 from core.network.layers import INPUT_LAYER, LayerInfo, boundary_layers, catalogue, select_layers

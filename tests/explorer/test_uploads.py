@@ -13,7 +13,7 @@ from PIL import Image
 
 from core.data.errors import DataError
 from core.data.features import open_features
-from core.data.images import load_images
+from core.data.loading import load_images
 from explorer.public import limits
 from explorer.uploads import UPLOADS, check_column, save_features, save_images
 

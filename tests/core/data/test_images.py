@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from core.data.images import LabelledImages, load_images
+from core.data.images import LabelledImages
+from core.data.loading import load_images
 
 
 def save_image(path: Path, *, size: tuple[int, int] = (8, 6), **options) -> Path:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import core
-from core.data.images import load_images
+from core.data.loading import load_images
 from core.measures.center import CenterGeometry
 from core.measures.curves import required_queries
 

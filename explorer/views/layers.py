@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from core.study.findings import describe, layer_text, lead_curve, significance_note
 from explorer.address import asked_view, keep_view
 from explorer.charts import PICK, layers_chart
 from explorer.components import export_row
 from explorer.data import OpenStudy, study_stamp
-from explorer.findings import describe, layer_text, lead_curve, significance_note
 from explorer.frame import show_cautions, show_notes, show_provenance
 from explorer.images import study_pictures
 from explorer.labels import with_series

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from core.study.findings import describe, layer_text, lead_curve, significance_note
+from core.study.summary import Card, make_cards
 from explorer.address import asked_view, keep_view
 from explorer.charts import PICK, layers_chart
 from explorer.components import export_row
@@ -44,7 +45,6 @@ from explorer.state import (
     to_query,
     unmatched_names,
 )
-from explorer.summary import Card, make_cards
 from explorer.tables import column_config, layer_table
 
 CARDS = (

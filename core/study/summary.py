@@ -1,4 +1,4 @@
-"""What the cards of the first page say: the earliest layer as good as the best, confused classes, label errors."""
+"""What a study comes to, in three cards: the earliest layer as good as the best, confused classes, label errors."""
 
 from dataclasses import dataclass
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from core.report.charts import Spec, class_chart, layers_chart, loss_chart, sizes_chart, training_chart
+from core.report.charts import class_chart, layers_chart, sizes_chart
+from core.report.marks import Spec
 from core.report.tables import SAMPLES, Table, class_table, confusion_table, layer_table, training_table
+from core.report.training_charts import loss_chart, network_chart, training_chart
 from core.study.class_words import short_classes
 from core.study.curves import measured_layers, tidy_curves
 from core.study.epochs import read_epochs, read_history
@@ -35,7 +37,7 @@ LIMITS = (
     "SI depends on the distance: means and flattened activations of one layer are two different spaces.",
     "The best layer was chosen by its value; the highest of many values is, by luck, a little too high.",
 )
-_MOST_CLASSES, _MOST_CONFUSIONS = 40, 12
+_MOST_CLASSES, _MOST_CONFUSIONS, _MOST_CHANGES = 40, 12, 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,10 +196,11 @@ def _training_section(study: Study, lead: pd.DataFrame) -> Section | None:
     rows = rows[rows["layer"].isin(order)]
     charts = [
         Chart(
-            "SI of each layer over the epochs",
-            training_chart(rows, order),
-            "Dashed gray: chance. Epoch 0 is before training.",
-        )
+            "SI through the network after each epoch",
+            network_chart(rows, order),
+            "Move the slider to play the training. Epoch 0 is before it. Faint: the other epochs; dashed gray: chance.",
+        ),
+        Chart("SI of each layer over the epochs", training_chart(rows, order), "Click a layer in the legend."),
     ]
     if history["loss"].notna().any():
         charts.append(Chart("Loss and accuracy", loss_chart(history), "As the training reported them."))
@@ -207,11 +210,11 @@ def _training_section(study: Study, lead: pd.DataFrame) -> Section | None:
 
 
 def _changes(rows: pd.DataFrame, order: list[str], first: int, last: int) -> str:
-    """Each layer's first and last value."""
+    """The first and the last value of the layers that changed most, in network order."""
     values = rows.pivot_table(index="layer", columns="epoch", values="value").reindex(order)
-    return ", ".join(
-        f"{one_layer(str(name))} {number(row[first])} → {number(row[last])}" for name, row in values.iterrows()
-    )
+    most = (values[last] - values[first]).abs().nlargest(_MOST_CHANGES).index
+    shown = values.loc[[name for name in order if name in most], [first, last]]
+    return ", ".join(f"{one_layer(name)} {number(one)} → {number(other)}" for name, one, other in shown.itertuples())
 
 
 def _of_lead(study: Study, table: pd.DataFrame, lead: pd.DataFrame, layer: str) -> pd.DataFrame:

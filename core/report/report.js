@@ -12,13 +12,10 @@ function theme() {
   const category = dark.matches
     ? ["#6cb6f0", "#f0a35e", "#4fcfa2", "#d59ad6"]
     : ["#0b62a4", "#c4540a", "#0a7d5c", "#8e4b8f"];
-  const ramp = dark.matches
-    ? ["#5b6fd6", "#3f9fd0", "#35c3a5", "#8bd75b", "#f2d64b"]
-    : ["#2b2f83", "#27608f", "#1d8b86", "#4fa63a", "#b58a00"];
   return {
     background: "transparent", font: "system-ui, sans-serif", view: { stroke: null }, axis,
     legend: { labelColor: color("--text"), titleColor: color("--text") },
-    mark: { color: color("--accent") }, range: { category, ordinal: ramp },
+    mark: { color: color("--accent") }, range: { category },
   };
 }
 

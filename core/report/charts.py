@@ -166,8 +166,12 @@ def _marked_layers(rows: Sequence[Spec], marked: Mapping[str, str], y: Spec) -> 
     ring = {"type": "point", "size": 150, "filled": False, "color": GRAY, "strokeWidth": 2}
     text = {"type": "text", "dy": -14, "fontWeight": 600, "color": GRAY, "align": "right"}
     return [
-        {"data": {"values": values}, "mark": ring, "encoding": {"y": y, "color": None}},
-        {"data": {"values": values}, "mark": text, "encoding": {"y": y, "color": None, "text": {"field": "text"}}},
+        {"data": {"values": values}, "mark": ring, "encoding": {"y": y, "color": {"value": GRAY}}},
+        {
+            "data": {"values": values},
+            "mark": text,
+            "encoding": {"y": y, "color": {"value": GRAY}, "text": {"field": "text"}},
+        },
     ]
 
 

@@ -41,7 +41,7 @@ def chance_rules(rows: Sequence[Spec], y: Spec) -> list[Spec]:
         return []
     rule = {"type": "rule", "color": GRAY, "strokeDash": [6, 4]}
     values = [{"value": level, "text": "chance"} for level in levels]
-    place = {"y": {**y, "field": "value"}, "x": None, "color": None}
+    place = {"y": {**y, "field": "value"}, "x": {"value": 0}, "x2": {"value": "width"}, "color": {"value": GRAY}}
     return [{"data": {"values": values}, "mark": rule, "encoding": place}]
 
 

@@ -76,8 +76,8 @@ def training_chart(rows: pd.DataFrame, order: Sequence[str], epoch: int | None =
     found = _rows(rows, order)
     y = si_axis([row[name] for row in found for name in ("value", "high", "chance") if row[name] is not None])
     scale = {"domain": list(order), "range": layer_colors(len(order))}
-    color = {"field": "layer", "type": "nominal", "scale": scale, "legend": {**legend(), "columns": 3}}
-    color["legend"] |= {"symbolType": "circle"}
+    named = {**legend(), "columns": 2, "symbolType": "circle"}
+    color = {"field": "layer", "type": "nominal", "scale": scale, "legend": named}
     point = {"type": "point", "filled": True, "size": 40}
     return page_wide(
         {
@@ -160,7 +160,7 @@ def _epoch_rule(epoch: int | None) -> list[Spec]:
     if epoch is None:
         return []
     rule = {"type": "rule", "color": GRAY, "strokeWidth": 6, "opacity": 0.3}
-    return [{"data": {"values": [{"epoch": epoch}]}, "mark": rule, "encoding": {"color": None}}]
+    return [{"data": {"values": [{"epoch": epoch}]}, "mark": rule, "encoding": {"color": {"value": GRAY}}}]
 
 
 def _epoch_axis(epochs: pd.Series) -> Spec:

@@ -96,14 +96,14 @@ def show_charts(study: OpenStudy, training: Training, epoch: int) -> None:
         with st.container(key=NETWORK):
             st.vega_lite_chart(network_chart(training.rows, training.layers, epoch) | SVG, width="stretch")
         st.caption("Band: 95 % interval. Faint: the other epochs. Dashed gray: chance.")
-        if training.history["accuracy"].notna().any() or training.history["loss"].notna().any():
-            st.vega_lite_chart(loss_chart(training.history, epoch) | SVG, width="stretch")
+        export_row(EPOCHS, lambda: _numbers(training), file, study.info)
     with right:
         st.subheader("Over the epochs", anchor=False)
         with st.container(key=EPOCHS):
             st.vega_lite_chart(training_chart(training.rows, training.layers, epoch) | SVG, width="stretch")
         st.caption("Click a layer in the legend to see it alone. Epoch 0 is the network before training.")
-        export_row(EPOCHS, lambda: _numbers(training), file, study.info)
+        if training.history["accuracy"].notna().any() or training.history["loss"].notna().any():
+            st.vega_lite_chart(loss_chart(training.history, epoch) | SVG, width="stretch")
 
 
 def show_table(study: OpenStudy, training: Training) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from core.measures.neighbors import Neighbors, nearest_neighbors
     from core.measures.separation import Separation
     from core.measures.smoothness import smoothness_index
+    from core.study.callback import SeparationCallback
     from core.study.features import FeatureStudyWriter, study_from_features
     from core.study.fine_tuning import FineTuned, FineTuneOptions, fine_tune
     from core.study.plan import Plan, StudyOptions, plan_study
@@ -39,6 +40,7 @@ _HOMES = {
     "separation_index": "core.measures.family",
     "soft_separation_index": "core.measures.family",
     "smoothness_index": "core.measures.smoothness",
+    "SeparationCallback": "core.study.callback",
     "FeatureStudyWriter": "core.study.features",
     "study_from_features": "core.study.features",
     "FineTuneOptions": "core.study.fine_tuning",
@@ -60,6 +62,7 @@ __all__ = [
     "Neighbors",
     "Plan",
     "Separation",
+    "SeparationCallback",
     "Study",
     "StudyError",
     "StudyOptions",

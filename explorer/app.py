@@ -10,6 +10,7 @@ if ROOT not in sys.path:  # `streamlit run` puts only this file's folder on the 
 import streamlit as st  # noqa: E402
 
 from explorer.public import is_public  # noqa: E402
+from explorer.training import shows_training  # noqa: E402
 
 if is_public():
     st.set_option("client.showErrorDetails", "none")  # what goes wrong within is for the server's log only
@@ -25,4 +26,8 @@ pages = [
     st.Page("views/new_study.py", title="New study", icon=":material/add_chart:", url_path="new-study"),
     st.Page("views/method.py", title="Method", icon=":material/menu_book:", url_path="method"),
 ]
+if shows_training():
+    pages.insert(
+        2, st.Page("views/training.py", title="Training", icon=":material/model_training:", url_path="training")
+    )
 st.navigation(pages, position="top").run()

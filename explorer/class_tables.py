@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from core.study.findings import number, one_layer
+from core.study.provenance import plain
 from explorer.data import offered_poolings
-from explorer.findings import number, one_layer
-from explorer.provenance import plain
 
 PAGE_SIZE = 30  # classes in a heat map, readable on a phone too
 DEVELOPED = 5  # lines in the chart of the hardest classes

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.study.findings import POOLED, number, one_layer
+from core.study.provenance import look_up
 from core.study.results import Study
 from explorer.data import OpenStudy, offered_poolings
-from explorer.findings import POOLED, number, one_layer
-from explorer.provenance import look_up
 from explorer.state import SAMPLES, one_offered
 
 UNTRAINED = ("none", "untrained", "random")  # what studies call weights that were never trained

@@ -1,42 +1,21 @@
 """Study folders as the pages see them: where they are, and their tables tidied into curves."""
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from core.study.results import Study, load_study
+from core.study.curves import CURVE_COLUMNS, measured_layers, one_metric, one_of, placed, tidy_curves, with_texts
+from core.study.results import load_study
 
 DEMO = Path(__file__).parent / "demo"
 FIRST_DEMO = "dogs"
 NOTEBOOK = DEMO / "notebook"  # for the page Method; not in the picker, for its plain SI is the dogs' once more
 FAMILY = ("balanced", "high_order", "soft", "anti", "center", "center_in_sample")
-KNN = 5  # neighbors that vote, where a study has several
 
-CURVE_COLUMNS = [
-    "layer",
-    "position",
-    "measure",
-    "order",
-    "samples",
-    "pooling",
-    "value",
-    "low",
-    "high",
-    "chance",
-    "excess",
-    "num_queries",
-    "num_references",
-    "metric",
-    "sampling",
-    "target",
-    "z",
-    "p_value",
-    "q_value",
-]
 SUBSAMPLE_COLUMNS = [
     "layer",
     "position",
@@ -111,7 +90,7 @@ def read_study(path: Path) -> OpenStudy:
     """
     stamp = study_stamp(path)  # before the tables: what is written meanwhile shall be read again
     study = load_study(path)
-    layers = _measured_layers(study)
+    layers = measured_layers(study)
     return OpenStudy(
         path=str(path),
         stamp=stamp,
@@ -124,31 +103,16 @@ def read_study(path: Path) -> OpenStudy:
     )
 
 
-def tidy_curves(layers: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
-    """The measurements that make curves through the network, with the columns `CURVE_COLUMNS`.
-
-    A layer without spatial extent is measured once, as `flat`; it stands in the curve of channel means too, because the
-    mean of one number a channel is that number.
-    """
-    rows = _main_rows(measurements)
-    rows = rows.assign(
-        samples=rows["split"].where(rows["measure"] != "cross", "cross"),
-        measure=rows["measure"].map({"separation": "SI", "cross": "SI", "knn": "kNN"}),
-        order=rows["order"].astype(int),  # measures without an order make the column one of floats
-    )
-    return _placed(rows, layers)[CURVE_COLUMNS]
-
-
 def tidy_family(layers: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
     """The measures of `FAMILY` over all samples, with the columns `CURVE_COLUMNS`; pooling as in `tidy_curves`.
 
     `measure` bears the order too where a measure has several, as in "soft 3".
     """
-    rows = _with_texts(measurements[measurements["measure"].isin(FAMILY) & (measurements["repeat"] == 0)])
-    rows = _one_metric(rows[rows["sampling"] == _one_of(rows["sampling"], "full")])
+    rows = with_texts(measurements[measurements["measure"].isin(FAMILY) & (measurements["repeat"] == 0)])
+    rows = one_metric(rows[rows["sampling"] == one_of(rows["sampling"], "full")])
     order = rows["order"].fillna(1).astype(int)
     named = rows["measure"].where(order == 1, rows["measure"] + " " + order.astype(str))
-    return _placed(rows.assign(samples=rows["split"], measure=named, order=order), layers)[CURVE_COLUMNS]
+    return placed(rows.assign(samples=rows["split"], measure=named, order=order), layers)[CURVE_COLUMNS]
 
 
 def read_fitted(path: Path) -> pd.DataFrame:
@@ -160,21 +124,16 @@ def read_fitted(path: Path) -> pd.DataFrame:
     rows = study.curves
     texts = {name: rows[name].astype(object) for name in ("split", "layer", "pooling", "measure", "kind", "metric")}
     rows = rows.assign(**texts)
-    usual = (rows["measure"] == "separation") & (rows["metric"] == _one_of(rows["metric"], "euclidean"))
-    return _placed(rows[usual].rename(columns={"split": "samples"}), _measured_layers(study))
+    usual = (rows["measure"] == "separation") & (rows["metric"] == one_of(rows["metric"], "euclidean"))
+    return placed(rows[usual].rename(columns={"split": "samples"}), measured_layers(study))
 
 
 def tidy_subsamples(layers: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
     """The measurements of SI over sample size, with the columns `SUBSAMPLE_COLUMNS`; pooling as in `tidy_curves`."""
-    rows = _with_texts(measurements)
+    rows = with_texts(measurements)
     rows = rows[(rows["measure"] == "separation") & (rows["order"] == 1)]
-    rows = _one_metric(rows[rows["sampling"].isin(["subsample", "queries"]) & (rows["repeat"] > 0)])
-    return _placed(rows.assign(samples=rows["split"]), layers)[SUBSAMPLE_COLUMNS]
-
-
-def has_space(layers: pd.DataFrame) -> pd.Series:
-    """Whether a layer has several numbers a channel, so that pooling makes a difference."""
-    return layers["output_shape"].map(len) > 1
+    rows = one_metric(rows[rows["sampling"].isin(["subsample", "queries"]) & (rows["repeat"] > 0)])
+    return placed(rows.assign(samples=rows["split"]), layers)[SUBSAMPLE_COLUMNS]
 
 
 def offered_poolings(rows: pd.DataFrame) -> tuple[str, ...]:
@@ -189,48 +148,3 @@ def offered_poolings(rows: pd.DataFrame) -> tuple[str, ...]:
     }
     names = tuple(name for name in ("mean", "flat") if name in values)
     return names[:1] if len(names) == 2 and values["flat"] <= values["mean"] else names
-
-
-def _measured_layers(study: Study) -> pd.DataFrame:
-    layers = study.layers
-    texts = {name: layers[name].astype(object).fillna("").astype(str) for name in ("layer", "kind", "block")}
-    return layers.assign(**texts)
-
-
-def _main_rows(measurements: pd.DataFrame) -> pd.DataFrame:
-    """Rows of SI, test-to-train SI and one kNN, over all samples or sampled queries."""
-    rows = _with_texts(measurements)
-    rows = rows[rows["sampling"].isin(["full", "queries"]) & (rows["repeat"] == 0)]
-    knn_order = _one_of(rows.loc[rows["measure"] == "knn", "order"], KNN)
-    separation = rows["measure"].isin(["separation", "cross"]) & (rows["order"] == 1)
-    rows = _one_metric(rows[separation | ((rows["measure"] == "knn") & (rows["order"] == knn_order))])
-    return rows[rows["sampling"] == _one_of(rows["sampling"], "full")]
-
-
-def _with_texts(measurements: pd.DataFrame) -> pd.DataFrame:
-    """Text columns as text, not as categories."""
-    texts = ("split", "layer", "pooling", "metric", "measure", "sampling", "target")
-    return measurements.assign(**{name: measurements[name].astype(object) for name in texts})
-
-
-def _one_metric(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows of one distance and one rule for ties, the usual ones where the study has them."""
-    for name, first in {"metric": "euclidean", "ties": "first"}.items():
-        rows = rows[rows[name] == _one_of(rows[name], first)]
-    return rows
-
-
-def _placed(rows: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
-    """Rows in network order; those of layers without space in both poolings, where the study has means."""
-    rows = rows.assign(position=rows["layer"].map(layers.set_index("layer")["position"])).dropna(subset=["position"])
-    if (rows["pooling"] == "mean").any():
-        means = rows.loc[rows["pooling"] == "mean", "layer"]
-        once = rows["layer"].isin(layers.loc[~has_space(layers), "layer"]) & ~rows["layer"].isin(means)
-        rows = pd.concat([rows, rows[once].assign(pooling="mean")])
-    return rows.sort_values("position", kind="stable", ignore_index=True)
-
-
-def _one_of(values: Iterable[Any], first: Any) -> Any:
-    """`first` where it occurs, else the greatest; None where there is nothing."""
-    found = set(values)
-    return first if first in found else max(found, default=None)

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import streamlit as st
 
+from core.study.provenance import plain
 from core.study.results import is_being_written
 from explorer.data import OpenStudy
-from explorer.provenance import caption, facts, plain
+from explorer.provenance import caption, facts
 
 
 def show_notes(study: OpenStudy, *, cautions: bool = True) -> None:

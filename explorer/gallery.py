@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from explorer.class_words import short_class
+from core.study.class_words import short_class
 
 PAGE_SIZE = 12
 FILTERS = {

@@ -6,9 +6,9 @@ from pathlib import Path
 import streamlit as st
 
 from core.study.durations import in_words
+from core.study.provenance import plain
 from explorer.address import keep_study
 from explorer.jobs import BusyError, Job, Status, cancel, delete, error_text, find_job, has_results, log_lines, status
-from explorer.provenance import plain
 from explorer.public import is_public
 from explorer.running import start_run
 

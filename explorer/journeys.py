@@ -3,11 +3,11 @@
 import pandas as pd
 import streamlit as st
 
+from core.study.class_words import short_classes
 from core.study.journeys import agreement, fates, label_errors, nearest_by_layer
 from core.study.neighborhoods import duplicates, stored_neighbors
 from core.study.results import StudyError
 from explorer.class_tables import Place, stored_pooling
-from explorer.class_words import short_classes
 from explorer.picker import cached_tables
 
 

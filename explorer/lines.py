@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from explorer.data import CURVE_COLUMNS, FAMILY, OpenStudy
+from core.study.curves import CURVE_COLUMNS
+from explorer.data import FAMILY, OpenStudy
 
 SEPARATION, FULL = "separation", "full"
 DRAWS = "draws"  # target of a band from the lowest to the highest draw: no interval

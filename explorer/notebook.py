@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from core.study.findings import number
+from core.study.provenance import look_up
 from core.study.results import Study, StudyError, load_study
 from explorer.data import DEMO, NOTEBOOK
-from explorer.findings import number
-from explorer.provenance import look_up
 
 REPORTED = DEMO / "notebook_reported.csv"
 COMMAND = "python -m core study stanford_dogs_224 --out explorer/demo/notebook --protocol notebook --neighbors 1"

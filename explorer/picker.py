@@ -8,13 +8,13 @@ from typing import Any
 
 import streamlit as st
 
+from core.study.provenance import plain
 from core.study.results import Study, StudyError, load_study, read_info
 from explorer.address import asked_layer, asked_study, keep_layer, keep_study
 from explorer.comparing import control_of
 from explorer.data import OpenStudy, bundled_studies, first_study, read_study, study_stamp
 from explorer.known import known_studies, known_title, study_path
 from explorer.links import link_to
-from explorer.provenance import plain
 from explorer.public import is_public
 from explorer.widgets import widget_key
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import streamlit as st
 
+from core.study.class_words import short_classes
 from explorer.address import asked_layer, keep_layer
 from explorer.class_tables import Place, best_layer, chosen_place, offered_layers, offered_places
-from explorer.class_words import short_classes
 from explorer.data import OpenStudy
 from explorer.state import POOLINGS, SAMPLES
 from explorer.widgets import choose_one, widget_key

@@ -1,25 +1,13 @@
 """What a study says of itself, in words. All of study.json but `format` and `state` may be missing."""
 
-import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
+from core.study.provenance import caption_parts, known_facts, look_up, plain, weights_text
 from core.study.results import StudyError, read_info
 from explorer.data import OpenStudy
 from explorer.public import is_public
-
-Info = Mapping[str, Any]
-SPLIT_NAMES = {"train": "training", "test": "test"}
-WEIGHTS = {  # as `core fine-tune` names its files
-    "none": "untrained",
-    "imagenet": "pre-trained on ImageNet",
-    "noisy-student": "pre-trained, noisy student",
-    "head.keras": "new head",
-    "final.keras": "fine-tuned",
-}
 
 
 def study_title(folder: Path) -> str:
@@ -32,84 +20,16 @@ def study_title(folder: Path) -> str:
     return " · ".join(dict.fromkeys(str(word) for word in words if word))
 
 
-def weights_text(info: Info) -> str | None:
-    """How the network's weights came about; of a weights file of one's own its name. None where the study is silent."""
-    weights = look_up(info, "used.model.weights")
-    if not isinstance(weights, str):
-        return None
-    file = weights.replace("\\", "/").rpartition("/")[2]
-    return WEIGHTS.get(file, file)
-
-
 def caption(study: OpenStudy) -> str:
     """One line of Markdown: network, data, numbers of samples, seed."""
-    model, weights = look_up(study.info, "used.model.name"), weights_text(study.info)
-    classes, seed = look_up(study.info, "used.data.num_classes"), seed_of(study.info)
-    parts = [
-        f"{model}, {weights}" if model and weights else model,
-        look_up(study.info, "used.data.name"),
-        f"{classes:,} classes" if isinstance(classes, int) else None,
-        sample_counts(study.curves),
-        f"seed {seed}" if seed is not None else None,
-    ]
-    return " · ".join(plain(part) for part in parts if part)
+    return " · ".join(map(plain, caption_parts(study.info, study.curves)))
 
 
 def facts(study: OpenStudy) -> pd.Series:
-    """Everything that a reader needs to judge the numbers, or to compute them again: label to text."""
-    info, curves = study.info, study.curves
-    seed, skipped = seed_of(info), info.get("skipped") or []
-    found = {
-        "Folder": None if is_public() else study.path,
-        "State": study.state,
-        "Network": look_up(info, "used.model.name"),
-        "Weights": weights_text(info) if is_public() else look_up(info, "used.model.weights"),
-        "Weights, SHA-256": look_up(info, "used.model.weights_sha256"),
-        "Data": look_up(info, "used.data.name"),
-        "Data, fingerprint": look_up(info, "used.data.fingerprint"),
-        "Classes": look_up(info, "used.data.num_classes"),
-        "Samples": sample_counts(curves),
-        "Per class": look_up(info, "asked.per_class"),
-        "Left out": f"{len(skipped):,} unreadable" if skipped else None,
-        "Neighbors": _neighbors(curves),
-        "Sampling": {"full": "every sample is a query", "queries": "sampled queries, all references"}.get(
-            next(iter(curves["sampling"]), "")
-        ),
-        "Ties": "the first of equally near samples counts",
-        "Seed": seed,
-        "Versions": ", ".join(f"{name} {number}" for name, number in (look_up(info, "used.versions") or {}).items()),
-        "Started": info.get("created"),
-    }
-    return pd.Series({name: str(value) for name, value in found.items() if value not in (None, "")}, name="")
-
-
-def sample_counts(curves: pd.DataFrame) -> str:
-    """Such as "1,200 training and 1,200 test samples"."""
-    rows = curves[curves["samples"] != "cross"]
-    counts = rows.groupby("samples", sort=False)["num_queries"].max().sort_index(key=lambda split: split != "train")
-    words = [f"{count:,} {SPLIT_NAMES.get(str(split), split)}" for split, count in counts.items()]
-    return f"{' and '.join(words)} samples" if words else ""
-
-
-def seed_of(info: Info) -> Any:
-    """The random seed; None where the study does not say."""
-    used = look_up(info, "used.seed")
-    return look_up(info, "asked.seed") if used is None else used
-
-
-def look_up(info: Info, path: str) -> Any:
-    """A value by its dotted path; None where anything on the way is missing."""
-    value: Any = info
-    for key in path.split("."):
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
-
-
-def plain(text: Any) -> str:
-    """Text as Markdown that shows it as it is."""
-    return re.sub(r"([\\`*_\[\]$~<>#|:])", r"\\\1", str(text))
-
-
-def _neighbors(curves: pd.DataFrame) -> str:
-    metrics = " and ".join(str(metric) for metric in curves["metric"].unique())
-    return f"exact, {metrics} distance; within a split a sample is never its own neighbor" if metrics else ""
+    """What `known_facts` says, and the folder; strangers are shown no path of the server."""
+    found = known_facts(study.info, study.state, study.curves)
+    if is_public():
+        found |= {"Weights": weights_text(study.info) or ""} if "Weights" in found else {}
+    else:
+        found = {"Folder": study.path} | found
+    return pd.Series(found, name="")

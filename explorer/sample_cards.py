@@ -7,12 +7,12 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from core.study.provenance import plain
 from explorer.class_tables import Place, pages
 from explorer.components import save_table_buttons
 from explorer.data import OpenStudy
 from explorer.gallery import EXPLAINED, FILTERS, PAGE_SIZE, Filter, agreement_text, short_id
 from explorer.images import Pictures, is_public
-from explorer.provenance import plain
 from explorer.widgets import widget_key
 
 PAGE = "samples"

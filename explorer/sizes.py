@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from core.measures.curves import required_queries
+from core.study.findings import POOLED, number, one_layer
+from core.study.provenance import SPLIT_NAMES, look_up
 from explorer.data import OpenStudy, offered_poolings
-from explorer.findings import POOLED, number, one_layer
-from explorer.provenance import SPLIT_NAMES, look_up
 from explorer.state import SAMPLES, one_offered
 
 SUBSAMPLE, QUERIES = "subsample", "queries"

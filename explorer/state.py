@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from explorer.data import has_space
+from core.study.curves import has_space
 
 SAMPLES = {"test": "Test", "train": "Train", "cross": "Test to train"}
 POOLINGS = {"mean": "Channel means", "flat": "All activations", "both": "Both"}

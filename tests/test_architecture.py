@@ -28,9 +28,11 @@ FORBIDDEN = {
         "pandas",
     ),
     "core.commands": ("core.cli",),
+    "core.report": ("core.cli", "core.commands", "core.network", "tensorflow", "keras"),
     "core.study": (
         "core.cli",
         "core.commands",
+        "core.report",
     ),
 }
 

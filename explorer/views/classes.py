@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from core.study.class_words import short_classes
 from core.study.neighborhoods import confusions
 from core.study.results import StudyError
 from explorer.address import asked_view, keep_view
@@ -21,7 +22,6 @@ from explorer.class_tables import (
     ranked_classes,
     stored_pooling,
 )
-from explorer.class_words import short_classes
 from explorer.components import export_row
 from explorer.data import OpenStudy
 from explorer.frame import show_notes, show_provenance

@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from core.study.comparing import compare_studies
+from core.study.provenance import plain
 from explorer.address import asked_layer, asked_view, keep_view
 from explorer.compare_charts import change_chart, dots_chart
 from explorer.comparing import (
@@ -28,7 +29,6 @@ from explorer.components import export_row, save_chart_button, save_configuratio
 from explorer.data import OpenStudy, study_stamp
 from explorer.frame import show_notes, show_provenance
 from explorer.picker import cached_tables, open_chosen_study, pick_layer, pick_other_study, untrained_control
-from explorer.provenance import plain
 from explorer.state import POOLINGS, SAMPLES
 from explorer.widgets import choose_one, widget_key
 

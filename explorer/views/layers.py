@@ -8,11 +8,12 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from core.study.findings import describe, layer_text, lead_curve, significance_note
+from core.study.summary import Card, make_cards
 from explorer.address import asked_view, keep_view
 from explorer.charts import PICK, layers_chart
 from explorer.components import export_row
 from explorer.data import OpenStudy
-from explorer.findings import describe, layer_text, lead_curve, significance_note
 from explorer.frame import show_cautions, show_notes, show_provenance
 from explorer.images import study_pictures
 from explorer.labels import with_series
@@ -44,7 +45,6 @@ from explorer.state import (
     to_query,
     unmatched_names,
 )
-from explorer.summary import Card, make_cards
 from explorer.tables import column_config, layer_table
 from explorer.widgets import widget_key
 

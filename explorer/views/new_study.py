@@ -9,12 +9,12 @@ import streamlit as st
 
 from core.study.durations import in_words
 from core.study.plan import DEFAULT_LAYERS, PIXELS
+from core.study.provenance import plain
 from explorer import jobs
 from explorer.address import asked_view, keep_view
 from explorer.job_view import STATES, hide_paths, show_job
 from explorer.known import own_jobs, remember_job
 from explorer.picker import carry_study, show_name
-from explorer.provenance import plain
 from explorer.public import MIB, Limits, limits, studies_folder
 from explorer.request import SOURCES, Request, asked_request, models, sources, usual_model, weights_of
 from explorer.running import new_run, planned

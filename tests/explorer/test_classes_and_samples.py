@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 import core
+from core.study.class_words import short_class, short_classes
 from core.study.journeys import agreement, fates, nearest_by_layer
 from explorer.class_tables import Place, chosen_place, class_values, pages, ranked_classes
-from explorer.class_words import short_class, short_classes
 from explorer.data import read_study
 from explorer.gallery import (
     Filter,

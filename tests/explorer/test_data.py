@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 import core
+from core.study.curves import CURVE_COLUMNS
 from core.study.results import StudyError
 from explorer.data import (
-    CURVE_COLUMNS,
     SUBSAMPLE_COLUMNS,
     bundled_studies,
     first_study,

@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from explorer.data import CURVE_COLUMNS, read_fitted, read_study
+from core.study.curves import CURVE_COLUMNS
+from explorer.data import read_fitted, read_study
 from explorer.lines import (
     FULL,
     SEPARATION,

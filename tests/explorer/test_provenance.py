@@ -2,8 +2,9 @@
 
 import pytest
 
+from core.study.provenance import look_up, plain, sample_counts, seed_of, weights_text
 from explorer.data import bundled_studies, read_study
-from explorer.provenance import caption, facts, look_up, plain, sample_counts, seed_of, study_title, weights_text
+from explorer.provenance import caption, facts, study_title
 
 
 def test_the_line_beneath_the_headline(tiny_study):

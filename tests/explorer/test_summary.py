@@ -8,8 +8,7 @@ import pytest
 
 from core.study.neighborhoods import read_nearest
 from core.study.results import load_study
-from core.study.writing import begin, end, write_layer
-from explorer.summary import (
+from core.study.summary import (
     confused_text,
     count_label_errors,
     earliest_equal,
@@ -17,6 +16,7 @@ from explorer.summary import (
     make_cards,
     most_confused,
 )
+from core.study.writing import begin, end, write_layer
 
 SAMPLES = 60
 LABELS = np.arange(SAMPLES) % 3

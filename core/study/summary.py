@@ -1,4 +1,4 @@
-"""What the cards of the first page say: the earliest layer as good as the best, confused classes, label errors."""
+"""What a study comes to, in three cards: the earliest layer as good as the best, confused classes, label errors."""
 
 from dataclasses import dataclass
 
@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 
 from core.measures.paired import paired_difference, unpaired_interval
+from core.study.class_words import short_classes
+from core.study.findings import number, one_layer
 from core.study.journeys import label_errors, nearest_at_the_end
 from core.study.neighborhoods import read_nearest
+from core.study.provenance import SPLIT_NAMES, plain
 from core.study.results import Study
-from explorer.class_words import short_classes
-from explorer.findings import number, one_layer
-from explorer.provenance import SPLIT_NAMES, plain
 
 NOT_STORED = "The study stores no neighbors that would tell. Run it with `--neighbors 1` or more."
 

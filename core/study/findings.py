@@ -5,8 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from explorer.state import SAMPLES
-
 CLEAR = 3.0  # standard errors above chance, where there is no interval
 SIGNIFICANT = 0.05  # of q-values
 POOLED = {"mean": "channel means", "flat": "all activations"}
@@ -161,7 +159,7 @@ def _where(curve: pd.DataFrame) -> str:
         "test": "Among the test samples",
         "train": "Among the training samples",
         "cross": "From test to training samples",
-    }.get(samples, f"Among the samples of {SAMPLES.get(samples, samples)}")
+    }.get(samples, f"Among the samples of {samples}")
     return f"{text} ({POOLED.get(pooling, pooling)}),"
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from explorer.findings import clearly_above_chance, describe, half_way, lead_curve, significance_note
+from core.study.findings import clearly_above_chance, describe, half_way, lead_curve, significance_note
 
 
 def curve(values, *, chance=0.1, num_queries=1000, samples="test", pooling="mean", measure="SI"):

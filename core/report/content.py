@@ -1,0 +1,239 @@
+"""What a report says, before it is HTML or Markdown: sentences, tables and charts, computed from a study's tables."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from core.report.charts import class_chart, layers_chart, sizes_chart
+from core.report.marks import Spec
+from core.report.tables import SAMPLES, Table, class_table, confusion_table, layer_table, training_table
+from core.report.training_charts import loss_chart, network_chart, training_chart
+from core.study.class_words import short_classes
+from core.study.curves import measured_layers, tidy_curves
+from core.study.epochs import read_epochs, read_history
+from core.study.findings import Finding, describe, lead_curve, number, one_layer
+from core.study.neighborhoods import confusions
+from core.study.provenance import caption_parts, known_facts, plain
+from core.study.results import Study, StudyError, load_study
+from core.study.summary import earliest_equal, make_cards
+
+METHOD = (
+    "The **Separation Index (SI)** of a layer is the share of samples whose nearest other sample, in that layer's "
+    "activations, bears the same label (Kalhor et al., arXiv 1906.05156): the leave-one-out accuracy of a "
+    "one-nearest-neighbor classifier. Test to train: the nearest *training* sample of each test sample.",
+    "Neighbors are exact: a shortlist by bounded products, decided in float64; of equally near samples the first "
+    "counts. Channel means: each channel's average over the image; all activations: flattened, positions included.",
+    "**Chance** is what meaningless labels would score on average, exactly. The **interval** is one of 95 % for the SI "
+    "expected of a fresh sample of the same size and classes, or, where only some samples were asked, for the SI of "
+    "all at hand. It counts that samples share neighbors.",
+)
+LIMITS = (
+    "SI is no accuracy of the network: a layer whose classes a linear classifier parts may have a low SI, and the "
+    "reverse.",
+    "SI rises with the number of samples. Compare values at equal sizes only.",
+    "SI depends on the distance: means and flattened activations of one layer are two different spaces.",
+    "The best layer was chosen by its value; the highest of many values is, by luck, a little too high.",
+)
+_MOST_CLASSES, _MOST_CONFUSIONS, _MOST_CHANGES = 40, 12, 6
+
+
+@dataclass(frozen=True, eq=False)
+class Chart:
+    """A chart in words and as a specification of Vega-Lite. `note` is Markdown."""
+
+    title: str
+    spec: Spec
+    note: str
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """A part of the report: charts, then tables, with a sentence before. Markdown."""
+
+    title: str
+    text: str
+    charts: tuple[Chart, ...] = ()
+    tables: tuple[Table, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """All that is said of a study. Texts are Markdown but for `name`, `command` and the facts, which are plain.
+
+    findings : one sentence each. cautions : of the study itself. facts : label to text. repeat : the command that
+    repeats the study, or "" where it does not say; write : the one that writes this report again.
+    """
+
+    name: str
+    caption: str
+    finding: Finding
+    findings: tuple[str, ...]
+    sections: tuple[Section, ...]
+    cautions: tuple[str, ...]
+    facts: Mapping[str, str]
+    repeat: str
+    write: str
+
+
+def make_report(path: str | os.PathLike[str], *, write: str = "") -> Report:
+    """What there is to say of a study.
+
+    Parameters
+    ----------
+    path : its folder. write : the command that is named as the one that writes the report.
+
+    Raises
+    ------
+    StudyError
+        The folder is no study, or one without a value of SI.
+    """
+    study = load_study(path)
+    layers = measured_layers(study)
+    curves = tidy_curves(layers, study.measurements)
+    lead = lead_curve(curves)
+    if lead.empty:
+        raise StudyError(f"{os.fspath(path)} has no Separation Index to report. Run the study first.")
+    best = str(lead["layer"].iloc[int(lead["value"].argmax())])
+    shown = curves[(curves["pooling"] == lead["pooling"].iloc[0]) & curves["value"].notna()]
+    sections = (
+        _layers_section(study, layers, shown, lead),
+        _classes_section(study, lead, best),
+        _sizes_section(study, lead, best),
+        _training_section(study, lead),
+    )
+    return Report(
+        name=Path(os.path.abspath(path)).name,
+        caption=" · ".join(map(plain, caption_parts(study.info, curves))),
+        finding=describe(lead),
+        findings=tuple(f"**{title}.** {text}" for title, text in _findings(study, lead).items()),
+        sections=tuple(section for section in sections if section is not None),
+        cautions=tuple(plain(caution) for caution in study.info.get("cautions", [])),
+        facts=known_facts(study.info, study.state, curves),
+        repeat=str(study.info.get("command") or ""),
+        write=write,
+    )
+
+
+def _findings(study: Study, lead: pd.DataFrame) -> dict[str, str]:
+    equal, confused, errors = make_cards(study, lead)
+    return {
+        "Where it is good enough": equal.text,
+        "Most confused classes": confused.text,
+        "Likely label errors": errors.text,
+    }
+
+
+def _layers_section(study: Study, layers: pd.DataFrame, shown: pd.DataFrame, lead: pd.DataFrame) -> Section:
+    marked = {str(lead["layer"].iloc[int(lead["value"].argmax())]): "best"}
+    equal = earliest_equal(study, lead)
+    if equal.layer != equal.best:
+        marked[equal.layer] = "earliest equal"
+    votes = shown.loc[shown["measure"] == "kNN", "order"].unique()
+    dotted = f" Dotted: accuracy of kNN, k = {votes[0]}." if len(votes) else ""
+    note = (
+        f"In network order. Dashed gray: chance. Band: the 95 % interval.{dotted} Point at a layer for its numbers; "
+        "click a name in the legend to show one line alone."
+    )
+    chart = Chart("Separation Index by layer", layers_chart(shown, layers, marked), note)
+    return Section("Layer by layer", "", (chart,), (layer_table(study, shown, layers, marked),))
+
+
+def _classes_section(study: Study, lead: pd.DataFrame, layer: str) -> Section | None:
+    classes = _of_lead(study, study.classes, lead, layer)
+    if classes.empty:
+        return None
+    samples = study.samples.assign(class_name=study.samples["class_name"].astype(object))
+    full = samples.dropna(subset=["class_name"]).drop_duplicates("label").set_index("label")["class_name"]
+    words = short_classes(full.astype(str))
+    names = classes["label"].map(full.map(words)).fillna(classes["label"].astype(str))
+    classes = classes.assign(class_name=names).sort_values(["value", "class_name"], ignore_index=True)
+    hardest = classes.head(_MOST_CLASSES)
+    left_out = len(classes) - len(hardest)
+    note = f"The {len(hardest)} hardest of {len(classes)} classes." if left_out else "The hardest first."
+    charts = (Chart(f"SI of each class at {layer}", class_chart(hardest), f"{note} Tick: chance."),)
+    return Section(
+        "Class by class",
+        f"At the best layer, {one_layer(layer)}, {_where(lead)}.",
+        charts,
+        (*_confusions(study, lead, layer, words), class_table(classes)),
+    )
+
+
+def _confusions(study: Study, lead: pd.DataFrame, layer: str, words: Mapping[str, str]) -> tuple[Table, ...]:
+    """Which class is taken for which; nothing where the study stores no neighbors there."""
+    split, among = _splits(lead)
+    spatial = study.layers.set_index("layer")["output_shape"].map(len)[layer] > 1
+    pooling = str(lead["pooling"].iloc[0]) if spatial else "flat"
+    try:
+        found = confusions(study, layer, pooling, split, among=among)
+    except StudyError:
+        return ()
+    named = found.assign(**{name: found[name].replace(dict(words)) for name in ("class_name", "nearest_class")})
+    return (confusion_table(named.head(_MOST_CONFUSIONS)),) if len(found) else ()
+
+
+def _sizes_section(study: Study, lead: pd.DataFrame, layer: str) -> Section | None:
+    """SI over sample size at the best layer."""
+    rows = _of_lead(study, study.curves, lead, layer)
+    if rows.empty:
+        return None
+    note = "Dots: mean over the draws; line: fitted, dashed where extrapolated; band: its 95 % interval."
+    chart = Chart(f"SI of {layer} over sample size", sizes_chart(rows), note)
+    text = f"SI of {one_layer(layer)} with fewer or more samples, each the others' possible neighbor, {_where(lead)}."
+    return Section("Sample size", text, (chart,))
+
+
+def _training_section(study: Study, lead: pd.DataFrame) -> Section | None:
+    """SI over the epochs of a training that was recorded."""
+    epochs, history = read_epochs(study.path), read_history(study.path)
+    rows = epochs[(epochs["measure"] == "separation") & (epochs["split"] == lead["samples"].iloc[0])]
+    if rows["epoch"].nunique() < 2:
+        return None
+    order = list(lead["layer"])
+    rows = rows[rows["layer"].isin(order)]
+    charts = [
+        Chart(
+            "SI through the network after each epoch",
+            network_chart(rows, order),
+            "Move the slider to play the training. Epoch 0 is before it. Faint: the other epochs; dashed gray: chance.",
+        ),
+        Chart("SI of each layer over the epochs", training_chart(rows, order), "Click a layer in the legend."),
+    ]
+    if history["loss"].notna().any():
+        charts.append(Chart("Loss and accuracy", loss_chart(history), "As the training reported them."))
+    first, last = int(rows["epoch"].min()), int(rows["epoch"].max())
+    text = f"From epoch {first} to epoch {last}: {_changes(rows, order, first, last)}."
+    return Section("While training", text, tuple(charts), (training_table(rows, order, history),))
+
+
+def _changes(rows: pd.DataFrame, order: list[str], first: int, last: int) -> str:
+    """The first and the last value of the layers that changed most, in network order."""
+    values = rows.pivot_table(index="layer", columns="epoch", values="value").reindex(order)
+    most = (values[last] - values[first]).abs().nlargest(_MOST_CHANGES).index
+    shown = values.loc[[name for name in order if name in most], [first, last]]
+    return ", ".join(f"{one_layer(name)} {number(one)} → {number(other)}" for name, one, other in shown.itertuples())
+
+
+def _of_lead(study: Study, table: pd.DataFrame, lead: pd.DataFrame, layer: str) -> pd.DataFrame:
+    """Rows of first-order SI, of the samples and pooling of the leading curve, at a layer."""
+    split, among = _splits(lead)
+    measure = "cross" if among != split else "separation"
+    rows = table[(table["layer"] == layer) & (table["split"] == split) & (table["measure"] == measure)]
+    poolings = set(rows["pooling"].astype(str))
+    pooling = str(lead["pooling"].iloc[0])
+    return rows[rows["pooling"] == (pooling if pooling in poolings else next(iter(poolings), pooling))]
+
+
+def _splits(lead: pd.DataFrame) -> tuple[str, str]:
+    """Whose samples, and whose neighbors."""
+    samples = str(lead["samples"].iloc[0])
+    return ("test", "train") if samples == "cross" else (samples, samples)
+
+
+def _where(lead: pd.DataFrame) -> str:
+    pooling = {"mean": "channel means", "flat": "all activations"}
+    samples = str(lead["samples"].iloc[0])
+    return f"{SAMPLES.get(samples, samples).lower()} samples, {pooling.get(str(lead['pooling'].iloc[0]), '')}"

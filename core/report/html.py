@@ -1,0 +1,137 @@
+"""A report as one HTML file that loads nothing: charts, their JavaScript and the styles are in it."""
+
+import json
+import re
+from collections.abc import Iterable
+from html import escape
+from importlib.resources import files
+
+from core.report.content import LIMITS, METHOD, Chart, Report, Section
+from core.report.tables import Table
+
+_INLINE = (  # in this order, on escaped text; a backslash keeps what follows as it is
+    (re.compile(r"`([^`]*)`"), r"<code>\1</code>"),
+    (re.compile(r"\*\*(.+?)\*\*"), r"<strong>\1</strong>"),
+    (re.compile(r"\*(.+?)\*"), r"<em>\1</em>"),
+)
+_KEPT = re.compile(r"\\([\\`*_\[\]$~&<>#|:])")
+_HIDDEN = 0xE000  # of the private use area: where kept characters wait while the marks are read
+
+
+def as_html(report: Report) -> str:
+    """The whole report; every text of the study is escaped.
+
+    Raises
+    ------
+    ImportError
+        vl-convert-python, which brings the charts' JavaScript, is not installed.
+    """
+    charts = [chart for section in report.sections for chart in section.charts]
+    style = files("core.report").joinpath("report.css").read_text(encoding="utf-8")
+    draw = files("core.report").joinpath("report.js").read_text(encoding="utf-8")
+    specs = json.dumps([chart.spec for chart in charts], ensure_ascii=False).replace("<", "\\u003c")
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; \
+script-src 'unsafe-inline' 'unsafe-eval'; img-src data: blob:">
+<title>{escape(f"{report.name}: {report.finding.headline}")}</title>
+<style>
+{style}</style>
+</head>
+<body>
+<main>
+{_head(report)}
+{_sections(report)}
+{_method(report)}
+</main>
+<script type="application/json" id="specs">{specs}</script>
+<script>{_bundle()}</script>
+<script>
+{draw}</script>
+</body>
+</html>
+"""
+
+
+def _bundle() -> str:
+    """Vega, Vega-Lite and vega-embed in one text."""
+    try:
+        from vl_convert import javascript_bundle
+    except ImportError as error:
+        raise ImportError(
+            "the charts of an HTML report need vl-convert-python: pip install vl-convert-python (or the extra "
+            "`report`). A Markdown report needs nothing: --markdown FILE alone."
+        ) from error
+    return str(javascript_bundle()).replace("</script", "<\\/script")  # type: ignore[call-arg]  # its stub forgets the default
+
+
+def _head(report: Report) -> str:
+    cautions = "".join(f'<p class="caution">{inline(caution)}</p>' for caution in report.cautions)
+    findings = "".join(f"<li>{inline(finding)}</li>" for finding in report.findings)
+    return (
+        f'<header><p class="name">{escape(report.name)}</p><h1>{inline(report.finding.headline)}</h1>'
+        f'<p class="caption">{inline(report.caption)}</p>{cautions}</header>'
+        f'<p class="lead">{inline(report.finding.detail)}</p><ul class="findings">{findings}</ul>'
+    )
+
+
+def _sections(report: Report) -> str:
+    found, number = [], 0
+    for section in report.sections:
+        found.append(_section(section, number))
+        number += len(section.charts)
+    return "\n".join(found)
+
+
+def _section(section: Section, first: int) -> str:
+    text = f"<p>{inline(section.text)}</p>" if section.text else ""
+    charts = "".join(_chart(chart, first + place) for place, chart in enumerate(section.charts))
+    return f"<section><h2>{escape(section.title)}</h2>{text}{charts}{''.join(map(_table, section.tables))}</section>"
+
+
+def _chart(chart: Chart, number: int) -> str:
+    return (
+        f'<figure><figcaption>{escape(chart.title)}</figcaption><div class="chart" data-spec="{number}" role="img" '
+        f'aria-label="{escape(chart.title)}"></div><p class="note">{inline(chart.note)}</p></figure>'
+    )
+
+
+def _table(table: Table) -> str:
+    head = "".join(f"<th{_kind(table, name)}>{escape(str(name))}</th>" for name in table.frame.columns)
+    body = "".join(_row(table, row) for row in table.frame.itertuples(index=False))
+    grid = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f"<details open><summary>{escape(table.title)}, {len(table.frame)} rows</summary>{grid}</details>"
+
+
+def _row(table: Table, row: Iterable[object]) -> str:
+    cells = zip(table.frame.columns, row, strict=True)
+    return f"<tr>{''.join(f'<td{_kind(table, name)}>{escape(str(cell))}</td>' for name, cell in cells)}</tr>"
+
+
+def _kind(table: Table, name: str) -> str:
+    return "" if name in table.texts else ' class="number"'
+
+
+def _method(report: Report) -> str:
+    facts = "".join(f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in report.facts.items())
+    commands = "\n".join(line for line in (report.repeat, report.write) if line)
+    repeat = f"<h2>To repeat it</h2><pre><code>{escape(commands)}</code></pre>" if commands else ""
+    return (
+        f"<section><h2>Method</h2>{''.join(f'<p>{inline(text)}</p>' for text in METHOD)}"
+        f"<h2>Limits</h2><ul>{''.join(f'<li>{inline(text)}</li>' for text in LIMITS)}</ul>{repeat}"
+        f'<h2>How this was computed</h2><div class="scroll"><table class="facts"><tbody>{facts}</tbody></table></div>'
+        "</section>"
+    )
+
+
+def inline(text: str) -> str:
+    """The little Markdown that sentences use as HTML: code, bold, italic, and escaped characters as they are."""
+    hidden = _KEPT.sub(lambda match: chr(_HIDDEN + ord(match[1])), text)
+    found = escape(hidden)
+    for pattern, tag in _INLINE:
+        found = pattern.sub(tag, found)
+    return re.sub("[\ue000-\ue0ff]", lambda match: escape(chr(ord(match[0]) - _HIDDEN)), found)

@@ -1,0 +1,81 @@
+"""The page Training on the bundled training, and its words."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core.study.results import load_study
+from explorer.data import DEMO
+from explorer.training import cost_text, describe_training, epoch_text, read_training
+
+STUDY = DEMO / "digits-training"
+
+
+@pytest.fixture(scope="module")
+def training():
+    return read_training(load_study(STUDY))
+
+
+def said(page):
+    return " ".join(element.value for element in [*page.title, *page.markdown, *page.caption, *page.info])
+
+
+def test_the_bundle_is_small_and_whole(training):
+    assert sum(file.stat().st_size for file in STUDY.rglob("*") if file.is_file()) < 300_000
+    assert training.epochs == tuple(range(11))
+    assert training.rows.groupby("epoch")["layer"].nunique().eq(len(training.layers)).all()
+    assert training.history["epoch"].tolist() == list(range(11))
+    assert training.change["paired"].all()
+
+
+def test_the_page_shows_the_last_epoch_and_the_change(open_view, training):
+    page = open_view("training", STUDY)
+    assert not page.exception
+    assert page.title[0].value == describe_training(training).headline
+    assert len(page.get("vega_lite_chart")) == 3
+    assert "After epoch 10 of 10" in said(page)
+    assert list(page.dataframe[0].value["Layer"]) == list(training.layers)
+
+
+def test_the_slider_shows_another_epoch_and_the_address_says_so(open_view):
+    page = open_view("training", STUDY)
+    page.select_slider[0].set_value(0).run()
+    assert "Before training" in said(page)
+    assert page.query_params["epoch"] in ("0", ["0"])
+    assert "After epoch 3 of 10" in said(open_view("training", STUDY, epoch="3"))
+    assert "After epoch 10 of 10" in said(open_view("training", STUDY, epoch="99"))
+
+
+def test_play_begins_at_the_start_and_stops_at_the_end(open_view):
+    page = open_view("training", STUDY)
+    page.button(key="play").click().run()
+    assert page.button(key="play").label == "Stop"
+    assert "After epoch 1 of 10" in said(page)  # the run after the click is the first step
+    for _ in range(12):
+        page.run()
+    assert page.button(key="play").label == "Play"
+    assert "After epoch 10 of 10" in said(page)
+
+
+def test_a_study_without_epochs_says_how_to_record_them(open_view):
+    page = open_view("training", DEMO / "digits")
+    assert "no epochs to play" in said(page)
+    assert "core.SeparationCallback" in page.code[0].value
+
+
+def test_the_words_carry_the_numbers(training):
+    finding = describe_training(training)
+    change = training.change
+    certain = change[change["meaning"] != "no certain change"]
+    assert finding.headline == f"Training moved {len(certain)} of {len(change)} layers"
+    assert all(f"`{name}`" in finding.detail for name in certain["layer"])
+    most = change.loc[change["difference"].abs().idxmax()]
+    assert f"{most['difference']:+.3f}" in finding.detail
+
+
+def test_what_an_epoch_and_the_recording_are_called(training):
+    assert epoch_text(training, 0) == "**Before training**"
+    assert epoch_text(training, 2).startswith("**After epoch 2 of 10** · loss **")
+    history = pd.DataFrame({"seconds": [np.nan, 9.0, 11.0], "separation_s": [5.0, 0.5, 0.5]})
+    assert cost_text(history) == "Recording took 1.0 s beside 20.0 s of training, 5.0%."
+    assert cost_text(history.iloc[:1]) == ""

@@ -29,6 +29,7 @@ from core.study.ranking_features import (
 from core.study.ranking_tables import LEVEL, judged_by, layer_table, network_table, num_comparisons
 from core.study.results import Study, StudyError, is_locked, load_study
 from core.study.run import package_versions, run_study
+from core.study.samples import StudySamples
 from core.study.streaming import renamed
 from core.study.writing import differences, now_utc, replace_file, study_lock, write_json
 
@@ -169,9 +170,10 @@ def rank_networks(
     with study_lock(folder):
         info = _begin(folder, options, images, features)
         if info["state"] != "complete":
-            with _partial_unless_done(folder, info):
-                plans = _plans(options, images, memory, told)
-                studies = _studies(options, plans, features, folder, told)
+            plans = _plans(options, images, memory, told)
+            samples = _common_samples(plans, features)
+            with _recorded(folder, info):
+                studies = _studies(options, plans, features, samples, told, folder)
                 _write_tables(folder, info, studies, _seconds(plans), options.pooling)
     return load_ranking(folder)
 
@@ -216,7 +218,7 @@ def _read_info(folder: Path) -> dict[str, Any] | None:
 def _begin(
     folder: Path, options: RankOptions, images: LabelledImages | None, features: Sequence[OpenFeatures]
 ) -> dict[str, Any]:
-    """Start a ranking, or go on with the one in the folder if it is the same."""
+    """What ranking.json shall say of a ranking that starts, or goes on; as it stands if the same one is complete."""
     data = {} if images is None else {"name": images.name, "fingerprint": images.fingerprint}
     used = {"data": data, "features": {one.files.name: one.fingerprint() for one in features}}
     there = _read_info(folder)
@@ -232,10 +234,7 @@ def _begin(
         _refuse_differences(folder, there, options.asked(), used)
         if there.get("state") == "complete":
             return there
-    command = options.command(folder)
-    info = there | {"state": "running", "command": command, "asked": options.asked(), "used": used}
-    write_json(folder / "ranking.json", info)
-    return info
+    return there | {"state": "running", "command": options.command(folder), "asked": options.asked(), "used": used}
 
 
 def _refuse_differences(folder: Path, there: Mapping[str, Any], asked: dict[str, Any], used: dict[str, Any]) -> None:
@@ -251,8 +250,9 @@ def _refuse_differences(folder: Path, there: Mapping[str, Any], asked: dict[str,
 
 
 @contextmanager
-def _partial_unless_done(folder: Path, info: Mapping[str, Any]) -> Iterator[None]:
-    """A run that ends early leaves a ranking that says so."""
+def _recorded(folder: Path, info: Mapping[str, Any]) -> Iterator[None]:
+    """From here on the folder holds this ranking; a run that ends early leaves one that says so."""
+    write_json(folder / "ranking.json", info)
     try:
         yield
     except BaseException:
@@ -272,16 +272,26 @@ def _plans(
     }
 
 
+def _common_samples(plans: Mapping[str, Plan], features: Sequence[OpenFeatures]) -> StudySamples:
+    """The samples of all networks, checked to be the same before anything is computed."""
+    samples = next((plan.samples for plan in plans.values()), None)
+    for one in features:
+        samples = ranked_samples(one, like=samples)
+    assert samples is not None, "there are at least two networks"
+    return samples
+
+
 def _studies(
-    options: RankOptions, plans: Mapping[str, Plan], features: Sequence[OpenFeatures], folder: Path, progress: Report
+    options: RankOptions,
+    plans: Mapping[str, Plan],
+    features: Sequence[OpenFeatures],
+    samples: StudySamples,
+    progress: Report,
+    folder: Path,
 ) -> dict[str, Study]:
     """The study of each network, of which only what is missing is computed."""
-    samples = next((plan.samples for plan in plans.values()), None)
-    for one in features:  # all of them are checked before the first is measured
-        samples = ranked_samples(one, like=samples)
     studies = {}
     for one in features:
-        assert samples is not None
         studies[one.files.name] = write_ranked_features(
             one,
             samples,

@@ -34,7 +34,7 @@ class FeatureFiles:
     def __post_init__(self) -> None:
         if not _FOLDER_NAME.fullmatch(self.name):
             raise ValueError(
-                f"features must have a name of letters, digits, '-', '_' and '.'; got {self.name!r}. Write vit-b16=FILE."
+                f"features must have a name of letters, digits, '-', '_' and '.'; got {self.name!r}. Such as vit=FILE."
             )
 
 

@@ -148,8 +148,7 @@ def _probe(study: Study, split: str) -> pd.Series:
 
 
 def _best(table: pd.DataFrame) -> pd.Series:
-    chosen = table[table["chosen"]]
-    return chosen.loc[chosen["value"].idxmax()]
+    return table[table["chosen"]].sort_values("value", ascending=False, kind="stable").iloc[0]
 
 
 def _against(

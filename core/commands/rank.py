@@ -10,8 +10,9 @@ import pandas as pd
 
 from core.commands.arguments import DATA_HELP, at_least, memory
 from core.commands.progress import add_progress, interrupt_when_terminated, progress_on
-from core.study.ranking import Ranking, RankOptions, rank_networks
+from core.study.ranking import Ranking, rank_networks
 from core.study.ranking_features import FeatureFiles
+from core.study.ranking_options import RankOptions
 from core.study.ranking_tables import BEST, WORSE
 
 _COMPARED = {"cross": "test to train", "separation": "within {}"}

@@ -10,12 +10,14 @@ Beside it, what the probe reaches at the layer that SI within the training sampl
 """
 
 import argparse
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 
-from core.study.ranking import RankOptions, load_ranking, rank_networks
+from core.study.ranking import load_ranking, rank_networks
+from core.study.ranking_options import RankOptions
 from explorer.comparing import rank_correlation
 from tests.benchmarks.report import RESULTS, write_report
 
@@ -49,7 +51,7 @@ def _place(row: pd.Series, name: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dogs", type=Path, default=DOGS, help="a ranking")
-    parser.add_argument("--digits", type=Path, default=Path("ranking-digits"), help="where that of digits is made")
+    parser.add_argument("--digits", type=Path, default=Path(tempfile.gettempdir()) / "ranking-digits", help="where that of digits is made")
     parser.add_argument("--per-class", type=int, default=30, help="digits of each class and split")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()

@@ -10,8 +10,9 @@ import pytest
 import core
 from core.measures.paired import PairedDifference, paired_difference
 from core.study import ranking
-from core.study.ranking import RankOptions, load_ranking, rank_networks
+from core.study.ranking import load_ranking, rank_networks
 from core.study.ranking_features import FeatureFiles
+from core.study.ranking_options import RankOptions
 from core.study.ranking_tables import BEST, TIE, WORSE, num_comparisons
 from core.study.results import StudyError
 

@@ -13,7 +13,9 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser("layers", help="list the layers of a network")
     parser.add_argument("model", metavar="MODEL", help="a network's name or a .keras file")
     parser.add_argument("--input-size", type=at_least(1), metavar="PIXELS", help="of its images (default: its own)")
-    parser.add_argument("--layers", default="all", help="union of main, all, names and patterns (default: %(default)s)")
+    parser.add_argument(
+        "--layers", default="all", help="union of main, all, blocks, names and patterns (default: %(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="for machines")
     parser.set_defaults(run=run)
 

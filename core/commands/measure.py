@@ -13,7 +13,7 @@ import pandas as pd
 from core.commands.arguments import at_least
 from core.commands.progress import ProgressLine, add_progress, interrupt_when_terminated, progress_on
 from core.commands.study import print_study
-from core.data.features import LabelledFeatures, open_features
+from core.data.features import LabelledFeatures, open_features, open_test_features
 from core.measures.neighbors import METRICS
 from core.study.costs import product_rate
 from core.study.family import ACROSS, FamilyOptions, MeasuredValue, measure_family
@@ -107,15 +107,7 @@ def _opened_test(options: argparse.Namespace, train: LabelledFeatures) -> Labell
         if options.test_labels is not None:
             raise ValueError(f"test-labels must go with --test; got {options.test_labels!r} alone. Name both.")
         return None
-    column = next((layer.without for layer in train.layers if layer.without), None)
-    test = open_features(options.test, options.test_labels or column)
-    names, others = ([layer.name for layer in part.layers] for part in (train, test))
-    if len(names) != len(others) or (len(names) > 1 and names != others):
-        raise ValueError(
-            f"test must have the layers of FEATURES, {', '.join(names[:5])}; got {', '.join(others[:5])}. "
-            "Name the files alike."
-        )
-    return test
+    return open_test_features(options.test, options.test_labels, train)
 
 
 def _refuse_what_studies_fix(options: argparse.Namespace) -> None:

@@ -42,7 +42,9 @@ def add_parser(commands: Any) -> None:
         help="imagenet, noisy-student (efficientnet-b0), none, or a .keras file (default: %(default)s)",
     )
     add("--input-size", type=at_least(1), metavar="PIXELS", help="of the network's images (default: its own)")
-    add("--layers", default=DEFAULT_LAYERS, help="union of main, all, names and patterns (default: %(default)s)")
+    add(
+        "--layers", default=DEFAULT_LAYERS, help="union of main, all, blocks, names and patterns (default: %(default)s)"
+    )
     add("--pooling", default=default["pooling"], choices=tuple(POOLINGS), help="default: %(default)s")
     add("--split", default=default["split"], choices=("train", "test", "both"), help="default: %(default)s")
     add("--per-class", type=at_least(2), metavar="K", help="samples of each class and split (default: all)")

@@ -59,6 +59,29 @@ def open_features(path: str | Path, labels: str | None = None) -> LabelledFeatur
     return LabelledFeatures(layers, _labels(root, labels, num_samples))
 
 
+def open_test_features(path: str | Path, labels: str | None, train: LabelledFeatures) -> LabelledFeatures:
+    """The test samples' features, of the same layers as those of the training samples.
+
+    Parameters
+    ----------
+    path, labels : as in `open_features`; by default the labels are in the same column as those of `train`.
+
+    Raises
+    ------
+    ValueError, OSError
+        As `open_features`; also where the layers are others.
+    """
+    column = next((layer.without for layer in train.layers if layer.without), None)
+    test = open_features(path, labels or column)
+    names, others = ([layer.name for layer in part.layers] for part in (train, test))
+    if len(names) != len(others) or (len(names) > 1 and names != others):
+        raise ValueError(
+            f"test must have the layers of FEATURES, {', '.join(names[:5])}; got {', '.join(others[:5])}. "
+            "Name the files alike."
+        )
+    return test
+
+
 def _column(files: list[Path], labels: str | None) -> str:
     """The column of the labels, which all tables have; empty where they are in a file, or there are no tables."""
     tables = [file for file in files if file.suffix.lower() == ".parquet"]

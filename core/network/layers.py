@@ -116,7 +116,9 @@ def network_steps(model: "keras.Model") -> "list[_Step]":
 
 
 def select_layers(layers: Sequence[LayerInfo], patterns: str) -> tuple[LayerInfo, ...]:
-    """Choose layers by a comma-separated union of `main`, `all`, names and patterns such as `block*_add`.
+    """Choose layers by a comma-separated union of `main`, `all`, `blocks`, names and patterns such as `block*_add`.
+
+    `blocks` are the last main layer of each block, and the pooling that ends them.
 
     Returns
     -------
@@ -130,7 +132,8 @@ def select_layers(layers: Sequence[LayerInfo], patterns: str) -> tuple[LayerInfo
     """
     chosen: set[int] = set()
     for pattern in (part.strip() for part in patterns.split(",")):
-        matched = [info.position for info in layers if _matches(info, pattern)]
+        found = _block_ends(layers) if pattern == "blocks" else [info for info in layers if _matches(info, pattern)]
+        matched = [info.position for info in found]
         if not matched:
             raise ValueError(_no_match(layers, patterns, pattern))
         chosen.update(matched)
@@ -141,6 +144,14 @@ def _matches(info: LayerInfo, pattern: str) -> bool:
     if pattern == "main":
         return info.is_main
     return pattern == "all" or fnmatch.fnmatchcase(info.layer, pattern)
+
+
+def _block_ends(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
+    """The last main layer of each block, and the network's last global pooling if it comes after them."""
+    ends = list({info.block: info for info in layers if info.is_main}.values())
+    last = max((info.position for info in ends), default=0)
+    poolings = [info for info in layers if info.kind.startswith("Global") and info.position > last]
+    return [*ends, *poolings[-1:]]
 
 
 def _no_match(layers: Sequence[LayerInfo], patterns: str, pattern: str) -> str:

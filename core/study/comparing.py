@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.measures.paired import paired_difference, unpaired_interval
+from core.measures.paired import PairedDifference, paired_difference, unpaired_interval
 from core.measures.significance import normal_p, q_values
 from core.study.results import Study, StudyError
 
@@ -65,7 +65,7 @@ def compare_studies(
     _check_choice("measure", measure, MEASURES)
     if match is not None:
         _check_choice("match", match, MATCHES)
-    splits = ("train", "test") if measure == "cross" else (split,)
+    splits = _splits(measure, split)
     check_same_samples(before, after, splits=splits)
     first, second = (_Side(study, measure, pooling, split, splits) for study in (before, after))
     pairs = _pairs(first.measured, second.measured, match)
@@ -73,6 +73,51 @@ def compare_studies(
     table["q_value"] = q_values(table["p_value"].to_numpy(float))
     table["meaning"] = [_meaning(*row) for row in zip(table["difference"], table["q_value"], strict=True)]
     return table
+
+
+def measured_layers(study: Study, *, measure: str, pooling: str, split: str) -> pd.DataFrame:
+    """The first-order SI of every layer of a study that was measured so.
+
+    Returns
+    -------
+    DataFrame
+        One row a layer in network order, indexed by layer: position, relative_position (0 to 1), value, low, high.
+
+    Raises
+    ------
+    StudyError
+        There is none.
+    """
+    return _Side(study, measure, pooling, split, _splits(measure, split)).measured
+
+
+def layer_differences(
+    before: Study, after: Study, pairs: Sequence[tuple[str, str]], *, measure: str, pooling: str, split: str
+) -> list[PairedDifference]:
+    """The paired change of SI from a layer of one study to a layer of another, for each pair of layers.
+
+    Parameters
+    ----------
+    before, after : studies of the same samples, or the same study.
+    pairs : layers of `before` and of `after`, whose nearest neighbors are stored.
+    measure, pooling, split : as in `compare_studies`.
+
+    Raises
+    ------
+    StudyError
+        The samples differ, or a layer's neighbors are not stored.
+    """
+    splits = _splits(measure, split)
+    check_same_samples(before, after, splits=splits)
+    first, second = (_Side(study, measure, pooling, split, splits) for study in (before, after))
+    found = [_paired_difference(first, second, *pair) for pair in pairs]
+    missing = [pair for pair, difference in zip(pairs, found, strict=True) if difference is None]
+    if missing:
+        raise StudyError(
+            f"before and after must store the nearest neighbors of the same samples; not so for {missing[0][0]} in "
+            f"{before.path} and {missing[0][1]} in {after.path}. Run the studies again with --neighbors-of all."
+        )
+    return [difference for difference in found if difference is not None]
 
 
 def check_same_samples(before: Study, after: Study, *, splits: Sequence[str]) -> None:
@@ -91,6 +136,11 @@ def check_same_samples(before: Study, after: Study, *, splits: Sequence[str]) ->
             places = np.flatnonzero(first[column].to_numpy() != second[column].to_numpy())
             if len(places):
                 raise _different(_first_difference(first, second, column, split, int(places[0])))
+
+
+def _splits(measure: str, split: str) -> tuple[str, ...]:
+    """The splits whose samples a measure speaks about."""
+    return ("train", "test") if measure == "cross" else (split,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,18 +240,24 @@ def _compared(before: _Side, after: _Side, layer_before: str, layer: str) -> dic
 
 def _paired(before: _Side, after: _Side, layer_before: str, layer: str) -> dict[str, object] | None:
     """The paired interval; None where a study lacks the layer's neighbors, or they are of other queries."""
+    difference = _paired_difference(before, after, layer_before, layer)
+    if difference is None:
+        return None
+    low, high = difference.interval()
+    return {"low": low, "high": high, "z": difference.z, "p_value": difference.p_value, "paired": True}
+
+
+def _paired_difference(before: _Side, after: _Side, layer_before: str, layer: str) -> PairedDifference | None:
     first, second = before.neighbors.get(layer_before), after.neighbors.get(layer)
     if first is None or second is None or not np.array_equal(first["sample"], second["sample"]):
         return None
-    difference = paired_difference(
+    return paired_difference(
         first["agrees"],
         second["agrees"],
         after.classes[second["sample"]],
         nodes_before=first[["sample", "nearest"]],
         nodes_after=second[["sample", "nearest"]],
     )
-    low, high = difference.interval()
-    return {"low": low, "high": high, "z": difference.z, "p_value": difference.p_value, "paired": True}
 
 
 def _unpaired(before: pd.Series, after: pd.Series) -> dict[str, object]:

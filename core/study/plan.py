@@ -51,7 +51,7 @@ class StudyOptions:
     data : an image folder, "tfds:NAME", or "digits".
     model, weights, input_size : see `core.network.backbones.load_network`; model "pixels" is none.
     input_size : height and width of the network's images in pixels; default what it was made for.
-    layers : comma-separated union of `main`, `all`, names and patterns. pooling : "flat", "mean" or "both".
+    layers : comma-separated union of `main`, `all`, `blocks`, names and patterns. pooling : "flat", "mean" or "both".
     split : "train", "test" or "both". per_class : samples of each class and split; default all.
     neighbors : neighbors stored a sample. neighbors_of : the layers whose neighbors are stored, as in `layers`.
     seed : of splits and choices. batch_size : images a forward pass.
@@ -211,6 +211,7 @@ def plan_study(
     *,
     memory: int | None = None,
     spool: str | os.PathLike[str] | None = None,
+    images: LabelledImages | None = None,
     progress: Report | None = None,
 ) -> Plan:
     """Check the samples, load the network and plan the passes.
@@ -221,6 +222,7 @@ def plan_study(
     memory : bytes for the activations of one pass; default half of the memory that is available now.
     spool : a folder for the activations of layers that do not fit, which are removed afterwards; default none, and
         such layers come in slices.
+    images : the images of these options, where `chosen_images` gave them already.
     progress : told how many images have been checked, and how much of the weights has come.
 
     Raises
@@ -229,15 +231,7 @@ def plan_study(
         Broken or missing data, an unknown model, layer or weight set, a layer that does not fit the memory or the
         disk.
     """
-    images = load_images(
-        options.data,
-        seed=options.seed,
-        per_class=options.per_class,
-        split=options.split,
-        skip_broken=options.skip_broken,
-        progress=_checked(progress),
-    )
-    images = images.select(np.argsort(images.splits != "train", kind="stable"))
+    images = chosen_images(options, progress=progress) if images is None else images
     network = None if options.model == PIXELS else _load(options, progress)
     plan = Plan(
         options=options,
@@ -253,6 +247,19 @@ def plan_study(
     for split_name in plan.samples.split_names:
         plan.samples.subsamples(split_name, options.measures())  # refuses sizes that the split cannot give
     return plan
+
+
+def chosen_images(options: StudyOptions, *, progress: Report | None = None) -> LabelledImages:
+    """The images that the options choose, checked, training images first; studies of several networks share them."""
+    images = load_images(
+        options.data,
+        seed=options.seed,
+        per_class=options.per_class,
+        split=options.split,
+        skip_broken=options.skip_broken,
+        progress=_checked(progress),
+    )
+    return images.select(np.argsort(images.splits != "train", kind="stable"))
 
 
 def _load(options: StudyOptions, progress: Report | None) -> Network:

@@ -1,0 +1,265 @@
+"""Which pre-trained network separates these samples best: one study a network, compared on the same samples.
+
+A ranking is a folder: `ranking.json` (format, what was asked and used, state, how networks are compared),
+`ranking.parquet` (one row a network and candidate layer), `networks.parquet` (one row a network), and an ordinary study
+folder for each network. `ranking_tables` says what the columns are, and how a network's layer is chosen.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from core.data.images import LabelledImages
+from core.study.plan import Plan, Report, chosen_images, plan_study
+from core.study.ranking_features import (
+    OpenFeatures,
+    open_feature_files,
+    ranked_samples,
+    write_ranked_features,
+)
+from core.study.ranking_options import RankOptions, network_name
+from core.study.ranking_tables import LEVEL, judged_by, layer_table, network_table, num_comparisons
+from core.study.results import Study, StudyError, is_locked, load_study
+from core.study.run import package_versions, run_study
+from core.study.samples import StudySamples
+from core.study.streaming import renamed
+from core.study.writing import differences, now_utc, replace_file, study_lock, write_json
+
+FORMAT = 1
+_TIMED = {"batch_size": 8, "repeats": 3}
+_PATHS = ("data", "features")  # what counts is the fingerprint of what lies there
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """A ranking folder.
+
+    path : the folder. info : the content of `ranking.json`. layers : `ranking.parquet`. networks : `networks.parquet`,
+    the best first. Both tables are empty while the ranking is not complete; see `ranking_tables` for their columns.
+    """
+
+    path: Path
+    info: Mapping[str, Any]
+    layers: pd.DataFrame
+    networks: pd.DataFrame
+
+    @property
+    def state(self) -> str:
+        """ "complete", "running", or "partial": the same call goes on with it."""
+        return str(self.info["state"])
+
+    def study(self, network: str) -> Study:
+        """The study of one of the networks."""
+        return load_study(self.path / network)
+
+
+def rank_networks(
+    options: RankOptions, out: str | os.PathLike[str], *, memory: int | None = None, progress: Report | None = None
+) -> Ranking:
+    """Study each network on the same samples, time them, and say which are certainly worse than the best.
+
+    Parameters
+    ----------
+    options : what is asked.
+    out : the ranking's folder. If it holds the same ranking, only what is missing is computed.
+    memory : bytes for the activations of one pass; default half of what is available.
+    progress : called with a `Progress` now and then.
+
+    Raises
+    ------
+    StudyError
+        The folder holds something else, or another run writes to it; samples that differ from network to network.
+    ValueError, OSError
+        As `core.study.plan.plan_study`, before anything is computed.
+    """
+    folder, told = Path(out), progress or (lambda _: None)
+    images = chosen_images(options.study(options.models[0]), progress=progress) if options.data else None
+    features = [open_feature_files(files) for files in options.features]
+    with study_lock(folder):
+        info = _begin(folder, options, images, features)
+        if info["state"] != "complete":
+            plans = _plans(options, images, memory, told)
+            samples = _common_samples(plans, features)
+            with _recorded(folder, info):
+                studies = _studies(options, plans, features, samples, told, folder)
+                _write_tables(folder, info, studies, _seconds(plans), options.pooling)
+    return load_ranking(folder)
+
+
+def load_ranking(path: str | os.PathLike[str]) -> Ranking:
+    """Open a ranking folder, complete or not.
+
+    Raises
+    ------
+    StudyError
+        The folder is missing, holds no ranking, or one of a newer format.
+    """
+    folder = Path(path)
+    info = _read_info(folder)
+    if info is None:
+        raise StudyError(f"{folder} must be a ranking's folder with a ranking.json. Give the folder that --out named.")
+    if info.get("format") != FORMAT or "state" not in info:
+        raise StudyError(
+            f"ranking.json in {folder} must have format {FORMAT} and a state; got format {info.get('format')!r}. "
+            "Update this program, or rank again."
+        )
+    if info["state"] == "running" and not is_locked(folder / ".lock"):
+        info["state"] = "partial"  # its run was killed before it could say so
+    if info["state"] != "complete":
+        return Ranking(folder, info, pd.DataFrame(), pd.DataFrame())
+    return Ranking(folder, info, *(pd.read_parquet(folder / f"{name}.parquet") for name in ("ranking", "networks")))
+
+
+def _read_info(folder: Path) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads((folder / "ranking.json").read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, TypeError) as error:
+        raise StudyError(f"ranking.json in {folder} must be a JSON object; got {error}. Delete the folder.") from error
+
+
+def _begin(
+    folder: Path, options: RankOptions, images: LabelledImages | None, features: Sequence[OpenFeatures]
+) -> dict[str, Any]:
+    """What ranking.json shall say of a ranking that starts, or goes on; as it stands if the same one is complete."""
+    data = {} if images is None else {"name": images.name, "fingerprint": images.fingerprint}
+    used = {"data": data, "features": {one.files.name: one.fingerprint() for one in features}}
+    there = _read_info(folder)
+    if there is None:
+        others = sorted(path.name for path in folder.iterdir() if path.name != ".lock")
+        if others:
+            raise StudyError(
+                f"{folder} must be empty or hold a ranking; it has {', '.join(others[:3])} and no ranking.json. "
+                "Choose another folder."
+            )
+        there = {"format": FORMAT, "created": now_utc()}
+    else:
+        _refuse_differences(folder, there, options.asked(), used)
+        if there.get("state") == "complete":
+            return there
+    return there | {"state": "running", "command": options.command(folder), "asked": options.asked(), "used": used}
+
+
+def _refuse_differences(folder: Path, there: Mapping[str, Any], asked: dict[str, Any], used: dict[str, Any]) -> None:
+    old = {name: value for name, value in there.get("asked", {}).items() if name not in _PATHS}
+    new = {name: value for name, value in asked.items() if name not in _PATHS}
+    before = there.get("used", {})
+    changed = differences(old, new) + differences({name: before.get(name) for name in used}, used)
+    if changed:
+        raise StudyError(
+            f"{folder} holds another ranking; it differs in {'; '.join(changed)}. "
+            "Ask for the same to go on with it, or choose another folder."
+        )
+
+
+@contextmanager
+def _recorded(folder: Path, info: Mapping[str, Any]) -> Iterator[None]:
+    """From here on the folder holds this ranking; a run that ends early leaves one that says so."""
+    write_json(folder / "ranking.json", info)
+    try:
+        yield
+    except BaseException:
+        write_json(folder / "ranking.json", dict(info) | {"state": "partial"})
+        raise
+
+
+def _plans(
+    options: RankOptions, images: LabelledImages | None, memory: int | None, progress: Report
+) -> dict[str, Plan]:
+    """Every network loaded and planned before the first one runs: a wrong name is told now, not in an hour."""
+    return {
+        network_name(model): plan_study(
+            options.study(model), memory=memory, images=images, progress=renamed(progress, network_name(model))
+        )
+        for model in options.models
+    }
+
+
+def _common_samples(plans: Mapping[str, Plan], features: Sequence[OpenFeatures]) -> StudySamples:
+    """The samples of all networks, checked to be the same before anything is computed."""
+    samples = next((plan.samples for plan in plans.values()), None)
+    for one in features:
+        samples = ranked_samples(one, like=samples)
+    assert samples is not None, "there are at least two networks"
+    return samples
+
+
+def _studies(
+    options: RankOptions,
+    plans: Mapping[str, Plan],
+    features: Sequence[OpenFeatures],
+    samples: StudySamples,
+    progress: Report,
+    folder: Path,
+) -> dict[str, Study]:
+    """The study of each network, of which only what is missing is computed."""
+    studies = {}
+    for one in features:
+        studies[one.files.name] = write_ranked_features(
+            one,
+            samples,
+            folder / one.files.name,
+            neighbors=options.neighbors,
+            probe=options.probe,
+            progress=progress,
+        )
+    for name, plan in plans.items():
+        studies[name] = run_study(plan, folder / name, progress=renamed(progress, name))
+    return {name: studies[name] for name in options.names}
+
+
+def _seconds(plans: Mapping[str, Plan]) -> dict[tuple[str, str], float]:
+    """Seconds an image by network and layer, the networks taking turns; 0 without a network."""
+    found = {(name, layer.layer): 0.0 for name, plan in plans.items() for layer in plan.layers}
+    networks = {name: plan.network for name, plan in plans.items() if plan.network is not None}
+    if not networks:
+        return found
+    from core.network.timing import interleaved_prefix_seconds
+
+    places = [place for place in found if place[0] in networks]
+    elapsed = interleaved_prefix_seconds([(networks[name], layer) for name, layer in places], **_TIMED)
+    return found | dict(zip(places, elapsed, strict=True))
+
+
+def _write_tables(
+    folder: Path,
+    info: Mapping[str, Any],
+    studies: Mapping[str, Study],
+    seconds: Mapping[tuple[str, str], float],
+    pooling: str,
+) -> None:
+    """Both tables, and in ranking.json how the networks were compared."""
+    first = next(iter(studies.values()))
+    judged = judged_by(first, pooling)
+    layers = layer_table(studies, seconds, judged)
+    for name, table in {"ranking": layers, "networks": network_table(studies, layers, judged)}.items():
+        replace_file(folder / f"{name}.parquet", partial(table.to_parquet, index=False))
+    compared = asdict(judged) | {"level": LEVEL, "num_comparisons": num_comparisons(layers, judged)}
+    cautions = dict.fromkeys(text for study in studies.values() for text in study.info.get("cautions", []))
+    if not judged.apart:
+        cautions[_ONE_SPLIT.format(judged.split)] = None
+    done = {
+        "state": "complete",
+        "finished": now_utc(),
+        "compared": compared,
+        "samples": first.samples["split"].astype(str).value_counts().to_dict(),
+        "num_classes": int(first.samples["label"].nunique()),
+        "timing": _TIMED | {"threads": int(os.environ.get("TF_NUM_INTRAOP_THREADS") or os.cpu_count() or 1)},
+        "versions": dict(package_versions()),
+        "cautions": list(cautions),
+    }
+    write_json(folder / "ranking.json", dict(info) | done)
+
+
+_ONE_SPLIT = (
+    "All samples are of the split {}: networks are compared by SI within it, which also chose the layer of each. The "
+    "intervals are corrected for that, and wider than with samples of both splits."
+)

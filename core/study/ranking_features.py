@@ -1,0 +1,160 @@
+"""Ready-made features of a network that is ranked beside others: files, checked to be of the same samples."""
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from core.data.features import LabelledFeatures, open_features, open_test_features
+from core.study.features import FeatureStudyWriter, study_samples
+from core.study.plan import Progress, Report
+from core.study.results import Study, StudyError, finished_layers, load_study, read_info
+from core.study.samples import StudySamples
+
+_FOLDER_NAME = re.compile(r"\w[\w.-]*")
+
+
+@dataclass(frozen=True)
+class FeatureFiles:
+    """Where a network's features lie.
+
+    name : of the network, and of its folder. path, labels : the training samples', or those of the only split, as in
+    `core.data.features.open_features`. test, test_labels : the test samples', where there are any.
+    """
+
+    name: str
+    path: str
+    labels: str | None = None
+    test: str | None = None
+    test_labels: str | None = None
+
+    def __post_init__(self) -> None:
+        if not _FOLDER_NAME.fullmatch(self.name):
+            raise ValueError(
+                f"features must have a name of letters, digits, '-', '_' and '.'; got {self.name!r}. Such as vit=FILE."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class OpenFeatures:
+    """What lies there: headers and labels checked, the features themselves read a layer at a time."""
+
+    files: FeatureFiles
+    train: LabelledFeatures
+    test: LabelledFeatures | None
+
+    @property
+    def parts(self) -> list[LabelledFeatures]:
+        """By split, training samples first."""
+        return [self.train] if self.test is None else [self.train, self.test]
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the labels and of all bytes of the files."""
+        digest = hashlib.sha256()
+        for part in self.parts:
+            digest.update("\n".join(map(str, part.labels.tolist())).encode())
+            for path in dict.fromkeys(layer.path for layer in part.layers):
+                with path.open("rb") as handle:
+                    digest.update(hashlib.file_digest(handle, "sha256").digest())
+        return digest.hexdigest()
+
+
+def open_feature_files(files: FeatureFiles) -> OpenFeatures:
+    """Find the files and read the labels.
+
+    Raises
+    ------
+    ValueError, OSError
+        As `core.data.features.open_features`.
+    """
+    train = open_features(files.path, files.labels)
+    if files.test is None:
+        return OpenFeatures(files, train, None)
+    return OpenFeatures(files, train, open_test_features(files.test, files.test_labels, train))
+
+
+def ranked_samples(features: OpenFeatures, like: StudySamples | None) -> StudySamples:
+    """The samples of a network's features.
+
+    Parameters
+    ----------
+    like : those of the networks before it, which they must be, in this order; they bring ids and class names.
+        Default: samples are numbered.
+
+    Raises
+    ------
+    StudyError
+        They are others; the message says where they differ first.
+    """
+    labels = [part.labels for part in features.parts]
+    if len({array.dtype.kind == "U" for array in labels}) > 1:
+        raise ValueError("labels must be of one kind; got integers in one part and strings in the other.")
+    splits = np.repeat(["train", "test"][: len(labels)], [len(array) for array in labels])
+    if like is None:
+        return study_samples(np.concatenate(labels), splits=splits.tolist())
+    counts, asked = ({split: int((of == split).sum()) for split in ("train", "test")} for of in (splits, like.splits))
+    if counts != asked:
+        raise _different(features, f"{_counted(counts)}, not {_counted(asked)}")
+    known, own = np.array(like.class_names)[like.labels], np.concatenate(labels)
+    if own.dtype.kind != "U":
+        if own.min() < 0 or own.max() >= len(like.class_names):
+            raise _different(features, f"labels {own.min()} to {own.max()}, not 0 to {len(like.class_names) - 1}")
+        own = np.array(like.class_names)[own]
+    if (own != known).any():
+        at = int(np.flatnonzero(own != known)[0])
+        raise _different(features, f"class {own[at]} and not {known[at]} in row {at:,}, sample {like.ids[at]}")
+    return like
+
+
+def write_ranked_features(
+    features: OpenFeatures,
+    samples: StudySamples,
+    out: str | os.PathLike[str],
+    *,
+    neighbors: int,
+    probe: bool,
+    progress: Report,
+) -> Study:
+    """The study of a network's features, of which only what is missing is computed. Each sample is one flat row.
+
+    Raises
+    ------
+    StudyError
+        The folder holds another study.
+    """
+    there = read_info(Path(out))
+    if there is not None and there["state"] == "complete":
+        return load_study(out)
+    writer = FeatureStudyWriter(
+        out,
+        samples.labels,
+        ids=samples.ids,
+        sources=samples.sources,
+        class_names=samples.class_names,
+        splits=samples.splits.tolist(),
+        neighbors=neighbors,
+        probe=probe,
+        projection="none",
+    )
+    layers = features.train.layers
+    with writer:
+        for place, layer in enumerate(layers):
+            progress(Progress(f"{features.files.name}, measuring in {layer.name}", place, len(layers), "layers"))
+            if layer.name not in finished_layers(writer.path):
+                arrays = [part.layers[place].read() for part in features.parts]
+                writer.add_layer(layer.name, np.concatenate([array.reshape(len(array), -1) for array in arrays]))
+    return load_study(out)
+
+
+def _counted(counts: dict[str, int]) -> str:
+    return " and ".join(f"{number:,} {split}" for split, number in counts.items()) + " samples"
+
+
+def _different(features: OpenFeatures, what: str) -> StudyError:
+    return StudyError(
+        f"features must be of the same samples as the other networks; {features.files.name} has {what}. Write their "
+        "rows in one order: of images, by split, training first, ids ascending, as in a study's samples.parquet."
+    )

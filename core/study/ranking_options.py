@@ -1,0 +1,99 @@
+"""What is asked of a ranking of networks."""
+
+import os
+import shlex
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from core.study.plan import DEFAULT_LAYERS, PIXELS, StudyOptions
+from core.study.ranking_features import FeatureFiles
+
+
+@dataclass(frozen=True)
+class RankOptions:
+    """What is asked of a ranking.
+
+    data : an image folder, "tfds:NAME" or "digits"; empty to rank features alone.
+    models : networks as in `core.network.backbones.load_network`, paths of `.keras` files, or "pixels".
+    features : other networks' features, which may be several layers each; their samples must be those of `data` in the
+        order of a study's: training samples first, ids ascending.
+    weights : of the models but for files. layers : candidates of each network; see
+        `core.network.layers.select_layers`. pooling : "mean" or "flat". per_class, seed : the choice of samples.
+    neighbors : stored a sample, in the studies. probe : also the accuracy of a linear probe.
+    """
+
+    data: str = ""
+    models: tuple[str, ...] = ()
+    features: tuple[FeatureFiles, ...] = ()
+    weights: str = "imagenet"
+    layers: str = "blocks"
+    pooling: str = "mean"
+    per_class: int | None = None
+    seed: int = 0
+    neighbors: int = 10
+    probe: bool = True
+
+    def __post_init__(self) -> None:
+        if self.pooling not in ("mean", "flat"):
+            raise ValueError(f"pooling must be mean or flat; got {self.pooling!r}. Rank twice to have both.")
+        if bool(self.data) != bool(self.models):
+            given = "networks without data" if self.models else "data without networks"
+            raise ValueError(f"models must go with data to run on; got {given}. Name both, or only features.")
+        names = self.names
+        if len(names) < 2:
+            raise ValueError(
+                f"models and features must name at least two networks to rank; got {len(names)}. "
+                "`python -m core study` or `measure` looks at one."
+            )
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"models and features must have names of their own; got {', '.join(repeated)} twice.")
+
+    @property
+    def names(self) -> list[str]:
+        """The networks' names, which are their folders': a file goes by its own name."""
+        return [network_name(model) for model in self.models] + [one.name for one in self.features]
+
+    def study(self, model: str) -> StudyOptions:
+        """What is asked of a network's study."""
+        from_file = model.endswith(".keras")
+        return StudyOptions(
+            data=self.data,
+            model="efficientnet-b0" if from_file else model,  # whose image size a file gets that leaves it open
+            weights=model if from_file else "imagenet" if model == PIXELS else self.weights,
+            layers=DEFAULT_LAYERS if model == PIXELS else self.layers,
+            pooling=self.pooling,
+            per_class=self.per_class,
+            seed=self.seed,
+            neighbors=self.neighbors,
+            probe=self.probe,
+            projection="none",
+        )
+
+    def asked(self) -> dict[str, Any]:
+        """The options as ranking.json records them."""
+        simple = {field.name: getattr(self, field.name) for field in fields(self)}
+        return simple | {"models": list(self.models), "features": [asdict(one) for one in self.features]}
+
+    def command(self, out: str | os.PathLike[str]) -> str:
+        """The command that asks for this ranking."""
+        words = ["python", "-m", "core", "rank", *([self.data] if self.data else []), "--out", os.fspath(out)]
+        words += ["--models", ",".join(self.models)] if self.models else []
+        for option in ("weights", "layers", "pooling", "per_class", "seed", "neighbors"):
+            value = getattr(self, option)
+            if value != getattr(RankOptions, option):
+                words += [f"--{option.replace('_', '-')}", str(value)]
+        words += [] if self.probe else ["--no-probe"]
+        for one in self.features:
+            words += ["--features", f"{one.name}={one.path}", *(["--test", f"{one.name}={one.test}"] * bool(one.test))]
+        common = {"--labels": "labels", "--test-labels": "test_labels"}
+        for option, name in common.items():
+            given = {getattr(one, name) for one in self.features} - {None}
+            words += [word for value in sorted(given) for word in (option, value)]
+        return shlex.join(words)
+
+
+def network_name(model: str) -> str:
+    """What a network is called in a ranking: a file goes by its own name."""
+    return Path(model).stem if model.endswith(".keras") else model

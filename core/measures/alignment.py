@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from core.measures.center import CenterGeometry
 
 FEWEST = 4  # samples that the debiased variant needs
+_NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def linear_cka(first: ArrayLike | CenteredGram, second: ArrayLike | CenteredGram
         raise ValueError(f"first must have at least {FEWEST} samples; got {len(one)}. Take more.")
     lengths = one.length * other.length
     if lengths == 0:
-        return Alignment(*[float("nan")] * 3, len(one))
+        return Alignment(_NAN, _NAN, _NAN, len(one))
     traces = float(one.matrix.trace() * other.matrix.trace())
     return Alignment(
         value=float(np.vdot(one.matrix, other.matrix) / lengths),
@@ -113,4 +114,4 @@ def linear_cka(first: ArrayLike | CenteredGram, second: ArrayLike | CenteredGram
 def _debiased(one: CenteredGram, other: CenteredGram) -> float:
     """nan where one of them is nothing but what its diagonal explains."""
     value = float(np.vdot(one.unbiased, other.unbiased))
-    return value if one.unbiased.any() and other.unbiased.any() else float("nan")
+    return value if one.unbiased.any() and other.unbiased.any() else _NAN

@@ -10,6 +10,7 @@ from scipy.special import gammaincinv
 from core.measures.neighbors import nearest_neighbors
 
 DISCARD = 0.1  # of the largest ratios, as in the paper
+_NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def dimension_of_distances(distances: NDArray[np.floating], *, discard: float = 
     num_ratios, num_duplicates = len(logs), int((~apart).sum())
     kept = logs[: floor(num_ratios * (1 - discard) + 1e-9)]
     if len(kept) < 2 or kept[-1] == 0:
-        return IntrinsicDimension(*[float("nan")] * 4, len(kept), num_duplicates)
+        return IntrinsicDimension(_NAN, _NAN, _NAN, _NAN, len(kept), num_duplicates)
     heights = -np.log1p(-np.arange(1, len(kept) + 1) / num_ratios)
     exposure = kept.sum() + (num_ratios - len(kept)) * kept[-1]
     low, high = gammaincinv(len(kept), [0.025, 0.975]) / exposure

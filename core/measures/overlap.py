@@ -161,7 +161,8 @@ def hub_skewness(counts: ArrayLike) -> float:
     ----------
     Radovanović, Nanopoulos and Ivanović, "Hubs in space", JMLR 11, 2010.
     """
-    deviation = np.asarray(counts, dtype=np.float64) - np.mean(counts)
+    numbers = np.asarray(counts, dtype=np.float64)
+    deviation = numbers - numbers.mean()
     spread = np.sqrt((deviation**2).mean())
     return float((deviation**3).mean() / spread**3) if spread > 0 else float("nan")
 

@@ -126,7 +126,7 @@ def test_chance_is_the_median_over_permuted_labels(measure):
     permuted = [measure(features, rng.permutation(labels), permutations=0).value for _ in range(200)]
     found = measure(features, labels, permutations=101)
     assert 0.35 < np.mean(permuted < np.float64(found.chance)) < 0.65
-    assert not 0.05 < np.mean(permuted < np.float64(found.value)) < 0.95
+    assert not 0.1 < np.mean(permuted < np.float64(found.value)) < 0.9
     assert np.isnan(measure(features, labels, permutations=0).chance)
 
 

@@ -7,7 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from core.measures.alignment import linear_cka
     from core.measures.center import center_separation_index
+    from core.measures.dimension import intrinsic_dimension
     from core.measures.family import (
         anti_separation_index,
         balanced_separation_index,
@@ -17,7 +19,14 @@ if TYPE_CHECKING:
         soft_separation_index,
     )
     from core.measures.neighbors import Neighbors, nearest_neighbors
+    from core.measures.overlap import neighbor_overlap
     from core.measures.separation import Separation
+    from core.measures.siblings import (
+        generalized_discrimination_value,
+        neural_collapse,
+        separation_fuzziness,
+        silhouette,
+    )
     from core.measures.smoothness import smoothness_index
     from core.study.callback import SeparationCallback
     from core.study.features import FeatureStudyWriter, study_from_features
@@ -41,6 +50,13 @@ _HOMES = {
     "soft_separation_index": "core.measures.family",
     "smoothness_index": "core.measures.smoothness",
     "SeparationCallback": "core.study.callback",
+    "generalized_discrimination_value": "core.measures.siblings",
+    "neural_collapse": "core.measures.siblings",
+    "separation_fuzziness": "core.measures.siblings",
+    "silhouette": "core.measures.siblings",
+    "intrinsic_dimension": "core.measures.dimension",
+    "linear_cka": "core.measures.alignment",
+    "neighbor_overlap": "core.measures.overlap",
     "FeatureStudyWriter": "core.study.features",
     "study_from_features": "core.study.features",
     "FineTuneOptions": "core.study.fine_tuning",
@@ -71,12 +87,19 @@ __all__ = [
     "center_separation_index",
     "cross_separation_index",
     "fine_tune",
+    "generalized_discrimination_value",
     "high_order_separation_index",
+    "intrinsic_dimension",
+    "linear_cka",
     "load_study",
     "nearest_neighbors",
+    "neighbor_overlap",
+    "neural_collapse",
     "plan_study",
     "run_study",
+    "separation_fuzziness",
     "separation_index",
+    "silhouette",
     "smoothness_index",
     "soft_separation_index",
     "study_from_features",

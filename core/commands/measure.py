@@ -44,6 +44,7 @@ def add_parser(commands: Any) -> None:
     add("--permutations", type=at_least(1), metavar="N", help="of the labels (default: 9999 where needed)")
     add("--level", type=float, metavar="P", help=f"of the intervals (default: {default['level']})")
     add("--by-class", action="store_true", default=None, help="also the value of each class")
+    add("--geometry", action="store_true", help="also the siblings of SI, intrinsic dimension, and in a study CKA")
     add("--out", metavar="DIR", help="write a study of all layers, which the explorer opens")
     add("--dry-run", action="store_true", help="say what would be measured, and stop")
     add("--json", action="store_true", help="results for machines")
@@ -64,7 +65,13 @@ def run(options: argparse.Namespace) -> int:
         if options.out is not None:
             _refuse_what_studies_fix(options)
             study = write_feature_study(
-                train, test, options.out, neighbors=options.neighbors, metric=options.metric, progress=report
+                train,
+                test,
+                options.out,
+                neighbors=options.neighbors,
+                metric=options.metric,
+                geometry=options.geometry,
+                progress=report,
             )
         else:
             found = _measured(train, test, options, report)
@@ -121,6 +128,7 @@ def _measured(
 ) -> dict[str, list[MeasuredValue]]:
     """The family of each layer, one layer in memory at a time."""
     asked = {name: getattr(options, name) for name in ("order", "neighbors", "metric", "permutations", "level")}
+    asked["geometry"] = options.geometry
     family = FamilyOptions(**{name: value for name, value in asked.items() if value is not None})
     found = {}
     for place, layer in enumerate(train.layers):

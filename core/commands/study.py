@@ -70,6 +70,7 @@ def add_parser(commands: Any) -> None:
         choices=PROJECTIONS,
         help="how samples are drawn on a plane (default: %(default)s)",
     )
+    add("--geometry", action="store_true", help="also the siblings of SI, intrinsic dimension, and CKA between layers")
     add("--memory", type=memory, metavar="SIZE", help="for the activations of a pass (default: half of what is free)")
     add("--spool", metavar="DIR", help="keep layers that do not fit the memory in files here, not in slices")
     add("--seed", type=int, default=default["seed"], help="of splits and choices (default: %(default)s)")

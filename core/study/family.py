@@ -12,8 +12,10 @@ from core.measures.baselines import knn_correct, linear_probe, linear_probe_acro
 from core.measures.center import CenterGeometry
 from core.measures.family import cross_separation_index
 from core.measures.graph import LabelledGraph, labelled_graph
+from core.measures.rows import as_matrix
 from core.measures.separation import Label, Separation, encode_labels, mean_by_class
 from core.measures.significance import PERMUTATIONS, Shuffles, permutation_p, shared_node_n, wilson
+from core.study.geometry import geometry_rows
 
 CENTER_PERMUTATIONS = 199  # each of them costs as much as the measure itself
 ACROSS = "test to train"
@@ -51,6 +53,7 @@ class FamilyOptions:
     or "cosine"; of neighbors, not of centers. level : of the intervals.
     permutations : of the labels; by default 9,999 where the normal approximation does not hold, and for the center
     measures, each of whose permutations takes as long as the measure, 199.
+    geometry : also the siblings of SI, intrinsic dimension and hubness.
     """
 
     order: int = 5
@@ -58,6 +61,7 @@ class FamilyOptions:
     metric: str = "euclidean"
     permutations: int | None = None
     level: float = 0.95
+    geometry: bool = False
 
     def __post_init__(self) -> None:
         if self.neighbors < 1:
@@ -123,7 +127,8 @@ class _Family:
 
     @cached_property
     def graph(self) -> LabelledGraph:
-        k = max(self.options.order, self.votes)
+        second = min(2, len(np.asarray(self.labels)) - 1)  # of which intrinsic dimension takes the distance
+        k = max(self.options.order, self.votes, second)
         return labelled_graph(self.features, self.labels, k=k, metric=self.options.metric)
 
     @property
@@ -154,6 +159,7 @@ class _Family:
             self._knn,
             self._probe,
         ]
+        steps += [self._geometry] if self.options.geometry else []
         return steps if self.test is None else [*steps, self._cross, self._probe_across]
 
     def _judged(self, measure: Separation, *, split: str = "train") -> MeasuredValue:
@@ -202,6 +208,13 @@ class _Family:
         if len(encoded.classes) < 2 or encoded.counts.min() < 2:
             return []
         return [_accuracy("train", linear_probe(self.features, self.labels), self.labels, self.options)]
+
+    def _geometry(self) -> list[MeasuredValue]:
+        """The rows of a study's table `geometry`; they have neither order nor test."""
+        table = geometry_rows(as_matrix(self.features), self.graph.query_codes, self.graph.neighbors)
+        names = ["measure", "value", "low", "high", "chance"]
+        rows = table.reindex(columns=names).to_dict("records")
+        return [MeasuredValue("train", order=1, **{str(name): value for name, value in row.items()}) for row in rows]
 
     def _cross(self) -> list[MeasuredValue]:
         assert self.test is not None

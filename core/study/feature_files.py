@@ -17,6 +17,7 @@ def write_feature_study(
     *,
     neighbors: int = 10,
     metric: str = "euclidean",
+    geometry: bool = False,
     progress: Report | None = None,
 ) -> Study:
     """A study of features in files, one layer in memory at a time; goes on where an earlier run stopped.
@@ -37,7 +38,8 @@ def write_feature_study(
         raise ValueError("labels must be of one kind; got integers in one part and strings in the other.")
     labels = np.concatenate([part.labels for part in parts])
     splits = [split for split, part in zip(("train", "test"), parts, strict=False) for _ in part.labels]
-    with FeatureStudyWriter(out, labels, splits=splits, neighbors=neighbors, metric=metric, probe=True) as writer:
+    asked = {"neighbors": neighbors, "metric": metric, "geometry": geometry}
+    with FeatureStudyWriter(out, labels, splits=splits, probe=True, **asked) as writer:  # type: ignore[arg-type]
         finished = finished_layers(writer.path)
         for place, layer in enumerate(train.layers):
             if progress is not None:

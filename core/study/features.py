@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from core.measures.neighbors import METRICS
 from core.measures.rows import as_matrix
 from core.measures.separation import encode_labels
+from core.study.geometry import with_alignment
 from core.study.measuring import measure_layer
 from core.study.projection import check_projection
 from core.study.results import Study, StudyError, finished_layers, load_study
@@ -40,6 +41,7 @@ class FeatureStudyWriter:
     neighbors : neighbors stored a sample. metric : "euclidean" or "cosine".
     probe : a linear probe of each layer of one number a channel, shape (n, d); it may take longer than the rest.
     projection : how layers of shape (n, d) are drawn on a plane: "pca", "umap" if umap-learn is installed, or "none".
+    geometry : also the siblings of SI, intrinsic dimension, hubness and CKA of layers of shape (n, d).
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class FeatureStudyWriter:
         metric: str = "euclidean",
         probe: bool = False,
         projection: str = "pca",
+        geometry: bool = False,
     ) -> None:
         if neighbors < 1:
             raise ValueError(f"neighbors must be at least 1; got {neighbors}.")
@@ -63,7 +66,9 @@ class FeatureStudyWriter:
         check_projection(projection)
         self.path = Path(out)
         self._samples = study_samples(labels, ids=ids, sources=sources, class_names=class_names, splits=splits)
-        self._options = MeasureOptions(num_neighbors=neighbors, metric=metric, probe=probe, projection=projection)
+        self._options = MeasureOptions(
+            num_neighbors=neighbors, metric=metric, probe=probe, projection=projection, geometry=geometry
+        )
         self._lock = study_lock(self.path)
 
     def __enter__(self) -> Self:
@@ -74,6 +79,7 @@ class FeatureStudyWriter:
             "metric": options.metric,
             "probe": options.probe,
             "projection": options.projection,
+            "geometry": options.geometry,
         }
         used = {"data": self._samples.describe()}
         try:
@@ -125,7 +131,7 @@ class FeatureStudyWriter:
             "num_features": matrix.shape[1],
         }
         tables = measure_layer(layer, {"flat": matrix}, self._samples, self._options)
-        write_layer(self.path, len(finished), tables)
+        write_layer(self.path, len(finished), with_alignment(tables, self.path))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

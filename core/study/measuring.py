@@ -13,6 +13,7 @@ from core.measures.curves import FARTHEST, MIN_SIZES, fit_curve
 from core.measures.graph import LabelledGraph, cross_graph
 from core.measures.separation import EncodedLabels, Separation
 from core.measures.significance import Shuffles, all_alike, finite_population_n, wilson
+from core.study.geometry import aligned_samples, can_align, geometry_rows, gram_row
 from core.study.projection import projection_rows
 from core.study.samples import MeasureOptions, StudySamples
 from core.study.searches import KNN, ORDERS, HeldLayer, SlicedLayer, comparison_questions, take
@@ -57,7 +58,7 @@ def measure_layer(
     options : what to compute.
     """
     rows: dict[str, list[pd.DataFrame]] = {
-        name: [] for name in ("measurements", "classes", "neighbors", "curves", "projection")
+        name: [] for name in ("measurements", "classes", "neighbors", "curves", "projection", "geometry", "grams")
     }
     for pooling, given in activations.items():
         place = {"layer": layer["layer"], "pooling": pooling}
@@ -78,6 +79,10 @@ def measure_layer(
                 assert isinstance(found, HeldLayer), "only activations with space are searched in slices"
                 probe = _probe(comparison, found.features, samples, options)
                 rows["measurements"].append(probe.assign(**place))
+            if not comparison.cross and options.geometry and averaged:
+                assert isinstance(found, HeldLayer), "only activations with space are searched in slices"
+                rows["geometry"].append(_geometry(comparison, found.features, options).assign(**place))
+                rows["grams"] += _grams(comparison, found.features, samples, options)
             rows["classes"].append(_classes(comparison, measures[0]).assign(**place))
             rows["neighbors"].append(_neighbors(comparison, samples, options).assign(**place))
         if averaged and options.projection != "none":
@@ -245,6 +250,24 @@ def _probe(
     elif np.bincount(codes)[codes].min() > 1:
         row["value"] = float(linear_probe(own, codes, seed=options.seed).mean())
     return pd.DataFrame([_common(comparison, "euclidean") | {"sampling": "full", "num_queries": len(own)} | row])
+
+
+def _geometry(comparison: _Comparison, features: NDArray[Any], options: MeasureOptions) -> pd.DataFrame:
+    """Rows of the table `geometry`."""
+    graph = comparison.graph
+    own = take(features, comparison.references)
+    found = geometry_rows(own, graph.reference_codes, graph.neighbors, seed=options.seed)
+    return found.assign(split=comparison.split)
+
+
+def _grams(
+    comparison: _Comparison, features: NDArray[Any], samples: StudySamples, options: MeasureOptions
+) -> list[pd.DataFrame]:
+    """The row of the table `grams`, where the split has samples enough."""
+    chosen = aligned_samples(samples.seeded_order(comparison.split, options.seed))
+    if not can_align(len(chosen)):
+        return []
+    return [gram_row(features[comparison.references[chosen]]).assign(split=comparison.split)]
 
 
 def _judged(measure: Separation, target: str, shuffles: Shuffles) -> dict[str, Any]:

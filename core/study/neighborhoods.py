@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from core.measures.overlap import hub_skewness
 from core.study.results import Study, StudyError
 
 
@@ -106,9 +107,7 @@ def hubness(study: Study, layer: str, pooling: str, split: str) -> tuple[pd.Seri
     nearest = stored_neighbors(study, layer, pooling, split).query("rank == 1")["nearest"]
     members = study.samples.loc[study.samples["split"] == split, "sample"]
     counts = nearest.value_counts().reindex(members, fill_value=0)
-    deviation = counts.to_numpy(float) - counts.mean()
-    spread = np.sqrt((deviation**2).mean())
-    return counts, float((deviation**3).mean() / spread**3) if spread > 0 else float("nan")
+    return counts, hub_skewness(counts)
 
 
 def confusion(study: Study, layer: str, pooling: str, split: str, *, among: str | None = None) -> pd.DataFrame:

@@ -62,6 +62,7 @@ class StudyOptions:
     many samples as that takes are asked, each against all others. pilot : samples of each split that are asked first,
     to find out how many it takes, and then not again; 0 asks as many as it takes at worst.
     projection : how samples are drawn on a plane: "pca", "umap" if umap-learn is installed, or "none".
+    geometry : the siblings of SI, intrinsic dimension and hubness of layers, and how alike layers are (linear CKA).
     """
 
     data: str
@@ -84,6 +85,7 @@ class StudyOptions:
     input_size: int | None = None
     neighbors_of: str = "all"
     projection: str = "pca"
+    geometry: bool = False
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
@@ -120,6 +122,7 @@ class StudyOptions:
             probe=self.probe,
             pilot=self.pilot,
             projection=self.projection,
+            geometry=self.geometry,
         )
 
     def command(self, out: str | os.PathLike[str]) -> str:

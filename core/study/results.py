@@ -106,7 +106,29 @@ SCHEMAS: dict[str, pa.Schema] = {
         gap=pa.float64(),
         rate=pa.float64(),
     ),
+    "geometry": _schema(
+        split=_text,
+        layer=_text,
+        pooling=_text,
+        measure=_text,
+        value=pa.float64(),
+        low=pa.float64(),
+        high=pa.float64(),
+        chance=pa.float64(),
+        num_samples=pa.int32(),
+    ),
+    "alignment": _schema(
+        split=_text,
+        layer=_text,
+        other_layer=_text,
+        value=pa.float64(),
+        chance=pa.float64(),
+        debiased=pa.float64(),
+        num_samples=pa.int32(),
+    ),
 }
+# Only in the parts of layers, gone when these are merged: what later layers are aligned with.
+PART_SCHEMAS: dict[str, pa.Schema] = {"grams": _schema(split=_text, gram=pa.list_(pa.float32()))}
 WHOLE_TABLES = ("samples",)  # written once, before the first layer
 LAYER_TABLES = tuple(name for name in SCHEMAS if name not in WHOLE_TABLES)
 
@@ -160,6 +182,16 @@ class Study:
     def curves(self) -> pd.DataFrame:
         """SI over sample size, observed, fitted and extrapolated; empty without subsamples of three sizes."""
         return self.table("curves")
+
+    @cached_property
+    def geometry(self) -> pd.DataFrame:
+        """The siblings of SI, intrinsic dimension and hubness; empty for a study made without `geometry`."""
+        return self.table("geometry")
+
+    @cached_property
+    def alignment(self) -> pd.DataFrame:
+        """Linear CKA of pairs of layers, each pair once; empty for a study made without `geometry`."""
+        return self.table("alignment")
 
     def table(
         self, name: str, columns: list[str] | None = None, filters: list[tuple[str, str, Any]] | None = None

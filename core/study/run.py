@@ -12,6 +12,7 @@ from typing import Any
 from core.measures.neighbors import Neighbors
 from core.measures.sliced import Question
 from core.network.passes import Pass
+from core.study.geometry import with_alignment
 from core.study.measuring import layer_row, measure_layer
 from core.study.pilot import queries_after_pilot, queries_at_worst
 from core.study.plan import Plan, Progress, Report, StudyOptions, plan_study
@@ -120,7 +121,7 @@ def _measure_pass(
             tables = measure_layer(layer_row(layer), activations, plan.samples, options)
             if layer.layer not in plan.stored_layers:
                 tables["neighbors"] = tables["neighbors"].iloc[:0]
-            write_layer(folder, layer.position, tables)
+            write_layer(folder, layer.position, with_alignment(tables, folder))
     progress(Progress("neighbors", len(pass_.layers), len(pass_.layers), "layers"))
 
 

@@ -22,6 +22,7 @@ class MeasureOptions:
     each is drawn, with `seed`. centers : the center measures too, with their permuted controls. probe : a linear probe
     where activations have no space or are averaged over it. num_queries : by split, where only so many samples are
     asked, each against all others; drawn after the first `pilot` ones. projection : how samples are drawn on a plane.
+    geometry : the tables `geometry` and `alignment`.
     """
 
     num_neighbors: int = 10
@@ -34,6 +35,7 @@ class MeasureOptions:
     num_queries: Mapping[str, int] = field(default_factory=dict)
     pilot: int = 0
     projection: str = "pca"
+    geometry: bool = False
 
 
 @dataclass(frozen=True, eq=False)

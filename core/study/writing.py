@@ -16,11 +16,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.measures.significance import q_values
-from core.study.results import FORMAT, LAYER_TABLES, SCHEMAS, StudyError, layer_parts, lock_file, read_info
+from core.study.results import (
+    FORMAT,
+    LAYER_TABLES,
+    PART_SCHEMAS,
+    SCHEMAS,
+    StudyError,
+    layer_parts,
+    lock_file,
+    read_info,
+)
 
 Info = dict[str, Any]
 _MERGED = ".parts.tmp"
-_EARLIER_OPTIONS = {"neighbors_of": "all"}  # what a study begun before there were these did
+_EARLIER_OPTIONS = {"neighbors_of": "all", "geometry": False}  # what a study begun before there were these did
 _LATER_OPTIONS = {"projection"}  # a study begun before there were these goes on; its layers so far stay without
 
 
@@ -179,7 +188,7 @@ def _write_samples(folder: Path, samples: pd.DataFrame) -> None:
 
 def _as_table(name: str, frame: pd.DataFrame) -> pa.Table:
     """The frame in the table's schema; columns that it lacks, or that hold nothing, are null."""
-    schema = SCHEMAS[name]
+    schema = (SCHEMAS | PART_SCHEMAS)[name]
     unknown = set(frame.columns) - set(schema.names)
     if unknown:
         raise ValueError(

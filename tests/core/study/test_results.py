@@ -46,6 +46,12 @@ def layer_tables(position: int, name: str) -> dict[str, pd.DataFrame]:
         ),
         "projection": pd.DataFrame([{"split": "train", "layer": name, "sample": i, "x": i, "y": 0.5} for i in (0, 1)]),
         "curves": pd.DataFrame([place | {"size": size, "kind": "observed", "value": value} for size in (50, 100)]),
+        "geometry": pd.DataFrame(
+            [place | {"measure": measure, "value": value} for measure in ("silhouette", "hubness")]
+        ),
+        "alignment": pd.DataFrame(
+            [{"split": "train", "layer": name, "other_layer": other, "value": value} for other in ("a", "b")]
+        ),
     }
 
 

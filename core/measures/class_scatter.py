@@ -1,0 +1,55 @@
+"""Scatter within classes against scatter between them: what neural collapse and separation fuzziness are made of."""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from core.measures.center import CenterGeometry
+from core.measures.significance import Codes
+
+
+def scatter_ratios(
+    geometry: CenterGeometry, num_features: int, labelings: Codes, *, equal_classes: bool
+) -> NDArray[np.float64]:
+    """tr(S_W S_B⁺) under each of several labelings.
+
+    With the class means as the rows of M, each times the root of its weight, S_B = MᵀM has the eigenvalues λ of MMᵀ and
+    the directions Mᵀu/√λ. So inner products of samples and means are all it takes, and no d × d matrix.
+
+    Parameters
+    ----------
+    geometry : of n samples about their mean. num_features : their d, which bounds the rounding of eigenvalues.
+    labelings : shape (l, n): codes of C classes, each with at least one sample, as many in every row.
+    equal_classes : whether each class mean has the weight 1/C, not its share of the samples.
+
+    Returns
+    -------
+    float64, shape (l,); nan where all class means coincide.
+    """
+    counts = np.bincount(labelings[0])
+    weights = np.full(len(counts), 1 / len(counts)) if equal_classes else counts / counts.sum()
+    return np.array([_ratio(geometry, num_features, codes, counts, np.sqrt(weights)) for codes in labelings])
+
+
+def _ratio(
+    geometry: CenterGeometry, num_features: int, codes: Codes, counts: NDArray[np.int64], roots: NDArray[np.float64]
+) -> float:
+    """tr(S_W S_B⁺) of one labeling; roots : of the weights of the class means."""
+    averages = _averages(codes, counts)
+    means = averages @ geometry.inner
+    to_means = np.asarray(means.T if geometry.is_gram else geometry.inner @ means.T)  # inner products, shape (n, C)
+    between = averages @ to_means
+    values, vectors = np.linalg.eigh(between * roots * roots[:, None])
+    kept = values > max(values[-1], 0) * max(len(counts), num_features) * np.finfo(np.float64).eps
+    if not kept.any():
+        return float("nan")
+    within = (to_means - between[codes]) * roots  # inner products of each sample's distance to its mean
+    along = within @ vectors[:, kept] / values[kept]
+    return float((along**2).sum() / len(codes))
+
+
+def _averages(codes: Codes, counts: NDArray[np.int64]) -> sparse.csr_array:
+    """Takes samples to class means, shape (C, n)."""
+    members = np.argsort(codes, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    return sparse.csr_array((np.repeat(1 / counts, counts), members, starts), shape=(len(counts), len(codes)))

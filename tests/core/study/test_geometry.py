@@ -1,0 +1,182 @@
+"""The geometry of a study's layers: the tables, against the measures themselves, and what a run that stops leaves."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import core
+from core.measures.alignment import linear_cka
+from core.measures.dimension import intrinsic_dimension
+from core.measures.siblings import siblings
+from core.study import geometry
+from core.study.family import FamilyOptions, measure_family
+from core.study.geometry import GEOMETRY, geometry_rows
+from core.study.neighborhoods import hubness
+from core.study.results import SCHEMAS
+
+LABELS = np.arange(60) % 3
+SPLITS = ["train"] * 40 + ["test"] * 20
+
+
+def layers(num_samples=60):
+    rng = np.random.default_rng(0)
+    first = rng.normal(size=(num_samples, 6)) + (np.arange(num_samples) % 3)[:, None]
+    return {
+        "maps": rng.normal(size=(num_samples, 3, 3, 2)),
+        "first": first,
+        "second": first @ rng.normal(size=(6, 90)),
+        "third": rng.normal(size=(num_samples, 4)),
+    }
+
+
+def write(folder, *, stop_after=None, labels=LABELS, splits=SPLITS):
+    """A study with geometry; it may be stopped after some layers, and goes on where it was."""
+    with core.FeatureStudyWriter(folder, labels, splits=splits, geometry=True) as writer:
+        done = core.load_study(folder).layers["layer"].tolist()
+        for name, features in layers(len(labels)).items():
+            if name not in done:
+                writer.add_layer(name, features)
+            if name == stop_after:
+                raise KeyboardInterrupt
+    return core.load_study(folder)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("geometry") / "study")
+
+
+def rows(study, layer, split):
+    table = study.geometry.astype({"layer": str, "split": str, "measure": str})
+    return table[(table["layer"] == layer) & (table["split"] == split)].set_index("measure")
+
+
+def test_layers_with_a_number_a_channel_have_every_measure_in_both_splits(study):
+    assert study.geometry["layer"].unique().tolist() == ["first", "second", "third"]
+    assert study.geometry.columns.tolist() == SCHEMAS["geometry"].names
+    for split, count in (("train", 40), ("test", 20)):
+        found = rows(study, "second", split)
+        assert found.index.tolist() == list(GEOMETRY)
+        assert (found["num_samples"] == count).all()
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_values_are_those_of_the_measures(study, split):
+    own = np.array(SPLITS) == split
+    features, found = layers()["second"][own], rows(study, "second", split)
+    for sibling in siblings(features, LABELS[own]):
+        assert found.loc[sibling.measure, "value"] == pytest.approx(sibling.value, rel=1e-12)
+        assert found.loc[sibling.measure, "chance"] == pytest.approx(sibling.chance, rel=1e-12)
+    dimension = intrinsic_dimension(features)
+    assert found.loc["dimension", "value"] == pytest.approx(dimension.value, rel=1e-12)
+    interval = found.loc["dimension_mle", ["value", "low", "high"]].tolist()
+    assert interval == pytest.approx([dimension.likelihood, dimension.low, dimension.high], rel=1e-12)
+    assert found.loc["hubness", "value"] == hubness(study, "second", "flat", split)[1]
+
+
+def test_every_pair_of_layers_is_aligned_once(study):
+    table = study.alignment.astype({"layer": str, "other_layer": str, "split": str})
+    for split in ("train", "test"):
+        own = np.array(SPLITS) == split
+        part = table[table["split"] == split]
+        pairs = list(zip(part["layer"], part["other_layer"], strict=True))
+        assert sorted(map(sorted, pairs)) == [["first", "second"], ["first", "third"], ["second", "third"]]
+        for row in part.to_dict("records"):
+            expected = linear_cka(layers()[row["layer"]][own], layers()[row["other_layer"]][own])
+            assert row["value"] == pytest.approx(expected.value, rel=1e-5)
+            assert row["debiased"] == pytest.approx(expected.debiased, abs=1e-5)
+            assert row["chance"] == pytest.approx(expected.chance, rel=1e-5)
+            assert row["num_samples"] == own.sum()
+
+
+def test_grams_are_gone_from_a_study_that_is_complete(study, tmp_path):
+    assert not list(study.path.rglob("grams*"))
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "half", stop_after="second")
+    assert len(list((tmp_path / "half").rglob("grams.parquet"))) == 2
+
+
+@pytest.mark.parametrize("stop_after", ["maps", "first", "second"])
+def test_a_study_that_was_stopped_ends_with_the_same_tables(study, tmp_path, stop_after):
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "again", stop_after=stop_after)
+    again = write(tmp_path / "again")
+    for name in ("geometry", "alignment"):
+        assert (again.path / f"{name}.parquet").read_bytes() == (study.path / f"{name}.parquet").read_bytes()
+
+
+def test_it_is_left_out_unless_asked_for(tmp_path):
+    plain = core.study_from_features(layers(), LABELS, out=tmp_path / "plain")
+    assert plain.geometry.empty
+    assert plain.alignment.empty
+    assert not (plain.path / "geometry.parquet").exists()
+
+
+def test_a_study_begun_before_there_was_geometry_goes_on_without(tmp_path):
+    def begin_and_stop(**options):
+        with core.FeatureStudyWriter(tmp_path / "old", LABELS, **options) as writer:
+            writer.add_layer(f"layer {len(options)} {writer.path.stat().st_mtime_ns}", layers()["first"])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        begin_and_stop()
+    path = tmp_path / "old" / "study.json"
+    info = json.loads(path.read_text())
+    del info["asked"]["geometry"]
+    path.write_text(json.dumps(info))
+    with pytest.raises(core.StudyError, match="geometry: False → True"):
+        begin_and_stop(geometry=True)
+    with pytest.raises(KeyboardInterrupt):
+        begin_and_stop(geometry=False)
+
+
+def test_options_and_command_bear_it():
+    options = core.StudyOptions("digits", geometry=True)
+    assert options.measures().geometry
+    assert options.command("out").endswith("--geometry")
+    assert not core.StudyOptions("digits").measures().geometry
+
+
+def test_a_study_of_images_has_it(tmp_path):
+    options = core.StudyOptions("digits", model="pixels", per_class=5, geometry=True, probe=False)
+    found = core.run_study(options, tmp_path / "pixels")
+    assert set(found.geometry["measure"]) == set(GEOMETRY)
+    assert set(found.geometry["split"]) == {"train", "test"}
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 1], [0, 0, 0], [0, 0]])
+def test_what_small_studies_cannot_have_is_left_out(tmp_path, labels):
+    with core.FeatureStudyWriter(tmp_path / "small", labels, geometry=True) as writer:
+        for name in ("one", "two"):
+            writer.add_layer(name, np.random.default_rng(1).normal(size=(len(labels), 3)))
+    found = core.load_study(tmp_path / "small")
+    assert "hubness" in set(found.geometry["measure"])
+    assert found.alignment.empty
+    assert ("silhouette" in set(found.geometry["measure"])) == (len(set(labels)) > 1)
+
+
+def test_large_layers_are_represented_by_some_samples(monkeypatch):
+    monkeypatch.setattr(geometry, "MOST_SIBLINGS", 30)
+    features = layers()["first"]
+    found = geometry_rows(features, LABELS, core.nearest_neighbors(features, k=2), seed=1).set_index("measure")
+    assert found["num_samples"].tolist() == [30, 30, 30, 30, 60, 60, 60]
+    whole = siblings(features, LABELS)[0].value
+    assert found.loc["silhouette", "value"] != whole
+    assert found.loc["silhouette", "value"] == pytest.approx(whole, abs=0.15)
+
+
+def test_the_family_of_features_has_it_where_asked():
+    features = layers()["first"]
+    values = measure_family(features, LABELS, FamilyOptions(permutations=9, geometry=True))
+    expected = geometry_rows(features, LABELS, core.nearest_neighbors(features, k=2)).set_index("measure")
+    found = pd.DataFrame([(one.measure, one.value) for one in values]).set_index(0)[1]
+    assert found[list(GEOMETRY)].tolist() == pytest.approx(expected["value"].tolist())
+    assert not set(GEOMETRY) & {one.measure for one in measure_family(features, LABELS, FamilyOptions(permutations=9))}
+
+
+def test_a_copy_of_a_study_reads_alike(study, tmp_path):
+    shutil.copytree(study.path, tmp_path / "copy")
+    pd.testing.assert_frame_equal(core.load_study(tmp_path / "copy").alignment, study.alignment)

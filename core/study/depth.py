@@ -61,7 +61,7 @@ def votes(neighbors: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
 
     Parameters
     ----------
-    neighbors : of `neighbors_by_layer`. names : class name by sample.
+    neighbors : of `neighbors_by_layer`, in its order. names : class name by sample.
 
     Returns
     -------
@@ -71,19 +71,14 @@ def votes(neighbors: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
     layers = list(dict.fromkeys(neighbors["layer"]))
     if not layers:
         return pd.DataFrame(index=pd.Index([], name="sample"))
-    classes = pd.Categorical(names.reindex(neighbors["nearest"]).to_numpy())
-    layer_codes = pd.Categorical(neighbors["layer"], layers).codes.astype(np.int64)
-    keys = layer_codes * (int(neighbors["sample"].max()) + 1) + neighbors["sample"].to_numpy(np.int64)
-    asked, first, place = np.unique(keys, return_index=True, return_inverse=True)
-    ballots = np.full((len(asked), int(neighbors["rank"].max())), -1)
-    ballots[place, neighbors["rank"].to_numpy() - 1] = classes.codes
-    table = pd.DataFrame(
-        {
-            "sample": neighbors["sample"].to_numpy()[first],
-            "layer": layer_codes[first],
-            "vote": classes.categories.to_numpy(object)[_majority(ballots)],
-        }
-    )
+    classes = pd.Categorical(names)
+    codes = pd.Series(classes.codes.astype(np.int32), names.index)
+    layer, sample = pd.Categorical(neighbors["layer"], layers).codes, neighbors["sample"].to_numpy()
+    begins = np.append(True, (layer[1:] != layer[:-1]) | (sample[1:] != sample[:-1]))
+    ballots = np.full((int(begins.sum()), int(neighbors["rank"].max())), -1, dtype=np.int32)
+    ballots[np.cumsum(begins) - 1, neighbors["rank"].to_numpy() - 1] = codes.reindex(neighbors["nearest"])
+    vote = classes.categories.to_numpy(object)[_majority(ballots)]
+    table = pd.DataFrame({"sample": sample[begins], "layer": layer[begins], "vote": vote})
     wide = table.set_index(["sample", "layer"])["vote"].unstack()  # noqa: PD010 - there is nothing to aggregate
     return wide.dropna().set_axis(layers, axis="columns")
 
@@ -120,7 +115,7 @@ def depths(voted: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
     )
 
 
-def _majority(ballots: NDArray[np.int64]) -> NDArray[np.int64]:
+def _majority(ballots: NDArray[np.int32]) -> NDArray[np.int32]:
     """The most frequent code of each row; of equally frequent ones, the first in the row; -1 is no code."""
     counts = np.stack([(ballots == ballots[:, [at]]).sum(axis=1) for at in range(ballots.shape[1])], axis=1)
     best = np.where(ballots >= 0, counts, 0).argmax(axis=1)

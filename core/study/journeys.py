@@ -41,21 +41,21 @@ def neighbors_by_layer(
     Returns
     -------
     DataFrame
-        layer, sample, rank, nearest, distance, agrees; in network order, then by sample and rank. Empty where nothing
-        is stored.
+        layer (a category), sample, rank, nearest, distance, agrees; in network order, then by sample and rank. Empty
+        where nothing is stored.
     """
     columns = ["layer", "pooling", "sample", "rank", "nearest", "distance", "agrees"]
     filters: list[tuple[str, str, object]] = [("split", "==", split), ("nearest_split", "==", among or split)]
     filters += [] if k is None else [("rank", "<=", k)]
     filters += [] if layers is None else [("layer", "in", list(layers))]
     table = study.table("neighbors", columns, filters)
-    table = table.assign(layer=table["layer"].astype(str))
-    position = study.layers.set_index("layer")["position"]
     once = study.layers.loc[study.layers["output_shape"].map(len) <= 1, "layer"]
     asked = table["pooling"] == pooling
     table = table[asked | (table["layer"].isin(once) & ~table["layer"].isin(table.loc[asked, "layer"].unique()))]
-    table = table.assign(position=table["layer"].map(position)).dropna(subset=["position"])
-    table = table.sort_values(["position", "sample", "rank"], kind="stable", ignore_index=True)
+    order = [layer for layer in study.layers["layer"] if layer in set(table["layer"].unique())]
+    layer = table["layer"].astype("category").cat.set_categories(order)
+    table = table.assign(layer=layer).dropna(subset=["layer"])
+    table = table.sort_values(["layer", "sample", "rank"], kind="stable", ignore_index=True)
     return table[["layer", "sample", "rank", "nearest", "distance", "agrees"]]
 
 

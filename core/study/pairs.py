@@ -27,7 +27,8 @@ def pair_curve(
     _check_pair(names, first, second)
     own, other = nearest["sample"].map(names), nearest["nearest"].map(names)
     ours = nearest.assign(confused=_confused(own, other, first, second))[own.isin([first, second])]
-    table = ours.groupby(ours["layer"].astype(str), sort=False)["confused"].agg(count="sum", total="size").reset_index()
+    table = ours.groupby("layer", sort=False, observed=True)["confused"].agg(count="sum", total="size").reset_index()
+    table["layer"] = table["layer"].astype(object)
     table["share"] = table["count"] / table["total"]
     asked = names.reindex(nearest["sample"].unique())
     return table.assign(chance=_chance(asked, asked if possible is None else possible, first, second))

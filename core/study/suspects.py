@@ -129,9 +129,9 @@ def _tally(neighbors: pd.DataFrame, classes: pd.Series) -> pd.DataFrame:
 def _layer_weights(neighbors: pd.DataFrame, codes: NDArray[np.int64], num_classes: int) -> NDArray[np.float64]:
     """Each vote's weight: its layer's squared SI above chance, the weights of the layers adding up to 1."""
     nearest = neighbors[neighbors["rank"] == 1]
-    value = nearest.groupby("layer")["agrees"].mean().astype(float)
+    value = nearest.groupby("layer", observed=True)["agrees"].mean().astype(float)
     asked = np.bincount(codes[nearest["sample"].unique()], minlength=num_classes) / max(nearest["sample"].nunique(), 1)
     named = np.bincount(codes[nearest["nearest"]], minlength=num_classes) / max(len(nearest), 1)
     chance = float(asked @ named)
     excess = ((value - chance) / max(1 - chance, 1e-12)).clip(lower=0) ** 2
-    return np.asarray(neighbors["layer"].map(excess / max(excess.sum(), 1e-12)), dtype=np.float64)
+    return np.asarray(neighbors["layer"].astype(object).map(excess / max(excess.sum(), 1e-12)), dtype=np.float64)

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from core.study.class_words import short_class
+from core.study.provenance import plain
 
 PAGE_SIZE = 12
 FILTERS = {
@@ -16,6 +18,11 @@ FILTERS = {
     "always": "Always separated",
     "first": "First separated here",
     "lost": "Lost again",
+}
+SORTS = {
+    "": "Most layers disagree",
+    "late": "Decided late",
+    "early": "Decided early",
 }
 EXPLAINED = {
     "": "",
@@ -30,16 +37,24 @@ EXPLAINED = {
 
 @dataclass(frozen=True)
 class Filter:
-    """Which samples are shown: `shown` is one of `FILTERS`; of these, those of a class, with a neighbor of another."""
+    """Which samples are shown, and in which order.
+
+    shown : of `FILTERS`. class_name, taken : of these only those of a class, with a neighbor of another; where
+    `either`, those of the other with a neighbor of the one, too. sort : of `SORTS`.
+    """
 
     shown: str = ""
     class_name: str = ""
     taken: str = ""
+    either: bool = False
+    sort: str = ""
 
 
 def filter_query(chosen: Filter) -> dict[str, list[str]]:
     """What the address has to say of a filter."""
-    query = {"show": chosen.shown, "class": chosen.class_name, "taken": chosen.taken}
+    either = "yes" if chosen.either else ""
+    query = {"show": chosen.shown, "class": chosen.class_name, "taken": chosen.taken, "either": either}
+    query |= {"sort": chosen.sort}
     return {name: [value] for name, value in query.items() if value}
 
 
@@ -49,31 +64,61 @@ def asked_filter(query: Mapping[str, Sequence[str]], classes: Sequence[str]) -> 
     def one(name: str, offered: Sequence[str]) -> str:
         return next((value for value in map(short_class, query.get(name, ())) if value in offered), "")
 
-    return Filter(one("show", tuple(FILTERS)), one("class", classes), one("taken", classes))
+    shown, class_name, taken = one("show", tuple(FILTERS)), one("class", classes), one("taken", classes)
+    return Filter(shown, class_name, taken, one("either", ("yes",)) == "yes", one("sort", tuple(SORTS)))
 
 
-def samples_at(nearest: pd.DataFrame, fates: pd.DataFrame, samples: pd.DataFrame, layer: str) -> pd.DataFrame:
+def samples_at(
+    nearest: pd.DataFrame, fates: pd.DataFrame, samples: pd.DataFrame, layer: str, depths: pd.DataFrame
+) -> pd.DataFrame:
     """One row a sample that was asked at the layer, those that most layers disagree about first.
 
     Parameters
     ----------
     nearest : of `nearest_by_layer`. fates : of `core.study.journeys.fates`. samples : the table `samples`.
+    depths : of `core.study.depth.depths`.
 
     Returns
     -------
     DataFrame
         sample, id, source, class_name, nearest, nearest_id, nearest_source, nearest_class, distance, agrees, and the
-        columns of `fates`.
+        columns of `fates`; depth, prediction and correct of `depths`, and decided: its layer, "" for a sample that is
+        not settled.
     """
     rows = nearest.loc[nearest["layer"] == layer, ["sample", "nearest", "distance", "agrees"]]
     known = samples.set_index("sample")[["id", "source", "class_name"]].astype(object)
     found = rows.join(known, on="sample").join(known.add_prefix("nearest_"), on="nearest")
     found = found.rename(columns={"nearest_class_name": "nearest_class"}).join(fates, on="sample")
+    decided = depths["layer"].where(depths["settled"].astype(bool), "")
+    found = found.join(depths[["depth", "prediction", "correct"]].assign(decided=decided), on="sample")
     return found.sort_values(["share", "sample"], ignore_index=True)
 
 
+def sorted_samples(table: pd.DataFrame, sort: str) -> pd.DataFrame:
+    """Rows of `samples_at` in an order of `SORTS`; of samples decided equally late, those that end wrong first."""
+    if sort not in ("late", "early"):
+        return table
+    keys, ascending = ["depth", "correct", "share"], [sort == "early", sort == "early", True]
+    return table.sort_values(keys, ascending=ascending, kind="stable", ignore_index=True)
+
+
+def depth_text(row: Mapping[Any, Any], layers: int, voters: int) -> str:
+    """From where on the vote of a sample's neighbors no longer changes, and what it says, as Markdown.
+
+    row : of `samples_at`. layers, voters : how many there are.
+    """
+    who = f"The vote of its {voters} nearest neighbors" if voters > 1 else "The class of its nearest neighbor"
+    end = f"**{plain(row['prediction'])}**, which is {'right' if row['correct'] else 'wrong'}"
+    if not row["decided"]:
+        return f"{who} still changes at the last layer (prediction depth {row['depth']}, the greatest): {end}."
+    if not row["depth"]:
+        return f"{who} is the same at all {layers} layers (prediction depth 0): {end}."
+    where = f"from `{row['decided']}` on (prediction depth {row['depth']} of {layers - 1})"
+    return f"{who} no longer changes {where}: {end}."
+
+
 def keep_shown(table: pd.DataFrame, chosen: Filter, layer: str) -> pd.DataFrame:
-    """The samples of `samples_at` that the filter lets through."""
+    """The samples of `samples_at` that the filter lets through, in its order."""
     conditions = {
         "": pd.Series(True, index=table.index),
         "disagree": ~table["agrees"].astype(bool),
@@ -84,11 +129,15 @@ def keep_shown(table: pd.DataFrame, chosen: Filter, layer: str) -> pd.DataFrame:
         "lost": table["fate"] == "lost",
     }
     keep = conditions[chosen.shown]
-    if chosen.class_name:
-        keep &= table["class_name"] == chosen.class_name
-    if chosen.taken:
-        keep &= table["nearest_class"] == chosen.taken
-    return table[keep].reset_index(drop=True)
+    one_way = _taken(table, chosen.class_name, chosen.taken)
+    other_way = _taken(table, chosen.taken, chosen.class_name) if chosen.either else one_way
+    return sorted_samples(table[keep & (one_way | other_way)].reset_index(drop=True), chosen.sort)
+
+
+def _taken(table: pd.DataFrame, class_name: str, taken: str) -> pd.Series:
+    """Whether a sample is of the one class, and its neighbor of the other; no name means any class."""
+    own, other = table["class_name"] == class_name, table["nearest_class"] == taken
+    return (own | (not class_name)) & (other | (not taken))
 
 
 def samples_finding(table: pd.DataFrame, layer: str, of: str) -> str:

@@ -4,9 +4,11 @@ import pandas as pd
 import streamlit as st
 
 from core.study.class_words import short_classes
-from core.study.journeys import agreement, fates, label_errors, nearest_by_layer
-from core.study.neighborhoods import duplicates, stored_neighbors
+from core.study.depth import depths, votes
+from core.study.journeys import agreement, fates, neighbors_by_layer
+from core.study.neighborhoods import stored_neighbors
 from core.study.results import StudyError
+from core.study.suspects import duplicates_first, label_errors
 from explorer.class_tables import Place, stored_pooling
 from explorer.picker import cached_tables
 
@@ -19,10 +21,15 @@ class Journeys:
         samples = self.study.samples.astype({"split": str, "class_name": str})
         shown = short_classes(samples["class_name"])
         self.samples = samples.assign(class_name=samples["class_name"].map(shown))
-        self.nearest = nearest_by_layer(self.study, pooling, split, among=among)
-        self.fates = fates(agreement(self.nearest)) if len(self.nearest) else pd.DataFrame()
-        self.errors = label_errors(self.nearest, self.samples)
-        self.nearest = self.nearest.astype({"layer": "category"})
+        self.names = self.samples.set_index("sample")["class_name"]
+        self.possible = self.names[(self.samples.set_index("sample")["split"] == among).to_numpy()]
+        neighbors = neighbors_by_layer(self.study, pooling, split, among=among)
+        nearest = neighbors[neighbors["rank"] == 1].drop(columns="rank")
+        self.voters = int(neighbors["rank"].max()) if len(neighbors) else 0
+        self.depths = depths(votes(neighbors, self.names), self.names)
+        self.fates = fates(agreement(nearest)) if len(nearest) else pd.DataFrame()
+        self.errors = label_errors(neighbors, self.samples)
+        self.nearest = nearest.astype({"layer": "category"})
 
 
 @st.cache_resource(max_entries=4, show_spinner="Following the samples through the layers")
@@ -47,8 +54,4 @@ def cached_places(path: str, stamp: tuple[int, ...], layer: str) -> pd.DataFrame
 @st.cache_data(max_entries=16, show_spinner=False)
 def cached_duplicates(path: str, stamp: tuple[int, ...], place: Place, within: float) -> pd.DataFrame:
     study = cached_tables(path, stamp)
-    found = duplicates(study, place.layer, stored_pooling(study.layers, place), within=within)
-    ids = study.samples.set_index("sample")["id"]
-    named = found.assign(first=found["first"].map(ids), second=found["second"].map(ids))
-    named = named.assign(across=named["first_split"] != named["second_split"])
-    return named.sort_values(["across", "distance"], ascending=[False, True], ignore_index=True)
+    return duplicates_first(study, place.layer, stored_pooling(study.layers, place), within=within)

@@ -11,7 +11,7 @@ from core.study.provenance import plain
 from explorer.class_tables import Place, pages
 from explorer.components import save_table_buttons
 from explorer.data import OpenStudy
-from explorer.gallery import EXPLAINED, FILTERS, PAGE_SIZE, Filter, agreement_text, short_id
+from explorer.gallery import EXPLAINED, FILTERS, PAGE_SIZE, SORTS, Filter, agreement_text, short_id
 from explorer.images import Pictures, is_public
 from explorer.widgets import widget_key
 
@@ -77,7 +77,7 @@ def show_gallery(
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         part = str(st.selectbox(f"Samples (of {len(shown):,})", parts, key=key, width=200))
         save_table_buttons(lambda: shown.drop(columns=["source", "nearest_source"]), f"{Path(study.path).name}_samples")
-        st.caption(f"{EXPLAINED[chosen.shown]} First those that most layers disagree about.".strip(), width="content")
+        st.caption(f"{EXPLAINED[chosen.shown]} First: {SORTS[chosen.sort].lower()}.".strip(), width="content")
     rows = shown.iloc[parts.index(part) * PAGE_SIZE :][:PAGE_SIZE]
     with st.container(horizontal=True, gap="small", key="gallery"):
         for row in rows.to_dict("records"):
@@ -92,9 +92,11 @@ def show_card(study: OpenStudy, row: Mapping[Any, Any], pictures: Pictures) -> N
         show_picture(pictures, row["source"], row["class_name"], 92)
         show_picture(pictures, row["nearest_source"], f"nearest neighbor, {row['nearest_class']}", 92)
     said = agreement_text(bool(row["agrees"]), plain(row["nearest_class"]))
+    decided = f"decided at `{row['decided']}`" if row["decided"] else "not decided before the end"
     st.markdown(
         f"**{plain(row['class_name'])}**  \n{plain(short_id(row['id']))}  \n{said}  \n"
-        f"to {plain(short_id(row['nearest_id']))}, {row['distance']:.3g}  \nagrees at {row['share']:.0%} of layers"
+        f"to {plain(short_id(row['nearest_id']))}, {row['distance']:.3g}  \nagrees at {row['share']:.0%} of layers  \n"
+        f"{decided}"
     )
 
     def select() -> None:

@@ -1,58 +1,123 @@
-"""Samples that deserve a second look: likely label errors and duplicates, ranked, to take away."""
+"""Samples that deserve a second look: duplicates, likely label errors and hard samples, ranked, to take away."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
+from core.study.provenance import plain
+from core.study.suspects import LIKELY, duplicate_flags, hard_samples
 from explorer.class_tables import Place
 from explorer.components import save_table_row
 from explorer.data import OpenStudy
+from explorer.gallery import short_id
+from explorer.images import Pictures
 from explorer.journeys import Journeys, cached_duplicates
-from explorer.sample_cards import PAGE, selected_key
+from explorer.sample_cards import PAGE, selected_key, show_picture
 from explorer.widgets import widget_key
 
 NEAR = {0.0: "Exact", 0.1: "Near"}
+FLAGS = {"across": "in the other split", "within": "in its own split"}
+CARDS, PICTURE = 6, 104
 CONFIG: Mapping[str, Any] = {
     "id": st.column_config.TextColumn("Sample", pinned=True),
     "split": st.column_config.TextColumn("Split"),
     "class_name": st.column_config.TextColumn("Label"),
     "suggested": st.column_config.TextColumn("Neighbors say"),
-    "score": st.column_config.ProgressColumn("Share of the last layers", format="percent", min_value=0, max_value=1),
+    "score": st.column_config.ProgressColumn("Score", format="%.2f", min_value=0, max_value=1),
+    "votes": st.column_config.NumberColumn("Votes for that", format="%.1f", help="Of neighbors, a layer."),
+    "own_votes": st.column_config.NumberColumn("for the label", format="%.1f"),
+    "duplicate": st.column_config.TextColumn("Has a duplicate"),
+    "depth": st.column_config.NumberColumn("Prediction depth"),
+    "layer": st.column_config.TextColumn("Layer", pinned=True),
+    "decided": st.column_config.TextColumn("Decided at"),
+    "prediction": st.column_config.TextColumn("Neighbors say at the end"),
+    "correct": st.column_config.CheckboxColumn("Right"),
+    "settled": st.column_config.CheckboxColumn("Before the last layer"),
     "distance": st.column_config.NumberColumn("Distance", format="%.3g"),
     "agrees": st.column_config.CheckboxColumn("Same class"),
-    "layer": st.column_config.TextColumn("Layer", pinned=True),
     "nearest_id": st.column_config.TextColumn("Nearest neighbor"),
     "nearest_class": st.column_config.TextColumn("Its class"),
+    "first": st.column_config.TextColumn("Sample", pinned=True),
+    "second": st.column_config.TextColumn("and its duplicate"),
+    "first_split": st.column_config.TextColumn("Split"),
+    "second_split": st.column_config.TextColumn("Its split"),
     "same_class": st.column_config.CheckboxColumn("Same class"),
     "across": st.column_config.CheckboxColumn("Train and test"),
 }
 
 
-def show_second_look(study: OpenStudy, journeys: Journeys, place: Place) -> None:
-    """Likely label errors and duplicates, ranked, to take away."""
+def show_second_look(study: OpenStudy, journeys: Journeys, place: Place, pictures: Pictures) -> None:
+    """Duplicates first, for they flatter every number; then likely label errors and hard samples."""
     st.header("Worth a second look", anchor=False)
-    errors, copies = st.tabs(["Likely label errors", "Duplicates"])
+    flags = show_duplicates(study, journeys, place)
+    errors, hard = st.tabs(["Likely label errors", "Hard samples"])
     with errors:
-        show_errors(study, journeys)
-    with copies:
-        show_duplicates(study, journeys, place)
+        show_errors(study, journeys, flags, pictures)
+    with hard:
+        show_hard(study, journeys)
 
 
-def show_errors(study: OpenStudy, journeys: Journeys) -> None:
+def show_errors(study: OpenStudy, journeys: Journeys, flags: Mapping[int, str], pictures: Pictures) -> None:
+    """Samples whose neighbors name another class, the first with pictures, all as a table."""
     found = journeys.errors
     if found.empty:
-        st.info("No sample's neighbors agree on another class at most of the last layers.")
+        st.info("No sample's neighbors at the late layers name another class more often than its label.")
         return
-    layers = int(found["layers"].iloc[0])
+    found = found.assign(duplicate=found["sample"].map(flags).map(FLAGS).fillna(""))
+    likely, layers = int((found["score"] >= LIKELY).sum()), int(found["layers"].iloc[0])
     st.markdown(
-        f"**{int((found['score'] == 1).sum()):,}** of {len(journeys.fates):,} samples have a nearest neighbor of one "
-        f"and the same *other* class at all of the last {layers} layers; at most of them it is {len(found):,}, listed. "
-        "A reason to look, not an error: where the network does not separate the classes, most are none. A click on a "
-        "row selects the sample."
+        f"**{likely:,}** of {len(journeys.fates):,} samples have a score of {LIKELY} or more; {len(found):,} with 0.6 "
+        f"or more are listed. At the last {layers} layers, a sample's stored neighbors vote, and those that it is a "
+        "neighbor of; the score is the share of the strongest other class among its votes and the label's. A reason "
+        "to look, not an error: where the network does not separate the classes, most are none."
     )
-    key = widget_key(PAGE, "errors", study)
+    if pictures:
+        show_error_cards(study, found.head(CARDS), journeys, pictures)
+    show_selectable(study, found.drop(columns="layers"), "errors", "Likely label errors, the most suspicious first")
+    save_table_row(lambda: found, f"{Path(study.path).name}_label_errors")
+
+
+def show_error_cards(study: OpenStudy, found: pd.DataFrame, journeys: Journeys, pictures: Pictures) -> None:
+    """The most suspicious samples: picture, label, and what their neighbors say."""
+    sources = journeys.samples.set_index("sample")["source"]
+    with st.container(horizontal=True, gap="small"):
+        for row in found.to_dict("records"):
+            with st.container(border=True, width=164):
+                show_picture(pictures, sources[row["sample"]], row["class_name"], PICTURE)
+                st.markdown(
+                    f"**{plain(row['class_name'])}**, or **{plain(row['suggested'])}**?  \n"
+                    f"{plain(short_id(row['id']))}  \n:small[score {row['score']:.2f}]"
+                )
+
+                def select(sample: int = int(row["sample"])) -> None:
+                    st.session_state[selected_key(study)] = sample
+
+                key = f"suspect {row['sample']} of {study.path}"
+                st.button("Look closer", key=key, on_click=select, width="stretch")
+
+
+def show_hard(study: OpenStudy, journeys: Journeys) -> None:
+    """Samples by how late their vote settles."""
+    found = hard_samples(journeys.depths, journeys.samples)
+    if found.empty:
+        return
+    wrong, late = int((~found["correct"]).sum()), int((~found["settled"]).sum())
+    st.markdown(
+        f"Prediction depth is the layer from which on the vote of a sample's {journeys.voters} stored neighbors no "
+        f"longer changes; half of the samples are decided by layer {int(found['depth'].median()) + 1:,}. For "
+        f"**{late:,}** of {len(found):,} the vote still changes at the last one; **{wrong:,}** end in a wrong class."
+    )
+    shown = found.rename(columns={"layer": "decided"})
+    show_selectable(study, shown, "hard", "Samples by prediction depth, the latest first")
+    save_table_row(lambda: found, f"{Path(study.path).name}_prediction_depth")
+
+
+def show_selectable(study: OpenStudy, found: pd.DataFrame, name: str, alt: str) -> None:
+    """A table of samples; a click on a row selects the sample for the whole page."""
+    key = widget_key(PAGE, name, study)
 
     def select() -> None:
         rows = st.session_state[key].selection.rows
@@ -60,37 +125,42 @@ def show_errors(study: OpenStudy, journeys: Journeys) -> None:
             st.session_state[selected_key(study)] = int(found["sample"].iloc[rows[0]])
 
     st.dataframe(
-        found.drop(columns=["sample", "layers"]),
+        found.drop(columns="sample"),
         hide_index=True,
-        column_config={**CONFIG, "distance": st.column_config.NumberColumn("Distance / median", format="%.2f")},
+        column_config=dict(CONFIG),
         on_select=select,
         selection_mode="single-row",
         key=key,
-        alt="Likely label errors, the most suspicious first",
+        alt=alt,
     )
-    save_table_row(lambda: found, f"{Path(study.path).name}_label_errors")
+    st.caption("A click on a row selects the sample.")
 
 
-def show_duplicates(study: OpenStudy, journeys: Journeys, place: Place) -> None:
-    key = widget_key(PAGE, "within", study)
+def show_duplicates(study: OpenStudy, journeys: Journeys, place: Place) -> Mapping[int, str]:
+    """Pairs that the layer cannot tell apart, of training and test first; by sample, where its duplicate is."""
     within = st.segmented_control(
         "Duplicates",
         list(NEAR),
         format_func=NEAR.__getitem__,
         default=0.0,
         required=True,
-        key=key,
+        key=widget_key(PAGE, "within", study),
         help="Near: within a tenth of the median distance to the nearest neighbor.",
     )
     found = cached_duplicates(study.path, study.stamp, place, float(within or 0.0))
+    how = "coincide, or nearly," if within else "coincide"
     if found.empty:
-        st.info(f"No two samples coincide at {place.layer}, among the stored neighbors.")
-        return
-    across = int(found["across"].sum())
-    st.markdown(
-        f"**{len(found):,}** pairs that `{place.layer}` cannot tell apart{' or hardly' if within else ''}; "
-        f"**{across:,}** of a training and a test sample, which make a test too easy. "
-        "Activations coincide; the images may differ."
+        st.markdown(f":material/check_circle: No two samples {how} at `{place.layer}`, among the stored neighbors.")
+        return {}
+    across, contrary = int(found["across"].sum()), int((~found["same_class"].astype(bool)).sum())
+    text = (
+        f"**{len(found):,}** pairs {how} at `{place.layer}`: **{across:,}** of a training and a test sample, which "
+        f"make every number about the test too good; **{contrary:,}** of different labels, of which one must be wrong "
+        "if the images are the same. Activations coincide; the images may differ."
     )
-    st.dataframe(found, hide_index=True, column_config=CONFIG)
-    save_table_row(lambda: found, f"{Path(study.path).name}_duplicates")
+    (st.warning if across else st.info)(text, icon=":material/content_copy:")
+    ids = journeys.samples.set_index("sample")["id"]
+    named = found.assign(first=found["first"].map(ids), second=found["second"].map(ids))
+    st.dataframe(named, hide_index=True, column_config=dict(CONFIG))
+    save_table_row(lambda: named, f"{Path(study.path).name}_duplicates")
+    return duplicate_flags(found)

@@ -1,4 +1,4 @@
-"""Samples followed through the layers: when their nearest neighbor is of their class, and which labels look wrong."""
+"""Samples followed through the layers: who their neighbors are, and when the nearest is of their class."""
 
 from collections.abc import Sequence
 
@@ -8,13 +8,26 @@ import pandas as pd
 from core.study.results import Study
 
 FATES = ("always", "gained", "lost", "never")
-LATE = 5  # layers at the end, which are asked about labels
 
 
 def nearest_by_layer(
     study: Study, pooling: str, split: str, *, among: str | None = None, layers: Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """Each sample's nearest neighbor at every layer.
+    """Each sample's nearest neighbor at every layer: `neighbors_by_layer` with k = 1, without the rank."""
+    table = neighbors_by_layer(study, pooling, split, among=among, k=1, layers=layers)
+    return table.drop(columns="rank")
+
+
+def neighbors_by_layer(
+    study: Study,
+    pooling: str,
+    split: str,
+    *,
+    among: str | None = None,
+    k: int | None = None,
+    layers: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Each sample's stored neighbors at every layer.
 
     A layer without space is stored once, as `flat`; it stands here for `mean` too.
 
@@ -22,25 +35,28 @@ def nearest_by_layer(
     ----------
     study, pooling, split : what to look up.
     among : the split of the neighbors; default the samples' own.
+    k : no more neighbors than that; default all that are stored.
     layers : no more of the table is read than these; default all.
 
     Returns
     -------
     DataFrame
-        layer, sample, nearest, distance, agrees; in network order, then by sample. Empty where nothing is stored.
+        layer (a category), sample, rank, nearest, distance, agrees; in network order, then by sample and rank. Empty
+        where nothing is stored.
     """
-    columns = ["layer", "pooling", "sample", "nearest", "distance", "agrees"]
-    filters = [("split", "==", split), ("nearest_split", "==", among or split), ("rank", "==", 1)]
+    columns = ["layer", "pooling", "sample", "rank", "nearest", "distance", "agrees"]
+    filters: list[tuple[str, str, object]] = [("split", "==", split), ("nearest_split", "==", among or split)]
+    filters += [] if k is None else [("rank", "<=", k)]
     filters += [] if layers is None else [("layer", "in", list(layers))]
     table = study.table("neighbors", columns, filters)
-    table = table.assign(layer=table["layer"].astype(str))
-    position = study.layers.set_index("layer")["position"]
     once = study.layers.loc[study.layers["output_shape"].map(len) <= 1, "layer"]
     asked = table["pooling"] == pooling
     table = table[asked | (table["layer"].isin(once) & ~table["layer"].isin(table.loc[asked, "layer"].unique()))]
-    table = table.assign(position=table["layer"].map(position)).dropna(subset=["position"])
-    table = table.sort_values(["position", "sample"], kind="stable", ignore_index=True)
-    return table[["layer", "sample", "nearest", "distance", "agrees"]]
+    order = [layer for layer in study.layers["layer"] if layer in set(table["layer"].unique())]
+    layer = table["layer"].astype("category").cat.set_categories(order)
+    table = table.assign(layer=layer).dropna(subset=["layer"])
+    table = table.sort_values(["layer", "sample", "rank"], kind="stable", ignore_index=True)
+    return table[["layer", "sample", "rank", "nearest", "distance", "agrees"]]
 
 
 def agreement(nearest: pd.DataFrame) -> pd.DataFrame:
@@ -89,49 +105,3 @@ def fates(agrees: pd.DataFrame) -> pd.DataFrame:
         },
         index=agrees.index,
     )
-
-
-def nearest_at_the_end(study: Study, pooling: str, split: str) -> pd.DataFrame:
-    """`nearest_by_layer` of as many layers at the end as `label_errors` asks; reads little of a large study."""
-    names = study.layers["layer"].tolist()
-    for count in (LATE, 4 * LATE, len(names)):  # neighbors may be stored of some layers only
-        nearest = nearest_by_layer(study, pooling, split, layers=names[-count:])
-        if nearest["layer"].nunique() >= LATE:
-            break
-    return nearest
-
-
-def label_errors(nearest: pd.DataFrame, samples: pd.DataFrame, *, at_least: float = 0.6) -> pd.DataFrame:
-    """Samples that the late layers agree to place in another class: likely label errors, or images hard to tell.
-
-    Asked are the last five layers, or as many as there are. A sample's score is the share of them at which its nearest
-    neighbor is of one and the same other class. Equal scores go by how close these neighbors are. A candidate is a
-    reason to look, not an error: at a network that does not separate the classes, most candidates are none.
-
-    Parameters
-    ----------
-    nearest : rows of `nearest_by_layer`. samples : the table `samples`.
-    at_least : the least score that is listed, more than 0.
-
-    Returns
-    -------
-    DataFrame
-        The most suspicious first: sample, id, split, class_name, suggested (the other class), score, layers (how many
-        were asked), distance (mean distance to those neighbors over the layer's median).
-    """
-    if not 0 < at_least <= 1:
-        raise ValueError(f"at_least must be more than 0 and at most 1; got {at_least}. 0.6 lists majorities.")
-    late = list(dict.fromkeys(nearest["layer"]))[-LATE:]
-    rows = nearest[nearest["layer"].isin(late)]
-    names = samples.set_index("sample")["class_name"].astype(str)
-    relative = rows["distance"] / rows.groupby("layer")["distance"].transform("median").replace(0, np.nan)
-    rows = rows.assign(relative=relative, suggested=rows["nearest"].map(names))[~rows["agrees"].astype(bool)]
-    votes = rows.groupby(["sample", "suggested"], as_index=False).agg(
-        score=("layer", "count"), distance=("relative", "mean")
-    )
-    votes["score"] /= max(len(late), 1)
-    order = ["score", "distance", "sample"]
-    votes = votes[votes["score"] >= at_least].sort_values(order, ascending=[False, True, True])
-    found = votes.drop_duplicates("sample").merge(samples, on="sample", how="left").assign(layers=len(late))
-    columns = ["sample", "id", "split", "class_name", "suggested", "score", "layers", "distance"]
-    return found[columns].astype({"split": str, "class_name": str})

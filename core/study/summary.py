@@ -8,10 +8,10 @@ import pandas as pd
 from core.measures.paired import paired_difference, unpaired_interval
 from core.study.class_words import short_classes
 from core.study.findings import number, one_layer
-from core.study.journeys import label_errors, nearest_at_the_end
 from core.study.neighborhoods import read_nearest
 from core.study.provenance import SPLIT_NAMES, plain
 from core.study.results import Study
+from core.study.suspects import LIKELY, label_errors, late_neighbors
 
 NOT_STORED = "The study stores no neighbors that would tell. Run it with `--neighbors 1` or more."
 
@@ -111,10 +111,10 @@ def most_confused(study: Study, curve: pd.DataFrame, layer: str) -> ConfusedPair
 
 
 def count_label_errors(study: Study, curve: pd.DataFrame) -> int | None:
-    """How many samples of the split all of the last layers place in one other class; None where that is unknown."""
+    """How many samples of the split the late layers clearly place in another class; None where that is unknown."""
     pooling, split = _where(curve)
-    nearest = nearest_at_the_end(study, pooling, split) if split != "cross" else pd.DataFrame()
-    return None if nearest.empty else int((label_errors(nearest, study.samples)["score"] == 1).sum())
+    neighbors = late_neighbors(study, pooling, split) if split != "cross" else pd.DataFrame()
+    return None if neighbors.empty else len(label_errors(neighbors, study.samples, at_least=LIKELY))
 
 
 def nearest_along(study: Study, curve: pd.DataFrame, layers: list[str]) -> dict[str, pd.DataFrame]:
@@ -185,6 +185,8 @@ def errors_text(count: int, curve: pd.DataFrame) -> str:
     """The third card, as Markdown."""
     split, total = SPLIT_NAMES.get(str(curve["samples"].iloc[0]), ""), int(curve["num_queries"].max())
     if not count:
-        return f"None of {total:,} {split} samples has another class around it at all of the last layers."
+        return f"No label of {total:,} {split} samples is clearly contradicted by its neighbors at the late layers."
     share = f"**{count:,}** of {total:,} {split} samples"
-    return f"{share} have one and the same other class as their nearest at all of the last layers. Look at them."
+    return (
+        f"{share} have hardly a neighbor of their label at the late layers, but many of one other class. Look at them."
+    )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from core.study.class_words import short_classes
+from core.study.class_words import short_class, short_classes
 from core.study.neighborhoods import confusions
 from core.study.results import StudyError
 from explorer.address import asked_view, keep_view
@@ -25,12 +25,14 @@ from explorer.class_tables import (
 from explorer.components import export_row
 from explorer.data import OpenStudy
 from explorer.frame import show_notes, show_provenance
+from explorer.pair_view import show_pair
 from explorer.picker import cached_tables, open_chosen_study
 from explorer.place_controls import class_names, place_controls
 from explorer.state import SAMPLES
 from explorer.widgets import widget_key
 
 PAGE = "classes"
+PAIR = ("first of the pair", "second of the pair")
 HEAT, LINES, CONFUSIONS = "class_map", "class_lines", "class_confusions"
 HEAT_CAPTION = (
     "SI of a class: the share of its samples whose nearest other sample has its label. Rows: hardest first at the "
@@ -71,8 +73,13 @@ def render() -> None:
     shown = show_map(study, values, ranked, place, query)
     show_development(study, values, ranked, place)
     show_confusions(study, pairs, place)
-    keep_view(PAGE, place_query(place, study.curves) | ({"page": [shown]} if shown else {}))
+    pair = pair_controls(study, sorted(ranked["class_name"]), pairs, query)
+    filters = show_pair(study, pair, place) if pair else None
+    view = place_query(place, study.curves) | ({"page": [shown]} if shown else {})
+    keep_view(PAGE, view | ({"pair": list(pair)} if pair else {}))
     show_provenance(study)
+    if filters:
+        open_samples(study, place, filters)
 
 
 def show_map(
@@ -124,7 +131,7 @@ def show_development(study: OpenStudy, values: pd.DataFrame, ranked: pd.DataFram
 
 
 def show_confusions(study: OpenStudy, pairs: pd.DataFrame, place: Place) -> None:
-    """Which classes are taken for which, as bars and as a table; a click leads to the samples."""
+    """Which classes are taken for which, as bars and as a table; a click chooses the pair that is shown beneath."""
     st.header("What classes are taken for", anchor=False)
     if pairs.empty:
         st.info(
@@ -133,37 +140,66 @@ def show_confusions(study: OpenStudy, pairs: pd.DataFrame, place: Place) -> None
         return
     st.caption(
         f"{SAMPLES[place.samples]} samples at {place.layer}, by the class of their nearest neighbor. A click on a bar "
-        "or a row opens these samples."
+        "or a row shows the two classes beneath, through the layers and with their images."
     )
     left, right = st.columns(2, gap="medium")
+    keys = {name: widget_key(PAGE, name, study) for name in ("bars", "pairs")}
+
+    def pick_bar() -> None:
+        if picked := _picked(st.session_state[keys["bars"]]):
+            choose_pair(study, picked["class_name"], picked["nearest_class"])
+
+    def pick_row() -> None:
+        if rows := st.session_state[keys["pairs"]].selection.rows:
+            choose_pair(study, *map(str, pairs[["class_name", "nearest_class"]].iloc[rows[0]]))
+
     with left, st.container(key=CONFUSIONS):
         top = pairs.head(BARS)
         alt = f"Bars: the {len(top)} most frequent confusions at {place.layer}; the table has all {len(pairs):,}."
-        event = st.altair_chart(
-            confusion_chart(top),
-            width="stretch",
-            alt=alt,
-            on_select="rerun",
-            selection_mode=PICKED,
-            key=widget_key(PAGE, "bars", study),
-        )
-    picked = _picked(event)
+        chart, mode = confusion_chart(top), PICKED
+        st.altair_chart(chart, width="stretch", alt=alt, on_select=pick_bar, selection_mode=mode, key=keys["bars"])
     with right:
-        rows = st.dataframe(
+        st.dataframe(
             pairs,
             hide_index=True,
             column_config=CONFIG,
-            on_select="rerun",
+            on_select=pick_row,
             selection_mode="single-row",
-            key=widget_key(PAGE, "pairs", study),
+            key=keys["pairs"],
             alt="Classes and what they are taken for, most frequent first",
-        ).selection.rows
-    if rows:
-        picked = {name: str(pairs[name].iloc[rows[0]]) for name in ("class_name", "nearest_class")}
+        )
     st.caption(f"{min(len(pairs), BARS)} of {len(pairs):,} pairs drawn, all in the table.")
     export_row(CONFUSIONS, lambda: pairs, f"{Path(study.path).name}_confusions", study.info)
-    if picked:
-        open_samples(study, place, {"class": [picked["class_name"]], "taken": [picked["nearest_class"]]})
+
+
+def pair_controls(
+    study: OpenStudy, classes: list[str], pairs: pd.DataFrame, query: dict[str, list[str]]
+) -> tuple[str, str] | None:
+    """The two classes to look at: of the address, or clicked, or chosen here; first the most confused ones."""
+    if len(classes) < 2:
+        return None
+    asked = [name for name in map(short_class, query.get("pair", ())) if name in classes]
+    usual = pairs[["class_name", "nearest_class"]].iloc[0].tolist() if len(pairs) else classes[:2]
+    keys = [widget_key(PAGE, name, study) for name in PAIR]
+    for key, start in zip(keys, asked if len(set(asked)) == 2 else usual, strict=True):
+        if st.session_state.setdefault(key, start) not in classes:
+            st.session_state[key] = start
+    st.header("Two classes, layer by layer", anchor=False)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        first, second = (
+            str(st.selectbox(label, classes, key=key, filter_mode="contains", width=240))
+            for label, key in zip(("Class", "and class"), keys, strict=True)
+        )
+    if first == second:
+        st.info("Choose two different classes.")
+        return None
+    return first, second
+
+
+def choose_pair(study: OpenStudy, first: str, second: str) -> None:
+    """Put two classes into the widgets, before these are drawn."""
+    for name, value in zip(PAIR, (first, second), strict=True):
+        st.session_state[widget_key(PAGE, name, study)] = value
 
 
 def open_samples(study: OpenStudy, place: Place, filters: dict[str, list[str]]) -> None:

@@ -13,9 +13,11 @@ from explorer.data import OpenStudy
 from explorer.frame import show_notes, show_provenance
 from explorer.gallery import (
     FILTERS,
+    SORTS,
     Filter,
     asked_filter,
     asked_sample,
+    depth_text,
     filter_query,
     keep_shown,
     neighbors_of,
@@ -38,6 +40,11 @@ OF = {"test": "test samples", "train": "training samples", "cross": "test sample
 NO_PLANE = (
     "This study has no projection of this layer: it was made with `--projection none`, before there was one, or from "
     "activations with space. It is computed with the activations; run the study again in a new folder to have it."
+)
+EITHER = "Also samples of the second class whose nearest neighbor is of the first: all that confuse the two."
+DEPTH_HELP = (
+    "Decided late: by prediction depth, the layer from which on the vote of a sample's stored neighbors no longer "
+    "changes. What is decided late is hard, or wrongly labelled."
 )
 PLANE_CAPTION = (
     "Two principal components of the layer's channel means (or UMAP, where the study asked for it): a map to find "
@@ -80,9 +87,9 @@ def render() -> None:
         show_plane(study, journeys, table, shown, neighbors, selected, place)
     with right:
         show_selected(table, neighbors, pictures, selected, place)
-    show_path(study, journeys, selected, place)
+    show_path(study, journeys, table, selected, place)
     page = show_gallery(study, shown, pictures, chosen, len(table), query)
-    show_second_look(study, journeys, place)
+    show_second_look(study, journeys, place, pictures)
     named = table.loc[table["sample"] == selected, "id"].iloc[0]
     keep_view(PAGE, place_query(place, study.curves) | filter_query(chosen) | page | {"sample": [str(named)]})
     show_provenance(study)
@@ -91,7 +98,7 @@ def render() -> None:
 def filter_controls(study: OpenStudy, start: Filter, table: pd.DataFrame) -> Filter:
     """Which samples are shown, on the plane and in the gallery."""
     classes = ["", *sorted(table["class_name"].unique())]
-    keys = {name: widget_key(PAGE, name, study) for name in ("shown", "class_name", "taken")}
+    keys = {name: widget_key(PAGE, name, study) for name in ("shown", "class_name", "taken", "either", "sort")}
     for name, key in keys.items():
         st.session_state.setdefault(key, getattr(start, name))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
@@ -99,7 +106,11 @@ def filter_controls(study: OpenStudy, start: Filter, table: pd.DataFrame) -> Fil
         shown = st.selectbox("Show", list(FILTERS), format_func=FILTERS.__getitem__, key=keys["shown"], width=200)
         class_name = st.selectbox("Class", classes, key=keys["class_name"], **names)
         taken = st.selectbox("Neighbor's class", classes, key=keys["taken"], **names)
-    return Filter(str(shown), str(class_name), str(taken))
+        either = st.checkbox("Either way round", key=keys["either"], help=EITHER, disabled=not (class_name and taken))
+        sort = st.selectbox(
+            "First", list(SORTS), format_func=SORTS.__getitem__, key=keys["sort"], width=200, help=DEPTH_HELP
+        )
+    return Filter(str(shown), str(class_name), str(taken), either, str(sort))
 
 
 def selected_sample(study: OpenStudy, table: pd.DataFrame, shown: pd.DataFrame) -> int:
@@ -143,14 +154,15 @@ def show_plane(
     export_row(PLANE, lambda: dots, f"{Path(study.path).name}_plane", study.info)
 
 
-def show_path(study: OpenStudy, journeys: Journeys, selected: int, place: Place) -> None:
+def show_path(study: OpenStudy, journeys: Journeys, table: pd.DataFrame, selected: int, place: Place) -> None:
     """Who is nearest to the selected sample at every layer."""
     st.subheader("Its nearest neighbor through the layers", anchor=False)
     path = path_of(journeys.nearest, journeys.samples, selected)
     path = path.assign(layer=path["layer"].astype(str))
     own = journeys.samples.set_index("sample")["class_name"][selected]
     said = path_finding(path, own)
-    st.markdown(said)
+    row = table[table["sample"] == selected].iloc[0].to_dict()
+    st.markdown(f"{said}  \n{depth_text(row, path['layer'].nunique(), journeys.voters)}")
     with st.container(key=PATH):
         chart = path_chart(path, study.layers, own, place.layer)
         st.altair_chart(chart, width="stretch", alt=f"Class of the nearest neighbor at each layer. {said}")
@@ -163,7 +175,7 @@ def show_path(study: OpenStudy, journeys: Journeys, selected: int, place: Place)
 def _table(journeys: Journeys, layer: str) -> pd.DataFrame:
     if journeys.nearest.empty:
         return pd.DataFrame()
-    return samples_at(journeys.nearest, journeys.fates, journeys.samples, layer)
+    return samples_at(journeys.nearest, journeys.fates, journeys.samples, layer, journeys.depths)
 
 
 def _dots(

@@ -6,6 +6,7 @@ import pytest
 
 import core
 from core.study.class_words import short_class, short_classes
+from core.study.depth import prediction_depth
 from core.study.journeys import agreement, fates, nearest_by_layer
 from explorer.class_tables import Place, chosen_place, class_values, pages, ranked_classes
 from explorer.data import read_study
@@ -40,7 +41,8 @@ def folder(tmp_path_factory):
 def table(folder):
     study = core.load_study(folder)
     nearest = nearest_by_layer(study, "flat", "train")
-    return samples_at(nearest, fates(agreement(nearest)), study.samples, "early")
+    depths = prediction_depth(study, "flat", "train", k=1)
+    return samples_at(nearest, fates(agreement(nearest)), study.samples, "early", depths)
 
 
 def said(page):
@@ -128,7 +130,7 @@ def test_classes_page(open_view, folder):
     assert [one.value for one in page.title] == ["Classes"]
     assert "is the hardest of 2 classes" in said(page)
     assert "2 of the samples of **ant** (100%; chance 66.7%)" in said(page)
-    assert len(page.get("vega_lite_chart")) == 3
+    assert len(page.get("vega_lite_chart")) == 4
     assert query(page, "layer") == "early"
 
 

@@ -1,0 +1,170 @@
+"""Two classes that run into each other: where in the network, where no longer, and the images that cause it."""
+
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import pandas as pd
+import streamlit as st
+from altair.utils.schemapi import debug_mode
+
+from core.study.findings import one_layer
+from core.study.pairs import pair_causes, pair_curve, parted_from
+from core.study.provenance import plain
+from explorer.charts import GRAY, NAMES, UncheckedChart, framed, layer_x, upper_end
+from explorer.class_tables import Place
+from explorer.components import export_row
+from explorer.data import OpenStudy
+from explorer.gallery import short_id
+from explorer.images import Pictures, study_pictures
+from explorer.journeys import Journeys, cached_journeys
+from explorer.sample_cards import show_picture
+from explorer.widgets import widget_key
+
+PAIR_HEIGHT, CARDS, PICTURE = 190, 8, 104
+CURVE = "class_pair"
+CAPTION = (
+    "Share of the samples of both classes whose nearest neighbor is of the other one. Dashed gray: what meaningless "
+    "labels would give; dotted: the chosen layer; shaded: parted for good, no such sample from there to the end."
+)
+
+
+def show_pair(study: OpenStudy, pair: tuple[str, str], place: Place) -> dict[str, list[str]] | None:
+    """The pair's curve and the samples behind it; where to go on: filters for the page Samples, or None."""
+    first, second = pair
+    journeys = cached_journeys(study.path, study.stamp, place.pooling, place.split, place.among)
+    if journeys.nearest.empty:
+        st.info("The study stores no neighbors of these samples, which would tell who causes it.")
+        return None
+    curve = pair_curve(journeys.nearest, journeys.names, first, second, possible=journeys.possible)
+    if curve.empty:
+        st.info("No sample of these two classes was asked.")
+        return None
+    said = pair_finding(curve, pair, place.layer)
+    st.markdown(said)
+    known = study.layers[study.layers["layer"].isin(curve["layer"])]
+    with st.container(key=CURVE):
+        chart = pair_chart(curve, known, place.layer)
+        st.altair_chart(chart, width="stretch", alt=f"Confusion of {first} and {second} by layer. {said}")
+    st.caption(CAPTION)
+    export_row(CURVE, lambda: curve, f"{Path(study.path).name}_{first}_{second}".replace(" ", "_"), study.info)
+    return show_causes(study, journeys, pair, place, curve)
+
+
+def pair_finding(curve: pd.DataFrame, pair: tuple[str, str], layer: str) -> str:
+    """How confused two classes are at a layer, and from where on no longer, as Markdown.
+
+    curve : of `pair_curve`.
+    """
+    here, parted, last = curve[curve["layer"] == layer], parted_from(curve), curve.iloc[-1]
+    text = ""
+    if len(here):
+        row = here.iloc[0]
+        text = (
+            f"At {one_layer(layer)}, **{row['count']} of {row['total']}** samples of {plain(pair[0])} and "
+            f"{plain(pair[1])} have their nearest neighbor in the other class ({row['share']:.1%}; chance "
+            f"{row['chance']:.1%}). "
+        )
+    if parted == curve["layer"].iloc[0]:
+        return text + "The two are apart at every layer."
+    if parted is not None:
+        return text + f"They are **parted for good from {one_layer(parted)} on**."
+    least = curve.iloc[int(curve["count"].argmin())]
+    end = (
+        f"**They never part**: at the last layer, {one_layer(last['layer'])}, it is {last['count']} of {last['total']}"
+    )
+    return text + f"{end}; the fewest are {least['count']}, first at {one_layer(least['layer'])}."
+
+
+@debug_mode(False)
+def pair_chart(curve: pd.DataFrame, layers: pd.DataFrame, layer: str) -> UncheckedChart:
+    """How often two classes are confused at each layer.
+
+    Parameters
+    ----------
+    curve : of `pair_curve`. layers : those of the curve, in network order. layer : marked by a rule.
+    """
+    rows = curve.assign(text=curve["count"].astype(str) + " of " + curve["total"].astype(str))
+    rows = rows.assign(percent=rows["share"].map("{:.1%}".format), by=rows["chance"].map("{:.1%}".format))
+    top = upper_end(rows[["share", "chance"]].to_numpy(float))
+    x, y = layer_x(layers), alt.Y("share:Q", scale=alt.Scale(domain=[0, top]), axis=alt.Axis(format="%", tickCount=4))
+    y = y.title("Nearest is of the other class")
+    titles = {"layer": "Layer", "text": "Samples", "percent": "Share", "by": "Chance"}
+    tooltip = [alt.Tooltip(f"{name}:N", title=title) for name, title in titles.items()]
+    chance = alt.Chart(rows[["layer", "chance"]]).mark_line(color=GRAY, strokeDash=[6, 4], strokeWidth=1.2, aria=False)
+    rule = alt.Chart(pd.DataFrame({"layer": [layer]})).mark_rule(color=GRAY, strokeDash=[3, 3], aria=False)
+    line = alt.Chart(rows[["share", *titles]]).mark_line(strokeWidth=2, aria=False, point={"size": 26})
+    marks = [
+        rule.encode(x=x),
+        chance.encode(x=x, y=alt.Y("chance:Q")),
+        line.encode(x=x, y=y, color=alt.datum("confused"), tooltip=tooltip),
+    ]
+    for mark in marks[2:]:
+        mark.encoding.color.legend = None
+    params = [alt.VariableParameter(name=NAMES, value=tuple(layers["layer"]))]
+    return framed([*_parted_band(rows, x), *marks], height=PAIR_HEIGHT, params=params)
+
+
+def _parted_band(rows: pd.DataFrame, x: alt.X) -> list[alt.Chart]:
+    """The layers at which the pair is parted for good, shaded."""
+    parted = parted_from(rows)
+    if parted is None:
+        return []
+    after = rows.iloc[rows["layer"].tolist().index(parted) :][["layer"]]
+    return [alt.Chart(after).mark_rect(color="#2b8a3e", opacity=0.14, aria=False).encode(x=x)]
+
+
+def show_causes(
+    study: OpenStudy, journeys: Journeys, pair: tuple[str, str], place: Place, curve: pd.DataFrame
+) -> dict[str, list[str]] | None:
+    """The samples that cause the confusion at the chosen layer, each beside its neighbor; where to go on, or None."""
+    first, second = pair
+    causes = pair_causes(journeys.nearest, journeys.names, first, second, place.layer)
+    if causes.empty:
+        show_worst(study, curve, place)
+        return None
+    filters = {"class": [first], "taken": [second], "either": ["yes"]}
+    st.markdown(
+        f"**The images that cause it at `{place.layer}`**, those that most layers take for the other class first:"
+    )
+    pictures, known = study_pictures(study.info), journeys.samples.set_index("sample")
+    with st.container(horizontal=True, gap="small"):
+        for row in causes.head(CARDS).to_dict("records"):
+            with st.container(border=True, width=252):
+                if show_cause(study, row, known, pictures):
+                    return {**filters, "sample": [str(known["id"][row["sample"]])]}
+    more = f"The first {CARDS} of {len(causes)} are shown. " if len(causes) > CARDS else ""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        label = "Open this sample" if len(causes) == 1 else f"Open all {len(causes)} among the samples"
+        key = widget_key("classes", "open pair", study)
+        asked = st.button(label, icon=":material/photo_library:", key=key, type="primary")
+        st.caption(f"{more}There with all their neighbors, and their path through the layers.", width="content")
+    return filters if asked else None
+
+
+def show_cause(study: OpenStudy, row: dict[Any, Any], known: pd.DataFrame, pictures: Pictures) -> bool:
+    """One sample and its nearest neighbor; whether it was chosen."""
+    sample, nearest = known.loc[row["sample"]], known.loc[row["nearest"]]
+    with st.container(horizontal=True, gap="xsmall"):
+        show_picture(pictures, sample["source"], row["class_name"], PICTURE)
+        show_picture(pictures, nearest["source"], f"nearest neighbor, {row['nearest_class']}", PICTURE)
+    st.markdown(
+        f"**{plain(row['class_name'])}** beside **{plain(row['nearest_class'])}**  \n"
+        f"{plain(short_id(sample['id']))} – {plain(short_id(nearest['id']))}  \n"
+        f":small[so at {row['layers']} layers ({row['share']:.0%})]"
+    )
+    return st.button("Look closer", key=f"cause {row['sample']} of {study.path}", width="stretch")
+
+
+def show_worst(study: OpenStudy, curve: pd.DataFrame, place: Place) -> None:
+    """That this layer confuses nobody of the pair, and the way to the one that confuses most."""
+    worst = curve.iloc[int(curve["count"].argmax())]
+    if not worst["count"]:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.info(f"At `{place.layer}` no sample of the one has its nearest neighbor in the other.")
+
+        def go() -> None:
+            st.session_state[widget_key("classes", "layer", study)] = worst["layer"]
+
+        st.button(f"Look at {worst['layer']}, where {worst['count']} do", on_click=go, icon=":material/arrow_forward:")

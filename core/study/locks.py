@@ -1,4 +1,4 @@
-"""Locks on files, which end with the process that holds them; of the standard library alone, so that looking is cheap."""
+"""Locks on files, which end with the process that holds them; standard library only, so that looking is cheap."""
 
 import os
 from pathlib import Path

@@ -14,6 +14,7 @@ from explorer.running import start_run
 
 EVERY_S = 1.0
 STATES = {
+    "waiting": (":material/hourglass_top:", "Waiting in line"),
     "running": (":material/progress_activity:", "Running"),
     "stopping": (":material/stop_circle:", "Stopping"),
     "complete": (":material/check_circle:", "Finished"),
@@ -51,6 +52,9 @@ def _show_progress(job: Job, now: Status) -> None:
             st.error(_public_text(error_text(job)))
         st.caption(f"{now.layers:,}{of} {_layers(job.num_layers or now.layers)} measured.{_what_next(now)}")
         return
+    if now.state == "waiting":
+        st.caption(f"{line_text(now.before)} It starts by itself: you may leave this page, and come back to it.")
+        return
     share = min(now.layers / job.num_layers, 1.0) if job.num_layers else 0.0
     st.progress(share, text=f"{now.layers:,}{of} {_layers(job.num_layers)} measured · {time_line(job, now)}")
     if now.total:
@@ -59,6 +63,13 @@ def _show_progress(job: Job, now: Status) -> None:
         st.progress(min(now.done / now.total, 1.0), text=f"{plain(now.stage)}: {count}{left}")
     else:
         st.caption("Starting. Loading a network takes a few seconds.")
+
+
+def line_text(before: int) -> str:
+    """The place in the line, in words."""
+    if not before:
+        return "Yours is next."
+    return f"{before:,} {'run' if before == 1 else 'runs'} before yours."
 
 
 def time_line(job: Job, now: Status) -> str:
@@ -79,6 +90,8 @@ def _show_buttons(job: Job, now: Status) -> None:
                 st.switch_page("views/layers.py")
         if now.state == "running":
             st.button("Stop", icon=":material/stop:", key="stop_run", on_click=cancel, args=(job,))
+        elif now.state == "waiting":
+            st.button("Leave the line", icon=":material/close:", key="stop_run", on_click=cancel, args=(job,))
         elif now.state == "stopping":
             st.button(
                 "Stop at once", icon=":material/dangerous:", key="kill_run", on_click=cancel, args=(job,),

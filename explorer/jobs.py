@@ -20,8 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.study.results import StudyError, finished_layers, is_locked, layer_parts, lock_file
-from explorer.worker import ALIVE, EXIT, STARTED
+from core.study.locks import is_locked, lock_file
+from core.study.results import StudyError, finished_layers, layer_parts
+from explorer.line import ALIVE, WAITING, is_waiting, num_before, num_waiting, stand_in_line
+from explorer.worker import EXIT, STARTED, TIME_LIMIT
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDY = "study"
@@ -71,16 +73,18 @@ class Status:
 
     Attributes
     ----------
-    state : "running", "stopping", "complete", "cancelled" or "failed".
+    state : "waiting", "running", "stopping", "complete", "cancelled" or "failed".
+    before : runs that must end before this one's turn, for a run that waits.
     layers : layers whose rows are there.
     stage, done, total, unit : the last progress that was reported.
     stage_left_s : seconds that the stage will still take, as reported; None where not known.
-    elapsed_s : since the last start, for a run that goes on.
+    elapsed_s : since the last start, or its turn, for a run that goes on.
     exit_status : of the process; None while it runs, and where it was killed.
     """
 
     state: str
     layers: int
+    before: int = 0
     stage: str = ""
     done: int = 0
     total: int = 0
@@ -91,11 +95,11 @@ class Status:
 
     @property
     def is_over(self) -> bool:
-        return self.state not in ("running", "stopping")
+        return self.state not in ("waiting", "running", "stopping")
 
 
 class BusyError(RuntimeError):
-    """Another run goes on, and only one at a time is allowed."""
+    """The run goes on already, or no more may wait in line."""
 
 
 def new_job(studies: Path, arguments: Sequence[str], *, title: str, **plan: Any) -> Job:
@@ -107,30 +111,34 @@ def new_job(studies: Path, arguments: Sequence[str], *, title: str, **plan: Any)
     return job
 
 
-def start(job: Job, *, alone: bool = False, limit_s: float | None = None, environ: Mapping[str, str] = {}) -> Job:
+def start(job: Job, *, line: int | None = None, limit_s: float | None = None, environ: Mapping[str, str] = {}) -> Job:
     """Start a run, or go on with one that ended early: its command skips the layers that are there.
 
     Parameters
     ----------
-    alone : refuse if another run of the same folder of studies goes on.
-    limit_s : seconds after which this server stops it; default never.
+    line : wait until no other run of this line works, and refuse if so many wait already; default: start at once.
+    limit_s : seconds from its turn on, after which it is stopped; default never.
     environ : variables of its process beside this one's.
 
     Raises
     ------
     BusyError
-        Another run goes on, or this one does.
+        This run goes on, or the line is full.
     """
     with _only_one_starts(job.folder.parent):
-        if is_alive(job) or (alone and any(is_alive(other) for other in list_jobs(job.folder.parent))):
-            raise BusyError("Another run goes on. Wait until it has ended, then start this one.")
-        for name in (_CANCELLED, STARTED, EXIT):
+        if is_alive(job):
+            raise BusyError("This run goes on already.")
+        if line is not None and num_waiting(job.folder.parent) >= line:
+            raise BusyError(f"{line} runs wait in line, and no more may. Try again when one of them has ended.")
+        for name in (_CANCELLED, STARTED, EXIT, WAITING):
             (job.folder / name).unlink(missing_ok=True)
-        process = _spawn(job, environ)
+        if line is not None:
+            stand_in_line(job.folder)
+        process = _spawn(job, environ if limit_s is None else {**environ, TIME_LIMIT: str(limit_s)})
         started = Job(**{**vars(job), "started": time.time(), "pid": process.pid})
         _write(started)
         _wait_for_start(job, process)
-    threading.Thread(target=_reap, args=(started, process, limit_s), daemon=True).start()
+    threading.Thread(target=process.wait, daemon=True).start()  # so that no zombie stays
     return started
 
 
@@ -182,15 +190,16 @@ def status(job: Job) -> Status:
     alive = is_alive(job)
     cancelled = (job.folder / _CANCELLED).exists()
     exit_status = None if alive else _exit_status(job)
+    before = num_before(job.folder) if alive and is_waiting(job.folder) else 0
     if alive:
-        state = "stopping" if cancelled else "running"
+        state = "stopping" if cancelled else "waiting" if is_waiting(job.folder) else "running"
     elif exit_status == 0:
         state = "complete"
     else:
         state = "cancelled" if cancelled or exit_status == _INTERRUPTED else "failed"
     report = _last_report(job) if alive else {}
-    elapsed_s = max(0.0, time.time() - job.started) if alive else 0.0
-    return Status(state, _num_layers(job), elapsed_s=elapsed_s, exit_status=exit_status, **report)
+    elapsed_s = max(0.0, time.time() - _began(job)) if alive else 0.0
+    return Status(state, _num_layers(job), before, elapsed_s=elapsed_s, exit_status=exit_status, **report)
 
 
 def log_lines(job: Job, most: int = 200) -> list[str]:
@@ -204,6 +213,8 @@ def error_text(job: Job) -> str:
     errors = [place for place, line in enumerate(lines) if line.startswith("error: ") or ": error: " in line]
     if errors:
         return "\n".join(lines[errors[-1] :]).split("error: ", 1)[-1]
+    if is_waiting(job.folder):
+        return "The process was ended from outside while it waited in line. Go on puts it there again."
     if _exit_status(job) is None:
         return (
             "The process was ended from outside without a word, most often because memory ran out. Take fewer samples "
@@ -256,25 +267,19 @@ def _wait_for_start(job: Job, process: "subprocess.Popen[bytes]") -> None:
         time.sleep(0.02)
 
 
-def _reap(job: Job, process: "subprocess.Popen[bytes]", limit_s: float | None) -> None:
-    """Wait for the end, so that no zombie stays, and bring it about where it does not come in time."""
-    try:
-        process.wait(limit_s)
-    except subprocess.TimeoutExpired:
-        with (job.folder / _LOG).open("a", encoding="utf-8") as log:
-            log.write(f"error: a run may take {limit_s:.0f} s here; it was stopped. Take fewer samples or layers.\n")
-        os.killpg(process.pid, signal.SIGKILL) if hasattr(os, "killpg") else process.kill()
-        process.wait()
-
-
 @contextmanager
 def _only_one_starts(studies: Path) -> Iterator[None]:
-    """One start at a time, over all tabs and servers."""
+    """One start at a time, over all tabs and servers; the others wait for a while."""
+    deadline = time.monotonic() + START_S
     with (studies / ".starting").open("a+b") as handle:
-        try:
-            lock_file(handle.fileno())
-        except OSError as error:
-            raise BusyError("Another run is being started. Try again in a moment.") from error
+        while True:
+            try:
+                lock_file(handle.fileno())
+                break
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise BusyError("Another run is being started. Try again in a moment.") from error
+                time.sleep(0.05)
         yield
 
 
@@ -283,6 +288,14 @@ def _write(job: Job) -> None:
     scratch = job.folder / f".{_RECORD}.tmp"
     scratch.write_text(json.dumps(record, indent=1), encoding="utf-8")
     os.replace(scratch, job.folder / _RECORD)
+
+
+def _began(job: Job) -> float:
+    """When it was started, or its turn came, in seconds since 1970."""
+    try:
+        return (job.folder / STARTED).stat().st_mtime
+    except OSError:
+        return job.started
 
 
 def _exit_status(job: Job) -> int | None:

@@ -30,6 +30,7 @@ class Limits:
     memory_bytes : for the activations of a pass; None leaves it to the run.
     process_bytes : that a run's process may allocate, where it loads no network; None for no limit.
     run_s : seconds that a run may take; None for no end.
+    waiting : runs that may wait in line for the one that works; None lets all start at once.
     """
 
     public: bool
@@ -42,6 +43,7 @@ class Limits:
     memory_bytes: int | None
     process_bytes: int | None
     run_s: float | None
+    waiting: int | None
 
 
 def limits(environ: Mapping[str, str] = os.environ) -> Limits:
@@ -53,7 +55,7 @@ def limits(environ: Mapping[str, str] = os.environ) -> Limits:
         SI_EXPLORER_MEMORY is no number of bytes.
     """
     if not is_public(environ):
-        return Limits(False, True, 4096 * MIB, 16384 * MIB, 200_000, None, None, None, None, None)
+        return Limits(False, True, 4096 * MIB, 16384 * MIB, 200_000, None, None, None, None, None, None)
     from core.study.plan import parse_bytes  # not for every page
 
     granted = parse_bytes(environ.get("SI_EXPLORER_MEMORY") or "690MB")
@@ -68,6 +70,7 @@ def limits(environ: Mapping[str, str] = os.environ) -> Limits:
         memory_bytes=128 * MIB if granted < NETWORK_BYTES else granted // 4,
         process_bytes=768 * MIB,
         run_s=600,
+        waiting=5,
     )
 
 

@@ -40,7 +40,7 @@ def new_run(request: Request, found: dict[str, Any], allowed: Limits, upload: st
     Raises
     ------
     jobs.BusyError
-        Only one may run at a time, and one does.
+        As many wait in line as may.
     """
     check_request(request, allowed)
     check_plan(found, allowed)
@@ -65,7 +65,7 @@ def new_run(request: Request, found: dict[str, Any], allowed: Limits, upload: st
 def start_run(job: jobs.Job) -> jobs.Job:
     """Start a run, or go on with one, as the server allows it."""
     allowed = limits()
-    return jobs.start(job, alone=allowed.public, limit_s=allowed.run_s, environ=_environ(allowed))
+    return jobs.start(job, line=allowed.waiting, limit_s=allowed.run_s, environ=_environ(allowed))
 
 
 @st.cache_data(max_entries=64, ttl=600, show_spinner=False)

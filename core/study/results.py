@@ -17,6 +17,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.study.locks import is_locked
+
 FORMAT = 1
 
 _text = pa.dictionary(pa.int32(), pa.string())
@@ -261,30 +263,6 @@ def finished_layers(folder: Path) -> set[str]:
 def is_being_written(folder: Path) -> bool:
     """Whether a run holds the study's lock at this moment."""
     return is_locked(folder / ".lock")
-
-
-def is_locked(path: Path) -> bool:
-    """Whether a process holds the lock of a file; a file that is not there is held by none."""
-    try:
-        with path.open("rb") as handle:
-            lock_file(handle.fileno(), shared=True)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
-
-
-def lock_file(descriptor: int, *, shared: bool = False) -> None:
-    """Lock without waiting, until the file is closed; OSError where another holds it. Readers who only look share."""
-    if os.name == "nt":
-        import msvcrt
-
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-    else:
-        import fcntl
-
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
 def layer_parts(folder: Path) -> list[Path]:

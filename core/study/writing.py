@@ -16,16 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.measures.significance import q_values
-from core.study.results import (
-    FORMAT,
-    LAYER_TABLES,
-    PART_SCHEMAS,
-    SCHEMAS,
-    StudyError,
-    layer_parts,
-    lock_file,
-    read_info,
-)
+from core.study.locks import lock_file
+from core.study.results import FORMAT, LAYER_TABLES, PART_SCHEMAS, SCHEMAS, StudyError, layer_parts, read_info
 
 Info = dict[str, Any]
 _MERGED = ".parts.tmp"

@@ -276,17 +276,18 @@ def _show_start(request: Request, found: dict[str, Any], allowed: Limits) -> Non
     if st.button("Start the run", type="primary", icon=":material/play_arrow:", key="start_run"):
         try:
             job = new_run(request, found, allowed, saved.folder if saved else "")
-        except jobs.BusyError:
-            st.warning(
-                "The server computes one study at a time, and one is being computed. Nothing is lost: press again when "
-                "it has ended.",
-                icon=":material/hourglass_top:",
-            )
+        except jobs.BusyError as error:
+            st.warning(f"{error} Nothing is lost.", icon=":material/hourglass_top:")
         else:
             remember_job(job)
             st.session_state[_PLAN] = None
             keep_view(PAGE, request.query() | {"run": [job.id]})
             st.rerun()
+    if allowed.waiting is not None:
+        st.caption(
+            f"The server computes one study at a time. Up to {allowed.waiting:,} others wait in line, and start by "
+            "themselves."
+        )
     st.caption("The same by hand, from the command line:")
     st.code(request.repeated_by(saved.name if saved else ""), language="bash", wrap_lines=True)
 

@@ -1,7 +1,8 @@
 """Small made-up studies for the app: written with core, so that they are what core writes; and a browser's page."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.study import results, writing
+from core.study.locks import lock_file
 from tests.browser import DESKTOP, chromium, find_chromium
 
 VIEWS = Path(__file__).resolve().parents[2] / "explorer" / "views"
@@ -226,6 +228,20 @@ def open_view(monkeypatch):
         return page
 
     return run
+
+
+@pytest.fixture
+def another_works() -> Callable[[Path], AbstractContextManager[None]]:
+    """As long as its context lasts, it is as if another run of a folder of studies had its turn."""
+
+    @contextmanager
+    def hold(studies: Path) -> Iterator[None]:
+        studies.mkdir(parents=True, exist_ok=True)
+        with (studies / ".turn").open("a+b") as handle:
+            lock_file(handle.fileno())
+            yield
+
+    return hold
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -107,24 +108,68 @@ def test_wrong_usage_of_the_command_line_is_told_without_its_usage(tmp_path):
     assert jobs.error_text(job).startswith("argument --pooling")
 
 
-def test_only_one_run_where_only_one_is_allowed(slow):
+def test_a_run_that_goes_on_is_neither_started_nor_removed(slow):
     job = jobs.start(slow)
-    other = jobs.new_job(slow.folder.parent, PIXELS, title="Digits")
-    with pytest.raises(jobs.BusyError, match="Another run goes on"):
-        jobs.start(other, alone=True)
-    with pytest.raises(jobs.BusyError):
+    with pytest.raises(jobs.BusyError, match="goes on already"):
         jobs.start(job)
     with pytest.raises(jobs.BusyError, match="Stop it first"):
         jobs.delete(job)
     jobs.cancel(job, at_once=True)
     assert wait_for_end(job).state == "cancelled"
-    assert wait_for_end(jobs.start(other, alone=True)).state == "complete"
+
+
+def in_line(studies: Path, *titles: str) -> list[jobs.Job]:
+    return [jobs.start(jobs.new_job(studies, PIXELS, title=title), line=2) for title in titles]
+
+
+def test_runs_in_line_work_one_after_the_other(tmp_path, another_works):
+    with another_works(tmp_path):
+        first, second = in_line(tmp_path, "first", "second")
+        assert [(jobs.status(job).state, jobs.status(job).before) for job in (first, second)] == [
+            ("waiting", 1),
+            ("waiting", 2),
+        ]
+        with pytest.raises(jobs.BusyError, match="2 runs wait in line, and no more may"):
+            in_line(tmp_path, "third")
+        jobs.cancel(first)
+        assert wait_for_end(first).state == "cancelled"
+        assert jobs.status(second).before == 1
+        first = jobs.start(first, line=2)
+        assert (jobs.status(second).before, jobs.status(first).before) == (1, 2)
+    assert wait_for_end(second).state == "complete"
+    assert wait_for_end(first).state == "complete"
+    assert (second.folder / "exit").stat().st_mtime <= (first.folder / "started").stat().st_mtime
+
+
+def test_a_run_that_dies_in_line_gives_up_its_place(tmp_path, another_works):
+    with another_works(tmp_path):
+        first, second = in_line(tmp_path, "first", "second")
+        os.killpg(first.pid, signal.SIGKILL)
+        assert wait_for_end(first).state == "failed"
+        assert "while it waited in line" in jobs.error_text(first)
+        assert jobs.status(second).before == 1
+    assert wait_for_end(second).state == "complete"
+
+
+def test_the_time_in_line_does_not_count(tmp_path, another_works):
+    with another_works(tmp_path):
+        (job,) = in_line(tmp_path, "waits")
+        os.utime(job.folder / "started", (0, 0))
+    wait_for(lambda: jobs.status(job).state != "waiting", "its turn")
+    assert jobs.status(job).elapsed_s < 1000
+    assert wait_for_end(job).state == "complete"
+
+
+def test_who_waits_has_loaded_nothing():
+    code = "import sys, explorer.worker; print(sorted({'numpy', 'pandas', 'pyarrow', 'streamlit'} & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=jobs.ROOT, check=True)
+    assert run.stdout.strip() == "[]"
 
 
 def test_a_run_that_takes_too_long_is_stopped(slow):
     job = jobs.start(slow, limit_s=0.3)
     assert wait_for_end(job).state == "failed"
-    wait_for(lambda: "may take 0 s" in jobs.error_text(job), "the reason")
+    assert "may take 0 s" in jobs.error_text(job)
 
 
 def test_no_zombie_is_left(tmp_path):

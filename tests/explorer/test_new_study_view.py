@@ -19,6 +19,13 @@ def press(page, key: str):
     return page
 
 
+def wait_until_over(job: jobs.Job) -> None:
+    deadline = time.monotonic() + 60
+    while not jobs.status(job).is_over:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def keys(page) -> set[str]:
     return {button.key for button in page.button}
 
@@ -32,10 +39,7 @@ def test_the_plan_comes_before_the_start_and_the_run_ends_in_a_study(studies, op
     press(page, "start_run")
     job = jobs.list_jobs(studies)[0]
     assert page.query_params["run"] == job.id
-    deadline = time.monotonic() + 60
-    while not jobs.status(job).is_over:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until_over(job)
     page.run()
     assert any("Finished" in one.value for one in page.markdown)
     assert "open_run" in keys(page)
@@ -82,15 +86,38 @@ def test_in_public_there_is_no_field_for_a_path(studies, open_view, monkeypatch)
     assert page.selectbox(key="new model").options == ["pixels (no network)"]
 
 
-def test_in_public_a_second_run_waits(studies, open_view, monkeypatch):
+def test_in_public_a_second_run_waits(studies, open_view, monkeypatch, another_works):
     monkeypatch.setenv("SI_EXPLORER_PUBLIC", "1")
     page = open_view("new_study", per_class="10")
     press(page, "show_plan")
-    other = jobs.new_job(studies, ("study",), title="Other")
-    monkeypatch.setattr(jobs, "is_alive", lambda job: job.id == other.id)
+    assert any("Up to 5 others wait in line" in one.value for one in page.caption)
+    with another_works(studies):
+        press(page, "start_run")
+        job = jobs.list_jobs(studies)[0]
+        assert jobs.status(job).state == "waiting"
+        assert any("Waiting in line" in one.value for one in page.markdown)
+        assert any("1 run before yours" in one.value for one in page.caption)
+        again = open_view("new_study", run=job.id)  # a reload, in a session that knows nothing
+        assert any("1 run before yours" in one.value for one in again.caption)
+        press(again, "stop_run")
+        wait_until_over(job)
+        page.run()
+        assert "resume_run" in keys(page)
+        press(page, "resume_run")
+        assert jobs.status(job).state == "waiting"
+    wait_until_over(job)
+    assert jobs.status(job).state == "complete"
+
+
+def test_in_public_the_line_has_an_end(studies, open_view, monkeypatch):
+    monkeypatch.setenv("SI_EXPLORER_PUBLIC", "1")
+    page = open_view("new_study", per_class="10")
+    press(page, "show_plan")
+    monkeypatch.setattr(jobs, "num_waiting", lambda studies: 5)
     press(page, "start_run")
-    assert "one study at a time" in page.warning[0].value
-    assert jobs.list_jobs(studies) == [other]
+    assert "5 runs wait in line, and no more may" in page.warning[0].value
+    assert jobs.list_jobs(studies) == []
+    assert "start_run" in keys(page)
 
 
 def test_a_link_to_a_run_that_is_gone(studies, open_view):

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import core
-from core.study.results import FORMAT, SCHEMAS, finished_layers, is_being_written, load_study, lock_file
+from core.study.locks import lock_file
+from core.study.results import FORMAT, SCHEMAS, finished_layers, is_being_written, load_study
 from core.study.writing import begin, end, study_lock, write_layer
 
 INFO = {"asked": {"model": "tiny", "per_class": None}, "used": {"data": {"fingerprint": "f1"}}}

@@ -1,0 +1,121 @@
+"""Clicks on fields, bars, rows and dots in a real Chromium: what is chosen, what the address says, what is shown."""
+
+import re
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser import serve
+
+pytestmark = pytest.mark.browser
+SLOW = 30_000
+ROW, HEADER = 35, 36  # pixels of a table that Streamlit draws
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """The app on the bundled study of digits, which has pictures and a projection."""
+    folder = tmp_path_factory.mktemp("clicks")
+    with serve("--study", "digits", log=folder / "server.log") as (address, _):
+        yield address
+
+
+def told(page: Page, mark: Locator) -> dict[str, str]:
+    """What the tooltip of a mark says, by its titles."""
+    mark.hover(timeout=SLOW)
+    tooltip = page.locator("#vg-tooltip-element.visible")
+    expect(tooltip).to_be_visible()
+    rows = [row.locator("td").all_inner_texts() for row in tooltip.locator("tr").all()]
+    return {title.strip().removesuffix(":"): text.strip() for title, text in rows}
+
+
+def view(page: Page) -> dict[str, str]:
+    """The address, parameter by parameter."""
+    return {name: values[-1] for name, values in parse_qs(urlsplit(page.url).query).items()}
+
+
+def expect_samples(page: Page) -> None:
+    expect(page.get_by_role("heading", level=1)).to_have_text("Samples", timeout=SLOW)
+    expect(page.locator(".st-key-gallery img").first).to_be_visible(timeout=SLOW)
+
+
+def clear_dots(page: Page) -> list[int]:
+    """The places of those dots of the plane that no other mark covers."""
+    return (
+        page.locator(".st-key-samples_plane svg.marks .mark-symbol")
+        .first.locator("path")
+        .evaluate_all(
+            """dots => dots.flatMap((dot, place) => {
+          const box = dot.getBoundingClientRect();
+          const top = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+          return top === dot ? [place] : [];
+        })"""
+        )
+    )
+
+
+@pytest.mark.parametrize("place", [7, -2], ids=["an early field", "a late field"])
+def test_a_field_of_the_heat_map_opens_the_samples_of_its_class_at_its_layer(page, address, place):
+    page.goto(f"{address}/classes?study=digits")
+    fields = page.locator(".st-key-class_map svg.marks .mark-rect").first.locator("path")
+    expect(fields.first).to_be_visible(timeout=SLOW)
+    field = fields.nth(place % fields.count())
+    says = told(page, field)
+    field.click()
+    expect_samples(page)
+    expect(page).to_have_url(re.compile(r"[?&]class="))
+    assert (view(page)["class"], view(page)["layer"]) == (says["Class"], says["Layer"])
+    expect(page.get_by_role("combobox", name="Class", exact=True)).to_have_value(says["Class"])
+    expect(page.get_by_role("combobox", name="Layer", exact=True)).to_have_value(says["Layer"])
+    expect(page.get_by_role("heading", level=3).filter(has_text=f"{says['Samples']} of ")).to_be_visible()
+
+
+@pytest.mark.parametrize("place", [0, 2])
+def test_a_bar_opens_the_samples_that_are_taken_for_another_class(page, address, place):
+    page.goto(f"{address}/classes?study=digits")
+    bar = page.locator(".st-key-class_confusions svg.marks .mark-rect").first.locator("path").nth(place)
+    says = told(page, bar)
+    bar.click()
+    expect_samples(page)
+    expect(page).to_have_url(re.compile(r"[?&]taken="))
+    assert (view(page)["class"], view(page)["taken"]) == (says["Class"], says["Neighbor's class"])
+    count = says["Samples"].split()[0]
+    expect(page.get_by_role("heading", level=3).filter(has_text=f"{count} of ")).to_be_visible()
+    expect(page.locator(".st-key-gallery")).to_contain_text(says["Neighbor's class"])
+
+
+def test_a_row_of_the_likely_label_errors_selects_its_sample(page, address):
+    page.goto(f"{address}/samples?study=digits")
+    expect_samples(page)
+    table = page.get_by_role("tabpanel", name="Likely label errors").get_by_test_id("stDataFrame")
+    row = table.locator("tbody tr").nth(1)  # the table that is drawn has one for screen readers within
+    expect(row).to_have_count(1, timeout=SLOW)
+    cells = [cell.strip() for cell in row.locator("td").all_text_contents()]
+    table.locator(".dvn-scroller").click(position={"x": 18, "y": HEADER + 1.5 * ROW})
+    chosen = page.get_by_role("heading", level=3).nth(1)
+    expect(chosen).to_have_text(re.compile("^(" + "|".join(map(re.escape, filter(None, cells))) + ")$"), timeout=SLOW)
+    expect(page).to_have_url(re.compile("sample=" + re.escape(chosen.inner_text().replace("/", "%2F"))))
+
+
+def test_a_dot_of_the_plane_selects_its_sample_and_another_the_next(page, address):
+    page.goto(f"{address}/samples?study=digits")
+    expect(page.locator(".st-key-samples_plane svg.marks .mark-symbol").first).to_be_visible(timeout=SLOW)
+    expect_samples(page)
+    chosen = page.get_by_role("heading", level=3).nth(1)
+    seen = [chosen.inner_text()]
+    for part in (0.3, 0.7):
+        places = clear_dots(page)
+        dots = page.locator(".st-key-samples_plane svg.marks .mark-symbol").first.locator("path")
+        dot = dots.nth(places[int(part * len(places))])
+        says = told(page, dot)
+        dot.click()
+        expect(chosen).to_have_text(says["Sample"], timeout=SLOW)
+        expect(page).to_have_url(re.compile("sample=" + re.escape(says["Sample"].replace("/", "%2F"))))
+        assert says["Sample"] not in seen
+        seen.append(says["Sample"])
+
+    link = page.url
+    page.goto("about:blank")
+    page.goto(link)
+    expect(chosen).to_have_text(seen[-1], timeout=SLOW)

@@ -60,6 +60,7 @@ class OpenStudy:
     Attributes
     ----------
     path, state, info : as in `core.study.results.Study`.
+    stamp : of its files when they were read, for the caches of what is made of them.
     layers : one row a layer that has been measured, in network order.
     curves : one row a layer, measure ("SI" or "kNN"), samples ("train", "test" or "cross") and pooling.
     family : the other measures of separation, rows like those of `curves`; measure is such as "balanced" or "soft 3".
@@ -68,6 +69,7 @@ class OpenStudy:
     """
 
     path: str
+    stamp: tuple[int, ...]
     state: str
     info: Mapping[str, Any]
     layers: pd.DataFrame
@@ -107,10 +109,12 @@ def read_study(path: Path) -> OpenStudy:
     core.study.results.StudyError
         The folder is no study, or its tables are broken.
     """
+    stamp = study_stamp(path)  # before the tables: what is written meanwhile shall be read again
     study = load_study(path)
     layers = _measured_layers(study)
     return OpenStudy(
         path=str(path),
+        stamp=stamp,
         state=study.state,
         info=dict(study.info),
         layers=layers,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from core.study.durations import in_words
 from explorer.address import keep_study
 from explorer.jobs import BusyError, Job, Status, cancel, delete, error_text, find_job, has_results, log_lines, status
 from explorer.provenance import plain
@@ -54,7 +55,7 @@ def _show_progress(job: Job, now: Status) -> None:
     st.progress(share, text=f"{now.layers:,}{of} {_layers(job.num_layers)} measured · {time_line(job, now)}")
     if now.total:
         count = f"{now.done:,} of {now.total:,} {now.unit}"
-        left = "" if now.stage_left_s is None else f", {minutes(now.stage_left_s)} left in this step"
+        left = "" if now.stage_left_s is None else f", {in_words(now.stage_left_s)} left in this step"
         st.progress(min(now.done / now.total, 1.0), text=f"{plain(now.stage)}: {count}{left}")
     else:
         st.caption("Starting. Loading a network takes a few seconds.")
@@ -65,16 +66,8 @@ def time_line(job: Job, now: Status) -> str:
     left = max(job.estimated_s - now.elapsed_s, now.stage_left_s or 0)
     if 0 < now.layers < job.num_layers and not job.estimated_s:
         left = now.elapsed_s / now.layers * (job.num_layers - now.layers)
-    taken = f"{minutes(now.elapsed_s)} so far"
-    return f"{taken}, about {minutes(left)} left" if left >= 1 else taken
-
-
-def minutes(seconds: float) -> str:
-    """A time for people."""
-    whole = int(seconds)
-    if whole < 90:
-        return f"{whole} s"
-    return f"{whole // 60} min" if whole < 5400 else f"{whole / 3600:.1f} h"
+    taken = f"{in_words(now.elapsed_s)} so far"
+    return f"{taken}, about {in_words(left)} left" if left >= 1 else taken
 
 
 def _show_buttons(job: Job, now: Status) -> None:

@@ -8,7 +8,7 @@ from core.study.neighborhoods import duplicates, stored_neighbors
 from core.study.results import StudyError
 from explorer.class_tables import Place, stored_pooling
 from explorer.class_words import short_classes
-from explorer.place_controls import cached_tables
+from explorer.picker import cached_tables
 
 
 class Journeys:

@@ -1,7 +1,5 @@
 """Which measure is drawn, and over which samples: the family of separation, and subsamples of every size."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 
 from explorer.data import CURVE_COLUMNS, FAMILY, OpenStudy
@@ -98,8 +96,3 @@ def drawn_curves(subsamples: pd.DataFrame, sampling: str) -> pd.DataFrame:
     )
     lines = lines.assign(measure="SI", order=1, metric="euclidean", sampling=kind, target=DRAWS)
     return lines.reindex(columns=CURVE_COLUMNS)
-
-
-def one_of(value: str, offered: Sequence[str]) -> str:
-    """The value where it is offered, else the first that is."""
-    return value if value in offered else offered[0]

@@ -16,6 +16,7 @@ from explorer.known import known_studies, known_title, study_path
 from explorer.links import link_to
 from explorer.provenance import plain
 from explorer.public import is_public
+from explorer.widgets import widget_key
 
 
 def open_chosen_study() -> OpenStudy | None:
@@ -68,14 +69,9 @@ def carry_study() -> None:
         keep_layer(layer)
 
 
-def layer_key(study: OpenStudy, page: str) -> str:
-    """Session key of the page's widget that chooses the layer: with one key for all, a page would start from none."""
-    return f"{page} layer of {study.path}"
-
-
 def pick_layer(study: OpenStudy, page: str, placeholder: str = "Click one in the chart") -> str | None:
     """The layer that all pages speak about: chosen here, or by whoever sets the widget's key; None for none."""
-    names, key = list(study.layers["layer"]), layer_key(study, page)
+    names, key = list(study.layers["layer"]), widget_key(page, "layer", study)
     carried = asked_layer()
     st.session_state.setdefault(key, carried if carried in names else None)
     chosen = st.selectbox(

@@ -12,8 +12,8 @@ from explorer.components import save_table_buttons
 from explorer.data import OpenStudy
 from explorer.gallery import EXPLAINED, FILTERS, PAGE_SIZE, Filter, agreement_text, short_id
 from explorer.images import Pictures, is_public
-from explorer.place_controls import widget_key
 from explorer.provenance import plain
+from explorer.widgets import widget_key
 
 PAGE = "samples"
 

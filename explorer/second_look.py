@@ -8,10 +8,10 @@ import streamlit as st
 
 from explorer.class_tables import Place
 from explorer.components import save_table_row
-from explorer.data import OpenStudy, study_stamp
+from explorer.data import OpenStudy
 from explorer.journeys import Journeys, cached_duplicates
-from explorer.place_controls import widget_key
 from explorer.sample_cards import PAGE, selected_key
+from explorer.widgets import widget_key
 
 NEAR = {0.0: "Exact", 0.1: "Near"}
 CONFIG: Mapping[str, Any] = {
@@ -82,7 +82,7 @@ def show_duplicates(study: OpenStudy, journeys: Journeys, place: Place) -> None:
         key=key,
         help="Near: within a tenth of the median distance to the nearest neighbor.",
     )
-    found = cached_duplicates(study.path, study_stamp(Path(study.path)), place, float(within or 0.0))
+    found = cached_duplicates(study.path, study.stamp, place, float(within or 0.0))
     if found.empty:
         st.info(f"No two samples coincide at {place.layer}, among the stored neighbors.")
         return

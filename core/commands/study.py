@@ -12,6 +12,7 @@ from core.commands.arguments import DATA_HELP, at_least, memory, sizes
 from core.commands.progress import add_progress, interrupt_when_terminated, progress_on
 from core.network.passes import Pass
 from core.study.costs import FORWARD_SHARE, Cost, pass_cost, product_rate
+from core.study.durations import in_words
 from core.study.plan import (
     DEFAULT_LAYERS,
     NOTEBOOK,
@@ -135,7 +136,7 @@ def _print_plan(plan: Plan, *, as_json: bool) -> None:
         print(f"  pass {number}: {_pass_line(part, cost)}")
     print(f"memory for the activations of a pass: {plan.budget_bytes / 2**20:,.0f} MiB")
     print(
-        f"expected time: about {_in_minutes(sum(cost.seconds(rate) for cost in costs))}. An estimate: products at the "
+        f"expected time: about {in_words(sum(cost.seconds(rate) for cost in costs))}. An estimate: products at the "
         f"{rate / 1e9:,.0f} GFLOP/s measured now, the network at {FORWARD_SHARE:.0%} of it; baselines not included."
     )
 
@@ -158,10 +159,6 @@ def _pass_line(part: Pass, cost: Cost) -> str:
     how = f" in a file of {part.spooled_bytes / 2**20:,.0f} MiB" if part.spooled_bytes else how
     flop = f"{cost.forward_flop / 1e9:9,.0f} + {cost.search_flop / 1e9:,.0f} GFLOP"
     return f"{len(part.layers):3} layers, {part.num_bytes / 2**20:9,.0f} MiB, {flop}  {names}{how}"
-
-
-def _in_minutes(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def print_study(study: Study, *, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from core.data import labels as label_files
 from core.data.arrays import LABELS, SUFFIXES, LayerFile, columns, entries, list_layers, read_array, read_column
 from core.data.errors import DataError
-from core.data.labels import checked, read_labels
+from core.data.labels import checked, names_file, read_labels
 from core.data.sampling import name_some
 
 _NUMBERED = re.compile(r"(\d+)[-_. ]+(.+)")
@@ -40,7 +40,8 @@ def open_features(path: str | Path, labels: str | None = None) -> LabelledFeatur
     Raises
     ------
     ValueError
-        If there are no labels, or `labels` or the kind of file is not understood.
+        If there are no labels, `labels` is neither a file nor a column of the tables, or the kind of file is not
+        understood.
     DataError
         If a file is damaged or holds something else, or the lengths differ.
     FileNotFoundError
@@ -50,7 +51,7 @@ def open_features(path: str | Path, labels: str | None = None) -> LabelledFeatur
     if not root.exists():
         raise FileNotFoundError(f"features must be a file or a folder; there is no {str(root)!r}. Check the path.")
     files = _layer_files(root) if root.is_dir() else [root]
-    column = labels or "" if _is_column(files, labels) else ""
+    column = _column(files, labels)
     layers = _ordered(files, column) if root.is_dir() else tuple(list_layers(root, column))
     num_samples = _common_length(layers)
     if column:
@@ -58,10 +59,20 @@ def open_features(path: str | Path, labels: str | None = None) -> LabelledFeatur
     return LabelledFeatures(layers, _labels(root, labels, num_samples))
 
 
-def _is_column(files: list[Path], labels: str | None) -> bool:
-    """Whether the labels are a column of the tables, which all have it."""
+def _column(files: list[Path], labels: str | None) -> str:
+    """The column of the labels, which all tables have; empty where they are in a file, or there are no tables."""
     tables = [file for file in files if file.suffix.lower() == ".parquet"]
-    return bool(labels and tables and all(labels in columns(file) for file in tables))
+    if not labels or not tables:
+        return ""
+    lacking = next((table for table in tables if labels not in columns(table)), None)
+    if lacking is None:
+        return labels
+    if names_file(labels):
+        return ""
+    raise ValueError(
+        f"labels must name a file, or a column of {lacking}; got {labels!r}. Its columns are "
+        f"{name_some(columns(lacking))}."
+    )
 
 
 def _common_labels(layers: tuple[LayerFile, ...], column: str, num_samples: int) -> NDArray[Any]:

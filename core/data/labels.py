@@ -46,6 +46,11 @@ def read_labels(name: str, num_samples: int) -> NDArray[Any]:
     return checked(labels, num_samples, str(path))
 
 
+def names_file(name: str) -> bool:
+    """Whether "FILE" or "FILE:COLUMN" names a file that exists."""
+    return _split(name)[0].is_file()
+
+
 def checked(labels: NDArray[Any], num_samples: int, place: str) -> NDArray[Any]:
     """The labels, if they are integers or strings, one for each sample."""
     if labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels.ravel().tolist()):

@@ -23,11 +23,12 @@ from explorer.class_tables import (
 )
 from explorer.class_words import short_classes
 from explorer.components import export_row
-from explorer.data import OpenStudy, study_stamp
+from explorer.data import OpenStudy
 from explorer.frame import show_notes, show_provenance
-from explorer.picker import open_chosen_study
-from explorer.place_controls import cached_tables, class_names, place_controls, widget_key
+from explorer.picker import cached_tables, open_chosen_study
+from explorer.place_controls import class_names, place_controls
 from explorer.state import SAMPLES
+from explorer.widgets import widget_key
 
 PAGE = "classes"
 HEAT, LINES, CONFUSIONS = "class_map", "class_lines", "class_confusions"
@@ -57,8 +58,8 @@ def render() -> None:
     head = st.container()
     query = asked_view(PAGE)
     place = place_controls(study, PAGE, query)
-    stamp = study_stamp(Path(study.path))
-    values, pairs = cached_values(study.path, stamp, place), cached_pairs(study.path, stamp, place)
+    values = cached_values(study.path, study.stamp, place)
+    pairs = cached_pairs(study.path, study.stamp, place)
     ranked = ranked_classes(values, place.layer)
     with head:
         st.title("Classes", anchor=False)

@@ -30,6 +30,7 @@ from explorer.frame import show_notes, show_provenance
 from explorer.picker import cached_tables, open_chosen_study, pick_layer, pick_other_study, untrained_control
 from explorer.provenance import plain
 from explorer.state import POOLINGS, SAMPLES
+from explorer.widgets import choose_one, widget_key
 
 PAGE, CHANGES = "compare", "change_chart"
 MATCHES = {"": "As they fit", "name": "By name", "position": "By relative position"}
@@ -83,9 +84,10 @@ def render() -> None:
 def controls(study: OpenStudy, start: CompareSelection) -> CompareSelection:
     """Pooling and samples, for both parts of the page."""
     poolings, samples = offered(study.curves)
+    keys = {name: widget_key(PAGE, name, study) for name in ("pooling", "samples")}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        pooling = _one("Pooling", poolings, POOLINGS, start.pooling, _key(study, "pooling"))
-        chosen = _one("Samples", samples, SAMPLES, start.samples, _key(study, "samples"))
+        pooling = choose_one("Pooling", poolings, POOLINGS, first=start.pooling, key=keys["pooling"])
+        chosen = choose_one("Samples", samples, SAMPLES, first=start.samples, key=keys["samples"])
         with st.container(width=300):
             pick_layer(study, PAGE, "Choose one to mark it")
     return CompareSelection(pooling, chosen, start.match, start.before)
@@ -94,7 +96,7 @@ def controls(study: OpenStudy, start: CompareSelection) -> CompareSelection:
 def show_dots(study: OpenStudy, selection: CompareSelection) -> None:
     """A chart for each thing that is known of the layers, and which of them SI goes with."""
     st.header("What SI goes with", anchor=False)
-    probe = probe_accuracies(cached_tables(study.path, study_stamp(Path(study.path))))
+    probe = probe_accuracies(cached_tables(study.path, study.stamp))
     dots = layer_dots(study, probe, selection)
     found = correlations(dots)
     if not found:
@@ -123,9 +125,10 @@ def show_dots(study: OpenStudy, selection: CompareSelection) -> None:
 def show_other(study: OpenStudy, selection: CompareSelection, start: CompareSelection) -> CompareSelection:
     """The study to compare with, and what changed from it to the open one."""
     st.header("Against another study", anchor=False)
+    keys = {name: widget_key(PAGE, name, study) for name in ("before", "match")}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        name, path = pick_other_study(study.path, start.before, label="Compare with", key=_key(study, "before"))
-        match = _one("Match layers", tuple(MATCHES), MATCHES, start.match, _key(study, "match"))
+        name, path = pick_other_study(study.path, start.before, label="Compare with", key=keys["before"])
+        match = choose_one("Match layers", tuple(MATCHES), MATCHES, first=start.match, key=keys["match"])
     selection = CompareSelection(selection.pooling, selection.samples, match, name)
     if path is None:
         st.info(
@@ -134,7 +137,7 @@ def show_other(study: OpenStudy, selection: CompareSelection, start: CompareSele
         )
         return selection
     try:
-        table = _cached_changes(str(path), study_stamp(path), study.path, study_stamp(Path(study.path)), selection)
+        table = _cached_changes(str(path), study_stamp(path), study.path, study.stamp, selection)
     except (ValueError, OSError) as error:  # a StudyError is a ValueError, as is a path that none can be
         st.error(f"**These studies cannot be compared.** {plain(error)}", icon=":material/difference:")
         return selection
@@ -190,17 +193,6 @@ def _cached_changes(
         split="test" if cross else selection.samples,
         match=selection.match or None,
     )
-
-
-def _one(label: str, offers: tuple[str, ...], names: Mapping[str, str], first: str, key: str) -> str:
-    st.session_state.setdefault(key, first)
-    return str(
-        st.segmented_control(label, offers, format_func=lambda name: names.get(name, name), required=True, key=key)
-    )
-
-
-def _key(study: OpenStudy, name: str) -> str:
-    return f"compare {name} of {study.path}"
 
 
 render()

@@ -11,7 +11,7 @@ import streamlit as st
 from explorer.address import asked_view, keep_view
 from explorer.charts import PICK, layers_chart
 from explorer.components import export_row
-from explorer.data import OpenStudy, study_stamp
+from explorer.data import OpenStudy
 from explorer.findings import describe, layer_text, lead_curve, significance_note
 from explorer.frame import show_cautions, show_notes, show_provenance
 from explorer.images import study_pictures
@@ -29,7 +29,7 @@ from explorer.lines import (
     short_title,
 )
 from explorer.links import link_to
-from explorer.picker import cached_study, cached_tables, layer_key, open_chosen_study, pick_layer, untrained_control
+from explorer.picker import cached_study, cached_tables, open_chosen_study, pick_layer, untrained_control
 from explorer.sample_cards import show_picture
 from explorer.state import (
     COLUMNS,
@@ -46,6 +46,7 @@ from explorer.state import (
 )
 from explorer.summary import Card, make_cards
 from explorer.tables import column_config, layer_table
+from explorer.widgets import widget_key
 
 CARDS = (
     ("Where it is good enough", ":material/content_cut:", "compare", "Compare layers"),
@@ -232,7 +233,7 @@ def show_finding(study: OpenStudy, selection: Selection, shown: Shown) -> None:
 
 def show_chart(study: OpenStudy, selection: Selection, shown: Shown) -> None:
     """The chart, what it shows in a line, and how to take it away. A click on it chooses a layer for all pages."""
-    key, picked = layer_key(study, PAGE), f"click of {study.path}"
+    key, picked = widget_key(PAGE, "layer", study), f"click of {study.path}"
 
     def take() -> None:
         if layer := picked_layer(st.session_state[picked]):
@@ -272,7 +273,7 @@ def show_cards(study: OpenStudy, selection: Selection) -> None:
     if lead.empty:
         return
     pooling, samples = lead["pooling"].iloc[0], lead["samples"].iloc[0]
-    found = cached_cards(study.path, study_stamp(Path(study.path)), str(pooling), str(samples))
+    found = cached_cards(study.path, study.stamp, str(pooling), str(samples))
     pictures = study_pictures(study.info)
     for (title, icon, view, label), card in zip(CARDS, found, strict=True):
         with st.container(border=True, gap="xsmall"):

@@ -7,10 +7,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from core.study.durations import in_words
 from core.study.plan import DEFAULT_LAYERS, PIXELS
 from explorer import jobs
 from explorer.address import asked_view, keep_view
-from explorer.job_view import STATES, hide_paths, minutes, show_job
+from explorer.job_view import STATES, hide_paths, show_job
 from explorer.known import own_jobs, remember_job
 from explorer.picker import carry_study, show_name
 from explorer.provenance import plain
@@ -252,7 +253,7 @@ def show_plan(found: dict[str, Any], request: Request) -> None:
         columns[0].metric("Samples", f"{found['samples']:,}", help=splits)
         columns[1].metric("Classes", f"{found['classes']:,}")
         columns[2].metric("Layers", f"{len(found['layers']):,}")
-        columns[3].metric("Expected time", f"≈ {minutes(max(1, found['estimated_s']))}", help=_TIME_HELP)
+        columns[3].metric("Expected time", f"≈ {in_words(max(1, found['estimated_s']))}", help=_TIME_HELP)
         largest = max((row["bytes"] for row in found["passes"]), default=0)
         budget = f" of {found['budget_bytes'] / MIB:,.0f} allowed" if "budget_bytes" in found else ""
         network = " The network comes on top: about 700 MiB." if request.uses_network else ""

@@ -8,7 +8,7 @@ import streamlit as st
 
 from explorer.address import asked_layer, asked_view, keep_view
 from explorer.components import export_row, save_configuration_button, save_table_buttons
-from explorer.data import OpenStudy, offered_poolings, read_fitted, study_stamp
+from explorer.data import OpenStudy, offered_poolings, read_fitted
 from explorer.frame import show_notes, show_provenance
 from explorer.picker import open_chosen_study
 from explorer.size_chart import size_chart, size_top
@@ -31,6 +31,7 @@ from explorer.sizes import (
     suggested_command,
 )
 from explorer.state import POOLINGS, SAMPLES
+from explorer.widgets import choose_one, widget_key
 
 PAGE = "sample_size"
 TITLE = "SI depends on the number of samples"
@@ -76,7 +77,7 @@ def render() -> None:
     head = st.container()
     selection = controls(study)
     lines = size_lines(study, selection)
-    curves = fitted_lines(cached_fitted(study.path, study_stamp(Path(study.path))), selection)
+    curves = fitted_lines(cached_fitted(study.path, study.stamp), selection)
     extrapolated = len(curves) > 0 and extrapolation_toggle(study)
     curves = curves if extrapolated else curves[:0]
     ends = size_ends(study.curves, selection.pooling, selection.samples, selection.layers)
@@ -105,12 +106,11 @@ def controls(study: OpenStudy) -> SizeSelection:
     """The widgets above the charts, started from the address and written back to it; no layer means the first ones."""
     carried = asked_layer()
     start = size_selection(asked_view(PAGE), study, carried)
-    keys = {name: f"sizes {name} of {study.path}" for name in ("pooling", "samples", "layers")}
-    for name in ("pooling", "samples"):
-        st.session_state.setdefault(keys[name], getattr(start, name))
+    keys = {name: widget_key(PAGE, name, study) for name in ("pooling", "samples", "layers")}
+    poolings, splits = offered_poolings(study.subsamples), offered_samples(study.subsamples)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        pooling = _one("Pooling", offered_poolings(study.subsamples), POOLINGS, keys["pooling"])
-        samples = _one("Samples", offered_samples(study.subsamples), SAMPLES, keys["samples"])
+        pooling = choose_one("Pooling", poolings, POOLINGS, first=start.pooling, key=keys["pooling"])
+        samples = choose_one("Samples", splits, SAMPLES, first=start.samples, key=keys["samples"])
         offered = offered_layers(study.subsamples, pooling, samples)
         kept = [name for name in st.session_state.get(keys["layers"], start.layers) if name in offered]
         st.session_state[keys["layers"]] = kept or list(first_layers(study.curves, offered, pooling, samples, carried))
@@ -120,12 +120,6 @@ def controls(study: OpenStudy) -> SizeSelection:
     selection = SizeSelection(pooling, samples, tuple(name for name in offered if name in chosen))
     keep_view(PAGE, size_query(selection, study, carried))
     return selection
-
-
-def _one(label: str, offered: tuple[str, ...], names: dict[str, str], key: str) -> str:
-    return str(
-        st.segmented_control(label, offered, format_func=lambda name: names.get(name, name), required=True, key=key)
-    )
 
 
 def show_charts(study: OpenStudy, lines: pd.DataFrame, ends: pd.DataFrame, curves: pd.DataFrame) -> None:
@@ -164,7 +158,7 @@ def show_table(study: OpenStudy, lines: pd.DataFrame, ends: pd.DataFrame) -> Non
 
 def extrapolation_toggle(study: OpenStudy) -> bool:
     """Whether the fitted curves are drawn, beyond the samples at hand too."""
-    return st.toggle("Fitted curves and extrapolation", value=True, key=f"sizes fitted of {study.path}")
+    return st.toggle("Fitted curves and extrapolation", value=True, key=widget_key(PAGE, "fitted", study))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

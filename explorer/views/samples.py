@@ -9,7 +9,7 @@ import streamlit as st
 from explorer.address import asked_view, keep_view
 from explorer.class_tables import Place, place_query
 from explorer.components import export_row
-from explorer.data import OpenStudy, study_stamp
+from explorer.data import OpenStudy
 from explorer.frame import show_notes, show_provenance
 from explorer.gallery import (
     FILTERS,
@@ -27,10 +27,11 @@ from explorer.gallery import (
 from explorer.images import study_pictures
 from explorer.journeys import Journeys, cached_journeys, cached_neighbors, cached_places
 from explorer.picker import open_chosen_study
-from explorer.place_controls import place_controls, widget_key
+from explorer.place_controls import place_controls
 from explorer.sample_cards import PAGE, offer_pictures, selected_key, show_gallery, show_selected
 from explorer.sample_charts import OTHER, PICKED, REFERENCE, SAME, drawn_dots, path_chart, plane_chart
 from explorer.second_look import CONFIG, show_second_look
+from explorer.widgets import widget_key
 
 PLANE, PATH = "samples_plane", "samples_path"
 OF = {"test": "test samples", "train": "training samples", "cross": "test samples (among the training samples)"}
@@ -56,7 +57,7 @@ def render() -> None:
     head = st.container()
     query, fresh = asked_view(PAGE), widget_key(PAGE, "layer", study) not in st.session_state
     place = place_controls(study, PAGE, query)
-    journeys = cached_journeys(study.path, study_stamp(Path(study.path)), place.pooling, place.split, place.among)
+    journeys = cached_journeys(study.path, study.stamp, place.pooling, place.split, place.among)
     table = _table(journeys, place.layer)
     with head:
         st.title("Samples", anchor=False)
@@ -73,9 +74,7 @@ def render() -> None:
     chosen = filter_controls(study, asked_filter(query, sorted(table["class_name"].unique())), table)
     shown = keep_shown(table, chosen, place.layer)
     selected = selected_sample(study, table, shown)
-    neighbors = neighbors_of(
-        cached_neighbors(study.path, study_stamp(Path(study.path)), place), journeys.samples, selected
-    )
+    neighbors = neighbors_of(cached_neighbors(study.path, study.stamp, place), journeys.samples, selected)
     left, right = st.columns([5, 6], gap="large")
     with left:
         show_plane(study, journeys, table, shown, neighbors, selected, place)
@@ -122,7 +121,7 @@ def show_plane(
 ) -> None:
     """The samples on the plane; a click selects one."""
     st.subheader("The samples on a plane", anchor=False)
-    places = cached_places(study.path, study_stamp(Path(study.path)), place.layer)
+    places = cached_places(study.path, study.stamp, place.layer)
     if places.empty:
         st.info(NO_PLANE, icon=":material/scatter_plot:")
         return

@@ -10,7 +10,6 @@ set, and its proportional share (PSS).
 """
 
 import argparse
-import shutil
 import statistics
 import tempfile
 import time
@@ -19,14 +18,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import psutil
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from core.study import results, writing
-from tests.benchmarks.first_paint import CHROMIUM_OPTIONS, WATCH, server
+from tests.benchmarks.first_paint import DRAWN, WATCH
 from tests.benchmarks.report import RESULTS, write_report
+from tests.browser import DESKTOP, chromium, serve
 
 CLASSES = 120
-DRAWN = ".stVegaLiteChart svg.marks .mark-line path"
 TARGETS = {"widget change, s": 0.5, "first chart, s": 2.0, "server memory, ten sessions, RSS, MB": 690.0}
 
 
@@ -88,7 +87,7 @@ def memory_mb(process: psutil.Process) -> tuple[float, float]:
 
 def open_page(browser: Browser, address: str) -> tuple[Page, float]:
     """A page in a browser context of its own, and the seconds until its chart was drawn."""
-    page = browser.new_context(viewport={"width": 1440, "height": 1000}).new_page()
+    page = browser.new_context(viewport=DESKTOP).new_page()
     start = time.perf_counter()
     page.goto(address, wait_until="commit")
     page.wait_for_selector(DRAWN, state="attached", timeout=120_000)
@@ -107,9 +106,8 @@ def widget_times(page: Page, changes: int) -> list[float]:
 
 def measure(study: Path, sessions: int, changes: int) -> pd.DataFrame:
     """Everything on one server: the first chart, the widget, then memory with all sessions open."""
-    executable = shutil.which("chromium") or shutil.which("google-chrome")
-    with server(str(study)) as (address, process), sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_OPTIONS)
+    with serve("--study", str(study)) as (address, server), chromium() as browser:
+        process = psutil.Process(server.pid)
         page, first_s = open_page(browser, address)
         times = widget_times(page, changes)
         one = memory_mb(process)
@@ -117,7 +115,6 @@ def measure(study: Path, sessions: int, changes: int) -> pd.DataFrame:
             widget_times(open_page(browser, address)[0], 1)
         many = memory_mb(process)
         loaded = any("tensorflow" in file.path for file in process.memory_maps())
-        browser.close()
     rows = [
         ("first chart, s", first_s, 1),
         ("widget change, s", statistics.median(times), len(times)),

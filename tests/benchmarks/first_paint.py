@@ -8,28 +8,21 @@ to the redrawn chart, in a page that has come to rest.
 """
 
 import argparse
-import os
-import shutil
-import socket
 import statistics
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import URLError
 
 import pandas as pd
 import psutil
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page
 
 from tests.benchmarks.report import RESULTS, write_report
+from tests.browser import DESKTOP, ROOT, chromium, serve
 
-ROOT = Path(__file__).resolve().parents[2]
 TARGETS = {"import core, s": 0.5, "first chart, s": 2.0, "widget change, s": 0.3, "server memory, MB": 400.0}
-CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+DRAWN = ".stVegaLiteChart svg.marks .mark-line path"
 # The time of the first change of the first chart after the click, taken in the page itself.
 WATCH = """
 () => new Promise(resolve => {
@@ -57,54 +50,19 @@ def import_s() -> float:
     return float(run.stdout)
 
 
-@contextmanager
-def server(study: str) -> Iterator[tuple[str, psutil.Process]]:
-    """A fresh server that answers; its address and its process."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    streamlit = shutil.which("streamlit", path=str(Path(sys.executable).parent))
-    command = [streamlit, "run", "explorer/app.py", "--server.headless=true", f"--server.port={port}"]
-    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    output = subprocess.DEVNULL
-    process = subprocess.Popen([*command, "--", "--study", study], cwd=ROOT, env=environ, stdout=output, stderr=output)
-    try:
-        _wait_for(f"http://127.0.0.1:{port}/_stcore/health")
-        yield f"http://127.0.0.1:{port}", psutil.Process(process.pid)
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-
-
-def _wait_for(url: str, timeout_s: float = 60) -> None:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                if answer.status == 200:
-                    return
-        except (URLError, OSError):
-            time.sleep(0.02)
-    raise TimeoutError(f"no answer from {url} within {timeout_s} s")
-
-
 def one_repeat(study: str) -> dict[str, float]:
     """Everything once, with a fresh server and a fresh browser."""
     found = {"import core, s": import_s()}
-    with sync_playwright() as playwright:
-        executable = shutil.which("chromium") or shutil.which("google-chrome")
-        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_OPTIONS)
-        page = browser.new_page(viewport={"width": 1440, "height": 1000})
-        with server(study) as (address, process):
-            start = time.perf_counter()
-            page.goto(address, wait_until="commit")
-            page.wait_for_selector(".stVegaLiteChart svg.marks .mark-line path", state="attached", timeout=30_000)
-            found["first chart, s"] = time.perf_counter() - start
-            found |= _page_again(page, address)
-            found["widget change, s"] = _widget_s(page)
-            found["server memory, MB"] = process.memory_info().rss / 1e6
-            found["TensorFlow loaded"] = float(any("tensorflow" in file.path for file in process.memory_maps()))
-        browser.close()
+    with chromium() as browser, serve("--study", study) as (address, server):
+        page, process = browser.new_page(viewport=DESKTOP), psutil.Process(server.pid)
+        start = time.perf_counter()
+        page.goto(address, wait_until="commit")
+        page.wait_for_selector(DRAWN, state="attached", timeout=30_000)
+        found["first chart, s"] = time.perf_counter() - start
+        found |= _page_again(page, address)
+        found["widget change, s"] = _widget_s(page)
+        found["server memory, MB"] = process.memory_info().rss / 1e6
+        found["TensorFlow loaded"] = float(any("tensorflow" in file.path for file in process.memory_maps()))
     return found
 
 
@@ -112,7 +70,7 @@ def _page_again(page: Page, address: str) -> dict[str, float]:
     """The same page for a second visitor, when the server and the browser are warm."""
     start = time.perf_counter()
     page.goto(address, wait_until="commit")
-    page.wait_for_selector(".stVegaLiteChart svg.marks .mark-line path", state="attached", timeout=30_000)
+    page.wait_for_selector(DRAWN, state="attached", timeout=30_000)
     return {"first chart, warm server, s": time.perf_counter() - start}
 
 

@@ -6,13 +6,12 @@
 """
 
 import argparse
-import shutil
 from pathlib import Path
 from urllib.parse import urlencode
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
-from tests.benchmarks.first_paint import CHROMIUM_OPTIONS, ROOT, server
+from tests.browser import ROOT, chromium, serve
 
 HOME = "layers"
 THEMES = ("light", "dark")
@@ -62,9 +61,7 @@ def main() -> None:
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     query = {"study": options.study} | ({"layer": options.layer} if options.layer else {})
-    with server(options.study) as (address, _), sync_playwright() as playwright:
-        executable = shutil.which("chromium") or shutil.which("google-chrome")
-        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_OPTIONS)
+    with serve("--study", options.study) as (address, _), chromium() as browser:
         for name in options.pages:
             for theme in options.themes:
                 for width in WIDTHS:
@@ -75,7 +72,6 @@ def main() -> None:
             picture = ROOT / "explorer" / "demo" / "layers.png"
             shoot(browser, page_url(address, HOME, query), "light", 1440, picture, whole=False)
             print(picture)
-        browser.close()
 
 
 if __name__ == "__main__":

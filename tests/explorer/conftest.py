@@ -1,5 +1,6 @@
-"""Small made-up studies for the app: written with core, so that they are what core writes."""
+"""Small made-up studies for the app: written with core, so that they are what core writes; and a browser's page."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.study import results, writing
+from tests.browser import DESKTOP, chromium, find_chromium
 
 VIEWS = Path(__file__).resolve().parents[2] / "explorer" / "views"
 CLASSES = 120
@@ -224,3 +226,15 @@ def open_view(monkeypatch):
         return page
 
     return run
+
+
+@pytest.fixture
+def page():
+    """A page of a real Chromium; without one the test does not run, and fails where REQUIRE_SHARED=1."""
+    if find_chromium() is None:
+        message = "needs chromium on the PATH"
+        pytest.fail(message) if os.environ.get("REQUIRE_SHARED") == "1" else pytest.skip(message)
+    with chromium() as browser:
+        page = browser.new_page(viewport=DESKTOP)
+        page.set_default_timeout(30_000)
+        yield page

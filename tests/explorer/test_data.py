@@ -132,6 +132,7 @@ def test_what_is_no_study_is_refused(tmp_path):
 
 def test_the_stamp_changes_when_a_table_does(tiny_study):
     before = study_stamp(tiny_study)
+    assert read_study(tiny_study).stamp == before
     os.utime(tiny_study / "measurements.parquet", ns=(0, 0))
     assert study_stamp(tiny_study) != before
     assert study_stamp(Path("nowhere")) == (0, 0, 0)

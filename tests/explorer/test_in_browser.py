@@ -2,82 +2,24 @@
 
 import io
 import json
-import os
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from pathlib import Path
-from urllib.error import URLError
 
 import pandas as pd
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
-ROOT = Path(__file__).resolve().parents[2]
-START_S = 60
-CHROMIUM_OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
+from tests.browser import serve
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
 def address(study_writer, tmp_path_factory):
-    """The app on a study like EfficientNet-Lite0's, on a free port, without the project on Python's path."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    streamlit = shutil.which("streamlit", path=str(Path(sys.executable).parent))
-    command = [streamlit, "run", "explorer/app.py", "--server.headless=true", f"--server.port={port}"]
-    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    """The app on a study like EfficientNet-Lite0's."""
     folder = tmp_path_factory.mktemp("browser")
-    with (folder / "server.log").open("w") as log:
-        arguments = [*command, "--", "--study", str(study_writer(folder / "study"))]
-        server = subprocess.Popen(arguments, cwd=ROOT, env=environ, stdout=log, stderr=log)
-        try:
-            _wait_for(f"http://127.0.0.1:{port}/_stcore/health", server)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            server.terminate()
-            server.wait(timeout=20)
-
-
-@pytest.fixture
-def page():
-    """A page of a real Chromium; without one the test does not run, and fails where REQUIRE_SHARED=1."""
-    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if executable is None:
-        message = "needs chromium on the PATH"
-        pytest.fail(message) if os.environ.get("REQUIRE_SHARED") == "1" else pytest.skip(message)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_OPTIONS)
-        page = browser.new_page(viewport={"width": 1440, "height": 1000})
-        page.set_default_timeout(30_000)
-        yield page
-        browser.close()
-
-
-def _wait_for(url: str, server: subprocess.Popen) -> None:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        assert server.poll() is None, "the server ended"
-        try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                if answer.status == 200:
-                    return
-        except (URLError, OSError):
-            time.sleep(0.1)
-    raise TimeoutError(f"no answer from {url} within {START_S} s")
+    with serve("--study", str(study_writer(folder / "study")), log=folder / "server.log") as (address, _):
+        yield address
 
 
 def test_a_control_changes_the_chart_the_headline_and_the_address(page, address):

@@ -1,77 +1,27 @@
 """From the form to the finished chart in a real Chromium: runs, their end, and what is refused."""
 
 import io
-import os
 import pickle
 import re
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 import zipfile
-from pathlib import Path
-from urllib.error import URLError
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
-ROOT = Path(__file__).resolve().parents[2]
-START_S = 60
-CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+from tests.browser import serve
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    """The app with an empty folder of studies, on a free port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    """The app with an empty folder of studies."""
     folder = tmp_path_factory.mktemp("new_study")
-    streamlit = shutil.which("streamlit", path=str(Path(sys.executable).parent))
-    command = [streamlit, "run", "explorer/app.py", "--server.headless=true", f"--server.port={port}"]
-    environ = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environ["SI_EXPLORER_STUDIES"] = str(folder / "studies")
-    with (folder / "server.log").open("w") as log:
-        server = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=log, stderr=log)
-        try:
-            _wait_for(f"http://127.0.0.1:{port}/_stcore/health", server)
-            yield f"http://127.0.0.1:{port}/new-study"
-        finally:
-            server.terminate()
-            server.wait(timeout=20)
-
-
-def _wait_for(url: str, server: subprocess.Popen) -> None:
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        assert server.poll() is None, "the server ended"
-        try:
-            with urllib.request.urlopen(url, timeout=5) as answer:
-                if answer.status == 200:
-                    return
-        except (URLError, OSError):
-            time.sleep(0.1)
-    raise TimeoutError(f"no answer from {url} within {START_S} s")
-
-
-@pytest.fixture
-def page():
-    executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if executable is None:
-        message = "needs chromium on the PATH"
-        pytest.fail(message) if os.environ.get("REQUIRE_SHARED") == "1" else pytest.skip(message)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, args=CHROMIUM_OPTIONS)
-        page = browser.new_page(viewport={"width": 1440, "height": 1000})
-        page.set_default_timeout(30_000)
-        yield page
-        browser.close()
+    environ = {"SI_EXPLORER_STUDIES": str(folder / "studies")}
+    with serve(environ=environ, log=folder / "server.log") as (address, _):
+        yield f"{address}/new-study"
 
 
 def press(page, name: str) -> None:

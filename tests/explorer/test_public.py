@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.job_view import hide_paths, minutes, time_line
+from explorer.job_view import hide_paths, time_line
 from explorer.jobs import Job, Status, new_job
 from explorer.known import study_path
 from explorer.planning import PlanError, plan
@@ -151,7 +151,6 @@ def test_time_left_follows_the_plan_then_the_layers():
     assert (
         time_line(replace(job, estimated_s=0), Status("running", 1, elapsed_s=20.0)) == "20 s so far, about 60 s left"
     )
-    assert minutes(7200) == "2.0 h"
 
 
 def test_in_public_only_linked_runs_are_listed(monkeypatch, tmp_path, open_view):

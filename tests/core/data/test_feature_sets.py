@@ -94,9 +94,23 @@ def test_labels_must_be_given(tmp_path: Path):
 
 
 def test_a_column_that_is_not_there(tmp_path: Path):
-    pd.DataFrame({"u": [1.0, 2.0]}).to_parquet(tmp_path / "f.parquet")
-    with pytest.raises(ValueError, match=r"labels must be in an existing file of .*; got 'breed'"):
-        open_features(tmp_path / "f.parquet", "breed")
+    frame = pd.DataFrame({**{f"u{place}": [1.0, 2.0] for place in range(7)}, "breed": ["p", "q"]})
+    frame.to_parquet(tmp_path / "f.parquet")
+    known = r"Its columns are u0, u1, u2, u3, u4 and 3 more\.$"
+    with pytest.raises(
+        ValueError, match=rf"^labels must name a file, or a column of .*f\.parquet; got 'bred'\. {known}"
+    ):
+        open_features(tmp_path / "f.parquet", "bred")
+
+
+def test_a_column_that_one_of_the_tables_lacks(tmp_path: Path, labels: str):
+    (tmp_path / "f").mkdir()
+    frame = pd.DataFrame({"u": [1.0, 2, 3, 4], "breed": LABELS})
+    frame.to_parquet(tmp_path / "f/a.parquet")
+    frame[["u"]].to_parquet(tmp_path / "f/b.parquet")
+    with pytest.raises(ValueError, match=r"a column of .*b\.parquet; got 'breed'\. Its columns are u\.$"):
+        open_features(tmp_path / "f", "breed")
+    assert open_features(tmp_path / "f", labels).labels.tolist() == LABELS
 
 
 def test_tables_in_another_order_are_found_out(tmp_path: Path):

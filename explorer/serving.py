@@ -28,7 +28,7 @@ async def serving(app: st.App) -> AsyncIterator[None]:
 
 
 def open_page() -> None:
-    """Open the page in a browser, unless the server is headless: `streamlit run` does so for scripts, not for an app."""
+    """Open the page, unless the server is headless: `streamlit run` opens a browser for scripts, not for an app."""
     from streamlit import cli_util
     from streamlit.web.server import server_util
 

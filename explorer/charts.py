@@ -1,7 +1,8 @@
 """The chart of a measure through the network: DataFrames in, an Altair chart out.
 
-One view holds three panels on one x axis (SI, channels, parameters), each with a y scale whose range is a part of the
-height. So the chart follows the width of the page, one hover band crosses all panels, and one picture has everything.
+One view holds four panels on one x axis (SI, the kNN baseline, channels, parameters), each with a y scale whose range
+is a part of the height. So the chart follows the width of the page, one hover band crosses all panels, and one picture
+has everything.
 """
 
 import math
@@ -18,11 +19,10 @@ from numpy.typing import NDArray
 from explorer.labels import chance_levels, direct_labels, tooltip_table, with_series
 from explorer.state import SAMPLES
 
-MAIN_HEIGHT, PANEL_HEIGHT, GAP = 300, 48, 36
+MAIN_HEIGHT, BASELINE_HEIGHT, PANEL_HEIGHT, GAP = 300, 72, 48, 36
 LABEL_HEIGHT = 15  # pixels a direct label needs
 DRAWN = [
     "layer",
-    "measure",
     "pooling",
     "value",
     "low",
@@ -34,7 +34,7 @@ UNTRAINED = "untrained"
 PICK = "pick"  # the selection that a click makes
 NAMES = "layers"  # the x axis, as a parameter: once in the specification, not once a mark
 GRAY = "#808895"  # readable on white and on near-black
-DASHES = {("SI", "mean"): [1, 0], ("SI", "flat"): [7, 3], ("kNN", "mean"): [2, 2], ("kNN", "flat"): [1, 4]}
+DASHES = {"mean": [1, 0], "flat": [7, 3]}
 SHAPES = {"mean": "circle", "flat": "diamond"}
 
 
@@ -44,6 +44,14 @@ class Panel:
 
     top: int
     bottom: int
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+    def below(self, height: int) -> "Panel":
+        """The next panel, after a gap that holds its title."""
+        return Panel(self.bottom + GAP, self.bottom + GAP + height)
 
     def scale(self, **options: Any) -> alt.Scale:
         return alt.Scale(range=[self.bottom, self.top], **options)
@@ -80,7 +88,8 @@ def layers_chart(
     control: pd.DataFrame | None = None,
     chosen: str | None = None,
 ) -> UncheckedChart:
-    """Draw curves through the network above the layers' channels and parameters; a click selects a layer (`PICK`).
+    """Draw curves through the network above those of the kNN baseline, and the layers' channels and
+    parameters; a click selects a layer (`PICK`).
 
     Parameters
     ----------
@@ -91,18 +100,21 @@ def layers_chart(
     chosen : the layer that is marked.
     """
     lines = with_series(curves, measure)
-    top = _upper_end(lines)
-    main = _curve_panel(lines, layers, Panel(0, MAIN_HEIGHT), top, measure, _control_rows(control, layers))
-    panels: list[alt.Chart | alt.LayerChart] = [main]
-    bottom = MAIN_HEIGHT
+    separation, baseline = lines[lines["measure"] == "SI"], lines[lines["measure"] == "kNN"]
+    panel = Panel(0, MAIN_HEIGHT)
+    panels: list[alt.Chart | alt.LayerChart] = [
+        _curve_panel(separation, layers, panel, measure, _control_rows(control, layers))
+    ]
+    if baseline["value"].notna().any():
+        panel = panel.below(BASELINE_HEIGHT)
+        panels.append(_baseline_panel(baseline, layers, panel))
     for column, title, scale in _catalogue_panels(layers):
-        panel = Panel(bottom + GAP, bottom + GAP + PANEL_HEIGHT)
+        panel = panel.below(PANEL_HEIGHT)
         axis = panel.axis(title, tickCount=2, labelExpr="format(datum.value, '~s')")
         panels.append(_bar_panel(layers, column, axis, panel.scale(**scale)))
-        bottom = panel.bottom
     return framed(
         [*_block_bands(layers), *_chosen_band(layers, chosen), *panels, _hover_band(lines, layers)],
-        height=bottom,
+        height=panel.bottom,
         params=[alt.VariableParameter(name=NAMES, value=tuple(layers["layer"]))],  # lists are copied often
         resolve={"scale": {"y": "independent"}},
     )
@@ -121,25 +133,37 @@ def framed(layer: Sequence[alt.Chart | alt.LayerChart], *, height: int, **option
 
 
 def _curve_panel(
-    lines: pd.DataFrame, layers: pd.DataFrame, panel: Panel, top: float, measure: str, control: pd.DataFrame
+    lines: pd.DataFrame, layers: pd.DataFrame, panel: Panel, measure: str, control: pd.DataFrame
 ) -> alt.LayerChart:
-    x = layer_x(layers)
-    title = ("Separation Index" if measure == "SI" else measure) + _knn_title(lines)
+    top = upper_end(lines[["value", "high", "chance"]].to_numpy(float))
+    title = "Separation Index" if measure == "SI" else measure
     y = alt.Y("value:Q", scale=panel.scale(domain=[0, top]), axis=panel.axis(title, tickCount=6))
-    color = alt.Color("samples_name:N", scale=_samples_scale(lines), legend=None)
-    base = alt.Chart(lines[DRAWN]).encode(x=x, y=y, color=color, detail="series:N")
-    separation, baseline = alt.datum.measure == "SI", alt.datum.measure == "kNN"
-    dash = alt.StrokeDash("dash:N", scale=_dash_scale(), legend=None)
-    dashed = base.transform_calculate(dash="datum.measure + ' ' + datum.pooling").encode(strokeDash=dash)
+    base = _lines_base(lines, layers, y)
     shape = alt.Shape("pooling:N", scale=alt.Scale(domain=list(SHAPES), range=list(SHAPES.values())), legend=None)
     size = 34 if len(layers) <= 80 else 12
     marks = [
-        dashed.transform_filter(baseline).mark_line(strokeWidth=1.5, opacity=0.9, aria=False, point={"size": 7}),
-        dashed.transform_filter(separation).mark_line(strokeWidth=2, aria=False),
-        base.transform_filter(separation).mark_point(filled=True, size=size, opacity=1, aria=False).encode(shape=shape),
+        base.mark_line(strokeWidth=2, aria=False).encode(strokeDash=_dash()),
+        base.mark_point(filled=True, size=size, opacity=1, aria=False).encode(shape=shape),
     ]
-    bands, rules, labels = _bands(base, lines), _chance_rules(lines, y), _label_marks(lines, y, color, top, control)
+    others = {UNTRAINED: float(control["value"].iloc[-1])} if len(control) else {}
+    bands, rules = _bands(base, lines), _chance_rules(lines, y)
+    labels = _label_marks(direct_labels(lines, top, top * LABEL_HEIGHT / panel.height, others), lines, y)
     return alt.LayerChart(layer=[*bands, *rules, *_control_line(control, layers, y), *marks, *labels])
+
+
+def _baseline_panel(lines: pd.DataFrame, layers: pd.DataFrame, panel: Panel) -> alt.LayerChart:
+    """The accuracy of kNN on the same axis: lines with their names, no band."""
+    top = upper_end(lines[["value"]].to_numpy(float))
+    title = f"Accuracy of kNN (k = {lines['order'].iloc[0]})"
+    y = alt.Y("value:Q", scale=panel.scale(domain=[0, top]), axis=panel.axis(title, tickCount=3))
+    line = _lines_base(lines, layers, y).mark_line(strokeWidth=1.5, aria=False, point={"size": 7})
+    labels = _label_marks(direct_labels(lines, top, top * LABEL_HEIGHT / panel.height), lines, y)
+    return alt.LayerChart(layer=[line.encode(strokeDash=_dash()), *labels])
+
+
+def _lines_base(lines: pd.DataFrame, layers: pd.DataFrame, y: alt.Y) -> alt.Chart:
+    """One line a series, in its samples' color."""
+    return alt.Chart(lines[DRAWN]).encode(x=layer_x(layers), y=y, color=_samples_color(lines), detail="series:N")
 
 
 def _control_rows(control: pd.DataFrame | None, layers: pd.DataFrame) -> pd.DataFrame:
@@ -158,11 +182,10 @@ def _control_line(control: pd.DataFrame, layers: pd.DataFrame, y: alt.Y) -> list
 
 
 def _bands(base: alt.Chart, lines: pd.DataFrame) -> list[alt.Chart]:
-    """The intervals of SI, where the study has them; the baseline's stand in the tooltip."""
-    if not (lines["low"].notna() & lines["high"].notna() & (lines["measure"] == "SI")).any():
+    """The intervals, where the study has them."""
+    if not (lines["low"].notna() & lines["high"].notna()).any():
         return []
-    separation = base.transform_filter(alt.datum.measure == "SI")
-    return [separation.mark_area(opacity=0.16, line=False, aria=False).encode(y=alt.Y("low:Q"), y2="high:Q")]
+    return [base.mark_area(opacity=0.16, line=False, aria=False).encode(y=alt.Y("low:Q"), y2="high:Q")]
 
 
 def _chance_rules(lines: pd.DataFrame, y: alt.Y) -> list[alt.Chart]:
@@ -173,13 +196,14 @@ def _chance_rules(lines: pd.DataFrame, y: alt.Y) -> list[alt.Chart]:
     return [rule.encode(y=y, description="text:N")]
 
 
-def _label_marks(lines: pd.DataFrame, y: alt.Y, color: alt.Color, top: float, control: pd.DataFrame) -> list[alt.Chart]:
-    others = {UNTRAINED: float(control["value"].iloc[-1])} if len(control) else {}
-    labels = direct_labels(lines, top, top * LABEL_HEIGHT / MAIN_HEIGHT, others).rename(columns={"y": "value"})
+def _label_marks(labels: pd.DataFrame, lines: pd.DataFrame, y: alt.Y) -> list[alt.Chart]:
+    """The texts of `direct_labels` beside the plot, each in the color of its line."""
+    labels = labels.rename(columns={"y": "value"})
     text: dict[str, Any] = {"align": "left", "baseline": "middle", "dx": 7, "fontSize": 12}
     chance = labels["samples_name"].isna()
     place = {"x": alt.value("width"), "y": y, "text": "text:N"}
-    names = alt.Chart(labels[~chance]).mark_text(fontWeight=600, **text).encode(color=color, **place)
+    names = alt.Chart(labels[~chance]).mark_text(fontWeight=600, **text)
+    names = names.encode(color=_samples_color(lines), **place)
     if not chance.any():
         return [names]
     return [names, alt.Chart(labels[chance]).mark_text(color=GRAY, **text).encode(**place)]
@@ -257,27 +281,17 @@ def layer_axis() -> alt.Axis:
     )
 
 
-def _samples_scale(lines: pd.DataFrame) -> alt.Scale:
+def _samples_color(lines: pd.DataFrame) -> alt.Color:
     """The same color for the same samples in every chart; the colors are the theme's."""
     others = [name for name in lines["samples_name"].unique() if name not in SAMPLES.values()]
-    return alt.Scale(domain=[*SAMPLES.values(), *others])
+    return alt.Color("samples_name:N", scale=alt.Scale(domain=[*SAMPLES.values(), *others]), legend=None)
 
 
-def _dash_scale() -> alt.Scale:
-    return alt.Scale(domain=[" ".join(key) for key in DASHES], range=list(DASHES.values()))
-
-
-def _knn_title(lines: pd.DataFrame) -> str:
-    orders = lines.loc[lines["measure"] == "kNN", "order"].unique()
-    return f", and accuracy of kNN (k = {orders[0]}, dotted)" if len(orders) else ""
-
-
-def _upper_end(lines: pd.DataFrame) -> float:
-    """The end of the y axis: the next tenth above everything drawn, at most 1."""
-    return upper_end(lines[["value", "high", "chance"]].to_numpy(float))
+def _dash() -> alt.StrokeDash:
+    return alt.StrokeDash("pooling:N", scale=alt.Scale(domain=list(DASHES), range=list(DASHES.values())), legend=None)
 
 
 def upper_end(values: NDArray[np.float64]) -> float:
     """The next tenth above all values, with a little room; at most 1."""
-    highest = np.nanmax(values)
+    highest = np.max(values, initial=0, where=~np.isnan(values))
     return min(1.0, max(0.1, math.ceil(highest * 10 + 0.2) / 10))

@@ -45,13 +45,40 @@ def test_layers_stand_in_network_order_on_one_axis(tiny):
     assert all(axis == {"type": "band", "domain": {"expr": "layers"}, "padding": 0} for axis in axes)
 
 
-def test_si_is_a_line_with_points_and_knn_a_second_line(tiny):
-    _, marks = chart_of(tiny)
-    assert len(marks["line"]) == 2
+def test_si_is_a_line_with_points(tiny):
+    _, marks = chart_of(tiny, knn=False)
+    assert len(marks["line"]) == 1
     ((_, points),) = marks["point"]
     assert points["y"]["field"] == "value"
     assert points["color"]["field"] == "samples_name"
     assert points["shape"]["field"] == "pooling"
+
+
+def test_the_baseline_is_a_panel_of_its_own_between_si_and_channels(tiny):
+    spec, marks = chart_of(tiny)
+    titles = [encoding["y"]["axis"]["title"] for _, encoding in marks["line"]]
+    assert titles == ["Separation Index", "Accuracy of kNN (k = 5)"]
+    (si_bottom, _), (knn_bottom, knn_top) = (encoding["y"]["scale"]["range"] for _, encoding in marks["line"])
+    assert knn_top > si_bottom
+    assert marks["bar"][0][1]["y"]["scale"]["range"][1] > knn_bottom
+    assert spec["height"] > chart_of(tiny, knn=False)[0]["height"]
+
+
+def test_the_baseline_s_lines_bear_their_names_in_their_panel(tiny):
+    spec, marks = chart_of(tiny)
+    texts = [sorted(row["text"] for row in rows) for rows in _datasets(spec, "text") if "samples_name" in rows[0]]
+    assert ["Test", "Train"] in texts
+    assert ["Test kNN", "Train kNN"] in texts
+    ends = [encoding["y"]["scale"]["domain"][1] for _, encoding in marks["line"]]
+    knn = select_curves(tiny.curves, tiny.layers, Selection("mean", ("test", "train"), knn=True)).query(
+        "measure == 'kNN'"
+    )
+    assert ends[1] >= knn["value"].max()
+
+
+def test_a_baseline_without_values_has_no_panel(tiny):
+    change = lambda curves: curves.assign(value=curves["value"].where(curves["measure"] != "kNN"))  # noqa: E731
+    assert len(chart_of(tiny, change=change)[1]["line"]) == 1
 
 
 def test_chance_is_a_rule_at_its_level(tiny):
@@ -108,10 +135,11 @@ def test_samples_keep_their_colors_whatever_is_shown(tiny):
 SAMPLES = [("test",), ("train",), ("cross",), ("test", "cross")]
 
 
-def test_dashes_tell_poolings_and_measures_apart_without_color(tiny):
+def test_dashes_tell_poolings_apart_without_color(tiny):
     _, marks = chart_of(tiny, pooling="both")
-    scale = marks["line"][0][1]["strokeDash"]["scale"]
-    assert len(set(map(tuple, scale["range"]))) == len(scale["domain"]) == 4
+    for _, line in marks["line"]:
+        assert line["strokeDash"]["field"] == "pooling"
+        assert len(set(map(tuple, line["strokeDash"]["scale"]["range"]))) == 2
 
 
 def test_one_band_a_layer_has_tooltip_and_description(tiny):

@@ -1,0 +1,71 @@
+"""What the server does before it answers, so that the first visitor need not wait for it."""
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from importlib import import_module
+from pathlib import Path
+
+import streamlit as st
+
+MODULES = ("components", "frame", "images", "picker", "sample_cards", "tables", "uploads")
+OPENING_S = 0.2  # from here until the server listens
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def serving(app: st.App) -> AsyncIterator[None]:
+    """Around the time in which the server answers: warm up first, then show the page to the person at the keyboard."""
+    try:
+        warm_up(sys.argv[1:])
+    except Exception:  # the page says what is wrong, and the server is there to show it
+        log.warning("the first visitor will wait a little longer: the warm-up failed", exc_info=True)
+    asyncio.get_running_loop().call_later(OPENING_S, open_page)
+    yield
+
+
+def open_page() -> None:
+    """Open the page, unless the server is headless: `streamlit run` opens a browser for scripts, not for an app."""
+    from streamlit import cli_util
+    from streamlit.web.server import server_util
+
+    if not st.get_option("server.headless"):
+        cli_util.open_browser(server_util.get_url(page_host()))
+
+
+def page_host() -> str:
+    """Where a browser on this machine finds the server, by the rules of `streamlit run`."""
+    from streamlit import config
+    from streamlit.web.server import server_util
+
+    for option in ("browser.serverAddress", "server.address"):
+        if config.is_manually_set(option):
+            return server_util.get_display_address(str(st.get_option(option)))
+    return "localhost"
+
+
+def warm_up(arguments: Sequence[str]) -> None:
+    """Import what the pages import, open the first study, and draw it once for nobody.
+
+    arguments : of the command line, which may name the first study.
+
+    Raises
+    ------
+    ValueError, OSError
+        The first study cannot be opened, or has nothing to draw.
+    """
+    for name in MODULES:
+        import_module(f"explorer.{name}")
+    from explorer.charts import layers_chart
+    from explorer.data import bundled_studies, first_study, read_study
+    from explorer.state import choices, default_selection, select_curves
+
+    first = first_study(arguments, os.environ)
+    bundled = bundled_studies()
+    path = bundled.get(first or next(iter(bundled)), Path(first or ""))
+    study = read_study(path)
+    selection = default_selection(choices(study.layers, study.curves))
+    layers_chart(select_curves(study.curves, study.layers, selection), study.layers).to_dict()

@@ -87,7 +87,7 @@ def test_one_split_says_so(capsys: pytest.CaptureFixture[str]):
 def test_digits_as_pixels_beside_features(capsys: pytest.CaptureFixture[str]):
     from sklearn.datasets import load_digits
 
-    from core.data.images import load_images
+    from core.data.loading import load_images
 
     images = load_images("digits", per_class=4)
     rows = np.array([int(name.split("/")[1]) for name in images.ids])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import core
-from core.data.images import load_images
+from core.data.loading import load_images
 from core.study.epochs import load_epoch, read_epochs, read_history, recorded_epochs
 from core.study.results import StudyError
 from core.study.training_samples import watched_samples

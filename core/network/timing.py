@@ -1,0 +1,101 @@
+"""How long a network takes from the pixels to one of its layers, measured on this machine."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Union
+
+import numpy as np
+
+from core.network.backbones import Network
+from core.network.layers import INPUT_LAYER, layer_tensors
+
+if TYPE_CHECKING:
+    import keras
+
+_Networks = Union[Network, "keras.Model"]  # a Keras model stands for itself
+
+
+def prefix_seconds(
+    network: _Networks, layers: Sequence[str], *, batch_size: int = 32, repeats: int = 3
+) -> dict[str, float]:
+    """Seconds an image from the pixels to each of these layers: the network cut there, and nothing else.
+
+    Loading and decoding images, pooling and the search of neighbors are left out. The layers take turns, once a round,
+    so that a machine that is busy for a while slows all of them; of each, the least disturbed round counts.
+
+    Parameters
+    ----------
+    network : a network, or its Keras model.
+    layers : names as in `core.network.layers.catalogue`.
+    batch_size : images a run. repeats : rounds, after one that warms up.
+
+    Returns
+    -------
+    dict from layer to seconds an image, float > 0; exactly 0 for `input`.
+
+    Raises
+    ------
+    ValueError
+        A layer that the network does not have, or a batch size or number of rounds below 1.
+    """
+    found = interleaved_prefix_seconds([(network, layer) for layer in layers], batch_size=batch_size, repeats=repeats)
+    return dict(zip(layers, found, strict=True))
+
+
+def interleaved_prefix_seconds(
+    prefixes: Sequence[tuple[_Networks, str]], *, batch_size: int = 32, repeats: int = 3
+) -> list[float]:
+    """Seconds an image of each network up to a layer, in this order; as `prefix_seconds`, all taking turns.
+
+    For networks that are compared: each round runs every prefix of every network once.
+    """
+    for name, value in (("batch_size", batch_size), ("repeats", repeats)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1; got {value}.")
+    runs = _runs(prefixes, batch_size)
+    for run in runs:
+        run()
+    rounds = [[_elapsed_s(run) for run in runs] for _ in range(repeats)]
+    fastest = np.min(np.array(rounds).reshape(repeats, len(runs)), axis=0) / batch_size
+    return [
+        0.0 if layer == INPUT_LAYER else float(seconds) for (_, layer), seconds in zip(prefixes, fastest, strict=True)
+    ]
+
+
+def _elapsed_s(run: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
+
+
+def _runs(prefixes: Sequence[tuple[_Networks, str]], batch_size: int) -> list[Callable[[], Any]]:
+    """For each prefix, what runs it once on random pixels and waits for the result."""
+    tensors: dict[int, dict[str, Any]] = {}  # by model, because walking its operations takes a while
+    runs = []
+    for network, layer in prefixes:
+        model = network.model if isinstance(network, Network) else network
+        if id(model) not in tensors:
+            tensors[id(model)] = layer_tensors(model)
+        if layer not in tensors[id(model)]:
+            raise ValueError(
+                f"layers must be in the network's catalogue; {model.name} has no {layer!r}. "
+                "`python -m core layers MODEL` lists them."
+            )
+        runs.append(_run(model.inputs[0], tensors[id(model)][layer], batch_size))
+    return runs
+
+
+def _run(pixels: Any, output: Any, batch_size: int) -> Callable[[], Any]:
+    import keras
+    import tensorflow as tf
+
+    prefix = keras.Model(pixels, output)
+    shape = (batch_size, *pixels.shape[1:])
+    images = tf.cast(np.random.default_rng(0).uniform(0, 255, shape), pixels.dtype)
+    forward = tf.function(lambda batch: prefix(batch, training=False))
+    traced = forward.get_concrete_function(tf.TensorSpec(shape, pixels.dtype))
+
+    def run() -> None:
+        traced(images)[(0,) * len(output.shape)].numpy()  # one number of it: a device may still be computing
+
+    return run

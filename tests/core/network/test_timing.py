@@ -1,0 +1,44 @@
+"""Seconds an image: what is counted, and in which order things run."""
+
+import keras
+import pytest
+
+from core.network import timing
+from core.network.timing import interleaved_prefix_seconds, prefix_seconds
+
+
+@pytest.fixture(scope="module")
+def model() -> keras.Model:
+    """One cheap layer, then one with hundreds of times its operations."""
+    image = keras.Input((32, 32, 3), name="image")
+    cheap = keras.layers.Conv2D(2, 1, name="cheap_conv")(image)
+    dear = keras.layers.Conv2D(256, 9, padding="same", name="dear_conv")(keras.layers.Conv2D(64, 3)(cheap))
+    pooled = keras.layers.GlobalAveragePooling2D(name="avg_pool")(dear)
+    return keras.Model(image, pooled, name="small")
+
+
+def test_a_layer_takes_what_comes_before_it_and_the_pixels_nothing(model):
+    found = prefix_seconds(model, ["avg_pool", "input", "cheap_conv"], batch_size=4, repeats=2)
+    assert list(found) == ["avg_pool", "input", "cheap_conv"]
+    assert found["input"] == 0
+    assert 0 < 3 * found["cheap_conv"] < found["avg_pool"]
+
+
+def test_prefixes_take_turns_and_the_fastest_round_counts(model, monkeypatch):
+    """Elapsed seconds given out: the warm-up is not timed, then round by round."""
+    given = iter([8.0, 2.0, 4.0, 6.0])
+    order = []
+    monkeypatch.setattr(timing, "_run", lambda pixels, output, batch_size: lambda: order.append(output.name))
+    monkeypatch.setattr(timing, "_elapsed_s", lambda run: (run(), next(given))[1])
+    prefixes = [(model, "cheap_conv"), (model, "avg_pool")]
+    assert interleaved_prefix_seconds(prefixes, batch_size=4, repeats=2) == [1.0, 0.5]
+    assert order[:2] == order[2:4] == order[4:]
+    assert order[0] != order[1]
+
+
+def test_bad_input_is_refused(model):
+    with pytest.raises(ValueError, match=r"small has no 'top_conv'.*lists them"):
+        prefix_seconds(model, ["avg_pool", "top_conv"])
+    with pytest.raises(ValueError, match=r"repeats must be at least 1; got 0"):
+        prefix_seconds(model, ["avg_pool"], repeats=0)
+    assert prefix_seconds(model, []) == {}

@@ -15,7 +15,7 @@ import itertools
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -53,6 +53,12 @@ class LayerInfo:
         Activations of one image.
     pooled
         Whether it comes after a global pooling, so that nothing of the image's axes is left in it.
+    flop
+        Floating-point operations of its own weights on one image, a multiplication and an addition counted as two:
+        each weight counts once at each position of the output. Products of two activations and all that is elementwise,
+        batch normalization included, count nothing.
+    cumulative_flop
+        Of everything up to it; a layer used twice counts twice.
     """
 
     position: int
@@ -65,6 +71,8 @@ class LayerInfo:
     output_shape: tuple[int, ...]
     num_features: int
     pooled: bool = False
+    flop: int = 0
+    cumulative_flop: int = 0
 
     @property
     def spatial(self) -> bool:
@@ -90,7 +98,9 @@ def catalogue(model: "keras.Model") -> tuple[LayerInfo, ...]:
     ValueError
         The model has several inputs or an open image size.
     """
-    return tuple(_info(position, entry, model.name) for position, entry in enumerate(_entries(model)))
+    infos = [_info(position, entry, model.name) for position, entry in enumerate(_entries(model))]
+    totals = itertools.accumulate(info.flop for info in infos)
+    return tuple(replace(info, cumulative_flop=total) for info, total in zip(infos, totals, strict=True))
 
 
 def layer_tensors(model: "keras.Model") -> dict[str, "keras.KerasTensor"]:
@@ -294,4 +304,5 @@ def _info(position: int, entry: _Entry, model: str) -> LayerInfo:
         output_shape=shape,
         num_features=math.prod(shape),
         pooled=entry.pooled,
+        flop=2 * entry.parameters * math.prod(shape[:-1]),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -120,6 +121,44 @@ def layer_differences(
     return [difference for difference in found if difference is not None]
 
 
+def compare_layers(
+    study: Study,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    measure: str = "separation",
+    pooling: str = "mean",
+    split: str = "test",
+) -> pd.DataFrame:
+    """The change of SI from one layer of a study to another, with 95 % intervals, paired where neighbors are stored.
+
+    Parameters
+    ----------
+    pairs : layers before and after, both measured; no more than their neighbors are read.
+    measure, pooling, split : as in `compare_studies`.
+
+    Returns
+    -------
+    DataFrame
+        One row a pair, in the given order, with the columns of `compare_studies` up to `paired`, but for q_value.
+
+    Raises
+    ------
+    StudyError
+        The study lacks the measure, or a layer of it.
+    """
+    _check_choice("measure", measure, MEASURES)
+    splits = _splits(measure, split)
+    side = _Side(study, measure, pooling, split, splits, tuple({layer for pair in pairs for layer in pair}))
+    unknown = [layer for layer in side.layers or () if layer not in side.measured.index]
+    if unknown:
+        raise StudyError(
+            f"The study in {study.path} has no {measure}, {pooling}, of {split} samples at {unknown[0]!r}. "
+            f"It has it at {', '.join(side.measured.index[:5])} and others."
+        )
+    columns = [column for column in COLUMNS if column not in ("q_value", "meaning")]
+    return pd.DataFrame([_compared(side, side, *pair) for pair in pairs], columns=columns)
+
+
 def check_same_samples(before: Study, after: Study, *, splits: Sequence[str]) -> None:
     """Refuse two studies whose samples of these splits differ in number, id, order or class.
 
@@ -145,13 +184,17 @@ def _splits(measure: str, split: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, eq=False)
 class _Side:
-    """One of two studies under the choices that both share. `splits` are those that the measure speaks about."""
+    """One of two studies under the choices that both share. `splits` are those that the measure speaks about.
+
+    layers : whose neighbors are read; default all.
+    """
 
     study: Study
     measure: str
     pooling: str
     split: str
     splits: tuple[str, ...]
+    layers: tuple[str, ...] | None = None
 
     @cached_property
     def measured(self) -> pd.DataFrame:
@@ -184,8 +227,8 @@ class _Side:
     @cached_property
     def neighbors(self) -> dict[str, pd.DataFrame]:
         """By layer, the nearest neighbor of each sample asked: sample and nearest (places in `classes`), agrees."""
-        table = self.study.neighbors
         among = "train" if self.measure == "cross" else self.split
+        table = self.study.neighbors if self.layers is None else self._read_neighbors()
         keep = (table["split"] == self.split) & (table["nearest_split"] == among) & (table["rank"] == 1)
         table = table[keep & self._pooled(table)]
         place = np.full(int(self.study.samples["sample"].max()) + 1, -1, dtype=np.int64)
@@ -193,6 +236,10 @@ class _Side:
         placed = table.assign(sample=place[table["sample"]], nearest=place[table["nearest"]])
         placed = placed.sort_values("sample", kind="stable")
         return {str(layer): rows for layer, rows in placed.groupby("layer", observed=True)}
+
+    def _read_neighbors(self) -> pd.DataFrame:
+        filters: list[tuple[str, str, Any]] = [("split", "==", self.split), ("rank", "==", 1)]
+        return self.study.table("neighbors", filters=[*filters, ("layer", "in", list(self.layers or ()))])
 
     @cached_property
     def classes(self) -> NDArray[np.object_]:

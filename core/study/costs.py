@@ -19,9 +19,8 @@ FORWARD_SHARE = 0.2
 class Cost:
     """Floating-point operations of a pass, a multiplication and an addition counted as two.
 
-    forward_flop : of the network, from where each run over the images starts to where it ends. Convolutions and dense
-        layers only: 2 · parameters · positions each; products of two activations and all that is elementwise are left
-        out.
+    forward_flop : of the network, from where each run over the images starts to where it ends, as `LayerInfo.flop`
+        counts them: 2 · parameters · positions of each convolution and dense layer.
     search_flop : of the inner products between all samples, each pair once.
     """
 
@@ -61,10 +60,4 @@ def product_rate() -> float:
 def _forward_flop(layers: Sequence[LayerInfo], pass_: Pass) -> int:
     """Operations of one run on one image."""
     start = -1 if pass_.start is None else pass_.start.position
-    return sum(_flop(layer) for layer in layers if start < layer.position <= pass_.deepest)
-
-
-def _flop(layer: LayerInfo) -> int:
-    """Operations of a layer's own weights on one image: each weight counts once at each position of the output."""
-    positions = int(np.prod(layer.output_shape[:-1])) if layer.spatial else 1
-    return 2 * layer.parameters * positions
+    return sum(layer.flop for layer in layers if start < layer.position <= pass_.deepest)

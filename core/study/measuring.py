@@ -329,6 +329,6 @@ def _neighbors(comparison: _Comparison, samples: StudySamples, options: MeasureO
 
 
 def layer_row(layer: Any) -> dict[str, Any]:
-    """A dataclass that describes a layer as its row in the table `layers`, which has no column `pooled`."""
+    """A dataclass that describes a layer as its row in the table `layers`, which has no columns `pooled` and `flop`."""
     row = asdict(layer) | {"output_shape": list(layer.output_shape)}
-    return {name: value for name, value in row.items() if name != "pooled"}
+    return {name: value for name, value in row.items() if name not in ("pooled", "flop")}

@@ -37,6 +37,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         channels=pa.int32(),
         parameters=pa.int64(),
         cumulative_parameters=pa.int64(),
+        cumulative_flop=pa.int64(),
         output_shape=pa.list_(pa.int32()),
         num_features=pa.int64(),
     ),
@@ -131,6 +132,7 @@ SCHEMAS: dict[str, pa.Schema] = {
 }
 # Only in the parts of layers, gone when these are merged: what later layers are aligned with.
 PART_SCHEMAS: dict[str, pa.Schema] = {"grams": _schema(split=_text, gram=pa.list_(pa.float32()))}
+_LATER_COLUMNS = {"layers": ("cumulative_flop",)}  # null in a study written before there were these
 WHOLE_TABLES = ("samples",)  # written once, before the first layer
 LAYER_TABLES = tuple(name for name in SCHEMAS if name not in WHOLE_TABLES)
 
@@ -205,10 +207,12 @@ class Study:
         parts = _read_tables(self.path, name, columns, filters)
         if not parts:
             return SCHEMAS[name].empty_table().select(columns or SCHEMAS[name].names).to_pandas()
-        missing = set(columns or SCHEMAS[name].names) - set(parts[0].column_names)
+        later = [] if columns else [SCHEMAS[name].field(added) for added in _LATER_COLUMNS.get(name, ())]
+        missing = set(columns or SCHEMAS[name].names) - set(parts[0].column_names) - {field.name for field in later}
         if missing:
             raise StudyError(f"The table {name} in {self.path} lacks the columns {', '.join(sorted(missing))}.")
-        return pa.concat_tables(parts, promote_options="permissive").unify_dictionaries().to_pandas()
+        found = pa.concat_tables([*parts, pa.schema(later).empty_table()], promote_options="permissive")
+        return found.unify_dictionaries().to_pandas()
 
 
 def load_study(path: str | os.PathLike[str]) -> Study:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from core.measures.paired import paired_difference, unpaired_interval
+from core.study.advice import EarliestEqual, earliest_within
 from core.study.class_words import short_classes
 from core.study.findings import number, one_layer
 from core.study.neighborhoods import read_nearest
@@ -14,23 +14,6 @@ from core.study.results import Study
 from core.study.suspects import LIKELY, label_errors, late_neighbors
 
 NOT_STORED = "The study stores no neighbors that would tell. Run it with `--neighbors 1` or more."
-
-
-@dataclass(frozen=True)
-class EarliestEqual:
-    """The earliest layer that cannot be told from the best one.
-
-    low, high : 95 % interval of the best layer's SI minus this one's. paired : whether it knows that the samples are
-    the same; nan and False where the layer is the best one itself.
-    """
-
-    best: str
-    best_value: float
-    layer: str
-    value: float
-    low: float
-    high: float
-    paired: bool
 
 
 @dataclass(frozen=True)
@@ -57,38 +40,11 @@ class Card:
 
 
 def earliest_equal(study: Study, curve: pd.DataFrame) -> EarliestEqual:
-    """The best layer of a curve of SI, as `lead_curve` returns it, and the earliest whose difference may be 0.
-
-    Layers whose own interval ends below that of the best are not asked: the paired interval is the narrower one.
-    """
-    best = curve.iloc[int(curve["value"].argmax())]
-    earlier = curve[(curve["position"] < best["position"]) & (curve["high"] >= best["low"])]
-    nearest = nearest_along(study, curve, [*earlier["layer"], best["layer"]]) if len(earlier) else {}
-    codes = class_codes(study)
-    for row in earlier.itertuples():
-        before, after = nearest.get(str(row.layer)), nearest.get(best["layer"])
-        paired = before is not None and after is not None and before["sample"].equals(after["sample"])
-        if before is not None and after is not None and paired:
-            low, high = _paired(before, after, codes)
-        else:
-            sides = ((row.value, row.low, row.high), (best["value"], best["low"], best["high"]))
-            low, high = unpaired_interval(*sides)
-        if low <= 0 <= high:
-            return EarliestEqual(
-                str(best["layer"]), float(best["value"]), str(row.layer), float(row.value), low, high, paired
-            )
-    name, value, unknown = str(best["layer"]), float(best["value"]), float("nan")
-    return EarliestEqual(name, value, name, value, unknown, unknown, False)
-
-
-def _paired(before: pd.DataFrame, after: pd.DataFrame, codes: np.ndarray) -> tuple[float, float]:
-    return paired_difference(
-        before["agrees"],
-        after["agrees"],
-        codes[after["sample"]],
-        nodes_before=before[["sample", "nearest"]],
-        nodes_after=after[["sample", "nearest"]],
-    ).interval()
+    """The best layer of a curve of SI, as `lead_curve` returns it, and the earliest that cannot be told from it."""
+    pooling, samples = _where(curve)
+    split, measure = ("test", "cross") if samples == "cross" else (samples, "separation")
+    layers = curve["layer"].tolist()
+    return earliest_within(study, split=split, pooling=pooling, measure=measure, layers=layers)
 
 
 def most_confused(study: Study, curve: pd.DataFrame, layer: str) -> ConfusedPair | None:

@@ -11,8 +11,6 @@ from core.study.results import load_study
 from core.study.summary import (
     confused_text,
     count_label_errors,
-    earliest_equal,
-    equal_text,
     make_cards,
     most_confused,
 )
@@ -36,9 +34,17 @@ def write_neighbors(folder: Path, agreements: list[np.ndarray]) -> Path:
             split="test", layer=f"layer{position}", pooling="mean", rank=1, nearest_split="test", distance=1.0
         )
         row = {"position": position, "layer": f"layer{position}", "kind": "", "block": "", "output_shape": [2, 2, 1]}
-        write_layer(folder, position, {"layers": pd.DataFrame([row]), "neighbors": neighbors})
+        tables = {"layers": pd.DataFrame([row]), "neighbors": neighbors, "measurements": measured(agrees, position)}
+        write_layer(folder, position, tables)
     end(folder, info, complete=True)
     return folder
+
+
+def measured(agrees: np.ndarray, position: int) -> pd.DataFrame:
+    value = float(agrees.mean())
+    row = {"split": "test", "layer": f"layer{position}", "pooling": "mean", "measure": "separation", "order": 1}
+    row |= {"repeat": 0, "sampling": "full", "target": "population", "metric": "euclidean", "ties": "first"}
+    return pd.DataFrame([row | {"value": value, "low": value - 0.1, "high": value + 0.1}])
 
 
 def curve_of(agreements: list[np.ndarray]) -> pd.DataFrame:
@@ -67,26 +73,31 @@ def agreements() -> list[np.ndarray]:
     return [agreeing(10), agreeing(49), agreeing(50), agreeing(51), agreeing(45)]
 
 
-def test_the_earliest_equal_layer_is_found_by_paired_intervals(tmp_path, agreements):
-    found = earliest_equal(load_study(write_neighbors(tmp_path / "study", agreements)), curve_of(agreements))
-    assert (found.best, found.layer, found.paired) == ("layer4", "layer2", True)
-    assert found.low <= 0 <= found.high
-    assert "cannot be told from it: `layer2`" in equal_text(found)
+def test_the_card_tells_the_earliest_equal_layer(tmp_path, agreements):
+    cards = make_cards(load_study(write_neighbors(tmp_path / "study", agreements)), curve_of(agreements))
+    assert "Best: `layer4`, SI **0.85**" in cards[0].text
+    assert "cannot be told from it: `layer2`" in cards[0].text
+    assert "95 %, paired" in cards[0].text
 
 
-def test_without_neighbors_the_two_intervals_decide_and_it_is_said(tmp_path, agreements, study_writer):
-    study = load_study(study_writer(tmp_path / "none", layers=[("layer1", "Conv2D", 4, 2)]))
-    found = earliest_equal(study, curve_of(agreements))
-    assert (found.layer, found.paired) == ("layer2", False)
-    assert "no neighbors are stored" in equal_text(found)
-    assert "stores no neighbors" in make_cards(study, curve_of(agreements))[1].text
+def test_only_the_layers_of_the_curve_are_asked(tmp_path, agreements):
+    cards = make_cards(load_study(write_neighbors(tmp_path / "study", agreements)), curve_of(agreements).iloc[2:])
+    assert "cannot be told from it: `layer3`" in cards[0].text
+
+
+def test_without_neighbors_the_two_intervals_decide_and_it_is_said(tmp_path, agreements):
+    folder = write_neighbors(tmp_path / "none", agreements)
+    (folder / "neighbors.parquet").unlink()
+    cards = make_cards(load_study(folder), curve_of(agreements))
+    assert "`layer2`" in cards[0].text
+    assert "no neighbors are stored" in cards[0].text
+    assert "stores no neighbors" in cards[1].text
 
 
 def test_the_best_layer_may_be_the_first(tmp_path):
     rising = [agreeing(60), agreeing(10)]
-    found = earliest_equal(load_study(write_neighbors(tmp_path / "study", rising)), curve_of(rising))
-    assert found.layer == found.best == "layer1"
-    assert "No earlier layer" in equal_text(found)
+    cards = make_cards(load_study(write_neighbors(tmp_path / "study", rising)), curve_of(rising))
+    assert cards[0].text == "Best: `layer1`, SI **1.00**. No earlier layer is statistically equal."
 
 
 def test_the_most_confused_classes(tmp_path):

@@ -72,7 +72,17 @@ def test_every_field_of_a_layer(lite0):
     assert layers[0] == LayerInfo(0, "input", "Input", "input", 3, 0, 0, (224, 224, 3), 224 * 224 * 3)
     # 864 in the stem's convolution, 4 x 32 in its normalization
     assert layers[2] == LayerInfo(
-        2, "block1a_dwconv", "DepthwiseConv2D", "block1a", 32, 288, 864 + 128 + 288, (112, 112, 32), 112 * 112 * 32
+        2,
+        "block1a_dwconv",
+        "DepthwiseConv2D",
+        "block1a",
+        32,
+        288,
+        864 + 128 + 288,
+        (112, 112, 32),
+        112 * 112 * 32,
+        flop=2 * 288 * 112**2,
+        cumulative_flop=2 * (864 + 288) * 112**2,
     )
     assert [layer.position for layer in layers] == list(range(len(layers)))
     last = layers[-1]

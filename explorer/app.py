@@ -31,6 +31,7 @@ def show_page() -> None:
         st.Page("views/classes.py", title="Classes", icon=":material/grid_on:", url_path="classes"),
         st.Page("views/samples.py", title="Samples", icon=":material/photo_library:", url_path="samples"),
         st.Page("views/sample_size.py", title="Sample size", icon=":material/groups:", url_path="sample-size"),
+        st.Page("views/decide.py", title="Decide", icon=":material/content_cut:", url_path="decide"),
         st.Page("views/new_study.py", title="New study", icon=":material/add_chart:", url_path="new-study"),
         st.Page("views/method.py", title="Method", icon=":material/menu_book:", url_path="method"),
     ]

@@ -1,0 +1,157 @@
+"""From a number to a decision: where to cut this network, what that saves and costs, and which network to take."""
+
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from core.study.advice import Advice, advise, layers_before_head
+from core.study.ranking import Ranking, load_ranking
+from core.study.results import StudyError
+from explorer.address import asked_layer, keep_layer
+from explorer.class_tables import offered_places
+from explorer.components import export_row
+from explorer.data import DEMO, OpenStudy
+from explorer.decide_charts import cut_chart, ranking_chart
+from explorer.deciding import MEANINGS, headline, interval, reason, share, verdict
+from explorer.frame import show_notes, show_provenance
+from explorer.picker import cached_tables, open_chosen_study
+from explorer.state import POOLINGS, SAMPLES
+from explorer.widgets import choose_one, widget_key
+
+PAGE, CUT, RANKING = "decide", "decide_cut", "decide_ranking"
+SVG = {"usermeta": {"embedOptions": {"renderer": "svg"}}}  # so that a chart can be saved as such
+CUT_COLUMNS = {
+    "layer": "Layer",
+    "value": "SI",
+    "difference": "Minus the best",
+    "difference_low": "95 %, low",
+    "difference_high": "95 %, high",
+    "within": "As good",
+    "parameters_saved": "Parameters saved",
+    "flop_saved": "Operations saved",
+    "linear_probe": "Linear probe",
+}
+RANKING_COLUMNS = {
+    "network": "Network",
+    "layer": "Its layer",
+    "value": "SI, test to train",
+    "difference": "Minus the best",
+    "difference_low": "low",
+    "difference_high": "high",
+    "confidence": "Confidence",
+    "meaning": "Meaning",
+    "linear_probe": "Linear probe",
+    "cumulative_parameters": "Parameters",
+    "seconds": "Seconds an image",
+}
+
+
+def render() -> None:
+    """The cut, then the networks."""
+    study = open_chosen_study()
+    if study is None:
+        return
+    show_cut(study)
+    show_notes(study)
+    show_ranking(DEMO / "ranking")
+    show_provenance(study)
+
+
+def show_cut(study: OpenStudy) -> None:
+    """The advice, and what a cut at any layer saves and costs."""
+    heading = st.container()
+    poolings, samples = offered_places(study.curves)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        shown = choose_one("Samples", samples, SAMPLES, first=samples[0], key=widget_key(PAGE, "samples", study))
+        pooling = choose_one("Pooling", poolings, POOLINGS, first=poolings[0], key=widget_key(PAGE, "pooling", study))
+        head = st.toggle("The network's own head counts", value=False, key=widget_key(PAGE, "head", study))
+    try:
+        advice = cached_advice(study.path, study.stamp, shown, pooling, head)
+    except StudyError as error:
+        st.info(str(error))
+        return
+    heading.title(headline(advice), anchor=False)
+    heading.markdown(reason(advice))
+    layer = choose_cut(study, advice)
+    show_cost(advice.row(layer))
+    with st.container(key=CUT):
+        st.vega_lite_chart(cut_chart(advice.layers, layer) | SVG, width="stretch")
+    paired = ", paired: of the same samples" if advice.layers["paired"].all() else ""
+    st.caption(
+        f"Bars: 95 % interval of the difference{paired}. The best was chosen by its value, so that differences to it "
+        "come out a little too large. As good is no proof of equality: how much a cut may cost is what the lower end says."
+    )
+    file = f"{Path(study.path).name}_cut"
+    export_row(CUT, lambda: advice.layers, file, study.info)
+    with st.expander("All layers"):
+        show_numbers(advice.layers, CUT_COLUMNS)
+
+
+@st.cache_data(max_entries=16, show_spinner="Comparing the layers …")
+def cached_advice(path: str, stamp: tuple[int, ...], samples: str, pooling: str, head: bool) -> Advice:
+    """The advice; `stamp` makes it anew when the study changes."""
+    study = cached_tables(path, stamp)
+    measure, split = ("cross", "test") if samples == "cross" else ("separation", samples)
+    layers = None if head else layers_before_head(study)
+    return advise(study, split=split, pooling=pooling, measure=measure, layers=layers)
+
+
+def choose_cut(study: OpenStudy, advice: Advice) -> str:
+    """The layer to cut at: the one chosen on another page, else the advised one."""
+    names, key = advice.layers["layer"].tolist(), widget_key(PAGE, "cut", study)
+    asked = asked_layer()
+    if st.session_state.get(key) not in names:
+        st.session_state[key] = asked if asked in names else advice.earliest
+    layer = str(st.select_slider("Cut after", names, key=key))
+    if layer != advice.earliest or asked is not None:
+        keep_layer(layer)
+    return layer
+
+
+def show_cost(row: pd.Series) -> None:
+    """What the cut saves and costs, in figures."""
+    with st.container(horizontal=True, gap="large"):
+        st.metric("SI there", f"{row['value']:.3f}", help="Its 95 % interval is on the page Layers.")
+        st.metric("Minus the best layer", interval(row))
+        st.metric("Parameters saved", share(row["parameters_saved"]))
+        st.metric("Operations saved", share(row["flop_saved"]))
+        probe = row["linear_probe_difference"]
+        st.metric("Linear probe, minus the best layer's", "–" if pd.isna(probe) else f"{probe:+.3f}")
+
+
+def show_numbers(table: pd.DataFrame, titles: dict[str, str]) -> None:
+    """A table with the columns that have a title."""
+    shown = table[list(titles)].rename(columns=titles)
+    decimals = {title: "%.3f" for title in titles.values() if shown[title].dtype == float}
+    decimals |= {title: "%.0f" for title in ("Parameters",) if title in shown}
+    config = {title: st.column_config.NumberColumn(format=form) for title, form in decimals.items()}
+    st.dataframe(shown, hide_index=True, column_config=config)
+
+
+def show_ranking(path: Path) -> None:
+    """The bundled ranking of networks; one's own comes from the command."""
+    st.header("Which network", anchor=False)
+    ranking = cached_ranking(str(path))
+    st.markdown(verdict(ranking.networks))
+    with st.container(key=RANKING):
+        chart = ranking_chart(ranking.layers, ranking.networks["network"].tolist())
+        st.vega_lite_chart(chart | SVG, width="stretch")
+    st.caption(
+        "Stanford Dogs, bundled: these photographs are part of what the networks were trained on. One dot a candidate "
+        "layer; ringed: the layer chosen for each network by SI within the training samples, compared by SI of test "
+        "samples among the training samples. Time was measured on one machine."
+    )
+    export_row(RANKING, lambda: ranking.layers, "ranking")
+    show_numbers(ranking.networks.replace({"meaning": MEANINGS}), RANKING_COLUMNS)
+    st.markdown("Rank networks on your own images:")
+    st.code("python -m core rank DATA --models efficientnet-lite0,resnet50 --out ranking", language="bash")
+
+
+@st.cache_resource(max_entries=2)
+def cached_ranking(path: str) -> Ranking:
+    """The tables of a ranking."""
+    return load_ranking(path)
+
+
+render()

@@ -51,7 +51,12 @@ def _place(row: pd.Series, name: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dogs", type=Path, default=DOGS, help="a ranking")
-    parser.add_argument("--digits", type=Path, default=Path(tempfile.gettempdir()) / "ranking-digits", help="where that of digits is made")
+    parser.add_argument(
+        "--digits",
+        type=Path,
+        default=Path(tempfile.gettempdir()) / "ranking-digits",
+        help="where that of digits is made",
+    )
     parser.add_argument("--per-class", type=int, default=30, help="digits of each class and split")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()

@@ -234,6 +234,8 @@ def test_blocks(name, block):
         ("predictions, input", [0, 7]),
         ("block1?_add,block*", [2, 3, 4, 5]),
         ("stem_conv,main,stem_conv", [1, 2, 4, 5]),
+        ("blocks", [1, 4, 5, 6]),
+        ("blocks,predictions", [1, 4, 5, 6, 7]),
     ],
 )
 def test_layers_are_chosen_in_network_order_without_duplicates(patterns, positions):

@@ -80,7 +80,7 @@ def show_cut(study: OpenStudy) -> None:
     paired = ", paired: of the same samples" if advice.layers["paired"].all() else ""
     st.caption(
         f"Bars: 95 % interval of the difference{paired}. The best was chosen by its value, so that differences to it "
-        "come out a little too large. As good is no proof of equality: how much a cut may cost is what the lower end says."
+        "come out a little too large. As good is no proof of equality: the lower end says how much a cut may cost."
     )
     file = f"{Path(study.path).name}_cut"
     export_row(CUT, lambda: advice.layers, file, study.info)

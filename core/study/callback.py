@@ -32,8 +32,9 @@ class SeparationCallback(keras.callbacks.Callback):
     seconds it took, and how many this.
 
     What it costs: one run at test time of `num_samples` samples through the network as far as its deepest layer, and a
-    search among them. With the defaults and EfficientNet-Lite0 trained on 6,000 images that is less than 5 % of an
-    epoch; for short epochs, lower `num_samples` or raise `every`.
+    search among them. With the defaults, EfficientNet-Lite0 and 6,000 training images that is 2.5 % of an epoch which
+    trains all weights, but 13 % of one that trains a new head alone (`tests/benchmarks/callback_cost.py`). Where epochs
+    are short, lower `num_samples` or raise `every`.
 
     Parameters
     ----------

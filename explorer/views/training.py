@@ -61,13 +61,10 @@ def show_epoch(study: OpenStudy, training: Training, playing: str) -> None:
             st.session_state[playing] = False
             st.rerun()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        st.button(
-            "Stop" if st.session_state[playing] else "Play",
-            icon=":material/stop:" if st.session_state[playing] else ":material/play_arrow:",
-            on_click=_toggle,
-            args=(training, playing, key),
-            key="play",
-        )
+        label, icon = ("Stop", "stop") if st.session_state[playing] else ("Play", "play_arrow")
+        if st.button(label, icon=f":material/{icon}:", key="play"):
+            _toggle(training, playing, key)
+            st.rerun()  # the whole page: how often the player runs is decided there
         epoch = st.select_slider("Epoch", training.epochs, key=key, width=420)
         st.markdown(epoch_text(training, epoch), width="content")
     keep_view(PAGE, {} if epoch == training.epochs[-1] else {"epoch": [str(epoch)]})

@@ -98,8 +98,8 @@ def sorted_samples(table: pd.DataFrame, sort: str) -> pd.DataFrame:
     """Rows of `samples_at` in an order of `SORTS`; of samples decided equally late, those that end wrong first."""
     if sort not in ("late", "early"):
         return table
-    keys, ascending = ["depth", "correct", "share"], [sort == "early", sort == "early", True]
-    return table.sort_values(keys, ascending=ascending, kind="stable", ignore_index=True)
+    ascending = [sort == "early", True, True]
+    return table.sort_values(["depth", "correct", "share"], ascending=ascending, kind="stable", ignore_index=True)
 
 
 def depth_text(row: Mapping[Any, Any], layers: int, voters: int) -> str:

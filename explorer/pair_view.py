@@ -93,14 +93,15 @@ def pair_chart(curve: pd.DataFrame, layers: pd.DataFrame, layer: str) -> Uncheck
     tooltip = [alt.Tooltip(f"{name}:N", title=title) for name, title in titles.items()]
     chance = alt.Chart(rows[["layer", "chance"]]).mark_line(color=GRAY, strokeDash=[6, 4], strokeWidth=1.2, aria=False)
     rule = alt.Chart(pd.DataFrame({"layer": [layer]})).mark_rule(color=GRAY, strokeDash=[3, 3], aria=False)
-    line = alt.Chart(rows[["share", *titles]]).mark_line(strokeWidth=2, aria=False, point={"size": 26})
+    color = alt.Color("line:N", legend=None)  # the theme's first
+    line = alt.Chart(rows[["share", *titles]].assign(line="confused")).mark_line(
+        strokeWidth=2, aria=False, point={"size": 26}
+    )
     marks = [
         rule.encode(x=x),
         chance.encode(x=x, y=alt.Y("chance:Q")),
-        line.encode(x=x, y=y, color=alt.datum("confused"), tooltip=tooltip),
+        line.encode(x=x, y=y, color=color, tooltip=tooltip),
     ]
-    for mark in marks[2:]:
-        mark.encoding.color.legend = None
     params = [alt.VariableParameter(name=NAMES, value=tuple(layers["layer"]))]
     return framed([*_parted_band(rows, x), *marks], height=PAIR_HEIGHT, params=params)
 

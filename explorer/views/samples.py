@@ -108,7 +108,7 @@ def filter_controls(study: OpenStudy, start: Filter, table: pd.DataFrame) -> Fil
         taken = st.selectbox("Neighbor's class", classes, key=keys["taken"], **names)
         either = st.checkbox("Either way round", key=keys["either"], help=EITHER, disabled=not (class_name and taken))
         sort = st.selectbox(
-            "First", list(SORTS), format_func=SORTS.__getitem__, key=keys["sort"], width=200, help=DEPTH_HELP
+            "Show first", list(SORTS), format_func=SORTS.__getitem__, key=keys["sort"], width=200, help=DEPTH_HELP
         )
     return Filter(str(shown), str(class_name), str(taken), either, str(sort))
 

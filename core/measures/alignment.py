@@ -40,7 +40,9 @@ class CenteredGram:
     def of(cls, features: ArrayLike) -> "CenteredGram":
         """From features of shape (n, d), or (n, ...), flattened per sample."""
         geometry = CenterGeometry.of(features)
-        return cls(geometry.inner if geometry.is_gram else geometry.inner @ geometry.inner.T)
+        matrix = geometry.inner if geometry.is_gram else geometry.inner @ geometry.inner.T
+        means = matrix.mean(axis=0)  # not quite 0: the geometry is about a mean in the features' precision
+        return cls(matrix - means - means[:, None] + means.mean())
 
     def __len__(self) -> int:
         return len(self.matrix)

@@ -7,18 +7,19 @@ from scipy import sparse
 from core.measures.center import CenterGeometry
 from core.measures.significance import Codes
 
+_ROUNDING = 1e-12  # of the total variance; what is less may be the rounding of float32 features
 
-def scatter_ratios(
-    geometry: CenterGeometry, num_features: int, labelings: Codes, *, equal_classes: bool
-) -> NDArray[np.float64]:
+
+def scatter_ratios(geometry: CenterGeometry, labelings: Codes, *, equal_classes: bool) -> NDArray[np.float64]:
     """tr(S_W S_B⁺) under each of several labelings.
 
-    With the class means as the rows of M, each times the root of its weight, S_B = MᵀM has the eigenvalues λ of MMᵀ and
-    the directions Mᵀu/√λ. So inner products of samples and means are all it takes, and no d × d matrix.
+    With the class means about their weighted mean as the rows of M, each times the root of its weight, S_B = MᵀM has
+    the eigenvalues λ of MMᵀ and the directions Mᵀu/√λ. So inner products of samples and means are all it takes, and
+    no d × d matrix. The smallest λ of MMᵀ is 0, for the weighted rows of M sum to 0.
 
     Parameters
     ----------
-    geometry : of n samples about their mean. num_features : their d, which bounds the rounding of eigenvalues.
+    geometry : of n samples.
     labelings : shape (l, n): codes of C classes, each with at least one sample, as many in every row.
     equal_classes : whether each class mean has the weight 1/C, not its share of the samples.
 
@@ -28,23 +29,25 @@ def scatter_ratios(
     """
     counts = np.bincount(labelings[0])
     weights = np.full(len(counts), 1 / len(counts)) if equal_classes else counts / counts.sum()
-    return np.array([_ratio(geometry, num_features, codes, counts, np.sqrt(weights)) for codes in labelings])
+    return np.array([_ratio(geometry, codes, counts, weights) for codes in labelings])
 
 
-def _ratio(
-    geometry: CenterGeometry, num_features: int, codes: Codes, counts: NDArray[np.int64], roots: NDArray[np.float64]
-) -> float:
-    """tr(S_W S_B⁺) of one labeling; roots : of the weights of the class means."""
-    averages = _averages(codes, counts)
+def _ratio(geometry: CenterGeometry, codes: Codes, counts: NDArray[np.int64], weights: NDArray[np.float64]) -> float:
+    """tr(S_W S_B⁺) of one labeling."""
+    averages, roots = _averages(codes, counts), np.sqrt(weights)
     means = averages @ geometry.inner
     to_means = np.asarray(means.T if geometry.is_gram else geometry.inner @ means.T)  # inner products, shape (n, C)
     between = averages @ to_means
+    within = to_means - between[codes]  # of each sample's distance to its mean
+    between -= (between @ weights)[:, None]  # all of them about the weighted mean
+    between -= weights @ between
+    within -= (within @ weights)[:, None]
     values, vectors = np.linalg.eigh(between * roots * roots[:, None])
-    kept = values > max(values[-1], 0) * max(len(counts), num_features) * np.finfo(np.float64).eps
+    kept = values > _ROUNDING * geometry.squared_lengths.mean()
+    kept[0] = False
     if not kept.any():
         return float("nan")
-    within = (to_means - between[codes]) * roots  # inner products of each sample's distance to its mean
-    along = within @ vectors[:, kept] / values[kept]
+    along = within * roots @ vectors[:, kept] / values[kept]
     return float((along**2).sum() / len(codes))
 
 

@@ -105,8 +105,8 @@ def neural_collapse(features: ArrayLike, labels: ArrayLike, *, permutations: int
     """Variability of the samples about their class means, in units of the scatter of the means: NC1.
 
     NC1 = tr(Σ_W Σ_B⁺)/C for C classes. Σ_W is the covariance of the samples about their class means, averaged over
-    all samples; Σ_B is the covariance of the C class means about the mean of all samples, every class counting the
-    same; ⁺ is the pseudoinverse, which drops eigenvalues below max(C, d)·2⁻⁵² of the largest.
+    all samples; Σ_B is the covariance of the C class means about their mean, every class counting the same; ⁺ is the
+    pseudoinverse, which drops what is below 10⁻¹² of the total variance.
 
     Range 0 to infinity, lower is better; 0 where each class has collapsed to a point; nan where all class means
     XX
@@ -169,7 +169,6 @@ class _Prepared:
     """Checked samples, and their labels followed by permutations of them, shape (1 + permutations, n)."""
 
     geometry: CenterGeometry
-    num_features: int
     num_classes: int
     labelings: Codes
 
@@ -179,7 +178,7 @@ class _Prepared:
             raise ValueError(f"permutations must be at least 0; got {permutations}. {PERMUTED} is usual.")
         encoded = _checked(features, labels)
         labelings = np.vstack([encoded.codes, Shuffles(permutations, seed).of(encoded.codes)])
-        return cls(CenterGeometry.of(features), _num_features(features), len(encoded.classes), labelings)
+        return cls(CenterGeometry.of(features), len(encoded.classes), labelings)
 
     def judged(self, measure: str, values: NDArray[np.float64]) -> Sibling:
         """The value of the labels themselves, beside the median over their permutations."""
@@ -193,12 +192,12 @@ def _silhouette(prepared: _Prepared) -> Sibling:
 
 
 def _collapse(prepared: _Prepared) -> Sibling:
-    ratios = scatter_ratios(prepared.geometry, prepared.num_features, prepared.labelings, equal_classes=True)
+    ratios = scatter_ratios(prepared.geometry, prepared.labelings, equal_classes=True)
     return prepared.judged("neural_collapse", ratios / prepared.num_classes)
 
 
 def _fuzziness(prepared: _Prepared) -> Sibling:
-    ratios = scatter_ratios(prepared.geometry, prepared.num_features, prepared.labelings, equal_classes=False)
+    ratios = scatter_ratios(prepared.geometry, prepared.labelings, equal_classes=False)
     return prepared.judged("fuzziness", ratios)
 
 
@@ -210,12 +209,6 @@ def _half_z_scores(features: ArrayLike) -> NDArray[np.float64]:
     spread = 2 * matrix.std(axis=0)
     varied = np.ptp(matrix, axis=0) > 0
     return np.divide(matrix - matrix.mean(axis=0), spread, out=np.zeros_like(matrix), where=varied & (spread > 0))
-
-
-def _num_features(features: ArrayLike) -> int:
-    """Numbers a sample."""
-    shape = np.shape(features)
-    return int(np.prod(shape[1:])) if len(shape) > 1 else 1
 
 
 def _checked(features: ArrayLike, labels: ArrayLike) -> EncodedLabels:

@@ -28,6 +28,7 @@ from explorer.comparing import (
 from explorer.components import export_row, save_chart_button, save_configuration_button, save_table_buttons
 from explorer.data import OpenStudy, study_stamp
 from explorer.frame import show_notes, show_provenance
+from explorer.geometry_view import show_geometry
 from explorer.picker import cached_tables, open_chosen_study, pick_layer, pick_other_study, untrained_control
 from explorer.state import POOLINGS, SAMPLES
 from explorer.widgets import choose_one, widget_key
@@ -77,6 +78,7 @@ def render() -> None:
     show_dots(study, selection)
     selection = show_other(study, selection, start)
     keep_view(PAGE, compare_query(selection, study.curves))
+    show_geometry(study, cached_tables(study.path, study_stamp(Path(study.path))), selection)
     show_notes(study)
     show_provenance(study)
 

@@ -49,10 +49,10 @@ def test_scatter_of_two_pairs():
 
 
 def test_classes_of_unequal_size_weigh_by_size_in_fuzziness_alone():
-    # classes {0, 3} and {9}: mean 4, class means 1.5 and 9, within (2.25 + 2.25 + 0)/3 = 1.5
+    # classes {0, 3} and {9}: mean 4, class means 1.5 and 9, theirs 5.25, within (2.25 + 2.25 + 0)/3 = 1.5
     features, labels = np.array([[0.0], [3.0], [9.0]]), [0, 0, 1]
     assert separation_fuzziness(features, labels).value == pytest.approx(1.5 / ((2 * 2.5**2 + 5**2) / 3), abs=1e-12)
-    assert neural_collapse(features, labels).value == pytest.approx(1.5 / ((2.5**2 + 5**2) / 2) / 2, abs=1e-12)
+    assert neural_collapse(features, labels).value == pytest.approx(1.5 / 3.75**2 / 2, abs=1e-12)
 
 
 # Naive oracles
@@ -72,9 +72,7 @@ def naive_scatter(features, labels, *, equal_classes):
     means = np.array([features[labels == name].mean(axis=0) for name in classes])
     within = np.mean([np.outer(row, row) for row in features - means[np.searchsorted(classes, labels)]], axis=0)
     weights = np.full(len(classes), 1 / len(classes)) if equal_classes else counts / counts.sum()
-    between = sum(
-        weight * np.outer(row, row) for weight, row in zip(weights, means - features.mean(axis=0), strict=True)
-    )
+    between = sum(weight * np.outer(row, row) for weight, row in zip(weights, means - weights @ means, strict=True))
     return np.trace(within @ np.linalg.pinv(between, rcond=1e-12, hermitian=True))
 
 
@@ -106,6 +104,16 @@ def test_blocks_of_rows_do_not_matter(monkeypatch):
     )
     for one, other in zip(whole, siblings(features, labels), strict=True):
         assert (one.value, one.chance) == pytest.approx((other.value, other.chance), rel=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(60, 5), (40, 90), (60, 2)])
+@pytest.mark.parametrize("equal_classes", [True, False])
+def test_float32_far_from_zero_is_no_reason_for_another_direction(equal_classes, shape):
+    features, labels = drawn(shape)
+    moved = np.float32(features + 50)
+    measure, scale = (neural_collapse, 4) if equal_classes else (separation_fuzziness, 1)
+    exact = naive_scatter(np.float64(moved), labels, equal_classes=equal_classes)
+    assert measure(moved, labels, permutations=0).value * scale == pytest.approx(exact, rel=1e-6)
 
 
 # Chance

@@ -231,6 +231,8 @@ class _Side:
         table = self.study.neighbors if self.layers is None else self._read_neighbors()
         keep = (table["split"] == self.split) & (table["nearest_split"] == among) & (table["rank"] == 1)
         table = table[keep & self._pooled(table)]
+        if table.empty:
+            return {}
         place = np.full(int(self.study.samples["sample"].max()) + 1, -1, dtype=np.int64)
         place[self._members["sample"].to_numpy()] = np.arange(len(self._members))
         placed = table.assign(sample=place[table["sample"]], nearest=place[table["nearest"]])

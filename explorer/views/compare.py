@@ -77,7 +77,7 @@ def render() -> None:
     show_dots(study, selection)
     selection = show_other(study, selection, start)
     keep_view(PAGE, compare_query(selection, study.curves))
-    show_geometry(study, cached_tables(study.path, study_stamp(Path(study.path))), selection)
+    show_geometry(study, study_stamp(Path(study.path)), selection)
     show_notes(study)
     show_provenance(study)
 

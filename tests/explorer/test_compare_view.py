@@ -87,7 +87,7 @@ def test_layers_are_matched_as_asked(open_view, folders):
 def test_what_cannot_be_compared_is_told_and_the_rest_is_shown(open_view, folders, tmp_path, other, message):
     page = open_view("compare", folders["after"], before=str(folders.get(other, tmp_path / other)))
     assert message in page.error[0].value
-    assert len(charts(page)) == 2  # position and kNN
+    assert len(charts(page)) == 3  # position, kNN, and how alike the layers are
 
 
 def test_a_folder_that_cannot_be_opened_is_told(open_view, tmp_path):

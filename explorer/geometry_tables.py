@@ -151,14 +151,6 @@ def likeness_rows(tables: Study, selection: CompareSelection, kind: str) -> pd.D
     return _thinned(rows, tables.layers["layer"].tolist())
 
 
-def offered_likeness(tables: Study, selection: CompareSelection) -> tuple[str, ...]:
-    """What can be said of how alike the layers are."""
-    split = split_of(selection)
-    aligned = (tables.alignment["split"].astype(object) == split).any()
-    overlapping = (tables.neighbors["nearest_split"].astype(object) == split).any()
-    return (*([OVERLAP] if overlapping else []), *([CKA, DEBIASED] if aligned else []))
-
-
 def likeness_note(rows: pd.DataFrame, selection: CompareSelection, kind: str) -> str:
     """What the chart shows, on which samples, and what chance would give."""
     count, samples = int(rows["num_samples"].iloc[0]), SAMPLES.get(split_of(selection), split_of(selection)).lower()

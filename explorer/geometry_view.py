@@ -5,7 +5,6 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from core.study.results import Study
 from explorer.address import asked_layer
 from explorer.comparing import CompareSelection
 from explorer.components import export_row, save_table_row
@@ -17,30 +16,36 @@ from explorer.geometry_tables import (
     best_layers,
     likeness_note,
     likeness_rows,
-    offered_likeness,
     sibling_columns,
     sibling_rows,
     sibling_table,
     split_of,
 )
+from explorer.picker import cached_tables
 from explorer.state import SAMPLES
 
 COLUMNS = 3  # charts beside each other
 CAPTION = (
-    "{samples} samples, channel means. Dashed: chance, the median over 20 permutations of the labels (0 for "
-    "GDV, neighbors drawn at random for hubness). The measures see different things and need not agree; point at a "
-    "column's title for its range, its direction and its source."
+    "{samples} samples, channel means. Dashed: chance. Exact for SI and GDV; for hubness, neighbors drawn at "
+    "random; else the median over 20 permutations of the labels. The measures see different things and need not "
+    "agree; point at a column's title for its range, its direction and its source."
 )
 
 
-def show_geometry(study: OpenStudy, tables: Study, selection: CompareSelection) -> None:
-    """Both sections, each where the study has what it takes; tables : those of the study."""
-    rows = sibling_rows(study, tables, selection)
+def show_geometry(study: OpenStudy, stamp: tuple[int, ...], selection: CompareSelection) -> None:
+    """Both sections, each where the study has what it takes; stamp : of the study's files, for caches."""
+    rows = sibling_rows(study, cached_tables(study.path, stamp), selection)
     if len(rows):
         _show_siblings(study, rows, selection)
-    kinds = offered_likeness(tables, selection)
-    if kinds:
-        _show_likeness(study, tables, selection, kinds)
+    likeness = {kind: _cached_likeness(study.path, stamp, selection, kind) for kind in LIKENESS}
+    likeness = {kind: found for kind, found in likeness.items() if len(found)}
+    if likeness:
+        _show_likeness(study, likeness, selection)
+
+
+@st.cache_data(max_entries=64, show_spinner="Comparing the layers")
+def _cached_likeness(path: str, stamp: tuple[int, ...], selection: CompareSelection, kind: str) -> pd.DataFrame:
+    return likeness_rows(cached_tables(path, stamp), selection, kind)
 
 
 def _show_siblings(study: OpenStudy, rows: pd.DataFrame, selection: CompareSelection) -> None:
@@ -59,25 +64,22 @@ def _show_siblings(study: OpenStudy, rows: pd.DataFrame, selection: CompareSelec
     save_table_row(lambda: rows, f"{Path(study.path).name}_siblings")
 
 
-def _show_likeness(study: OpenStudy, tables: Study, selection: CompareSelection, kinds: tuple[str, ...]) -> None:
+def _show_likeness(study: OpenStudy, likeness: dict[str, pd.DataFrame], selection: CompareSelection) -> None:
     """One table of all pairs of layers, as colors."""
     st.header("How alike the layers are", anchor=False)
-    kind = kinds[0]
-    if len(kinds) > 1:
+    kind = next(iter(likeness))
+    if len(likeness) > 1:
         kind = str(
             st.segmented_control(
                 "Alike by",
-                kinds,
-                default=kinds[0],
+                list(likeness),
+                default=kind,
                 format_func=lambda name: LIKENESS[name],
                 required=True,
                 key=f"compare likeness of {study.path}",
             )
         )
-    rows = likeness_rows(tables, selection, kind)
-    if rows.empty:
-        st.info("The study stores no neighbors of these samples in this pooling.")
-        return
+    rows = likeness[kind]
     with st.container(key="likeness_chart"):
         note = likeness_note(rows, selection, kind)
         st.altair_chart(likeness_chart(rows, LIKENESS[kind]), width="stretch", alt=f"Layer by layer. {note}")

@@ -78,7 +78,7 @@ def render() -> None:
     show_dots(study, selection)
     selection = show_other(study, selection, start)
     keep_view(PAGE, compare_query(selection, study.curves))
-    show_geometry(study, cached_tables(study.path, study.stamp), selection)
+    show_geometry(study, study.stamp, selection)
     show_notes(study)
     show_provenance(study)
 

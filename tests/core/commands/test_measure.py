@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits
 import core
 from core.cli import main
 from core.study.family import FamilyOptions, measure_family
+from core.study.geometry import GEOMETRY
 
 DIGITS = load_digits()
 X, Y = DIGITS.data[:120].astype(np.float32), DIGITS.target[:120]
@@ -40,6 +41,17 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def as_json(command: list[str], capsys: pytest.CaptureFixture[str]) -> list[dict]:
     assert main(["measure", *command, "--json"]) == 0
     return json.loads(capsys.readouterr().out)
+
+
+def test_geometry_comes_where_it_is_asked_for(capsys: pytest.CaptureFixture[str]):
+    command = ["x.npy", "--labels", "y.npy", "--permutations", "9"]
+    plain, found = (as_json([*command, *more], capsys) for more in ([], ["--geometry"]))
+    assert [row["measure"] for row in found][len(plain) :] == list(GEOMETRY)
+    assert found[-1]["low"] is None
+    assert main(["measure", "train", "--geometry", "--out", "study"]) == 0
+    study = core.load_study("study")
+    assert study.geometry["layer"].unique().tolist() == ["10-halved"]  # pixels of shape (8, 8) are not averaged here
+    assert study.info["asked"]["geometry"]
 
 
 @pytest.mark.parametrize(

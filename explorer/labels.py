@@ -119,7 +119,8 @@ def _by_layer(lines: pd.DataFrame, texts: pd.Series) -> dict[str, str]:
 
 def _sample_counts(lines: pd.DataFrame) -> pd.Series:
     """Such as "1,200", or "200 asked, among 1,200" where only some samples are queries."""
-    queries, references = lines["num_queries"].map("{:,}".format), lines["num_references"].map("{:,}".format)
+    counts = lines[["num_queries", "num_references"]].map("{:,}".format).astype(str)  # of no rows, too
+    queries, references = counts["num_queries"], counts["num_references"]
     return queries.where(lines["sampling"] == "full", queries + " asked, among " + references)
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from explorer.data import read_study
-from explorer.labels import chance_levels, direct_labels, tooltip_table, with_series
+from explorer.labels import _sample_counts, chance_levels, direct_labels, tooltip_table, with_series
 from explorer.state import Selection, select_curves
 
 
@@ -115,3 +115,11 @@ def _column(titles, wanted):
 def test_what_the_study_does_not_know_has_no_line_in_the_tooltip(tiny):
     layers = tiny.layers.assign(kind="", block="", parameters=np.nan)
     assert {"Kind", "Block", "Parameters"}.isdisjoint(tooltip_table(lines_of(tiny), layers)[1].values())
+
+
+def test_no_rows_have_no_counts():
+    rows = pd.DataFrame({"num_queries": [5], "num_references": [9], "sampling": ["queries"]}).astype(
+        {"num_queries": "int32", "num_references": "int32"}
+    )
+    assert _sample_counts(rows).tolist() == ["5 asked, among 9"]
+    assert _sample_counts(rows.iloc[:0]).tolist() == []

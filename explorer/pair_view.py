@@ -23,9 +23,11 @@ from explorer.widgets import widget_key
 
 PAIR_HEIGHT, CARDS, PICTURE = 190, 8, 104
 CURVE = "class_pair"
+LINES = {"the other class": ("share", [1, 0]), "their own class": ("own", [5, 3])}  # column and dash
 CAPTION = (
-    "Share of the samples of both classes whose nearest neighbor is of the other one. Dashed gray: what meaningless "
-    "labels would give; dotted: the chosen layer; shaded: parted for good, no such sample from there to the end."
+    "Share of the samples of both classes whose nearest neighbor is of the other one (solid), and of their own "
+    "(dashed): where both are small, the network knows neither. Gray: the other class by meaningless labels; dotted: "
+    "the chosen layer; shaded: parted for good, none beside the other class from there to the end."
 )
 
 
@@ -63,17 +65,19 @@ def pair_finding(curve: pd.DataFrame, pair: tuple[str, str], layer: str) -> str:
         text = (
             f"At {one_layer(layer)}, **{row['count']} of {row['total']}** samples of {plain(pair[0])} and "
             f"{plain(pair[1])} have their nearest neighbor in the other class ({row['share']:.1%}; chance "
-            f"{row['chance']:.1%}). "
+            f"{row['chance']:.1%}), {row['own']:.0%} in their own. "
         )
     if parted == curve["layer"].iloc[0]:
         return text + "The two are apart at every layer."
     if parted is not None:
         return text + f"They are **parted for good from {one_layer(parted)} on**."
-    least = curve.iloc[int(curve["count"].argmin())]
+    most = curve.iloc[int(curve["count"].argmax())]
     end = (
         f"**They never part**: at the last layer, {one_layer(last['layer'])}, it is {last['count']} of {last['total']}"
     )
-    return text + f"{end}; the fewest are {least['count']}, first at {one_layer(least['layer'])}."
+    return text + (
+        f"{end}." if most["count"] == last["count"] else f"{end}; most at {one_layer(most['layer'])}: {most['count']}."
+    )
 
 
 @debug_mode(False)
@@ -85,23 +89,27 @@ def pair_chart(curve: pd.DataFrame, layers: pd.DataFrame, layer: str) -> Uncheck
     curve : of `pair_curve`. layers : those of the curve, in network order. layer : marked by a rule.
     """
     rows = curve.assign(text=curve["count"].astype(str) + " of " + curve["total"].astype(str))
-    rows = rows.assign(percent=rows["share"].map("{:.1%}".format), by=rows["chance"].map("{:.1%}".format))
-    top = upper_end(rows[["share", "chance"]].to_numpy(float))
-    x, y = layer_x(layers), alt.Y("share:Q", scale=alt.Scale(domain=[0, top]), axis=alt.Axis(format="%", tickCount=4))
-    y = y.title("Nearest is of the other class")
-    titles = {"layer": "Layer", "text": "Samples", "percent": "Share", "by": "Chance"}
+    for name, column in {"percent": "share", "by": "chance", "same": "own"}.items():
+        rows[name] = rows[column].map("{:.1%}".format)
+    top = upper_end(rows[["share", "chance", "own"]].to_numpy(float))
+    x, y = layer_x(layers), alt.Y("value:Q", scale=alt.Scale(domain=[0, top]), axis=alt.Axis(format="%", tickCount=4))
+    y = y.title("Nearest neighbor is of …")
+    titles = {
+        "layer": "Layer",
+        "text": "Beside the other class",
+        "percent": "Share",
+        "by": "Chance",
+        "same": "Own class",
+    }
     tooltip = [alt.Tooltip(f"{name}:N", title=title) for name, title in titles.items()]
-    chance = alt.Chart(rows[["layer", "chance"]]).mark_line(color=GRAY, strokeDash=[6, 4], strokeWidth=1.2, aria=False)
     rule = alt.Chart(pd.DataFrame({"layer": [layer]})).mark_rule(color=GRAY, strokeDash=[3, 3], aria=False)
-    color = alt.Color("line:N", legend=None)  # the theme's first
-    line = alt.Chart(rows[["share", *titles]].assign(line="confused")).mark_line(
-        strokeWidth=2, aria=False, point={"size": 26}
-    )
-    marks = [
-        rule.encode(x=x),
-        chance.encode(x=x, y=alt.Y("chance:Q")),
-        line.encode(x=x, y=y, color=color, tooltip=tooltip),
-    ]
+    chance = alt.Chart(rows[["layer"]].assign(value=rows["chance"])).mark_line(color=GRAY, strokeWidth=1.2, aria=False)
+    marks = [rule.encode(x=x), chance.encode(x=x, y=y)]
+    color = alt.Color("line:N", scale=alt.Scale(domain=list(LINES)), legend=alt.Legend(title=None, orient="top"))
+    for name, (column, dash) in LINES.items():
+        line = alt.Chart(rows[list(titles)].assign(value=rows[column], line=name))
+        mark = line.mark_line(strokeWidth=2, strokeDash=dash, aria=False, point={"size": 22})
+        marks.append(mark.encode(x=x, y=y, color=color, tooltip=tooltip))
     params = [alt.VariableParameter(name=NAMES, value=tuple(layers["layer"]))]
     return framed([*_parted_band(rows, x), *marks], height=PAIR_HEIGHT, params=params)
 

@@ -17,7 +17,8 @@ def pair_curve(
     -------
     DataFrame
         layer, count (samples of either class whose nearest neighbor is of the other one), total (samples of both that
-        were asked), share (count of total), chance (what the share would be with meaningless labels); in network order.
+        were asked), share (count of total), own (the share whose nearest is of their own class; both shares are small
+        where the network knows neither class), chance (what share would be with meaningless labels); in network order.
 
     Raises
     ------
@@ -26,10 +27,11 @@ def pair_curve(
     """
     _check_pair(names, first, second)
     own, other = nearest["sample"].map(names), nearest["nearest"].map(names)
-    ours = nearest.assign(confused=_confused(own, other, first, second))[own.isin([first, second])]
-    table = ours.groupby("layer", sort=False, observed=True)["confused"].agg(count="sum", total="size").reset_index()
+    ours = nearest.assign(confused=_confused(own, other, first, second), own=own == other)[own.isin([first, second])]
+    layers = ours.groupby("layer", sort=False, observed=True)
+    table = layers.agg(count=("confused", "sum"), total=("confused", "size"), own=("own", "mean")).reset_index()
     table["layer"] = table["layer"].astype(object)
-    table["share"] = table["count"] / table["total"]
+    table.insert(3, "share", table["count"] / table["total"])
     asked = names.reindex(nearest["sample"].unique())
     return table.assign(chance=_chance(asked, asked if possible is None else possible, first, second))
 

@@ -167,10 +167,12 @@ def test_a_depth_in_words(row, voters, text):
 
 
 def test_a_pair_that_never_parts_in_words():
-    curve = pd.DataFrame({"layer": ["a", "b"], "count": [3, 1], "total": 8, "share": [0.375, 0.125], "chance": 0.5})
+    curve = pd.DataFrame(
+        {"layer": ["a", "b"], "count": [3, 1], "total": 8, "share": [0.375, 0.125], "own": 0.5, "chance": 0.5}
+    )
     text = pair_finding(curve, ("ant", "bee"), "a")
     assert "At `a`, **3 of 8** samples of ant and bee" in text
-    assert "**They never part**: at the last layer, `b`, it is 1 of 8; the fewest are 1, first at `b`." in text
+    assert "**They never part**: at the last layer, `b`, it is 1 of 8; most at `a`: 3." in text
 
 
 @pytest.mark.parametrize("counts", [[2, 1, 0], [2, 0, 1], [0, 0, 0]])

@@ -30,6 +30,7 @@ def test_the_curve_of_a_pair():
     assert table["count"].tolist() == [0, 2, 1, 0]
     assert table["total"].tolist() == [4] * 4
     assert table["share"].tolist() == [0, 0.5, 0.25, 0]
+    assert table["own"].tolist() == [0.75, 0.5, 0.5, 1]  # at layer 1 of 1→0 and 2→3
     assert table["chance"].tolist() == pytest.approx([2 / 5] * 4)  # two bees among the five others of an ant
     assert pair_curve(NEAREST, NAMES, "bee", "ant").equals(table)
 

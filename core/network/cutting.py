@@ -4,11 +4,11 @@ What comes back consists of Keras's own layers, so that a saved file loads witho
 """
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from core.network.layers import boundary_layers, layer_tensors, network_steps
 
@@ -152,6 +152,51 @@ def bypass_blocks(model: "keras.Model", layers: Sequence[str]) -> "keras.Model":
     whole = model.outputs[0]
     variants = [keras.Model(tensors[layer], whole)(shortcuts[layer]) for layer in layers]
     return keras.Model(model.inputs[0], [whole, *variants], name=f"{model.name}_bypassed")
+
+
+def largest_units(
+    model: "keras.Model",
+    load: Callable[[NDArray[np.int64]], NDArray[np.float32]],
+    num_samples: int,
+    *,
+    batch_size: int = 32,
+    progress: Callable[[int, int], None] | None = None,
+) -> NDArray[np.int64]:
+    """Which unit of each output of a network is the largest, image by image: what a classifier names.
+
+    Parameters
+    ----------
+    model : with outputs of shape (n, units), such as `bypass_blocks` gives.
+    load : from rows, int64 of shape (b,), to their images, float32 of shape (b, height, width, 3).
+    progress : called after each batch with the number of images done and `num_samples`.
+
+    Returns
+    -------
+    int64, shape (outputs, num_samples)
+
+    Raises
+    ------
+    ValueError
+        An output has space: the network has no head.
+    """
+    import keras
+    import tensorflow as tf
+
+    for tensor in model.outputs:
+        if len(tensor.shape) != 2:
+            raise ValueError(f"model must end in one number a class; got an output of shape {tensor.shape[1:]}.")
+
+    @tf.function(reduce_retracing=True)
+    def named(images: Any) -> Any:
+        return [tf.argmax(output, axis=1) for output in keras.tree.flatten(model(images, training=False))]
+
+    found = np.empty((len(model.outputs), num_samples), np.int64)
+    for start in range(0, num_samples, batch_size):
+        rows = np.arange(start, min(start + batch_size, num_samples))
+        found[:, rows] = [units.numpy() for units in named(tf.constant(load(rows)))]
+        if progress is not None:
+            progress(int(rows[-1]) + 1, num_samples)
+    return found
 
 
 def _global_average(num_axes: int) -> Any:

@@ -1,5 +1,6 @@
 """Baselines that SI is read against: the vote of k neighbors, and a linear probe."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,42 @@ def linear_probe_across(
     return np.asarray(probe.predict(_unit_range(test, like=train)) == asked.codes)
 
 
+@dataclass(frozen=True, eq=False)
+class LinearScores:
+    """A linear classifier: features @ weights + offsets gives a score a class, of which the largest wins.
+
+    weights : float64, shape (d, classes). offsets : float64, shape (classes,). classes : their labels, ascending.
+    """
+
+    weights: NDArray[np.float64]
+    offsets: NDArray[np.float64]
+    classes: NDArray[Any]
+
+
+def fit_linear_scores(features: ArrayLike, labels: ArrayLike) -> LinearScores:
+    """The classifier that `linear_probe_across` trains, as weights that can be used elsewhere.
+
+    Parameters
+    ----------
+    features : array of shape (n, d), or flattened per sample to that; finite.
+    labels : integers or strings of shape (n,); at least two classes.
+
+    Raises
+    ------
+    ValueError
+        NaN or infinity, lengths that differ, a single class.
+    """
+    rows = Rows.of(features)
+    encoded = encode_labels(labels, num_samples=len(rows))
+    _check_classes(len(encoded.classes), "labels")
+    scaler, ridge = _ridge_probe().fit(_unit_range(rows), encoded.codes).named_steps.values()
+    slopes = np.vstack([-ridge.coef_, ridge.coef_]) if len(encoded.classes) == 2 else ridge.coef_
+    constants = np.r_[-ridge.intercept_, ridge.intercept_] if len(encoded.classes) == 2 else ridge.intercept_
+    slopes = slopes / scaler.scale_
+    offsets = constants - slopes @ scaler.mean_
+    return LinearScores(np.ldexp(slopes.T, -_exponent(rows)), offsets, np.asarray(encoded.classes))
+
+
 def _check_classes(num_classes: int, name: str) -> None:
     if num_classes < 2:
         raise ValueError(f"{name} must name at least two classes for a linear probe; got {num_classes}.")
@@ -133,5 +170,8 @@ def _ridge_probe() -> Any:
 
 def _unit_range(rows: Rows, like: Rows | None = None) -> NDArray[np.float64]:
     """Features in float64, scaled by a power of two to at most 1 in those of `like`, so that no variance overflows."""
-    exponent = int(np.frexp((like or rows).largest)[1])
-    return np.ldexp(rows.exact(slice(None)), -exponent)
+    return np.ldexp(rows.exact(slice(None)), -_exponent(like or rows))
+
+
+def _exponent(rows: Rows) -> int:
+    return int(np.frexp(rows.largest)[1])

@@ -1,0 +1,93 @@
+"""The network and the images of a finished study, had again and checked to be the same."""
+
+from dataclasses import fields, replace
+from typing import Any
+
+from core.network.backbones import Network, load_network
+from core.study.plan import PIXELS, Plan, Report, StudyOptions, plan_study
+from core.study.results import Study, StudyError
+
+
+def reopen_network(study: Study, *, weights: str | None = None) -> Network:
+    """Load the network that a study measured.
+
+    Parameters
+    ----------
+    study : of a network.
+    weights : where the study's `.keras` file lies now; default where it lay.
+
+    Raises
+    ------
+    StudyError
+        The study has no network, its weights are gone, or they are others by now.
+    """
+    asked = _network_options(study)
+    name = weights or asked.weights
+    try:
+        network = load_network(asked.model, name, input_size=asked.input_size, seed=asked.seed)
+    except FileNotFoundError as error:
+        raise _gone(name) from error
+    _check_weights(study, network)
+    return network
+
+
+def reopen_plan(
+    study: Study, *, data: str | None = None, weights: str | None = None, progress: Report | None = None
+) -> Plan:
+    """A study's plan as it was when it started: network, images and samples.
+
+    Parameters
+    ----------
+    study : of a network on images.
+    data : where the study's images lie now; default where they lay. weights : as in `reopen_network`.
+    progress : told how many images have been checked.
+
+    Raises
+    ------
+    StudyError
+        The study has no network, or network or images are gone or others by now.
+    """
+    asked = _network_options(study)
+    options = replace(asked, data=data or asked.data, weights=weights or asked.weights)
+    try:
+        plan = plan_study(options, progress=progress)
+    except FileNotFoundError as error:
+        if options.weights in str(error):
+            raise _gone(options.weights) from error
+        raise StudyError(f"The images of the study are not there any more: {error} Say with --data where.") from error
+    if plan.network is not None:
+        _check_weights(study, plan.network)
+    before = study.info.get("used", {}).get("data", {}).get("fingerprint")
+    if before not in (None, plan.images.fingerprint):
+        raise StudyError(
+            f"data must be the images of the study in {study.path}; {options.data} holds others, or other ones were "
+            "chosen. Say with --data where the same images lie."
+        )
+    return plan
+
+
+def _network_options(study: Study) -> StudyOptions:
+    """What was asked of the study, as far as it names a network."""
+    asked: dict[str, Any] = dict(study.info.get("asked", {}))
+    if asked.get("model", PIXELS) == PIXELS or "data" not in asked:
+        raise StudyError(
+            f"The study in {study.path} has no network: it was made from features or from pixels. "
+            "Only what `python -m core study` made of a network can be cut."
+        )
+    known = {field.name: asked[field.name] for field in fields(StudyOptions) if field.name in asked}
+    return StudyOptions(**known | {"sizes": tuple(known.get("sizes", ()))})
+
+
+def _check_weights(study: Study, network: Network) -> None:
+    before = study.info.get("used", {}).get("model", {}).get("weights_sha256")
+    if before not in (None, network.weights_sha256):
+        raise StudyError(
+            f"weights must be those that the study in {study.path} measured; {network.weights} holds others by now. "
+            "Say with --weights where the same file lies, or run the study again."
+        )
+
+
+def _gone(weights: str) -> StudyError:
+    return StudyError(
+        f"The weights of the study are not there any more: no file {weights}. Say with --weights where it lies now."
+    )

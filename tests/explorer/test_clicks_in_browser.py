@@ -72,17 +72,14 @@ def test_a_field_of_the_heat_map_opens_the_samples_of_its_class_at_its_layer(pag
 
 
 @pytest.mark.parametrize("place", [0, 2])
-def test_a_bar_opens_the_samples_that_are_taken_for_another_class(page, address, place):
+def test_a_bar_opens_its_two_classes_through_the_layers(page, address, place):
     page.goto(f"{address}/classes?study=digits")
     bar = page.locator(".st-key-class_confusions svg.marks .mark-rect").first.locator("path").nth(place)
     says = told(page, bar)
     bar.click()
-    expect_samples(page)
-    expect(page).to_have_url(re.compile(r"[?&]taken="))
-    assert (view(page)["class"], view(page)["taken"]) == (says["Class"], says["Neighbor's class"])
-    count = says["Samples"].split()[0]
-    expect(page.get_by_role("heading", level=3).filter(has_text=f"{count} of ")).to_be_visible()
-    expect(page.locator(".st-key-gallery")).to_contain_text(says["Neighbor's class"])
+    pair = [says["Class"], says["Neighbor's class"]]
+    expect(page).to_have_url(re.compile("[?&]pair={}&pair={}".format(*pair)), timeout=SLOW)
+    expect(page.get_by_role("combobox", name="and class", exact=True)).to_have_value(pair[1])
 
 
 def test_a_row_of_the_likely_label_errors_selects_its_sample(page, address):

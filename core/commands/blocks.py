@@ -38,7 +38,9 @@ def run(options: argparse.Namespace) -> int:
     table = blocks if verified is None else verified.blocks
     if options.json:
         found: dict[str, Any] = {"blocks": json.loads(table.to_json(orient="records"))}
-        found |= {} if verified is None else {"accuracy": verified.accuracy, "num_test": verified.num_test}
+        if verified is not None:
+            together = json.loads(verified.together.to_json(orient="records"))
+            found |= {"accuracy": verified.accuracy, "num_test": verified.num_test, "together": together}
         print(json.dumps(found, indent=1))
         return 0
     print(_lines(table).to_string(index=False))
@@ -92,3 +94,8 @@ def _print_verified(verified: Verified) -> None:
         f"{len(advised)}. To be kept, and more lost: {(~kept['harmless']).sum()} of {len(kept)}. "
         "Each block was taken out alone, and nothing trained again."
     )
+    for row in verified.together.itertuples():
+        print(
+            f"all {row.num_blocks} {'redundant' if row.redundant else 'others'} at once, {row.parameters:,.0f} "
+            f"parameters: {row.bypassed:.3f}, {row.change:+.3f} [{row.change_low:+.3f}, {row.change_high:+.3f}]"
+        )

@@ -118,21 +118,21 @@ def residual_layers(model: "keras.Model") -> tuple[str, ...]:
     return tuple(_shortcuts(_opened(model)))
 
 
-def bypass_blocks(model: "keras.Model", layers: Sequence[str]) -> "keras.Model":
-    """A network and, beside it, one variant for each of some residual blocks, in which the block is taken out.
+def bypass_blocks(model: "keras.Model", groups: Sequence[Sequence[str]]) -> "keras.Model":
+    """A network and, beside it, one variant for each group of residual blocks, in which these are taken out together.
 
-    In place of the block's sum its shortcut goes on: the input of the block, or what a projection on the shortcut
-    makes of it.
+    In place of a block's sum its shortcut goes on: the input of the block, or what a projection on the shortcut makes
+    of it.
 
     Parameters
     ----------
-    layers : sums, of those that `residual_layers` names.
+    groups : of sums, each one of those that `residual_layers` names.
 
     Returns
     -------
     keras.Model
         From images to a list: the network's output, then that of the variants, in the given order. The variants share
-        all weights and, up to their block, all of the work.
+        all weights and, up to their first block, all of the work.
 
     Raises
     ------
@@ -143,15 +143,30 @@ def bypass_blocks(model: "keras.Model", layers: Sequence[str]) -> "keras.Model":
 
     model = _opened(model)
     tensors, shortcuts = layer_tensors(model), _shortcuts(model)
-    for layer in layers:
+    for layer in (layer for group in groups for layer in group):
         if layer not in shortcuts:
             raise ValueError(
-                f"layers must be sums that end residual blocks; got {layer!r}. "
+                f"groups must be of sums that end residual blocks; got {layer!r}. "
                 f"This network has {', '.join(shortcuts) or 'none'}."
             )
-    whole = model.outputs[0]
-    variants = [keras.Model(tensors[layer], whole)(shortcuts[layer]) for layer in layers]
+    order, whole = list(shortcuts), model.outputs[0]
+    variants = []
+    for group in groups:
+        reached, given = model.inputs[0], model.inputs[0]  # a tensor of the network, and what stands in its place
+        for layer in sorted(group, key=order.index):
+            given = _between(reached, shortcuts[layer], given)
+            reached = tensors[layer]
+        variants.append(_between(reached, whole, given))
     return keras.Model(model.inputs[0], [whole, *variants], name=f"{model.name}_bypassed")
+
+
+def _between(start: Any, end: Any, given: Any) -> Any:
+    """What the network makes of `given` from one of its tensors to another."""
+    import keras
+
+    if start is given:
+        return end
+    return given if start is end else keras.Model(start, end)(given)
 
 
 def largest_units(

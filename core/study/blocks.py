@@ -34,11 +34,15 @@ class Verified:
         The rows of `redundant_blocks` that could be verified, and: bypassed (accuracy without the block), change
         (bypassed minus accuracy), change_low, change_high (its 95 % interval, paired on the same images), harmless
         (accuracy falls by at most 0.01), right (whether the advice said so: redundant and harmless, or neither).
+    together
+        The same with all redundant ones of these taken out at once, and with all others: redundant, num_blocks,
+        parameters, bypassed, change, change_low, change_high. A group of less than two is left out.
     """
 
     accuracy: float
     num_test: int
     blocks: pd.DataFrame
+    together: pd.DataFrame
 
 
 def redundant_blocks(
@@ -119,11 +123,22 @@ def verify_blocks(plan: Plan, blocks: pd.DataFrame, *, progress: Report | None =
     train, test = samples.rows("train"), samples.rows("test")
     units = _units(plan, model, train, "naming the training images", progress)[0]
     class_of = _class_of_units(units, samples.labels[train], num_units=model.outputs[0].shape[-1])
-    bypassed = bypass_blocks(model, found["output"].tolist())
-    named = class_of[_units(plan, bypassed, test, "without each block", progress)] == samples.labels[test]
+    together = [part for _, part in found.groupby("redundant", sort=False) if len(part) > 1]
+    groups = [[layer] for layer in found["output"]] + [part["output"].tolist() for part in together]
+    units = _units(plan, bypass_blocks(model, groups), test, "without each block", progress)
+    named = class_of[units] == samples.labels[test]
     rows = [_change(named[0], correct, samples.labels[test]) for correct in named[1:]]
-    table = pd.concat([found, pd.DataFrame(rows)], axis=1)
-    return Verified(float(named[0].mean()), len(test), table.assign(right=table["redundant"] == table["harmless"]))
+    table = pd.concat([found, pd.DataFrame(rows[: len(found)])], axis=1)
+    table = table.assign(harmless=table["change"] >= -HARMLESS)
+    table = table.assign(right=table["redundant"] == table["harmless"])
+    merged = [_merged(part) | row for part, row in zip(together, rows[len(found) :], strict=True)]
+    return Verified(float(named[0].mean()), len(test), table, pd.DataFrame(merged))
+
+
+def _merged(part: pd.DataFrame) -> dict[str, object]:
+    """What a group of blocks is."""
+    size = float(part["parameters"].sum())
+    return {"redundant": bool(part["redundant"].iloc[0]), "num_blocks": len(part), "parameters": size}
 
 
 def _units(
@@ -158,5 +173,4 @@ def _change(whole: NDArray[np.bool_], bypassed: NDArray[np.bool_], labels: NDArr
         "change": change.value,
         "change_low": low,
         "change_high": high,
-        "harmless": change.value >= -HARMLESS,
     }

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import streamlit as st
 
-MODULES = ("components", "frame", "images", "picker", "sample_cards", "tables", "uploads")
+MODULES = (
+    *("core.study.summary", "explorer.components", "explorer.frame", "explorer.images", "explorer.picker"),
+    *("explorer.sample_cards", "explorer.tables", "explorer.uploads"),
+)
 OPENING_S = 0.2  # from here until the server listens
 log = logging.getLogger(__name__)
 
@@ -58,7 +61,7 @@ def warm_up(arguments: Sequence[str]) -> None:
         The first study cannot be opened, or has nothing to draw.
     """
     for name in MODULES:
-        import_module(f"explorer.{name}")
+        import_module(name)
     from explorer.charts import layers_chart
     from explorer.data import bundled_studies, first_study, read_study
     from explorer.state import choices, default_selection, select_curves

@@ -250,6 +250,9 @@ def page():
     if find_chromium() is None:
         message = "needs chromium on the PATH"
         pytest.fail(message) if os.environ.get("REQUIRE_SHARED") == "1" else pytest.skip(message)
+    from playwright.sync_api import expect
+
+    expect.set_options(timeout=20_000)  # a busy machine is slow, not wrong
     with chromium() as browser:
         page = browser.new_page(viewport=DESKTOP)
         page.set_default_timeout(30_000)

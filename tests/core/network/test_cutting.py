@@ -81,11 +81,11 @@ def test_a_head_sits_on_a_cut(network, images):
 
 def test_a_bypassed_block_passes_its_input_on(network, images):
     assert residual_layers(network) == ("block_add",)
-    whole, bypassed = computed(bypass_blocks(network, ["block_add"]), images)
+    whole, bypassed = computed(bypass_blocks(network, [["block_add"]]), images)
     np.testing.assert_allclose(whole, computed(network, images), rtol=1e-5)
     before = computed(cut_network(network, "first_conv"), images)
     kernel, offset = network.get_layer("scores").get_weights()
     np.testing.assert_allclose(bypassed, before @ kernel + offset, rtol=1e-3, atol=1e-3)
     assert not np.allclose(whole, bypassed)
     with pytest.raises(ValueError, match=r"got 'pool'\. This network has block_add"):
-        bypass_blocks(network, ["pool"])
+        bypass_blocks(network, [["pool"]])

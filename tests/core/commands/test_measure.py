@@ -50,7 +50,7 @@ def test_geometry_comes_where_it_is_asked_for(capsys: pytest.CaptureFixture[str]
     assert found[-1]["low"] is None
     assert main(["measure", "train", "--geometry", "--out", "study"]) == 0
     study = core.load_study("study")
-    assert study.geometry["layer"].unique().tolist() == ["10-halved"]  # pixels of shape (8, 8) are not averaged here
+    assert study.geometry["layer"].unique().tolist() == ["halved"]  # pixels of shape (8, 8) are not averaged here
     assert study.info["asked"]["geometry"]
 
 

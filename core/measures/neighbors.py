@@ -256,15 +256,17 @@ def squared_distances(
     Always summed over the same columns in the same order, whatever pairs are asked together; pairs run in threads.
     """
     squared = np.zeros(len(left_index))
-    step = max(1, _DIFFERENCES // min(left.num_features, _SUMMED))  # pairs at once
+    width = min(left.num_features, _SUMMED)
+    step = max(1, _DIFFERENCES // width)  # pairs at once
 
     def evaluate(pairs: slice) -> None:
+        room = np.empty((step, width))
         for start in range(0, left.num_features, _SUMMED):  # outermost: rows in many pairs are read from cache
-            columns = slice(start, start + _SUMMED)
+            columns = slice(start, min(start + _SUMMED, left.num_features))
             for first in range(pairs.start, pairs.stop, step):
                 here = slice(first, min(first + step, pairs.stop))
-                difference = left.exact(left_index[here], columns)
-                difference -= right.exact(right_index[here], columns)
+                out = room[: here.stop - first, : columns.stop - start]
+                difference = left.minus(left_index[here], right, right_index[here], columns, out)
                 difference *= difference
                 squared[here] += difference.sum(axis=1)  # einsum would sum one row otherwise than several
 

@@ -94,21 +94,22 @@ class Operand:
         if key in self._cache:
             return self._cache[key]
         products, columns = self.arithmetic.products, self.columns[part]
-        block = np.empty((rows.stop - rows.start, columns.stop - columns.start), products.dtype)
+        block = np.empty((rows.stop - rows.start, columns.stop - columns.start), products.stored_dtype)
 
         def fill(strip: slice) -> None:
             some = slice(rows.start + strip.start, rows.start + strip.stop)
-            block[strip] = self._centered(some, columns)
+            centered = self._centered(some, columns)
+            block[strip], lost = products.stored(centered)
             if np.isnan(self._squared[part, some.start]):
                 exact = np.float32 if products.roundoff else np.float64  # what rounding loses is far more
-                self._lost[part, some] = _squares(products.lost(block[strip]), exact)
-                self._squared[part, some] = _squares(block[strip], exact)
+                self._lost[part, some] = _squares(lost, exact)
+                self._squared[part, some] = _squares(centered, exact)
 
         in_threads(fill, strips(len(block)))
-        loaded, num_bytes = products.load(block, place), block.nbytes // (2 if products.roundoff else 1)
-        if num_bytes <= self._room:
+        loaded = products.load(block, place)
+        if block.nbytes <= self._room:
             self._cache[key] = loaded
-            self._room -= num_bytes
+            self._room -= block.nbytes
         return loaded
 
     def forget(self) -> None:

@@ -33,13 +33,18 @@ class NumPyProducts:
     roundoff = 0.0  # of the input, and again of the result, beyond the dtype's own
     devices = ("CPU",)
 
-    def load(self, block: Array, place: int = 0) -> Array:
-        """Rows as the product wants them."""
-        return block
+    @property
+    def stored_dtype(self) -> np.dtype[Any]:
+        """Of rows as they are loaded."""
+        return self.dtype
 
-    def lost(self, block: Array) -> Array:
-        """What loading rounds off; nothing here."""
-        return np.zeros_like(block[:, :0])
+    def stored(self, block: Array) -> tuple[Array, Array]:
+        """Rows as they are loaded, and what that rounds off: nothing, shape (rows, 0)."""
+        return block, block[:, :0]
+
+    def load(self, stored: Array, place: int = 0) -> Array:
+        """Stored rows as the product wants them."""
+        return stored
 
     def product(self, left: Array, right: Array, out: Array | None = None) -> Array:
         """left · rightᵀ, shape (rows of left, rows of right); into `out` where given."""
@@ -63,21 +68,24 @@ class TensorFlowProducts:
         """Unit roundoff of bfloat16, which keeps 8 bits."""
         return 2.0**-8 if self.rounded else 0.0
 
-    def load(self, block: Array, place: int = 0) -> Any:
-        """Rows as a tensor on the device at that place."""
+    @property
+    def stored_dtype(self) -> np.dtype[Any]:
+        """Of rows as they are loaded."""
+        return np.dtype(tensorflow().bfloat16.as_numpy_dtype) if self.rounded else self.dtype
+
+    def stored(self, block: Array) -> tuple[Array, Array]:
+        """Rows as they are loaded, and what that rounds off, shape (rows, columns), or (rows, 0) where it is nothing."""
+        if not self.rounded:
+            return block, block[:, :0]
+        upper = block.astype(self.stored_dtype)
+        kept = upper.astype(block.dtype)
+        return upper, np.subtract(block, kept, out=kept)
+
+    def load(self, stored: Array, place: int = 0) -> Any:
+        """Stored rows as a tensor on the device at that place."""
         tf = tensorflow()
         with tf.device(self.devices[place]):
-            rows = tf.constant(block)
-            return tf.cast(rows, tf.bfloat16) if self.rounded else rows
-
-    def lost(self, block: Array) -> Array:
-        """What loading rounds off, shape (rows, columns): bfloat16 is float32 rounded to its upper half."""
-        if not self.rounded:
-            return np.zeros_like(block[:, :0])
-        bits = block.view(np.uint32) + np.uint32(0x8000)  # a tie loses as much upwards as downwards
-        bits &= np.uint32(0xFFFF0000)
-        kept = bits.view(np.float32)
-        return np.subtract(block, kept, out=kept)
+            return tf.constant(stored)
 
     def product(self, left: Any, right: Any, out: Array | None = None) -> Any:
         """The tile as a tensor where its rows are, in float32, or bfloat16 where rounded; `out` stays unused."""
@@ -120,7 +128,7 @@ def _has_tensorflow(work: float) -> bool:
 def rounding_pays() -> bool:
     """Whether this processor multiplies bfloat16 clearly faster than float32, and sums it in float32; timed once."""
     rounded, plain = TensorFlowProducts(("CPU:0",), rounded=True), NumPyProducts(np.dtype(np.float32))
-    ones = rounded.load(np.ones((1, _ONES), dtype=np.float32))
+    ones = _loaded(rounded, np.ones((1, _ONES), dtype=np.float32))
     if float(rounded.product(ones, ones)[0, 0]) != _ONES:  # a sum kept in bfloat16 would stop at 256
         return False
     block = np.ones((_PROBE, _PROBE), dtype=np.float32)
@@ -129,10 +137,14 @@ def rounding_pays() -> bool:
 
 def _seconds(products: Products, block: Array) -> float:
     """The least time of five products of a block with another."""
-    left, right = products.load(block), products.load(block.copy())
+    left, right = _loaded(products, block), _loaded(products, block.copy())
     best = np.inf
     for _ in range(5):
         start = time.perf_counter()
         products.product(left, right)
         best = min(best, time.perf_counter() - start)
     return best
+
+
+def _loaded(products: Products, block: Array) -> Any:
+    return products.load(products.stored(block)[0])

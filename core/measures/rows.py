@@ -1,5 +1,6 @@
 """Samples as the rows of a matrix, read block by block so that a memory-mapped array is never copied whole."""
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ def in_threads(work: Callable[[Part], Result], parts: Iterable[Part]) -> list[Re
     """The results of `work` on each part, in order, computed on all cores; `work` must not call a threaded BLAS.
 
     Each thread takes runs of consecutive parts, because handing over a single one costs as much as working on it.
+    `work` must not come back here either: it would wait for the threads that it holds.
     """
     every = list(parts)
     cores = os.cpu_count() or 1
@@ -28,8 +30,17 @@ def in_threads(work: Callable[[Part], Result], parts: Iterable[Part]) -> list[Re
         return [work(part) for part in every]
     run = -(-len(every) // (2 * cores))
     runs = [every[start : start + run] for start in range(0, len(every), run)]
-    with ThreadPoolExecutor(max_workers=cores) as pool:
-        return [result for results in pool.map(lambda some: [work(part) for part in some], runs) for result in results]
+    found = _threads(os.getpid()).map(lambda some: [work(part) for part in some], runs)
+    return [result for results in found for result in results]
+
+
+@functools.lru_cache(maxsize=1)
+def _threads(process: int) -> ThreadPoolExecutor:
+    """The threads of a process, kept, because starting them costs as much as a short piece of work.
+
+    process : its id; a forked process has none of its parent's threads and starts its own.
+    """
+    return ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="rows")
 
 
 def as_matrix(features: ArrayLike, name: str = "features") -> Features:
@@ -99,6 +110,21 @@ class Rows:
         """Rows in float64, shape (rows, columns): the numbers that distances are defined on."""
         block = self._block(rows, columns).astype(np.float64)
         return block if self.lengths is None else block / self.lengths[rows, None]
+
+    def minus(
+        self,
+        rows: NDArray[np.int64],
+        others: "Rows",
+        other_rows: NDArray[np.int64],
+        columns: slice,
+        out: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """Rows of these less rows of others, in float64, into `out` of shape (rows, columns), which is returned."""
+        if self.lengths is None and others.lengths is None:
+            left, right = self._block(rows, columns), others._block(other_rows, columns)
+        else:
+            left, right = self.exact(rows, columns), others.exact(other_rows, columns)
+        return np.subtract(left, right, dtype=np.float64, out=out)
 
     def centered(
         self,

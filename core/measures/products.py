@@ -74,7 +74,7 @@ class TensorFlowProducts:
         return np.dtype(tensorflow().bfloat16.as_numpy_dtype) if self.rounded else self.dtype
 
     def stored(self, block: Array) -> tuple[Array, Array]:
-        """Rows as they are loaded, and what that rounds off, shape (rows, columns), or (rows, 0) where it is nothing."""
+        """Rows as they are loaded, and what that rounds off, shape (rows, columns); (rows, 0) where it is nothing."""
         if not self.rounded:
             return block, block[:, :0]
         upper = block.astype(self.stored_dtype)

@@ -50,8 +50,7 @@ def stream_pass(
     columns
         Columns of the flattened activations that are kept; default all. Means are kept whole.
     allocate
-        Makes the array for a (layer, pooling) and a shape, such as one in a file; default in memory.
-        A boundary that is no layer of the pass is in memory in any case.
+        Makes the array for a (layer, pooling) and a shape, such as one in a file; default in memory of its own.
     start
         Activations of the boundary `pass_.start`, float32 of shape (num_samples, d): the network starts there, and no
         image is loaded. Default: from the pixels.
@@ -80,9 +79,8 @@ def stream_pass(
     forward = _forward(network, wanted, batch_size, boundary)
     activations: dict[tuple[str, str], NDArray[np.float32]] = {}
     for layer, pooling, part in wanted:
-        make = allocate if allocate and layer in pass_.layers else _in_memory
         key, shape = (layer.layer, pooling), (num_samples, _width(layer, pooling, part))
-        activations[key] = make(key, shape)
+        activations[key] = allocate(key, shape) if allocate else np.empty(shape, np.float32)
     for rows, images in _batches(load, num_samples, batch_size):
         _check_images(images, (rows.size, *input_shape))
         outputs = forward(np.pad(images, [(0, batch_size - rows.size)] + [(0, 0)] * len(input_shape), mode="edge"))
@@ -119,10 +117,6 @@ def _check_start(start: NDArray[np.float32], boundary: LayerInfo | None, num_sam
 
 def _rows_of(start: NDArray[np.float32], shape: tuple[int, ...], rows: np.ndarray) -> np.ndarray:
     return start[rows[0] : rows[-1] + 1].reshape(-1, *shape)
-
-
-def _in_memory(key: tuple[str, str], shape: tuple[int, int]) -> NDArray[np.float32]:
-    return np.empty(shape, np.float32)
 
 
 def _width(layer: LayerInfo, pooling: str, columns: slice | None = None) -> int:

@@ -89,8 +89,9 @@ def _decide_queries(plan: Plan, folder: Path, info: dict[str, Any], progress: Re
 def _pilot_answers(plan: Plan, progress: Report) -> Iterator[Mapping[Key, Neighbors]]:
     """What the pilot finds at each layer and pooling."""
     questions = pilot_questions(plan.samples, plan.options.pilot, plan.options.seed)
-    relay = Relay()
-    for pass_ in plan.passes():
+    passes = plan.passes()
+    relay = Relay(passes)
+    for pass_ in passes:
         with closing(stream_layers(plan, pass_, questions, relay=relay, stage="pilot", progress=progress)) as layers:
             for _, activations in layers:
                 yield from [_answers(found, questions) for found in activations.values()]
@@ -104,7 +105,8 @@ def _answers(found: Activations, questions: Mapping[Key, Question]) -> Mapping[K
 
 def _run_passes(plan: Plan, options: MeasureOptions, folder: Path, progress: Report) -> None:
     """Every pass that is still needed, the first one from the pixels."""
-    passes, relay = plan.passes(frozenset(finished_layers(folder))), Relay()
+    passes = plan.passes(frozenset(finished_layers(folder)))
+    relay = Relay(passes)
     for number, pass_ in enumerate(passes, start=1):
         stage = f"pass {number} of {len(passes)}"
         _measure_pass(plan, options, pass_, relay, folder, renamed(progress, stage))

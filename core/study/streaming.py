@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from core.measures.sliced import Question, SlicedSearch
 from core.network.activations import Allocate, stream_pass
 from core.network.layers import LayerInfo
 from core.network.passes import Pass, poolings_of
+from core.study.arena import Arena, shares
 from core.study.plan import Plan, Progress, Report
 from core.study.searches import Key, SlicedLayer
 
@@ -22,15 +23,26 @@ Activations = NDArray[Any] | SlicedLayer
 
 
 class Relay:
-    """The boundary that one pass hands on to the next; with nothing in it, a pass starts at the pixels."""
+    """What one pass hands on to the next: memory, and a boundary; without one, a pass starts at the pixels.
 
-    def __init__(self) -> None:
+    passes : those that will come, in order.
+    """
+
+    def __init__(self, passes: Sequence[Pass]) -> None:
+        self._arena = Arena(passes)
         self._boundary: LayerInfo | None = None
         self._activations: NDArray[np.float32] | None = None
 
     def start(self, pass_: Pass) -> NDArray[np.float32] | None:
         """The activations at which a pass can start, shape (n, d)."""
         return self._activations if self._boundary == pass_.start else None
+
+    def memory(self, pass_: Pass) -> Allocate | None:
+        """Makes the arrays of a pass; None where each is to have memory of its own."""
+        if shares(pass_):
+            return self._arena.open(pass_)
+        self._arena.release(pass_)
+        return None
 
     def take(self, pass_: Pass, found: Mapping[tuple[str, str], NDArray[np.float32]]) -> None:
         """Hold what a run of the pass has kept, and no longer what it started at, unless the next pass does as well."""
@@ -47,15 +59,16 @@ def stream_layers(
 
     Close it where it is not read to its end, so that files are removed.
 
-    relay : hands boundaries on, the same one for all passes of a plan, in order.
+    relay : hands memory and boundaries on, the same one for all passes of a plan, in order.
     questions : what will be asked; a layer in slices is searched for the answers to these, and to no others.
     stage : names the runs of the network to `progress`.
     """
+    memory = relay.memory(pass_)
     if pass_.slices:
         yield pass_.layers[0], _searched(plan, pass_, questions, relay, stage, progress)
         return
-    with _spool(plan.spool if pass_.spooled_bytes else None) as allocate:
-        activations = _run(plan, pass_, relay.start(pass_), stage, progress, allocate=allocate)
+    with _spool(plan.spool if pass_.spooled_bytes else None, pass_) as in_files:
+        activations = _run(plan, pass_, relay.start(pass_), stage, progress, allocate=in_files or memory)
         relay.take(pass_, activations)
         for layer in pass_.layers:
             own: dict[str, Activations] = {
@@ -121,15 +134,19 @@ class _Slices:
 
 
 @contextmanager
-def _spool(folder: Path | None) -> Iterator[Allocate | None]:
-    """Makes arrays in files of a folder, which are gone afterwards; None where arrays belong in memory."""
+def _spool(folder: Path | None, pass_: Pass) -> Iterator[Allocate | None]:
+    """Makes the arrays of a pass's layers in files of a folder, which are gone afterwards; None without a folder."""
     if folder is None:
         yield None
         return
     folder.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix="activations-", dir=folder))
 
+    names = {layer.layer for layer in pass_.layers}
+
     def allocate(key: tuple[str, str], shape: tuple[int, int]) -> NDArray[np.float32]:
+        if key[0] not in names:  # the boundary for the next pass
+            return np.empty(shape, np.float32)
         path = scratch / f"{len(list(scratch.iterdir()))}.npy"
         return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
 

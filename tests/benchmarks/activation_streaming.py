@@ -62,8 +62,9 @@ def streaming(per_class: int, memory: int, layers: str) -> Result:
     samples, measures = plan.samples, plan.options.measures()
     key, question = ("train", "train"), study_questions(samples, measures)["train", "train"]
     question = type(question)(question.queries, question.references, 1)
-    found, search_s, relay, start = {}, 0.0, Relay(), time.perf_counter()
-    for pass_ in plan.passes():
+    passes = plan.passes()
+    found, search_s, relay, start = {}, 0.0, Relay(passes), time.perf_counter()
+    for pass_ in passes:
         layers_ = stream_layers(plan, pass_, {key: question}, relay=relay, stage="", progress=lambda _: None)
         for layer, activations in layers_:
             began, flat = time.perf_counter(), activations["flat"]

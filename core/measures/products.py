@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from core.measures.devices import gpu_names, tensorflow, tensorflow_product
 
-_ROUNDED_WORK = 5e10  # FLOP for each neighbor of a query, below which the longer shortlists cost more than they save
+_ROUNDED_WORK = 1.5e10  # FLOP for each neighbor of a query, below which the longer shortlists cost more than they save
 _IMPORT_WORK = 2e12  # FLOP of a search, some ten seconds in float32, that repay the import of TensorFlow
 _PROBE = 1024  # rows and columns of the products that are timed
 _ONES = 4096  # added up by a product, to see whether it sums in float32

@@ -109,20 +109,21 @@ def neural_collapse(features: ArrayLike, labels: ArrayLike, *, permutations: int
     pseudoinverse, which drops what is below 10⁻¹² of the total variance.
 
     Range 0 to infinity, lower is better; 0 where each class has collapsed to a point; nan where all class means
-    XX
-        Parameters
-        ----------
-        features, labels, permutations, seed : as in `silhouette`.
+    coincide. No rotation, shift or common scale changes it.
 
-        Raises
-        ------
-        ValueError
-            As `silhouette`.
+    Parameters
+    ----------
+    features, labels, permutations, seed : as in `silhouette`.
 
-        References
-        ----------
-        Papyan, Han and Donoho, "Prevalence of neural collapse", PNAS 117(40), 2020, arXiv 2008.08186. They have as many
-        samples in each class; then NC1 is the separation fuzziness divided by C.
+    Raises
+    ------
+    ValueError
+        As `silhouette`.
+
+    References
+    ----------
+    Papyan, Han and Donoho, "Prevalence of neural collapse", PNAS 117(40), 2020, arXiv 2008.08186. They have as many
+    samples in each class; then NC1 is the separation fuzziness divided by C.
     """
     return _collapse(_Prepared.of(features, labels, permutations, seed))
 

@@ -24,7 +24,7 @@ class Sibling:
     """One of the siblings of SI.
 
     measure : its name, as in a study's tables.
-    value : the measure; nan where it is undefined.
+    value : the measure; nan where it is undefined, as where no class has two samples.
     chance : what it is under labels permuted at random: exactly 0 for the generalized discrimination value, for the
         others the median over the permutations asked for (a few of which may be huge where few features make some
     direction between class means very short); nan without any.
@@ -182,7 +182,9 @@ class _Prepared:
         return cls(CenterGeometry.of(features), len(encoded.classes), labelings)
 
     def judged(self, measure: str, values: NDArray[np.float64]) -> Sibling:
-        """The value of the labels themselves, beside the median over their permutations."""
+        """The value of the labels themselves, beside the median over their permutations; nan for samples all alone."""
+        if self.num_classes == len(self.geometry):
+            return Sibling(measure, float("nan"), float("nan"), len(self.geometry))
         chance = float(np.median(values[1:])) if len(values) > 1 else float("nan")
         return Sibling(measure, float(values[0]), chance, len(self.geometry))
 

@@ -146,7 +146,7 @@ class _Record:
             "versions": dict(package_versions()),
         }
         asked = {**asked, "layers": [layer.layer for layer in layers], "neighbors": _NEIGHBORS}
-        info = {"asked": asked, "used": used, "cautions": list(watched.notes)}
+        info = {"asked": asked, "used": used, "cautions": [*watched.notes, *watched.samples.cautions()]}
         self.writer = EpochsWriter(out, watched.samples, info)
 
     def measure(self, epoch: int) -> None:

@@ -141,8 +141,8 @@ class StudySamples:
 
 
 _ALL_ALONE = (
-    "Each class has a single sample of the split {0}, which has no other of its kind to lie beside: SI within {0} is 0 by "
-    "construction, and says nothing. Take at least two samples of each class."
+    "Each class has a single sample of the split {0}, which has no other of its kind to lie beside: SI within {0} is 0 "
+    "by construction, and says nothing. Take at least two samples of each class."
 )
 _SOME_ALONE = (
     "Of the split {}, {} of {} classes {} a single sample, which has no other of its kind to lie beside, and counts as "

@@ -30,8 +30,10 @@ def add_parser(commands: Any) -> None:
     add = parser.add_argument
     add("features", metavar="FEATURES", help="an .npy, .npz or .parquet file, or a folder of them, one a layer")
     add("--labels", metavar="COLUMN|FILE", help="a Parquet column, or .npy, .txt, .csv[:COLUMN], .parquet[:COLUMN]")
+    add("--ids", metavar="COLUMN|FILE", help="what the samples are called, in a study (default: numbers)")
     add("--test", metavar="FEATURES", help="other samples, asked about their neighbors among FEATURES")
     add("--test-labels", metavar="COLUMN|FILE", help="theirs (default: the same column)")
+    add("--test-ids", metavar="COLUMN|FILE", help="theirs (default: the same column)")
     add("--metric", choices=METRICS, default=default["metric"], help="default: %(default)s")
     add(
         "--neighbors",
@@ -55,7 +57,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Measure and print, or write a study and print it."""
     interrupt_when_terminated()
-    train = open_features(options.features, options.labels)
+    train = open_features(options.features, options.labels, options.ids)
     test = _opened_test(options, train)
     if options.dry_run:
         _print_plan(train, test, as_json=options.json)
@@ -111,10 +113,11 @@ def _print_plan(train: LabelledFeatures, test: LabelledFeatures | None, *, as_js
 def _opened_test(options: argparse.Namespace, train: LabelledFeatures) -> LabelledFeatures | None:
     """The test samples' features, of the same layers."""
     if options.test is None:
-        if options.test_labels is not None:
-            raise ValueError(f"test-labels must go with --test; got {options.test_labels!r} alone. Name both.")
+        for name in ("test_labels", "test_ids"):
+            if (given := getattr(options, name)) is not None:
+                raise ValueError(f"{name.replace('_', '-')} must go with --test; got {given!r} alone. Name both.")
         return None
-    return open_test_features(options.test, options.test_labels, train)
+    return open_test_features(options.test, options.test_labels, train, options.test_ids)
 
 
 def _refuse_what_studies_fix(options: argparse.Namespace) -> None:

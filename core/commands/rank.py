@@ -31,11 +31,17 @@ def add_parser(commands: Any) -> None:
         action="append",
         default=[],
         metavar="NAME=FILE",
-        help="ready-made features of another network, of the same samples in the same order; may be repeated",
+        help="ready-made features of another network, of the same samples; may be repeated",
     )
     add("--labels", metavar="COLUMN|FILE", help="of the features, where their file has none")
+    add(
+        "--ids",
+        metavar="COLUMN|FILE",
+        help="of the features' samples, which are paired by them; without ids, rows must be in the same order",
+    )
     add("--test", type=_named, action="append", default=[], metavar="NAME=FILE", help="that network's, of test samples")
     add("--test-labels", metavar="COLUMN|FILE", help="theirs (default: the same column)")
+    add("--test-ids", metavar="COLUMN|FILE", help="theirs (default: the same column)")
     add("--weights", default=RankOptions.weights, help="imagenet or none (default: %(default)s)")
     add("--layers", default=RankOptions.layers, help="candidates of each network (default: %(default)s)")
     add("--pooling", choices=("mean", "flat"), default=RankOptions.pooling, help="default: %(default)s")
@@ -81,7 +87,15 @@ def _feature_files(options: argparse.Namespace) -> tuple[FeatureFiles, ...]:
     if unknown:
         raise ValueError(f"test must name features that are ranked; got {unknown[0]!r}. Give --features {unknown[0]}=.")
     return tuple(
-        FeatureFiles(name, path, options.labels, tests.get(name), options.test_labels if name in tests else None)
+        FeatureFiles(
+            name,
+            path,
+            options.labels,
+            tests.get(name),
+            options.test_labels if name in tests else None,
+            options.ids,
+            options.test_ids if name in tests else None,
+        )
         for name, path in options.features
     )
 

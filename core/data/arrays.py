@@ -13,7 +13,7 @@ from core.data.errors import DataError
 from core.data.sampling import name_some
 
 SUFFIXES = (".npy", ".npz", ".parquet")
-LABELS = "labels"  # the array of an .npz file that is none of features
+LABELS, IDS = "labels", "ids"  # the arrays of an .npz file that are none of features
 _NO_FEATURES = (LABELS, "label", "class", "target", "id", "index", "__index_level_0__")  # columns, by their names
 _BLOCK = 1 << 22  # numbers looked at together
 
@@ -23,14 +23,14 @@ class LayerFile:
     """One layer's features, where they lie: shape (num_samples, ...).
 
     name : the layer's. path : the file. entry : the array's name in an .npz file.
-    without : the column of a Parquet table that holds the labels.
+    without : the columns of a Parquet table that hold no features, such as the labels.
     """
 
     name: str
     path: Path
     num_samples: int
     entry: str = ""
-    without: str = ""
+    without: tuple[str, ...] = ()
 
     def read(self) -> NDArray[Any]:
         """The features, mapped into memory where the format allows it.
@@ -48,7 +48,7 @@ class LayerFile:
         return features
 
 
-def list_layers(path: Path, without: str = "") -> list[LayerFile]:
+def list_layers(path: Path, without: tuple[str, ...] = ()) -> list[LayerFile]:
     """What a file holds, by its header alone: one layer, or several in an .npz file, in the file's order.
 
     Raises
@@ -68,7 +68,7 @@ def list_layers(path: Path, without: str = "") -> list[LayerFile]:
             return [LayerFile(path.stem, path, _check_header(file, path))]
     found = []
     for entry in entries(path):
-        if entry != LABELS:
+        if entry not in (LABELS, IDS):
             with zipfile.ZipFile(path) as archive, archive.open(f"{entry}.npy") as member:
                 found.append(LayerFile(entry, path, _check_header(member, path, entry), entry))
     if not found:
@@ -140,17 +140,17 @@ def _check_header(file: IO[bytes], path: Path, entry: str = "") -> int:
     return int(shape[0])
 
 
-def _check_table(path: Path, without: str) -> int:
+def _check_table(path: Path, without: tuple[str, ...]) -> int:
     """The number of rows of a table whose columns can all be features."""
     import pyarrow as pa
 
     opened = _opened(path)
-    fields = [field for field in opened.schema_arrow if field.name != without]
+    fields = [field for field in opened.schema_arrow if field.name not in without]
     named = [repr(field.name) for field in fields if field.name.lower() in _NO_FEATURES]
     if named:
         raise DataError(
             f"the columns of {path} must be features; got {name_some(named)}, by name none. Ask for the labels with "
-            "--labels COLUMN, and drop or rename the others."
+            "--labels COLUMN, for the samples' names with --ids COLUMN, and drop or rename the others."
         )
 
     def is_numeric(kind: Any) -> bool:
@@ -173,9 +173,9 @@ def _element(kind: Any) -> Any:
     return kind.value_type if any(is_list(kind) for is_list in lists) else kind
 
 
-def _parquet_features(path: Path, without: str) -> NDArray[Any]:
-    """All columns but the labels' side by side, shape (n, d); a column of lists gives as many as a list is long."""
-    table = _table(path, [name for name in columns(path) if name != without])
+def _parquet_features(path: Path, without: tuple[str, ...]) -> NDArray[Any]:
+    """All other columns side by side, shape (n, d); a column of lists gives as many as a list is long."""
+    table = _table(path, [name for name in columns(path) if name not in without])
     parts = [_column_matrix(table[name], name, path) for name in table.column_names]
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 

@@ -1,4 +1,4 @@
-"""Labels in files, one a sample: NumPy arrays, lines of text, or a column of a table."""
+"""Labels, or names, in files, one a sample: NumPy arrays, lines of text, or a column of a table."""
 
 import csv
 from pathlib import Path
@@ -32,18 +32,45 @@ def read_labels(name: str, num_samples: int) -> NDArray[Any]:
     DataError
         If the number of labels is not `num_samples`, a label is missing, or the file is damaged.
     """
+    found, path = _read(name, num_samples, "labels")
+    return checked(_numbers(found, path) if isinstance(found, list) else found, num_samples, str(path))
+
+
+def read_ids(name: str, num_samples: int) -> NDArray[np.str_]:
+    """What the samples are called, from "FILE" or "FILE:COLUMN" as `read_labels` takes them; text stays as it stands.
+
+    Raises
+    ------
+    ValueError, DataError
+        As `read_labels`; also where an id stands twice.
+    """
+    found, path = _read(name, num_samples, "ids")
+    return checked_ids(
+        np.array([line.strip() for line in found]) if isinstance(found, list) else found, num_samples, path
+    )
+
+
+def checked_ids(ids: NDArray[Any], num_samples: int, place: object) -> NDArray[np.str_]:
+    """The ids as text, if they are integers or strings, one for each sample, and distinct."""
+    names = checked(ids, num_samples, str(place), "ids").astype(np.str_)
+    values, counts = np.unique(names, return_counts=True)
+    if len(values) < len(names):
+        raise DataError(f"ids in {place} must be distinct; got {str(values[counts.argmax()])!r} more than once.")
+    return names
+
+
+def _read(name: str, num_samples: int, what: str) -> tuple[NDArray[Any] | list[str], Path]:
+    """An array, or lines of text, and the file."""
     path, column = _split(name)
     kind = path.suffix.lower()
     if not path.is_file() or kind not in SUFFIXES:
-        raise ValueError(f"labels must be in an existing file of {', '.join(SUFFIXES)}; got {name!r}. Check the path.")
+        raise ValueError(f"{what} must be in an existing file of {', '.join(SUFFIXES)}; got {name!r}. Check the path.")
     if kind == ".npy":
-        labels = read_array(path)
-    elif kind == ".parquet":
-        labels = read_column(path, _chosen(column, columns(path), path))
-    else:
-        lines = _text(path).splitlines()
-        labels = _numbers(_csv_column(lines, column, path, num_samples) if kind == ".csv" else lines, path)
-    return checked(labels, num_samples, str(path))
+        return read_array(path), path
+    if kind == ".parquet":
+        return read_column(path, _chosen(column, columns(path), path, what)), path
+    lines = _text(path).splitlines()
+    return (_csv_column(lines, column, path, num_samples, what) if kind == ".csv" else lines), path
 
 
 def names_file(name: str) -> bool:
@@ -51,16 +78,16 @@ def names_file(name: str) -> bool:
     return _split(name)[0].is_file()
 
 
-def checked(labels: NDArray[Any], num_samples: int, place: str) -> NDArray[Any]:
-    """The labels, if they are integers or strings, one for each sample."""
+def checked(labels: NDArray[Any], num_samples: int, place: str, what: str = "labels") -> NDArray[Any]:
+    """The labels, or ids, if they are integers or strings, one for each sample."""
     if labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels.ravel().tolist()):
         labels = labels.astype(np.str_)
     if labels.ndim != 1 or labels.dtype.kind not in "biuU":
         raise DataError(
-            f"labels in {place} must be integers or strings of shape (n,); got {labels.dtype} of shape {labels.shape}."
+            f"{what} in {place} must be integers or strings of shape (n,); got {labels.dtype} of shape {labels.shape}."
         )
     if len(labels) != num_samples:
-        raise DataError(f"labels in {place} must be {num_samples:,}, one for each sample; got {len(labels):,}.")
+        raise DataError(f"{what} in {place} must be {num_samples:,}, one for each sample; got {len(labels):,}.")
     return labels
 
 
@@ -70,19 +97,19 @@ def _split(name: str) -> tuple[Path, str]:
     return (Path(path), column) if colon and not Path(name).exists() and Path(path).is_file() else (Path(name), "")
 
 
-def _chosen(column: str, there: list[str], path: Path) -> str:
+def _chosen(column: str, there: list[str], path: Path, what: str) -> str:
     if not column and len(there) == 1:
         return there[0]
     if column in there:
         return column
-    raise ValueError(f"labels must name one of the columns of {path}, {name_some(there)}; got {column!r}.")
+    raise ValueError(f"{what} must name one of the columns of {path}, {name_some(there)}; got {column!r}.")
 
 
-def _csv_column(lines: list[str], column: str, path: Path, num_samples: int) -> list[str]:
+def _csv_column(lines: list[str], column: str, path: Path, num_samples: int, what: str) -> list[str]:
     """The only column, whose header is known by the number of lines, or the named one."""
     rows = [row for row in csv.reader(lines) if row] if "," in "".join(lines[:1]) or column else [[x] for x in lines]
     if column or (rows and len(rows[0]) > 1):
-        place = rows[0].index(_chosen(column, rows[0], path))
+        place = rows[0].index(_chosen(column, rows[0], path, what))
         if any(len(row) != len(rows[0]) for row in rows):
             raise DataError(f"the lines of {path} must all have {len(rows[0])} columns; some have more or fewer.")
         return [row[place] for row in rows[1:]]

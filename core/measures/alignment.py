@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,12 +31,12 @@ class Alignment:
 
 @dataclass(frozen=True, eq=False)
 class CenteredGram:
-    """The inner products of n samples about their mean: all that CKA takes of a set of features.
+    """The inner products of n samples about their mean, up to a common factor: all that CKA takes of a set of features.
 
-    matrix : float64, shape (n, n), symmetric, its rows sum to 0; known up to a common factor.
+    half : shape (n·(n + 1)/2,), the upper triangle row by row, the diagonal included. Every row of the whole sums to 0.
     """
 
-    matrix: NDArray[np.float64]
+    half: NDArray[np.floating[Any]]
 
     @classmethod
     def of(cls, features: ArrayLike) -> "CenteredGram":
@@ -42,26 +44,32 @@ class CenteredGram:
         geometry = CenterGeometry.of(features)
         matrix = geometry.inner if geometry.is_gram else geometry.inner @ geometry.inner.T
         means = matrix.mean(axis=0)  # not quite 0: the geometry is about a mean in the features' precision
-        return cls(matrix - means - means[:, None] + means.mean())
+        matrix = matrix - means - means[:, None] + means.mean()
+        return cls(matrix[np.triu_indices(len(matrix))])
 
     def __len__(self) -> int:
-        return len(self.matrix)
+        return int((np.sqrt(8 * len(self.half) + 1) - 1) / 2)
+
+    @cached_property
+    def diagonal(self) -> NDArray[np.float64]:
+        """The samples' squared distances to their mean."""
+        rows = np.arange(len(self), 0, -1)
+        return self.half[np.cumsum(rows) - rows].astype(np.float64)
 
     @cached_property
     def length(self) -> float:
-        """The Frobenius norm."""
-        return float(np.linalg.norm(self.matrix))
+        """The Frobenius norm of the whole."""
+        return sqrt(max(0.0, self.inner(self)))
 
-    @cached_property
-    def unbiased(self) -> NDArray[np.float64]:
-        """U-centered (Székely and Rizzo 2014): zero diagonal, rows that sum to 0; of norm 1 unless zero."""
-        n = len(self.matrix)
-        off = self.matrix - np.diag(self.matrix.diagonal())
-        sums = off.sum(axis=1)
-        centered = off - (sums + sums[:, None]) / (n - 2) + sums.sum() / ((n - 1) * (n - 2))
-        np.fill_diagonal(centered, 0)
-        length = np.linalg.norm(centered)
-        return centered / length if length > n * np.finfo(np.float64).eps * self.length else np.zeros_like(centered)
+    def inner(self, other: "CenteredGram") -> float:
+        """Sum of the products of all entries."""
+        return 2 * float(np.vdot(self.half, other.half)) - float(self.diagonal @ other.diagonal)
+
+    def unbiased(self, other: "CenteredGram") -> float:
+        """The same for the U-statistic of Song et al., times n·(n − 3): rows that sum to 0 shorten their equation 5."""
+        n, both = len(self), float(self.diagonal @ other.diagonal)
+        traces = float(self.diagonal.sum() * other.diagonal.sum())
+        return self.inner(other) - both * n / (n - 2) + traces / ((n - 1) * (n - 2))
 
 
 def linear_cka(first: ArrayLike | CenteredGram, second: ArrayLike | CenteredGram) -> Alignment:
@@ -104,10 +112,9 @@ def linear_cka(first: ArrayLike | CenteredGram, second: ArrayLike | CenteredGram
     lengths = one.length * other.length
     if lengths == 0:
         return Alignment(_NAN, _NAN, _NAN, len(one))
-    traces = float(one.matrix.trace() * other.matrix.trace())
     return Alignment(
-        value=float(np.vdot(one.matrix, other.matrix) / lengths),
-        chance=traces / ((len(one) - 1) * lengths),
+        value=one.inner(other) / lengths,
+        chance=float(one.diagonal.sum() * other.diagonal.sum()) / ((len(one) - 1) * lengths),
         debiased=_debiased(one, other),
         num_samples=len(one),
     )
@@ -115,5 +122,7 @@ def linear_cka(first: ArrayLike | CenteredGram, second: ArrayLike | CenteredGram
 
 def _debiased(one: CenteredGram, other: CenteredGram) -> float:
     """nan where one of them is nothing but what its diagonal explains."""
-    value = float(np.vdot(one.unbiased, other.unbiased))
-    return value if one.unbiased.any() and other.unbiased.any() else _NAN
+    squares = [gram.unbiased(gram) for gram in (one, other)]
+    if any(square < 1e-12 * gram.length**2 for square, gram in zip(squares, (one, other), strict=True)):
+        return _NAN
+    return one.unbiased(other) / sqrt(squares[0] * squares[1])

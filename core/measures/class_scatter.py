@@ -15,7 +15,7 @@ def scatter_ratios(geometry: CenterGeometry, labelings: Codes, *, equal_classes:
 
     With the class means about their weighted mean as the rows of M, each times the root of its weight, S_B = MᵀM has
     the eigenvalues λ of MMᵀ and the directions Mᵀu/√λ. So inner products of samples and means are all it takes, and
-    no d × d matrix. The smallest λ of MMᵀ is 0, for the weighted rows of M sum to 0.
+    no d × d matrix. One λ of MMᵀ is 0, and left out as rounding.
 
     Parameters
     ----------
@@ -44,7 +44,6 @@ def _ratio(geometry: CenterGeometry, codes: Codes, counts: NDArray[np.int64], we
     within -= (within @ weights)[:, None]
     values, vectors = np.linalg.eigh(between * roots * roots[:, None])
     kept = values > _ROUNDING * geometry.squared_lengths.mean()
-    kept[0] = False
     if not kept.any():
         return float("nan")
     along = within * roots @ vectors[:, kept] / values[kept]

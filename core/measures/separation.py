@@ -108,8 +108,7 @@ class Separation:
             raise ValueError(f"target must be one of {', '.join(TARGETS)}; got {target!r}.")
         if target == "data":
             return wilson(self.value, finite_population_n(len(self.by_sample), self.num_all), level)
-        effective_n = self.effective_n()
-        return (float("nan"), float("nan")) if np.isnan(effective_n) else wilson(self.value, effective_n, level)
+        return wilson(self.value, self.effective_n(), level)
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,7 +24,7 @@ class Sibling:
     """One of the siblings of SI.
 
     measure : its name, as in a study's tables.
-    value : the measure; nan where it is undefined.
+    value : the measure; nan where it is undefined, as where no class has two samples.
     chance : what it is under labels permuted at random: exactly 0 for the generalized discrimination value, for the
         others the median over the permutations asked for (a few of which may be huge where few features make some
     direction between class means very short); nan without any.
@@ -109,20 +109,21 @@ def neural_collapse(features: ArrayLike, labels: ArrayLike, *, permutations: int
     pseudoinverse, which drops what is below 10⁻¹² of the total variance.
 
     Range 0 to infinity, lower is better; 0 where each class has collapsed to a point; nan where all class means
-    XX
-        Parameters
-        ----------
-        features, labels, permutations, seed : as in `silhouette`.
+    coincide. No rotation, shift or common scale changes it.
 
-        Raises
-        ------
-        ValueError
-            As `silhouette`.
+    Parameters
+    ----------
+    features, labels, permutations, seed : as in `silhouette`.
 
-        References
-        ----------
-        Papyan, Han and Donoho, "Prevalence of neural collapse", PNAS 117(40), 2020, arXiv 2008.08186. They have as many
-        samples in each class; then NC1 is the separation fuzziness divided by C.
+    Raises
+    ------
+    ValueError
+        As `silhouette`.
+
+    References
+    ----------
+    Papyan, Han and Donoho, "Prevalence of neural collapse", PNAS 117(40), 2020, arXiv 2008.08186. They have as many
+    samples in each class; then NC1 is the separation fuzziness divided by C.
     """
     return _collapse(_Prepared.of(features, labels, permutations, seed))
 
@@ -181,7 +182,9 @@ class _Prepared:
         return cls(CenterGeometry.of(features), len(encoded.classes), labelings)
 
     def judged(self, measure: str, values: NDArray[np.float64]) -> Sibling:
-        """The value of the labels themselves, beside the median over their permutations."""
+        """The value of the labels themselves, beside the median over their permutations; nan for samples all alone."""
+        if self.num_classes == len(self.geometry):
+            return Sibling(measure, float("nan"), float("nan"), len(self.geometry))
         chance = float(np.median(values[1:])) if len(values) > 1 else float("nan")
         return Sibling(measure, float(values[0]), chance, len(self.geometry))
 

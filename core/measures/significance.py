@@ -153,9 +153,14 @@ def null_values(
 
 
 def wilson(value: float, effective_n: float, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a share among `effective_n` independent trials; infinite n gives the value itself."""
+    """Wilson's score interval of a share among `effective_n` independent trials; infinite n gives the value itself.
+
+    nan for both ends where the share, or what it is worth, is undefined.
+    """
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1; got {level}. 0.95 is usual.")
+    if np.isnan(value) or np.isnan(effective_n):
+        return float("nan"), float("nan")
     if np.isinf(effective_n):
         return value, value
     z = NormalDist().inv_cdf(0.5 + level / 2)
@@ -176,7 +181,8 @@ def shared_node_n(value: float, residuals: NDArray[np.float64], nodes: NDArray[n
     """Independent trials that scores are worth which share nodes of a neighbor graph.
 
     The variance of the mean is estimated by Σ rᵢrⱼ/m² over pairs of queries whose nodes meet (each with itself
-    included), and set equal to value·(1 − value)/n. Never more than the m trials there are, unless all agree.
+    included), and set equal to value·(1 − value)/n. Never more than the m trials there are, unless all agree; nan where
+    the value is.
 
     Parameters
     ----------
@@ -184,6 +190,8 @@ def shared_node_n(value: float, residuals: NDArray[np.float64], nodes: NDArray[n
     nodes : int64, shape (m, 1 + k): the samples that each query's score depends on.
     """
     num_queries, spread = len(residuals), value * (1 - value)
+    if np.isnan(spread):
+        return float("nan")
     if spread <= 0:
         return float(num_queries)
     return float(min(spread / max(shared_node_variance(residuals, nodes), spread / num_queries), num_queries))

@@ -98,7 +98,8 @@ def _compiled(model: "keras.Model", names: Sequence[str], shape: tuple[int, ...]
         outputs = part(images, training=False)
         return [_averaged(output) for output in (outputs if len(names) > 1 else [outputs])]
 
-    return lambda images: forward(tf.cast(images, dtype))
+    traced = forward.get_concrete_function()  # now: a training should not wait for it
+    return lambda images: traced(tf.cast(images, dtype))
 
 
 def _averaged(output: Any) -> Any:

@@ -184,7 +184,9 @@ def _values(study: Study, layers: Sequence[str] | None, measure: str, pooling: s
 def _to_best(study: Study, values: pd.DataFrame, best: str, measure: str, pooling: str, split: str) -> pd.DataFrame:
     """The candidates with their differences to the best, 0 for itself, and whether they are within."""
     pairs = [(layer, best) for layer in values.index if layer != best]
-    against = compare_layers(study, pairs, measure=measure, pooling=pooling, split=split).set_index("layer_before")
+    against = compare_layers(study, study, pairs, measure=measure, pooling=pooling, split=split).set_index(
+        "layer_before"
+    )
     against = against.reindex(values.index)
     itself = values.index == best
     low, high = (-against[end].astype(float).mask(itself, 0.0) + 0.0 for end in ("high", "low"))  # + 0.0: no −0

@@ -76,7 +76,7 @@ def redundant_blocks(
             "Features have none; of a network, measure --layers main."
         )
     pairs = list(pairwise(outputs))
-    table = compare_layers(study, pairs, measure=measure, pooling=pooling, split=split)
+    table = compare_layers(study, study, pairs, measure=measure, pooling=pooling, split=split)
     cumulative = layers["cumulative_parameters"].astype(float)
     parameters = cumulative[outputs].diff().to_numpy()[1:]
     return pd.DataFrame(

@@ -8,16 +8,10 @@ from typing import Any
 
 import keras
 
-from core.network.channel_means import ChannelMeans, a_handful
-from core.network.layers import LayerInfo, catalogue, select_layers
-from core.study.epochs import EpochsWriter
-from core.study.measuring import layer_row, measure_layer
-from core.study.run import package_versions
-from core.study.samples import MeasureOptions
-from core.study.training_samples import WatchedSamples, watched_samples
+from core.study.training_record import BUDGET, Pace, TrainingRecord, chosen_layers
+from core.study.training_samples import watched_samples
 
 _ACCURACIES = ("accuracy", "acc", "sparse_categorical_accuracy", "categorical_accuracy", "binary_accuracy")
-_NEIGHBORS = 10
 
 
 class SeparationCallback(keras.callbacks.Callback):
@@ -32,9 +26,10 @@ class SeparationCallback(keras.callbacks.Callback):
     seconds it took, and how many this.
 
     What it costs: one run at test time of `num_samples` samples through the network as far as its deepest layer, and a
-    search among them. With the defaults, EfficientNet-Lite0 and 6,000 training images that is 2.5 % of an epoch which
-    trains all weights, but 13 % of one that trains a new head alone (`tests/benchmarks/callback_cost.py`). Where epochs
-    are short, lower `num_samples` or raise `every`.
+    search among them. By default it records as often as takes at most 5 % of the training's time, beside the records of
+    the network before the first epoch and after the last, which come in any case: after every epoch of a training of
+    all weights of EfficientNet-Lite0 on 6,000 images, after every third or so of one that trains a new head alone
+    (`tests/benchmarks/callback_cost.py`). For as many records whatever they cost, name `every`.
 
     Parameters
     ----------
@@ -49,7 +44,10 @@ class SeparationCallback(keras.callbacks.Callback):
         Names and patterns, as `--layers` takes them: "main", "all", "block*_add", or several, separated by commas or in
         a list. Default: five main layers, evenly spaced, and the last three of the head.
     every
-        Record after each so many epochs, and after the last.
+        Record after each so many epochs, and after the last. Default: as often as `budget` allows, which depends on how
+        long epochs and records take on this machine.
+    budget
+        The share of the training's time that recording may take where `every` is not given.
     num_samples
         At most so many are measured: a stratified subsample that depends on `seed`. SI rises with the number of
         samples, so compare trainings at the same number.
@@ -74,21 +72,22 @@ class SeparationCallback(keras.callbacks.Callback):
         *,
         out: str | os.PathLike[str],
         layers: str | Sequence[str] | None = None,
-        every: int = 1,
+        every: int | None = None,
+        budget: float = BUDGET,
         num_samples: int = 500,
         split: str = "test",
         class_names: Sequence[str] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        for name, value in (("every", every), ("num_samples", num_samples)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1; got {value}.")
-        self._out, self._every = Path(out), every
-        self._layers = layers if layers is None or isinstance(layers, str) else ",".join(layers)
+        if num_samples < 1:
+            raise ValueError(f"num_samples must be at least 1; got {num_samples}.")
+        self._out, self._layers = Path(out), layers
+        self._every, self._budget = every, budget
+        Pace(every, budget)  # refuses what it cannot be, now and not when the training begins
         self._watched = watched_samples(data, num_samples, split=split, class_names=class_names, seed=seed)
-        self._asked = {"every": every, "num_samples": num_samples, "split": split, "seed": seed, "pooling": "mean"}
-        self._record: _Record | None = None
+        self._asked = {"num_samples": num_samples, "split": split, "seed": seed}
+        self._record: TrainingRecord | None = None
         self._epoch_began = 0.0
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
@@ -96,76 +95,26 @@ class SeparationCallback(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         if self._record is None:
-            began = time.perf_counter()
-            self._record = _Record(self.model, self._watched, self._chosen_layers(), self._out, self._asked)
-            if not self._record.writer.start(epoch):
-                self._record.measure(epoch)
-                self._record.writer.add_history(_history_row(epoch, {}, None, time.perf_counter() - began))
+            layers, pace = chosen_layers(self.model, self._layers), Pace(self._every, self._budget)
+            self._record = TrainingRecord(self.model, self._watched, layers, self._out, self._asked, pace)
+            self._record.begin(epoch)
         self._epoch_began = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         assert self._record is not None
-        ended, done = time.perf_counter(), epoch + 1
-        if done % self._every == 0 or done == self.params.get("epochs") or self.model.stop_training:
-            self._record.measure(done)
-        spent_s = time.perf_counter() - ended
-        self._record.writer.add_history(_history_row(done, logs or {}, ended - self._epoch_began, spent_s))
+        row = _history_row(epoch + 1, logs or {}, time.perf_counter() - self._epoch_began)
+        is_last = epoch + 1 == self.params.get("epochs") or self.model.stop_training
+        self._record.end_epoch(row, is_last=is_last)
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         if self._record is not None:
-            self._record.writer.finish()
-
-    def _chosen_layers(self) -> tuple[LayerInfo, ...]:
-        if not getattr(self.model, "inputs", None):
-            raise ValueError(
-                f"model must be functional or sequential, with a known input shape; {self.model.name} is not. Build it "
-                "from keras.Input."
-            )
-        layers = catalogue(self.model)
-        return a_handful(layers) if self._layers is None else select_layers(layers, self._layers)
+            self._record.finish()
 
 
-class _Record:
-    """One training's layers, samples and folder."""
-
-    def __init__(
-        self,
-        model: keras.Model,
-        watched: WatchedSamples,
-        layers: Sequence[LayerInfo],
-        out: Path,
-        asked: Mapping[str, Any],
-    ) -> None:
-        self._samples = watched.samples
-        self._means = ChannelMeans(model, layers)
-        self._load = watched.loader(self._means.image_shape)
-        self._options = MeasureOptions(num_neighbors=_NEIGHBORS, probe=False, projection="none")
-        used = {
-            "data": {"name": watched.name, **watched.samples.describe()},
-            "model": {"name": model.name},
-            "versions": dict(package_versions()),
-        }
-        asked = {**asked, "layers": [layer.layer for layer in layers], "neighbors": _NEIGHBORS}
-        info = {"asked": asked, "used": used, "cautions": list(watched.notes)}
-        self.writer = EpochsWriter(out, watched.samples, info)
-
-    def measure(self, epoch: int) -> None:
-        """Measure every layer as the network is now, and write the epoch."""
-        means = self._means(self._load, len(self._samples))
-        tables = []
-        for layer in self._means.layers:
-            pooling = "mean" if layer.spatial else "flat"
-            found = {pooling: means[layer.layer]}
-            tables.append(measure_layer(layer_row(layer), found, self._samples, self._options))
-        self.writer.write(epoch, tables)
-
-
-def _history_row(
-    epoch: int, logs: Mapping[str, float], seconds: float | None, separation_s: float
-) -> dict[str, object]:
+def _history_row(epoch: int, logs: Mapping[str, float], seconds: float) -> dict[str, object]:
     """A row of the history; of several accuracies the first one."""
     accuracy = next((name for name in _ACCURACIES if name in logs), "")
     found = {"loss": "loss", "accuracy": accuracy, "val_loss": "val_loss", "val_accuracy": f"val_{accuracy}"}
     values = {column: logs.get(name) for column, name in found.items()}
-    row: dict[str, object] = {"phase": "fit", "epoch": epoch, "seconds": seconds, "separation_s": separation_s}
+    row: dict[str, object] = {"phase": "fit", "epoch": epoch, "seconds": seconds}
     return row | {column: None if value is None else float(value) for column, value in values.items()}

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.measures.paired import PairedDifference, paired_difference, unpaired_interval
+from core.measures.paired import paired_difference, unpaired_interval
 from core.measures.significance import normal_p, q_values
 from core.study.results import Study, StudyError
 
@@ -17,6 +17,7 @@ MEASURES = ("separation", "cross")
 MATCHES = ("name", "position")
 CERTAIN = 0.05  # of q-values
 Z_95 = 1.959964
+_LEVEL = 0.95  # of the intervals that studies store
 COLUMNS = [
     *("layer", "layer_before", "position", "position_before", "relative_position", "before", "after", "difference"),
     *("low", "high", "z", "p_value", "q_value", "paired", "meaning"),
@@ -92,49 +93,24 @@ def measured_layers(study: Study, *, measure: str, pooling: str, split: str) -> 
     return _Side(study, measure, pooling, split, _splits(measure, split)).measured
 
 
-def layer_differences(
-    before: Study, after: Study, pairs: Sequence[tuple[str, str]], *, measure: str, pooling: str, split: str
-) -> list[PairedDifference]:
-    """The paired change of SI from a layer of one study to a layer of another, for each pair of layers.
-
-    Parameters
-    ----------
-    before, after : studies of the same samples, or the same study.
-    pairs : layers of `before` and of `after`, whose nearest neighbors are stored.
-    measure, pooling, split : as in `compare_studies`.
-
-    Raises
-    ------
-    StudyError
-        The samples differ, or a layer's neighbors are not stored.
-    """
-    splits = _splits(measure, split)
-    check_same_samples(before, after, splits=splits)
-    first, second = (_Side(study, measure, pooling, split, splits) for study in (before, after))
-    found = [_paired_difference(first, second, *pair) for pair in pairs]
-    missing = [pair for pair, difference in zip(pairs, found, strict=True) if difference is None]
-    if missing:
-        raise StudyError(
-            f"before and after must store the nearest neighbors of the same samples; not so for {missing[0][0]} in "
-            f"{before.path} and {missing[0][1]} in {after.path}. Run the studies again with --neighbors-of all."
-        )
-    return [difference for difference in found if difference is not None]
-
-
 def compare_layers(
-    study: Study,
+    before: Study,
+    after: Study,
     pairs: Sequence[tuple[str, str]],
     *,
     measure: str = "separation",
     pooling: str = "mean",
     split: str = "test",
+    level: float = 0.95,
 ) -> pd.DataFrame:
-    """The change of SI from one layer of a study to another, with 95 % intervals, paired where neighbors are stored.
+    """The change of SI from a layer of one study to a layer of another, paired where neighbors are stored.
 
     Parameters
     ----------
-    pairs : layers before and after, both measured; no more than their neighbors are read.
+    before, after : studies of the same samples, or twice the same study.
+    pairs : a layer of each, both measured; no more than their neighbors are read.
     measure, pooling, split : as in `compare_studies`.
+    level : of the paired intervals. Unpaired ones follow from the values' own of 95 %, and are left out at others.
 
     Returns
     -------
@@ -144,19 +120,31 @@ def compare_layers(
     Raises
     ------
     StudyError
-        The study lacks the measure, or a layer of it.
+        The samples differ, or a study lacks the measure or a layer of it.
     """
     _check_choice("measure", measure, MEASURES)
     splits = _splits(measure, split)
-    side = _Side(study, measure, pooling, split, splits, tuple({layer for pair in pairs for layer in pair}))
+    if before is not after:
+        check_same_samples(before, after, splits=splits)
+    layers: tuple[tuple[str, ...], ...] = tuple(zip(*pairs, strict=True)) or ((), ())
+    first = _side_with(before, layers[0] + layers[1] * (before is after), measure, pooling, split, splits)
+    second = first if before is after else _side_with(after, layers[1], measure, pooling, split, splits)
+    columns = [column for column in COLUMNS if column not in ("q_value", "meaning")]
+    return pd.DataFrame([_compared(first, second, *pair, level) for pair in pairs], columns=columns)
+
+
+def _side_with(
+    study: Study, layers: Sequence[str], measure: str, pooling: str, split: str, splits: tuple[str, ...]
+) -> "_Side":
+    """A side of which only some layers are read, all of them measured."""
+    side = _Side(study, measure, pooling, split, splits, tuple(dict.fromkeys(layers)))
     unknown = [layer for layer in side.layers or () if layer not in side.measured.index]
     if unknown:
         raise StudyError(
             f"The study in {study.path} has no {measure}, {pooling}, of {split} samples at {unknown[0]!r}. "
             f"It has it at {', '.join(side.measured.index[:5])} and others."
         )
-    columns = [column for column in COLUMNS if column not in ("q_value", "meaning")]
-    return pd.DataFrame([_compared(side, side, *pair) for pair in pairs], columns=columns)
+    return side
 
 
 def check_same_samples(before: Study, after: Study, *, splits: Sequence[str]) -> None:
@@ -270,7 +258,7 @@ def _pairs(before: pd.DataFrame, after: pd.DataFrame, match: str | None) -> list
     return [(str(before.index[at]), str(layer)) for at, layer in zip(nearest, after.index, strict=True)]
 
 
-def _compared(before: _Side, after: _Side, layer_before: str, layer: str) -> dict[str, object]:
+def _compared(before: _Side, after: _Side, layer_before: str, layer: str, level: float = _LEVEL) -> dict[str, object]:
     """One row: the two values, their difference, and how sure it is."""
     first: pd.Series = before.measured.T[layer_before]
     second: pd.Series = after.measured.T[layer]
@@ -284,29 +272,26 @@ def _compared(before: _Side, after: _Side, layer_before: str, layer: str) -> dic
         "after": float(second["value"]),
         "difference": float(second["value"] - first["value"]),
     }
-    return row | (_paired(before, after, layer_before, layer) or _unpaired(first, second))
+    found = _paired(before, after, layer_before, layer, level) or _unpaired(first, second)
+    if not found["paired"] and level != _LEVEL:
+        found |= {"low": np.nan, "high": np.nan}
+    return row | found
 
 
-def _paired(before: _Side, after: _Side, layer_before: str, layer: str) -> dict[str, object] | None:
+def _paired(before: _Side, after: _Side, layer_before: str, layer: str, level: float) -> dict[str, object] | None:
     """The paired interval; None where a study lacks the layer's neighbors, or they are of other queries."""
-    difference = _paired_difference(before, after, layer_before, layer)
-    if difference is None:
-        return None
-    low, high = difference.interval()
-    return {"low": low, "high": high, "z": difference.z, "p_value": difference.p_value, "paired": True}
-
-
-def _paired_difference(before: _Side, after: _Side, layer_before: str, layer: str) -> PairedDifference | None:
     first, second = before.neighbors.get(layer_before), after.neighbors.get(layer)
     if first is None or second is None or not np.array_equal(first["sample"], second["sample"]):
         return None
-    return paired_difference(
+    difference = paired_difference(
         first["agrees"],
         second["agrees"],
         after.classes[second["sample"]],
         nodes_before=first[["sample", "nearest"]],
         nodes_after=second[["sample", "nearest"]],
     )
+    low, high = difference.interval(level)
+    return {"low": low, "high": high, "z": difference.z, "p_value": difference.p_value, "paired": True}
 
 
 def _unpaired(before: pd.Series, after: pd.Series) -> dict[str, object]:

@@ -1,6 +1,7 @@
 """A study of features that lie in files."""
 
 import os
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -38,8 +39,9 @@ def write_feature_study(
         raise ValueError("labels must be of one kind; got integers in one part and strings in the other.")
     labels = np.concatenate([part.labels for part in parts])
     splits = [split for split, part in zip(("train", "test"), parts, strict=False) for _ in part.labels]
+    ids = joined_ids(parts)
     asked = {"neighbors": neighbors, "metric": metric, "geometry": geometry}
-    with FeatureStudyWriter(out, labels, splits=splits, probe=True, **asked) as writer:  # type: ignore[arg-type]
+    with FeatureStudyWriter(out, labels, ids=ids, splits=splits, probe=True, **asked) as writer:  # type: ignore[arg-type]
         finished = finished_layers(writer.path)
         for place, layer in enumerate(train.layers):
             if progress is not None:
@@ -48,3 +50,21 @@ def write_feature_study(
                 arrays = [part.layers[place].read() for part in parts]
                 writer.add_layer(layer.name, arrays[0] if len(arrays) == 1 else np.concatenate(arrays))
     return load_study(out)
+
+
+def joined_ids(parts: Sequence[LabelledFeatures]) -> list[str] | None:
+    """The ids of all samples, part after part; None where there are none.
+
+    Raises
+    ------
+    ValueError
+        One part has ids and the other none, or both have the same one.
+    """
+    found = [part.ids for part in parts if part.ids is not None]
+    if found and len(found) < len(parts):
+        raise ValueError("ids must be given for both training and test samples, or for neither; got one of them.")
+    ids = [name for part in found for name in part.tolist()]
+    if len(set(ids)) < len(ids):
+        repeated = sorted(set(found[0].tolist()) & set(found[1].tolist()))
+        raise ValueError(f"ids must tell test samples from training samples; got {repeated[0]!r} in both.")
+    return ids or None

@@ -83,7 +83,8 @@ class FeatureStudyWriter:
         }
         used = {"data": self._samples.describe()}
         try:
-            self._info = begin(self.path, {"asked": asked, "used": used}, self._samples.frame())
+            info = {"asked": asked, "used": used, "cautions": self._samples.cautions()}
+            self._info = begin(self.path, info, self._samples.frame())
         except BaseException:
             self._lock.__exit__(None, None, None)
             raise

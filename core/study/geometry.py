@@ -3,6 +3,8 @@
 Each is of one split's samples, of layers whose activations have no space or are averaged over it.
 """
 
+from collections.abc import Hashable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +45,7 @@ def geometry_rows(
 
 def gram_row(features: NDArray[Any]) -> pd.DataFrame:
     """What is kept of a layer until the study is complete, for later ones: half of its centered Gram matrix."""
-    matrix = CenteredGram.of(features).matrix
-    half = matrix[np.triu_indices(len(matrix))]
+    half = CenteredGram.of(features).half
     largest = np.abs(half).max()
     return pd.DataFrame({"gram": [(half / largest if largest > 0 else half).astype(np.float32)]})
 
@@ -53,15 +54,14 @@ def with_alignment(tables: dict[str, pd.DataFrame], folder: Path) -> dict[str, p
     """The tables of a layer, and with them its CKA with every layer that lies finished in a study's parts."""
     if "grams" not in tables:
         return tables
-    others = [
-        (name, grams)
-        for part in layer_parts(folder)
-        if (file := part / "grams.parquet").exists()
-        for name, grams in [(_layer_name(part), pq.read_table(file).to_pandas())]
+    own = {row["split"]: (row["layer"], _gram(row)) for row in tables["grams"].to_dict("records")}
+    files = [file for part in layer_parts(folder) if (file := part / "grams.parquet").exists()]
+    rows = [
+        _alignment_row(row["split"], *own[row["split"]], row["layer"], _gram(row))
+        for file in files
+        for row in pq.read_table(file).to_pandas().to_dict("records")
     ]
-    rows = [row for name, grams in others for row in _alignment_rows(tables["grams"], name, grams)]
-    layer = tables["layers"]["layer"].iloc[0]
-    return tables | ({"alignment": pd.DataFrame(rows).assign(layer=layer)} if rows else {})
+    return tables | ({"alignment": pd.DataFrame(rows)} if rows else {})
 
 
 def aligned_samples(order: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -69,8 +69,13 @@ def aligned_samples(order: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.sort(order[:MOST_ALIGNED])
 
 
+def can_align(num_samples: int) -> bool:
+    """Whether there are samples enough for CKA."""
+    return num_samples >= FEWEST
+
+
 def _siblings(features: NDArray[Any], labels: NDArray[np.int64], seed: int) -> tuple[Sibling, ...]:
-    """None where there is a single class."""
+    """All four; none where there is a single class."""
     if len(features) > MOST_SIBLINGS:
         chosen = np.sort(np.random.default_rng(seed).permutation(len(features))[:MOST_SIBLINGS])
         features, labels = features[chosen], labels[chosen]
@@ -94,29 +99,12 @@ def _dimension_rows(neighbors: Neighbors) -> list[dict[str, Any]]:
     ]
 
 
-def _layer_name(part: Path) -> str:
-    return str(pq.read_table(part / "layers.parquet", columns=["layer"])["layer"][0].as_py())
+def _gram(row: Mapping[Hashable, Any]) -> CenteredGram:
+    return CenteredGram(row["gram"].astype(np.float64))
 
 
-def _alignment_rows(own: pd.DataFrame, name: str, others: pd.DataFrame) -> list[dict[str, Any]]:
-    """CKA of a layer with another one, a row for each split that both have."""
-    pairs = own.merge(others, on="split", suffixes=("", "_other"))
-    rows = []
-    for pair in pairs.to_dict("records"):
-        found = linear_cka(*[CenteredGram(_whole(pair[column])) for column in ("gram", "gram_other")])
-        values = {"value": found.value, "chance": found.chance, "debiased": found.debiased}
-        rows.append({"split": pair["split"], "other_layer": name, "num_samples": found.num_samples} | values)
-    return rows
-
-
-def _whole(half: NDArray[np.float32]) -> NDArray[np.float64]:
-    """A symmetric matrix from its upper triangle."""
-    size = int((np.sqrt(8 * len(half) + 1) - 1) / 2)
-    matrix = np.zeros((size, size))
-    matrix[np.triu_indices(size)] = half
-    return matrix + np.triu(matrix, 1).T
-
-
-def can_align(num_samples: int) -> bool:
-    """Whether there are samples enough for CKA."""
-    return num_samples >= FEWEST
+def _alignment_row(
+    split: str, layer: str, gram: CenteredGram, other_layer: str, other_gram: CenteredGram
+) -> dict[str, Any]:
+    """CKA of a layer with another one, among the samples of a split."""
+    return {"split": split, "layer": layer, "other_layer": other_layer} | asdict(linear_cka(gram, other_gram))

@@ -82,7 +82,8 @@ def measure_layer(
             if not comparison.cross and options.geometry and averaged:
                 assert isinstance(found, HeldLayer), "only activations with space are searched in slices"
                 rows["geometry"].append(_geometry(comparison, found.features, options).assign(**place))
-                rows["grams"] += _grams(comparison, found.features, samples, options)
+                grams = _grams(comparison, found.features, samples, options)
+                rows["grams"] += [gram.assign(layer=layer["layer"]) for gram in grams]
             rows["classes"].append(_classes(comparison, measures[0]).assign(**place))
             rows["neighbors"].append(_neighbors(comparison, samples, options).assign(**place))
         if averaged and options.projection != "none":

@@ -200,7 +200,8 @@ class Plan:
     def cautions(self) -> list[str]:
         """Sentences that belong beside any result of this study."""
         seen = self.options.weights == "imagenet" and all(_WNID.match(name) for name in self.images.class_names)
-        return [*self.images.notes, *([_SEEN_BY_IMAGENET] if seen and self.network is not None else [])]
+        own = [*self.images.notes, *([_SEEN_BY_IMAGENET] if seen and self.network is not None else [])]
+        return own + self.samples.cautions()
 
 
 _SEEN_BY_IMAGENET = (

@@ -186,6 +186,13 @@ def _plans(
 def _common_samples(plans: Mapping[str, Plan], features: Sequence[OpenFeatures]) -> StudySamples:
     """The samples of all networks, checked to be the same before anything is computed."""
     samples = next((plan.samples for plan in plans.values()), None)
+    named = {one.files.name: one.ids is not None for one in features}
+    if not plans and len(set(named.values())) > 1:
+        lacking = next(name for name, has_ids in named.items() if not has_ids)
+        raise StudyError(
+            f"features must all have ids, or none, where no data says what the samples are; {lacking} has none. "
+            "Name them with --ids."
+        )
     for one in features:
         samples = ranked_samples(one, like=samples)
     assert samples is not None, "there are at least two networks"

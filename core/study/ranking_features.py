@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.data.features import LabelledFeatures, open_features, open_test_features
+from core.study.feature_files import joined_ids
 from core.study.features import FeatureStudyWriter, study_samples
 from core.study.plan import Progress, Report
 from core.study.results import Study, StudyError, finished_layers, load_study, read_info
@@ -21,8 +23,8 @@ _FOLDER_NAME = re.compile(r"\w[\w.-]*")
 class FeatureFiles:
     """Where a network's features lie.
 
-    name : of the network, and of its folder. path, labels : the training samples', or those of the only split, as in
-    `core.data.features.open_features`. test, test_labels : the test samples', where there are any.
+    name : of the network, and of its folder. path, labels, ids : the training samples', or those of the only split, as
+    in `core.data.features.open_features`. test, test_labels, test_ids : the test samples', where there are any.
     """
 
     name: str
@@ -30,6 +32,8 @@ class FeatureFiles:
     labels: str | None = None
     test: str | None = None
     test_labels: str | None = None
+    ids: str | None = None
+    test_ids: str | None = None
 
     def __post_init__(self) -> None:
         if not _FOLDER_NAME.fullmatch(self.name):
@@ -51,11 +55,22 @@ class OpenFeatures:
         """By split, training samples first."""
         return [self.train] if self.test is None else [self.train, self.test]
 
+    @property
+    def ids(self) -> list[str] | None:
+        """Of all samples, training samples first; None where the files name none."""
+        return joined_ids(self.parts)
+
+    @property
+    def splits(self) -> NDArray[np.str_]:
+        """Of all samples, in the same order."""
+        return np.repeat(["train", "test"][: len(self.parts)], [len(part.labels) for part in self.parts])
+
     def fingerprint(self) -> str:
-        """SHA-256 of the labels and of all bytes of the files."""
+        """SHA-256 of the labels, the ids and all bytes of the files."""
         digest = hashlib.sha256()
         for part in self.parts:
             digest.update("\n".join(map(str, part.labels.tolist())).encode())
+            digest.update("\n".join(part.ids.tolist() if part.ids is not None else []).encode())
             for path in dict.fromkeys(layer.path for layer in part.layers):
                 with path.open("rb") as handle:
                     digest.update(hashlib.file_digest(handle, "sha256").digest())
@@ -70,10 +85,10 @@ def open_feature_files(files: FeatureFiles) -> OpenFeatures:
     ValueError, OSError
         As `core.data.features.open_features`.
     """
-    train = open_features(files.path, files.labels)
+    train = open_features(files.path, files.labels, files.ids)
     if files.test is None:
         return OpenFeatures(files, train, None)
-    return OpenFeatures(files, train, open_test_features(files.test, files.test_labels, train))
+    return OpenFeatures(files, train, open_test_features(files.test, files.test_labels, train, files.test_ids))
 
 
 def ranked_samples(features: OpenFeatures, like: StudySamples | None) -> StudySamples:
@@ -81,32 +96,51 @@ def ranked_samples(features: OpenFeatures, like: StudySamples | None) -> StudySa
 
     Parameters
     ----------
-    like : those of the networks before it, which they must be, in this order; they bring ids and class names.
-        Default: samples are numbered.
+    like : those of the networks before it, which they must be: with the same ids where the files have some, else in
+        this order. They bring ids and class names. Default: ids are those of the files, or numbers.
 
     Raises
     ------
     StudyError
         They are others; the message says where they differ first.
     """
-    labels = [part.labels for part in features.parts]
+    ids, splits, labels = features.ids, features.splits, [part.labels for part in features.parts]
     if len({array.dtype.kind == "U" for array in labels}) > 1:
         raise ValueError("labels must be of one kind; got integers in one part and strings in the other.")
-    splits = np.repeat(["train", "test"][: len(labels)], [len(array) for array in labels])
     if like is None:
-        return study_samples(np.concatenate(labels), splits=splits.tolist())
+        return study_samples(np.concatenate(labels), ids=ids, splits=splits.tolist())
     counts, asked = ({split: int((of == split).sum()) for split in ("train", "test")} for of in (splits, like.splits))
     if counts != asked:
         raise _different(features, f"{_counted(counts)}, not {_counted(asked)}")
-    known, own = np.array(like.class_names)[like.labels], np.concatenate(labels)
+    order = _order(features, like)
+    known, own = np.array(like.class_names)[like.labels], np.concatenate(labels)[order]
     if own.dtype.kind != "U":
         if own.min() < 0 or own.max() >= len(like.class_names):
             raise _different(features, f"labels {own.min()} to {own.max()}, not 0 to {len(like.class_names) - 1}")
         own = np.array(like.class_names)[own]
     if (own != known).any():
         at = int(np.flatnonzero(own != known)[0])
-        raise _different(features, f"class {own[at]} and not {known[at]} in row {at:,}, sample {like.ids[at]}")
+        place = f"sample {like.ids[at]}" if ids else f"row {at:,}, sample {like.ids[at]}"
+        raise _different(features, f"class {own[at]} and not {known[at]} in {place}")
     return like
+
+
+def _order(features: OpenFeatures, like: StudySamples) -> NDArray[np.int64]:
+    """The row of the features, split after split, that holds each of the samples."""
+    ids = features.ids
+    if ids is None:
+        return np.arange(len(like))
+    rows = {place: row for row, place in enumerate(zip(features.splits.tolist(), ids, strict=True))}
+    wanted = list(zip(like.splits.tolist(), like.ids, strict=True))
+    lost = [place for place in wanted if place not in rows]
+    if lost:
+        unknown = sorted(set(rows) - set(wanted))
+        raise StudyError(
+            f"features must be of the same samples as the other networks, with their ids; {features.files.name} has no "
+            f"{lost[0][0]} sample {lost[0][1]!r} ({len(lost):,} are missing), but {unknown[0][1]!r}. Name the samples "
+            "as in a study's samples.parquet, in all files or in none."
+        )
+    return np.array([rows[place] for place in wanted])
 
 
 def write_ranked_features(
@@ -140,12 +174,14 @@ def write_ranked_features(
         projection="none",
     )
     layers = features.train.layers
+    order = _order(features, samples)
     with writer:
         for place, layer in enumerate(layers):
             progress(Progress(f"{features.files.name}, measuring in {layer.name}", place, len(layers), "layers"))
             if layer.name not in finished_layers(writer.path):
                 arrays = [part.layers[place].read() for part in features.parts]
-                writer.add_layer(layer.name, np.concatenate([array.reshape(len(array), -1) for array in arrays]))
+                rows = np.concatenate([array.reshape(len(array), -1) for array in arrays])
+                writer.add_layer(layer.name, rows if (order == np.arange(len(order))).all() else rows[order])
     return load_study(out)
 
 
@@ -155,6 +191,7 @@ def _counted(counts: dict[str, int]) -> str:
 
 def _different(features: OpenFeatures, what: str) -> StudyError:
     return StudyError(
-        f"features must be of the same samples as the other networks; {features.files.name} has {what}. Write their "
-        "rows in one order: of images, by split, training first, ids ascending, as in a study's samples.parquet."
+        f"features must be of the same samples as the other networks; {features.files.name} has {what}. Give their "
+        "ids with --ids, or write the rows in one order: of images, by split, training first, ids ascending, as in a "
+        "study's samples.parquet."
     )

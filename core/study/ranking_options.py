@@ -16,8 +16,8 @@ class RankOptions:
 
     data : an image folder, "tfds:NAME" or "digits"; empty to rank features alone.
     models : networks as in `core.network.backbones.load_network`, paths of `.keras` files, or "pixels".
-    features : other networks' features, which may be several layers each; their samples must be those of `data` in the
-        order of a study's: training samples first, ids ascending.
+    features : other networks' features, which may be several layers each; their samples must be those of `data`, paired
+        by id where the files have ids, else in the order of a study's: training samples first, ids ascending.
     weights : of the models but for files. layers : candidates of each network; see
         `core.network.layers.select_layers`. pooling : "mean" or "flat". per_class, seed : the choice of samples.
     neighbors : stored a sample, in the studies. probe : also the accuracy of a linear probe.
@@ -87,10 +87,9 @@ class RankOptions:
         words += [] if self.probe else ["--no-probe"]
         for one in self.features:
             words += ["--features", f"{one.name}={one.path}", *(["--test", f"{one.name}={one.test}"] * bool(one.test))]
-        common = {"--labels": "labels", "--test-labels": "test_labels"}
-        for option, name in common.items():
+        for name in ("labels", "test_labels", "ids", "test_ids"):
             given = {getattr(one, name) for one in self.features} - {None}
-            words += [word for value in sorted(given) for word in (option, value)]
+            words += [word for value in sorted(given) for word in (f"--{name.replace('_', '-')}", value)]
         return shlex.join(words)
 
 

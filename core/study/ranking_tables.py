@@ -19,12 +19,12 @@ from itertools import combinations
 
 import pandas as pd
 
-from core.measures.paired import PairedDifference
-from core.study.comparing import layer_differences, measured_layers
-from core.study.results import Study
+from core.study.comparing import compare_layers, measured_layers
+from core.study.results import Study, StudyError
 
 LEVEL = 0.95
 BEST, TIE, WORSE = "best", "tie", "certainly worse"
+_DIFFERENCE = {"difference": "difference", "low": "difference_low", "high": "difference_high"}
 _LAYER_FACTS = ("position", "kind", "block", "channels", "parameters", "cumulative_parameters", "num_features")
 
 
@@ -74,12 +74,11 @@ def layer_table(studies: Mapping[str, Study], seconds: Mapping[tuple[str, str], 
     table["seconds"] = [seconds.get(place, float("nan")) for place in places]
     highest = table.groupby("network", sort=False)["within"].idxmax()  # the earliest of equals
     table["chosen"] = table.index.isin(highest)
-    table[["difference", "difference_low", "difference_high"]] = float("nan")
+    table[list(_DIFFERENCE.values())] = float("nan")
     best = _best(table)
     for name, rows in table.groupby("network", sort=False):
         found = _against(studies, judged, (best["network"], best["layer"]), str(name), list(rows["layer"]))
-        table.loc[rows.index, "difference"] = [one.value for one in found]
-        table.loc[rows.index, ["difference_low", "difference_high"]] = [one.interval(LEVEL) for one in found]
+        table.loc[rows.index, list(_DIFFERENCE.values())] = found[list(_DIFFERENCE)].to_numpy()
     table.loc[best.name, ["difference_low", "difference_high"]] = float("nan")
     return table
 
@@ -109,8 +108,9 @@ def network_table(studies: Mapping[str, Study], layers: pd.DataFrame, judged: Ju
     comparisons, best = num_comparisons(layers, judged), table.iloc[0]
     rows = [{"difference": 0.0, "meaning": BEST}]
     for name, layer in zip(table["network"][1:], table["layer"][1:], strict=True):
-        (found,) = _against(studies, judged, (best["network"], best["layer"]), name, [layer])
-        rows.append(_compared(found, comparisons))
+        level = 1 - (1 - LEVEL) / comparisons
+        found = _against(studies, judged, (best["network"], best["layer"]), name, [layer], level)
+        rows.append(_compared(found.iloc[0], comparisons))
     columns = ["difference", "difference_low", "difference_high", "p_value", "p_adjusted", "confidence", "meaning"]
     return table.join(pd.DataFrame(rows, columns=columns))
 
@@ -152,29 +152,38 @@ def _best(table: pd.DataFrame) -> pd.Series:
 
 
 def _against(
-    studies: Mapping[str, Study], judged: Judged, best: tuple[str, str], name: str, layers: list[str]
-) -> list[PairedDifference]:
-    """Each of a network's layers against the best network's."""
-    return layer_differences(
+    studies: Mapping[str, Study],
+    judged: Judged,
+    best: tuple[str, str],
+    name: str,
+    layers: list[str],
+    level: float = LEVEL,
+) -> pd.DataFrame:
+    """Each of a network's layers against the best network's, all of them paired."""
+    table = compare_layers(
         studies[best[0]],
         studies[name],
         [(best[1], layer) for layer in layers],
         measure=judged.measure,
         pooling=judged.pooling,
         split=judged.split,
+        level=level,
     )
+    if not table["paired"].all():
+        raise StudyError(
+            f"The studies of {best[0]} and {name} must store the nearest neighbors of the same samples. Rank them in "
+            "an empty folder."
+        )
+    return table
 
 
-def _compared(difference: PairedDifference, comparisons: int) -> dict[str, object]:
+def _compared(found: pd.Series, comparisons: int) -> dict[str, object]:
     """A network against the best: p for all comparisons together, and what it means."""
-    adjusted = min(1.0, comparisons * difference.p_value)
-    low, high = difference.interval(1 - (1 - LEVEL) / comparisons)
+    adjusted = min(1.0, comparisons * found["p_value"])
     return {
-        "difference": difference.value,
-        "difference_low": low,
-        "difference_high": high,
-        "p_value": difference.p_value,
+        **{name: found[column] for column, name in _DIFFERENCE.items()},
+        "p_value": found["p_value"],
         "p_adjusted": adjusted,
         "confidence": 1 - adjusted,
-        "meaning": WORSE if adjusted < 1 - LEVEL and difference.value < 0 else TIE,
+        "meaning": WORSE if adjusted < 1 - LEVEL and found["difference"] < 0 else TIE,
     }

@@ -131,7 +131,7 @@ SCHEMAS: dict[str, pa.Schema] = {
     ),
 }
 # Only in the parts of layers, gone when these are merged: what later layers are aligned with.
-PART_SCHEMAS: dict[str, pa.Schema] = {"grams": _schema(split=_text, gram=pa.list_(pa.float32()))}
+PART_SCHEMAS: dict[str, pa.Schema] = {"grams": _schema(split=_text, layer=_text, gram=pa.list_(pa.float32()))}
 _LATER_COLUMNS = {"layers": ("cumulative_flop",)}  # null in a study written before there were these
 WHOLE_TABLES = ("samples",)  # written once, before the first layer
 LAYER_TABLES = tuple(name for name in SCHEMAS if name not in WHOLE_TABLES)

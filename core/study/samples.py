@@ -112,6 +112,20 @@ class StudySamples:
             "fingerprint": hashlib.sha256(text.encode()).hexdigest(),
         }
 
+    def cautions(self) -> list[str]:
+        """Sentences that belong beside any result on these samples."""
+        return [text for split in self.split_names if (text := self._alone(split))]
+
+    def _alone(self, split: str) -> str:
+        """What it means that classes have a single sample of a split; "" where none has."""
+        counts = np.bincount(self.labels[self.rows(split)])
+        single, there = int((counts == 1).sum()), int((counts > 0).sum())
+        if not single:
+            return ""
+        if single == there:
+            return _ALL_ALONE.format(split)
+        return _SOME_ALONE.format(split, single, there, "has" if single == 1 else "have")
+
     def frame(self) -> pd.DataFrame:
         """The table `samples`."""
         return pd.DataFrame(
@@ -124,3 +138,13 @@ class StudySamples:
                 "source": self.sources,
             }
         )
+
+
+_ALL_ALONE = (
+    "Each class has a single sample of the split {0}, which has no other of its kind to lie beside: SI within {0} is 0 "
+    "by construction, and says nothing. Take at least two samples of each class."
+)
+_SOME_ALONE = (
+    "Of the split {}, {} of {} classes {} a single sample, which has no other of its kind to lie beside, and counts as "
+    "not separated. Take at least two samples of each class."
+)

@@ -63,7 +63,7 @@ def main() -> None:
         epochs=EPOCHS,
         batch_size=32,
         verbose=2,
-        callbacks=[core.SeparationCallback(images, out=OUT)],
+        callbacks=[core.SeparationCallback(images, out=OUT, every=1)],
     )
     keep_nearest(OUT)
     epochs = read_epochs(OUT)

@@ -1,7 +1,9 @@
 """The pages Sample size and Method, run by Streamlit's own test driver."""
 
+import numpy as np
 import pytest
 
+import core
 from explorer import data
 
 
@@ -132,3 +134,10 @@ def test_the_study_stays_in_the_address_of_a_page_that_does_not_speak_about_it(o
     bundle(tmp_path / "nowhere")
     assert address(open_view("method", study=str(tiny_study))) == {"study": [str(tiny_study)]}
     assert address(open_view("method")) == {}
+
+
+@pytest.mark.parametrize("view", ["layers", "compare", "classes", "samples", "decide", "sample_size"])
+def test_classes_of_one_sample_break_no_page(open_view, tmp_path, view):
+    features = {"line": np.arange(6.0)[:, None], "turned": np.arange(6.0)[:, None] * [1, -1]}
+    core.study_from_features(features, [0, 0, 1, 1, 0, 1], splits=["train"] * 4 + ["test"] * 2, out=tmp_path / "made")
+    assert "single sample of the split test" in said(open_view(view, tmp_path / "made"))

@@ -43,6 +43,20 @@ def as_json(command: list[str], capsys: pytest.CaptureFixture[str]) -> list[dict
     return json.loads(capsys.readouterr().out)
 
 
+def test_a_study_names_its_samples_by_their_ids(capsys: pytest.CaptureFixture[str]):
+    for part in ("train", "test"):
+        labels = np.arange(20) % 2
+        np.savez(
+            f"{part}.npz", x=np.eye(2)[labels], labels=labels, ids=np.array([f"{part}/{row}" for row in range(20)])
+        )
+    assert main(["measure", "train.npz", "--test", "test.npz", "--out", "named"]) == 0
+    assert core.load_study("named").samples["id"].tolist()[::20] == ["train/0", "test/0"]
+    assert main(["measure", "train.npz", "--test", "train.npz", "--out", "twice"]) == 2
+    assert "ids must tell test samples from training samples; got 'train/0' in both" in capsys.readouterr().err
+    assert main(["measure", "train.npz", "--test-ids", "x.txt"]) == 2
+    assert "test-ids must go with --test; got 'x.txt' alone" in capsys.readouterr().err
+
+
 def test_geometry_comes_where_it_is_asked_for(capsys: pytest.CaptureFixture[str]):
     command = ["x.npy", "--labels", "y.npy", "--permutations", "9"]
     plain, found = (as_json([*command, *more], capsys) for more in ([], ["--geometry"]))

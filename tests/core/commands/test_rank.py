@@ -84,7 +84,7 @@ def test_one_split_says_so(capsys: pytest.CaptureFixture[str]):
     assert "note: All samples are of the split train" in out
 
 
-def test_digits_as_pixels_beside_features(capsys: pytest.CaptureFixture[str]):
+def test_digits_as_pixels_beside_features_in_another_order(capsys: pytest.CaptureFixture[str]):
     from sklearn.datasets import load_digits
 
     from core.data.loading import load_images
@@ -93,7 +93,9 @@ def test_digits_as_pixels_beside_features(capsys: pytest.CaptureFixture[str]):
     rows = np.array([int(name.split("/")[1]) for name in images.ids])
     for split in ("train", "test"):
         chosen = images.splits == split
-        np.savez(f"{split}.npz", labels=images.labels[chosen], inked=load_digits().data[rows[chosen]] > 8.0)
+        mixed = np.flatnonzero(chosen)[::-1]
+        ids = np.array(images.ids)[mixed]
+        np.savez(f"{split}.npz", labels=images.labels[mixed], inked=load_digits().data[rows[mixed]] > 8.0, ids=ids)
     words = ["rank", "digits", "--models", "pixels", "--features", "ink=train.npz", "--test", "ink=test.npz"]
     assert main([*words, "--per-class", "4", "--out", "out", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)

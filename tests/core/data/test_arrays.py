@@ -53,7 +53,7 @@ def test_npz_holds_layers_in_its_order_and_labels(tmp_path: Path, save):
 def test_parquet_columns_side_by_side(tmp_path: Path):
     frame = pd.DataFrame({"a": VALUES[:, 0], "b": [1, 2, 3, 4], "breed": list("xyxy"), "c": [True, False, True, True]})
     frame.to_parquet(tmp_path / "f.parquet")
-    (layer,) = list_layers(tmp_path / "f.parquet", "breed")
+    (layer,) = list_layers(tmp_path / "f.parquet", ("breed",))
     assert (layer.name, layer.num_samples) == ("f", 4)
     assert layer.read().tolist() == [[0, 1, 1], [3, 2, 0], [6, 3, 1], [9, 4, 1]]
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from core.data.errors import DataError
-from core.data.features import open_features
+from core.data.features import open_features, open_test_features
 
 LABELS = [0, 1, 0, 1]
 
@@ -144,3 +144,51 @@ def test_a_folder_without_features(tmp_path: Path, labels: str):
         open_features(save(tmp_path / "f"), labels)
     with pytest.raises(FileNotFoundError, match="features must be a file or a folder; there is no"):
         open_features(tmp_path / "g", labels)
+
+
+# Ids
+
+
+def test_ids_are_no_features_wherever_they_lie(tmp_path):
+    ids = np.array([f"{number:03d}" for number in range(6)])
+    labels, values = np.arange(6) % 2, np.arange(12.0).reshape(6, 2)
+    np.savez(tmp_path / "f.npz", a=values, labels=labels, ids=ids)
+    frame = pd.DataFrame(values, columns=["x", "y"]).assign(breed=labels, image=ids)
+    frame.to_parquet(tmp_path / "f.parquet", index=False)
+    (tmp_path / "folder").mkdir()
+    np.save(tmp_path / "folder" / "a.npy", values)
+    np.save(tmp_path / "folder" / "labels.npy", labels)
+    (tmp_path / "folder" / "ids.txt").write_text("\n".join(ids), encoding="utf-8")
+    for found in (
+        open_features(tmp_path / "f.npz"),
+        open_features(tmp_path / "f.parquet", "breed", "image"),
+        open_features(tmp_path / "folder"),
+        open_features(tmp_path / "folder", ids=f"{tmp_path / 'f.parquet'}:image"),
+    ):
+        assert found.ids.tolist() == ids.tolist()  # 007 is no number
+        assert found.labels.tolist() == labels.tolist()
+        assert [layer.read().shape for layer in found.layers] == [(6, 2)]
+    table = tmp_path / "f.parquet"
+    assert open_test_features(table, None, open_features(table, "breed", "image")).ids.tolist() == ids.tolist()
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (["a", "b", "a"], r"ids in .* must be distinct; got 'a' more than once"),
+        (["a", "b"], r"ids in .* must be 3, one for each sample; got 2"),
+        ([0.5, 1.5, 2.5], r"ids in .* must be integers or strings of shape \(n,\); got float64"),
+    ],
+)
+def test_bad_ids(tmp_path, ids, message):
+    np.savez(tmp_path / "f.npz", a=np.ones((3, 2)), labels=np.arange(3), ids=np.array(ids))
+    with pytest.raises(DataError, match=message):
+        open_features(tmp_path / "f.npz")
+
+
+def test_a_table_without_the_column_of_ids(tmp_path):
+    pd.DataFrame({"x": [1.0, 2.0], "breed": [0, 1]}).to_parquet(tmp_path / "f.parquet", index=False)
+    with pytest.raises(
+        ValueError, match=r"ids must name a file, or a column of .*; got 'image'\. Its columns are x, breed"
+    ):
+        open_features(tmp_path / "f.parquet", "breed", "image")

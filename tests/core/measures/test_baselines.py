@@ -9,7 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from core.measures.baselines import knn_correct, linear_probe, linear_probe_across
+from core.measures.baselines import fit_linear_scores, knn_correct, linear_probe, linear_probe_across
 from core.measures.neighbors import nearest_neighbors
 
 
@@ -133,3 +133,17 @@ def test_bad_input_of_the_probe_is_named(features, labels, options, text):
 def test_bad_input_across_is_named(arguments, text):
     with pytest.raises(ValueError, match=text):
         linear_probe_across(*arguments)
+
+
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_fitted_scores_are_those_of_the_probe(num_classes):
+    rng = np.random.default_rng(0)
+    labels = np.array(["cat", "dog", "pug"])[np.arange(90) % num_classes]
+    features = 1e6 * (
+        rng.normal(size=(90, 5)) + 5 + (np.arange(90) % num_classes)[:, None] * np.array([1, 0, 0.5, 0, 2])
+    )
+    found = fit_linear_scores(features[:60], labels[:60])
+    named = found.classes[(features[60:] @ found.weights + found.offsets).argmax(axis=1)]
+    correct = linear_probe_across(features[:60], labels[:60], features[60:], labels[60:])
+    assert (named == labels[60:]).tolist() == correct.tolist()
+    assert 0.5 < correct.mean() < 1  # neither trivial nor chance

@@ -187,6 +187,11 @@ def test_collapsed_classes_and_coinciding_means():
     assert silhouette(np.ones((4, 3)), [0, 0, 1, 1]).value == 0
 
 
+@pytest.mark.parametrize("measure", MEASURES)
+def test_nothing_is_known_where_every_sample_is_alone(measure):
+    assert np.isnan(measure(PAIRS, [0, 1, 2, 3]).value)
+
+
 def test_a_sample_alone_in_its_class():
     features, labels = drawn()
     labels[0] = 99

@@ -130,6 +130,14 @@ def test_wilson_by_hand():
     assert (round(low, 3), round(high, 3)) == (0.490, 0.943)
 
 
+def test_what_is_undefined_has_no_interval():
+    for value, worth in ((float("nan"), 10), (float("nan"), float("inf")), (0.5, float("nan"))):
+        assert np.isnan(significance.wilson(value, worth)).all()
+    every_class_alone = labelled_graph(np.arange(4.0)[:, None], [0, 1, 2, 3]).balanced()
+    for target in ("population", "data"):
+        assert np.isnan(every_class_alone.interval(target=target)).all()
+
+
 def test_data_interval_shrinks_to_the_value_when_all_are_asked():
     features, labels = clumped(200, 3)
     full = core.separation_index(features, labels)

@@ -1,91 +1,188 @@
-"""core.network.cutting: prefixes, heads and bypassed blocks of a small residual network."""
+"""Networks cut, topped with a classifier, and bypassed: small ones whose numbers are worked out by hand, and Lite0."""
 
 import numpy as np
 import pytest
 
-from core.network.cutting import (
+keras = pytest.importorskip("keras")
+
+from core.measures.neighbors import nearest_neighbors  # noqa: E402
+from core.network.backbones import load_network  # noqa: E402
+from core.network.cutting import (  # noqa: E402
     bypass_blocks,
     cut_network,
+    largest_units,
     linear_head,
     nearest_head,
     residual_layers,
     with_head,
 )
+from core.network.layers import layer_tensors  # noqa: E402
+
+PIXELS = np.random.default_rng(0).uniform(0, 255, (3, 4, 4, 3)).astype(np.float32)
+
+
+def residual_network() -> "keras.Model":
+    """x, then x + 2x, then that plus 4 times that, averaged over space: 3 times 5 times the mean."""
+    image = keras.Input((4, 4, 3), name="image")
+    x = image
+    for block, factor in (("block1a", 2.0), ("block1b", 4.0)):
+        identity = keras.initializers.Constant(np.eye(3)[None, None] * factor)
+        conv = keras.layers.Conv2D(3, 1, use_bias=False, kernel_initializer=identity, name=f"{block}_conv")(x)
+        x = keras.layers.Add(name=f"{block}_add")([conv, x])
+    return keras.Model(image, keras.layers.GlobalAveragePooling2D(name="avg_pool")(x), name="small")
 
 
 @pytest.fixture(scope="module")
-def network():
-    import keras
-
-    keras.utils.set_random_seed(0)
-    images = keras.Input((8, 8, 3))
-    first = keras.layers.Conv2D(4, 3, padding="same", name="first_conv")(images)
-    inner = keras.layers.Conv2D(4, 3, padding="same", name="block_conv")(first)
-    total = keras.layers.Add(name="block_add")([first, inner])
-    pooled = keras.layers.GlobalAveragePooling2D(name="pool")(total)
-    return keras.Model(images, keras.layers.Dense(5, name="scores")(pooled))
+def small():
+    return residual_network()
 
 
 @pytest.fixture(scope="module")
-def images():
-    return np.random.default_rng(0).uniform(0, 255, (6, 8, 8, 3)).astype(np.float32)
+def lite0():
+    return load_network("efficientnet-lite0", "none")
 
 
-def computed(model, images):
-    return model.predict_on_batch(images)
+def run(model, images) -> np.ndarray:
+    return np.asarray(model(images, training=False))
 
 
-def test_the_poolings_of_a_prefix_are_those_of_its_activations(network, images):
-    whole = computed(cut_network(network, "block_conv", pooling="none"), images)
-    assert whole.shape == (6, 8, 8, 4)
-    np.testing.assert_allclose(computed(cut_network(network, "block_conv"), images), whole.mean(axis=(1, 2)), rtol=1e-4)
-    np.testing.assert_array_equal(
-        computed(cut_network(network, "block_conv", pooling="flat"), images), whole.reshape(6, -1)
-    )
+@pytest.mark.parametrize(
+    ("pooling", "expected"),
+    [("mean", 3 * PIXELS.mean(axis=(1, 2))), ("flat", 3 * PIXELS.reshape(3, -1)), ("none", 3 * PIXELS)],
+)
+def test_a_cut_network_gives_the_layer_pooled(small, pooling, expected):
+    assert run(cut_network(small, "block1a_add", pooling=pooling), PIXELS) == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_saved_prefix_is_loaded_by_keras_alone(network, images, tmp_path):
-    import keras
-
-    cut = cut_network(network, "block_add")
-    cut.save(tmp_path / "cut.keras")
-    loaded = keras.models.load_model(tmp_path / "cut.keras")
-    np.testing.assert_allclose(computed(loaded, images), computed(cut, images), rtol=1e-5)
-    assert "scores" not in {layer.name for layer in loaded.layers}
+def test_the_pixels_and_a_layer_without_space_can_be_cut_at(small):
+    assert run(cut_network(small, "input"), PIXELS) == pytest.approx(PIXELS.mean(axis=(1, 2)), rel=1e-5)
+    assert run(cut_network(small, "avg_pool", pooling="flat"), PIXELS) == pytest.approx(run(small, PIXELS))
 
 
-def test_an_unknown_layer_is_told_with_similar_names(network):
-    with pytest.raises(ValueError, match=r"got 'blok_conv'\. Did you mean block_conv"):
-        cut_network(network, "blok_conv")
-    with pytest.raises(ValueError, match="pooling must be one of mean, flat, none; got 'max'"):
-        cut_network(network, "block_conv", pooling="max")
+def test_what_is_above_the_cut_is_gone(small):
+    assert cut_network(small, "block1a_add").count_params() == 9
+    assert small.count_params() == 18
 
 
-def test_a_linear_head_is_a_matrix_product():
-    head = linear_head([[1, 0], [0, 2], [1, 1]], [0.5, -0.5])
-    assert computed(head, np.float32([[1, 2, 3]])).tolist() == [[4.5, 6.5]]
+@pytest.mark.parametrize("layer", ["block3b_add", "top_conv"])
+def test_a_saved_cut_of_a_real_network_gives_the_same_activations(lite0, layer, tmp_path):
+    cut_network(lite0.model, layer).save(tmp_path / "cut.keras")
+    images = np.random.default_rng(1).uniform(0, 255, (2, 224, 224, 3)).astype(np.float32)
+    whole = run(keras.Model(lite0.model.inputs[0], layer_tensors(lite0.model)[layer]), images)
+    loaded = keras.models.load_model(tmp_path / "cut.keras", compile=False)
+    assert "predictions" not in {layer.name for layer in loaded.layers}
+    found = run(loaded, images)
+    assert found == pytest.approx(whole.mean(axis=(1, 2)), abs=1e-5 * max(1.0, float(np.abs(whole).max())))
 
 
-def test_a_nearest_head_names_the_class_of_the_nearest_sample_and_the_first_of_equal_ones():
-    head = nearest_head([[0, 0], [1000, 1000], [1000, 1001], [0, 0]], [2, 0, 1, 0], num_classes=3)
-    found = computed(head, np.float32([[1, 1], [1000, 1000.2], [999, 1003]]))
+@pytest.mark.parametrize(
+    ("layer", "options", "message"),
+    [
+        ("block1a_ad", {}, "got 'block1a_ad'. Did you mean block1a_add"),
+        ("conv2_block3", {}, "`python -m core layers MODEL` lists the layers"),
+        ("block1a_add", {"pooling": "max"}, "pooling must be one of mean, flat, none; got 'max'"),
+    ],
+)
+def test_what_cannot_be_cut_is_said(small, layer, options, message):
+    with pytest.raises(ValueError, match=message):
+        cut_network(small, layer, **options)
+
+
+def test_a_linear_head_scores_as_its_weights_say():
+    head = linear_head([[1.0, 0.0], [0.0, 2.0]], [0.0, -1.0])
+    assert run(head, np.float32([[1, 1], [3, 1]])).tolist() == [[1, 1], [3, 1]]
+
+
+def test_the_nearest_head_names_the_class_of_the_nearest_sample():
+    head = nearest_head([[0.0], [1.0], [10.0]], [0, 1, 1], 2)
+    assert run(head, np.float32([[0.4], [0.6], [99]])).tolist() == [[1, 0], [0, 1], [0, 1]]
+
+
+def test_of_equally_near_samples_the_first_counts():
+    head = nearest_head([[0, 0], [1000, 1000], [1000, 1001], [0, 0]], [2, 0, 1, 0], 3)
+    found = run(head, np.float32([[1, 1], [1000, 1000.2], [999, 1003]]))
     assert found.tolist() == [[0, 0, 1], [1, 0, 0], [0, 1, 0]]
 
 
-def test_a_head_sits_on_a_cut(network, images):
-    cut = cut_network(network, "pool")
-    kernel = np.random.default_rng(1).normal(size=(4, 3))
-    found = computed(with_head(cut, linear_head(kernel, np.zeros(3))), images)
-    np.testing.assert_allclose(found, computed(cut, images) @ kernel, rtol=1e-3, atol=1e-3)
+def test_the_nearest_head_agrees_with_the_exact_search_far_from_the_origin():
+    rng = np.random.default_rng(0)
+    train, test = (np.float32(rng.normal(50, 0.5, (size, 20))) for size in (300, 200))
+    codes = rng.integers(0, 5, 300)
+    nearest = nearest_neighbors(train, queries=test).indices[:, 0]
+    assert run(nearest_head(train, codes, 5), test).argmax(axis=1).tolist() == codes[nearest].tolist()
 
 
-def test_a_bypassed_block_passes_its_input_on(network, images):
-    assert residual_layers(network) == ("block_add",)
-    whole, bypassed = computed(bypass_blocks(network, [["block_add"]]), images)
-    np.testing.assert_allclose(whole, computed(network, images), rtol=1e-5)
-    before = computed(cut_network(network, "first_conv"), images)
-    kernel, offset = network.get_layer("scores").get_weights()
-    np.testing.assert_allclose(bypassed, before @ kernel + offset, rtol=1e-3, atol=1e-3)
-    assert not np.allclose(whole, bypassed)
-    with pytest.raises(ValueError, match=r"got 'pool'\. This network has block_add"):
-        bypass_blocks(network, [["pool"]])
+@pytest.mark.parametrize("kind", ["linear", "nearest"])
+def test_a_headed_network_loads_without_this_project(small, tmp_path, kind):
+    heads = {
+        "linear": lambda: linear_head(np.eye(3), np.zeros(3)),
+        "nearest": lambda: nearest_head(np.eye(3), [2, 1, 0], 3),
+    }
+    model = with_head(cut_network(small, "block1a_add"), heads[kind]())
+    model.save(tmp_path / "headed.keras")
+    loaded = keras.models.load_model(tmp_path / "headed.keras", compile=False)
+    assert run(loaded, PIXELS) == pytest.approx(run(model, PIXELS))
+
+
+def test_the_sums_of_residual_blocks(small, lite0):
+    assert residual_layers(small) == ("block1a_add", "block1b_add")
+    assert [name[5:7] for name in residual_layers(lite0.model)] == [
+        "2b",
+        "3b",
+        "4b",
+        "4c",
+        "5b",
+        "5c",
+        "6b",
+        "6c",
+        "6d",
+    ]
+
+
+def test_a_nested_network_has_the_same_blocks(small):
+    image = keras.Input((4, 4, 3))
+    nested = keras.Model(image, small(image))
+    assert residual_layers(nested) == residual_layers(small)
+    outputs = bypass_blocks(nested, [["block1a_add"]])(PIXELS, training=False)
+    assert np.asarray(outputs[1]) == pytest.approx(5 * PIXELS.mean(axis=(1, 2)), rel=1e-5)
+
+
+def test_bypassed_blocks_are_out_alone_and_together(small):
+    groups = [["block1a_add"], ["block1b_add"], ["block1b_add", "block1a_add"]]
+    outputs = [np.asarray(output) for output in bypass_blocks(small, groups)(PIXELS, training=False)]
+    mean = PIXELS.mean(axis=(1, 2))
+    for output, factor in zip(outputs, (15, 5, 3, 1), strict=True):
+        assert output == pytest.approx(factor * mean, rel=1e-5)
+
+
+def test_a_projection_on_the_shortcut_goes_on():
+    image = keras.Input((4, 4, 3))
+    ones = {"kernel_initializer": "ones", "use_bias": False}
+    short = keras.layers.Conv2D(2, 1, **ones, name="short_conv")(image)
+    long = keras.layers.Conv2D(2, 1, **ones, name="b_conv")(keras.layers.Conv2D(2, 1, **ones, name="a_conv")(image))
+    total = keras.layers.Add(name="block1_add")([short, long])
+    model = keras.Model(image, keras.layers.GlobalAveragePooling2D()(total))
+    bypassed = bypass_blocks(model, [["block1_add"]])(PIXELS, training=False)[1]
+    assert np.asarray(bypassed) == pytest.approx(
+        np.repeat(PIXELS.sum(axis=3).mean(axis=(1, 2))[:, None], 2, 1), rel=1e-5
+    )
+
+
+def test_a_sum_that_later_layers_go_around_cannot_be_bypassed(small):
+    image = keras.Input((4, 4, 3))
+    inner = keras.layers.Add(name="inner_add")([keras.layers.Conv2D(3, 1, name="c")(image), image])
+    outer = keras.layers.Add(name="outer_add")([keras.layers.Conv2D(3, 1, name="d")(inner), image])
+    model = keras.Model(image, keras.layers.GlobalAveragePooling2D()(outer))
+    assert residual_layers(model) == ("outer_add",)
+    with pytest.raises(ValueError, match=r"got 'inner_add'\. This network has outer_add"):
+        bypass_blocks(model, [["inner_add"]])
+
+
+def test_the_largest_units_come_batch_by_batch(small):
+    found = largest_units(bypass_blocks(small, [["block1a_add"]]), lambda rows: PIXELS[rows], 3, batch_size=2)
+    assert found.tolist() == [PIXELS.mean(axis=(1, 2)).argmax(axis=1).tolist()] * 2
+
+
+def test_a_network_without_a_head_names_nothing(small):
+    with pytest.raises(ValueError, match=r"model must end in one number a class; got an output of shape \(4, 4, 3\)"):
+        largest_units(cut_network(small, "block1a_add", pooling="none"), lambda rows: PIXELS[rows], 3)

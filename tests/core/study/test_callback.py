@@ -1,12 +1,14 @@
 """SI recorded while Keras trains: the numbers are those of the activations, and the training does not notice."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import core
 from core.data.loading import load_images
 from core.study.epochs import load_epoch, read_epochs, read_history, recorded_epochs
 from core.study.results import StudyError
+from core.study.training_record import Pace
 from core.study.training_samples import watched_samples
 
 keras = pytest.importorskip("keras")
@@ -45,7 +47,7 @@ def trained(callbacks=(), epochs=2, data=None, **options):
 
 
 def test_values_are_those_of_the_activations_at_test_time(tmp_path):
-    model = trained([core.SeparationCallback((IMAGES, LABELS), out=tmp_path, num_samples=90)])
+    model = trained([core.SeparationCallback((IMAGES, LABELS), out=tmp_path, num_samples=90, every=1)])
     table = read_epochs(tmp_path)
     rows = table[(table["epoch"] == 2) & (table["measure"] == "separation")].set_index("layer")
     assert list(rows.index) == ["conv", "pool", "scores"]
@@ -76,7 +78,7 @@ def test_training_is_the_same_to_the_last_bit(tmp_path, batched):
 
 
 def test_the_history_has_losses_and_what_the_callback_took(tmp_path):
-    callback = core.SeparationCallback((IMAGES, LABELS), out=tmp_path)
+    callback = core.SeparationCallback((IMAGES, LABELS), out=tmp_path, every=1)
     model = network()
     fitted = model.fit(
         IMAGES, LABELS, epochs=2, verbose=0, callbacks=[callback], validation_data=(IMAGES[:30], LABELS[:30])
@@ -94,6 +96,50 @@ def test_every_third_epoch_and_the_last(tmp_path):
     trained([core.SeparationCallback((IMAGES, LABELS), out=tmp_path, every=3, layers="scores")], epochs=7)
     assert recorded_epochs(tmp_path) == (0, 3, 6, 7)
     assert read_history(tmp_path)["epoch"].tolist() == list(range(8))
+
+
+def test_records_stay_within_their_share_of_the_time():
+    pace = Pace(None, 0.05)
+    pace.recorded(7.0, counts=False)  # before the first epoch
+    due = []
+    for epoch in range(1, 13):
+        pace.trained(55.0)
+        if pace.is_due(epoch):
+            due.append(epoch)
+            pace.recorded(7.0, counts=True)
+            assert 7.0 * len(due) <= 0.05 * 55.0 * epoch
+    assert due == [3, 6, 8, 11]
+
+
+def test_a_record_that_got_slower_waits_longer():
+    pace = Pace(None, 0.1)
+    pace.recorded(1.0, counts=False)
+    pace.trained(10.0)
+    assert pace.is_due(1)
+    pace.recorded(2.0, counts=True)
+    pace.trained(10.0)
+    assert not pace.is_due(2)
+    pace.trained(20.0)
+    assert pace.is_due(3)
+
+
+def test_a_training_that_goes_on_counts_what_it_took():
+    history = pd.DataFrame({"epoch": [0, 1, 2], "seconds": [np.nan, 10.0, 10.0], "separation_s": [5.0, 0.0, 1.0]})
+    pace = Pace(None, 0.1)
+    pace.go_on(history, (0, 2))
+    assert pace.is_due(3)  # 1 s spent, 1 s for one more, of 20 s
+    pace.recorded(1.0, counts=True)
+    assert not pace.is_due(3)
+
+
+def test_by_default_the_cost_decides_and_the_study_says_so(tmp_path):
+    trained([core.SeparationCallback((IMAGES, LABELS), out=tmp_path / "dear", budget=1e-9)], epochs=4)
+    assert recorded_epochs(tmp_path / "dear") == (0, 4)
+    trained([core.SeparationCallback((IMAGES, LABELS), out=tmp_path / "cheap", budget=1e9)], epochs=3)
+    assert recorded_epochs(tmp_path / "cheap") == (0, 1, 2, 3)
+    asked = core.load_study(tmp_path / "dear").info["asked"]
+    assert (asked["every"], asked["budget"]) == (None, 1e-9)
+    assert (read_history(tmp_path / "dear")["separation_s"] > 0).tolist() == [True, False, False, False, True]
 
 
 def test_a_training_that_stops_early_ends_with_a_record(tmp_path):
@@ -115,12 +161,14 @@ def test_an_interrupted_training_goes_on_in_the_same_folder(tmp_path):
     model = network()
     arguments = {"x": IMAGES, "y": LABELS, "verbose": 0, "epochs": 4}
     with pytest.raises(KeyboardInterrupt):
-        model.fit(**arguments, callbacks=[core.SeparationCallback((IMAGES, LABELS), out=tmp_path), Interrupt()])
+        model.fit(
+            **arguments, callbacks=[core.SeparationCallback((IMAGES, LABELS), out=tmp_path, every=1), Interrupt()]
+        )
     assert not core.load_study(tmp_path).info["training"]["finished"]
     before = load_epoch(tmp_path, 2).measurements
     with pytest.raises(StudyError, match="initial_epoch=2"):
-        model.fit(**arguments, callbacks=[core.SeparationCallback((IMAGES, LABELS), out=tmp_path)])
-    again = core.SeparationCallback((IMAGES, LABELS), out=tmp_path)
+        model.fit(**arguments, callbacks=[core.SeparationCallback((IMAGES, LABELS), out=tmp_path, every=1)])
+    again = core.SeparationCallback((IMAGES, LABELS), out=tmp_path, every=1)
     model.fit(**arguments, initial_epoch=2, callbacks=[again])
     assert recorded_epochs(tmp_path) == (0, 1, 2, 3, 4)
     assert load_epoch(tmp_path, 2).measurements.equals(before)
@@ -173,6 +221,7 @@ def test_a_subsample_is_stratified_and_repeatable():
         ((IMAGES, LABELS[:5]), {}, r"one label a sample; got 5 labels for 90 samples"),
         ((IMAGES, np.eye(3)[LABELS]), {}, r"labels must have shape \(n,\); got \(90, 3\).*argmax"),
         ((IMAGES, LABELS), {"every": 0}, r"every must be at least 1; got 0"),
+        ((IMAGES, LABELS), {"budget": 0}, r"budget must be above 0, a share of the training's time; got 0"),
         ((IMAGES, LABELS), {"num_samples": 5}, r"size must be between 6"),
         (tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)), {"num_samples": 5}, r"num_samples must be at least 2"),
         (tf.data.Dataset.from_tensor_slices(IMAGES), {}, r"data must give \(images, labels\)"),

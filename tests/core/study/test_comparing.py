@@ -1,12 +1,15 @@
 """Two studies of the same samples, layer by layer."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import core
 from core.measures.paired import paired_difference
-from core.study.comparing import compare_studies
+from core.study.comparing import compare_layers, compare_studies
+from core.study.results import StudyError
 
 N, CLASSES = 80, 4
 IDS = [f"image {number:02d}" for number in range(2 * N)]
@@ -133,3 +136,33 @@ def test_unknown_choices_and_missing_measures_are_refused(before, after):
         compare_studies(before, after, measure="center")
     with pytest.raises(ValueError, match="match must be one of name, position; got 'order'"):
         compare_studies(before, after, match="order")
+
+
+@pytest.mark.parametrize("measure", ["separation", "cross"])
+def test_layers_of_one_s_choice_are_compared_as_all_are(before, after, measure):
+    found = compare_layers(before, after, [("last", "last"), ("first", "first")], measure=measure, pooling="flat")
+    table = compare_studies(before, after, measure=measure, pooling="flat").iloc[[2, 0]].reset_index(drop=True)
+    pd.testing.assert_frame_equal(found, table[list(found)])
+
+
+def test_layers_within_one_study_and_at_another_level(after):
+    pairs = [("first", "last"), ("last", "first")]
+    usual, wide = (compare_layers(after, after, pairs, pooling="flat", level=level) for level in (0.95, 0.999))
+    assert usual["difference"].tolist() == (-usual["difference"][::-1]).tolist()
+    assert (wide["low"] < usual["low"]).all()
+    assert (wide["high"] > usual["high"]).all()
+    assert wide["p_value"].equals(usual["p_value"])
+
+
+def test_an_unpaired_interval_is_that_of_95_percent(before, after, tmp_path):
+    bare = core.load_study(shutil.copytree(before.path, tmp_path / "bare"))
+    (bare.path / "neighbors.parquet").unlink()
+    usual, wide = (compare_layers(bare, after, [("last", "last")], pooling="flat", level=at) for at in (0.95, 0.99))
+    assert not usual["paired"].any()
+    assert usual[["low", "high"]].notna().all(axis=None)
+    assert wide[["low", "high"]].isna().all(axis=None)
+
+
+def test_a_layer_that_was_not_measured_is_told(before, after):
+    with pytest.raises(StudyError, match=r"at 'lost'\. It has it at first, middle, last"):
+        compare_layers(before, after, [("last", "lost")], pooling="flat")

@@ -98,6 +98,28 @@ def test_fewer_samples_than_neighbors(tmp_path: Path):
     assert study.measurements["order"].max() <= 3  # 3 neighbors cannot be 5 that vote
 
 
+@pytest.mark.parametrize(
+    ("labels", "splits", "cautions"),
+    [
+        ([0, 0, 1, 1, 0, 1], ["train"] * 4 + ["test"] * 2, ["Each class has a single sample of the split test"]),
+        ([0, 1, 0, 0, 1, 1], ["train"] * 2 + ["test"] * 4, ["Each class has a single sample of the split train"]),
+        ([0, 0, 0, 1, 1, 2], ["train"] * 6, ["Of the split train, 1 of 3 classes has a single sample"]),
+        ([0, 0, 0, 1, 1, 1], ["train"] * 6, []),
+    ],
+)
+def test_classes_of_one_sample_are_no_error_but_a_caution(tmp_path: Path, labels, splits, cautions):
+    with core.FeatureStudyWriter(tmp_path / "study", labels, splits=splits, probe=True, geometry=True) as writer:
+        writer.add_layer("line", np.arange(6.0)[:, None] ** 2)
+    study = core.load_study(tmp_path / "study")
+    assert [text[: len(start)] for text, start in zip(study.info["cautions"], cautions, strict=True)] == cautions
+    for text in study.info["cautions"]:
+        if text.startswith("Each"):
+            split = text.split(":")[0].split(" the split ")[1].split(",")[0]
+            assert value(study, "separation", split, "line") == 0
+            rows = study.measurements.query("measure == 'balanced' and split == @split")
+            assert rows[["value", "low", "high"]].isna().all(axis=None)
+
+
 def test_the_metric_is_used_and_recorded(tmp_path: Path):
     features = np.array([[1, 0], [9, 0.1], [1.1, 1], [10, 10]])  # by angle the pairs are others than by distance
     values = {}

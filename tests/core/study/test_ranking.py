@@ -219,6 +219,45 @@ def test_other_samples_are_refused_before_anything_is_computed(files, tmp_path, 
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]  # so that a correct one may go there
 
 
+def shuffled(folder: Path, name: str, *, ids: np.ndarray | None, seed: int) -> FeatureFiles:
+    """The same features under any name and seed, in an order of their own; ids : of the samples in first order."""
+    for part, split in enumerate(("train", "test")):
+        order = np.random.default_rng((seed, part)).permutation(N)
+        names = {} if ids is None else {"ids": np.char.add(ids, f"-{split}")[order]}
+        np.savez(folder / f"{name}-{split}.npz", labels=LABELS[order], x=separated(4.0, part)[order], **names)
+    return FeatureFiles(name, str(folder / f"{name}-train.npz"), test=str(folder / f"{name}-test.npz"))
+
+
+NAMES = np.array([f"image {number}" for number in range(N)])
+
+
+def test_samples_are_paired_by_id_whatever_their_order(tmp_path):
+    found = rank(tmp_path / "out", *(shuffled(tmp_path, name, ids=NAMES, seed=at) for at, name in enumerate("ab")))
+    assert found.networks["difference"].tolist() == [0, 0]
+    low, high = found.networks.loc[1, ["difference_low", "difference_high"]]
+    assert -0.05 < low < 0 < high < 0.05  # no sample changed: the interval is that of identical scores
+    first, second = (found.study(name).samples for name in "ab")
+    pd.testing.assert_frame_equal(first, second)
+    assert first["id"].str.endswith("-train").sum() == N
+    assert (first["label"].to_numpy()[:N] == LABELS[[int(name.split()[1][:-6]) for name in first["id"][:N]]]).all()
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (None, r"must all have ids, or none, where.*; b has none"),
+        (
+            np.char.replace(NAMES, "image 7", "photo"),
+            r"b has no train sample 'image 7-train' \(\d+ are missing\), but 'photo",
+        ),
+        (np.where(NAMES == "image 7", "image 8", NAMES), r"ids in .*b-train.npz must be distinct; got 'image 8-train'"),
+    ],
+)
+def test_ids_that_differ_are_refused(tmp_path, ids, message):
+    with pytest.raises(ValueError, match=message):
+        rank(tmp_path / "out", shuffled(tmp_path, "a", ids=NAMES, seed=0), shuffled(tmp_path, "b", ids=ids, seed=1))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -241,11 +280,11 @@ def test_a_name_must_do_for_a_folder():
 
 
 def test_the_command_asks_for_the_same():
-    features = (FeatureFiles("vit", "a b.npz", "y.npy", "t.npz", "ty.npy"),)
+    features = (FeatureFiles("vit", "a b.npz", "y.npy", "t.npz", "ty.npy", "names.txt"),)
     options = RankOptions("dogs", ("x", "y.keras"), features, layers="main", per_class=5, probe=False)
     assert options.command("out") == (
         "python -m core rank dogs --out out --models x,y.keras --layers main --per-class 5 --no-probe "
-        "--features 'vit=a b.npz' --test vit=t.npz --labels y.npy --test-labels ty.npy"
+        "--features 'vit=a b.npz' --test vit=t.npz --labels y.npy --test-labels ty.npy --ids names.txt"
     )
     assert options.names == ["x", "y", "vit"]
 

@@ -1,0 +1,187 @@
+"""A study's network cut and saved, with and without a head, on digits and a network of two small blocks."""
+
+import json
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import core
+from core.cli import main
+from core.study import exporting
+from core.study.exporting import export_cut
+from core.study.reopening import reopen_network, reopen_plan
+from core.study.results import Study, StudyError, load_study
+from explorer.data import DEMO
+
+
+@pytest.fixture(autouse=True)
+def _handlers_as_before() -> Iterator[None]:
+    """The command takes over SIGTERM, as a process of its own may."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def save_network(path: Path, seed: int = 0) -> Path:
+    """Two convolutions with a sum around the second, and a head, of 16 x 16 pixels."""
+    layers = keras.layers
+
+    def conv(name: str) -> keras.Layer:
+        initializer = keras.initializers.GlorotUniform(seed=seed + len(name))
+        return layers.Conv2D(6, 3, padding="same", activation="relu", name=name, kernel_initializer=initializer)
+
+    image = keras.Input((16, 16, 3), name="image")
+    stem = conv("stem_conv")(layers.Rescaling(1 / 255)(image))
+    total = layers.Add(name="block1a_add")([conv("block1a_conv")(stem), stem])
+    pooled = layers.GlobalAveragePooling2D(name="avg_pool")(total)
+    head = layers.Dense(10, name="predictions", kernel_initializer=keras.initializers.GlorotUniform(seed=seed))
+    keras.Model(image, head(pooled), name="tiny").save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    return save_network(tmp_path_factory.mktemp("network") / "tiny.keras")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory, weights) -> Study:
+    options = core.StudyOptions("digits", weights=str(weights), per_class=6, neighbors=1)
+    return core.run_study(options, tmp_path_factory.mktemp("study") / "study")
+
+
+def loaded(path: Path) -> keras.Model:
+    return keras.models.load_model(path, compile=False)
+
+
+@pytest.mark.parametrize(("pooling", "shape"), [("mean", (6,)), ("flat", (16 * 16 * 6,)), ("none", (16, 16, 6))])
+def test_the_file_gives_the_features_and_says_so(study, tmp_path, pooling, shape):
+    export = export_cut(study, "block1a_add", tmp_path / "deep" / "cut.keras", pooling=pooling)
+    assert export.shape == shape == loaded(export.path).outputs[0].shape[1:]
+    assert export.largest_difference <= 1e-5
+    assert "random pixels" in export.checked_on
+    record = json.loads((tmp_path / "deep" / "cut.json").read_text(encoding="utf-8"))
+    assert (record["layer"], record["pooling"], record["head"], record["accuracy"]) == (
+        "block1a_add",
+        pooling,
+        None,
+        None,
+    )
+    assert record["expects"].startswith("raw RGB pixels")
+
+
+@pytest.mark.parametrize(("head", "measure"), [("probe", "linear_probe"), ("nearest", "cross")])
+def test_a_head_is_as_accurate_as_the_study_says(study, tmp_path, head, measure):
+    export = export_cut(study, "avg_pool", tmp_path / "cut.keras", head=head)
+    rows = study.measurements.query("measure == @measure and split == 'test' and layer == 'avg_pool'")
+    assert export.accuracy == pytest.approx(rows["value"].item())
+    assert export.low < export.accuracy < export.high
+    assert (export.num_train, export.num_test) == (60, 60)
+
+
+@pytest.mark.parametrize("head", ["probe", "nearest"])
+def test_the_file_alone_names_the_images(study, tmp_path, head):
+    export = export_cut(study, "block1a_add", tmp_path / "cut.keras", head=head)
+    plan = reopen_plan(study)
+    rows = plan.samples.rows("test")
+    scores = np.asarray(loaded(export.path)(plan.images.load(rows, (16, 16)), training=False))
+    classes = json.loads(export.path.with_suffix(".json").read_text(encoding="utf-8"))["classes"]
+    named = [classes[at] for at in scores.argmax(axis=1)]
+    known = [plan.samples.class_names[label] for label in plan.samples.labels[rows]]
+    assert np.mean([one == other for one, other in zip(named, known, strict=True)]) == pytest.approx(export.accuracy)
+
+
+def test_other_activations_are_refused(study, tmp_path, monkeypatch):
+    different = reopen_network(study).model
+    different.layers[-1].bias.assign_add(np.full(10, 0.5, np.float32))
+    monkeypatch.setattr(exporting, "cut_network", lambda model, layer, pooling: different)
+    with pytest.raises(RuntimeError, match=r"gives other numbers than the network: they differ by up to 0\.5"):
+        export_cut(study, "predictions", tmp_path / "cut.keras")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"layer": "block1_add"}, "Did you mean block1a_add"),
+        ({"head": "forest"}, "head must be one of probe, nearest; got 'forest'"),
+        ({"head": "probe", "pooling": "none"}, "pooling must be mean or flat where there is a head"),
+        ({"out": "cut.h5"}, "out must be a file that ends in .keras; got 'cut.h5'"),
+        ({"weights": "gone.keras"}, "no file gone.keras. Say with --weights"),
+        ({"weights": "gone.keras", "head": "probe"}, "no file gone.keras. Say with --weights"),
+        ({"data": "gone", "head": "probe"}, "Say with --data"),
+    ],
+)
+def test_what_cannot_be_exported_is_said(study, tmp_path, arguments, message):
+    options = {"layer": "avg_pool", "out": "cut.keras"} | arguments
+    layer, out = options.pop("layer"), tmp_path / options.pop("out")
+    with pytest.raises(ValueError, match=message):
+        export_cut(study, layer, out, **options)
+
+
+def test_other_weights_than_the_study_measured_are_refused(study, tmp_path):
+    other = save_network(tmp_path / "other.keras", seed=5)
+    with pytest.raises(StudyError, match=r"other.keras holds others by now"):
+        reopen_network(study, weights=str(other))
+
+
+def test_the_weights_may_have_moved(study, weights, tmp_path):
+    moved = shutil.copy(weights, tmp_path / "moved.keras")
+    assert reopen_network(study, weights=str(moved)).input_size == (16, 16)
+
+
+def test_features_and_pixels_have_no_network(tmp_path):
+    features = core.study_from_features({"a": np.eye(4)}, [0, 0, 1, 1], out=tmp_path / "features")
+    pixels = core.run_study(core.StudyOptions("digits", model="pixels", per_class=4), tmp_path / "pixels")
+    for one in (features, pixels):
+        with pytest.raises(StudyError, match="has no network: it was made from features or from pixels"):
+            export_cut(one, "a", tmp_path / "cut.keras")
+
+
+# the command
+
+
+def test_the_command_chooses_cuts_and_says_what_it_saves(study, tmp_path, capsys):
+    out = tmp_path / "cut.keras"
+    assert main(["cut", str(study.path), "--out", str(out), "--head", "probe"]) == 0
+    text = capsys.readouterr().out
+    assert "best layer before the head:" in text
+    assert "same activations as the network on 8 of the study's images" in text
+    assert "ms an image are left" in text
+    assert "probe head of 60 training images: accuracy" in text
+    assert loaded(out).outputs[0].shape == (None, 10)
+
+
+def test_the_command_for_machines(study, tmp_path, capsys):
+    arguments = ["cut", str(study.path), "--out", str(tmp_path / "cut.keras"), "--layer", "stem_conv"]
+    assert main([*arguments, "--no-timing", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["layer"] == "stem_conv"
+    assert found["accuracy"] is None
+    assert found["advice"]["parameters"] == 3 * 9 * 6 + 6
+    assert found["advice"]["flop"] == 2 * (3 * 9 * 6 + 6) * 16 * 16
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--layer", "stem_con"], 2, "Did you mean stem_conv"),
+        (["--weights", "gone.keras"], 1, "no file gone.keras"),
+        (["--out", "cut.h5"], 2, "ends in .keras"),
+    ],
+)
+def test_the_command_says_what_is_wrong(study, tmp_path, capsys, arguments, status, message):
+    assert main(["cut", str(study.path), "--out", str(tmp_path / "cut.keras"), *arguments]) == status
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.shared
+def test_a_bundled_network_is_cut_with_its_real_weights(tmp_path):
+    demo = load_study(DEMO / "dogs")
+    export = export_cut(demo, "block4c_add", tmp_path / "cut.keras")
+    assert export.shape == (80,)
+    assert export.largest_difference <= 1e-5 * max(1.0, export.largest_activation)

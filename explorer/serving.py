@@ -62,13 +62,10 @@ def warm_up(arguments: Sequence[str]) -> None:
     """
     for name in MODULES:
         import_module(name)
-    from explorer.charts import layers_chart
-    from explorer.data import bundled_studies, first_study, read_study
-    from explorer.state import choices, default_selection, select_curves
+    from explorer.data import bundled_studies, first_study, study_stamp
+    from explorer.layers_shown import prepare
 
     first = first_study(arguments, os.environ)
     bundled = bundled_studies()
     path = bundled.get(first or next(iter(bundled)), Path(first or ""))
-    study = read_study(path)
-    selection = default_selection(choices(study.layers, study.curves))
-    layers_chart(select_curves(study.curves, study.layers, selection), study.layers).to_dict()
+    prepare(str(path), study_stamp(path))

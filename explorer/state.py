@@ -20,6 +20,7 @@ class Selection:
     pooling : "mean", "flat" or "both". samples : of "train", "test", "cross". knn : whether the baseline is shown.
     kinds, blocks : of these only; empty means all. names : names or patterns (`*_add`); empty means all.
     columns : "interval" or "significance", what the table has. measure, sampling : as `lines` offers them.
+    table : whether the table is open.
     """
 
     pooling: str
@@ -31,6 +32,7 @@ class Selection:
     columns: str = "interval"
     measure: str = "separation"
     sampling: str = "full"
+    table: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ def from_query(query: Mapping[str, Sequence[str]], offered: Choices) -> Selectio
         columns=one_offered(query, "columns", tuple(COLUMNS)) or default.columns,
         measure=one_offered(query, "measure", offered.measures) or default.measure,
         sampling=one_offered(query, "sampling", offered.samplings) or default.sampling,
+        table=list(query.get("table", ())) == ["open"],
     )
 
 
@@ -100,6 +103,7 @@ def to_query(selection: Selection, offered: Choices) -> dict[str, list[str]]:
         chosen, first = getattr(selection, name), getattr(default, name)
         query |= {name: [chosen]} if chosen != first else {}
     query |= {"knn": ["no"]} if default.knn and not selection.knn else {}
+    query |= {"table": ["open"]} if selection.table else {}
     return {name: values for name, values in query.items() if values}
 
 

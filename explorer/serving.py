@@ -12,8 +12,10 @@ from pathlib import Path
 import streamlit as st
 
 MODULES = (
-    *("core.study.summary", "explorer.components", "explorer.frame", "explorer.images", "explorer.picker"),
-    *("explorer.sample_cards", "explorer.tables", "explorer.uploads"),
+    *("explorer.components", "explorer.frame", "explorer.images", "explorer.layers_shown", "explorer.sample_cards"),
+    *("explorer.tables", "explorer.uploads"),
+    # What Streamlit loads with the first script, the first icon and the first picture.
+    *("streamlit.runtime.scriptrunner.magic_funcs", "streamlit.material_icon_names", "PIL.Image"),
 )
 OPENING_S = 0.2  # from here until the server listens
 log = logging.getLogger(__name__)
@@ -60,8 +62,11 @@ def warm_up(arguments: Sequence[str]) -> None:
     ValueError, OSError
         The first study cannot be opened, or has nothing to draw.
     """
+    from streamlit import env_util
+
     for name in MODULES:
         import_module(name)
+    env_util.is_repl()  # the first element asks, and the first answer looks at every module that is loaded
     from explorer.data import bundled_studies, first_study, study_stamp
     from explorer.layers_shown import prepare
 

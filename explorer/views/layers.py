@@ -1,6 +1,7 @@
 """The first page: a measure through the network, layer by layer."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from explorer.state import (
     to_query,
     unmatched_names,
 )
+from explorer.strip import HINT, LEAST_LAYERS, show_slider, show_strip
 from explorer.tables import column_config, layer_table
 from explorer.widgets import widget_key
 
@@ -42,6 +44,8 @@ CARDS = (
 LEADS = (("classes", "Its classes"), ("samples", "Its samples"), ("compare", "Compare"), ("sample_size", "Sample size"))
 PAGE, CHART = "layers", "layers_chart"
 FILTERS = ("kinds", "blocks", "names")
+SPAN = "span"
+NOT_DRAWN: dict[str, Any] = {"columns": "interval", "table": False}  # what of a selection leaves the chart as it is
 CARD_PICTURE = 84  # pixels
 WIDTHS = [7, 2]  # of the chart, and of what stands beside it
 CHANCE = "Dashed gray: chance, what meaningless labels would score."
@@ -72,6 +76,7 @@ def render() -> None:
     with head:
         show_finding(study, selection, shown)
     with left:
+        show_strip(study, _keys(study)[SPAN])
         if shown.curves["value"].notna().any():
             show_chart(study, selection, shown)
         else:
@@ -92,12 +97,13 @@ def controls(study: OpenStudy, offered: Choices) -> Selection:
     for name in keys:
         value = getattr(start, name)
         st.session_state.setdefault(keys[name], list(value) if isinstance(value, tuple) else value)
+    st.session_state[keys[SPAN]] = tuple(st.session_state[keys[SPAN]])
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         pooling, samples, knn = line_controls(offered, keys)
         measure, sampling = measure_controls(offered, keys)
         kinds, blocks, names = layer_filters(offered, keys)
-    columns, table = st.session_state[keys["columns"]], bool(st.session_state[keys["table"]])
-    selection = Selection(pooling, samples, knn, kinds, blocks, names, columns, measure, sampling, table)
+    columns, table, span = (st.session_state[keys[name]] for name in ("columns", "table", SPAN))
+    selection = Selection(pooling, samples, knn, kinds, blocks, names, columns, measure, sampling, table, span)
     keep_view(PAGE, to_query(selection, offered))
     return selection
 
@@ -151,10 +157,11 @@ def line_controls(offered: Choices, keys: Mapping[str, str]) -> tuple[str, tuple
 
 
 def layer_filters(offered: Choices, keys: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
-    """Kinds, blocks and names or patterns to restrict the layers to."""
-    chosen = sum(bool(st.session_state[keys[name]]) for name in FILTERS)
+    """From where to where, kinds, blocks and names or patterns to restrict the layers to."""
+    chosen = sum(bool(st.session_state[keys[name]]) for name in (*FILTERS, SPAN))
     label = f"Layers ({chosen} filter{'s' * (chosen > 1)})" if chosen else "All layers"
     with st.popover(label, icon=":material/filter_list:", key="layer_filters"):
+        show_slider(offered.names, keys[SPAN])
         kinds = _multiselect("Kinds", offered.kinds, keys["kinds"])
         blocks = _multiselect("Blocks", offered.blocks, keys["blocks"])
         names = _multiselect("Names or patterns, such as *_add", offered.names, keys["names"], new=True)
@@ -168,7 +175,7 @@ def show_all_button(keys: Mapping[str, str], *, key: str, disabled: bool = False
     """Drops every filter."""
 
     def drop_filters() -> None:
-        st.session_state.update({keys[name]: [] for name in FILTERS})
+        st.session_state.update({keys[name]: [] for name in FILTERS} | {keys[SPAN]: ()})
 
     st.button("Show all layers", on_click=drop_filters, key=key, disabled=disabled)
 
@@ -196,13 +203,14 @@ def show_chart(study: OpenStudy, selection: Selection, shown: Shown) -> None:
         if layer := picked_layer(st.session_state[picked]):
             st.session_state[key] = layer
 
-    chart = cached_chart(study.path, study.stamp, selection, shown.chosen)
+    chart = cached_chart(study.path, study.stamp, replace(selection, **NOT_DRAWN), shown.chosen)
     with st.container(key=CHART):
         alt = f"{measure_title(selection.measure)} through the network, {len(shown.layers)} layers."
         st.vega_lite_chart(chart, width="stretch", key=picked, on_select=take, selection_mode=PICK, alt=alt)
     targets = set(shown.curves.loc[(shown.curves["measure"] == "SI") & shown.curves["low"].notna(), "target"])
     texts = [explained(selection.measure), CHANCE, *(text for target, text in BANDS.items() if target in targets)]
-    st.caption(" ".join([*texts, *([CONTROL] if len(shown.control) else [])]))
+    texts += [CONTROL] * bool(len(shown.control)) + [HINT] * (len(study.layers) >= LEAST_LAYERS)
+    st.caption(" ".join(texts))
     export_row(CHART, lambda: _numbers(shown.curves, shown.layers), f"{Path(study.path).name}_layers", study.info)
 
 
@@ -283,10 +291,8 @@ def show_nothing(study: OpenStudy, selection: Selection) -> None:
 
 def _keys(study: OpenStudy) -> dict[str, str]:
     """Session keys of the widgets: a study has its own, because another one offers other choices."""
-    return {
-        name: f"{name} of {study.path}"
-        for name in ("pooling", "samples", "knn", "columns", "measure", "sampling", "table", *FILTERS)
-    }
+    names = ("pooling", "samples", "knn", "columns", "measure", "sampling", "table", SPAN, *FILTERS)
+    return {name: f"{name} of {study.path}" for name in names}
 
 
 def _multiselect(label: str, options: Sequence[str], key: str, *, new: bool = False) -> tuple[str, ...]:

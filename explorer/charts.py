@@ -120,6 +120,22 @@ def layers_chart(
     )
 
 
+def spec_and_tables(chart: UncheckedChart) -> dict[str, Any]:
+    """The chart as Vega-Lite, with each of its tables once, by name: what can be kept, and shown as often as asked."""
+    tables: dict[str, pd.DataFrame] = {}
+    _name_tables(chart, tables)
+    return chart.to_dict() | {"datasets": tables}
+
+
+def _name_tables(chart: Any, tables: dict[str, pd.DataFrame]) -> None:
+    """Move the tables of a chart and its layers into `tables`."""
+    if isinstance(chart.data, pd.DataFrame):
+        name = next((name for name, table in tables.items() if table is chart.data), f"table{len(tables)}")
+        tables[name], chart.data = chart.data, alt.NamedData(name)
+    for part in getattr(chart, "layer", ()):
+        _name_tables(part, tables)
+
+
 def framed(layer: Sequence[alt.Chart | alt.LayerChart], *, height: int, **options: Any) -> UncheckedChart:
     """One view as wide as the page, with its labels, drawn as SVG so that it can be saved as such."""
     return UncheckedChart(

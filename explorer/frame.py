@@ -25,9 +25,13 @@ def show_cautions(study: OpenStudy) -> None:
         st.caption(f":orange[:material/warning:] {plain(caution)}")
 
 
+@st.fragment
 def show_provenance(study: OpenStudy) -> None:
-    """The command and everything a reader needs to judge the numbers."""
-    with st.expander("How this was computed"):
+    """The command and everything a reader needs to judge the numbers, sent when it is opened."""
+    expander = st.expander("How this was computed", key=f"provenance of {study.path}", on_change="rerun")
+    if not expander.open:
+        return
+    with expander:
         if study.info.get("command"):
             st.code(study.info["command"], language="bash", wrap_lines=True)
         st.table(facts(study), border="horizontal")

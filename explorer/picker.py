@@ -29,7 +29,8 @@ def open_chosen_study() -> OpenStudy | None:
     if path is None:
         return None
     try:
-        return cached_study(str(path), study_stamp(path))
+        with st.spinner("Opening the study"):
+            return cached_study(str(path), study_stamp(path))
     except (ValueError, OSError) as error:  # a StudyError is a ValueError, as is a path that none can be
         reason = "It is damaged, or gone." if is_public() else plain(error)
         st.error(f"**This study cannot be opened.** {reason}", icon=":material/folder_off:")
@@ -108,7 +109,7 @@ def cached_tables(path: str, stamp: tuple[int, ...]) -> Study:
     return load_study(path)
 
 
-@st.cache_resource(max_entries=8, show_spinner="Opening the study")
+@st.cache_resource(max_entries=8, show_spinner=False)
 def cached_study(path: str, stamp: tuple[int, ...]) -> OpenStudy:
     """The study as the pages see it. Nobody may change it: all sessions share it."""
     return read_study(Path(path))

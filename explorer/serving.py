@@ -12,8 +12,10 @@ from pathlib import Path
 import streamlit as st
 
 MODULES = (
-    *("core.study.summary", "explorer.components", "explorer.frame", "explorer.images", "explorer.picker"),
-    *("explorer.sample_cards", "explorer.tables", "explorer.uploads"),
+    *("explorer.components", "explorer.frame", "explorer.images", "explorer.layers_shown", "explorer.sample_cards"),
+    *("explorer.tables", "explorer.uploads"),
+    # What Streamlit loads with the first script, the first icon and the first picture.
+    *("streamlit.runtime.scriptrunner.magic_funcs", "streamlit.material_icon_names", "PIL.Image"),
 )
 OPENING_S = 0.2  # from here until the server listens
 log = logging.getLogger(__name__)
@@ -60,15 +62,15 @@ def warm_up(arguments: Sequence[str]) -> None:
     ValueError, OSError
         The first study cannot be opened, or has nothing to draw.
     """
+    from streamlit import env_util
+
     for name in MODULES:
         import_module(name)
-    from explorer.charts import layers_chart
-    from explorer.data import bundled_studies, first_study, read_study
-    from explorer.state import choices, default_selection, select_curves
+    env_util.is_repl()  # the first element asks, and the first answer looks at every module that is loaded
+    from explorer.data import bundled_studies, first_study, study_stamp
+    from explorer.layers_shown import prepare
 
     first = first_study(arguments, os.environ)
     bundled = bundled_studies()
     path = bundled.get(first or next(iter(bundled)), Path(first or ""))
-    study = read_study(path)
-    selection = default_selection(choices(study.layers, study.curves))
-    layers_chart(select_curves(study.curves, study.layers, selection), study.layers).to_dict()
+    prepare(str(path), study_stamp(path))

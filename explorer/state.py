@@ -4,6 +4,7 @@ import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from core.study.curves import has_space
@@ -20,6 +21,7 @@ class Selection:
     pooling : "mean", "flat" or "both". samples : of "train", "test", "cross". knn : whether the baseline is shown.
     kinds, blocks : of these only; empty means all. names : names or patterns (`*_add`); empty means all.
     columns : "interval" or "significance", what the table has. measure, sampling : as `lines` offers them.
+    table : whether the table is open. span : the first and the last layer; empty means all.
     """
 
     pooling: str
@@ -31,6 +33,8 @@ class Selection:
     columns: str = "interval"
     measure: str = "separation"
     sampling: str = "full"
+    table: bool = False
+    span: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,8 @@ def from_query(query: Mapping[str, Sequence[str]], offered: Choices) -> Selectio
         columns=one_offered(query, "columns", tuple(COLUMNS)) or default.columns,
         measure=one_offered(query, "measure", offered.measures) or default.measure,
         sampling=one_offered(query, "sampling", offered.samplings) or default.sampling,
+        table=list(query.get("table", ())) == ["open"],
+        span=_span(query.get("span", ()), offered.names),
     )
 
 
@@ -95,17 +101,21 @@ def to_query(selection: Selection, offered: Choices) -> dict[str, list[str]]:
     lists = {"samples": selection.samples, "kinds": selection.kinds, "blocks": selection.blocks}
     usual = {"samples": default.samples, "kinds": (), "blocks": ()}
     query = {name: list(chosen) for name, chosen in lists.items() if set(chosen) != set(usual[name])}
-    query |= {"layers": list(selection.names)}
+    query |= {"layers": list(selection.names), "span": list(selection.span)}
     for name in ("pooling", "columns", "measure", "sampling"):
         chosen, first = getattr(selection, name), getattr(default, name)
         query |= {name: [chosen]} if chosen != first else {}
     query |= {"knn": ["no"]} if default.knn and not selection.knn else {}
+    query |= {"table": ["open"]} if selection.table else {}
     return {name: values for name, values in query.items() if values}
 
 
 def select_layers(layers: pd.DataFrame, selection: Selection) -> pd.DataFrame:
-    """The chosen layers: those of the chosen kinds, blocks and names at once."""
+    """The chosen layers: those in the span that are of the chosen kinds, blocks and names at once."""
     keep = pd.Series(True, index=layers.index)
+    if selection.span:
+        first, last = (layers["layer"].tolist().index(name) for name in selection.span)
+        keep &= (np.arange(len(layers)) >= first) & (np.arange(len(layers)) <= last)
     if selection.kinds:
         keep &= layers["kind"].isin(selection.kinds)
     if selection.blocks:
@@ -148,6 +158,14 @@ def one_offered(query: Mapping[str, Sequence[str]], name: str, offered: Sequence
 
 def _offered(query: Mapping[str, Sequence[str]], name: str, offered: Sequence[str]) -> tuple[str, ...]:
     return tuple(value for value in offered if value in query.get(name, ()))
+
+
+def _span(asked: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """First and last layer, as far as the study has both; empty for all."""
+    if len(asked) != 2 or not set(asked) <= set(names):
+        return ()
+    first, last = sorted(asked, key=names.index)
+    return () if (first, last) == (names[0], names[-1]) else (first, last)
 
 
 def _poolings(layers: pd.DataFrame, curves: pd.DataFrame) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The first page: a measure through the network, layer by layer."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,28 +9,17 @@ import pandas as pd
 import streamlit as st
 
 from core.study.findings import describe, layer_text, lead_curve, significance_note
-from core.study.summary import Card, make_cards
 from explorer.address import asked_view, keep_view
-from explorer.charts import PICK, layers_chart
+from explorer.charts import PICK
 from explorer.components import export_row
 from explorer.data import OpenStudy
 from explorer.frame import show_cautions, show_notes, show_provenance
 from explorer.images import study_pictures
 from explorer.labels import with_series
-from explorer.lines import (
-    DRAWS,
-    FULL,
-    SEPARATION,
-    chosen_curves,
-    explained,
-    measure_title,
-    offered_measures,
-    offered_samplings,
-    sampling_title,
-    short_title,
-)
+from explorer.layers_shown import Shown, cached_chart, cards_of, offered_choices, what_is_shown
+from explorer.lines import DRAWS, FULL, SEPARATION, explained, measure_title, sampling_title
 from explorer.links import link_to
-from explorer.picker import cached_study, cached_tables, open_chosen_study, pick_layer, untrained_control
+from explorer.picker import open_chosen_study, pick_layer
 from explorer.sample_cards import show_picture
 from explorer.state import (
     COLUMNS,
@@ -38,13 +27,12 @@ from explorer.state import (
     SAMPLES,
     Choices,
     Selection,
-    choices,
     from_query,
     select_curves,
-    select_layers,
     to_query,
     unmatched_names,
 )
+from explorer.strip import HINT, LEAST_LAYERS, show_slider, show_strip
 from explorer.tables import column_config, layer_table
 from explorer.widgets import widget_key
 
@@ -56,6 +44,8 @@ CARDS = (
 LEADS = (("classes", "Its classes"), ("samples", "Its samples"), ("compare", "Compare"), ("sample_size", "Sample size"))
 PAGE, CHART = "layers", "layers_chart"
 FILTERS = ("kinds", "blocks", "names")
+SPAN = "span"
+NOT_DRAWN: dict[str, Any] = {"columns": "interval", "table": False}  # what of a selection leaves the chart as it is
 CARD_PICTURE = 84  # pixels
 WIDTHS = [7, 2]  # of the chart, and of what stands beside it
 CHANCE = "Dashed gray: chance, what meaningless labels would score."
@@ -67,17 +57,6 @@ BANDS = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Shown:
-    """What is on the page: curves at layers, what their rows of SI show, the untrained control, the chosen layer."""
-
-    curves: pd.DataFrame
-    layers: pd.DataFrame
-    measure: str
-    control: pd.DataFrame
-    chosen: str | None
-
-
 def render() -> None:
     """Choose a study, say what it shows, draw it, lead on, list it. The chart comes first, cards and table after it."""
     study = open_chosen_study()
@@ -87,7 +66,7 @@ def render() -> None:
         st.info("This study has no Separation Index to show yet. Come back when its first layer is done.")
         return
     head = st.container()
-    offered = choices(study.layers, study.curves, offered_measures(study), offered_samplings(study))
+    offered = offered_choices(study)
     selection = controls(study, offered)
     left, right = st.columns(WIDTHS, gap="medium")
     with right:
@@ -97,6 +76,7 @@ def render() -> None:
     with head:
         show_finding(study, selection, shown)
     with left:
+        show_strip(study, _keys(study)[SPAN])
         if shown.curves["value"].notna().any():
             show_chart(study, selection, shown)
         else:
@@ -110,24 +90,6 @@ def render() -> None:
     show_provenance(study)
 
 
-def what_is_shown(study: OpenStudy, selection: Selection, chosen: str | None) -> Shown:
-    """The tables behind the chart."""
-    layers = select_layers(study.layers, selection)
-    curves = select_curves(chosen_curves(study, selection.measure, selection.sampling), layers, selection)
-    return Shown(curves, layers, short_title(selection.measure), control_values(study, selection, curves), chosen)
-
-
-def control_values(study: OpenStudy, selection: Selection, curves: pd.DataFrame) -> pd.DataFrame:
-    """Layer and value of the untrained control along the curve that is spoken about; empty where there is none."""
-    lead = lead_curve(curves)
-    control = untrained_control(study)
-    if control is None or lead.empty or selection.sampling != FULL:
-        return pd.DataFrame({"layer": [], "value": []})
-    rows = chosen_curves(control, selection.measure, FULL)
-    keep = (rows["measure"] == "SI") & (rows["samples"] == lead["samples"].iloc[0])
-    return rows.loc[keep & (rows["pooling"] == lead["pooling"].iloc[0]), ["layer", "value"]].dropna()
-
-
 def controls(study: OpenStudy, offered: Choices) -> Selection:
     """The widgets above the chart, started from the page's address and written back to it."""
     start = from_query(asked_view(PAGE), offered)
@@ -135,12 +97,13 @@ def controls(study: OpenStudy, offered: Choices) -> Selection:
     for name in keys:
         value = getattr(start, name)
         st.session_state.setdefault(keys[name], list(value) if isinstance(value, tuple) else value)
+    st.session_state[keys[SPAN]] = tuple(st.session_state[keys[SPAN]])
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         pooling, samples, knn = line_controls(offered, keys)
         measure, sampling = measure_controls(offered, keys)
         kinds, blocks, names = layer_filters(offered, keys)
-    columns = st.session_state[keys["columns"]]
-    selection = Selection(pooling, samples, knn, kinds, blocks, names, columns, measure, sampling)
+    columns, table, span = (st.session_state[keys[name]] for name in ("columns", "table", SPAN))
+    selection = Selection(pooling, samples, knn, kinds, blocks, names, columns, measure, sampling, table, span)
     keep_view(PAGE, to_query(selection, offered))
     return selection
 
@@ -194,10 +157,11 @@ def line_controls(offered: Choices, keys: Mapping[str, str]) -> tuple[str, tuple
 
 
 def layer_filters(offered: Choices, keys: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
-    """Kinds, blocks and names or patterns to restrict the layers to."""
-    chosen = sum(bool(st.session_state[keys[name]]) for name in FILTERS)
+    """From where to where, kinds, blocks and names or patterns to restrict the layers to."""
+    chosen = sum(bool(st.session_state[keys[name]]) for name in (*FILTERS, SPAN))
     label = f"Layers ({chosen} filter{'s' * (chosen > 1)})" if chosen else "All layers"
     with st.popover(label, icon=":material/filter_list:", key="layer_filters"):
+        show_slider(offered.names, keys[SPAN])
         kinds = _multiselect("Kinds", offered.kinds, keys["kinds"])
         blocks = _multiselect("Blocks", offered.blocks, keys["blocks"])
         names = _multiselect("Names or patterns, such as *_add", offered.names, keys["names"], new=True)
@@ -211,7 +175,7 @@ def show_all_button(keys: Mapping[str, str], *, key: str, disabled: bool = False
     """Drops every filter."""
 
     def drop_filters() -> None:
-        st.session_state.update({keys[name]: [] for name in FILTERS})
+        st.session_state.update({keys[name]: [] for name in FILTERS} | {keys[SPAN]: ()})
 
     st.button("Show all layers", on_click=drop_filters, key=key, disabled=disabled)
 
@@ -239,13 +203,14 @@ def show_chart(study: OpenStudy, selection: Selection, shown: Shown) -> None:
         if layer := picked_layer(st.session_state[picked]):
             st.session_state[key] = layer
 
-    chart = layers_chart(shown.curves, shown.layers, measure=shown.measure, control=shown.control, chosen=shown.chosen)
+    chart = cached_chart(study.path, study.stamp, replace(selection, **NOT_DRAWN), shown.chosen)
     with st.container(key=CHART):
         alt = f"{measure_title(selection.measure)} through the network, {len(shown.layers)} layers."
-        st.altair_chart(chart, width="stretch", key=picked, on_select=take, selection_mode=PICK, alt=alt)
+        st.vega_lite_chart(chart, width="stretch", key=picked, on_select=take, selection_mode=PICK, alt=alt)
     targets = set(shown.curves.loc[(shown.curves["measure"] == "SI") & shown.curves["low"].notna(), "target"])
     texts = [explained(selection.measure), CHANCE, *(text for target, text in BANDS.items() if target in targets)]
-    st.caption(" ".join([*texts, *([CONTROL] if len(shown.control) else [])]))
+    texts += [CONTROL] * bool(len(shown.control)) + [HINT] * (len(study.layers) >= LEAST_LAYERS)
+    st.caption(" ".join(texts))
     export_row(CHART, lambda: _numbers(shown.curves, shown.layers), f"{Path(study.path).name}_layers", study.info)
 
 
@@ -269,13 +234,8 @@ def show_layer(shown: Shown) -> None:
 
 def show_cards(study: OpenStudy, selection: Selection) -> None:
     """Three cards that lead on: the earliest equal layer, the most confused classes, likely label errors."""
-    lead = lead_curve(select_curves(study.curves, study.layers, replace(selection, measure=SEPARATION, sampling=FULL)))
-    if lead.empty:
-        return
-    pooling, samples = lead["pooling"].iloc[0], lead["samples"].iloc[0]
-    found = cached_cards(study.path, study.stamp, str(pooling), str(samples))
-    pictures = study_pictures(study.info)
-    for (title, icon, view, label), card in zip(CARDS, found, strict=True):
+    found, pictures = cards_of(study, selection), study_pictures(study.info)
+    for (title, icon, view, label), card in zip(CARDS, found, strict=False):
         with st.container(border=True, gap="xsmall"):
             st.markdown(f"{icon} **{title}**")
             st.markdown(f":small[{card.text}]")
@@ -284,14 +244,6 @@ def show_cards(study: OpenStudy, selection: Selection) -> None:
                     for source, class_name in card.pictures:
                         show_picture(pictures, source, class_name, CARD_PICTURE)
             link_to(view, label, ":material/arrow_forward:")
-
-
-@st.cache_data(max_entries=32, show_spinner=False)
-def cached_cards(path: str, stamp: tuple[int, ...], pooling: str, samples: str) -> tuple[Card, Card, Card]:
-    """The cards. They speak about all layers and all samples, whatever the chart shows."""
-    study, tables = cached_study(path, stamp), cached_tables(path, stamp)
-    keep = (study.curves["samples"] == samples) & (study.curves["pooling"] == pooling)
-    return make_cards(tables, lead_curve(study.curves[keep]))
 
 
 def _numbers(curves: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
@@ -306,13 +258,20 @@ def offered_columns(curves: pd.DataFrame) -> tuple[str, ...]:
 
 
 def show_table(study: OpenStudy, shown: Shown) -> None:
-    """One row a layer; a click on a column's head sorts. Significance is one click away, and said why."""
-    offered = offered_columns(shown.curves)
+    """One row a layer, made when it is opened; a click on a column's head sorts. Significance is said why."""
     if shown.curves["value"].isna().all():
         return
+    expander = st.expander(f"The {len(shown.layers):,} layers as a table", key=_keys(study)["table"], on_change="rerun")
+    if expander.open:
+        with expander:
+            show_rows(study, shown)
+
+
+def show_rows(study: OpenStudy, shown: Shown) -> None:
+    """The table, with the columns that are asked for."""
+    offered, key = offered_columns(shown.curves), _keys(study)["columns"]
     columns: str | None = None
     if len(offered) > 1:
-        key = _keys(study)["columns"]
         columns = st.segmented_control("Columns", offered, format_func=COLUMNS.__getitem__, required=True, key=key)
     significance = columns == "significance"
     if significance:
@@ -332,10 +291,8 @@ def show_nothing(study: OpenStudy, selection: Selection) -> None:
 
 def _keys(study: OpenStudy) -> dict[str, str]:
     """Session keys of the widgets: a study has its own, because another one offers other choices."""
-    return {
-        name: f"{name} of {study.path}"
-        for name in ("pooling", "samples", "knn", "columns", "measure", "sampling", *FILTERS)
-    }
+    names = ("pooling", "samples", "knn", "columns", "measure", "sampling", "table", SPAN, *FILTERS)
+    return {name: f"{name} of {study.path}" for name in names}
 
 
 def _multiselect(label: str, options: Sequence[str], key: str, *, new: bool = False) -> tuple[str, ...]:

@@ -1,0 +1,87 @@
+"""What the page Layers shows of a study: tables, chart and cards, each made once for all who look at the same."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from core.study.findings import lead_curve
+from core.study.summary import Card, make_cards
+from explorer.charts import layers_chart, spec_and_tables
+from explorer.data import OpenStudy
+from explorer.lines import FULL, SEPARATION, chosen_curves, offered_measures, offered_samplings, short_title
+from explorer.picker import cached_study, cached_tables, untrained_control
+from explorer.state import Choices, Selection, choices, default_selection, select_curves, select_layers
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What is on the page: curves at layers, what their rows of SI show, the untrained control, the chosen layer."""
+
+    curves: pd.DataFrame
+    layers: pd.DataFrame
+    measure: str
+    control: pd.DataFrame
+    chosen: str | None
+
+
+def offered_choices(study: OpenStudy) -> Choices:
+    """What the controls offer."""
+    return choices(study.layers, study.curves, offered_measures(study), offered_samplings(study))
+
+
+def what_is_shown(study: OpenStudy, selection: Selection, chosen: str | None) -> Shown:
+    """The tables behind the chart."""
+    layers = select_layers(study.layers, selection)
+    curves = select_curves(chosen_curves(study, selection.measure, selection.sampling), layers, selection)
+    return Shown(curves, layers, short_title(selection.measure), control_values(study, selection, curves), chosen)
+
+
+def control_values(study: OpenStudy, selection: Selection, curves: pd.DataFrame) -> pd.DataFrame:
+    """Layer and value of the untrained control along the curve that is spoken about; empty where there is none."""
+    lead = lead_curve(curves)
+    control = untrained_control(study)
+    if control is None or lead.empty or selection.sampling != FULL:
+        return pd.DataFrame({"layer": [], "value": []})
+    rows = chosen_curves(control, selection.measure, FULL)
+    keep = (rows["measure"] == "SI") & (rows["samples"] == lead["samples"].iloc[0])
+    return rows.loc[keep & (rows["pooling"] == lead["pooling"].iloc[0]), ["layer", "value"]].dropna()
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def cached_chart(path: str, stamp: tuple[int, ...], selection: Selection, chosen: str | None) -> dict[str, Any]:
+    """The chart of a selection that has a value, as Vega-Lite with its tables."""
+    shown = what_is_shown(cached_study(path, stamp), selection, chosen)
+    chart = layers_chart(shown.curves, shown.layers, measure=shown.measure, control=shown.control, chosen=chosen)
+    return spec_and_tables(chart)
+
+
+def cards_of(study: OpenStudy, selection: Selection) -> tuple[Card, ...]:
+    """The three cards, about all layers and all samples, whatever the chart shows; none where no value is there."""
+    lead = lead_curve(select_curves(study.curves, study.layers, replace(selection, measure=SEPARATION, sampling=FULL)))
+    if lead.empty:
+        return ()
+    return cached_cards(study.path, study.stamp, str(lead["pooling"].iloc[0]), str(lead["samples"].iloc[0]))
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def cached_cards(path: str, stamp: tuple[int, ...], pooling: str, samples: str) -> tuple[Card, Card, Card]:
+    """The cards about one curve."""
+    study, tables = cached_study(path, stamp), cached_tables(path, stamp)
+    keep = (study.curves["samples"] == samples) & (study.curves["pooling"] == pooling)
+    return make_cards(tables, lead_curve(study.curves[keep]))
+
+
+def prepare(path: str, stamp: tuple[int, ...]) -> None:
+    """Make what the first visitor of a study sees.
+
+    Raises
+    ------
+    ValueError, OSError
+        The study cannot be opened.
+    """
+    study = cached_study(path, stamp)
+    selection = default_selection(offered_choices(study))
+    cached_chart(path, stamp, selection, None)
+    cards_of(study, selection)

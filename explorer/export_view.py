@@ -62,9 +62,9 @@ def show_blocks(study: OpenStudy, split: str, pooling: str, measure: str) -> Non
     show_numbers(table, BLOCK_COLUMNS)
     save_table_row(lambda: table, f"{Path(study.path).name}_blocks")
     st.caption(
-        "A flat SI is a reason to try a block, not to drop it: early blocks may prepare what later ones separate. Of "
-        "18 residual blocks tried out in two networks, the advice was right for 11. To take each residual block out, and "
-        "measure the accuracy without it:"
+        "A flat SI is a reason to try a block, not to drop it: early blocks may prepare what later ones separate. "
+        "Of 18 residual blocks tried out in two networks, the advice was right for 11. To take each residual block "
+        "out, and measure the accuracy without it:"
     )
     st.code(f"python -m core blocks {study.path} --verify", language="bash", wrap_lines=True)
     if reason := _hindrance(study, data=True):

@@ -24,7 +24,9 @@ def test_the_command_and_the_arguments_of_a_run(tmp_path):
     (tmp_path / "tuned.keras").touch()
     cut = Cut(tmp_path / "my study", "block 1/add", "flat", "probe")
     assert cut.file == "my-study-block-1-add-probe.keras"
-    assert cut.command().endswith("--layer 'block 1/add' --pooling=flat --head=probe --out my-study-block-1-add-probe.keras")
+    assert cut.command().endswith(
+        "--layer 'block 1/add' --pooling=flat --head=probe --out my-study-block-1-add-probe.keras"
+    )
     found = cut.arguments(INFO, [tmp_path / "elsewhere", tmp_path])
     assert found[:4] == ("cut", str(tmp_path / "my study"), "--layer=block 1/add", f"--out={cut.file}")
     assert set(found[4:]) == {

@@ -23,14 +23,17 @@ STATES = {
 }
 
 
-def show_job(job: Job) -> None:
-    """The run, looked at again and again as long as it goes on; the rest of the page is left alone."""
+def show_job(job: Job, *, name: str = "run") -> None:
+    """The run, looked at again and again as long as it goes on; the rest of the page is left alone.
+
+    name : of the panel, where a page has several.
+    """
     every = None if status(job).is_over else EVERY_S
-    st.fragment(_panel, run_every=every)(job.folder.parent, job.id, watched=every is not None)
+    st.fragment(_panel, run_every=every)(job.folder.parent, job.id, name, watched=every is not None)
 
 
-def _panel(studies: Path, name: str, *, watched: bool) -> None:
-    job = find_job(studies, name)
+def _panel(studies: Path, run: str, name: str, *, watched: bool) -> None:
+    job = find_job(studies, run)
     if job is None:
         st.info("This run has been removed.")
         return
@@ -38,10 +41,10 @@ def _panel(studies: Path, name: str, *, watched: bool) -> None:
     if watched and now.is_over:
         st.rerun()  # the whole page: the list of runs and the picker change, and nobody needs to look again
     icon, word = STATES[now.state]
-    with st.container(border=True, key="run_panel"):
+    with st.container(border=True, key=f"{name}_panel"):
         st.markdown(f"{icon} **{word}** · {plain(job.title)}")
         _show_progress(job, now)
-        _show_buttons(job, now)
+        _show_buttons(job, now, name)
         _show_log(job)
 
 
@@ -50,13 +53,15 @@ def _show_progress(job: Job, now: Status) -> None:
     if now.is_over:
         if now.state == "failed":
             st.error(_public_text(error_text(job)))
-        st.caption(f"{now.layers:,}{of} {_layers(job.num_layers or now.layers)} measured.{_what_next(now)}")
+        if job.makes_study:
+            st.caption(f"{now.layers:,}{of} {_layers(job.num_layers or now.layers)} measured.{_what_next(now)}")
         return
     if now.state == "waiting":
         st.caption(f"{line_text(now.before)} It starts by itself: you may leave this page, and come back to it.")
         return
     share = min(now.layers / job.num_layers, 1.0) if job.num_layers else 0.0
-    st.progress(share, text=f"{now.layers:,}{of} {_layers(job.num_layers)} measured · {time_line(job, now)}")
+    if job.makes_study:
+        st.progress(share, text=f"{now.layers:,}{of} {_layers(job.num_layers)} measured · {time_line(job, now)}")
     if now.total:
         count = f"{now.done:,} of {now.total:,} {now.unit}"
         left = "" if now.stage_left_s is None else f", {in_words(now.stage_left_s)} left in this step"
@@ -81,28 +86,39 @@ def time_line(job: Job, now: Status) -> str:
     return f"{taken}, about {in_words(left)} left" if left >= 1 else taken
 
 
-def _show_buttons(job: Job, now: Status) -> None:
+def _show_buttons(job: Job, now: Status, name: str) -> None:
     with st.container(horizontal=True):
         if has_results(job):
             label = "Open the study" if now.state == "complete" else "Open what is there so far"
-            if st.button(label, type="primary", icon=":material/monitoring:", key="open_run"):
+            if st.button(label, type="primary", icon=":material/monitoring:", key=f"open_{name}"):
                 keep_study(job.id)
                 st.switch_page("views/layers.py")
+        if now.state == "complete" and (file := job.exported):
+            kind = "application/octet-stream"
+            st.download_button(
+                f"Download {file.name}", file.read_bytes, file.name, kind, on_click="ignore", key=f"download_{name}"
+            )
         if now.state == "running":
-            st.button("Stop", icon=":material/stop:", key="stop_run", on_click=cancel, args=(job,))
+            st.button("Stop", icon=":material/stop:", key=f"stop_{name}", on_click=cancel, args=(job,))
         elif now.state == "waiting":
-            st.button("Leave the line", icon=":material/close:", key="stop_run", on_click=cancel, args=(job,))
+            st.button("Leave the line", icon=":material/close:", key=f"stop_{name}", on_click=cancel, args=(job,))
         elif now.state == "stopping":
             st.button(
-                "Stop at once", icon=":material/dangerous:", key="kill_run", on_click=cancel, args=(job,),
+                "Stop at once", icon=":material/dangerous:", key=f"kill_{name}", on_click=cancel, args=(job,),
                 kwargs={"at_once": True}, help="Without waiting for the step that it is in.",
             )  # fmt: skip
-        elif now.state != "complete" and st.button("Go on", icon=":material/resume:", key="resume_run"):
+        elif now.state != "complete" and st.button(_again(job), icon=":material/resume:", key=f"resume_{name}"):
             _resume(job)
-        if now.is_over and st.button("Remove", icon=":material/delete:", key="remove_run", help="With its results."):
+        if now.is_over and st.button(
+            "Remove", icon=":material/delete:", key=f"remove_{name}", help="With its results."
+        ):
             delete(job)
             st.query_params.pop("run", None)
             st.rerun()
+
+
+def _again(job: Job) -> str:
+    return "Go on" if job.makes_study else "Start again"
 
 
 def _resume(job: Job) -> None:
@@ -117,9 +133,10 @@ def _resume(job: Job) -> None:
 def _show_log(job: Job) -> None:
     lines = log_lines(job)
     if lines and not is_public():
-        with st.expander("What it printed"):
+        with st.expander("What it printed", expanded=not job.makes_study and status(job).state == "complete"):
             st.code("\n".join(lines), language=None, wrap_lines=True, height=220)
-            st.caption(f"All of it is in `{job.folder}`, the study in `{job.study}`.")
+            study = f", the study in `{job.study}`" if job.makes_study else ""
+            st.caption(f"All of it is in `{job.folder}`{study}.")
 
 
 def _public_text(text: str) -> str:

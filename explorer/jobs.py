@@ -66,6 +66,18 @@ class Job:
     def study(self) -> Path:
         return self.folder / STUDY
 
+    @property
+    def makes_study(self) -> bool:
+        """Whether its command writes a study; others print something, or export a network."""
+        return self.arguments[:1] in (("study",), ("measure",))
+
+    @property
+    def exported(self) -> Path | None:
+        """The network's file, once the run has exported one."""
+        out = next((word.removeprefix("--out=") for word in self.arguments if word.startswith("--out=")), "")
+        file = self.folder / out
+        return file if file.suffix == ".keras" and file.is_file() else None
+
 
 @dataclass(frozen=True)
 class Status:

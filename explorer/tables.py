@@ -92,3 +92,12 @@ def _number_column(title: str) -> Any:
     by_word[CHANCE] = ("%.4f", "What meaningless labels would score on average.")
     numbers, text = by_word.get(title.lower().split()[-1], ("%.3f", None))
     return st.column_config.NumberColumn(format=numbers, help=text)
+
+
+def show_numbers(table: pd.DataFrame, titles: dict[str, str]) -> None:
+    """A table with the columns that have a title."""
+    shown = table[list(titles)].rename(columns=titles)
+    decimals = {title: "%.3f" for title in titles.values() if shown[title].dtype == float}
+    decimals |= {title: "%.0f" for title in ("Parameters",) if title in shown}
+    config = {title: st.column_config.NumberColumn(format=form) for title, form in decimals.items()}
+    st.dataframe(shown, hide_index=True, column_config=config)

@@ -1,4 +1,4 @@
-"""python -m core cut: a study's network up to its best layer, as a file that Keras loads by itself."""
+"""python -m core cut: where to cut a study's network, and what is below as a file that Keras loads by itself."""
 
 import argparse
 import json
@@ -10,22 +10,29 @@ from typing import Any
 import pandas as pd
 
 from core.commands.progress import add_progress, interrupt_when_terminated, progress_on
+from core.network.backbones import Network
 from core.network.cutting import POOLINGS
 from core.study.advice import Advice, advise, layers_before_head, with_seconds
 from core.study.comparing import MEASURES
 from core.study.exporting import HEADS, Export, export_cut
 from core.study.reopening import reopen_network
 from core.study.results import Study, load_study
+from core.study.timings import time_layers
 
 AUTO = "auto"
 
 
 def add_parser(commands: Any) -> None:
     """How the command is asked for."""
-    parser = commands.add_parser("cut", help="cut a study's network at a layer, and save what is below")
+    parser = commands.add_parser("cut", help="say where to cut a study's network, and save what is below")
     add = parser.add_argument
     add("study", metavar="STUDY", help="the folder of a study of a network")
-    add("--out", required=True, metavar="FILE", help="the .keras file; what is known of it goes to a .json beside it")
+    add(
+        "--out",
+        metavar="FILE",
+        help="the .keras file; what is known of it goes to a .json beside it. Without it nothing is cut: all layers "
+        "are timed, and their seconds kept in the study",
+    )
     add(
         "--layer",
         default=AUTO,
@@ -46,14 +53,29 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Choose the layer, write the file, and say what it saves and costs."""
     interrupt_when_terminated()
+    if options.out is None and options.head:
+        raise ValueError(f"head must go with --out, the file that it is part of; got {options.head!r} alone.")
     study = load_study(options.study)
     network = reopen_network(study, weights=options.weights)
     pooling = "flat" if options.pooling == "flat" else "mean"
     advice = advise(study, pooling=pooling, measure=options.measure, layers=layers_before_head(study))
     layer = advice.earliest if options.layer == AUTO else options.layer
+    export = _exported(study, layer, options) if options.out is not None else None
+    if options.timing:
+        advice = with_seconds(advice, _seconds(study, network, layer, keep=export is None))
+    if options.json:
+        print(json.dumps(_as_json(export, layer, advice), indent=1))
+        return 0
+    _print_choice(study, advice, layer, auto=options.layer == AUTO)
+    if export is not None:
+        _print_export(export)
+    return 0
+
+
+def _exported(study: Study, layer: str, options: argparse.Namespace) -> Export:
     report = progress_on(sys.stderr, options.progress)
     try:
-        export = export_cut(
+        return export_cut(
             study,
             layer,
             options.out,
@@ -65,25 +87,29 @@ def run(options: argparse.Namespace) -> int:
         )
     finally:
         report.close()
-    if options.timing and layer in set(advice.layers["layer"]):
-        from core.network.timing import prefix_seconds
-
-        last = str(study.layers["layer"].iloc[-1])
-        advice = with_seconds(advice, prefix_seconds(network, [layer, last]))
-    if options.json:
-        print(json.dumps(_as_json(export, advice), indent=1))
-    else:
-        _print_choice(study, advice, layer, auto=options.layer == AUTO)
-        _print_export(export)
-    return 0
 
 
-def _as_json(export: Export, advice: Advice) -> dict[str, Any]:
-    rows = advice.layers[advice.layers["layer"] == export.layer]
-    found = asdict(export) | {"path": os.fspath(export.path), "best": advice.best, "earliest": advice.earliest}
-    costs = json.loads(rows.drop(columns="layer").to_json(orient="records"))
-    found = {name: None if isinstance(value, float) and value != value else value for name, value in found.items()}
-    return found | {"advice": costs[0] if costs else None}
+def _seconds(study: Study, network: Network, layer: str, *, keep: bool) -> dict[str, float]:
+    """Seconds an image to all layers, kept in the study; or, not kept, to the cut and to the last one."""
+    if keep:
+        return time_layers(study, network)
+    from core.network.timing import prefix_seconds
+
+    measured = study.layers["layer"].tolist()
+    return prefix_seconds(network, [name for name in (layer, measured[-1]) if name in measured])
+
+
+def _as_json(export: Export | None, layer: str, advice: Advice) -> dict[str, Any]:
+    """The export, where there is one, and what is known of the cut; without an export of all layers."""
+    rows = json.loads(advice.layers.to_json(orient="records"))
+    costs = next((row for row in rows if row["layer"] == layer), None)
+    found: dict[str, Any] = {"layer": layer, "best": advice.best, "earliest": advice.earliest, "advice": costs}
+    if export is None:
+        return found | {"layers": rows}
+    numbers = asdict(export) | {"path": os.fspath(export.path)}
+    return found | {
+        name: None if isinstance(value, float) and value != value else value for name, value in numbers.items()
+    }
 
 
 def _print_choice(study: Study, advice: Advice, layer: str, *, auto: bool) -> None:

@@ -5,18 +5,21 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from core.study.advice import Advice, advise, layers_before_head
+from core.study.advice import Advice, advise, layers_before_head, with_seconds
 from core.study.ranking import Ranking, load_ranking
 from core.study.results import StudyError
+from core.study.timings import kept_timing
 from explorer.address import asked_layer, keep_layer
 from explorer.class_tables import offered_places
 from explorer.components import export_row
 from explorer.data import DEMO, OpenStudy
 from explorer.decide_charts import cut_chart, ranking_chart
 from explorer.deciding import MEANINGS, headline, interval, reason, share, verdict
+from explorer.export_view import show_blocks, show_export
 from explorer.frame import show_notes, show_provenance
 from explorer.picker import cached_tables, open_chosen_study
 from explorer.state import POOLINGS, SAMPLES
+from explorer.tables import show_numbers
 from explorer.widgets import choose_one, widget_key
 
 PAGE, CUT, RANKING = "decide", "decide_cut", "decide_ranking"
@@ -30,6 +33,7 @@ CUT_COLUMNS = {
     "within": "As good",
     "parameters_saved": "Parameters saved",
     "flop_saved": "Operations saved",
+    "seconds_saved": "Time saved",
     "linear_probe": "Linear probe",
 }
 RANKING_COLUMNS = {
@@ -48,18 +52,20 @@ RANKING_COLUMNS = {
 
 
 def render() -> None:
-    """The cut, then the networks."""
+    """The cut and what to take along, the blocks, then the networks."""
     study = open_chosen_study()
     if study is None:
         return
-    show_cut(study)
+    advice = show_cut(study)
+    if advice is not None:
+        show_blocks(study, advice.split, advice.pooling, advice.measure)
     show_notes(study)
     show_ranking(DEMO / "ranking")
     show_provenance(study)
 
 
-def show_cut(study: OpenStudy) -> None:
-    """The advice, and what a cut at any layer saves and costs."""
+def show_cut(study: OpenStudy) -> Advice | None:
+    """The advice, and what a cut at any layer saves and costs; None, with a message, where there is none."""
     heading = st.container()
     poolings, samples = offered_places(study.curves)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
@@ -70,11 +76,11 @@ def show_cut(study: OpenStudy) -> None:
         advice = cached_advice(study.path, study.stamp, shown, pooling, head)
     except StudyError as error:
         st.info(str(error))
-        return
+        return None
     heading.title(headline(advice), anchor=False)
     heading.markdown(reason(advice))
     layer = choose_cut(study, advice)
-    show_cost(advice.row(layer))
+    show_cost(study, advice.row(layer))
     with st.container(key=CUT):
         st.vega_lite_chart(cut_chart(advice.layers, layer) | SVG, width="stretch")
     paired = ", paired: of the same samples" if advice.layers["paired"].all() else ""
@@ -86,6 +92,8 @@ def show_cut(study: OpenStudy) -> None:
     export_row(CUT, lambda: advice.layers, file, study.info)
     with st.expander("All layers"):
         show_numbers(advice.layers, CUT_COLUMNS)
+    show_export(study, layer, advice.pooling)
+    return advice
 
 
 @st.cache_data(max_entries=16, show_spinner="Comparing the layers …")
@@ -94,7 +102,9 @@ def cached_advice(path: str, stamp: tuple[int, ...], samples: str, pooling: str,
     study = cached_tables(path, stamp)
     measure, split = ("cross", "test") if samples == "cross" else ("separation", samples)
     layers = None if head else layers_before_head(study)
-    return advise(study, split=split, pooling=pooling, measure=measure, layers=layers)
+    advice = advise(study, split=split, pooling=pooling, measure=measure, layers=layers)
+    seconds = kept_timing(study).get("seconds")
+    return with_seconds(advice, seconds) if seconds else advice
 
 
 def choose_cut(study: OpenStudy, advice: Advice) -> str:
@@ -109,24 +119,17 @@ def choose_cut(study: OpenStudy, advice: Advice) -> str:
     return layer
 
 
-def show_cost(row: pd.Series) -> None:
+def show_cost(study: OpenStudy, row: pd.Series) -> None:
     """What the cut saves and costs, in figures."""
     with st.container(horizontal=True, gap="large"):
         st.metric("SI there", f"{row['value']:.3f}", help="Its 95 % interval is on the page Layers.")
         st.metric("Minus the best layer", interval(row))
         st.metric("Parameters saved", share(row["parameters_saved"]))
         st.metric("Operations saved", share(row["flop_saved"]))
+        left = "–" if pd.isna(row["seconds"]) else f"{share(row['seconds_saved'])}, {1000 * row['seconds']:.3g} ms left"
+        st.metric("Time saved", left, help=f"An image, measured: `python -m core cut {study.path}` does so.")
         probe = row["linear_probe_difference"]
         st.metric("Linear probe, minus the best layer's", "–" if pd.isna(probe) else f"{probe:+.3f}")
-
-
-def show_numbers(table: pd.DataFrame, titles: dict[str, str]) -> None:
-    """A table with the columns that have a title."""
-    shown = table[list(titles)].rename(columns=titles)
-    decimals = {title: "%.3f" for title in titles.values() if shown[title].dtype == float}
-    decimals |= {title: "%.0f" for title in ("Parameters",) if title in shown}
-    config = {title: st.column_config.NumberColumn(format=form) for title, form in decimals.items()}
-    st.dataframe(shown, hide_index=True, column_config=config)
 
 
 def show_ranking(path: Path) -> None:

@@ -16,6 +16,7 @@ from core.study import exporting
 from core.study.exporting import export_cut
 from core.study.reopening import reopen_network, reopen_plan
 from core.study.results import Study, StudyError, load_study
+from core.study.timings import kept_timing
 from explorer.data import DEMO
 
 
@@ -156,6 +157,25 @@ def test_the_command_chooses_cuts_and_says_what_it_saves(study, tmp_path, capsys
     assert loaded(out).outputs[0].shape == (None, 10)
 
 
+def test_without_a_file_the_command_only_looks_and_keeps_the_seconds(study, tmp_path, capsys):
+    copy = shutil.copytree(study.path, tmp_path / "copy")
+    assert kept_timing(load_study(copy)) == {}
+    assert main(["cut", str(copy)]) == 0
+    text = capsys.readouterr().out
+    assert "ms an image are left" in text
+    assert "written to" not in text
+    kept = kept_timing(load_study(copy))
+    assert list(kept["seconds"]) == study.layers["layer"].tolist()
+    assert min(kept["seconds"].values()) > 0
+    assert kept["batch_size"] == 8
+    assert main(["cut", str(copy), "--json", "--layer", "stem_conv"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["advice"]["layer"] == "stem_conv"
+    assert all(row["seconds_saved"] is not None for row in found["layers"])
+    (copy / "timing.json").write_text("[", encoding="utf-8")
+    assert kept_timing(load_study(copy)) == {}
+
+
 def test_the_command_for_machines(study, tmp_path, capsys):
     arguments = ["cut", str(study.path), "--out", str(tmp_path / "cut.keras"), "--layer", "stem_conv"]
     assert main([*arguments, "--no-timing", "--json"]) == 0
@@ -177,6 +197,11 @@ def test_the_command_for_machines(study, tmp_path, capsys):
 def test_the_command_says_what_is_wrong(study, tmp_path, capsys, arguments, status, message):
     assert main(["cut", str(study.path), "--out", str(tmp_path / "cut.keras"), *arguments]) == status
     assert message in capsys.readouterr().err
+
+
+def test_a_head_needs_a_file(study, capsys):
+    assert main(["cut", str(study.path), "--head", "probe"]) == 2
+    assert "head must go with --out, the file that it is part of; got 'probe' alone" in capsys.readouterr().err
 
 
 @pytest.mark.shared

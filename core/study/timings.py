@@ -1,0 +1,47 @@
+"""How long a study's network takes to each of its layers, measured once on one machine and kept beside the tables."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from core.study.results import Study
+from core.study.writing import now_utc, write_json
+
+if TYPE_CHECKING:
+    from core.network.backbones import Network
+
+FILE = "timing.json"
+_HOW = {"batch_size": 8, "repeats": 3}
+
+
+def time_layers(study: Study, network: "Network", layers: Sequence[str] | None = None) -> dict[str, float]:
+    """Measure the seconds an image from the pixels to each layer, and keep them in the study's `timing.json`.
+
+    Parameters
+    ----------
+    network : the study's, as `core.study.reopening.reopen_network` gives it.
+    layers : default all that the study measured. The deepest one is timed in any case: savings are shares of it.
+    """
+    from core.network.timing import prefix_seconds
+
+    measured = study.layers["layer"].tolist()
+    asked = [layer for layer in measured if layers is None or layer in layers or layer == measured[-1]]
+    seconds = prefix_seconds(network, asked, **_HOW)
+    threads = int(os.environ.get("TF_NUM_INTRAOP_THREADS") or os.cpu_count() or 1)
+    machine = {"machine": platform.machine(), "threads": threads, "measured": now_utc()}
+    write_json(study.path / FILE, {"seconds": seconds, **_HOW, **machine})
+    return seconds
+
+
+def kept_timing(study: Study) -> Mapping[str, Any]:
+    """What `timing.json` says: seconds (an image, by layer), batch_size, repeats, threads, machine, measured (when).
+
+    Empty where nothing was measured, or the file is damaged.
+    """
+    try:
+        found = json.loads((study.path / FILE).read_text(encoding="utf-8"))
+        return found if isinstance(found.get("seconds"), dict) and found["seconds"] else {}
+    except (OSError, ValueError, AttributeError):
+        return {}

@@ -1,0 +1,130 @@
+"""What the page Decide hands on: commands, whether they can run here, and the runs of them."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+import core
+from core.study.results import load_study
+from explorer import jobs
+from explorer.data import DEMO
+from explorer.deciding import blocks_text
+from explorer.exporting import Cut, hindrance, verify_arguments
+
+INFO = {"asked": {"model": "efficientnet-lite0", "data": "images", "weights": "tuned.keras"}}
+
+
+def said(page):
+    return " ".join(element.value for element in [*page.markdown, *page.caption, *page.info])
+
+
+def test_the_command_and_the_arguments_of_a_run(tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "tuned.keras").touch()
+    cut = Cut(tmp_path / "my study", "block 1/add", "flat", "probe")
+    assert cut.file == "my-study-block-1-add-probe.keras"
+    assert cut.command().endswith(
+        "--layer 'block 1/add' --pooling=flat --head=probe --out my-study-block-1-add-probe.keras"
+    )
+    found = cut.arguments(INFO, [tmp_path / "elsewhere", tmp_path])
+    assert found[:4] == ("cut", str(tmp_path / "my study"), "--layer=block 1/add", f"--out={cut.file}")
+    assert set(found[4:]) == {
+        *("--pooling=flat", "--head=probe", f"--weights={tmp_path / 'tuned.keras'}"),
+        *(f"--data={tmp_path / 'images'}", "--progress=json"),
+    }
+    plain = Cut(tmp_path / "s", "top").arguments({"asked": {"model": "x", "data": "digits"}}, [tmp_path])
+    assert plain == ("cut", str(tmp_path / "s"), "--layer=top", "--out=s-top.keras", "--progress=json")
+    assert f"--data={tmp_path / 'images'}" in verify_arguments(tmp_path / "s", INFO, [tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("asked", "there", "data", "reason"),
+    [
+        ({}, (), False, "made from features or from pixels"),
+        ({"model": "pixels", "data": "digits"}, (), False, "made from features or from pixels"),
+        (INFO["asked"], (), False, "The study's weights, tuned.keras, are not here. Say with --weights"),
+        (INFO["asked"], ("tuned.keras",), True, "The study's data, images, are not here. Say with --data"),
+        (INFO["asked"], ("tuned.keras",), False, ""),
+        (INFO["asked"], ("tuned.keras", "images"), True, ""),
+        ({"model": "efficientnet-lite0", "data": "digits", "weights": "imagenet"}, (), True, ""),
+    ],
+)
+def test_what_is_in_the_way(tmp_path, asked, there, data, reason):
+    for name in there:
+        (tmp_path / name).touch()
+    found = hindrance({"asked": asked}, [tmp_path], data=data)
+    assert found.startswith(reason) if not reason else reason in found
+    assert bool(found) == bool(reason)
+
+
+def test_without_tensorflow_there_is_no_export(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    asked = {"model": "efficientnet-lite0", "data": "digits", "weights": "imagenet"}
+    assert "needs TensorFlow" in hindrance({"asked": asked}, [tmp_path], data=False)
+
+
+def test_the_page_lists_blocks_and_the_command(open_view, monkeypatch, tmp_path):
+    monkeypatch.setenv("SI_EXPLORER_STUDIES", str(tmp_path))
+    page = open_view("decide", DEMO / "digits")
+    assert "blocks SI does not certainly rise" in said(page)
+    assert any("core cut" in code.value and "--layer" in code.value for code in page.code)
+    assert {button.key for button in page.button} >= {"run_export", "run_verify"}
+    page.segmented_control(key=next(one.key for one in page.segmented_control if " top of " in one.key)).set_value(
+        "nearest"
+    ).run()
+    assert any("--head=nearest" in code.value for code in page.code)
+
+
+def test_in_public_there_are_only_tables_and_commands(open_view, monkeypatch, tmp_path):
+    monkeypatch.setenv("SI_EXPLORER_STUDIES", str(tmp_path))
+    monkeypatch.setenv("SI_EXPLORER_PUBLIC", "1")
+    page = open_view("decide", "digits")
+    assert not {button.key for button in page.button} & {"run_export", "run_verify"}
+    assert "On your own computer, the page has a button for it." in said(page)
+    assert any("core cut" in code.value for code in page.code)
+
+
+def test_features_have_nothing_to_export(open_view, tmp_path):
+    features = {"a": np.eye(4), "b": 2 * np.eye(4)}
+    core.study_from_features(features, [0, 0, 1, 1], out=tmp_path / "made")
+    page = open_view("decide", tmp_path / "made")
+    assert "has no network to cut" in said(page)
+    assert "must have layers of at least two blocks" in said(page)
+    assert not {button.key for button in page.button} & {"run_export", "run_verify"}
+
+
+def test_kept_seconds_are_shown(open_view, tmp_path):
+    shutil.copytree(DEMO / "digits", tmp_path / "digits")
+    seconds = {layer: 0.001 * place for place, layer in enumerate(load_study(DEMO / "digits").layers["layer"])}
+    (tmp_path / "digits" / "timing.json").write_text(f'{{"seconds": {seconds}}}'.replace("'", '"'), encoding="utf-8")
+    page = open_view("decide", tmp_path / "digits")
+    figures = {metric.label: metric.value for metric in page.metric}
+    layer = page.select_slider[0].value
+    saved = 1 - seconds[layer] / max(seconds.values())
+    assert figures["Time saved"] == f"{saved:.0%}, {1000 * seconds[layer]:.3g} ms left"
+
+
+def test_a_run_exports_a_network_that_can_be_downloaded(open_view, monkeypatch, tmp_path):
+    monkeypatch.setenv("SI_EXPLORER_STUDIES", str(tmp_path / "runs"))
+    cut = Cut(DEMO / "digits", "stem_conv")
+    info = load_study(cut.study).info
+    job = jobs.new_job(tmp_path / "runs", (*cut.arguments(info, []), "--no-timing"), title="a cut")
+    assert not job.makes_study
+    assert job.exported is None
+    (job.folder / cut.file).write_bytes(b"a network")
+    (job.folder / "exit").write_text("0", encoding="ascii")
+    assert job.exported == job.folder / cut.file
+    page = open_view("new_study", run=job.id)
+    assert "measured" not in said(page)
+    assert [button.label for button in page.get("download_button")] == [f"Download {cut.file}"]
+
+
+def test_the_words_of_the_blocks():
+    import pandas as pd
+
+    table = pd.DataFrame({"block": ["a", "b"], "redundant": [True, False], "parameters_share": [0.2, 0.5]})
+    assert blocks_text(table) == (
+        "Across **1 of 2** blocks SI does not certainly rise; they hold **20%** of the parameters: `a`."
+    )
+    assert blocks_text(table.assign(redundant=False)) == "SI certainly rises across each of the 2 blocks."

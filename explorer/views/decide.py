@@ -11,7 +11,7 @@ from core.study.results import StudyError
 from explorer.address import asked_layer, keep_layer
 from explorer.class_tables import offered_places
 from explorer.components import export_row
-from explorer.data import DEMO, OpenStudy
+from explorer.data import DEMO, RANKING, OpenStudy
 from explorer.decide_charts import cut_chart, ranking_chart
 from explorer.deciding import MEANINGS, headline, interval, reason, share, verdict
 from explorer.frame import show_notes, show_provenance
@@ -19,7 +19,7 @@ from explorer.picker import cached_tables, open_chosen_study
 from explorer.state import POOLINGS, SAMPLES
 from explorer.widgets import choose_one, widget_key
 
-PAGE, CUT, RANKING = "decide", "decide_cut", "decide_ranking"
+PAGE, CUT, NETWORKS = "decide", "decide_cut", "decide_ranking"
 SVG = {"usermeta": {"embedOptions": {"renderer": "svg"}}}  # so that a chart can be saved as such
 CUT_COLUMNS = {
     "layer": "Layer",
@@ -54,7 +54,7 @@ def render() -> None:
         return
     show_cut(study)
     show_notes(study)
-    show_ranking(DEMO / "ranking")
+    show_ranking(DEMO / RANKING)
     show_provenance(study)
 
 
@@ -134,7 +134,7 @@ def show_ranking(path: Path) -> None:
     st.header("Which network", anchor=False)
     ranking = cached_ranking(str(path))
     st.markdown(verdict(ranking.networks))
-    with st.container(key=RANKING):
+    with st.container(key=NETWORKS):
         chart = ranking_chart(ranking.layers, ranking.networks["network"].tolist())
         st.vega_lite_chart(chart | SVG, width="stretch")
     st.caption(
@@ -142,7 +142,7 @@ def show_ranking(path: Path) -> None:
         "layer; ringed: the layer chosen for each network by SI within the training samples, compared by SI of test "
         "samples among the training samples. Time was measured on one machine."
     )
-    export_row(RANKING, lambda: ranking.layers, "ranking")
+    export_row(NETWORKS, lambda: ranking.layers, "ranking")
     show_numbers(ranking.networks.replace({"meaning": MEANINGS}), RANKING_COLUMNS)
     st.markdown("Rank networks on your own images:")
     st.code("python -m core rank DATA --models efficientnet-lite0,resnet50 --out ranking", language="bash")

@@ -211,7 +211,8 @@ def show_chart(study: OpenStudy, selection: Selection, shown: Shown) -> None:
     texts = [explained(selection.measure), CHANCE, *(text for target, text in BANDS.items() if target in targets)]
     texts += [CONTROL] * bool(len(shown.control)) + [HINT] * (len(study.layers) >= LEAST_LAYERS)
     st.caption(" ".join(texts))
-    export_row(CHART, lambda: _numbers(shown.curves, shown.layers), f"{Path(study.path).name}_layers", study.info)
+    file = f"{Path(study.path).name}_layers"
+    export_row(CHART, lambda: _numbers(shown.curves, shown.layers), file, study.info, report_of=study.path)
 
 
 def picked_layer(event: Any) -> str | None:

@@ -17,7 +17,7 @@ from explorer.deciding import MEANINGS, headline, interval, reason, share, verdi
 from explorer.frame import show_notes, show_provenance
 from explorer.picker import cached_tables, open_chosen_study
 from explorer.state import POOLINGS, SAMPLES
-from explorer.widgets import choose_one, widget_key
+from explorer.widgets import choose_one, opened, widget_key
 
 PAGE, CUT, NETWORKS = "decide", "decide_cut", "decide_ranking"
 SVG = {"usermeta": {"embedOptions": {"renderer": "svg"}}}  # so that a chart can be saved as such
@@ -84,8 +84,9 @@ def show_cut(study: OpenStudy) -> None:
     )
     file = f"{Path(study.path).name}_cut"
     export_row(CUT, lambda: advice.layers, file, study.info)
-    with st.expander("All layers"):
-        show_numbers(advice.layers, CUT_COLUMNS)
+    if listed := opened("All layers", widget_key(PAGE, "listed", study)):
+        with listed:
+            show_numbers(advice.layers, CUT_COLUMNS)
 
 
 @st.cache_data(max_entries=16, show_spinner="Comparing the layers …")

@@ -3,10 +3,14 @@
 import io
 import json
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import streamlit as st
+
+NO_REPORT = "The charts of a report need a package that is missing here: pip install vl-convert-python."
 
 _HTML = '<button type="button"></button>'
 _CSS = """
@@ -97,9 +101,17 @@ def save_table_buttons(table: Callable[[], pd.DataFrame], file: str) -> None:
 
 
 def export_row(
-    container: str, table: Callable[[], pd.DataFrame], file: str, info: Mapping[str, Any] | None = None
+    container: str,
+    table: Callable[[], pd.DataFrame],
+    file: str,
+    info: Mapping[str, Any] | None = None,
+    *,
+    report_of: str | None = None,
 ) -> None:
-    """Everything that can be taken away of a chart, in one row: pictures, numbers, and how the study was made."""
+    """Everything that can be taken away of a chart, in one row: pictures, numbers, and how the study was made.
+
+    report_of : the folder of a study, whose report is offered too.
+    """
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption("Save", width="content")
         for kind in ("PNG", "SVG"):
@@ -107,6 +119,8 @@ def export_row(
         save_table_buttons(table, file)
         if info is not None:
             save_configuration_button(info, file)
+        if report_of is not None:
+            save_report_button(Path(report_of))
 
 
 def save_table_row(table: Callable[[], pd.DataFrame], file: str) -> None:
@@ -121,6 +135,28 @@ def save_configuration_button(info: Mapping[str, Any], file: str) -> None:
     text = json.dumps(dict(info), indent=1, ensure_ascii=False)
     name, kind = "study.json", "application/json"
     st.download_button("Configuration", text, name, kind, on_click="ignore", key=f"study_{file}")
+
+
+def save_report_button(study: Path) -> None:
+    """A button that saves the study as one HTML file, which is made when it is clicked."""
+    missing = find_spec("vl_convert") is None
+    st.download_button(
+        "Report",
+        lambda: _report(study),
+        f"{study.name}_report.html",
+        "text/html",
+        on_click="ignore",
+        key=f"report_{study}",
+        disabled=missing,
+        help=NO_REPORT if missing else "The whole study as one page that needs nothing else. It takes a few seconds.",
+    )
+
+
+def _report(study: Path) -> bytes:
+    from core.report.content import make_report  # here, for no page needs them to be shown
+    from core.report.html import as_html
+
+    return as_html(make_report(study)).encode()
 
 
 def _parquet(table: pd.DataFrame) -> bytes:

@@ -14,6 +14,7 @@ from core.study.results import load_study
 DEMO = Path(__file__).parent / "demo"
 FIRST_DEMO = "dogs"
 NOTEBOOK = DEMO / "notebook"  # for the page Method; not in the picker, for its plain SI is the dogs' once more
+RANKING = "ranking"  # the bundled ranking of networks, a folder of studies
 FAMILY = ("balanced", "high_order", "soft", "anti", "center", "center_in_sample")
 
 SUBSAMPLE_COLUMNS = [
@@ -58,9 +59,11 @@ class OpenStudy:
 
 
 def bundled_studies(folder: Path = DEMO) -> dict[str, Path]:
-    """The studies that come with the app, by folder name; the dogs first, without the notebook's."""
+    """The studies that come with the app, by folder name; the dogs first, the ranking's last, none of the notebook."""
     found = sorted(path.parent for path in folder.glob("*/study.json") if path.parent.name != NOTEBOOK.name)
-    return {path.name: path for path in sorted(found, key=lambda path: path.name != FIRST_DEMO)}
+    ranked = sorted(path.parent for path in folder.glob(f"{RANKING}/*/study.json"))
+    studies = {path.name: path for path in sorted(found, key=lambda path: path.name != FIRST_DEMO)}
+    return studies | {f"{RANKING}-{path.name}": path for path in ranked}
 
 
 def first_study(arguments: Sequence[str], environ: Mapping[str, str]) -> str | None:

@@ -8,6 +8,7 @@ from core.study.provenance import plain
 from core.study.results import is_being_written
 from explorer.data import OpenStudy
 from explorer.provenance import caption, facts
+from explorer.widgets import opened
 
 
 def show_notes(study: OpenStudy, *, cautions: bool = True) -> None:
@@ -28,10 +29,10 @@ def show_cautions(study: OpenStudy) -> None:
 @st.fragment
 def show_provenance(study: OpenStudy) -> None:
     """The command and everything a reader needs to judge the numbers, sent when it is opened."""
-    expander = st.expander("How this was computed", key=f"provenance of {study.path}", on_change="rerun")
-    if not expander.open:
+    told = opened("How this was computed", f"provenance of {study.path}")
+    if told is None:
         return
-    with expander:
+    with told:
         if study.info.get("command"):
             st.code(study.info["command"], language="bash", wrap_lines=True)
         st.table(facts(study), border="horizontal")

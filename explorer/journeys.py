@@ -5,12 +5,35 @@ import streamlit as st
 
 from core.study.class_words import short_classes
 from core.study.depth import depths, votes
-from core.study.journeys import agreement, fates, neighbors_by_layer
+from core.study.journeys import agreement, fates, nearest_by_layer, neighbors_by_layer
 from core.study.neighborhoods import stored_neighbors
-from core.study.results import StudyError
+from core.study.results import Study, StudyError
 from core.study.suspects import duplicates_first, label_errors
 from explorer.class_tables import Place, stored_pooling
 from explorer.picker import cached_tables
+
+
+def named_samples(study: Study) -> pd.DataFrame:
+    """The table `samples`, with the classes' short names."""
+    samples = study.samples.astype({"split": str, "class_name": str})
+    return samples.assign(class_name=samples["class_name"].map(short_classes(samples["class_name"])))
+
+
+class Pair:
+    """The samples of two classes at every layer, which is little to read of a large study."""
+
+    def __init__(self, path: str, stamp: tuple[int, ...], place: Place, pair: tuple[str, str]) -> None:
+        study = cached_tables(path, stamp)
+        self.samples = named_samples(study)
+        self.names = self.samples.set_index("sample")["class_name"]
+        self.possible = self.names[(self.samples["split"] == place.among).to_numpy()]
+        ours = self.samples.loc[self.samples["class_name"].isin(pair), "sample"].tolist()
+        self.nearest = nearest_by_layer(study, place.pooling, place.split, among=place.among, samples=ours)
+
+
+@st.cache_resource(max_entries=16, show_spinner="Following two classes through the layers")
+def cached_pair(path: str, stamp: tuple[int, ...], place: Place, pair: tuple[str, str]) -> Pair:
+    return Pair(path, stamp, place, pair)
 
 
 class Journeys:
@@ -18,11 +41,8 @@ class Journeys:
 
     def __init__(self, path: str, stamp: tuple[int, ...], pooling: str, split: str, among: str) -> None:
         self.study = cached_tables(path, stamp)
-        samples = self.study.samples.astype({"split": str, "class_name": str})
-        shown = short_classes(samples["class_name"])
-        self.samples = samples.assign(class_name=samples["class_name"].map(shown))
+        self.samples = named_samples(self.study)
         self.names = self.samples.set_index("sample")["class_name"]
-        self.possible = self.names[(self.samples.set_index("sample")["split"] == among).to_numpy()]
         neighbors = neighbors_by_layer(self.study, pooling, split, among=among)
         nearest = neighbors[neighbors["rank"] == 1].drop(columns="rank")
         self.voters = int(neighbors["rank"].max()) if len(neighbors) else 0
@@ -43,7 +63,7 @@ def cached_neighbors(path: str, stamp: tuple[int, ...], place: Place) -> pd.Data
     try:
         return stored_neighbors(study, place.layer, stored_pooling(study.layers, place), place.split, among=place.among)
     except StudyError:  # it stores none of this layer
-        return study.neighbors.head(0)
+        return study.table("neighbors", filters=[("sample", "==", -1)])
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

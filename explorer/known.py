@@ -31,8 +31,14 @@ def own_jobs() -> list[Job]:
 
 
 def remember_job(job: Job) -> None:
-    """List a run in this session from now on."""
-    st.session_state[_OWN] = (*st.session_state.get(_OWN, ()), job.id)
+    """List a run in this session from now on, as one that it started."""
+    st.session_state[_OWN] = tuple(dict.fromkeys((*st.session_state.get(_OWN, ()), job.id)))
+
+
+def started_jobs() -> list[Job]:
+    """The runs that this session started."""
+    studies = studies_folder()
+    return [job for name in st.session_state.get(_OWN, ()) if (job := find_job(studies, name))]
 
 
 def study_path(name: str, known: dict[str, Path]) -> Path:
@@ -54,5 +60,5 @@ def known_title(name: str, known: dict[str, Path]) -> str:
     """What a study is called in a list."""
     if name not in known:
         return name
-    title = study_title(known[name])
-    return title.replace(f"{STUDY} ·", "run ·", 1) if known[name].name == STUDY else title
+    folder = known[name].name
+    return study_title(known[name]).replace(folder, "run" if folder == STUDY else name, 1)

@@ -17,7 +17,7 @@ from explorer.components import export_row
 from explorer.data import OpenStudy
 from explorer.gallery import short_id
 from explorer.images import Pictures, study_pictures
-from explorer.journeys import Journeys, cached_journeys
+from explorer.journeys import Pair, cached_pair
 from explorer.sample_cards import show_picture
 from explorer.widgets import widget_key
 
@@ -34,11 +34,11 @@ CAPTION = (
 def show_pair(study: OpenStudy, pair: tuple[str, str], place: Place) -> dict[str, list[str]] | None:
     """The pair's curve and the samples behind it; where to go on: filters for the page Samples, or None."""
     first, second = pair
-    journeys = cached_journeys(study.path, study.stamp, place.pooling, place.split, place.among)
-    if journeys.nearest.empty:
+    found = cached_pair(study.path, study.stamp, place, pair)
+    if found.nearest.empty:
         st.info("The study stores no neighbors of these samples, which would tell who causes it.")
         return None
-    curve = pair_curve(journeys.nearest, journeys.names, first, second, possible=journeys.possible)
+    curve = pair_curve(found.nearest, found.names, first, second, possible=found.possible)
     if curve.empty:
         st.info("No sample of these two classes was asked.")
         return None
@@ -50,7 +50,7 @@ def show_pair(study: OpenStudy, pair: tuple[str, str], place: Place) -> dict[str
         st.altair_chart(chart, width="stretch", alt=f"Confusion of {first} and {second} by layer. {said}")
     st.caption(CAPTION)
     export_row(CURVE, lambda: curve, f"{Path(study.path).name}_{first}_{second}".replace(" ", "_"), study.info)
-    return show_causes(study, journeys, pair, place, curve)
+    return show_causes(study, found, pair, place, curve)
 
 
 def pair_finding(curve: pd.DataFrame, pair: tuple[str, str], layer: str) -> str:
@@ -124,11 +124,11 @@ def _parted_band(rows: pd.DataFrame, x: alt.X) -> list[alt.Chart]:
 
 
 def show_causes(
-    study: OpenStudy, journeys: Journeys, pair: tuple[str, str], place: Place, curve: pd.DataFrame
+    study: OpenStudy, found: Pair, pair: tuple[str, str], place: Place, curve: pd.DataFrame
 ) -> dict[str, list[str]] | None:
     """The samples that cause the confusion at the chosen layer, each beside its neighbor; where to go on, or None."""
     first, second = pair
-    causes = pair_causes(journeys.nearest, journeys.names, first, second, place.layer)
+    causes = pair_causes(found.nearest, found.names, first, second, place.layer)
     if causes.empty:
         show_worst(study, curve, place)
         return None
@@ -136,7 +136,7 @@ def show_causes(
     st.markdown(
         f"**The images that cause it at `{place.layer}`**, those that most layers take for the other class first:"
     )
-    pictures, known = study_pictures(study.info), journeys.samples.set_index("sample")
+    pictures, known = study_pictures(study.info), found.samples.set_index("sample")
     with st.container(horizontal=True, gap="small"):
         for row in causes.head(CARDS).to_dict("records"):
             with st.container(border=True, width=252):

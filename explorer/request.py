@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from core.measures.neighbors import METRICS
 from core.network.backbones import backbones
 from core.study.plan import DEFAULT_LAYERS, PIXELS
 from explorer.jobs import STUDY
@@ -18,6 +19,7 @@ SOURCES = {
     "images": "Upload images (zip)",
     "features": "Upload features",
 }
+_UPLOADED = ("labels", "test", "test_labels")  # what has no address
 USUAL_WEIGHTS = ("imagenet", "none")
 FURTHER_MODELS = ("resnet50", "mobilenet-v3-small", "ConvNeXtTiny")  # of keras.applications; any other can be typed
 _FIRST_MODEL = "efficientnet-lite0"  # the command line's default
@@ -44,6 +46,7 @@ class Request:
     source : one of `SOURCES`.
     data : a folder, the name of a TensorFlow data set, or the path of what was uploaded.
     labels : a column of the uploaded table, or the path of the uploaded file of labels.
+    test, test_labels : the paths of the test samples' uploaded features and labels. metric : of features.
     The rest as in `core.study.plan.StudyOptions`; "" or 0 leaves an option out.
     """
 
@@ -62,6 +65,10 @@ class Request:
     memory: str = ""
     spool: str = ""
     seed: int = 0
+    geometry: bool = False
+    metric: str = METRICS[0]
+    test: str = ""
+    test_labels: str = ""
 
     @property
     def command(self) -> str:
@@ -81,12 +88,13 @@ class Request:
     def arguments(self, out: str = STUDY) -> tuple[str, ...]:
         """Of `python -m core`. Each value is tied to its option, so that none can become another option."""
         if self.source == "features":
-            options = {"labels": self.labels, "neighbors": str(self.neighbors)}
+            options = {"labels": self.labels, "neighbors": str(self.neighbors), "metric": self._option("metric")}
+            options |= {"test": self.test, "test_labels": self.test_labels}
         else:
             options = {name: str(value) for name in _STUDY_OPTIONS if (value := self._option(name))}
             options |= {"memory": self.memory, "spool": _absolute(self.spool)}
         given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value]
-        return (self.command, self._data(), f"--out={out}", *given)
+        return (self.command, self._data(), f"--out={out}", *given, *["--geometry"] * self.geometry)
 
     def repeated_by(self, upload: str = "") -> str:
         """The command that computes the same by hand. upload : the name of what was uploaded, in place of its path."""
@@ -96,7 +104,7 @@ class Request:
 
     def query(self) -> dict[str, list[str]]:
         """The form in the address: what differs from the defaults. Uploads have no address."""
-        there = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "labels"}
+        there = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _UPLOADED}
         uploaded = self.source in ("images", "features")
         usual = replace(Request(), model=usual_model(self.source))
         return {
@@ -125,9 +133,11 @@ def asked_request(query: Mapping[str, Sequence[str]]) -> Request:
     found: dict[str, str | int] = {}
     for field in fields(Request):
         text = next(iter(query.get(field.name, [])), None)
-        if text is None or field.name == "labels":
+        if text is None or field.name in _UPLOADED:
             continue
-        if field.type is int:
+        if field.type is bool:
+            found[field.name] = text == str(True)
+        elif field.type is int:
             if text.isdecimal():
                 found[field.name] = int(text)
         elif field.name not in _CHOICES or text in _CHOICES[field.name]:
@@ -145,6 +155,7 @@ _CHOICES = {
     "source": tuple(SOURCES),
     "pooling": ("mean", "flat", "both"),
     "split": ("both", "train", "test"),
+    "metric": METRICS,
 }
 
 

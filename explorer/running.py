@@ -9,6 +9,7 @@ from typing import Any
 import streamlit as st
 
 from explorer import jobs
+from explorer.known import remember_job, started_jobs
 from explorer.planning import PlanError, plan
 from explorer.public import KEEP_S, Limits, limits, studies_folder
 from explorer.request import Request, check_plan, check_request
@@ -40,10 +41,11 @@ def new_run(request: Request, found: dict[str, Any], allowed: Limits, upload: st
     Raises
     ------
     jobs.BusyError
-        As many wait in line as may.
+        As many wait in line as may, or one of this session's runs waits or works already.
     """
     check_request(request, allowed)
     check_plan(found, allowed)
+    _refuse_a_second(allowed)
     studies = studies_folder()
     if allowed.public:
         jobs.forget_old(studies, KEEP_S)
@@ -63,9 +65,28 @@ def new_run(request: Request, found: dict[str, Any], allowed: Limits, upload: st
 
 
 def start_run(job: jobs.Job) -> jobs.Job:
-    """Start a run, or go on with one, as the server allows it."""
+    """Start a run, or go on with one, as the server allows it. This session remembers it.
+
+    Raises
+    ------
+    jobs.BusyError
+        As many wait in line as may, or one of this session's runs waits or works already.
+    """
     allowed = limits()
-    return jobs.start(job, line=allowed.waiting, limit_s=allowed.run_s, environ=_environ(allowed))
+    _refuse_a_second(allowed)
+    started = jobs.start(job, line=allowed.waiting, limit_s=allowed.run_s, environ=_environ(allowed))
+    remember_job(started)
+    return started
+
+
+def _refuse_a_second(allowed: Limits) -> None:
+    """One place in line for each visitor, so that nobody takes them all."""
+    other = next((job for job in started_jobs() if jobs.is_alive(job)), None) if allowed.waiting is not None else None
+    if other:
+        raise jobs.BusyError(
+            f"One of your runs waits or works already: {other.title}. Each visitor may have one at a time on this "
+            "server: wait for its end, or stop it."
+        )
 
 
 @st.cache_data(max_entries=64, ttl=600, show_spinner=False)
@@ -91,7 +112,9 @@ def _arguments(request: Request, allowed: Limits) -> tuple[str, ...]:
     """Of the command line, seen from the run's folder, with the server's memory budget where the run has none."""
     if request.source in ("images", "features"):
         beside = {
-            name: str(Path("..", value)) for name in ("data", "labels") if _is_upload(value := getattr(request, name))
+            name: str(Path("..", value))
+            for name in ("data", "labels", "test", "test_labels")
+            if _is_upload(value := getattr(request, name))
         }
         request = Request(**{**vars(request), **beside})
     budget = [f"--memory={allowed.memory_bytes}"] if allowed.memory_bytes and request.command == "study" else []

@@ -13,7 +13,7 @@ import streamlit as st
 
 MODULES = (
     *("explorer.components", "explorer.frame", "explorer.images", "explorer.layers_shown", "explorer.sample_cards"),
-    *("explorer.tables", "explorer.uploads"),
+    *("explorer.strip", "explorer.tables", "explorer.uploads"),
     # What Streamlit loads with the first script, the first icon and the first picture.
     *("streamlit.runtime.scriptrunner.magic_funcs", "streamlit.material_icon_names", "PIL.Image"),
 )

@@ -14,7 +14,7 @@ from explorer.data import OpenStudy
 BRUSH, STRIP = "brush", "layers_strip"
 LEAST_LAYERS = 12  # fewer are seen at a glance
 HEIGHT = 44  # pixels
-HINT = "Draw over this strip to look at some of the layers; a click beside it brings all back. **Layers** has a slider."
+HINT = "Draw over the strip above to look at some of the layers; a double click on it brings all back."
 
 
 def brushed(brush: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:

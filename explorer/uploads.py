@@ -5,7 +5,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Protocol
@@ -43,7 +43,7 @@ class Saved:
     Attributes
     ----------
     folder : within the folder of studies, its name there being `UPLOADS`/digest.
-    data, labels : paths relative to the folder of studies; labels is "" where there is no such file.
+    data, labels, test, test_labels : paths relative to the folder of studies; "" where there is no such file.
     name : what the visitor calls it.
     """
 
@@ -51,6 +51,8 @@ class Saved:
     data: str
     labels: str
     name: str
+    test: str = ""
+    test_labels: str = ""
 
 
 def save_images(file: UploadedFile, studies: Path, limits: Limits) -> Saved:
@@ -64,7 +66,7 @@ def save_images(file: UploadedFile, studies: Path, limits: Limits) -> Saved:
     _check_size([file], limits)
     if not file.getvalue().startswith(_ZIP):
         raise DataError(f"{file.name!r} must be a zip archive of images; got {_kind_of(file)}. Pack a folder a class.")
-    target = _target(studies, [file]) / (_safe_name(Path(file.name).stem) or "images")
+    target = _target(studies, [[file]]) / (_safe_name(Path(file.name).stem) or "images")
 
     def unpack() -> None:
         allowed = ArchiveLimits(limits.files, limits.unpacked_bytes)
@@ -75,34 +77,68 @@ def save_images(file: UploadedFile, studies: Path, limits: Limits) -> Saved:
     return _saved(studies, target, "", file.name)
 
 
-def save_features(files: Sequence[UploadedFile], labels: UploadedFile | None, studies: Path, limits: Limits) -> Saved:
+def save_features(
+    files: Sequence[UploadedFile],
+    labels: UploadedFile | None,
+    studies: Path,
+    limits: Limits,
+    *,
+    test: Sequence[UploadedFile] = (),
+    test_labels: UploadedFile | None = None,
+) -> Saved:
     """Keep files of features, one layer each or several in an .npz file, and the file of their labels.
+
+    test, test_labels : the same of the test samples.
 
     Raises
     ------
     DataError
         If a file is none of the kinds known, holds pickled objects, or promises more numbers than it has.
     """
-    everything = [*files, *([labels] if labels else [])]
-    _check_size(everything, limits)
-    folder = _target(studies, everything)
-    features = folder / "features"
-    suffix = Path(labels.name).suffix.lower() if labels else ""
-    if suffix and suffix not in LABEL_SUFFIXES:
-        raise DataError(f"labels must be a file of {', '.join(LABEL_SUFFIXES)}; got {labels and labels.name!r}.")
+    groups = [files, [labels] if labels else [], test, [test_labels] if test_labels else []]
+    _check_size([file for group in groups for file in group], limits)
+    folder = _target(studies, groups)
 
     def keep() -> None:
-        features.mkdir(parents=True)
-        for file in files:
-            _keep_features(file, features, limits)
-        if labels:
-            _keep_labels(labels, folder / f"labels{suffix}", limits)
+        _keep_samples(files, labels, folder, "", limits)
+        if test:
+            _keep_samples(test, test_labels, folder, "test_", limits)
 
-    _once(features, keep)
-    kept = sorted(features.iterdir())
-    beside = folder / f"labels{suffix}" if labels else None
-    where = kept[0] if len(kept) == 1 else features
-    return _saved(studies, where, str(beside.relative_to(studies)) if beside else "", files[0].name)
+    _once(folder / "features", keep)
+    saved = _saved(studies, _kept_features(folder, ""), _kept_labels(studies, folder, labels, ""), files[0].name)
+    if not test:
+        return saved
+    where = str(_kept_features(folder, "test_").relative_to(studies))
+    return replace(saved, test=where, test_labels=_kept_labels(studies, folder, test_labels, "test_"))
+
+
+def _keep_samples(
+    files: Sequence[UploadedFile], labels: UploadedFile | None, folder: Path, prefix: str, limits: Limits
+) -> None:
+    """The features and labels of one split."""
+    features = folder / f"{prefix}features"
+    features.mkdir(parents=True)
+    for file in files:
+        _keep_features(file, features, limits)
+    if labels:
+        _keep_labels(labels, folder / f"{prefix}labels{_label_suffix(labels)}", limits)
+
+
+def _kept_features(folder: Path, prefix: str) -> Path:
+    """The only file where there is one, else their folder."""
+    kept = sorted((folder / f"{prefix}features").iterdir())
+    return kept[0] if len(kept) == 1 else folder / f"{prefix}features"
+
+
+def _kept_labels(studies: Path, folder: Path, labels: UploadedFile | None, prefix: str) -> str:
+    return str((folder / f"{prefix}labels{_label_suffix(labels)}").relative_to(studies)) if labels else ""
+
+
+def _label_suffix(labels: UploadedFile) -> str:
+    suffix = Path(labels.name).suffix.lower()
+    if suffix not in LABEL_SUFFIXES:
+        raise DataError(f"labels must be a file of {', '.join(LABEL_SUFFIXES)}; got {labels.name!r}.")
+    return suffix
 
 
 def check_column(saved: Saved, column: str, studies: Path) -> None:
@@ -113,8 +149,8 @@ def check_column(saved: Saved, column: str, studies: Path) -> None:
     DataError
         It is none, or its name could be a path.
     """
-    data = studies / saved.data
-    files = sorted(data.iterdir()) if data.is_dir() else [data]
+    kept = [studies / path for path in (saved.data, saved.test) if path]
+    files = [file for path in kept for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
     tables = [columns(file) for file in files if file.suffix == ".parquet"]
     if not tables or not all(column in names for names in tables) or "/" in column or "\\" in column:
         there = ", ".join(name for name in tables[0][:10]) if tables else "no Parquet table"
@@ -129,12 +165,14 @@ def _check_size(files: Sequence[UploadedFile], limits: Limits) -> None:
         )
 
 
-def _target(studies: Path, files: Sequence[UploadedFile]) -> Path:
+def _target(studies: Path, groups: Sequence[Sequence[UploadedFile]]) -> Path:
     """A folder named by content, so that the same upload is kept once and its name is none of the visitor's."""
     digest = hashlib.sha256()
-    for file in files:
-        content = file.getvalue()
-        digest.update(f"{file.name}\0{len(content)}\0".encode("utf-8", "replace") + content)
+    for group in groups:
+        digest.update(f"{len(group)} files\0".encode())  # for a file of test samples is another thing
+        for file in group:
+            content = file.getvalue()
+            digest.update(f"{file.name}\0{len(content)}\0".encode("utf-8", "replace") + content)
     return studies / UPLOADS / digest.hexdigest()[:32]
 
 

@@ -1,6 +1,7 @@
 """What the pages' widgets have in common: their session keys, and the choice of one thing from a few."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 
 import streamlit as st
 
@@ -13,6 +14,12 @@ def widget_key(page: str, name: str, study: OpenStudy) -> str:
     So has a page: with one key for all, a page would start from none.
     """
     return f"{page} {name} of {study.path}"
+
+
+def opened(label: str, key: str) -> AbstractContextManager[object] | None:
+    """An expander, where it is open: what it holds is made and sent only then."""
+    expander = st.expander(label, key=key, on_change="rerun")
+    return expander if expander.open else None
 
 
 def choose_one(label: str, offered: Sequence[str], names: Mapping[str, str], *, first: str, key: str) -> str:

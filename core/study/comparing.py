@@ -215,10 +215,8 @@ class _Side:
     @cached_property
     def neighbors(self) -> dict[str, pd.DataFrame]:
         """By layer, the nearest neighbor of each sample asked: sample and nearest (places in `classes`), agrees."""
-        among = "train" if self.measure == "cross" else self.split
-        table = self.study.neighbors if self.layers is None else self._read_neighbors()
-        keep = (table["split"] == self.split) & (table["nearest_split"] == among) & (table["rank"] == 1)
-        table = table[keep & self._pooled(table)]
+        table = self._read_neighbors()
+        table = table[self._pooled(table)]
         if table.empty:
             return {}
         place = np.full(int(self.study.samples["sample"].max()) + 1, -1, dtype=np.int64)
@@ -228,8 +226,12 @@ class _Side:
         return {str(layer): rows for layer, rows in placed.groupby("layer", observed=True)}
 
     def _read_neighbors(self) -> pd.DataFrame:
-        filters: list[tuple[str, str, Any]] = [("split", "==", self.split), ("rank", "==", 1)]
-        return self.study.table("neighbors", filters=[*filters, ("layer", "in", list(self.layers or ()))])
+        """No more of the table than it takes: of a large study it is most of what there is."""
+        among = "train" if self.measure == "cross" else self.split
+        filters: list[tuple[str, str, Any]] = [("split", "==", self.split), ("nearest_split", "==", among)]
+        filters += [("rank", "==", 1), ("pooling", "in", [self.pooling, "flat"])]
+        filters += [] if self.layers is None else [("layer", "in", list(self.layers))]
+        return self.study.table("neighbors", ["layer", "pooling", "sample", "nearest", "agrees"], filters)
 
     @cached_property
     def classes(self) -> NDArray[np.object_]:

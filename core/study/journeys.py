@@ -11,10 +11,16 @@ FATES = ("always", "gained", "lost", "never")
 
 
 def nearest_by_layer(
-    study: Study, pooling: str, split: str, *, among: str | None = None, layers: Sequence[str] | None = None
+    study: Study,
+    pooling: str,
+    split: str,
+    *,
+    among: str | None = None,
+    layers: Sequence[str] | None = None,
+    samples: Sequence[int] | None = None,
 ) -> pd.DataFrame:
     """Each sample's nearest neighbor at every layer: `neighbors_by_layer` with k = 1, without the rank."""
-    table = neighbors_by_layer(study, pooling, split, among=among, k=1, layers=layers)
+    table = neighbors_by_layer(study, pooling, split, among=among, k=1, layers=layers, samples=samples)
     return table.drop(columns="rank")
 
 
@@ -26,6 +32,7 @@ def neighbors_by_layer(
     among: str | None = None,
     k: int | None = None,
     layers: Sequence[str] | None = None,
+    samples: Sequence[int] | None = None,
 ) -> pd.DataFrame:
     """Each sample's stored neighbors at every layer.
 
@@ -36,7 +43,7 @@ def neighbors_by_layer(
     study, pooling, split : what to look up.
     among : the split of the neighbors; default the samples' own.
     k : no more neighbors than that; default all that are stored.
-    layers : no more of the table is read than these; default all.
+    layers, samples : no more of the table is read than these; default all.
 
     Returns
     -------
@@ -48,6 +55,7 @@ def neighbors_by_layer(
     filters: list[tuple[str, str, object]] = [("split", "==", split), ("nearest_split", "==", among or split)]
     filters += [] if k is None else [("rank", "<=", k)]
     filters += [] if layers is None else [("layer", "in", list(layers))]
+    filters += [] if samples is None else [("sample", "in", list(samples))]
     table = study.table("neighbors", columns, filters)
     once = study.layers.loc[study.layers["output_shape"].map(len) <= 1, "layer"]
     asked = table["pooling"] == pooling

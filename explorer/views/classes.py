@@ -29,7 +29,7 @@ from explorer.pair_view import show_pair
 from explorer.picker import cached_tables, open_chosen_study
 from explorer.place_controls import class_names, place_controls
 from explorer.state import SAMPLES
-from explorer.widgets import widget_key
+from explorer.widgets import opened, widget_key
 
 PAGE = "classes"
 PAIR = ("first of the pair", "second of the pair")
@@ -112,8 +112,9 @@ def show_map(
         open_samples(study, Place(picked["layer"], place.pooling, place.samples), {"class": [picked["class_name"]]})
     st.caption(f"{part} {HEAT_CAPTION}")
     export_row(HEAT, lambda: values, f"{Path(study.path).name}_classes", study.info)
-    with st.expander(f"Classes at {place.layer}, hardest first"):
-        st.dataframe(ranked, hide_index=True, column_config=CONFIG)
+    if listed := opened(f"Classes at {place.layer}, hardest first", widget_key(PAGE, "ranked", study)):
+        with listed:
+            st.dataframe(ranked, hide_index=True, column_config=CONFIG)
     return chosen if chosen != parts[0] else ""
 
 

@@ -12,7 +12,7 @@ from core.study.timings import kept_timing
 from explorer.address import asked_layer, keep_layer
 from explorer.class_tables import offered_places
 from explorer.components import export_row
-from explorer.data import DEMO, OpenStudy
+from explorer.data import DEMO, RANKING, OpenStudy
 from explorer.decide_charts import cut_chart, ranking_chart
 from explorer.deciding import MEANINGS, headline, interval, reason, share, verdict
 from explorer.export_view import show_blocks, show_export
@@ -20,9 +20,9 @@ from explorer.frame import show_notes, show_provenance
 from explorer.picker import cached_tables, open_chosen_study
 from explorer.state import POOLINGS, SAMPLES
 from explorer.tables import show_numbers
-from explorer.widgets import choose_one, widget_key
+from explorer.widgets import choose_one, opened, widget_key
 
-PAGE, CUT, RANKING = "decide", "decide_cut", "decide_ranking"
+PAGE, CUT, NETWORKS = "decide", "decide_cut", "decide_ranking"
 SVG = {"usermeta": {"embedOptions": {"renderer": "svg"}}}  # so that a chart can be saved as such
 CUT_COLUMNS = {
     "layer": "Layer",
@@ -60,7 +60,7 @@ def render() -> None:
     if advice is not None:
         show_blocks(study, advice.split, advice.pooling, advice.measure)
     show_notes(study)
-    show_ranking(DEMO / "ranking")
+    show_ranking(DEMO / RANKING)
     show_provenance(study)
 
 
@@ -90,8 +90,9 @@ def show_cut(study: OpenStudy) -> Advice | None:
     )
     file = f"{Path(study.path).name}_cut"
     export_row(CUT, lambda: advice.layers, file, study.info)
-    with st.expander("All layers"):
-        show_numbers(advice.layers, CUT_COLUMNS)
+    if listed := opened("All layers", widget_key(PAGE, "listed", study)):
+        with listed:
+            show_numbers(advice.layers, CUT_COLUMNS)
     show_export(study, layer, advice.pooling)
     return advice
 
@@ -137,7 +138,7 @@ def show_ranking(path: Path) -> None:
     st.header("Which network", anchor=False)
     ranking = cached_ranking(str(path))
     st.markdown(verdict(ranking.networks))
-    with st.container(key=RANKING):
+    with st.container(key=NETWORKS):
         chart = ranking_chart(ranking.layers, ranking.networks["network"].tolist())
         st.vega_lite_chart(chart | SVG, width="stretch")
     st.caption(
@@ -145,7 +146,7 @@ def show_ranking(path: Path) -> None:
         "layer; ringed: the layer chosen for each network by SI within the training samples, compared by SI of test "
         "samples among the training samples. Time was measured on one machine."
     )
-    export_row(RANKING, lambda: ranking.layers, "ranking")
+    export_row(NETWORKS, lambda: ranking.layers, "ranking")
     show_numbers(ranking.networks.replace({"meaning": MEANINGS}), RANKING_COLUMNS)
     st.markdown("Rank networks on your own images:")
     st.code("python -m core rank DATA --models efficientnet-lite0,resnet50 --out ranking", language="bash")

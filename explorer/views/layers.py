@@ -34,7 +34,7 @@ from explorer.state import (
 )
 from explorer.strip import HINT, LEAST_LAYERS, show_slider, show_strip
 from explorer.tables import column_config, layer_table
-from explorer.widgets import widget_key
+from explorer.widgets import opened, widget_key
 
 CARDS = (
     ("Where it is good enough", ":material/content_cut:", "compare", "Compare layers"),
@@ -211,7 +211,8 @@ def show_chart(study: OpenStudy, selection: Selection, shown: Shown) -> None:
     texts = [explained(selection.measure), CHANCE, *(text for target, text in BANDS.items() if target in targets)]
     texts += [CONTROL] * bool(len(shown.control)) + [HINT] * (len(study.layers) >= LEAST_LAYERS)
     st.caption(" ".join(texts))
-    export_row(CHART, lambda: _numbers(shown.curves, shown.layers), f"{Path(study.path).name}_layers", study.info)
+    file = f"{Path(study.path).name}_layers"
+    export_row(CHART, lambda: _numbers(shown.curves, shown.layers), file, study.info, report_of=study.path)
 
 
 def picked_layer(event: Any) -> str | None:
@@ -261,9 +262,8 @@ def show_table(study: OpenStudy, shown: Shown) -> None:
     """One row a layer, made when it is opened; a click on a column's head sorts. Significance is said why."""
     if shown.curves["value"].isna().all():
         return
-    expander = st.expander(f"The {len(shown.layers):,} layers as a table", key=_keys(study)["table"], on_change="rerun")
-    if expander.open:
-        with expander:
+    if listed := opened(f"The {len(shown.layers):,} layers as a table", _keys(study)["table"]):
+        with listed:
             show_rows(study, shown)
 
 

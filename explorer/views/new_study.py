@@ -12,13 +12,14 @@ from core.study.plan import DEFAULT_LAYERS, PIXELS
 from core.study.provenance import plain
 from explorer import jobs
 from explorer.address import asked_view, keep_view
+from explorer.feature_fields import feature_fields, feature_options, geometry_field, saved_features
 from explorer.job_view import STATES, hide_paths, show_job
-from explorer.known import own_jobs, remember_job
+from explorer.known import own_jobs
 from explorer.picker import carry_study, show_name
 from explorer.public import MIB, Limits, limits, studies_folder
 from explorer.request import SOURCES, Request, asked_request, models, sources, usual_model, weights_of
 from explorer.running import new_run, planned
-from explorer.uploads import FEATURE_SUFFIXES, LABEL_SUFFIXES, Saved, check_column, save_features, save_images
+from explorer.uploads import Saved, save_images
 
 PAGE = "new_study"
 WIDTH = 960  # pixels
@@ -58,7 +59,7 @@ def _asked_run() -> jobs.Job | None:
 
 
 def form(start: Request, allowed: Limits) -> tuple[Request, list[Any]]:
-    """The widgets, started from the address. Returns what they say, and the uploaded files, labels last."""
+    """The widgets, started from the address. Returns what they say, and the uploaded files."""
     with st.container(border=True):
         request, files = _data_fields(start, allowed)
         if request.source != "features":
@@ -87,28 +88,7 @@ def _data_fields(start: Request, allowed: Limits) -> tuple[Request, list[Any]]:
     if source == "images":
         file = st.file_uploader("Zip archive with a folder for each class", type=["zip"], key="new zip")
         return request, [file] if file else []
-    return _feature_fields(request, allowed) if source == "features" else (request, [])
-
-
-def _feature_fields(request: Request, allowed: Limits) -> tuple[Request, list[Any]]:
-    files = st.file_uploader(
-        "Features: one file a layer, rows are samples; or one .npz file of several layers",
-        type=[suffix.removeprefix(".") for suffix in FEATURE_SUFFIXES],
-        accept_multiple_files=True,
-        key="new features",
-        help="Files named 01-conv1.npy, 02-conv2.npy keep that order. An array `labels` in an .npz file is the labels.",
-    )
-    left, right = st.columns(2)
-    with left:
-        labels = st.file_uploader(
-            "Labels: one a sample", type=[suffix.removeprefix(".") for suffix in LABEL_SUFFIXES], key="new labels"
-        )
-    with right:
-        column = st.text_input(
-            "or the column of the Parquet table that holds them", key="new column", disabled=labels is not None
-        )
-    uploaded: list[Any] = list(files or [])
-    return replace(request, labels="" if labels else column.strip()), [*uploaded, *([labels] if labels else [])]
+    return feature_fields(request) if source == "features" else (request, [])
 
 
 def _network_fields(request: Request, start: Request, allowed: Limits) -> Request:
@@ -156,7 +136,7 @@ def _network_fields(request: Request, start: Request, allowed: Limits) -> Reques
 def _further_fields(request: Request, start: Request, allowed: Limits) -> Request:
     number: Callable[..., Any] = st.number_input
     if request.source == "features":
-        return replace(request, neighbors=int(number("Neighbors stored", 1, 100, start.neighbors, key="new neighbors")))
+        return feature_options(request, start)
     left, middle, right = st.columns(3)
     with left:
         split = st.segmented_control(
@@ -183,9 +163,10 @@ def _further_fields(request: Request, start: Request, allowed: Limits) -> Reques
         with columns[2]:
             if not allowed.public:
                 spool = _text("Spool folder", start.spool, "new spool", "none", _SPOOL_HELP)
+        geometry = geometry_field(start)
     request = replace(
         request, split=str(split), per_class=int(per_class or 0), sizes=sizes.replace(" ", ""), repeats=int(repeats),
-        neighbors=int(neighbors), seed=int(seed),
+        neighbors=int(neighbors), seed=int(seed), geometry=geometry,
     )  # fmt: skip
     return request if allowed.public else replace(request, memory=memory, spool=spool)
 
@@ -224,25 +205,15 @@ def _with_upload(request: Request, files: list[Any], allowed: Limits) -> Request
     st.session_state.pop(_SAVED, None)
     if request.source not in ("images", "features"):
         return request
-    labels = _labels_among(files)
-    features = [file for file in files if file is not labels]
-    if not features:
-        raise ValueError("data must be given: choose a file to upload.")
-    studies = studies_folder()
-    if request.source == "images":
-        saved = save_images(features[0], studies, allowed)
+    if request.source == "features":
+        filled, saved = saved_features(request, allowed)
     else:
-        saved = save_features(features, labels, studies, allowed)
-        if request.labels:
-            check_column(saved, request.labels, studies)
+        if not files:
+            raise ValueError("data must be given: choose a file to upload.")
+        saved = save_images(files[0], studies_folder(), allowed)
+        filled = replace(request, data=saved.data)
     st.session_state[_SAVED] = saved
-    return replace(request, data=saved.data, labels=saved.labels or request.labels)
-
-
-def _labels_among(files: list[Any]) -> Any:
-    """The file from the uploader of labels."""
-    chosen = st.session_state.get("new labels")
-    return next((file for file in files if chosen is not None and file.file_id == chosen.file_id), None)
+    return filled
 
 
 def show_plan(found: dict[str, Any], request: Request) -> None:
@@ -279,14 +250,13 @@ def _show_start(request: Request, found: dict[str, Any], allowed: Limits) -> Non
         except jobs.BusyError as error:
             st.warning(f"{error} Nothing is lost.", icon=":material/hourglass_top:")
         else:
-            remember_job(job)
             st.session_state[_PLAN] = None
             keep_view(PAGE, request.query() | {"run": [job.id]})
             st.rerun()
     if allowed.waiting is not None:
         st.caption(
-            f"The server computes one study at a time. Up to {allowed.waiting:,} others wait in line, and start by "
-            "themselves."
+            f"The server computes one study at a time. Up to {allowed.waiting:,} others wait in line, one of each "
+            "visitor, and start by themselves."
         )
     st.caption("The same by hand, from the command line:")
     st.code(request.repeated_by(saved.name if saved else ""), language="bash", wrap_lines=True)

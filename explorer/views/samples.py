@@ -33,7 +33,7 @@ from explorer.place_controls import place_controls
 from explorer.sample_cards import PAGE, offer_pictures, selected_key, show_gallery, show_selected
 from explorer.sample_charts import OTHER, PICKED, REFERENCE, SAME, drawn_dots, path_chart, plane_chart
 from explorer.second_look import CONFIG, show_second_look
-from explorer.widgets import widget_key
+from explorer.widgets import opened, widget_key
 
 PLANE, PATH = "samples_plane", "samples_path"
 OF = {"test": "test samples", "train": "training samples", "cross": "test samples (among the training samples)"}
@@ -168,8 +168,9 @@ def show_path(study: OpenStudy, journeys: Journeys, table: pd.DataFrame, selecte
         st.altair_chart(chart, width="stretch", alt=f"Class of the nearest neighbor at each layer. {said}")
     st.caption("● the sample's class, ✚ another class; dotted: the chosen layer. The rows are the neighbors' classes.")
     export_row(PATH, lambda: path, f"{Path(study.path).name}_path", study.info)
-    with st.expander("The path as a table"):
-        st.dataframe(path.drop(columns="nearest"), hide_index=True, column_config=CONFIG)
+    if table_of_path := opened("The path as a table", widget_key(PAGE, "path", study)):
+        with table_of_path:
+            st.dataframe(path.drop(columns="nearest"), hide_index=True, column_config=CONFIG)
 
 
 def _table(journeys: Journeys, layer: str) -> pd.DataFrame:

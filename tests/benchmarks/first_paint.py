@@ -22,13 +22,13 @@ from tests.benchmarks.report import RESULTS, write_report
 from tests.browser import DESKTOP, ROOT, chromium, serve
 
 TARGETS = {"import core, s": 0.5, "first chart, s": 2.0, "widget change, s": 0.3, "server memory, MB": 400.0}
-DRAWN = ".stVegaLiteChart svg.marks .mark-line path"
+DRAWN = ".st-key-layers_chart svg.marks .mark-line path"
 # The time of the first change of the first chart after the click, taken in the page itself.
 WATCH = """
 () => new Promise(resolve => {
   const button = [...document.querySelectorAll('[data-testid="stButtonGroup"] button')]
     .find(one => one.innerText.trim() === "LABEL");
-  const chart = () => document.querySelector(".stVegaLiteChart svg.marks");
+  const chart = () => document.querySelector(".st-key-layers_chart svg.marks");
   const before = chart().innerHTML;
   const start = performance.now();
   const look = () => {

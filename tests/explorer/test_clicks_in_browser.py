@@ -116,3 +116,37 @@ def test_a_dot_of_the_plane_selects_its_sample_and_another_the_next(page, addres
     page.goto("about:blank")
     page.goto(link)
     expect(chosen).to_have_text(seen[-1], timeout=SLOW)
+
+
+def test_a_span_drawn_on_the_strip_is_shown_kept_in_the_address_and_restored(page, address):
+    page.goto(f"{address}/?study=digits")
+    strip, chart = page.locator(".st-key-layers_strip canvas"), page.locator(".st-key-layers_chart svg.marks")
+    expect(chart).to_contain_text("stem_conv", timeout=SLOW)
+    expect(strip).to_be_visible(timeout=SLOW)
+    page.wait_for_timeout(1000)  # a chart grows to its width
+    box = strip.bounding_box()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + box["height"] / 2)
+    page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + box["height"] / 2)
+    page.mouse.up()
+    expect(page).to_have_url(re.compile(r"span=block\w+&span=block\w+"), timeout=SLOW)
+    expect(chart).not_to_contain_text("stem_conv", timeout=SLOW)
+    expect(page.get_by_role("button", name="Layers (1 filter)")).to_be_visible()
+    span = parse_qs(urlsplit(page.url).query)["span"]
+
+    link = page.url
+    page.goto("about:blank")
+    page.goto(link)
+    expect(page.get_by_role("button", name="Layers (1 filter)")).to_be_visible(timeout=SLOW)
+    expect(chart).not_to_contain_text("stem_conv")
+    page.get_by_role("button", name="Layers (1 filter)").click()
+    first = page.get_by_role("slider").first
+    expect(first).to_have_attribute("aria-valuetext", span[0])
+    first.focus()
+    page.keyboard.press("ArrowLeft")
+    expect(first).not_to_have_attribute("aria-valuetext", span[0])
+    expect(page).not_to_have_url(re.compile(f"span={span[0]}&"), timeout=SLOW)
+    page.get_by_role("button", name="Show all layers").click()
+    expect(chart).to_contain_text("stem_conv", timeout=SLOW)
+    assert "span" not in page.url

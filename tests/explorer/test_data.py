@@ -27,6 +27,12 @@ def test_the_dogs_come_first_and_folders_without_a_study_are_left_out(tmp_path, 
     assert list(bundled_studies(tmp_path)) == ["dogs", "art", "digits"]
 
 
+def test_the_networks_of_the_ranking_come_last(tmp_path, study_writer):
+    for name in ("ranking/resnet50", "zebras", "dogs"):
+        study_writer(tmp_path / name, layers=[("a_conv", "Conv2D", 4, 2)])
+    assert list(bundled_studies(tmp_path)) == ["dogs", "zebras", "ranking-resnet50"]
+
+
 def test_the_notebook_s_replication_is_not_offered_as_a_study(tmp_path, study_writer):
     study_writer(tmp_path / "notebook", layers=[("a_conv", "Conv2D", 4, 2)])
     assert bundled_studies(tmp_path) == {}

@@ -16,8 +16,8 @@ EXPLORER = Path(__file__).resolve().parents[2] / "explorer"
 
 @pytest.fixture
 def open_page(open_view):
-    """Run this page on a study folder, with the given address."""
-    return partial(open_view, "layers")
+    """Run this page on a study folder, with the given address and the table open."""
+    return partial(open_view, "layers", table="open")
 
 
 def table(page):
@@ -32,8 +32,10 @@ def widget(page, name):
 
 
 def address(page):
-    """What stands in the address, every value as a list."""
-    return {name: [value] if isinstance(value, str) else value for name, value in page.query_params.items()}
+    """What stands in the address beside the open table, every value as a list."""
+    found = {name: [value] if isinstance(value, str) else value for name, value in page.query_params.items()}
+    assert found.pop("table", ["open"]) == ["open"]
+    return found
 
 
 def charts(page):
@@ -59,9 +61,29 @@ def test_the_study_s_cautions_stand_on_the_page(open_page, tiny_study):
 
 def test_how_it_was_computed(open_page, tiny_study):
     page = open_page(tiny_study)
-    assert page.expander[0].label == "How this was computed"
+    assert page.expander[1].label == "How this was computed"
+    assert not page.code  # nothing is sent of what is closed
+    page.session_state[f"provenance of {tiny_study}"] = True
+    page.run()
     assert page.code[0].value.startswith("python -m core study stanford_dogs_224")
     assert "0" in str(page.table[0].value.loc["Seed"])
+
+
+def test_the_table_is_one_click_away_and_its_being_open_is_in_the_address(open_view, tiny_study):
+    page = open_view("layers", tiny_study)
+    assert not page.dataframe
+    page.session_state[f"table of {tiny_study}"] = True
+    page.run()
+    assert len(table(page)) == 5
+    assert page.query_params["table"] in ("open", ["open"])
+
+
+def test_the_report_of_the_study_is_beside_the_exports(open_page, tiny_study, monkeypatch):
+    assert "Report" in [button.label for button in open_page(tiny_study).get("download_button")]
+    monkeypatch.setattr("explorer.components.find_spec", lambda name: None)
+    button = next(one for one in open_page(tiny_study).get("download_button") if one.label == "Report")
+    assert button.disabled
+    assert "pip install vl-convert-python" in button.help
 
 
 def test_changing_pooling_and_samples_changes_the_table_and_the_address(open_page, tiny_study):

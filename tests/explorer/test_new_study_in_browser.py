@@ -4,6 +4,7 @@ import io
 import pickle
 import re
 import zipfile
+from urllib.parse import urlencode
 
 import numpy as np
 import pytest
@@ -71,6 +72,46 @@ def test_digits_from_the_form_to_the_finished_chart(page, address):
     expect(page.locator("svg.marks")).to_have_count(1, timeout=30_000)
     expect(page.get_by_text("digits", exact=False).first).to_be_visible()
     assert re.search(r"study=digits-pixels-[0-9a-f]{16}", page.url)
+
+
+@pytest.mark.shared
+def test_photographs_through_a_network_from_the_form_to_the_finished_chart(page, address, dogs_dir, tmp_path):
+    for breed in sorted((dogs_dir / "train").iterdir())[:2]:
+        folder = tmp_path / "few dogs" / breed.name  # links, for the images stay where they are
+        folder.mkdir(parents=True)
+        for image in sorted(breed.iterdir())[:8]:
+            (folder / image.name).symlink_to(image)
+    page.goto(
+        f"{address}?{urlencode({'source': 'folder', 'data': tmp_path / 'few dogs', 'layers': 'block1a,avg_pool'})}"
+    )
+    press(page, "Show the plan")
+    expect(page.get_by_text("Expected time")).to_be_visible(timeout=120_000)
+    expect(page.get_by_test_id("stMetricValue").first).to_have_text("16")
+    press(page, "Start the run")
+    expect(page.get_by_text("Finished")).to_be_visible(timeout=240_000)
+    press(page, "Open the study")
+    chart = page.locator(".st-key-layers_chart svg.marks")
+    expect(chart).to_contain_text("avg_pool", timeout=60_000)
+    expect(chart).to_contain_text("block1a_dwconv")
+    expect(page.get_by_text("16 ", exact=False).first).to_be_visible()
+
+
+def test_test_samples_are_asked_among_the_others(page, address):
+    rng = np.random.default_rng(0)
+    page.goto(f"{address}?source=features")
+    for place, count in enumerate((60, 30)):
+        file = io.BytesIO()
+        labels = np.arange(count) % 3
+        np.savez(file, labels=labels, deep=(rng.normal(size=(count, 5)) + 9 * np.eye(5)[labels]).astype(np.float32))
+        if place:
+            page.get_by_text("Test samples", exact=True).click()
+        upload(page, (0, 2)[place], f"samples{place}.npz", file.getvalue())
+    press(page, "Show the plan")
+    expect(page.get_by_text("60 train, 30 test")).to_be_visible(timeout=60_000)
+    press(page, "Start the run")
+    expect(page.get_by_text("Finished")).to_be_visible(timeout=60_000)
+    press(page, "Open the study")
+    expect(page.get_by_text("Test to train", exact=True)).to_be_visible(timeout=30_000)
 
 
 def test_a_run_is_found_again_after_a_reload_stopped_and_gone_on_with(page, address):

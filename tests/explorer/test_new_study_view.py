@@ -109,6 +109,27 @@ def test_in_public_a_second_run_waits(studies, open_view, monkeypatch, another_w
     assert jobs.status(job).state == "complete"
 
 
+def test_in_public_a_visitor_has_one_place_in_line(studies, open_view, monkeypatch, another_works):
+    monkeypatch.setenv("SI_EXPLORER_PUBLIC", "1")
+    page = open_view("new_study", per_class="10")
+    press(page, "show_plan")
+    with another_works(studies):
+        press(page, "start_run")
+        (first,) = jobs.list_jobs(studies)
+        page.number_input(key="new per class").set_value(9).run()
+        press(page, "show_plan")
+        press(page, "start_run")
+        assert "One of your runs waits or works already: digits, pixels" in page.warning[0].value
+        assert [job.id for job in jobs.list_jobs(studies)] == [first.id]
+
+        other = open_view("new_study", per_class="9")  # another visitor
+        press(other, "show_plan")
+        press(other, "start_run")
+        assert len(jobs.list_jobs(studies)) == 2
+    for job in jobs.list_jobs(studies):
+        wait_until_over(job)
+
+
 def test_in_public_the_line_has_an_end(studies, open_view, monkeypatch):
     monkeypatch.setenv("SI_EXPLORER_PUBLIC", "1")
     page = open_view("new_study", per_class="10")
@@ -118,6 +139,15 @@ def test_in_public_the_line_has_an_end(studies, open_view, monkeypatch):
     assert "5 runs wait in line, and no more may" in page.warning[0].value
     assert jobs.list_jobs(studies) == []
     assert "start_run" in keys(page)
+
+
+def test_metric_and_geometry_are_fields_of_the_form(studies, open_view):
+    page = open_view("new_study", source="features", metric="cosine", geometry="True")
+    assert page.segmented_control(key="new metric").value == "cosine"
+    assert page.checkbox(key="new geometry").value
+    page = open_view("new_study", per_class="10", geometry="True")
+    press(page, "show_plan")
+    assert page.code[0].value.endswith("--per-class=10 --geometry")
 
 
 def test_a_link_to_a_run_that_is_gone(studies, open_view):

@@ -4,6 +4,7 @@ import pytest
 
 from core.study.provenance import look_up, plain, sample_counts, seed_of, weights_text
 from explorer.data import bundled_studies, read_study
+from explorer.known import known_title
 from explorer.provenance import caption, facts, study_title
 
 
@@ -42,6 +43,11 @@ def test_left_out_samples_are_counted(tmp_path, study_writer):
 
 def test_the_title_in_the_picker(tiny_study):
     assert study_title(tiny_study) == "tiny · pre-trained on ImageNet · efficientnet-lite0 · stanford_dogs_224"
+
+
+def test_the_ranking_s_studies_are_named_as_such():
+    title = known_title("ranking-efficientnet-lite1", bundled_studies())
+    assert title == "ranking-efficientnet-lite1 · pre-trained on ImageNet · stanford_dogs_224"
 
 
 def test_bundled_studies_of_one_data_set_are_told_apart():

@@ -106,6 +106,21 @@ def test_arguments_of_features():
     assert request.repeated_by("layer.npy").startswith("python -m core measure layer.npy --out=layer-study")
 
 
+def test_arguments_of_test_samples_metric_and_geometry():
+    asked = Request(source="features", data="a.npy", metric="cosine", geometry=True, test="t.npy", test_labels="t.csv")
+    further = ("--neighbors=10", "--metric=cosine", "--test=t.npy", "--test-labels=t.csv", "--geometry")
+    assert asked.arguments() == ("measure", "a.npy", "--out=study", *further)
+    assert Request(geometry=True).arguments()[-1] == "--geometry"
+    assert "--metric=cosine" not in Request(metric="cosine").arguments()  # images have but one
+
+
+def test_the_options_of_features_are_in_the_address_their_files_are_not():
+    asked = Request(source="features", metric="cosine", geometry=True, test=".uploads/ab/t.npy")
+    assert asked.query() == {"source": ["features"], "metric": ["cosine"], "geometry": ["True"]}
+    assert asked_request(asked.query()) == Request(source="features", metric="cosine", geometry=True)
+    assert asked_request({"metric": ["nonsense"], "geometry": ["maybe"], "test": ["/etc/passwd"]}) == Request()
+
+
 def test_the_form_is_in_the_address_and_comes_back_from_it():
     request = Request(source="folder", data="/my/images", model="resnet50", per_class=20, sizes="100,200", seed=1)
     assert asked_request(request.query()) == request

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from core.data.errors import DataError
-from core.data.features import open_features
+from core.data.features import open_features, open_test_features
 from core.data.loading import load_images
 from explorer.public import limits
 from explorer.uploads import UPLOADS, check_column, save_features, save_images
@@ -164,6 +164,31 @@ def test_features_and_labels_are_kept_and_can_be_read(tmp_path):
     opened = open_features(tmp_path / saved.data, str(tmp_path / saved.labels))
     assert [layer.name for layer in opened.layers] == ["layer1", "layer2"]
     assert opened.labels.tolist() == ["a", "b"] * 3
+
+
+def test_features_of_test_samples_are_kept_beside_them(tmp_path):
+    train, test = npy(np.ones((4, 2)), "conv.npy"), npy(np.zeros((6, 2)), "conv.npy")
+    own, theirs = Upload("y.csv", b"a\nb\na\nb\n"), Upload("y.csv", b"a\nb\na\nb\na\nb\n")
+    saved = save_features([train], own, tmp_path, PUBLIC, test=[test], test_labels=theirs)
+    opened = open_features(tmp_path / saved.data, str(tmp_path / saved.labels))
+    others = open_test_features(tmp_path / saved.test, str(tmp_path / saved.test_labels), opened)
+    assert [len(opened.labels), len(others.labels)] == [4, 6]
+    assert others.layers[0].read().max() == 0
+
+
+def test_a_file_of_test_samples_is_no_layer_of_the_others(tmp_path):
+    first, second = npy(np.ones((4, 2)), "a.npy"), npy(np.ones((4, 2)), "b.npy")
+    together = save_features([first, second], None, tmp_path, PUBLIC)
+    apart = save_features([first], None, tmp_path, PUBLIC, test=[second])
+    assert together.folder != apart.folder
+    assert (together.test, together.test_labels, apart.test_labels) == ("", "", "")
+    assert apart.test.endswith("b.npy")
+
+
+def test_test_samples_are_judged_like_the_others(tmp_path):
+    with pytest.raises(DataError, match="must be what its name says"):
+        save_features([npy(np.ones((4, 2)))], None, tmp_path, PUBLIC, test=[Upload("t.npy", b"no array")])
+    assert nothing_is_kept(tmp_path)
 
 
 def test_one_table_with_its_labels(tmp_path):

@@ -87,9 +87,12 @@ def test_samples_may_be_numbered_differently(before, after, write):
 
 
 def test_without_stored_neighbors_the_interval_is_unpaired_and_wider(before, after, tmp_path):
+    def without_first(name, columns=None, filters=None):
+        return after.table(name, columns, [*(filters or []), ("layer", "!=", "first")])
+
     paired = compare_studies(before, after, pooling="flat").set_index("layer")
     lean = core.load_study(after.path)
-    object.__setattr__(lean, "neighbors", after.neighbors[after.neighbors["layer"] != "first"])
+    object.__setattr__(lean, "table", without_first)
     table = compare_studies(before, lean, pooling="flat").set_index("layer")
     assert list(table["paired"]) == [False, True, True]
     width = table["high"] - table["low"]
@@ -99,6 +102,21 @@ def test_without_stored_neighbors_the_interval_is_unpaired_and_wider(before, aft
     assert row["meaning"] == "no interval"
     assert np.isnan(row["low"])
     assert np.isnan(row["q_value"])
+
+
+def test_no_more_of_the_neighbors_is_read_than_it_takes(before, after, monkeypatch):
+    asked = []
+    read = core.Study.table
+
+    def table(self, name, columns=None, filters=None):
+        asked.append((name, columns, filters))
+        return read(self, name, columns, filters)
+
+    monkeypatch.setattr(core.Study, "table", table)
+    compare_studies(before, after, pooling="flat")
+    found = [(columns, filters) for name, columns, filters in asked if name == "neighbors"]
+    assert len(found) == 2
+    assert all("distance" not in columns and ("rank", "==", 1) in filters for columns, filters in found)
 
 
 def test_other_networks_are_matched_by_relative_position(before, write):

@@ -38,6 +38,15 @@ def test_as_many_neighbors_as_asked_for_by_sample_and_rank(study):
     assert len(neighbors_by_layer(study, "flat", "train")) == 3 * 4 * 3
 
 
+def test_some_samples_alone_are_as_among_all(study):
+    every = nearest_by_layer(study, "mean", "train")
+    some = every["sample"].unique()[1:3].tolist()
+    found = nearest_by_layer(study, "mean", "train", samples=some)
+    expected = every[every["sample"].isin(some)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(found.astype({"layer": str}), expected.astype({"layer": str}))
+    assert len(found)
+
+
 def test_the_mean_of_agreement_is_si(study):
     agrees = agreement(nearest_by_layer(study, "flat", "train"))
     values = study.measurements.query("measure == 'separation'").set_index("layer")["value"]

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from core import __version__
-from core.commands import blocks, cut, devices, fine_tune, layers, measure, rank, report, study
+from core.commands import blocks, cut, devices, fine_tune, layers, measure, overlap, rank, report, study
 from core.data.errors import DataError
 from core.study.results import StudyError
 
@@ -41,6 +41,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     parser.set_defaults(interrupted="The layers done so far are kept; the same command goes on from there.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (study, rank, cut, blocks, fine_tune, measure, report, layers, devices):
+    for command in (study, rank, cut, blocks, overlap, fine_tune, measure, report, layers, devices):
         command.add_parser(commands)
     return parser

@@ -1,5 +1,6 @@
 """The part of the page Decide that hands on: the cut network as a file, and the redundant blocks tried out."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from core.study.results import StudyError
 from explorer.components import save_table_row
 from explorer.data import OpenStudy
 from explorer.deciding import blocks_text
-from explorer.exporting import HEADS, Cut, hindrance, verify_arguments
+from explorer.exporting import HEADS, Cut, hindrance, shown_path, verify_arguments
 from explorer.job_view import show_job
 from explorer.jobs import BusyError, is_alive, list_jobs, new_job
 from explorer.known import remember_job
@@ -42,7 +43,7 @@ def show_export(study: OpenStudy, layer: str, pooling: str) -> None:
     cut = Cut(Path(study.path), layer, pooling, head)
     text = "the features of the layer" if head == "none" else "a score a class, the largest of which wins"
     st.markdown(f"The network up to `{layer}`: a file that Keras loads by itself. From raw pixels it gives {text}.")
-    st.code(cut.command(), language="bash", wrap_lines=True)
+    st.code(cut.command(public=is_public()), language="bash", wrap_lines=True)
     if reason := _hindrance(study, data=head != "none"):
         st.caption(reason)
         return
@@ -66,7 +67,8 @@ def show_blocks(study: OpenStudy, split: str, pooling: str, measure: str) -> Non
         "Of 18 residual blocks tried out in two networks, the advice was right for 11. To take each residual block "
         "out, and measure the accuracy without it:"
     )
-    st.code(f"python -m core blocks {study.path} --verify", language="bash", wrap_lines=True)
+    folder = shown_path(Path(study.path), public=is_public())
+    st.code(shlex.join(["python", "-m", "core", "blocks", folder, "--verify"]), language="bash", wrap_lines=True)
     if reason := _hindrance(study, data=True):
         st.caption(reason)
         return

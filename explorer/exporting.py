@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.study.plan import PIXELS
+from explorer.jobs import ROOT
 
 HEADS = {"none": "None: features", "probe": "Linear probe", "nearest": "Nearest training image"}
 
@@ -31,10 +32,10 @@ class Cut:
         name = "-".join((self.study.name, self.layer, *([] if self.head == "none" else [self.head])))
         return f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}.keras"
 
-    def command(self) -> str:
-        """What does it by hand."""
-        words = ["python", "-m", "core", "cut", str(self.study), "--layer", self.layer, *self._options()]
-        return shlex.join([*words, "--out", self.file])
+    def command(self, *, public: bool = False) -> str:
+        """What does it by hand; in public without a path of the server."""
+        words = ["python", "-m", "core", "cut", shown_path(self.study, public=public), "--layer", self.layer]
+        return shlex.join([*words, *self._options(), "--out", self.file])
 
     def arguments(self, info: Mapping[str, Any], places: Sequence[Path]) -> tuple[str, ...]:
         """Of `python -m core`, from any folder: what the study names by relative paths lies in one of `places`."""
@@ -44,6 +45,13 @@ class Cut:
     def _options(self) -> list[str]:
         options = {"pooling": (self.pooling, "mean"), "head": (self.head, "none")}
         return [f"--{name}={value}" for name, (value, default) in options.items() if value != default]
+
+
+def shown_path(study: Path, *, public: bool) -> str:
+    """A study's folder as commands name it: from the project's root; in public, a run is called `my-study`."""
+    if study.is_relative_to(ROOT):
+        return study.relative_to(ROOT).as_posix()
+    return "my-study" if public else str(study)
 
 
 def verify_arguments(study: Path, info: Mapping[str, Any], places: Sequence[Path]) -> tuple[str, ...]:

@@ -42,6 +42,7 @@ def add_parser(commands: Any) -> None:
         help="changed copies of each training image in the cache; 0: the images themselves (default: %(default)s)",
     )
     add("--mixed-precision", action=argparse.BooleanOptionalAction, help="products in float16 (default: on a GPU)")
+    add("--separation", metavar="DIR", help="record SI meanwhile, in a study that the page Training plays")
     add("--json", action="store_true", help="results for machines")
 
 
@@ -85,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
     interrupt_when_terminated()
     report = TrainingLine(sys.stderr)
     try:
-        tuned = fine_tune(_asked(options), options.out, progress=report)
+        tuned = fine_tune(_asked(options), options.out, separation=options.separation, progress=report)
     finally:
         report.close()
     _print_result(tuned, as_json=options.json)

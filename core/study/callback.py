@@ -26,10 +26,10 @@ class SeparationCallback(keras.callbacks.Callback):
     seconds it took, and how many this.
 
     What it costs: one run at test time of `num_samples` samples through the network as far as its deepest layer, and a
-    search among them. By default it records as often as takes at most 5 % of the training's time, beside the records of
-    the network before the first epoch and after the last, which come in any case: after every epoch of a training of
-    all weights of EfficientNet-Lite0 on 6,000 images, after every third or so of one that trains a new head alone
-    (`tests/benchmarks/callback_cost.py`). For as many records whatever they cost, name `every`.
+    search among them; with EfficientNet-Lite0 6 s on two cores. By default it records as often as takes at most 5 % of
+    the training's time, beside the records of the network before the first epoch and after the last, which come in any
+    case: of 6,000 images after every epoch that trains all weights, and after each or every third that trains a new
+    head alone, as the machine is (`tests/benchmarks/callback_cost.py`). For records whatever they cost, name `every`.
 
     Parameters
     ----------

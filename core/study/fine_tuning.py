@@ -22,6 +22,7 @@ import pandas as pd
 from core.data.images import LabelledImages
 from core.data.loading import load_images
 from core.network.backbones import Network, load_network
+from core.network.tails import HeadedNetwork
 from core.network.training import (
     FINAL_FILE,
     HEAD_FILE,
@@ -34,6 +35,7 @@ from core.network.training import (
 from core.network.training_data import TrainingData
 from core.network.training_options import Execution, TrainingOptions
 from core.network.training_state import EpochResult
+from core.study.fine_tuning_record import FineTuningRecord
 from core.study.results import StudyError
 from core.study.run import package_versions
 from core.study.writing import differences, now_utc, replace_file, study_lock, write_json
@@ -109,13 +111,21 @@ class FineTuned:
         return self.path / FINAL_FILE
 
 
-def fine_tune(options: FineTuneOptions, out: str | os.PathLike[str], *, progress: Report | None = None) -> FineTuned:
+def fine_tune(
+    options: FineTuneOptions,
+    out: str | os.PathLike[str],
+    *,
+    separation: str | os.PathLike[str] | None = None,
+    progress: Report | None = None,
+) -> FineTuned:
     """Train a new head for a network, then its tail, or go on with a training that was interrupted.
 
     Parameters
     ----------
     options : what is asked.
     out : the folder for the results. If it holds the same training, only the epochs that are missing are computed.
+    separation : the folder of a study of the training, which records SI meanwhile (see `FineTuningRecord`); the
+        training comes out the same. Default none.
     progress : called after each batch and each epoch. An exception that it raises ends the run.
 
     Returns
@@ -155,14 +165,38 @@ def fine_tune(options: FineTuneOptions, out: str | os.PathLike[str], *, progress
         if info["state"] != "complete":
             data = _training_data(images, network.input_size)
             try:
-                history = train(headed, data, options.training, folder, execution=execution, report=report)
+                record = _record(images, headed, options, folder, separation)
+                told = report if record is None else _both(record, report)
+                history = train(headed, data, options.training, folder, execution=execution, report=told)
             except BaseException:
                 _write_info(folder, info | {"state": "partial"})
                 raise
+            if record is not None:
+                record.finish()
             _write_history(folder, history)
             _write_info(folder, info | {"state": "complete", "finished": now_utc()})
             clean_up(folder)
     return FineTuned(folder)
+
+
+def _record(
+    images: LabelledImages,
+    network: HeadedNetwork,
+    options: FineTuneOptions,
+    folder: Path,
+    out: str | os.PathLike[str] | None,
+) -> FineTuningRecord | None:
+    return None if out is None else FineTuningRecord(images, network, options.training, folder, out)
+
+
+def _both(record: FineTuningRecord, report: Report) -> Report:
+    """Tell both; the record last, so that an epoch is seen before it is measured."""
+
+    def told(progress: TrainingProgress) -> None:
+        report(progress)
+        record(progress)
+
+    return told
 
 
 def _training_data(images: LabelledImages, size: tuple[int, int]) -> TrainingData:

@@ -16,8 +16,10 @@ from explorer.data import DEMO, RANKING, OpenStudy
 from explorer.decide_charts import cut_chart, ranking_chart
 from explorer.deciding import MEANINGS, headline, interval, reason, share, verdict
 from explorer.export_view import show_blocks, show_export
+from explorer.exporting import shown_path
 from explorer.frame import show_notes, show_provenance
 from explorer.picker import cached_tables, open_chosen_study
+from explorer.public import is_public
 from explorer.state import POOLINGS, SAMPLES
 from explorer.tables import show_numbers
 from explorer.widgets import choose_one, opened, widget_key
@@ -128,7 +130,8 @@ def show_cost(study: OpenStudy, row: pd.Series) -> None:
         st.metric("Parameters saved", share(row["parameters_saved"]))
         st.metric("Operations saved", share(row["flop_saved"]))
         left = "–" if pd.isna(row["seconds"]) else f"{share(row['seconds_saved'])}, {1000 * row['seconds']:.3g} ms left"
-        st.metric("Time saved", left, help=f"An image, measured: `python -m core cut {study.path}` does so.")
+        folder = shown_path(Path(study.path), public=is_public())
+        st.metric("Time saved", left, help=f"An image, measured: `python -m core cut {folder}` does so.")
         probe = row["linear_probe_difference"]
         st.metric("Linear probe, minus the best layer's", "–" if pd.isna(probe) else f"{probe:+.3f}")
 

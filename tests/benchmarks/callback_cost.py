@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 
 import core
-from core.data.images import LabelledImages, load_images
+from core.data.images import LabelledImages
+from core.data.loading import load_images
 from core.network.backbones import load_network
 from core.study.epochs import read_history
 from core.study.training_record import BUDGET, Pace

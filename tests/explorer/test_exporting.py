@@ -10,7 +10,7 @@ from core.study.results import load_study
 from explorer import jobs
 from explorer.data import DEMO
 from explorer.deciding import blocks_text
-from explorer.exporting import Cut, hindrance, verify_arguments
+from explorer.exporting import Cut, hindrance, shown_path, verify_arguments
 
 INFO = {"asked": {"model": "efficientnet-lite0", "data": "images", "weights": "tuned.keras"}}
 
@@ -82,7 +82,11 @@ def test_in_public_there_are_only_tables_and_commands(open_view, monkeypatch, tm
     page = open_view("decide", "digits")
     assert not {button.key for button in page.button} & {"run_export", "run_verify"}
     assert "On your own computer, the page has a button for it." in said(page)
-    assert any("core cut" in code.value for code in page.code)
+    assert any("core cut explorer/demo/digits" in code.value for code in page.code)
+    shown = said(page) + " ".join([*(code.value for code in page.code), *(one.help or "" for one in page.metric)])
+    assert str(DEMO.parent.parent) not in shown
+    assert shown_path(tmp_path / "run" / "study", public=True) == "my-study"
+    assert shown_path(tmp_path / "run" / "study", public=False) == str(tmp_path / "run" / "study")
 
 
 def test_features_have_nothing_to_export(open_view, tmp_path):

@@ -14,6 +14,7 @@ import core
 from core.network.augmentation import Augmentation
 from core.network.training import TrainingProgress
 from core.network.training_options import TrainingOptions
+from core.study.epochs import read_history, recorded_epochs
 from core.study.fine_tuning import FineTuned, FineTuneOptions, fine_tune
 from core.study.results import StudyError
 from core.study.writing import study_lock
@@ -176,3 +177,55 @@ def test_lite0_learns_six_breeds(dogs_dir, tmp_path):
     for name in ("stem_conv", "block4a_project_conv", "block6d_add", "top_conv", "avg_pool", "predictions"):
         assert name in names
     assert model.output_shape == (None, 6)
+
+
+# SI meanwhile
+
+
+def test_si_is_recorded_through_both_phases_and_the_training_is_the_same(tuned, options, tmp_path):
+    recorded = fine_tune(options, tmp_path / "tuned", separation=tmp_path / "study")
+    for one, other in zip(*(keras.models.load_model(of.final).get_weights() for of in (tuned, recorded)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    pd.testing.assert_frame_equal(recorded.history, tuned.history)
+    assert {0, 3} <= set(recorded_epochs(tmp_path / "study"))
+    history = read_history(tmp_path / "study")
+    assert history[["phase", "epoch"]].fillna("").to_numpy().tolist() == [
+        ["", 0],
+        ["head", 1],
+        ["head", 2],
+        ["tail", 3],
+    ]
+    assert history["loss"].tolist()[1:] == tuned.history["loss"].tolist()
+    assert (history["seconds"].iloc[1:] > 0).all()
+    study = core.load_study(tmp_path / "study")
+    assert study.info["training"]["finished"]
+    assert study.layers["layer"].tolist()[-1] == "predictions"
+
+
+def test_the_last_record_is_of_the_network_that_is_saved(tuned, options, tmp_path):
+    recorded = fine_tune(options, tmp_path / "tuned", separation=tmp_path / "study")
+    asked = core.StudyOptions(
+        options.data,
+        "efficientnet-b0",
+        str(recorded.final),
+        layers="predictions",
+        per_class=4,
+        split="test",
+        probe=False,
+    )
+    found = [core.run_study(asked, tmp_path / "after").measurements, core.load_study(tmp_path / "study").measurements]
+    values = [table.query("measure == 'separation' and layer == 'predictions'")["value"].item() for table in found]
+    assert values[0] == values[1]
+
+
+def test_a_training_that_stopped_goes_on_in_its_study(options, tmp_path):
+    def stop(progress: TrainingProgress) -> None:
+        if progress.stage == "tail" and progress.result is None:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fine_tune(options, tmp_path / "tuned", separation=tmp_path / "study", progress=stop)
+    assert not core.load_study(tmp_path / "study").info["training"]["finished"]
+    fine_tune(options, tmp_path / "tuned", separation=tmp_path / "study")
+    assert read_history(tmp_path / "study")["epoch"].tolist() == [0, 1, 2, 3]
+    assert core.load_study(tmp_path / "study").info["training"]["finished"]

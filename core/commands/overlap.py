@@ -1,0 +1,70 @@
+"""python -m core overlap: how many nearest neighbors the layers of two networks, or of one, have in common."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from core.commands.arguments import at_least
+from core.study.overlap import neighbor_overlap
+from core.study.results import Study, load_study
+from core.study.writing import replace_file
+
+_WRITERS = {".csv": "to_csv", ".parquet": "to_parquet"}
+
+
+def add_parser(commands: Any) -> None:
+    """How the command is asked for."""
+    parser = commands.add_parser("overlap", help="compare the neighbors that two studies store of the same samples")
+    add = parser.add_argument
+    add("study", metavar="STUDY", help="the folder of a study with stored neighbors")
+    add("other", metavar="OTHER", nargs="?", help="another study of the same samples (default: STUDY itself)")
+    add("--split", choices=("train", "test"), help="of the samples (default: test, where there are any)")
+    add("--pooling", choices=("mean", "flat"), default="mean", help="default: %(default)s")
+    add("--neighbors", type=at_least(1), metavar="K", help="to compare (default: as many as both store)")
+    add("--out", metavar="FILE", help="write all pairs of layers to a .csv or .parquet file")
+    add("--json", action="store_true", help="all pairs, for machines")
+    parser.set_defaults(run=run, interrupted="Nothing was written.")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print for each layer which one of the other network is most like it."""
+    out = Path(options.out) if options.out else None
+    if out is not None and out.suffix not in _WRITERS:
+        raise ValueError(f"out must end in .csv or .parquet; got {out.name!r}.")
+    study = load_study(options.study)
+    other = load_study(options.other) if options.other else None
+    split = options.split or _split(study)
+    pairs = neighbor_overlap(study, other, split=split, pooling=options.pooling, k=options.neighbors)
+    if out is not None:
+        replace_file(out, lambda scratch: getattr(pairs, _WRITERS[out.suffix])(scratch, index=False))
+    if options.json:
+        print(json.dumps(json.loads(pairs.to_json(orient="records")), indent=1))
+        return 0
+    print(_lines(pairs, within=other is None).to_string(index=False, float_format="{:.3f}".format, na_rep="–"))
+    first = pairs.iloc[0]
+    print(
+        f"share of the {first['k']} nearest that both have, {split} samples, {options.pooling}; by chance "
+        f"{first['chance']:.4f} ({first['num_samples']:,} samples)"
+    )
+    if out is not None:
+        print(f"all pairs: {out}")
+    return 0
+
+
+def _split(study: Study) -> str:
+    return "test" if (study.samples["split"] == "test").any() else "train"
+
+
+def _lines(pairs: pd.DataFrame, *, within: bool) -> pd.DataFrame:
+    """One row a layer: the other one that is most like it, and, of two networks, its namesake."""
+    others = pairs[pairs["layer"] != pairs["other_layer"]] if within else pairs
+    closest = others.loc[others.groupby("layer", sort=False)["value"].idxmax()]
+    lines = closest[["layer", "other_layer", "value"]]
+    lines = lines.rename(columns={"other_layer": "most alike", "value": "overlap"})
+    if within:
+        return lines
+    namesakes = pairs[pairs["layer"] == pairs["other_layer"]].set_index("layer")["value"]
+    return lines.assign(**{"with its namesake": lines["layer"].map(namesakes)})

@@ -262,7 +262,7 @@ def show_table(study: OpenStudy, shown: Shown) -> None:
     """One row a layer, made when it is opened; a click on a column's head sorts. Significance is said why."""
     if shown.curves["value"].isna().all():
         return
-    if listed := opened(f"The {len(shown.layers):,} layers as a table", _keys(study)["table"]):
+    if listed := opened("The layers as a table", _keys(study)["table"]):
         with listed:
             show_rows(study, shown)
 

@@ -9,8 +9,7 @@ import pytest
 
 import core
 from core.study.curves import CURVE_COLUMNS
-from core.study.results import StudyError
-from core.study.results import load_study
+from core.study.results import StudyError, load_study
 from explorer.data import (
     SUBSAMPLE_COLUMNS,
     bundled_studies,

@@ -76,12 +76,14 @@ def render() -> None:
     with head:
         show_finding(study, selection, shown)
     with left:
-        show_strip(study, _keys(study)[SPAN])
+        strip = st.container()
         if shown.curves["value"].notna().any():
             show_chart(study, selection, shown)
         else:
             show_nothing(study, selection)
         show_cautions(study)
+    with strip:
+        show_strip(study, _keys(study)[SPAN])
     with panel:
         show_layer(shown)
     with cards:
@@ -97,7 +99,10 @@ def controls(study: OpenStudy, offered: Choices) -> Selection:
     for name in keys:
         value = getattr(start, name)
         st.session_state.setdefault(keys[name], list(value) if isinstance(value, tuple) else value)
-    st.session_state[keys[SPAN]] = tuple(st.session_state[keys[SPAN]])
+    span = tuple(st.session_state[keys[SPAN]])
+    st.session_state[keys[SPAN]] = (
+        span if set(span) <= set(offered.names) else ()
+    )  # the study may be another one by now
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         pooling, samples, knn = line_controls(offered, keys)
         measure, sampling = measure_controls(offered, keys)

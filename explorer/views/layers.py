@@ -76,14 +76,12 @@ def render() -> None:
     with head:
         show_finding(study, selection, shown)
     with left:
-        strip = st.container()
         if shown.curves["value"].notna().any():
             show_chart(study, selection, shown)
         else:
             show_nothing(study, selection)
+            show_strip(study, _keys(study)[SPAN])
         show_cautions(study)
-    with strip:
-        show_strip(study, _keys(study)[SPAN])
     with panel:
         show_layer(shown)
     with cards:
@@ -100,9 +98,7 @@ def controls(study: OpenStudy, offered: Choices) -> Selection:
         value = getattr(start, name)
         st.session_state.setdefault(keys[name], list(value) if isinstance(value, tuple) else value)
     span = tuple(st.session_state[keys[SPAN]])
-    st.session_state[keys[SPAN]] = (
-        span if set(span) <= set(offered.names) else ()
-    )  # the study may be another one by now
+    st.session_state[keys[SPAN]] = span if set(span) <= set(offered.names) else ()  # the study may have changed
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         pooling, samples, knn = line_controls(offered, keys)
         measure, sampling = measure_controls(offered, keys)
@@ -212,6 +208,7 @@ def show_chart(study: OpenStudy, selection: Selection, shown: Shown) -> None:
     with st.container(key=CHART):
         alt = f"{measure_title(selection.measure)} through the network, {len(shown.layers)} layers."
         st.vega_lite_chart(chart, width="stretch", key=picked, on_select=take, selection_mode=PICK, alt=alt)
+    show_strip(study, _keys(study)[SPAN])  # beneath, so that the browser draws the chart first
     targets = set(shown.curves.loc[(shown.curves["measure"] == "SI") & shown.curves["low"].notna(), "target"])
     texts = [explained(selection.measure), CHANCE, *(text for target, text in BANDS.items() if target in targets)]
     texts += [CONTROL] * bool(len(shown.control)) + [HINT] * (len(study.layers) >= LEAST_LAYERS)

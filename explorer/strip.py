@@ -1,4 +1,4 @@
-"""A strip of all layers above the chart, to draw a part of them on; the same as a slider, for the keyboard."""
+"""A strip of all layers beneath the chart, to draw a part of them on; the same as a slider, for the keyboard."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

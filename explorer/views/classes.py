@@ -112,7 +112,7 @@ def show_map(
         open_samples(study, Place(picked["layer"], place.pooling, place.samples), {"class": [picked["class_name"]]})
     st.caption(f"{part} {HEAT_CAPTION}")
     export_row(HEAT, lambda: values, f"{Path(study.path).name}_classes", study.info)
-    if listed := opened(f"Classes at {place.layer}, hardest first", widget_key(PAGE, "ranked", study)):
+    if listed := opened("The classes at this layer as a table, hardest first", widget_key(PAGE, "ranked", study)):
         with listed:
             st.dataframe(ranked, hide_index=True, column_config=CONFIG)
     return chosen if chosen != parts[0] else ""

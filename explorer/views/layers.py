@@ -76,11 +76,11 @@ def render() -> None:
     with head:
         show_finding(study, selection, shown)
     with left:
-        show_strip(study, _keys(study)[SPAN])
         if shown.curves["value"].notna().any():
             show_chart(study, selection, shown)
         else:
             show_nothing(study, selection)
+            show_strip(study, _keys(study)[SPAN])
         show_cautions(study)
     with panel:
         show_layer(shown)
@@ -97,7 +97,8 @@ def controls(study: OpenStudy, offered: Choices) -> Selection:
     for name in keys:
         value = getattr(start, name)
         st.session_state.setdefault(keys[name], list(value) if isinstance(value, tuple) else value)
-    st.session_state[keys[SPAN]] = tuple(st.session_state[keys[SPAN]])
+    span = tuple(st.session_state[keys[SPAN]])
+    st.session_state[keys[SPAN]] = span if set(span) <= set(offered.names) else ()  # the study may have changed
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         pooling, samples, knn = line_controls(offered, keys)
         measure, sampling = measure_controls(offered, keys)
@@ -207,6 +208,7 @@ def show_chart(study: OpenStudy, selection: Selection, shown: Shown) -> None:
     with st.container(key=CHART):
         alt = f"{measure_title(selection.measure)} through the network, {len(shown.layers)} layers."
         st.vega_lite_chart(chart, width="stretch", key=picked, on_select=take, selection_mode=PICK, alt=alt)
+    show_strip(study, _keys(study)[SPAN])  # beneath, so that the browser draws the chart first
     targets = set(shown.curves.loc[(shown.curves["measure"] == "SI") & shown.curves["low"].notna(), "target"])
     texts = [explained(selection.measure), CHANCE, *(text for target, text in BANDS.items() if target in targets)]
     texts += [CONTROL] * bool(len(shown.control)) + [HINT] * (len(study.layers) >= LEAST_LAYERS)
@@ -262,7 +264,7 @@ def show_table(study: OpenStudy, shown: Shown) -> None:
     """One row a layer, made when it is opened; a click on a column's head sorts. Significance is said why."""
     if shown.curves["value"].isna().all():
         return
-    if listed := opened(f"The {len(shown.layers):,} layers as a table", _keys(study)["table"]):
+    if listed := opened("The layers as a table", _keys(study)["table"]):
         with listed:
             show_rows(study, shown)
 

@@ -5,7 +5,8 @@
 The study is made up, but written with core's writers: as many layers, one split, both poolings, and the nearest
 neighbor (k = 1) of each sample at every layer in the pooling of channel means. A widget is timed from the click to the
 redrawn chart, in a page at rest; once more while a run of ready-made features goes on beside it, started as the page
-starts one; the first chart from a server that answers, in a fresh browser; memory after each of the sessions, in a
+starts one; the first chart from a server that answers, in a fresh browser; the page Classes until its last chart, from
+the same server; memory after each of the sessions, in a
 context of its own, has drawn the chart and changed a widget. Memory is the server process's resident set, and its
 proportional share (PSS).
 """
@@ -30,6 +31,7 @@ from tests.benchmarks.report import RESULTS, write_report
 from tests.browser import DESKTOP, chromium, serve
 
 CLASSES = 120
+LAST_OF_CLASSES = ".st-key-class_pair svg.marks .mark-line path"
 RUN_LAYERS, RUN_SAMPLES = 200, 3000  # of the run beside the page: it takes longer than the changes
 TARGETS = {
     "widget change, s": 0.5,
@@ -114,6 +116,15 @@ def widget_times(page: Page, changes: int) -> list[float]:
     return times
 
 
+def classes_s(browser: Browser, address: str) -> float:
+    """Seconds until the page Classes, opened for the first time, has drawn its last chart: two classes by layer."""
+    page = browser.new_context(viewport=DESKTOP).new_page()
+    start = time.perf_counter()
+    page.goto(f"{address}/classes", wait_until="commit")
+    page.wait_for_selector(LAST_OF_CLASSES, state="attached", timeout=120_000)
+    return time.perf_counter() - start
+
+
 @contextmanager
 def running_study(folder: Path) -> Iterator[None]:
     """A run of features, as the page starts one, that must go on for as long as its context."""
@@ -145,6 +156,7 @@ def measure(study: Path, sessions: int, changes: int) -> pd.DataFrame:
         with tempfile.TemporaryDirectory() as scratch, running_study(Path(scratch)):
             busy = widget_times(page, changes)
         one = memory_mb(process)
+        opened_s = classes_s(browser, address)
         for _ in range(sessions - 1):
             widget_times(open_page(browser, address)[0], 1)
         many = memory_mb(process)
@@ -155,6 +167,7 @@ def measure(study: Path, sessions: int, changes: int) -> pd.DataFrame:
         ("widget change, greatest, s", max(times), len(times)),
         ("widget change while a study runs, s", statistics.median(busy), len(busy)),
         ("widget change while a study runs, greatest, s", max(busy), len(busy)),
+        ("page Classes, opened first, s", opened_s, 1),
         ("server memory, one session, RSS, MB", one[0], 1),
         (f"server memory, {'ten' if sessions == 10 else sessions} sessions, RSS, MB", many[0], 1),
         (f"server memory, {'ten' if sessions == 10 else sessions} sessions, PSS, MB", many[1], 1),

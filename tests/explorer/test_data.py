@@ -9,7 +9,7 @@ import pytest
 
 import core
 from core.study.curves import CURVE_COLUMNS
-from core.study.results import StudyError
+from core.study.results import StudyError, load_study
 from explorer.data import (
     SUBSAMPLE_COLUMNS,
     bundled_studies,
@@ -31,6 +31,13 @@ def test_the_networks_of_the_ranking_come_last(tmp_path, study_writer):
     for name in ("ranking/resnet50", "zebras", "dogs"):
         study_writer(tmp_path / name, layers=[("a_conv", "Conv2D", 4, 2)])
     assert list(bundled_studies(tmp_path)) == ["dogs", "zebras", "ranking-resnet50"]
+
+
+@pytest.mark.parametrize("name", ["digits", *(name for name in bundled_studies() if name.startswith("dogs"))])
+def test_bundled_studies_have_a_plane_at_every_layer_whose_neighbors_they_store(name):
+    study = load_study(bundled_studies()[name])
+    assert set(study.projection["layer"]) >= set(study.table("neighbors", ["layer"])["layer"])
+    assert len(study.projection) == len(study.samples) * study.projection["layer"].nunique()
 
 
 def test_the_notebook_s_replication_is_not_offered_as_a_study(tmp_path, study_writer):

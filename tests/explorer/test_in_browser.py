@@ -106,6 +106,7 @@ def test_study_and_view_are_kept_on_the_way_through_the_pages(page, address, stu
     page.goto(f"{address}/?study={study}&pooling=flat")
     charts = page.locator(".stVegaLiteChart svg.marks")
     expect(page.get_by_text("Among the test samples (all activations)")).to_be_visible(timeout=30_000)
+    page.get_by_text("The layers as a table").click()
     page.get_by_text("+ Significance", exact=True).click()
     expect(page.get_by_text("Read value, interval and chance first")).to_be_visible()
 

@@ -44,9 +44,6 @@ def show_page() -> None:
 if __name__ == "__main__":
     show_page()
 else:
-    from starlette.middleware import Middleware
-
-    from explorer.preloading import Preloading
     from explorer.serving import serving
 
-    app = st.App(Path(__file__), lifespan=serving, middleware=[Middleware(Preloading)])
+    app = st.App(Path(__file__), lifespan=serving)

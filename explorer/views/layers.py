@@ -94,7 +94,7 @@ def controls(study: OpenStudy, offered: Choices) -> Selection:
     """The widgets above the chart, started from the page's address and written back to it."""
     start = from_query(asked_view(PAGE), offered)
     keys = _keys(study)
-    for name in keys:
+    for name in [name for name in keys if name != "columns"]:
         value = getattr(start, name)
         st.session_state.setdefault(keys[name], list(value) if isinstance(value, tuple) else value)
     span = tuple(st.session_state[keys[SPAN]])
@@ -103,7 +103,10 @@ def controls(study: OpenStudy, offered: Choices) -> Selection:
         pooling, samples, knn = line_controls(offered, keys)
         measure, sampling = measure_controls(offered, keys)
         kinds, blocks, names = layer_filters(offered, keys)
-    columns, table, span = (st.session_state[keys[name]] for name in ("columns", "table", SPAN))
+    table, span = st.session_state[keys["table"]], st.session_state[keys[SPAN]]
+    if table:  # else the session would hold a choice that no widget has, and never forget it
+        st.session_state.setdefault(keys["columns"], start.columns)
+    columns = st.session_state.get(keys["columns"], start.columns)
     selection = Selection(pooling, samples, knn, kinds, blocks, names, columns, measure, sampling, table, span)
     keep_view(PAGE, to_query(selection, offered))
     return selection

@@ -123,6 +123,7 @@ def test_a_span_drawn_on_the_strip_is_shown_kept_in_the_address_and_restored(pag
     strip, chart = page.locator(".st-key-layers_strip canvas"), page.locator(".st-key-layers_chart svg.marks")
     expect(chart).to_contain_text("stem_conv", timeout=SLOW)
     expect(strip).to_be_visible(timeout=SLOW)
+    strip.scroll_into_view_if_needed()
     page.wait_for_timeout(1000)  # a chart grows to its width
     box = strip.bounding_box()
     page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + box["height"] / 2)

@@ -26,7 +26,7 @@ def address(tmp_path_factory):
 
 
 def press(page, name: str) -> None:
-    page.get_by_role("button", name=name, exact=True).click()
+    page.get_by_role("button", name=name, exact=True).click(timeout=90_000)  # a plan takes long on a busy machine
 
 
 def upload(page, place: int, name: str, content: bytes) -> None:

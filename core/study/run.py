@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
@@ -12,6 +12,8 @@ from typing import Any
 from core.measures.neighbors import Neighbors
 from core.measures.sliced import Question
 from core.network.passes import Pass
+from core.study.costs import Cost, plan_cost, product_rate
+from core.study.exactness import refuse_unasked
 from core.study.geometry import with_alignment
 from core.study.measuring import layer_row, measure_layer
 from core.study.pilot import queries_after_pilot, queries_at_worst
@@ -49,6 +51,8 @@ def run_study(
 
     Raises
     ------
+    ValueError
+        The exact search takes hours, and neither `exact` nor a `precision` was asked for.
     StudyError
         The folder holds another study (the difference is named), or another run writes to it.
     KeyboardInterrupt
@@ -58,6 +62,7 @@ def run_study(
     if isinstance(plan, StudyOptions):
         plan = plan_study(plan, memory=memory, spool=spool, progress=progress)
     folder = Path(out)
+    refuse_unasked(plan.options, _cost_left(plan, folder), product_rate)
     with study_lock(folder):
         info = begin(folder, _study_info(plan, out), plan.samples.frame())
         if info["state"] != "complete":
@@ -70,6 +75,11 @@ def run_study(
                 raise
             end(folder, info, complete=True)
     return load_study(folder)
+
+
+def _cost_left(plan: Plan, folder: Path) -> Callable[[float | None], Cost]:
+    """What the layers cost that are not finished, by precision."""
+    return lambda precision: plan_cost(plan, precision, frozenset(finished_layers(folder)))
 
 
 def _decide_queries(plan: Plan, folder: Path, info: dict[str, Any], progress: Report) -> dict[str, Any]:

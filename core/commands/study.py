@@ -15,6 +15,7 @@ from core.study.costs import FORWARD_SHARE, Cost, pass_cost, product_rate
 from core.study.durations import in_words
 from core.study.plan import (
     DEFAULT_LAYERS,
+    ELSEWHERE,
     NOTEBOOK,
     PIXELS,
     POOLINGS,
@@ -73,6 +74,10 @@ def add_parser(commands: Any) -> None:
     add("--geometry", action="store_true", help="also the siblings of SI, intrinsic dimension, and CKA between layers")
     add("--memory", type=memory, metavar="SIZE", help="for the activations of a pass (default: half of what is free)")
     add("--spool", metavar="DIR", help="keep layers that do not fit the memory in files here, not in slices")
+    add("--cluster", metavar="ADDRESS", help="of a Dask scheduler, or local:N, local:N:2GiB: its workers compute")
+    add(
+        "--cluster-storage", metavar="ADDRESS", help="a folder or s3://... that all workers reach (default: beside DIR)"
+    )
     add("--seed", type=int, default=default["seed"], help="of splits and choices (default: %(default)s)")
     add("--skip-broken", action="store_true", help="leave unreadable images out and record them")
     add(
@@ -103,12 +108,13 @@ def run(options: argparse.Namespace) -> int:
     asked = _asked(options)
     report = progress_on(sys.stderr, options.progress)
     try:
-        plan = plan_study(asked, memory=options.memory, spool=options.spool, progress=report)
+        memory = options.memory if options.cluster is None else ELSEWHERE
+        plan = plan_study(asked, memory=memory, spool=options.spool, progress=report)
         if options.dry_run:
             report.close()
             _print_plan(plan, as_json=options.json)
             return 0
-        study = run_study(plan, options.out, progress=report)
+        study = run_study(plan, options.out, client=options.cluster, storage=options.cluster_storage, progress=report)
     finally:
         report.close()
     print_study(study, as_json=options.json)

@@ -1,9 +1,15 @@
 """How many workers a cluster has, how large and how fast they are: what an estimate is made from."""
 
-import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from core.cluster.connecting import check_installed, connect, local_workers
 from core.study.costs import product_rate
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+_RATE_S = 60.0  # to wait for a worker's measurement, which takes one
 
 
 @dataclass(frozen=True)
@@ -20,22 +26,19 @@ class ClusterSize:
     measured: str
 
 
-def cluster_size(address: str) -> ClusterSize:
+def cluster_size(address: "str | Client") -> ClusterSize:
     """The size of the cluster at an address; the processes of `local:N` are not started for it.
 
     Raises
     ------
-    ValueError, OSError, ImportError
+    ModuleNotFoundError, ValueError, ClusterError
         As `core.cluster.connecting.connect`.
     """
-    from core.cluster.connecting import connect, local_workers  # not for every estimate: they need the extra
-
-    local = local_workers(address)
+    check_installed()
+    local = local_workers(address) if isinstance(address, str) else None
     if local is not None:
-        cores = os.cpu_count() or 1
-        rate = product_rate() / max(cores, local.workers)
-        return ClusterSize(local.workers, local.worker_memory, rate, "this machine's measured now")
+        rate = product_rate() / local.number
+        return ClusterSize(local.number, local.memory, rate, "a share of what this machine does now")
     with connect(address) as cluster:
-        info = cluster.client.scheduler_info(n_workers=-1)["workers"].values()
-        rate = cluster.client.submit(product_rate, pure=False).result(timeout=30)
-        return ClusterSize(len(info), min(worker["memory_limit"] for worker in info), rate, "measured on one now")
+        rate = cluster.client.submit(product_rate, pure=False).result(timeout=_RATE_S)
+        return ClusterSize(cluster.num_workers, cluster.worker_memory, rate, "measured on one of them now")

@@ -11,7 +11,7 @@ from typing import Any
 from core.commands.arguments import DATA_HELP, at_least, memory, sizes
 from core.commands.progress import add_progress, interrupt_when_terminated, progress_on
 from core.commands.study_plan import print_plan
-from core.study.plan import DEFAULT_LAYERS, NOTEBOOK, PIXELS, POOLINGS, PROTOCOLS, StudyOptions, plan_study
+from core.study.plan import DEFAULT_LAYERS, ELSEWHERE, NOTEBOOK, PIXELS, POOLINGS, PROTOCOLS, StudyOptions, plan_study
 from core.study.projection import PROJECTIONS
 from core.study.results import Study
 from core.study.run import run_study
@@ -63,6 +63,10 @@ def add_parser(commands: Any) -> None:
     add("--geometry", action="store_true", help="also the siblings of SI, intrinsic dimension, and CKA between layers")
     add("--memory", type=memory, metavar="SIZE", help="for the activations of a pass (default: half of what is free)")
     add("--spool", metavar="DIR", help="keep layers that do not fit the memory in files here, not in slices")
+    add("--cluster", metavar="ADDRESS", help="of a Dask scheduler, or local:N, local:N:2GiB: its workers compute")
+    add(
+        "--cluster-storage", metavar="ADDRESS", help="a folder or s3://... that all workers reach (default: beside DIR)"
+    )
     add("--seed", type=int, default=default["seed"], help="of splits and choices (default: %(default)s)")
     add("--skip-broken", action="store_true", help="leave unreadable images out and record them")
     add(
@@ -72,7 +76,6 @@ def add_parser(commands: Any) -> None:
         metavar="N",
         help="images a forward pass (default: %(default)s)",
     )
-    add("--cluster", metavar="ADDRESS", help="compute on a Dask cluster: tcp://HOST:PORT, or local:N for N processes")
     add("--dry-run", action="store_true", help="say what would be computed, and stop")
     add("--json", action="store_true", help="results for machines")
     add_progress(parser)
@@ -94,12 +97,13 @@ def run(options: argparse.Namespace) -> int:
     asked = _asked(options)
     report = progress_on(sys.stderr, options.progress)
     try:
-        plan = plan_study(asked, memory=options.memory, spool=options.spool, progress=report)
+        memory = options.memory if options.cluster is None else ELSEWHERE
+        plan = plan_study(asked, memory=memory, spool=options.spool, progress=report)
         if options.dry_run:
             report.close()
             print_plan(plan, options.cluster, as_json=options.json)
             return 0
-        study = run_study(plan, options.out, progress=report)
+        study = run_study(plan, options.out, client=options.cluster, storage=options.cluster_storage, progress=report)
     finally:
         report.close()
     print_study(study, as_json=options.json)

@@ -8,7 +8,7 @@ from typing import Any
 
 from core.cluster.size import ClusterSize, cluster_size
 from core.network.passes import Pass
-from core.study.costs import FORWARD_SHARE, Cost, cluster_cost, pass_cost, plan_cost, product_rate
+from core.study.costs import FORWARD_SHARE, Cost, cluster_search_cost, pass_cost, plan_cost, product_rate
 from core.study.durations import in_words
 from core.study.exactness import EXACT_HOURS, choice
 from core.study.plan import Plan
@@ -75,23 +75,24 @@ def _here(plan: Plan) -> _Estimate:
 
 
 def _on_cluster(plan: Plan, size: ClusterSize) -> _Estimate:
-    spread = partial(cluster_cost, plan, workers=size.workers, worker_memory=size.worker_memory)
-    found = spread(plan.options.precision)
-    search, forward = found.search, found.cost.forward_flop
+    from core.cluster.extraction import num_shards  # which needs the extra `cluster`
+
+    search = cluster_search_cost(plan, plan.options.precision, workers=size.workers, worker_memory=size.worker_memory)
+    shards = num_shards(plan, num_workers=size.workers, worker_memory=size.worker_memory)
+    forward = plan_cost(plan, plan.options.precision).forward_flop
     lines = [
         f"{len(plan.layers)} layers, {_poolings(plan)}, on {size.workers} workers of {_mebibytes(size.worker_memory)}:",
-        f"  network: {forward / 1e9:,.0f} GFLOP over {found.batches:,} batches of images",
-        f"  search: {search.flop / 1e9:,.0f} GFLOP in {search.tasks:,} tasks",
-        f"  between workers and storage: {_mebibytes(search.read_bytes)} read; between workers: at most "
-        f"{_mebibytes(search.moved_bytes)}",
-        f"  storage: {_mebibytes(search.storage_bytes)} of activations",
+        f"  network: {shards:,} tasks, {forward / 1e9:,.0f} GFLOP",
+        f"  search: {search.tasks:,} tasks, {search.flop / 1e9:,.0f} GFLOP",
+        f"  storage: {_mebibytes(search.storage_bytes)} written, {_mebibytes(search.read_bytes)} read by the search",
+        f"  between workers: at most {_mebibytes(search.moved_bytes)} of results",
     ]
     return _Estimate(
-        {"passes": [], "cluster": asdict(size) | {"forward_flop": forward, "batches": found.batches} | asdict(search)},
+        {"passes": [], "cluster": asdict(size) | {"network_tasks": shards, "forward_flop": forward} | asdict(search)},
         lines,
-        lambda precision: spread(precision).cost,
+        partial(plan_cost, plan),
         size.workers * size.rate,
-        f"{size.workers} × {size.rate / 1e9:,.0f} GFLOP/s, {size.measured}",
+        f"{size.workers} × {size.rate / 1e9:,.0f} GFLOP/s ({size.measured})",
     )
 
 

@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from math import ceil
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -39,19 +38,6 @@ class Cost:
         return self.forward_flop / (FORWARD_SHARE * product_rate) + self.search_flop / product_rate
 
 
-@dataclass(frozen=True)
-class ClusterCost:
-    """What a plan costs on a cluster: the network runs once over the images, and layers are searched in tasks.
-
-    batches : of images, that tasks share. search : of all searches. workers : that share the work.
-    """
-
-    cost: Cost
-    batches: int
-    search: SearchCost
-    workers: int
-
-
 def pass_cost(plan: Plan, pass_: Pass, precision: float | None = None) -> Cost:
     """What one pass of a plan costs; with a `precision`, where only as many samples are asked as that takes."""
     num_samples = len(plan.images)
@@ -68,36 +54,22 @@ def plan_cost(plan: Plan, precision: float | None, finished: frozenset[str] = fr
     return sum((pass_cost(plan, part, precision) for part in plan.passes(finished)), Cost(0.0, 0.0))
 
 
-def cluster_cost(
-    plan: Plan,
-    precision: float | None,
-    *,
-    workers: int,
-    worker_memory: int,
-    finished: frozenset[str] = frozenset(),
-) -> ClusterCost:
-    """What a plan costs on so many workers of so many bytes each, but for the layers already finished.
+def cluster_search_cost(plan: Plan, precision: float | None, *, workers: int, worker_memory: int) -> SearchCost:
+    """What the searches of a plan cost on so many workers of so many bytes each.
 
     Raises
     ------
     ValueError
         The workers are too small for a layer, see `core.cluster.tiling.tiling`.
     """
-    left = [layer for layer in plan.layers if layer.layer not in finished]
-    network = () if plan.network is None else catalogue(plan.network.model)
-    deepest = max((layer.position for layer in left), default=-1)
-    forward = sum(layer.flop for layer in network if layer.position <= deepest)
-    k = max(plan.options.neighbors, *ORDERS, *KNN)
-    search = NOTHING
-    for width in (width for layer in left for width in _widths(plan, layer)):
+    wanted = max(plan.options.neighbors, *ORDERS, *KNN)
+    widths = [width for layer in plan.layers for width in _widths(plan, layer)]
+    total = NOTHING
+    for width in widths:
         for references, queries in _searches(plan, precision):
-            at_most = min(k, max(1, references - 1))
-            search += search_cost(
-                references, width, queries=queries, k=at_most, workers=workers, worker_memory=worker_memory
-            )
-    num_samples = len(plan.images)
-    cost = Cost(float(forward) * num_samples, search.flop)
-    return ClusterCost(cost, ceil(num_samples / plan.options.batch_size), search, workers)
+            k = min(wanted, max(1, references - 1))
+            total += search_cost(references, width, queries=queries, k=k, workers=workers, worker_memory=worker_memory)
+    return replace(total, storage_bytes=4 * len(plan.images) * sum(widths))  # written once for all of its searches
 
 
 def product_rate() -> float:

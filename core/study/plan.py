@@ -28,6 +28,7 @@ PIXELS = "pixels"  # the model that is none: the values of the images themselves
 PROTOCOLS = ("separation", "notebook")
 NOTEBOOK: Mapping[str, Any] = {"layers": "main", "pooling": "flat", "per_class": 10}  # the original notebook's choices
 POOLINGS: Mapping[str, tuple[str, ...]] = {"flat": ("flat",), "mean": ("mean",), "both": ("flat", "mean")}
+ELSEWHERE = 1 << 62  # the memory of a plan whose activations lie in a cluster's storage: no pass is too large
 _WNID = re.compile(r"n\d{8}($|[-_])")
 
 
@@ -178,11 +179,11 @@ class Plan:
             self.budget_bytes,
             search_bytes=self._search_bytes(),
             spool=self.spool is not None and self.network is not None,
-            boundaries=self._boundaries,
+            boundaries=self.boundaries,
         )
 
     @cached_property
-    def _boundaries(self) -> tuple[LayerInfo, ...]:
+    def boundaries(self) -> tuple[LayerInfo, ...]:
         """Layers at which a pass may start where the pass before it kept them."""
         return () if self.network is None else boundary_layers(self.network.model)
 

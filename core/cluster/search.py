@@ -1,0 +1,77 @@
+"""A neighbor search as tasks: tiles of groups of rows, and a tree that merges what they find of each group."""
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.cluster.shards import Shards, as_places
+from core.cluster.tiles import Block, Findings, Group, merge_findings, search_across, search_among, search_within
+from core.cluster.tiling import FAN_IN, Tiling
+from core.measures.neighbors import Neighbors
+from core.measures.sliced import Question
+from core.measures.tiled import stack
+
+if TYPE_CHECKING:
+    from core.cluster.connecting import Cluster
+
+Future = Any  # of distributed, which has no types
+
+
+def submit_search(
+    cluster: "Cluster", shards: Shards, question: Question, cut: Tiling, *, priority: int = 0
+) -> list[Future]:
+    """Ask a question of stored activations; the futures hold the findings of the groups of queries, in order."""
+    submit = _Submit(cluster.client, priority)
+    queries = _groups(question.queries, cut.queries)
+    references = queries if cut.symmetric else _groups(question.references, cut.references)
+    parts: list[list[Future]] = [[] for _ in queries]
+    if cut.symmetric:
+        for i, j, future in _self_join(submit, shards, queries, question.k):
+            for number in {i, j}:
+                parts[number].append(future)
+    else:
+        for i, j in cut.tiles():
+            parts[i].append(submit(search_among, shards, queries[i], references[j], question.k))
+    return [_merged(submit, number, found, question.k) for number, found in enumerate(parts)]
+
+
+def answer_of(findings: Sequence[Findings]) -> Neighbors:
+    """The answer, of the findings of all groups of queries in order."""
+    return stack([best for found in findings for best in found.values()]).neighbors()
+
+
+class _Submit:
+    """Hands tasks to the cluster, all with one priority."""
+
+    def __init__(self, client: Any, priority: int) -> None:
+        self._client, self._priority = client, priority
+
+    def __call__(self, work: Any, *arguments: Any) -> Future:
+        return self._client.submit(work, *arguments, priority=self._priority, pure=False)
+
+
+def _self_join(submit: _Submit, shards: Shards, groups: Sequence[Group], k: int) -> Iterator[tuple[int, int, Future]]:
+    """First each group within itself: what that finds keeps down the work of all tiles of two groups."""
+    within = [submit(search_within, shards, group, k) for group in groups]
+    for i, left in enumerate(groups):
+        yield i, i, within[i]
+        for j, right in enumerate(groups[i + 1 :], start=i + 1):
+            yield i, j, submit(search_across, shards, left, right, [within[i], within[j]], k)
+
+
+def _merged(submit: _Submit, number: int, parts: list[Future], k: int) -> Future:
+    """The root of a tree of tasks, each of which merges a few findings."""
+    while len(parts) > 1:
+        some = [parts[start : start + FAN_IN] for start in range(0, len(parts), FAN_IN)]
+        parts = [submit(merge_findings, number, few, k) for few in some]
+    return parts[0]
+
+
+def _groups(rows: NDArray[np.int64], cut: Sequence[Sequence[slice]]) -> list[Group]:
+    """Where the rows of each block of each group are stored."""
+    return [
+        Group(number, tuple(Block(block.start, as_places(rows[block])) for block in blocks))
+        for number, blocks in enumerate(cut)
+    ]

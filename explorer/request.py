@@ -21,6 +21,7 @@ SOURCES = {
 USUAL_WEIGHTS = ("imagenet", "none")
 FURTHER_MODELS = ("resnet50", "mobilenet-v3-small", "ConvNeXtTiny")  # of keras.applications; any other can be typed
 _FIRST_MODEL = "efficientnet-lite0"  # the command line's default
+_NO_ADDRESS = ("labels", "precision", "exact")  # an upload's, or of a plan that is not there yet
 _STUDY_OPTIONS = (
     "model",
     "weights",
@@ -44,6 +45,7 @@ class Request:
     source : one of `SOURCES`.
     data : a folder, the name of a TensorFlow data set, or the path of what was uploaded.
     labels : a column of the uploaded table, or the path of the uploaded file of labels.
+    cluster, cluster_storage : as in `python -m core study`. precision, exact : chosen once there is a plan.
     The rest as in `core.study.plan.StudyOptions`; "" or 0 leaves an option out.
     """
 
@@ -62,6 +64,10 @@ class Request:
     memory: str = ""
     spool: str = ""
     seed: int = 0
+    cluster: str = ""
+    cluster_storage: str = ""
+    precision: str = ""
+    exact: bool = False
 
     @property
     def command(self) -> str:
@@ -84,9 +90,10 @@ class Request:
             options = {"labels": self.labels, "neighbors": str(self.neighbors)}
         else:
             options = {name: str(value) for name in _STUDY_OPTIONS if (value := self._option(name))}
-            options |= {"memory": self.memory, "spool": _absolute(self.spool)}
+            options |= {"memory": self.memory, "spool": _absolute(self.spool), "precision": self.precision}
+            options |= {"cluster": self.cluster, "cluster_storage": _place(self.cluster_storage)}
         given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value]
-        return (self.command, self._data(), f"--out={out}", *given)
+        return (self.command, self._data(), f"--out={out}", *given, *(["--exact"] if self.exact else []))
 
     def repeated_by(self, upload: str = "") -> str:
         """The command that computes the same by hand. upload : the name of what was uploaded, in place of its path."""
@@ -96,7 +103,7 @@ class Request:
 
     def query(self) -> dict[str, list[str]]:
         """The form in the address: what differs from the defaults. Uploads have no address."""
-        there = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "labels"}
+        there = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _NO_ADDRESS}
         uploaded = self.source in ("images", "features")
         usual = replace(Request(), model=usual_model(self.source))
         return {
@@ -125,7 +132,7 @@ def asked_request(query: Mapping[str, Sequence[str]]) -> Request:
     found: dict[str, str | int] = {}
     for field in fields(Request):
         text = next(iter(query.get(field.name, [])), None)
-        if text is None or field.name == "labels":
+        if text is None or field.name in _NO_ADDRESS:
             continue
         if field.type is int:
             if text.isdecimal():
@@ -190,6 +197,8 @@ def check_request(request: Request, limits: Limits) -> None:
             f"model must be one of {', '.join(models(limits))} on this server, with its own weights; got "
             f"{request.model!r}. Upload features, or run the app on your own computer."
         )
+    if request.cluster or request.cluster_storage:
+        raise ValueError("cluster must be empty on this server. Run the app on your own computer to use a cluster.")
     if request.spool:
         raise ValueError("spool must be empty on this server. Run the app on your own computer for large layers.")
 
@@ -215,3 +224,8 @@ def check_plan(plan: Mapping[str, object], limits: Limits) -> None:
 
 def _absolute(path: str) -> str:
     return str(Path(path).expanduser().resolve()) if path else ""
+
+
+def _place(address: str) -> str:
+    """A folder, absolute, or an address such as s3://bucket."""
+    return address if "://" in address else _absolute(address)

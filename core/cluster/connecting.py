@@ -92,6 +92,7 @@ def _started(num_workers: int, limit: str | None) -> Iterator["Client"]:
         "distributed.worker.memory.pause": False,
     }
     with (
+        _environment_kept(),
         dask.config.set(settings),
         LocalCluster(
             n_workers=num_workers,
@@ -104,6 +105,17 @@ def _started(num_workers: int, limit: str | None) -> Iterator["Client"]:
         Client(cluster, set_as_default=False) as client,
     ):
         yield client
+
+
+@contextmanager
+def _environment_kept() -> Iterator[None]:
+    """What nannies set for the processes that they start is not set for this one afterwards."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @contextmanager

@@ -99,7 +99,7 @@ def _started(num_workers: int, limit: str | None) -> Iterator["Client"]:
             threads_per_worker=1,
             memory_limit=memory,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # any free port
             silence_logs=50,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,

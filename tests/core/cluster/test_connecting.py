@@ -53,7 +53,7 @@ def test_nothing_answers():
 def test_no_workers(monkeypatch: pytest.MonkeyPatch):
     distributed = pytest.importorskip("distributed")
     monkeypatch.setattr(connecting, "_CONNECT_S", 0.5)
-    with distributed.LocalCluster(n_workers=0, dashboard_address=None, silence_logs=50) as empty:
+    with distributed.LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=50) as empty:
         with pytest.raises(ClusterError, match=r"at least one worker.*dask worker"), connect(empty.scheduler_address):
             pass
 

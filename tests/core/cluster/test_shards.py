@@ -25,7 +25,7 @@ def test_consecutive_rows(shards: Shards, rows: slice):
     np.testing.assert_array_equal(shards.read(rows), FEATURES[rows])
 
 
-@pytest.mark.parametrize("rows", [[0, 22], [4, 5, 9, 10, 21], [7]], ids=str)
+@pytest.mark.parametrize("rows", [[0, 22], [4, 5, 9, 10, 21], [7], [21, 3, 9, 4]], ids=str)
 def test_scattered_rows(shards: Shards, rows: list[int]):
     np.testing.assert_array_equal(shards.read(np.array(rows)), FEATURES[rows])
 
@@ -65,6 +65,8 @@ def test_rows_as_places():
     assert as_places(np.array([3, 4, 5])) == slice(3, 6)
     scattered = np.array([3, 5])
     assert as_places(scattered) is scattered
+    turned = np.array([3, 5, 4, 6])
+    assert as_places(turned) is turned
     assert num_places(slice(3, 6)) == 3
     assert num_places(scattered) == 2
     assert row_numbers(slice(3, 6)).tolist() == [3, 4, 5]

@@ -127,18 +127,30 @@ def _started(local: LocalWorkers) -> Iterator["Client"]:
         "distributed.worker.memory.pause": False,
     }
     with (
+        _environment_kept(),
         dask.config.set(settings),
         LocalCluster(
             n_workers=local.number,
             threads_per_worker=1,
             memory_limit=local.memory,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # any free port
             silence_logs=50,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         yield client
+
+
+@contextmanager
+def _environment_kept() -> Iterator[None]:
+    """What nannies set for the processes that they start is not set for this one afterwards."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from core.cluster.shards import Shards, as_places
 from core.cluster.tiles import Block, Findings, Group, merge_findings, search_across, search_among, search_within
-from core.cluster.tiling import FAN_IN, Tiling
+from core.cluster.tiling import FAN_IN, Tiling, tiling
+from core.cluster.waiting import result
 from core.measures.neighbors import Neighbors
 from core.measures.sliced import Question
 from core.measures.tiled import stack
@@ -19,22 +20,40 @@ if TYPE_CHECKING:
 Future = Any  # of distributed, which has no types
 
 
-def submit_search(
-    cluster: "Cluster", shards: Shards, question: Question, cut: Tiling, *, priority: int = 0
-) -> list[Future]:
+def nearest_stored(cluster: "Cluster", shards: Shards, *, k: int = 1) -> Neighbors:
+    """The exact k nearest other rows of each stored row: what `nearest_neighbors` finds in memory."""
+    rows = np.arange(shards.num_rows)
+    findings = submit_search(cluster, shards, Question(rows, rows, k))
+    return answer_of([result(cluster, future) for future in findings])
+
+
+def submit_search(cluster: "Cluster", shards: Shards, question: Question, *, priority: int = 0) -> list[Future]:
     """Ask a question of stored activations; the futures hold the findings of the groups of queries, in order."""
+    cut = cut_search(cluster, shards.num_features, question)
     submit = _Submit(cluster.client, priority)
     queries = _groups(question.queries, cut.queries)
-    references = queries if cut.symmetric else _groups(question.references, cut.references)
     parts: list[list[Future]] = [[] for _ in queries]
     if cut.symmetric:
         for i, j, future in _self_join(submit, shards, queries, question.k):
             for number in {i, j}:
                 parts[number].append(future)
     else:
+        references = _groups(question.references, cut.references)
         for i, j in cut.tiles():
             parts[i].append(submit(search_among, shards, queries[i], references[j], question.k))
     return [_merged(submit, number, found, question.k) for number, found in enumerate(parts)]
+
+
+def cut_search(cluster: "Cluster", num_features: int, question: Question) -> Tiling:
+    """The tasks of a question on this cluster."""
+    return tiling(
+        len(question.references),
+        num_features,
+        question.k,
+        cluster.worker_memory,
+        num_queries=None if np.array_equal(question.queries, question.references) else len(question.queries),
+        workers=cluster.num_workers,
+    )
 
 
 def answer_of(findings: Sequence[Findings]) -> Neighbors:

@@ -39,10 +39,14 @@ class Shards:
             os.replace(scratch, path)
 
     def read(self, rows: Places) -> NDArray[np.float32]:
-        """Some rows, ascending, shape (rows, num_features)."""
+        """Some rows, in any order, shape (rows, num_features)."""
         found = np.empty((num_places(rows), self.num_features), np.float32)
-        self.read_into(rows, found)
-        return found
+        if isinstance(rows, slice):
+            self.read_into(rows, found)
+            return found
+        order = np.argsort(rows)
+        self.read_into(rows[order], found)
+        return found[np.argsort(order)]
 
     def read_into(self, rows: Places, out: NDArray[np.float32]) -> None:
         """Read rows, ascending, into a contiguous array of shape (rows, num_features)."""
@@ -97,9 +101,8 @@ def row_numbers(rows: Places) -> NDArray[np.int64]:
 
 
 def as_places(rows: NDArray[np.int64]) -> Places:
-    """Ascending row numbers, as a slice where they are consecutive."""
-    first, last = int(rows[0]), int(rows[-1])
-    return slice(first, last + 1) if last - first + 1 == len(rows) else rows
+    """Row numbers, as a slice where they are consecutive."""
+    return slice(int(rows[0]), int(rows[-1]) + 1) if (np.diff(rows) == 1).all() else rows
 
 
 def _skip_header(file: IO[bytes]) -> None:

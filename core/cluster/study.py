@@ -14,10 +14,8 @@ from core.cluster.search import answer_of, submit_search
 from core.cluster.shards import Shards
 from core.cluster.storage import remove, storage
 from core.cluster.tiles import Findings
-from core.cluster.tiling import Tiling, tiling
 from core.cluster.waiting import explained, result
 from core.measures.neighbors import Neighbors
-from core.measures.sliced import Question
 from core.network.layers import LayerInfo
 from core.network.passes import poolings_of
 from core.study.measuring import layer_row, measure_layer
@@ -61,7 +59,7 @@ class ClusterStudy:
         questions = pilot_questions(self._plan.samples, self._plan.options.pilot, self._plan.options.seed)
         self._extract(self._plan.layers, progress)
         for shards in self._shards.values():
-            answers = {key: self._search(shards, question, 0) for key, question in questions.items()}
+            answers = {key: submit_search(self._cluster, shards, question) for key, question in questions.items()}
             yield {
                 key: answer_of([result(self._cluster, future) for future in futures])
                 for key, futures in answers.items()
@@ -123,26 +121,11 @@ class ClusterStudy:
         questions = comparison_questions(self._plan.samples, options)
         shards = {pooling: self._shards[layer.layer, pooling] for pooling in poolings_of(layer, self._plan.poolings)}
         answers = {
-            pooling: {key: self._search(own, question, priority) for key, question in questions.items()}
+            pooling: {key: submit_search(self._cluster, own, question, priority=priority) for key, question in questions.items()}
             for pooling, own in shards.items()
         }
         return self._cluster.client.submit(
             measure, layer_row(layer), shards, answers, samples, options, priority=priority, pure=False
-        )
-
-    def _search(self, shards: Shards, question: Question, priority: int) -> list[Any]:
-        cut = self._tiling(shards, question)
-        return submit_search(self._cluster, shards, question, cut, priority=priority)
-
-    def _tiling(self, shards: Shards, question: Question) -> Tiling:
-        own = len(question.queries) == len(question.references) and (question.queries == question.references).all()
-        return tiling(
-            len(question.references),
-            shards.num_features,
-            question.k,
-            self._cluster.worker_memory,
-            num_queries=None if own else len(question.queries),
-            workers=self._cluster.num_workers,
         )
 
 

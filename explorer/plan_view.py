@@ -107,8 +107,8 @@ def _on_cluster(cost: dict[str, Any]) -> str:
     workers = f"{cost['workers']:,} {'worker' if cost['workers'] == 1 else 'workers'}"
     return (
         f", on {workers} of {cost['worker_memory'] / MIB:,.0f} MiB, in {cost['network_tasks'] + cost['tasks']:,} "
-        f"tasks. Activations in storage: {cost['storage_bytes'] / MIB:,.1f} MiB, of which the search reads "
-        f"{cost['read_bytes'] / MIB:,.1f}."
+        f"tasks. Storage: {cost['storage_bytes'] / MIB:,.1f} MiB of activations; the search reads "
+        f"{cost['read_bytes'] / MIB:,.1f} MiB."
     )
 
 

@@ -33,7 +33,7 @@ def print_plan(plan: Plan, cluster: str | None, *, as_json: bool) -> None:
     """Print what a plan would do. cluster : the address of a cluster, where one shall compute it."""
     estimate = _here(plan) if cluster is None else _on_cluster(plan, cluster_size(cluster))
     seconds = estimate.cost(plan.options.precision).seconds(estimate.rate)
-    offered = choice(plan.options, estimate.cost, lambda: estimate.rate)
+    offered = choice(plan, estimate.cost, lambda: estimate.rate)
     splits = {split: len(plan.samples.rows(split)) for split in plan.samples.split_names}
     if as_json:
         common = {

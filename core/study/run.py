@@ -104,7 +104,7 @@ def _check_chosen(plan: Plan, client: "str | Client | None", folder: Path) -> No
         size = cluster_size(client)
         return size.workers * size.rate
 
-    refuse_unasked(plan.options, partial(plan_cost, plan, finished=frozenset(finished_layers(folder))), rate)
+    refuse_unasked(plan, partial(plan_cost, plan, finished=frozenset(finished_layers(folder))), rate)
 
 
 class Engine(Protocol):

@@ -1,6 +1,7 @@
 """What an exact study costs beside a sampled one, and that a person chooses where that is hours."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -44,28 +45,44 @@ def test_a_cluster_does_the_same_operations(plan):
         assert found.storage_bytes == 200 * 64 * 4
 
 
-def test_a_long_search_is_a_choice_of_two():
-    found = choice(OPTIONS, cost_by(LONG, LONG / 100), lambda: 1e12)
-    assert found == Choice(exact_s=(LONG + 5e12) / 1e12, sampled_s=(LONG / 100 + 5e12) / 1e12, precision=0.007)
+def test_a_long_search_is_a_choice_of_two(plan):
+    found = choice(plan, cost_by(LONG, LONG / 100), lambda: 1e12)
+    assert found == Choice(exact_s=(LONG + 5e12) / 1e12, sampled_s=(LONG / 100 + 5e12) / 1e12, precision=0.26)
     assert "8.0 h (--exact)" in found.sentence()
-    assert "about 5 min (unbiased, ± 0.7 points at 95 %: --precision 0.007)" in found.sentence()
+    assert "about 5 min (unbiased, ± 26 points at 95 %: --precision 0.26)" in found.sentence()
 
 
-def test_a_short_search_is_none_and_a_very_short_one_needs_no_timing():
-    assert choice(OPTIONS, cost_by(LONG, 0), lambda: 2e12) is None
-    assert choice(OPTIONS, cost_by(1e12, 0), lambda: pytest.fail("timed")) is None
+def test_a_short_search_is_none_and_a_very_short_one_needs_no_timing(plan):
+    assert choice(plan, cost_by(LONG, 0), lambda: 2e12) is None
+    assert choice(plan, cost_by(1e12, 0), lambda: pytest.fail("timed")) is None
+
+
+@pytest.mark.parametrize(("num_samples", "expected"), [(1_281_167, 0.007), (20_000, 0.019), (1000, 0.082)])
+def test_the_precision_offered_saves_time(plan, monkeypatch, num_samples, expected):
+    """± 0.7 points would ask half of 20,000 samples, and meet as many pairs as an exact search."""
+    monkeypatch.setattr(type(plan.samples), "rows", lambda samples, split: range(num_samples))
+    found = choice(plan, cost_by(LONG, 1), lambda: 1e12)
+    assert found is not None
+    assert found.precision == expected
+    assert required_queries(expected, num_samples) < num_samples / 8 + 2  # rounded up twice
+
+
+def test_where_sampling_saves_nothing_it_is_not_praised(plan):
+    found = choice(plan, cost_by(LONG, LONG), lambda: 1e12)
+    assert found is not None
+    assert "sampled queries hardly less" in found.sentence()
 
 
 @pytest.mark.parametrize("asked", [{"exact": True}, {"precision": 0.01}])
-def test_who_has_chosen_is_not_asked(asked):
-    refuse_unasked(core.StudyOptions("digits", **asked), cost_by(LONG, 1), lambda: pytest.fail("timed"))
+def test_who_has_chosen_is_not_asked(plan, asked):
+    refuse_unasked(replace(plan, options=replace(OPTIONS, **asked)), cost_by(LONG, 1), lambda: pytest.fail("timed"))
 
 
-def test_who_has_not_is_refused_with_both():
-    with pytest.raises(ValueError, match=r"more than 4 h; got neither\. .*--precision 0\.007.* 8\.0 h \(--exact\)\.$"):
-        refuse_unasked(OPTIONS, cost_by(LONG, 1), lambda: 1e12)
+def test_who_has_not_is_refused_with_both(plan):
+    with pytest.raises(ValueError, match=r"more than 4 h; got neither\. .*--precision 0\.26.* 8\.0 h \(--exact\)\.$"):
+        refuse_unasked(plan, cost_by(LONG, 1), lambda: 1e12)
     with pytest.raises(ValueError, match=r"leave --sizes out\.$"):
-        refuse_unasked(core.StudyOptions("digits", sizes=(50,)), cost_by(LONG, 1), lambda: 1e12)
+        refuse_unasked(replace(plan, options=replace(OPTIONS, sizes=(50,))), cost_by(LONG, 1), lambda: 1e12)
 
 
 def test_both_ways_at_once_are_refused():
@@ -79,7 +96,7 @@ def test_a_study_of_hours_is_refused_before_it_starts_and_runs_when_asked_for(tm
     with pytest.raises(ValueError, match="exact or precision must be chosen"):
         core.run_study(plan, tmp_path / "study")
     assert not (tmp_path / "study").exists()
-    asked = core.StudyOptions(**vars(OPTIONS) | {"exact": True})
+    asked = replace(OPTIONS, exact=True)
     study = core.run_study(asked, tmp_path / "study")
     assert "--exact" in study.info["command"]
     assert "exact" not in study.info["asked"]  # it is the same study as without
@@ -88,7 +105,7 @@ def test_a_study_of_hours_is_refused_before_it_starts_and_runs_when_asked_for(tm
 
 def test_sampled_queries_find_what_an_exact_study_finds(tmp_path):
     """Each is asked about all samples: its neighbors are those that it has when all are asked."""
-    sampled = core.run_study(core.StudyOptions(**vars(OPTIONS) | {"precision": 0.1}), tmp_path / "sampled")
+    sampled = core.run_study(replace(OPTIONS, precision=0.1), tmp_path / "sampled")
     exact = core.run_study(OPTIONS, tmp_path / "exact")
     key = ["split", "nearest_split", "sample", "rank"]
     some, every = (study.neighbors.set_index(key)[["nearest", "distance"]] for study in (sampled, exact))
@@ -115,7 +132,7 @@ def test_a_dry_run_offers_both_and_refuses_nothing(tmp_path, monkeypatch, capsys
     out = capsys.readouterr().out
     if as_json:
         offered = json.loads(out)["choice"]
-        assert offered["precision"] == 0.007
+        assert offered["precision"] == 0.26
         assert offered["exact_s"] == 200**2 * 64 / 100
     else:
         assert "takes more than 4 h, so one is to be chosen. SI from sampled queries" in out

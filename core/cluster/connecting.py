@@ -44,9 +44,48 @@ class Cluster:
     is_local: bool
 
 
+@dataclass(frozen=True)
+class LocalWorkers:
+    """Processes to start on this machine, and the bytes that each may hold."""
+
+    number: int
+    memory: int
+
+
+def local_workers(address: str) -> LocalWorkers | None:
+    """What `local:N` or `local:N:SIZE` asks for; None for another kind of address.
+
+    Raises
+    ------
+    ValueError
+        No workers, or no size.
+    """
+    local = _LOCAL.fullmatch(address)
+    if local is None:
+        return None
+    number, limit = int(local[1]), local[2]
+    if number < 1:
+        raise ValueError(f"cluster must have at least one worker; got {address}.")
+    return LocalWorkers(number, parse_bytes(limit) if limit else available_bytes() // (number + 1))  # and this process
+
+
+def check_installed() -> None:
+    """Refuse to go on without the extra.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        With how to install it.
+    """
+    try:
+        import distributed  # noqa: F401
+    except ImportError as error:
+        raise ModuleNotFoundError("--cluster needs Dask. Install it: pip install -e '.[cluster]'.") from error
+
+
 @contextmanager
-def connect(address: "str | Client") -> Iterator[Cluster]:
-    """Connect, check, and let go again; what `local:N` started ends with it.
+def connect(address: "str | Client | Cluster") -> Iterator[Cluster]:
+    """Connect, check, and let go again; what `local:N` started ends with it. What is connected already stays so.
 
     Raises
     ------
@@ -57,32 +96,31 @@ def connect(address: "str | Client") -> Iterator[Cluster]:
     ClusterError
         Nothing answers, there are no workers, or their versions differ from those here.
     """
-    try:
-        import distributed
-    except ImportError as error:
-        raise ModuleNotFoundError("--cluster needs Dask. Install it: pip install -e '.[cluster]'.") from error
+    check_installed()
+    import distributed
+
+    if isinstance(address, Cluster):
+        yield address
+        return
     if isinstance(address, distributed.Client):
         yield _checked(address, address.scheduler.address if address.scheduler else "client", is_local=False)
         return
-    local = _LOCAL.fullmatch(address)
+    local = local_workers(address)
     if local is None and "://" not in address:
         raise ValueError(
             f"cluster must be local:N, local:N:2GiB or an address such as tcp://host:8786; got {address!r}."
         )
-    with _started(int(local[1]), local[2]) if local else _reached(address) as client:
+    with _started(local) if local else _reached(address) as client:
         yield _checked(client, address, is_local=local is not None)
 
 
 @contextmanager
-def _started(num_workers: int, limit: str | None) -> Iterator["Client"]:
+def _started(local: LocalWorkers) -> Iterator["Client"]:
     """Processes on this machine, started by spawn, each watched by a nanny; they share cores and memory evenly."""
     import dask
     from distributed import Client, LocalCluster
 
-    if num_workers < 1:
-        raise ValueError(f"cluster must have at least one worker; got local:{num_workers}.")
-    memory = parse_bytes(limit) if limit else available_bytes() // (num_workers + 1)  # this process has a share as well
-    threads = str(max(1, (os.cpu_count() or 1) // num_workers))
+    threads = str(max(1, (os.cpu_count() or 1) // local.number))
     settings = {
         "distributed.worker.multiprocessing-method": "spawn",  # TensorFlow does not survive a fork
         "distributed.nanny.pre-spawn-environ": dict.fromkeys(_THREADS, threads) | {"TF_CPP_MIN_LOG_LEVEL": "2"},
@@ -95,9 +133,9 @@ def _started(num_workers: int, limit: str | None) -> Iterator["Client"]:
         _environment_kept(),
         dask.config.set(settings),
         LocalCluster(
-            n_workers=num_workers,
+            n_workers=local.number,
             threads_per_worker=1,
-            memory_limit=memory,
+            memory_limit=local.memory,
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",  # any free port
             silence_logs=50,

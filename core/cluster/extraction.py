@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from math import ceil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -83,6 +82,12 @@ def plan_extraction(
         for number, (key, width) in enumerate(widths.items())
     }
     return Extraction(Recipe.of(plan), passes, plan.poolings, batch, shards)
+
+
+def num_shards(plan: Plan, *, num_workers: int, worker_memory: int) -> int:
+    """Tasks of the extraction of all layers of a plan."""
+    extraction = plan_extraction(plan, plan.layers, "", num_workers=num_workers, worker_memory=worker_memory)
+    return ceil(len(plan.images) / extraction.rows_a_shard)
 
 
 def extract(extraction: Extraction, images: LabelledImages, start: int) -> int:

@@ -13,11 +13,11 @@ from math import ceil, isqrt
 
 MOST_TILES = 10_000
 FAN_IN = 8  # results merged by one task
+BYTES_A_CANDIDATE = 16  # of a result: squared distance and row
 _BLOCKS_IN_MEMORY = 16  # that would fill it: two are held with their centered copies, beside Python and TensorFlow
 _RESULTS_IN_MEMORY = 4  # of what a merging task reads
 _TILES_A_WORKER = 4  # at least, so that none waits long for the last one
 _WORTH_SPLITTING = 2048  # rows of a block below which more tasks cost more than they save
-_BYTES_A_CANDIDATE = 16  # of a result: squared distance and row
 
 Group = tuple[slice, ...]
 """Consecutive blocks of rows."""
@@ -118,11 +118,20 @@ def tiling(
 
 def num_merges(num_results: int) -> int:
     """Tasks of the tree that merges so many results."""
-    merges = 0
-    while num_results > 1:
-        num_results = ceil(num_results / FAN_IN)
-        merges += num_results
-    return merges
+    return sum(_levels(num_results)[1:])
+
+
+def results_merged(num_results: int) -> int:
+    """Results that these tasks read."""
+    return sum(_levels(num_results)[:-1])
+
+
+def _levels(num_results: int) -> list[int]:
+    """How many results there are at first, and after each level of the tree."""
+    levels = [num_results]
+    while levels[-1] > 1:
+        levels.append(ceil(levels[-1] / FAN_IN))
+    return levels
 
 
 def group_rows(group: Group) -> int:
@@ -137,7 +146,7 @@ def _rows_within(group: Group) -> int:
 
 def _largest_block(num_features: int, k: int, worker_memory: int, itemsize: int) -> int:
     """Rows of which a worker holds two blocks, with all that a search of them needs."""
-    row_bytes = itemsize * num_features + 4 * _BYTES_A_CANDIDATE * (k + 4)
+    row_bytes = itemsize * num_features + 4 * BYTES_A_CANDIDATE * (k + 4)
     rows = worker_memory // _BLOCKS_IN_MEMORY // row_bytes
     least = 2 * (k + 1)  # of two blocks that differ by a row at most, the smaller then has more than k
     if rows < least:
@@ -164,7 +173,7 @@ def _cut(length: int, parts: int) -> list[slice]:
 
 def _check_results(cut: Tiling, k: int, worker_memory: int) -> None:
     """Refuse where what a merging task reads would fill a worker."""
-    needed = FAN_IN * max(map(group_rows, cut.queries)) * k * _BYTES_A_CANDIDATE * _RESULTS_IN_MEMORY
+    needed = FAN_IN * max(map(group_rows, cut.queries)) * k * BYTES_A_CANDIDATE * _RESULTS_IN_MEMORY
     if len(cut.references) > 1 and needed > worker_memory:
         raise ValueError(
             f"worker_memory must be at least {needed:,} bytes to merge {k} neighbors of so many rows; got "

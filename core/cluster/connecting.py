@@ -103,7 +103,7 @@ def connect(address: "str | Client | Cluster") -> Iterator[Cluster]:
         yield address
         return
     if isinstance(address, distributed.Client):
-        yield _checked(address, address.scheduler.address if address.scheduler else "client", is_local=False)
+        yield _checked(address, str(address.scheduler_info(n_workers=0)["address"]), is_local=False)
         return
     local = local_workers(address)
     if local is None and "://" not in address:

@@ -84,8 +84,8 @@ def check_installed() -> None:
 
 
 @contextmanager
-def connect(address: "str | Client") -> Iterator[Cluster]:
-    """Connect, check, and let go again; what `local:N` started ends with it.
+def connect(address: "str | Client | Cluster") -> Iterator[Cluster]:
+    """Connect, check, and let go again; what `local:N` started ends with it. What is connected already stays so.
 
     Raises
     ------
@@ -99,8 +99,11 @@ def connect(address: "str | Client") -> Iterator[Cluster]:
     check_installed()
     import distributed
 
+    if isinstance(address, Cluster):
+        yield address
+        return
     if isinstance(address, distributed.Client):
-        yield _checked(address, address.scheduler.address if address.scheduler else "client", is_local=False)
+        yield _checked(address, str(address.scheduler_info(n_workers=0)["address"]), is_local=False)
         return
     local = local_workers(address)
     if local is None and "://" not in address:

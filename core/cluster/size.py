@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from core.cluster.connecting import check_installed, connect, local_workers
+from core.cluster.connecting import Cluster, check_installed, connect, local_workers
 from core.study.costs import product_rate
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class ClusterSize:
     measured: str
 
 
-def cluster_size(address: "str | Client") -> ClusterSize:
+def cluster_size(address: "str | Client | Cluster") -> ClusterSize:
     """The size of the cluster at an address; the processes of `local:N` are not started for it.
 
     Raises

@@ -1,12 +1,14 @@
 """Where a study's activations lie while a cluster works on it, and whether all workers see the same place."""
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from core.cluster.connecting import Cluster, ClusterError
 
@@ -81,6 +83,14 @@ def _read(address: str) -> str:
         return bytes(system.cat_file(path)).decode()
     except FileNotFoundError:
         return ""
+
+
+def free_bytes(address: str) -> int:
+    """What may be filled: of a folder's disk, the half of what is free; other storage is not asked."""
+    system, path = fsspec.url_to_fs(address)
+    if not isinstance(system, LocalFileSystem):
+        return 1 << 62
+    return shutil.disk_usage(os.path.dirname(path)).free // 2
 
 
 def remove(address: str) -> None:

@@ -97,13 +97,21 @@ def run(options: argparse.Namespace) -> int:
     asked = _asked(options)
     report = progress_on(sys.stderr, options.progress)
     try:
-        memory = options.memory if options.cluster is None else ELSEWHERE
-        plan = plan_study(asked, memory=memory, spool=options.spool, progress=report)
         if options.dry_run:
+            memory = options.memory if options.cluster is None else ELSEWHERE
+            plan = plan_study(asked, memory=memory, spool=options.spool, progress=report)
             report.close()
             print_plan(plan, options.cluster, as_json=options.json)
             return 0
-        study = run_study(plan, options.out, client=options.cluster, storage=options.cluster_storage, progress=report)
+        study = run_study(
+            asked,
+            options.out,
+            memory=options.memory,
+            spool=options.spool,
+            client=options.cluster,
+            storage=options.cluster_storage,
+            progress=report,
+        )
     finally:
         report.close()
     print_study(study, as_json=options.json)

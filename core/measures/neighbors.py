@@ -246,7 +246,7 @@ def _is_crowding(references: Rows, k: int, products: Products) -> bool:
 
 
 def squared_among(rows: Rows, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Σ(a − b)² of pairs of one set of rows, shape (pairs,); a pair that occurs in both directions is evaluated once."""
+    """Σ(a − b)² of pairs of rows of one matrix, shape (pairs,); a pair that occurs both ways is evaluated once."""
     key = np.minimum(left, right) * len(rows) + np.maximum(left, right)
     distinct, place = np.unique(key, return_inverse=True)
     low, high = np.divmod(distinct, len(rows))

@@ -77,7 +77,7 @@ def best_among(references: Array, queries: Array, own: NDArray[np.int64], k: int
     Parameters
     ----------
     references : shape (n, d). queries : shape (m, d).
-    own : int64, shape (m,). The row of each query among the references, which is no neighbor of it; -1 where it is none.
+    own : int64, shape (m,). The row of each query among the references, which is no neighbor of it; -1 for none.
     """
     one_more = int((own >= 0).any())  # a query may be its own nearest
     found = nearest_neighbors(references, queries=queries, k=min(k + one_more, len(references)))

@@ -100,7 +100,10 @@ def stream_pass(
 def compile_pass(
     network: Network, pass_: Pass, *, poolings: tuple[str, ...], batch_size: int = 32, boundary: LayerInfo | None = None
 ) -> Forward:
-    """The network as a pass runs it, for several runs of `stream_pass`; boundary : `pass_.start` where they start there."""
+    """The network as a pass runs it, for several runs of `stream_pass`.
+
+    boundary : `pass_.start` where they start there; default from the pixels.
+    """
     return _forward(network, _wanted(pass_, poolings, None, boundary), batch_size, boundary)
 
 

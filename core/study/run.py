@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 
+from core.cluster.connecting import Cluster, connect
 from core.cluster.size import cluster_size
 from core.measures.neighbors import Neighbors
 from core.measures.sliced import Question
@@ -73,35 +74,44 @@ def run_study(
     KeyboardInterrupt
         As it came; the layers done so far are a valid study, and the same call finishes it.
     """
-    plan, report = study, progress or _ignore
-    if isinstance(plan, StudyOptions):
-        plan = plan_study(plan, memory=memory if client is None else ELSEWHERE, spool=spool, progress=progress)
-    folder = Path(out)
-    _check_chosen(plan, client, folder)
-    with study_lock(folder):
-        info = begin(folder, _study_info(plan, out), plan.samples.frame())
-        if info["state"] != "complete":
-            try:
-                with _engine(plan, client, storage, folder) as engine:
-                    info = _decide_queries(plan, engine, folder, info, report)
-                    options = replace(plan.options.measures(), num_queries=info.get("num_queries", {}))
-                    finished = frozenset(finished_layers(folder))
-                    with closing(engine.measured_layers(options, finished, report)) as layers:
-                        _write_layers(plan, layers, folder)
-            except BaseException:
-                end(folder, info, complete=False)
-                raise
-            end(folder, info, complete=True)
-    return load_study(folder)
+    report = progress or _ignore
+    with nullcontext() if client is None else connect(client) as cluster:  # before anything that takes long
+        plan = study
+        if isinstance(plan, StudyOptions):
+            plan = plan_study(plan, memory=memory if cluster is None else ELSEWHERE, spool=spool, progress=progress)
+        folder = Path(out)
+        _check_chosen(plan, cluster, folder)
+        with study_lock(folder):
+            info = begin(folder, _study_info(plan, out), plan.samples.frame())
+            if info["state"] != "complete":
+                _complete(plan, _engine(plan, cluster, storage, folder), folder, info, report)
+        return load_study(folder)
 
 
-def _check_chosen(plan: Plan, client: "str | Client | None", folder: Path) -> None:
+def _complete(
+    plan: Plan, at_work: AbstractContextManager["Engine"], folder: Path, info: dict[str, Any], progress: Report
+) -> None:
+    """Compute what is missing; what was computed before an exception is kept."""
+    try:
+        with at_work as engine:
+            info = _decide_queries(plan, engine, folder, info, progress)
+            options = replace(plan.options.measures(), num_queries=info.get("num_queries", {}))
+            finished = frozenset(finished_layers(folder))
+            with closing(engine.measured_layers(options, finished, progress)) as layers:
+                _write_layers(plan, layers, folder)
+    except BaseException:
+        end(folder, info, complete=False)
+        raise
+    end(folder, info, complete=True)
+
+
+def _check_chosen(plan: Plan, cluster: Cluster | None, folder: Path) -> None:
     """Refuse a study of hours that nobody chose to be one."""
 
     def rate() -> float:
-        if client is None:
+        if cluster is None:
             return product_rate()
-        size = cluster_size(client)
+        size = cluster_size(cluster)
         return size.workers * size.rate
 
     refuse_unasked(plan, partial(plan_cost, plan, finished=frozenset(finished_layers(folder))), rate)
@@ -121,14 +131,12 @@ class Engine(Protocol):
         ...
 
 
-def _engine(
-    plan: Plan, client: "str | Client | None", storage: str | None, folder: Path
-) -> AbstractContextManager[Engine]:
-    if client is None:
+def _engine(plan: Plan, cluster: Cluster | None, storage: str | None, folder: Path) -> AbstractContextManager[Engine]:
+    if cluster is None:
         return nullcontext(_ThisProcess(plan))
     from core.cluster.study import on_cluster  # which needs the extra `cluster`
 
-    return on_cluster(plan, client, storage, folder)
+    return on_cluster(plan, cluster, storage, folder)
 
 
 def _decide_queries(plan: Plan, engine: Engine, folder: Path, info: dict[str, Any], progress: Report) -> dict[str, Any]:

@@ -91,7 +91,7 @@ class HeldLayer:
 
 @dataclass(frozen=True, eq=False)
 class StoredLayer:
-    """A layer that was searched where its activations are stored; `read` gives them, shape (n, d), if a measure asks."""
+    """A layer that was searched where its activations are stored; `read` gives them, shape (n, d), if need be."""
 
     answers: Mapping[Key, Neighbors]
     read: Callable[[], NDArray[Any]]

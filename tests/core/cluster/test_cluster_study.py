@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 import core
+from core.cluster import study as study_on_cluster
 from core.cluster.connecting import Cluster, ClusterError
 from core.study.plan import Progress, StudyOptions
 from core.study.results import LAYER_TABLES, load_study
@@ -70,12 +71,37 @@ def test_sizes_centers_and_sampled_queries(cluster: Cluster, options: StudyOptio
         assert_same_tables(study, run_study(asked, tmp_path / f"{name} plain"))
 
 
+def test_stages_where_the_storage_is_small(
+    cluster: Cluster, options: StudyOptions, plain: core.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    widest = 4 * 108 * (16 * 16 * 4 + 4)  # bytes of one of the three widest layers of all images, flat and mean
+    monkeypatch.setattr(study_on_cluster, "free_bytes", lambda address: widest)
+    seen: list[Progress] = []
+    study = run_study(options, tmp_path / "study", client=cluster, progress=seen.append)
+    assert_same_tables(study, plain)
+    assert any(report.stage.startswith("stage 2 of ") for report in seen)
+    monkeypatch.setattr(study_on_cluster, "free_bytes", lambda address: widest - 1)
+    with pytest.raises(
+        ValueError, match=r"storage must have 444,096 bytes to spare .* of stem_conv.*--cluster-storage"
+    ):
+        run_study(options, tmp_path / "none", client=cluster)
+
+
+def test_few_tasks_at_once(
+    cluster: Cluster, options: StudyOptions, plain: core.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(study_on_cluster, "MOST_TASKS", 1)
+    assert_same_tables(run_study(options, tmp_path / "study", client=cluster), plain)
+
+
 def test_pixels_from_the_command_line(tmp_path: Path):
     out = tmp_path / "study"
     words = ["study", "digits", "--model", "pixels", "--out", str(out), "--cluster", "local:1", "--projection", "none"]
     run = subprocess.run([sys.executable, "-m", "core", *words], capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr
-    assert_same_tables(load_study(out), run_study(StudyOptions("digits", "pixels", projection="none"), tmp_path / "plain"))
+    assert_same_tables(
+        load_study(out), run_study(StudyOptions("digits", "pixels", projection="none"), tmp_path / "plain")
+    )
 
 
 def test_a_worker_killed_during_extraction_changes_nothing(

@@ -1,5 +1,6 @@
 """What a task finds, where its groups have several blocks because a worker cannot hold them whole."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,7 @@ def shards(tmp_path: Path) -> Shards:
 
 def group(number: int, rows: np.ndarray, *bounds: int) -> Group:
     """Rows in blocks between bounds, places counted from 0."""
-    pairs = zip(bounds[:-1], bounds[1:], strict=True)
-    return Group(number, tuple(Block(start, as_places(rows[start:stop])) for start, stop in pairs))
+    return Group(number, tuple(Block(start, as_places(rows[start:stop])) for start, stop in pairwise(bounds)))
 
 
 ROWS = {"consecutive": np.arange(10, 50), "scattered": np.sort(np.random.default_rng(1).permutation(60)[:40])}

@@ -61,10 +61,10 @@ def rows(worker_memory: int) -> list[dict[str, object]]:
                         "data": data,
                         "features": f"{width:,}",
                         "SI of": "all" if queries is None else f"{queries:,} queries",
-                        "FLOP": f"{cost.flop:.2g}",
-                        "stored": f"{cost.storage_bytes / 1e9:,.0f} GB",
+                        "FLOP": f"{cost.flop:.2g}".replace("e+", "e"),
+                        "stored": _size(cost.storage_bytes),
                         "tasks": f"{cost.tasks:,}",
-                        "read": f"{cost.read_bytes / 1e12:,.2g} TB",
+                        "read": _size(cost.read_bytes),
                         "this CPU": f"{_words(cost.seconds(rate))} at {rate / 1e9:,.0f} GFLOP/s",
                         "H100, float32": _words(cost.seconds(H100_FLOAT32)),
                         "H100, bfloat16": _words(cost.seconds(H100_BFLOAT16)),
@@ -78,6 +78,12 @@ def _words(seconds: float) -> str:
     """Two digits that count, such as 0.067 s, 12 min or 6,400 h."""
     amount, unit = next((seconds / size, unit) for unit, size in _UNITS.items() if seconds >= size or size == 1)
     return f"{float(f'{amount:.2g}'):,g} {unit}"
+
+
+def _size(num_bytes: int) -> str:
+    """Two digits that count, such as 7.1 GB or 67 TB."""
+    unit = 1e12 if num_bytes >= 1e12 else 1e9
+    return f"{float(f'{num_bytes / unit:.2g}'):,g} {'TB' if unit == 1e12 else 'GB'}"
 
 
 def main() -> None:

@@ -77,21 +77,24 @@ def test_stages_where_the_storage_is_small(
     widest = 4 * 108 * (16 * 16 * 4 + 4)  # bytes of one of the three widest layers of all images, flat and mean
     monkeypatch.setattr(study_on_cluster, "free_bytes", lambda address: widest)
     seen: list[Progress] = []
-    study = run_study(options, tmp_path / "study", client=cluster, progress=seen.append)
+    study = run_study(options, tmp_path / "study", client=cluster.client, progress=seen.append)
     assert_same_tables(study, plain)
     assert any(report.stage.startswith("stage 2 of ") for report in seen)
     monkeypatch.setattr(study_on_cluster, "free_bytes", lambda address: widest - 1)
     with pytest.raises(
         ValueError, match=r"storage must have 444,096 bytes to spare .* of stem_conv.*--cluster-storage"
     ):
-        run_study(options, tmp_path / "none", client=cluster)
+        run_study(options, tmp_path / "none", client=cluster.client)
 
 
 def test_few_tasks_at_once(
     cluster: Cluster, options: StudyOptions, plain: core.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(study_on_cluster, "MOST_TASKS", 1)
-    assert_same_tables(run_study(options, tmp_path / "study", client=cluster), plain)
+    monkeypatch.setattr(study_on_cluster, "_MANY_TASKS", 1)
+    seen: list[Progress] = []
+    assert_same_tables(run_study(options, tmp_path / "study", client=cluster.client, progress=seen.append), plain)
+    assert {report.unit for report in seen} == {"images", "layers", "tasks"}
 
 
 def test_pixels_from_the_command_line(tmp_path: Path):

@@ -117,6 +117,8 @@ class ClusterStudy:
         extraction = plan_extraction(
             self._plan, stage, self._address, num_workers=cluster.num_workers, worker_memory=cluster.worker_memory
         )
+        for shards in extraction.shards.values():
+            shards.create()
         for start in range(0, num_images, extraction.rows_a_shard):
             images = self._plan.images.select(np.arange(start, min(start + extraction.rows_a_shard, num_images)))
             self._futures.append(cluster.client.submit(extract, extraction, images, start, pure=False))

@@ -16,7 +16,7 @@ import core
 from core.cluster import study as study_on_cluster
 from core.cluster.connecting import Cluster, ClusterError
 from core.study.plan import Progress, StudyOptions
-from core.study.results import LAYER_TABLES, load_study
+from core.study.results import LAYER_TABLES, finished_layers, load_study
 from core.study.run import run_study
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
@@ -118,22 +118,27 @@ def test_a_worker_killed_during_extraction_changes_nothing(
     assert victim not in cluster.client.run(os.getpid).values()
 
 
+@pytest.mark.parametrize(("stage", "done", "num_layers"), [("activations", 1, 0), ("neighbors", 3, 3)])
 def test_what_ctrl_c_leaves_goes_on_on_one_machine(
-    cluster: Cluster, options: StudyOptions, plain: core.Study, tmp_path: Path
+    cluster: Cluster,
+    options: StudyOptions,
+    plain: core.Study,
+    tmp_path: Path,
+    stage: str,
+    done: int,
+    num_layers: int,
 ):
     def stop() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_study(options, tmp_path / "study", client=cluster.client, progress=at("neighbors", 3, stop))
-    partial = load_study(tmp_path / "study")
-    assert partial.state == "partial"
-    assert len(partial.layers) == 3
-    assert [file.name for file in tmp_path.iterdir()] == ["study"]
+        run_study(options, tmp_path / "study", client=cluster.client, progress=at(stage, done, stop))
+    assert len(finished_layers(tmp_path / "study")) == num_layers
     deadline = time.monotonic() + 20
     while any(cluster.client.processing().values()) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not any(cluster.client.processing().values())  # no task is left behind
+    assert [file.name for file in tmp_path.iterdir()] == ["study"]  # and no activations
     assert_same_tables(run_study(options, tmp_path / "study"), plain)
 
 

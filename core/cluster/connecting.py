@@ -33,8 +33,9 @@ class ClusterError(RuntimeError):
 class Cluster:
     """A cluster that has been checked.
 
-    client : of `distributed`. address : as it was asked for. num_workers, worker_memory : the workers when it was
-    checked, and the bytes that each of them may hold. is_local : whether they are processes of this machine.
+    client : of `distributed`. address : as it was asked for. is_local : whether it was started here.
+    num_workers, worker_memory : tasks that run at once, and the bytes that each may hold; a worker of several threads
+    counts as several, and shares its memory among them. Both as they were when the cluster was checked.
     """
 
     client: "Client"
@@ -197,9 +198,12 @@ def _checked(client: "Client", address: str, *, is_local: bool) -> Cluster:
                 f"workers must run the same versions as this process; {name} has {', '.join(differ)}. Install the same "
                 "environment on all machines, for numbers and pickled tasks depend on it."
             )
-    limits = [info["memory_limit"] for info in client.scheduler_info(n_workers=-1)["workers"].values()]
-    memory = min([limit for limit in limits if limit] or [worker["memory"] for worker in workers.values()])
-    return Cluster(client, address, len(workers), int(memory), is_local)
+    threads = client.nthreads()
+    limits = {name: info["memory_limit"] for name, info in client.scheduler_info(n_workers=-1)["workers"].items()}
+    shares = [
+        (limits.get(name) or workers[name]["memory"]) // count for name, count in threads.items() if name in workers
+    ]
+    return Cluster(client, address, sum(threads.values()), int(min(shares)), is_local)
 
 
 def describe_worker() -> dict[str, Any]:

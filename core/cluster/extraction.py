@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from core.cluster.connecting import Cluster, ClusterError
 from core.cluster.shards import Shards
 from core.data.images import LabelledImages
 from core.network.activations import Forward, compile_pass, stream_pass
@@ -88,6 +89,31 @@ def num_shards(plan: Plan, *, num_workers: int, worker_memory: int) -> int:
     """Tasks of the extraction of all layers of a plan."""
     extraction = plan_extraction(plan, plan.layers, "", num_workers=num_workers, worker_memory=worker_memory)
     return ceil(len(plan.images) / extraction.rows_a_shard)
+
+
+def check_images_seen(cluster: Cluster, images: LabelledImages) -> None:
+    """All workers reach the images.
+
+    Raises
+    ------
+    ClusterError
+        One of them cannot read the first image.
+    """
+    for worker, reason in cluster.client.run(_failure_to_read, images.select([0])).items():
+        if reason is not None:
+            raise ClusterError(
+                f"data must be at the same path on all workers; {worker} cannot read it ({reason}). Put it on a disk "
+                "that all machines share, and name it by the path that they share."
+            )
+
+
+def _failure_to_read(images: LabelledImages) -> str | None:
+    """Why a worker cannot read an image; None where it can."""
+    try:
+        images.load(np.arange(len(images)), (8, 8))
+    except OSError as error:
+        return str(error)
+    return None
 
 
 def extract(extraction: Extraction, images: LabelledImages, start: int) -> int:

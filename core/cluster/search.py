@@ -1,13 +1,25 @@
 """A neighbor search as tasks: tiles of groups of rows, and a tree that merges what they find of each group."""
 
-from collections.abc import Iterator, Sequence
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.cluster.shards import Shards, as_places
-from core.cluster.tiles import Block, Findings, Group, merge_findings, search_across, search_among, search_within
+from core.cluster.tiles import (
+    TOPIC,
+    Block,
+    Findings,
+    Group,
+    counted,
+    merge_findings,
+    search_across,
+    search_among,
+    search_within,
+)
 from core.cluster.tiling import FAN_IN, Tiling, tiling
 from core.cluster.waiting import result
 from core.measures.neighbors import Neighbors
@@ -40,7 +52,7 @@ def submit_search(cluster: "Cluster", shards: Shards, question: Question, *, pri
     else:
         references = _groups(question.references, cut.references)
         for i, j in cut.tiles():
-            parts[i].append(submit(search_among, shards, queries[i], references[j], question.k))
+            parts[i].append(submit.search(search_among, shards, queries[i], references[j], question.k))
     return [_merged(submit, number, found, question.k) for number, found in enumerate(parts)]
 
 
@@ -61,23 +73,46 @@ def answer_of(findings: Sequence[Findings]) -> Neighbors:
     return stack([best for found in findings for best in found.values()]).neighbors()
 
 
+class TileCount:
+    """How many search tasks are done for each array of shards; one that runs again counts again."""
+
+    def __init__(self, cluster: "Cluster") -> None:
+        self._client, self._counts = cluster.client, Counter[str]()
+        self._client.subscribe_topic(TOPIC, self._take)
+
+    def close(self) -> None:
+        """Count no more."""
+        self._client.unsubscribe_topic(TOPIC)
+
+    def count(self, shards: Shards) -> int:
+        return self._counts[shards.address]
+
+    def _take(self, event: tuple[float, str]) -> None:
+        self._counts[event[1]] += 1
+
+
 class _Submit:
     """Hands tasks to the cluster, all with one priority."""
 
     def __init__(self, client: Any, priority: int) -> None:
         self._client, self._priority = client, priority
 
-    def __call__(self, work: Any, *arguments: Any) -> Future:
+    def __call__(self, work: Callable[..., Findings], *arguments: Any) -> Future:
         return self._client.submit(work, *arguments, priority=self._priority, pure=False)
+
+    def search(self, work: Callable[..., Findings], *arguments: Any) -> Future:
+        """A task that counts, under the name of its work."""
+        key = f"{work.__name__}-{uuid.uuid4().hex}"
+        return self._client.submit(counted, work, *arguments, key=key, priority=self._priority, pure=False)
 
 
 def _self_join(submit: _Submit, shards: Shards, groups: Sequence[Group], k: int) -> Iterator[tuple[int, int, Future]]:
     """First each group within itself: what that finds keeps down the work of all tiles of two groups."""
-    within = [submit(search_within, shards, group, k) for group in groups]
+    within = [submit.search(search_within, shards, group, k) for group in groups]
     for i, left in enumerate(groups):
         yield i, i, within[i]
         for j, right in enumerate(groups[i + 1 :], start=i + 1):
-            yield i, j, submit(search_across, shards, left, right, [within[i], within[j]], k)
+            yield i, j, submit.search(search_across, shards, left, right, [within[i], within[j]], k)
 
 
 def _merged(submit: _Submit, number: int, parts: list[Future], k: int) -> Future:

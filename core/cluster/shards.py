@@ -29,12 +29,16 @@ class Shards:
     num_features: int
     rows_a_shard: int
 
+    def create(self) -> None:
+        """Make room for shards. Nothing is written where there is no room: a late task leaves nothing behind."""
+        system, path = fsspec.url_to_fs(self.address)
+        system.makedirs(path, exist_ok=True)
+
     def write(self, start: int, rows: NDArray[np.float32]) -> None:
         """Write one shard: all of its rows, which start at `start`. Writing it again changes nothing."""
         system, path = fsspec.url_to_fs(self._shard(start // self.rows_a_shard))
         local = isinstance(system, LocalFileSystem)  # elsewhere an object appears once it is whole
         scratch = f"{path}.{uuid.uuid4().hex}.tmp" if local else path
-        system.makedirs(path.rpartition("/")[0], exist_ok=True)
         with system.open(scratch, "wb") as file:
             np.lib.format.write_array(file, np.ascontiguousarray(rows, np.float32), allow_pickle=False)
         if local:

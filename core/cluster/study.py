@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from core.cluster.connecting import Cluster
-from core.cluster.extraction import Key, extract, plan_extraction
-from core.cluster.search import answer_of, cut_search, submit_search
+from core.cluster.extraction import Key, check_images_seen, extract, plan_extraction
+from core.cluster.search import TileCount, answer_of, cut_search, submit_search
 from core.cluster.shards import Shards
 from core.cluster.storage import free_bytes, remove, storage
 from core.cluster.tiles import Findings
@@ -29,6 +30,7 @@ from core.study.streaming import renamed
 
 MOST_TASKS = 20_000  # that the scheduler knows of at once, but for those of a single layer
 
+_MANY_TASKS = 100  # of a layer, from which on its tasks are told of one by one
 Stage = tuple[LayerInfo, ...]
 Tables = dict[str, pd.DataFrame]
 Answers = Mapping[Comparison, Sequence[Findings]]
@@ -38,11 +40,12 @@ Answers = Mapping[Comparison, Sequence[Findings]]
 def on_cluster(plan: Plan, cluster: Cluster, asked_storage: str | None, folder: Path) -> Iterator["ClusterStudy"]:
     """A plan's work on a cluster, while the storage lasts."""
     with storage(cluster, asked_storage, folder) as place, explained(cluster):
+        check_images_seen(cluster, plan.images)
         study = ClusterStudy(plan, cluster, place)
         try:
             yield study
         finally:
-            study.cancel()
+            study.close()
 
 
 class ClusterStudy:
@@ -57,6 +60,7 @@ class ClusterStudy:
         self._futures: deque[Any] = deque()  # of tasks that are awaited, in order
         self._extracted: Stage = ()
         self._shards: Mapping[Key, Shards] = {}
+        self._tiles = TileCount(cluster)
 
     def pilot_answers(self, progress: Report) -> Iterator[Mapping[Comparison, Neighbors]]:
         """What the pilot finds at each layer and pooling."""
@@ -80,9 +84,10 @@ class ClusterStudy:
             self._extract(stage, report)
             yield from self._measured(stage, samples, options, report)
 
-    def cancel(self) -> None:
+    def close(self) -> None:
         """Leave no task waiting."""
-        if self._futures and self._cluster.client.status == "running":
+        if self._cluster.client.status == "running":
+            self._tiles.close()
             self._cluster.client.cancel(list(self._futures), force=True)
 
     def _stages(self, layers: Sequence[LayerInfo]) -> list[Stage]:
@@ -112,6 +117,8 @@ class ClusterStudy:
         extraction = plan_extraction(
             self._plan, stage, self._address, num_workers=cluster.num_workers, worker_memory=cluster.worker_memory
         )
+        for shards in extraction.shards.values():
+            shards.create()
         for start in range(0, num_images, extraction.rows_a_shard):
             images = self._plan.images.select(np.arange(start, min(start + extraction.rows_a_shard, num_images)))
             self._futures.append(cluster.client.submit(extract, extraction, images, start, pure=False))
@@ -135,13 +142,19 @@ class ClusterStudy:
                 tasks.append(self._num_tasks(following, questions))
                 self._futures.append(self._measure(following, questions, samples, options, priority=-number))
             progress(Progress(f"neighbors in {layer.layer}", place, len(stage), "layers"))
-            tables = result(self._cluster, self._futures[0])
+            tables = result(self._cluster, self._futures[0], partial(self._report_tiles, layer, tasks[0], progress))
             self._futures.popleft()
             tasks.popleft()
             yield layer, tables
             for shards in self._of(layer).values():
                 remove(shards.address)
         progress(Progress("neighbors", len(stage), len(stage), "layers"))
+
+    def _report_tiles(self, layer: LayerInfo, num_tasks: int, progress: Report) -> None:
+        """How far a search has come that takes long."""
+        if num_tasks >= _MANY_TASKS:
+            done = sum(self._tiles.count(shards) for shards in self._of(layer).values())
+            progress(Progress(f"tiles of {layer.layer}", min(done, num_tasks), num_tasks, "tasks"))
 
     def _of(self, layer: LayerInfo) -> dict[str, Shards]:
         """The shards of a layer, by pooling."""

@@ -1,17 +1,19 @@
 """What workers search: functions of small arguments that read shards, and return what little is found in them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from dask.sizeof import sizeof
+from distributed import get_worker
 from numpy.typing import NDArray
 
 from core.cluster.shards import Places, Shards, num_places, row_numbers
 from core.measures.tiled import Best, best_across, best_among, best_within, merge, stack
 
 Array = NDArray[Any]
+TOPIC = "separation-index-tiles"  # of the events that count tasks
 Findings = dict[int, Best]  # what is known of the rows of a group, by its number
 
 
@@ -88,6 +90,13 @@ def search_among(shards: Shards, queries: Group, references: Group, k: int) -> F
 def merge_findings(number: int, parts: Sequence[Findings], k: int) -> Findings:
     """The k best of what some tasks have found of one group."""
     return {number: merge([findings[number] for findings in parts], k)}
+
+
+def counted(work: Callable[..., Findings], shards: Shards, *arguments: Any) -> Findings:
+    """Search, and let the client know that one more task has been done for these shards."""
+    findings = work(shards, *arguments)
+    get_worker().log_event(TOPIC, shards.address)
+    return findings
 
 
 def _room(shards: Shards, block: Block, others: Sequence[Block]) -> Array:

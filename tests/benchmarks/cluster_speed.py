@@ -65,6 +65,7 @@ def searches(name: str, num_rows: int, addresses: Sequence[str], repeats: int) -
     measured: dict[str, list[dict[str, float]]] = {address: [] for address in addresses}
     with tempfile.TemporaryDirectory() as folder:
         shards = Shards(f"{folder}/features", num_rows, 1280, ROWS_A_SHARD)
+        shards.create()
         for start in range(0, num_rows, ROWS_A_SHARD):
             shards.write(start, features[start : start + ROWS_A_SHARD])
         for _ in range(repeats):
@@ -81,6 +82,7 @@ def search_on(address: str, shards: Shards, features: np.ndarray) -> dict[str, f
     start = time.perf_counter()
     with connect(address) as cluster:
         tiny = Shards(f"{shards.address}-tiny", 64, 4, 64)
+        tiny.create()
         tiny.write(0, np.ones((64, 4), np.float32))
         nearest_stored(cluster, tiny)  # imports
         started = time.perf_counter() - start

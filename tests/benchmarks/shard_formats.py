@@ -45,6 +45,7 @@ def main() -> None:
 
 def measure_npy(features: np.ndarray, path: Path) -> dict[str, Any]:
     shards = Shards(str(path), *features.shape, ROWS_A_SHARD)
+    shards.create()
     return measure(".npy shards", features, path, shards.write, lambda rows: shards.read(rows))
 
 

@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytest.importorskip("distributed")
-
 from core.cluster.connecting import Cluster, connect
 
 

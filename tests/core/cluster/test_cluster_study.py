@@ -16,7 +16,7 @@ import core
 from core.cluster import study as study_on_cluster
 from core.cluster.connecting import Cluster, ClusterError
 from core.study.plan import Progress, StudyOptions
-from core.study.results import LAYER_TABLES, load_study
+from core.study.results import LAYER_TABLES, finished_layers, load_study
 from core.study.run import run_study
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
@@ -77,21 +77,24 @@ def test_stages_where_the_storage_is_small(
     widest = 4 * 108 * (16 * 16 * 4 + 4)  # bytes of one of the three widest layers of all images, flat and mean
     monkeypatch.setattr(study_on_cluster, "free_bytes", lambda address: widest)
     seen: list[Progress] = []
-    study = run_study(options, tmp_path / "study", client=cluster, progress=seen.append)
+    study = run_study(options, tmp_path / "study", client=cluster.client, progress=seen.append)
     assert_same_tables(study, plain)
     assert any(report.stage.startswith("stage 2 of ") for report in seen)
     monkeypatch.setattr(study_on_cluster, "free_bytes", lambda address: widest - 1)
     with pytest.raises(
         ValueError, match=r"storage must have 444,096 bytes to spare .* of stem_conv.*--cluster-storage"
     ):
-        run_study(options, tmp_path / "none", client=cluster)
+        run_study(options, tmp_path / "none", client=cluster.client)
 
 
 def test_few_tasks_at_once(
     cluster: Cluster, options: StudyOptions, plain: core.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(study_on_cluster, "MOST_TASKS", 1)
-    assert_same_tables(run_study(options, tmp_path / "study", client=cluster), plain)
+    monkeypatch.setattr(study_on_cluster, "_MANY_TASKS", 1)
+    seen: list[Progress] = []
+    assert_same_tables(run_study(options, tmp_path / "study", client=cluster.client, progress=seen.append), plain)
+    assert {report.unit for report in seen} == {"images", "layers", "tasks"}
 
 
 def test_pixels_from_the_command_line(tmp_path: Path):
@@ -115,22 +118,27 @@ def test_a_worker_killed_during_extraction_changes_nothing(
     assert victim not in cluster.client.run(os.getpid).values()
 
 
+@pytest.mark.parametrize(("stage", "done", "num_layers"), [("activations", 1, 0), ("neighbors", 3, 3)])
 def test_what_ctrl_c_leaves_goes_on_on_one_machine(
-    cluster: Cluster, options: StudyOptions, plain: core.Study, tmp_path: Path
+    cluster: Cluster,
+    options: StudyOptions,
+    plain: core.Study,
+    tmp_path: Path,
+    stage: str,
+    done: int,
+    num_layers: int,
 ):
     def stop() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_study(options, tmp_path / "study", client=cluster.client, progress=at("neighbors", 3, stop))
-    partial = load_study(tmp_path / "study")
-    assert partial.state == "partial"
-    assert len(partial.layers) == 3
-    assert [file.name for file in tmp_path.iterdir()] == ["study"]
+        run_study(options, tmp_path / "study", client=cluster.client, progress=at(stage, done, stop))
+    assert len(finished_layers(tmp_path / "study")) == num_layers
     deadline = time.monotonic() + 20
     while any(cluster.client.processing().values()) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not any(cluster.client.processing().values())  # no task is left behind
+    assert [file.name for file in tmp_path.iterdir()] == ["study"]  # and no activations
     assert_same_tables(run_study(options, tmp_path / "study"), plain)
 
 

@@ -3,14 +3,19 @@
 import os
 import socket
 import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from distributed import Client, LocalCluster
 
-from core.cluster import connecting
+from core.cluster import connecting, waiting
 from core.cluster.connecting import Cluster, ClusterError, connect
+from core.cluster.extraction import check_images_seen
 from core.cluster.storage import check_shared
 from core.cluster.waiting import explained, result
+from core.data.loading import load_images
 
 
 def test_the_environment_of_this_process_stays():
@@ -47,11 +52,10 @@ def test_nothing_answers(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_no_workers(monkeypatch: pytest.MonkeyPatch):
-    distributed = pytest.importorskip("distributed")
     monkeypatch.setattr(connecting, "_CONNECT_S", 0.5)
     expected = r"at least one worker.*dask worker"
     with (
-        distributed.LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=50) as empty,
+        LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=50) as empty,
         pytest.raises(ClusterError, match=expected),
         connect(empty.scheduler_address),
     ):
@@ -108,3 +112,51 @@ def _fill_memory() -> None:
     for _ in range(60):
         held.append(bytearray(os.urandom(1 << 20)) * 20)
         time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def two_threads() -> Iterator[Client]:
+    """A cluster of one process that runs two tasks at once."""
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=2, memory_limit="1GiB", dashboard_address="127.0.0.1:0", silence_logs=50
+        ) as started,
+        Client(started, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def test_a_worker_of_two_threads_counts_as_two_of_half_its_memory(two_threads: Client):
+    with connect(two_threads) as cluster:
+        assert (cluster.num_workers, cluster.worker_memory) == (2, 512 << 20)
+
+
+def test_data_that_workers_do_not_see(two_threads: Client, images: Path):
+    found = load_images(images)
+    with connect(two_threads) as cluster:
+        check_images_seen(cluster, found)
+        elsewhere = replace(found, encoded=_Only(os.getpid(), found.encoded))
+        with pytest.raises(ClusterError, match=r"same path on all workers.*not here.*disk that all machines share"):
+            check_images_seen(cluster, elsewhere)
+
+
+class _Only:
+    """Reads files in one process only."""
+
+    def __init__(self, pid: int, read: Callable[[str], bytes]) -> None:
+        self._pid, self._read = pid, read
+
+    def __call__(self, sample: str) -> bytes:
+        if os.getpid() != self._pid:
+            raise OSError("not here")
+        return self._read(sample)
+
+
+def test_all_workers_lost(two_threads: Client, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(waiting, "_PATIENCE_S", 0.1)
+    monkeypatch.setattr(waiting, "_COUNT_EVERY_S", 0.1)
+    with connect(two_threads) as cluster:
+        future = two_threads.submit(time.sleep, 60)
+        two_threads.cluster.scale(0)
+        with pytest.raises(ClusterError, match=r"has lost all its workers.*same command goes on"):
+            result(cluster, future)

@@ -27,6 +27,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Shards:
 
 def store(features: np.ndarray, folder: Path) -> Shards:
     shards = Shards(str(folder / "layer"), *features.shape, 64)
+    shards.create()
     for start in range(0, len(features), 64):
         shards.write(start, features[start : start + 64])
     return shards

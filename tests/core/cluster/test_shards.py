@@ -16,6 +16,7 @@ FEATURES = np.random.default_rng(0).normal(size=(23, 7)).astype(np.float32)
 def shards(request: pytest.FixtureRequest, tmp_path: Path) -> Shards:
     address = str(tmp_path / "layer") if request.param == "folder" else request.param
     found = Shards(address, 23, 7, 5)
+    found.create()
     for start in range(0, 23, 5):
         found.write(start, FEATURES[start : start + 5])
     return found
@@ -63,6 +64,12 @@ def test_a_shard_is_a_file_that_numpy_reads(tmp_path: Path):
 def test_writing_again_changes_nothing(shards: Shards):
     shards.write(5, FEATURES[5:10])
     np.testing.assert_array_equal(shards.read_all(), FEATURES)
+
+
+def test_a_late_task_leaves_nothing_behind(tmp_path: Path):
+    with pytest.raises(FileNotFoundError):
+        Shards(str(tmp_path / "removed"), 8, 7, 5).write(5, FEATURES[5:8])
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_shard_that_is_too_short_is_an_error(shards: Shards):

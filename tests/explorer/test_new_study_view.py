@@ -89,6 +89,18 @@ def test_a_cluster_is_a_field_and_its_plan_says_what_it_does(studies, open_view)
     assert page.query_params["cluster"] in ("local:2:1GiB", ["local:2:1GiB"])
 
 
+def test_a_run_on_a_cluster_is_shown_like_any_other(studies, open_view):
+    page = open_view("new_study", per_class="10", cluster="local:1:1GiB")
+    press(page, "show_plan")
+    press(page, "start_run")
+    (job,) = jobs.list_jobs(studies)
+    wait_until_over(job)
+    assert jobs.status(job).state == "complete", jobs.log_lines(job)
+    assert '"done": 200, "total": 200, "unit": "images"' in (job.folder / "log.txt").read_text()
+    page.run()
+    assert "open_run" in keys(page)
+
+
 def test_a_cluster_that_is_none_is_refused_in_the_commands_words(studies, open_view):
     page = open_view("new_study", per_class="10", cluster="nowhere")
     press(page, "show_plan")

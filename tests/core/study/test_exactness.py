@@ -1,6 +1,7 @@
 """What an exact study costs beside a sampled one, and that a person chooses where that is hours."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 import core
 from core.cli import main
+from core.cluster.size import ClusterSize
 from core.measures.curves import required_queries
 from core.study import exactness, run
 from core.study.costs import Cost, cluster_search_cost, pass_cost, plan_cost
@@ -101,6 +103,18 @@ def test_a_study_of_hours_is_refused_before_it_starts_and_runs_when_asked_for(tm
     assert "--exact" in study.info["command"]
     assert "exact" not in study.info["asked"]  # it is the same study as without
     core.run_study(plan, tmp_path / "study")  # nothing is left that could take hours
+
+
+@pytest.mark.parametrize(("rate", "refused"), [(50.0, True), (5e5, False)])
+def test_on_a_cluster_its_workers_count(tmp_path, plan, monkeypatch, rate, refused):
+    monkeypatch.setattr(exactness, "_SLOWEST", 1e-3)
+    monkeypatch.setattr(exactness, "EXACT_HOURS", 5.0 / 3600)
+    monkeypatch.setattr(run, "connect", lambda client: nullcontext(client))
+    monkeypatch.setattr(run, "cluster_size", lambda cluster: ClusterSize(2, 1 << 30, rate, "made up"))
+    monkeypatch.setattr(run, "_engine", lambda *_: pytest.fail("started"))
+    reason, error = ("exact or precision must be chosen", ValueError) if refused else ("started", pytest.fail.Exception)
+    with pytest.raises(error, match=reason):
+        core.run_study(plan, tmp_path / "study", client="tcp://somewhere:8786")
 
 
 def test_sampled_queries_find_what_an_exact_study_finds(tmp_path):

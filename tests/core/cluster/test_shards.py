@@ -6,6 +6,7 @@ import fsspec
 import numpy as np
 import pytest
 
+from core.cluster import shards as module
 from core.cluster.shards import Shards, as_places, num_places, row_numbers
 
 FEATURES = np.random.default_rng(0).normal(size=(23, 7)).astype(np.float32)
@@ -29,6 +30,18 @@ def test_consecutive_rows(shards: Shards, rows: slice):
 @pytest.mark.parametrize("rows", [[0, 22], [4, 5, 9, 10, 21], [7], [21, 3, 9, 4]], ids=str)
 def test_scattered_rows(shards: Shards, rows: list[int]):
     np.testing.assert_array_equal(shards.read(np.array(rows)), FEATURES[rows])
+
+
+def test_what_lies_between_scattered_rows_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    wide = np.random.default_rng(1).normal(size=(9, 20_000)).astype(np.float32)  # 80,000 bytes a row
+    found = Shards(str(tmp_path / "layer"), 9, 20_000, 9)
+    found.create()
+    found.write(0, wide)
+    filled: list[int] = []
+    fill = module._fill
+    monkeypatch.setattr(module, "_fill", lambda file, out: (filled.append(len(out)), fill(file, out)))
+    np.testing.assert_array_equal(found.read(np.array([1, 2, 5, 8])), wide[[1, 2, 5, 8]])
+    assert sum(filled) == 4
 
 
 def test_all_rows(shards: Shards):

@@ -184,26 +184,33 @@ def _checked(client: "Client", address: str, *, is_local: bool) -> Cluster:
         ) from error
     try:
         workers: dict[str, Mapping[str, Any]] = client.run(describe_worker)
-    except ModuleNotFoundError as error:
+    except (ImportError, AttributeError) as error:  # as they unpickle the question
         raise ClusterError(
-            f"workers must have this project installed; those at {address} do not ({error}). Install the same version "
+            f"workers must have this version of the project installed; those at {address} do not ({error}). Install it "
             "in their environment and start them again."
         ) from error
+    _refuse_differences(workers)
+    threads = client.nthreads()
+    limits = {name: info["memory_limit"] for name, info in client.scheduler_info(n_workers=-1)["workers"].items()}
+    memory = min((limits.get(name) or worker["memory"]) // threads.get(name, 1) for name, worker in workers.items())
+    return Cluster(client, address, sum(threads.values()), int(memory), is_local)
+
+
+def _refuse_differences(workers: Mapping[str, Mapping[str, Any]]) -> None:
+    """Every worker has the versions of this process."""
     here = describe_worker()["versions"]
     for name, worker in workers.items():
-        other = {package: (here.get(package), worker["versions"].get(package)) for package in here | worker["versions"]}
-        differ = [f"{package} {theirs} (here {ours})" for package, (ours, theirs) in other.items() if ours != theirs]
+        there = worker["versions"]
+        differ = [
+            f"{package} {there.get(package)} (here {here.get(package)})"
+            for package in here | there
+            if here.get(package) != there.get(package)
+        ]
         if differ:
             raise ClusterError(
                 f"workers must run the same versions as this process; {name} has {', '.join(differ)}. Install the same "
                 "environment on all machines, for numbers and pickled tasks depend on it."
             )
-    threads = client.nthreads()
-    limits = {name: info["memory_limit"] for name, info in client.scheduler_info(n_workers=-1)["workers"].items()}
-    shares = [
-        (limits.get(name) or workers[name]["memory"]) // count for name, count in threads.items() if name in workers
-    ]
-    return Cluster(client, address, sum(threads.values()), int(min(shares)), is_local)
 
 
 def describe_worker() -> dict[str, Any]:

@@ -3,11 +3,12 @@
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.cluster.connecting import Cluster
 from core.cluster.shards import Shards, as_places
 from core.cluster.tiles import (
     TOPIC,
@@ -26,20 +27,17 @@ from core.measures.neighbors import Neighbors
 from core.measures.sliced import Question
 from core.measures.tiled import stack
 
-if TYPE_CHECKING:
-    from core.cluster.connecting import Cluster
-
 Future = Any  # of distributed, which has no types
 
 
-def nearest_stored(cluster: "Cluster", shards: Shards, *, k: int = 1) -> Neighbors:
+def nearest_stored(cluster: Cluster, shards: Shards, *, k: int = 1) -> Neighbors:
     """The exact k nearest other rows of each stored row: what `nearest_neighbors` finds in memory."""
     rows = np.arange(shards.num_rows)
     findings = submit_search(cluster, shards, Question(rows, rows, k))
     return answer_of([result(cluster, future) for future in findings])
 
 
-def submit_search(cluster: "Cluster", shards: Shards, question: Question, *, priority: int = 0) -> list[Future]:
+def submit_search(cluster: Cluster, shards: Shards, question: Question, *, priority: int = 0) -> list[Future]:
     """Ask a question of stored activations; the futures hold the findings of the groups of queries, in order."""
     cut = cut_search(cluster, shards.num_features, question)
     submit = _Submit(cluster.client, priority)
@@ -56,7 +54,7 @@ def submit_search(cluster: "Cluster", shards: Shards, question: Question, *, pri
     return [_merged(submit, number, found, question.k) for number, found in enumerate(parts)]
 
 
-def cut_search(cluster: "Cluster", num_features: int, question: Question) -> Tiling:
+def cut_search(cluster: Cluster, num_features: int, question: Question) -> Tiling:
     """The tasks of a question on this cluster."""
     return tiling(
         len(question.references),
@@ -76,7 +74,7 @@ def answer_of(findings: Sequence[Findings]) -> Neighbors:
 class TileCount:
     """How many search tasks are done for each array of shards; one that runs again counts again."""
 
-    def __init__(self, cluster: "Cluster") -> None:
+    def __init__(self, cluster: Cluster) -> None:
         self._client, self._counts = cluster.client, Counter[str]()
         self._client.subscribe_topic(TOPIC, self._take)
 

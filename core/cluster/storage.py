@@ -1,10 +1,12 @@
 """Where a study's activations lie while a cluster works on it, and whether all workers see the same place."""
 
+import hashlib
 import os
+import platform
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import fsspec
@@ -25,25 +27,34 @@ def storage(cluster: Cluster, asked: str | None, folder: Path) -> Iterator[str]:
     ClusterError
         Workers do not see what is written there, or cannot write to it.
     """
-    name = f"{folder.resolve().name}.activations"
-    address = f"{folder.resolve().parent}/{name}" if asked is None else f"{_absolute(asked)}/{name}"
-    remove(address)
+    address = _address(asked, folder.resolve())
     try:
         check_shared(cluster, address)
         yield address
     finally:
-        remove(address)
+        with suppress(OSError, ValueError, ImportError):  # what keeps it from being removed kept it from being used
+            remove(address)
 
 
-def _absolute(address: str) -> str:
-    """The address as all processes understand it: a folder's does not depend on where they were started."""
-    return address.rstrip("/") if "://" in address else os.path.abspath(address)
+def _address(asked: str | None, folder: Path) -> str:
+    """A place that no other study takes; a folder is named so that it does not matter where a process was started."""
+    if asked is None:
+        return f"{folder}.activations"
+    owner = hashlib.sha256(f"{platform.node()}:{folder}".encode()).hexdigest()[:12]
+    return f"{asked.rstrip('/') if '://' in asked else os.path.abspath(asked)}/{folder.name}-{owner}.activations"
 
 
 def check_shared(cluster: Cluster, address: str) -> None:
-    """What this process writes every worker reads, and the other way round."""
+    """What this process writes every worker reads, and the other way round; what was there before is removed.
+
+    Raises
+    ------
+    ClusterError
+        Workers do not see it, or it cannot be written to.
+    """
     token = uuid.uuid4().hex
     try:
+        remove(address)
         _write(f"{address}/{token}", token)
         answers = cluster.client.run(_answer_token, address, token)
         unseen = [worker for worker, name in answers.items() if name is None or _read(f"{address}/{name}") != token]

@@ -66,8 +66,8 @@ def explained(cluster: Cluster) -> Iterator[None]:
         yield
     except KilledWorker as error:
         raise ClusterError(
-            f"a task ended {error.allowed_failures + 1} workers one after the other, most often because it takes more "
-            f"memory than a worker may hold ({cluster.worker_memory / 2**20:,.0f} MiB). {_more_memory(cluster)} "
+            f"{error.allowed_failures + 1} workers died one after the other at one task, most often because it takes "
+            f"more memory than a worker may hold ({cluster.worker_memory / 2**20:,.0f} MiB). {_more_memory(cluster)} "
             f"The layers done so far are kept. ({error.task})"
         ) from error
     except MemoryError as error:
@@ -78,7 +78,10 @@ def explained(cluster: Cluster) -> Iterator[None]:
 
 def _more_memory(cluster: Cluster) -> str:
     setting = f"local:{cluster.num_workers}:SIZE" if cluster.is_local else "`dask worker --memory-limit SIZE`"
-    return f"Give each worker more with {setting}, start fewer workers, or choose --pooling mean or --no-probe."
+    return (
+        f"Give each worker more with {setting} (a network of images takes about 2 GiB), start fewer workers, or choose "
+        "--pooling mean or --no-probe."
+    )
 
 
 def _gone(cluster: Cluster) -> ClusterError:

@@ -87,6 +87,21 @@ def test_stages_where_the_storage_is_small(
         run_study(options, tmp_path / "none", client=cluster.client)
 
 
+def test_studies_of_one_name_share_a_storage_and_no_activations(
+    cluster: Cluster, options: StudyOptions, tmp_path: Path
+):
+    shared, asked = tmp_path / "shared", replace(options, layers="top_conv")
+    seen: list[set[str]] = []
+    for user in ("one", "two"):
+        kept: set[str] = set()
+        report = at("neighbors", 0, lambda kept=kept: kept.update(os.listdir(shared)))
+        run_study(asked, tmp_path / user / "study", client=cluster.client, storage=str(shared), progress=report)
+        seen.append(kept)
+        assert not os.listdir(shared)
+    assert len(seen[0]) == len(seen[1]) == 1
+    assert seen[0] != seen[1]
+
+
 def test_few_tasks_at_once(
     cluster: Cluster, options: StudyOptions, plain: core.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -20,7 +20,7 @@ def plan(images: Path, network_file: str) -> Plan:
     )
 
 
-@pytest.mark.parametrize(("worker_memory", "num_passes"), [(1 << 30, 1), (300_000, 2), (110_000, 4)])
+@pytest.mark.parametrize(("worker_memory", "num_passes"), [(1 << 30, 1), (200_000, 2), (110_000, 4)])
 def test_shards_hold_the_activations_of_one_run(plan: Plan, tmp_path: Path, worker_memory: int, num_passes: int):
     assert plan.network is not None
     extraction = plan_extraction(plan, plan.layers, str(tmp_path), num_workers=1, worker_memory=worker_memory)

@@ -34,7 +34,8 @@ def test_scattered_rows(shards: Shards, rows: list[int]):
 
 def test_what_lies_between_scattered_rows_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     wide = np.random.default_rng(1).normal(size=(9, 20_000)).astype(np.float32)  # 80,000 bytes a row
-    found = Shards(str(tmp_path), 9, 20_000, 9)
+    found = Shards(str(tmp_path / "layer"), 9, 20_000, 9)
+    found.create()
     found.write(0, wide)
     filled: list[int] = []
     fill = module._fill

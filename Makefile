@@ -32,5 +32,5 @@ $(VENV)/.run-ready: requirements.txt
 	touch $@
 
 $(VENV)/.dev-ready: pyproject.toml $(VENV)/.run-ready
-	$(BIN)/python -m pip install --quiet --editable '.[network,app,dev]'
+	$(BIN)/python -m pip install --quiet --editable '.[network,app,cluster,dev]'
 	touch $@

@@ -19,10 +19,10 @@ SOURCES = {
     "images": "Upload images (zip)",
     "features": "Upload features",
 }
-_UPLOADED = ("labels", "test", "test_labels")  # what has no address
 USUAL_WEIGHTS = ("imagenet", "none")
 FURTHER_MODELS = ("resnet50", "mobilenet-v3-small", "ConvNeXtTiny")  # of keras.applications; any other can be typed
 _FIRST_MODEL = "efficientnet-lite0"  # the command line's default
+_NO_ADDRESS = ("labels", "test", "test_labels", "precision", "exact")  # an upload's, or of a plan not there yet
 _STUDY_OPTIONS = (
     "model",
     "weights",
@@ -47,6 +47,7 @@ class Request:
     data : a folder, the name of a TensorFlow data set, or the path of what was uploaded.
     labels : a column of the uploaded table, or the path of the uploaded file of labels.
     test, test_labels : the paths of the test samples' uploaded features and labels. metric : of features.
+    cluster, cluster_storage : as in `python -m core study`. precision, exact : chosen once there is a plan.
     The rest as in `core.study.plan.StudyOptions`; "" or 0 leaves an option out.
     """
 
@@ -69,6 +70,10 @@ class Request:
     metric: str = METRICS[0]
     test: str = ""
     test_labels: str = ""
+    cluster: str = ""
+    cluster_storage: str = ""
+    precision: str = ""
+    exact: bool = False
 
     @property
     def command(self) -> str:
@@ -92,9 +97,11 @@ class Request:
             options |= {"test": self.test, "test_labels": self.test_labels}
         else:
             options = {name: str(value) for name in _STUDY_OPTIONS if (value := self._option(name))}
-            options |= {"memory": self.memory, "spool": _absolute(self.spool)}
+            options |= {"memory": self.memory, "spool": _absolute(self.spool), "precision": self.precision}
+            options |= {"cluster": self.cluster, "cluster_storage": _place(self.cluster_storage)}
         given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value]
-        return (self.command, self._data(), f"--out={out}", *given, *["--geometry"] * self.geometry)
+        flags = [f"--{name}" for name in ("geometry", "exact") if getattr(self, name)]
+        return (self.command, self._data(), f"--out={out}", *given, *flags)
 
     def repeated_by(self, upload: str = "") -> str:
         """The command that computes the same by hand. upload : the name of what was uploaded, in place of its path."""
@@ -104,7 +111,7 @@ class Request:
 
     def query(self) -> dict[str, list[str]]:
         """The form in the address: what differs from the defaults. Uploads have no address."""
-        there = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _UPLOADED}
+        there = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _NO_ADDRESS}
         uploaded = self.source in ("images", "features")
         usual = replace(Request(), model=usual_model(self.source))
         return {
@@ -133,7 +140,7 @@ def asked_request(query: Mapping[str, Sequence[str]]) -> Request:
     found: dict[str, str | int] = {}
     for field in fields(Request):
         text = next(iter(query.get(field.name, [])), None)
-        if text is None or field.name in _UPLOADED:
+        if text is None or field.name in _NO_ADDRESS:
             continue
         if field.type is bool:
             found[field.name] = text == str(True)
@@ -201,6 +208,8 @@ def check_request(request: Request, limits: Limits) -> None:
             f"model must be one of {', '.join(models(limits))} on this server, with its own weights; got "
             f"{request.model!r}. Upload features, or run the app on your own computer."
         )
+    if request.cluster or request.cluster_storage:
+        raise ValueError("cluster must be empty on this server. Run the app on your own computer to use a cluster.")
     if request.spool:
         raise ValueError("spool must be empty on this server. Run the app on your own computer for large layers.")
 
@@ -226,3 +235,8 @@ def check_plan(plan: Mapping[str, object], limits: Limits) -> None:
 
 def _absolute(path: str) -> str:
     return str(Path(path).expanduser().resolve()) if path else ""
+
+
+def _place(address: str) -> str:
+    """A folder, absolute, or an address such as s3://bucket."""
+    return address if "://" in address else _absolute(address)

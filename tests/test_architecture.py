@@ -15,12 +15,22 @@ MODULES = sorted(path.relative_to(ROOT) for name in ("core", "explorer") for pat
 # Package or module -> what it must not import, at the top or inside a function.
 FORBIDDEN = {
     "core": ("explorer", "streamlit", "altair"),
-    "core.data": ("core.network", "core.measures", "core.study", "core.cli", "core.commands", "tensorflow", "keras"),
-    "core.network": ("core.data", "core.measures", "core.study", "core.cli", "core.commands"),
+    "core.data": (
+        "core.network",
+        "core.measures",
+        "core.study",
+        "core.cluster",
+        "core.cli",
+        "core.commands",
+        "tensorflow",
+        "keras",
+    ),
+    "core.network": ("core.data", "core.measures", "core.study", "core.cluster", "core.cli", "core.commands"),
     "core.measures": (
         "core.data",
         "core.network",
         "core.study",
+        "core.cluster",
         "core.cli",
         "core.commands",
         "tensorflow",
@@ -34,7 +44,12 @@ FORBIDDEN = {
         "core.commands",
         "core.report",
     ),
+    "core.cluster": ("core.cli", "core.commands", "core.report"),
 }
+
+# The extra `cluster`, and who may name it: the package, and the door to it, for its types.
+CLUSTER = ("dask", "distributed", "fsspec")
+KNOW_CLUSTER = ("core.cluster", "core.study.run")
 
 
 def module_name(path: Path) -> str:
@@ -78,6 +93,13 @@ def test_import_arrows_point_one_way(path: Path):
     assert not [module for module in modules if module.startswith(".")], "imports are absolute"
 
 
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_only_the_cluster_needs_its_extra(path: Path):
+    modules = imported((ROOT / path).read_text(encoding="utf-8"))
+    found = [module for module in modules for name in CLUSTER if within(module, name)]
+    assert not found or any(within(module_name(path), package) for package in KNOW_CLUSTER)
+
+
 def run_python(code: str) -> str:
     """Standard output of a fresh interpreter that runs in the project's root."""
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
@@ -88,12 +110,14 @@ def run_python(code: str) -> str:
 def test_the_light_names_load_neither_tensorflow_nor_the_app(code: str):
     loaded = run_python(f"{code}\nimport sys\nprint(*sys.modules)").split()
     assert "core" in loaded
-    assert not {"tensorflow", "keras", "streamlit", "altair", "torch", "PIL"} & set(loaded)
+    assert not {"tensorflow", "keras", "streamlit", "altair", "torch", "PIL", "dask", "distributed"} & set(loaded)
 
 
-def test_running_a_study_loads_tensorflow_only_for_a_network():
-    code = "import core; core.run_study; core.plan_study; import core.cli, sys; print('tensorflow' in sys.modules)"
-    assert run_python(code) == "False\n"
+def test_running_a_study_loads_tensorflow_only_for_a_network_and_dask_only_for_a_cluster():
+    code = "import core; core.run_study; core.plan_study; import core.cli, sys; print(*sys.modules)"
+    loaded = run_python(code).split()
+    assert "core.study.run" in loaded
+    assert not {"tensorflow", "dask", "distributed", "fsspec"} & set(loaded)
 
 
 def test_every_public_name_can_be_had():

@@ -10,19 +10,8 @@ from typing import Any
 
 from core.commands.arguments import DATA_HELP, at_least, memory, sizes
 from core.commands.progress import add_progress, interrupt_when_terminated, progress_on
-from core.network.passes import Pass
-from core.study.costs import FORWARD_SHARE, Cost, pass_cost, product_rate
-from core.study.durations import in_words
-from core.study.plan import (
-    DEFAULT_LAYERS,
-    NOTEBOOK,
-    PIXELS,
-    POOLINGS,
-    PROTOCOLS,
-    Plan,
-    StudyOptions,
-    plan_study,
-)
+from core.commands.study_plan import print_plan
+from core.study.plan import DEFAULT_LAYERS, ELSEWHERE, NOTEBOOK, PIXELS, POOLINGS, PROTOCOLS, StudyOptions, plan_study
 from core.study.projection import PROJECTIONS
 from core.study.results import Study
 from core.study.run import run_study
@@ -62,6 +51,7 @@ def add_parser(commands: Any) -> None:
     )
     add("--protocol", default=default["protocol"], choices=PROTOCOLS, help="notebook: also the class-center measures")
     add("--precision", type=float, metavar="E", help="ask only as many samples as it takes to know SI to ± E, at 95 %%")
+    add("--exact", action="store_true", help="ask all samples, although the search takes hours")
     add("--pilot", type=int, default=0, metavar="M", help="samples of each split asked first, to ask fewer after")
     add("--no-probe", dest="probe", action="store_false", help="leave out the linear probe")
     add(
@@ -73,6 +63,10 @@ def add_parser(commands: Any) -> None:
     add("--geometry", action="store_true", help="also the siblings of SI, intrinsic dimension, and CKA between layers")
     add("--memory", type=memory, metavar="SIZE", help="for the activations of a pass (default: half of what is free)")
     add("--spool", metavar="DIR", help="keep layers that do not fit the memory in files here, not in slices")
+    add("--cluster", metavar="ADDRESS", help="of a Dask scheduler, or local:N, local:N:2GiB: its workers compute")
+    add(
+        "--cluster-storage", metavar="ADDRESS", help="a folder or s3://... that all workers reach (default: beside DIR)"
+    )
     add("--seed", type=int, default=default["seed"], help="of splits and choices (default: %(default)s)")
     add("--skip-broken", action="store_true", help="leave unreadable images out and record them")
     add(
@@ -103,65 +97,25 @@ def run(options: argparse.Namespace) -> int:
     asked = _asked(options)
     report = progress_on(sys.stderr, options.progress)
     try:
-        plan = plan_study(asked, memory=options.memory, spool=options.spool, progress=report)
         if options.dry_run:
+            memory = options.memory if options.cluster is None else ELSEWHERE
+            plan = plan_study(asked, memory=memory, spool=options.spool, progress=report)
             report.close()
-            _print_plan(plan, as_json=options.json)
+            print_plan(plan, options.cluster, as_json=options.json)
             return 0
-        study = run_study(plan, options.out, progress=report)
+        study = run_study(
+            asked,
+            options.out,
+            memory=options.memory,
+            spool=options.spool,
+            client=options.cluster,
+            storage=options.cluster_storage,
+            progress=report,
+        )
     finally:
         report.close()
     print_study(study, as_json=options.json)
     return 0
-
-
-def _print_plan(plan: Plan, *, as_json: bool) -> None:
-    passes = plan.passes()
-    costs = [pass_cost(plan, part) for part in passes]
-    rate = product_rate()
-    summary = {
-        "samples": len(plan.samples),
-        "splits": {split: len(plan.samples.rows(split)) for split in plan.samples.split_names},
-        "classes": len(plan.samples.class_names),
-        "layers": [layer.layer for layer in plan.layers],
-        "poolings": list(plan.poolings),
-        "passes": [_pass_row(part, cost) for part, cost in zip(passes, costs, strict=True)],
-        "budget_bytes": plan.budget_bytes,
-        "estimated_s": sum(cost.seconds(rate) for cost in costs),
-    }
-    if as_json:
-        print(json.dumps(summary, indent=1))
-        return
-    splits = ", ".join(f"{count:,} {split}" for split, count in summary["splits"].items())  # type: ignore[attr-defined]
-    print(f"{len(plan.samples):,} samples ({splits}) of {len(plan.samples.class_names)} classes")
-    print(f"{len(plan.layers)} layers, {' and '.join(plan.poolings)}, in {len(passes)} passes over the images:")
-    for number, (part, cost) in enumerate(zip(passes, costs, strict=True), start=1):
-        print(f"  pass {number}: {_pass_line(part, cost)}")
-    print(f"memory for the activations of a pass: {plan.budget_bytes / 2**20:,.0f} MiB")
-    print(
-        f"expected time: about {in_words(sum(cost.seconds(rate) for cost in costs))}. An estimate: products at the "
-        f"{rate / 1e9:,.0f} GFLOP/s measured now, the network at {FORWARD_SHARE:.0%} of it; baselines not included."
-    )
-
-
-def _pass_row(part: Pass, cost: Cost) -> dict[str, float]:
-    return {
-        "layers": len(part.layers),
-        "bytes": part.num_bytes,
-        "spooled_bytes": part.spooled_bytes,
-        "slices": len(part.slices),
-        "runs": part.num_runs,
-        "forward_flop": cost.forward_flop,
-        "search_flop": cost.search_flop,
-    }
-
-
-def _pass_line(part: Pass, cost: Cost) -> str:
-    names = f"{part.layers[0].layer} … {part.layers[-1].layer}" if len(part.layers) > 1 else part.layers[0].layer
-    how = f" in {len(part.slices)} slices, {part.num_runs} runs" if part.slices else ""
-    how = f" in a file of {part.spooled_bytes / 2**20:,.0f} MiB" if part.spooled_bytes else how
-    flop = f"{cost.forward_flop / 1e9:9,.0f} + {cost.search_flop / 1e9:,.0f} GFLOP"
-    return f"{len(part.layers):3} layers, {part.num_bytes / 2**20:9,.0f} MiB, {flop}  {names}{how}"
 
 
 def print_study(study: Study, *, as_json: bool) -> None:

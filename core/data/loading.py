@@ -137,7 +137,7 @@ def _encoded(data: str | Path, split: str) -> LabelledImages:
         tfds = find_tfds_images(data, split)
         return _undecoded(PREFIX + tfds.name, tfds.found, None, tfds.read, tfds.notes)
     root = Path(data)
-    return _undecoded(root.resolve().name, find_images(root, split), root, partial(_read_file, root), ())
+    return _undecoded(root.resolve().name, find_images(root, split), root, partial(_read_file, root.absolute()), ())
 
 
 def _undecoded(

@@ -153,7 +153,7 @@ class _Search:
         index = np.empty((num_queries, self.k), dtype=np.int64)
         squared = np.full((num_queries, self.k), np.nan)
         left, num_rechecked = np.arange(num_queries), 0
-        steps = [products for products in self._ladder(num_queries) if self._is_worth_it(products)]
+        steps = multipliers(self.references, num_queries, self.k)
         for products in steps:
             if len(left) and products is steps[-1]:
                 left = self._settle_duplicates(left, index, squared)
@@ -171,26 +171,6 @@ class _Search:
         for one in left.tolist():
             self._decide(self._all_pairs(one), index, squared)
         return Neighbors(index, np.sqrt(squared), num_rechecked, squared)
-
-    def _ladder(self, num_queries: int) -> tuple[Products, ...]:
-        """Who multiplies, fastest first: each leaves fewer queries for the next."""
-        work = 2.0 * num_queries * len(self.references) * self.references.num_features
-        return ladder(work, 1 if self._is_wide else self.k)
-
-    @property
-    def _is_wide(self) -> bool:
-        """Whether products are sums over several chunks of columns."""
-        return self.references.num_features > CHUNK
-
-    def _is_worth_it(self, products: Products) -> bool:
-        """Whether rounded products of wide rows leave few enough candidates, as some of the references show."""
-        num_references = len(self.references)
-        if not (products.roundoff and self._is_wide and self.k < min(num_references, _TRIAL)):
-            return True
-        some = np.linspace(0, num_references - 1, min(num_references, _TRIAL)).astype(np.int64)
-        (query, _), crowded = self_join(self.references.some(some), self.k, products)
-        more = len(query) / len(some) - self.k  # candidates than neighbors
-        return not len(crowded) and more <= num_references / _ROWS_A_CANDIDATE
 
     def _shortlist(self, some: NDArray[np.int64] | None, products: Products) -> tuple[Candidates, NDArray[np.int64]]:
         """Candidates of some queries, or of every row among all others; and the queries that have too many."""
@@ -223,11 +203,7 @@ class _Search:
         """Σ(a − b)² of each pair; a pair that occurs in both directions is evaluated once."""
         if self.own is None:
             return squared_distances(self.queries, query, self.references, reference)
-        row = self.own[query]
-        key = np.minimum(row, reference) * len(self.references) + np.maximum(row, reference)
-        distinct, place = np.unique(key, return_inverse=True)
-        low, high = np.divmod(distinct, len(self.references))
-        return squared_distances(self.references, low, self.references, high)[place]
+        return squared_among(self.references, self.own[query], reference)
 
     def _settle_duplicates(
         self, crowded: NDArray[np.int64], index: NDArray[np.int64], squared: NDArray[np.float64]
@@ -246,6 +222,35 @@ class _Search:
             else:
                 left.append(query)
         return np.array(left, dtype=np.int64)
+
+
+def multipliers(references: Rows, num_queries: int, k: int) -> list[Products]:
+    """Who multiplies in a search for k neighbors, fastest first: each leaves fewer queries for the next."""
+    is_wide = references.num_features > CHUNK  # products are sums over several chunks of columns
+    work = 2.0 * num_queries * len(references) * references.num_features
+    steps = ladder(work, 1 if is_wide else k)
+    return [
+        products for products in steps if not (is_wide and products.roundoff and _is_crowding(references, k, products))
+    ]
+
+
+def _is_crowding(references: Rows, k: int, products: Products) -> bool:
+    """Whether rounded products of wide rows leave too many candidates, as some of the references show."""
+    num_references = len(references)
+    if k >= min(num_references, _TRIAL):
+        return False
+    some = np.linspace(0, num_references - 1, min(num_references, _TRIAL)).astype(np.int64)
+    (query, _), crowded = self_join(references.some(some), k, products)
+    more = len(query) / len(some) - k  # candidates than neighbors
+    return len(crowded) > 0 or more > num_references / _ROWS_A_CANDIDATE
+
+
+def squared_among(rows: Rows, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Σ(a − b)² of pairs of rows of one matrix, shape (pairs,); a pair that occurs both ways is evaluated once."""
+    key = np.minimum(left, right) * len(rows) + np.maximum(left, right)
+    distinct, place = np.unique(key, return_inverse=True)
+    low, high = np.divmod(distinct, len(rows))
+    return squared_distances(rows, low, rows, high)[place]
 
 
 def squared_distances(

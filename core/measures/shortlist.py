@@ -42,6 +42,10 @@ class Shortlist:
         self._num_found, self._compact_at = 0, 4 * (CROWDED + k) * TILE
         self._crowded = np.zeros(queries.num_rows, dtype=bool)
 
+    def limit(self, within: NDArray[np.float64]) -> None:
+        """Before any tile: leave out what is certainly farther than these squared distances, shape (queries,)."""
+        self._threshold = -0.5 * within * self._queries.arithmetic.scale**2
+
     def start(self, rows: slice, columns: slice, tile: Tile) -> list[Pairs]:
         """First tile of these queries, shape (rows, columns): it sets their threshold. Returns what reaches it."""
         found = []
@@ -143,7 +147,7 @@ def self_join(rows: Rows, k: int, products: Products) -> tuple[Candidates, NDArr
     """Shortlists of every row among all others; each tile off the diagonal serves its rows and its columns."""
     operand = Operand(rows, None, Arithmetic.choose(products, rows, rows.largest))
     shortlist = Shortlist(operand, operand, k)
-    blocks = tiles(len(rows), WIDE_TILE if products.roundoff and len(operand.columns) > 1 else TILE)
+    blocks = tiles(len(rows), _tile_rows(operand))
     score = _Scorer(operand, operand, blocks, blocks)
 
     def on_diagonal(block: slice, place: int) -> list[Pairs]:
@@ -156,6 +160,27 @@ def self_join(rows: Rows, k: int, products: Products) -> tuple[Candidates, NDArr
     _collect(shortlist, on_diagonal, blocks, products)
     above = [(block, other) for place, block in enumerate(blocks) for other in blocks[place + 1 :]]
     _collect(shortlist, off_diagonal, above, products)
+    return shortlist.finish()
+
+
+def join_across(
+    rows: Rows, split: int, k: int, within: NDArray[np.float64], products: Products
+) -> tuple[Candidates, NDArray[np.int64]]:
+    """Shortlists of the rows before `split` among those from it on, and of these among those; each tile serves both.
+
+    within : squared distances, shape (rows,), beyond which each row wants no neighbor.
+    """
+    operand = Operand(rows, None, Arithmetic.choose(products, rows, rows.largest))
+    shortlist = Shortlist(operand, operand, k)
+    shortlist.limit(within)
+    before = tiles(split, _tile_rows(operand))
+    after = [slice(split + block.start, split + block.stop) for block in tiles(len(rows) - split, _tile_rows(operand))]
+    score = _Scorer(operand, operand, before, after)
+
+    def both(pair: tuple[slice, slice], place: int) -> list[Pairs]:
+        return shortlist.both(*pair, score(*pair, place))
+
+    _collect(shortlist, both, [(block, other) for block in before for other in after], products)
     return shortlist.finish()
 
 
@@ -187,6 +212,11 @@ def join(
     _collect(shortlist, first, left_blocks, products)
     _collect(shortlist, further, [(rows, columns) for rows in left_blocks for columns in right_blocks[1:]], products)
     return shortlist.finish()
+
+
+def _tile_rows(operand: Operand) -> int:
+    """Rows and columns of the tiles of a join of rows with themselves."""
+    return WIDE_TILE if operand.arithmetic.products.roundoff and len(operand.columns) > 1 else TILE
 
 
 class _Scorer:

@@ -13,6 +13,7 @@ from core.network.layers import LayerInfo, layer_tensors
 from core.network.passes import Pass, poolings_of
 
 Allocate = Callable[[tuple[str, str], tuple[int, int]], NDArray[np.float32]]
+Forward = Callable[[np.ndarray], list[Any]]  # a batch through the network, to all that is wanted of it
 
 
 def stream_pass(
@@ -26,6 +27,7 @@ def stream_pass(
     columns: slice | None = None,
     allocate: Allocate | None = None,
     start: NDArray[np.float32] | None = None,
+    forward: Forward | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[tuple[str, str], np.ndarray]:
     """Compute the activations of one pass in one run over the images.
@@ -54,6 +56,8 @@ def stream_pass(
     start
         Activations of the boundary `pass_.start`, float32 of shape (num_samples, d): the network starts there, and no
         image is loaded. Default: from the pixels.
+    forward
+        What `compile_pass` gave for the same arguments, where several runs share it; default compiled for this one.
     progress
         Called after each batch with the number of images done and `num_samples`.
 
@@ -76,7 +80,7 @@ def stream_pass(
         load = partial(_rows_of, start, _check_start(start, boundary, num_samples))
     input_shape = (*network.input_size, 3) if boundary is None else boundary.output_shape
     wanted = _wanted(pass_, poolings, columns, boundary)
-    forward = _forward(network, wanted, batch_size, boundary)
+    forward = forward or _forward(network, wanted, batch_size, boundary)
     activations: dict[tuple[str, str], NDArray[np.float32]] = {}
     for layer, pooling, part in wanted:
         key, shape = (layer.layer, pooling), (num_samples, _width(layer, pooling, part))
@@ -89,6 +93,16 @@ def stream_pass(
         if progress is not None:
             progress(int(rows[-1]) + 1, num_samples)
     return activations
+
+
+def compile_pass(
+    network: Network, pass_: Pass, *, poolings: tuple[str, ...], batch_size: int = 32, boundary: LayerInfo | None = None
+) -> Forward:
+    """The network as a pass runs it, for several runs of `stream_pass`.
+
+    boundary : `pass_.start` where they start there; default from the pixels.
+    """
+    return _forward(network, _wanted(pass_, poolings, None, boundary), batch_size, boundary)
 
 
 _Wanted = tuple[LayerInfo, str, slice | None]  # layer, pooling, columns
@@ -147,9 +161,7 @@ def _check_images(images: np.ndarray, expected: tuple[int, ...]) -> None:
         )
 
 
-def _forward(
-    network: Network, wanted: Sequence[_Wanted], batch_size: int, boundary: LayerInfo | None
-) -> Callable[[np.ndarray], list[Any]]:
+def _forward(network: Network, wanted: Sequence[_Wanted], batch_size: int, boundary: LayerInfo | None) -> Forward:
     """The network from the boundary, else the pixels, up to the deepest layer, with all that is wanted as outputs."""
     import keras
     import tensorflow as tf

@@ -1,14 +1,17 @@
-"""What a plan will cost: counted operations, and from them an estimate of the time on this machine."""
+"""What a plan will cost: counted operations, and from them an estimate of the time on this machine, or on a cluster."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from core.cluster.estimate import NOTHING, SearchCost, search_cost
 from core.network.layers import LayerInfo, catalogue
-from core.network.passes import Pass
+from core.network.passes import Pass, poolings_of
+from core.study.pilot import queries_at_worst
 from core.study.plan import Plan
+from core.study.searches import KNN, ORDERS
 
 # Of the rate of a large matrix product, what a convolutional network reaches: depthwise convolutions and activations
 # move memory rather than multiply. EfficientNet-B0 on two cores, decoding included, all main layers read: 37 of 197
@@ -18,32 +21,56 @@ FORWARD_SHARE = 0.2
 
 @dataclass(frozen=True)
 class Cost:
-    """Floating-point operations of a pass, a multiplication and an addition counted as two.
+    """Floating-point operations of a pass, or of several, a multiplication and an addition counted as two.
 
     forward_flop : of the network, from where each run over the images starts to where it ends, as `LayerInfo.flop`
         counts them: 2 · parameters · positions of each convolution and dense layer.
-    search_flop : of the inner products between all samples, each pair once.
+    search_flop : of the inner products between all samples, each pair once; or of sampled ones with all.
     """
 
     forward_flop: float
     search_flop: float
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.forward_flop + other.forward_flop, self.search_flop + other.search_flop)
 
     def seconds(self, product_rate: float) -> float:
         """Expected time, where large float32 products run at `product_rate` operations a second. An estimate."""
         return self.forward_flop / (FORWARD_SHARE * product_rate) + self.search_flop / product_rate
 
 
-def pass_cost(plan: Plan, pass_: Pass) -> Cost:
-    """What one pass of a plan costs."""
+def pass_cost(plan: Plan, pass_: Pass, precision: float | None = None) -> Cost:
+    """What one pass of a plan costs; with a `precision`, where only as many samples are asked as that takes."""
     num_samples = len(plan.images)
     layers = () if plan.network is None else catalogue(plan.network.model)
     forward = _forward_flop(layers, pass_) + (pass_.num_runs - 1) * _forward_flop(layers, pass_.again())
-    widths = [
-        layer.num_features if pooling == "flat" else layer.channels
-        for layer in pass_.layers
-        for pooling in (plan.poolings if layer.spatial else ("flat",))
-    ]
-    return Cost(float(forward) * num_samples, float(sum(widths)) * num_samples**2)
+    widths = [width for layer in pass_.layers for width in _widths(plan, layer)]
+    # A layer in slices is searched from the inner products of all samples, whatever is asked.
+    pairs = num_samples**2 if pass_.slices else sum(_pairs(*each) for each in _searches(plan, precision))
+    return Cost(float(forward) * num_samples, float(sum(widths)) * pairs)
+
+
+def plan_cost(plan: Plan, precision: float | None, finished: frozenset[str] = frozenset()) -> Cost:
+    """What a plan costs on this machine, but for the layers already finished."""
+    return sum((pass_cost(plan, part, precision) for part in plan.passes(finished)), Cost(0.0, 0.0))
+
+
+def cluster_search_cost(plan: Plan, precision: float | None, *, workers: int, worker_memory: int) -> SearchCost:
+    """What the searches of a plan cost on so many workers of so many bytes each.
+
+    Raises
+    ------
+    ValueError
+        The workers are too small for a layer, see `core.cluster.tiling.tiling`.
+    """
+    wanted = max(plan.options.neighbors, *ORDERS, *KNN)
+    widths = [width for layer in plan.layers for width in _widths(plan, layer)]
+    total = NOTHING
+    for width in widths:
+        for references, queries in _searches(plan, precision):
+            k = min(wanted, max(1, references - 1))
+            total += search_cost(references, width, queries=queries, k=k, workers=workers, worker_memory=worker_memory)
+    return replace(total, storage_bytes=4 * len(plan.images) * sum(widths))  # written once for all of its searches
 
 
 def product_rate() -> float:
@@ -56,6 +83,27 @@ def product_rate() -> float:
         factor @ other.T
         elapsed_s.append(time.perf_counter() - start)
     return 2 * 1024**2 * 4096 / min(elapsed_s)
+
+
+def _searches(plan: Plan, precision: float | None) -> Iterator[tuple[int, int | None]]:
+    """References and queries of each search of a layer: within each split (None: all of it), then test among train."""
+    rows = {split: len(plan.samples.rows(split)) for split in plan.samples.split_names}
+    asked = {} if precision is None else queries_at_worst(plan.samples, precision)
+    for split, num_rows in rows.items():
+        yield num_rows, asked.get(split)
+    if len(rows) == 2:
+        yield rows["train"], asked.get("test", rows["test"])
+
+
+def _pairs(references: int, queries: int | None) -> int:
+    """Operations for each feature: two for each pair, and each pair once where every row is asked about all others."""
+    return references**2 if queries is None else 2 * queries * references
+
+
+def _widths(plan: Plan, layer: LayerInfo) -> Sequence[int]:
+    """Numbers a sample in each form of a layer."""
+    poolings = poolings_of(layer, plan.poolings)
+    return [layer.num_features if pooling == "flat" else layer.channels for pooling in poolings]
 
 
 def _forward_flop(layers: Sequence[LayerInfo], pass_: Pass) -> int:

@@ -16,7 +16,9 @@ from core.measures.significance import Shuffles, all_alike, finite_population_n,
 from core.study.geometry import aligned_samples, can_align, geometry_rows, gram_row
 from core.study.projection import projection_rows
 from core.study.samples import MeasureOptions, StudySamples
-from core.study.searches import KNN, ORDERS, HeldLayer, SlicedLayer, comparison_questions, take
+from core.study.searches import KNN, ORDERS, HeldLayer, SlicedLayer, StoredLayer, comparison_questions, take
+
+Layer = HeldLayer | StoredLayer | SlicedLayer
 
 _CURVE_POINTS = 16  # of a fitted curve, evenly spaced in the logarithm of the size
 
@@ -43,7 +45,7 @@ class _Comparison:
 
 def measure_layer(
     layer: Mapping[str, Any],
-    activations: Mapping[str, NDArray[Any] | SlicedLayer],
+    activations: Mapping[str, NDArray[Any] | StoredLayer | SlicedLayer],
     samples: StudySamples,
     options: MeasureOptions,
 ) -> dict[str, pd.DataFrame]:
@@ -53,7 +55,7 @@ def measure_layer(
     ----------
     layer : the layer's row in the table `layers`.
     activations : pooling ("flat", "mean") to array of shape (n, d), rows in the order of `samples`, or to what was
-        found by searching that array in slices.
+        found by searching that array in slices, or where it is stored.
     samples : the n samples.
     options : what to compute.
     """
@@ -62,7 +64,7 @@ def measure_layer(
     }
     for pooling, given in activations.items():
         place = {"layer": layer["layer"], "pooling": pooling}
-        found = given if isinstance(given, SlicedLayer) else HeldLayer(given, samples, options)
+        found = HeldLayer(given, samples, options) if isinstance(given, np.ndarray) else given
         averaged = pooling == "mean" or len(layer["output_shape"]) == 1
         for comparison in _comparisons(found, samples, options):
             measures = _measures(comparison.graph)
@@ -76,27 +78,25 @@ def measure_layer(
                 centers = _centers(comparison, found, samples)
                 rows["measurements"].append(centers.assign(**place))
             if not comparison.cross and options.probe and averaged:
-                assert isinstance(found, HeldLayer), "only activations with space are searched in slices"
+                assert not isinstance(found, SlicedLayer), "only activations with space are searched in slices"
                 probe = _probe(comparison, found.features, samples, options)
                 rows["measurements"].append(probe.assign(**place))
             if not comparison.cross and options.geometry and averaged:
-                assert isinstance(found, HeldLayer), "only activations with space are searched in slices"
+                assert not isinstance(found, SlicedLayer), "only activations with space are searched in slices"
                 rows["geometry"].append(_geometry(comparison, found.features, options).assign(**place))
                 grams = _grams(comparison, found.features, samples, options)
                 rows["grams"] += [gram.assign(layer=layer["layer"]) for gram in grams]
             rows["classes"].append(_classes(comparison, measures[0]).assign(**place))
             rows["neighbors"].append(_neighbors(comparison, samples, options).assign(**place))
         if averaged and options.projection != "none":
-            assert isinstance(found, HeldLayer), "only activations with space are searched in slices"
+            assert not isinstance(found, SlicedLayer), "only activations with space are searched in slices"
             projected = projection_rows(found.features, samples, options.projection, options.seed)
             rows["projection"].append(projected.assign(layer=layer["layer"]))
     tables = {name: pd.concat(frames, ignore_index=True) for name, frames in rows.items() if frames}
     return {"layers": pd.DataFrame([dict(layer)]), **tables}
 
 
-def _comparisons(
-    found: HeldLayer | SlicedLayer, samples: StudySamples, options: MeasureOptions
-) -> Iterator[_Comparison]:
+def _comparisons(found: Layer, samples: StudySamples, options: MeasureOptions) -> Iterator[_Comparison]:
     """Each split within itself, then test among train."""
     labels = {
         split: EncodedLabels(samples.labels[samples.rows(split)], samples.classes) for split in samples.split_names
@@ -156,7 +156,7 @@ def _common(comparison: _Comparison, metric: str) -> dict[str, Any]:
 
 def _sampled(
     comparison: _Comparison,
-    found: HeldLayer | SlicedLayer,
+    found: Layer,
     full: Separation,
     samples: StudySamples,
     options: MeasureOptions,
@@ -219,7 +219,7 @@ def _against(value: float, chance: float) -> dict[str, float]:
     return {"value": value, "chance": chance, "excess": (value - chance) / (1 - chance) if chance < 1 else float("nan")}
 
 
-def _centers(comparison: _Comparison, found: HeldLayer | SlicedLayer, samples: StudySamples) -> pd.DataFrame:
+def _centers(comparison: _Comparison, found: Layer, samples: StudySamples) -> pd.DataFrame:
     """The center measures; their chance has no closed form and is the mean over permuted labels."""
     geometry = found.geometry(comparison.references)
     labels = EncodedLabels(comparison.graph.reference_codes, comparison.graph.classes)

@@ -28,6 +28,7 @@ PIXELS = "pixels"  # the model that is none: the values of the images themselves
 PROTOCOLS = ("separation", "notebook")
 NOTEBOOK: Mapping[str, Any] = {"layers": "main", "pooling": "flat", "per_class": 10}  # the original notebook's choices
 POOLINGS: Mapping[str, tuple[str, ...]] = {"flat": ("flat",), "mean": ("mean",), "both": ("flat", "mean")}
+ELSEWHERE = 1 << 62  # the memory of a plan whose activations lie in a cluster's storage: no pass is too large
 _WNID = re.compile(r"n\d{8}($|[-_])")
 
 
@@ -63,6 +64,7 @@ class StudyOptions:
     to find out how many it takes, and then not again; 0 asks as many as it takes at worst.
     projection : how samples are drawn on a plane: "pca", "umap" if umap-learn is installed, or "none".
     geometry : the siblings of SI, intrinsic dimension and hubness of layers, and how alike layers are (linear CKA).
+    exact : ask all samples although that takes hours, see `core.study.exactness`; it changes no number.
     """
 
     data: str
@@ -86,6 +88,7 @@ class StudyOptions:
     neighbors_of: str = "all"
     projection: str = "pca"
     geometry: bool = False
+    exact: bool = False
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
@@ -96,6 +99,8 @@ class StudyOptions:
             raise ValueError(f"precision must lie between 0 and 0.5; got {self.precision}. 0.01 is ± one point.")
         if self.precision is not None and self.sizes:
             raise ValueError("precision and sizes must not be combined; both draw samples. Make two studies.")
+        if self.precision is not None and self.exact:
+            raise ValueError("precision and exact must not be combined; choose one of them.")
         if self.pilot < 0 or (self.pilot and self.precision is None):
             raise ValueError(f"pilot must be at least 0, and go with a precision; got {self.pilot}. 200 is usual.")
         if self.input_size is not None and (self.input_size < 1 or self.model == PIXELS):
@@ -108,8 +113,9 @@ class StudyOptions:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}.")
 
     def asked(self) -> dict[str, Any]:
-        """The options as study.json records them."""
-        return asdict(self) | {"sizes": list(self.sizes)}
+        """The options as study.json records them: those that the tables depend on."""
+        options = asdict(self) | {"sizes": list(self.sizes)}
+        return {name: value for name, value in options.items() if name != "exact"}
 
     def measures(self) -> MeasureOptions:
         """What is computed at each layer."""
@@ -173,11 +179,11 @@ class Plan:
             self.budget_bytes,
             search_bytes=self._search_bytes(),
             spool=self.spool is not None and self.network is not None,
-            boundaries=self._boundaries,
+            boundaries=self.boundaries,
         )
 
     @cached_property
-    def _boundaries(self) -> tuple[LayerInfo, ...]:
+    def boundaries(self) -> tuple[LayerInfo, ...]:
         """Layers at which a pass may start where the pass before it kept them."""
         return () if self.network is None else boundary_layers(self.network.model)
 

@@ -69,6 +69,7 @@ class RankOptions:
             neighbors=self.neighbors,
             probe=self.probe,
             projection="none",
+            exact=True,  # its intervals are of pairs of samples, so all are asked
         )
 
     def asked(self) -> dict[str, Any]:

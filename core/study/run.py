@@ -2,25 +2,36 @@
 
 import os
 import platform
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+import pandas as pd
+
+from core.cluster.connecting import Cluster, connect
+from core.cluster.size import cluster_size
 from core.measures.neighbors import Neighbors
 from core.measures.sliced import Question
+from core.network.layers import LayerInfo
 from core.network.passes import Pass
+from core.study.costs import plan_cost, product_rate
+from core.study.exactness import refuse_unasked
 from core.study.geometry import with_alignment
 from core.study.measuring import layer_row, measure_layer
 from core.study.pilot import queries_after_pilot, queries_at_worst
-from core.study.plan import Plan, Progress, Report, StudyOptions, plan_study
+from core.study.plan import ELSEWHERE, Plan, Progress, Report, StudyOptions, plan_study
 from core.study.results import Study, finished_layers, load_study
 from core.study.samples import MeasureOptions
 from core.study.searches import Key, SlicedLayer, answer, pilot_questions, study_questions
 from core.study.streaming import Activations, Relay, renamed, stream_layers
 from core.study.writing import begin, end, study_lock, write_info, write_layer
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 _PACKAGES = ("numpy", "scikit-learn", "pandas", "pyarrow", "tensorflow", "tensorflow-cpu", "keras", "pillow")
 
@@ -31,6 +42,8 @@ def run_study(
     *,
     memory: int | None = None,
     spool: str | os.PathLike[str] | None = None,
+    client: "str | Client | None" = None,
+    storage: str | None = None,
     progress: Report | None = None,
 ) -> Study:
     """Compute a study, or go on with one that was interrupted.
@@ -41,6 +54,9 @@ def run_study(
     out : the study's folder. If it holds the same study, only the layers that are missing are computed.
     memory : bytes for the activations of one pass, where `study` is options; default half of what is available.
     spool : a folder for the activations of layers that do not fit, where `study` is options; default none.
+    client : a Dask cluster that does the work: a `distributed.Client`, or an address as `core.cluster.connecting` takes
+        it, such as "tcp://host:8786" or "local:2"; default this process. The tables are the same.
+    storage : a folder or an fsspec address that all workers reach, for activations meanwhile; default beside `out`.
     progress : called with a `Progress` now and then. An exception that it raises ends the run.
 
     Returns
@@ -49,36 +65,87 @@ def run_study(
 
     Raises
     ------
+    ValueError
+        The exact search takes hours, and neither `exact` nor a `precision` was asked for.
     StudyError
         The folder holds another study (the difference is named), or another run writes to it.
+    ClusterError
+        The cluster is not fit for the study, or fails; the layers done so far are kept.
     KeyboardInterrupt
         As it came; the layers done so far are a valid study, and the same call finishes it.
     """
-    plan = study
-    if isinstance(plan, StudyOptions):
-        plan = plan_study(plan, memory=memory, spool=spool, progress=progress)
-    folder = Path(out)
-    with study_lock(folder):
-        info = begin(folder, _study_info(plan, out), plan.samples.frame())
-        if info["state"] != "complete":
-            try:
-                info = _decide_queries(plan, folder, info, progress or _ignore)
-                options = replace(plan.options.measures(), num_queries=info.get("num_queries", {}))
-                _run_passes(plan, options, folder, progress or _ignore)
-            except BaseException:
-                end(folder, info, complete=False)
-                raise
-            end(folder, info, complete=True)
-    return load_study(folder)
+    report = progress or _ignore
+    with nullcontext() if client is None else connect(client) as cluster:  # before anything that takes long
+        plan = study
+        if isinstance(plan, StudyOptions):
+            plan = plan_study(plan, memory=memory if cluster is None else ELSEWHERE, spool=spool, progress=progress)
+        folder = Path(out)
+        _check_chosen(plan, cluster, folder)
+        with study_lock(folder):
+            info = begin(folder, _study_info(plan, out), plan.samples.frame())
+            if info["state"] != "complete":
+                _complete(plan, _engine(plan, cluster, storage, folder), folder, info, report)
+        return load_study(folder)
 
 
-def _decide_queries(plan: Plan, folder: Path, info: dict[str, Any], progress: Report) -> dict[str, Any]:
+def _complete(
+    plan: Plan, at_work: AbstractContextManager["Engine"], folder: Path, info: dict[str, Any], progress: Report
+) -> None:
+    """Compute what is missing; what was computed before an exception is kept."""
+    try:
+        with at_work as engine:
+            info = _decide_queries(plan, engine, folder, info, progress)
+            options = replace(plan.options.measures(), num_queries=info.get("num_queries", {}))
+            finished = frozenset(finished_layers(folder))
+            with closing(engine.measured_layers(options, finished, progress)) as layers:
+                _write_layers(plan, layers, folder)
+    except BaseException:
+        end(folder, info, complete=False)
+        raise
+    end(folder, info, complete=True)
+
+
+def _check_chosen(plan: Plan, cluster: Cluster | None, folder: Path) -> None:
+    """Refuse a study of hours that nobody chose to be one."""
+
+    def rate() -> float:
+        if cluster is None:
+            return product_rate()
+        size = cluster_size(cluster)
+        return size.workers * size.rate
+
+    refuse_unasked(plan, partial(plan_cost, plan, finished=frozenset(finished_layers(folder))), rate)
+
+
+class Engine(Protocol):
+    """Who computes what a plan asks for."""
+
+    def pilot_answers(self, progress: Report) -> Iterator[Mapping[Key, Neighbors]]:
+        """What the pilot finds at each layer and pooling."""
+        ...
+
+    def measured_layers(
+        self, options: MeasureOptions, finished: frozenset[str], progress: Report
+    ) -> Generator[tuple[LayerInfo, dict[str, pd.DataFrame]]]:
+        """The tables of each layer that is not finished, in network order."""
+        ...
+
+
+def _engine(plan: Plan, cluster: Cluster | None, storage: str | None, folder: Path) -> AbstractContextManager[Engine]:
+    if cluster is None:
+        return nullcontext(_ThisProcess(plan))
+    from core.cluster.study import on_cluster  # which needs the extra `cluster`
+
+    return on_cluster(plan, cluster, storage, folder)
+
+
+def _decide_queries(plan: Plan, engine: Engine, folder: Path, info: dict[str, Any], progress: Report) -> dict[str, Any]:
     """Fix in study.json how many samples are asked, before any is; a run that resumes keeps to it."""
     asked = plan.options
     if asked.precision is None or "num_queries" in info:
         return info
     if asked.pilot:
-        found = _pilot_answers(plan, progress)
+        found = engine.pilot_answers(progress)
         needed = queries_after_pilot(found, plan.samples, asked.precision, pilot=asked.pilot, seed=asked.seed)
     else:
         needed = queries_at_worst(plan.samples, asked.precision)
@@ -86,45 +153,57 @@ def _decide_queries(plan: Plan, folder: Path, info: dict[str, Any], progress: Re
     return info | {"num_queries": needed}
 
 
-def _pilot_answers(plan: Plan, progress: Report) -> Iterator[Mapping[Key, Neighbors]]:
-    """What the pilot finds at each layer and pooling."""
-    questions = pilot_questions(plan.samples, plan.options.pilot, plan.options.seed)
-    passes = plan.passes()
-    relay = Relay(passes)
-    for pass_ in passes:
-        with closing(stream_layers(plan, pass_, questions, relay=relay, stage="pilot", progress=progress)) as layers:
-            for _, activations in layers:
-                yield from [_answers(found, questions) for found in activations.values()]
+def _write_layers(plan: Plan, layers: Iterator[tuple[LayerInfo, dict[str, pd.DataFrame]]], folder: Path) -> None:
+    """Write each layer as soon as it is measured."""
+    for layer, tables in layers:
+        if layer.layer not in plan.stored_layers:
+            tables["neighbors"] = tables["neighbors"].iloc[:0]
+        write_layer(folder, layer.position, with_alignment(tables, folder))
+
+
+class _ThisProcess:
+    """Pass by pass, the activations of each in memory, or as the plan says."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+
+    def pilot_answers(self, progress: Report) -> Iterator[Mapping[Key, Neighbors]]:
+        plan, passes = self._plan, self._plan.passes()
+        questions, relay = pilot_questions(plan.samples, plan.options.pilot, plan.options.seed), Relay(passes)
+        for pass_ in passes:
+            with closing(
+                stream_layers(plan, pass_, questions, relay=relay, stage="pilot", progress=progress)
+            ) as layers:
+                for _, activations in layers:
+                    yield from [_answers(found, questions) for found in activations.values()]
+
+    def measured_layers(
+        self, options: MeasureOptions, finished: frozenset[str], progress: Report
+    ) -> Generator[tuple[LayerInfo, dict[str, pd.DataFrame]]]:
+        """Every pass that is still needed, the first one from the pixels."""
+        passes = self._plan.passes(finished)
+        relay = Relay(passes)
+        for number, pass_ in enumerate(passes, start=1):
+            stage = f"pass {number} of {len(passes)}"
+            yield from self._measured(pass_, options, relay, renamed(progress, stage))
+
+    def _measured(
+        self, pass_: Pass, options: MeasureOptions, relay: Relay, progress: Report
+    ) -> Iterator[tuple[LayerInfo, dict[str, pd.DataFrame]]]:
+        """Stream the layers of a pass and measure each; its activations go as it goes."""
+        plan = self._plan
+        questions, stage = study_questions(plan.samples, options), "activations"
+        with closing(stream_layers(plan, pass_, questions, relay=relay, stage=stage, progress=progress)) as layers:
+            for place, (layer, activations) in enumerate(layers):
+                progress(Progress(f"neighbors in {layer.layer}", place, len(pass_.layers), "layers"))
+                yield layer, measure_layer(layer_row(layer), activations, plan.samples, options)
+        progress(Progress("neighbors", len(pass_.layers), len(pass_.layers), "layers"))
 
 
 def _answers(found: Activations, questions: Mapping[Key, Question]) -> Mapping[Key, Neighbors]:
     if isinstance(found, SlicedLayer):
         return found.answers
     return {key: answer(found, question) for key, question in questions.items()}
-
-
-def _run_passes(plan: Plan, options: MeasureOptions, folder: Path, progress: Report) -> None:
-    """Every pass that is still needed, the first one from the pixels."""
-    passes = plan.passes(frozenset(finished_layers(folder)))
-    relay = Relay(passes)
-    for number, pass_ in enumerate(passes, start=1):
-        stage = f"pass {number} of {len(passes)}"
-        _measure_pass(plan, options, pass_, relay, folder, renamed(progress, stage))
-
-
-def _measure_pass(
-    plan: Plan, options: MeasureOptions, pass_: Pass, relay: Relay, folder: Path, progress: Report
-) -> None:
-    """Stream the layers of a pass, measure and write each; its activations go as it goes."""
-    questions = study_questions(plan.samples, options)
-    with closing(stream_layers(plan, pass_, questions, relay=relay, stage="activations", progress=progress)) as layers:
-        for place, (layer, activations) in enumerate(layers):
-            progress(Progress(f"neighbors in {layer.layer}", place, len(pass_.layers), "layers"))
-            tables = measure_layer(layer_row(layer), activations, plan.samples, options)
-            if layer.layer not in plan.stored_layers:
-                tables["neighbors"] = tables["neighbors"].iloc[:0]
-            write_layer(folder, layer.position, with_alignment(tables, folder))
-    progress(Progress("neighbors", len(pass_.layers), len(pass_.layers), "layers"))
 
 
 def _study_info(plan: Plan, out: str | os.PathLike[str]) -> dict[str, Any]:

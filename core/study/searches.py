@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,31 @@ class HeldLayer:
         """The nearest neighbor within a subsample, counted there; found : the neighbors in the whole split."""
         own = take(self.features, self.samples.rows(split))
         return nearest_among(own, found, chosen, metric=self.options.metric)
+
+    def geometry(self, rows: NDArray[np.int64]) -> CenterGeometry:
+        return CenterGeometry.of(take(self.features, rows))
+
+
+@dataclass(frozen=True, eq=False)
+class StoredLayer:
+    """A layer that was searched where its activations are stored; `read` gives them, shape (n, d), if need be."""
+
+    answers: Mapping[Key, Neighbors]
+    read: Callable[[], NDArray[Any]]
+    samples: StudySamples
+    options: MeasureOptions
+
+    @cached_property
+    def features(self) -> NDArray[Any]:
+        return self.read()
+
+    def neighbors(self, question: Question, key: Key) -> Neighbors:
+        """The answer to one of the study's questions."""
+        return self.answers[key]
+
+    def nearest_among(self, split: str, repeat: int, chosen: NDArray[np.int64], found: Neighbors) -> NDArray[np.int64]:
+        """The nearest neighbor within a subsample, counted there; found : the neighbors in the whole split."""
+        return HeldLayer(self.features, self.samples, self.options).nearest_among(split, repeat, chosen, found)
 
     def geometry(self, rows: NDArray[np.int64]) -> CenterGeometry:
         return CenterGeometry.of(take(self.features, rows))

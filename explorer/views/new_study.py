@@ -7,25 +7,22 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core.study.durations import in_words
 from core.study.plan import DEFAULT_LAYERS, PIXELS
 from core.study.provenance import plain
 from explorer import jobs
 from explorer.address import asked_view, keep_view
-from explorer.feature_fields import feature_fields, feature_options, geometry_field, saved_features
-from explorer.job_view import STATES, hide_paths, show_job
+from explorer.feature_fields import feature_fields, feature_options, geometry_field
+from explorer.job_view import STATES, show_job
 from explorer.known import own_jobs
 from explorer.picker import carry_study, show_name
-from explorer.public import MIB, Limits, limits, studies_folder
+from explorer.plan_view import plan_and_start
+from explorer.public import Limits, limits, studies_folder
 from explorer.request import SOURCES, Request, asked_request, models, sources, usual_model, weights_of
-from explorer.running import new_run, planned
-from explorer.uploads import Saved, save_images
 
 PAGE = "new_study"
 WIDTH = 960  # pixels
 POOLINGS = {"mean": "Mean of each channel", "flat": "All activations", "both": "Both"}
 SPLITS = {"both": "Train and test", "train": "Train", "test": "Test"}
-_PLAN, _SAVED = "plan of the new study", "upload of the new study"
 
 
 def render() -> None:
@@ -44,7 +41,7 @@ def render() -> None:
             show_job(run)
         request, files = form(asked_request(asked_view(PAGE)), allowed)
         keep_view(PAGE, request.query() | ({"run": [run.id]} if run else {}))
-        plan_and_start(request, files, allowed)
+        plan_and_start(request, files, allowed, PAGE)
         show_runs(run)
 
 
@@ -164,102 +161,27 @@ def _further_fields(request: Request, start: Request, allowed: Limits) -> Reques
             if not allowed.public:
                 spool = _text("Spool folder", start.spool, "new spool", "none", _SPOOL_HELP)
         geometry = geometry_field(start)
+        if not allowed.public:
+            cluster, storage = _cluster_fields(start)
     request = replace(
         request, split=str(split), per_class=int(per_class or 0), sizes=sizes.replace(" ", ""), repeats=int(repeats),
         neighbors=int(neighbors), seed=int(seed), geometry=geometry,
     )  # fmt: skip
-    return request if allowed.public else replace(request, memory=memory, spool=spool)
-
-
-def plan_and_start(request: Request, files: list[Any], allowed: Limits) -> None:
-    """The plan on request, with its price, then the start; what is refused says why, here beneath the form."""
-    asked = (request, tuple(file.file_id for file in files))
-    if st.button("Show the plan", type="primary", icon=":material/checklist:", key="show_plan"):
-        st.session_state[_PLAN] = None
-        with st.spinner("Planning: data and network are checked, nothing is measured yet"):
-            st.session_state[_PLAN] = (asked, *_plan_or_reason(request, files, allowed))
-    if not st.session_state.get(_PLAN):
-        return
-    planned_for, filled, found, reason = st.session_state[_PLAN]
-    if planned_for != asked:
-        st.caption("The form has changed since the plan was made.")
-    elif reason:
-        st.error(plain(hide_paths(reason) if allowed.public else reason), icon=":material/block:")
-    else:
-        show_plan(found, filled)
-        _show_start(filled, found, allowed)
-
-
-def _plan_or_reason(request: Request, files: list[Any], allowed: Limits) -> tuple[Request, dict[str, Any], str]:
-    """The request with its upload in place, and its plan; or why there is none."""
-    try:
-        filled = _with_upload(request, files, allowed)
-        return filled, planned(filled, allowed), ""
-    except (ValueError, OSError) as error:  # a DataError and a PlanError are ValueErrors
-        reason = str(error) if isinstance(error, ValueError) or not allowed.public else "This cannot be read here."
-        return request, {}, reason
-
-
-def _with_upload(request: Request, files: list[Any], allowed: Limits) -> Request:
-    """The request with the paths at which its uploaded files are kept."""
-    st.session_state.pop(_SAVED, None)
-    if request.source not in ("images", "features"):
+    if allowed.public:
         return request
-    if request.source == "features":
-        filled, saved = saved_features(request, allowed)
-    else:
-        if not files:
-            raise ValueError("data must be given: choose a file to upload.")
-        saved = save_images(files[0], studies_folder(), allowed)
-        filled = replace(request, data=saved.data)
-    st.session_state[_SAVED] = saved
-    return filled
+    return replace(request, memory=memory, spool=spool, cluster=cluster, cluster_storage=storage)
 
 
-def show_plan(found: dict[str, Any], request: Request) -> None:
-    """Samples, layers, time and memory, before anything starts."""
-    with st.container(border=True, key="plan"):
-        columns = st.columns(4)
-        splits = ", ".join(f"{count:,} {name}" for name, count in found["splits"].items())
-        columns[0].metric("Samples", f"{found['samples']:,}", help=splits)
-        columns[1].metric("Classes", f"{found['classes']:,}")
-        columns[2].metric("Layers", f"{len(found['layers']):,}")
-        columns[3].metric("Expected time", f"≈ {in_words(max(1, found['estimated_s']))}", help=_TIME_HELP)
-        largest = max((row["bytes"] for row in found["passes"]), default=0)
-        budget = f" of {found['budget_bytes'] / MIB:,.0f} allowed" if "budget_bytes" in found else ""
-        network = " The network comes on top: about 700 MiB." if request.uses_network else ""
-        passes = len(found["passes"])
-        over = f"{passes} passes over the images" if request.uses_network and passes > 1 else "one pass"
-        how = f", in {over}" if request.uses_network else ""
-        st.caption(f"{splits}{how}. Activations in memory: at most {largest / MIB:,.1f} MiB{budget}.{network}")
-        _show_passes(found)
-
-
-def _show_passes(found: dict[str, Any]) -> None:
-    with st.expander(f"The {len(found['layers']):,} layers" if len(found["layers"]) > 1 else "The layer"):
-        st.dataframe(
-            pd.DataFrame({"position": range(1, len(found["layers"]) + 1), "layer": found["layers"]}), hide_index=True
+def _cluster_fields(start: Request) -> tuple[str, str]:
+    """The address of a cluster, and the storage that its workers share."""
+    left, right = st.columns(2)
+    with left:
+        cluster = _text("Cluster", start.cluster, "new cluster", "none, or tcp://host:8786", _CLUSTER_HELP)
+    with right:
+        storage = _text(
+            "Cluster storage", start.cluster_storage, "new cluster storage", "beside the study", _STORAGE_HELP
         )
-
-
-def _show_start(request: Request, found: dict[str, Any], allowed: Limits) -> None:
-    saved: Saved | None = st.session_state.get(_SAVED)
-    if st.button("Start the run", type="primary", icon=":material/play_arrow:", key="start_run"):
-        try:
-            job = new_run(request, found, allowed, saved.folder if saved else "")
-        except jobs.BusyError as error:
-            st.warning(f"{error} Nothing is lost.", icon=":material/hourglass_top:")
-        else:
-            st.session_state[_PLAN] = None
-            keep_view(PAGE, request.query() | {"run": [job.id]})
-            st.rerun()
-    if allowed.waiting is not None:
-        st.caption(
-            f"The server computes one study at a time. Up to {allowed.waiting:,} others wait in line, one of each "
-            "visitor, and start by themselves."
-        )
-    st.caption("The same by hand, from the command line:")
-    st.code(request.repeated_by(saved.name if saved else ""), language="bash", wrap_lines=True)
+    return cluster, storage
 
 
 def show_runs(shown: jobs.Job | None) -> None:
@@ -290,6 +212,10 @@ _LAYERS_HELP = "A union of main, all, names, and patterns such as block*_add, se
 _SIZES_HELP = "Numbers of samples of a split, for the page Sample size: each is drawn several times."
 _MEMORY_HELP = "Such as 2GiB. Layers that do not fit come in slices, or are spooled."
 _SPOOL_HELP = "A folder for the activations of layers that do not fit the memory, removed afterwards."
-_TIME_HELP = "An estimate from counted operations and this machine's speed now; baselines not included."
+_CLUSTER_HELP = (
+    "Of a Dask scheduler, or local:4 for four processes of this computer: its workers compute. Needs the extra "
+    "`cluster`."
+)
+_STORAGE_HELP = "A folder or s3://... that all workers reach, for the activations; removed afterwards."
 
 render()

@@ -79,9 +79,63 @@ def test_the_form_is_restored_from_the_address(studies, open_view):
     assert page.text_input(key="new sizes").value == "100"
 
 
+def test_a_cluster_is_a_field_and_its_plan_says_what_it_does(studies, open_view):
+    page = open_view("new_study", per_class="10", cluster="local:2:1GiB")
+    assert page.text_input(key="new cluster").value == "local:2:1GiB"
+    press(page, "show_plan")
+    said = [one.value for one in page.caption]
+    assert any("on 2 workers of 1,024 MiB, in 10 tasks" in text for text in said)  # 7 batches, 3 searches
+    assert "--cluster=local:2:1GiB" in page.code[0].value
+    assert page.query_params["cluster"] in ("local:2:1GiB", ["local:2:1GiB"])
+
+
+def test_a_run_on_a_cluster_is_shown_like_any_other(studies, open_view):
+    page = open_view("new_study", per_class="10", cluster="local:1:1GiB")
+    press(page, "show_plan")
+    press(page, "start_run")
+    (job,) = jobs.list_jobs(studies)
+    wait_until_over(job)
+    assert jobs.status(job).state == "complete", jobs.log_lines(job)
+    assert '"done": 200, "total": 200, "unit": "images"' in (job.folder / "log.txt").read_text()
+    page.run()
+    assert "open_run" in keys(page)
+
+
+def test_a_cluster_that_is_none_is_refused_in_the_commands_words(studies, open_view):
+    page = open_view("new_study", per_class="10", cluster="nowhere")
+    press(page, "show_plan")
+    assert "cluster must be local:N" in page.error[0].value.replace("\\", "")
+    assert "start_run" not in keys(page)
+
+
+def test_a_study_of_hours_starts_one_way_or_the_other(studies, open_view, monkeypatch):
+    def long(request, allowed):
+        offered = {"exact_s": 40_000.0, "sampled_s": 700.0, "precision": 0.007}
+        plan = {"samples": 200, "splits": {"train": 200}, "classes": 10, "layers": ["input"], "passes": []}
+        return plan | {"estimated_s": 40_000.0, "choice": offered}
+
+    monkeypatch.setattr("explorer.plan_view.planned", long)
+    page = open_view("new_study", per_class="10")
+    press(page, "show_plan")
+    assert "takes more than 4 hours" in page.info[0].value
+    labels = {button.key: button.label for button in page.button}
+    assert labels["start_run"] == "Start with sampled queries, ≈ 12 min"
+    assert labels["start_exact_run"] == "Start with every sample, ≈ 11.1 h"
+    sampled, exact = page.code[0].value.splitlines()
+    assert sampled.endswith("--precision=0.007")
+    assert exact.endswith("--exact")
+    press(page, "start_exact_run")
+    (job,) = jobs.list_jobs(studies)
+    assert "--exact" in job.arguments
+    assert job.estimated_s == 40_000.0
+    wait_until_over(job)
+    assert jobs.status(job).state == "complete"
+
+
 def test_in_public_there_is_no_field_for_a_path(studies, open_view, monkeypatch):
     monkeypatch.setenv("SI_EXPLORER_PUBLIC", "1")
-    page = open_view("new_study", source="folder", data="/etc", spool="/tmp", model="efficientnet-lite0")
+    forged = {"data": "/etc", "spool": "/tmp", "cluster": "tcp://localhost:8786", "cluster_storage": "/tmp"}
+    page = open_view("new_study", source="folder", model="efficientnet-lite0", **forged)
     assert {one.key for one in page.text_input} == {"new sizes"}
     assert page.selectbox(key="new model").options == ["pixels (no network)"]
 

@@ -64,6 +64,14 @@ def test_a_large_public_server_refuses_files_of_its_own(change):
         check_request(replace(asked, **change), LARGE)
 
 
+@pytest.mark.parametrize("change", [{"cluster": "tcp://localhost:8786"}, {"cluster_storage": "s3://bucket"}])
+@pytest.mark.parametrize("server", [SMALL, LARGE])
+def test_a_public_server_connects_to_no_cluster(change, server):
+    check_request(Request(**change), LOCAL)
+    with pytest.raises(ValueError, match="cluster must be empty on this server"):
+        check_request(Request(**change), server)
+
+
 def test_data_must_be_given():
     with pytest.raises(ValueError, match="data must be given: the path of a folder"):
         check_request(Request(source="folder"), LOCAL)
@@ -90,6 +98,15 @@ def test_arguments_of_a_study():
     assert Request().arguments() == ("study", "digits", "--out=study", "--model=pixels")
     network = Request(model="efficientnet-lite0", layers="all", per_class=10, sizes="50,100", pooling="both", seed=3)
     assert network.arguments()[3:] == ("--layers=all", "--pooling=both", "--per-class=10", "--sizes=50,100", "--seed=3")
+
+
+def test_arguments_of_a_cluster_and_of_a_choice():
+    request = Request(cluster="tcp://host:8786", cluster_storage="s3://bucket/a", precision="0.007")
+    assert request.arguments()[4:] == (
+        "--precision=0.007", "--cluster=tcp://host:8786", "--cluster-storage=s3://bucket/a",
+    )  # fmt: skip
+    assert Request(cluster_storage="here").arguments()[-1] == f"--cluster-storage={Path.cwd() / 'here'}"
+    assert Request(exact=True).arguments()[-1] == "--exact"
 
 
 def test_no_text_of_the_form_becomes_another_option():
@@ -125,6 +142,10 @@ def test_the_form_is_in_the_address_and_comes_back_from_it():
     request = Request(source="folder", data="/my/images", model="resnet50", per_class=20, sizes="100,200", seed=1)
     assert asked_request(request.query()) == request
     assert Request().query() == {}
+    cluster = Request(cluster="local:2", cluster_storage="s3://bucket")
+    assert asked_request(cluster.query()) == cluster
+    assert asked_request({"exact": ["True"], "precision": ["0.1"]}) == Request()  # chosen at each plan anew
+    assert Request(exact=True, precision="0.1").query() == {}
     assert asked_request({"source": ["nonsense"], "seed": ["-1"], "per_class": ["many"], "other": ["1"]}) == Request()
     assert "data" not in Request(source="features", data=".uploads/ab").query()
 

@@ -1,0 +1,78 @@
+"""What a neighbor search on a cluster costs, by counting: operations, tasks and bytes. Needs neither it nor Dask."""
+
+from dataclasses import dataclass, fields
+
+from core.cluster.tiling import BYTES_A_CANDIDATE, Tiling, group_rows, results_merged, tiling
+
+
+@dataclass(frozen=True)
+class SearchCost:
+    """Of one search, or of several, added.
+
+    flop : floating-point operations of the inner products, a multiplication and an addition counted as two; in a
+        self-join each pair of rows once.
+    tasks : that search and merge, see `core.cluster.tiling`.
+    storage_bytes : of the features, written once.
+    read_bytes : of the features, as all tasks together read them from storage.
+    moved_bytes : of results between workers, at most: where no task merges what lies on its own worker.
+    """
+
+    flop: float
+    tasks: int
+    storage_bytes: int
+    read_bytes: int
+    moved_bytes: int
+
+    def __add__(self, other: "SearchCost") -> "SearchCost":
+        return SearchCost(*(getattr(self, one.name) + getattr(other, one.name) for one in fields(self)))
+
+    def seconds(self, rate: float, *, workers: int = 1) -> float:
+        """Expected time of `workers` that each make `rate` operations a second, and never wait for storage."""
+        return self.flop / (rate * workers)
+
+    def read_rate(self, rate: float) -> float:
+        """Bytes a second that each worker must read so as not to wait, at `rate` operations a second."""
+        return self.read_bytes / self.seconds(rate)
+
+
+NOTHING = SearchCost(0.0, 0, 0, 0, 0)
+
+
+def search_cost(
+    num_rows: int,
+    num_features: int,
+    *,
+    queries: int | None = None,
+    k: int = 10,
+    itemsize: int = 4,
+    workers: int = 1,
+    worker_memory: int,
+) -> SearchCost:
+    """What it costs to find the k nearest of `num_rows` rows of `num_features` numbers.
+
+    Parameters
+    ----------
+    queries : rows that are asked about all rows; default each row about all others, in which each pair is met once.
+    itemsize : bytes of a number.
+    workers, worker_memory : that share the tasks, and the bytes that each may hold.
+
+    Raises
+    ------
+    ValueError
+        The workers are too small, see `core.cluster.tiling.tiling`.
+    """
+    cut = tiling(num_rows, num_features, k, worker_memory, num_queries=queries, itemsize=itemsize, workers=workers)
+    row_bytes = itemsize * num_features
+    return SearchCost(
+        flop=float(num_features) * num_rows * (num_rows if queries is None else 2 * queries),
+        tasks=cut.num_tasks,
+        storage_bytes=row_bytes * num_rows,
+        read_bytes=row_bytes * cut.rows_read,
+        moved_bytes=_moved_bytes(cut, k),
+    )
+
+
+def _moved_bytes(cut: Tiling, k: int) -> int:
+    """Every result that is merged, level after level, and the last ones to the client."""
+    num_queries = sum(map(group_rows, cut.queries))
+    return BYTES_A_CANDIDATE * k * num_queries * (results_merged(len(cut.references)) + 1)

@@ -1,0 +1,191 @@
+"""A study on real worker processes: the tables of a plain run, whatever happens to a worker or to the scheduler."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import core
+from core.cluster import study as study_on_cluster
+from core.cluster.connecting import Cluster, ClusterError
+from core.study.plan import Progress, StudyOptions
+from core.study.results import LAYER_TABLES, finished_layers, load_study
+from core.study.run import run_study
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+
+
+@pytest.fixture(scope="module")
+def options(images: Path, network_file: str) -> StudyOptions:
+    return StudyOptions(
+        str(images), "efficientnet-b0", network_file, "all", pooling="both", neighbors=4, batch_size=4, geometry=True
+    )
+
+
+@pytest.fixture(scope="module")
+def plain(options: StudyOptions, tmp_path_factory: pytest.TempPathFactory) -> core.Study:
+    return run_study(options, tmp_path_factory.mktemp("plain") / "study")
+
+
+def assert_same_tables(study: core.Study, plain: core.Study) -> None:
+    """Column by column, and byte by byte."""
+    for name in LAYER_TABLES:
+        pd.testing.assert_frame_equal(study.table(name), plain.table(name), check_exact=True)
+    for file in plain.path.glob("*.parquet"):
+        assert (study.path / file.name).read_bytes() == file.read_bytes(), file.name
+
+
+def at(stage: str, done: int, act: Callable[[], None]) -> Callable[[Progress], None]:
+    """A report that acts once, as soon as a stage has come so far."""
+    acts = [act]
+
+    def report(progress: Progress) -> None:
+        if stage in progress.stage and progress.done >= done and acts:
+            acts.pop()()
+
+    return report
+
+
+def test_tables_are_those_of_a_plain_run(cluster: Cluster, options: StudyOptions, plain: core.Study, tmp_path: Path):
+    seen: list[Progress] = []
+    study = run_study(options, tmp_path / "study", client=cluster.client, progress=seen.append)
+    assert_same_tables(study, plain)
+    assert [file.name for file in tmp_path.iterdir()] == ["study"]  # activations are gone
+    assert {report.unit for report in seen if report.stage == "activations"} == {"images"}
+    assert seen[-1].done == seen[-1].total
+
+
+def test_sizes_centers_and_sampled_queries(cluster: Cluster, options: StudyOptions, tmp_path: Path):
+    for name, asked in {
+        "sizes": replace(options, sizes=(8, 12, 16), repeats=2, protocol="notebook", layers="top_conv"),
+        "pilot": replace(options, precision=0.2, pilot=4),
+    }.items():
+        study = run_study(asked, tmp_path / name, client=cluster.client)
+        assert_same_tables(study, run_study(asked, tmp_path / f"{name} plain"))
+
+
+def test_stages_where_the_storage_is_small(
+    cluster: Cluster, options: StudyOptions, plain: core.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    widest = 4 * 108 * (16 * 16 * 4 + 4)  # bytes of one of the three widest layers of all images, flat and mean
+    monkeypatch.setattr(study_on_cluster, "free_bytes", lambda address: widest)
+    seen: list[Progress] = []
+    study = run_study(options, tmp_path / "study", client=cluster.client, progress=seen.append)
+    assert_same_tables(study, plain)
+    assert any(report.stage.startswith("stage 2 of ") for report in seen)
+    monkeypatch.setattr(study_on_cluster, "free_bytes", lambda address: widest - 1)
+    with pytest.raises(
+        ValueError, match=r"storage must have 444,096 bytes to spare .* of stem_conv.*--cluster-storage"
+    ):
+        run_study(options, tmp_path / "none", client=cluster.client)
+
+
+def test_studies_of_one_name_share_a_storage_and_no_activations(
+    cluster: Cluster, options: StudyOptions, tmp_path: Path
+):
+    shared, asked = tmp_path / "shared", replace(options, layers="top_conv")
+    seen: list[set[str]] = []
+    for user in ("one", "two"):
+        kept: set[str] = set()
+        report = at("neighbors", 0, lambda kept=kept: kept.update(os.listdir(shared)))
+        run_study(asked, tmp_path / user / "study", client=cluster.client, storage=str(shared), progress=report)
+        seen.append(kept)
+        assert not os.listdir(shared)
+    assert len(seen[0]) == len(seen[1]) == 1
+    assert seen[0] != seen[1]
+
+
+def test_few_tasks_at_once(
+    cluster: Cluster, options: StudyOptions, plain: core.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(study_on_cluster, "MOST_TASKS", 1)
+    monkeypatch.setattr(study_on_cluster, "_MANY_TASKS", 1)
+    seen: list[Progress] = []
+    assert_same_tables(run_study(options, tmp_path / "study", client=cluster.client, progress=seen.append), plain)
+    assert {report.unit for report in seen} == {"images", "layers", "tasks"}
+
+
+def test_pixels_from_the_command_line(tmp_path: Path):
+    out = tmp_path / "study"
+    words = ["study", "digits", "--model", "pixels", "--out", str(out), "--cluster", "local:1", "--projection", "none"]
+    run = subprocess.run([sys.executable, "-m", "core", *words], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    assert_same_tables(
+        load_study(out), run_study(StudyOptions("digits", "pixels", projection="none"), tmp_path / "plain")
+    )
+
+
+def test_a_worker_killed_during_extraction_changes_nothing(
+    cluster: Cluster, options: StudyOptions, plain: core.Study, tmp_path: Path
+):
+    pids = cluster.client.run(os.getpid)
+    victim = next(iter(pids.values()))
+    report = at("activations", 1, lambda: os.kill(victim, signal.SIGKILL))
+    study = run_study(options, tmp_path / "study", client=cluster.client, progress=report)
+    assert_same_tables(study, plain)
+    assert victim not in cluster.client.run(os.getpid).values()
+
+
+@pytest.mark.parametrize(("stage", "done", "num_layers"), [("activations", 1, 0), ("neighbors", 3, 3)])
+def test_what_ctrl_c_leaves_goes_on_on_one_machine(
+    cluster: Cluster,
+    options: StudyOptions,
+    plain: core.Study,
+    tmp_path: Path,
+    stage: str,
+    done: int,
+    num_layers: int,
+):
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(options, tmp_path / "study", client=cluster.client, progress=at(stage, done, stop))
+    assert len(finished_layers(tmp_path / "study")) == num_layers
+    deadline = time.monotonic() + 20
+    while any(cluster.client.processing().values()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(cluster.client.processing().values())  # no task is left behind
+    assert [file.name for file in tmp_path.iterdir()] == ["study"]  # and no activations
+    assert_same_tables(run_study(options, tmp_path / "study"), plain)
+
+
+@pytest.fixture
+def scheduler() -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
+    """A scheduler and a worker that were started by hand: the address, and both processes."""
+    start = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"]
+    started = [subprocess.Popen([*start, "--no-dashboard"], stderr=subprocess.PIPE, text=True)]
+    assert started[0].stderr is not None
+    address = next(line.split()[-1] for line in started[0].stderr if "Scheduler at:" in line)
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard"]
+    started.append(subprocess.Popen([*worker, "--memory-limit", "1GiB"], stderr=subprocess.DEVNULL, text=True))
+    yield address, started
+    for process in started:
+        process.terminate()
+    for process in started:
+        process.communicate(timeout=20)
+
+
+def test_a_scheduler_that_goes_away_ends_the_run_and_the_same_call_goes_on(
+    scheduler: tuple[str, list[subprocess.Popen[str]]],
+    cluster: Cluster,
+    options: StudyOptions,
+    plain: core.Study,
+    tmp_path: Path,
+):
+    address, processes = scheduler
+    report = at("neighbors", 2, processes[0].kill)
+    with pytest.raises(ClusterError, match=r"scheduler at tcp.* is gone.*layers done so far are kept") as failure:
+        run_study(options, tmp_path / "study", client=address, progress=report)
+    assert address in str(failure.value)
+    partial = load_study(tmp_path / "study")
+    assert partial.state == "partial"
+    assert len(partial.layers) >= 2
+    assert_same_tables(run_study(options, tmp_path / "study", client=cluster.client), plain)

@@ -1,0 +1,162 @@
+"""What is not fit for a study is refused within seconds, with what to do about it."""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from distributed import Client, LocalCluster
+
+from core.cluster import connecting, waiting
+from core.cluster.connecting import Cluster, ClusterError, connect
+from core.cluster.extraction import check_images_seen
+from core.cluster.storage import check_shared
+from core.cluster.waiting import explained, result
+from core.data.loading import load_images
+
+
+def test_the_environment_of_this_process_stays():
+    before = dict(os.environ)
+    with connect("local:1:512MiB") as cluster:
+        assert cluster.num_workers == 1
+        assert cluster.worker_memory == 512 << 20
+        assert cluster.is_local
+    assert dict(os.environ) == before
+
+
+def test_a_client_stays_open(cluster: Cluster):
+    with connect(cluster.client) as again:
+        assert again.num_workers == 2
+        assert again.worker_memory == 1 << 30
+    assert cluster.client.status == "running"
+
+
+@pytest.mark.parametrize("address", ["local:0", "local:two", "somewhere", "local:1:many"])
+def test_other_addresses_are_wrong(address: str):
+    with pytest.raises(ValueError, match="must"), connect(address):
+        pass
+
+
+def test_nothing_answers(monkeypatch: pytest.MonkeyPatch):
+    assert connecting._CONNECT_S <= 8
+    monkeypatch.setattr(connecting, "_CONNECT_S", 1.0)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    expected = rf"nothing answers at tcp://127.0.0.1:{port}.*dask scheduler"
+    with pytest.raises(ClusterError, match=expected), connect(f"tcp://127.0.0.1:{port}"):
+        pass
+
+
+def test_no_workers(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(connecting, "_CONNECT_S", 0.5)
+    expected = r"at least one worker.*dask worker"
+    with (
+        LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=50) as empty,
+        pytest.raises(ClusterError, match=expected),
+        connect(empty.scheduler_address),
+    ):
+        pass
+
+
+def test_other_versions(cluster: Cluster, monkeypatch: pytest.MonkeyPatch):
+    versions = connecting.describe_worker()["versions"] | {"numpy": "1.0"}
+    monkeypatch.setattr(connecting, "describe_worker", _Here(versions))
+    with pytest.raises(ClusterError, match=r"same versions.*numpy \d.*\(here 1\.0\)"), connect(cluster.client):
+        pass
+
+
+class _Here:
+    """Says other versions here than on a worker."""
+
+    def __init__(self, versions: dict[str, str]) -> None:
+        self._versions, self._home = versions, os.getpid()
+
+    def __call__(self) -> dict[str, object]:
+        from core.cluster.connecting import describe_worker
+
+        return {"versions": self._versions, "memory": 1} if os.getpid() == self._home else describe_worker()
+
+
+def test_storage_that_workers_do_not_see(cluster: Cluster):
+    with pytest.raises(ClusterError, match=r"seen by this process and by all workers.*--cluster-storage"):
+        check_shared(cluster, "memory://each-process-has-its-own")
+
+
+def test_storage_that_nobody_can_write(cluster: Cluster, tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ClusterError, match=r"can be written to.*--cluster-storage"):
+        check_shared(cluster, str(tmp_path / "file" / "within"))
+
+
+def test_storage_of_an_unknown_kind(cluster: Cluster):
+    with pytest.raises(ClusterError, match=r"can be written to.*--cluster-storage"):
+        check_shared(cluster, "nowhere://bucket")
+
+
+def test_a_worker_that_runs_out_of_memory(tmp_path: Path):
+    with connect("local:1:400MiB") as cluster:
+        begun = time.monotonic()
+        expected = r"more memory than a worker may hold \(400 MiB\).*local:1:SIZE"
+        with pytest.raises(ClusterError, match=expected), explained(cluster):
+            result(cluster, cluster.client.submit(_fill_memory))
+        assert time.monotonic() - begun < 30
+
+
+def _fill_memory() -> None:
+    """Takes more and more, slowly enough for the nanny to see it."""
+    held = []
+    for _ in range(60):
+        held.append(bytearray(os.urandom(1 << 20)) * 20)
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def two_threads() -> Iterator[Client]:
+    """A cluster of one process that runs two tasks at once."""
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=2, memory_limit="1GiB", dashboard_address="127.0.0.1:0", silence_logs=50
+        ) as started,
+        Client(started, set_as_default=False) as client,
+    ):
+        yield client
+
+
+def test_a_worker_of_two_threads_counts_as_two_of_half_its_memory(two_threads: Client):
+    with connect(two_threads) as cluster:
+        assert (cluster.num_workers, cluster.worker_memory) == (2, 512 << 20)
+
+
+def test_data_that_workers_do_not_see(two_threads: Client, images: Path):
+    found = load_images(images)
+    with connect(two_threads) as cluster:
+        check_images_seen(cluster, found)
+        elsewhere = replace(found, encoded=_Only(os.getpid(), found.encoded))
+        with pytest.raises(ClusterError, match=r"same path on all workers.*not here.*disk that all machines share"):
+            check_images_seen(cluster, elsewhere)
+
+
+class _Only:
+    """Reads files in one process only."""
+
+    def __init__(self, pid: int, read: Callable[[str], bytes]) -> None:
+        self._pid, self._read = pid, read
+
+    def __call__(self, sample: str) -> bytes:
+        if os.getpid() != self._pid:
+            raise OSError("not here")
+        return self._read(sample)
+
+
+def test_all_workers_lost(two_threads: Client, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(waiting, "_PATIENCE_S", 0.1)
+    monkeypatch.setattr(waiting, "_COUNT_EVERY_S", 0.1)
+    with connect(two_threads) as cluster:
+        future = two_threads.submit(time.sleep, 60)
+        two_threads.cluster.scale(0)
+        with pytest.raises(ClusterError, match=r"has lost all its workers.*same command goes on"):
+            result(cluster, future)

@@ -5,7 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
+from core.measures import tiled
 from core.measures.neighbors import Neighbors, nearest_neighbors
+from core.measures.products import TensorFlowProducts
 from core.measures.tiled import Best, best_across, best_among, best_within, merge, stack
 
 KINDS = ("normal", "duplicates", "rounded", "offset", "wide")
@@ -71,6 +73,15 @@ def test_what_is_farther_than_the_limit_is_left_out_and_what_is_as_far_is_not():
 def test_tiles_give_the_neighbors_of_one_search(kind: str, k: int, bounds: list[int]):
     features = features_of(kind)
     assert_same(search_in_tiles(features, bounds, k), nearest_neighbors(features, k=k))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rounded", [True, False])
+def test_tensorflow_multiplies_and_finds_the_same(kind: str, rounded: bool, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("tensorflow")
+    monkeypatch.setattr(tiled, "multipliers", lambda *_: [TensorFlowProducts(("CPU:0",), rounded)])
+    features = features_of(kind, 300)
+    assert_same(search_in_tiles(features, [0, 130, 300], 4), nearest_neighbors(features, k=4))
 
 
 def test_many_crowded_rows_of_several_tiles_of_products():

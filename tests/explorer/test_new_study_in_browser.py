@@ -81,9 +81,8 @@ def test_photographs_through_a_network_from_the_form_to_the_finished_chart(page,
         folder.mkdir(parents=True)
         for image in sorted(breed.iterdir())[:8]:
             (folder / image.name).symlink_to(image)
-    page.goto(
-        f"{address}?{urlencode({'source': 'folder', 'data': tmp_path / 'few dogs', 'layers': 'block1a,avg_pool'})}"
-    )
+    asked = {"source": "folder", "data": tmp_path / "few dogs", "layers": "stem_conv,block1a_dwconv,avg_pool"}
+    page.goto(f"{address}?{urlencode(asked)}")
     press(page, "Show the plan")
     expect(page.get_by_text("Expected time")).to_be_visible(timeout=120_000)
     expect(page.get_by_test_id("stMetricValue").first).to_have_text("16")
@@ -93,7 +92,6 @@ def test_photographs_through_a_network_from_the_form_to_the_finished_chart(page,
     chart = page.locator(".st-key-layers_chart svg.marks")
     expect(chart).to_contain_text("avg_pool", timeout=60_000)
     expect(chart).to_contain_text("block1a_dwconv")
-    expect(page.get_by_text("16 ", exact=False).first).to_be_visible()
 
 
 def test_test_samples_are_asked_among_the_others(page, address):

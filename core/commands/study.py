@@ -14,7 +14,7 @@ from core.commands.study_plan import print_plan
 from core.study.plan import DEFAULT_LAYERS, ELSEWHERE, NOTEBOOK, PIXELS, POOLINGS, PROTOCOLS, StudyOptions, plan_study
 from core.study.projection import PROJECTIONS
 from core.study.results import Study
-from core.study.run import run_study
+from core.study.run import check_room, run_study
 
 
 def add_parser(commands: Any) -> None:
@@ -98,6 +98,8 @@ def run(options: argparse.Namespace) -> int:
     report = progress_on(sys.stderr, options.progress)
     try:
         if options.dry_run:
+            if options.cluster is not None:
+                check_room(options.memory, options.spool)
             memory = options.memory if options.cluster is None else ELSEWHERE
             plan = plan_study(asked, memory=memory, spool=options.spool, progress=report)
             report.close()

@@ -74,6 +74,8 @@ def run_study(
     KeyboardInterrupt
         As it came; the layers done so far are a valid study, and the same call finishes it.
     """
+    if client is not None:
+        check_room(memory, spool)
     report = progress or _ignore
     with nullcontext() if client is None else connect(client) as cluster:  # before anything that takes long
         plan = study
@@ -86,6 +88,15 @@ def run_study(
             if info["state"] != "complete":
                 _complete(plan, _engine(plan, cluster, storage, folder), folder, info, report)
         return load_study(folder)
+
+
+def check_room(memory: int | None, spool: str | os.PathLike[str] | None) -> None:
+    """Refuse what says where activations lie in one process, for a study on a cluster."""
+    if memory is not None or spool is not None:
+        raise ValueError(
+            "memory and spool must be left out on a cluster: its workers' own limits and its storage take their place. "
+            "Give local:N:2GiB or start workers with --memory-limit, and name a --cluster-storage."
+        )
 
 
 def _complete(

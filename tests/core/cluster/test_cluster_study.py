@@ -189,3 +189,16 @@ def test_a_scheduler_that_goes_away_ends_the_run_and_the_same_call_goes_on(
     assert partial.state == "partial"
     assert len(partial.layers) >= 2
     assert_same_tables(run_study(options, tmp_path / "study", client=cluster.client), plain)
+
+
+@pytest.mark.parametrize("room", [{"memory": 1 << 30}, {"spool": "scratch"}])
+def test_room_for_one_process_is_refused_rather_than_ignored(room: dict, tmp_path: Path):
+    with pytest.raises(ValueError, match=r"memory and spool must be left out.*--cluster-storage"):
+        run_study(StudyOptions("digits", "pixels"), tmp_path / "study", client="local:1", **room)
+    words = [f"--{name}={value}" for name, value in room.items()]
+    command = [sys.executable, "-m", "core", "study", "digits", "--model=pixels", "--cluster=local:1"]
+    words += [f"--out={tmp_path / 'study'}", "--dry-run"]
+    run = subprocess.run([*command, *words], capture_output=True, text=True, timeout=60)
+    assert run.returncode
+    assert "memory and spool must be left out" in run.stderr
+    assert not (tmp_path / "study").exists()

@@ -10,7 +10,7 @@ from core.cluster.connecting import Cluster, ClusterError
 
 _LOOK_EVERY_S = 0.1
 _COUNT_EVERY_S = 2.0
-_PATIENCE_S = 30.0  # without any worker: a nanny replaces a worker that died within a few seconds
+_PATIENCE_S = 30.0  # without any worker at work: a nanny replaces a worker that died within a few seconds
 
 Future = Any  # of distributed, which has no types
 
@@ -21,7 +21,7 @@ def result(cluster: Cluster, future: Future, waiting: Callable[[], None] = lambd
     Raises
     ------
     ClusterError
-        The scheduler is gone, or all workers are and none comes back.
+        The scheduler is gone, or all workers are and none comes back, or all have paused for want of memory.
     """
     patience = _Patience(cluster)
     while not future.done():
@@ -46,13 +46,11 @@ class _Patience:
         if now - self._counted < _COUNT_EVERY_S:
             return
         self._counted = now
-        if client.nthreads():
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        if any(worker["status"] != "paused" for worker in workers):
             self._seen = now
         elif now - self._seen > _PATIENCE_S:
-            raise ClusterError(
-                f"the cluster at {self._cluster.address} has lost all its workers. The layers done so far are kept; "
-                "start workers, and the same command goes on from there."
-            )
+            raise _paused(self._cluster) if workers else _deserted(self._cluster)
 
 
 @contextmanager
@@ -81,6 +79,20 @@ def _more_memory(cluster: Cluster) -> str:
     return (
         f"Give each worker more with {setting} (a network of images takes about 2 GiB), start fewer workers, or choose "
         "--pooling mean or --no-probe."
+    )
+
+
+def _deserted(cluster: Cluster) -> ClusterError:
+    return ClusterError(
+        f"the cluster at {cluster.address} has lost all its workers. The layers done so far are kept; start workers, and "
+        "the same command goes on from there."
+    )
+
+
+def _paused(cluster: Cluster) -> ClusterError:
+    return ClusterError(
+        f"all workers of the cluster at {cluster.address} have paused, because their memory is nearly full "
+        f"({cluster.worker_memory / 2**20:,.0f} MiB each). {_more_memory(cluster)} The layers done so far are kept."
     )
 
 

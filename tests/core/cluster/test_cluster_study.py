@@ -165,7 +165,7 @@ def scheduler() -> Iterator[tuple[str, list[subprocess.Popen[str]]]]:
     assert started[0].stderr is not None
     address = next(line.split()[-1] for line in started[0].stderr if "Scheduler at:" in line)
     worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-dashboard"]
-    started.append(subprocess.Popen([*worker, "--memory-limit", "1GiB"], stderr=subprocess.DEVNULL, text=True))
+    started.append(subprocess.Popen([*worker, "--memory-limit", "3GiB"], stderr=subprocess.DEVNULL, text=True))
     yield address, started
     for process in started:
         process.terminate()

@@ -160,3 +160,24 @@ def test_all_workers_lost(two_threads: Client, monkeypatch: pytest.MonkeyPatch):
         two_threads.cluster.scale(0)
         with pytest.raises(ClusterError, match=r"has lost all its workers.*same command goes on"):
             result(cluster, future)
+
+
+def test_workers_that_have_paused_for_want_of_memory(monkeypatch: pytest.MonkeyPatch):
+    """As workers that were started by hand do; those that `local:N` starts do not pause."""
+    dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
+    monkeypatch.setattr(waiting, "_COUNT_EVERY_S", 0.2)
+    monkeypatch.setattr(waiting, "_PATIENCE_S", 1.0)
+    never = {f"distributed.worker.memory.{what}": False for what in ("target", "spill", "terminate")}
+    few = {"n_workers": 1, "threads_per_worker": 1, "memory_limit": "48MiB"}  # less than Python itself takes
+    with (
+        dask.config.set(never | {"distributed.worker.multiprocessing-method": "spawn"}),
+        distributed.LocalCluster(**few, dashboard_address="127.0.0.1:0", silence_logs=50) as small,
+        distributed.Client(small, set_as_default=False) as client,
+        pytest.raises(ClusterError, match=r"have paused.*nearly full \(48 MiB each\).*--memory-limit"),
+        connect(client) as cluster,
+    ):
+        deadline = time.monotonic() + 20
+        while {worker["status"] for worker in client.scheduler_info()["workers"].values()} != {"paused"}:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        result(cluster, client.submit(max, 1, 2, pure=False))

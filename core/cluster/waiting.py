@@ -84,8 +84,8 @@ def _more_memory(cluster: Cluster) -> str:
 
 def _deserted(cluster: Cluster) -> ClusterError:
     return ClusterError(
-        f"the cluster at {cluster.address} has lost all its workers. The layers done so far are kept; start workers, and "
-        "the same command goes on from there."
+        f"the cluster at {cluster.address} has lost all its workers. The layers done so far are kept; start workers, "
+        "and the same command goes on from there."
     )
 
 

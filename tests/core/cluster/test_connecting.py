@@ -167,17 +167,18 @@ def test_workers_that_have_paused_for_want_of_memory(monkeypatch: pytest.MonkeyP
     dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
     monkeypatch.setattr(waiting, "_COUNT_EVERY_S", 0.2)
     monkeypatch.setattr(waiting, "_PATIENCE_S", 1.0)
-    never = {f"distributed.worker.memory.{what}": False for what in ("target", "spill", "terminate")}
+    limits = {"target": False, "spill": False, "pause": 0.8, "terminate": False}
+    settings = {f"distributed.worker.memory.{what}": share for what, share in limits.items()}
     few = {"n_workers": 1, "threads_per_worker": 1, "memory_limit": "48MiB"}  # less than Python itself takes
     with (
-        dask.config.set(never | {"distributed.worker.multiprocessing-method": "spawn"}),
+        dask.config.set(settings | {"distributed.worker.multiprocessing-method": "spawn"}),
         distributed.LocalCluster(**few, dashboard_address="127.0.0.1:0", silence_logs=50) as small,
         distributed.Client(small, set_as_default=False) as client,
-        pytest.raises(ClusterError, match=r"have paused.*nearly full \(48 MiB each\).*--memory-limit"),
         connect(client) as cluster,
     ):
         deadline = time.monotonic() + 20
         while {worker["status"] for worker in client.scheduler_info()["workers"].values()} != {"paused"}:
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        result(cluster, client.submit(max, 1, 2, pure=False))
+        with pytest.raises(ClusterError, match=r"have paused.*nearly full \(48 MiB each\).*--memory-limit"):
+            result(cluster, client.submit(max, 1, 2, pure=False))

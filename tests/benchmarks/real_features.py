@@ -1,8 +1,9 @@
-"""Real features for the comparison of searches: activations of EfficientNet-Lite0 on the dogs of ../shared.
+"""Real features for the comparison of searches: activations on the dogs of ../shared.
 
     python -m tests.benchmarks.real_features FOLDER
 
-Writes avg_pool.npy (8,400 × 1,280, all images) and block2b_add.npy (1,200 × 75,264, ten training images of each breed).
+Writes avg_pool.npy of EfficientNet-Lite0 (8,400 × 1,280, all images), and block5a_expand_conv.npy of EfficientNet-B0
+without training (1,200 × 94,080, ten training images of each breed).
 """
 
 import argparse
@@ -16,12 +17,11 @@ from core.study.plan import StudyOptions, plan_study
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "stanford_dogs_224"
 
 
-def write_features(folder: Path, layer: str, split: str, per_class: int | None) -> Path:
-    """Stream one layer into a file."""
-    options = StudyOptions(str(DATA), layers=layer, pooling="flat", split=split, per_class=per_class)
+def write_features(folder: Path, options: StudyOptions) -> Path:
+    """Stream the one layer of a study into a file."""
     plan = plan_study(options, memory=16 << 30)
     (pass_,) = plan.passes()
-    path = folder / f"{layer}.npy"
+    path = folder / f"{options.layers}.npy"
 
     def allocate(key: tuple[str, str], shape: tuple[int, ...]) -> np.ndarray:
         return np.lib.format.open_memmap(path, "w+", np.float32, shape)
@@ -39,8 +39,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
-    print(write_features(folder, "avg_pool", "both", None))
-    print(write_features(folder, "block2b_add", "train", 10))
+    images = str(DATA)
+    print(write_features(folder, StudyOptions(images, layers="avg_pool", pooling="flat")))
+    untrained = StudyOptions(images, "efficientnet-b0", "none", "block5a_expand_conv", "flat", "train", 10)
+    print(write_features(folder, untrained))
 
 
 if __name__ == "__main__":

@@ -25,11 +25,15 @@ _TIME_HELP = "An estimate from counted operations and the speed measured now; ba
 def plan_and_start(request: Request, files: list[Any], allowed: Limits, page: str) -> None:
     """The plan on request, with its price, then the start; what is refused says why, here beneath the form.
 
+    A request refused is tried again by itself when a file arrives: the button may have been pressed while the upload
+    was still on its way.
+
     files : uploaded. page : whose address the run is kept in.
     """
     asked = (request, tuple(file.file_id for file in files))
-    if st.button("Show the plan", type="primary", icon=":material/checklist:", key="show_plan"):
-        st.session_state[_PLAN] = None
+    pressed = st.button("Show the plan", type="primary", icon=":material/checklist:", key="show_plan")
+    if pressed or _file_arrived(asked[1]):
+        st.session_state[_PLAN] = (asked, request, {}, "The form was changed while the plan was made.")  # if it is
         with st.spinner("Planning: data and network are checked, nothing is measured yet"):
             st.session_state[_PLAN] = (asked, *_plan_or_reason(request, files, allowed))
     if not st.session_state.get(_PLAN):
@@ -42,6 +46,14 @@ def plan_and_start(request: Request, files: list[Any], allowed: Limits, page: st
     else:
         show_plan(found, filled)
         _show_start(filled, found, allowed, page)
+
+
+def _file_arrived(files: tuple[str, ...]) -> bool:
+    """Whether the last request was refused, and there are files now that it did not have."""
+    if not st.session_state.get(_PLAN):
+        return False
+    (_, had), _, _, reason = st.session_state[_PLAN]
+    return bool(reason) and not set(files) <= set(had)
 
 
 def _plan_or_reason(request: Request, files: list[Any], allowed: Limits) -> tuple[Request, dict[str, Any], str]:

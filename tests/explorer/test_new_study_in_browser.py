@@ -30,9 +30,10 @@ def press(page, name: str) -> None:
 
 
 def upload(page, place: int, name: str, content: bytes) -> None:
-    """Give a file to one of the page's uploaders."""
+    """Give a file to one of the page's uploaders, and wait until the server has it."""
     file = {"name": name, "mimeType": "application/octet-stream", "buffer": content}
-    page.get_by_test_id("stFileUploaderDropzoneInput").nth(place).set_input_files(files=[file])
+    with page.expect_response(lambda answer: "/upload_file/" in answer.url and answer.request.method == "PUT"):
+        page.get_by_test_id("stFileUploaderDropzoneInput").nth(place).set_input_files(files=[file])
     expect(page.get_by_text(name).first).to_be_visible()
 
 
@@ -108,6 +109,15 @@ def test_test_samples_are_asked_among_the_others(page, address):
     press(page, "Start the run")
     press(page, "Open the study")  # which is there when the run has finished
     expect(page.get_by_text("Test to train", exact=True)).to_be_visible(timeout=30_000)
+
+
+def test_a_refused_plan_is_made_when_its_file_arrives(page, address):
+    page.goto(f"{address}?source=features")
+    press(page, "Show the plan")
+    expect(page.get_by_role("alert").filter(has_text="choose a file to upload")).to_be_visible()
+    upload(page, 0, "late.npz", layers_of_features(layers=2, samples=60))
+    expect(page.get_by_role("button", name="Start the run", exact=True)).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("60 train")).to_be_visible()
 
 
 def test_a_run_is_found_again_after_a_reload_stopped_and_gone_on_with(page, address):

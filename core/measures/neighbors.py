@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from core.measures.operands import CHUNK
+from core.measures.operands import ROUNDED_CHUNK
 from core.measures.products import Products, ladder
 from core.measures.rows import Rows, in_threads, row_blocks
 from core.measures.shortlist import Candidates, join, self_join
@@ -226,7 +226,7 @@ class _Search:
 
 def multipliers(references: Rows, num_queries: int, k: int) -> list[Products]:
     """Who multiplies in a search for k neighbors, fastest first: each leaves fewer queries for the next."""
-    is_wide = references.num_features > CHUNK  # products are sums over several chunks of columns
+    is_wide = references.num_features > ROUNDED_CHUNK  # rounded products are sums over several chunks of columns
     work = 2.0 * num_queries * len(references) * references.num_features
     steps = ladder(work, 1 if is_wide else k)
     return [

@@ -1,7 +1,7 @@
 """The two sides of a search's products, centered, and the bound on what the products get wrong.
 
 For centered rows a and b the expansion |a − b|² = |a|² + |b|² − 2ab costs one matrix product, but in float32 it is not
-exact. What is certain is a bound. A product of wide rows is a sum of p products of at most `CHUNK` columns. With w the
+exact. What is certain is a bound. A product of wide rows is a sum of p products of at most `chunk` columns. With w the
 columns of one plus p − 1, u the unit roundoff and γ = wu/(1 − wu), whatever order the products sum in (Higham, Accuracy
 and Stability of Numerical Algorithms, 2nd ed., eq. 3.5),
 
@@ -26,11 +26,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.measures.products import Products
+from core.measures.products import Products, room_for
 from core.measures.rows import Rows, in_threads, row_blocks
 
 CHUNK = 4096  # columns of one product; γ grows with it, so wide rows are summed over chunks
+ROUNDED_CHUNK = 16384  # the same of rounded products, whose bound γ is a small part of
 STRIP = 64  # rows worked on at a time, so that they stay in the cache
+_STRIP_BYTES = 1 << 20  # the same of rows that are centered
 _USUAL_LOSS = 0.0016  # ρ: |δ|/|a| of most rows rounded to 8 bits
 _CACHE_BYTES = 1 << 27
 
@@ -47,15 +49,17 @@ class Arithmetic:
     relative: float  # c of the module's text
     absolute: float  # η of the module's text
     roundoff: float  # of the scores of a single product, from each of which it is taken as it stands
+    chunk: int  # columns of one product
 
     @classmethod
     def choose(cls, products: Products, references: Rows, largest: float) -> "Arithmetic":
         """Center on the references' mean; scale by a power of two where squares could leave float32's range."""
+        chunk = ROUNDED_CHUNK if products.roundoff else CHUNK
         exponent = int(np.frexp(largest)[1])
         scale = 1.0 if abs(exponent) < 24 else float(2.0**-exponent)
         num_features = references.num_features
-        num_parts = -(-num_features // CHUNK)
-        depth = min(num_features, CHUNK) + num_parts - 1  # additions that a term goes through
+        num_parts = -(-num_features // chunk)
+        depth = min(num_features, chunk) + num_parts - 1  # additions that a term goes through
         unit = float(np.finfo(products.dtype).eps) / 2
         gamma = depth * unit / (1 - depth * unit)
         if products.roundoff:  # of rows that rounding made longer, and of norms in float32
@@ -68,6 +72,7 @@ class Arithmetic:
             relative=gamma + (24 if products.roundoff else 12) * unit + 4 * (num_features + 4) * 2.0**-53,
             absolute=4 * (num_features + 4) * float(np.finfo(products.dtype).tiny),
             roundoff=products.roundoff if num_parts == 1 else 0.0,
+            chunk=chunk,
         )
 
 
@@ -81,41 +86,52 @@ class Operand:
     def __init__(self, rows: Rows, index: NDArray[np.int64] | None, arithmetic: Arithmetic) -> None:
         self._rows, self._index, self.arithmetic = rows, index, arithmetic
         self.num_rows = len(rows) if index is None else len(index)
-        self.columns = list(row_blocks(rows.num_features, 1, CHUNK))
+        self.columns = list(row_blocks(rows.num_features, 1, arithmetic.chunk))
         self.slack, self.offset = np.full(self.num_rows, np.nan), np.full(self.num_rows, np.nan)
         self._squared = np.full((len(self.columns), self.num_rows), np.nan)  # |a|² of each chunk
         self._lost = np.zeros_like(self._squared)  # |δ|² of each chunk
         self._cache: dict[tuple[int, int, int], Any] = {}
-        self._room = _CACHE_BYTES
+        self._left = _CACHE_BYTES  # of the cache
 
     def chunk(self, rows: slice, part: int, place: int = 0) -> Any:
-        """Centered rows of one product as its device takes them, shape (rows, at most CHUNK)."""
+        """Centered rows of one product as its device takes them, made once while there is room for them."""
         key = (rows.start, part, place)
         if key in self._cache:
             return self._cache[key]
+        room = self.room(rows, part)
+        loaded = self.make(rows, part, place, room=room)
+        if room.nbytes <= self._left:
+            self._cache[key] = loaded
+            self._left -= room.nbytes
+        return loaded
+
+    def room(self, rows: slice, part: int = 0) -> Array:
+        """Memory for rows of one product."""
+        columns = self.columns[part]
+        num_numbers = (rows.stop - rows.start) * (columns.stop - columns.start)
+        return room_for(num_numbers, self.arithmetic.products.stored_dtype)
+
+    def make(self, rows: slice, part: int, place: int = 0, *, room: Array) -> Any:
+        """Centered rows of one product as its device takes them, shape (rows, columns of the part).
+
+        room : of these rows, or of as many; what was made in it before is lost.
+        """
         products, columns = self.arithmetic.products, self.columns[part]
-        block = np.empty((rows.stop - rows.start, columns.stop - columns.start), products.stored_dtype)
+        shape = (rows.stop - rows.start, columns.stop - columns.start)
+        block = room[: shape[0] * shape[1]].reshape(shape)
 
         def fill(strip: slice) -> None:
             some = slice(rows.start + strip.start, rows.start + strip.stop)
             centered = self._centered(some, columns)
-            block[strip], lost = products.stored(centered)
+            lost = products.store(centered, block[strip])
             if np.isnan(self._squared[part, some.start]):
                 exact = np.float32 if products.roundoff else np.float64  # what rounding loses is far more
                 self._lost[part, some] = _squares(lost, exact)
                 self._squared[part, some] = _squares(centered, exact)
 
-        in_threads(fill, strips(len(block)))
-        loaded = products.load(block, place)
-        if block.nbytes <= self._room:
-            self._cache[key] = loaded
-            self._room -= block.nbytes
-        return loaded
-
-    def forget(self) -> None:
-        """Keep no chunk any longer."""
-        self._cache.clear()
-        self._room = _CACHE_BYTES
+        row_bytes = products.dtype.itemsize * block.shape[1]
+        in_threads(fill, row_blocks(len(block), row_bytes, _STRIP_BYTES))
+        return products.load(block, place)
 
     def bound(self, rows: slice) -> None:
         """Slack and offset of rows whose chunks have all been made."""

@@ -20,6 +20,7 @@ from core.measures.devices import gpu_names, tensorflow, tensorflow_product
 _ROUNDED_WORK = 1.5e10  # FLOP for each neighbor of a query, below which the longer shortlists cost more than they save
 _IMPORT_WORK = 2e12  # FLOP of a search, some ten seconds in float32, that repay the import of TensorFlow
 _PROBE = 1024  # rows and columns of the products that are timed
+_ALIGNMENT = 64  # bytes
 _ONES = 4096  # added up by a product, to see whether it sums in float32
 
 Array = NDArray[Any]
@@ -38,9 +39,10 @@ class NumPyProducts:
         """Of rows as they are loaded."""
         return self.dtype
 
-    def stored(self, block: Array) -> tuple[Array, Array]:
-        """Rows as they are loaded, and what that rounds off: nothing, shape (rows, 0)."""
-        return block, block[:, :0]
+    def store(self, block: Array, out: Array) -> Array:
+        """Write rows as they are loaded into `out`. Returns what that rounds off: nothing, shape (rows, 0)."""
+        out[...] = block
+        return block[:, :0]
 
     def load(self, stored: Array, place: int = 0) -> Array:
         """Stored rows as the product wants them."""
@@ -73,19 +75,30 @@ class TensorFlowProducts:
         """Of rows as they are loaded."""
         return np.dtype(tensorflow().bfloat16.as_numpy_dtype) if self.rounded else self.dtype
 
-    def stored(self, block: Array) -> tuple[Array, Array]:
-        """Rows as they are loaded, and what that rounds off, shape (rows, columns); (rows, 0) where it is nothing."""
+    def store(self, block: Array, out: Array) -> Array:
+        """Write rows as they are loaded into `out`. Returns what that rounds off, (rows, 0) where it is nothing.
+
+        Bfloat16 is the upper half of a float32: half of its last bit is added, and the lower half cut off.
+        """
         if not self.rounded:
-            return block, block[:, :0]
-        upper = block.astype(self.stored_dtype)
-        kept = upper.astype(block.dtype)
-        return upper, np.subtract(block, kept, out=kept)
+            out[...] = block
+            return block[:, :0]
+        bits = block.view(np.uint32) + np.uint32(1 << 15)
+        np.right_shift(bits, 16, out=out.view(np.uint16), casting="unsafe")
+        bits &= np.uint32(0xFFFF0000)
+        kept = bits.view(np.float32)
+        return np.subtract(block, kept, out=kept)
 
     def load(self, stored: Array, place: int = 0) -> Any:
-        """Stored rows as a tensor on the device at that place."""
-        tf = tensorflow()
-        with tf.device(self.devices[place]):
-            return tf.constant(stored)
+        """Stored rows as a tensor on the device at that place; on the processor it shares the memory of `room_for`."""
+        tf, device = tensorflow(), self.devices[place]
+        aligned = stored.ctypes.data % _ALIGNMENT == 0 and stored.flags.c_contiguous
+        with tf.device(device):
+            if not (device.startswith("CPU") and aligned):
+                return tf.constant(stored)
+            bits: Any = stored.view(np.uint16) if self.rounded else stored
+            tensor = tf.experimental.dlpack.from_dlpack(bits.__dlpack__())
+            return tf.bitcast(tensor, tf.bfloat16) if self.rounded else tensor
 
     def product(self, left: Any, right: Any, out: Array | None = None) -> Any:
         """The tile as a tensor where its rows are, in float32, or bfloat16 where rounded; `out` stays unused."""
@@ -101,6 +114,13 @@ class TensorFlowProducts:
 
 
 Products = NumPyProducts | TensorFlowProducts
+
+
+def room_for(num_numbers: int, dtype: np.dtype[Any]) -> Array:
+    """Memory for so many numbers, shape (num_numbers,), aligned as tensors that share it must be."""
+    memory = np.empty(num_numbers * dtype.itemsize + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : start + num_numbers * dtype.itemsize].view(dtype)
 
 
 def ladder(work: float, k: int) -> tuple[Products, ...]:
@@ -147,4 +167,6 @@ def _seconds(products: Products, block: Array) -> float:
 
 
 def _loaded(products: Products, block: Array) -> Any:
-    return products.load(products.stored(block)[0])
+    stored = room_for(block.size, products.stored_dtype).reshape(block.shape)
+    products.store(block, stored)
+    return products.load(stored)

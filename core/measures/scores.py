@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.measures.devices import tensorflow
-from core.measures.operands import STRIP, Operand, strips
+from core.measures.operands import Operand, strips
+from core.measures.rows import in_threads
 
 Array = NDArray[Any]
 Reached = tuple[NDArray[np.int64], NDArray[np.int64], Array]  # rows and columns within the tile, scores
@@ -27,48 +28,28 @@ def scores(
     `out`: a flat buffer for a tile in memory, which saves asking for it again and again.
     """
     shape = (rows.stop - rows.start, columns.stop - columns.start)
-    total: Any = None
+    products, total = left.arithmetic.products, None
     for part in range(len(left.columns)):
+        a = left.chunk(rows, part, place)
+        b = a if left is right and rows == columns else right.chunk(columns, part, place)
         room = None if out is None or part else out[: shape[0] * shape[1]].reshape(shape)
-        total = add_part(total, part, left, rows, right, columns, place=place, room=room)
+        product = products.product(a, b, room)
+        total = product if len(left.columns) == 1 else products.added(total, product)
     return scored(total, left, rows, right, columns, place=place)
 
 
-def sums_of_parts(
-    left: Operand, rows: Sequence[slice], right: Operand, columns: Sequence[slice]
-) -> dict[tuple[int, int], Any]:
-    """The products of all tiles, by their starts, made chunk by chunk of the columns, each centered once.
-
-    Where left is right, only tiles on the diagonal and above it.
-    """
-    pairs = [(row, column) for row in rows for column in columns if left is not right or row.start <= column.start]
-    sums: dict[tuple[int, int], Any] = {}
-    for part in range(len(left.columns)):
-        for row, column in pairs:
-            key = (row.start, column.start)
-            sums[key] = add_part(sums.get(key), part, left, row, right, column)
-        left.forget()
-        right.forget()
-    return sums
-
-
-def add_part(
-    total: Any,
-    part: int,
-    left: Operand,
-    rows: slice,
-    right: Operand,
-    columns: slice,
-    *,
-    place: int = 0,
-    room: Any = None,
-) -> Any:
-    """A tile's products with those of one more chunk of the columns."""
+def sums_of_parts(left: Operand, right: Operand, pairs: Sequence[tuple[slice, slice]]) -> dict[tuple[int, int], Any]:
+    """The products of some tiles, by their starts, made chunk by chunk of the columns, of all rows at once."""
     products = left.arithmetic.products
-    a = left.chunk(rows, part, place)
-    b = a if left is right and rows == columns else right.chunk(columns, part, place)
-    product = products.product(a, b, room)
-    return product if len(left.columns) == 1 else products.added(total, product)
+    sums: dict[tuple[int, int], Any] = {}
+    room = [side.room(slice(0, side.num_rows)) for side in ([left] if left is right else [left, right])]
+    for part in range(len(left.columns)):
+        a = left.make(slice(0, left.num_rows), part, room=room[0])
+        b = a if left is right else right.make(slice(0, right.num_rows), part, room=room[1])
+        for rows, columns in pairs:
+            key = (rows.start, columns.start)
+            sums[key] = products.added(sums.get(key), products.product(a[rows], b[columns]))
+    return sums
 
 
 def scored(total: Any, left: Operand, rows: slice, right: Operand, columns: slice, *, place: int = 0) -> "Tile":
@@ -142,7 +123,7 @@ class HostTile:
         return row + strip.start, column, here.ravel()[place]
 
 
-def _joined(found: list[Reached]) -> Reached:
+def _joined(found: Sequence[Reached]) -> Reached:
     rows, columns, values = (np.concatenate(parts) for parts in zip(*found, strict=True))
     return rows, columns, values
 
@@ -170,10 +151,9 @@ class RoundedTile:
     def rows(self, band: slice) -> HostTile:
         """The scores of some rows."""
         values = np.empty((band.stop - band.start, self.shape[1]), np.float32)
-        room = self._room()
         for strip in strips(len(values)):
-            some = slice(band.start + strip.start, band.start + strip.stop)
-            self._score(some, values[strip], room[: strip.stop - strip.start])
+            here = values[strip]
+            self._score(slice(band.start + strip.start, band.start + strip.stop), here, np.empty_like(here))
         return HostTile(values)
 
     def exclude(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> HostTile:
@@ -195,18 +175,13 @@ class RoundedTile:
         return all((least - own).min() > other.max() for least, (own, other) in zip(thresholds, sides, strict=True))
 
     def _reaching(self, thresholds: Sequence[Array]) -> list[Reached]:
-        found: list[list[Reached]] = [[] for _ in thresholds]
-        here, room = self._room(), self._room()
-        for strip in strips(self.shape[0]):
-            tile = HostTile(self._score(strip, here[: strip.stop - strip.start], room[: strip.stop - strip.start]))
+        def reaching(strip: slice) -> list[Reached]:
+            here, room = (np.empty((strip.stop - strip.start, self.shape[1]), np.float32) for _ in range(2))
+            tile = HostTile(self._score(strip, here, room))
             least = [one[strip] if one.ndim == 2 else one for one in thresholds]
-            for each, (row, column, value) in zip(found, tile.reaching(*least), strict=True):
-                each.append((row + strip.start, column, value))
-        return [_joined(each) for each in found]
+            return [(row + strip.start, column, value) for row, column, value in tile.reaching(*least)]
 
-    def _room(self) -> Array:
-        """Room for a strip."""
-        return np.empty((min(STRIP, self.shape[0]), self.shape[1]), np.float32)
+        return [_joined(found) for found in zip(*in_threads(reaching, strips(self.shape[0])), strict=True)]
 
     def _score(self, rows: slice, out: Array, room: Array) -> Array:
         """Scores of some rows, into `out`."""

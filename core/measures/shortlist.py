@@ -4,7 +4,6 @@ A reference stays on a query's shortlist while its smallest possible distance do
 largest possible ones; so the true neighbors are on it. `core.measures.operands` proves how far a product may be off.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
@@ -19,8 +18,8 @@ from core.measures.rows import Rows, row_blocks
 from core.measures.scores import DeviceTile, HostTile, Tile, scored, scores, sums_of_parts
 
 TILE = 2048  # rows and columns of one tile of scores
-WIDE_TILE = 512  # the same of rounded products of wide rows: only tiles on the diagonal and above it are made
-_SUMS_BYTES = 1 << 27  # of sums of products held at once
+ROUNDED_ROWS = 400  # of a tile of rounded products of few samples: thin ones make less beneath the diagonal
+_SUMS_BYTES = 1 << 27  # of sums of products held at once, and of one chunk of all rows
 CROWDED = 64  # candidates a query may have beyond which it is looked at again with more precise products
 GROUPS = 64  # each query's references in its first tile are split into this many groups, of each the best is taken
 
@@ -122,11 +121,12 @@ class Shortlist:
         if self._k == 1:
             best = np.maximum(self._certain[row], np.maximum.reduceat(certain, start)[:, None])
         else:
-            owner = np.r_[np.repeat(row, self._k), query]
-            every = np.r_[self._certain[row].ravel(), certain]
-            order = np.lexsort((-every, owner))
-            first = start + self._k * np.arange(len(row))
-            best = every[order[first[:, None] + np.arange(self._k)]]
+            counts = np.diff(np.r_[start, len(query)])
+            owner = np.repeat(np.arange(len(row)), counts)
+            every = np.full((len(row), self._k + counts.max()), -np.inf)
+            every[:, : self._k] = self._certain[row]
+            every[owner, self._k + np.arange(len(query)) - start[owner]] = certain
+            best = np.partition(every, -self._k, axis=1)[:, -self._k :]
         self._certain[row] = best
         self._threshold[row] = np.maximum(self._threshold[row], best.min(axis=1))
 
@@ -147,8 +147,11 @@ def self_join(rows: Rows, k: int, products: Products) -> tuple[Candidates, NDArr
     """Shortlists of every row among all others; each tile off the diagonal serves its rows and its columns."""
     operand = Operand(rows, None, Arithmetic.choose(products, rows, rows.largest))
     shortlist = Shortlist(operand, operand, k)
-    blocks = tiles(len(rows), _tile_rows(operand))
-    score = _Scorer(operand, operand, blocks, blocks)
+    at_once = _at_once(operand, operand)
+    thin = products.roundoff and (at_once or len(rows) <= TILE)
+    blocks = tiles(len(rows), ROUNDED_ROWS if thin else TILE)
+    above = [(block, other) for place, block in enumerate(blocks) for other in _tiled(blocks[place + 1 :], at_once)]
+    score = _Scorer(operand, operand, [(block, block) for block in blocks] + above, at_once)
 
     def on_diagonal(block: slice, place: int) -> list[Pairs]:
         own = np.arange(block.stop - block.start)
@@ -158,7 +161,6 @@ def self_join(rows: Rows, k: int, products: Products) -> tuple[Candidates, NDArr
         return shortlist.both(*pair, score(*pair, place))
 
     _collect(shortlist, on_diagonal, blocks, products)
-    above = [(block, other) for place, block in enumerate(blocks) for other in blocks[place + 1 :]]
     _collect(shortlist, off_diagonal, above, products)
     return shortlist.finish()
 
@@ -173,14 +175,15 @@ def join_across(
     operand = Operand(rows, None, Arithmetic.choose(products, rows, rows.largest))
     shortlist = Shortlist(operand, operand, k)
     shortlist.limit(within)
-    before = tiles(split, _tile_rows(operand))
-    after = [slice(split + block.start, split + block.stop) for block in tiles(len(rows) - split, _tile_rows(operand))]
-    score = _Scorer(operand, operand, before, after)
+    at_once = _at_once(operand, operand)
+    blocks = [slice(split + block.start, split + block.stop) for block in tiles(len(rows) - split, TILE)]
+    pairs = [(block, other) for block in tiles(split, TILE) for other in _tiled(blocks, at_once)]
+    score = _Scorer(operand, operand, pairs, at_once)
 
     def both(pair: tuple[slice, slice], place: int) -> list[Pairs]:
         return shortlist.both(*pair, score(*pair, place))
 
-    _collect(shortlist, both, [(block, other) for block in before for other in after], products)
+    _collect(shortlist, both, pairs, products)
     return shortlist.finish()
 
 
@@ -196,44 +199,48 @@ def join(
     arithmetic = Arithmetic.choose(products, references, max(queries.largest, references.largest))
     left, right = Operand(queries, index, arithmetic), Operand(references, None, arithmetic)
     shortlist = Shortlist(left, right, k)
-    left_blocks, right_blocks = (tiles(side.num_rows, TILE) for side in (left, right))
-    score = _Scorer(left, right, left_blocks, right_blocks)
+    at_once = _at_once(left, right)
+    blocks, others = tiles(left.num_rows, TILE), _tiled(tiles(right.num_rows, TILE), at_once)
+    score = _Scorer(left, right, [(rows, columns) for rows in blocks for columns in others], at_once)
 
     def scored(rows: slice, columns: slice, place: int) -> Tile:
         tile = score(rows, columns, place)
         return tile if own is None else tile.exclude(*_meeting(own[rows], columns))
 
     def first(rows: slice, place: int) -> list[Pairs]:
-        return shortlist.start(rows, right_blocks[0], scored(rows, right_blocks[0], place))
+        return shortlist.start(rows, others[0], scored(rows, others[0], place))
 
     def further(pair: tuple[slice, slice], place: int) -> list[Pairs]:
         return shortlist.further(*pair, scored(*pair, place))
 
-    _collect(shortlist, first, left_blocks, products)
-    _collect(shortlist, further, [(rows, columns) for rows in left_blocks for columns in right_blocks[1:]], products)
+    _collect(shortlist, first, blocks, products)
+    _collect(shortlist, further, [(rows, columns) for rows in blocks for columns in others[1:]], products)
     return shortlist.finish()
 
 
-def _tile_rows(operand: Operand) -> int:
-    """Rows and columns of the tiles of a join of rows with themselves."""
-    return WIDE_TILE if operand.arithmetic.products.roundoff and len(operand.columns) > 1 else TILE
+def _at_once(left: Operand, right: Operand) -> bool:
+    """Whether rows of several chunks are few enough to be multiplied chunk after chunk, all tiles at once."""
+    products = left.arithmetic.products
+    num_sums = left.num_rows * right.num_rows // (2 if left is right else 1)
+    in_chunks = sum(side.num_rows for side in {left, right}) * left.arithmetic.chunk
+    most = max(num_sums * products.dtype.itemsize, in_chunks * products.stored_dtype.itemsize)
+    return len(left.columns) > 1 and most <= _SUMS_BYTES
+
+
+def _tiled(blocks: list[slice], at_once: bool) -> list[slice]:
+    """Consecutive columns of tiles: as they are, or as a single one where all tiles are made at once."""
+    return [slice(blocks[0].start, blocks[-1].stop)] if at_once and blocks else blocks
 
 
 class _Scorer:
-    """Makes the tiles of two operands, those in memory in one buffer for each device.
+    """Makes the tiles of two operands: one after the other, in one buffer for each device, or all at once."""
 
-    Rows of several chunks of columns, if they are few enough, are multiplied chunk after chunk, all tiles at once.
-    """
-
-    def __init__(self, left: Operand, right: Operand, left_blocks: list[slice], right_blocks: list[slice]) -> None:
+    def __init__(self, left: Operand, right: Operand, pairs: Sequence[tuple[slice, slice]], at_once: bool) -> None:
         self._left, self._right = left, right
+        self._sums = sums_of_parts(left, right, pairs) if at_once else {}
         products = left.arithmetic.products
-        num_sums = left.num_rows * right.num_rows // (2 if left is right else 1)
-        self._sums: dict[tuple[int, int], Any] = {}
-        if len(left.columns) > 1 and num_sums * products.dtype.itemsize <= _SUMS_BYTES:
-            self._sums = sums_of_parts(left, left_blocks, right, right_blocks)
-        largest = [max(block.stop - block.start for block in blocks) for blocks in (left_blocks, right_blocks)]
-        self._out = [np.empty(0 if self._sums else math.prod(largest), products.dtype) for _ in products.devices]
+        most = max((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in pairs)
+        self._out = [np.empty(0 if at_once else most, products.dtype) for _ in products.devices]
 
     def __call__(self, rows: slice, columns: slice, place: int) -> Tile:
         if self._sums:

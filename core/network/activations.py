@@ -89,7 +89,7 @@ def stream_pass(
         _check_images(images, (rows.size, *input_shape))
         outputs = forward(np.pad(images, [(0, batch_size - rows.size)] + [(0, 0)] * len(input_shape), mode="edge"))
         for kept, output in zip(activations.values(), outputs, strict=True):
-            kept[rows[0] : rows[-1] + 1] = output.numpy()[: rows.size]
+            kept[rows[0] : rows[-1] + 1] = np.asarray(output)[: rows.size]  # a view: numpy() would copy first
         if progress is not None:
             progress(int(rows[-1]) + 1, num_samples)
     return activations

@@ -107,7 +107,9 @@ def test_the_bound_on_rounded_products_holds_for_every_pair(name):
 def test_the_bound_is_needed():
     """Bfloat16 alone names wrong neighbors."""
     features = cases()["rectified"].astype(np.float32)
-    rounded = ROUNDED.load(ROUNDED.stored(features)[0])
+    stored = np.empty(features.shape, ROUNDED.stored_dtype)
+    ROUNDED.store(features, stored)
+    rounded = ROUNDED.load(stored)
     products_only = np.asarray(ROUNDED.product(rounded, rounded)).astype(np.float32)
     squared = (features**2).sum(axis=1)
     distance = squared[:, None] + squared - 2 * products_only
@@ -117,7 +119,8 @@ def test_the_bound_is_needed():
 
 def test_what_rounding_loses_is_known():
     block = cases()["normal"].astype(np.float32)
-    stored, lost = ROUNDED.stored(block)
+    stored = np.empty(block.shape, ROUNDED.stored_dtype)
+    lost = ROUNDED.store(block, stored)
     kept = np.asarray(ROUNDED.load(stored)).astype(np.float32)
     np.testing.assert_array_equal(lost, block - kept)
     np.testing.assert_allclose(kept, block, rtol=2.0**-8)
@@ -155,10 +158,10 @@ def test_gpus_are_used_where_there_are_some(monkeypatch):
 
 
 def wide(spread):
-    """Rows of 5,000 numbers, two chunks: clusters that far apart, or none."""
+    """Rows of 18,000 numbers, two chunks: clusters that far apart, or none."""
     rng = np.random.default_rng(1)
-    clusters = np.repeat(rng.normal(size=(150, 5000)), 2, axis=0)
-    return (spread * clusters + rng.normal(size=(300, 5000))).astype(np.float32)
+    clusters = np.repeat(rng.normal(size=(150, 18000)), 2, axis=0)
+    return (spread * clusters + rng.normal(size=(300, 18000))).astype(np.float32)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -167,7 +170,7 @@ def wide(spread):
 def test_wide_rows_have_the_neighbors_of_the_plain_search(monkeypatch, way, spread, k):
     features = wide(spread)
     expected = core.nearest_neighbors(features, k=k)
-    monkeypatch.setattr(shortlist, "WIDE_TILE", 128)
+    monkeypatch.setattr(shortlist, "ROUNDED_ROWS", 100)
     for sums in (0, 1 << 27):  # tile by tile, and chunk by chunk
         monkeypatch.setattr(shortlist, "_SUMS_BYTES", sums)
         found = searched(features, monkeypatch, way, k=k)
@@ -187,7 +190,7 @@ def test_wide_rows_are_rounded_only_where_a_trial_leaves_few_candidates(monkeypa
     )
     monkeypatch.setattr(neighbors, "_TRIAL", 100)
     rng = np.random.default_rng(2)
-    plane = (rng.normal(size=(300, 2)) @ rng.normal(size=(2, 5000))).astype(np.float32)
+    plane = (rng.normal(size=(300, 2)) @ rng.normal(size=(2, 18000))).astype(np.float32)
     for features, search in ((plane, ROUNDED), (wide(0), FLOAT32)):
         searched(features, monkeypatch, "bfloat16")
         assert used[:2] == [(100, ROUNDED), (300, search)]

@@ -126,6 +126,16 @@ def test_what_rounding_loses_is_known():
     np.testing.assert_allclose(kept, block, rtol=2.0**-8)
 
 
+def test_tensors_share_aligned_memory_and_copy_what_is_not():
+    exact = TensorFlowProducts(("CPU:0",), rounded=False)
+    aligned, odd = products.room_for(8, exact.dtype), products.room_for(9, exact.dtype)[1:]
+    aligned[:] = odd[:] = 1
+    shared, copied = (exact.load(memory.reshape(2, 4)) for memory in (aligned, odd))
+    aligned[:] = odd[:] = 2
+    assert np.asarray(shared).tolist() == [[2] * 4] * 2
+    assert np.asarray(copied).tolist() == [[1] * 4] * 2
+
+
 def test_float32_products_leave_the_tf32_setting_as_it_was():
     import tensorflow as tf
 

@@ -16,7 +16,7 @@ Rows rounded to bfloat16 lose δ each, which is measured. By Cauchy and Schwarz,
 
 least where ρ is the usual |δ|/|a|. Products returned in bfloat16 are off by up to 2⁻⁸ of themselves besides. That part
 is added to each score as it stands, see `core.measures.scores`; of a sum of products it is bounded by 2⁻⁸|a||b|, and so
-is a part of c.
+is a part of c. So is what the norms are off, which are float32 sums then.
 """
 
 from dataclasses import dataclass
@@ -62,9 +62,13 @@ class Arithmetic:
         depth = min(num_features, chunk) + num_parts - 1  # additions that a term goes through
         unit = float(np.finfo(products.dtype).eps) / 2
         gamma = depth * unit / (1 - depth * unit)
-        if products.roundoff:  # of rows that rounding made longer, and of norms in float32
-            longer = (1 + products.roundoff) ** 2
-            gamma = gamma * (longer * (1 + products.roundoff) + 1) + (num_parts > 1) * products.roundoff * longer
+        if products.roundoff:
+            rounding = products.roundoff
+            longer = (1 + rounding) ** 2  # rows may be, once rounded
+            of_products = gamma * longer * (1 + rounding) + (num_parts > 1) * rounding * longer
+            of_norms = gamma * (1 + 2 * gamma)  # float32 sums like |δ|², which is at most 2⁻¹⁶|a|²
+            lost = rounding**2 * (1 / _USUAL_LOSS + 1) + _USUAL_LOSS
+            gamma = of_products + of_norms * (1 + of_products + lost)
         return cls(
             products=products,
             center=references.mean.astype(products.dtype) if scale == 1 else references.mean,

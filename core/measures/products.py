@@ -93,8 +93,9 @@ class TensorFlowProducts:
         """Stored rows as a tensor on the device at that place; on the processor it shares the memory of `room_for`."""
         tf, device = tensorflow(), self.devices[place]
         aligned = stored.ctypes.data % _ALIGNMENT == 0 and stored.flags.c_contiguous
+        at_once = tf.config.experimental.get_synchronous_execution()  # else the memory could change before a product
         with tf.device(device):
-            if not (device.startswith("CPU") and aligned):
+            if not (device.startswith("CPU") and aligned and at_once):
                 return tf.constant(stored)
             bits: Any = stored.view(np.uint16) if self.rounded else stored
             tensor = tf.experimental.dlpack.from_dlpack(bits.__dlpack__())

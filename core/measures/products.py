@@ -20,6 +20,7 @@ from core.measures.devices import gpu_names, tensorflow, tensorflow_product
 _ROUNDED_WORK = 1.5e10  # FLOP for each neighbor of a query, below which the longer shortlists cost more than they save
 _IMPORT_WORK = 2e12  # FLOP of a search, some ten seconds in float32, that repay the import of TensorFlow
 _PROBE = 1024  # rows and columns of the products that are timed
+_PATIENCE_S = 0.3  # with a processor that may be faster at rounded products
 _ALIGNMENT = 64  # bytes
 _ONES = 4096  # added up by a product, to see whether it sums in float32
 
@@ -147,24 +148,29 @@ def _has_tensorflow(work: float) -> bool:
 
 @functools.cache
 def rounding_pays() -> bool:
-    """Whether this processor multiplies bfloat16 clearly faster than float32, and sums it in float32; timed once."""
+    """Whether this processor multiplies bfloat16 clearly faster than float32, and sums it in float32; timed once.
+
+    After a product NumPy's threads spin for a tenth of a second, and slow TensorFlow's down: so it gets some time.
+    """
     rounded, plain = TensorFlowProducts(("CPU:0",), rounded=True), NumPyProducts(np.dtype(np.float32))
     ones = _loaded(rounded, np.ones((1, _ONES), dtype=np.float32))
     if float(rounded.product(ones, ones)[0, 0]) != _ONES:  # a sum kept in bfloat16 would stop at 256
         return False
     block = np.ones((_PROBE, _PROBE), dtype=np.float32)
-    return _seconds(rounded, block) < 0.9 * _seconds(plain, block)
+    clearly = 0.9 * min(_seconds(plain, block, block.copy()) for _ in range(5))
+    left, right = _loaded(rounded, block), _loaded(rounded, block)
+    given_up = time.perf_counter() + _PATIENCE_S
+    while time.perf_counter() < given_up:
+        if _seconds(rounded, left, right) < clearly:
+            return True
+    return False
 
 
-def _seconds(products: Products, block: Array) -> float:
-    """The least time of five products of a block with another."""
-    left, right = _loaded(products, block), _loaded(products, block.copy())
-    best = np.inf
-    for _ in range(5):
-        start = time.perf_counter()
-        products.product(left, right)
-        best = min(best, time.perf_counter() - start)
-    return best
+def _seconds(products: Products, left: Any, right: Any) -> float:
+    """The time of one product."""
+    start = time.perf_counter()
+    products.product(left, right)
+    return time.perf_counter() - start
 
 
 def _loaded(products: Products, block: Array) -> Any:

@@ -1,5 +1,7 @@
 """core.measures.products: whoever multiplies, and however it rounds, the neighbors are the same."""
 
+from itertools import chain, repeat
+
 import numpy as np
 import pytest
 
@@ -155,6 +157,15 @@ def test_rounding_is_for_large_searches_of_few_neighbors(monkeypatch, work, k, p
     steps = ladder(work, k)
     assert [step.roundoff > 0 for step in steps] == [True, False, False] if rounded else [False, False]
     assert steps[-1].dtype == np.float64
+
+
+@pytest.mark.parametrize(("seconds", "pays"), [([3, 3, 1], True), ([3], False), ([1.9], False)])
+def test_rounding_pays_where_it_is_clearly_faster_in_the_end(monkeypatch, seconds, pays):
+    """At first NumPy's threads may be in the way."""
+    times = chain(seconds[:-1], repeat(seconds[-1]))
+    monkeypatch.setattr(products, "_seconds", lambda who, *_: next(times) if who.roundoff else 2)
+    monkeypatch.setattr(products, "_PATIENCE_S", 0.01)
+    assert products.rounding_pays.__wrapped__() is pays
 
 
 def test_gpus_are_used_where_there_are_some(monkeypatch):

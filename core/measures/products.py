@@ -22,7 +22,7 @@ _IMPORT_WORK = 2e12  # FLOP of a search, some ten seconds in float32, that repay
 _PROBE = 1024  # rows and columns of the products that are timed
 _PATIENCE_S = 0.3  # with a processor that may be faster at rounded products
 _ALIGNMENT = 64  # bytes
-_ONES = 4096  # added up by a product, to see whether it sums in float32
+_ONES = 16384  # added up by a product, as many as the longest has, to see whether it sums in float32
 
 Array = NDArray[Any]
 
@@ -153,7 +153,7 @@ def rounding_pays() -> bool:
     After a product NumPy's threads spin for a tenth of a second, and slow TensorFlow's down: so it gets some time.
     """
     rounded, plain = TensorFlowProducts(("CPU:0",), rounded=True), NumPyProducts(np.dtype(np.float32))
-    ones = _loaded(rounded, np.ones((1, _ONES), dtype=np.float32))
+    ones = _loaded(rounded, np.ones((64, _ONES), dtype=np.float32))
     if float(rounded.product(ones, ones)[0, 0]) != _ONES:  # a sum kept in bfloat16 would stop at 256
         return False
     block = np.ones((_PROBE, _PROBE), dtype=np.float32)

@@ -5,12 +5,11 @@
 
 Needs faiss-cpu, for comparison only, and vl-convert-python for the chart (`pip install faiss-cpu vl-convert-python`).
 TensorFlow is loaded first, as in any study of a network: on processors with bfloat16 instructions it makes the
-shortlists. In each round every method runs twice in a row where that takes no more than five seconds, and the second
-run counts: the first one finds memory and threads as another method left them. FAISS takes part with the best of three
-block sizes; building its index counts, as centering and proving
-count in ours. `ratio_half_product` is ours over half of one float32 matrix product of that size, the least that a
-search by float32 products can do. Memory is measured in a process of its own: its peak resident memory (mapped pages
-included) above what it held after its imports.
+shortlists. In each round every method runs a second time where the first took no more than five seconds, and that one
+counts: the first finds memory and threads as another method left them. FAISS takes part with the best of three block
+sizes; building its index counts, as centering and proving count in ours. `ratio_half_product` is ours over half of one
+float32 matrix product of that size, the least that a search by float32 products can do. Memory is measured in a process
+of its own: its peak resident memory (mapped pages included) above what it held after its imports.
 """
 
 import argparse

@@ -170,6 +170,24 @@ def wilson(value: float, effective_n: float, level: float = 0.95) -> tuple[float
     return max(0.0, min(center - half, value)), min(1.0, max(center + half, value))
 
 
+def wilson_n(value: float, low: float, high: float, level: float = 0.95) -> float:
+    """Independent trials for which `wilson` gives this interval; nan where an end is, infinite where both are the value.
+
+    Solves Wilson's half-width for n, so that an interval stored at one level can be had at another.
+    """
+    if np.isnan([value, low, high]).any():
+        return float("nan")
+    z, half = NormalDist().inv_cdf(0.5 + level / 2), (high - low) / 2
+    if half <= 0:
+        return float("inf")
+    spread = value * (1 - value)
+    a, b = 0.25 - half**2, spread - 2 * half**2  # a r² + b r - half² = 0, with r = z²/n
+    if a <= 0:
+        return 0.0
+    ratio = (-b + sqrt(b**2 + 4 * a * half**2)) / (2 * a)
+    return z**2 / ratio
+
+
 def finite_population_n(num_sampled: int, num_all: int) -> float:
     """Independent trials that a random sample of `num_sampled` out of `num_all` is worth; all of them: infinite."""
     if num_sampled >= num_all:

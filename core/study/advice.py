@@ -1,23 +1,25 @@
-"""Which layer to cut a network at: the best one, the earliest that is as good, and what cutting there saves and costs.
+"""Which layer to cut a network at: the earliest that is not worse than the best by more than a tolerance.
 
-The best layer is the one of the highest SI. A layer is *within* where the 95 % interval of its difference to the best,
-paired on the same samples, holds 0, and its own interval reaches that of the best. The earliest such layer, in network
-order, is advised.
-
-That the best was chosen by its value is not corrected for: the highest of many values is, by luck, a little too high,
-so that differences to it come out too large, and the earliest layer rather too late than too early. Nor is being within
-a proof of being equal: how much a cut may cost is what the interval's other end says.
+The rule is that of `core.measures.noninferiority`: the interval of a layer's difference to the best, paired on the same
+samples and corrected for the number of layers compared, must lie above minus the tolerance, whichever of the layers
+that may be the best is the best. Where no layer can be named with the samples at hand, none is recommended, and how
+many samples would be enough is said. The network's own head is no place to cut.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from core.study.comparing import MEASURES, compare_layers, measured_layers
+from core.measures.noninferiority import UNDECIDED, WITHIN, Decision, Pairs, check_tolerance, corrected_level, decide
+from core.measures.paired import unpaired_interval
+from core.study.comparing import MEASURES, at_level, compare_layers, measured_layers
 from core.study.results import Study, StudyError
 
+TOLERANCE = 0.03  # of SI
 _SIZES = {"parameters": "cumulative_parameters", "flop": "cumulative_flop"}
 
 
@@ -27,49 +29,73 @@ class Advice:
 
     Attributes
     ----------
-    best, earliest
-        The layer of the highest SI, and the earliest one within; the same where no earlier one is.
+    best
+        The layer of the highest SI.
+    recommended
+        The earliest layer that is certainly not worse than the best by more than the tolerance; None where the samples
+        cannot name one.
+    tolerance
+        How much less SI than the best is acceptable.
+    num_samples, num_candidates
+        Samples whose neighbor was asked for, and layers compared.
+    smallest_tolerance
+        A larger tolerance than this one names a layer with the same samples; nan where no interval is known.
     split, pooling, measure
         What was compared.
     layers
-        One row a candidate, in network order: layer, position; value, low, high (SI); difference, difference_low,
-        difference_high (SI minus that of the best, at most 0, with its 95 % interval; all 0 for the best), paired
-        (whether that interval is), within; parameters, flop (up to the layer, on one image; null where unknown);
-        parameters_saved, flop_saved (shares of those up to the deepest layer measured); seconds, seconds_saved (an
-        image; null unless `with_seconds`); linear_probe, linear_probe_difference (accuracy, and that minus the one of
-        the best; null where not measured).
+        One row a candidate, in network order: layer, position; value, low, high (SI and its own 95 % interval);
+        difference (SI minus the highest), difference_low, difference_high (95 % interval of the difference to the best
+        layer, whichever that is, corrected for the number of candidates; at most 0), paired (whether it knows that the
+        samples are the same); verdict: "within" the tolerance, "worse" than that, or "undecided"; samples_needed (at
+        which the layer would be within if all values stayed as they are; inf where it would not, nan where unknown);
+        parameters, flop (up to the layer, on one image; null where unknown); parameters_saved, flop_saved (shares of
+        those up to the deepest layer measured); seconds, seconds_saved (an image; null unless `with_seconds`);
+        linear_probe, linear_probe_difference (accuracy, and that minus the one of the best; null where not measured).
     """
 
     best: str
-    earliest: str
+    recommended: str | None
+    tolerance: float
+    num_samples: int
+    num_candidates: int
+    smallest_tolerance: float
     split: str
     pooling: str
     measure: str
     layers: pd.DataFrame
 
+    @property
+    def target(self) -> str:
+        """The layer to look at first: the recommended one, else the best."""
+        return self.recommended or self.best
+
+    @property
+    def samples_needed(self) -> float:
+        """Samples with which a layer could be named if all values stayed as they are; nan where unknown."""
+        return float(self.layers["samples_needed"].min())
+
+    @property
+    def undecided(self) -> pd.DataFrame:
+        """The layers before the recommended one that more samples would put within, if all values stayed as they are.
+
+        Before the best one where none is recommended.
+        """
+        before = self.layers["position"] < self.row(self.target)["position"]
+        possible = np.isfinite(self.layers["samples_needed"]) | self.layers["samples_needed"].isna()
+        return self.layers[before & possible & (self.layers["verdict"] == UNDECIDED)]
+
     def row(self, layer: str) -> pd.Series:
-        """What is known of a candidate."""
-        found = self.layers[self.layers["layer"] == layer]
-        if found.empty:
+        """What is known of a candidate.
+
+        Raises
+        ------
+        ValueError
+            It is none.
+        """
+        rows = self.layers[self.layers["layer"] == layer]
+        if rows.empty:
             raise ValueError(f"layer must be one of the candidates, {', '.join(self.layers['layer'])}; got {layer!r}.")
-        return found.iloc[0]
-
-
-@dataclass(frozen=True)
-class EarliestEqual:
-    """The earliest layer that cannot be told from the best one.
-
-    low, high : 95 % interval of the best layer's SI minus this one's. paired : whether it knows that the samples are
-    the same; nan and False where the layer is the best one itself.
-    """
-
-    best: str
-    best_value: float
-    layer: str
-    value: float
-    low: float
-    high: float
-    paired: bool
+        return rows.iloc[0]
 
 
 def advise(
@@ -79,6 +105,7 @@ def advise(
     pooling: str = "mean",
     measure: str | None = None,
     layers: Sequence[str] | None = None,
+    tolerance: float = TOLERANCE,
 ) -> Advice:
     """Choose the layer to cut at, from the tables of a study alone.
 
@@ -88,52 +115,35 @@ def advise(
     split : of the samples; a study without test samples is asked about its training samples.
     pooling : "mean" or "flat"; a study that has only the other one is asked about that.
     measure : "separation" (default), or "cross": test samples and their nearest training samples.
-    layers : the candidates; default all that were measured. `layers_before_head` leaves out the network's own head.
+    layers : the candidates; default all that were measured, but for the network's own head (`layers_before_head`).
+    tolerance : how much less SI than the best is acceptable, between 0 and 1.
 
     Raises
     ------
     StudyError
         The study lacks the measure, or none of the candidates has a value.
     ValueError
-        An unknown measure.
+        An unknown measure, or a tolerance out of range.
     """
-    measure = measure or MEASURES[0]
-    if measure not in MEASURES:
-        raise ValueError(f"measure must be one of {', '.join(MEASURES)}; got {measure!r}.")
-    split, pooling = _there(study, measure, split, pooling)
-    values = _values(study, layers, measure, pooling, split)
-    best = str(values["value"].idxmax())
-    compared = _to_best(study, values, best, measure, pooling, split)
-    table = compared.join(_sizes(study, compared)).join(_probe(study, compared, best, pooling, split))
-    table = table.reset_index(names="layer")
-    return Advice(best, str(table["layer"][table["within"].argmax()]), split, pooling, measure, table)
+    candidates = _Candidates.of(study, split, pooling, measure, layers, tolerance)
+    return _advice(candidates, candidates.values)
 
 
-def earliest_within(
-    study: Study, *, split: str, pooling: str, measure: str = "separation", layers: Sequence[str] | None = None
-) -> EarliestEqual:
-    """The layer that `advise` calls the earliest, found without comparing all of them.
+def recommend_layer(
+    study: Study,
+    *,
+    split: str = "test",
+    pooling: str = "mean",
+    measure: str | None = None,
+    layers: Sequence[str] | None = None,
+    tolerance: float = TOLERANCE,
+) -> Advice:
+    """The same recommendation as `advise`, without comparing the layers whose own intervals put them beyond doubt.
 
-    Raises
-    ------
-    StudyError
-        The study lacks the measure, or none of the layers has a value.
+    Parameters and errors are those of `advise`; `layers` of the result lists the compared ones only.
     """
-    values = _values(study, layers, measure, pooling, split)
-    best = str(values["value"].idxmax())
-    before = (values["position"] < values["position"][best]) & _reaches(values, best)
-    compared = _to_best(study, values[before | (values.index == best)], best, measure, pooling, split)
-    found = compared.iloc[int(compared["within"].argmax())]
-    unknown, itself = float("nan"), found.name == best
-    return EarliestEqual(
-        best=best,
-        best_value=float(values["value"][best]),
-        layer=str(found.name),
-        value=float(found["value"]),
-        low=unknown if itself else -float(found["difference_high"]),
-        high=unknown if itself else -float(found["difference_low"]),
-        paired=bool(found["paired"]) and not itself,
-    )
+    candidates = _Candidates.of(study, split, pooling, measure, layers, tolerance)
+    return _advice(candidates, candidates.values[candidates.may_be_within()])
 
 
 def layers_before_head(study: Study) -> list[str]:
@@ -155,19 +165,130 @@ def with_seconds(advice: Advice, seconds: Mapping[str, float]) -> Advice:
     return replace(advice, layers=advice.layers.assign(seconds=measured, seconds_saved=saved))
 
 
-def _there(study: Study, measure: str, split: str, pooling: str) -> tuple[str, str]:
+@dataclass(frozen=True, eq=False)
+class _Candidates:
+    """The layers to choose from under the choices of a question, and how sure their differences are.
+
+    values : in network order, indexed by layer: position, value, low, high, num_queries.
+    """
+
+    study: Study
+    split: str
+    pooling: str
+    measure: str
+    tolerance: float
+    values: pd.DataFrame
+
+    @classmethod
+    def of(
+        cls,
+        study: Study,
+        split: str,
+        pooling: str,
+        measure: str | None,
+        layers: Sequence[str] | None,
+        tolerance: float,
+    ) -> "_Candidates":
+        """Find the candidates, or say what the study lacks."""
+        measure = measure or MEASURES[0]
+        if measure not in MEASURES:
+            raise ValueError(f"measure must be one of {', '.join(MEASURES)}; got {measure!r}.")
+        check_tolerance(tolerance)
+        split, pooling = _available(study, measure, split, pooling)
+        values = _values(study, layers, measure, pooling, split)
+        return cls(study, split, pooling, measure, tolerance, values)
+
+    @property
+    def level(self) -> float:
+        """That of each interval."""
+        return corrected_level(len(self.values))
+
+    def may_be_within(self) -> NDArray[np.bool_]:
+        """Whether a layer's own interval and that of the best leave it possible that it is within the tolerance."""
+        best = at_level(self.values.loc[self.values["value"].idxmax()], self.level)
+        own = [at_level(row, self.level) for _, row in self.values.iterrows()]
+        high = np.array([unpaired_interval(best, layer)[1] for layer in own])
+        return ~(high < -self.tolerance)
+
+    def compare(self, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
+        """SI of the first layer of each pair minus that of the second, a row a pair: low, high, paired."""
+        rows = compare_layers(
+            self.study,
+            self.study,
+            [(second, first) for first, second in pairs],
+            measure=self.measure,
+            pooling=self.pooling,
+            split=self.split,
+            level=self.level,
+        )
+        return rows[["low", "high", "paired"]].set_axis(pd.MultiIndex.from_tuples(pairs, names=["first", "second"]))
+
+
+def _advice(candidates: _Candidates, values: pd.DataFrame) -> Advice:
+    """Decide among some of the candidates, all others being worse beyond doubt."""
+    names = values.index.tolist()
+    compared: list[pd.DataFrame] = []
+
+    def intervals(pairs: Pairs) -> NDArray[np.float64]:
+        if not pairs:
+            return np.empty((0, 2))
+        compared.append(candidates.compare([(names[first], names[second]) for first, second in pairs]))
+        return compared[-1][["low", "high"]].to_numpy(float)
+
+    decision = decide(values["value"], intervals, tolerance=candidates.tolerance)
+    best, recommended = names[decision.best], decision.recommended
+    paired = {first for rows in compared for first, second in rows.index[rows["paired"].eq(True)] if second == best}
+    table = _decided(values, decision).assign(paired=values.index.isin([*paired, best]))
+    study = candidates.study
+    table = table.join(_sizes(study, table)).join(_probe(study, table, best, candidates.pooling, candidates.split))
+    return Advice(
+        best=best,
+        recommended=None if recommended is None else names[recommended],
+        tolerance=candidates.tolerance,
+        num_samples=int(values["num_queries"].max()),
+        num_candidates=len(candidates.values),
+        smallest_tolerance=decision.smallest_tolerance,
+        split=candidates.split,
+        pooling=candidates.pooling,
+        measure=candidates.measure,
+        layers=table.reset_index(names="layer"),
+    )
+
+
+def _decided(values: pd.DataFrame, decision: Decision) -> pd.DataFrame:
+    """The candidates, indexed by layer, with their differences to the best and the verdicts."""
+    needed = [_samples_needed(*row) for row in zip(decision.sample_ratio, values["num_queries"], strict=True)]
+    return values.drop(columns="num_queries").assign(
+        difference=values["value"] - values["value"].iloc[decision.best],
+        difference_low=decision.low,
+        difference_high=decision.high,
+        verdict=decision.verdicts,
+        samples_needed=needed,
+    )
+
+
+def _samples_needed(ratio: float, num_samples: float) -> float:
+    """A number of samples, rounded up to two digits: more would pretend to know it."""
+    exact = ratio * num_samples
+    if not np.isfinite(exact) or exact <= 0:
+        return exact
+    unit = 10 ** max(0, math.floor(math.log10(exact)) - 1)
+    return float(math.ceil(exact / unit) * unit)
+
+
+def _available(study: Study, measure: str, split: str, pooling: str) -> tuple[str, str]:
     """The split and the pooling asked for, or the ones that there are where the study has no other."""
     rows = study.measurements
     rows = rows[(rows["measure"] == measure) & (rows["repeat"] == 0)]
     if not (rows["split"] == split).any() and measure == "separation":
         split = "train" if (rows["split"] == "train").any() else split
     spatial = study.layers.loc[study.layers["output_shape"].map(len) > 1, "layer"]
-    found = set(rows.loc[rows["layer"].isin(spatial), "pooling"].astype(str))
-    return split, found.pop() if len(found) == 1 else pooling
+    poolings = set(rows.loc[rows["layer"].isin(spatial), "pooling"].astype(str))
+    return split, poolings.pop() if len(poolings) == 1 else pooling
 
 
 def _values(study: Study, layers: Sequence[str] | None, measure: str, pooling: str, split: str) -> pd.DataFrame:
-    """The candidates in network order, indexed by layer: position, value, low, high."""
+    """The candidates in network order, indexed by layer: position, value, low, high, num_queries."""
     values = measured_layers(study, measure=measure, pooling=pooling, split=split)
     unknown = [layer for layer in layers or () if layer not in values.index]
     if unknown:
@@ -175,33 +296,11 @@ def _values(study: Study, layers: Sequence[str] | None, measure: str, pooling: s
             f"The study in {study.path} has no {measure}, {pooling}, of {split} samples at {unknown[0]!r}. "
             f"It has it at {', '.join(values.index[:5])} and others."
         )
-    kept = values["value"].notna() & (True if layers is None else values.index.isin(list(layers)))
-    if not kept.any():
+    chosen = layers_before_head(study) if layers is None else list(layers)
+    candidates = values[values["value"].notna() & values.index.isin(chosen)]
+    if candidates.empty:
         raise StudyError(f"The study in {study.path} must have a value at one layer at least; got none.")
-    return values.loc[kept, ["position", "value", "low", "high"]]
-
-
-def _to_best(study: Study, values: pd.DataFrame, best: str, measure: str, pooling: str, split: str) -> pd.DataFrame:
-    """The candidates with their differences to the best, 0 for itself, and whether they are within."""
-    pairs = [(layer, best) for layer in values.index if layer != best]
-    against = compare_layers(study, study, pairs, measure=measure, pooling=pooling, split=split).set_index(
-        "layer_before"
-    )
-    against = against.reindex(values.index)
-    itself = values.index == best
-    low, high = (-against[end].astype(float).mask(itself, 0.0) + 0.0 for end in ("high", "low"))  # + 0.0: no −0
-    return values.assign(
-        difference=values["value"] - values["value"][best],
-        difference_low=low,
-        difference_high=high,
-        paired=against["paired"].eq(True) | itself,
-        within=(low <= 0) & (high >= 0) & _reaches(values, best),
-    )
-
-
-def _reaches(values: pd.DataFrame, best: str) -> pd.Series:
-    """Whether a layer's own interval, where there is one, reaches that of the best."""
-    return ~(values["high"] < values["low"][best])
+    return candidates[["position", "value", "low", "high", "num_queries"]]
 
 
 def _sizes(study: Study, compared: pd.DataFrame) -> pd.DataFrame:

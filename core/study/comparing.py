@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.measures.paired import paired_difference, unpaired_interval
-from core.measures.significance import normal_p, q_values
+from core.measures.significance import normal_p, q_values, wilson, wilson_n
 from core.study.results import Study, StudyError
 
 MEASURES = ("separation", "cross")
@@ -83,7 +83,8 @@ def measured_layers(study: Study, *, measure: str, pooling: str, split: str) -> 
     Returns
     -------
     DataFrame
-        One row a layer in network order, indexed by layer: position, relative_position (0 to 1), value, low, high.
+        One row a layer in network order, indexed by layer: position, relative_position (0 to 1), value, low, high,
+        num_queries.
 
     Raises
     ------
@@ -110,7 +111,7 @@ def compare_layers(
     before, after : studies of the same samples, or twice the same study.
     pairs : a layer of each, both measured; no more than their neighbors are read.
     measure, pooling, split : as in `compare_studies`.
-    level : of the paired intervals. Unpaired ones follow from the values' own of 95 %, and are left out at others.
+    level : of the intervals. Unpaired ones follow from the values' own, which are stored at 95 %.
 
     Returns
     -------
@@ -186,7 +187,8 @@ class _Side:
 
     @cached_property
     def measured(self) -> pd.DataFrame:
-        """One row a measured layer in network order, indexed by layer: position, relative_position, value, low, high.
+        """One row a measured layer in network order, indexed by layer: position, relative_position, value, low, high,
+        num_queries.
 
         An interval of another target than the population is left out.
         """
@@ -209,6 +211,7 @@ class _Side:
                 "value": rows["value"],
                 "low": rows["low"].where(for_population),
                 "high": rows["high"].where(for_population),
+                "num_queries": rows["num_queries"],
             }
         )
 
@@ -274,10 +277,7 @@ def _compared(before: _Side, after: _Side, layer_before: str, layer: str, level:
         "after": float(second["value"]),
         "difference": float(second["value"] - first["value"]),
     }
-    found = _paired(before, after, layer_before, layer, level) or _unpaired(first, second)
-    if not found["paired"] and level != _LEVEL:
-        found |= {"low": np.nan, "high": np.nan}
-    return row | found
+    return row | (_paired(before, after, layer_before, layer, level) or _unpaired(first, second, level))
 
 
 def _paired(before: _Side, after: _Side, layer_before: str, layer: str, level: float) -> dict[str, object] | None:
@@ -296,14 +296,26 @@ def _paired(before: _Side, after: _Side, layer_before: str, layer: str, level: f
     return {"low": low, "high": high, "z": difference.z, "p_value": difference.p_value, "paired": True}
 
 
-def _unpaired(before: pd.Series, after: pd.Series) -> dict[str, object]:
-    """The interval from the two values' own, and z by the half of it that reaches toward 0."""
-    low, high = unpaired_interval(*((row["value"], row["low"], row["high"]) for row in (before, after)))
+def _unpaired(before: pd.Series, after: pd.Series, level: float) -> dict[str, object]:
+    """The interval from the two values' own, and z by the half of the one of 95 % that reaches toward 0."""
+    low, high = unpaired_interval(at_level(before, level), at_level(after, level))
+    usual = unpaired_interval(at_level(before, _LEVEL), at_level(after, _LEVEL))
     difference = after["value"] - before["value"]
-    half = difference - low if difference > 0 else high - difference
+    half = difference - usual[0] if difference > 0 else usual[1] - difference
     z = Z_95 * difference / half if half > 0 else float("nan")
     p_value = min(1.0, 2 * normal_p(abs(z))) if np.isfinite(z) else float("nan")
     return {"low": low, "high": high, "z": z, "p_value": p_value, "paired": False}
+
+
+def at_level(measured: pd.Series, level: float) -> tuple[float, float, float]:
+    """A layer's value with its own interval at a level; the stored one is Wilson's of 95 %.
+
+    measured : a row of `measured_layers`.
+    """
+    value, low, high = (float(measured[name]) for name in ("value", "low", "high"))
+    if level == _LEVEL:
+        return value, low, high
+    return (value, *wilson(value, wilson_n(value, low, high, _LEVEL), level))
 
 
 def _meaning(difference: float, q_value: float) -> str:

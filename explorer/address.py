@@ -8,9 +8,13 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
+from core.study.advice import TOLERANCE as DEFAULT_TOLERANCE
+
+LEAST_TOLERANCE, MOST_TOLERANCE = 0.005, 0.5
 STUDY = "study"
 LAYER = "layer"
-CARRIED = (STUDY, LAYER)  # what all pages share
+TOLERANCE = "tolerance"
+CARRIED = (STUDY, LAYER, TOLERANCE)  # what all pages share
 
 
 def asked_study() -> str | None:
@@ -39,6 +43,26 @@ def keep_layer(layer: str | None) -> None:
     else:
         st.session_state[_kept(LAYER)] = layer
         st.query_params[LAYER] = layer
+
+
+def asked_tolerance() -> float:
+    """How much less SI than the best is acceptable: what the address or the page before says, else the default."""
+    named = st.query_params.get(TOLERANCE) or st.session_state.get(_kept(TOLERANCE))
+    try:
+        tolerance = float(named or "")
+    except ValueError:
+        return DEFAULT_TOLERANCE
+    return tolerance if LEAST_TOLERANCE <= tolerance <= MOST_TOLERANCE else DEFAULT_TOLERANCE
+
+
+def keep_tolerance(tolerance: float) -> None:
+    """Put the tolerance into the address, and keep it for the other pages; the default one is not written down."""
+    if tolerance == DEFAULT_TOLERANCE:
+        st.session_state.pop(_kept(TOLERANCE), None)
+        st.query_params.pop(TOLERANCE, None)
+    else:
+        st.session_state[_kept(TOLERANCE)] = f"{tolerance:g}"
+        st.query_params[TOLERANCE] = f"{tolerance:g}"
 
 
 def asked_view(page: str) -> dict[str, list[str]]:

@@ -7,31 +7,32 @@ import pandas as pd
 
 from core.report.marks import GRAY, Spec, layer_axis, legend, page_wide, records, si_axis
 
-WITHIN = ("as good as the best", "certainly worse")
+VERDICTS = {"within": "within the tolerance", "undecided": "cannot be decided", "worse": "worse than that"}
+_SHAPES = ["circle", "diamond", "cross"]
 
 
-def cut_chart(layers: pd.DataFrame, chosen: str) -> Spec:
-    """Each layer's SI minus that of the best with its interval; layers within are filled circles, others crosses.
+def cut_chart(layers: pd.DataFrame, chosen: str, tolerance: float) -> Spec:
+    """Each layer's SI minus that of the best with its interval, by verdict; the dashed lines are 0 and -tolerance.
 
     layers : the table of `core.study.advice.Advice`. chosen : the layer that is marked.
     """
-    columns = ["layer", "value", "difference", "difference_low", "difference_high"]
-    meanings = [WITHIN[0] if within else WITHIN[1] for within in layers["within"]]
-    found = records(layers.assign(meaning=meanings), [*columns, "meaning"])
-    order = layers["layer"].tolist()
+    columns = ["layer", "value", "difference", "difference_low", "difference_high", "meaning"]
+    rows = records(layers.assign(meaning=layers["verdict"].map(VERDICTS)), columns)
+    order, meanings = layers["layer"].tolist(), list(VERDICTS.values())
     x = {"field": "layer", "type": "nominal", "sort": None, "scale": {"domain": order}, "axis": layer_axis()}
     y = {"field": "difference", "type": "quantitative", "title": "SI minus that of the best layer"}
-    meaning = {"field": "meaning", "type": "nominal", "scale": {"domain": list(WITHIN)}}
+    meaning = {"field": "meaning", "type": "nominal", "scale": {"domain": meanings}}
+    bounds = [
+        {"mark": {"type": "rule", "color": GRAY, "strokeDash": [4, 3]}, "encoding": {"y": {"datum": at}, "x": None}}
+        for at in (0, -tolerance)
+    ]
     return page_wide(
         {
-            "data": {"values": found},
+            "data": {"values": rows},
             "height": 260,
             "encoding": {"x": x},
             "layer": [
-                {
-                    "mark": {"type": "rule", "color": GRAY, "strokeDash": [4, 3]},
-                    "encoding": {"y": {"datum": 0}, "x": None},
-                },
+                *bounds,
                 {
                     "transform": [{"filter": {"field": "layer", "equal": chosen}}],
                     "mark": {"type": "rule", "color": GRAY, "strokeWidth": 8, "opacity": 0.3},
@@ -45,7 +46,7 @@ def cut_chart(layers: pd.DataFrame, chosen: str) -> Spec:
                     "encoding": {
                         "y": y,
                         "color": {**meaning, "legend": legend()},
-                        "shape": {**meaning, "scale": {"domain": list(WITHIN), "range": ["circle", "cross"]}},
+                        "shape": {**meaning, "scale": {"domain": meanings, "range": _SHAPES}},
                         "tooltip": _tooltip({"value": "SI", "difference": "Difference"}, "layer"),
                     },
                 },

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from core.study.advice import TOLERANCE
 from core.study.findings import lead_curve
 from core.study.summary import Card, make_cards
 from explorer.charts import layers_chart, spec_and_tables
@@ -57,20 +58,23 @@ def cached_chart(path: str, stamp: tuple[int, ...], selection: Selection, chosen
     return spec_and_tables(chart)
 
 
-def cards_of(study: OpenStudy, selection: Selection) -> tuple[Card, ...]:
+def cards_of(study: OpenStudy, selection: Selection, tolerance: float) -> tuple[Card, ...]:
     """The three cards, about all layers and all samples, whatever the chart shows; none where no value is there."""
     lead = lead_curve(select_curves(study.curves, study.layers, replace(selection, measure=SEPARATION, sampling=FULL)))
     if lead.empty:
         return ()
-    return cached_cards(study.path, study.stamp, str(lead["pooling"].iloc[0]), str(lead["samples"].iloc[0]))
+    place = str(lead["pooling"].iloc[0]), str(lead["samples"].iloc[0])
+    return cached_cards(study.path, study.stamp, *place, tolerance)
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def cached_cards(path: str, stamp: tuple[int, ...], pooling: str, samples: str) -> tuple[Card, Card, Card]:
+def cached_cards(
+    path: str, stamp: tuple[int, ...], pooling: str, samples: str, tolerance: float
+) -> tuple[Card, Card, Card]:
     """The cards about one curve."""
     study, tables = cached_study(path, stamp), cached_tables(path, stamp)
     keep = (study.curves["samples"] == samples) & (study.curves["pooling"] == pooling)
-    return make_cards(tables, lead_curve(study.curves[keep]))
+    return make_cards(tables, lead_curve(study.curves[keep]), tolerance)
 
 
 def prepare(path: str, stamp: tuple[int, ...]) -> None:
@@ -84,4 +88,4 @@ def prepare(path: str, stamp: tuple[int, ...]) -> None:
     study = cached_study(path, stamp)
     selection = default_selection(offered_choices(study))
     cached_chart(path, stamp, selection, None)
-    cards_of(study, selection)
+    cards_of(study, selection, TOLERANCE)

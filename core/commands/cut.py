@@ -12,11 +12,12 @@ import pandas as pd
 from core.commands.progress import add_progress, interrupt_when_terminated, progress_on
 from core.network.backbones import Network
 from core.network.cutting import POOLINGS
-from core.study.advice import Advice, advise, layers_before_head, with_seconds
+from core.study.advice import TOLERANCE, Advice, advise, with_seconds
 from core.study.comparing import MEASURES
+from core.study.cut_words import difference_text, enough_text, explanation, headline, level_text
 from core.study.exporting import HEADS, Export, export_cut
 from core.study.reopening import reopen_network
-from core.study.results import Study, load_study
+from core.study.results import Study, StudyError, load_study
 from core.study.timings import time_layers
 
 AUTO = "auto"
@@ -37,7 +38,15 @@ def add_parser(commands: Any) -> None:
         "--layer",
         default=AUTO,
         metavar="NAME",
-        help="where to cut; auto: the earliest layer before the head whose SI cannot be told from the best one's",
+        help="where to cut; auto: the earliest layer before the head that is certain to be within --tolerance of the "
+        "best one's SI, paired on the same samples and corrected for the number of layers",
+    )
+    add(
+        "--tolerance",
+        type=float,
+        default=TOLERANCE,
+        metavar="SI",
+        help="how much less SI than the best layer's is acceptable (default: %(default)s)",
     )
     add("--pooling", default="mean", choices=POOLINGS, help="what it gives of the layer (default: %(default)s)")
     add("--head", choices=HEADS, help="a classifier on top: a linear probe, or the nearest training sample")
@@ -58,8 +67,10 @@ def run(options: argparse.Namespace) -> int:
     study = load_study(options.study)
     network = reopen_network(study, weights=options.weights)
     pooling = "flat" if options.pooling == "flat" else "mean"
-    advice = advise(study, pooling=pooling, measure=options.measure, layers=layers_before_head(study))
-    layer = advice.earliest if options.layer == AUTO else options.layer
+    advice = advise(study, pooling=pooling, measure=options.measure, tolerance=options.tolerance)
+    if options.layer == AUTO and options.out is not None and advice.recommended is None:
+        raise StudyError(_cannot_choose(advice))
+    layer = advice.target if options.layer == AUTO else options.layer
     export = _exported(study, layer, options) if options.out is not None else None
     if options.timing:
         advice = with_seconds(advice, _seconds(study, network, layer, keep=export is None))
@@ -103,7 +114,15 @@ def _as_json(export: Export | None, layer: str, advice: Advice) -> dict[str, Any
     """The export, where there is one, and what is known of the cut; without an export of all layers."""
     rows = json.loads(advice.layers.to_json(orient="records"))
     costs = next((row for row in rows if row["layer"] == layer), None)
-    found: dict[str, Any] = {"layer": layer, "best": advice.best, "earliest": advice.earliest, "advice": costs}
+    found: dict[str, Any] = {
+        "layer": layer,
+        "best": advice.best,
+        "recommended": advice.recommended,
+        "tolerance": advice.tolerance,
+        "num_samples": advice.num_samples,
+        "conclusion": _words(advice),
+        "advice": costs,
+    }
     if export is None:
         return found | {"layers": rows}
     numbers = asdict(export) | {"path": os.fspath(export.path)}
@@ -114,26 +133,33 @@ def _as_json(export: Export | None, layer: str, advice: Advice) -> dict[str, Any
 
 def _print_choice(study: Study, advice: Advice, layer: str, *, auto: bool) -> None:
     """Which layer, why, and what cutting there saves and costs."""
-    best = advice.row(advice.best)
-    print(
-        f"best layer before the head: {advice.best}, SI {best['value']:.3f} ({advice.measure}, {advice.split} samples)"
-    )
-    if auto and layer == advice.best:
-        print("no earlier layer is statistically equal: cut there")
-    elif auto:
-        print(f"earliest that is statistically equal: {layer}")
+    print(_words(advice))
+    if auto and advice.recommended is None:
+        print(f"What follows is for the layer of the highest SI, {layer}.")
     if layer not in set(advice.layers["layer"]):
         print(f"{layer} was not measured: what cutting there costs is not known")
         return
     row = advice.row(layer)
     if layer != advice.best:
-        paired = "paired" if row["paired"] else "not paired"
-        span = f"{row['difference_low']:+.3f} to {row['difference_high']:+.3f}, 95 %, {paired}"
-        print(f"costs: SI {row['value']:.3f}, {row['difference']:+.3f} ({span})")
+        print(f"costs: SI {row['value']:.3f}, {difference_text(row)} against the best ({level_text(advice)})")
         if pd.notna(row["linear_probe_difference"]):
             accuracy, change = row["linear_probe"], row["linear_probe_difference"]
             print(f"       linear probe {accuracy:.3f}, {change:+.3f}")
     print(f"saves, of the network up to {study.layers['layer'].iloc[-1]}: {', '.join(_savings(row))}")
+
+
+def _words(advice: Advice) -> str:
+    """What the page Decide says, without Markdown."""
+    return f"{headline(advice)}. {explanation(advice)}".replace("**", "").replace("`", "")
+
+
+def _cannot_choose(advice: Advice) -> str:
+    """Why `auto` has no layer, and what to do."""
+    ways = enough_text(advice).replace("a tolerance of", "--tolerance")
+    other = f" {ways[0].upper()}{ways[1:]} would decide it." if ways and advice.separates else ""
+    return (
+        f"{headline(advice)}.{other} Or choose a layer yourself, as --layer {advice.best}, the one of the highest SI."
+    )
 
 
 def _savings(row: pd.Series) -> list[str]:

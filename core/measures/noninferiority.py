@@ -1,10 +1,10 @@
 """Which layers are not worse than the best by more than a tolerance, and which cannot be told with these samples.
 
-A test of non-inferiority asks more than that a difference is not significant: the whole interval of a layer's difference
-to the best must lie above minus the tolerance. Which layer is the best is not certain either, so a layer is held
-against every layer that may be the best (multiple comparisons with the best, Hsu 1984). For one layer, all of these
-comparisons must hold, which needs no correction; that many layers are tried does, and each interval has the level that
-Bonferroni's inequality asks for.
+A test of non-inferiority asks more than that a difference is not significant: the whole interval of a layer's
+difference to the best must lie above minus the tolerance. Which layer is the best is not certain either, so a layer is
+held against every layer that may be the best (multiple comparisons with the best, Hsu 1984). For one layer, all of
+these comparisons must hold, which needs no correction; that many layers are tried does, and each interval has the level
+that Bonferroni's inequality asks for.
 """
 
 from collections.abc import Callable, Sequence
@@ -92,8 +92,9 @@ def decide(values: ArrayLike, intervals: Callable[[Pairs], NDArray[np.float64]],
     pairs = [(int(i), rival) for i in near for rival in rivals if rival != i]
     first, second = np.asarray(pairs, dtype=np.int64).reshape(-1, 2).T
     rival_low = _ends(intervals(pairs))[0]
-    np.minimum.at(low, first, rival_low)  # nan stays nan: an unknown interval decides nothing
-    np.maximum.at(ratio, first, _needed(scores[first] - scores[second], rival_low, tolerance))
+    with np.errstate(invalid="ignore"):  # nan stays nan: an unknown interval decides nothing
+        np.minimum.at(low, first, rival_low)
+        np.maximum.at(ratio, first, _needed(scores[first] - scores[second], rival_low, tolerance))
     low, high = np.minimum(low, 0.0), np.minimum(high, 0.0)
     verdicts = np.where(low > -tolerance, WITHIN, np.where(high < -tolerance, WORSE, UNDECIDED))
     return Decision(best, low, high, verdicts, ratio)

@@ -171,7 +171,7 @@ def wilson(value: float, effective_n: float, level: float = 0.95) -> tuple[float
 
 
 def wilson_n(value: float, low: float, high: float, level: float = 0.95) -> float:
-    """Independent trials for which `wilson` gives this interval; nan where an end is, infinite where both are the value.
+    """Independent trials for which `wilson` gives this interval; nan where an end is, infinite where both are equal.
 
     Solves Wilson's half-width for n, so that an interval stored at one level can be had at another.
     """

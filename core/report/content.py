@@ -18,7 +18,7 @@ from core.study.findings import Finding, describe, lead_curve, number, one_layer
 from core.study.neighborhoods import confusions
 from core.study.provenance import caption_parts, known_facts, plain
 from core.study.results import Study, StudyError, load_study
-from core.study.summary import earliest_equal, make_cards
+from core.study.summary import good_enough, make_cards
 
 METHOD = (
     "The **Separation Index (SI)** of a layer is the share of samples whose nearest other sample, in that layer's "
@@ -36,6 +36,8 @@ LIMITS = (
     "SI rises with the number of samples. Compare values at equal sizes only.",
     "SI depends on the distance: means and flattened activations of one layer are two different spaces.",
     "The best layer was chosen by its value; the highest of many values is, by luck, a little too high.",
+    "A layer is recommended as a cut only where the paired interval of its difference to the best, corrected for the "
+    "number of layers, lies above minus the tolerance. Where it does not, the samples cannot decide.",
 )
 _MOST_CLASSES, _MOST_CONFUSIONS, _MOST_CHANGES = 40, 12, 6
 
@@ -118,9 +120,9 @@ def make_report(path: str | os.PathLike[str], *, write: str = "") -> Report:
 
 
 def _findings(study: Study, lead: pd.DataFrame) -> dict[str, str]:
-    equal, confused, errors = make_cards(study, lead)
+    cut, confused, errors = make_cards(study, lead)
     return {
-        "Where it is good enough": equal.text,
+        "Where it is good enough": cut.text,
         "Most confused classes": confused.text,
         "Likely label errors": errors.text,
     }
@@ -128,9 +130,9 @@ def _findings(study: Study, lead: pd.DataFrame) -> dict[str, str]:
 
 def _layers_section(study: Study, layers: pd.DataFrame, shown: pd.DataFrame, lead: pd.DataFrame) -> Section:
     marked = {str(lead["layer"].iloc[int(lead["value"].argmax())]): "best"}
-    equal = earliest_equal(study, lead)
-    if equal.layer != equal.best:
-        marked[equal.layer] = "earliest equal"
+    advice = good_enough(study, lead)
+    if advice.recommended is not None:
+        marked.setdefault(advice.recommended, "cut here")
     votes = shown.loc[shown["measure"] == "kNN", "order"].unique()
     dotted = f" Dotted: accuracy of kNN, k = {votes[0]}." if len(votes) else ""
     note = (

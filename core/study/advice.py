@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.measures.noninferiority import UNDECIDED, WITHIN, Decision, Pairs, check_tolerance, corrected_level, decide
+from core.measures.noninferiority import UNDECIDED, Decision, Pairs, check_tolerance, corrected_level, decide
 from core.measures.paired import unpaired_interval
 from core.study.comparing import MEASURES, at_level, compare_layers, measured_layers
 from core.study.results import Study, StudyError
@@ -38,12 +38,16 @@ class Advice:
         How much less SI than the best is acceptable.
     num_samples, num_candidates
         Samples whose neighbor was asked for, and layers compared.
+    separates
+        Whether the best layer's own interval, corrected likewise, lies above chance by more than the tolerance, or
+        chance is unknown. Where it does not, a layer that knows nothing of the classes would be within the tolerance,
+        and none is recommended.
     smallest_tolerance
         A larger tolerance than this one names a layer with the same samples; nan where no interval is known.
     split, pooling, measure
         What was compared.
     layers
-        One row a candidate, in network order: layer, position; value, low, high (SI and its own 95 % interval);
+        One row a candidate, in network order: layer, position; value, low, high, chance (SI and its own 95 % interval);
         difference (SI minus the highest), difference_low, difference_high (95 % interval of the difference to the best
         layer, whichever that is, corrected for the number of candidates; at most 0), paired (whether it knows that the
         samples are the same); verdict: "within" the tolerance, "worse" than that, or "undecided"; samples_needed (at
@@ -58,6 +62,7 @@ class Advice:
     tolerance: float
     num_samples: int
     num_candidates: int
+    separates: bool
     smallest_tolerance: float
     split: str
     pooling: str
@@ -115,7 +120,7 @@ def advise(
     split : of the samples; a study without test samples is asked about its training samples.
     pooling : "mean" or "flat"; a study that has only the other one is asked about that.
     measure : "separation" (default), or "cross": test samples and their nearest training samples.
-    layers : the candidates; default all that were measured, but for the network's own head (`layers_before_head`).
+    layers : the candidates; default all at which a network can be cut (`cut_candidates`).
     tolerance : how much less SI than the best is acceptable, between 0 and 1.
 
     Raises
@@ -126,7 +131,7 @@ def advise(
         An unknown measure, or a tolerance out of range.
     """
     candidates = _Candidates.of(study, split, pooling, measure, layers, tolerance)
-    return _advice(candidates, candidates.values)
+    return _advice(candidates, candidates.layers)
 
 
 def recommend_layer(
@@ -143,12 +148,15 @@ def recommend_layer(
     Parameters and errors are those of `advise`; `layers` of the result lists the compared ones only.
     """
     candidates = _Candidates.of(study, split, pooling, measure, layers, tolerance)
-    return _advice(candidates, candidates.values[candidates.may_be_within()])
+    return _advice(candidates, candidates.layers[candidates.may_be_within()])
 
 
-def layers_before_head(study: Study) -> list[str]:
-    """The measured layers but for the network's own head: the dense layers without space at its end."""
-    layers = study.layers
+def cut_candidates(study: Study) -> list[str]:
+    """The measured layers at which a network can be cut, in network order.
+
+    These are all but the pixels and the network's own head: the dense layers without space at its end.
+    """
+    layers = study.layers[study.layers["kind"].astype(str) != "Input"]
     is_head = (layers["kind"].astype(str) == "Dense") & (layers["output_shape"].map(len) == 1)
     body = int(np.flatnonzero(~is_head)[-1]) + 1 if (~is_head).any() else 0
     return layers["layer"].iloc[:body].tolist()
@@ -169,7 +177,8 @@ def with_seconds(advice: Advice, seconds: Mapping[str, float]) -> Advice:
 class _Candidates:
     """The layers to choose from under the choices of a question, and how sure their differences are.
 
-    values : in network order, indexed by layer: position, value, low, high, num_queries.
+    layers : in network order, indexed by layer: position, value, low, high, chance,
+        num_queries.
     """
 
     study: Study
@@ -177,7 +186,7 @@ class _Candidates:
     pooling: str
     measure: str
     tolerance: float
-    values: pd.DataFrame
+    layers: pd.DataFrame
 
     @classmethod
     def of(
@@ -201,14 +210,19 @@ class _Candidates:
     @property
     def level(self) -> float:
         """That of each interval."""
-        return corrected_level(len(self.values))
+        return corrected_level(len(self.layers))
 
     def may_be_within(self) -> NDArray[np.bool_]:
         """Whether a layer's own interval and that of the best leave it possible that it is within the tolerance."""
-        best = at_level(self.values.loc[self.values["value"].idxmax()], self.level)
-        own = [at_level(row, self.level) for _, row in self.values.iterrows()]
+        best = at_level(self.layers.iloc[int(self.layers["value"].argmax())], self.level)
+        own = [at_level(row, self.level) for _, row in self.layers.iterrows()]
         high = np.array([unpaired_interval(best, layer)[1] for layer in own])
         return ~(high < -self.tolerance)
+
+    def separates(self, best: str) -> bool:
+        """Whether the best layer is certain to be above chance by more than the tolerance."""
+        row = self.layers.T[best]
+        return not at_level(row, self.level)[1] <= row["chance"] + self.tolerance
 
     def compare(self, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
         """SI of the first layer of each pair minus that of the second, a row a pair: low, high, paired."""
@@ -236,7 +250,8 @@ def _advice(candidates: _Candidates, values: pd.DataFrame) -> Advice:
         return compared[-1][["low", "high"]].to_numpy(float)
 
     decision = decide(values["value"], intervals, tolerance=candidates.tolerance)
-    best, recommended = names[decision.best], decision.recommended
+    best, separates = names[decision.best], candidates.separates(names[decision.best])
+    recommended = decision.recommended if separates else None
     paired = {first for rows in compared for first, second in rows.index[rows["paired"].eq(True)] if second == best}
     table = _decided(values, decision).assign(paired=values.index.isin([*paired, best]))
     study = candidates.study
@@ -246,7 +261,8 @@ def _advice(candidates: _Candidates, values: pd.DataFrame) -> Advice:
         recommended=None if recommended is None else names[recommended],
         tolerance=candidates.tolerance,
         num_samples=int(values["num_queries"].max()),
-        num_candidates=len(candidates.values),
+        num_candidates=len(candidates.layers),
+        separates=separates,
         smallest_tolerance=decision.smallest_tolerance,
         split=candidates.split,
         pooling=candidates.pooling,
@@ -288,7 +304,7 @@ def _available(study: Study, measure: str, split: str, pooling: str) -> tuple[st
 
 
 def _values(study: Study, layers: Sequence[str] | None, measure: str, pooling: str, split: str) -> pd.DataFrame:
-    """The candidates in network order, indexed by layer: position, value, low, high, num_queries."""
+    """The candidates in network order, indexed by layer: position, value, low, high, chance, num_queries."""
     values = measured_layers(study, measure=measure, pooling=pooling, split=split)
     unknown = [layer for layer in layers or () if layer not in values.index]
     if unknown:
@@ -296,11 +312,11 @@ def _values(study: Study, layers: Sequence[str] | None, measure: str, pooling: s
             f"The study in {study.path} has no {measure}, {pooling}, of {split} samples at {unknown[0]!r}. "
             f"It has it at {', '.join(values.index[:5])} and others."
         )
-    chosen = layers_before_head(study) if layers is None else list(layers)
+    chosen = cut_candidates(study) if layers is None else list(layers)
     candidates = values[values["value"].notna() & values.index.isin(chosen)]
     if candidates.empty:
         raise StudyError(f"The study in {study.path} must have a value at one layer at least; got none.")
-    return candidates[["position", "value", "low", "high", "num_queries"]]
+    return candidates[["position", "value", "low", "high", "chance", "num_queries"]]
 
 
 def _sizes(study: Study, compared: pd.DataFrame) -> pd.DataFrame:

@@ -84,7 +84,7 @@ def measured_layers(study: Study, *, measure: str, pooling: str, split: str) -> 
     -------
     DataFrame
         One row a layer in network order, indexed by layer: position, relative_position (0 to 1), value, low, high,
-        num_queries.
+        chance, num_queries.
 
     Raises
     ------
@@ -188,7 +188,7 @@ class _Side:
     @cached_property
     def measured(self) -> pd.DataFrame:
         """One row a measured layer in network order, indexed by layer: position, relative_position, value, low, high,
-        num_queries.
+        chance, num_queries.
 
         An interval of another target than the population is left out.
         """
@@ -211,7 +211,8 @@ class _Side:
                 "value": rows["value"],
                 "low": rows["low"].where(for_population),
                 "high": rows["high"].where(for_population),
-                "num_queries": rows["num_queries"],
+                "chance": rows["chance"],
+                "num_queries": rows["num_queries"].fillna(len(_samples_of(self.study, self.split))),
             }
         )
 

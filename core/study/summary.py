@@ -1,13 +1,14 @@
-"""What a study comes to, in three cards: the earliest layer as good as the best, confused classes, label errors."""
+"""What a study comes to, in three cards: where it is good enough, confused classes, label errors."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from core.study.advice import EarliestEqual, earliest_within
+from core.study.advice import TOLERANCE, Advice, cut_candidates, recommend_layer
 from core.study.class_words import short_classes
-from core.study.findings import number, one_layer
+from core.study.cut_words import explanation
+from core.study.findings import one_layer
 from core.study.neighborhoods import read_nearest
 from core.study.provenance import SPLIT_NAMES, plain
 from core.study.results import Study
@@ -39,12 +40,16 @@ class Card:
     pictures: tuple[tuple[str, str], ...] = ()
 
 
-def earliest_equal(study: Study, curve: pd.DataFrame) -> EarliestEqual:
-    """The best layer of a curve of SI, as `lead_curve` returns it, and the earliest that cannot be told from it."""
+def good_enough(study: Study, curve: pd.DataFrame, tolerance: float = TOLERANCE) -> Advice:
+    """The earliest layer of a curve of SI, as `lead_curve` returns it, that is within the tolerance of the best.
+
+    Pixels and the network's own head do not count, unless the curve has nothing else.
+    """
     pooling, samples = _where(curve)
     split, measure = ("test", "cross") if samples == "cross" else (samples, "separation")
-    layers = curve["layer"].tolist()
-    return earliest_within(study, split=split, pooling=pooling, measure=measure, layers=layers)
+    candidates = set(cut_candidates(study))
+    layers = [layer for layer in curve["layer"] if layer in candidates] or curve["layer"].tolist()
+    return recommend_layer(study, split=split, pooling=pooling, measure=measure, layers=layers, tolerance=tolerance)
 
 
 def most_confused(study: Study, curve: pd.DataFrame, layer: str) -> ConfusedPair | None:
@@ -100,12 +105,13 @@ def _names(study: Study) -> pd.Series:
     return names.where(names.notna(), study.samples["label"].astype(str))
 
 
-def make_cards(study: Study, curve: pd.DataFrame) -> tuple[Card, Card, Card]:
+def make_cards(study: Study, curve: pd.DataFrame, tolerance: float = TOLERANCE) -> tuple[Card, Card, Card]:
     """The three cards about one curve of SI; at least one layer with a value."""
-    equal = earliest_equal(study, curve)
-    pair, errors = most_confused(study, curve, equal.best), count_label_errors(study, curve)
+    advice = good_enough(study, curve, tolerance)
+    best = str(curve["layer"].iloc[int(curve["value"].argmax())])
+    pair, errors = most_confused(study, curve, best), count_label_errors(study, curve)
     return (
-        Card(equal_text(equal)),
+        Card(explanation(advice)),
         Card(confused_text(pair), _pictures(study, pair)) if pair else Card(NOT_STORED),
         Card(NOT_STORED if errors is None else errors_text(errors, curve)),
     )
@@ -114,19 +120,6 @@ def make_cards(study: Study, curve: pd.DataFrame) -> tuple[Card, Card, Card]:
 def _pictures(study: Study, pair: ConfusedPair) -> tuple[tuple[str, str], ...]:
     sources = study.samples.set_index("sample")["source"].astype(object).fillna("")
     return tuple((str(sources[one]), name) for one, name in zip(pair.example, (pair.first, pair.second), strict=True))
-
-
-def equal_text(found: EarliestEqual) -> str:
-    """The first card, as Markdown."""
-    best = f"Best: {one_layer(found.best)}, SI **{number(found.best_value)}**."
-    if found.layer == found.best:
-        return f"{best} No earlier layer is statistically equal."
-    how = "paired" if found.paired else "from the two intervals, since no neighbors are stored"
-    span = f"{found.low:+.3f} to {found.high:+.3f}"
-    return (
-        f"{best} The earliest that cannot be told from it: {one_layer(found.layer)}, "
-        f"**{number(found.value)}** (the best has {span} more, 95 %, {how})."
-    )
 
 
 def confused_text(found: ConfusedPair) -> str:

@@ -2,19 +2,28 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.study.advice import Advice, advise, layers_before_head, with_seconds
+from core.study.advice import Advice, advise, with_seconds
+from core.study.cut_words import difference_text, explanation, headline, level_text
 from core.study.ranking import Ranking, load_ranking
 from core.study.results import StudyError
 from core.study.timings import kept_timing
-from explorer.address import asked_layer, keep_layer
+from explorer.address import (
+    LEAST_TOLERANCE,
+    MOST_TOLERANCE,
+    asked_layer,
+    asked_tolerance,
+    keep_layer,
+    keep_tolerance,
+)
 from explorer.class_tables import offered_places
 from explorer.components import export_row
 from explorer.data import DEMO, RANKING, OpenStudy
-from explorer.decide_charts import cut_chart, ranking_chart
-from explorer.deciding import MEANINGS, headline, interval, reason, share, verdict
+from explorer.decide_charts import VERDICTS, cut_chart, ranking_chart
+from explorer.deciding import MEANINGS, savings, share, verdict
 from explorer.export_view import show_blocks, show_export
 from explorer.exporting import shown_path
 from explorer.frame import show_notes, show_provenance
@@ -32,7 +41,8 @@ CUT_COLUMNS = {
     "difference": "Minus the best",
     "difference_low": "95 %, low",
     "difference_high": "95 %, high",
-    "within": "As good",
+    "verdict": "Verdict",
+    "samples_needed": "Samples needed",
     "parameters_saved": "Parameters saved",
     "flop_saved": "Operations saved",
     "seconds_saved": "Time saved",
@@ -73,51 +83,80 @@ def show_cut(study: OpenStudy) -> Advice | None:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         shown = choose_one("Samples", samples, SAMPLES, first=samples[0], key=widget_key(PAGE, "samples", study))
         pooling = choose_one("Pooling", poolings, POOLINGS, first=poolings[0], key=widget_key(PAGE, "pooling", study))
-        head = st.toggle("The network's own head counts", value=False, key=widget_key(PAGE, "head", study))
+        tolerance = choose_tolerance(study)
     try:
-        advice = cached_advice(study.path, study.stamp, shown, pooling, head)
+        advice = cached_advice(study.path, study.stamp, shown, pooling, tolerance)
     except StudyError as error:
         st.info(str(error))
         return None
     heading.title(headline(advice), anchor=False)
-    heading.markdown(reason(advice))
+    saved = "" if advice.recommended is None else savings(advice.row(advice.recommended))
+    heading.markdown(f"{explanation(advice)} {saved}".strip())
     layer = choose_cut(study, advice)
     show_cost(study, advice.row(layer))
     with st.container(key=CUT):
-        st.vega_lite_chart(cut_chart(advice.layers, layer) | SVG, width="stretch")
+        st.vega_lite_chart(cut_chart(advice.layers, layer, advice.tolerance) | SVG, width="stretch")
     paired = ", paired: of the same samples" if advice.layers["paired"].all() else ""
     st.caption(
-        f"Bars: 95 % interval of the difference{paired}. The best was chosen by its value, so that differences to it "
-        "come out a little too large. As good is no proof of equality: the lower end says how much a cut may cost."
+        f"Bars: interval of the difference to the best layer, whichever that is ({level_text(advice)}{paired}). A "
+        "layer is recommended only where its whole bar lies above the lower dashed line, the tolerance. Where a bar "
+        "crosses that line, these samples cannot decide. The network's own head and the pixels are no places to cut."
     )
     file = f"{Path(study.path).name}_cut"
     export_row(CUT, lambda: advice.layers, file, study.info)
     if listed := opened("All layers", widget_key(PAGE, "listed", study)):
         with listed:
-            show_numbers(advice.layers, CUT_COLUMNS)
+            show_numbers(listed_layers(advice), CUT_COLUMNS)
     show_export(study, layer, advice.pooling)
     return advice
 
 
+def choose_tolerance(study: OpenStudy) -> float:
+    """How much less SI than the best is acceptable; kept in the address, for the other pages, too."""
+    key = widget_key(PAGE, "tolerance", study)
+    st.session_state.setdefault(key, asked_tolerance())
+    tolerance = st.number_input(
+        "Tolerance",
+        min_value=LEAST_TOLERANCE,
+        max_value=MOST_TOLERANCE,
+        step=0.005,
+        format="%.3f",
+        key=key,
+        width=140,
+        help="How much less SI than the best layer's is acceptable.",
+    )
+    keep_tolerance(round(float(tolerance), 4))
+    return round(float(tolerance), 4)
+
+
 @st.cache_data(max_entries=16, show_spinner="Comparing the layers …")
-def cached_advice(path: str, stamp: tuple[int, ...], samples: str, pooling: str, head: bool) -> Advice:
+def cached_advice(path: str, stamp: tuple[int, ...], samples: str, pooling: str, tolerance: float) -> Advice:
     """The advice; `stamp` makes it anew when the study changes."""
     study = cached_tables(path, stamp)
     measure, split = ("cross", "test") if samples == "cross" else ("separation", samples)
-    layers = None if head else layers_before_head(study)
-    advice = advise(study, split=split, pooling=pooling, measure=measure, layers=layers)
+    advice = advise(study, split=split, pooling=pooling, measure=measure, tolerance=tolerance)
     seconds = kept_timing(study).get("seconds")
     return with_seconds(advice, seconds) if seconds else advice
 
 
+def listed_layers(advice: Advice) -> pd.DataFrame:
+    """The table as the page shows it."""
+    layers = advice.layers
+    needed = layers["samples_needed"].where(layers["verdict"] == "undecided").replace(np.inf, np.nan)
+    return layers.assign(verdict=layers["verdict"].map(VERDICTS), samples_needed=needed.astype("Int64"))
+
+
 def choose_cut(study: OpenStudy, advice: Advice) -> str:
-    """The layer to cut at: the one chosen on another page, else the advised one."""
+    """The layer to cut at: the one chosen here or on another page, else the recommended one, which it then follows."""
     names, key = advice.layers["layer"].tolist(), widget_key(PAGE, "cut", study)
-    asked = asked_layer()
+    followed, asked = f"{key}, recommended before", asked_layer()
     if st.session_state.get(key) not in names:
-        st.session_state[key] = asked if asked in names else advice.earliest
+        st.session_state[key] = asked if asked in names else advice.target
+    elif st.session_state[key] == st.session_state.get(followed):
+        st.session_state[key] = advice.target
+    st.session_state[followed] = advice.target
     layer = str(st.select_slider("Cut after", names, key=key))
-    if layer != advice.earliest or asked is not None:
+    if layer != advice.target or asked is not None:
         keep_layer(layer)
     return layer
 
@@ -126,7 +165,7 @@ def show_cost(study: OpenStudy, row: pd.Series) -> None:
     """What the cut saves and costs, in figures."""
     with st.container(horizontal=True, gap="large"):
         st.metric("SI there", f"{row['value']:.3f}", help="Its 95 % interval is on the page Layers.")
-        st.metric("Minus the best layer", interval(row))
+        st.metric("Minus the best layer", "the best" if row["difference"] == 0 else difference_text(row))
         st.metric("Parameters saved", share(row["parameters_saved"]))
         st.metric("Operations saved", share(row["flop_saved"]))
         left = "–" if pd.isna(row["seconds"]) else f"{share(row['seconds_saved'])}, {1000 * row['seconds']:.3g} ms left"

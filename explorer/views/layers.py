@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from core.study.findings import describe, layer_text, lead_curve, significance_note
-from explorer.address import asked_view, keep_view
+from explorer.address import asked_tolerance, asked_view, keep_view
 from explorer.charts import PICK
 from explorer.components import export_row
 from explorer.data import OpenStudy
@@ -37,7 +37,7 @@ from explorer.tables import column_config, layer_table
 from explorer.widgets import opened, widget_key
 
 CARDS = (
-    ("Where it is good enough", ":material/content_cut:", "compare", "Compare layers"),
+    ("Where it is good enough", ":material/content_cut:", "decide", "Decide"),
     ("Most confused classes", ":material/join_inner:", "classes", "Look at the classes"),
     ("Likely label errors", ":material/rule:", "samples", "Look at the samples"),
 )
@@ -239,8 +239,8 @@ def show_layer(shown: Shown) -> None:
 
 
 def show_cards(study: OpenStudy, selection: Selection) -> None:
-    """Three cards that lead on: the earliest equal layer, the most confused classes, likely label errors."""
-    found, pictures = cards_of(study, selection), study_pictures(study.info)
+    """Three cards that lead on: where it is good enough, the most confused classes, likely label errors."""
+    found, pictures = cards_of(study, selection, asked_tolerance()), study_pictures(study.info)
     for (title, icon, view, label), card in zip(CARDS, found, strict=False):
         with st.container(border=True, gap="xsmall"):
             st.markdown(f"{icon} **{title}**")

@@ -82,7 +82,7 @@ class Draw:
     nearest: np.ndarray
 
     @property
-    def values(self) -> np.ndarray:
+    def si(self) -> np.ndarray:
         return self.agrees.mean(axis=1)
 
     def difference(self, first: int, second: int) -> PairedDifference:
@@ -101,11 +101,11 @@ class Draw:
         def intervals(pairs: Pairs) -> np.ndarray:
             return np.array([self.difference(*pair).interval(level) for pair in pairs])
 
-        return decide(self.values, intervals, tolerance=TOLERANCE)
+        return decide(self.si, intervals, tolerance=TOLERANCE)
 
     def earliest_not_different(self) -> int:
         """What the rule of before said."""
-        best = int(self.values.argmax())
+        best = int(self.si.argmax())
         for layer in range(best):
             if self.difference(layer, best).interval()[1] >= 0:
                 return layer
@@ -134,7 +134,7 @@ def nearest_others(features: np.ndarray) -> np.ndarray:
 def choose_spreads(design: Design, num_samples: int, rng: np.random.Generator) -> np.ndarray:
     """The spreads at which layers have about the design's SI with so many samples."""
     draws = max(20, 6000 // num_samples)
-    values = np.mean([one_draw(design, SPREADS, num_samples, rng).values for _ in range(draws)], axis=0)
+    values = np.mean([one_draw(design, SPREADS, num_samples, rng).si for _ in range(draws)], axis=0)
     return np.interp(design.targets(), np.maximum.accumulate(values), SPREADS)
 
 
@@ -145,7 +145,7 @@ def simulate(design: Design, num_samples: int, repeats: int, seed: int) -> dict[
     truth, chosen, before = np.zeros(NUM_LAYERS), [], []
     for _ in range(repeats):
         draw = one_draw(design, spreads, num_samples, rng)
-        truth += draw.values / repeats
+        truth += draw.si / repeats
         chosen.append(draw.decision().recommended)
         before.append(draw.earliest_not_different())
     named = [layer for layer in chosen if layer is not None]

@@ -1,22 +1,28 @@
 """The page Decide: the advice, the cut slider, the bundled ranking, and their words."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import core
-from core.study.advice import advise, layers_before_head
+from core.cli import main
+from core.report.content import make_report
+from core.study.advice import advise, with_seconds
+from core.study.cut_words import difference_text, explanation, headline
 from core.study.ranking import load_ranking
 from core.study.results import load_study
+from core.study.timings import kept_timing
 from explorer.data import DEMO
 from explorer.decide_charts import cut_chart, ranking_chart
-from explorer.deciding import headline, interval, reason, verdict
+from explorer.deciding import savings, verdict
 
 
 @pytest.fixture(scope="module")
 def advice():
     study = load_study(DEMO / "dogs")
-    return advise(study, layers=layers_before_head(study))
+    return with_seconds(advise(study), kept_timing(study)["seconds"])
 
 
 def said(page):
@@ -27,8 +33,8 @@ def test_the_page_gives_the_advice_of_core(open_view, advice):
     page = open_view("decide", DEMO / "dogs")
     assert not page.exception
     assert page.title[0].value == headline(advice)
-    assert reason(advice) in said(page)
-    assert page.select_slider[0].value == advice.earliest
+    assert f"{explanation(advice)} {savings(advice.row(advice.recommended))}" in said(page)
+    assert page.select_slider[0].value == advice.recommended
     assert "efficientnet-lite2" in said(page)
 
 
@@ -49,15 +55,60 @@ def test_features_without_a_network_have_no_savings(open_view, tmp_path):
     core.study_from_features(layers, labels, out=tmp_path / "made")
     page = open_view("decide", tmp_path / "made")
     assert not page.exception
-    assert page.title[0].value == "No earlier layer is as good as second"
+    assert page.title[0].value == "Cut at second, where SI is highest"
     assert {metric.label: metric.value for metric in page.metric}["Parameters saved"] == "–"
+
+
+@pytest.mark.parametrize("name", ["dogs", "digits", "notebook", "digits-training", "dogs-untrained"])
+def test_layers_decide_report_and_command_name_the_same_layer(open_view, capsys, name):
+    advice = advise(load_study(DEMO / name))
+    assert open_view("decide", DEMO / name).title[0].value == headline(advice)
+    assert explanation(advice) in said(open_view("layers", DEMO / name)).replace(":small[", "")
+    assert f"**Where it is good enough.** {explanation(advice)}" in make_report(DEMO / name).findings
+    assert main(["cut", str(DEMO / name), "--no-timing", "--json"]) in (0, 1)  # 1: the network is not at hand here
+    told = capsys.readouterr().out
+    if told:
+        assert json.loads(told)["recommended"] == advice.recommended
+
+
+def test_the_tolerance_is_the_users_and_goes_along_to_the_other_pages(open_view):
+    study = load_study(DEMO / "digits")
+    page = open_view("decide", DEMO / "digits", samples=["cross"])
+    tolerance = next(one for one in page.number_input if one.label == "Tolerance")
+    assert tolerance.value == 0.03
+    tolerance.set_value(0.1).run()
+    assert page.title[0].value == headline(advise(study, tolerance=0.1))
+    assert page.query_params["tolerance"] in ("0.1", ["0.1"])
+    wide = open_view("layers", DEMO / "digits", tolerance="0.1")
+    assert explanation(advise(study, tolerance=0.1)) in said(wide)
+
+
+@pytest.mark.parametrize("tolerance", ["nan", "-1", "7", "0", "x", ""])
+def test_a_tolerance_that_is_none_in_the_address_counts_as_the_default(open_view, tolerance):
+    page = open_view("decide", DEMO / "digits", tolerance=tolerance)
+    assert not page.exception
+    assert next(one for one in page.number_input if one.label == "Tolerance").value == 0.03
+
+
+def test_the_slider_follows_the_recommendation_until_it_is_moved(open_view):
+    study = load_study(DEMO / "digits")
+    wide = {name: advise(study, measure=name, tolerance=0.1) for name in ("separation", "cross")}
+    assert wide["separation"].target != wide["cross"].target
+    page = open_view("decide", DEMO / "digits", tolerance="0.1")
+    assert page.select_slider[0].value == wide["separation"].target
+    samples = next(one for one in page.segmented_control if one.label == "Samples")
+    samples.set_value("cross").run()
+    assert page.title[0].value == headline(wide["cross"])
+    assert page.select_slider[0].value == wide["cross"].target
+    page.select_slider[0].set_value("block2b_add").run()
+    next(one for one in page.segmented_control if one.label == "Samples").set_value("test").run()
+    assert page.select_slider[0].value == "block2b_add"
 
 
 def test_the_words_of_an_interval():
     row = pd.Series({"difference": -0.02, "difference_low": -0.05, "difference_high": 0.01})
-    assert interval(row) == "-0.020 [-0.050, +0.010]"
-    assert interval(pd.Series({"difference": 0.0})) == "the best"
-    assert interval(row.replace(-0.05, np.nan)) == "-0.020, no interval"
+    assert difference_text(row) == "-0.020 [-0.050, +0.010]"
+    assert difference_text(row.replace(-0.05, np.nan)) == "-0.020, no interval"
 
 
 def test_a_ranking_in_a_sentence():
@@ -75,7 +126,7 @@ def test_a_ranking_in_a_sentence():
 
 
 def test_the_charts_hold_every_layer(advice):
-    drawn = cut_chart(advice.layers, advice.earliest)
+    drawn = cut_chart(advice.layers, advice.recommended, advice.tolerance)
     assert [row["layer"] for row in drawn["data"]["values"]] == advice.layers["layer"].tolist()
     ranking = load_ranking(DEMO / "ranking")
     drawn = ranking_chart(ranking.layers, ranking.networks["network"].tolist())

@@ -43,7 +43,15 @@ def write_neighbors(folder: Path, agreements: list[np.ndarray]) -> Path:
 def measured(agrees: np.ndarray, position: int) -> pd.DataFrame:
     value = float(agrees.mean())
     row = {"split": "test", "layer": f"layer{position}", "pooling": "mean", "measure": "separation", "order": 1}
-    row |= {"repeat": 0, "sampling": "full", "target": "population", "metric": "euclidean", "ties": "first"}
+    row |= {
+        "repeat": 0,
+        "sampling": "full",
+        "num_queries": SAMPLES,
+        "chance": 0.3,
+        "target": "population",
+        "metric": "euclidean",
+        "ties": "first",
+    }
     return pd.DataFrame([row | {"value": value, "low": value - 0.1, "high": value + 0.1}])
 
 
@@ -73,31 +81,43 @@ def agreements() -> list[np.ndarray]:
     return [agreeing(10), agreeing(49), agreeing(50), agreeing(51), agreeing(45)]
 
 
-def test_the_card_tells_the_earliest_equal_layer(tmp_path, agreements):
-    cards = make_cards(load_study(write_neighbors(tmp_path / "study", agreements)), curve_of(agreements))
-    assert "Best: `layer4`, SI **0.85**" in cards[0].text
-    assert "cannot be told from it: `layer2`" in cards[0].text
-    assert "95 %, paired" in cards[0].text
+def test_the_card_tells_the_earliest_layer_within_the_tolerance(tmp_path, agreements):
+    study = load_study(write_neighbors(tmp_path / "study", agreements))
+    text = make_cards(study, curve_of(agreements), tolerance=0.2)[0].text
+    assert "SI is highest at `layer4`: **0.85** (60 test samples, chance 0.30)" in text
+    assert "`layer2`, **0.82**, is the earliest layer that is certain to be within 0.2 of the best" in text
 
 
-def test_only_the_layers_of_the_curve_are_asked(tmp_path, agreements):
-    cards = make_cards(load_study(write_neighbors(tmp_path / "study", agreements)), curve_of(agreements).iloc[2:])
-    assert "cannot be told from it: `layer3`" in cards[0].text
+def test_the_card_recommends_nothing_where_the_samples_cannot_decide(tmp_path, agreements):
+    study = load_study(write_neighbors(tmp_path / "study", agreements))
+    text = make_cards(study, curve_of(agreements))[0].text
+    assert "No layer is certain to be within 0.03 of the best one" in text
+    assert "What would decide: about" in text
+
+
+def test_only_the_layers_of_the_curve_are_compared(tmp_path, agreements):
+    study = load_study(write_neighbors(tmp_path / "study", agreements))
+    text = make_cards(study, curve_of(agreements).iloc[2:], tolerance=0.2)[0].text
+    assert "`layer3`, **0.83**, is the earliest" in text
+    assert "corrected for 3 layers" in text
 
 
 def test_without_neighbors_the_two_intervals_decide_and_it_is_said(tmp_path, agreements):
     folder = write_neighbors(tmp_path / "none", agreements)
     (folder / "neighbors.parquet").unlink()
-    cards = make_cards(load_study(folder), curve_of(agreements))
+    cards = make_cards(load_study(folder), curve_of(agreements), tolerance=0.25)
     assert "`layer2`" in cards[0].text
-    assert "no neighbors are stored" in cards[0].text
+    assert "not paired, since the study stores no neighbors" in cards[0].text
     assert "stores no neighbors" in cards[1].text
 
 
 def test_the_best_layer_may_be_the_first(tmp_path):
     rising = [agreeing(60), agreeing(10)]
     cards = make_cards(load_study(write_neighbors(tmp_path / "study", rising)), curve_of(rising))
-    assert cards[0].text == "Best: `layer1`, SI **1.00**. No earlier layer is statistically equal."
+    assert cards[0].text == (
+        "SI is highest at `layer1`: **1.00** (60 test samples, chance 0.30). No earlier layer is certain to be within "
+        "0.03 of it (95 %, corrected for 2 layers)."
+    )
 
 
 def test_the_most_confused_classes(tmp_path):

@@ -204,3 +204,16 @@ def test_null_of_cross_graph_permutes_each_split_on_its_own():
     values = cross_graph(neighbors, train, test).separation().null_values(significance.Shuffles(2_000, 0))
     assert set(np.unique(values)) <= {0, 1 / 3, 2 / 3, 1}
     assert values.mean() == pytest.approx(4 / 9, abs=0.03)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.003, 0.2, 0.5, 0.77, 1.0])
+@pytest.mark.parametrize("trials", [3.3, 30.0, 1000.0])
+def test_the_trials_behind_an_interval_of_wilson(value, trials):
+    assert significance.wilson_n(value, *significance.wilson(value, trials)) == pytest.approx(trials)
+    assert significance.wilson_n(value, *significance.wilson(value, trials, 0.99), 0.99) == pytest.approx(trials)
+
+
+def test_the_trials_behind_no_interval():
+    assert np.isnan(significance.wilson_n(0.5, float("nan"), 0.6))
+    assert np.isinf(significance.wilson_n(0.5, 0.5, 0.5))
+    assert significance.wilson_n(0.5, 0.0, 1.0) == 0

@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 
 import core
+from core.measures.noninferiority import corrected_level
 from core.measures.paired import paired_difference
-from core.study.advice import advise, earliest_within, layers_before_head, with_seconds
+from core.study.advice import advise, cut_candidates, recommend_layer, with_seconds
+from core.study.cut_words import explanation, headline
 from core.study.results import StudyError, load_study
 from core.study.writing import begin, end, write_layer
 
@@ -21,10 +23,13 @@ KINDS = ("Conv2D", "Conv2D", "Add", "GlobalAveragePooling2D", "Dense")
 def measured(layer: str, measure: str, value: float, split: str, pooling: str) -> dict[str, object]:
     row = {"split": split, "layer": layer, "pooling": pooling, "measure": measure, "repeat": 0, "sampling": "full"}
     interval = {"low": value - 0.1, "high": value + 0.1} if measure == "separation" else {}
+    row |= {"num_queries": SAMPLES, "chance": 0.3}
     return row | {"order": 1, "target": "population", "metric": "euclidean", "ties": "first", "value": value} | interval
 
 
-def write(folder: Path, counts=COUNTS, *, neighbors=True, split="test", pooling="mean", sizes=True) -> Path:
+def write(
+    folder: Path, counts=COUNTS, *, neighbors=True, split="test", pooling="mean", sizes=True, kinds=KINDS
+) -> Path:
     """A study of three classes, a layer for each count; who disagrees has the next class as its nearest."""
     folder.mkdir()
     samples = pd.DataFrame({"sample": np.arange(SAMPLES), "split": split, "label": LABELS, "class_name": "c"})
@@ -34,7 +39,7 @@ def write(folder: Path, counts=COUNTS, *, neighbors=True, split="test", pooling=
         name, agrees = f"layer{position}", np.arange(SAMPLES) < count
         rows = [measured(name, "separation", count / SAMPLES, split, pooling)]
         rows.append(measured(name, "linear_probe", count / 100, split, pooling))
-        row = {"position": position, "layer": name, "kind": KINDS[position], "block": ""}
+        row = {"position": position, "layer": name, "kind": kinds[position], "block": ""}
         row |= {"output_shape": [4] if position > 2 else [2, 2, 4]}
         row |= {"cumulative_parameters": 100 * position, "cumulative_flop": 1000 * position} if sizes else {}
         nearest = (np.arange(SAMPLES) + np.where(agrees, 3, 1)) % SAMPLES
@@ -51,12 +56,41 @@ def study(tmp_path):
     return load_study(write(tmp_path / "study"))
 
 
-def test_the_best_and_the_earliest_within(study):
-    advice = advise(study)
-    assert (advice.best, advice.earliest) == ("layer3", "layer1")
-    assert advice.layers["within"].tolist() == [False, True, True, True, False]
-    assert advice.layers["difference"].to_numpy() == pytest.approx((np.array(COUNTS) - 51) / SAMPLES)
+def test_the_best_and_the_earliest_within_the_tolerance(study):
+    advice = advise(study, tolerance=0.2)
+    assert (advice.best, advice.recommended) == ("layer3", "layer1")
+    assert advice.layers["verdict"].tolist() == ["worse", "within", "within", "within"]  # the head is left out
+    assert advice.layers["difference"].to_numpy() == pytest.approx((np.array(COUNTS[:4]) - 51) / SAMPLES)
     assert advice.layers["paired"].all()
+    assert (advice.num_samples, advice.num_candidates) == (60, 4)
+
+
+def test_few_samples_recommend_nothing_rather_than_a_deep_cut(study):
+    """One sample of 60 more is wrong at layer 2 than at layer 3: that does not show that it is 0.03 at most."""
+    advice = advise(study)
+    assert advice.recommended is None
+    assert advice.target == "layer3"
+    assert headline(advice) == "60 test samples cannot decide where to cut"
+    assert "What would decide: about 150 samples, if all values stayed as they are, or a tolerance of 0.07" in (
+        explanation(advice)
+    )
+    assert advise(study, tolerance=0.07).recommended is not None
+
+
+def test_what_lies_near_the_best_but_is_not_certain_is_named_as_such(study):
+    advice = advise(study, tolerance=0.1)
+    assert advice.recommended == "layer2"
+    assert advice.undecided["layer"].tolist() == ["layer1"]
+    assert "One earlier layer, `layer1`, may be within it, too: 60 test samples cannot decide" in explanation(advice)
+
+
+@pytest.mark.parametrize(("counts", "separates"), [((19, 20, 21, 20), False), ((19, 20, 51, 20), True)])
+def test_where_no_layer_is_clearly_above_chance_none_is_recommended(tmp_path, counts, separates):
+    """Chance is 0.3, a tolerance of 0.3 would let a layer pass that knows nothing of the classes."""
+    advice = advise(load_study(write(tmp_path / "study", counts)), tolerance=0.3)
+    assert advice.separates == separates
+    assert (advice.recommended is not None) == separates
+    assert (headline(advice) == "No layer is certain to be 0.3 above chance") == (not separates)
 
 
 def test_what_a_cut_saves_and_costs(study):
@@ -73,34 +107,38 @@ def test_the_interval_is_the_paired_one_turned_round(study):
     one, best = (near[near["layer"] == name].sort_values("sample") for name in ("layer1", "layer3"))
     nodes = {"nodes_before": one[["sample", "nearest"]], "nodes_after": best[["sample", "nearest"]]}
     names = np.full(SAMPLES, "c")  # the study's classes bear one name, and names tell classes apart
-    low, high = paired_difference(one["agrees"], best["agrees"], names, **nodes).interval()
+    low, high = paired_difference(one["agrees"], best["agrees"], names, **nodes).interval(corrected_level(4))
     row = advise(study).row("layer1")
-    assert (row["difference_low"], row["difference_high"]) == pytest.approx((-high, -low))
+    assert (row["difference_low"], row["difference_high"]) == pytest.approx((-high, min(-low, 0.0)))
 
 
-def test_the_best_differs_from_itself_by_nothing(study):
+def test_the_best_layer_may_be_below_another_one_that_is_not_certainly_worse(study):
     row = advise(study).row("layer3")
-    assert (row["difference"], row["difference_low"], row["difference_high"]) == (0, 0, 0)
-    assert row["within"]
+    assert (row["difference"], row["difference_high"]) == (0, 0)
+    assert row["difference_low"] < 0
 
 
-def test_the_quick_way_finds_the_same_layer(study):
-    found = earliest_within(study, split="test", pooling="mean")
-    row = advise(study).row("layer1")
-    assert (found.best, found.layer, found.paired) == ("layer3", "layer1", True)
-    assert (found.low, found.high) == pytest.approx((-row["difference_high"], -row["difference_low"]))
+@pytest.mark.parametrize("tolerance", [0.03, 0.07, 0.1, 0.2])
+@pytest.mark.parametrize("neighbors", [True, False])
+def test_the_quick_way_recommends_the_same_layer(tmp_path, tolerance, neighbors):
+    written = load_study(write(tmp_path / "study", neighbors=neighbors))
+    quick, full = (choose(written, tolerance=tolerance) for choose in (recommend_layer, advise))
+    assert (quick.recommended, quick.best) == (full.recommended, full.best)
+    assert len(quick.layers) < len(full.layers)
+    assert explanation(quick) == explanation(full)
 
 
 def test_the_first_of_equally_high_layers_is_the_best(tmp_path):
-    found = earliest_within(load_study(write(tmp_path / "study", (50, 50, 50))), split="test", pooling="mean")
-    assert (found.best, found.layer, found.paired) == ("layer0", "layer0", False)
-    assert np.isnan(found.low)
+    advice = recommend_layer(load_study(write(tmp_path / "study", (50, 50, 50))), tolerance=0.1)
+    assert (advice.best, advice.recommended) == ("layer0", "layer0")
 
 
 def test_without_neighbors_the_interval_is_wider_and_unpaired(tmp_path, study):
     advice = advise(load_study(write(tmp_path / "lean", neighbors=False)))
     assert not advice.row("layer1")["paired"]
-    assert advice.earliest == "layer1"
+    assert "not paired, since the study stores no neighbors" in explanation(
+        advise(load_study(tmp_path / "lean"), tolerance=0.2)
+    )
     assert advice.row("layer1")["difference_low"] < advise(study).row("layer1")["difference_low"]
 
 
@@ -110,16 +148,25 @@ def test_candidates_can_be_named(study):
         advise(study, layers=["layer0", "layer9"])
 
 
-def test_the_head_is_no_place_to_cut(study, tmp_path):
-    assert layers_before_head(study) == ["layer0", "layer1", "layer2", "layer3"]
+def test_a_study_that_does_not_say_how_many_samples_were_asked_has_all_of_them(tmp_path):
+    folder = write(tmp_path / "study")
+    table = pd.read_parquet(folder / "measurements.parquet").assign(num_queries=None)
+    table.astype({"num_queries": "Int64"}).to_parquet(folder / "measurements.parquet")
+    assert advise(load_study(folder)).num_samples == SAMPLES
+
+
+def test_pixels_and_head_are_no_places_to_cut(study, tmp_path):
+    assert cut_candidates(study) == ["layer0", "layer1", "layer2", "layer3"]
     features = core.study_from_features({"a": np.eye(4), "b": np.eye(4)}, [0, 0, 1, 1], out=tmp_path / "features")
-    assert layers_before_head(features) == ["a", "b"]
+    assert cut_candidates(features) == ["a", "b"]
+    with_pixels = load_study(write(tmp_path / "pixels", kinds=("Input", *KINDS[1:])))
+    assert cut_candidates(with_pixels) == ["layer1", "layer2", "layer3"]
 
 
 def test_seconds_are_joined_to_the_layers_that_were_timed(study):
     table = with_seconds(advise(study), {"layer1": 0.25, "layer4": 1.0}).layers.set_index("layer")
     assert table["seconds_saved"]["layer1"] == 0.75
-    assert table["seconds"].isna().tolist() == [True, False, True, True, False]
+    assert table["seconds"].isna().tolist() == [True, False, True, True]
 
 
 def test_a_study_of_features_has_no_network(tmp_path):
@@ -127,7 +174,7 @@ def test_a_study_of_features_has_no_network(tmp_path):
     layers = {"near": rng.normal(size=(40, 3)), "far": rng.normal(size=(40, 3)) + 9 * labels[:, None]}
     advice = advise(core.study_from_features(layers, labels, out=tmp_path / "features"))
     assert (advice.best, advice.split) == ("far", "train")  # there are no test samples
-    assert not advice.row("near")["within"]
+    assert advice.row("near")["verdict"] == "worse"
     for column in ("parameters", "flop", "parameters_saved", "flop_saved", "seconds", "linear_probe"):
         assert advice.layers[column].isna().all(), column
 
@@ -150,6 +197,8 @@ def test_a_study_from_before_flop_were_counted_has_none(tmp_path):
     [
         ({"measure": "accuracy"}, "measure must be one of separation, cross; got 'accuracy'"),
         ({"measure": "cross"}, "has no cross, mean, of test samples"),
+        ({"tolerance": 0}, "tolerance must lie above 0 and below 1, in units of the measure; got 0"),
+        ({"tolerance": 3}, "tolerance must lie above 0 and below 1"),
     ],
 )
 def test_what_the_study_lacks_is_said(study, options, message):

@@ -172,13 +172,14 @@ def test_layers_within_one_study_and_at_another_level(after):
     assert wide["p_value"].equals(usual["p_value"])
 
 
-def test_an_unpaired_interval_is_that_of_95_percent(before, after, tmp_path):
+def test_an_unpaired_interval_widens_with_the_level_and_its_p_stays(before, after, tmp_path):
     bare = core.load_study(shutil.copytree(before.path, tmp_path / "bare"))
     (bare.path / "neighbors.parquet").unlink()
     usual, wide = (compare_layers(bare, after, [("last", "last")], pooling="flat", level=at) for at in (0.95, 0.99))
     assert not usual["paired"].any()
-    assert usual[["low", "high"]].notna().all(axis=None)
-    assert wide[["low", "high"]].isna().all(axis=None)
+    assert (wide["low"] < usual["low"]).all()
+    assert (wide["high"] > usual["high"]).all()
+    assert wide["p_value"].equals(usual["p_value"])
 
 
 def test_a_layer_that_was_not_measured_is_told(before, after):

@@ -13,6 +13,8 @@ import pytest
 import core
 from core.cli import main
 from core.study import exporting
+from core.study.advice import advise
+from core.study.cut_words import enough_tolerance
 from core.study.exporting import export_cut
 from core.study.reopening import reopen_network, reopen_plan
 from core.study.results import Study, StudyError, load_study
@@ -148,13 +150,34 @@ def test_features_and_pixels_have_no_network(tmp_path):
 
 def test_the_command_chooses_cuts_and_says_what_it_saves(study, tmp_path, capsys):
     out = tmp_path / "cut.keras"
-    assert main(["cut", str(study.path), "--out", str(out), "--head", "probe"]) == 0
+    tolerance = enough_tolerance(advise(study))
+    command = ["cut", str(study.path), "--out", str(out), "--head", "probe", "--tolerance", str(tolerance)]
+    advice = advise(study, tolerance=tolerance)
+    assert main(command) == 0
     text = capsys.readouterr().out
-    assert "best layer before the head:" in text
+    assert text.startswith(f"Cut at {advice.recommended}")
     assert "same activations as the network on 8 of the study's images" in text
     assert "ms an image are left" in text
     assert "probe head of 60 training images: accuracy" in text
     assert loaded(out).outputs[0].shape == (None, 10)
+
+
+def test_the_command_cuts_nowhere_where_the_samples_cannot_decide(study, tmp_path, capsys):
+    out = tmp_path / "cut.keras"
+    assert main(["cut", str(study.path), "--out", str(out)]) == 1
+    text = capsys.readouterr().err
+    assert "cannot decide where to cut." in text
+    assert "or --tolerance 0." in text
+    assert f"--layer {advise(study).best}, the one of the highest SI" in text
+    assert not out.exists()
+
+
+def test_the_command_tells_machines_that_nothing_is_recommended(study, capsys):
+    assert main(["cut", str(study.path), "--no-timing", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["recommended"], told["tolerance"]) == (None, 0.03)
+    assert told["layer"] == told["best"]
+    assert "cannot decide where to cut" in told["conclusion"]
 
 
 def test_without_a_file_the_command_only_looks_and_keeps_the_seconds(study, tmp_path, capsys):
@@ -191,7 +214,8 @@ def test_the_command_for_machines(study, tmp_path, capsys):
     [
         (["--layer", "stem_con"], 2, "Did you mean stem_conv"),
         (["--weights", "gone.keras"], 1, "no file gone.keras"),
-        (["--out", "cut.h5"], 2, "ends in .keras"),
+        (["--layer", "avg_pool", "--out", "cut.h5"], 2, "ends in .keras"),
+        (["--tolerance", "0"], 2, "tolerance must lie above 0 and below 1"),
     ],
 )
 def test_the_command_says_what_is_wrong(study, tmp_path, capsys, arguments, status, message):

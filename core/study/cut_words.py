@@ -1,0 +1,128 @@
+"""What is said of where to cut: one wording for the command line, the pages and the report. Markdown."""
+
+import math
+
+import pandas as pd
+
+from core.study.advice import Advice
+from core.study.findings import number, one_layer
+from core.study.provenance import SPLIT_NAMES
+
+_MANY = 100  # times the samples: a number beyond it says nothing
+
+
+def headline(advice: Advice) -> str:
+    """The recommendation in a line, without Markdown."""
+    if not advice.separates:
+        return f"No layer is certain to be {tolerance_text(advice)} above chance"
+    if advice.num_candidates == 1:
+        return "One layer is measured: there is nothing to choose"
+    if advice.recommended is None:
+        return f"{samples_text(advice)} cannot decide where to cut"
+    if advice.recommended == advice.best:
+        return f"Cut at {advice.best}, where SI is highest"
+    return f"Cut at {advice.recommended}: SI within {tolerance_text(advice)} of the best"
+
+
+def explanation(advice: Advice) -> str:
+    """Why: the best layer, the recommended one with its interval, and what cannot be decided."""
+    best = advice.row(advice.best)
+    chance = "" if pd.isna(best["chance"]) else f", chance {number(best['chance'])}"
+    parts = [
+        f"SI is highest at {one_layer(advice.best)}: **{number(best['value'])}** ({samples_text(advice)}{chance})."
+    ]
+    if not advice.separates:
+        parts.append(_at_chance(advice))
+    elif advice.num_candidates > 1:
+        parts += [_recommended(advice) if advice.recommended else _none(advice), _undecided(advice)]
+    return " ".join(part for part in parts if part)
+
+
+def difference_text(row: pd.Series) -> str:
+    """A layer's SI minus that of the best, with its interval where there is one."""
+    text = f"{row['difference']:+.3f}" if row["difference"] else "0"
+    if pd.isna(row["difference_low"]):
+        return f"{text}, no interval"
+    return f"{text} [{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"
+
+
+def samples_text(advice: Advice) -> str:
+    """How many samples, and whose."""
+    split = SPLIT_NAMES.get(advice.split, advice.split)
+    among = " among the training samples" if advice.measure == "cross" else ""
+    return f"{advice.num_samples:,} {split} samples{among}"
+
+
+def tolerance_text(advice: Advice) -> str:
+    """The tolerance without needless zeros."""
+    return f"{advice.tolerance:g}"
+
+
+def level_text(advice: Advice) -> str:
+    """What kind of interval it is."""
+    return f"95 %, corrected for {advice.num_candidates} layers"
+
+
+def enough_text(advice: Advice) -> str:
+    """What would decide where these samples cannot; "" where that is not known."""
+    ways = []
+    if math.isfinite(advice.samples_needed):
+        ways.append(f"about {advice.samples_needed:,.0f} samples, if all values stayed as they are")
+    if (larger := enough_tolerance(advice)) is not None:
+        ways.append(f"a tolerance of {larger:g} with these")
+    return ", or ".join(ways)
+
+
+def enough_tolerance(advice: Advice) -> float | None:
+    """The next hundredth above the smallest tolerance that names a layer; None where it would reach down to chance."""
+    if math.isnan(advice.smallest_tolerance):
+        return None
+    tolerance, best = (math.floor(100 * advice.smallest_tolerance) + 1) / 100, advice.row(advice.best)
+    return None if best["low"] <= best["chance"] + tolerance else tolerance
+
+
+def _at_chance(advice: Advice) -> str:
+    """Why nothing is recommended although some layer has the highest SI."""
+    return (
+        f"With these samples no layer is certain to be more than the tolerance of {tolerance_text(advice)} above "
+        "chance, so that none can be recommended."
+    )
+
+
+def _recommended(advice: Advice) -> str:
+    """How sure the recommended layer is."""
+    tolerance = tolerance_text(advice)
+    row = advice.row(str(advice.recommended))
+    if advice.recommended == advice.best:
+        other = f" Another layer may be the best, but by at most {-row['difference_low']:.3f}."
+        text = f"No earlier layer is certain to be within {tolerance} of it ({level_text(advice)})."
+        return text + other * bool(row["difference_low"] < 0)
+    paired = "" if row["paired"] else "; not paired, since the study stores no neighbors"
+    return (
+        f"{one_layer(row['layer'])}, **{number(row['value'])}**, is the earliest layer that is certain to be within "
+        f"{tolerance} of the best: {difference_text(row)} ({level_text(advice)}{paired})."
+    )
+
+
+def _none(advice: Advice) -> str:
+    """What is missing for a recommendation."""
+    ways = enough_text(advice)
+    text = f"No layer is certain to be within {tolerance_text(advice)} of the best one ({level_text(advice)})."
+    return f"{text} What would decide: {ways}." if ways else text
+
+
+def _undecided(advice: Advice) -> str:
+    """Which layers before the recommended one may do as well."""
+    rows = advice.undecided
+    if rows.empty or advice.recommended is None:
+        return ""
+    names = "One earlier layer" if len(rows) == 1 else f"{len(rows)} earlier layers"
+    which = one_layer(rows["layer"].iloc[0]) if len(rows) == 1 else f"from {one_layer(rows['layer'].iloc[0])} on"
+    text = f"{names}, {which}, may be within it, too: {samples_text(advice)} cannot decide that"
+    if rows["samples_needed"].isna().all():
+        return f"{text}."
+    easiest = rows.iloc[int(rows["samples_needed"].argmin())]
+    if easiest["samples_needed"] > _MANY * advice.num_samples:
+        return f"{text}, nor would {_MANY} times as many."
+    needed = f"about {easiest['samples_needed']:,.0f} would for {one_layer(easiest['layer'])}"
+    return f"{text}; {needed}, if all values stayed as they are."

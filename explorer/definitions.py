@@ -111,6 +111,15 @@ the fixed graph, $p = (1+b)/(1+9999)$ with $b$ the permutations that reach the v
 Hochberg over all tests of a study. None of them is the headline: with 1,200 samples a layer barely above chance is
 already "significant". A layer is called *clearly above chance*
 where its whole 95 % interval lies above chance, and its value three binomial standard errors above.
+
+**Where to cut.** A layer is recommended only where it is not worse than the best one by more than a tolerance (0.03 of
+SI, unless another is chosen on *Decide*). That two layers cannot be told apart is no proof that they are equal, and
+with few samples hardly any can. So the question is turned round, as in a test of non-inferiority: the lower end of the
+interval of the layer's difference to the best must lie above minus the tolerance. The intervals are paired, since all
+layers see the same samples; they are widened for the number of layers by Bonferroni's inequality; and since the layer
+of the highest value need not be the best one, a layer is held against every one that may be (Hsu 1984). Where no layer
+passes, the samples cannot decide, and the page says how many could, if all values stayed as they are. The best layer
+itself must be above chance by more than the tolerance.
 """
 
 SAMPLE_SIZE = """
@@ -189,5 +198,7 @@ CITATIONS = """
   neighbor type coincidences.* Annals of Statistics 16, 772–783.
 - **Interval**: E. B. Wilson (1927). *Probable inference, the law of succession, and statistical inference.* JASA 22,
   209–212.
+- **Comparison with the best**: J. C. Hsu (1984). *Constrained simultaneous confidence intervals for multiple
+  comparisons with the best.* Annals of Statistics 12, 1136–1144.
 - **q-values**: Y. Benjamini, Y. Hochberg (1995). *Controlling the false discovery rate.* JRSS B 57, 289–300.
 """

@@ -12,7 +12,7 @@ from core.study.results import StudyError
 from explorer.components import save_table_row
 from explorer.data import OpenStudy
 from explorer.deciding import blocks_text
-from explorer.exporting import HEADS, Cut, hindrance, shown_path, verify_arguments
+from explorer.exporting import HEADS, Cut, has_network, hindrance, shown_path, verify_arguments
 from explorer.job_view import show_job
 from explorer.jobs import BusyError, is_alive, list_jobs, new_job
 from explorer.known import remember_job
@@ -39,6 +39,9 @@ BLOCK_COLUMNS = {
 def show_export(study: OpenStudy, layer: str, pooling: str) -> None:
     """The command that exports the network up to a layer, and, where it can run here, a button that runs it."""
     st.header("Take the cut along", anchor=False)
+    if not has_network(study.info):
+        st.caption(_hindrance(study, data=False))
+        return
     head = choose_one("Classifier on top", list(HEADS), HEADS, first="none", key=widget_key(PAGE, "top", study))
     cut = Cut(Path(study.path), layer, pooling, head)
     text = "the features of the layer" if head == "none" else "a score a class, the largest of which wins"

@@ -59,13 +59,18 @@ def verify_arguments(study: Path, info: Mapping[str, Any], places: Sequence[Path
     return ("blocks", str(study.resolve()), "--verify", *_located(info, places, data=True), "--progress=json")
 
 
+def has_network(info: Mapping[str, Any]) -> bool:
+    """Whether a study is of a network that can be loaded again, not of features or pixels."""
+    asked = info.get("asked", {})
+    return asked.get("model", PIXELS) != PIXELS and "data" in asked
+
+
 def hindrance(info: Mapping[str, Any], places: Sequence[Path], *, data: bool) -> str:
     """Why the study's network cannot be cut here, as a sentence; "" where nothing is known to be in the way.
 
     data : whether the study's images are needed, too.
     """
-    asked = info.get("asked", {})
-    if asked.get("model", PIXELS) == PIXELS or "data" not in asked:
+    if not has_network(info):
         return "This study was made from features or from pixels: it has no network to cut."
     if importlib.util.find_spec("tensorflow") is None:
         return "Cutting the network needs TensorFlow, which is not installed here."

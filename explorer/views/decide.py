@@ -25,7 +25,7 @@ from explorer.data import DEMO, RANKING, OpenStudy
 from explorer.decide_charts import VERDICTS, cut_chart, ranking_chart
 from explorer.deciding import MEANINGS, savings, share, verdict
 from explorer.export_view import show_blocks, show_export
-from explorer.exporting import shown_path
+from explorer.exporting import has_network, shown_path
 from explorer.frame import show_notes, show_provenance
 from explorer.picker import cached_tables, open_chosen_study
 from explorer.public import is_public
@@ -169,10 +169,16 @@ def show_cost(study: OpenStudy, row: pd.Series) -> None:
         st.metric("Parameters saved", share(row["parameters_saved"]))
         st.metric("Operations saved", share(row["flop_saved"]))
         left = "–" if pd.isna(row["seconds"]) else f"{share(row['seconds_saved'])}, {1000 * row['seconds']:.3g} ms left"
-        folder = shown_path(Path(study.path), public=is_public())
-        st.metric("Time saved", left, help=f"An image, measured: `python -m core cut {folder}` does so.")
+        st.metric("Time saved", left, help=_timing_help(study))
         probe = row["linear_probe_difference"]
         st.metric("Linear probe, minus the best layer's", "–" if pd.isna(probe) else f"{probe:+.3f}")
+
+
+def _timing_help(study: OpenStudy) -> str:
+    """What the time is, and the command that measures it where the study has a network."""
+    if not has_network(study.info):
+        return "Of an image. This study has no network whose time could be measured."
+    return f"Of an image; `python -m core cut {shown_path(Path(study.path), public=is_public())}` measures it."
 
 
 def show_ranking(path: Path) -> None:

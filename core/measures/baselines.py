@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from core.measures.ridge import RidgePath
 from core.measures.rows import Rows
-from core.measures.separation import encode_labels, encode_together
+from core.measures.separation import EncodedLabels, encode_labels, encode_together
 
 _PENALTIES = np.logspace(-1, 5, 7)  # of ridge regression on standardized features; leave-one-out picks one
 
@@ -42,10 +43,10 @@ def knn_correct(neighbor_codes: NDArray[np.int64], codes: NDArray[np.int64], num
 def linear_probe(features: ArrayLike, labels: ArrayLike, *, folds: int = 5, seed: int = 0) -> NDArray[np.bool_]:
     """Whether a linear classifier trained on the other folds names each sample's class.
 
-    A ridge (least-squares) probe: features standardized on the training folds, one ridge regression a class onto ±1,
-    the largest wins; the penalty of a fold is chosen among 0.1, 1, … 100,000 by leave-one-out error within its training
-    samples. Least squares instead of logistic regression for speed: the two may differ by some points. Meant for pooled
-    activations, since it takes O(min(n, d)³).
+    A ridge (least-squares) probe: standardized features, one ridge regression a class onto ±1, the largest wins; the
+    penalty of a fold is chosen among 0.1, 1, … 100,000 by the leave-one-out error of the samples outside of it. Least
+    squares instead of logistic regression for speed: the two may differ by some points. The features are standardized
+    once, over all samples; that looks at no label. Meant for pooled activations, since it takes O(min(n, d)³).
 
     Parameters
     ----------
@@ -63,26 +64,7 @@ def linear_probe(features: ArrayLike, labels: ArrayLike, *, folds: int = 5, seed
     ValueError
         NaN or infinity, lengths that differ, a single class, a class of one sample, `folds` below 2.
     """
-    from sklearn.model_selection import StratifiedKFold
-
-    matrix = _unit_range(Rows.of(features))
-    encoded = encode_labels(labels, num_samples=len(matrix))
-    _check_classes(len(encoded.classes), "labels")
-    rarest = int(encoded.counts.argmin())
-    smallest = int(encoded.counts[rarest])
-    if folds < 2:
-        raise ValueError(f"folds must be at least 2; got {folds}. 5 is usual.")
-    if smallest < 2:
-        raise ValueError(
-            f"labels must name each class at least twice, or cross-validation cannot train on it; class "
-            f"{encoded.classes[rarest]!r} has one sample. Leave such classes out."
-        )
-    correct = np.empty(len(matrix), dtype=np.bool_)
-    splitter = StratifiedKFold(min(folds, smallest), shuffle=True, random_state=seed)
-    for train, test in splitter.split(matrix, encoded.codes):
-        predicted = _ridge_probe().fit(matrix[train], encoded.codes[train]).predict(matrix[test])
-        correct[test] = predicted == encoded.codes[test]
-    return correct
+    return LinearProbe.fit(features, labels).cross_validated(folds=folds, seed=seed)
 
 
 def linear_probe_across(
@@ -106,16 +88,8 @@ def linear_probe_across(
     ValueError
         NaN or infinity, lengths or widths that differ, a single class to train on.
     """
-    train, test = Rows.of(train_features, name="train_features"), Rows.of(test_features, name="test_features")
-    if train.num_features != test.num_features:
-        raise ValueError(
-            f"test_features must have {train.num_features} features, as train_features; got {test.num_features}."
-        )
-    known = encode_labels(train_labels, num_samples=len(train), name="train_labels")
-    _check_classes(len(known.classes), "train_labels")
-    known, asked = encode_together(known, encode_labels(test_labels, num_samples=len(test), name="test_labels"))
-    probe = _ridge_probe().fit(_unit_range(train), known.codes)
-    return np.asarray(probe.predict(_unit_range(test, like=train)) == asked.codes)
+    probe = LinearProbe.fit(train_features, train_labels, names=("train_features", "train_labels"))
+    return probe.names(test_features, test_labels)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,35 +117,96 @@ def fit_linear_scores(features: ArrayLike, labels: ArrayLike) -> LinearScores:
     ValueError
         NaN or infinity, lengths that differ, a single class.
     """
-    rows = Rows.of(features)
-    encoded = encode_labels(labels, num_samples=len(rows))
-    _check_classes(len(encoded.classes), "labels")
-    scaler, ridge = _ridge_probe().fit(_unit_range(rows), encoded.codes).named_steps.values()
-    slopes = np.vstack([-ridge.coef_, ridge.coef_]) if len(encoded.classes) == 2 else ridge.coef_
-    constants = np.r_[-ridge.intercept_, ridge.intercept_] if len(encoded.classes) == 2 else ridge.intercept_
-    slopes = slopes / scaler.scale_
-    offsets = constants - slopes @ scaler.mean_
-    return LinearScores(np.ldexp(slopes.T, -_exponent(rows)), offsets, np.asarray(encoded.classes))
+    return LinearProbe.fit(features, labels).scores()
 
 
-def _check_classes(num_classes: int, name: str) -> None:
-    if num_classes < 2:
-        raise ValueError(f"{name} must name at least two classes for a linear probe; got {num_classes}.")
+@dataclass(frozen=True, eq=False)
+class LinearProbe:
+    """The ridge probe of one set of samples; its decomposition serves cross-validation and other samples alike.
+
+    exponent : features are scaled by 2 to minus this, so that no variance overflows. mean, scale : of each column.
+    """
+
+    labels: EncodedLabels
+    exponent: int
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    ridge: RidgePath
+
+    @classmethod
+    def fit(
+        cls, features: ArrayLike, labels: ArrayLike, *, names: tuple[str, str] = ("features", "labels")
+    ) -> "LinearProbe":
+        """Standardize the features and check the labels; `names` are those of the arguments in messages."""
+        rows = Rows.of(features, name=names[0])
+        encoded = encode_labels(labels, num_samples=len(rows), name=names[1])
+        if len(encoded.classes) < 2:
+            raise ValueError(
+                f"{names[1]} must name at least two classes for a linear probe; got {len(encoded.classes)}."
+            )
+        matrix, mean, scale = _standardized(_scaled(rows, _exponent(rows)))
+        targets = np.where(encoded.codes[:, None] == np.arange(len(encoded.classes)), 1.0, -1.0)
+        return cls(encoded, _exponent(rows), mean, scale, RidgePath(matrix, targets, _PENALTIES))
+
+    def cross_validated(self, *, folds: int = 5, seed: int = 0) -> NDArray[np.bool_]:
+        """Whether the probe trained on the other folds names each sample's class; see `linear_probe`."""
+        from sklearn.model_selection import StratifiedKFold
+
+        rarest = int(self.labels.counts.argmin())
+        smallest = int(self.labels.counts[rarest])
+        if folds < 2:
+            raise ValueError(f"folds must be at least 2; got {folds}. 5 is usual.")
+        if smallest < 2:
+            raise ValueError(
+                f"labels must name each class at least twice, or cross-validation cannot train on it; class "
+                f"{self.labels.classes[rarest]!r} has one sample. Leave such classes out."
+            )
+        codes = self.labels.codes
+        correct = np.empty(len(codes), dtype=np.bool_)
+        splitter = StratifiedKFold(min(folds, smallest), shuffle=True, random_state=seed)
+        for _, test in splitter.split(codes, codes):
+            fold = np.zeros(len(codes), dtype=np.bool_)
+            fold[test] = True
+            predicted = self.ridge.predict_fold(fold, self.ridge.best_penalty(~fold))
+            correct[fold] = predicted.argmax(axis=1) == codes[fold]
+        return correct
+
+    def names(self, features: ArrayLike, labels: ArrayLike) -> NDArray[np.bool_]:
+        """Whether the probe names the class of each of other samples; see `linear_probe_across`."""
+        rows, width = Rows.of(features, name="test_features"), len(self.mean)
+        if rows.num_features != width:
+            raise ValueError(f"test_features must have {width} features, as train_features; got {rows.num_features}.")
+        test = encode_labels(labels, num_samples=len(rows), name="test_labels")
+        known, wanted = encode_together(self.labels, test)
+        code_of_score = known.codes[np.unique(self.labels.codes, return_index=True)[1]]
+        ridge = self.ridge
+        standardized = (_scaled(rows, self.exponent) - self.mean) / self.scale
+        values = standardized @ ridge.coefficients(ridge.best_penalty()) + ridge.targets.mean(axis=0)
+        return np.asarray(code_of_score[values.argmax(axis=1)] == wanted.codes)
+
+    def scores(self) -> LinearScores:
+        """The classifier as weights on the features as they are."""
+        slopes = self.ridge.coefficients(self.ridge.best_penalty()) / self.scale[:, None]
+        offsets = self.ridge.targets.mean(axis=0) - self.mean @ slopes
+        return LinearScores(np.ldexp(slopes, -self.exponent), offsets, np.asarray(self.labels.classes))
 
 
-def _ridge_probe() -> Any:
-    """An untrained probe. scikit-learn is imported here, so that reading a study does not wait for it."""
-    from sklearn.linear_model import RidgeClassifierCV
-    from sklearn.pipeline import make_pipeline
+def _standardized(
+    matrix: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """The columns with mean 0 and deviation 1, constant ones 0; their means and deviations."""
     from sklearn.preprocessing import StandardScaler
 
-    return make_pipeline(StandardScaler(), RidgeClassifierCV(_PENALTIES))
+    scaler = StandardScaler(copy=False)
+    standardized = scaler.fit_transform(matrix)
+    return standardized, scaler.mean_, scaler.scale_
 
 
-def _unit_range(rows: Rows, like: Rows | None = None) -> NDArray[np.float64]:
-    """Features in float64, scaled by a power of two to at most 1 in those of `like`, so that no variance overflows."""
-    return np.ldexp(rows.exact(slice(None)), -_exponent(like or rows))
+def _scaled(rows: Rows, exponent: int) -> NDArray[np.float64]:
+    """Features in float64, scaled by a power of two."""
+    return np.ldexp(rows.exact(slice(None)), -exponent)
 
 
 def _exponent(rows: Rows) -> int:
+    """The power of two that scales the features to at most 1."""
     return int(np.frexp(rows.largest)[1])

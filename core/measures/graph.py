@@ -13,6 +13,7 @@ from core.measures.significance import (
     Codes,
     NullMoments,
     Shuffles,
+    agreeing_shares,
     agreement_moments,
     all_alike,
     cross_moments,
@@ -159,6 +160,8 @@ class LabelledGraph:
         self, order: int, score: Callable[[NDArray[np.bool_]], Scores], balanced: bool, shuffles: Shuffles
     ) -> Scores:
         """The measure under permuted labels on this graph."""
+        if order == 1 and score is _first and not balanced:
+            return self._null_shares(shuffles)
         nearest = self.neighbors.indices[:, :order]
         weights = self._class_weights() / self.num_queries if balanced else None
         # A permuted label keeps its class's weight: the sizes of the classes do not change.
@@ -174,6 +177,14 @@ class LabelledGraph:
         references = shuffles.of(self.reference_codes)
         queries = shuffles.of(self.query_codes, part=1) if self.own is None else references[:, self.own]
         return null_values(value, queries, references, entries_each=nearest.size)
+
+    def _null_shares(self, shuffles: Shuffles) -> Scores:
+        """The same for the first order, whose permuted labels are compared sample by sample, many at a time."""
+        references = shuffles.by_sample(self.reference_codes)
+        queries = shuffles.by_sample(self.query_codes, part=1) if self.own is None else references
+        if self.own is not None and not np.array_equal(self.own, np.arange(len(references))):
+            queries = references[self.own]
+        return agreeing_shares(queries, references, self.neighbors.indices[:, 0])
 
 
 def shrunken_class_means(scores: Scores, codes: NDArray[np.int64], drawn_by: float = _DRAWN_BY) -> Scores:

@@ -18,6 +18,7 @@ from scipy import sparse
 PERMUTATIONS = 9_999
 ENOUGH_FOR_NORMAL = 100  # agreements expected by chance from which the normal approximation holds in the tail
 TARGETS = ("data", "population")
+_ROWS = 255  # agreements counted at once: as many as a byte holds
 
 Codes = NDArray[np.integer[Any]]
 
@@ -132,6 +133,7 @@ class Shuffles:
     permutations: int = PERMUTATIONS
     seed: int = 0
     _kept: dict[tuple[bytes, int], Codes] = field(default_factory=dict, repr=False)
+    _by_sample: dict[tuple[bytes, int], Codes] = field(default_factory=dict, repr=False)
 
     def of(self, codes: Codes, part: int = 0) -> Codes:
         """The label codes in random orders, shape (permutations, n); another `part` is shuffled independently."""
@@ -141,6 +143,29 @@ class Shuffles:
             small = codes.astype(np.min_scalar_type(int(codes.max(initial=0))))
             self._kept[key] = rng.permuted(np.broadcast_to(small, (self.permutations, len(codes))), axis=1)
         return self._kept[key]
+
+    def by_sample(self, codes: Codes, part: int = 0) -> Codes:
+        """The same orders, shape (n, permutations): each sample's labels lie side by side."""
+        key = (codes.tobytes(), part)
+        if key not in self._by_sample:
+            self._by_sample[key] = np.ascontiguousarray(self.of(codes, part).T)
+        return self._by_sample[key]
+
+
+def agreeing_shares(queries: Codes, references: Codes, nearest: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The share of queries whose nearest reference has their label, under each permutation.
+
+    Parameters
+    ----------
+    queries, references : label codes as `Shuffles.by_sample` gives them, shapes (m, permutations), (n, permutations).
+    nearest : int64, shape (m,): the row of each query's nearest reference.
+    """
+    counts = np.zeros(queries.shape[1], dtype=np.int64)
+    for start in range(0, len(nearest), _ROWS):
+        part = slice(start, start + _ROWS)
+        agrees = queries[part] == references[nearest[part]]
+        counts += agrees.view(np.uint8).sum(axis=0, dtype=np.uint8)
+    return counts / len(nearest)
 
 
 def null_values(

@@ -111,6 +111,20 @@ the fixed graph, $p = (1+b)/(1+9999)$ with $b$ the permutations that reach the v
 Hochberg over all tests of a study. None of them is the headline: with 1,200 samples a layer barely above chance is
 already "significant". A layer is called *clearly above chance*
 where its whole 95 % interval lies above chance, and its value three binomial standard errors above.
+
+**The headline** goes by the best layer's *excess*, (SI − chance) / (1 − chance): 0 at chance, 1 where every nearest
+neighbor has the right label. Below 0.25 the classes are *hardly* separated, from 0.25 *partly*, from 0.5 *largely*,
+from 0.9 *almost completely*; where the 95 % interval reaches over a limit, both levels are named. *Early*, *midway* and
+*late* are the thirds of the layers in which half of that gain over chance is reached; where the intervals leave open
+which, two of them are named, or none. One layer has no such word, nor have hardly separated classes. A rise or a fall
+is named only where the interval of the difference leaves out 0. Where an interval is missing, Wilson's is used, as if
+the samples were independent, and called rough.
+
+**A change from one study to another** is called certain where $q < 0.05$ over the layers compared. Where it is not,
+the interval says what that means: if it lies within ±0.03, SI changed by less than that; if it reaches further, the
+samples cannot decide it. *No certain change* never means *equal*. Layers are compared by name where all names of one
+study are among those of the other, where both are of one network, or where at least half of the names of the smaller
+study are; else by their relative position, and then the sentence says so.
 """
 
 SAMPLE_SIZE = """

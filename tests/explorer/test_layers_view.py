@@ -48,7 +48,7 @@ def said(page):
 
 def test_the_page_says_draws_and_lists_the_study(open_page, tiny_study):
     page = open_page(tiny_study)
-    assert page.title[0].value == "The classes separate late"
+    assert page.title[0].value == "The classes are largely separated, late in the network"
     assert len(charts(page)) == 1
     assert list(table(page)["layer"]) == ["stem_conv", "block1a_dwconv", "block1a_add", "block2a_conv", "avg_pool"]
     assert list(table(page).columns[:6]) == ["layer", "Test SI", "Train SI", "Chance", "Test kNN", "Train kNN"]

@@ -155,7 +155,7 @@ def test_the_absolute_place_is_not_told(tmp_path, monkeypatch):
 def test_the_markdown_can_be_printed(wicked, capsys):
     assert main(["report", str(wicked), "--markdown", "-"]) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("## \\<b\\>study & more: the classes separate late")
+    assert printed.startswith("## \\<b\\>study & more: the classes are largely to almost completely separated")
     assert "--markdown -" in printed
 
 

@@ -17,7 +17,7 @@ from core.study.comparing import compare_studies, match_layers
 from core.study.curves import measured_layers, tidy_curves
 from core.study.epochs import load_epoch, read_epochs, read_history
 from core.study.findings import Finding, describe, lead_curve, one_layer
-from core.study.neighborhoods import confusions
+from core.study.neighborhoods import confused_pairs
 from core.study.provenance import caption_parts, known_facts, plain
 from core.study.results import Study, StudyError, load_study
 from core.study.summary import earliest_equal, make_cards
@@ -165,16 +165,14 @@ def _classes_section(study: Study, lead: pd.DataFrame, layer: str) -> Section | 
 
 
 def _confusions(study: Study, lead: pd.DataFrame, layer: str, words: Mapping[str, str]) -> tuple[Table, ...]:
-    """Which class is taken for which; nothing where the study stores no neighbors there."""
+    """The most confused classes; nothing where the study stores no neighbors there."""
     split, among = _splits(lead)
-    spatial = study.layers.set_index("layer")["output_shape"].map(len)[layer] > 1
-    pooling = str(lead["pooling"].iloc[0]) if spatial else "flat"
     try:
-        found = confusions(study, layer, pooling, split, among=among)
+        pairs = confused_pairs(study, layer, str(lead["pooling"].iloc[0]), split, among=among)
     except StudyError:
         return ()
-    named = found.assign(**{name: found[name].replace(dict(words)) for name in ("class_name", "nearest_class")})
-    return (confusion_table(named.head(_MOST_CONFUSIONS)),) if len(found) else ()
+    named = pairs.assign(**{name: pairs[name].replace(dict(words)) for name in ("first", "second")})
+    return (confusion_table(named.head(_MOST_CONFUSIONS)),) if len(pairs) else ()
 
 
 def _sizes_section(study: Study, lead: pd.DataFrame, layer: str) -> Section | None:

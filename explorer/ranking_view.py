@@ -12,6 +12,7 @@ from explorer.components import export_row
 from explorer.data import DEMO, RANKING, OpenStudy
 from explorer.decide_charts import ranking_chart
 from explorer.deciding import MEANINGS, ranked_samples, verdict
+from explorer.exporting import missing_text, places_of
 from explorer.picker import cached_tables
 from explorer.public import is_public
 from explorer.tables import show_numbers
@@ -49,12 +50,7 @@ def show_ranking(study: OpenStudy) -> None:
         return
     st.markdown("No ranking of this study's samples is here. A command makes one of several networks on them:")
     st.code(rank_command(study), language="bash", wrap_lines=True)
-    st.caption(
-        "Then open the study of one of its networks, such as `ranking/efficientnet-lite0`: this page shows the ranking "
-        "beneath it."
-        if not is_public()
-        else "It runs on your own computer, and so does the page that shows the ranking."
-    )
+    st.caption(_how_to_use(study))
     example = cached_ranking(str(DEMO / RANKING))
     label = f"An example, of other samples than this study's: {_data_name(example)}"
     if listed := opened(label, widget_key(PAGE, "example", study)):
@@ -90,6 +86,17 @@ def rank_command(study: OpenStudy) -> str:
         seed=seed if isinstance(seed, int) else 0,
     )
     return options.command("ranking")
+
+
+def _how_to_use(study: OpenStudy) -> str:
+    """What has to be put into the command, and how its result is shown here."""
+    if is_public():
+        return "It runs on your own computer, and so does the page that shows the ranking."
+    missing = missing_text(study.info, places_of(Path(study.path)), ("data",))
+    then = (
+        "Then open the study of one of its networks, such as `ranking/efficientnet-lite0`: this page shows the ranking."
+    )
+    return f"{missing} {then}".strip()
 
 
 def _is_named_data(data: str) -> bool:

@@ -9,8 +9,10 @@ import streamlit as st
 from explorer.address import asked_layer, asked_view, keep_view
 from explorer.components import export_row, save_configuration_button, save_table_buttons
 from explorer.data import OpenStudy, offered_poolings, read_fitted
+from explorer.exporting import missing_text, places_of
 from explorer.frame import show_notes, show_provenance
 from explorer.picker import open_chosen_study
+from explorer.public import is_public
 from explorer.size_chart import size_chart, size_top
 from explorer.sizes import (
     MOST_LAYERS,
@@ -104,7 +106,9 @@ def show_how(study: OpenStudy) -> None:
         return
     st.info("This study has no values over sample size. They are computed with `--sizes`, into a folder of their own:")
     st.code(command, language="bash", wrap_lines=True)
+    missing = "" if is_public() else missing_text(study.info, places_of(Path(study.path)))
     st.caption(
+        f"{missing} "
         "Sizes are numbers of samples of a split, at least two a class. Each is drawn as often as `--repeats` says, in "
         "every class's share, a smaller one being part of a larger one; all layers are compared on the same draws."
     )

@@ -116,8 +116,10 @@ where its whole 95 % interval lies above chance, and its value three binomial st
 neighbor has the right label. Below 0.25 the classes are *hardly* separated, from 0.25 *partly*, from 0.5 *largely*,
 from 0.9 *almost completely*; where the 95 % interval reaches over a limit, both levels are named. *Early*, *midway* and
 *late* are the thirds of the layers in which half of that gain over chance is reached; where the intervals leave open
-which, two of them are named, or none. One layer has no such word, nor have hardly separated classes. A rise or a fall
-is named only where the interval of the difference leaves out 0. Where an interval is missing, Wilson's is used, as if
+which, two of them are named, or none. One layer has no such word, nor have hardly separated classes. The best of many
+layers is the best by luck too: the lower end of its interval, its distance from chance, and the intervals by which
+layers are compared are taken so that all layers together hold with 95 % (Bonferroni). A rise or a fall is named only
+where such an interval of the difference leaves out 0. Where an interval is missing, Wilson's is used, as if
 the samples were independent, and called rough.
 
 **A change from one study to another** is called certain where $q < 0.05$ over the layers compared. Where it is not,

@@ -10,6 +10,10 @@ the second *midway*, in the last *late*; where earliest and latest lie in two of
 is certainly below half of the gain and not all are certainly above it, nothing is said of where. Hardly separated
 classes, and fewer than four layers, have no such word in the headline.
 
+**Many layers.** The best of many values is too good by luck, and among many intervals some miss. So the headline takes
+the lower end of the best layer's interval, and all intervals that layers are compared by, at the level that all layers
+together hold with 95 % (Bonferroni), and asks a corrected distance from chance of the best layer.
+
 **Rise and fall.** Two layers differ where the interval of their difference leaves out 0. It is put together from the
 two layers' intervals, as if their samples were others, so it is wider than a paired one and says "certain" too seldom
 rather than too often.
@@ -17,6 +21,7 @@ rather than too often.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
@@ -30,6 +35,7 @@ LEVELS = (("hardly", 0.0), ("partly", 0.25), ("largely", 0.5), ("almost complete
 FEWEST_LAYERS = 4  # for a word on where among them
 POOLED = {"mean": "channel means", "flat": "all activations"}
 _Z_95 = 1.959964
+_SPREAD = 1.4  # times the binomial standard error: how much SI of permuted labels scatters at most
 _THIRDS = ("early", "midway", "late")
 _INTERVALS = ("population", "data")  # targets; others, such as the range of draws, are no intervals
 
@@ -71,7 +77,7 @@ def describe(curve: pd.DataFrame) -> Finding:
         headline = f"One layer: SI {number(curve['value'].iloc[0])}{_span_text(curve, 0)}"
         unclear = "It is not clearly above chance." if known and not clearly_above_chance(curve)[0] else ""
         return Finding(headline, " ".join(filter(None, [text, _level_sentence(curve, 0), unclear])))
-    if known and not clearly_above_chance(curve).any():
+    if known and not _best_is_clear(curve, best):
         return _nothing_clear(curve, best)
     sentences = [
         f"{_where(curve)} SI is highest in {_layer(curve, best)}, at {_measured(curve, best)}.",
@@ -94,6 +100,14 @@ def intervals(curve: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.floa
     return np.where(missing, np.minimum(center - half, value), low), np.where(missing, center + half, high)
 
 
+def joint_intervals(curve: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Low and high of each layer, wide enough for all layers together to hold with 95 % (Bonferroni)."""
+    value = curve["value"].to_numpy(float)
+    low, high = intervals(curve)
+    wider = NormalDist().inv_cdf(1 - 0.025 / len(curve)) / _Z_95
+    return np.maximum(0.0, value - wider * (value - low)), np.minimum(1.0, value + wider * (high - value))
+
+
 def separation_levels(low: float, high: float, chance: float) -> tuple[str, ...]:
     """The levels that an interval of SI reaches, the lowest first."""
     first, last = (_level((end - chance) / (1 - chance)) for end in (low, high))
@@ -104,9 +118,10 @@ def half_way_range(curve: pd.DataFrame, best: int) -> tuple[int, int]:
     """The earliest and the latest layer from which on half of the best layer's gain over chance may be reached.
 
     Earlier ones are followed by a layer that certainly has less than half of the gain; from the latest on, up to the
-    best layer, every one certainly has half of it or more. Certain is what holds at both ends of both intervals.
+    best layer, every one certainly has half of it or more. Certain is what holds at both ends of both intervals, taken
+    for all layers together.
     """
-    low, high = intervals(curve)
+    low, high = joint_intervals(curve)
     chance = _chance_or_zero(curve)
     least, most = (low[best] - chance[best]) / 2, (high[best] - chance[best]) / 2
     certainly_below = np.flatnonzero((high - chance < least)[:best])
@@ -214,8 +229,21 @@ def _levels_of(curve: pd.DataFrame, layer: int) -> tuple[str, ...]:
     chance = float(curve["chance"].iloc[layer])
     if not (chance < 1 and np.isfinite(curve["chance"].to_numpy(float)).all()):
         return ()
-    low, high = intervals(curve)
-    return separation_levels(float(low[layer]), float(high[layer]), chance)
+    low, high = _level_interval(curve, layer)
+    return separation_levels(low, high, chance)
+
+
+def _level_interval(curve: pd.DataFrame, layer: int) -> tuple[float, float]:
+    """What tells the level of the best layer, which is the best by luck too: its low is that for all layers together."""
+    return float(joint_intervals(curve)[0][layer]), float(intervals(curve)[1][layer])
+
+
+def _best_is_clear(curve: pd.DataFrame, best: int) -> bool:
+    """Whether the best layer is clearly above chance although it is the best of many by luck too."""
+    chance, count = float(curve["chance"].iloc[best]), float(curve["num_queries"].iloc[best])
+    least = max(CLEAR, _SPREAD * NormalDist().inv_cdf(1 - 0.05 / len(curve)))
+    far = curve["value"].iloc[best] > chance + least * np.sqrt(chance * (1 - chance) / count)
+    return bool(far and clearly_above_chance(curve)[best] and joint_intervals(curve)[0][best] > chance)
 
 
 def _level_sentence(curve: pd.DataFrame, layer: int) -> str:
@@ -223,10 +251,10 @@ def _level_sentence(curve: pd.DataFrame, layer: int) -> str:
     levels, chance = _levels_of(curve, layer), float(curve["chance"].iloc[layer])
     if not levels:
         return ""
-    low, high = intervals(curve)
-    ends = (curve["value"].iloc[layer], low[layer], high[layer])
+    ends = (curve["value"].iloc[layer], *_level_interval(curve, layer))
     excess, least, most = (max(0.0, (value - chance) / (1 - chance)) for value in ends)
-    text = f"From chance (0) to perfect (1) that is {excess:.2f} ({least:.2f} to {most:.2f})"
+    many = f", the best of {len(curve)} layers allowed for" if len(curve) > 1 else ""
+    text = f"From chance (0) to perfect (1) that is {excess:.2f} ({least:.2f} to {most:.2f}{many})"
     if len(levels) == 1:
         return f"{text}: {levels[0]} separated."
     return f"{text}: {' to '.join((levels[0], levels[-1]))} separated, which {_samples(curve)} do not decide."
@@ -289,8 +317,8 @@ def _end(curve: pd.DataFrame, best: int) -> str:
 
 
 def _difference(curve: pd.DataFrame, first: int, second: int) -> tuple[float, float]:
-    """The interval of the second layer's SI minus the first one's, from their two intervals."""
-    low, high = intervals(curve)
+    """The interval of the second layer's SI minus the first one's, from their intervals for all layers together."""
+    low, high = joint_intervals(curve)
     value = curve["value"].to_numpy(float)
     one, other = ((float(value[at]), float(low[at]), float(high[at])) for at in (first, second))
     return unpaired_interval(one, other)

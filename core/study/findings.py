@@ -234,7 +234,7 @@ def _levels_of(curve: pd.DataFrame, layer: int) -> tuple[str, ...]:
 
 
 def _level_interval(curve: pd.DataFrame, layer: int) -> tuple[float, float]:
-    """What tells the level of the best layer, which is the best by luck too: its low is that for all layers together."""
+    """What tells the level of the best layer. Its low is that for all layers together: it is the best by luck too."""
     return float(joint_intervals(curve)[0][layer]), float(intervals(curve)[1][layer])
 
 

@@ -77,6 +77,18 @@ def test_the_table_and_that_the_same_command_shows_it_again(capsys: pytest.Captu
     assert capsys.readouterr().out == first
 
 
+def test_networks_that_cannot_be_told_apart_are_not_called_equal(capsys: pytest.CaptureFixture[str]):
+    rng = np.random.default_rng(1)
+    for name in ("one", "other"):
+        for split in ("train", "test"):
+            np.save(f"{name}-{split}.npy", np.float32(10 * np.eye(5)[LABELS] + 3 * rng.normal(size=(60, 5))))
+    assert main(command("one", "other")) == 0
+    out = capsys.readouterr().out
+    assert "highest SI" in out
+    assert "not certainly worse: 60 test samples cannot decide whether the first is better" in out
+    assert "tie with" not in out
+
+
 def test_one_split_says_so(capsys: pytest.CaptureFixture[str]):
     assert main(command("good", "bad", test=False)) == 0
     out = capsys.readouterr().out

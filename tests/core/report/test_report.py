@@ -195,3 +195,11 @@ def test_a_folder_without_values_is_refused(tmp_path):
 )
 def test_inline_markdown(markdown, html):
     assert inline(markdown) == html
+
+
+def test_what_a_training_changed_is_told_with_interval_and_samples():
+    report = make_report(DEMO / "digits-training")
+    (section,) = [one for one in report.sections if one.title == "While training"]
+    assert section.text.startswith("From epoch 0 to epoch 10: SI **")
+    assert "layers compared by name, with 359 samples." in section.text
+    assert "95 % interval" in section.text

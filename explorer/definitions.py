@@ -120,6 +120,22 @@ layers see the same samples; they are widened for the number of layers by Bonfer
 of the highest value need not be the best one, a layer is held against every one that may be (Hsu 1984). Where no layer
 passes, the samples cannot decide, and the page says how many could, if all values stayed as they are. The best layer
 itself must be above chance by more than the tolerance.
+
+**The headline** goes by the best layer's *excess*, (SI − chance) / (1 − chance): 0 at chance, 1 where every nearest
+neighbor has the right label. Below 0.25 the classes are *hardly* separated, from 0.25 *partly*, from 0.5 *largely*,
+from 0.9 *almost completely*; where the 95 % interval reaches over a limit, both levels are named. *Early*, *midway* and
+*late* are the thirds of the layers in which half of that gain over chance is reached; where the intervals leave open
+which, two of them are named, or none. One layer has no such word, nor have hardly separated classes. The best of many
+layers is the best by luck too: the lower end of its interval, its distance from chance, and the intervals by which
+layers are compared are taken so that all layers together hold with 95 % (Bonferroni). A rise or a fall is named only
+where such an interval of the difference leaves out 0. Where an interval is missing, Wilson's is used, as if
+the samples were independent, and called rough.
+
+**A change from one study to another** is called certain where $q < 0.05$ over the layers compared. Where it is not,
+the interval says what that means: if it lies within ±0.03, SI changed by less than that; if it reaches further, the
+samples cannot decide it. *No certain change* never means *equal*. Layers are compared by name where all names of one
+study are among those of the other, where both are of one network, or where at least half of the names of the smaller
+study are; else by their relative position, and then the sentence says so.
 """
 
 SAMPLE_SIZE = """

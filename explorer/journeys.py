@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from core.study.class_words import short_classes
+from core.study.class_words import sample_classes, short_classes
 from core.study.depth import depths, votes
 from core.study.journeys import agreement, fates, nearest_by_layer, neighbors_by_layer
 from core.study.neighborhoods import stored_neighbors
@@ -15,8 +15,9 @@ from explorer.picker import cached_tables
 
 def named_samples(study: Study) -> pd.DataFrame:
     """The table `samples`, with the classes' short names."""
-    samples = study.samples.astype({"split": str, "class_name": str})
-    return samples.assign(class_name=samples["class_name"].map(short_classes(samples["class_name"])))
+    classes = sample_classes(study.samples)
+    samples = study.samples.astype({"split": str})
+    return samples.assign(class_name=classes.map(short_classes(classes)).to_numpy())
 
 
 class Pair:

@@ -13,8 +13,9 @@ from core.commands.progress import add_progress, interrupt_when_terminated, prog
 from core.study.ranking import Ranking, rank_networks
 from core.study.ranking_features import FeatureFiles
 from core.study.ranking_options import RankOptions
-from core.study.ranking_tables import BEST, WORSE
+from core.study.ranking_tables import BEST, TIE, WORSE
 
+_MEANINGS = {BEST: "highest SI", TIE: "not certainly worse"}
 _COMPARED = {"cross": "test to train", "separation": "within {}"}
 
 
@@ -116,7 +117,10 @@ def _print_table(ranking: Ranking) -> None:
     print(pd.DataFrame(rows).to_string(index=False))
     print(f"chance level: {ranking.networks['chance'].iloc[0]:.4f}; layers chosen by SI within {compared['chosen_in']}")
     count = compared["num_comparisons"]
-    print(f"differences: 95 % intervals on the same samples, which hold together ({count} comparisons)")
+    samples = f"{ranking.info['samples'][compared['split']]:,} {compared['split']} samples"
+    print(f"differences: 95 % intervals on the same {samples}, which hold together ({count} comparisons)")
+    if (ranking.networks["meaning"] == TIE).any():
+        print(f"not certainly worse: {samples} cannot decide whether the first is better; that is no proof of a tie")
     for caution in ranking.info["cautions"]:
         print(f"note: {caution}")
     print(f"written to {ranking.path}")
@@ -126,13 +130,13 @@ def _shown(row: pd.Series, title: str) -> dict[str, str]:
     """A network's line."""
     best = row["meaning"] == BEST
     span = f"{row['difference']:+.4f} [{row['difference_low']:+.4f}, {row['difference_high']:+.4f}]"
-    sure = f" ({_percent(row['confidence'])})" if row["meaning"] == WORSE else " with the best" * (not best)
+    sure = f" ({_percent(row['confidence'])})" if row["meaning"] == WORSE else ""
     return {
         "network": str(row["network"]),
         "layer": str(row["layer"]),
         title: f"{row['value']:.4f} [{row['low']:.4f}, {row['high']:.4f}]",
         "to the best": "" if best else span,
-        "": f"{row['meaning']}{sure}",
+        "": f"{_MEANINGS.get(row['meaning'], row['meaning'])}{sure}",
         "parameters": _or_dash(row["cumulative_parameters"], "{:,.0f}"),
         "ms an image": _or_dash(1000 * row["seconds"], "{:.1f}"),
         "linear probe": _or_dash(row["linear_probe"], "{:.4f}"),

@@ -74,17 +74,18 @@ def class_table(classes: pd.DataFrame) -> Table:
 
 
 def confusion_table(pairs: pd.DataFrame) -> Table:
-    """One row a class and another one that its samples are nearest to, as `neighborhoods.confusions` gives them."""
+    """One row a pair of classes, as `core.study.neighborhoods.confused_pairs` gives them."""
     frame = pd.DataFrame(
         {
-            "Class": pairs["class_name"].astype(str),
-            "Nearest class": pairs["nearest_class"].astype(str),
-            "Samples": [_count(value) for value in pairs["count"]],
-            "Share of the class": [_number(value, 2) for value in pairs["share"]],
+            "Class": pairs["first"].astype(str),
+            "and class": pairs["second"].astype(str),
+            "Samples beside the other": [_count(value) for value in pairs["count"]],
+            "of both": [_count(value) for value in pairs["total"]],
+            "Share": [_number(value, 2) for value in pairs["share"]],
             "Chance": [_number(value, 4) for value in pairs["chance"]],
         }
     )
-    return Table("Taken for another class", frame, ("Class", "Nearest class"), tuple(range(min(6, len(frame)))))
+    return Table("Most confused classes", frame, ("Class", "and class"), tuple(range(min(6, len(frame)))))
 
 
 def training_table(rows: pd.DataFrame, order: list[str], history: pd.DataFrame) -> Table:

@@ -17,7 +17,9 @@ from typing import Any
 import pandas as pd
 
 from core.data.images import LabelledImages
+from core.study.comparing import check_same_samples
 from core.study.plan import Plan, Report, chosen_images, plan_study
+from core.study.provenance import look_up
 from core.study.ranking_features import (
     OpenFeatures,
     open_feature_files,
@@ -115,6 +117,26 @@ def load_ranking(path: str | os.PathLike[str]) -> Ranking:
     if info["state"] != "complete":
         return Ranking(folder, info, pd.DataFrame(), pd.DataFrame())
     return Ranking(folder, info, *(pd.read_parquet(folder / f"{name}.parquet") for name in ("ranking", "networks")))
+
+
+def ranks_samples_of(ranking: Ranking, study: Study) -> bool:
+    """Whether a complete ranking was made of a study's samples: those of the splits that it compares networks by.
+
+    Samples are the same that have the same ids and classes in the same order; of two sets of images that are both known
+    by what they hold, what they hold must be the same, too.
+    """
+    compared = ranking.info["compared"]
+    splits = ("train", "test") if compared["measure"] == "cross" else (str(compared["split"]),)
+    if look_up(study.info, "asked.data"):  # else its fingerprint is not that of images
+        fingerprints = [look_up(info, "used.data.fingerprint") for info in (study.info, ranking.info)]
+        if None not in fingerprints and fingerprints[0] != fingerprints[1]:
+            return False
+    first = str(ranking.networks["network"].iloc[0])
+    try:
+        check_same_samples(ranking.study(first), study, splits=splits)
+    except StudyError:
+        return False
+    return True
 
 
 def _read_info(folder: Path) -> dict[str, Any] | None:

@@ -1,5 +1,7 @@
 """The pages Classes and Samples: their tables as plain functions, and the pages by Streamlit's own test driver."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -128,14 +130,26 @@ def test_ids_are_shortened_to_file_names():
 def test_classes_page(open_view, folder):
     page = open_view("classes", folder, layer="early")
     assert [one.value for one in page.title] == ["Classes"]
-    assert "is the hardest of 2 classes" in said(page)
-    assert "2 of the samples of **ant** (100%; chance 66.7%)" in said(page)
+    text = said(page)
+    assert "the lowest SI of 2 classes is that of **ant**, **0.00** (2 samples), chance 0.33" in text
+    # each of the four has two of the other class among three others
+    assert "Most confused: **ant** and **bee**: 4 of their 4 samples have their nearest neighbor in the other" in text
+    assert "more than of any other pair (by chance 2.67)." in text
     assert len(page.get("vega_lite_chart")) == 4
     assert query(page, "layer") == "early"
 
 
 def test_classes_page_without_confusions_says_so(open_view, folder):
-    assert "No sample's nearest neighbor is of another class" in said(open_view("classes", folder, layer="late"))
+    text = said(open_view("classes", folder, layer="late"))
+    assert "At `late` no sample's nearest neighbor is of another class." in text
+
+
+def test_classes_page_without_neighbors_does_not_say_that_no_class_is_confused(open_view, folder, tmp_path):
+    bare = shutil.copytree(folder, tmp_path / "bare")
+    (bare / "neighbors.parquet").unlink()
+    text = said(open_view("classes", bare, layer="late"))
+    assert "The study stores no neighbors of this layer" in text
+    assert "no sample's nearest neighbor" not in text.lower()
 
 
 @pytest.mark.parametrize("view", ["classes", "samples"])

@@ -77,7 +77,7 @@ def test_a_bar_opens_its_two_classes_through_the_layers(page, address, place):
     bar = page.locator(".st-key-class_confusions svg.marks .mark-rect").first.locator("path").nth(place)
     says = told(page, bar)
     bar.click()
-    pair = [says["Class"], says["Neighbor's class"]]
+    pair = [says["Class"], says["and class"]]
     expect(page).to_have_url(re.compile("[?&]pair={}&pair={}".format(*pair)), timeout=SLOW)
     expect(page.get_by_role("combobox", name="and class", exact=True)).to_have_value(pair[1])
 

@@ -10,7 +10,7 @@ from core.study.results import load_study
 from explorer import jobs
 from explorer.data import DEMO
 from explorer.deciding import blocks_text
-from explorer.exporting import Cut, hindrance, shown_path, verify_arguments
+from explorer.exporting import Cut, hindrance, missing_text, shown_path, verify_arguments
 
 INFO = {"asked": {"model": "efficientnet-lite0", "data": "images", "weights": "tuned.keras"}}
 
@@ -132,3 +132,14 @@ def test_the_words_of_the_blocks():
         "Across **1 of 2** blocks SI does not certainly rise; they hold **20%** of the parameters: `a`."
     )
     assert blocks_text(table.assign(redundant=False)) == "SI certainly rises across each of the 2 blocks."
+
+
+def test_paths_of_a_study_that_lie_nowhere_are_named(tmp_path):
+    info = {"asked": {"data": "photos", "model": "efficientnet-lite0", "weights": "tuned/final.keras"}}
+    text = missing_text(info, [tmp_path])
+    assert text == "`tuned/final.keras` and `photos` are not here: put in where they lie now."
+    assert missing_text(info, [tmp_path], ("data",)) == "`photos` is not here: put in where it lies now."
+    (tmp_path / "photos").mkdir()
+    assert missing_text(info, [tmp_path], ("data",)) == ""
+    assert missing_text({"asked": {"data": "digits"}}, [tmp_path]) == ""
+    assert missing_text({}, [tmp_path]) == ""

@@ -155,7 +155,7 @@ def test_the_absolute_place_is_not_told(tmp_path, monkeypatch):
 def test_the_markdown_can_be_printed(wicked, capsys):
     assert main(["report", str(wicked), "--markdown", "-"]) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("## \\<b\\>study & more: the classes separate late")
+    assert printed.startswith("## \\<b\\>study & more: the classes are largely to almost completely separated")
     assert "--markdown -" in printed
 
 
@@ -195,3 +195,11 @@ def test_a_folder_without_values_is_refused(tmp_path):
 )
 def test_inline_markdown(markdown, html):
     assert inline(markdown) == html
+
+
+def test_what_a_training_changed_is_told_with_interval_and_samples():
+    report = make_report(DEMO / "digits-training")
+    (section,) = [one for one in report.sections if one.title == "While training"]
+    assert section.text.startswith("From epoch 0 to epoch 10: SI **")
+    assert "layers compared by name, with 359 samples." in section.text
+    assert "95 % interval" in section.text

@@ -118,11 +118,11 @@ def make_report(path: str | os.PathLike[str], *, write: str = "") -> Report:
 
 
 def _findings(study: Study, lead: pd.DataFrame) -> dict[str, str]:
-    equal, confused, errors = make_cards(study, lead)
+    equal, confused, check = make_cards(study, lead)
     return {
         "Where it is good enough": equal.text,
         "Most confused classes": confused.text,
-        "Likely label errors": errors.text,
+        "Samples to check": check.text,
     }
 
 

@@ -1,4 +1,4 @@
-"""What a study comes to, in three cards: the earliest layer as good as the best, confused classes, label errors."""
+"""What a study comes to, in three cards: the earliest layer as good as the best, confused classes, samples to check."""
 
 from dataclasses import dataclass
 
@@ -6,12 +6,13 @@ import numpy as np
 import pandas as pd
 
 from core.study.advice import EarliestEqual, earliest_within
+from core.study.check_words import check_text
 from core.study.class_words import short_classes
 from core.study.findings import number, one_layer
 from core.study.neighborhoods import read_nearest
-from core.study.provenance import SPLIT_NAMES, plain
+from core.study.provenance import plain
 from core.study.results import Study
-from core.study.suspects import LIKELY, label_errors, late_neighbors
+from core.study.suspects import late_neighbors
 
 NOT_STORED = "The study stores no neighbors that would tell. Run it with `--neighbors 1` or more."
 
@@ -66,11 +67,11 @@ def most_confused(study: Study, curve: pd.DataFrame, layer: str) -> ConfusedPair
     return ConfusedPair(names[first], names[second], int(counts.iloc[0]), total, layer, example)
 
 
-def count_label_errors(study: Study, curve: pd.DataFrame) -> int | None:
-    """How many samples of the split the late layers clearly place in another class; None where that is unknown."""
+def check_card_text(study: Study, curve: pd.DataFrame) -> str:
+    """The third card, as Markdown."""
     pooling, split = _where(curve)
     neighbors = late_neighbors(study, pooling, split) if split != "cross" else pd.DataFrame()
-    return None if neighbors.empty else len(label_errors(neighbors, study.samples, at_least=LIKELY))
+    return NOT_STORED if neighbors.empty else check_text(study, neighbors, split)
 
 
 def nearest_along(study: Study, curve: pd.DataFrame, layers: list[str]) -> dict[str, pd.DataFrame]:
@@ -103,11 +104,11 @@ def _names(study: Study) -> pd.Series:
 def make_cards(study: Study, curve: pd.DataFrame) -> tuple[Card, Card, Card]:
     """The three cards about one curve of SI; at least one layer with a value."""
     equal = earliest_equal(study, curve)
-    pair, errors = most_confused(study, curve, equal.best), count_label_errors(study, curve)
+    pair = most_confused(study, curve, equal.best)
     return (
         Card(equal_text(equal)),
         Card(confused_text(pair), _pictures(study, pair)) if pair else Card(NOT_STORED),
-        Card(NOT_STORED if errors is None else errors_text(errors, curve)),
+        Card(check_card_text(study, curve)),
     )
 
 
@@ -134,15 +135,4 @@ def confused_text(found: ConfusedPair) -> str:
     return (
         f"**{plain(found.first)}** and **{plain(found.second)}**: {found.count:,} of their {found.total:,} "
         f"samples have their nearest neighbor in the other class, at {one_layer(found.layer)}."
-    )
-
-
-def errors_text(count: int, curve: pd.DataFrame) -> str:
-    """The third card, as Markdown."""
-    split, total = SPLIT_NAMES.get(str(curve["samples"].iloc[0]), ""), int(curve["num_queries"].max())
-    if not count:
-        return f"No label of {total:,} {split} samples is clearly contradicted by its neighbors at the late layers."
-    share = f"**{count:,}** of {total:,} {split} samples"
-    return (
-        f"{share} have hardly a neighbor of their label at the late layers, but many of one other class. Look at them."
     )

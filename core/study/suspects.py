@@ -15,7 +15,7 @@ from core.study.results import Study
 
 LATE = 20  # layers at the end, which are asked about labels
 CLEAR_SCORE = 0.9  # of a sample to check that is worth counting
-RATES = (0.01, 0.02, 0.05, 0.1)  # shares of wrong labels that are tried out
+RATES = (0.01, 0.02, 0.05)  # shares of wrong labels that are tried out
 USUAL_RATE = 0.02
 COLUMNS = ["sample", "id", "split", "class_name", "suggested", "score", "votes", "own_votes", "layers"]
 

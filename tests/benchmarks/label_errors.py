@@ -7,8 +7,7 @@ Labels are swapped before anything is computed: a share of all, and to one of th
 
 - *uniform*: any other class, the easy case.
 - *look-alike*: a class that the label's class is confused with, drawn by how often another network mixes the two up
-  (dogs: the bundled neighbors of EfficientNet-Lite2, which other photographs are among; digits: Lite0 for pixels, and pixels for
-  Lite0).
+  (dogs: the bundled neighbors of EfficientNet-Lite2; digits: Lite0 for pixels, and pixels for Lite0).
 - *own look*: the other class that most of the sample's own neighbors at its last layer bear, the hardest case: these
   samples look like the wrong class.
 

@@ -6,14 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from core.study.check_words import TOO_FEW
 from core.study.neighborhoods import read_nearest
 from core.study.results import load_study
-from core.study.summary import (
-    confused_text,
-    count_label_errors,
-    make_cards,
-    most_confused,
-)
+from core.study.summary import NOT_STORED, check_card_text, confused_text, make_cards, most_confused
 from core.study.writing import begin, end, write_layer
 
 SAMPLES = 60
@@ -113,10 +109,12 @@ def test_no_class_is_confused_where_all_agree(tmp_path):
     assert most_confused(study, curve_of([agreeing(SAMPLES)]), "layer1") is None
 
 
-def test_label_errors_have_no_support_for_their_label(tmp_path, agreements):
+def test_samples_to_check_have_no_support_for_their_label(tmp_path, agreements):
     study = load_study(write_neighbors(tmp_path / "study", agreements))
-    assert count_label_errors(study, curve_of(agreements)) == 6  # rows 54 to 59: 48 to 50 stand up for 51 to 53
-    assert count_label_errors(study, curve_of(agreements).assign(samples="cross")) is None
+    text = check_card_text(study, curve_of(agreements))
+    assert text.startswith("**6** of 60 test samples")  # rows 54 to 59: 48 to 50 stand up for 51 to 53
+    assert text.endswith(TOO_FEW)
+    assert check_card_text(study, curve_of(agreements).assign(samples="cross")) == NOT_STORED
 
 
 def test_only_the_asked_layers_are_read_in_the_order_of_samples(tmp_path, agreements):

@@ -115,7 +115,7 @@ class LabelVotes:
     @cached_property
     def _by_target(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """Places of the votes, ascending by target, and these targets."""
-        order = np.argsort(self.target)
+        order = np.argsort(self.target, kind="stable")  # so that sums are the same to the last bit
         return order, self.target[order]
 
     def _votes_about(self, targets: NDArray[np.int32]) -> NDArray[np.int64]:

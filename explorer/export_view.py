@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from core.study.block_words import ALONE, NO_MEASUREMENT, blocks_text
-from core.study.blocks import TOLERANCE, Verified, cannot_verify, separation_across_blocks, with_verified
+from core.study.blocks import NOT_TRIED, TOLERANCE, Verified, cannot_verify, separation_across_blocks, with_verified
 from core.study.results import StudyError
 from core.study.verified_blocks import kept_verified
 from explorer.components import save_table_row
@@ -26,11 +26,13 @@ from explorer.widgets import choose_one, widget_key
 PAGE = "decide"
 MEASURED_COLUMNS = {
     "block": "Block",
+    "verdict": "Accuracy without it is",
     "accuracy": "Accuracy without it",
     "change": "Change",
     "change_low": "Change, low",
     "change_high": "Change, high",
-    "verdict": "Verdict",
+    "parameters": "Parameters",
+    "parameters_share": "Share of them",
 }
 BLOCK_COLUMNS = {
     "block": "Block",
@@ -76,9 +78,11 @@ def show_blocks(study: OpenStudy, split: str, pooling: str, measure: str) -> Non
     tolerance = choose_tolerance(study)
     table = with_verified(blocks, verified, tolerance)
     st.markdown(blocks_text(table, verified, tolerance))
-    show_numbers(table, MEASURED_COLUMNS | BLOCK_COLUMNS)
+    show_numbers(table[table["verdict"] != NOT_TRIED], MEASURED_COLUMNS)
+    st.caption(f"{ALONE} The other blocks have no shortcut that could go on in their place.")
+    show_numbers(table, BLOCK_COLUMNS)
     save_table_row(lambda: table, f"{Path(study.path).name}_blocks")
-    st.caption(f"{ALONE} SI before and after a block describes it, and does not tell whether it is needed.")
+    st.caption("SI before and after each block describes it, and does not tell whether the network needs it.")
 
 
 def choose_tolerance(study: OpenStudy) -> float:

@@ -293,7 +293,7 @@ def test_the_words_name_what_can_go_and_how_many_images_would_decide():
     blocks, verified = table_of(("a", 0, -0.005, 0.005), ("b", -0.005, -0.015, 0.005), ("c", -0.05, -0.08, -0.02))
     text = blocks_text(with_verified(blocks, verified), verified, 0.01)
     assert "accuracy on 100 test images is **0.900**" in text
-    assert "not worse by more than 0.01 in **1** cases (`a`; 17% of the parameters)." in text
+    assert "not worse by more than 0.01 in **1 case** (`a`; 17% of the parameters)." in text
     # b: half an interval of 0.010 must shrink to 0.005, which takes 4 times the images
     assert "100 test images cannot decide this for **1**: `b`, which needs the fewest, would take about 400" in text
     assert "worse by more than that without **1** (`c`; 17% of the parameters)." in text

@@ -1,6 +1,6 @@
 """Samples that deserve a second look: duplicates, samples to check and hard samples, ranked, to take away."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +8,9 @@ import pandas as pd
 import streamlit as st
 
 from core.study.check_words import span
-from core.study.planted_labels import PlantedSwaps
+from core.study.planted_labels import LEAST_WRONG, PlantedSwaps
 from core.study.provenance import plain
-from core.study.suspects import CLEAR_SCORE, duplicate_flags, hard_samples, tells_wrong_labels
+from core.study.suspects import CLEAR_SCORE, duplicate_flags, hard_samples
 from explorer.class_tables import Place
 from explorer.components import save_table_row
 from explorer.data import OpenStudy
@@ -23,11 +23,11 @@ from explorer.widgets import widget_key
 NEAR = {0.0: "Exact", 0.1: "Near"}
 FLAGS = {"across": "in the other split", "within": "in its own split"}
 CARDS, PICTURE = 6, 104
-SWAPS_CAPTION = (
-    "Tried out on this study: labels are swapped with classes that look alike (drawn by which classes the late "
-    "neighbors mix up), the votes counted again, 39 times; the range holds the next trial with 95 %. It assumes wrong "
-    "labels that are spread evenly and that the network was not trained on. Images that themselves look like the wrong "
-    "class are found less often."
+RATES = (0.01, 0.02, 0.05)  # of wrong labels
+ASSUMED = (
+    "They were swapped with classes that look alike, drawn by which classes the late neighbors mix up. It is assumed "
+    "that wrong labels are like these and spread evenly, and that the network was not trained on them. Images that "
+    "themselves look like the wrong class are listed less often."
 )
 CONFIG: Mapping[str, Any] = {
     "id": st.column_config.TextColumn("Sample", pinned=True),
@@ -89,19 +89,22 @@ def show_samples_to_check(study: OpenStudy, journeys: Journeys, flags: Mapping[i
     save_table_row(lambda: listed, f"{Path(study.path).name}_samples_to_check")
 
 
-def show_swaps(swaps: Sequence[PlantedSwaps], num_clear: int) -> None:
+def show_swaps(swaps: PlantedSwaps | None, num_clear: int) -> None:
     """How many wrong labels would be listed if some shares of all labels were wrong."""
-    if not swaps or not all(tells_wrong_labels(one, num_clear) for one in swaps):
+    if swaps is None or not swaps.tells_wrong_labels(num_clear):
         return
+    rates = [rate for rate in RATES if swaps.num_wrong(rate) >= LEAST_WRONG]
     table = pd.DataFrame(
         {
-            "If so many labels were swapped": [f"{one.rate:.0%}: {one.num_swapped:,}" for one in swaps],
-            f"of them score {CLEAR_SCORE} or more": [span(one.low, one.high) for one in swaps],
-            "which is": [f"{one.share_listed:.0%}" for one in swaps],
+            "If so many labels were wrong": [f"{rate:.0%}: {swaps.num_wrong(rate):,}" for rate in rates],
+            f"of them would score {CLEAR_SCORE} or more": [span(*swaps.expected(rate)) for rate in rates],
         }
     )
     st.table(table.set_index(table.columns[0]), border="horizontal", width="content")
-    st.caption(SWAPS_CAPTION)
+    st.caption(
+        f"{swaps.share_listed:.0%} of {swaps.num_swapped:,} labels that were swapped for a trial, few at a time, score "
+        f"{CLEAR_SCORE} or more; the ranges are of 95 %. {ASSUMED}"
+    )
 
 
 def show_check_cards(study: OpenStudy, found: pd.DataFrame, journeys: Journeys, pictures: Pictures) -> None:

@@ -1,23 +1,23 @@
 """What is said of samples to check: how many there are, and how many wrong labels to expect among them."""
 
-from collections.abc import Sequence
 from pathlib import PurePath
 
 import pandas as pd
 
-from core.study.planted_labels import LEAST_SWAPPED, PlantedSwaps
+from core.study.planted_labels import LEAST_WRONG, PlantedSwaps
 from core.study.provenance import SPLIT_NAMES
 from core.study.results import Study
-from core.study.suspects import CLEAR_SCORE, RATES, USUAL_RATE, expected_swaps, samples_to_check, tells_wrong_labels
+from core.study.suspects import CLEAR_SCORE, expected_swaps, samples_to_check
 
+USUAL_RATE = 0.02  # of wrong labels, in a sentence
 _NETWORK_FILES = (".keras", ".h5", ".hdf5")
 LEARNED = (
     "How many of these labels are wrong cannot be estimated here: the network may have been trained on them, and then "
     "it agrees with the wrong ones too."
 )
 TOO_FEW = (
-    "How many of these labels are wrong cannot be estimated from so few samples: 2 % of them are fewer than "
-    f"{LEAST_SWAPPED}."
+    "How many of these labels are wrong cannot be estimated from so few samples or classes: 2 % must be "
+    f"{LEAST_WRONG} samples or more, of two classes or more."
 )
 NOT_TOLD = (
     "How many of these labels are wrong cannot be estimated: swapped labels would be listed hardly more often than any "
@@ -31,7 +31,7 @@ def check_text(study: Study, neighbors: pd.DataFrame, split: str) -> str:
     neighbors : of `core.study.suspects.late_neighbors`, not empty.
     """
     count = len(samples_to_check(neighbors, study.samples, at_least=CLEAR_SCORE))
-    swaps = trial_swaps(study, neighbors, split, rates=[USUAL_RATE])
+    swaps = trial_swaps(study, neighbors, split)
     told = f"{count_text(count, neighbors['sample'].nunique(), split)} {expectation_text(study, split, swaps, count)}"
     return told.strip()
 
@@ -47,23 +47,21 @@ def count_text(count: int, total: int, split: str) -> str:
     )
 
 
-def trial_swaps(
-    study: Study, neighbors: pd.DataFrame, split: str, *, rates: Sequence[float] = RATES
-) -> list[PlantedSwaps]:
-    """`expected_swaps` of the samples of a split; none where the network may have learned their labels."""
-    if neighbors.empty or may_have_learned(study, split):
-        return []
-    return expected_swaps(neighbors, study.samples, rates=rates)
+def trial_swaps(study: Study, neighbors: pd.DataFrame, split: str) -> PlantedSwaps | None:
+    """`expected_swaps` of the samples of a split; None, too, where they are few, or their labels may be learned."""
+    if may_have_learned(study, split):
+        return None
+    swaps = expected_swaps(neighbors, study.samples)
+    return swaps if swaps is not None and swaps.num_wrong(USUAL_RATE) >= LEAST_WRONG else None
 
 
-def expectation_text(study: Study, split: str, swaps: Sequence[PlantedSwaps], count: int) -> str:
+def expectation_text(study: Study, split: str, swaps: PlantedSwaps | None, count: int) -> str:
     """How many of `count` listed samples would be wrong if 2 % of all labels were; or why that cannot be said.
 
     swaps : of `trial_swaps`.
     """
-    usual = [one for one in swaps if one.rate == USUAL_RATE]
-    if usual:
-        return swaps_text(usual[0], count)
+    if swaps is not None:
+        return swaps_text(swaps, count)
     if not count:
         return ""
     return LEARNED if may_have_learned(study, split) else TOO_FEW
@@ -71,17 +69,18 @@ def expectation_text(study: Study, split: str, swaps: Sequence[PlantedSwaps], co
 
 def swaps_text(swaps: PlantedSwaps, count: int) -> str:
     """The expectation in a sentence; count : of the samples listed."""
-    if not tells_wrong_labels(swaps, count):
+    if not swaps.tells_wrong_labels(count):
         return NOT_TOLD
-    share = f"{100 * swaps.rate:.0f} % of the labels ({swaps.num_swapped:,})"
-    if swaps.low > count:
+    share = f"{100 * USUAL_RATE:.0f} % of the labels ({swaps.num_wrong(USUAL_RATE):,})"
+    low, high = swaps.expected(USUAL_RATE)
+    if low > count:
         return (
-            f"If {share} had been swapped with classes that look alike, {span(swaps.low, swaps.high)} samples would be "
-            "listed; so wrong labels of that kind are probably rarer."
+            f"If {share} were swapped with classes that look alike, {span(low, high)} samples would be listed; so "
+            "wrong labels of that kind are probably rarer."
         )
     return (
-        f"If {share} had been swapped with classes that look alike, **{span(swaps.low, min(swaps.high, count))}** of "
-        f"these {count:,} would be wrong. That assumes a network that was not trained on the wrong labels."
+        f"If {share} were swapped with classes that look alike, **{span(low, min(high, count))}** of these {count:,} "
+        "would be wrong. That assumes a network that was not trained on the wrong labels."
     )
 
 

@@ -1,6 +1,5 @@
 """Samples to look at: duplicates, samples whose neighbors name another class, and samples that a network finds hard."""
 
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -10,13 +9,11 @@ from numpy.typing import NDArray
 from core.study.journeys import neighbors_by_layer
 from core.study.label_votes import LabelVotes
 from core.study.neighborhoods import duplicates
-from core.study.planted_labels import LEAST_GAIN, PlantedSwaps, plant_swaps
+from core.study.planted_labels import PlantedSwaps, plant_swaps
 from core.study.results import Study
 
 LATE = 20  # layers at the end, which are asked about labels
 CLEAR_SCORE = 0.9  # of a sample to check that is worth counting
-RATES = (0.01, 0.02, 0.05)  # shares of wrong labels that are tried out
-USUAL_RATE = 0.02
 COLUMNS = ["sample", "id", "split", "class_name", "suggested", "score", "votes", "own_votes", "layers"]
 
 
@@ -28,7 +25,7 @@ def samples_to_check(neighbors: pd.DataFrame, samples: pd.DataFrame, *, at_least
     of those it belongs to. A layer's votes weigh as the square of its SI above chance, so that a layer at chance has
     none. The score is the share that the strongest other class has of its own and the label's votes together: 1 where
     nobody supports the label, 0.5 where both are even. Where classes look alike, most of these labels are right;
-    `expected_swaps` says how many wrong ones to expect.
+    `expected_swaps` says how often wrong ones are listed.
 
     Parameters
     ----------
@@ -63,33 +60,21 @@ def samples_to_check(neighbors: pd.DataFrame, samples: pd.DataFrame, *, at_least
 
 
 def expected_swaps(
-    neighbors: pd.DataFrame,
-    samples: pd.DataFrame,
-    *,
-    rates: Sequence[float] = (USUAL_RATE,),
-    at_least: float = CLEAR_SCORE,
-) -> list[PlantedSwaps]:
-    """How many wrong labels `samples_to_check` would list if a share of the labels were wrong, tried out.
+    neighbors: pd.DataFrame, samples: pd.DataFrame, *, at_least: float = CLEAR_SCORE
+) -> PlantedSwaps | None:
+    """How often `samples_to_check` lists wrong labels, tried out: see `core.study.planted_labels`.
 
     Parameters
     ----------
     neighbors, samples, at_least : as for `samples_to_check`.
-    rates : shares of labels that are swapped with classes that look alike; see `core.study.planted_labels`.
 
     Returns
     -------
-    list of PlantedSwaps
-        One a rate, without those that are fewer than five samples; none where the samples are of one class.
+    PlantedSwaps or None
+        None where there are no neighbors, or the samples are of one class.
     """
     codes, classes = _class_codes(samples)
-    votes = LabelVotes.of(_late_rows(neighbors))
-    swaps = [plant_swaps(votes, codes, len(classes), rate=rate, at_least=at_least) for rate in rates]
-    return [one for one in swaps if one is not None]
-
-
-def tells_wrong_labels(swaps: PlantedSwaps, num_listed: int) -> bool:
-    """Whether swapped labels are listed at least twice as often as any label; else a list says nothing about labels."""
-    return swaps.share_listed * swaps.num_samples >= LEAST_GAIN * num_listed and swaps.high > 0
+    return plant_swaps(LabelVotes.of(_late_rows(neighbors)), codes, len(classes), at_least=at_least)
 
 
 def late_neighbors(study: Study, pooling: str, split: str, *, among: str | None = None) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """How many wrong labels are found, by kind and rate, and whether a study predicts it; beside cleanlab.
 
     pip install cleanlab==2.9.0      # only this benchmark uses it
-    python -m tests.benchmarks.label_errors FOLDER [--seeds 10] [--probe-seeds 3]
+    python -m tests.benchmarks.label_errors FOLDER [--seeds 10] [--probe-seeds 2]
 
 Labels are swapped before anything is computed: a share of all, and to one of three kinds of other class.
 
@@ -15,7 +15,7 @@ Ours lists the samples with a score of 0.9 or more (`core.study.suspects`), clea
 for the out-of-sample probabilities of logistic regression (five folds) or of ten neighbors (leave-one-out). Precision
 and recall of the list, and of the first n of the ranking, n being how many labels were swapped. The second table
 compares how many swapped labels the list held with what the swapped study predicts by itself (`expected_swaps`, at the
-same rate): in what share of the seeds the range held it.
+same rate): in what share of the seeds its range held it, and in which there were fewer or more.
 FOLDER keeps the activations, which take TensorFlow and the photographs of ../shared the first time.
 """
 
@@ -30,9 +30,10 @@ import numpy as np
 import pandas as pd
 
 from core.measures.neighbors import nearest_neighbors
-from core.study.planted_labels import swap_classes
+from core.study.label_votes import LabelVotes
+from core.study.planted_labels import plant_swaps, swap_classes
 from core.study.results import load_study
-from core.study.suspects import CLEAR_SCORE, LATE, expected_swaps, samples_to_check, tells_wrong_labels
+from core.study.suspects import CLEAR_SCORE, LATE
 from explorer.data import DEMO
 from tests.benchmarks.report import RESULTS, write_report
 
@@ -77,7 +78,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--probe-seeds", type=int, default=3)
+    parser.add_argument("--probe-seeds", type=int, default=2)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -182,10 +183,10 @@ def swapped(case: Case, kind: str, rate: float, seed: int) -> tuple[np.ndarray, 
 def compare(case: Case, seeds: int, probe_seeds: int) -> pd.DataFrame:
     """One row a kind, rate and method: the means over the seeds."""
     rows: list[dict[str, object]] = []
-    tables = {k: case.neighbors(k) for k in (1, 3, NEIGHBORS)}
+    votes = {k: LabelVotes.of(case.neighbors(k)) for k in (1, 3, NEIGHBORS)}
     for kind, rate, seed, noisy, wrong in noisy_labels(case, seeds):
         where = {"data": case.name, "samples": len(noisy), "kind": kind, "rate": rate, "swapped": len(wrong)}
-        lists = {f"ours, {k} stored": by_neighbors(table, noisy) for k, table in tables.items()}
+        lists = {f"ours, {k} stored": by_votes(one, noisy) for k, one in votes.items()}
         lists["cleanlab, neighbors"] = by_cleanlab(noisy, neighbor_probabilities(case, noisy))
         if seed < FIRST_SEED + probe_seeds:  # it takes its time
             lists["cleanlab, regression"] = by_cleanlab(noisy, probe_probabilities(case, noisy))
@@ -204,38 +205,30 @@ def predict(case: Case, seeds: int) -> pd.DataFrame:
     """One row a kind, rate and number of neighbors: swapped labels listed, and what the swapped study predicts."""
     rows: list[dict[str, object]] = []
     for k in (1, NEIGHBORS):
-        table = case.neighbors(k)
+        votes = LabelVotes.of(case.neighbors(k))
         for kind, rate, _, noisy, wrong in noisy_labels(case, seeds):
             if kind == "none":
                 continue
-            samples = samples_of(noisy)
-            listed = samples_to_check(table, samples, at_least=CLEAR_SCORE)["sample"]
-            (swaps,) = expected_swaps(table, samples, rates=[rate])
-            truth = int(np.isin(listed, wrong).sum())
+            ranked, num_listed = by_votes(votes, noisy)
+            swaps = plant_swaps(votes, noisy, int(noisy.max()) + 1, at_least=CLEAR_SCORE)
+            assert swaps is not None
+            truth, (low, high) = int(np.isin(ranked[:num_listed], wrong).sum()), swaps.expected(rate)
             row = {"data": case.name, "stored": k, "kind": kind, "rate": rate, "swapped": len(wrong)}
-            row |= {"listed": float(len(listed)), "of them wrong": float(truth)}
-            row |= {"predicted": swaps.share_listed * swaps.num_swapped, "low": float(swaps.low)}
-            row |= {"high": float(swaps.high), "held": float(swaps.low <= truth <= swaps.high)}
-            rows.append(
-                row | {"below": float(truth < swaps.low), "told": float(tells_wrong_labels(swaps, len(listed)))}
-            )
+            row |= {"listed": float(num_listed), "of them wrong": float(truth)}
+            row |= {"predicted": swaps.share_listed * swaps.num_wrong(rate), "low": float(low), "high": float(high)}
+            row |= {"held": float(low <= truth <= high), "fewer": float(truth < low), "more": float(truth > high)}
+            rows.append(row | {"told": float(swaps.tells_wrong_labels(num_listed))})
     keys = ["data", "stored", "kind", "rate", "swapped"]
     table = pd.DataFrame(rows).groupby(keys, sort=False).mean().reset_index()
     print(table.to_string(index=False, float_format="%.3f"), flush=True)
     return table
 
 
-def samples_of(labels: np.ndarray) -> pd.DataFrame:
-    """The table `samples` of a study with these labels."""
-    numbers = np.arange(len(labels))
-    names = pd.Series(labels).map("{:03d}".format)
-    return pd.DataFrame({"sample": numbers, "id": numbers.astype(str), "split": "train", "class_name": names})
-
-
-def by_neighbors(table: pd.DataFrame, noisy: np.ndarray) -> tuple[np.ndarray, int]:
-    """Our ranking, and how many of it are listed."""
-    ranked = samples_to_check(table, samples_of(noisy), at_least=1e-9)
-    return ranked["sample"].to_numpy(), int((ranked["score"] >= CLEAR_SCORE).sum())
+def by_votes(votes: LabelVotes, noisy: np.ndarray) -> tuple[np.ndarray, int]:
+    """The order of `core.study.suspects.samples_to_check`, and how many of it are listed."""
+    scores = votes.scores(noisy, int(noisy.max()) + 1)
+    order = np.lexsort((scores.sample, -scores.votes, -scores.score))
+    return scores.sample[order], int((scores.score >= CLEAR_SCORE).sum())
 
 
 def by_cleanlab(noisy: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, int]:

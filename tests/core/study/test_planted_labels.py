@@ -16,9 +16,9 @@ from core.study.check_words import (
     trial_swaps,
 )
 from core.study.label_votes import LabelVotes
-from core.study.planted_labels import DRAWS, PlantedSwaps, plant_swaps, swap_classes
+from core.study.planted_labels import PlantedSwaps, plant_swaps, swap_classes
 from core.study.results import Study
-from core.study.suspects import expected_swaps, late_neighbors, samples_to_check, tells_wrong_labels
+from core.study.suspects import expected_swaps, late_neighbors, samples_to_check
 
 PAIRS = 300  # samples, each of which has its partner as the only neighbor
 
@@ -48,13 +48,12 @@ def overlapping(tmp_path_factory) -> tuple[np.ndarray, Study]:
 
 def test_a_swapped_sample_is_listed_unless_its_partner_is_swapped_too():
     codes = np.arange(PAIRS) // 2 % 3
-    votes = LabelVotes.of(partners())
-    swaps = plant_swaps(votes, codes, 3, rate=0.1, at_least=0.9)
-    assert (swaps.num_samples, swaps.num_swapped) == (300, 30)
-    # The partner of a swapped sample is swapped, too, with a probability of 29/299, and then bears the same wrong class
-    # (of two) in half of the cases: only so the label finds support.
-    assert swaps.share_listed == pytest.approx(1 - 29 / 299 / 2, abs=0.02)
-    assert swaps.low < swaps.high <= 30
+    swaps = plant_swaps(LabelVotes.of(partners()), codes, 3, at_least=0.9)
+    # A hundredth is 3 samples at a time, at most 200 times. The partner of one is another one of the three with a
+    # probability of 2/299, and then bears the same wrong class (of two) in half of the cases: only so the label finds
+    # support.
+    assert (swaps.num_samples, swaps.num_swapped) == (300, 600)
+    assert swaps.share_listed == pytest.approx(1 - 2 / 299 / 2, abs=0.01)
 
 
 def test_where_nobody_else_is_swapped_all_are_listed():
@@ -116,9 +115,9 @@ def test_the_range_holds_what_look_alike_swaps_do(overlapping):
         beside = truth[rows] + rng.choice([-1, 1], 18)
         labels[rows] = np.where((beside < 0) | (beside > 5), truth[rows] + np.where(truth[rows] == 0, 1, -1), beside)
         samples = samples_of(labels)
-        (swaps,) = expected_swaps(neighbors, samples)
+        low, high = expected_swaps(neighbors, samples).expected(0.02)
         listed = samples_to_check(neighbors, samples, at_least=0.9)["sample"]
-        held += swaps.low <= np.isin(rows, listed).sum() <= swaps.high
+        held += low <= np.isin(rows, listed).sum() <= high
     assert held >= 9
 
 
@@ -126,33 +125,38 @@ def test_the_same_seed_draws_the_same(overlapping):
     _, study = overlapping
     neighbors = late_neighbors(study, "flat", "train")
     assert expected_swaps(neighbors, study.samples) == expected_swaps(neighbors, study.samples)
-    assert DRAWS == 39  # of which lowest and highest hold the next with 38/40
 
 
-def test_too_few_samples_or_classes_give_no_number():
-    votes = LabelVotes.of(partners(200))
+@pytest.mark.parametrize(("listed", "of", "rate"), [(300, 400, 0.02), (2000, 2000, 0.02), (3, 600, 0.05), (1, 2, 0.1)])
+def test_the_range_is_that_of_the_predictive_distribution(listed, of, rate):
+    from scipy.stats import betabinom
+
+    swaps = PlantedSwaps(num_samples=1200, num_swapped=of, num_listed=listed)
+    predicted = betabinom(swaps.num_wrong(rate), listed + 0.5, of - listed + 0.5)
+    assert swaps.expected(rate) == (predicted.ppf(0.025), predicted.ppf(0.975))
+
+
+def test_no_votes_or_one_class_give_no_number():
     codes = np.arange(200) // 2 % 2
-    assert plant_swaps(votes, codes, 2, rate=0.02, at_least=0.9) is None  # four labels
-    assert plant_swaps(votes, codes, 2, rate=0.025, at_least=0.9) is not None
-    assert plant_swaps(votes, np.zeros(200, np.int64), 1, rate=0.1, at_least=0.9) is None
-    with pytest.raises(ValueError, match="rate must lie between 0 and 1; got 2"):
-        plant_swaps(votes, codes, 2, rate=2, at_least=0.9)
+    assert plant_swaps(LabelVotes.of(partners(200)), codes, 2, at_least=0.9) is not None
+    assert plant_swaps(LabelVotes.of(partners(200)), 0 * codes, 1, at_least=0.9) is None
+    assert plant_swaps(LabelVotes.of(partners(200).iloc[:0]), codes, 2, at_least=0.9) is None
 
 
 def test_layers_at_chance_tell_nothing():
     codes = np.arange(PAIRS) % 2  # the partner is always of the other class
-    (swaps,) = expected_swaps(partners(), samples_of(codes))
-    assert (swaps.low, swaps.high) == (0, 0)
-    assert not tells_wrong_labels(swaps, 0)
+    swaps = expected_swaps(partners(), samples_of(codes))
+    assert swaps.num_listed == 0
+    assert not swaps.tells_wrong_labels(0)
 
 
-SWAPS = PlantedSwaps(rate=0.02, num_samples=1200, num_swapped=24, share_listed=0.75, low=14, high=22)
+SWAPS = PlantedSwaps(num_samples=1200, num_swapped=2000, num_listed=1500)
 
 
 @pytest.mark.parametrize(
     ("count", "text"),
     [
-        (100, "2 % of the labels (24) had been swapped with classes that look alike, **14 to 22** of these 100 would"),
+        (100, "2 % of the labels (24) were swapped with classes that look alike, **14 to 22** of these 100 would"),
         (18, "**14 to 18** of these 18 would be wrong"),
         (14, "**14** of these 14 would be wrong"),
         (13, "14 to 22 samples would be listed; so wrong labels of that kind are probably rarer"),
@@ -184,10 +188,11 @@ def test_without_a_number_the_reason_is_said(overlapping):
     _, study = overlapping
     neighbors = late_neighbors(study, "flat", "train")
     trained = Study(study.path, {"training": {}})
-    assert trial_swaps(trained, neighbors, "train") == []
-    assert expectation_text(trained, "train", [], 5) == LEARNED
-    assert expectation_text(study, "train", [], 5) == TOO_FEW
-    assert expectation_text(study, "train", [], 0) == ""
+    assert trial_swaps(trained, neighbors, "train") is None
+    assert trial_swaps(study, neighbors[neighbors["sample"] < 200], "train") is None  # 2 % of 200 are 4
+    assert expectation_text(trained, "train", None, 5) == LEARNED
+    assert expectation_text(study, "train", None, 5) == TOO_FEW
+    assert expectation_text(study, "train", None, 0) == ""
     assert check_text(trained, neighbors, "train").endswith(LEARNED)
     text = check_text(study, neighbors, "train")
     assert "2 % of the labels (18)" in text

@@ -26,7 +26,7 @@ from explorer.widgets import choose_one, widget_key
 PAGE = "decide"
 MEASURED_COLUMNS = {
     "block": "Block",
-    "verdict": "Accuracy without it is",
+    "verdict": "Verdict",
     "accuracy": "Accuracy without it",
     "change": "Change",
     "change_low": "Change, low",

@@ -83,7 +83,7 @@ def test_the_page_shows_what_was_measured_without_each_block(open_view, monkeypa
     assert "The whole network's accuracy on 1,200 test images is **0.873**." in said(page)
     assert "1,200 test images cannot decide this for **9**" in said(page)
     table = next(one.value for one in page.dataframe if "Accuracy without it" in one.value)
-    assert table["Accuracy without it is"].tolist() == ["cannot be decided"] * 9
+    assert table["Verdict"].tolist() == ["cannot be decided"] * 9
     assert table["Block"].iloc[0] == "block2b"  # the first that has a shortcut
     assert any(len(one.value) == 17 and "SI before" in one.value for one in page.dataframe)
     assert "run_verify" not in {button.key for button in page.button}

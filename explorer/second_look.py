@@ -25,9 +25,9 @@ FLAGS = {"across": "in the other split", "within": "in its own split"}
 CARDS, PICTURE = 6, 104
 RATES = (0.01, 0.02, 0.05)  # of wrong labels
 ASSUMED = (
-    "They were swapped with classes that look alike, drawn by which classes the late neighbors mix up. It is assumed "
-    "that wrong labels are like these and spread evenly, and that the network was not trained on them. Images that "
-    "themselves look like the wrong class are listed less often."
+    "They were swapped with classes that look alike, drawn by which ones the neighbors at the best layer mix up. It is "
+    "assumed that wrong labels are like these and spread evenly, and that the network was not trained on them. Images "
+    "that themselves look like the wrong class are listed less often."
 )
 CONFIG: Mapping[str, Any] = {
     "id": st.column_config.TextColumn("Sample", pinned=True),

@@ -93,11 +93,18 @@ class LabelVotes:
     def confusions(
         self, codes: NDArray[np.int64], num_classes: int
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-        """Votes about the samples of a class for another class: class, other class and votes, of those with any."""
-        weights = self.layer_weights(codes, num_classes)
-        own, named = codes[self.target], codes[self.voter]
+        """Votes about a class's samples for another class, at the layer of the highest SI: which classes look alike.
+
+        Layers that separate the classes badly mix up all of them, and would hide which ones are hard to tell apart.
+
+        Returns
+        -------
+        class (ascending), other class and votes, of the pairs with any.
+        """
+        best = self.layer == self.layer_weights(codes, num_classes).argmax()
+        own, named = codes[self.target[best]], codes[self.voter[best]]
         other = own != named
-        return _sum_by_pair(own[other], named[other], weights[self.layer[other]], num_classes)
+        return _sum_by_pair(own[other], named[other], np.ones(int(other.sum())), num_classes)
 
     def layer_weights(self, codes: NDArray[np.int64], num_classes: int) -> NDArray[np.float64]:
         """The square of each layer's SI above chance, adding up to 1; all 0 where no layer is above chance."""

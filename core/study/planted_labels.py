@@ -4,8 +4,9 @@ A sample to check is one whose late neighbors name another class (`core.study.su
 right: photographs of classes that look alike. How often a wrong label is listed, a study can try out by itself, because
 neighbors do not depend on labels: swap a few labels, count the votes again, and see how many of the swapped samples get
 a score that puts them on the list. A swapped sample gets the label of a class that its own class is confused with,
-drawn by the votes; a uniform choice of the other class would be found more easily. Few labels are swapped at a time, a
-hundredth: the question is how many of those labels are listed that are wrong already, whatever their number.
+drawn by the votes at the best layer; a uniform choice of the other class would be found more easily. Few labels are
+swapped at a time, a hundredth: the question is how many of those labels are listed that are wrong already, whatever
+their number.
 
 What this assumes: wrong labels are spread evenly over the samples and lie between classes that the network itself
 confuses, the image being no more like the wrong class than others of its class are; and the network was not trained on

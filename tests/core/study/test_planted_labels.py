@@ -98,12 +98,14 @@ def test_a_class_is_swapped_with_those_it_is_confused_with_or_with_any(own, othe
         assert (drawn == 2).mean() == pytest.approx(0.75, abs=0.03)
 
 
-def test_votes_for_other_classes_by_hand():
-    # 0 and 1 of class a; 2 and 3 of class b, but the nearest of 2 is 1: SI 3/4, one layer of weight 1.
-    neighbors = partners(4).assign(nearest=[1, 0, 1, 2])
-    first, second, votes = LabelVotes.of(neighbors).confusions(np.array([0, 0, 1, 1]), 2)
-    # 2 has 1's vote for a; 1 has 2's vote for b.
-    assert (first.tolist(), second.tolist(), votes.tolist()) == ([0, 1], [1, 0], [1.0, 1.0])
+def test_the_best_layer_says_which_classes_look_alike():
+    # 0, 1 of class a; 2, 3 of b; 4, 5 of c. At the good layer only 2 has a neighbor of another class, 1: SI 5/6.
+    good = partners(6).assign(nearest=[1, 0, 1, 2, 5, 4], layer="good")
+    bad = partners(6).assign(nearest=[4, 0, 4, 2, 5, 1], layer="bad")  # SI 1/2
+    votes = LabelVotes.of(pd.concat([bad, good]))
+    first, second, count = votes.confusions(np.array([0, 0, 1, 1, 2, 2]), 3)
+    # 2 has 1's vote for a; 1 has 2's vote for b; nothing of c.
+    assert (first.tolist(), second.tolist(), count.tolist()) == ([0, 1], [1, 0], [1.0, 1.0])
 
 
 def test_the_range_holds_what_look_alike_swaps_do(overlapping):

@@ -29,19 +29,6 @@ def savings(row: pd.Series) -> str:
     return f"Cutting there saves {', '.join(parts[:-1])}{' and ' * (len(parts) > 1)}{parts[-1]}."
 
 
-def blocks_text(blocks: pd.DataFrame) -> str:
-    """How many blocks may be redundant, and what they hold, as Markdown; blocks : of `redundant_blocks`."""
-    found = blocks[blocks["redundant"]]
-    held = found["parameters_share"].sum()
-    names = ", ".join(f"`{name}`" for name in found["block"])
-    if found.empty:
-        return f"SI certainly rises across each of the {len(blocks)} blocks."
-    return (
-        f"Across **{len(found)} of {len(blocks)}** blocks SI does not certainly rise; they hold **{held:.0%}** of the "
-        f"parameters: {names}."
-    )
-
-
 def verdict(networks: pd.DataFrame, samples: str) -> str:
     """A ranking in sentences, each difference with its interval, as Markdown.
 

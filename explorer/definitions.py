@@ -153,6 +153,22 @@ float64. Equal rows tie exactly; a duplicate of a sample is a legitimate neighbo
 compares all activations of a layer, `mean` the average of each channel over the image.
 """
 
+CHECKING = """
+**Samples to check** are those that hardly a neighbor of their own label lies near at the last 20 layers, while many of
+one other class do. That makes no label wrong: of classes that look alike, right labels are listed too. How often a
+wrong one is listed, each study tries out by itself: it swaps a hundredth of the labels at a time with classes that the
+neighbors at its best layer mix up, counts the votes again (neighbors do not depend on labels), and so predicts how many
+of the listed samples would be wrong *if* 1, 2 or 5 % of all labels were. How many are, it cannot know. The prediction
+assumes wrong labels of this kind, spread evenly, and a network that was not trained on them; images that themselves
+look like the wrong class are listed less often. No number is given for the training samples of a network that came from
+a file or was being trained, for fewer samples than make five of 2 %, and where swapped labels are not listed twice as
+often as any.
+
+**Blocks** are judged by the accuracy of the network without them, measured by `python -m core blocks STUDY --verify`. A
+block is *not worse* where the change of accuracy certainly lies above the negative tolerance: the lower end of its
+interval, paired on the same images and corrected for the number of blocks. SI across a block only describes it.
+"""
+
 LESSON = r"""
 **A center that contains the sample.** Take $n_c$ samples of no structure at all, in $d$ dimensions of variance
 $\sigma^2$. The squared distance from a sample to the center of its own group is about $\sigma^2 d\,(1-1/n_c)$,

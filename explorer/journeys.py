@@ -3,12 +3,13 @@
 import pandas as pd
 import streamlit as st
 
+from core.study.check_words import expectation_text, trial_swaps
 from core.study.class_words import sample_classes, short_classes
 from core.study.depth import depths, votes
 from core.study.journeys import agreement, fates, nearest_by_layer, neighbors_by_layer
 from core.study.neighborhoods import stored_neighbors
 from core.study.results import Study, StudyError
-from core.study.suspects import duplicates_first, label_errors
+from core.study.suspects import CLEAR_SCORE, duplicates_first, samples_to_check
 from explorer.class_tables import Place, stored_pooling
 from explorer.picker import cached_tables
 
@@ -49,7 +50,10 @@ class Journeys:
         self.voters = int(neighbors["rank"].max()) if len(neighbors) else 0
         self.depths = depths(votes(neighbors, self.names), self.names)
         self.fates = fates(agreement(nearest)) if len(nearest) else pd.DataFrame()
-        self.errors = label_errors(neighbors, self.samples)
+        self.to_check = samples_to_check(neighbors, self.samples)
+        self.num_clear = int((self.to_check["score"] >= CLEAR_SCORE).sum())
+        self.swaps = trial_swaps(self.study, neighbors, split)
+        self.expectation = expectation_text(self.study, split, self.swaps, self.num_clear)
         self.nearest = nearest.astype({"layer": "category"})
 
 

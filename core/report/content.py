@@ -9,8 +9,10 @@ import pandas as pd
 
 from core.report.charts import class_chart, layers_chart, sizes_chart
 from core.report.marks import Spec
-from core.report.tables import SAMPLES, Table, class_table, confusion_table, layer_table, training_table
+from core.report.tables import SAMPLES, Table, block_table, class_table, confusion_table, layer_table, training_table
 from core.report.training_charts import loss_chart, network_chart, training_chart
+from core.study.block_words import ALONE, NO_MEASUREMENT, blocks_text
+from core.study.blocks import TOLERANCE, cannot_verify, separation_across_blocks, with_verified
 from core.study.changes import describe_changes
 from core.study.class_words import short_classes
 from core.study.comparing import compare_studies, match_layers
@@ -21,6 +23,7 @@ from core.study.neighborhoods import confused_pairs
 from core.study.provenance import caption_parts, known_facts, plain
 from core.study.results import Study, StudyError, load_study
 from core.study.summary import good_enough, make_cards
+from core.study.verified_blocks import kept_verified
 
 METHOD = (
     "The **Separation Index (SI)** of a layer is the share of samples whose nearest other sample, in that layer's "
@@ -41,6 +44,7 @@ LIMITS = (
     "A layer is recommended as a cut only where the paired interval of its difference to the best, corrected for the "
     "number of layers, lies above minus the tolerance. Where it does not, the samples cannot decide.",
 )
+MEASURE_BLOCKS = "`python -m core blocks STUDY --verify` measures it."
 _MOST_CLASSES, _MOST_CONFUSIONS = 40, 12
 
 
@@ -104,6 +108,7 @@ def make_report(path: str | os.PathLike[str], *, write: str = "") -> Report:
     shown = curves[(curves["pooling"] == lead["pooling"].iloc[0]) & curves["value"].notna()]
     sections = (
         _layers_section(study, layers, shown, lead),
+        _blocks_section(study, lead),
         _classes_section(study, lead, best),
         _sizes_section(study, lead, best),
         _training_section(study, lead),
@@ -122,11 +127,11 @@ def make_report(path: str | os.PathLike[str], *, write: str = "") -> Report:
 
 
 def _findings(study: Study, lead: pd.DataFrame) -> dict[str, str]:
-    cut, confused, errors = make_cards(study, lead)
+    cut, confused, check = make_cards(study, lead)
     return {
         "Where it is good enough": cut.text,
         "Most confused classes": confused.text,
-        "Likely label errors": errors.text,
+        "Samples to check": check.text,
     }
 
 
@@ -143,6 +148,23 @@ def _layers_section(study: Study, layers: pd.DataFrame, shown: pd.DataFrame, lea
     )
     chart = Chart("Separation Index by layer", layers_chart(shown, layers, marked), note)
     return Section("Layer by layer", "", (chart,), (layer_table(study, shown, layers, marked),))
+
+
+def _blocks_section(study: Study, lead: pd.DataFrame) -> Section | None:
+    """The accuracy without each block, where it was measured, and SI across it; nothing for features."""
+    split, among = _splits(lead)
+    measure = "cross" if among != split else "separation"
+    try:
+        blocks = separation_across_blocks(study, split=split, pooling=str(lead["pooling"].iloc[0]), measure=measure)
+    except StudyError:
+        return None
+    verified = kept_verified(study)
+    table = with_verified(blocks, verified, TOLERANCE)
+    if verified is not None:
+        text = f"{blocks_text(table, verified, TOLERANCE)} {ALONE}"
+    else:
+        text = f"{NO_MEASUREMENT} {cannot_verify(study) or MEASURE_BLOCKS}"
+    return Section("Block by block", text, tables=(block_table(table),))
 
 
 def _classes_section(study: Study, lead: pd.DataFrame, layer: str) -> Section | None:

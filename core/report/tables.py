@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from core.study.block_words import change_text
+from core.study.blocks import NOT_TRIED
 from core.study.results import Study
 
 SAMPLES = {"test": "Test", "train": "Train", "cross": "Test to train"}
@@ -86,6 +88,24 @@ def confusion_table(pairs: pd.DataFrame) -> Table:
         }
     )
     return Table("Most confused classes", frame, ("Class", "and class"), tuple(range(min(6, len(frame)))))
+
+
+def block_table(blocks: pd.DataFrame) -> Table:
+    """One row a block, as `core.study.blocks.with_verified` gives them: accuracy without it where measured, then SI."""
+    frame = pd.DataFrame({"Block": blocks["block"].astype(str)})
+    if (blocks["verdict"] != NOT_TRIED).any():
+        frame["Accuracy without it"] = [_number(value) for value in blocks["accuracy"]]
+        changes = zip(blocks["change"], blocks["change_low"], blocks["change_high"], strict=True)
+        frame["Change"] = [
+            _NONE if pd.isna(change) else change_text(change, low, high) for change, low, high in changes
+        ]
+        frame["Verdict"] = blocks["verdict"].replace({NOT_TRIED: _NONE})
+    frame["Parameters"] = [_count(value) for value in blocks["parameters"]]
+    frame["SI before"] = [_number(value) for value in blocks["before"]]
+    frame["SI after"] = [_number(value) for value in blocks["after"]]
+    rises = zip(blocks["difference"], blocks["low"], blocks["high"], strict=True)
+    frame["Difference of SI"] = [change_text(rise, low, high) for rise, low, high in rises]
+    return Table("Blocks", frame, ("Block", "Verdict"), tuple(range(len(frame))))
 
 
 def training_table(rows: pd.DataFrame, order: list[str], history: pd.DataFrame) -> Table:

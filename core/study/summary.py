@@ -1,4 +1,4 @@
-"""What a study comes to, in three cards: where it is good enough, confused classes, label errors."""
+"""What a study comes to, in three cards: where it is good enough, confused classes, samples to check."""
 
 from dataclasses import dataclass
 
@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 
 from core.study.advice import TOLERANCE, Advice, cut_candidates, recommend_layer
+from core.study.check_words import check_text
 from core.study.class_words import sample_classes, short_classes
 from core.study.cut_words import explanation
 from core.study.findings import number, one_layer
 from core.study.neighborhoods import confused_pairs, read_nearest
-from core.study.provenance import SPLIT_NAMES, plain
+from core.study.provenance import plain
 from core.study.results import Study, StudyError
-from core.study.suspects import LIKELY, label_errors, late_neighbors
+from core.study.suspects import late_neighbors
 
 NOT_STORED = "The study stores no neighbors that would tell. Make it again with one stored neighbor a sample or more."
 
@@ -64,11 +65,11 @@ def most_confused(pairs: pd.DataFrame, layer: str) -> ConfusedPair | None:
     return ConfusedPair(str(first["first"]), str(first["second"]), count, total, chance, layer, num_equal)
 
 
-def count_label_errors(study: Study, curve: pd.DataFrame) -> int | None:
-    """How many samples of the split the late layers clearly place in another class; None where that is unknown."""
+def check_card_text(study: Study, curve: pd.DataFrame) -> str:
+    """The third card, as Markdown."""
     pooling, split = _where(curve)
     neighbors = late_neighbors(study, pooling, split) if split != "cross" else pd.DataFrame()
-    return None if neighbors.empty else len(label_errors(neighbors, study.samples, at_least=LIKELY))
+    return NOT_STORED if neighbors.empty else check_text(study, neighbors, split)
 
 
 def _where(curve: pd.DataFrame) -> tuple[str, str]:
@@ -79,11 +80,10 @@ def make_cards(study: Study, curve: pd.DataFrame, tolerance: float = TOLERANCE) 
     """The three cards about one curve of SI; at least one layer with a value."""
     advice = good_enough(study, curve, tolerance)
     best = str(curve["layer"].iloc[int(curve["value"].argmax())])
-    errors = count_label_errors(study, curve)
     return (
         Card(explanation(advice)),
         confused_card(study, curve, best),
-        Card(NOT_STORED if errors is None else errors_text(errors, curve)),
+        Card(check_card_text(study, curve)),
     )
 
 
@@ -126,15 +126,4 @@ def confused_text(pair: ConfusedPair | None, layer: str) -> str:
         f"**{plain(pair.first)}** and **{plain(pair.second)}**: {pair.count:,} of their {pair.total:,} "
         f"samples have their nearest neighbor in the other class, at {one_layer(pair.layer)}, {rank} "
         f"(by chance {number(pair.chance * pair.total)})."
-    )
-
-
-def errors_text(count: int, curve: pd.DataFrame) -> str:
-    """The third card, as Markdown."""
-    split, total = SPLIT_NAMES.get(str(curve["samples"].iloc[0]), ""), int(curve["num_queries"].max())
-    if not count:
-        return f"No label of {total:,} {split} samples is clearly contradicted by its neighbors at the late layers."
-    share = f"**{count:,}** of {total:,} {split} samples"
-    return (
-        f"{share} have hardly a neighbor of their label at the late layers, but many of one other class. Look at them."
     )

@@ -105,7 +105,7 @@ def test_samples_says_from_where_on_a_sample_is_decided(open_view, folder):
     assert "decided at `early`" in text  # the cows
 
 
-def test_duplicates_come_before_the_label_errors(open_view, tmp_path):
+def test_duplicates_come_before_the_samples_to_check(open_view, tmp_path):
     line = {"only": [0.0, 1, 0, 9, 20, 21]}  # a/0.png and b/0.png are one
     page = open_view("samples", write(tmp_path / "study", line))
     text = said(page)

@@ -167,7 +167,7 @@ def test_another_measure_is_drawn_and_the_headline_stays_about_si(open_page, stu
 
 def test_three_cards_lead_on_and_say_where_neighbors_are_missing(open_page, tiny_study):
     text = said(open_page(tiny_study))
-    for title in ("Where it is good enough", "Most confused classes", "Likely label errors"):
+    for title in ("Where it is good enough", "Most confused classes", "Samples to check"):
         assert title in text
     assert text.count("stores no neighbors that would tell") == 2
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from core.report.content import make_report
+from core.study.check_words import TOO_FEW
 from core.study.class_words import sample_classes, short_classes
 from core.study.findings import lead_curve
 from core.study.journeys import nearest_by_layer
@@ -14,10 +15,7 @@ from core.study.neighborhoods import confused_pairs, read_nearest
 from core.study.pairs import pair_curve
 from core.study.provenance import plain
 from core.study.results import load_study
-from core.study.summary import (
-    count_label_errors,
-    make_cards,
-)
+from core.study.summary import NOT_STORED, check_card_text, make_cards
 from core.study.writing import begin, end, write_layer
 from explorer.class_tables import chosen_place, class_values, classes_finding, ranked_classes
 from explorer.data import DEMO, read_study
@@ -182,10 +180,12 @@ def test_all_doors_name_the_same_pair_and_number(name):
     ]  # as the pair's own curve counts
 
 
-def test_label_errors_have_no_support_for_their_label(tmp_path, agreements):
+def test_samples_to_check_have_no_support_for_their_label(tmp_path, agreements):
     study = load_study(write_neighbors(tmp_path / "study", agreements))
-    assert count_label_errors(study, curve_of(agreements)) == 6  # rows 54 to 59: 48 to 50 stand up for 51 to 53
-    assert count_label_errors(study, curve_of(agreements).assign(samples="cross")) is None
+    text = check_card_text(study, curve_of(agreements))
+    assert text.startswith("**6** of 60 test samples")  # rows 54 to 59: 48 to 50 stand up for 51 to 53
+    assert text.endswith(TOO_FEW)
+    assert check_card_text(study, curve_of(agreements).assign(samples="cross")) == NOT_STORED
 
 
 def test_only_the_asked_layers_are_read_in_the_order_of_samples(tmp_path, agreements):

@@ -55,7 +55,8 @@ def show_ranking(study: OpenStudy) -> None:
     label = f"An example, of other samples than this study's: {_data_name(example)}"
     if listed := opened(label, widget_key(PAGE, "example", study)):
         with listed:
-            st.markdown(f"**An example: this is not about {plain(Path(study.path).name)}.**")
+            other = f"Its samples are those of {plain(_data_name(example))}."
+            st.markdown(f"**An example: this is not about {plain(Path(study.path).name)}.** {other}")
             _show(example)
 
 

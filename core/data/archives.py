@@ -9,6 +9,7 @@ from typing import IO
 
 from core.data.errors import DataError
 from core.data.sampling import name_some
+from core.data.split_names import split_role
 
 _LARGEST_RATIO = 100  # unpacked to packed, beyond a first megabyte; images and .npy files reach 10, seldom 50
 _FREE_BYTES = 1 << 20
@@ -136,7 +137,7 @@ def _common_folder(members: list[zipfile.ZipInfo]) -> tuple[str, ...]:
     paths = [PurePosixPath(member.filename).parts for member in members]
     common: list[str] = []
     for names in zip(*(path[:-2] for path in paths), strict=False):
-        if len(set(names)) > 1 or names[0].lower() in ("train", "test"):
+        if len(set(names)) > 1 or split_role(names[0]):
             break
         common.append(names[0])
     return tuple(common)

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.data.errors import LEAVE_SMALL_OUT, Fault
-from core.data.folders import SPLITS, TRAIN
 from core.data.images import LabelledImages
+from core.data.layouts import SPLITS
 from core.data.sampling import MIN_PER_CLASS, name_some, stratified_split, take_per_class
+from core.data.split_names import TRAIN
 
 MIN_TO_SPLIT = 2 * MIN_PER_CLASS
 

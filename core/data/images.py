@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from core.data.decoding import USUAL_RANGES, PixelRanges, decode, failure_reason, gray_image, in_threads, require_pillow, resize
+from core.data.decoding import (
+    USUAL_RANGES,
+    PixelRanges,
+    decode,
+    failure_reason,
+    gray_image,
+    in_threads,
+    require_pillow,
+    resize,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image

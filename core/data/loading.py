@@ -15,8 +15,9 @@ import numpy as np
 from core.data.checking import check_images
 from core.data.choosing import Choice, choose_samples, split_images, splits_taken, too_small_to_split
 from core.data.errors import Fault, FaultsError
-from core.data.folders import SPLITS, FoundImages, find_images
+from core.data.folders import FoundImages, find_images
 from core.data.images import LabelledImages
+from core.data.layouts import SPLITS
 from core.data.sampling import MIN_PER_CLASS, name_some
 from core.data.tfds import PREFIX, find_tfds_images
 

@@ -16,7 +16,7 @@ from core.data import labels as label_files
 from core.data.archives import ArchiveLimits, unpack_images
 from core.data.arrays import columns, list_layers, read_header
 from core.data.decoding import available_formats, failure_reason, image_suffixes
-from core.data.errors import DataError
+from core.data.errors import ARCHIVE_ERRORS, DataError
 from explorer.public import Limits
 
 UPLOADS = ".uploads"
@@ -261,7 +261,7 @@ def _check_npz(path: Path, limits: Limits) -> None:
             for member in members:
                 with archive.open(member) as opened:
                     _check_array(opened, member.file_size, f"{path.name}/{member.filename}")
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except ARCHIVE_ERRORS as error:
         raise DataError(f"{path.name!r} must be a whole .npz file; got: {error}. Save it again.") from error
 
 

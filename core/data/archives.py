@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from core.data.errors import DataError
+from core.data.errors import ARCHIVE_ERRORS, DataError
 from core.data.sampling import name_some
 from core.data.split_names import split_role
 
@@ -55,7 +55,7 @@ def unpack_images(archive: IO[bytes], folder: Path, suffixes: tuple[str, ...], l
                     "that has a folder for each class."
                 )
             _unpack(opened, wanted, folder, limits)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except ARCHIVE_ERRORS as error:
         raise DataError(
             f"the archive must be a whole zip file without a password; got: {error}. Pack it again."
         ) from error

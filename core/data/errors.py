@@ -1,9 +1,23 @@
 """What is wrong with data, told apart from what is wrong with a call."""
 
+import lzma
+import struct
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+ARCHIVE_ERRORS = (  # what zipfile raises on archives that are damaged, encrypted, or packed in a way unknown here
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+)
 OptionName = Callable[[str, Any], str | None]
 LEAVE_SMALL_OUT = ("leave such classes out", ("skip_small_classes", True))  # of a Fault: instead, option
 

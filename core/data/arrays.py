@@ -92,7 +92,9 @@ def entries(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-    except ARCHIVE_ERRORS as error:
+    except (*ARCHIVE_ERRORS, ValueError, OSError) as error:
+        if _names_a_file(error):
+            raise
         raise DataError(
             f"{path} must be an .npz file; got something else, or a part of one. Write it again."
         ) from error
@@ -112,11 +114,16 @@ def _readable(path: Path, entry: str) -> Iterator[None]:
     """What goes wrong while an array is read, as a DataError that names file and array."""
     try:
         yield
-    except DataError:
-        raise
-    except (ValueError, *ARCHIVE_ERRORS) as error:
+    except (*ARCHIVE_ERRORS, ValueError, KeyError, OSError) as error:
+        if isinstance(error, DataError) or _names_a_file(error):
+            raise
         reason = " ".join(str(error).split()).rstrip(".")
         raise DataError(f"{_place(path, entry)} is damaged and cannot be read: {reason}. Write it again.") from error
+
+
+def _names_a_file(error: Exception) -> bool:
+    """Whether the system says which file it could not open; damage within one has no name."""
+    return isinstance(error, OSError) and error.filename is not None
 
 
 def read_column(path: Path, column: str) -> NDArray[Any]:

@@ -17,6 +17,7 @@ from core.study.measuring import measure_layer
 from core.study.projection import check_projection
 from core.study.results import Study, StudyError, finished_layers, load_study
 from core.study.samples import MeasureOptions, StudySamples
+from core.study.sources import check_sources
 from core.study.writing import begin, end, study_lock, write_layer
 
 ClassNames = Sequence[str] | Mapping[Any, str]
@@ -37,7 +38,8 @@ class FeatureStudyWriter:
     out : the study's folder, made where it does not exist.
     labels : integers or strings of shape (n,).
     ids : n distinct strings that name the samples; default "0", "1", ...
-    sources : n strings, a path or address of each sample; default the ids.
+    sources : n paths of image files, absolute or relative to the current folder, which the explorer shows; or addresses
+        or other names, which it does not; default the ids.
     class_names : names of the integer labels 0, 1, ..., or a mapping from label to name; default the labels themselves.
     splits : "train" or "test" for each sample; default all "train".
     neighbors : neighbors stored a sample. metric : "euclidean" or "cosine".
@@ -52,7 +54,7 @@ class FeatureStudyWriter:
         labels: ArrayLike,
         *,
         ids: Sequence[str] | None = None,
-        sources: Sequence[str] | None = None,
+        sources: Sequence[str | os.PathLike[str]] | None = None,
         class_names: ClassNames | None = None,
         splits: Sequence[str] | None = None,
         neighbors: int = 10,
@@ -67,7 +69,9 @@ class FeatureStudyWriter:
             raise ValueError(f"metric must be one of {', '.join(METRICS)}; got {metric!r}.")
         check_projection(projection)
         self.path = Path(out)
-        self._samples = study_samples(labels, ids=ids, sources=sources, class_names=class_names, splits=splits)
+        self._sources = None if sources is None else check_sources(list(sources))
+        names = None if self._sources is None else self._sources.names
+        self._samples = study_samples(labels, ids=ids, sources=names, class_names=class_names, splits=splits)
         self._options = MeasureOptions(
             num_neighbors=neighbors, metric=metric, probe=probe, projection=projection, geometry=geometry
         )
@@ -84,8 +88,12 @@ class FeatureStudyWriter:
             "geometry": options.geometry,
         }
         used = {"data": self._samples.describe()}
+        cautions = self._samples.cautions()
+        if self._sources is not None:
+            used["data"] |= {"sources_folder": self._sources.folder} if self._sources.folder else {}
+            cautions += [self._sources.caution] if self._sources.caution else []
         try:
-            info = {"asked": asked, "used": used, "cautions": self._samples.cautions()}
+            info = {"asked": asked, "used": used, "cautions": cautions}
             self._info = begin(self.path, info, self._samples.frame())
         except BaseException:
             self._lock.__exit__(None, None, None)
@@ -151,7 +159,7 @@ def study_from_features(
     *,
     out: str | os.PathLike[str],
     ids: Sequence[str] | None = None,
-    sources: Sequence[str] | None = None,
+    sources: Sequence[str | os.PathLike[str]] | None = None,
     class_names: ClassNames | None = None,
     splits: Sequence[str] | None = None,
 ) -> Study:
@@ -183,7 +191,7 @@ def study_samples(
     labels: ArrayLike,
     *,
     ids: Sequence[str] | None = None,
-    sources: Sequence[str] | None = None,
+    sources: Sequence[str | os.PathLike[str]] | None = None,
     class_names: ClassNames | None = None,
     splits: Sequence[str] | None = None,
 ) -> StudySamples:

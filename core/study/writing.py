@@ -154,7 +154,7 @@ def _refuse_differences(folder: Path, there: Info, info: Info) -> None:
     unknown = _LATER_OPTIONS - before.keys()
     asked = {name: value for name, value in info["asked"].items() if name not in unknown}
     changed = differences(_without(before, "data"), _without(asked, "data"))
-    for part, unimportant in {"data": ("name", "ignored_files"), "model": ()}.items():
+    for part, unimportant in {"data": ("name", "ignored_files", "sources_folder"), "model": ()}.items():
         old, new = (_without(whole.get("used", {}).get(part, {}), *unimportant) for whole in (there, info))
         changed += differences(old, new, f"{part}.")
     if changed:

@@ -20,7 +20,6 @@ from explorer.class_tables import (
     pages,
     place_query,
     ranked_classes,
-    stored_pooling,
 )
 from explorer.components import export_row
 from explorer.data import OpenStudy
@@ -225,7 +224,7 @@ def cached_values(path: str, stamp: tuple[int, ...], place: Place) -> pd.DataFra
 def cached_pairs(path: str, stamp: tuple[int, ...], place: Place) -> pd.DataFrame:
     study = cached_tables(path, stamp)
     try:
-        pairs = confusions(study, place.layer, stored_pooling(study.layers, place), place.split, among=place.among)
+        pairs = confusions(study, place.layer, place.pooling, place.split, among=place.among)
     except StudyError:  # it stores no neighbors of this layer
         return pd.DataFrame(columns=["class_name", "nearest_class", "count", "share", "chance"])
     shown = short_classes(study.samples["class_name"].astype(str))

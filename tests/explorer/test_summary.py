@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from core.study.neighborhoods import read_nearest
-from core.study.results import load_study
+from core.study.results import StudyError, load_study
 from core.study.summary import (
     confused_text,
     count_label_errors,
@@ -121,8 +121,10 @@ def test_label_errors_have_no_support_for_their_label(tmp_path, agreements):
 
 def test_only_the_asked_layers_are_read_in_the_order_of_samples(tmp_path, agreements):
     study = load_study(write_neighbors(tmp_path / "study", agreements))
-    nearest = read_nearest(study, ["layer2", "nowhere"], "mean", "test")
+    nearest = read_nearest(study, ["layer2"], "mean", "test")
     assert list(nearest) == ["layer2"]
     assert nearest["layer2"]["sample"].to_list() == list(range(SAMPLES))
     assert "neighbors" not in vars(study)
     assert read_nearest(study, [], "mean", "test") == {}
+    with pytest.raises(StudyError, match=r"layer must be one .* got 'nowhere'"):
+        read_nearest(study, ["layer2", "nowhere"], "mean", "test")

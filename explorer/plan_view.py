@@ -45,6 +45,7 @@ def plan_and_start(request: Request, files: list[Any], allowed: Limits, page: st
         st.error(plain(in_form_words(hide_paths(reason) if allowed.public else reason)), icon=":material/block:")
     else:
         show_plan(found, filled)
+        _show_left_out()
         _show_start(filled, found, allowed, page)
 
 
@@ -95,6 +96,13 @@ def show_plan(found: dict[str, Any], request: Request) -> None:
         for note in found.get("notes", []):
             st.caption(f":orange[:material/warning:] {plain(note)}")
         _show_passes(found)
+
+
+def _show_left_out() -> None:
+    """The files of an uploaded archive that are no images, so that none vanishes without a word."""
+    saved: Saved | None = st.session_state.get(_SAVED)
+    if saved and saved.left_out:
+        st.caption(f"Files of the archive that are no images which can be read here are left out: {saved.left_out}.")
 
 
 def _in_passes(found: dict[str, Any], request: Request) -> str:

@@ -13,7 +13,7 @@ from typing import IO, Protocol
 import numpy as np
 
 from core.data import labels as label_files
-from core.data.archives import ArchiveLimits, unpack_images
+from core.data.archives import ArchiveLimits, left_out_kinds, unpack_images
 from core.data.arrays import columns, list_layers, read_header
 from core.data.decoding import available_formats, failure_reason, image_suffixes
 from core.data.errors import ARCHIVE_ERRORS, DataError
@@ -43,7 +43,7 @@ class Saved:
     ----------
     folder : within the folder of studies, its name there being `UPLOADS`/digest.
     data, labels, test, test_labels : paths relative to the folder of studies; "" where there is no such file.
-    name : what the visitor calls it.
+    name : what the visitor calls it. left_out : files of an archive that are no images, such as "9 .heic".
     """
 
     folder: str
@@ -52,6 +52,7 @@ class Saved:
     name: str
     test: str = ""
     test_labels: str = ""
+    left_out: str = ""
 
 
 def save_images(file: UploadedFile, studies: Path, limits: Limits) -> Saved:
@@ -73,7 +74,8 @@ def save_images(file: UploadedFile, studies: Path, limits: Limits) -> Saved:
         _check_images(target)
 
     _once(target, unpack)
-    return _saved(studies, target, "", file.name)
+    left_out = left_out_kinds(BytesIO(file.getvalue()), tuple(sorted(image_suffixes())))
+    return replace(_saved(studies, target, "", file.name), left_out=left_out)
 
 
 def save_features(

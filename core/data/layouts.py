@@ -84,7 +84,7 @@ def _split_layout(root: Path, folders: Sequence[Folder], others: Sequence[Folder
             Fault(
                 f"data must hold either split folders or class folders; {str(root)!r} holds {named} beside "
                 f"{name_some([repr(folder.name) for folder in others])}.",
-                "Move the one or the other elsewhere.",
+                "Move the one or the other elsewhere; if all are classes, rename the first.",
             )
         )
     roles = {role: [folder for folder in folders if folder.name in names] for role, names in _roles(folders).items()}

@@ -157,9 +157,10 @@ def fine_tune(
         progress=lambda done, total: report(TrainingProgress("checking images", 0, 0, done, total)),
     )
     if set(images.splits.tolist()) != {"train", "test"}:
+        remedy = "Lay them out as train/CLASS/... and test/CLASS/..."
         raise ValueError(
             f"data must have images to train on and to test on; {options.data!r} has only the split "
-            f"{str(images.splits[0])!r}. Lay them out as train/CLASS/... and test/CLASS/..."
+            f"{str(images.splits[0])!r}. {remedy if options.test_fraction else 'Choose a test fraction above 0.'}"
         )
     network = load_network(options.model, options.weights, seed=options.training.seed)
     headed = with_head(network.model, len(images.class_names), options.training)

@@ -4,10 +4,12 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 from core import __version__
 from core.commands import blocks, cut, devices, fine_tune, layers, measure, overlap, rank, report, study
-from core.data.errors import DataError
+from core.data.errors import DataError, FaultsError
 from core.study.results import StudyError
 
 _FAILED = 1
@@ -28,12 +30,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         print("\nerror: memory ran out. Take fewer samples or layers, or --pooling mean.", file=sys.stderr)
         return _FAILED
+    except FaultsError as error:
+        print(f"\nerror: {error.text(partial(_option, options))}", file=sys.stderr)
+        return _FAILED
     except (DataError, StudyError, OSError, ImportError, RuntimeError) as error:
         print(f"\nerror: {error}", file=sys.stderr)
         return _FAILED
     except ValueError as error:  # an argument of core that must be something else: here, what was typed
         print(f"\nerror: {error}", file=sys.stderr)
         return _WRONG_USAGE
+
+
+def _option(options: argparse.Namespace, name: str, value: Any) -> str | None:
+    """An option of core as it is written in this command; None where the command has no such option."""
+    if not hasattr(options, name):
+        return None
+    flag = f"--{name.replace('_', '-')}"
+    return flag if value is True else f"{flag} {value}"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -68,12 +68,6 @@ def best_layer(curves: pd.DataFrame, pooling: str, samples: str) -> str:
     return str(rows["layer"].iloc[rows["value"].fillna(-1).argmax()])
 
 
-def stored_pooling(layers: pd.DataFrame, place: Place) -> str:
-    """The pooling under which a layer's rows are stored: one without space is measured once, as `flat`."""
-    shape = layers.set_index("layer")["output_shape"][place.layer]
-    return place.pooling if len(shape) > 1 else "flat"
-
-
 def class_values(classes: pd.DataFrame, layers: pd.DataFrame, names: pd.Series, place: Place) -> pd.DataFrame:
     """SI by class and layer.
 

@@ -10,7 +10,7 @@ from core.study.journeys import agreement, fates, nearest_by_layer, neighbors_by
 from core.study.neighborhoods import stored_neighbors
 from core.study.results import Study, StudyError
 from core.study.suspects import CLEAR_SCORE, duplicates_first, samples_to_check
-from explorer.class_tables import Place, stored_pooling
+from explorer.class_tables import Place
 from explorer.picker import cached_tables
 
 
@@ -66,7 +66,7 @@ def cached_journeys(path: str, stamp: tuple[int, ...], pooling: str, split: str,
 def cached_neighbors(path: str, stamp: tuple[int, ...], place: Place) -> pd.DataFrame:
     study = cached_tables(path, stamp)
     try:
-        return stored_neighbors(study, place.layer, stored_pooling(study.layers, place), place.split, among=place.among)
+        return stored_neighbors(study, place.layer, place.pooling, place.split, among=place.among)
     except StudyError:  # it stores none of this layer
         return study.table("neighbors", filters=[("sample", "==", -1)])
 
@@ -79,4 +79,4 @@ def cached_places(path: str, stamp: tuple[int, ...], layer: str) -> pd.DataFrame
 @st.cache_data(max_entries=16, show_spinner=False)
 def cached_duplicates(path: str, stamp: tuple[int, ...], place: Place, within: float) -> pd.DataFrame:
     study = cached_tables(path, stamp)
-    return duplicates_first(study, place.layer, stored_pooling(study.layers, place), within=within)
+    return duplicates_first(study, place.layer, place.pooling, within=within)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from core.data.loading import TEST_FRACTION
 from core.measures.neighbors import METRICS
 from core.network.backbones import backbones
 from core.study.plan import DEFAULT_LAYERS, PIXELS
@@ -19,10 +20,19 @@ SOURCES = {
     "images": "Upload images (zip)",
     "features": "Upload features",
 }
+MOST_TEST = 0.9
+SKIP_BROKEN, SKIP_SMALL = "Leave out unreadable images", "Leave out small classes"  # labels of the form's fields
+_FIELDS = {
+    "--skip-broken": f"tick “{SKIP_BROKEN}”",
+    "--skip-small-classes": f"tick “{SKIP_SMALL}”",
+    "--split train": "choose “Train” as the split",
+    "--split test": "choose “Test” as the split",
+}
 USUAL_WEIGHTS = ("imagenet", "none")
 FURTHER_MODELS = ("resnet50", "mobilenet-v3-small", "ConvNeXtTiny")  # of keras.applications; any other can be typed
 _FIRST_MODEL = "efficientnet-lite0"  # the command line's default
 _NO_ADDRESS = ("labels", "test", "test_labels", "precision", "exact")  # an upload's, or of a plan not there yet
+_FLAGS = ("geometry", "exact", "skip_broken", "skip_small_classes")
 _STUDY_OPTIONS = (
     "model",
     "weights",
@@ -74,6 +84,9 @@ class Request:
     cluster_storage: str = ""
     precision: str = ""
     exact: bool = False
+    test_fraction: float = TEST_FRACTION
+    skip_broken: bool = False
+    skip_small_classes: bool = False
 
     @property
     def command(self) -> str:
@@ -97,10 +110,11 @@ class Request:
             options |= {"test": self.test, "test_labels": self.test_labels}
         else:
             options = {name: str(value) for name in _STUDY_OPTIONS if (value := self._option(name))}
+            options |= {"test_fraction": f"{self.test_fraction:g}"} if self.test_fraction != TEST_FRACTION else {}
             options |= {"memory": self.memory, "spool": _absolute(self.spool), "precision": self.precision}
             options |= {"cluster": self.cluster, "cluster_storage": _place(self.cluster_storage)}
         given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value]
-        flags = [f"--{name}" for name in ("geometry", "exact") if getattr(self, name)]
+        flags = [f"--{name.replace('_', '-')}" for name in self._flags() if getattr(self, name)]
         return (self.command, self._data(), f"--out={out}", *given, *flags)
 
     def repeated_by(self, upload: str = "") -> str:
@@ -120,6 +134,10 @@ class Request:
             if value != getattr(usual, name) and not (uploaded and name == "data")
         }
 
+    def _flags(self) -> tuple[str, ...]:
+        """Options that are given or not."""
+        return ("geometry", "exact") if self.source == "features" else _FLAGS
+
     def _option(self, name: str) -> str | int:
         value: str | int = getattr(self, name)
         default = {"model": _FIRST_MODEL}.get(name, getattr(Request(), name))
@@ -137,13 +155,15 @@ class Request:
 
 def asked_request(query: Mapping[str, Sequence[str]]) -> Request:
     """The form as the address asks for it; what it says wrongly stays at the default."""
-    found: dict[str, str | int] = {}
+    found: dict[str, str | float] = {}
     for field in fields(Request):
         text = next(iter(query.get(field.name, [])), None)
         if text is None or field.name in _NO_ADDRESS:
             continue
         if field.type is bool:
             found[field.name] = text == str(True)
+        elif field.type is float:
+            found[field.name] = _fraction(text)
         elif field.type is int:
             if text.isdecimal():
                 found[field.name] = int(text)
@@ -151,6 +171,22 @@ def asked_request(query: Mapping[str, Sequence[str]]) -> Request:
             found[field.name] = text
     usual = usual_model(str(found.get("source", "digits")))
     return replace(Request(), **({"model": usual} | found))  # type: ignore[arg-type]
+
+
+def _fraction(text: str) -> float:
+    """A number from 0 to 0.9; what is none is the usual test fraction."""
+    try:
+        value = float(text)
+    except ValueError:
+        return TEST_FRACTION
+    return value if 0 <= value <= MOST_TEST else TEST_FRACTION
+
+
+def in_form_words(text: str) -> str:
+    """A message of the command line, with the form's fields in place of its options."""
+    for pattern, field in _FIELDS.items():
+        text = re.sub(rf"(?<![\w-]){pattern}(?![\w-])", field, text)
+    return text.replace("” tick “", "” and “").replace("\n", "\n\n")  # Markdown needs the empty lines
 
 
 def usual_model(source: str) -> str:

@@ -10,6 +10,7 @@ import streamlit as st
 from core.study.check_words import span
 from core.study.planted_labels import LEAST_WRONG, PlantedSwaps
 from core.study.provenance import plain
+from core.study.results import StudyError
 from core.study.suspects import CLEAR_SCORE, duplicate_flags, hard_samples
 from explorer.class_tables import Place
 from explorer.components import save_table_row
@@ -174,7 +175,11 @@ def show_duplicates(study: OpenStudy, journeys: Journeys, place: Place) -> Mappi
         key=widget_key(PAGE, "within", study),
         help="Near: within a tenth of the median distance to the nearest neighbor.",
     )
-    found = cached_duplicates(study.path, study.stamp, place, float(within or 0.0))
+    try:
+        found = cached_duplicates(study.path, study.stamp, place, float(within or 0.0))
+    except StudyError:  # nothing is stored of this layer
+        st.markdown(f"The study stores no neighbors of `{place.layer}`, so that duplicates cannot be looked for there.")
+        return {}
     how = "coincide, or nearly," if within else "coincide"
     if found.empty:
         st.markdown(f":material/check_circle: No two samples {how} at `{place.layer}`, among the stored neighbors.")

@@ -8,7 +8,7 @@ import time
 from dataclasses import fields
 from typing import Any
 
-from core.commands.arguments import DATA_HELP, at_least
+from core.commands.arguments import DATA_HELP, add_data_options, at_least, print_notes
 from core.commands.progress import StatusLine, interrupt_when_terminated
 from core.network.augmentation import Augmentation
 from core.network.training import TrainingProgress
@@ -26,7 +26,7 @@ def add_parser(commands: Any) -> None:
     add("--model", default=default.model, help="a network (default: %(default)s)")
     add("--weights", default=default.weights, help="imagenet, none, or a .keras file (default: %(default)s)")
     add("--per-class", type=at_least(2), metavar="K", help="images of each class and split (default: all)")
-    add("--skip-broken", action="store_true", help="leave unreadable images out and record them")
+    add_data_options(parser)
     _add_recipe(parser, default.training)
     _add_augmentation(parser, default.training.augmentation)
     add(
@@ -89,6 +89,7 @@ def run(options: argparse.Namespace) -> int:
         tuned = fine_tune(_asked(options), options.out, separation=options.separation, progress=report)
     finally:
         report.close()
+    print_notes(tuned.info.get("notes", []))
     _print_result(tuned, as_json=options.json)
     return 0
 

@@ -4,11 +4,12 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import fields
 from typing import Any
 
 import pandas as pd
 
-from core.commands.arguments import DATA_HELP, at_least, memory
+from core.commands.arguments import DATA_HELP, add_data_options, at_least, memory
 from core.commands.progress import add_progress, interrupt_when_terminated, progress_on
 from core.study.ranking import Ranking, rank_networks
 from core.study.ranking_features import FeatureFiles
@@ -46,6 +47,7 @@ def add_parser(commands: Any) -> None:
     add("--weights", default=RankOptions.weights, help="imagenet or none (default: %(default)s)")
     add("--layers", default=RankOptions.layers, help="candidates of each network (default: %(default)s)")
     add("--pooling", choices=("mean", "flat"), default=RankOptions.pooling, help="default: %(default)s")
+    add_data_options(parser)
     add("--per-class", type=at_least(2), metavar="K", help="samples of each class and split (default: all)")
     add("--seed", type=int, default=RankOptions.seed, help="of the choice of samples (default: %(default)s)")
     add("--neighbors", type=at_least(1), default=RankOptions.neighbors, metavar="K", help="stored a sample")
@@ -59,7 +61,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Rank, and print the networks, the best first."""
     interrupt_when_terminated()
-    names = ("data", "models", "weights", "layers", "pooling", "per_class", "seed", "neighbors", "probe")
+    names = [field.name for field in fields(RankOptions) if field.name != "features"]
     asked = RankOptions(**{name: getattr(options, name) for name in names}, features=_feature_files(options))
     report = progress_on(sys.stderr, options.progress)
     try:

@@ -8,10 +8,20 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from core.commands.arguments import DATA_HELP, at_least, memory, sizes
+from core.commands.arguments import DATA_HELP, add_data_options, at_least, memory, print_notes, sizes
 from core.commands.progress import add_progress, interrupt_when_terminated, progress_on
 from core.commands.study_plan import print_plan
-from core.study.plan import DEFAULT_LAYERS, ELSEWHERE, NOTEBOOK, PIXELS, POOLINGS, PROTOCOLS, StudyOptions, plan_study
+from core.study.plan import (
+    DEFAULT_LAYERS,
+    ELSEWHERE,
+    NOTEBOOK,
+    PIXELS,
+    POOLINGS,
+    PROTOCOLS,
+    Plan,
+    StudyOptions,
+    plan_study,
+)
 from core.study.projection import PROJECTIONS
 from core.study.results import Study
 from core.study.run import check_room, run_study
@@ -68,7 +78,7 @@ def add_parser(commands: Any) -> None:
         "--cluster-storage", metavar="ADDRESS", help="a folder or s3://... that all workers reach (default: beside DIR)"
     )
     add("--seed", type=int, default=default["seed"], help="of splits and choices (default: %(default)s)")
-    add("--skip-broken", action="store_true", help="leave unreadable images out and record them")
+    add_data_options(parser)
     add(
         "--batch-size",
         type=at_least(1),
@@ -103,10 +113,18 @@ def run(options: argparse.Namespace) -> int:
             memory = options.memory if options.cluster is None else ELSEWHERE
             plan = plan_study(asked, memory=memory, spool=options.spool, progress=report)
             report.close()
+            if not options.json:
+                print_notes(plan.images.notes)
             print_plan(plan, options.cluster, as_json=options.json)
             return 0
+        to_run: Plan | StudyOptions = asked
+        if options.cluster is None:  # a cluster is connected to first
+            to_run = plan_study(asked, memory=options.memory, spool=options.spool, progress=report)
+            report.close()
+            if options.progress == "text":
+                print_notes(to_run.images.notes)
         study = run_study(
-            asked,
+            to_run,
             options.out,
             memory=options.memory,
             spool=options.spool,

@@ -1,7 +1,7 @@
 """Studies of ready-made activations: any framework, base install only."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,7 +17,10 @@ from core.study.measuring import measure_layer
 from core.study.projection import check_projection
 from core.study.results import Study, StudyError, finished_layers, load_study
 from core.study.samples import MeasureOptions, StudySamples
+from core.study.sources import check_sources
 from core.study.writing import begin, end, study_lock, write_layer
+
+ClassNames = Sequence[str] | Mapping[Any, str]
 
 
 class FeatureStudyWriter:
@@ -35,8 +38,9 @@ class FeatureStudyWriter:
     out : the study's folder, made where it does not exist.
     labels : integers or strings of shape (n,).
     ids : n distinct strings that name the samples; default "0", "1", ...
-    sources : n strings, a path or address of each sample; default the ids.
-    class_names : names of the integer labels 0, 1, ...; default the labels themselves.
+    sources : n paths of image files, absolute or relative to the current folder, which the explorer shows; or addresses
+        or other names, which it does not; default the ids.
+    class_names : names of the integer labels 0, 1, ..., or a mapping from label to name; default the labels themselves.
     splits : "train" or "test" for each sample; default all "train".
     neighbors : neighbors stored a sample. metric : "euclidean" or "cosine".
     probe : a linear probe of each layer of one number a channel, shape (n, d); it may take longer than the rest.
@@ -50,8 +54,8 @@ class FeatureStudyWriter:
         labels: ArrayLike,
         *,
         ids: Sequence[str] | None = None,
-        sources: Sequence[str] | None = None,
-        class_names: Sequence[str] | None = None,
+        sources: Sequence[str | os.PathLike[str]] | None = None,
+        class_names: ClassNames | None = None,
         splits: Sequence[str] | None = None,
         neighbors: int = 10,
         metric: str = "euclidean",
@@ -65,7 +69,9 @@ class FeatureStudyWriter:
             raise ValueError(f"metric must be one of {', '.join(METRICS)}; got {metric!r}.")
         check_projection(projection)
         self.path = Path(out)
-        self._samples = study_samples(labels, ids=ids, sources=sources, class_names=class_names, splits=splits)
+        self._sources = None if sources is None else check_sources(list(sources))
+        names = None if self._sources is None else self._sources.names
+        self._samples = study_samples(labels, ids=ids, sources=names, class_names=class_names, splits=splits)
         self._options = MeasureOptions(
             num_neighbors=neighbors, metric=metric, probe=probe, projection=projection, geometry=geometry
         )
@@ -82,8 +88,12 @@ class FeatureStudyWriter:
             "geometry": options.geometry,
         }
         used = {"data": self._samples.describe()}
+        cautions = self._samples.cautions()
+        if self._sources is not None:
+            used["data"] |= {"sources_folder": self._sources.folder} if self._sources.folder else {}
+            cautions += [self._sources.caution] if self._sources.caution else []
         try:
-            info = {"asked": asked, "used": used, "cautions": self._samples.cautions()}
+            info = {"asked": asked, "used": used, "cautions": cautions}
             self._info = begin(self.path, info, self._samples.frame())
         except BaseException:
             self._lock.__exit__(None, None, None)
@@ -149,8 +159,8 @@ def study_from_features(
     *,
     out: str | os.PathLike[str],
     ids: Sequence[str] | None = None,
-    sources: Sequence[str] | None = None,
-    class_names: Sequence[str] | None = None,
+    sources: Sequence[str | os.PathLike[str]] | None = None,
+    class_names: ClassNames | None = None,
     splits: Sequence[str] | None = None,
 ) -> Study:
     """A study of activations from any framework, one array a layer in network order.
@@ -181,8 +191,8 @@ def study_samples(
     labels: ArrayLike,
     *,
     ids: Sequence[str] | None = None,
-    sources: Sequence[str] | None = None,
-    class_names: Sequence[str] | None = None,
+    sources: Sequence[str | os.PathLike[str]] | None = None,
+    class_names: ClassNames | None = None,
     splits: Sequence[str] | None = None,
 ) -> StudySamples:
     """Check what describes the samples and fill in what was not given."""
@@ -210,9 +220,17 @@ def study_samples(
     return StudySamples(ids, codes, names, split_array, sources)
 
 
-def _named(labels: Any, class_names: Sequence[str]) -> tuple[Any, tuple[str, ...]]:
-    """Integer labels as indices of the class names, string labels looked up in them."""
+def _named(labels: Any, class_names: ClassNames) -> tuple[Any, tuple[str, ...]]:
+    """Labels as indices of the class names: integers as they are or by a mapping, strings looked up."""
+    if isinstance(class_names, Mapping):
+        return _named_by_mapping(labels, class_names)
+    if isinstance(class_names, str | bytes | Set):
+        kind = type(class_names).__name__
+        raise ValueError(
+            f"class_names must be a sequence of names or a mapping from label to name; got {kind}. Pass a list."
+        )
     names = tuple(map(str, class_names))
+    _refuse_repeated(names)
     if labels.dtype.kind in "US":
         places = {name: place for place, name in enumerate(names)}
         unknown = sorted(set(labels.tolist()) - set(places))
@@ -222,6 +240,28 @@ def _named(labels: Any, class_names: Sequence[str]) -> tuple[Any, tuple[str, ...
     if labels.min() < 0 or labels.max() >= len(names):
         raise ValueError(
             f"class_names must name the labels {labels.min()}..{labels.max()}; got {len(names)} names, "
-            f"for 0..{len(names) - 1}."
+            f"for 0..{len(names) - 1}. Pass {{label: name}} for other labels."
         )
     return labels.astype(np.int64), names
+
+
+def _named_by_mapping(labels: Any, class_names: Mapping[Any, str]) -> tuple[Any, tuple[str, ...]]:
+    """Labels as places among the mapping's keys; a key is a label, or a label as text, as JSON writes it."""
+    names = tuple(map(str, class_names.values()))
+    places = {str(label): place for place, label in enumerate(class_names)}
+    if len(places) < len(names):
+        raise ValueError("class_names must name each label once; got a label both as a number and as text.")
+    _refuse_repeated(names)
+    unknown = [label for label in np.unique(labels).tolist() if str(label) not in places]
+    if unknown:
+        raise ValueError(f"class_names must name every label; {', '.join(map(repr, unknown[:5]))} is missing.")
+    return np.array([places[str(label)] for label in labels.tolist()], dtype=np.int64), names
+
+
+def _refuse_repeated(names: Sequence[str]) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(
+            f"class_names must be distinct; got {', '.join(map(repr, repeated[:5]))} more than once. Give such classes "
+            "one label, or two names."
+        )

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from core.data.images import LabelledImages
-from core.data.loading import load_images
+from core.data.loading import TEST_FRACTION, load_images
 from core.network.backbones import Network, load_network
 from core.network.tails import HeadedNetwork
 from core.network.training import (
@@ -53,7 +53,7 @@ class FineTuneOptions:
 
     data : an image folder, or "digits", with a test split. model, weights : see `core.network.backbones`.
     training : the recipe; its seed also decides the split and the choice of images. per_class : images of each class
-    and split; default all. skip_broken : leave unreadable images out.
+    and split; default all. skip_broken, skip_small_classes, test_fraction : see `core.data.loading.load_images`.
     cache : whether the activations of the frozen layers are computed once and kept in files; None: without a GPU.
     variants : changed copies of each training image in the cache; 0: the images themselves. Without a cache every
     epoch sees new copies.
@@ -66,6 +66,8 @@ class FineTuneOptions:
     training: TrainingOptions = field(default_factory=TrainingOptions)
     per_class: int | None = None
     skip_broken: bool = False
+    skip_small_classes: bool = False
+    test_fraction: float = TEST_FRACTION
     cache: bool | None = None
     variants: int = 4
     mixed_precision: bool | None = None
@@ -150,12 +152,15 @@ def fine_tune(
         seed=options.training.seed,
         per_class=options.per_class,
         skip_broken=options.skip_broken,
+        skip_small_classes=options.skip_small_classes,
+        test_fraction=options.test_fraction,
         progress=lambda done, total: report(TrainingProgress("checking images", 0, 0, done, total)),
     )
     if set(images.splits.tolist()) != {"train", "test"}:
+        remedy = "Lay them out as train/CLASS/... and test/CLASS/..."
         raise ValueError(
             f"data must have images to train on and to test on; {options.data!r} has only the split "
-            f"{str(images.splits[0])!r}. Lay them out as train/CLASS/... and test/CLASS/..."
+            f"{str(images.splits[0])!r}. {remedy if options.test_fraction else 'Choose a test fraction above 0.'}"
         )
     network = load_network(options.model, options.weights, seed=options.training.seed)
     headed = with_head(network.model, len(images.class_names), options.training)
@@ -228,9 +233,11 @@ def _info(options: FineTuneOptions, images: LabelledImages, network: Network, ex
         "versions": dict(package_versions()),
     }
     skipped = [asdict(one) for one in images.skipped]
-    return {"asked": asked, "used": used, "class_names": list(images.class_names), "skipped": skipped}
+    found = {"asked": asked, "used": used, "class_names": list(images.class_names), "skipped": skipped}
+    return found | {"notes": list(images.notes)}
 
 
+_EARLIER_OPTIONS = {"skip_small_classes": False, "test_fraction": 0.2}  # of trainings begun before there were these
 # Options for which something that was used stands: the fingerprint, the hash, the execution.
 _STOOD_FOR = ("data", "weights", "cache", "variants", "mixed_precision")
 
@@ -271,7 +278,7 @@ def _refuse_differences(folder: Path, there: Info, here: Info) -> None:
 
 def _compared(info: Info) -> Info:
     """What makes two trainings the same; paths do not."""
-    asked, used = info["asked"], info["used"]
+    asked, used = _EARLIER_OPTIONS | info["asked"], info["used"]
     return {
         **{name: value for name, value in asked.items() if name not in _STOOD_FOR},
         "data": {"fingerprint": used["data"]["fingerprint"]},

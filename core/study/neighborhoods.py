@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from core.data.sampling import name_some
 from core.measures.overlap import hub_skewness
 from core.study.class_words import sample_classes
+from core.study.lookup import check_layers, check_pooling, check_split, stored_pooling
 from core.study.results import Study, StudyError
 
 
@@ -15,21 +17,23 @@ def stored_neighbors(study: Study, layer: str, pooling: str, split: str, *, amon
 
     Parameters
     ----------
-    study, layer, pooling, split : what to look up.
+    study, layer, pooling, split : what to look up; a layer without space, stored as `flat`, stands for both poolings.
     among : the split of the neighbors; default the samples' own. "train" with split "test" gives test-to-train.
 
     Raises
     ------
     StudyError
-        The study stores no such neighbors; the message says which layers and poolings it has.
+        The study has no such layer, pooling or split, or stores no such neighbors; the message says what it has.
     """
+    check_split(study, split)
+    check_split(study, among or split, "among")
+    pooling = stored_pooling(study, layer, pooling)
     place = {"layer": layer, "pooling": pooling, "split": split, "nearest_split": among or split}
     found = study.table("neighbors", filters=[(column, "==", value) for column, value in place.items()])
     if found.empty:
-        pairs = study.measurements[["layer", "pooling"]].drop_duplicates().astype(str).agg(" ".join, axis=1)
         raise StudyError(
             f"The study in {study.path} stores no neighbors of {layer!r}, {pooling!r}, {split!r} among "
-            f"{among or split!r}. It has {', '.join(pairs[:5])}{' and more' if len(pairs) > 5 else ''}."
+            f"{among or split!r}. {_stored_words(study)}"
         )
     return found.sort_values(["sample", "rank"], ignore_index=True)
 
@@ -45,7 +49,16 @@ def read_nearest(
     -------
     From layer to a DataFrame of sample, nearest, agrees, in the order of samples; without the layers that the study
     stores no neighbors of.
+
+    Raises
+    ------
+    StudyError
+        The study has no such layer, pooling or split.
     """
+    check_layers(study, layers)
+    check_pooling(study, pooling)
+    check_split(study, split)
+    check_split(study, among or split, "among")
     filters = [("layer", "in", list(layers)), ("split", "==", split), ("nearest_split", "==", among or split)]
     columns = ["layer", "pooling", "sample", "nearest", "agrees"]
     rows = study.table("neighbors", columns, [*filters, ("rank", "==", 1)]) if len(layers) else pd.DataFrame()
@@ -66,7 +79,8 @@ def duplicates(study: Study, layer: str, pooling: str, *, within: float = 0.0) -
 
     Parameters
     ----------
-    study, layer, pooling : what to look up. `input`, where the study has it, compares the images themselves.
+    study, layer, pooling : what to look up. `input`, where the study has it, compares the images themselves; a layer
+        without space, stored as `flat`, stands for both poolings.
     within : share of the median nearest distance, at least 0.
 
     Returns
@@ -74,11 +88,21 @@ def duplicates(study: Study, layer: str, pooling: str, *, within: float = 0.0) -
     DataFrame
         One row a pair, nearest first: first, second (samples; first < second), first_split, second_split, distance,
         same_class.
+
+    Raises
+    ------
+    StudyError
+        The study has no such layer or pooling, or stores no neighbors of it; the message says what it has.
     """
     if within < 0:
         raise ValueError(f"within must be at least 0; got {within}. 0 lists exact duplicates, 0.1 near ones.")
+    pooling = stored_pooling(study, layer, pooling)
     table = study.table("neighbors", filters=[("layer", "==", layer), ("pooling", "==", pooling)])
-    limit = within * float(table.loc[table["rank"] == 1, "distance"].median()) if len(table) else 0.0
+    if table.empty:
+        raise StudyError(
+            f"The study in {study.path} stores no neighbors of {layer!r}, {pooling!r}. {_stored_words(study)}"
+        )
+    limit = within * float(table.loc[table["rank"] == 1, "distance"].median())
     close = table[table["distance"] <= limit]
     pairs = pd.DataFrame(
         {
@@ -92,6 +116,12 @@ def duplicates(study: Study, layer: str, pooling: str, *, within: float = 0.0) -
     pairs.insert(2, "first_split", splits.reindex(pairs["first"]).to_numpy())
     pairs.insert(3, "second_split", splits.reindex(pairs["second"]).to_numpy())
     return pairs.sort_values(["distance", "first", "second"], ignore_index=True)
+
+
+def _stored_words(study: Study) -> str:
+    """Which layers a study stores neighbors of."""
+    layers = study.table("neighbors", ["layer"])["layer"].astype(str).unique().tolist()
+    return f"It has those of {name_some(layers)}." if layers else "It has none at all."
 
 
 def hubness(study: Study, layer: str, pooling: str, split: str) -> tuple[pd.Series, float]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from core.data.images import LabelledImages
-from core.data.loading import load_images
+from core.data.loading import TEST_FRACTION, load_images
 from core.measures.sliced import working_bytes
 from core.network.backbones import Network, load_network
 from core.network.layers import INPUT_LAYER, LayerInfo, boundary_layers, catalogue, select_layers
@@ -54,6 +54,8 @@ class StudyOptions:
     input_size : height and width of the network's images in pixels; default what it was made for.
     layers : comma-separated union of `main`, `all`, `blocks`, names and patterns. pooling : "flat", "mean" or "both".
     split : "train", "test" or "both". per_class : samples of each class and split; default all.
+    test_fraction : share of the test split, where the data have no splits; 0 measures all samples as one split.
+    skip_broken, skip_small_classes : what to leave out, see `core.data.loading.load_images`.
     neighbors : neighbors stored a sample. neighbors_of : the layers whose neighbors are stored, as in `layers`.
     seed : of splits and choices. batch_size : images a forward pass.
     sizes, repeats : sizes of stratified subsamples of each split, and how often each is drawn.
@@ -77,6 +79,8 @@ class StudyOptions:
     neighbors: int = 10
     seed: int = 0
     skip_broken: bool = False
+    skip_small_classes: bool = False
+    test_fraction: float = TEST_FRACTION
     batch_size: int = 32
     sizes: tuple[int, ...] = ()
     repeats: int = 5
@@ -199,6 +203,7 @@ class Plan:
     def used(self) -> dict[str, Any]:
         """What study.json records as used: data, model and batch partition, by fingerprint."""
         data = self.samples.describe() | {"name": self.images.name, "fingerprint": self.images.fingerprint}
+        data |= self.images.describe()
         model = {"name": PIXELS} if self.network is None else _describe_network(self.network)
         batches = {"batch_size": self.options.batch_size, "last_batch": "padded"}
         return {"data": data, "model": model, "batches": batches}
@@ -267,6 +272,8 @@ def chosen_images(options: StudyOptions, *, progress: Report | None = None) -> L
         per_class=options.per_class,
         split=options.split,
         skip_broken=options.skip_broken,
+        skip_small_classes=options.skip_small_classes,
+        test_fraction=options.test_fraction,
         progress=_checked(progress),
     )
     return images.select(np.argsort(images.splits != "train", kind="stable"))

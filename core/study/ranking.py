@@ -36,6 +36,7 @@ from core.study.writing import differences, now_utc, replace_file, study_lock, w
 
 FORMAT = 1
 _TIMED = {"batch_size": 8, "repeats": 3}
+_EARLIER_OPTIONS = {"skip_broken": False, "skip_small_classes": False, "test_fraction": 0.2}  # of earlier rankings
 _PATHS = ("data", "features")  # what counts is the fingerprint of what lies there
 
 
@@ -171,7 +172,7 @@ def _begin(
 
 
 def _refuse_differences(folder: Path, there: Mapping[str, Any], asked: dict[str, Any], used: dict[str, Any]) -> None:
-    old = {name: value for name, value in there.get("asked", {}).items() if name not in _PATHS}
+    old = _EARLIER_OPTIONS | {name: value for name, value in there.get("asked", {}).items() if name not in _PATHS}
     new = {name: value for name, value in asked.items() if name not in _PATHS}
     before = there.get("used", {})
     changed = differences(old, new) + differences({name: before.get(name) for name in used}, used)

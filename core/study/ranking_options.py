@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from core.data.loading import TEST_FRACTION
 from core.study.plan import DEFAULT_LAYERS, PIXELS, StudyOptions
 from core.study.ranking_features import FeatureFiles
 
@@ -21,6 +22,7 @@ class RankOptions:
     weights : of the models but for files. layers : candidates of each network; see
         `core.network.layers.select_layers`. pooling : "mean" or "flat". per_class, seed : the choice of samples.
     neighbors : stored a sample, in the studies. probe : also the accuracy of a linear probe.
+    skip_broken, skip_small_classes, test_fraction : of `data`, see `core.data.loading.load_images`.
     """
 
     data: str = ""
@@ -33,6 +35,9 @@ class RankOptions:
     seed: int = 0
     neighbors: int = 10
     probe: bool = True
+    skip_broken: bool = False
+    skip_small_classes: bool = False
+    test_fraction: float = TEST_FRACTION
 
     def __post_init__(self) -> None:
         if self.pooling not in ("mean", "flat"):
@@ -68,6 +73,9 @@ class RankOptions:
             seed=self.seed,
             neighbors=self.neighbors,
             probe=self.probe,
+            skip_broken=self.skip_broken,
+            skip_small_classes=self.skip_small_classes,
+            test_fraction=self.test_fraction,
             projection="none",
             exact=True,  # its intervals are of pairs of samples, so all are asked
         )
@@ -81,11 +89,12 @@ class RankOptions:
         """The command that asks for this ranking."""
         words = ["python", "-m", "core", "rank", *([self.data] if self.data else []), "--out", os.fspath(out)]
         words += ["--models", ",".join(self.models)] if self.models else []
-        for option in ("weights", "layers", "pooling", "per_class", "seed", "neighbors"):
+        for option in ("weights", "layers", "pooling", "per_class", "seed", "neighbors", "test_fraction"):
             value = getattr(self, option)
             if value != getattr(RankOptions, option):
                 words += [f"--{option.replace('_', '-')}", str(value)]
         words += [] if self.probe else ["--no-probe"]
+        words += ["--skip-broken"] * self.skip_broken + ["--skip-small-classes"] * self.skip_small_classes
         for one in self.features:
             words += ["--features", f"{one.name}={one.path}", *(["--test", f"{one.name}={one.test}"] * bool(one.test))]
         for name in ("labels", "test_labels", "ids", "test_ids"):

@@ -3,6 +3,7 @@
 from dataclasses import fields, replace
 from typing import Any
 
+from core.data.errors import FaultsError
 from core.network.backbones import Network, load_network
 from core.study.plan import PIXELS, Plan, Report, StudyOptions, plan_study
 from core.study.results import Study, StudyError
@@ -55,6 +56,11 @@ def reopen_plan(
         if options.weights in str(error):
             raise _gone(options.weights) from error
         raise StudyError(f"The images of the study are not there any more: {error} Say with --data where.") from error
+    except FaultsError as error:
+        raise StudyError(
+            f"The images of the study cannot be read any more as they were: {error.text(_no_option)} Restore them, or "
+            "say with --data where the same images lie."
+        ) from error
     if plan.network is not None:
         _check_weights(study, plan.network)
     before = study.info.get("used", {}).get("data", {}).get("fingerprint")
@@ -64,6 +70,10 @@ def reopen_plan(
             "chosen. Say with --data where the same images lie."
         )
     return plan
+
+
+def _no_option(name: str, value: Any) -> None:
+    """A study that is opened again keeps the options that it was made with."""
 
 
 def _network_options(study: Study) -> StudyOptions:

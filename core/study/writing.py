@@ -21,7 +21,12 @@ from core.study.results import FORMAT, LAYER_TABLES, PART_SCHEMAS, SCHEMAS, Stud
 
 Info = dict[str, Any]
 _MERGED = ".parts.tmp"
-_EARLIER_OPTIONS = {"neighbors_of": "all", "geometry": False}  # what a study begun before there were these did
+_EARLIER_OPTIONS = {  # what a study begun before there were these did
+    "neighbors_of": "all",
+    "geometry": False,
+    "skip_small_classes": False,
+    "test_fraction": 0.2,
+}
 _LATER_OPTIONS = {"projection"}  # a study begun before there were these goes on; its layers so far stay without
 
 
@@ -149,8 +154,8 @@ def _refuse_differences(folder: Path, there: Info, info: Info) -> None:
     unknown = _LATER_OPTIONS - before.keys()
     asked = {name: value for name, value in info["asked"].items() if name not in unknown}
     changed = differences(_without(before, "data"), _without(asked, "data"))
-    for part, unimportant in {"data": "name", "model": ""}.items():
-        old, new = (_without(whole.get("used", {}).get(part, {}), unimportant) for whole in (there, info))
+    for part, unimportant in {"data": ("name", "ignored_files", "sources_folder"), "model": ()}.items():
+        old, new = (_without(whole.get("used", {}).get(part, {}), *unimportant) for whole in (there, info))
         changed += differences(old, new, f"{part}.")
     if changed:
         raise StudyError(
@@ -159,9 +164,9 @@ def _refuse_differences(folder: Path, there: Info, info: Info) -> None:
         )
 
 
-def _without(settings: Info, name: str) -> Info:
-    """Settings but for one: a data folder has many names, and its fingerprint is what counts."""
-    return {key: value for key, value in settings.items() if key != name}
+def _without(settings: Info, *names: str) -> Info:
+    """Settings but for some: a data folder has many names, and its fingerprint is what counts."""
+    return {key: value for key, value in settings.items() if key not in names}
 
 
 def _refuse_other_content(folder: Path) -> None:

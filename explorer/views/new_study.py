@@ -17,7 +17,18 @@ from explorer.known import own_jobs
 from explorer.picker import carry_study, show_name
 from explorer.plan_view import plan_and_start
 from explorer.public import Limits, limits, studies_folder
-from explorer.request import SOURCES, Request, asked_request, models, sources, usual_model, weights_of
+from explorer.request import (
+    MOST_TEST,
+    SKIP_BROKEN,
+    SKIP_SMALL,
+    SOURCES,
+    Request,
+    asked_request,
+    models,
+    sources,
+    usual_model,
+    weights_of,
+)
 
 PAGE = "new_study"
 WIDTH = 960  # pixels
@@ -151,6 +162,10 @@ def _further_fields(request: Request, start: Request, allowed: Limits) -> Reques
         with columns[0]:
             repeats = number("Draws of each size", 1, 100, start.repeats, key="new repeats")
             neighbors = number("Neighbors stored", 1, 100, start.neighbors, key="new neighbors")
+            test_fraction = number(
+                "Test fraction", 0.0, MOST_TEST, start.test_fraction, 0.05, format="%.2f", key="new test fraction",
+                help=_FRACTION_HELP,
+            )  # fmt: skip
         with columns[1]:
             seed = number("Seed", 0, None, start.seed, key="new seed")
             if not allowed.public:
@@ -161,11 +176,14 @@ def _further_fields(request: Request, start: Request, allowed: Limits) -> Reques
             if not allowed.public:
                 spool = _text("Spool folder", start.spool, "new spool", "none", _SPOOL_HELP)
         geometry = geometry_field(start)
+        skip_broken = st.checkbox(SKIP_BROKEN, start.skip_broken, key="new skip broken", help=_BROKEN_HELP)
+        skip_small = st.checkbox(SKIP_SMALL, start.skip_small_classes, key="new skip small", help=_SMALL_HELP)
         if not allowed.public:
             cluster, storage = _cluster_fields(start)
     request = replace(
         request, split=str(split), per_class=int(per_class or 0), sizes=sizes.replace(" ", ""), repeats=int(repeats),
-        neighbors=int(neighbors), seed=int(seed), geometry=geometry,
+        neighbors=int(neighbors), seed=int(seed), geometry=geometry, test_fraction=float(test_fraction),
+        skip_broken=skip_broken, skip_small_classes=skip_small,
     )  # fmt: skip
     if allowed.public:
         return request
@@ -206,9 +224,15 @@ def _text(label: str, value: str, key: str, placeholder: str, help_text: str) ->
     return str(st.text_input(label, value, key=key, placeholder=placeholder, help=help_text)).strip()
 
 
-_FOLDER_HELP = "Images in train/<class>/ and test/<class>/, or in <class>/ alone. They stay where they are."
+_FOLDER_HELP = (
+    "Images in train/<class>/ and test/<class>/ (or other usual names of splits), or in <class>/ alone. They stay "
+    "where they are."
+)
 _TFDS_HELP = "Needs the package tensorflow-datasets; the data set is downloaded where it is not there yet."
 _LAYERS_HELP = "A union of main, all, names, and patterns such as block*_add, separated by commas."
+_FRACTION_HELP = "Share of the test split, where the data have no splits. 0: no split, all samples are measured as one."
+_BROKEN_HELP = "Images that cannot be read are left out and recorded, instead of an error."
+_SMALL_HELP = "Classes that are empty, too small, or missing in a split are left out and named, instead of an error."
 _SIZES_HELP = "Numbers of samples of a split, for the page Sample size: each is drawn several times."
 _MEMORY_HELP = "Such as 2GiB. Layers that do not fit come in slices, or are spooled."
 _SPOOL_HELP = "A folder for the activations of layers that do not fit the memory, removed afterwards."

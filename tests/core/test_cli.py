@@ -186,7 +186,8 @@ def test_failures_are_1_and_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
     (tmp_path / "thesis.tex").write_text("mine")
     for name in ("train/a", "train/b", "test/a"):
         (tmp_path / "data" / name).mkdir(parents=True)
-        Image.new("L", (2, 2)).save(tmp_path / "data" / name / "0.png")
+        for number in range(2):
+            Image.new("L", (2, 2)).save(tmp_path / "data" / name / f"{number}.png")
     failing = [
         (["study", str(tmp_path / "none"), "--out", str(tmp_path / "x")], "there is no folder"),
         (["study", str(tmp_path / "data"), "--out", str(tmp_path / "x")], "each class must be in both splits"),

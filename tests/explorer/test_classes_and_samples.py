@@ -5,6 +5,8 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
+from playwright.sync_api import expect
 
 import core
 from core.study.class_words import short_class, short_classes
@@ -26,6 +28,7 @@ from explorer.gallery import (
 )
 from explorer.place_controls import class_names
 from explorer.sample_charts import MOST_DOTS, drawn_dots
+from tests.browser import serve
 
 LABELS = ["ant", "ant", "bee", "bee"]
 LAYERS = {"early": np.array([[0.0], [4], [1], [5]]), "late": np.array([[0.0], [1], [8], [9]])}
@@ -170,6 +173,37 @@ def test_samples_page_restores_a_link(open_view, folder):
     assert "Disagrees here: 2 of 4 samples" in [one.value for one in page.subheader]
     assert "No pictures: the folder with its images is not here" in said(page)
     assert {name: query(page, name) for name in view} == view
+
+
+@pytest.fixture(scope="module")
+def pictured(tmp_path_factory):
+    """The same with pictures: `sources` name image files."""
+    root = tmp_path_factory.mktemp("pictured")
+    sources = [root / "images" / name for name in ("a/0.png", "a/1.png", "b/0.png", "b/1.png")]
+    for number, source in enumerate(sources):
+        source.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 30), (60 * number, 0, 255)).save(source)
+    core.study_from_features(LAYERS, LABELS, out=root / "study", sources=sources)
+    return root / "study"
+
+
+def test_sources_of_features_are_shown_as_pictures(open_view, pictured, monkeypatch):
+    page = open_view("samples", pictured, layer="early")
+    assert "No pictures" not in said(page)
+    assert len(page.get("image")) >= 4
+    monkeypatch.setenv("SI_EXPLORER_PUBLIC", "1")
+    page = open_view("samples", pictured, layer="early")
+    assert "this explorer is open to everyone and reads no folder" in said(page)
+    assert not page.get("image")
+
+
+@pytest.mark.browser
+def test_a_browser_draws_the_sources_of_features(page, pictured, tmp_path):
+    with serve("--study", str(pictured), log=tmp_path / "server.log") as (address, _):
+        page.goto(f"{address}/samples?layer=early")
+        picture = page.locator(".st-key-gallery img").first
+        expect(picture).to_be_visible(timeout=30_000)
+        assert picture.evaluate("image => image.complete && image.naturalWidth") == 40
 
 
 def test_look_closer_selects_the_sample(open_view, folder):

@@ -183,12 +183,12 @@ def test_names_and_patterns_narrow_the_layers_and_can_be_dropped(open_page, tiny
 
 def test_headline_and_cards_speak_of_the_same_layers(open_page, tiny_study):
     page = open_page(tiny_study)
-    assert "Best: `avg_pool`" in said(page)
+    assert "SI is highest at `avg_pool`" in said(page)
     assert "layers shown, of 5" not in said(page)
     widget(page, "names").set_value(["block*"]).run()
     text = said(page)
     assert "SI is highest in `block2a_conv`" in text
-    assert "Best: `block2a_conv`" in text
+    assert "SI is highest at `block2a_conv`" in text
     assert "avg_pool" not in text
     assert text.count("This is about the 3 layers shown, of 5.") == 3  # the headline and two cards
     assert text.count("This is about all 5 layers, whichever are shown.") == 1
@@ -197,7 +197,7 @@ def test_headline_and_cards_speak_of_the_same_layers(open_page, tiny_study):
 def test_a_single_layer_that_is_shown_has_its_value_as_headline(open_page, tiny_study):
     page = open_page(tiny_study, layers="block2a_conv")
     assert page.title[0].value.startswith("One layer: SI 0.")
-    assert "Best: `block2a_conv`" in said(page)
+    assert "SI is highest at `block2a_conv`" in said(page)
 
 
 def test_an_empty_selection_says_so_and_leads_back(open_page, tiny_study):

@@ -172,6 +172,7 @@ def test_a_plan_that_is_refused_says_why_in_the_command_lines_words(tmp_path):
     [
         ("'/tmp/separation/.uploads/ab/layer.npy' cannot be read", "'layer.npy' cannot be read"),
         ("../.uploads/ab12/features must hold", "features must hold"),
+        ("'train/glass/00.png' cannot be read", "'train/glass/00.png' cannot be read"),
         ("3/4 of the and/or samples", "3/4 of the and/or samples"),
         ("got 4 of 'a (train)'.", "got 4 of 'a (train)'."),
     ],

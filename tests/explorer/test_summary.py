@@ -14,7 +14,7 @@ from core.study.journeys import nearest_by_layer
 from core.study.neighborhoods import confused_pairs, read_nearest
 from core.study.pairs import pair_curve
 from core.study.provenance import plain
-from core.study.results import load_study
+from core.study.results import StudyError, load_study
 from core.study.summary import NOT_STORED, check_card_text, make_cards
 from core.study.writing import begin, end, write_layer
 from explorer.class_tables import chosen_place, class_values, classes_finding, ranked_classes
@@ -190,8 +190,10 @@ def test_samples_to_check_have_no_support_for_their_label(tmp_path, agreements):
 
 def test_only_the_asked_layers_are_read_in_the_order_of_samples(tmp_path, agreements):
     study = load_study(write_neighbors(tmp_path / "study", agreements))
-    nearest = read_nearest(study, ["layer2", "nowhere"], "mean", "test")
+    nearest = read_nearest(study, ["layer2"], "mean", "test")
     assert list(nearest) == ["layer2"]
     assert nearest["layer2"]["sample"].to_list() == list(range(SAMPLES))
     assert "neighbors" not in vars(study)
     assert read_nearest(study, [], "mean", "test") == {}
+    with pytest.raises(StudyError, match=r"layer must be one .* got 'nowhere'"):
+        read_nearest(study, ["layer2", "nowhere"], "mean", "test")

@@ -5,7 +5,18 @@ import pytest
 from scipy.stats import skew
 
 import core
-from core.study.neighborhoods import confused_pairs, confusion, duplicates, hubness, stored_neighbors
+from core.study.depth import prediction_depth
+from core.study.journeys import nearest_by_layer, neighbors_by_layer
+from core.study.neighborhoods import (
+    confused_pairs,
+    confusion,
+    duplicates,
+    hubness,
+    read_nearest,
+    stored_neighbors,
+)
+from core.study.overlap import neighbor_overlap
+from core.study.pairs import pair_causes
 
 # Points on a line; train: 0 1 1 5 6, test: 1 5.5 20
 POSITIONS = np.array([[0.0], [1.0], [1.0], [5.0], [6.0], [1.0], [5.5], [20.0]])
@@ -87,9 +98,58 @@ def test_classes_without_a_name_are_confused_by_their_label(study):
     assert confusion(unnamed, "line", "flat", "train").to_numpy().tolist() == [[1, 1], [1, 2]]
 
 
-def test_a_layer_that_is_not_there_is_named(study):
-    with pytest.raises(core.StudyError, match="stores no neighbors of 'curve', 'flat', 'train'"):
-        stored_neighbors(study, "curve", "flat", "train")
+LOOKUPS = {
+    "stored_neighbors": lambda study, layer, pooling, split: stored_neighbors(study, layer, pooling, split),
+    "read_nearest": lambda study, layer, pooling, split: read_nearest(study, [layer], pooling, split),
+    "duplicates": lambda study, layer, pooling, split: duplicates(study, layer, pooling),
+    "hubness": hubness,
+    "confusion": confusion,
+    "confused_pairs": confused_pairs,
+    "neighbors_by_layer": lambda study, layer, pooling, split: neighbors_by_layer(
+        study, pooling, split, layers=[layer]
+    ),
+    "prediction_depth": lambda study, layer, pooling, split: prediction_depth(study, pooling, split, layers=[layer]),
+    "neighbor_overlap": lambda study, layer, pooling, split: neighbor_overlap(study, split=split, pooling=pooling),
+}
+
+
+@pytest.mark.parametrize("lookup", LOOKUPS)
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        (("lime", "flat", "train"), r"layer must be one .* got 'lime'\. Did you mean 'line'\? It has line\."),
+        (("line", "max", "train"), r"pooling must be one .* got 'max'\. It has flat"),
+        (("line", "flat", "val"), r"split must be one .* got 'val'\. It has train and test\."),
+    ],
+)
+def test_a_name_that_is_not_there_is_an_error_that_lists_what_there_is(study, lookup, place, message):
+    if (lookup, place[0]) == ("neighbor_overlap", "lime") or (lookup, place[2]) == ("duplicates", "val"):
+        return  # has no such argument
+    with pytest.raises(core.StudyError, match=message):
+        LOOKUPS[lookup](study, *place)
+
+
+@pytest.mark.parametrize("lookup", LOOKUPS)
+def test_a_layer_without_space_counts_in_both_poolings(study, lookup):
+    flat, mean = (LOOKUPS[lookup](study, "line", pooling, "train") for pooling in ("flat", "mean"))
+    assert len(flat) > 0
+    assert str(flat) == str(mean)
+
+
+def test_duplicates_of_a_layer_without_stored_neighbors_are_no_empty_table(study, tmp_path):
+    (tmp_path / "copy").mkdir()
+    for file in study.path.iterdir():
+        if file.is_file() and file.name != "neighbors.parquet":
+            (tmp_path / "copy" / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(core.StudyError, match=r"stores no neighbors of 'line', 'flat'\. It has none at all"):
+        duplicates(core.load_study(tmp_path / "copy"), "line", "mean")
+
+
+def test_causes_at_an_unknown_layer_are_an_error(study):
+    names = study.samples.set_index("sample")["class_name"].astype(str)
+    nearest = nearest_by_layer(study, "flat", "train")
+    with pytest.raises(ValueError, match=r"layer must be one of those in nearest; got 'lime'\. It has line\."):
+        pair_causes(nearest, names, "a", "b", "lime")
 
 
 def test_no_confusions_make_an_empty_table(tmp_path):
@@ -100,5 +160,5 @@ def test_no_confusions_make_an_empty_table(tmp_path):
 
 
 def test_a_study_without_these_neighbors_has_no_pairs_to_tell(study):
-    with pytest.raises(core.StudyError, match="stores no neighbors of 'curve', 'mean', 'train'"):
+    with pytest.raises(core.StudyError, match="got 'curve'"):
         confused_pairs(study, "curve", "mean", "train")

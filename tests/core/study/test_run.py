@@ -261,7 +261,7 @@ def test_broken_images_are_recorded(tmp_path: Path):
     data = save_images(tmp_path / "data", count=3)
     (data / "train" / "red" / "1.png").write_bytes(b"no image")
     options = StudyOptions(str(data), model="pixels")
-    with pytest.raises(ValueError, match=r"'train/red/1\.png'.*--skip-broken"):
+    with pytest.raises(ValueError, match=r"'train/red/1\.png'.*skip_broken=True"):
         run_study(options, tmp_path / "study")
     assert not (tmp_path / "study").exists()
     study = run_study(replace(options, skip_broken=True), tmp_path / "study")

@@ -145,7 +145,7 @@ def test_the_end_of_a_network_is_read_as_far_as_neighbors_are_stored(flipped, tm
 
 def test_no_neighbors_nothing_to_check(flipped):
     _, study = flipped
-    assert samples_to_check(neighbors_by_layer(study, "mean", "test"), study.samples).empty
+    assert samples_to_check(neighbors_by_layer(study, "mean", "train").iloc[:0], study.samples).empty
 
 
 def test_hard_samples_are_decided_late_and_wrong_ones_come_first(flipped):

@@ -36,8 +36,8 @@ class ResultError(NamedTuple):
 
 
 EXACT = ResultError(0.0, 0.0)
-# Bfloat16 keeps 8 bits. A rounded result is off by half of its last bit, either way; one whose further bits were cut off
-# stands for up to a whole last bit more. Which of the two a kernel does depends on the processor, on TensorFlow's
+# Bfloat16 keeps 8 bits. A rounded result is off by half of its last bit, either way; one whose further bits were cut
+# off stands for up to a whole last bit more. Which of the two a kernel does depends on the processor, on TensorFlow's
 # settings, and may depend on the shape of the product, so that both are allowed for everywhere.
 BFLOAT16 = ResultError(below=2.0**-8, above=2.0**-7)
 

@@ -58,6 +58,15 @@ def packed(files: dict[str, bytes]) -> bytes:
     return file.getvalue()
 
 
+def test_a_button_of_the_page_is_pressed_beside_one_of_the_toolbar(page):
+    page.set_content(
+        "<button>Stop</button>"
+        "<div data-testid='stMainBlockContainer'><button onclick='this.textContent = 1'>Stop</button></div>"
+    )
+    press(page, "Stop")
+    expect(page.get_by_role("button")).to_have_text(["Stop", "1"])
+
+
 def dot() -> bytes:
     file = io.BytesIO()
     Image.new("RGB", (1, 1)).save(file, "PNG")

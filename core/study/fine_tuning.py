@@ -21,6 +21,7 @@ import pandas as pd
 
 from core.data.images import LabelledImages
 from core.data.loading import TEST_FRACTION, load_images
+from core.kernels import current_kernels, recorded_kernels
 from core.network.backbones import Network, load_network
 from core.network.tails import HeadedNetwork
 from core.network.training import (
@@ -37,6 +38,7 @@ from core.network.training_options import Execution, TrainingOptions
 from core.network.training_state import EpochResult
 from core.study.fine_tuning_record import FineTuningRecord
 from core.study.results import StudyError
+from core.study.resumed_kernels import begin_as_recorded, refuse_other_kernels
 from core.study.run import package_versions
 from core.study.writing import differences, now_utc, replace_file, study_lock, write_json
 
@@ -147,6 +149,7 @@ def fine_tune(
         As it came; the same call goes on from the last whole epoch.
     """
     folder, report = Path(out), progress or _ignore
+    begin_as_recorded(_there(folder))
     images = load_images(
         options.data,
         seed=options.training.seed,
@@ -215,7 +218,7 @@ def _training_data(images: LabelledImages, size: tuple[int, int]) -> TrainingDat
 
 def _info(options: FineTuneOptions, images: LabelledImages, network: Network, execution: Execution) -> Info:
     """training.json but for format, state and times."""
-    asked = asdict(options)
+    asked, kernels = asdict(options), current_kernels()
     used = {
         "data": {
             "name": images.name,
@@ -231,6 +234,7 @@ def _info(options: FineTuneOptions, images: LabelledImages, network: Network, ex
         },
         "execution": asdict(execution),
         "versions": dict(package_versions()),
+        "kernels": kernels and asdict(kernels),
     }
     skipped = [asdict(one) for one in images.skipped]
     found = {"asked": asked, "used": used, "class_names": list(images.class_names), "skipped": skipped}
@@ -244,23 +248,31 @@ _STOOD_FOR = ("data", "weights", "cache", "variants", "mixed_precision")
 
 def _begin(folder: Path, info: Info) -> Info:
     """Start a training, or go on with the one in the folder if it is the same."""
-    path = folder / _INFO
-    if not path.exists():
+    there = _there(folder)
+    if there is None:
         others = sorted(one.name for one in folder.iterdir() if one.name not in (".lock", f".{_INFO}.tmp"))
         if others:
             raise StudyError(
                 f"{folder} must be empty or hold a training; it has {', '.join(others[:3])} and no {_INFO}. "
                 "Choose another folder."
             )
-        there: Info = {"format": FORMAT, "state": "running", "created": now_utc()}
+        there = {"format": FORMAT, "state": "running", "created": now_utc()}
     else:
-        there = json.loads(path.read_text(encoding="utf-8"))
         _refuse_differences(folder, there, info)
         if there["state"] == "complete":
             return there
+        before, now = recorded_kernels(there), recorded_kernels(info)
+        if before and now:
+            refuse_other_kernels(folder, before, now)
     running = there | info | {"state": "running"}
     _write_info(folder, running)
     return running
+
+
+def _there(folder: Path) -> Info | None:
+    """What training.json says of a training that was begun; None where there is none."""
+    path = folder / _INFO
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
 
 
 def _refuse_differences(folder: Path, there: Info, here: Info) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from core.kernels import recorded_kernels
+
 Info = Mapping[str, Any]
 SPLIT_NAMES = {"train": "training", "test": "test"}
 WEIGHTS = {  # as `core fine-tune` names its files
@@ -56,6 +58,7 @@ def known_facts(info: Info, state: str, curves: pd.DataFrame) -> dict[str, str]:
         "Ties": "the first of equally near samples counts",
         "Seed": seed,
         "Versions": ", ".join(f"{name} {number}" for name, number in (look_up(info, "used.versions") or {}).items()),
+        "Kernels of TensorFlow": recorded_kernels(info),
         "Started": info.get("created"),
     }
     return {name: str(value) for name, value in found.items() if value not in (None, "")}

@@ -28,7 +28,8 @@ from core.study.ranking_features import (
 )
 from core.study.ranking_options import RankOptions, network_name
 from core.study.ranking_tables import LEVEL, judged_by, layer_table, network_table, num_comparisons
-from core.study.results import Study, StudyError, is_locked, load_study
+from core.study.results import Study, StudyError, is_locked, load_study, read_info
+from core.study.resumed_kernels import begin_as_recorded
 from core.study.run import package_versions, run_study
 from core.study.samples import StudySamples
 from core.study.streaming import renamed
@@ -83,6 +84,8 @@ def rank_networks(
         As `core.study.plan.plan_study`, before anything is computed.
     """
     folder, told = Path(out), progress or (lambda _: None)
+    for model in options.models:
+        begin_as_recorded(read_info(folder / network_name(model)))
     images = chosen_images(options.study(options.models[0]), progress=progress) if options.data else None
     features = [open_feature_files(files) for files in options.features]
     with study_lock(folder):

@@ -17,7 +17,17 @@ import pyarrow.parquet as pq
 
 from core.measures.significance import q_values
 from core.study.locks import lock_file
-from core.study.results import FORMAT, LAYER_TABLES, PART_SCHEMAS, SCHEMAS, StudyError, layer_parts, read_info
+from core.study.results import (
+    FORMAT,
+    LAYER_TABLES,
+    PART_SCHEMAS,
+    SCHEMAS,
+    StudyError,
+    finished_layers,
+    layer_parts,
+    read_info,
+)
+from core.study.resumed_kernels import go_on_with_kernels
 
 Info = dict[str, Any]
 _MERGED = ".parts.tmp"
@@ -64,6 +74,7 @@ def begin(folder: Path, info: Info, samples: pd.DataFrame) -> Info:
     ------
     StudyError
         The folder holds something else, or a study that asked for or used something else; the difference is named.
+        Or some of its layers were computed with other kernels of TensorFlow.
     """
     there = read_info(folder)
     if there is None:
@@ -74,6 +85,8 @@ def begin(folder: Path, info: Info, samples: pd.DataFrame) -> Info:
         _refuse_differences(folder, there, info)
         if there.get("state") == "complete":
             return there
+        if finished_layers(folder):
+            info = dict(go_on_with_kernels(folder, there, info))
     for stale in (*folder.glob("parts/*.tmp"), folder / _MERGED):
         shutil.rmtree(stale, ignore_errors=True)
     running = there | info | {"state": "running"}

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ from core.cli import main
 from core.commands import progress
 from core.commands import study as study_command
 from core.commands.progress import ProgressLine
+from core.kernels import current_kernels
 from core.study.plan import Progress
 
 ROOT = Path(core.__file__).parents[1]
@@ -343,3 +345,6 @@ def test_devices_lists_the_processor(capsys):
     processor = json.loads(capsys.readouterr().out)[0]
     assert processor["device"] == "CPU"
     assert processor["cores"] >= 1
+    assert processor["kernels"] == asdict(current_kernels())
+    assert main(["devices"]) == 0
+    assert f"kernels of TensorFlow on the CPU: {current_kernels()}" in capsys.readouterr().out

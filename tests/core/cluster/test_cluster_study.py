@@ -62,6 +62,35 @@ def test_tables_are_those_of_a_plain_run(cluster: Cluster, options: StudyOptions
     assert seen[-1].done == seen[-1].total
 
 
+def test_they_are_where_tensorflow_was_loaded_before_with_kernels_that_depend_on_threads(
+    options: StudyOptions, plain: core.Study, tmp_path: Path
+):
+    """A script that imports TensorFlow first, on a processor where it does without oneDNN by itself."""
+    asked = {name: getattr(options, name) for name in ("data", "model", "weights", "layers", "pooling", "batch_size")}
+    code = f"""if __name__ == "__main__":
+        import os
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
+        import tensorflow
+        del os.environ["TF_ENABLE_ONEDNN_OPTS"]
+        import core
+        options = core.StudyOptions(**{asked!r})
+        core.run_study(options, "plain")
+        core.run_study(options, "cluster", client="local:2:1GiB")
+    """
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    variables = os.environ | {"PYTHONPATH": str(Path(core.__file__).parents[1]), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    variables.pop("TF_ENABLE_ONEDNN_OPTS", None)
+    run = subprocess.run([sys.executable, script], cwd=tmp_path, env=variables, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    studies = [load_study(tmp_path / name) for name in ("plain", "cluster")]
+    assert_same_tables(studies[1], studies[0])
+    for study in studies:
+        kernels = study.info["used"]["kernels"]
+        assert kernels["onednn"] is False
+        assert kernels["threads"] == plain.info["used"]["kernels"]["threads"]
+
+
 def test_sizes_centers_and_sampled_queries(cluster: Cluster, options: StudyOptions, tmp_path: Path):
     for name, asked in {
         "sizes": replace(options, sizes=(8, 12, 16), repeats=2, protocol="notebook", layers="top_conv"),

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import keras
@@ -13,6 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import core
+from core.kernels import THREADS, current_kernels
 from core.study.plan import Plan, Progress, StudyOptions, parse_bytes, plan_study
 from core.study.results import SCHEMAS, StudyError, load_study
 from core.study.run import run_study
@@ -159,6 +160,40 @@ def test_study_json_says_what_was_asked_and_used(whole: core.Study, options: Stu
     assert info["cautions"] == []
     assert info["command"].startswith(f"python -m core study {options.data} --out ")
     assert info["command"].endswith(f"--weights {network_file} --pooling both --neighbors 4 --batch-size 8")
+
+
+def test_it_says_which_kernels_tensorflow_computed_with(whole: core.Study):
+    here = current_kernels()
+    assert here is not None
+    assert whole.info["used"]["kernels"] == asdict(here)
+    assert here.threads >= 1
+
+
+def test_without_a_network_there_are_no_kernels(tmp_path: Path):
+    options = StudyOptions("digits", "pixels", per_class=3, split="train", projection="none", probe=False)
+    assert run_study(options, tmp_path / "study").info["used"]["kernels"] is None
+
+
+def test_a_study_begun_with_other_kernels_goes_on_only_where_nothing_would_be_mixed(
+    options: StudyOptions, whole: core.Study, tmp_path: Path
+):
+    out, plan = tmp_path / "study", plan_study(options, memory=ONE_PASS)
+    for num_layers in (0, 1):
+        with pytest.raises(KeyboardInterrupt):
+            run_study(plan, out, progress=stop_when(lambda progress, done=num_layers: _has_come_to(progress, done)))
+        info = json.loads((out / "study.json").read_text())
+        assert info["used"]["kernels"] == whole.info["used"]["kernels"]
+        info["used"]["kernels"]["threads"] += 1
+        (out / "study.json").write_text(json.dumps(info))
+    with pytest.raises(StudyError, match=rf"begun with other kernels of TensorFlow.*{THREADS}=.*another folder"):
+        run_study(options, out)
+    del info["used"]["kernels"]  # as studies were begun before there were these
+    (out / "study.json").write_text(json.dumps(info))
+    assert_same_tables(run_study(options, out), whole)
+
+
+def _has_come_to(progress: Progress, num_layers: int) -> bool:
+    return progress.unit == ("layers" if num_layers else "images") and progress.done >= num_layers
 
 
 # Memory, interruptions, other options

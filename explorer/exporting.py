@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.network.backbones import is_model_file
 from core.study.findings import one_layer
 from core.study.plan import PIXELS
 from explorer.jobs import ROOT
@@ -103,7 +104,7 @@ def _files(info: Mapping[str, Any], *, data: bool) -> dict[str, str]:
     """The files and folders that a study names, by the option that says where they lie."""
     asked = info.get("asked", {})
     weights, images = str(asked.get("weights", "")), str(asked.get("data", ""))
-    found = {"weights": weights} if weights.endswith(".keras") else {}
+    found = {"weights": weights} if is_model_file(weights) else {}
     from_folder = images != "digits" and not images.startswith("tfds:")
     return found | ({"data": images} if data and from_folder else {})
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from core.data.loading import TEST_FRACTION
 from core.measures.neighbors import METRICS
-from core.network.backbones import backbones
-from core.study.plan import DEFAULT_LAYERS, PIXELS
+from core.network.backbones import DEFAULT_MODEL, backbones, is_model_file
+from core.network.layers import DEFAULT_LAYERS
+from core.study.plan import PIXELS
 from explorer.jobs import STUDY
 from explorer.public import Limits
 
@@ -30,7 +31,6 @@ _FIELDS = {
 }
 USUAL_WEIGHTS = ("imagenet", "none")
 FURTHER_MODELS = ("resnet50", "mobilenet-v3-small", "ConvNeXtTiny")  # of keras.applications; any other can be typed
-_FIRST_MODEL = "efficientnet-lite0"  # the command line's default
 _NO_ADDRESS = ("labels", "test", "test_labels", "precision", "exact")  # an upload's, or of a plan not there yet
 _FLAGS = ("geometry", "exact", "skip_broken", "skip_small_classes")
 _STUDY_OPTIONS = (
@@ -101,7 +101,10 @@ class Request:
     def title(self) -> str:
         """Data and network, for people."""
         data = {"digits": "digits", "tfds": self.data}.get(self.source, Path(self.data).stem)
-        return data if self.source == "features" else f"{data}, {self.model}"
+        network = Path(self.model).name if is_model_file(self.model) else self.model
+        if self.uses_network and is_model_file(self.weights):
+            network = Path(self.weights).name
+        return data if self.source == "features" else f"{data}, {network}"
 
     def arguments(self, out: str = STUDY) -> tuple[str, ...]:
         """Of `python -m core`. Each value is tied to its option, so that none can become another option."""
@@ -140,9 +143,11 @@ class Request:
 
     def _option(self, name: str) -> str | int:
         value: str | int = getattr(self, name)
-        default = {"model": _FIRST_MODEL}.get(name, getattr(Request(), name))
-        if name == "weights" and not self.uses_network:
+        default = {"model": DEFAULT_MODEL}.get(name, getattr(Request(), name))
+        if name == "weights" and (not self.uses_network or is_model_file(self.model)):
             return ""
+        if name in ("model", "weights") and is_model_file(str(value)):
+            return _absolute(str(value))  # a run works in a folder of its own
         return "" if value == default else value
 
     def _data(self) -> str:
@@ -191,7 +196,7 @@ def in_form_words(text: str) -> str:
 
 def usual_model(source: str) -> str:
     """The network that the form starts with: photographs need one, digits and features do not."""
-    return PIXELS if source in ("digits", "features") else _FIRST_MODEL
+    return PIXELS if source in ("digits", "features") else DEFAULT_MODEL
 
 
 _CHOICES = {
@@ -211,7 +216,9 @@ def models(limits: Limits) -> list[str]:
 
 
 def weights_of(model: str) -> tuple[str, ...]:
-    """The names of a network's weights."""
+    """The names of a network's weights; a file's are its own."""
+    if is_model_file(model):
+        return ()
     return next((backbone.weights for backbone in backbones() if backbone.name == model), USUAL_WEIGHTS)
 
 

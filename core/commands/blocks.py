@@ -41,7 +41,7 @@ def add_parser(commands: Any) -> None:
     add("--pooling", default="mean", choices=("mean", "flat"), help="of the SI shown; default: %(default)s")
     add("--measure", choices=MEASURES, default=MEASURES[0], help="the SI shown; default: %(default)s")
     add("--data", metavar="DATA", help="where the study's images lie now, to verify (default: where they lay)")
-    add("--weights", metavar="FILE", help="where the study's .keras file lies now (default: where it lay)")
+    add("--weights", metavar="FILE", help="where the study's .keras or .h5 file lies now (default: where it lay)")
     add("--json", action="store_true", help="results for machines")
     add_progress(parser)
     parser.set_defaults(run=run, interrupted="Nothing is kept; the same command starts again.")

@@ -11,6 +11,7 @@ from typing import Any
 from core.commands.arguments import DATA_HELP, add_data_options, at_least, print_notes
 from core.commands.progress import StatusLine, interrupt_when_terminated
 from core.network.augmentation import Augmentation
+from core.network.backbones import DEFAULT_MODEL, DEFAULT_WEIGHTS
 from core.network.training import TrainingProgress
 from core.network.training_options import TrainingOptions
 from core.study.fine_tuning import FineTuned, FineTuneOptions, fine_tune
@@ -23,8 +24,8 @@ def add_parser(commands: Any) -> None:
     add, default = parser.add_argument, FineTuneOptions("")
     add("data", metavar="DATA", help=DATA_HELP)
     add("--out", required=True, metavar="DIR", help="the folder for the results; a training begun there goes on")
-    add("--model", default=default.model, help="a network (default: %(default)s)")
-    add("--weights", default=default.weights, help="imagenet, none, or a .keras file (default: %(default)s)")
+    add("--model", help=f"a network, or a .keras or .h5 file (default: {DEFAULT_MODEL}, or what --weights holds)")
+    add("--weights", help=f"imagenet, none, or a .keras or .h5 file of the network (default: {DEFAULT_WEIGHTS})")
     add("--per-class", type=at_least(2), metavar="K", help="images of each class and split (default: all)")
     add_data_options(parser)
     _add_recipe(parser, default.training)

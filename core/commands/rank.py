@@ -26,7 +26,7 @@ def add_parser(commands: Any) -> None:
     add = parser.add_argument
     add("data", metavar="DATA", nargs="?", default="", help=f"{DATA_HELP}; leave out to rank only --features")
     add("--out", required=True, metavar="DIR", help="the ranking's folder; a ranking begun there goes on")
-    add("--models", type=_listed, default=(), metavar="A,B,...", help="networks, .keras files, or: pixels")
+    add("--models", type=_listed, default=(), metavar="A,B,...", help="networks, .keras or .h5 files, or: pixels")
     add(
         "--features",
         type=_named,
@@ -44,7 +44,11 @@ def add_parser(commands: Any) -> None:
     add("--test", type=_named, action="append", default=[], metavar="NAME=FILE", help="that network's, of test samples")
     add("--test-labels", metavar="COLUMN|FILE", help="theirs (default: the same column)")
     add("--test-ids", metavar="COLUMN|FILE", help="theirs (default: the same column)")
-    add("--weights", default=RankOptions.weights, help="imagenet or none (default: %(default)s)")
+    add(
+        "--weights",
+        default=RankOptions.weights,
+        help="imagenet or none, of all networks but files (default: %(default)s)",
+    )
     add("--layers", default=RankOptions.layers, help="candidates of each network (default: %(default)s)")
     add("--pooling", choices=("mean", "flat"), default=RankOptions.pooling, help="default: %(default)s")
     add_data_options(parser)

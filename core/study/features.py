@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from core.measures.neighbors import METRICS
 from core.measures.rows import as_matrix
@@ -18,6 +18,7 @@ from core.study.projection import check_projection
 from core.study.results import Study, StudyError, finished_layers, load_study
 from core.study.samples import MeasureOptions, StudySamples
 from core.study.sources import check_sources
+from core.study.unusable import first_not_finite
 from core.study.writing import begin, end, study_lock, write_layer
 
 ClassNames = Sequence[str] | Mapping[Any, str]
@@ -111,7 +112,8 @@ class FeatureStudyWriter:
         Parameters
         ----------
         name : the layer's name, not yet in the study.
-        features : its activations, shape (n, d) or (n, ...), rows in the order of the labels.
+        features : its activations, shape (n, d) or (n, ...), rows in the order of the labels. Where all rows are equal,
+            the layer has null in place of values, and a note in the table `layers`.
         kind, block, parameters : what the explorer groups and compares by, where known.
 
         Raises
@@ -129,6 +131,7 @@ class FeatureStudyWriter:
             raise ValueError(
                 f"features of {name!r} must have {len(self._samples)} rows, one a label; got {len(matrix)}."
             )
+        self._refuse_not_finite(name, matrix)
         shape = np.shape(features)[1:]
         layer: dict[str, Any] = {
             "position": len(finished),
@@ -143,6 +146,16 @@ class FeatureStudyWriter:
         }
         tables = measure_layer(layer, {"flat": matrix}, self._samples, self._options)
         write_layer(self.path, len(finished), with_alignment(tables, self.path))
+
+    def _refuse_not_finite(self, name: str, matrix: NDArray[Any]) -> None:
+        place = first_not_finite(matrix)
+        if place is None:
+            return
+        row, column = place
+        raise ValueError(
+            f"features of {name!r} must be finite; got {matrix[row, column]} in row {row} (sample "
+            f"{self._samples.ids[row]!r}), column {column}. Correct the layer's activations, or leave the layer out."
+        )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

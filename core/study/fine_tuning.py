@@ -22,7 +22,7 @@ import pandas as pd
 from core.data.images import LabelledImages
 from core.data.loading import TEST_FRACTION, load_images
 from core.kernels import current_kernels, recorded_kernels
-from core.network.backbones import Network, load_network
+from core.network.backbones import Network, load_network, network_choice
 from core.network.tails import HeadedNetwork
 from core.network.training import (
     FINAL_FILE,
@@ -53,7 +53,8 @@ Report = Callable[[TrainingProgress], None]
 class FineTuneOptions:
     """What is asked of a fine-tuning.
 
-    data : an image folder, or "digits", with a test split. model, weights : see `core.network.backbones`.
+    data : an image folder, or "digits", with a test split. model, weights : see `core.network.backbones`; afterwards
+    model is None where the file that weights names says what network it is.
     training : the recipe; its seed also decides the split and the choice of images. per_class : images of each class
     and split; default all. skip_broken, skip_small_classes, test_fraction : see `core.data.loading.load_images`.
     cache : whether the activations of the frozen layers are computed once and kept in files; None: without a GPU.
@@ -63,8 +64,8 @@ class FineTuneOptions:
     """
 
     data: str
-    model: str = "efficientnet-lite0"
-    weights: str = "imagenet"
+    model: str | None = None
+    weights: str | None = None
     training: TrainingOptions = field(default_factory=TrainingOptions)
     per_class: int | None = None
     skip_broken: bool = False
@@ -75,6 +76,9 @@ class FineTuneOptions:
     mixed_precision: bool | None = None
 
     def __post_init__(self) -> None:
+        model, weights = network_choice(self.model, self.weights)
+        object.__setattr__(self, "model", model)
+        object.__setattr__(self, "weights", weights)
         if self.variants < 0:
             raise ValueError(f"variants must be at least 0; got {self.variants}. 0 keeps the images themselves only.")
 
@@ -227,6 +231,7 @@ def _info(options: FineTuneOptions, images: LabelledImages, network: Network, ex
             "num_test": int((images.splits == "test").sum()),
         },
         "model": {
+            "name": network.name,
             "weights": network.weights,
             "weights_sha256": network.weights_sha256,
             "expects": network.expects,
@@ -243,7 +248,7 @@ def _info(options: FineTuneOptions, images: LabelledImages, network: Network, ex
 
 _EARLIER_OPTIONS = {"skip_small_classes": False, "test_fraction": 0.2}  # of trainings begun before there were these
 # Options for which something that was used stands: the fingerprint, the hash, the execution.
-_STOOD_FOR = ("data", "weights", "cache", "variants", "mixed_precision")
+_STOOD_FOR = ("data", "model", "weights", "cache", "variants", "mixed_precision")
 
 
 def _begin(folder: Path, info: Info) -> Info:

@@ -276,7 +276,7 @@ def _write_tables(
     for name, table in {"ranking": layers, "networks": network_table(studies, layers, judged)}.items():
         replace_file(folder / f"{name}.parquet", partial(table.to_parquet, index=False))
     compared = asdict(judged) | {"level": LEVEL, "num_comparisons": num_comparisons(layers, judged)}
-    cautions = dict.fromkeys(text for study in studies.values() for text in study.info.get("cautions", []))
+    cautions = dict.fromkeys(_cautions(studies))
     if not judged.apart:
         cautions[_ONE_SPLIT.format(judged.split)] = None
     done = {
@@ -290,6 +290,15 @@ def _write_tables(
         "cautions": list(cautions),
     }
     write_json(folder / "ranking.json", dict(info) | done)
+
+
+def _cautions(studies: Mapping[str, Study]) -> Iterator[str]:
+    """What the studies caution against; what not all of them do, with the network's name."""
+    by_network = {name: study.info.get("cautions", []) for name, study in studies.items()}
+    for name, texts in by_network.items():
+        for text in texts:
+            is_common = all(text in others for others in by_network.values())
+            yield text if is_common else f"{name}: {text}"
 
 
 _ONE_SPLIT = (

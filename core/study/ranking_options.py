@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core.data.loading import TEST_FRACTION
+from core.network.backbones import is_model_file
 from core.study.plan import DEFAULT_LAYERS, PIXELS, StudyOptions
 from core.study.ranking_features import FeatureFiles
 
@@ -16,7 +17,7 @@ class RankOptions:
     """What is asked of a ranking.
 
     data : an image folder, "tfds:NAME" or "digits"; empty to rank features alone.
-    models : networks as in `core.network.backbones.load_network`, paths of `.keras` files, or "pixels".
+    models : networks as in `core.network.backbones.load_network`, paths of `.keras` or `.h5` files, or "pixels".
     features : other networks' features, which may be several layers each; their samples must be those of `data`, paired
         by id where the files have ids, else in the order of a study's: training samples first, ids ascending.
     weights : of the models but for files. layers : candidates of each network; see
@@ -62,11 +63,11 @@ class RankOptions:
 
     def study(self, model: str) -> StudyOptions:
         """What is asked of a network's study."""
-        from_file = model.endswith(".keras")
+        has_weights = model == PIXELS or is_model_file(model)
         return StudyOptions(
             data=self.data,
-            model="efficientnet-b0" if from_file else model,  # whose image size a file gets that leaves it open
-            weights=model if from_file else "imagenet" if model == PIXELS else self.weights,
+            model=model,
+            weights=None if has_weights else self.weights,
             layers=DEFAULT_LAYERS if model == PIXELS else self.layers,
             pooling=self.pooling,
             per_class=self.per_class,
@@ -105,4 +106,4 @@ class RankOptions:
 
 def network_name(model: str) -> str:
     """What a network is called in a ranking: a file goes by its own name."""
-    return Path(model).stem if model.endswith(".keras") else model
+    return Path(model).stem if is_model_file(model) else model

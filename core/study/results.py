@@ -40,6 +40,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         cumulative_flop=pa.int64(),
         output_shape=pa.list_(pa.int32()),
         num_features=pa.int64(),
+        note=pa.string(),  # why there are no values; null where there are
     ),
     "measurements": _schema(
         split=_text,
@@ -132,7 +133,7 @@ SCHEMAS: dict[str, pa.Schema] = {
 }
 # Only in the parts of layers, gone when these are merged: what later layers are aligned with.
 PART_SCHEMAS: dict[str, pa.Schema] = {"grams": _schema(split=_text, layer=_text, gram=pa.list_(pa.float32()))}
-_LATER_COLUMNS = {"layers": ("cumulative_flop",)}  # null in a study written before there were these
+_LATER_COLUMNS = {"layers": ("cumulative_flop", "note")}  # null in a study written before there were these
 WHOLE_TABLES = ("samples",)  # written once, before the first layer
 LAYER_TABLES = tuple(name for name in SCHEMAS if name not in WHOLE_TABLES)
 
@@ -262,6 +263,14 @@ def read_info(folder: Path) -> dict[str, Any] | None:
 def finished_layers(folder: Path) -> set[str]:
     """Names of the layers whose rows are complete."""
     return {name for table in _read_tables(folder, "layers", ["layer"]) for name in table["layer"].to_pylist()}
+
+
+def layer_notes(folder: Path) -> pd.DataFrame:
+    """Position, name and note of the layers that have one, in network order."""
+    tables = [table for table in _read_tables(folder, "layers", None) if "note" in table.column_names]
+    rows = [row for table in tables for row in table.select(["position", "layer", "note"]).to_pylist()]
+    noted = sorted((row for row in rows if row["note"]), key=lambda row: row["position"])
+    return pd.DataFrame(noted, columns=["position", "layer", "note"])
 
 
 def is_being_written(folder: Path) -> bool:

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import pandas as pd
 
 from core.cluster.connecting import Cluster, connect
@@ -25,11 +26,12 @@ from core.study.geometry import with_alignment
 from core.study.measuring import layer_row, measure_layer
 from core.study.pilot import queries_after_pilot, queries_at_worst
 from core.study.plan import ELSEWHERE, Plan, Progress, Report, StudyOptions, plan_study
-from core.study.results import Study, finished_layers, load_study, read_info
+from core.study.results import Study, StudyError, finished_layers, load_study, read_info
 from core.study.resumed_kernels import begin_as_recorded, kernel_cautions, with_instructions
 from core.study.samples import MeasureOptions
 from core.study.searches import Key, SlicedLayer, answer, pilot_questions, study_questions
 from core.study.streaming import Activations, Relay, renamed, stream_layers
+from core.study.unusable import survey
 from core.study.writing import begin, end, study_lock, write_info, write_layer
 
 if TYPE_CHECKING:
@@ -89,6 +91,7 @@ def run_study(
         with study_lock(folder):
             info = begin(folder, _study_info(plan, cluster, out), plan.samples.frame())
             if info["state"] != "complete":
+                _refuse_other_names(plan, folder)
                 _complete(plan, _engine(plan, cluster, storage, folder), folder, info, report)
         return load_study(folder)
 
@@ -117,6 +120,16 @@ def _complete(
         end(folder, info, complete=False)
         raise
     end(folder, info, complete=True)
+
+
+def _refuse_other_names(plan: Plan, folder: Path) -> None:
+    """Layers were once named by position; what was measured under such names is not mixed with others."""
+    unknown = sorted(finished_layers(folder) - {layer.layer for layer in plan.layers})
+    if unknown:
+        raise StudyError(
+            f"{folder} holds layers of another choice or of an earlier version, such as {unknown[0]}, which this "
+            "network does not have or which is not asked for. Choose another folder, or delete this one."
+        )
 
 
 def _check_chosen(plan: Plan, cluster: Cluster | None, folder: Path) -> None:
@@ -189,7 +202,7 @@ class _ThisProcess:
                 stream_layers(plan, pass_, questions, relay=relay, stage="pilot", progress=progress)
             ) as layers:
                 for _, activations in layers:
-                    yield from [_answers(found, questions) for found in activations.values()]
+                    yield from [_answers(found, questions) for found in activations.values() if _is_usable(found)]
 
     def measured_layers(
         self, options: MeasureOptions, finished: frozenset[str], progress: Report
@@ -214,9 +227,15 @@ class _ThisProcess:
         progress(Progress("neighbors", len(pass_.layers), len(pass_.layers), "layers"))
 
 
+def _is_usable(found: Activations) -> bool:
+    """Whether a layer's activations have neighbors."""
+    return isinstance(found, SlicedLayer) or (isinstance(found, np.ndarray) and not survey(found).note)
+
+
 def _answers(found: Activations, questions: Mapping[Key, Question]) -> Mapping[Key, Neighbors]:
     if isinstance(found, SlicedLayer):
         return found.answers
+    assert isinstance(found, np.ndarray), "layers that cannot be measured are left out"
     return {key: answer(found, question) for key, question in questions.items()}
 
 

@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.measures.significance import q_values
+from core.network.backbones import is_model_file
+from core.network.layers import DEFAULT_LAYERS, EARLIER_DEFAULT_LAYERS
 from core.study.locks import lock_file
 from core.study.results import (
     FORMAT,
@@ -24,10 +26,12 @@ from core.study.results import (
     SCHEMAS,
     StudyError,
     finished_layers,
+    layer_notes,
     layer_parts,
     read_info,
 )
 from core.study.resumed_kernels import go_on_with_kernels
+from core.study.unusable import unusable_cautions
 
 Info = dict[str, Any]
 _MERGED = ".parts.tmp"
@@ -95,9 +99,14 @@ def begin(folder: Path, info: Info, samples: pd.DataFrame) -> Info:
 
 
 def end(folder: Path, info: Info, *, complete: bool) -> None:
-    """Merge the tables of a complete study; leave one that was interrupted as it is, to be resumed."""
+    """Merge the tables of a complete study; leave one that was interrupted as it is, to be resumed.
+
+    What is to be said of layers without values is added to the cautions.
+    """
     if complete:
         merge_parts(folder)
+    if cautions := unusable_cautions(layer_notes(folder)):
+        info = info | {"cautions": list(dict.fromkeys([*info.get("cautions", []), *cautions]))}
     write_info(
         folder, info | {"state": "complete" if complete else "partial", "finished": now_utc() if complete else None}
     )
@@ -166,8 +175,11 @@ def _refuse_differences(folder: Path, there: Info, info: Info) -> None:
     before = {name: value for name, value in _EARLIER_OPTIONS.items() if name in info["asked"]} | there.get("asked", {})
     unknown = _LATER_OPTIONS - before.keys()
     asked = {name: value for name, value in info["asked"].items() if name not in unknown}
-    changed = differences(_without(before, "data"), _without(asked, "data"))
-    for part, unimportant in {"data": ("name", "ignored_files", "sources_folder"), "model": ()}.items():
+    if {before.get("layers"), asked.get("layers")} == {DEFAULT_LAYERS, EARLIER_DEFAULT_LAYERS}:
+        before, asked = _without(before, "layers"), _without(asked, "layers")  # two ways to say the default
+    changed = differences(_comparable(before), _comparable(asked))
+    called = ("name",) if is_model_file(asked.get("weights")) else ()  # earlier, files bore the default network's name
+    for part, unimportant in {"data": ("name", "ignored_files", "sources_folder"), "model": called}.items():
         old, new = (_without(whole.get("used", {}).get(part, {}), *unimportant) for whole in (there, info))
         changed += differences(old, new, f"{part}.")
     if changed:
@@ -177,8 +189,18 @@ def _refuse_differences(folder: Path, there: Info, info: Info) -> None:
         )
 
 
+def _comparable(asked: Info) -> Info:
+    """What was asked, but for what something that was used stands for.
+
+    A data folder has many names, and its fingerprint is what counts; the hash of a file's weights says what network it
+    is.
+    """
+    found = _without(asked, "data")
+    return _without(found, "model") if is_model_file(found.get("weights")) else found
+
+
 def _without(settings: Info, *names: str) -> Info:
-    """Settings but for some: a data folder has many names, and its fingerprint is what counts."""
+    """Settings but for some."""
     return {key: value for key, value in settings.items() if key not in names}
 
 

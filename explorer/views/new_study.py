@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core.study.plan import DEFAULT_LAYERS, PIXELS
+from core.network.layers import DEFAULT_LAYERS
+from core.study.plan import PIXELS
 from core.study.provenance import plain
 from explorer import jobs
 from explorer.address import asked_view, keep_view
@@ -114,22 +115,14 @@ def _network_fields(request: Request, start: Request, allowed: Limits) -> Reques
             accept_new_options=not allowed.public,
             filter_mode="contains",
             key="new model" if usual == PIXELS else "new network",
-            help="Or type the name of any network of keras.applications." if not allowed.public else None,
+            help=None if allowed.public else _NETWORK_HELP,
         )
     request = replace(request, model=str(model))
     if not request.uses_network:
         return request
-    known = weights_of(request.model)
-    kept = [start.weights] if not allowed.public and start.weights not in known else []
-    with right:
-        weights = st.selectbox(
-            "Weights",
-            [*known, *kept],
-            index=[*known, *kept].index(start.weights) if start.weights in [*known, *kept] else 0,
-            accept_new_options=not allowed.public,
-            key=f"new weights of {request.model}",
-            help="Or type the path of a .keras file." if not allowed.public else None,
-        )
+    if known := weights_of(request.model):
+        with right:
+            request = replace(request, weights=_weights_field(known, request.model, start, allowed))
     left, right = st.columns(2)
     with left:
         layers = _text("Layers", start.layers, "new layers", DEFAULT_LAYERS, _LAYERS_HELP)
@@ -138,7 +131,22 @@ def _network_fields(request: Request, start: Request, allowed: Limits) -> Reques
             "Pooling", list(POOLINGS), format_func=POOLINGS.__getitem__, default=start.pooling, required=True,
             key="new pooling",
         )  # fmt: skip
-    return replace(request, weights=str(weights), layers=layers or DEFAULT_LAYERS, pooling=str(pooling))
+    return replace(request, layers=layers or DEFAULT_LAYERS, pooling=str(pooling))
+
+
+def _weights_field(known: tuple[str, ...], model: str, start: Request, allowed: Limits) -> str:
+    """The weights of a network that was chosen by its name."""
+    offered = [*known, *([start.weights] if not allowed.public and start.weights not in known else [])]
+    return str(
+        st.selectbox(
+            "Weights",
+            offered,
+            index=offered.index(start.weights) if start.weights in offered else 0,
+            accept_new_options=not allowed.public,
+            key=f"new weights of {model}",
+            help=None if allowed.public else "Or type the path of a .keras or .h5 file that holds this network.",
+        )
+    )
 
 
 def _further_fields(request: Request, start: Request, allowed: Limits) -> Request:
@@ -233,6 +241,11 @@ _LAYERS_HELP = "A union of main, all, names, and patterns such as block*_add, se
 _FRACTION_HELP = "Share of the test split, where the data have no splits. 0: no split, all samples are measured as one."
 _BROKEN_HELP = "Images that cannot be read are left out and recorded, instead of an error."
 _SMALL_HELP = "Classes that are empty, too small, or missing in a split are left out and named, instead of an error."
+_NETWORK_HELP = "Or type the name of any network of keras.applications, or the path of a .keras or .h5 file."
+_LAYERS_HELP = (
+    "A union of main, last_pool (the last global pooling), output, all, names, and patterns such as block*_add, "
+    "separated by commas."
+)
 _SIZES_HELP = "Numbers of samples of a split, for the page Sample size: each is drawn several times."
 _MEMORY_HELP = "Such as 2GiB. Layers that do not fit come in slices, or are spooled."
 _SPOOL_HELP = "A folder for the activations of layers that do not fit the memory, removed afterwards."

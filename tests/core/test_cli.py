@@ -194,7 +194,7 @@ def test_failures_are_1_and_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
         (["study", str(tmp_path / "none"), "--out", str(tmp_path / "x")], "there is no folder"),
         (["study", str(tmp_path / "data"), "--out", str(tmp_path / "x")], "each class must be in both splits"),
         ([*DIGITS, "--out", str(tmp_path)], "must be empty or hold a study; it has data, thesis.tex"),
-        (["layers", "none.keras"], "weights must be an existing .keras file; got none.keras"),
+        (["layers", "none.keras"], "the network must be in an existing file; there is none at none.keras"),
     ]
     for arguments, message in failing:
         check_one_line(arguments, 1, message, capsys)

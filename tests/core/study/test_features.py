@@ -307,8 +307,12 @@ def test_a_complete_study_is_not_opened_again(tmp_path: Path):
 def test_bad_layers_are_refused_and_leave_the_good_ones(tmp_path: Path):
     bad: list[tuple[str, Any, str]] = [
         ("short", np.eye(2), r"features of 'short' must have 3 rows, one a label; got 2"),
-        ("nan", [[1.0], [np.nan], [2.0]], r"features must be finite"),
-        ("infinite", [[1.0], [np.inf], [2.0]], r"features must be finite"),
+        (
+            "nan",
+            [[1.0], [np.nan], [2.0]],
+            r"features of 'nan' must be finite; got nan in row 1 \(sample '1'\), column 0",
+        ),
+        ("infinite", [[1.0], [np.inf], [2.0]], r"features of 'infinite' must be finite; got inf in row 1"),
         ("good", np.eye(3), r"name must be new in the study; 'good' is there already"),
         ("text", [["a"], ["b"], ["c"]], r"features must be real numbers"),
         ("empty", np.empty((3, 0)), r"features must hold at least one number a sample"),

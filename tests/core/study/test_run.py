@@ -21,7 +21,7 @@ from core.study.run import run_study
 # Keras's own model.save copies variables in a way that NumPy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 
-LAYERS = "main,avg_pool,predictions"
+LAYERS = "main,last_pool,output"
 ONE_PASS = 1 << 30
 FOUR_PASSES = 36 * 4 * (16 * 16 * 4 + 4)  # bytes of one of the three widest layers of 36 images, flat and mean
 
@@ -70,7 +70,7 @@ def network_file(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def options(tints: Path, network_file: str) -> StudyOptions:
-    return StudyOptions(str(tints), "efficientnet-b0", network_file, LAYERS, pooling="both", neighbors=4, batch_size=8)
+    return StudyOptions(str(tints), None, network_file, LAYERS, pooling="both", neighbors=4, batch_size=8)
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +247,7 @@ def test_a_complete_study_is_not_computed_again(options: StudyOptions, whole: co
     ("change", "difference"),
     [
         ({"neighbors": 3}, "neighbors: 4 → 3"),
-        ({"layers": "main"}, "layers: 'main,avg_pool,predictions' → 'main'"),
+        ({"layers": "main"}, "layers: 'main,last_pool,output' → 'main'"),
         ({"per_class": 5}, "per_class: None → 5"),
         ({"seed": 1}, "seed: 0 → 1"),
     ],

@@ -241,9 +241,9 @@ def test_a_size_that_is_none():
 def test_a_file_with_a_size_of_its_own(tmp_path):
     image = keras.Input((16, 16, 3))
     keras.Model(image, keras.layers.Conv2D(2, 3)(image)).save(tmp_path / "small.keras")
-    assert load_network("resnet50", str(tmp_path / "small.keras"), input_size=16).input_size == (16, 16)
+    assert load_network(None, str(tmp_path / "small.keras"), input_size=16).input_size == (16, 16)
     with pytest.raises(ValueError, match=r"which takes \(16, 16\); got 17"):
-        load_network("resnet50", str(tmp_path / "small.keras"), input_size=17)
+        load_network(None, str(tmp_path / "small.keras"), input_size=17)
 
 
 def test_the_command_lists_the_layers_at_a_size(capsys):

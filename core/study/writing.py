@@ -180,7 +180,7 @@ def _write_samples(folder: Path, samples: pd.DataFrame) -> None:
 
 def _as_table(name: str, frame: pd.DataFrame) -> pa.Table:
     """The frame in the table's schema; columns that it lacks, or that hold nothing, are null."""
-    schema = (SCHEMAS | PART_SCHEMAS)[name]
+    schema = {**SCHEMAS, **PART_SCHEMAS}[name]
     unknown = set(frame.columns) - set(schema.names)
     if unknown:
         raise ValueError(

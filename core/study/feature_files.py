@@ -1,5 +1,6 @@
 """A study of features that lie in files."""
 
+import hashlib
 import os
 from collections.abc import Sequence
 
@@ -23,6 +24,8 @@ def write_feature_study(
 ) -> Study:
     """A study of features in files, one layer in memory at a time; goes on where an earlier run stopped.
 
+    A complete study of the same files is only read.
+
     Parameters
     ----------
     train, test : as `open_features` gives them, the same layers in both; test samples come last in the study.
@@ -32,6 +35,8 @@ def write_feature_study(
     ------
     ValueError
         As `FeatureStudyWriter`; also where labels are integers in one part and strings in the other.
+    StudyError
+        As `FeatureStudyWriter`; also where the folder holds a study of other files.
     """
     parts = [part for part in (train, test) if part is not None]
     kinds = {"string" if part.labels.dtype.kind == "U" else "integer" for part in parts}
@@ -40,8 +45,20 @@ def write_feature_study(
     labels = np.concatenate([part.labels for part in parts])
     splits = [split for split, part in zip(("train", "test"), parts, strict=False) for _ in part.labels]
     ids = joined_ids(parts)
-    asked = {"neighbors": neighbors, "metric": metric, "geometry": geometry}
-    with FeatureStudyWriter(out, labels, ids=ids, splits=splits, probe=True, **asked) as writer:  # type: ignore[arg-type]
+    writer = FeatureStudyWriter(
+        out,
+        labels,
+        ids=ids,
+        splits=splits,
+        neighbors=neighbors,
+        metric=metric,
+        probe=True,
+        geometry=geometry,
+        files=files_fingerprint(parts),
+    )
+    if writer.is_complete():
+        return load_study(out)
+    with writer:
         finished = finished_layers(writer.path)
         for place, layer in enumerate(train.layers):
             if progress is not None:
@@ -50,6 +67,17 @@ def write_feature_study(
                 arrays = [part.layers[place].read() for part in parts]
                 writer.add_layer(layer.name, arrays[0] if len(arrays) == 1 else np.concatenate(arrays))
     return load_study(out)
+
+
+def files_fingerprint(parts: Sequence[LabelledFeatures]) -> str:
+    """SHA-256 of the names of the layers and all bytes of the files that they lie in."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update("\n".join(layer.name for layer in part.layers).encode("utf-8", "surrogateescape"))
+        for path in dict.fromkeys(layer.path for layer in part.layers):
+            with path.open("rb") as handle:
+                digest.update(hashlib.file_digest(handle, "sha256").digest())
+    return digest.hexdigest()
 
 
 def joined_ids(parts: Sequence[LabelledFeatures]) -> list[str] | None:

@@ -17,7 +17,7 @@ from core.study.measuring import measure_layer
 from core.study.projection import check_projection
 from core.study.results import Study, StudyError, finished_layers, load_study
 from core.study.samples import MeasureOptions, StudySamples
-from core.study.writing import begin, end, study_lock, write_layer
+from core.study.writing import begin, check_still_there, end, study_lock, write_layer
 
 
 class FeatureStudyWriter:
@@ -42,6 +42,8 @@ class FeatureStudyWriter:
     probe : a linear probe of each layer of one number a channel, shape (n, d); it may take longer than the rest.
     projection : how layers of shape (n, d) are drawn on a plane: "pca", "umap" if umap-learn is installed, or "none".
     geometry : also the siblings of SI, intrinsic dimension, hubness and CKA of layers of shape (n, d).
+    files : a fingerprint of the files that the features come from, where they come from files; a folder that holds a
+        study of other files is refused.
     """
 
     def __init__(
@@ -58,21 +60,48 @@ class FeatureStudyWriter:
         probe: bool = False,
         projection: str = "pca",
         geometry: bool = False,
+        files: str | None = None,
     ) -> None:
         if neighbors < 1:
             raise ValueError(f"neighbors must be at least 1; got {neighbors}.")
         if metric not in METRICS:
             raise ValueError(f"metric must be one of {', '.join(METRICS)}; got {metric!r}.")
         check_projection(projection)
-        self.path = Path(out)
+        self.path, self._files = Path(out), files
         self._samples = study_samples(labels, ids=ids, sources=sources, class_names=class_names, splits=splits)
         self._options = MeasureOptions(
             num_neighbors=neighbors, metric=metric, probe=probe, projection=projection, geometry=geometry
         )
         self._lock = study_lock(self.path)
+        self._written: list[str] = []
+
+    def is_complete(self) -> bool:
+        """Whether the folder holds the same study already, with nothing left to do.
+
+        Raises
+        ------
+        StudyError
+            The folder holds another study, or another run writes to it.
+        """
+        if not (self.path / "study.json").exists():
+            return False
+        with study_lock(self.path):
+            return bool(begin(self.path, self._study_info(), self._samples.frame())["state"] == "complete")
 
     def __enter__(self) -> Self:
         self._lock.__enter__()
+        try:
+            self._info = begin(self.path, self._study_info(), self._samples.frame())
+        except BaseException:
+            self._lock.__exit__(None, None, None)
+            raise
+        if self._info["state"] == "complete":
+            self._lock.__exit__(None, None, None)
+            raise StudyError(f"{self.path} holds a complete study. Choose another folder, or delete it first.")
+        return self
+
+    def _study_info(self) -> dict[str, Any]:
+        """study.json but for format, state and times."""
         options = self._options
         asked = {
             "neighbors": options.num_neighbors,
@@ -81,17 +110,8 @@ class FeatureStudyWriter:
             "projection": options.projection,
             "geometry": options.geometry,
         }
-        used = {"data": self._samples.describe()}
-        try:
-            info = {"asked": asked, "used": used, "cautions": self._samples.cautions()}
-            self._info = begin(self.path, info, self._samples.frame())
-        except BaseException:
-            self._lock.__exit__(None, None, None)
-            raise
-        if self._info["state"] == "complete":
-            self._lock.__exit__(None, None, None)
-            raise StudyError(f"{self.path} holds a complete study. Choose another folder, or delete it first.")
-        return self
+        data = self._samples.describe() | ({} if self._files is None else {"files": self._files})
+        return {"asked": asked, "used": {"data": data}, "cautions": self._samples.cautions()}
 
     def add_layer(
         self, name: str, features: ArrayLike, *, kind: str = "", block: str = "", parameters: int | None = None
@@ -109,6 +129,7 @@ class FeatureStudyWriter:
         ValueError
             The name is taken, the number of rows is not n, or the features are not finite numbers.
         """
+        check_still_there(self.path, self._written)
         finished = finished_layers(self.path)
         if name in finished:
             raise ValueError(
@@ -132,12 +153,16 @@ class FeatureStudyWriter:
             "num_features": matrix.shape[1],
         }
         tables = measure_layer(layer, {"flat": matrix}, self._samples, self._options)
+        check_still_there(self.path, self._written)
         write_layer(self.path, len(finished), with_alignment(tables, self.path))
+        self._written.append(name)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            if kind is None:
+                check_still_there(self.path, self._written)
             end(self.path, self._info, complete=kind is None)
         finally:
             self._lock.__exit__(None, None, None)

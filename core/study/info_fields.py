@@ -106,6 +106,17 @@ def printable(text: str) -> str:
     return _LONE_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
+def printable_values(content: Any) -> Any:
+    """The same lists and objects, each text in them printable."""
+    if isinstance(content, str):
+        return printable(content)
+    if isinstance(content, Mapping):
+        return {printable_values(name): printable_values(value) for name, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [printable_values(value) for value in content]
+    return content
+
+
 def _escaped_in_json(found: re.Match[str]) -> str:
     return f"\\\\u{ord(found[0]):04x}"
 

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -16,11 +16,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.measures.significance import q_values
+from core.study.info_fields import info_faults, printable_values
 from core.study.locks import lock_file
-from core.study.results import FORMAT, LAYER_TABLES, PART_SCHEMAS, SCHEMAS, StudyError, layer_parts, read_info
+from core.study.results import (
+    FORMAT,
+    LAYER_TABLES,
+    PART_SCHEMAS,
+    SCHEMAS,
+    StudyError,
+    finished_layers,
+    layer_parts,
+    load_study,
+    read_info,
+    read_table_file,
+)
+from core.study.schemas import TABLES
 
 Info = dict[str, Any]
-_MERGED = ".parts.tmp"
+_MERGED, _SAMPLES = ".parts.tmp", "samples.parquet"
 _EARLIER_OPTIONS = {"neighbors_of": "all", "geometry": False}  # what a study begun before there were these did
 _LATER_OPTIONS = {"projection"}  # a study begun before there were these goes on; its layers so far stay without
 
@@ -59,16 +72,20 @@ def begin(folder: Path, info: Info, samples: pd.DataFrame) -> Info:
     ------
     StudyError
         The folder holds something else, or a study that asked for or used something else; the difference is named.
+        Or what it holds is damaged.
     """
-    there = read_info(folder)
+    info, there = printable_values(info), read_info(folder)
     if there is None:
         _refuse_other_content(folder)
         there = {"format": FORMAT, "state": "running", "created": now_utc()}
         _write_samples(folder, samples)
     else:
         _refuse_differences(folder, there, info)
+        load_study(folder)  # which refuses what is damaged, now and not after hours
         if there.get("state") == "complete":
             return there
+        if not (folder / _SAMPLES).exists():
+            _write_samples(folder, samples)
     for stale in (*folder.glob("parts/*.tmp"), folder / _MERGED):
         shutil.rmtree(stale, ignore_errors=True)
     running = there | info | {"state": "running"}
@@ -76,10 +93,36 @@ def begin(folder: Path, info: Info, samples: pd.DataFrame) -> Info:
     return running
 
 
+def check_still_there(folder: Path, layers: Iterable[str] = ()) -> None:
+    """Refuse to go on with a folder from which others have taken what a run has written into it.
+
+    layers : those whose rows this run has written, or found there when it started.
+
+    Raises
+    ------
+    StudyError
+        The folder, its study.json, its samples or the rows of one of the layers are gone.
+    """
+    lost = [name for name in ("study.json", _SAMPLES) if not (folder / name).exists()]
+    lost += [] if lost else [f"the rows of {name!r}" for name in layers if name not in finished_layers(folder)]
+    if lost:
+        gone = f"it has lost {', '.join(lost[:3])}" if folder.is_dir() else "it has been removed"
+        raise StudyError(f"{folder} must stay as it is while a run writes to it; {gone}. Run the same command again.")
+
+
 def end(folder: Path, info: Info, *, complete: bool) -> None:
-    """Merge the tables of a complete study; leave one that was interrupted as it is, to be resumed."""
+    """Merge the tables of a complete study; leave one that was interrupted as it is, to be resumed.
+
+    Raises
+    ------
+    StudyError
+        It shall be complete, but others have taken something from the folder meanwhile.
+    """
     if complete:
+        check_still_there(folder)
         merge_parts(folder)
+    elif not (folder / "study.json").exists():
+        return  # the folder has been removed: there is nothing left to be resumed
     write_info(
         folder, info | {"state": "complete" if complete else "partial", "finished": now_utc() if complete else None}
     )
@@ -107,9 +150,7 @@ def merge_parts(folder: Path) -> None:
     if not parts:
         return
     for name in LAYER_TABLES:
-        tables = [
-            pq.read_table(file, schema=SCHEMAS[name]) for part in parts if (file := part / f"{name}.parquet").exists()
-        ]
+        tables = [read_table_file(file, TABLES[name]) for part in parts if (file := part / f"{name}.parquet").exists()]
         if tables:
             merged = _finished(name, pa.concat_tables(tables).unify_dictionaries())
             replace_file(folder / f"{name}.parquet", partial(_write_table, table=merged))
@@ -145,6 +186,9 @@ def _refuse_differences(folder: Path, there: Info, info: Info) -> None:
         raise StudyError(
             f"{folder} holds a study of format {there.get('format')!r}, not {FORMAT}. Choose another folder."
         )
+    faults = info_faults(there)
+    if faults:
+        raise StudyError(f"study.json in {folder} cannot be used: {'; '.join(faults)}. Choose another folder.")
     before = {name: value for name, value in _EARLIER_OPTIONS.items() if name in info["asked"]} | there.get("asked", {})
     unknown = _LATER_OPTIONS - before.keys()
     asked = {name: value for name, value in info["asked"].items() if name not in unknown}
@@ -165,7 +209,7 @@ def _without(settings: Info, name: str) -> Info:
 
 
 def _refuse_other_content(folder: Path) -> None:
-    ours = (".lock", "samples.parquet", ".samples.parquet.tmp", ".study.json.tmp")  # of a start that was cut short
+    ours = (".lock", _SAMPLES, f".{_SAMPLES}.tmp", ".study.json.tmp")  # of a start that was cut short
     others = sorted(path.name for path in folder.iterdir() if path.name not in ours)
     if others:
         raise StudyError(
@@ -175,7 +219,7 @@ def _refuse_other_content(folder: Path) -> None:
 
 
 def _write_samples(folder: Path, samples: pd.DataFrame) -> None:
-    replace_file(folder / "samples.parquet", partial(_write_table, table=_as_table("samples", samples)))
+    replace_file(folder / _SAMPLES, partial(_write_table, table=_as_table("samples", samples)))
 
 
 def _as_table(name: str, frame: pd.DataFrame) -> pa.Table:
@@ -205,8 +249,8 @@ def _texts(schema: pa.Schema) -> list[str]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Replace a JSON file in one step."""
-    text = json.dumps(content, indent=1, ensure_ascii=False)
+    """Replace a JSON file in one step. Names of files that are no UTF-8 are written with escapes."""
+    text = json.dumps(printable_values(content), indent=1, ensure_ascii=False)
     replace_file(path, lambda scratch: scratch.write_text(text + "\n", encoding="utf-8"))
 
 

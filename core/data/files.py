@@ -27,6 +27,8 @@ def read_file(path: str | os.PathLike[str], most_bytes: int) -> bytes:
     DataError
         As `check_regular`; also where the file is larger.
     """
+    if "\0" in os.fspath(path):
+        raise DataError(f"the path of a file must not hold NUL characters; got {os.fspath(path)!r}.")
     # Opened without waiting for a pipe's other end, and looked at once it is open: a path may change in between.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:

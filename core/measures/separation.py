@@ -136,7 +136,10 @@ def mean_by_class(
 
 def encode_labels(labels: ArrayLike, *, num_samples: int | None = None, name: str = "labels") -> EncodedLabels:
     """Check labels (integers or strings, one a sample) and code them 0..num_classes - 1."""
-    array = np.asarray(labels)
+    try:
+        array = np.asarray(labels)
+    except (ValueError, TypeError, RuntimeError) as error:  # lists of several lengths, tensors on another device
+        raise ValueError(f"{name} must be integers or strings of shape (n,); got: {error}.") from error
     if array.dtype.kind == "O":
         array = _strings_or_refuse(array, name)
     if array.ndim != 1 or array.dtype.kind not in "biuU":

@@ -1,7 +1,7 @@
 """Studies of ready-made activations: any framework, base install only."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +13,7 @@ from core.measures.neighbors import METRICS
 from core.measures.rows import as_matrix
 from core.measures.separation import encode_labels
 from core.study.geometry import with_alignment
+from core.study.info_fields import printable
 from core.study.measuring import measure_layer
 from core.study.projection import check_projection
 from core.study.results import Study, StudyError, finished_layers, load_study
@@ -129,6 +130,9 @@ class FeatureStudyWriter:
         ValueError
             The name is taken, the number of rows is not n, or the features are not finite numbers.
         """
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"name must be a text; got {name!r}. Call the layer as str(name).")
+        name = printable(name)
         check_still_there(self.path, self._written)
         finished = finished_layers(self.path)
         if name in finished:
@@ -193,6 +197,11 @@ def study_from_features(
     ValueError
         As `FeatureStudyWriter` and its `add_layer`; also where there is no layer.
     """
+    if not isinstance(layers, Mapping):
+        raise ValueError(
+            f"layers must be a dict from layer name to array; got {type(layers).__name__}. "
+            "Pass {'layer4': array, ...}."
+        )
     if not layers:
         raise ValueError("layers must hold at least one array; got none. Pass {'layer4': array, ...}.")
     writer = FeatureStudyWriter(out, labels, ids=ids, sources=sources, class_names=class_names, splits=splits)
@@ -216,9 +225,9 @@ def study_samples(
     codes, names = encoded.codes, tuple(str(label) for label in encoded.classes)
     if class_names is not None:
         codes, names = _named(np.asarray(encoded.classes)[encoded.codes], class_names)
-    ids = tuple(str(number) for number in range(num_samples)) if ids is None else tuple(map(str, ids))
-    sources = ids if sources is None else tuple(map(str, sources))
-    split_array = np.full(num_samples, "train") if splits is None else np.asarray(list(splits), dtype=np.str_)
+    ids = tuple(str(number) for number in range(num_samples)) if ids is None else _texts("ids", ids)
+    sources = ids if sources is None else _texts("sources", sources)
+    split_array = np.full(num_samples, "train") if splits is None else np.array(_texts("splits", splits), dtype=np.str_)
     for name, given in (("ids", ids), ("sources", sources), ("splits", split_array)):
         if len(given) != num_samples:
             raise ValueError(f"{name} must have one entry a sample, {num_samples}; got {len(given)}.")
@@ -235,9 +244,15 @@ def study_samples(
     return StudySamples(ids, codes, names, split_array, sources)
 
 
+def _texts(name: str, given: Iterable[object]) -> tuple[str, ...]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ValueError(f"{name} must be a list of texts; got {given!r}. Pass a list.")
+    return tuple(map(str, given))
+
+
 def _named(labels: Any, class_names: Sequence[str]) -> tuple[Any, tuple[str, ...]]:
     """Integer labels as indices of the class names, string labels looked up in them."""
-    names = tuple(map(str, class_names))
+    names = _texts("class_names", class_names)
     if labels.dtype.kind in "US":
         places = {name: place for place, name in enumerate(names)}
         unknown = sorted(set(labels.tolist()) - set(places))

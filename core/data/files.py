@@ -19,6 +19,24 @@ def check_regular(path: str | os.PathLike[str]) -> None:
     _refuse_other_kinds(path, os.stat(path).st_mode)
 
 
+def check_utf8_name(path: str | os.PathLike[str], name: str) -> None:
+    """Refuse a path that is no UTF-8, which Arrow cannot open.
+
+    name : of the argument that it was given as.
+
+    Raises
+    ------
+    DataError
+        The path holds bytes that are no UTF-8.
+    """
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{name} must have a path in UTF-8; got {os.fspath(path)!a}. Rename the file or folder."
+        ) from error
+
+
 def read_file(path: str | os.PathLike[str], most_bytes: int) -> bytes:
     """All of a regular file of at most so many bytes.
 

@@ -14,10 +14,13 @@ import numpy as np
 
 from core.data.checking import check_images
 from core.data.errors import DataError
+from core.data.files import read_file
 from core.data.folders import SPLITS, FoundImages, find_images
 from core.data.images import LabelledImages
 from core.data.sampling import MIN_PER_CLASS, name_some, stratified_split, take_per_class
 from core.data.tfds import PREFIX, find_tfds_images
+
+_MOST_IMAGE_BYTES = 1 << 28
 
 
 def load_images(
@@ -158,4 +161,4 @@ def _undecoded(
 
 
 def _read_file(root: Path, sample: str) -> bytes:
-    return (root / sample).read_bytes()
+    return read_file(root / sample, _MOST_IMAGE_BYTES)

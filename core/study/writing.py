@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.data.files import check_utf8_name
 from core.measures.significance import q_values
 from core.study.info_fields import info_faults, printable_values
 from core.study.locks import lock_file
@@ -41,6 +42,7 @@ _LATER_OPTIONS = {"projection"}  # a study begun before there were these goes on
 @contextmanager
 def study_lock(folder: Path) -> Iterator[None]:
     """Hold the study for one writer; a second one is refused. The system frees it when the holder dies."""
+    check_utf8_name(folder, "out")
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("a+b") as handle:
         for last_try in (False, True):

@@ -25,6 +25,7 @@ from explorer.class_tables import (
 from explorer.components import export_row
 from explorer.data import OpenStudy
 from explorer.frame import show_notes, show_provenance
+from explorer.page_errors import guarded
 from explorer.pair_view import show_pair
 from explorer.picker import cached_tables, open_chosen_study
 from explorer.place_controls import class_names, place_controls
@@ -232,4 +233,4 @@ def cached_pairs(path: str, stamp: tuple[int, ...], place: Place) -> pd.DataFram
     return pairs.assign(class_name=pairs["class_name"].map(shown), nearest_class=pairs["nearest_class"].map(shown))
 
 
-render()
+guarded(render)()

@@ -27,6 +27,7 @@ from explorer.deciding import MEANINGS, savings, share, verdict
 from explorer.export_view import show_blocks, show_export
 from explorer.exporting import shown_path
 from explorer.frame import show_notes, show_provenance
+from explorer.page_errors import guarded
 from explorer.picker import cached_tables, open_chosen_study
 from explorer.public import is_public
 from explorer.state import POOLINGS, SAMPLES
@@ -200,4 +201,4 @@ def cached_ranking(path: str) -> Ranking:
     return load_ranking(path)
 
 
-render()
+guarded(render)()

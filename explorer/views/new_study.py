@@ -14,6 +14,7 @@ from explorer.address import asked_view, keep_view
 from explorer.feature_fields import feature_fields, feature_options, geometry_field
 from explorer.job_view import STATES, show_job
 from explorer.known import own_jobs
+from explorer.page_errors import guarded
 from explorer.picker import carry_study, show_name
 from explorer.plan_view import plan_and_start
 from explorer.public import Limits, limits, studies_folder
@@ -218,4 +219,4 @@ _CLUSTER_HELP = (
 )
 _STORAGE_HELP = "A folder or s3://... that all workers reach, for the activations; removed afterwards."
 
-render()
+guarded(render)()

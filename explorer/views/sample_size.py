@@ -10,6 +10,7 @@ from explorer.address import asked_layer, asked_view, keep_view
 from explorer.components import export_row, save_configuration_button, save_table_buttons
 from explorer.data import OpenStudy, offered_poolings, read_fitted
 from explorer.frame import show_notes, show_provenance
+from explorer.page_errors import guarded
 from explorer.picker import open_chosen_study
 from explorer.size_chart import size_chart, size_top
 from explorer.sizes import (
@@ -175,4 +176,4 @@ def _in_order(values: pd.Series) -> pd.Series:
     return values.map(list(DRAWN).index) if values.name == "sampling" else values
 
 
-render()
+guarded(render)()

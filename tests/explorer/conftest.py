@@ -183,6 +183,19 @@ TINY_LAYERS = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def _no_page_hides_a_defect(caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest) -> Iterator[None]:
+    """A page tells its errors in a sentence and logs them: no test passes over one."""
+    yield
+    defects = [record for record in caplog.get_records("call") if record.name == "explorer.page_errors"]
+    assert not defects or "expects_defects" in request.fixturenames, defects[0].exc_text or defects[0].exc_info
+
+
+@pytest.fixture
+def expects_defects() -> None:
+    """For a test that makes a page fail."""
+
+
 @pytest.fixture(scope="session")
 def study_writer() -> Callable[..., Path]:
     """`write_study`, for tests that need another study than the tiny one."""

@@ -2,14 +2,16 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from core.data.features import LabelledFeatures
 from core.study.features import FeatureStudyWriter
+from core.study.info_fields import printable
 from core.study.plan import Progress, Report
-from core.study.results import Study, finished_layers, load_study
+from core.study.results import Study, StudyError, finished_layers, load_study, read_info
 
 
 def write_feature_study(
@@ -45,6 +47,8 @@ def write_feature_study(
     labels = np.concatenate([part.labels for part in parts])
     splits = [split for split, part in zip(("train", "test"), parts, strict=False) for _ in part.labels]
     ids = joined_ids(parts)
+    files = file_fingerprints(parts)
+    _refuse_other_files(Path(out), files)
     writer = FeatureStudyWriter(
         out,
         labels,
@@ -54,7 +58,7 @@ def write_feature_study(
         metric=metric,
         probe=True,
         geometry=geometry,
-        files=files_fingerprint(parts),
+        files=files,
     )
     if writer.is_complete():
         return load_study(out)
@@ -69,15 +73,32 @@ def write_feature_study(
     return load_study(out)
 
 
-def files_fingerprint(parts: Sequence[LabelledFeatures]) -> str:
-    """SHA-256 of the names of the layers and all bytes of the files that they lie in."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update("\n".join(layer.name for layer in part.layers).encode("utf-8", "surrogateescape"))
-        for path in dict.fromkeys(layer.path for layer in part.layers):
-            with path.open("rb") as handle:
+def file_fingerprints(parts: Sequence[LabelledFeatures]) -> dict[str, str]:
+    """By layer, SHA-256 of all bytes of the files that it lies in."""
+    found = {}
+    for layers in zip(*(part.layers for part in parts), strict=True):
+        digest = hashlib.sha256()
+        for layer in layers:
+            with layer.path.open("rb") as handle:
                 digest.update(hashlib.file_digest(handle, "sha256").digest())
-    return digest.hexdigest()
+        found[printable(layers[0].name)] = digest.hexdigest()
+    return found
+
+
+def _refuse_other_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Refuse a study whose finished layers were measured on other files than these."""
+    info = read_info(folder)
+    if info is None:
+        return
+    before, finished = info.get("files"), finished_layers(folder)
+    before = before if isinstance(before, dict) else {}
+    changed = [name for name in finished if name in before and before[name] != files.get(name)]
+    lacking = sorted(set(files) - finished) if info.get("state") == "complete" else []
+    if changed or lacking:
+        what = f"the file of {changed[0]!r} was another one" if changed else f"it is complete without {lacking[0]!r}"
+        raise StudyError(
+            f"{folder} holds a study of other features: {what}. Choose another folder, or delete this one."
+        )
 
 
 def joined_ids(parts: Sequence[LabelledFeatures]) -> list[str] | None:

@@ -43,8 +43,7 @@ class FeatureStudyWriter:
     probe : a linear probe of each layer of one number a channel, shape (n, d); it may take longer than the rest.
     projection : how layers of shape (n, d) are drawn on a plane: "pca", "umap" if umap-learn is installed, or "none".
     geometry : also the siblings of SI, intrinsic dimension, hubness and CKA of layers of shape (n, d).
-    files : a fingerprint of the files that the features come from, where they come from files; a folder that holds a
-        study of other files is refused.
+    files : what study.json shall say of the files that the features come from: a fingerprint by layer.
     """
 
     def __init__(
@@ -61,7 +60,7 @@ class FeatureStudyWriter:
         probe: bool = False,
         projection: str = "pca",
         geometry: bool = False,
-        files: str | None = None,
+        files: Mapping[str, str] | None = None,
     ) -> None:
         if neighbors < 1:
             raise ValueError(f"neighbors must be at least 1; got {neighbors}.")
@@ -111,8 +110,8 @@ class FeatureStudyWriter:
             "projection": options.projection,
             "geometry": options.geometry,
         }
-        data = self._samples.describe() | ({} if self._files is None else {"files": self._files})
-        return {"asked": asked, "used": {"data": data}, "cautions": self._samples.cautions()}
+        info = {"asked": asked, "used": {"data": self._samples.describe()}, "cautions": self._samples.cautions()}
+        return info if self._files is None else info | {"files": dict(self._files)}
 
     def add_layer(
         self, name: str, features: ArrayLike, *, kind: str = "", block: str = "", parameters: int | None = None

@@ -66,6 +66,8 @@ _FIELDS: Mapping[str, tuple[type, ...]] = {
     "cautions.*": (str,),
     "num_queries": (dict,),
     "num_queries.*": (int,),
+    "files": (dict,),
+    "files.*": (str,),
     "training": (dict,),
     "training.epoch": (int,),
     "training.epochs": (list,),

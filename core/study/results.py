@@ -69,7 +69,16 @@ class Study:
 
     @cached_property
     def measurements(self) -> pd.DataFrame:
-        return self.table("measurements")
+        """One row a value. Where `num_queries` is not said, all samples of the split were asked."""
+        table = self.table("measurements")
+        if not table["num_queries"].isna().any():
+            return table
+        counts = self.samples["split"].astype(str).value_counts()
+        asked = table["num_queries"].fillna(table["split"].astype(object).map(counts))
+        if asked.isna().any():
+            fault = "column 'num_queries' must have no gaps where the table samples does not say how many there are"
+            raise _not_usable(f"measurements.parquet in {self.path}", [fault])
+        return table.assign(num_queries=asked.astype("int32"))
 
     @cached_property
     def classes(self) -> pd.DataFrame:
@@ -139,6 +148,7 @@ class Study:
                 continue
             self._checked(name, self._read(name, list(TABLES[name].columns)))
             _remember(name, self._stamp)
+        _ = self.measurements
 
     def _read(self, name: str, columns: Sequence[str], filters: Filters | None = None) -> pa.Table:
         """Some columns of a table in their declared types, each file checked by itself."""
@@ -193,7 +203,7 @@ class Study:
     def _stamp(self) -> Stamp:
         """What changes when any of the study's tables does."""
         files = sorted(self.path.glob("*.parquet")) + [file for part in self._parts for file in sorted(part.iterdir())]
-        stats = [(os.path.abspath(file), os.stat(file)) for file in files]
+        stats = [(os.path.abspath(file), os.stat(file)) for file in files if file.exists()]
         return tuple((name, stat.st_mtime_ns, stat.st_size, stat.st_ino) for name, stat in stats)
 
 
@@ -288,7 +298,7 @@ def _open_as(path: Path, table: Table, columns: Sequence[str]) -> pq.ParquetFile
     """A file of a table, if what it says of itself is as it must be."""
     try:
         check_regular(path)
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path, page_checksum_verification=True)
         faults = validation.file_faults(file, os.path.getsize(path), table, list(dict.fromkeys(columns)))
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _broken(path, error) from error
@@ -304,7 +314,9 @@ def _values_of(
     there = [column for column in columns if column in file.schema_arrow.names]
     try:
         if filters:
-            data = pq.read_table(path, columns=there, filters=list(filters), partitioning=None)
+            data = pq.read_table(
+                path, columns=there, filters=list(filters), partitioning=None, page_checksum_verification=True
+            )
         else:
             data = file.read(there)
         data, faults = validation.converted(data, table, columns)

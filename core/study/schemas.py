@@ -115,7 +115,7 @@ TABLES: Mapping[str, Table] = {
             "order": _count(),
             "ties": _name,
             "sampling": Column(_TEXT, required=True, choices=SAMPLINGS),
-            "num_queries": _count(required=True, least=1),
+            "num_queries": _count(least=1),  # where it is unknown, all samples of the split
             "num_references": _count(),
             "repeat": _count(required=True),
             "value": _share,

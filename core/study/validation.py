@@ -18,6 +18,7 @@ from core.study.schemas import Column, Table
 _SLACK = 1e-6  # an interval's end may leave its range by a rounding error
 _MOST_PER_BYTE = 1_000  # values in a byte of a file, beyond a first million; the tables that core writes have ten
 _FREE = 1_000_000
+_MOST_SHOWN = 200  # characters of a value in a message
 _KINDS = {"text": "text", "integer": "whole numbers", "number": "numbers", "truth": "true or false"}
 
 
@@ -102,7 +103,7 @@ def key_faults(data: pa.Table, table: Table) -> list[str]:
             continue
         row = _first_repeated([_codes(data[name]) for name in key])
         if row is not None:
-            shown = ", ".join(f"{name} {data[name][row].as_py()!r}" for name in key)
+            shown = ", ".join(f"{name} {_short(data[name][row].as_py())}" for name in key)
             faults.append(f"each row must be there once; got {shown} again in row {row:,}")
     return faults
 
@@ -114,7 +115,7 @@ def layer_faults(data: pa.Table, table: Table, layers: Sequence[str]) -> list[st
         if table.columns[name].refers_to == "layers":
             unknown = sorted(set(pc.unique(data[name].combine_chunks()).to_pylist()) - set(layers))
             if unknown:
-                faults.append(f"column {name!r} must name layers of the table layers; got {unknown[0]!r}")
+                faults.append(f"column {name!r} must name layers of the table layers; got {_short(unknown[0])}")
     return faults
 
 
@@ -328,12 +329,13 @@ def _first_repeated(columns: Sequence[NDArray[np.int64]]) -> int | None:
 
 
 def _first_line(error: Exception) -> str:
-    return _short(str(error).splitlines()[0] if str(error) else type(error).__name__)
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return text[:_MOST_SHOWN] if text.isprintable() else _short(text)
 
 
 def _short(value: Any) -> str:
-    text = str(value) if isinstance(value, str) and " " in value else repr(value)
-    return text if len(text) <= 200 else f"{text[:200]} …"
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]} …"
 
 
 def splits_by_number(data: pa.Table) -> tuple[NDArray[np.int8], list[str]]:

@@ -242,8 +242,18 @@ def _as_table(name: str, frame: pd.DataFrame) -> pa.Table:
 
 
 def _write_table(path: Path, table: pa.Table) -> None:
-    """Numbers stand as they are: a dictionary of numbers that hardly repeat makes the file larger."""
-    pq.write_table(table, path, compression="zstd", compression_level=9, use_dictionary=_texts(table.schema))
+    """Numbers stand as they are: a dictionary of numbers that hardly repeat makes the file larger.
+
+    With checksums, so that a reader notices what a disk or a copy has changed.
+    """
+    pq.write_table(
+        table,
+        path,
+        compression="zstd",
+        compression_level=9,
+        use_dictionary=_texts(table.schema),
+        write_page_checksum=True,
+    )
 
 
 def _texts(schema: pa.Schema) -> list[str]:

@@ -47,13 +47,16 @@ def study_path(name: str, known: dict[str, Path]) -> Path:
     Raises
     ------
     StudyError
-        No such study, in public. Locally any text is a path.
+        No such study, in public. Locally any text is a path, if it can be one.
     """
     if name in known:
         return known[name]
     if is_public():
         raise StudyError("There is no study of this name here, or it has been removed. Choose one of the list.")
-    return Path(name).expanduser()
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:  # "~name" where there is no such user
+        raise StudyError(f"There is no home folder {name.split('/')[0]!r} here. Type the whole path.") from error
 
 
 def known_title(name: str, known: dict[str, Path]) -> str:

@@ -136,7 +136,9 @@ def pick_study() -> Path | None:
         st.info("No study is open. Type the path of a study folder above.")
         return None
     keep_study(chosen)
-    return Path(chosen).expanduser() if chosen == started and chosen not in known else _path_or_message(chosen, known)
+    if chosen == started and chosen not in known:  # also in public, where no other path is anywhere
+        known = known | {chosen: Path(chosen)}
+    return _path_or_message(chosen, known)
 
 
 def _path_or_message(name: str, known: dict[str, Path]) -> Path | None:

@@ -22,6 +22,8 @@ SOURCES = {
 USUAL_WEIGHTS = ("imagenet", "none")
 FURTHER_MODELS = ("resnet50", "mobilenet-v3-small", "ConvNeXtTiny")  # of keras.applications; any other can be typed
 _FIRST_MODEL = "efficientnet-lite0"  # the command line's default
+RANGES = {"per_class": (2, 2**31 - 1), "repeats": (1, 100), "neighbors": (1, 100), "seed": (0, 2**32 - 1)}
+_LONGEST = 2_000  # characters of a text in an address
 _NO_ADDRESS = ("labels", "test", "test_labels", "precision", "exact")  # an upload's, or of a plan not there yet
 _STUDY_OPTIONS = (
     "model",
@@ -145,9 +147,10 @@ def asked_request(query: Mapping[str, Sequence[str]]) -> Request:
         if field.type is bool:
             found[field.name] = text == str(True)
         elif field.type is int:
-            if text.isdecimal():
+            least, most = RANGES[field.name]
+            if text.isdecimal() and len(text) <= 10 and least <= int(text) <= most:
                 found[field.name] = int(text)
-        elif field.name not in _CHOICES or text in _CHOICES[field.name]:
+        elif text in _CHOICES.get(field.name, [text]) and text.isprintable() and len(text) <= _LONGEST:
             found[field.name] = text
     usual = usual_model(str(found.get("source", "digits")))
     return replace(Request(), **({"model": usual} | found))  # type: ignore[arg-type]
@@ -194,6 +197,10 @@ def check_request(request: Request, limits: Limits) -> None:
     ValueError
         With what may be asked for instead.
     """
+    texts = {field.name: getattr(request, field.name) for field in fields(request) if field.type is str}
+    damaged = [name for name, text in texts.items() if "\0" in text]
+    if damaged:
+        raise ValueError(f"{damaged[0]} must not hold NUL characters. Type it again.")
     if request.source in ("folder", "tfds", "images", "features") and not request.data:
         what = {"folder": "the path of a folder of images", "tfds": "a name such as stanford_dogs"}
         raise ValueError(f"data must be given: {what.get(request.source, 'a file to upload')}.")
@@ -234,7 +241,10 @@ def check_plan(plan: Mapping[str, object], limits: Limits) -> None:
 
 
 def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().resolve()) if path else ""
+    try:
+        return str(Path(path).expanduser().resolve()) if path else ""
+    except (ValueError, OSError, RuntimeError):  # NUL characters, a loop of links, no such user
+        return path
 
 
 def _place(address: str) -> str:

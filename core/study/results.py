@@ -147,8 +147,9 @@ class Study:
             ):
                 continue
             self._checked(name, self._read(name, list(TABLES[name].columns)))
+            if name == "measurements":
+                _ = self.measurements  # where `num_queries` is not said, it must be known otherwise
             _remember(name, self._stamp)
-        _ = self.measurements
 
     def _read(self, name: str, columns: Sequence[str], filters: Filters | None = None) -> pa.Table:
         """Some columns of a table in their declared types, each file checked by itself."""

@@ -53,6 +53,17 @@ def study_path(name: str, known: dict[str, Path]) -> Path:
         return known[name]
     if is_public():
         raise StudyError("There is no study of this name here, or it has been removed. Choose one of the list.")
+    return typed_path(name)
+
+
+def typed_path(name: str) -> Path:
+    """The path that a text is, with ~ for the home folder.
+
+    Raises
+    ------
+    StudyError
+        There is no such home folder.
+    """
     try:
         return Path(name).expanduser()
     except RuntimeError as error:  # "~name" where there is no such user

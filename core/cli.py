@@ -5,11 +5,13 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from core import __version__
 from core.commands import blocks, cut, devices, fine_tune, layers, measure, overlap, rank, report, study
-from core.data.errors import DataError
+from core.data.errors import DataError, FaultsError
 from core.study.results import StudyError
 
 _FAILED = 1
@@ -44,6 +46,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return status
 
 
+def _option(options: argparse.Namespace, name: str, value: Any) -> str | None:
+    """An option of core as it is written in this command; None where the command has no such option."""
+    if not hasattr(options, name):
+        return None
+    flag = f"--{name.replace('_', '-')}"
+    return flag if value is True else f"{flag} {value}"
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = argparse.ArgumentParser(prog="python -m core", description=__doc__)
@@ -63,6 +73,8 @@ def _told(error: Exception, options: argparse.Namespace) -> tuple[int, str]:
     if isinstance(error, MemoryError):
         smaller = ", or --pooling mean" if getattr(options, "pooling", None) in ("flat", "both") else ""
         return _FAILED, f"memory ran out. Take fewer samples or layers{smaller}."
+    if isinstance(error, FaultsError):
+        return _FAILED, error.text(partial(_option, options))
     if isinstance(error, DataError | StudyError | OSError | ImportError):
         return _FAILED, text
     if isinstance(error, RuntimeError) and _is_raised_here(error):

@@ -41,9 +41,8 @@ def show_provenance(study: OpenStudy) -> None:
 
 
 def _show_unfinished(study: OpenStudy) -> None:
-    text = (
-        "is running" if is_being_written(Path(study.path)) else "was interrupted; its command, run again, finishes it"
-    )
+    again = "its command, run again," if study.info.get("command") else "the same call, made again,"
+    text = "is running" if is_being_written(Path(study.path)) else f"was interrupted; {again} finishes it"
     with st.container(horizontal=True, vertical_alignment="center"):
         st.info(f"This study {text}. It has {len(study.layers)} layers so far.", icon=":material/hourglass_top:")
         st.button("Look again", icon=":material/refresh:")

@@ -10,6 +10,7 @@ from core.study.provenance import plain
 from explorer.address import keep_study
 from explorer.jobs import BusyError, Job, Status, cancel, delete, error_text, find_job, has_results, log_lines, status
 from explorer.public import is_public
+from explorer.request import in_form_words
 from explorer.running import start_run
 
 EVERY_S = 1.0
@@ -141,12 +142,12 @@ def _show_log(job: Job) -> None:
 
 def _public_text(text: str) -> str:
     """The command's words; in public without anything that could be a path of this server."""
-    return plain(hide_paths(text) if is_public() else text)
+    return plain(in_form_words(hide_paths(text) if is_public() else text))
 
 
 def hide_paths(text: str) -> str:
     """A text in which every absolute path, and every path within the folder of uploads, is only its last name."""
-    return re.sub(r"(?:\.\.)?(?:/[^\s'\",;:]+)+/([^\s'\",;:/]+)", r"\1", text)
+    return re.sub(r"(?<!\w)(?:\.\.)?(?:/[^\s'\",;:]+)+/([^\s'\",;:/]+)", r"\1", text)
 
 
 def _what_next(now: Status) -> str:

@@ -18,6 +18,8 @@ from explorer.links import link_to
 from explorer.public import is_public
 from explorer.widgets import widget_key
 
+TYPED = "Choose a study, or type the path of a study folder: what a command or `core.study_from_features` wrote."
+
 
 def open_chosen_study() -> OpenStudy | None:
     """The study in the picker; None, with a message on the page, where there is none."""
@@ -50,7 +52,7 @@ def pick_other_study(open_path: str, asked: str, *, label: str, key: str) -> tup
         key=key,
         accept_new_options=not is_public(),
         filter_mode="contains",
-        placeholder="Choose, or type the path of a study folder",
+        placeholder="Choose a study" if is_public() else "Choose, or type the path of a study folder",
         help="A study of the same samples: the network before fine-tuning, untrained, or another network.",
         width=520,
     )
@@ -128,12 +130,12 @@ def pick_study() -> Path | None:
         key="study",
         accept_new_options=not is_public(),
         filter_mode="contains",
-        placeholder="Type the path of a study folder",
-        help="Choose a study, or type the path of a study folder: what `python -m core study … --out FOLDER` wrote.",
+        placeholder="Choose a study" if is_public() else "Type the path of a study folder",
+        help="Choose a study." if is_public() else TYPED,
         width=460,
     )
     if not chosen:
-        st.info("No study is open. Type the path of a study folder above.")
+        st.info(f"No study is open. {'Choose one' if is_public() else 'Type the path of a study folder'} above.")
         return None
     keep_study(chosen)
     return _path_or_message(chosen, known, started)

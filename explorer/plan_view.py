@@ -14,7 +14,7 @@ from explorer.address import keep_view
 from explorer.feature_fields import saved_features
 from explorer.job_view import hide_paths
 from explorer.public import MIB, Limits, studies_folder
-from explorer.request import Request
+from explorer.request import Request, in_form_words
 from explorer.running import new_run, planned
 from explorer.uploads import Saved, save_images
 
@@ -42,9 +42,10 @@ def plan_and_start(request: Request, files: list[Any], allowed: Limits, page: st
     if planned_for != asked:
         st.caption("The form has changed since the plan was made.")
     elif reason:
-        st.error(plain(hide_paths(reason) if allowed.public else reason), icon=":material/block:")
+        st.error(plain(in_form_words(hide_paths(reason) if allowed.public else reason)), icon=":material/block:")
     else:
         show_plan(found, filled)
+        _show_left_out()
         _show_start(filled, found, allowed, page)
 
 
@@ -92,7 +93,16 @@ def show_plan(found: dict[str, Any], request: Request) -> None:
         columns[2].metric("Layers", f"{len(found['layers']):,}")
         columns[3].metric("Expected time", f"≈ {in_words(max(1, found['estimated_s']))}", help=_TIME_HELP)
         st.caption(f"{splits}{_on_cluster(found['cluster']) if 'cluster' in found else _in_passes(found, request)}")
+        for note in found.get("notes", []):
+            st.caption(f":orange[:material/warning:] {plain(note)}")
         _show_passes(found)
+
+
+def _show_left_out() -> None:
+    """The files of an uploaded archive that are no images, so that none vanishes without a word."""
+    saved: Saved | None = st.session_state.get(_SAVED)
+    if saved and saved.left_out:
+        st.caption(f"Files of the archive that are no images which can be read here are left out: {saved.left_out}.")
 
 
 def _in_passes(found: dict[str, Any], request: Request) -> str:

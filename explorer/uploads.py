@@ -13,11 +13,10 @@ from typing import IO, Protocol
 import numpy as np
 
 from core.data import labels as label_files
-from core.data.archives import ArchiveLimits, unpack_images
+from core.data.archives import ArchiveLimits, left_out_kinds, unpack_images
 from core.data.arrays import columns, list_layers, read_header
-from core.data.decoding import failure_reason
-from core.data.errors import DataError
-from core.data.folders import SUFFIXES as IMAGE_SUFFIXES
+from core.data.decoding import available_formats, failure_reason, image_suffixes
+from core.data.errors import ARCHIVE_ERRORS, DataError
 from explorer.public import Limits
 
 UPLOADS = ".uploads"
@@ -44,7 +43,7 @@ class Saved:
     ----------
     folder : within the folder of studies, its name there being `UPLOADS`/digest.
     data, labels, test, test_labels : paths relative to the folder of studies; "" where there is no such file.
-    name : what the visitor calls it.
+    name : what the visitor calls it. left_out : files of an archive that are no images, such as "9 .heic".
     """
 
     folder: str
@@ -53,6 +52,7 @@ class Saved:
     name: str
     test: str = ""
     test_labels: str = ""
+    left_out: str = ""
 
 
 def save_images(file: UploadedFile, studies: Path, limits: Limits) -> Saved:
@@ -70,11 +70,12 @@ def save_images(file: UploadedFile, studies: Path, limits: Limits) -> Saved:
 
     def unpack() -> None:
         allowed = ArchiveLimits(limits.files, limits.unpacked_bytes)
-        unpack_images(BytesIO(file.getvalue()), target, IMAGE_SUFFIXES, allowed)
+        unpack_images(BytesIO(file.getvalue()), target, tuple(sorted(image_suffixes())), allowed)
         _check_images(target)
 
     _once(target, unpack)
-    return _saved(studies, target, "", file.name)
+    left_out = left_out_kinds(BytesIO(file.getvalue()), tuple(sorted(image_suffixes())))
+    return replace(_saved(studies, target, "", file.name), left_out=left_out)
 
 
 def save_features(
@@ -262,7 +263,7 @@ def _check_npz(path: Path, limits: Limits) -> None:
             for member in members:
                 with archive.open(member) as opened:
                     _check_array(opened, member.file_size, f"{path.name}/{member.filename}")
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except ARCHIVE_ERRORS as error:
         raise DataError(f"{path.name!r} must be a whole .npz file; got: {error}. Save it again.") from error
 
 
@@ -284,23 +285,34 @@ def _check_parquet(path: Path, limits: Limits) -> None:
 
 
 def _check_images(folder: Path) -> None:
-    """By their headers, before anything is decoded."""
+    """By their headers, before anything is decoded; all that is wrong is told together."""
+    faults = [fault for path in sorted(folder.rglob("*")) if path.is_file() and (fault := _image_fault(path, folder))]
+    if len(faults) == 1:
+        raise DataError(faults[0])
+    if faults:
+        listed = "\n".join(f"{number}. {fault}" for number, fault in enumerate(faults[:20], start=1))
+        more = f"\nAnd {len(faults) - 20:,} more." if len(faults) > 20 else ""
+        raise DataError(f"{len(faults):,} files of the archive cannot be used:\n{listed}{more}")
+
+
+def _image_fault(path: Path, folder: Path) -> str:
+    """Why a file cannot be used, and what to do; "" where it can."""
     from PIL import Image
 
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        name = path.relative_to(folder).as_posix()
-        try:
-            with Image.open(path, formats=("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")) as image:
-                width, height = image.size
-        except Exception as error:
-            raise DataError(f"{name!r} must be an image; got: {failure_reason(error)}. Leave it out.") from error
-        if min(width, height) < FEWEST_PIXELS:
-            raise DataError(
-                f"{name!r} must be at least {FEWEST_PIXELS} × {FEWEST_PIXELS} pixels; got {width} × {height}. An image "
-                "that small shows nothing; leave it out."
-            )
-        if width * height > MOST_PIXELS:
-            raise DataError(f"{name!r} must have at most {MOST_PIXELS:,} pixels; got {width} × {height}. Shrink it.")
+    name = path.relative_to(folder).as_posix()
+    try:
+        with Image.open(path, formats=available_formats()) as image:
+            width, height = image.size
+    except Exception as error:
+        return f"{name!r} must be an image; got: {failure_reason(error)}. Leave it out."
+    if min(width, height) < FEWEST_PIXELS:
+        return (
+            f"{name!r} must be at least {FEWEST_PIXELS} × {FEWEST_PIXELS} pixels; got {width} × {height}. An image "
+            "that small shows nothing; leave it out."
+        )
+    if width * height > MOST_PIXELS:
+        return f"{name!r} must have at most {MOST_PIXELS:,} pixels; got {width} × {height}. Shrink it."
+    return ""
 
 
 def _kind_of(file: UploadedFile) -> str:

@@ -52,7 +52,7 @@ def add_parser(commands: Any) -> None:
     add("--head", choices=HEADS, help="a classifier on top: a linear probe, or the nearest training sample")
     add("--measure", choices=MEASURES, default=MEASURES[0], help="that chooses the layer (default: %(default)s)")
     add("--data", metavar="DATA", help="where the study's images lie now, for a head (default: where they lay)")
-    add("--weights", metavar="FILE", help="where the study's .keras file lies now (default: where it lay)")
+    add("--weights", metavar="FILE", help="where the study's .keras or .h5 file lies now (default: where it lay)")
     add("--no-timing", dest="timing", action="store_false", help="leave out the seconds an image")
     add("--json", action="store_true", help="results for machines")
     add_progress(parser)

@@ -12,7 +12,7 @@ from core.data import labels as label_files
 from core.data.arrays import IDS, LABELS, SUFFIXES, LayerFile, columns, entries, list_layers, read_array, read_column
 from core.data.errors import DataError
 from core.data.files import check_regular, check_utf8_name
-from core.data.labels import checked, checked_ids, names_file, read_ids, read_labels
+from core.data.labels import checked, checked_ids, column_note, names_file, read_ids, read_labels
 from core.data.sampling import name_some
 
 _NUMBERED = re.compile(r"(\d+)[-_. ]+(.+)")
@@ -23,7 +23,8 @@ class LabelledFeatures:
     """Layers in network order, none of them read yet, and a label for each sample, shape (n,).
 
     ids : what the samples are called, distinct, shape (n,); None where nothing names them.
-    label_column, id_column : of the tables, where they are columns.
+    label_column, id_column : of the tables, where they are columns. notes : how the labels were read, where that does
+    not go without saying.
     """
 
     layers: tuple[LayerFile, ...]
@@ -31,6 +32,7 @@ class LabelledFeatures:
     ids: NDArray[np.str_] | None = None
     label_column: str = ""
     id_column: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def open_features(path: str | Path, labels: str | None = None, ids: str | None = None) -> LabelledFeatures:
@@ -68,12 +70,14 @@ def open_features(path: str | Path, labels: str | None = None, ids: str | None =
     without = tuple(filter(None, (label_column, id_column)))
     layers = _ordered(files, without) if root.is_dir() else tuple(list_layers(root, without))
     num_samples = _common_length(layers)
+    read = _common_column(layers, label_column, num_samples) if label_column else _labels(root, labels, num_samples)
     return LabelledFeatures(
         layers,
-        _common_column(layers, label_column, num_samples) if label_column else _labels(root, labels, num_samples),
+        read,
         _common_ids(layers, id_column, num_samples) if id_column else _ids(root, ids, num_samples),
         label_column,
         id_column,
+        _notes(read, "" if label_column else labels or _beside(root, LABELS)),
     )
 
 
@@ -156,6 +160,17 @@ def _ids(root: Path, ids: str | None, num_samples: int) -> NDArray[np.str_] | No
         return checked_ids(read_array(root, IDS), num_samples, root)
     beside = _beside(root, IDS)
     return read_ids(beside, num_samples) if beside else None
+
+
+def _notes(labels: NDArray[Any], file: str) -> tuple[str, ...]:
+    """Which column the labels are, and that they are no classes. file : of the labels, "" where they lie elsewhere."""
+    notes = [column_note(file, LABELS)] if file else []
+    if len(np.unique(labels)) == len(labels):
+        notes.append(
+            f"Each of the {len(labels):,} samples has a label of its own, so that no two can be of one class: are "
+            "these the labels?"
+        )
+    return tuple(filter(None, notes))
 
 
 def _beside(folder: Path, name: str) -> str:

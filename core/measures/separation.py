@@ -1,6 +1,6 @@
 """The Separation Index and its family over the nearest-neighbor graph: how often neighbors share a label."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -140,6 +140,8 @@ def encode_labels(labels: ArrayLike, *, num_samples: int | None = None, name: st
         array = np.asarray(labels)
     except (ValueError, TypeError, RuntimeError) as error:  # lists of several lengths, tensors on another device
         raise ValueError(f"{name} must be integers or strings of shape (n,); got: {error}.") from error
+    if array.dtype.kind == "U" and isinstance(labels, list | tuple):  # NumPy makes texts of numbers beside texts
+        _refuse_mixed(labels, name)
     if array.dtype.kind == "O":
         array = _strings_or_refuse(array, name)
     if array.ndim != 1 or array.dtype.kind not in "biuU":
@@ -160,9 +162,18 @@ def encode_together(first: EncodedLabels, second: EncodedLabels) -> tuple[Encode
 
 def _strings_or_refuse(array: NDArray[Any], name: str) -> NDArray[Any]:
     """Object arrays as pandas makes them: all strings, or all integers."""
-    kinds = {type(value) for value in array.ravel().tolist()}
-    if kinds <= {str} or kinds <= {int, bool}:
-        return np.array(array.tolist())
+    values = array.ravel().tolist()
+    if not {type(value) for value in values} <= {int, bool}:
+        _refuse_mixed(values, name)
+    return np.array(array.tolist())
+
+
+def _refuse_mixed(values: Sequence[Any], name: str) -> None:
+    """Refuse what is not all strings."""
+    kinds = {type(value) for value in values if not isinstance(value, str)}
+    if not kinds:
+        return
+    kinds |= {str for value in values if isinstance(value, str)}
     raise ValueError(
         f"{name} must be all integers or all strings; got {', '.join(sorted(kind.__name__ for kind in kinds))}. "
         "Convert them to one kind, and drop samples without a label."

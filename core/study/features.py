@@ -1,13 +1,13 @@
 """Studies of ready-made activations: any framework, base install only."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from core.measures.neighbors import METRICS
 from core.measures.rows import as_matrix
@@ -18,7 +18,11 @@ from core.study.measuring import measure_layer
 from core.study.projection import check_projection
 from core.study.results import Study, StudyError, finished_layers, load_study
 from core.study.samples import MeasureOptions, StudySamples
+from core.study.sources import check_sources
+from core.study.unusable import first_not_finite
 from core.study.writing import begin, check_still_there, end, study_lock, write_layer
+
+ClassNames = Sequence[str] | Mapping[Any, str]
 
 
 class FeatureStudyWriter:
@@ -36,8 +40,9 @@ class FeatureStudyWriter:
     out : the study's folder, made where it does not exist.
     labels : integers or strings of shape (n,).
     ids : n distinct strings that name the samples; default "0", "1", ...
-    sources : n strings, a path or address of each sample; default the ids.
-    class_names : names of the integer labels 0, 1, ...; default the labels themselves.
+    sources : n paths of image files, absolute or relative to the current folder, which the explorer shows; or addresses
+        or other names, which it does not; default the ids.
+    class_names : names of the integer labels 0, 1, ..., or a mapping from label to name; default the labels themselves.
     splits : "train" or "test" for each sample; default all "train".
     neighbors : neighbors stored a sample. metric : "euclidean" or "cosine".
     probe : a linear probe of each layer of one number a channel, shape (n, d); it may take longer than the rest.
@@ -52,8 +57,8 @@ class FeatureStudyWriter:
         labels: ArrayLike,
         *,
         ids: Sequence[str] | None = None,
-        sources: Sequence[str] | None = None,
-        class_names: Sequence[str] | None = None,
+        sources: Sequence[str | os.PathLike[str]] | None = None,
+        class_names: ClassNames | None = None,
         splits: Sequence[str] | None = None,
         neighbors: int = 10,
         metric: str = "euclidean",
@@ -68,7 +73,9 @@ class FeatureStudyWriter:
             raise ValueError(f"metric must be one of {', '.join(METRICS)}; got {metric!r}.")
         check_projection(projection)
         self.path, self._files = Path(out), files
-        self._samples = study_samples(labels, ids=ids, sources=sources, class_names=class_names, splits=splits)
+        self._sources = None if sources is None else check_sources(list(sources))
+        names = None if self._sources is None else self._sources.names
+        self._samples = study_samples(labels, ids=ids, sources=names, class_names=class_names, splits=splits)
         self._options = MeasureOptions(
             num_neighbors=neighbors, metric=metric, probe=probe, projection=projection, geometry=geometry
         )
@@ -110,7 +117,11 @@ class FeatureStudyWriter:
             "projection": options.projection,
             "geometry": options.geometry,
         }
-        info = {"asked": asked, "used": {"data": self._samples.describe()}, "cautions": self._samples.cautions()}
+        data, cautions = self._samples.describe(), self._samples.cautions()
+        if self._sources is not None:
+            data |= {"sources_folder": self._sources.folder} if self._sources.folder else {}
+            cautions += [self._sources.caution] if self._sources.caution else []
+        info = {"asked": asked, "used": {"data": data}, "cautions": cautions}
         return info if self._files is None else info | {"files": dict(self._files)}
 
     def add_layer(
@@ -121,7 +132,8 @@ class FeatureStudyWriter:
         Parameters
         ----------
         name : the layer's name, not yet in the study.
-        features : its activations, shape (n, d) or (n, ...), rows in the order of the labels.
+        features : its activations, shape (n, d) or (n, ...), rows in the order of the labels. Where all rows are equal,
+            the layer has null in place of values, and a note in the table `layers`.
         kind, block, parameters : what the explorer groups and compares by, where known.
 
         Raises
@@ -143,6 +155,7 @@ class FeatureStudyWriter:
             raise ValueError(
                 f"features of {name!r} must have {len(self._samples)} rows, one a label; got {len(matrix)}."
             )
+        self._refuse_not_finite(name, matrix)
         shape = np.shape(features)[1:]
         layer: dict[str, Any] = {
             "position": len(finished),
@@ -159,6 +172,16 @@ class FeatureStudyWriter:
         check_still_there(self.path, self._written)
         write_layer(self.path, len(finished), with_alignment(tables, self.path))
         self._written.append(name)
+
+    def _refuse_not_finite(self, name: str, matrix: NDArray[Any]) -> None:
+        place = first_not_finite(matrix)
+        if place is None:
+            return
+        row, column = place
+        raise ValueError(
+            f"features of {name!r} must be finite; got {matrix[row, column]} in row {row} (sample "
+            f"{self._samples.ids[row]!r}), column {column}. Correct the layer's activations, or leave the layer out."
+        )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -177,8 +200,8 @@ def study_from_features(
     *,
     out: str | os.PathLike[str],
     ids: Sequence[str] | None = None,
-    sources: Sequence[str] | None = None,
-    class_names: Sequence[str] | None = None,
+    sources: Sequence[str | os.PathLike[str]] | None = None,
+    class_names: ClassNames | None = None,
     splits: Sequence[str] | None = None,
 ) -> Study:
     """A study of activations from any framework, one array a layer in network order.
@@ -214,8 +237,8 @@ def study_samples(
     labels: ArrayLike,
     *,
     ids: Sequence[str] | None = None,
-    sources: Sequence[str] | None = None,
-    class_names: Sequence[str] | None = None,
+    sources: Sequence[str | os.PathLike[str]] | None = None,
+    class_names: ClassNames | None = None,
     splits: Sequence[str] | None = None,
 ) -> StudySamples:
     """Check what describes the samples and fill in what was not given."""
@@ -249,9 +272,17 @@ def _texts(name: str, given: Iterable[object]) -> tuple[str, ...]:
     return tuple(map(str, given))
 
 
-def _named(labels: Any, class_names: Sequence[str]) -> tuple[Any, tuple[str, ...]]:
-    """Integer labels as indices of the class names, string labels looked up in them."""
+def _named(labels: Any, class_names: ClassNames) -> tuple[Any, tuple[str, ...]]:
+    """Labels as indices of the class names: integers as they are or by a mapping, strings looked up."""
+    if isinstance(class_names, Mapping):
+        return _named_by_mapping(labels, class_names)
+    if isinstance(class_names, str | bytes | Set):
+        kind = type(class_names).__name__
+        raise ValueError(
+            f"class_names must be a sequence of names or a mapping from label to name; got {kind}. Pass a list."
+        )
     names = _texts("class_names", class_names)
+    _refuse_repeated(names)
     if labels.dtype.kind in "US":
         places = {name: place for place, name in enumerate(names)}
         unknown = sorted(set(labels.tolist()) - set(places))
@@ -261,6 +292,28 @@ def _named(labels: Any, class_names: Sequence[str]) -> tuple[Any, tuple[str, ...
     if labels.min() < 0 or labels.max() >= len(names):
         raise ValueError(
             f"class_names must name the labels {labels.min()}..{labels.max()}; got {len(names)} names, "
-            f"for 0..{len(names) - 1}."
+            f"for 0..{len(names) - 1}. Pass {{label: name}} for other labels."
         )
     return labels.astype(np.int64), names
+
+
+def _named_by_mapping(labels: Any, class_names: Mapping[Any, str]) -> tuple[Any, tuple[str, ...]]:
+    """Labels as places among the mapping's keys; a key is a label, or a label as text, as JSON writes it."""
+    names = tuple(map(str, class_names.values()))
+    places = {str(label): place for place, label in enumerate(class_names)}
+    if len(places) < len(names):
+        raise ValueError("class_names must name each label once; got a label both as a number and as text.")
+    _refuse_repeated(names)
+    unknown = [label for label in np.unique(labels).tolist() if str(label) not in places]
+    if unknown:
+        raise ValueError(f"class_names must name every label; {', '.join(map(repr, unknown[:5]))} is missing.")
+    return np.array([places[str(label)] for label in labels.tolist()], dtype=np.int64), names
+
+
+def _refuse_repeated(names: Sequence[str]) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(
+            f"class_names must be distinct; got {', '.join(map(repr, repeated[:5]))} more than once. Give such classes "
+            "one label, or two names."
+        )

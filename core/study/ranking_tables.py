@@ -126,6 +126,11 @@ def _layers(name: str, study: Study, judged: Judged) -> pd.DataFrame:
     value = _values(study, judged.measure, judged.split, judged.pooling)
     within = _values(study, judged.chosen_by, judged.chosen_in, judged.pooling).add_prefix("within_")
     facts = study.layers.set_index("layer")[list(_LAYER_FACTS)].astype({"kind": object, "block": object})
+    value = value.dropna(subset=["value"])
+    if value.empty:
+        raise StudyError(
+            f"The network {name} must have a layer with values; it has none, and its study says why. Leave it out."
+        )
     table = value.join(within.rename(columns={"within_value": "within"})).join(facts)
     table["linear_probe"] = _probe(study, judged.split).reindex(table.index)
     order = ["layer", *_LAYER_FACTS, *value.columns, "within", "within_low", "within_high", "within_chance"]

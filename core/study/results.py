@@ -257,10 +257,25 @@ def read_info(folder: Path) -> dict[str, Any] | None:
 
 def finished_layers(folder: Path) -> set[str]:
     """Names of the layers whose rows are complete."""
+    return {
+        name for file in _layer_files(folder) for name in _read_file(file, "layers", ["layer"])["layer"].to_pylist()
+    }
+
+
+def layer_notes(folder: Path) -> pd.DataFrame:
+    """Position, name and note of the layers that have one, in network order."""
+    columns = ["position", "layer", "note"]
+    tables = [_read_file(file, "layers", columns) for file in _layer_files(folder)]
+    rows = [row for table in tables for row in table.to_pylist()]
+    noted = sorted((row for row in rows if row["note"]), key=lambda row: row["position"])
+    return pd.DataFrame(noted, columns=columns)
+
+
+def _layer_files(folder: Path) -> list[Path]:
+    """The files of the table `layers`."""
     merged = folder / "layers.parquet"
     parts = [part / merged.name for part in layer_parts(folder)]
-    files = [merged] if merged.exists() else [file for file in parts if file.exists()]
-    return {name for file in files for name in _read_file(file, "layers", ["layer"])["layer"].to_pylist()}
+    return [merged] if merged.exists() else [file for file in parts if file.exists()]
 
 
 def is_being_written(folder: Path) -> bool:

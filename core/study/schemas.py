@@ -91,6 +91,7 @@ TABLES: Mapping[str, Table] = {
             "cumulative_flop": _large_count(added_later=True),
             "output_shape": Column(pa.list_(pa.int32()), required=True, least=0),
             "num_features": _large_count(),
+            "note": Column(pa.string(), added_later=True),  # why there are no values; null where there are
         },
         keys=(("layer",), ("position",)),
     ),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from core.study.info_fields import read_json_object
+from core.study.lookup import check_layers
 from core.study.results import Study
 from core.study.writing import now_utc, write_json
 
@@ -28,6 +29,7 @@ def time_layers(study: Study, network: "Network", layers: Sequence[str] | None =
     from core.network.timing import prefix_seconds
 
     measured = study.layers["layer"].tolist()
+    check_layers(study, layers or ())
     asked = [layer for layer in measured if layers is None or layer in layers or layer == measured[-1]]
     seconds = prefix_seconds(network, asked, **_HOW)
     threads = int(os.environ.get("TF_NUM_INTRAOP_THREADS") or os.cpu_count() or 1)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from core.data.images import LabelledImages
 from core.data.sampling import MIN_PER_CLASS, stratified_subsample
-from core.study.features import study_samples
+from core.study.features import ClassNames, study_samples
 from core.study.samples import StudySamples
 
 Load = Callable[[NDArray[np.int64]], NDArray[Any]]
@@ -31,7 +31,7 @@ class WatchedSamples:
 
 
 def watched_samples(
-    data: Any, num_samples: int, *, split: str, class_names: Sequence[str] | None, seed: int
+    data: Any, num_samples: int, *, split: str, class_names: ClassNames | None, seed: int
 ) -> WatchedSamples:
     """Choose samples of arrays, of a `tf.data` dataset or of images that `core.data.images` loaded.
 
@@ -94,7 +94,7 @@ def _of_arrays(
     labels: NDArray[Any],
     numbers: NDArray[np.int64],
     split: str,
-    class_names: Sequence[str] | None,
+    class_names: ClassNames | None,
 ) -> WatchedSamples:
     """Some rows of an array; `numbers` name them."""
     ids = [str(number) for number in numbers]

@@ -17,6 +17,8 @@ import pyarrow.parquet as pq
 
 from core.data.files import check_utf8_name
 from core.measures.significance import q_values
+from core.network.backbones import is_model_file
+from core.network.layers import DEFAULT_LAYERS, EARLIER_DEFAULT_LAYERS
 from core.study.info_fields import info_faults, printable_values
 from core.study.locks import lock_file
 from core.study.results import (
@@ -26,16 +28,24 @@ from core.study.results import (
     SCHEMAS,
     StudyError,
     finished_layers,
+    layer_notes,
     layer_parts,
     load_study,
     read_info,
     read_table_file,
 )
+from core.study.resumed_kernels import go_on_with_kernels
 from core.study.schemas import TABLES
+from core.study.unusable import unusable_cautions
 
 Info = dict[str, Any]
 _MERGED, _SAMPLES = ".parts.tmp", "samples.parquet"
-_EARLIER_OPTIONS = {"neighbors_of": "all", "geometry": False}  # what a study begun before there were these did
+_EARLIER_OPTIONS = {  # what a study begun before there were these did
+    "neighbors_of": "all",
+    "geometry": False,
+    "skip_small_classes": False,
+    "test_fraction": 0.2,
+}
 _LATER_OPTIONS = {"projection"}  # a study begun before there were these goes on; its layers so far stay without
 
 
@@ -75,6 +85,7 @@ def begin(folder: Path, info: Info, samples: pd.DataFrame) -> Info:
     StudyError
         The folder holds something else, or a study that asked for or used something else; the difference is named.
         Or what it holds is damaged.
+        Or some of its layers were computed with other kernels of TensorFlow.
     """
     info, there = printable_values(info), read_info(folder)
     if there is None:
@@ -88,6 +99,8 @@ def begin(folder: Path, info: Info, samples: pd.DataFrame) -> Info:
             return there
         if not (folder / _SAMPLES).exists():
             _write_samples(folder, samples)
+        if finished_layers(folder):
+            info = dict(go_on_with_kernels(folder, there, info))
     for stale in (*folder.glob("parts/*.tmp"), folder / _MERGED):
         shutil.rmtree(stale, ignore_errors=True)
     running = there | info | {"state": "running"}
@@ -115,6 +128,8 @@ def check_still_there(folder: Path, layers: Iterable[str] = ()) -> None:
 def end(folder: Path, info: Info, *, complete: bool) -> None:
     """Merge the tables of a complete study; leave one that was interrupted as it is, to be resumed.
 
+    What is to be said of layers without values is added to the cautions.
+
     Raises
     ------
     StudyError
@@ -125,6 +140,8 @@ def end(folder: Path, info: Info, *, complete: bool) -> None:
         merge_parts(folder)
     elif not (folder / "study.json").exists():
         return  # the folder has been removed: there is nothing left to be resumed
+    if cautions := unusable_cautions(layer_notes(folder)):
+        info = info | {"cautions": list(dict.fromkeys([*info.get("cautions", []), *cautions]))}
     write_info(
         folder, info | {"state": "complete" if complete else "partial", "finished": now_utc() if complete else None}
     )
@@ -136,11 +153,20 @@ def write_info(folder: Path, info: Mapping[str, Any]) -> None:
 
 
 def write_layer(folder: Path, position: int, tables: Mapping[str, pd.DataFrame]) -> None:
-    """Write one layer's rows, all of its tables at once: they appear together or not at all."""
+    """Write one layer's rows, all of its tables at once: they appear together or not at all.
+
+    Raises
+    ------
+    StudyError
+        The folder is gone.
+    """
+    if not folder.is_dir():
+        check_still_there(folder)
     final = folder / "parts" / f"{position:05d}"
     scratch = final.with_name(final.name + ".tmp")
     shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
+    final.parent.mkdir(exist_ok=True)
+    scratch.mkdir()
     for name, frame in tables.items():
         _write_table(scratch / f"{name}.parquet", _as_table(name, frame))
     scratch.rename(final)
@@ -194,9 +220,12 @@ def _refuse_differences(folder: Path, there: Info, info: Info) -> None:
     before = {name: value for name, value in _EARLIER_OPTIONS.items() if name in info["asked"]} | there.get("asked", {})
     unknown = _LATER_OPTIONS - before.keys()
     asked = {name: value for name, value in info["asked"].items() if name not in unknown}
-    changed = differences(_without(before, "data"), _without(asked, "data"))
-    for part, unimportant in {"data": "name", "model": ""}.items():
-        old, new = (_without(whole.get("used", {}).get(part, {}), unimportant) for whole in (there, info))
+    if {before.get("layers"), asked.get("layers")} == {DEFAULT_LAYERS, EARLIER_DEFAULT_LAYERS}:
+        before, asked = _without(before, "layers"), _without(asked, "layers")  # two ways to say the default
+    changed = differences(_comparable(before), _comparable(asked))
+    called = ("name",) if is_model_file(asked.get("weights")) else ()  # earlier, files bore the default network's name
+    for part, unimportant in {"data": ("name", "ignored_files", "sources_folder"), "model": called}.items():
+        old, new = (_without(whole.get("used", {}).get(part, {}), *unimportant) for whole in (there, info))
         changed += differences(old, new, f"{part}.")
     if changed:
         raise StudyError(
@@ -205,9 +234,19 @@ def _refuse_differences(folder: Path, there: Info, info: Info) -> None:
         )
 
 
-def _without(settings: Info, name: str) -> Info:
-    """Settings but for one: a data folder has many names, and its fingerprint is what counts."""
-    return {key: value for key, value in settings.items() if key != name}
+def _comparable(asked: Info) -> Info:
+    """What was asked, but for what something that was used stands for.
+
+    A data folder has many names, and its fingerprint is what counts; the hash of a file's weights says what network it
+    is.
+    """
+    found = _without(asked, "data")
+    return _without(found, "model") if is_model_file(found.get("weights")) else found
+
+
+def _without(settings: Info, *names: str) -> Info:
+    """Settings but for some."""
+    return {key: value for key, value in settings.items() if key not in names}
 
 
 def _refuse_other_content(folder: Path) -> None:

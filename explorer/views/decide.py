@@ -8,7 +8,6 @@ import streamlit as st
 
 from core.study.advice import Advice, advise, with_seconds
 from core.study.cut_words import difference_text, explanation, headline, level_text
-from core.study.ranking import Ranking, load_ranking
 from core.study.results import StudyError
 from core.study.timings import kept_timing
 from explorer.address import (
@@ -21,20 +20,21 @@ from explorer.address import (
 )
 from explorer.class_tables import offered_places
 from explorer.components import export_row
-from explorer.data import DEMO, RANKING, OpenStudy
-from explorer.decide_charts import VERDICTS, cut_chart, ranking_chart
-from explorer.deciding import MEANINGS, savings, share, verdict
+from explorer.data import OpenStudy
+from explorer.decide_charts import VERDICTS, cut_chart
+from explorer.deciding import savings, share
 from explorer.export_view import show_blocks, show_export
-from explorer.exporting import shown_path
+from explorer.exporting import has_network, shown_path
 from explorer.frame import show_notes, show_provenance
 from explorer.page_errors import guarded
 from explorer.picker import cached_tables, open_chosen_study
 from explorer.public import is_public
+from explorer.ranking_view import show_ranking
 from explorer.state import POOLINGS, SAMPLES
 from explorer.tables import show_numbers
 from explorer.widgets import choose_one, opened, widget_key
 
-PAGE, CUT, NETWORKS = "decide", "decide_cut", "decide_ranking"
+PAGE, CUT = "decide", "decide_cut"
 SVG = {"usermeta": {"embedOptions": {"renderer": "svg"}}}  # so that a chart can be saved as such
 CUT_COLUMNS = {
     "layer": "Layer",
@@ -49,19 +49,6 @@ CUT_COLUMNS = {
     "seconds_saved": "Time saved",
     "linear_probe": "Linear probe",
 }
-RANKING_COLUMNS = {
-    "network": "Network",
-    "layer": "Its layer",
-    "value": "SI, test to train",
-    "difference": "Minus the best",
-    "difference_low": "low",
-    "difference_high": "high",
-    "confidence": "Confidence",
-    "meaning": "Meaning",
-    "linear_probe": "Linear probe",
-    "cumulative_parameters": "Parameters",
-    "seconds": "Seconds an image",
-}
 
 
 def render() -> None:
@@ -73,7 +60,7 @@ def render() -> None:
     if advice is not None:
         show_blocks(study, advice.split, advice.pooling, advice.measure)
     show_notes(study)
-    show_ranking(DEMO / RANKING)
+    show_ranking(study)
     show_provenance(study)
 
 
@@ -170,35 +157,16 @@ def show_cost(study: OpenStudy, row: pd.Series) -> None:
         st.metric("Parameters saved", share(row["parameters_saved"]))
         st.metric("Operations saved", share(row["flop_saved"]))
         left = "–" if pd.isna(row["seconds"]) else f"{share(row['seconds_saved'])}, {1000 * row['seconds']:.3g} ms left"
-        folder = shown_path(Path(study.path), public=is_public())
-        st.metric("Time saved", left, help=f"An image, measured: `python -m core cut {folder}` does so.")
+        st.metric("Time saved", left, help=_timing_help(study))
         probe = row["linear_probe_difference"]
         st.metric("Linear probe, minus the best layer's", "–" if pd.isna(probe) else f"{probe:+.3f}")
 
 
-def show_ranking(path: Path) -> None:
-    """The bundled ranking of networks; one's own comes from the command."""
-    st.header("Which network", anchor=False)
-    ranking = cached_ranking(str(path))
-    st.markdown(verdict(ranking.networks))
-    with st.container(key=NETWORKS):
-        chart = ranking_chart(ranking.layers, ranking.networks["network"].tolist())
-        st.vega_lite_chart(chart | SVG, width="stretch")
-    st.caption(
-        "Stanford Dogs, bundled: these photographs are part of what the networks were trained on. One dot a candidate "
-        "layer; ringed: the layer chosen for each network by SI within the training samples, compared by SI of test "
-        "samples among the training samples. Time was measured on one machine."
-    )
-    export_row(NETWORKS, lambda: ranking.layers, "ranking")
-    show_numbers(ranking.networks.replace({"meaning": MEANINGS}), RANKING_COLUMNS)
-    st.markdown("Rank networks on your own images:")
-    st.code("python -m core rank DATA --models efficientnet-lite0,resnet50 --out ranking", language="bash")
-
-
-@st.cache_resource(max_entries=2)
-def cached_ranking(path: str) -> Ranking:
-    """The tables of a ranking."""
-    return load_ranking(path)
+def _timing_help(study: OpenStudy) -> str:
+    """What the time is, and the command that measures it where the study has a network."""
+    if not has_network(study.info):
+        return "Of an image. This study has no network whose time could be measured."
+    return f"Of an image; `python -m core cut {shown_path(Path(study.path), public=is_public())}` measures it."
 
 
 guarded(render)()

@@ -40,7 +40,7 @@ from explorer.widgets import opened, widget_key
 CARDS = (
     ("Where it is good enough", ":material/content_cut:", "decide", "Decide"),
     ("Most confused classes", ":material/join_inner:", "classes", "Look at the classes"),
-    ("Likely label errors", ":material/rule:", "samples", "Look at the samples"),
+    ("Samples to check", ":material/rule:", "samples", "Look at the samples"),
 )
 LEADS = (("classes", "Its classes"), ("samples", "Its samples"), ("compare", "Compare"), ("sample_size", "Sample size"))
 PAGE, CHART = "layers", "layers_chart"
@@ -240,7 +240,7 @@ def show_layer(shown: Shown) -> None:
 
 
 def show_cards(study: OpenStudy, selection: Selection) -> None:
-    """Three cards that lead on: where it is good enough, the most confused classes, likely label errors."""
+    """Three cards that lead on: where it is good enough, the most confused classes, samples to check."""
     found, pictures = cards_of(study, selection, asked_tolerance()), study_pictures(study.info)
     for (title, icon, view, label), card in zip(CARDS, found, strict=False):
         with st.container(border=True, gap="xsmall"):

@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core.study.plan import DEFAULT_LAYERS, PIXELS
+from core.network.layers import DEFAULT_LAYERS
+from core.study.plan import PIXELS
 from core.study.provenance import plain
 from explorer import jobs
 from explorer.address import asked_view, keep_view
@@ -18,7 +19,19 @@ from explorer.page_errors import guarded
 from explorer.picker import carry_study, show_name
 from explorer.plan_view import plan_and_start
 from explorer.public import Limits, limits, studies_folder
-from explorer.request import RANGES, SOURCES, Request, asked_request, models, sources, usual_model, weights_of
+from explorer.request import (
+    MOST_TEST,
+    RANGES,
+    SKIP_BROKEN,
+    SKIP_SMALL,
+    SOURCES,
+    Request,
+    asked_request,
+    models,
+    sources,
+    usual_model,
+    weights_of,
+)
 
 PAGE = "new_study"
 WIDTH = 960  # pixels
@@ -104,22 +117,14 @@ def _network_fields(request: Request, start: Request, allowed: Limits) -> Reques
             accept_new_options=not allowed.public,
             filter_mode="contains",
             key="new model" if usual == PIXELS else "new network",
-            help="Or type the name of any network of keras.applications." if not allowed.public else None,
+            help=None if allowed.public else _NETWORK_HELP,
         )
     request = replace(request, model=str(model))
     if not request.uses_network:
         return request
-    known = weights_of(request.model)
-    kept = [start.weights] if not allowed.public and start.weights not in known else []
-    with right:
-        weights = st.selectbox(
-            "Weights",
-            [*known, *kept],
-            index=[*known, *kept].index(start.weights) if start.weights in [*known, *kept] else 0,
-            accept_new_options=not allowed.public,
-            key=f"new weights of {request.model}",
-            help="Or type the path of a .keras file." if not allowed.public else None,
-        )
+    if known := weights_of(request.model):
+        with right:
+            request = replace(request, weights=_weights_field(known, request.model, start, allowed))
     left, right = st.columns(2)
     with left:
         layers = _text("Layers", start.layers, "new layers", DEFAULT_LAYERS, _LAYERS_HELP)
@@ -128,7 +133,22 @@ def _network_fields(request: Request, start: Request, allowed: Limits) -> Reques
             "Pooling", list(POOLINGS), format_func=POOLINGS.__getitem__, default=start.pooling, required=True,
             key="new pooling",
         )  # fmt: skip
-    return replace(request, weights=str(weights), layers=layers or DEFAULT_LAYERS, pooling=str(pooling))
+    return replace(request, layers=layers or DEFAULT_LAYERS, pooling=str(pooling))
+
+
+def _weights_field(known: tuple[str, ...], model: str, start: Request, allowed: Limits) -> str:
+    """The weights of a network that was chosen by its name."""
+    offered = [*known, *([start.weights] if not allowed.public and start.weights not in known else [])]
+    return str(
+        st.selectbox(
+            "Weights",
+            offered,
+            index=offered.index(start.weights) if start.weights in offered else 0,
+            accept_new_options=not allowed.public,
+            key=f"new weights of {model}",
+            help=None if allowed.public else "Or type the path of a .keras or .h5 file that holds this network.",
+        )
+    )
 
 
 def _further_fields(request: Request, start: Request, allowed: Limits) -> Request:
@@ -152,6 +172,10 @@ def _further_fields(request: Request, start: Request, allowed: Limits) -> Reques
         with columns[0]:
             repeats = number("Draws of each size", *RANGES["repeats"], start.repeats, key="new repeats")
             neighbors = number("Neighbors stored", *RANGES["neighbors"], start.neighbors, key="new neighbors")
+            test_fraction = number(
+                "Test fraction", 0.0, MOST_TEST, start.test_fraction, 0.05, format="%.2f", key="new test fraction",
+                help=_FRACTION_HELP,
+            )  # fmt: skip
         with columns[1]:
             seed = number("Seed", *RANGES["seed"], start.seed, key="new seed")
             if not allowed.public:
@@ -162,11 +186,14 @@ def _further_fields(request: Request, start: Request, allowed: Limits) -> Reques
             if not allowed.public:
                 spool = _text("Spool folder", start.spool, "new spool", "none", _SPOOL_HELP)
         geometry = geometry_field(start)
+        skip_broken = st.checkbox(SKIP_BROKEN, start.skip_broken, key="new skip broken", help=_BROKEN_HELP)
+        skip_small = st.checkbox(SKIP_SMALL, start.skip_small_classes, key="new skip small", help=_SMALL_HELP)
         if not allowed.public:
             cluster, storage = _cluster_fields(start)
     request = replace(
         request, split=str(split), per_class=int(per_class or 0), sizes=sizes.replace(" ", ""), repeats=int(repeats),
-        neighbors=int(neighbors), seed=int(seed), geometry=geometry,
+        neighbors=int(neighbors), seed=int(seed), geometry=geometry, test_fraction=float(test_fraction),
+        skip_broken=skip_broken, skip_small_classes=skip_small,
     )  # fmt: skip
     if allowed.public:
         return request
@@ -207,9 +234,20 @@ def _text(label: str, value: str, key: str, placeholder: str, help_text: str) ->
     return str(st.text_input(label, value, key=key, placeholder=placeholder, help=help_text)).strip()
 
 
-_FOLDER_HELP = "Images in train/<class>/ and test/<class>/, or in <class>/ alone. They stay where they are."
+_FOLDER_HELP = (
+    "Images in train/<class>/ and test/<class>/ (or other usual names of splits), or in <class>/ alone. They stay "
+    "where they are."
+)
 _TFDS_HELP = "Needs the package tensorflow-datasets; the data set is downloaded where it is not there yet."
 _LAYERS_HELP = "A union of main, all, names, and patterns such as block*_add, separated by commas."
+_FRACTION_HELP = "Share of the test split, where the data have no splits. 0: no split, all samples are measured as one."
+_BROKEN_HELP = "Images that cannot be read are left out and recorded, instead of an error."
+_SMALL_HELP = "Classes that are empty, too small, or missing in a split are left out and named, instead of an error."
+_NETWORK_HELP = "Or type the name of any network of keras.applications, or the path of a .keras or .h5 file."
+_LAYERS_HELP = (
+    "A union of main, last_pool (the last global pooling), output, all, names, and patterns such as block*_add, "
+    "separated by commas."
+)
 _SIZES_HELP = "Numbers of samples of a split, for the page Sample size: each is drawn several times."
 _MEMORY_HELP = "Such as 2GiB. Layers that do not fit come in slices, or are spooled."
 _SPOOL_HELP = "A folder for the activations of layers that do not fit the memory, removed afterwards."

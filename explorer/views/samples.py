@@ -45,7 +45,7 @@ NO_PLANE = (
 EITHER = "Also samples of the second class whose nearest neighbor is of the first: all that confuse the two."
 DEPTH_HELP = (
     "Decided late: by prediction depth, the layer from which on the vote of a sample's stored neighbors no longer "
-    "changes. What is decided late is hard, or wrongly labelled."
+    "changes. What is decided late is hard to tell, and worth a look."
 )
 PLANE_CAPTION = (
     "Two principal components of the layer's channel means (or UMAP, where the study asked for it): a map to find "

@@ -315,7 +315,7 @@ def test_an_output_folder_that_is_removed_during_a_run(
     command = ["study", "digits", "--model", "pixels", "--per-class", "4", "--out", str(out)]
     status, _, err = run(command, capsys)
     assert status == 1
-    assert f"{out} must stay as it is while a run writes to it; it has lost study.json, samples.parquet. Run" in err
+    assert f"{out} must stay as it is while a run writes to it; it has been removed. Run the same command" in err
     monkeypatch.undo()
     assert run(command, capsys)[0] == 0
     assert len(core.load_study(out).samples) == 80

@@ -104,12 +104,12 @@ def write_study(
 ) -> Path:
     """Write a study of made-up numbers; `change` edits the measurements before they are written."""
     layers = efficientnet_layers() if layers is None else layers
+    folder.mkdir(parents=True, exist_ok=True)
     for position, layer in enumerate(layers, start=1):
         row = _layer_row(position, layer)
         rows = _measurement_rows(row, position / len(layers), splits, poolings)
         tables = {"layers": pd.DataFrame([row]), "measurements": change(_measurements(rows))}
         writing.write_layer(folder, position, tables)
-    folder.mkdir(parents=True, exist_ok=True)
     writing.merge_parts(folder)
     writing.write_info(folder, {"format": results.FORMAT, "state": "complete", **(info or {})})
     return folder

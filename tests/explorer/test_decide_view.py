@@ -35,7 +35,7 @@ def test_the_page_gives_the_advice_of_core(open_view, advice):
     assert page.title[0].value == headline(advice)
     assert f"{explanation(advice)} {savings(advice.row(advice.recommended))}" in said(page)
     assert page.select_slider[0].value == advice.recommended
-    assert "efficientnet-lite2" in said(page)
+    assert "efficientnet-lite2" not in said(page)  # the bundled ranking is of other samples
 
 
 def test_the_slider_says_what_a_cut_costs_and_the_address_keeps_it(open_view, advice):
@@ -111,18 +111,61 @@ def test_the_words_of_an_interval():
     assert difference_text(row.replace(-0.05, np.nan)) == "-0.020, no interval"
 
 
-def test_a_ranking_in_a_sentence():
-    networks = pd.DataFrame(
-        {
-            "network": ["a", "b", "c"],
-            "layer": "pool",
-            "value": [0.5, 0.49, 0.2],
-            "meaning": ["best", "tie", "certainly worse"],
-        }
+NETWORKS = pd.DataFrame(
+    {
+        "network": ["a", "b", "c"],
+        "layer": "pool",
+        "value": [0.5, 0.49, 0.2],
+        "low": [0.45, 0.44, 0.15],
+        "high": [0.55, 0.54, 0.25],
+        "difference": [0.0, -0.01, -0.3],
+        "difference_low": [np.nan, -0.04, -0.35],
+        "difference_high": [np.nan, 0.02, -0.25],
+        "meaning": ["best", "tie", "certainly worse"],
+    }
+)
+
+
+def test_a_ranking_in_sentences_with_intervals_and_samples():
+    assert verdict(NETWORKS, "300 test samples") == (
+        "Of these networks **a** has the highest SI, 0.500 [0.450, 0.550] at `pool`, but 300 test samples cannot "
+        "decide whether it is better than b (-0.010 [-0.040, +0.020]). "
+        "Certainly worse: c (-0.300 [-0.350, -0.250])."
     )
-    assert verdict(networks) == (
-        "**a** separates these samples best: SI 0.500 at `pool`. Not to be told from it: b. Certainly worse: c."
+    assert verdict(NETWORKS.iloc[[0, 2]], "300 test samples") == (
+        "**a** separates these samples best: SI 0.500 [0.450, 0.550] at `pool`, 300 test samples. "
+        "Certainly worse: c (-0.300 [-0.350, -0.250])."
     )
+
+
+def test_a_ranking_of_the_study_s_own_samples_is_shown(open_view):
+    page = open_view("decide", DEMO / "ranking" / "efficientnet-lite0")
+    assert "**efficientnet-lite2** separates these samples best: SI 0.7" in said(page)
+    assert "1,800 test samples. Certainly worse: efficientnet-lite1 (-0.0" in said(page)
+    assert "example" not in said(page)
+
+
+@pytest.mark.parametrize("name", ["dogs", "dogs-untrained", "digits"])
+def test_a_ranking_of_other_samples_is_an_example_and_named_so(open_view, name):
+    page = open_view("decide", DEMO / name)
+    assert "No ranking of this study's samples is here." in said(page)
+    assert "best: SI" not in said(page)
+    page.session_state[f"decide example of {DEMO / name}"] = True
+    page.run()
+    assert not page.exception
+    assert f"**An example: this is not about {name}.**" in said(page)
+    assert "**efficientnet-lite2** separates these samples best" in said(page)
+
+
+def test_the_command_that_ranks_networks_is_one_for_the_study(open_view, tmp_path):
+    page = open_view("decide", DEMO / "digits")
+    command = next(one.value for one in page.code if " rank " in one.value)
+    assert command.startswith("python -m core rank digits --out ranking --models efficientnet-lite0,")
+    core.study_from_features({"one": np.eye(6)}, [0, 0, 0, 1, 1, 1], out=tmp_path / "made")
+    page = open_view("decide", tmp_path / "made")
+    command = next(one.value for one in page.code if " rank " in one.value)
+    assert "--features A=A.npz --features B=B.npz" in command
+    assert "--models" not in command
 
 
 def test_the_charts_hold_every_layer(advice):

@@ -109,6 +109,20 @@ def test_arguments_of_a_cluster_and_of_a_choice():
     assert Request(exact=True).arguments()[-1] == "--exact"
 
 
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_a_file_says_itself_what_network_it_holds(suffix):
+    """A run works in a folder of its own, so the file's path is absolute; its weights are not asked for."""
+    file = f"nets/mine{suffix}"
+    as_model = Request(source="folder", data="/x", model=file)
+    assert as_model.arguments()[3:] == (f"--model={Path.cwd() / file}",)
+    as_weights = Request(source="folder", data="/x", model="efficientnet-lite0", weights=file)
+    assert as_weights.arguments()[3:] == (f"--weights={Path.cwd() / file}",)
+    named = Request(source="folder", data="/x", model="resnet50", weights=file)
+    assert named.arguments()[3:] == ("--model=resnet50", f"--weights={Path.cwd() / file}")
+    assert {one.title for one in (as_model, as_weights, named)} == {f"x, mine{suffix}"}
+    assert weights_of(file) == ()
+
+
 def test_no_text_of_the_form_becomes_another_option():
     request = Request(model="efficientnet-lite0", layers="--out=/tmp/x", weights="--spool /tmp")
     assert "--layers=--out=/tmp/x" in request.arguments()
@@ -172,6 +186,7 @@ def test_a_plan_that_is_refused_says_why_in_the_command_lines_words(tmp_path):
     [
         ("'/tmp/separation/.uploads/ab/layer.npy' cannot be read", "'layer.npy' cannot be read"),
         ("../.uploads/ab12/features must hold", "features must hold"),
+        ("'train/glass/00.png' cannot be read", "'train/glass/00.png' cannot be read"),
         ("3/4 of the and/or samples", "3/4 of the and/or samples"),
         ("got 4 of 'a (train)'.", "got 4 of 'a (train)'."),
     ],

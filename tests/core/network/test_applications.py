@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,6 +138,20 @@ def test_names_and_weights_do_not_change_from_build_to_build(network):
     assert catalogue(again.model) == catalogue(network.model)
     assert again.weights_sha256 == network.weights_sha256
     assert load_network(network.name, "none", input_size=SIZE, seed=4).weights_sha256 != network.weights_sha256
+
+
+def test_layers_that_keras_numbers_have_names_that_stay(tmp_path):
+    """Xception's shortcuts bear Keras's own numbers, which count through the process; here they are positions."""
+    first, second = (load_network("xception", "none", input_size=71).model for _ in range(2))
+    layers = catalogue(first)
+    assert layers == catalogue(second)
+    numbered = [layer for layer in layers if re.fullmatch(r"(conv2d|add)_\d+", layer.layer)]
+    assert len(numbered) == 4 + 12
+    for layer in numbered:
+        assert layer.layer.endswith(f"_{layer.position}")
+        assert first.get_layer(layer.layer).output.shape[1:] == layer.output_shape
+    first.save(tmp_path / "saved.keras")
+    assert catalogue(load_network(str(tmp_path / "saved.keras")).model) == layers
 
 
 def test_a_file_of_the_network_is_the_same_network(network, tmp_path):

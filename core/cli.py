@@ -3,6 +3,7 @@
 import argparse
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -17,6 +18,7 @@ from core.study.results import StudyError
 _FAILED = 1
 _WRONG_USAGE = 2
 _INTERRUPTED = 130
+_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*[a-z]")
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -40,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
     except Exception as error:
         status, text = _told(error, options)
-        print(f"\nerror: {text}", file=sys.stderr)
+        print(f"\nerror: {text}{_options_of_others(text, options.command)}", file=sys.stderr)
         if options.debug:
             raise
         return status
@@ -62,9 +64,28 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (study, rank, cut, blocks, overlap, fine_tune, measure, report, layers, devices):
         command.add_parser(commands)
-    for subparser in commands.choices.values():
+    for name, subparser in commands.choices.items():
         subparser.add_argument("--debug", action="store_true", help="on an error, also print where it arose")
+        subparser.set_defaults(command=name)
     return parser
+
+
+def options_by_command(parser: argparse.ArgumentParser) -> dict[str, set[str]]:
+    """The options of each command, such as --out."""
+    (commands,) = [action.choices for action in parser._actions if isinstance(action.choices, dict)]
+    return {name: set(subparser._option_string_actions) for name, subparser in commands.items()}
+
+
+def _options_of_others(text: str, command: str) -> str:
+    """Whose option it is that a message names and the command does not have, as one of the study that it opened."""
+    known = options_by_command(make_parser())
+    named = dict.fromkeys(_OPTION.findall(re.sub("python -m core [^`]*`", "", text)))
+    notes = []
+    for option in [option for option in named if option not in known[command]]:
+        owners = [name for name in known if option in known[name]]
+        if owners:
+            notes.append(f"{option} is an option of `python -m core {owners[0]}`.")
+    return f" ({' '.join(notes)})" if notes else ""
 
 
 def _told(error: Exception, options: argparse.Namespace) -> tuple[int, str]:

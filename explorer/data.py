@@ -10,6 +10,7 @@ import pandas as pd
 
 from core.study.curves import CURVE_COLUMNS, measured_layers, one_metric, one_of, placed, tidy_curves, with_texts
 from core.study.results import load_study
+from core.study.schemas import TABLES
 from core.study.verified_blocks import FILE as BLOCKS_FILE
 
 DEMO = Path(__file__).parent / "demo"

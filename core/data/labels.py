@@ -90,7 +90,7 @@ def column_note(name: str, what: str) -> str:
     kind = path.suffix.lower()
     if column or kind not in (".csv", ".parquet") or not path.is_file():
         return ""
-    rows = _csv_rows(_text(path).splitlines()) if kind == ".csv" else [columns(path)]
+    rows = _csv_rows(_text(path).splitlines(), path) if kind == ".csv" else [columns(path)]
     if not rows or len(rows[0]) < 2:
         return ""
     return f"The {what} are the column {_chosen('', rows[0], path, what)!r} of {path}, the only one that has a name."

@@ -81,7 +81,8 @@ def first_study(arguments: Sequence[str], environ: Mapping[str, str]) -> str | N
 
 def study_stamp(path: Path) -> tuple[int, ...]:
     """Changes when the study's files do, for a cache."""
-    files = (path / name for name in ("study.json", "measurements.parquet", "timing.json", BLOCKS_FILE, "parts"))
+    tables = (f"{name}.parquet" for name in TABLES)
+    files = (path / name for name in ("study.json", "timing.json", BLOCKS_FILE, "parts", *tables))
     return tuple(file.stat().st_mtime_ns if file.exists() else 0 for file in files)
 
 

@@ -74,6 +74,32 @@ _FIELDS: Mapping[str, tuple[type, ...]] = {
     "training.epochs.*": (int,),
     "training.finished": (bool,),
 }
+_RANKING_FIELDS: Mapping[str, tuple[type, ...]] = {
+    "state": (str,),
+    "command": _TEXT,
+    "asked": (dict,),
+    "used": (dict,),
+    "used.data": (dict,),
+    "used.data.name": _TEXT,
+    "used.data.fingerprint": _TEXT,
+    "used.features": (dict,),
+    "compared": (dict,),
+    "compared.measure": (str,),
+    "compared.split": (str,),
+    "compared.chosen_by": (str,),
+    "compared.chosen_in": (str,),
+    "compared.pooling": (str,),
+    "compared.level": (float, int),
+    "compared.num_comparisons": (int,),
+    "samples": (dict,),
+    "samples.*": (int,),
+    "num_classes": (int,),
+    "timing": (dict,),
+    "versions": (dict,),
+    "versions.*": (str,),
+    "cautions": (list,),
+    "cautions.*": (str,),
+}
 _NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", dict: "an object"}
 _NAMES |= {list: "a list", type(None): "null"}
 
@@ -121,6 +147,18 @@ def printable_values(content: Any) -> Any:
 
 def _escaped_in_json(found: re.Match[str]) -> str:
     return f"\\\\u{ord(found[0]):04x}"
+
+
+def ranking_faults(info: Mapping[str, Any]) -> list[str]:
+    """Fields of ranking.json that are of another type than they must be; a complete one must have those of its end."""
+    faults = [fault for path, types in _RANKING_FIELDS.items() for fault in _faults_of(info, path, types)]
+    if not faults and info.get("state") == "complete":
+        needed = ("compared.measure", "compared.split", "compared.pooling", "samples", "num_classes", "cautions")
+        lacking = [path for path in needed if not _values_at(info, path.split("."))]
+        faults += [f"it lacks {', '.join(lacking)}"] if lacking else []
+        split = info.get("compared", {}).get("split")
+        faults += [] if lacking or split in info["samples"] else [f"'samples' must count the split {split!r}"]
+    return faults
 
 
 def info_faults(info: Mapping[str, Any]) -> list[str]:

@@ -298,7 +298,10 @@ def read_table_file(path: Path, table: Table) -> pa.Table:
         The file is damaged or something else; the message names it and the column.
     """
     columns = list(table.columns)
-    return _values_of(_open_as(path, table, columns), path, table, columns, None)
+    data = _values_of(_open_as(path, table, columns), path, table, columns, None)
+    if faults := validation.key_faults(data, table):
+        raise _not_usable(f"{path.name} in {path.parent}", faults)
+    return data
 
 
 def _read_file(path: Path, name: str, columns: Sequence[str], filters: Filters | None = None) -> pa.Table:

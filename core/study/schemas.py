@@ -1,4 +1,4 @@
-"""The tables of a study, declared once: columns, types, ranges, and what each row is known by.
+"""The tables of studies, trainings and rankings, declared once: columns, types, ranges, and keys.
 
 `results` reads tables, `validation` checks them against what is declared here, and `writing` writes them.
 """
@@ -234,6 +234,8 @@ PART_TABLES: Mapping[str, Table] = {
     )
 }
 
+_SEPARATION_COLUMNS = ("seconds", "separation_s")
+
 HISTORY = Table(
     {
         "phase": Column(pa.string()),
@@ -247,3 +249,42 @@ HISTORY = Table(
     },
     keys=(("epoch",),),
 )
+
+_label = Column(pa.string(), required=True)
+_difference = dict.fromkeys(("difference", "difference_low", "difference_high"), _number)
+RANKING_TABLES: Mapping[str, Table] = {
+    "ranking": Table(
+        {
+            "network": _label,
+            "layer": _label,
+            "position": _count(required=True),
+            "kind": Column(pa.string()),
+            "block": Column(pa.string()),
+            **dict.fromkeys(("channels", "parameters", "cumulative_parameters", "num_features"), _large_count()),
+            **dict.fromkeys(("value", "low", "high", "chance"), _share),
+            **dict.fromkeys(("within", "within_low", "within_high", "within_chance", "linear_probe"), _share),
+            "seconds": Column(pa.float64(), least=0),
+            "chosen": Column(pa.bool_(), required=True),
+            **_difference,
+        },
+        keys=(("network", "layer"),),
+    ),
+    "networks": Table(
+        {
+            "rank": Column(pa.int64(), required=True, least=1),
+            "network": _label,
+            "layer": _label,
+            "num_layers": Column(pa.int64(), required=True, least=1),
+            **dict.fromkeys(("value", "low", "high", "chance", "within", "linear_probe"), _share),
+            "cumulative_parameters": _large_count(),
+            "seconds": Column(pa.float64(), least=0),
+            **_difference,
+            **dict.fromkeys(("p_value", "p_adjusted", "confidence"), _share),
+            "meaning": Column(pa.string(), required=True),
+        },
+        keys=(("network",),),
+    ),
+}
+TRAINING__SEPARATION_COLUMNS = ("seconds", "separation_s")
+
+HISTORY = Table({name: column for name, column in HISTORY.columns.items() if name not in _SEPARATION_COLUMNS})

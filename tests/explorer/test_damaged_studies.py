@@ -4,11 +4,9 @@ import random
 from pathlib import Path
 
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 import core
-from explorer.page_errors import guarded
 from explorer.public import limits
 from explorer.request import Request, asked_request, check_request
 from tests.damage import Damage, damaged_copy, study_damages, write_small_study
@@ -144,13 +142,22 @@ def test_a_defect_is_a_sentence_on_the_page_and_a_traceback_in_the_log(
     assert "secret of the server" in caplog.text
 
 
-def test_streamlits_own_signals_pass():
+def stopped_page() -> None:
+    import streamlit as st
+
+    from explorer.page_errors import guarded
+
     def render() -> None:
         st.stop()
 
-    with pytest.raises(BaseException) as stopped:  # noqa: PT011 - Streamlit's own, which is no Exception
-        guarded(render)()
-    assert not isinstance(stopped.value, Exception)
+    guarded(render)()
+    st.title("After")
+
+
+def test_streamlits_own_signals_pass():
+    page = AppTest.from_function(stopped_page).run()
+    assert not page.title
+    assert not page.error
 
 
 def test_no_page_of_streamlits_own_shows_a_traceback():

@@ -285,6 +285,4 @@ RANKING_TABLES: Mapping[str, Table] = {
         keys=(("network",),),
     ),
 }
-TRAINING__SEPARATION_COLUMNS = ("seconds", "separation_s")
-
-HISTORY = Table({name: column for name, column in HISTORY.columns.items() if name not in _SEPARATION_COLUMNS})
+TRAINING_HISTORY = Table({name: column for name, column in HISTORY.columns.items() if name not in _SEPARATION_COLUMNS})

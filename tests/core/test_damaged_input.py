@@ -80,7 +80,7 @@ def test_damaged_files_of_features_and_labels(
     features: Path, file: str, command: list[str], capsys: pytest.CaptureFixture[str]
 ):
     content = Path(file).read_bytes()
-    for name, damaged in file_bytes_damages(content, every=12):
+    for name, damaged in file_bytes_damages(content, every=20):
         Path(file).write_bytes(damaged)
         status, _, err = run(["measure", *command], capsys)
         assert status == 0 or file.partition(".")[0] in err, name

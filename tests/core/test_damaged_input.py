@@ -80,11 +80,21 @@ def test_damaged_files_of_features_and_labels(
     features: Path, file: str, command: list[str], capsys: pytest.CaptureFixture[str]
 ):
     content = Path(file).read_bytes()
-    for name, damaged in file_bytes_damages(content, every=20):
+    for name, damaged in file_bytes_damages(content, every=6):
         Path(file).write_bytes(damaged)
         status, _, err = run(["measure", *command], capsys)
         assert status == 0 or file.partition(".")[0] in err, name
         Path(file).write_bytes(content)
+
+
+def test_a_damaged_header_of_labels(features: Path, capsys: pytest.CaptureFixture[str]):
+    """A header is a Python literal: what reads it stumbles over an open bracket by an error of the tokenizer."""
+    content = Path("y.npy").read_bytes()
+    at = content.index(b"(24,")
+    Path("y.npy").write_bytes(content[:at] + b"((((" + content[at + 4 :])
+    status, _, err = run(["measure", "x.npy", "--labels", "y.npy"], capsys)
+    assert status == 1
+    assert "y.npy is damaged and cannot be read" in err
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])

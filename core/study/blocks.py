@@ -85,6 +85,7 @@ def separation_across_blocks(
         The study lacks the measure, or knows no blocks.
     """
     values = measured_layers(study, measure=measure, pooling=pooling, split=split)
+    values = values[values["value"].notna()]  # layers without a value, of which the study says why, end no block
     layers = study.layers.set_index("layer")
     spatial = [layer for layer in values.index if len(layers["output_shape"][layer]) > 1]
     ends = {str(layers["block"][layer]): layer for layer in spatial}  # the last layer of each block

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from core.study.advice import TOLERANCE
 from core.study.comparing import LayerMatch
 from core.study.findings import number, one_layer
 from core.study.provenance import plain
 
-SMALL = 0.03  # of SI: a change that an interval has to rule out before anything is called small
+SMALL = TOLERANCE  # of SI: a change that an interval has to rule out before anything is called small
 CERTAIN = ("rose", "fell")
 _LEAST_RUN = 3  # layers
 _NAMED = 3  # layers that are left out

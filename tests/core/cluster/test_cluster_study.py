@@ -19,7 +19,10 @@ from core.study.plan import Progress, StudyOptions
 from core.study.results import LAYER_TABLES, finished_layers, load_study
 from core.study.run import run_study
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,8 @@ from core.cluster.waiting import explained, result
 from core.data.loading import load_images
 from core.kernels import MAX_ISA, ONEDNN, THREADS, current_kernels
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_environment_of_this_process_stays():
     before = dict(os.environ)

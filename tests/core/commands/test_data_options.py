@@ -132,7 +132,7 @@ def test_every_command_that_reads_folders_has_the_options_that_it_names(
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.endswith("--skip-small-classes --skip-broken")
     assert main([*command, *last.split(": ")[1].split()]) == 1
-    assert "got none.keras" in capsys.readouterr().err
+    assert "none.keras" in capsys.readouterr().err
 
 
 def test_a_remedy_is_named_only_where_the_command_has_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

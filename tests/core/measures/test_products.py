@@ -12,6 +12,8 @@ from core.measures.neighbors import squared_distances
 from core.measures.products import NumPyProducts, TensorFlowProducts, ladder, results_are_bounded
 from core.measures.rows import Rows
 
+pytestmark = pytest.mark.slow
+
 FLOAT32, FLOAT64 = (NumPyProducts(np.dtype(kind)) for kind in (np.float32, np.float64))
 ROUNDED = TensorFlowProducts(("CPU:0",), rounded=True)
 

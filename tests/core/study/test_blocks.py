@@ -76,6 +76,18 @@ def test_blocks_reach_from_the_last_layer_before_to_their_own_last(tmp_path):
     assert table["paired"].all()
 
 
+def test_a_layer_without_a_value_ends_no_block(tmp_path):
+    study = write(tmp_path / "study")
+    table = pd.read_parquet(study.path / "measurements.parquet")
+    table.loc[table["layer"] == "a_add", "value"] = np.nan
+    table.to_parquet(study.path / "measurements.parquet")
+    blocks = separation_across_blocks(load_study(study.path))
+    assert blocks[["block", "input", "output"]].to_numpy().tolist() == [
+        ["block1a", "stem", "a_conv"],
+        ["block1b", "a_conv", "b_add"],
+    ]
+
+
 def test_the_blocks_of_a_bundled_study():
     table = separation_across_blocks(load_study(DEMO / "dogs"))
     assert table["difference"].to_numpy() == pytest.approx((table["after"] - table["before"]).to_numpy())

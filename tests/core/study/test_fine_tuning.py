@@ -19,6 +19,8 @@ from core.study.fine_tuning import FineTuned, FineTuneOptions, fine_tune
 from core.study.results import StudyError
 from core.study.writing import study_lock
 
+pytestmark = pytest.mark.slow
+
 TRAINING = TrainingOptions(head_epochs=2, tail_epochs=1, batch_size=16, unfreeze="top_conv")
 
 

@@ -13,7 +13,6 @@ if ROOT not in sys.path:  # `streamlit run` puts only this file's folder on the 
 
 import streamlit as st  # noqa: E402
 
-from explorer.public import is_public  # noqa: E402
 from explorer.training import shows_training  # noqa: E402
 
 ICON = str(Path(__file__).with_name("icon.svg"))
@@ -21,8 +20,7 @@ ICON = str(Path(__file__).with_name("icon.svg"))
 
 def show_page() -> None:
     """The page that the address names, beneath the way to the others."""
-    if is_public():
-        st.set_option("client.showErrorDetails", "none")  # what goes wrong within is for the server's log only
+    st.set_option("client.showErrorDetails", "none")  # what goes wrong within is for the server's log only
     st.set_page_config(page_title="Separation Index Explorer", page_icon=ICON, layout="wide")
     st.logo(ICON, size="large")
     pages = [

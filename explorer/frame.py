@@ -7,6 +7,7 @@ import streamlit as st
 from core.study.provenance import plain
 from core.study.results import is_being_written
 from explorer.data import OpenStudy
+from explorer.page_errors import guarded
 from explorer.provenance import caption, facts
 from explorer.widgets import opened
 
@@ -27,6 +28,7 @@ def show_cautions(study: OpenStudy) -> None:
 
 
 @st.fragment
+@guarded
 def show_provenance(study: OpenStudy) -> None:
     """The command and everything a reader needs to judge the numbers, sent when it is opened."""
     told = opened("How this was computed", f"provenance of {study.path}")

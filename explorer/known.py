@@ -47,13 +47,27 @@ def study_path(name: str, known: dict[str, Path]) -> Path:
     Raises
     ------
     StudyError
-        No such study, in public. Locally any text is a path.
+        No such study, in public. Locally any text is a path, if it can be one.
     """
     if name in known:
         return known[name]
     if is_public():
         raise StudyError("There is no study of this name here, or it has been removed. Choose one of the list.")
-    return Path(name).expanduser()
+    return typed_path(name)
+
+
+def typed_path(name: str) -> Path:
+    """The path that a text is, with ~ for the home folder.
+
+    Raises
+    ------
+    StudyError
+        There is no such home folder.
+    """
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:  # "~name" where there is no such user
+        raise StudyError(f"There is no home folder {name.split('/')[0]!r} here. Type the whole path.") from error
 
 
 def known_title(name: str, known: dict[str, Path]) -> str:

@@ -13,7 +13,7 @@ from core.study.results import Study, StudyError, load_study, read_info
 from explorer.address import asked_layer, asked_study, keep_layer, keep_study
 from explorer.comparing import control_of
 from explorer.data import OpenStudy, bundled_studies, first_study, read_study, study_stamp
-from explorer.known import known_studies, known_title, study_path
+from explorer.known import known_studies, known_title, study_path, typed_path
 from explorer.links import link_to
 from explorer.public import is_public
 from explorer.widgets import widget_key
@@ -138,13 +138,16 @@ def pick_study() -> Path | None:
         st.info(f"No study is open. {'Choose one' if is_public() else 'Type the path of a study folder'} above.")
         return None
     keep_study(chosen)
-    return Path(chosen).expanduser() if chosen == started and chosen not in known else _path_or_message(chosen, known)
+    return _path_or_message(chosen, known, started)
 
 
-def _path_or_message(name: str, known: dict[str, Path]) -> Path | None:
-    """Where a study is, or why it is nowhere."""
+def _path_or_message(name: str, known: dict[str, Path], started: str | None = None) -> Path | None:
+    """Where a study is, or why it is nowhere.
+
+    started : the study that the app was started with, which in public may be anywhere.
+    """
     try:
-        return study_path(name, known)
+        return typed_path(name) if name == started and name not in known else study_path(name, known)
     except StudyError as error:
         st.error(f"**This study cannot be opened.** {plain(error)}", icon=":material/folder_off:")
         return None

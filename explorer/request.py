@@ -31,6 +31,8 @@ _FIELDS = {
 }
 USUAL_WEIGHTS = ("imagenet", "none")
 FURTHER_MODELS = ("resnet50", "mobilenet-v3-small", "ConvNeXtTiny")  # of keras.applications; any other can be typed
+RANGES = {"per_class": (2, 2**31 - 1), "repeats": (1, 100), "neighbors": (1, 100), "seed": (0, 2**32 - 1)}
+_LONGEST = 2_000  # characters of a text in an address
 _NO_ADDRESS = ("labels", "test", "test_labels", "precision", "exact")  # an upload's, or of a plan not there yet
 _FLAGS = ("geometry", "exact", "skip_broken", "skip_small_classes")
 _STUDY_OPTIONS = (
@@ -170,9 +172,10 @@ def asked_request(query: Mapping[str, Sequence[str]]) -> Request:
         elif field.type is float:
             found[field.name] = _fraction(text)
         elif field.type is int:
-            if text.isdecimal():
+            least, most = RANGES[field.name]
+            if text.isdecimal() and len(text) <= 10 and least <= int(text) <= most:
                 found[field.name] = int(text)
-        elif field.name not in _CHOICES or text in _CHOICES[field.name]:
+        elif text in _CHOICES.get(field.name, [text]) and text.isprintable() and len(text) <= _LONGEST:
             found[field.name] = text
     usual = usual_model(str(found.get("source", "digits")))
     return replace(Request(), **({"model": usual} | found))  # type: ignore[arg-type]
@@ -237,6 +240,10 @@ def check_request(request: Request, limits: Limits) -> None:
     ValueError
         With what may be asked for instead.
     """
+    texts = {field.name: getattr(request, field.name) for field in fields(request) if field.type is str}
+    damaged = [name for name, text in texts.items() if "\0" in text]
+    if damaged:
+        raise ValueError(f"{damaged[0]} must not hold NUL characters. Type it again.")
     if request.source in ("folder", "tfds", "images", "features") and not request.data:
         what = {"folder": "the path of a folder of images", "tfds": "a name such as stanford_dogs"}
         raise ValueError(f"data must be given: {what.get(request.source, 'a file to upload')}.")
@@ -277,7 +284,10 @@ def check_plan(plan: Mapping[str, object], limits: Limits) -> None:
 
 
 def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().resolve()) if path else ""
+    try:
+        return str(Path(path).expanduser().resolve()) if path else ""
+    except (ValueError, OSError, RuntimeError):  # NUL characters, a loop of links, no such user
+        return path
 
 
 def _place(address: str) -> str:

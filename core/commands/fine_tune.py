@@ -8,7 +8,7 @@ import time
 from dataclasses import fields
 from typing import Any
 
-from core.commands.arguments import DATA_HELP, add_data_options, at_least, print_notes
+from core.commands.arguments import DATA_HELP, add_data_options, at_least, print_notes, seed
 from core.commands.progress import StatusLine, interrupt_when_terminated
 from core.network.augmentation import Augmentation
 from core.network.backbones import DEFAULT_MODEL, DEFAULT_WEIGHTS
@@ -57,7 +57,7 @@ def _add_recipe(parser: argparse.ArgumentParser, default: TrainingOptions) -> No
         ("batch-size", whole | {"type": at_least(1)}, "images a step"),
         ("unfreeze", {"metavar": "PATTERN"}, "the tail begins with the first layer that matches"),
         ("dropout", real, "share of pooled activations dropped before the last layer"),
-        ("seed", whole | {"type": at_least(0)}, "of everything random"),
+        ("seed", whole | {"type": seed}, "of everything random"),
     ):
         _add_option(parser, name, default, options, text)
     parser.add_argument(

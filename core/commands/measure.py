@@ -43,7 +43,7 @@ def add_parser(commands: Any) -> None:
         help="that vote; with --out, stored a sample (default: %(default)s)",
     )
     add("--order", type=at_least(1), metavar="R", help=f"of the measures that have one (default: {default['order']})")
-    add("--permutations", type=at_least(1), metavar="N", help="of the labels (default: 9999 where needed)")
+    add("--permutations", type=at_least(1, 10_000_000), metavar="N", help="of the labels (default: 9999 where needed)")
     add("--level", type=float, metavar="P", help=f"of the intervals (default: {default['level']})")
     add("--by-class", action="store_true", default=None, help="also the value of each class")
     add("--geometry", action="store_true", help="also the siblings of SI, intrinsic dimension, and in a study CKA")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from core.commands.arguments import DATA_HELP, add_data_options, at_least, memory
+from core.commands.arguments import DATA_HELP, add_data_options, at_least, memory, seed
 from core.commands.progress import add_progress, interrupt_when_terminated, progress_on
 from core.study.ranking import Ranking, rank_networks
 from core.study.ranking_features import FeatureFiles
@@ -53,7 +53,7 @@ def add_parser(commands: Any) -> None:
     add("--pooling", choices=("mean", "flat"), default=RankOptions.pooling, help="default: %(default)s")
     add_data_options(parser)
     add("--per-class", type=at_least(2), metavar="K", help="samples of each class and split (default: all)")
-    add("--seed", type=int, default=RankOptions.seed, help="of the choice of samples (default: %(default)s)")
+    add("--seed", type=seed, default=RankOptions.seed, help="of the choice of samples (default: %(default)s)")
     add("--neighbors", type=at_least(1), default=RankOptions.neighbors, metavar="K", help="stored a sample")
     add("--no-probe", dest="probe", action="store_false", help="leave out the linear probe")
     add("--memory", type=memory, metavar="SIZE", help="for the activations of a pass (default: half of what is free)")

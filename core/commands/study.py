@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from core.commands.arguments import DATA_HELP, add_data_options, at_least, memory, print_notes, sizes
+from core.commands.arguments import DATA_HELP, add_data_options, at_least, memory, print_notes, seed, sizes
 from core.commands.progress import add_progress, interrupt_when_terminated, progress_on
 from core.commands.study_plan import print_plan
 from core.network.backbones import DEFAULT_MODEL, DEFAULT_WEIGHTS
@@ -66,12 +66,22 @@ def add_parser(commands: Any) -> None:
     add("--neighbors-of", default=default["neighbors_of"], metavar="LAYERS", help="stored of (default: %(default)s)")
     add("--sizes", type=sizes, default=(), metavar="N,N,...", help="SI over subsamples of these sizes, of each split")
     add(
-        "--repeats", type=int, default=default["repeats"], metavar="R", help="draws of each size (default: %(default)s)"
+        "--repeats",
+        type=at_least(1),
+        default=default["repeats"],
+        metavar="R",
+        help="draws of each size (default: %(default)s)",
     )
     add("--protocol", default=default["protocol"], choices=PROTOCOLS, help="notebook: also the class-center measures")
     add("--precision", type=float, metavar="E", help="ask only as many samples as it takes to know SI to ± E, at 95 %%")
     add("--exact", action="store_true", help="ask all samples, although the search takes hours")
-    add("--pilot", type=int, default=0, metavar="M", help="samples of each split asked first, to ask fewer after")
+    add(
+        "--pilot",
+        type=at_least(0),
+        default=0,
+        metavar="M",
+        help="samples of each split asked first, to ask fewer after",
+    )
     add("--no-probe", dest="probe", action="store_false", help="leave out the linear probe")
     add(
         "--projection",
@@ -86,7 +96,7 @@ def add_parser(commands: Any) -> None:
     add(
         "--cluster-storage", metavar="ADDRESS", help="a folder or s3://... that all workers reach (default: beside DIR)"
     )
-    add("--seed", type=int, default=default["seed"], help="of splits and choices (default: %(default)s)")
+    add("--seed", type=seed, default=default["seed"], help="of splits and choices (default: %(default)s)")
     add_data_options(parser)
     add(
         "--batch-size",

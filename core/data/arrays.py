@@ -26,6 +26,8 @@ _NO_FEATURES = (
     "__index_level_0__",
     "unnamed: 0",
 )  # columns, by their names
+# What NumPy raises on a damaged header, which is a Python literal, beside ValueError.
+_HEADER_ERRORS = (SyntaxError, TokenError, RecursionError, OverflowError, TypeError)
 _BLOCK = 1 << 22  # numbers looked at together
 
 
@@ -114,7 +116,7 @@ def _readable(path: Path, entry: str) -> Iterator[None]:
     """What goes wrong while an array is read, as a DataError that names file and array."""
     try:
         yield
-    except (*ARCHIVE_ERRORS, ValueError, KeyError, OSError) as error:
+    except (*ARCHIVE_ERRORS, *_HEADER_ERRORS, ValueError, KeyError, OSError) as error:
         if isinstance(error, DataError) or _names_a_file(error):
             raise
         reason = " ".join(str(error).split()).rstrip(".")
@@ -145,7 +147,7 @@ def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(file)
-    except (SyntaxError, TokenError, RecursionError, MemoryError) as error:  # the header is a Python literal
+    except (*_HEADER_ERRORS, MemoryError) as error:
         raise ValueError(str(error)) from error
     return shape, dtype
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from core.data import labels as label_files
 from core.data.arrays import IDS, LABELS, SUFFIXES, LayerFile, columns, entries, list_layers, read_array, read_column
 from core.data.errors import DataError
+from core.data.files import check_regular, check_utf8_name
 from core.data.labels import checked, checked_ids, column_note, names_file, read_ids, read_labels
 from core.data.sampling import name_some
 
@@ -61,6 +62,10 @@ def open_features(path: str | Path, labels: str | None = None, ids: str | None =
     if not root.exists():
         raise FileNotFoundError(f"features must be a file or a folder; there is no {str(root)!r}. Check the path.")
     files = _layer_files(root) if root.is_dir() else [root]
+    for file in files:
+        check_regular(file)
+        if file.suffix.lower() == ".parquet":
+            check_utf8_name(file, "features")
     label_column, id_column = _column(files, labels, LABELS), _column(files, ids, IDS)
     without = tuple(filter(None, (label_column, id_column)))
     layers = _ordered(files, without) if root.is_dir() else tuple(list_layers(root, without))

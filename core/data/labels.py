@@ -90,7 +90,7 @@ def column_note(name: str, what: str) -> str:
     kind = path.suffix.lower()
     if column or kind not in (".csv", ".parquet") or not path.is_file():
         return ""
-    rows = _csv_rows(_text(path).splitlines()) if kind == ".csv" else [columns(path)]
+    rows = _csv_rows(_text(path).splitlines(), path) if kind == ".csv" else [columns(path)]
     if not rows or len(rows[0]) < 2:
         return ""
     return f"The {what} are the column {_chosen('', rows[0], path, what)!r} of {path}, the only one that has a name."
@@ -139,7 +139,7 @@ def _chosen(column: str, there: Sequence[str], path: Path, what: str) -> str:
 
 def _csv_column(lines: list[str], column: str, path: Path, num_samples: int, what: str) -> list[str]:
     """The only column, whose header is known by the number of lines, or the named one."""
-    rows = _csv_rows(lines)
+    rows = _csv_rows(lines, path)
     if not rows or (len(rows[0]) == 1 and not column):
         return [row[0] for row in rows[len(rows) == num_samples + 1 :]]
     place = rows[0].index(_chosen(column, rows[0], path, what))
@@ -150,12 +150,15 @@ def _csv_column(lines: list[str], column: str, path: Path, num_samples: int, wha
     return [row[place] for row in rows[1:]]
 
 
-def _csv_rows(lines: list[str]) -> list[list[str]]:
+def _csv_rows(lines: list[str], path: Path) -> list[list[str]]:
     """The cells of each line: in several columns where the first line has some, else one cell a line as it stands."""
     for delimiter in _DELIMITERS:
         if delimiter not in "".join(lines[:1]):
             continue
-        rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
+        try:
+            rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
+        except csv.Error as error:  # a cell of more than 128 KiB, as behind a quotation mark that nothing closes
+            raise DataError(f'{path} must be a table of short texts; got: {error}. Look for a stray ".') from error
         if delimiter == "," or len({len(row) for row in rows}) == 1:
             return rows
     return [[line] for line in lines]

@@ -15,6 +15,7 @@ import numpy as np
 from core.data.checking import check_images
 from core.data.choosing import Choice, choose_samples, split_images, splits_taken, too_small_to_split
 from core.data.errors import Fault, FaultsError
+from core.data.files import read_file
 from core.data.folders import FoundImages, find_images
 from core.data.images import LabelledImages
 from core.data.layouts import SPLITS
@@ -22,6 +23,7 @@ from core.data.sampling import MIN_PER_CLASS, name_some
 from core.data.tfds import PREFIX, find_tfds_images
 
 TEST_FRACTION = 0.2
+_MOST_IMAGE_BYTES = 1 << 28
 
 
 def load_images(
@@ -220,4 +222,4 @@ def _undecoded(name: str, found: FoundImages, root: Path | None, encoded: Callab
 
 
 def _read_file(root: Path, sample: str) -> bytes:
-    return (root / sample).read_bytes()
+    return read_file(root / sample, _MOST_IMAGE_BYTES)

@@ -37,6 +37,7 @@ STRIP = 64  # rows worked on at a time, so that they stay in the cache
 _STRIP_BYTES = 1 << 20  # the same of rows that are centered
 _USUAL_LOSS = 0.0016  # ρ: |δ|/|a| of most rows rounded to 8 bits
 _CACHE_BYTES = 1 << 27
+_LEAST = 1e-140  # the square of its rounding error, 1e-156, is still a usual number
 
 Array = NDArray[Any]
 
@@ -56,7 +57,18 @@ class Arithmetic:
 
     @classmethod
     def choose(cls, products: Products, references: Rows, largest: float) -> "Arithmetic":
-        """Center on the references' mean; scale by a power of two where squares could leave float32's range."""
+        """Center on the references' mean; scale by a power of two where squares could leave float32's range.
+
+        Raises
+        ------
+        ValueError
+            The features are so small that squares of their differences vanish in float64, too.
+        """
+        if 0 < largest < _LEAST:
+            raise ValueError(
+                f"features must reach {_LEAST:g}, or squared distances vanish; the largest is {largest:.3g}. Rescale "
+                "them."
+            )
         chunk = ROUNDED_CHUNK if products.roundoff else CHUNK
         exponent = int(np.frexp(largest)[1])
         scale = 1.0 if abs(exponent) < 24 else float(2.0**-exponent)

@@ -136,7 +136,10 @@ def mean_by_class(
 
 def encode_labels(labels: ArrayLike, *, num_samples: int | None = None, name: str = "labels") -> EncodedLabels:
     """Check labels (integers or strings, one a sample) and code them 0..num_classes - 1."""
-    array = np.asarray(labels)
+    try:
+        array = np.asarray(labels)
+    except (ValueError, TypeError, RuntimeError) as error:  # lists of several lengths, tensors on another device
+        raise ValueError(f"{name} must be integers or strings of shape (n,); got: {error}.") from error
     if array.dtype.kind == "U" and isinstance(labels, list | tuple):  # NumPy makes texts of numbers beside texts
         _refuse_mixed(labels, name)
     if array.dtype.kind == "O":

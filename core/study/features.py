@@ -1,7 +1,7 @@
 """Studies of ready-made activations: any framework, base install only."""
 
 import os
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,13 +13,14 @@ from core.measures.neighbors import METRICS
 from core.measures.rows import as_matrix
 from core.measures.separation import encode_labels
 from core.study.geometry import with_alignment
+from core.study.info_fields import printable
 from core.study.measuring import measure_layer
 from core.study.projection import check_projection
 from core.study.results import Study, StudyError, finished_layers, load_study
 from core.study.samples import MeasureOptions, StudySamples
 from core.study.sources import check_sources
 from core.study.unusable import first_not_finite
-from core.study.writing import begin, end, study_lock, write_layer
+from core.study.writing import begin, check_still_there, end, study_lock, write_layer
 
 ClassNames = Sequence[str] | Mapping[Any, str]
 
@@ -47,6 +48,7 @@ class FeatureStudyWriter:
     probe : a linear probe of each layer of one number a channel, shape (n, d); it may take longer than the rest.
     projection : how layers of shape (n, d) are drawn on a plane: "pca", "umap" if umap-learn is installed, or "none".
     geometry : also the siblings of SI, intrinsic dimension, hubness and CKA of layers of shape (n, d).
+    files : what study.json shall say of the files that the features come from: a fingerprint by layer.
     """
 
     def __init__(
@@ -63,13 +65,14 @@ class FeatureStudyWriter:
         probe: bool = False,
         projection: str = "pca",
         geometry: bool = False,
+        files: Mapping[str, str] | None = None,
     ) -> None:
         if neighbors < 1:
             raise ValueError(f"neighbors must be at least 1; got {neighbors}.")
         if metric not in METRICS:
             raise ValueError(f"metric must be one of {', '.join(METRICS)}; got {metric!r}.")
         check_projection(projection)
-        self.path = Path(out)
+        self.path, self._files = Path(out), files
         self._sources = None if sources is None else check_sources(list(sources))
         names = None if self._sources is None else self._sources.names
         self._samples = study_samples(labels, ids=ids, sources=names, class_names=class_names, splits=splits)
@@ -77,9 +80,35 @@ class FeatureStudyWriter:
             num_neighbors=neighbors, metric=metric, probe=probe, projection=projection, geometry=geometry
         )
         self._lock = study_lock(self.path)
+        self._written: list[str] = []
+
+    def is_complete(self) -> bool:
+        """Whether the folder holds the same study already, with nothing left to do.
+
+        Raises
+        ------
+        StudyError
+            The folder holds another study, or another run writes to it.
+        """
+        if not (self.path / "study.json").exists():
+            return False
+        with study_lock(self.path):
+            return bool(begin(self.path, self._study_info(), self._samples.frame())["state"] == "complete")
 
     def __enter__(self) -> Self:
         self._lock.__enter__()
+        try:
+            self._info = begin(self.path, self._study_info(), self._samples.frame())
+        except BaseException:
+            self._lock.__exit__(None, None, None)
+            raise
+        if self._info["state"] == "complete":
+            self._lock.__exit__(None, None, None)
+            raise StudyError(f"{self.path} holds a complete study. Choose another folder, or delete it first.")
+        return self
+
+    def _study_info(self) -> dict[str, Any]:
+        """study.json but for format, state and times."""
         options = self._options
         asked = {
             "neighbors": options.num_neighbors,
@@ -88,21 +117,12 @@ class FeatureStudyWriter:
             "projection": options.projection,
             "geometry": options.geometry,
         }
-        used = {"data": self._samples.describe()}
-        cautions = self._samples.cautions()
+        data, cautions = self._samples.describe(), self._samples.cautions()
         if self._sources is not None:
-            used["data"] |= {"sources_folder": self._sources.folder} if self._sources.folder else {}
+            data |= {"sources_folder": self._sources.folder} if self._sources.folder else {}
             cautions += [self._sources.caution] if self._sources.caution else []
-        try:
-            info = {"asked": asked, "used": used, "cautions": cautions}
-            self._info = begin(self.path, info, self._samples.frame())
-        except BaseException:
-            self._lock.__exit__(None, None, None)
-            raise
-        if self._info["state"] == "complete":
-            self._lock.__exit__(None, None, None)
-            raise StudyError(f"{self.path} holds a complete study. Choose another folder, or delete it first.")
-        return self
+        info = {"asked": asked, "used": {"data": data}, "cautions": cautions}
+        return info if self._files is None else info | {"files": dict(self._files)}
 
     def add_layer(
         self, name: str, features: ArrayLike, *, kind: str = "", block: str = "", parameters: int | None = None
@@ -121,6 +141,10 @@ class FeatureStudyWriter:
         ValueError
             The name is taken, the number of rows is not n, or the features are not finite numbers.
         """
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"name must be a text; got {name!r}. Call the layer as str(name).")
+        name = printable(name)
+        check_still_there(self.path, self._written)
         finished = finished_layers(self.path)
         if name in finished:
             raise ValueError(
@@ -145,7 +169,9 @@ class FeatureStudyWriter:
             "num_features": matrix.shape[1],
         }
         tables = measure_layer(layer, {"flat": matrix}, self._samples, self._options)
+        check_still_there(self.path, self._written)
         write_layer(self.path, len(finished), with_alignment(tables, self.path))
+        self._written.append(name)
 
     def _refuse_not_finite(self, name: str, matrix: NDArray[Any]) -> None:
         place = first_not_finite(matrix)
@@ -161,6 +187,8 @@ class FeatureStudyWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            if kind is None:
+                check_still_there(self.path, self._written)
             end(self.path, self._info, complete=kind is None)
         finally:
             self._lock.__exit__(None, None, None)
@@ -191,6 +219,11 @@ def study_from_features(
     ValueError
         As `FeatureStudyWriter` and its `add_layer`; also where there is no layer.
     """
+    if not isinstance(layers, Mapping):
+        raise ValueError(
+            f"layers must be a dict from layer name to array; got {type(layers).__name__}. "
+            "Pass {'layer4': array, ...}."
+        )
     if not layers:
         raise ValueError("layers must hold at least one array; got none. Pass {'layer4': array, ...}.")
     writer = FeatureStudyWriter(out, labels, ids=ids, sources=sources, class_names=class_names, splits=splits)
@@ -214,9 +247,9 @@ def study_samples(
     codes, names = encoded.codes, tuple(str(label) for label in encoded.classes)
     if class_names is not None:
         codes, names = _named(np.asarray(encoded.classes)[encoded.codes], class_names)
-    ids = tuple(str(number) for number in range(num_samples)) if ids is None else tuple(map(str, ids))
-    sources = ids if sources is None else tuple(map(str, sources))
-    split_array = np.full(num_samples, "train") if splits is None else np.asarray(list(splits), dtype=np.str_)
+    ids = tuple(str(number) for number in range(num_samples)) if ids is None else _texts("ids", ids)
+    sources = ids if sources is None else _texts("sources", sources)
+    split_array = np.full(num_samples, "train") if splits is None else np.array(_texts("splits", splits), dtype=np.str_)
     for name, given in (("ids", ids), ("sources", sources), ("splits", split_array)):
         if len(given) != num_samples:
             raise ValueError(f"{name} must have one entry a sample, {num_samples}; got {len(given)}.")
@@ -233,6 +266,12 @@ def study_samples(
     return StudySamples(ids, codes, names, split_array, sources)
 
 
+def _texts(name: str, given: Iterable[object]) -> tuple[str, ...]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ValueError(f"{name} must be a list of texts; got {given!r}. Pass a list.")
+    return tuple(map(str, given))
+
+
 def _named(labels: Any, class_names: ClassNames) -> tuple[Any, tuple[str, ...]]:
     """Labels as indices of the class names: integers as they are or by a mapping, strings looked up."""
     if isinstance(class_names, Mapping):
@@ -242,7 +281,7 @@ def _named(labels: Any, class_names: ClassNames) -> tuple[Any, tuple[str, ...]]:
         raise ValueError(
             f"class_names must be a sequence of names or a mapping from label to name; got {kind}. Pass a list."
         )
-    names = tuple(map(str, class_names))
+    names = _texts("class_names", class_names)
     _refuse_repeated(names)
     if labels.dtype.kind in "US":
         places = {name: place for place, name in enumerate(names)}

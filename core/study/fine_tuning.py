@@ -8,7 +8,6 @@
 While a training goes on, there are also a checkpoint and the cache of frozen activations.
 """
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -37,9 +36,11 @@ from core.network.training_data import TrainingData
 from core.network.training_options import Execution, TrainingOptions
 from core.network.training_state import EpochResult
 from core.study.fine_tuning_record import FineTuningRecord
-from core.study.results import StudyError
+from core.study.info_fields import read_json_object
+from core.study.results import StudyError, read_table_file
 from core.study.resumed_kernels import begin_as_recorded, refuse_other_kernels
 from core.study.run import package_versions
+from core.study.schemas import TRAINING_HISTORY
 from core.study.writing import differences, now_utc, replace_file, study_lock, write_json
 
 FORMAT = 1
@@ -101,12 +102,12 @@ class FineTuned:
     @cached_property
     def info(self) -> Info:
         """The content of training.json."""
-        return json.loads((self.path / _INFO).read_text(encoding="utf-8"))
+        return _there(self.path) or {}
 
     @cached_property
     def history(self) -> pd.DataFrame:
         """One row an epoch: phase, epoch, loss, accuracy, val_loss, val_accuracy."""
-        return pd.read_parquet(self.path / _HISTORY)
+        return read_table_file(self.path / _HISTORY, TRAINING_HISTORY).to_pandas()
 
     @property
     def head(self) -> Path:
@@ -264,7 +265,7 @@ def _begin(folder: Path, info: Info) -> Info:
         there = {"format": FORMAT, "state": "running", "created": now_utc()}
     else:
         _refuse_differences(folder, there, info)
-        if there["state"] == "complete":
+        if there.get("state") == "complete":
             return there
         before, now = recorded_kernels(there), recorded_kernels(info)
         if before and now:
@@ -276,8 +277,12 @@ def _begin(folder: Path, info: Info) -> Info:
 
 def _there(folder: Path) -> Info | None:
     """What training.json says of a training that was begun; None where there is none."""
-    path = folder / _INFO
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+    try:
+        return read_json_object(folder / _INFO, f"{_INFO} in {folder}")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError as error:
+        raise StudyError(f"{error} Delete the folder to start over.") from error
 
 
 def _refuse_differences(folder: Path, there: Info, here: Info) -> None:
@@ -285,7 +290,12 @@ def _refuse_differences(folder: Path, there: Info, here: Info) -> None:
         raise StudyError(
             f"{folder} holds a training of format {there.get('format')!r}, not {FORMAT}. Choose another folder."
         )
-    changed = differences(_compared(there), _compared(here))
+    try:
+        changed = differences(_compared(there), _compared(here))
+    except (KeyError, TypeError) as error:
+        raise StudyError(
+            f"{_INFO} in {folder} must say what was asked and used; it lacks {error}. Delete it."
+        ) from error
     if changed:
         raise StudyError(
             f"{folder} holds another training; it differs in {'; '.join(changed)}. "

@@ -340,10 +340,10 @@ def parse_bytes(text: str) -> int:
         raise ValueError(f"memory must be a number of bytes such as 2GiB or 500MB; got {text!r}.")
     unit = (match[2] or "").upper()
     base = 1024 if unit.endswith("I") else 1000
-    amount = int(float(match[1]) * base ** (" KMGT".index(unit[0]) if unit else 0))
-    if amount < 1:
-        raise ValueError(f"memory must be at least one byte; got {text!r}.")
-    return amount
+    amount = float(match[1]) * base ** (" KMGT".index(unit[0]) if unit else 0)
+    if not 1 <= amount < ELSEWHERE:
+        raise ValueError(f"memory must be from one byte to {ELSEWHERE:,}; got {text[:80]!r}.")
+    return int(amount)
 
 
 def _checked(progress: Report | None) -> Callable[[int, int], None] | None:

@@ -5,7 +5,6 @@ A ranking is a folder: `ranking.json` (format, what was asked and used, state, h
 folder for each network. `ranking_tables` says what the columns are, and how a network's layer is chosen.
 """
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import pandas as pd
 
 from core.data.images import LabelledImages
 from core.study.comparing import check_same_samples
+from core.study.info_fields import ranking_faults, read_json_object
 from core.study.plan import Plan, Report, chosen_images, plan_study
 from core.study.provenance import look_up
 from core.study.ranking_features import (
@@ -28,10 +28,11 @@ from core.study.ranking_features import (
 )
 from core.study.ranking_options import RankOptions, network_name
 from core.study.ranking_tables import LEVEL, judged_by, layer_table, network_table, num_comparisons
-from core.study.results import Study, StudyError, is_locked, load_study, read_info
+from core.study.results import Study, StudyError, is_locked, load_study, read_info, read_table_file
 from core.study.resumed_kernels import begin_as_recorded
 from core.study.run import package_versions, run_study
 from core.study.samples import StudySamples
+from core.study.schemas import RANKING_TABLES
 from core.study.streaming import renamed
 from core.study.writing import differences, now_utc, replace_file, study_lock, write_json
 
@@ -116,11 +117,19 @@ def load_ranking(path: str | os.PathLike[str]) -> Ranking:
             f"ranking.json in {folder} must have format {FORMAT} and a state; got format {info.get('format')!r}. "
             "Update this program, or rank again."
         )
+    if faults := ranking_faults(info):
+        raise StudyError(f"ranking.json in {folder} cannot be used: {'; '.join(faults)}. Rank again in another folder.")
     if info["state"] == "running" and not is_locked(folder / ".lock"):
         info["state"] = "partial"  # its run was killed before it could say so
     if info["state"] != "complete":
         return Ranking(folder, info, pd.DataFrame(), pd.DataFrame())
-    return Ranking(folder, info, *(pd.read_parquet(folder / f"{name}.parquet") for name in ("ranking", "networks")))
+    layers, networks = (
+        read_table_file(folder / f"{name}.parquet", RANKING_TABLES[name]).to_pandas()
+        for name in ("ranking", "networks")
+    )
+    if networks.empty or not set(networks["network"]) <= set(layers["network"]):
+        raise StudyError(f"networks.parquet in {folder} must name networks of ranking.parquet. Rank again.")
+    return Ranking(folder, info, layers, networks)
 
 
 def ranks_samples_of(ranking: Ranking, study: Study) -> bool:
@@ -145,11 +154,11 @@ def ranks_samples_of(ranking: Ranking, study: Study) -> bool:
 
 def _read_info(folder: Path) -> dict[str, Any] | None:
     try:
-        return dict(json.loads((folder / "ranking.json").read_text(encoding="utf-8")))
+        return read_json_object(folder / "ranking.json", f"ranking.json in {folder}")
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, TypeError) as error:
-        raise StudyError(f"ranking.json in {folder} must be a JSON object; got {error}. Delete the folder.") from error
+    except ValueError as error:
+        raise StudyError(f"{error} Delete the folder.") from error
 
 
 def _begin(

@@ -32,7 +32,7 @@ from core.study.samples import MeasureOptions
 from core.study.searches import Key, SlicedLayer, answer, pilot_questions, study_questions
 from core.study.streaming import Activations, Relay, renamed, stream_layers
 from core.study.unusable import survey
-from core.study.writing import begin, end, study_lock, write_info, write_layer
+from core.study.writing import begin, check_still_there, end, study_lock, write_info, write_layer
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -116,6 +116,7 @@ def _complete(
             finished = frozenset(finished_layers(folder))
             with closing(engine.measured_layers(options, finished, progress)) as layers:
                 _write_layers(plan, layers, folder)
+        check_still_there(folder, [layer.layer for layer in plan.layers])
     except BaseException:
         end(folder, info, complete=False)
         raise
@@ -185,6 +186,7 @@ def _write_layers(plan: Plan, layers: Iterator[tuple[LayerInfo, dict[str, pd.Dat
     for layer, tables in layers:
         if layer.layer not in plan.stored_layers:
             tables["neighbors"] = tables["neighbors"].iloc[:0]
+        check_still_there(folder)
         write_layer(folder, layer.position, with_alignment(tables, folder))
 
 

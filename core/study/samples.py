@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from core.data.sampling import sample_order, stratified_subsample
 from core.measures.significance import Shuffles
+from core.study.info_fields import printable
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,20 @@ class MeasureOptions:
 
 @dataclass(frozen=True, eq=False)
 class StudySamples:
-    """The samples of a study, one entry each: `labels` index `class_names`; `splits` are "train" or "test"."""
+    """The samples of a study, one entry each: `labels` index `class_names`; `splits` are "train" or "test".
+
+    Names of files that are no UTF-8 have escapes in place of the bytes that are none, as tables hold nothing else.
+    """
 
     ids: tuple[str, ...]
     labels: NDArray[np.int64]
     class_names: tuple[str, ...]
     splits: NDArray[np.str_]
     sources: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("ids", "class_names", "sources"):
+            object.__setattr__(self, name, tuple(map(printable, getattr(self, name))))
 
     def __len__(self) -> int:
         return len(self.ids)

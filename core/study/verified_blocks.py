@@ -1,12 +1,13 @@
 """The accuracy without each block, measured once and kept beside a study's tables, in `blocks.json`."""
 
-import json
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from core.study.blocks import MEASURED, Together, Verified
+from core.study.info_fields import read_json_object
 from core.study.plan import Plan
 from core.study.results import Study
 from core.study.writing import now_utc, write_json
@@ -37,14 +38,16 @@ def keep_verified(study: Study, plan: Plan, verified: Verified) -> None:
 def kept_verified(study: Study) -> Verified | None:
     """What `blocks.json` says; None where nothing was measured, the file is damaged, or of other weights or images."""
     try:
-        content = json.loads((study.path / FILE).read_text(encoding="utf-8"))
+        content = read_json_object(study.path / FILE, FILE)
         if content["format"] != FORMAT or not _is_of(study, content):
             return None
         blocks = pd.DataFrame(content["blocks"])[MEASURED]
         blocks = blocks.astype({name: str if name in ("block", "output") else float for name in MEASURED})
+        if not np.isfinite(blocks.select_dtypes("number")).all(axis=None):
+            return None
         accuracy, num_test, level = float(content["accuracy"]), int(content["num_test"]), float(content["level"])
         return Verified(accuracy, num_test, level, blocks, _together(content["together"]))
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None
 
 

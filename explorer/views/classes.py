@@ -24,6 +24,7 @@ from explorer.class_tables import (
 from explorer.components import export_row
 from explorer.data import OpenStudy
 from explorer.frame import show_notes, show_provenance
+from explorer.page_errors import guarded
 from explorer.pair_view import show_pair
 from explorer.picker import cached_tables, open_chosen_study
 from explorer.place_controls import class_names, place_controls
@@ -238,4 +239,4 @@ def cached_pairs(path: str, stamp: tuple[int, ...], place: Place) -> pd.DataFram
     return pairs.assign(first=pairs["first"].map(words), second=pairs["second"].map(words))
 
 
-render()
+guarded(render)()

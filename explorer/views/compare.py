@@ -29,6 +29,7 @@ from explorer.components import export_row, save_chart_button, save_configuratio
 from explorer.data import OpenStudy, study_stamp
 from explorer.frame import show_notes, show_provenance
 from explorer.geometry_view import show_geometry
+from explorer.page_errors import guarded
 from explorer.picker import cached_tables, open_chosen_study, pick_layer, pick_other_study, untrained_control
 from explorer.state import POOLINGS, SAMPLES
 from explorer.widgets import choose_one, widget_key
@@ -204,4 +205,4 @@ def _cached_changes(
     return table, layers
 
 
-render()
+guarded(render)()

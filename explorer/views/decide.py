@@ -26,6 +26,7 @@ from explorer.deciding import savings, share
 from explorer.export_view import show_blocks, show_export
 from explorer.exporting import has_network, shown_path
 from explorer.frame import show_notes, show_provenance
+from explorer.page_errors import guarded
 from explorer.picker import cached_tables, open_chosen_study
 from explorer.public import is_public
 from explorer.ranking_view import show_ranking
@@ -168,4 +169,4 @@ def _timing_help(study: OpenStudy) -> str:
     return f"Of an image; `python -m core cut {shown_path(Path(study.path), public=is_public())}` measures it."
 
 
-render()
+guarded(render)()

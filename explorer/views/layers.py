@@ -19,6 +19,7 @@ from explorer.labels import with_series
 from explorer.layers_shown import Shown, cached_chart, cards_of, offered_choices, what_is_shown
 from explorer.lines import DRAWS, FULL, SEPARATION, explained, measure_title, sampling_title
 from explorer.links import link_to
+from explorer.page_errors import guarded
 from explorer.picker import open_chosen_study, pick_layer
 from explorer.sample_cards import show_picture
 from explorer.state import (
@@ -305,4 +306,4 @@ def _multiselect(label: str, options: Sequence[str], key: str, *, new: bool = Fa
     return tuple(chosen)
 
 
-render()
+guarded(render)()

@@ -27,6 +27,7 @@ from explorer.notebook import (
     replication_finding,
 )
 from explorer.notebook_chart import notebook_chart
+from explorer.page_errors import guarded
 from explorer.picker import carry_study, show_name
 
 CHART = "notebook_chart"
@@ -134,4 +135,4 @@ def _header(title: str) -> None:
     st.header(title, anchor=SECTIONS[title])
 
 
-render()
+guarded(render)()

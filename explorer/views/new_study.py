@@ -15,11 +15,13 @@ from explorer.address import asked_view, keep_view
 from explorer.feature_fields import feature_fields, feature_options, geometry_field
 from explorer.job_view import STATES, show_job
 from explorer.known import own_jobs
+from explorer.page_errors import guarded
 from explorer.picker import carry_study, show_name
 from explorer.plan_view import plan_and_start
 from explorer.public import Limits, limits, studies_folder
 from explorer.request import (
     MOST_TEST,
+    RANGES,
     SKIP_BROKEN,
     SKIP_SMALL,
     SOURCES,
@@ -160,7 +162,7 @@ def _further_fields(request: Request, start: Request, allowed: Limits) -> Reques
         )
     with middle:
         per_class = number(
-            "Samples a class", 2, None, start.per_class or None, placeholder="all", key="new per class",
+            "Samples a class", *RANGES["per_class"], start.per_class or None, placeholder="all", key="new per class",
             help="Of each split, drawn by the seed. Empty: all.",
         )  # fmt: skip
     with right:
@@ -168,14 +170,14 @@ def _further_fields(request: Request, start: Request, allowed: Limits) -> Reques
     with st.expander("More options"):
         columns = st.columns(3)
         with columns[0]:
-            repeats = number("Draws of each size", 1, 100, start.repeats, key="new repeats")
-            neighbors = number("Neighbors stored", 1, 100, start.neighbors, key="new neighbors")
+            repeats = number("Draws of each size", *RANGES["repeats"], start.repeats, key="new repeats")
+            neighbors = number("Neighbors stored", *RANGES["neighbors"], start.neighbors, key="new neighbors")
             test_fraction = number(
                 "Test fraction", 0.0, MOST_TEST, start.test_fraction, 0.05, format="%.2f", key="new test fraction",
                 help=_FRACTION_HELP,
             )  # fmt: skip
         with columns[1]:
-            seed = number("Seed", 0, None, start.seed, key="new seed")
+            seed = number("Seed", *RANGES["seed"], start.seed, key="new seed")
             if not allowed.public:
                 memory = _text(
                     "Memory for activations", start.memory, "new memory", "half of what is free", _MEMORY_HELP
@@ -255,4 +257,4 @@ _CLUSTER_HELP = (
 )
 _STORAGE_HELP = "A folder or s3://... that all workers reach, for the activations; removed afterwards."
 
-render()
+guarded(render)()

@@ -11,6 +11,7 @@ from explorer.components import export_row, save_configuration_button, save_tabl
 from explorer.data import OpenStudy, offered_poolings, read_fitted
 from explorer.exporting import missing_text, places_of
 from explorer.frame import show_notes, show_provenance
+from explorer.page_errors import guarded
 from explorer.picker import open_chosen_study
 from explorer.public import is_public
 from explorer.size_chart import size_chart, size_top
@@ -188,4 +189,4 @@ def _in_order(values: pd.Series) -> pd.Series:
     return values.map(list(DRAWN).index) if values.name == "sampling" else values
 
 
-render()
+guarded(render)()

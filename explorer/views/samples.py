@@ -28,6 +28,7 @@ from explorer.gallery import (
 )
 from explorer.images import study_pictures
 from explorer.journeys import Journeys, cached_journeys, cached_neighbors, cached_places
+from explorer.page_errors import guarded
 from explorer.picker import open_chosen_study
 from explorer.place_controls import place_controls
 from explorer.sample_cards import PAGE, offer_pictures, selected_key, show_gallery, show_selected
@@ -198,4 +199,4 @@ def _dots(
     return rows.assign(shown=rows["sample"].isin(shown["sample"]), marked=marked)
 
 
-render()
+guarded(render)()

@@ -25,7 +25,7 @@ def many_layers(tmp_path_factory):
     features, labels = np.random.default_rng(0).normal(size=(12, 1)), np.repeat([0, 1], 6)
     out = tmp_path_factory.mktemp("many") / "layers"
     study = core.study_from_features({"layer": features}, labels, out=out)
-    for name in ("layers", "measurements", "classes", "neighbors"):
+    for name in ("layers", "measurements", "classes", "neighbors", "projection"):
         frame = getattr(study, name)
         copies = [frame.assign(layer=f"layer{at:03d}") for at in range(LAYERS)]
         if name == "layers":

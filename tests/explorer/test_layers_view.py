@@ -225,7 +225,7 @@ def test_no_samples_chosen_says_so(open_page, tiny_study):
         (lambda folder: folder / "nowhere", "no such folder"),
         (lambda folder: folder, "a folder without one"),
         (lambda folder: _broken_json(folder), "must be JSON"),
-        (lambda folder: _broken_table(folder), "broken table"),
+        (lambda folder: _broken_table(folder), "layers.parquet in"),
     ],
     ids=["missing", "no study", "broken json", "broken table"],
 )

@@ -57,7 +57,7 @@ def measured(agrees: np.ndarray, position: int) -> pd.DataFrame:
         "metric": "euclidean",
         "ties": "first",
     }
-    return pd.DataFrame([row | {"value": value, "low": value - 0.1, "high": value + 0.1}])
+    return pd.DataFrame([row | {"value": value, "low": max(value - 0.1, 0), "high": min(value + 0.1, 1)}])
 
 
 def curve_of(agreements: list[np.ndarray]) -> pd.DataFrame:

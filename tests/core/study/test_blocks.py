@@ -55,7 +55,7 @@ def write(folder: Path) -> Study:
         row = {"position": position, "layer": name, "kind": "Add", "block": block}
         row |= {"output_shape": [2, 2, 4] if block != "avg" else [4], "cumulative_parameters": 10 * position**2}
         value = place | {"measure": "separation", "order": 1, "repeat": 0, "sampling": "full", "value": count / SAMPLES}
-        value |= {"target": "population", "metric": "euclidean", "ties": "first"}
+        value |= {"target": "population", "metric": "euclidean", "ties": "first", "num_queries": SAMPLES}
         near = {"sample": numbers, "nearest": (numbers + np.where(agrees, 2, 1)) % SAMPLES, "agrees": agrees}
         near |= place | {"rank": 1, "nearest_split": "test", "distance": 1.0}
         tables = {"layers": pd.DataFrame([row]), "measurements": pd.DataFrame([value]), "neighbors": pd.DataFrame(near)}

@@ -27,12 +27,10 @@ def info(**asked: Any) -> dict[str, Any]:
 
 def write_one(folder: Path, position: int, value: float = 0.5) -> None:
     name = f"layer{position}"
-    measurements = pd.DataFrame([{"split": "train", "layer": name, "measure": "separation", "value": value}])
-    write_layer(
-        folder,
-        position,
-        {"layers": pd.DataFrame([{"position": position, "layer": name}]), "measurements": measurements},
-    )
+    row = {"split": "train", "layer": name, "pooling": "flat", "measure": "separation", "value": value}
+    usual = {"metric": "euclidean", "ties": "first", "sampling": "full", "num_queries": 2, "repeat": 0}
+    layer = {"position": position, "layer": name, "output_shape": [2]}
+    write_layer(folder, position, {"layers": pd.DataFrame([layer]), "measurements": pd.DataFrame([row | usual])})
 
 
 # Layers appear whole

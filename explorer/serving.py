@@ -41,6 +41,11 @@ def open_page() -> None:
         cli_util.open_browser(server_util.get_url(page_host()))
 
 
+def max_file_bytes() -> int:
+    """The largest file that may be uploaded."""
+    return int(st.get_option("server.maxUploadSize")) << 20
+
+
 def page_host() -> str:
     """Where a browser on this machine finds the server, by the rules of `streamlit run`."""
     from streamlit import config

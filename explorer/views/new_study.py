@@ -11,13 +11,14 @@ from core.study.plan import DEFAULT_LAYERS, PIXELS
 from core.study.provenance import plain
 from explorer import jobs
 from explorer.address import asked_view, keep_view
-from explorer.feature_fields import feature_fields, feature_options, geometry_field
+from explorer.feature_fields import ARCHIVE, UPLOADERS, feature_fields, feature_options, geometry_field
 from explorer.job_view import STATES, show_job
 from explorer.known import own_jobs
 from explorer.picker import carry_study, show_name
 from explorer.plan_view import plan_and_start
 from explorer.public import Limits, limits, studies_folder
 from explorer.request import SOURCES, Request, asked_request, models, sources, usual_model, weights_of
+from explorer.uploaders import keep_shown, show_refused, uploaded_files
 
 PAGE = "new_study"
 WIDTH = 960  # pixels
@@ -40,6 +41,9 @@ def render() -> None:
         if run:
             show_job(run)
         request, files = form(asked_request(asked_view(PAGE)), allowed)
+        shown = {"features": UPLOADERS, "images": (ARCHIVE,)}.get(request.source, ())
+        keep_shown(shown)
+        show_refused(shown)
         keep_view(PAGE, request.query() | ({"run": [run.id]} if run else {}))
         plan_and_start(request, files, allowed, PAGE)
         show_runs(run)
@@ -83,8 +87,8 @@ def _data_fields(start: Request, allowed: Limits) -> tuple[Request, list[Any]]:
     if source == "tfds":
         return replace(request, data=_text("Name", start.data, "new tfds", "stanford_dogs", _TFDS_HELP)), []
     if source == "images":
-        file = st.file_uploader("Zip archive with a folder for each class", type=["zip"], key="new zip")
-        return request, [file] if file else []
+        st.file_uploader("Zip archive with a folder for each class", type=["zip"], key=ARCHIVE)
+        return request, uploaded_files(ARCHIVE)
     return feature_fields(request) if source == "features" else (request, [])
 
 

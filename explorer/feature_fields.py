@@ -6,9 +6,10 @@ from typing import Any
 import streamlit as st
 
 from core.measures.neighbors import METRICS
+from explorer.disk import holds, make_room
 from explorer.public import Limits, studies_folder
 from explorer.request import Request
-from explorer.uploaders import kept_files, uploaded_files
+from explorer.uploaders import hold_upload, kept_files, uploaded_files
 from explorer.uploads import FEATURE_SUFFIXES, LABEL_SUFFIXES, Saved, check_column, save_features
 
 FILES, LABELS, TEST, TEST_LABELS = "new features", "new labels", "new test", "new test labels"
@@ -78,7 +79,9 @@ def saved_features(request: Request, allowed: Limits) -> tuple[Request, Saved]:
     if test_labels and not test:
         raise ValueError("test samples must have features beside their labels: choose their file, too.")
     studies = studies_folder()
+    make_room(studies, allowed.disk_bytes, 0, holds.wanted())
     saved = save_features(features, _one(labels), studies, allowed, test=test, test_labels=_one(test_labels))
+    hold_upload(saved.folder)
     if request.labels:
         check_column(saved, request.labels, studies)
     filled = replace(request, data=saved.data, labels=saved.labels or request.labels)

@@ -27,6 +27,8 @@ class Limits:
     upload_bytes, uploads : of the uploaded files of a visitor together, and their number.
     all_upload_bytes : of the uploaded files of all visitors together; None for no limit.
     disk_bytes : of all that the server keeps: uploads, runs and what was removed; None for no limit.
+    visitor_bytes : of a visitor's runs with their uploads; None for no limit.
+    plans : that may be made at the same time; None for no limit.
     unpacked_bytes, files : of an archive's content.
     samples, layers : of a run.
     memory_bytes : for the activations of a pass; None leaves it to the run.
@@ -41,6 +43,8 @@ class Limits:
     uploads: int
     all_upload_bytes: int | None
     disk_bytes: int | None
+    visitor_bytes: int | None
+    plans: int | None
     unpacked_bytes: int
     files: int
     samples: int | None
@@ -67,6 +71,8 @@ def limits(environ: Mapping[str, str] = os.environ) -> Limits:
             uploads=5_000,
             all_upload_bytes=None,
             disk_bytes=None,
+            visitor_bytes=None,
+            plans=None,
             unpacked_bytes=16384 * MIB,
             files=200_000,
             samples=None,
@@ -86,6 +92,8 @@ def limits(environ: Mapping[str, str] = os.environ) -> Limits:
         uploads=200,
         all_upload_bytes=500 * MIB,
         disk_bytes=2048 * MIB,
+        visitor_bytes=500 * MIB,
+        plans=2 if granted < NETWORK_BYTES else max(1, granted // (2 * NETWORK_BYTES)),
         unpacked_bytes=200 * MIB,
         files=5_000,
         samples=5_000,

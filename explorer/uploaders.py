@@ -8,6 +8,8 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.study.provenance import plain
+from explorer.disk import holds
+from explorer.public import studies_folder
 from explorer.upload_store import store
 
 _GONE = "It is empty, or was removed since, for it was there for long. Choose it again."
@@ -74,6 +76,18 @@ def release_uploads() -> None:
     """Give up all files of this session: a page without uploaders is shown, and the uploaders start empty."""
     if session := _session():
         store.remove_session(session)
+
+
+def hold_upload(upload: str) -> None:
+    """Keep what was saved for this session's plan, instead of what was saved for its last one."""
+    if session := _session():
+        holds.hold(session, upload, studies_folder())
+
+
+def release_upload() -> None:
+    """This session's plan has become a run, which keeps its upload, or is none any more."""
+    if session := _session():
+        holds.release(session, studies_folder())
 
 
 def _received(file: Any) -> Any:

@@ -12,8 +12,8 @@ from core.study.provenance import plain
 from explorer import jobs
 from explorer.address import asked_view, keep_view
 from explorer.feature_fields import ARCHIVE, UPLOADERS, feature_fields, feature_options, geometry_field
-from explorer.job_view import STATES, show_job
-from explorer.known import own_jobs
+from explorer.job_view import STATES, show_job, show_removed
+from explorer.known import own_jobs, own_removed_jobs
 from explorer.picker import carry_study, show_name
 from explorer.plan_view import plan_and_start
 from explorer.public import Limits, limits, studies_folder
@@ -40,6 +40,7 @@ def render() -> None:
         run = _asked_run()
         if run:
             show_job(run)
+        show_removed("run")
         request, files = form(asked_request(asked_view(PAGE)), allowed)
         shown = {"features": UPLOADERS, "images": (ARCHIVE,)}.get(request.source, ())
         keep_shown(shown)
@@ -54,7 +55,7 @@ def _asked_run() -> jobs.Job | None:
     name = next(iter(asked_view(PAGE).get("run", [])), "")
     if name and (job := jobs.find_job(studies_folder(), name)):
         return job
-    if name:
+    if name and name not in [job.id for job in own_removed_jobs()]:
         st.info("The run of this link is not here any more.")
     return next((job for job in own_jobs() if jobs.is_alive(job)), None)
 

@@ -23,7 +23,7 @@ def new_cookie(*, secure: bool) -> str:
 
 def visitor_id(cookies: Mapping[str, str]) -> str:
     """The visitor with these cookies; "" where there is none of ours."""
-    token = cookies.get(COOKIE, "")
+    token = str(cookies.get(COOKIE, ""))
     return hashlib.sha256(token.encode("ascii")).hexdigest()[:32] if _TOKEN.fullmatch(token) else ""
 
 

@@ -16,7 +16,7 @@ from explorer.job_view import STATES, show_job, show_removed
 from explorer.known import own_jobs, own_removed_jobs
 from explorer.picker import carry_study, show_name
 from explorer.plan_view import plan_and_start
-from explorer.public import Limits, limits, studies_folder
+from explorer.public import MIB, Limits, limits, studies_folder
 from explorer.request import SOURCES, Request, asked_request, models, sources, usual_model, weights_of
 from explorer.uploaders import keep_shown, show_refused, uploaded_files
 
@@ -83,6 +83,11 @@ def _data_fields(start: Request, allowed: Limits) -> tuple[Request, list[Any]]:
     request = replace(Request(), source=str(source))
     if allowed.public and not allowed.networks:
         st.caption("This public server is small: it measures ready-made features, and the digits' pixels.")
+    if allowed.public and source in ("features", "images"):
+        st.caption(
+            f"At most {allowed.upload_bytes // MIB} MiB may be uploaded together. What you upload is removed when you "
+            "leave, a study after a day."
+        )
     if source == "folder":
         return replace(request, data=_text("Folder", start.data, "new folder", "/path/to/images", _FOLDER_HELP)), []
     if source == "tfds":

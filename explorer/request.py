@@ -19,8 +19,10 @@ SOURCES = {
     "images": "Upload images (zip)",
     "features": "Upload features",
 }
+RANGES = {"repeats": (1, 100), "neighbors": (1, 100), "seed": (0, 2**32 - 1)}  # of the form's numbers
 USUAL_WEIGHTS = ("imagenet", "none")
 FURTHER_MODELS = ("resnet50", "mobilenet-v3-small", "ConvNeXtTiny")  # of keras.applications; any other can be typed
+_MOST_DIGITS = 12  # of a number in the address
 _FIRST_MODEL = "efficientnet-lite0"  # the command line's default
 _NO_ADDRESS = ("labels", "test", "test_labels", "precision", "exact")  # an upload's, or of a plan not there yet
 _STUDY_OPTIONS = (
@@ -145,7 +147,7 @@ def asked_request(query: Mapping[str, Sequence[str]]) -> Request:
         if field.type is bool:
             found[field.name] = text == str(True)
         elif field.type is int:
-            if text.isdecimal():
+            if text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS and _in_range(field.name, int(text)):
                 found[field.name] = int(text)
         elif field.name not in _CHOICES or text in _CHOICES[field.name]:
             found[field.name] = text
@@ -197,6 +199,7 @@ def check_request(request: Request, limits: Limits) -> None:
     if request.source in ("folder", "tfds", "images", "features") and not request.data:
         what = {"folder": "the path of a folder of images", "tfds": "a name such as stanford_dogs"}
         raise ValueError(f"data must be given: {what.get(request.source, 'a file to upload')}.")
+    _check_numbers(request)
     if not limits.public:
         return
     if request.source not in sources(limits):
@@ -212,6 +215,27 @@ def check_request(request: Request, limits: Limits) -> None:
         raise ValueError("cluster must be empty on this server. Run the app on your own computer to use a cluster.")
     if request.spool:
         raise ValueError("spool must be empty on this server. Run the app on your own computer for large layers.")
+
+
+def _in_range(name: str, number: int) -> bool:
+    """Whether the form can show this number."""
+    if name == "per_class":
+        return number != 1
+    least, most = RANGES.get(name, (0, number))
+    return least <= number <= most
+
+
+def _check_numbers(request: Request) -> None:
+    """The ranges of the form's fields, which a client need not keep to."""
+    outside = [
+        f"{name} must be between {least:,} and {most:,}; got {value:,}."
+        for name, (least, most) in RANGES.items()
+        if not least <= (value := int(getattr(request, name))) <= most
+    ]
+    if request.per_class < 0 or not _in_range("per_class", request.per_class):
+        outside.append(f"per_class must be at least 2, or 0 for all; got {request.per_class:,}.")
+    if outside:
+        raise ValueError(" ".join(outside))
 
 
 def check_plan(plan: Mapping[str, object], limits: Limits) -> None:

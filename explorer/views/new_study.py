@@ -17,7 +17,7 @@ from explorer.known import own_jobs, own_removed_jobs
 from explorer.picker import carry_study, show_name
 from explorer.plan_view import plan_and_start
 from explorer.public import MIB, Limits, limits, studies_folder
-from explorer.request import SOURCES, Request, asked_request, models, sources, usual_model, weights_of
+from explorer.request import RANGES, SOURCES, Request, asked_request, models, sources, usual_model, weights_of
 from explorer.uploaders import keep_shown, show_refused, uploaded_files
 
 PAGE = "new_study"
@@ -159,10 +159,10 @@ def _further_fields(request: Request, start: Request, allowed: Limits) -> Reques
     with st.expander("More options"):
         columns = st.columns(3)
         with columns[0]:
-            repeats = number("Draws of each size", 1, 100, start.repeats, key="new repeats")
-            neighbors = number("Neighbors stored", 1, 100, start.neighbors, key="new neighbors")
+            repeats = number("Draws of each size", *RANGES["repeats"], start.repeats, key="new repeats")
+            neighbors = number("Neighbors stored", *RANGES["neighbors"], start.neighbors, key="new neighbors")
         with columns[1]:
-            seed = number("Seed", 0, None, start.seed, key="new seed")
+            seed = number("Seed", *RANGES["seed"], start.seed, key="new seed")
             if not allowed.public:
                 memory = _text(
                     "Memory for activations", start.memory, "new memory", "half of what is free", _MEMORY_HELP

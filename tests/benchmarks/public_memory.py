@@ -108,8 +108,8 @@ class Visitor:
                 await action()
                 self.watched.actions[action.__name__] += 1
             except (PlaywrightError, AssertionError) as error:
-                lines = str(error).strip().splitlines()
-                self.watched.failed.append(f"{action.__name__}: {lines[0] if lines else type(error).__name__}")
+                text = " ".join(str(error).split())
+                self.watched.failed.append(f"{action.__name__} at {self.page.url}: {text[:300]}")
                 await self.come_back()
             await asyncio.sleep(self.random.uniform(0.5, 2.0))
         await self.context.close()

@@ -20,8 +20,8 @@ FIELDS = {
     "multiselect": "string_array_value",
     "slider": "double_array_value",
     "text_input": "string_value",
-    "vega_lite_chart": "json_value",
-    "dataframe": "json_value",
+    "vega_lite_chart": "string_value",
+    "dataframe": "string_value",
     "file_uploader": "file_uploader_state_value",
 }
 
@@ -93,8 +93,8 @@ class Session:
         return next(message for _, message in self.elements if _key(getattr(message, "id", "")) == key)
 
     def _field(self, widget: str) -> str:
-        kind = next(kind for kind, message in self.elements if getattr(message, "id", "") == widget)
-        return FIELDS[kind]
+        kind, message = next(one for one in self.elements if getattr(one[1], "id", "") == widget)
+        return "string_array_value" if kind == "slider" and message.options else FIELDS[kind]
 
     def _run(self, message: BackMsg) -> None:
         self._connection.send(message.SerializeToString())

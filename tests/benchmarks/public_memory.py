@@ -5,8 +5,9 @@
 Each session is a context of its own in a real Chromium (own cookies, own connection), and does one thing after the
 other, drawn by its seed: chooses files of features on *New study* and presses nothing; measures features of its own, or
 the digits, and opens the result; looks at the pages of a bundled study; reloads; closes its browser, and comes back as
-another visitor. Twice a second the resident set of the server's process is read, and of the runs and plans that it
-started. Afterwards the server's log is searched for exceptions, and so are the pages while they are used.
+another visitor. Twice a second the resident set (RSS) of the server's process is read, and the proportional share (PSS,
+in which what processes share counts once) of it and of the runs and plans that it started. Afterwards the server's log
+is searched for exceptions, and so are the pages while they are used.
 """
 
 import argparse
@@ -57,12 +58,12 @@ def memory_curve(process: psutil.Process, watched: Watched):
 
     def read() -> None:
         while not ended.wait(EVERY_S):
-            children = 0.0
-            for child in process.children(recursive=True):
+            together = 0.0
+            for one in (process, *process.children(recursive=True)):
                 with suppress(psutil.Error):
-                    children += child.memory_info().rss / 1e6
+                    together += one.memory_full_info().pss / 1e6
             server = process.memory_info().rss / 1e6
-            watched.curve.append({"s": time.monotonic() - start, "server": server, "with_runs": server + children})
+            watched.curve.append({"s": time.monotonic() - start, "server": server, "with_runs": together})
 
     thread = threading.Thread(target=read)
     thread.start()
@@ -205,7 +206,7 @@ def summary(watched: Watched, options: argparse.Namespace, log: str, left_mb: fl
         ("server before the first visitor, RSS, MB", curve["server"].iloc[0], None),
         ("server, median, RSS, MB", curve["server"].median(), None),
         ("server, greatest, RSS, MB", curve["server"].max(), TARGET_MB),
-        ("server and its runs and plans, greatest, RSS, MB", curve["with_runs"].max(), None),
+        ("server and its runs and plans, greatest, PSS, MB", curve["with_runs"].max(), None),
         ("server after all have left, RSS, MB", curve["server"].iloc[-1], None),
         ("uploads left on disk after all have left, MB", left_mb, 0.0),
         ("uploaded, MB", watched.uploaded_mb, None),
@@ -222,12 +223,12 @@ def summary(watched: Watched, options: argparse.Namespace, log: str, left_mb: fl
 
 def memory_chart(curve: pd.DataFrame) -> alt.LayerChart:
     """Memory over time, and the line that it must stay below."""
-    names = {"server": "Server", "with_runs": "Server, with the runs and plans that it started"}
+    names = {"server": "Server (RSS)", "with_runs": "Server, with the runs and plans that it started (PSS)"}
     lines = curve.assign(minutes=curve["s"] / 60).melt("minutes", list(names), "what", "MB").replace({"what": names})
     base = alt.Chart(lines).mark_line(strokeWidth=1.2)
     drawn = base.encode(
         x=alt.X("minutes:Q", title="Minutes"),
-        y=alt.Y("MB:Q", title="Resident memory (MB)", scale=alt.Scale(domainMin=0)),
+        y=alt.Y("MB:Q", title="Memory (MB)", scale=alt.Scale(domainMin=0)),
         color=alt.Color("what:N", title=None, sort=list(names.values()), scale=alt.Scale(range=["#0b62a4", "#c4540a"])),
     )
     limit = pd.DataFrame({"MB": [TARGET_MB], "text": [f"{TARGET_MB:.0f} MB"]})

@@ -93,7 +93,8 @@ class Session:
         return next(message for _, message in self.elements if _key(getattr(message, "id", "")) == key)
 
     def _field(self, widget: str) -> str:
-        kind, message = next(one for one in self.elements if getattr(one[1], "id", "") == widget)
+        absent = ("button", None)
+        kind, message = next((one for one in self.elements if getattr(one[1], "id", "") == widget), absent)
         return "string_array_value" if kind == "slider" and message.options else FIELDS[kind]
 
     def _run(self, message: BackMsg) -> None:
@@ -104,8 +105,9 @@ class Session:
             answer.ParseFromString(self._connection.recv(timeout=60))
             kind = answer.WhichOneof("type")
             if kind == "new_session":
-                self._page = answer.new_session.page_script_hash or self._page
                 self.elements = self.elements if fragment else []
+            elif kind == "navigation":
+                self._page = answer.navigation.page_script_hash
             elif kind == "page_info_changed":
                 self.query = answer.page_info_changed.query_string
             elif kind == "delta" and answer.delta.WhichOneof("type") == "new_element":

@@ -46,7 +46,7 @@ class Job:
     arguments : of `python -m core`, with paths relative to the folder.
     title : what it is called on screen.
     num_layers, estimated_s : what the plan said; 0 where there was none.
-    started : seconds since 1970 of its last start.
+    started : seconds since 1970 of its last start, or of its record before the first.
     uploads : the folder of the uploaded data, else "".
     visitor : whose it is on a public server, else "".
     """
@@ -119,7 +119,8 @@ class BusyError(RuntimeError):
 def new_job(studies: Path, arguments: Sequence[str], *, title: str, **plan: Any) -> Job:
     """Record a run in a new folder of `studies`. Its id cannot be guessed: in public, it is the key to its results."""
     slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:40].strip("-") or "study"
-    job = Job(studies / f"{slug}-{secrets.token_hex(8)}", tuple(arguments), title, **plan)
+    recorded = {"started": time.time(), **plan}  # old runs are removed: one that is about to start must not look old
+    job = Job(studies / f"{slug}-{secrets.token_hex(8)}", tuple(arguments), title, **recorded)
     job.folder.mkdir(parents=True)
     _write(job)
     return job

@@ -211,8 +211,8 @@ def test_a_removed_run_takes_its_upload_along_unless_another_uses_it(tmp_path):
 def test_what_is_old_is_forgotten(tmp_path):
     upload = tmp_path / ".uploads" / "used"
     upload.mkdir(parents=True)
-    old = jobs.new_job(tmp_path, PIXELS, title="old")
-    new = jobs.new_job(tmp_path, PIXELS, title="new", started=time.time(), uploads=".uploads/used")
+    old = jobs.new_job(tmp_path, PIXELS, title="old", started=time.time() - 3601)
+    new = jobs.new_job(tmp_path, PIXELS, title="about to start", uploads=".uploads/used")
     jobs.forget_old(tmp_path, keep_s=3600)
     assert jobs.list_jobs(tmp_path) == [new]
     assert not old.folder.exists()

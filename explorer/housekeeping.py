@@ -3,14 +3,15 @@
 It waits for no visitor to start the next run, and begins with what a server left that was killed.
 """
 
+import ctypes
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from explorer import jobs
 from explorer.disk import FullError, holds, make_room, remove_unused_uploads
-from explorer.public import KEEP_S, Limits, limits, studies_folder
+from explorer.public import KEEP_S, Limits, is_public, limits, studies_folder
 from explorer.upload_store import store
 
 EVERY_S = 10.0
@@ -31,6 +32,8 @@ def housekeeping(is_active: Callable[[str], bool], *, every_s: float = EVERY_S) 
     def work() -> None:
         while not ended.wait(every_s):
             _tidy(is_active)
+            if is_public():
+                release_memory()
 
     store.remove_leftovers()
     _tidy(is_active)
@@ -58,6 +61,12 @@ def tidy(is_active: Callable[[str], bool], allowed: Limits) -> None:
     if allowed.run_s is not None:
         jobs.stop_overdue(studies, allowed.run_s)
     make_room(studies, allowed.disk_bytes, 0, holds.wanted())
+
+
+def release_memory() -> None:
+    """Give memory that was freed back to the system, where its C library keeps it for later (glibc does)."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _tidy(is_active: Callable[[str], bool]) -> None:

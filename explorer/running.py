@@ -18,7 +18,7 @@ from explorer.request import Request, check_plan, check_request
 from explorer.uploads import UPLOADS
 from explorer.worker import DATA_LIMIT
 
-PLAN_S = {False: 900.0, True: 45.0}  # seconds, local and public: a local folder may hold 100,000 images
+PLAN_S = {False: 900.0, True: 60.0}  # seconds, local and public: a local folder may hold 100,000 images
 RUN_BYTES = 32 * MIB  # what a run may write, roughly
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 

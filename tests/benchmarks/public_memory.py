@@ -37,7 +37,7 @@ TARGET_MB = 690.0
 EVERY_S = 0.5
 PATIENCE_MS = 120_000  # a busy machine is slow, not wrong
 PAGES = ("", "compare", "classes", "samples", "sample-size", "decide", "method")
-UPLOADER = "stFileUploaderDropzoneInput"
+UPLOADER = ".st-key-new-features input[type=file]"  # not the first on a page that is being drawn
 RAISED = re.compile(r"Traceback|Exception|^\S* ?ERROR", re.MULTILINE)
 
 
@@ -129,7 +129,7 @@ class Visitor:
         """Choose large files, and press nothing."""
         large, _ = self.files
         await self.page.goto(f"{self.address}/new-study?source=features")
-        uploader = self.page.get_by_test_id(UPLOADER).first
+        uploader = self.page.locator(UPLOADER)
         await uploader.wait_for(state="attached")
         await uploader.set_input_files([str(file) for file in large])
         await self.page.get_by_text(large[-1].name).first.wait_for()
@@ -142,7 +142,7 @@ class Visitor:
         """Start a run of features or of the digits, wait for it, open its study, and look at two pages of it."""
         if self.random.random() < 0.6:
             await self.page.goto(f"{self.address}/new-study?source=features")
-            await self.page.get_by_test_id(UPLOADER).first.set_input_files(str(self.files[1]))
+            await self.page.locator(UPLOADER).set_input_files(str(self.files[1]))
             await self.page.get_by_text(self.files[1].name).first.wait_for()
         else:
             await self.page.goto(f"{self.address}/new-study?per_class={self.random.randint(10, 30)}")

@@ -36,7 +36,7 @@ def test_files_that_are_too_many_are_not_kept_and_none_goes_into_memory(page, pu
     for file in files:
         np.save(file, np.zeros((1000, 10_000), np.float32))  # 40 MB, of which two fit
     page.goto(f"{address}/new-study?source=features")
-    uploader = page.get_by_test_id("stFileUploaderDropzoneInput").first
+    uploader = page.locator(".st-key-new-features input[type=file]")
     uploader.wait_for(state="attached")
     before = psutil.Process(server.pid).memory_info().rss
     uploader.set_input_files([str(file) for file in files])

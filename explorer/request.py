@@ -247,6 +247,7 @@ def check_request(request: Request, limits: Limits) -> None:
     if request.source in ("folder", "tfds", "images", "features") and not request.data:
         what = {"folder": "the path of a folder of images", "tfds": "a name such as stanford_dogs"}
         raise ValueError(f"data must be given: {what.get(request.source, 'a file to upload')}.")
+    _check_numbers(request)
     if not limits.public:
         return
     if request.source not in sources(limits):
@@ -262,6 +263,19 @@ def check_request(request: Request, limits: Limits) -> None:
         raise ValueError("cluster must be empty on this server. Run the app on your own computer to use a cluster.")
     if request.spool:
         raise ValueError("spool must be empty on this server. Run the app on your own computer for large layers.")
+
+
+def _check_numbers(request: Request) -> None:
+    """The ranges of the form's fields, which a client need not keep to; no `per_class` means all samples."""
+    ranges = RANGES | {"test_fraction": (0, MOST_TEST)}
+    outside = []
+    for name, (least, most) in ranges.items():
+        value = getattr(request, name)
+        is_left_out = name == "per_class" and value == 0
+        if not is_left_out and not least <= value <= most:
+            outside.append(f"{name} must be between {least:,} and {most:,}; got {value:,}.")
+    if outside:
+        raise ValueError(" ".join(outside))
 
 
 def check_plan(plan: Mapping[str, object], limits: Limits) -> None:

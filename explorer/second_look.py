@@ -19,7 +19,7 @@ from explorer.gallery import short_id
 from explorer.images import Pictures
 from explorer.journeys import Journeys, cached_duplicates
 from explorer.sample_cards import PAGE, selected_key, show_picture
-from explorer.widgets import widget_key
+from explorer.widgets import selected_row, widget_key
 
 NEAR = {0.0: "Exact", 0.1: "Near"}
 FLAGS = {"across": "in the other split", "within": "in its own split"}
@@ -148,9 +148,9 @@ def show_selectable(study: OpenStudy, found: pd.DataFrame, name: str, alt: str) 
     key = widget_key(PAGE, name, study)
 
     def select() -> None:
-        rows = st.session_state[key].selection.rows
-        if rows:
-            st.session_state[selected_key(study)] = int(found["sample"].iloc[rows[0]])
+        row = selected_row(st.session_state[key], len(found))
+        if row is not None:
+            st.session_state[selected_key(study)] = int(found["sample"].iloc[row])
 
     st.dataframe(
         found.drop(columns="sample"),

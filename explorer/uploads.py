@@ -1,10 +1,12 @@
 """Uploaded files: judged by what they hold, never by what they are called, and kept under names of our own."""
 
 import hashlib
+import os
 import re
 import shutil
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -24,11 +26,12 @@ FEATURE_SUFFIXES = (".npy", ".npz", ".parquet")
 LABEL_SUFFIXES = label_files.SUFFIXES
 MOST_PIXELS = 50_000_000  # of one image
 FEWEST_PIXELS = 2  # a side
+_CHUNK = 1 << 20
 _NPY, _ZIP, _PARQUET = b"\x93NUMPY", b"PK\x03\x04", b"PAR1"
 
 
 class UploadedFile(Protocol):
-    """What Streamlit's uploader gives."""
+    """A file of an uploader. One that has a `path` is on disk; of others `getvalue` gives the content."""
 
     name: str
 
@@ -64,13 +67,14 @@ def save_images(file: UploadedFile, studies: Path, limits: Limits) -> Saved:
         If it is no such archive, or holds what may do harm, or an image that is none; the message names it.
     """
     _check_size([file], limits)
-    if not file.getvalue().startswith(_ZIP):
+    if not _starts_with(file, _ZIP):
         raise DataError(f"{file.name!r} must be a zip archive of images; got {_kind_of(file)}. Pack a folder a class.")
     target = _target(studies, [[file]]) / (_safe_name(Path(file.name).stem) or "images")
 
     def unpack() -> None:
         allowed = ArchiveLimits(limits.files, limits.unpacked_bytes)
-        unpack_images(BytesIO(file.getvalue()), target, tuple(sorted(image_suffixes())), allowed)
+        with _open(file) as archive:
+            unpack_images(archive, target, tuple(sorted(image_suffixes())), allowed)
         _check_images(target)
 
     _once(target, unpack)
@@ -159,11 +163,42 @@ def check_column(saved: Saved, column: str, studies: Path) -> None:
 
 
 def _check_size(files: Sequence[UploadedFile], limits: Limits) -> None:
-    size = sum(len(file.getvalue()) for file in files)
+    size = sum(_size(file) for file in files)
     if size > limits.upload_bytes:
         raise DataError(
             f"uploads must have at most {limits.upload_bytes / 2**20:,.0f} MiB together; got {size / 2**20:,.0f} MiB."
         )
+
+
+def _open(file: UploadedFile) -> IO[bytes]:
+    path = getattr(file, "path", None)
+    return path.open("rb") if path else BytesIO(file.getvalue())
+
+
+def _size(file: UploadedFile) -> int:
+    with _open(file) as opened:
+        return opened.seek(0, os.SEEK_END)
+
+
+def _starts_with(file: UploadedFile, magic: bytes) -> bool:
+    with _open(file) as opened:
+        return opened.read(len(magic)) == magic
+
+
+def _has_zero_byte(file: UploadedFile) -> bool:
+    with _open(file) as opened:
+        return any(b"\0" in chunk for chunk in iter(lambda: opened.read(_CHUNK), b""))
+
+
+def _write(file: UploadedFile, target: Path) -> None:
+    """The content under another name, by a hard link where that is possible, so that the disk holds it once."""
+    path = getattr(file, "path", None)
+    if path:
+        with suppress(OSError):
+            os.link(path, target)
+            return
+    with _open(file) as source, target.open("xb") as copy:
+        shutil.copyfileobj(source, copy, _CHUNK)
 
 
 def _target(studies: Path, groups: Sequence[Sequence[UploadedFile]]) -> Path:
@@ -172,8 +207,10 @@ def _target(studies: Path, groups: Sequence[Sequence[UploadedFile]]) -> Path:
     for group in groups:
         digest.update(f"{len(group)} files\0".encode())  # for a file of test samples is another thing
         for file in group:
-            content = file.getvalue()
-            digest.update(f"{file.name}\0{len(content)}\0".encode("utf-8", "replace") + content)
+            digest.update(f"{file.name}\0{_size(file)}\0".encode("utf-8", "replace"))
+            with _open(file) as opened:
+                while chunk := opened.read(_CHUNK):
+                    digest.update(chunk)
     return studies / UPLOADS / digest.hexdigest()[:32]
 
 
@@ -197,8 +234,7 @@ def _saved(studies: Path, data: Path, labels: str, name: str) -> Saved:
 def _keep_features(file: UploadedFile, folder: Path, limits: Limits) -> None:
     suffix = Path(file.name).suffix.lower()
     magic = {".npy": _NPY, ".npz": _ZIP, ".parquet": _PARQUET}.get(suffix)
-    content = file.getvalue()
-    if magic is None or not content.startswith(magic):
+    if magic is None or not _starts_with(file, magic):
         raise DataError(
             f"{file.name!r} must be what its name says, a file of {', '.join(FEATURE_SUFFIXES)}; got "
             f"{_kind_of(file)}. Save it again, arrays with numpy.save."
@@ -206,19 +242,18 @@ def _keep_features(file: UploadedFile, folder: Path, limits: Limits) -> None:
     path = folder / f"{_safe_name(Path(file.name).stem) or 'features'}{suffix}"
     if path.exists():
         raise DataError(f"uploaded files must have different names; got {file.name!r} twice. Rename one.")
-    path.write_bytes(content)
+    _write(file, path)
     _check_content(path, limits)
 
 
 def _keep_labels(file: UploadedFile, path: Path, limits: Limits) -> None:
-    content = file.getvalue()
     magic = {".npy": _NPY, ".parquet": _PARQUET}.get(path.suffix, b"")
-    if not content.startswith(magic) or (not magic and b"\0" in content):
+    if not _starts_with(file, magic) or (not magic and _has_zero_byte(file)):
         raise DataError(f"{file.name!r} must be what its name says; got {_kind_of(file)}. Save it again.")
-    path.write_bytes(content)
+    _write(file, path)
     if path.suffix == ".npy":
         with path.open("rb") as opened:
-            _check_array(opened, len(content), file.name)
+            _check_array(opened, path.stat().st_size, file.name)
     elif path.suffix == ".parquet":
         _check_parquet(path, limits)
 
@@ -317,7 +352,8 @@ def _image_fault(path: Path, folder: Path) -> str:
 
 def _kind_of(file: UploadedFile) -> str:
     """What a file is by its first bytes, in words."""
-    content = file.getvalue()[:16]
+    with _open(file) as opened:
+        content = opened.read(16)
     known = {
         _NPY: "a NumPy array",
         _ZIP: "a zip archive",

@@ -29,7 +29,7 @@ from explorer.pair_view import show_pair
 from explorer.picker import cached_tables, open_chosen_study
 from explorer.place_controls import class_names, place_controls
 from explorer.state import SAMPLES
-from explorer.widgets import opened, widget_key
+from explorer.widgets import opened, selected_point, selected_row, widget_key
 
 PAGE = "classes"
 PAIR = ("first of the pair", "second of the pair")
@@ -112,7 +112,7 @@ def show_map(
             selection_mode=PICKED,
             key=widget_key(PAGE, "map", study),
         )
-    if picked := _picked(event):
+    if picked := selected_point(event, PICKED, "layer", "class_name"):
         open_samples(study, Place(picked["layer"], place.pooling, place.samples), {"class": [picked["class_name"]]})
     st.caption(f"{part} {HEAT_CAPTION}")
     export_row(HEAT, lambda: values, f"{Path(study.path).name}_classes", study.info)
@@ -153,12 +153,13 @@ def show_confusions(study: OpenStudy, pairs: pd.DataFrame | None, place: Place) 
     keys = {name: widget_key(PAGE, name, study) for name in ("bars", "pairs")}
 
     def pick_bar() -> None:
-        if picked := _picked(st.session_state[keys["bars"]]):
+        if picked := selected_point(st.session_state[keys["bars"]], PICKED, "first", "second"):
             choose_pair(study, picked["first"], picked["second"])
 
     def pick_row() -> None:
-        if rows := st.session_state[keys["pairs"]].selection.rows:
-            choose_pair(study, *map(str, pairs[["first", "second"]].iloc[rows[0]]))
+        row = selected_row(st.session_state[keys["pairs"]], len(pairs))
+        if row is not None:
+            choose_pair(study, *map(str, pairs[["first", "second"]].iloc[row]))
 
     with left, st.container(key=CONFUSIONS):
         top = pairs.head(BARS)
@@ -213,12 +214,6 @@ def open_samples(study: OpenStudy, place: Place, filters: dict[str, list[str]]) 
     """Go on to the page Samples, at this place, with these filters."""
     query = {"study": [st.query_params.get("study", study.path)], "layer": [place.layer]}
     st.switch_page("views/samples.py", query_params=query | place_query(place, study.curves) | filters)
-
-
-def _picked(event: object) -> dict[str, str]:
-    """What a click on a chart chose."""
-    chosen = getattr(event, "selection", {}).get(PICKED) or []
-    return dict(chosen[0]) if chosen else {}
 
 
 @st.cache_data(max_entries=8, show_spinner=False)

@@ -35,7 +35,7 @@ from explorer.state import (
 )
 from explorer.strip import HINT, LEAST_LAYERS, show_slider, show_strip
 from explorer.tables import column_config, layer_table
-from explorer.widgets import opened, widget_key
+from explorer.widgets import opened, selected_point, widget_key
 
 CARDS = (
     ("Where it is good enough", ":material/content_cut:", "decide", "Decide"),
@@ -223,8 +223,8 @@ def show_chart(study: OpenStudy, selection: Selection, shown: Shown) -> None:
 
 def picked_layer(event: Any) -> str | None:
     """The layer that a click on the chart selected."""
-    rows = event.get("selection", {}).get(PICK, [])
-    return str(rows[0]["layer"]) if rows else None
+    point = selected_point(event, PICK, "layer")
+    return str(point["layer"]) if point else None
 
 
 def show_layer(shown: Shown) -> None:

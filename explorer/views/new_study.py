@@ -12,13 +12,13 @@ from core.study.plan import PIXELS
 from core.study.provenance import plain
 from explorer import jobs
 from explorer.address import asked_view, keep_view
-from explorer.feature_fields import feature_fields, feature_options, geometry_field
-from explorer.job_view import STATES, show_job
-from explorer.known import own_jobs
+from explorer.feature_fields import ARCHIVE, UPLOADERS, feature_fields, feature_options, geometry_field
+from explorer.job_view import STATES, show_job, show_removed
+from explorer.known import own_jobs, own_removed_jobs
 from explorer.page_errors import guarded
 from explorer.picker import carry_study, show_name
 from explorer.plan_view import plan_and_start
-from explorer.public import Limits, limits, studies_folder
+from explorer.public import MIB, Limits, limits, studies_folder
 from explorer.request import (
     MOST_TEST,
     RANGES,
@@ -32,6 +32,7 @@ from explorer.request import (
     usual_model,
     weights_of,
 )
+from explorer.uploaders import keep_shown, show_refused, uploaded_files
 
 PAGE = "new_study"
 WIDTH = 960  # pixels
@@ -53,7 +54,11 @@ def render() -> None:
         run = _asked_run()
         if run:
             show_job(run)
+        show_removed("run")
         request, files = form(asked_request(asked_view(PAGE)), allowed)
+        shown = {"features": UPLOADERS, "images": (ARCHIVE,)}.get(request.source, ())
+        keep_shown(shown)
+        show_refused(shown)
         keep_view(PAGE, request.query() | ({"run": [run.id]} if run else {}))
         plan_and_start(request, files, allowed, PAGE)
         show_runs(run)
@@ -64,7 +69,7 @@ def _asked_run() -> jobs.Job | None:
     name = next(iter(asked_view(PAGE).get("run", [])), "")
     if name and (job := jobs.find_job(studies_folder(), name)):
         return job
-    if name:
+    if name and name not in [job.id for job in own_removed_jobs()]:
         st.info("The run of this link is not here any more.")
     return next((job for job in own_jobs() if jobs.is_alive(job)), None)
 
@@ -92,13 +97,18 @@ def _data_fields(start: Request, allowed: Limits) -> tuple[Request, list[Any]]:
     request = replace(Request(), source=str(source))
     if allowed.public and not allowed.networks:
         st.caption("This public server is small: it measures ready-made features, and the digits' pixels.")
+    if allowed.public and source in ("features", "images"):
+        st.caption(
+            f"At most {allowed.upload_bytes // MIB} MiB may be uploaded together. What you upload is removed when you "
+            "leave, a study after a day."
+        )
     if source == "folder":
         return replace(request, data=_text("Folder", start.data, "new folder", "/path/to/images", _FOLDER_HELP)), []
     if source == "tfds":
         return replace(request, data=_text("Name", start.data, "new tfds", "stanford_dogs", _TFDS_HELP)), []
     if source == "images":
-        file = st.file_uploader("Zip archive with a folder for each class", type=["zip"], key="new zip")
-        return request, [file] if file else []
+        st.file_uploader("Zip archive with a folder for each class", type=["zip"], key=ARCHIVE)
+        return request, uploaded_files(ARCHIVE)
     return feature_fields(request) if source == "features" else (request, [])
 
 

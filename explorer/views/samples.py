@@ -34,7 +34,7 @@ from explorer.place_controls import place_controls
 from explorer.sample_cards import PAGE, offer_pictures, selected_key, show_gallery, show_selected
 from explorer.sample_charts import OTHER, PICKED, REFERENCE, SAME, drawn_dots, path_chart, plane_chart
 from explorer.second_look import CONFIG, show_second_look
-from explorer.widgets import opened, widget_key
+from explorer.widgets import opened, selected_point, widget_key
 
 PLANE, PATH = "samples_plane", "samples_path"
 OF = {"test": "test samples", "train": "training samples", "cross": "test samples (among the training samples)"}
@@ -142,9 +142,9 @@ def show_plane(
     key = widget_key(PAGE, "plane", study)
 
     def select() -> None:
-        picked = st.session_state[key].selection.get(PICKED)
-        if picked:
-            st.session_state[selected_key(study)] = int(picked[0]["sample"])
+        picked = selected_point(st.session_state[key], PICKED, "sample")
+        if picked and isinstance(picked["sample"], int):
+            st.session_state[selected_key(study)] = picked["sample"]
 
     with st.container(key=PLANE):
         name = table.loc[table["sample"] == selected, "id"].iloc[0]

@@ -152,7 +152,7 @@ def test_a_cluster_that_is_none_is_refused_in_the_commands_words(studies, open_v
 
 
 def test_a_study_of_hours_starts_one_way_or_the_other(studies, open_view, monkeypatch):
-    def long(request, allowed):
+    def long(request, allowed, report):
         offered = {"exact_s": 40_000.0, "sampled_s": 700.0, "precision": 0.007}
         plan = {"samples": 200, "splits": {"train": 200}, "classes": 10, "layers": ["input"], "passes": []}
         return plan | {"estimated_s": 40_000.0, "choice": offered}

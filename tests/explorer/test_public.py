@@ -72,6 +72,28 @@ def test_a_public_server_connects_to_no_cluster(change, server):
         check_request(Request(**change), server)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"neighbors": 101}, "neighbors must be between 1 and 100; got 101"),
+        ({"repeats": 0}, "repeats must be between 1 and 100; got 0"),
+        ({"seed": 2**32}, "seed must be between 0 and 4,294,967,295; got 4,294,967,296"),
+        ({"per_class": 1}, "per_class must be at least 2, or 0 for all; got 1"),
+        ({"seed": -1, "repeats": 0}, "repeats must be .*seed must be"),
+    ],
+)
+@pytest.mark.parametrize("server", [LOCAL, SMALL])
+def test_numbers_out_of_the_form_s_ranges_are_refused_together(server, change, words):
+    check_request(Request(seed=2**32 - 1, repeats=100, neighbors=1, per_class=2), server)
+    with pytest.raises(ValueError, match=words):
+        check_request(replace(Request(), **change), server)
+
+
+@pytest.mark.parametrize("number", ["0" * 31 + "7", "9" * 12, "٣", "1.5", "-1"])
+def test_a_number_of_the_address_that_the_form_cannot_show_stays_at_the_default(number):
+    assert asked_request({name: [number] for name in ("seed", "repeats", "neighbors")}) == Request()
+
+
 def test_data_must_be_given():
     with pytest.raises(ValueError, match="data must be given: the path of a folder"):
         check_request(Request(source="folder"), LOCAL)

@@ -78,7 +78,7 @@ def test_a_public_server_connects_to_no_cluster(change, server):
         ({"neighbors": 101}, "neighbors must be between 1 and 100; got 101"),
         ({"repeats": 0}, "repeats must be between 1 and 100; got 0"),
         ({"seed": 2**32}, "seed must be between 0 and 4,294,967,295; got 4,294,967,296"),
-        ({"per_class": 1}, "per_class must be at least 2, or 0 for all; got 1"),
+        ({"per_class": 1}, "per_class must be between 2 and 2,147,483,647; got 1"),
         ({"seed": -1, "repeats": 0}, "repeats must be .*seed must be"),
     ],
 )

@@ -156,10 +156,9 @@ def _words(advice: Advice) -> str:
 def _cannot_choose(advice: Advice) -> str:
     """Why `auto` has no layer, and what to do."""
     ways = enough_text(advice).replace("a tolerance of", "--tolerance")
-    other = f" {ways[0].upper()}{ways[1:]} would decide it." if ways and advice.separates else ""
-    return (
-        f"{headline(advice)}.{other} Or choose a layer yourself, as --layer {advice.best}, the one of the highest SI."
-    )
+    decided = f" {ways[0].upper()}{ways[1:]} would decide it." if ways and advice.separates else ""
+    own = f"--layer {advice.best}, the one of the highest SI"
+    return f"{headline(advice)}.{decided} To cut all the same, choose a layer yourself, such as {own}."
 
 
 def _savings(row: pd.Series) -> list[str]:

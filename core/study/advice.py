@@ -3,7 +3,7 @@
 The rule is that of `core.measures.noninferiority`: the interval of a layer's difference to the best, paired on the same
 samples and corrected for the number of layers compared, must lie above minus the tolerance, whichever of the layers
 that may be the best is the best. Where no layer can be named with the samples at hand, none is recommended, and how
-many samples would be enough is said. The network's own head is no place to cut.
+many samples would be enough is said. The network's own head, its last dense layer, is no place to cut.
 """
 
 import math
@@ -42,6 +42,8 @@ class Advice:
         Whether the best layer's own interval, corrected likewise, lies above chance by more than the tolerance, or
         chance is unknown. Where it does not, a layer that knows nothing of the classes would be within the tolerance,
         and none is recommended.
+    head, head_value
+        The network's own head, which is no candidate, and its SI; None and nan where it was not measured.
     smallest_tolerance
         A larger tolerance than this one names a layer with the same samples; nan where no interval is known.
     split, pooling, measure
@@ -63,6 +65,8 @@ class Advice:
     num_samples: int
     num_candidates: int
     separates: bool
+    head: str | None
+    head_value: float
     smallest_tolerance: float
     split: str
     pooling: str
@@ -81,13 +85,9 @@ class Advice:
 
     @property
     def undecided(self) -> pd.DataFrame:
-        """The layers before the recommended one that more samples would put within, if all values stayed as they are.
-
-        Before the best one where none is recommended.
-        """
+        """The layers before the recommended one, or else the best, that these samples leave open."""
         before = self.layers["position"] < self.row(self.target)["position"]
-        possible = np.isfinite(self.layers["samples_needed"]) | self.layers["samples_needed"].isna()
-        return self.layers[before & possible & (self.layers["verdict"] == UNDECIDED)]
+        return self.layers[before & (self.layers["verdict"] == UNDECIDED)]
 
     def row(self, layer: str) -> pd.Series:
         """What is known of a candidate.
@@ -154,12 +154,19 @@ def recommend_layer(
 def cut_candidates(study: Study) -> list[str]:
     """The measured layers at which a network can be cut, in network order.
 
-    These are all but the pixels and the network's own head: the dense layers without space at its end.
+    These are all but the pixels and the network's own head; all layers where nothing else was measured.
     """
+    head = head_layer(study)
     layers = study.layers[study.layers["kind"].astype(str) != "Input"]
-    is_head = (layers["kind"].astype(str) == "Dense") & (layers["output_shape"].map(len) == 1)
-    body = int(np.flatnonzero(~is_head)[-1]) + 1 if (~is_head).any() else 0
-    return layers["layer"].iloc[:body].tolist()
+    names = [str(layer) for layer in layers["layer"] if layer != head]
+    return names or study.layers["layer"].tolist()
+
+
+def head_layer(study: Study) -> str | None:
+    """The network's own head: its last measured layer, where that is dense and without space."""
+    last = study.layers.iloc[-1]
+    is_head = str(last["kind"]) == "Dense" and len(last["output_shape"]) == 1
+    return str(last["layer"]) if is_head else None
 
 
 def with_seconds(advice: Advice, seconds: Mapping[str, float]) -> Advice:
@@ -187,6 +194,8 @@ class _Candidates:
     measure: str
     tolerance: float
     layers: pd.DataFrame
+    head: str | None
+    head_value: float
 
     @classmethod
     def of(
@@ -204,8 +213,12 @@ class _Candidates:
             raise ValueError(f"measure must be one of {', '.join(MEASURES)}; got {measure!r}.")
         check_tolerance(tolerance)
         split, pooling = _available(study, measure, split, pooling)
-        values = _values(study, layers, measure, pooling, split)
-        return cls(study, split, pooling, measure, tolerance, values)
+        measured = measured_layers(study, measure=measure, pooling=pooling, split=split)
+        candidates = _chosen(study, measured, layers, f"{measure}, {pooling}, of {split} samples")
+        head = head_layer(study)
+        head = None if head in candidates.index or head not in measured.index else head
+        head_value = float("nan") if head is None else float(measured["value"].to_dict()[head])
+        return cls(study, split, pooling, measure, tolerance, candidates, head, head_value)
 
     @property
     def level(self) -> float:
@@ -263,6 +276,8 @@ def _advice(candidates: _Candidates, values: pd.DataFrame) -> Advice:
         num_samples=int(values["num_queries"].max()),
         num_candidates=len(candidates.layers),
         separates=separates,
+        head=candidates.head,
+        head_value=candidates.head_value,
         smallest_tolerance=decision.smallest_tolerance,
         split=candidates.split,
         pooling=candidates.pooling,
@@ -303,17 +318,19 @@ def _available(study: Study, measure: str, split: str, pooling: str) -> tuple[st
     return split, poolings.pop() if len(poolings) == 1 else pooling
 
 
-def _values(study: Study, layers: Sequence[str] | None, measure: str, pooling: str, split: str) -> pd.DataFrame:
-    """The candidates in network order, indexed by layer: position, value, low, high, chance, num_queries."""
-    values = measured_layers(study, measure=measure, pooling=pooling, split=split)
-    unknown = [layer for layer in layers or () if layer not in values.index]
+def _chosen(study: Study, measured: pd.DataFrame, layers: Sequence[str] | None, what: str) -> pd.DataFrame:
+    """The candidates in network order, indexed by layer: position, value, low, high, chance, num_queries.
+
+    measured : of `measured_layers`. what : was measured, in words.
+    """
+    unknown = [layer for layer in layers or () if layer not in measured.index]
     if unknown:
         raise StudyError(
-            f"The study in {study.path} has no {measure}, {pooling}, of {split} samples at {unknown[0]!r}. "
-            f"It has it at {', '.join(values.index[:5])} and others."
+            f"The study in {study.path} has no {what} at {unknown[0]!r}. "
+            f"It has it at {', '.join(measured.index[:5])} and others."
         )
     chosen = cut_candidates(study) if layers is None else list(layers)
-    candidates = values[values["value"].notna() & values.index.isin(chosen)]
+    candidates = measured[measured["value"].notna() & measured.index.isin(chosen)]
     if candidates.empty:
         raise StudyError(f"The study in {study.path} must have a value at one layer at least; got none.")
     return candidates[["position", "value", "low", "high", "chance", "num_queries"]]

@@ -81,7 +81,7 @@ def test_what_lies_near_the_best_but_is_not_certain_is_named_as_such(study):
     advice = advise(study, tolerance=0.1)
     assert advice.recommended == "layer2"
     assert advice.undecided["layer"].tolist() == ["layer1"]
-    assert "One earlier layer, `layer1`, may be within it, too: 60 test samples cannot decide" in explanation(advice)
+    assert "One earlier layer, `layer1`, is not ruled out: 60 test samples cannot decide" in explanation(advice)
 
 
 @pytest.mark.parametrize(("counts", "separates"), [((19, 20, 21, 20), False), ((19, 20, 51, 20), True)])
@@ -161,6 +161,8 @@ def test_pixels_and_head_are_no_places_to_cut(study, tmp_path):
     assert cut_candidates(features) == ["a", "b"]
     with_pixels = load_study(write(tmp_path / "pixels", kinds=("Input", *KINDS[1:])))
     assert cut_candidates(with_pixels) == ["layer1", "layer2", "layer3"]
+    perceptron = load_study(write(tmp_path / "dense", kinds=(*KINDS[:3], "Dense", "Dense")))
+    assert cut_candidates(perceptron) == ["layer0", "layer1", "layer2", "layer3"]  # hidden dense layers are none
 
 
 def test_seconds_are_joined_to_the_layers_that_were_timed(study):

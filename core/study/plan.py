@@ -15,6 +15,7 @@ import numpy as np
 
 from core.data.images import LabelledImages
 from core.data.loading import TEST_FRACTION, load_images
+from core.data.sampling import name_some
 from core.measures.sliced import working_bytes
 from core.network.backbones import DEFAULT_MODEL, DEFAULT_WEIGHTS, Network, is_model_file, load_network, network_choice
 from core.network.layers import (
@@ -230,7 +231,21 @@ class Plan:
         """Sentences that belong beside any result of this study."""
         seen = self.options.weights == "imagenet" and all(_WNID.match(name) for name in self.images.class_names)
         own = [*self.images.notes, *([_SEEN_BY_IMAGENET] if seen and self.network is not None else [])]
-        return own + self.samples.cautions()
+        return own + _skipped_cautions(self.images) + self.samples.cautions()
+
+
+def _skipped_cautions(images: LabelledImages) -> list[str]:
+    """Which images are left out because they cannot be read."""
+    if not images.skipped:
+        return []
+    names = name_some([repr(skipped.id) for skipped in images.skipped])
+    count = len(images.skipped)
+    start = (
+        f"{count} images are left out, which cannot be read"
+        if count > 1
+        else "One image is left out, which cannot be read"
+    )
+    return [f"{start}: {names}."]
 
 
 _SEEN_BY_IMAGENET = (

@@ -317,7 +317,7 @@ def _open_as(path: Path, table: Table, columns: Sequence[str]) -> pq.ParquetFile
     """A file of a table, if what it says of itself is as it must be."""
     try:
         check_regular(path)
-        file = pq.ParquetFile(path, page_checksum_verification=True)
+        file = pq.ParquetFile(path.absolute(), page_checksum_verification=True)
         faults = validation.file_faults(file, os.path.getsize(path), table, list(dict.fromkeys(columns)))
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _broken(path, error) from error
@@ -334,7 +334,11 @@ def _values_of(
     try:
         if filters:
             data = pq.read_table(
-                path, columns=there, filters=list(filters), partitioning=None, page_checksum_verification=True
+                path.absolute(),
+                columns=there,
+                filters=list(filters),
+                partitioning=None,
+                page_checksum_verification=True,
             )
         else:
             data = file.read(there)

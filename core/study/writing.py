@@ -287,7 +287,7 @@ def _write_table(path: Path, table: pa.Table) -> None:
     """
     pq.write_table(
         table,
-        path,
+        path.absolute(),  # a colon in a relative path would make an address of it
         compression="zstd",
         compression_level=9,
         use_dictionary=_texts(table.schema),

@@ -300,6 +300,7 @@ def test_broken_images_are_recorded(tmp_path: Path):
         run_study(options, tmp_path / "study")
     assert not (tmp_path / "study").exists()
     study = run_study(replace(options, skip_broken=True), tmp_path / "study")
+    assert "One image is left out, which cannot be read: 'train/red/1.png'." in study.info["cautions"]
     assert study.info["skipped"] == [{"id": "train/red/1.png", "reason": "no image in a format known here"}]
     assert len(study.samples) == 17
     assert "train/red/1.png" not in set(study.samples["id"])

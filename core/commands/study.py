@@ -133,7 +133,7 @@ def run(options: argparse.Namespace) -> int:
             plan = plan_study(asked, memory=memory, spool=options.spool, progress=report)
             report.close()
             if not options.json:
-                print_notes(plan.images.notes)
+                print_notes(plan.notes)
             print_plan(plan, options.cluster, as_json=options.json)
             return 0
         to_run: Plan | StudyOptions = asked
@@ -141,7 +141,7 @@ def run(options: argparse.Namespace) -> int:
             to_run = plan_study(asked, memory=options.memory, spool=options.spool, progress=report)
             report.close()
             if options.progress == "text":
-                print_notes(to_run.images.notes)
+                print_notes(to_run.notes)
         study = run_study(
             to_run,
             options.out,

@@ -4,26 +4,43 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from core.data.choosing import Choice
-from core.data.decoding import DeepPixels, PixelRanges, decode_deep, failure_reason, in_threads, pixel_ranges
+from core.data.decoding import (
+    DeepPixels,
+    PixelRanges,
+    brightest_level,
+    decode_deep,
+    failure_reason,
+    in_threads,
+    pixel_ranges,
+)
 from core.data.errors import Fault
 from core.data.images import LabelledImages, Skipped
 from core.data.sampling import name_some
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 _CHUNK = 256  # images between two reports of progress
+_FEW_LEVELS = 16  # of 256 grays: an image that uses no more of them, from black on, is hardly meant so
 _DARK = 63  # the largest upper byte of 16-bit colors that fill at most 14 bits
 
 
 @dataclass(frozen=True)
 class _Facts:
-    """What the check of one image yields: SHA-256 of its bytes, (height, width), and its range if it is deep."""
+    """What the check of one image yields: SHA-256 of its bytes, (height, width), and its range if it is deep.
+
+    brightest : its largest value, 0 to 255, unless that depends on the range.
+    """
 
     digest: str
     size: tuple[int, int]
     deep: DeepPixels | None
+    brightest: int
 
 
 def check_images(
@@ -66,7 +83,7 @@ def check_images(
         sizes=np.array([fact.size for fact in good], dtype=np.int64).reshape(-1, 2),
         skipped=_skipped(facts.values()),
         ranges=ranges,
-        notes=images.notes + _range_notes(deep, ranges),
+        notes=images.notes + _range_notes(deep, ranges) + _dark_notes(good, ranges),
     )
     return replace(choice, images=checked)
 
@@ -111,6 +128,24 @@ def _range_notes(deep: Sequence[DeepPixels], ranges: PixelRanges) -> tuple[str, 
     return tuple(notes)
 
 
+def _dark_notes(facts: Sequence[_Facts], ranges: PixelRanges) -> tuple[str, ...]:
+    """How many of the images are black, or nearly, as they are read; 16-bit colors have a note of their own."""
+    plain = [fact.brightest for fact in facts if fact.deep is None]
+    levels = [brightest_level(fact.deep, ranges) for fact in facts if fact.deep and fact.deep.kind != "colors"]
+    if 2 * sum(level < _FEW_LEVELS for level in plain) >= len(plain):  # a few black photographs are meant so
+        levels += plain
+    num_dark = sum(level < _FEW_LEVELS for level in levels)
+    if not num_dark:
+        return ()
+    num_black = levels.count(0)
+    black = f", and {num_black:,} {'is' if num_black == 1 else 'are'} black all over" if num_black else ""
+    return (
+        f"{num_dark:,} of {len(facts):,} images {'is' if num_dark == 1 else 'are'} read as black or nearly black: they "
+        f"use no more than the darkest {_FEW_LEVELS} of 256 levels{black}. If they are not meant so, save them with 8 "
+        "bits a pixel and values from 0 to 255.",
+    )
+
+
 def _images(count: int) -> str:
     return "1 image has" if count == 1 else f"{count:,} images have"
 
@@ -137,4 +172,10 @@ def _check(encoded: Callable[[str], bytes], sample: str) -> _Facts | Skipped:
         image, deep = decode_deep(data)
     except Exception as error:  # decoders raise anything on broken files: OSError, SyntaxError, struct.error, ...
         return Skipped(sample, failure_reason(error))
-    return _Facts(hashlib.sha256(data).hexdigest(), (image.height, image.width), deep)
+    return _Facts(hashlib.sha256(data).hexdigest(), (image.height, image.width), deep, _brightest(image))
+
+
+def _brightest(image: "Image") -> int:
+    """The largest value of any channel of an RGB image."""
+    extremes: Any = image.getextrema()
+    return max(int(high) for _, high in extremes)

@@ -143,12 +143,23 @@ def _as_bytes(image: "Image", ranges: PixelRanges, kind: str) -> "Image":
     """Gray of a wider range as 8-bit gray, where Pillow's own conversion would cut at 255; integers keep upper bits."""
     from PIL import Image
 
-    values = np.asarray(image)
+    return Image.fromarray(_gray_levels(np.asarray(image), ranges, kind))
+
+
+def brightest_level(pixels: DeepPixels, ranges: PixelRanges) -> int:
+    """The largest gray, from 0 to 255, that an image is read as."""
+    if pixels.kind == "colors":
+        return int(pixels.largest)
+    return int(_gray_levels(np.array(pixels.largest), ranges, pixels.kind))
+
+
+def _gray_levels(values: np.ndarray, ranges: PixelRanges, kind: str) -> np.ndarray:
+    """Values of a wider range as 8-bit gray."""
     if kind == "floats":
         gray = np.rint(np.clip(values / ranges.floats, 0, 1) * 255)
     else:
         gray = np.minimum(values // ((int(ranges.integers) + 1) // 256), 255)
-    return Image.fromarray(gray.astype(np.uint8))
+    return gray.astype(np.uint8)
 
 
 def gray_image(values: np.ndarray) -> "Image":

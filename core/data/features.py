@@ -1,7 +1,7 @@
 """Ready-made features with labels: a file, or a folder of files, one layer each, in network order."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from core.data.errors import DataError
 from core.data.files import check_regular, check_utf8_name
 from core.data.labels import checked, checked_ids, column_note, names_file, read_ids, read_labels
 from core.data.sampling import name_some
+from core.label_text import alike_note
 
 _NUMBERED = re.compile(r"(\d+)[-_. ]+(.+)")
 
@@ -102,6 +103,11 @@ def open_test_features(
             f"test must have the layers of FEATURES, {', '.join(names[:5])}; got {', '.join(others[:5])}. "
             "Name the files alike."
         )
+    both = (train.labels, test.labels)
+    if all(labels.dtype.kind == "U" for labels in both):
+        note = alike_note(np.unique(np.concatenate(both)).tolist())
+        if note and note not in (*train.notes, *test.notes):
+            return replace(test, notes=(*test.notes, note))
     return test
 
 
@@ -170,6 +176,8 @@ def _notes(labels: NDArray[Any], file: str) -> tuple[str, ...]:
             f"Each of the {len(labels):,} samples has a label of its own, so that no two can be of one class: are "
             "these the labels?"
         )
+    if labels.dtype.kind == "U":
+        notes.append(alike_note(np.unique(labels).tolist()))
     return tuple(filter(None, notes))
 
 

@@ -9,9 +9,10 @@ from pathlib import Path, PurePosixPath
 from core.data.decoding import image_suffixes
 from core.data.errors import Fault, FaultsError
 from core.data.sampling import name_some
-from core.data.split_names import TEST, TRAIN, VALIDATION, roles_of, split_role
+from core.data.split_names import TEST, TRAIN, VALIDATION, roles_of, split_and_rest, split_role
 
 SPLITS = (TRAIN, TEST)
+_MOST_SPLITS = 3  # folders that may be splits by other names: more of them are classes
 _SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information")
 
 
@@ -138,12 +139,24 @@ def _split_faults(folder: Folder, role: str, chosen: Mapping[str, Folder]) -> li
                 *instead,
             )
         ]
+    for name in _inner_splits(folder):
+        inner = _folders_of(folder.below[name], folder.path / name)
+        if inner and len(folder.filled) > 1:
+            return [_split_in_split(folder, name, inner)]
     if len(folder.filled) == 1 and not folder.images:
         (only,) = folder.filled
         inner = _folders_of(folder.below[only], folder.path / only)
         if len(inner) > 1:
             return [_wrapper(folder.path, only, inner, f"Move them up, to {folder.name}/CLASS/.")]
     return []
+
+
+def _split_in_split(folder: Folder, name: str, inner: Sequence[str]) -> Fault:
+    return Fault(
+        f"each split must hold class folders; {str(folder.path / name)!r} is called as a split is, and holds "
+        f"{name_some([f'{one}/' for one in inner])}.",
+        f"Move it beside {folder.name}/; if it is a class, rename it.",
+    )
 
 
 def _split_notes(chosen: Mapping[str, Folder], unused: Sequence[Folder]) -> tuple[str, ...]:
@@ -182,7 +195,58 @@ def _class_layout(root: Path, folders: Sequence[Folder], filled: Sequence[Folder
     inside = [folder for folder in filled if folder.filled and len(_inner_splits(folder)) == len(folder.filled)]
     if inside:
         raise FaultsError(str(root), [_splits_in_classes(inside)])
+    hidden = _hidden_splits(filled) or _overlapping_folders(filled)
+    if hidden:
+        raise FaultsError(str(root), hidden)
     return Layout({}, folders, _class_notes(filled, named))
+
+
+def _hidden_splits(folders: Sequence[Folder]) -> list[Fault]:
+    """Folders such as X_train and X_test, or train_cat and test_cat, whose names differ in nothing but the split."""
+    by_rest: dict[str, dict[str, Folder]] = {}
+    for folder in folders:
+        parts = split_and_rest(folder.name)
+        if parts is not None:
+            by_rest.setdefault(parts[1], {}).setdefault(parts[0], folder)
+    pairs = {rest: splits for rest, splits in by_rest.items() if len(splits) > 1}
+    if not pairs:
+        return []
+    named = [repr(folder.name) for splits in pairs.values() for folder in splits.values()]
+    rest, splits = next(iter(pairs.items()))
+    if not any(folder.filled for folder in splits.values()):
+        moves = [f"the images of {folder.name}/ to {split}/{rest}/" for split, folder in splits.items()]
+        remedy = f"Move {' and '.join(moves)}, and so on"
+    elif len(pairs) == 1:
+        remedy = f"Rename {' and '.join(f'{folder.name}/ to {split}/' for split, folder in splits.items())}"
+    else:
+        moves = [f"{folder.name}/ to {rest}/{split}/" for split, folder in splits.items()]
+        remedy = f"Move {' and '.join(moves)}, and give {rest}/ as data"
+    return [
+        Fault(
+            f"data must hold class folders, or split folders called train and test; got {name_some(named)}, whose "
+            "names differ in the split alone.",
+            f"{remedy}; if these are classes, rename the folders.",
+        )
+    ]
+
+
+def _overlapping_folders(folders: Sequence[Folder]) -> list[Fault]:
+    """Two or three folders that hold mostly, but not quite, the same folders: splits by names that are not known."""
+    inner = [set(folder.filled) for folder in folders]
+    if not 2 <= len(inner) <= _MOST_SPLITS or any(folder.images for folder in folders):
+        return []
+    common, together = set.intersection(*inner), set.union(*inner)
+    if len(common) < 2 or common == together or 2 * len(common) < len(together):
+        return []
+    outer = name_some([f"{folder.name}/" for folder in folders])
+    return [
+        Fault(
+            f"data must hold class folders, or split folders called train and test; got {outer} that hold mostly the "
+            f"same folders, {name_some([f'{name}/' for name in sorted(common)])}.",
+            "If the outer ones are splits, rename them to train/ and test/; if each is a data set, give one of them; "
+            "if they are the classes, move the images out of the inner folders.",
+        )
+    ]
 
 
 def _splits_in_classes(folders: Sequence[Folder]) -> Fault:
@@ -257,6 +321,7 @@ def _read_folder(path: Path) -> Folder:
             images.append(file)
         else:
             ignored[""][extension(file.name)] += 1
+    ignored[""].update(extension(link.name) for link in _broken_links(path))
     is_split = split_role(path.name) is not None
     for folder in _subfolders(path):
         if folder.is_symlink() and not is_split:
@@ -288,6 +353,11 @@ def _subfolders(folder: Path) -> list[Path]:
 
 def visible_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_file() and _is_visible(path.name))
+
+
+def _broken_links(folder: Path) -> list[Path]:
+    """Links to nothing that are called as images are."""
+    return [path for path in folder.iterdir() if path.is_symlink() and not path.exists() and is_image(path.name)]
 
 
 def _folders_of(files: Sequence[Path], parent: Path) -> list[str]:

@@ -40,6 +40,20 @@ def split_role(folder: str) -> str | None:
     return _NAMES.get(words[0]) or _NAMES.get(re.sub(r"(set|data|images|imgs)$", "", words[0]))
 
 
+def split_and_rest(folder: str) -> tuple[str, str] | None:
+    """The split that one word of a name means, and the other words; None where no word or several do, or no other is.
+
+    Case and numbers do not count.
+
+    >>> [split_and_rest(name) for name in ("X_train", "test-cat 2", "trainA", "test", "train_test_cat", "contest")]
+    [('train', 'x'), ('test', 'cat'), ('train', 'a'), None, None, None]
+    """
+    words = [word for word in re.split(r"[\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", folder).lower()) if word]
+    splits = [_NAMES[word] for word in words if word in _NAMES]
+    rest = "_".join(word for word in words if word not in _NAMES and word not in _FILLERS)
+    return (splits[0], rest) if len(splits) == 1 and rest else None
+
+
 def roles_of(folders: Iterable[str]) -> dict[str, list[str]]:
     """The folders of each role, in the order given; folders that are no splits are left out."""
     roles: dict[str, list[str]] = {}

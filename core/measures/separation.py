@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from core.label_text import MISSING
 from core.measures.significance import (
     ENOUGH_FOR_NORMAL,
     PERMUTATIONS,
@@ -149,6 +150,8 @@ def encode_labels(labels: ArrayLike, *, num_samples: int | None = None, name: st
     if num_samples is not None and len(array) != num_samples:
         raise ValueError(f"{name} must have one entry a sample, {num_samples}; got {len(array)}.")
     classes, codes = np.unique(array, return_inverse=True)
+    if array.dtype.kind == "U":
+        _refuse_missing(classes, codes, name)
     return EncodedLabels(codes.astype(np.int64), tuple(classes.tolist()))
 
 
@@ -166,6 +169,17 @@ def _strings_or_refuse(array: NDArray[Any], name: str) -> NDArray[Any]:
     if not {type(value) for value in values} <= {int, bool}:
         _refuse_mixed(values, name)
     return np.array(array.tolist())
+
+
+def _refuse_missing(classes: NDArray[Any], codes: NDArray[Any], name: str) -> None:
+    """Refuse texts that stand for no label, as arrays of gaps turned to texts hold them."""
+    missing = [code for code, label in enumerate(classes.tolist()) if label.strip() in MISSING]
+    if missing:
+        count = int(np.isin(codes, missing).sum())
+        raise ValueError(
+            f"{name} must not be missing; got {str(classes[missing[0]])!r} and the like for {count:,} of "
+            f"{len(codes):,} samples. Drop those samples, or rename the class."
+        )
 
 
 def _refuse_mixed(values: Sequence[Any], name: str) -> None:

@@ -180,7 +180,7 @@ def select_layers(layers: Sequence[LayerInfo], patterns: str) -> tuple[LayerInfo
     there is none); `output`, the layer that the network's output comes from; `blocks`, the last main layer of each
     block and the global pooling behind them. A layer that bears one of these names is chosen with what the word means.
     A pattern without a slash is matched with the last part of names in nested models, too: `block*_add` also means
-    `backbone/block1a_add`. A name in full means that layer alone.
+    `backbone/block1a_add`. A name in full means that layer alone, commas in it included.
 
     Returns
     -------
@@ -192,6 +192,9 @@ def select_layers(layers: Sequence[LayerInfo], patterns: str) -> tuple[LayerInfo
     ValueError
         A part matches nothing; the message names it and similar layers.
     """
+    whole = tuple(info for info in layers if info.layer == patterns)
+    if whole and "," in patterns:
+        return whole
     chosen: set[int] = set()
     for pattern in (part.strip() for part in patterns.split(",")):
         matched = [info.position for info in _matched(layers, pattern)]

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -239,6 +239,7 @@ def _training_change(study: Study, lead: pd.DataFrame, first: int, last: int) ->
     split, pooling = str(lead["samples"].iloc[0]), str(lead["pooling"].iloc[0])
     table = compare_studies(before, after, pooling=pooling, split=split, match="name")
     match = match_layers(before, after, pooling=pooling, split=split, match="name")
+    match = replace(match, assumes_same_samples=False)  # one training measures the same samples in each epoch
     return describe_changes(table, match, (f"epoch {first}", f"epoch {last}"))
 
 

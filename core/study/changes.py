@@ -16,6 +16,7 @@ from core.study.provenance import plain
 
 SMALL = TOLERANCE  # of SI: a change that an interval has to rule out before anything is called small
 CERTAIN = ("rose", "fell")
+ASSUMED_SAMPLES = "That these are the same samples, in the same order, is assumed: the studies have no ids."
 _LEAST_RUN = 3  # layers
 _NAMED = 3  # layers that are left out
 
@@ -32,7 +33,8 @@ def describe_changes(table: pd.DataFrame, match: LayerMatch, names: tuple[str, s
     match : of `core.study.comparing.match_layers`, with the same arguments.
     names : what the two studies are called, before and after; plain text.
     """
-    parts = [_first_sentence(table), _uncertain(table), _largest(table), _end_run(table), _left_out(match, names)]
+    parts = [_first_sentence(table), ASSUMED_SAMPLES if match.assumes_same_samples else ""]
+    parts += [_uncertain(table), _largest(table), _end_run(table), _left_out(match, names)]
     return " ".join(filter(None, parts))
 
 

@@ -40,6 +40,8 @@ class LayerMatch:
         The layers of either study that are compared with none.
     num_common
         Names that both studies have.
+    assumes_same_samples
+        Whether nothing says that the samples are the same ones, since neither study has ids: see `lacks_ids`.
     """
 
     by: str
@@ -47,6 +49,7 @@ class LayerMatch:
     only_before: tuple[str, ...]
     only_after: tuple[str, ...]
     num_common: int
+    assumes_same_samples: bool = False
 
 
 def compare_studies(
@@ -143,7 +146,19 @@ def match_layers(
         only_before=tuple(name for name in first.index if name not in used_before),
         only_after=tuple(name for name in second.index if name not in used_after),
         num_common=len(common),
+        assumes_same_samples=before is not after and lacks_ids(before) and lacks_ids(after),
     )
+
+
+def lacks_ids(study: Study) -> bool:
+    """Whether the samples are only numbered, as a study of features without ids numbers them, and nothing names them.
+
+    Two such studies may be of other samples, or of the same in another order: their ids agree in any case.
+    """
+    samples = study.samples
+    numbers = samples["sample"].astype(str)
+    named = samples["source"].notna() & (samples["source"] != "") & (samples["source"] != samples["id"])
+    return bool((samples["id"] == numbers).all() and not named.any())
 
 
 def _usual_match(num_common: int, num_before: int, num_after: int, one_network: bool) -> str:

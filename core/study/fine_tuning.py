@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.data.copies import copy_notes
 from core.data.images import LabelledImages
 from core.data.loading import TEST_FRACTION, load_images
 from core.kernels import current_kernels, recorded_kernels
@@ -244,7 +245,7 @@ def _info(options: FineTuneOptions, images: LabelledImages, network: Network, ex
     }
     skipped = [asdict(one) for one in images.skipped]
     found = {"asked": asked, "used": used, "class_names": list(images.class_names), "skipped": skipped}
-    return found | {"notes": list(images.notes)}
+    return found | {"notes": [*images.notes, *copy_notes(images)]}
 
 
 _EARLIER_OPTIONS = {"skip_small_classes": False, "test_fraction": 0.2}  # of trainings begun before there were these

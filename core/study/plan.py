@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from core.data.copies import copy_notes
 from core.data.images import LabelledImages
 from core.data.loading import TEST_FRACTION, load_images
 from core.data.sampling import name_some
@@ -227,10 +228,15 @@ class Plan:
         batches = {"batch_size": self.options.batch_size, "last_batch": "padded"}
         return {"data": data, "model": model, "batches": batches}
 
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What was decided about the images, and what copies among them do to the results."""
+        return self.images.notes + copy_notes(self.images)
+
     def cautions(self) -> list[str]:
         """Sentences that belong beside any result of this study."""
         seen = self.options.weights == "imagenet" and all(_WNID.match(name) for name in self.images.class_names)
-        own = [*self.images.notes, *([_SEEN_BY_IMAGENET] if seen and self.network is not None else [])]
+        own = [*self.notes, *([_SEEN_BY_IMAGENET] if seen and self.network is not None else [])]
         return own + _skipped_cautions(self.images) + self.samples.cautions()
 
 

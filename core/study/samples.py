@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.data.sampling import sample_order, stratified_subsample
+from core.label_text import alike_note
 from core.measures.significance import Shuffles
 from core.study.info_fields import printable
 
@@ -122,7 +123,8 @@ class StudySamples:
 
     def cautions(self) -> list[str]:
         """Sentences that belong beside any result on these samples."""
-        return [text for split in self.split_names if (text := self._alone(split))]
+        alone = [self._alone(split) for split in self.split_names]
+        return [text for text in (*alone, alike_note(self.class_names)) if text]
 
     def _alone(self, split: str) -> str:
         """What it means that classes have a single sample of a split; "" where none has."""

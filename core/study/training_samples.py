@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.data.copies import copy_notes
 from core.data.images import LabelledImages
 from core.data.sampling import MIN_PER_CLASS, stratified_subsample
 from core.study.features import ClassNames, study_samples
@@ -84,7 +85,7 @@ def _of_images(images: LabelledImages, num_samples: int, split: str, seed: int) 
     own = own.select(_chosen(own.ids, own.labels, num_samples, seed))
     samples = StudySamples(own.ids, own.labels, own.class_names, own.splits, own.sources)
     loader = lambda shape: lambda rows: own.load(rows, (shape[0], shape[1]))  # noqa: E731
-    return WatchedSamples(own.name, samples, loader, own.notes)
+    return WatchedSamples(own.name, samples, loader, own.notes + copy_notes(images))
 
 
 def _of_arrays(

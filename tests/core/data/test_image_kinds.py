@@ -96,6 +96,31 @@ def test_floating_point_pixels_without_a_range_are_named(tmp_path: Path, value: 
         load_images(root)
 
 
+def gray(kind: type, *largest: float) -> dict[str, Image.Image]:
+    """Images of two pixels, 0 and one of the values each."""
+    suffix = "tif" if kind is np.float32 else "png"
+    return {
+        f"train/a/{row}x.{suffix}": Image.fromarray(np.array([[0, value]], kind)) for row, value in enumerate(largest)
+    }
+
+
+@pytest.mark.parametrize(
+    ("deep", "counts"),
+    [
+        (gray(np.float32, 0.001, 0.002, 0.0015), ("3 of 11 images are", ", and 2 are black all over")),  # 0.0015: 0.38
+        (gray(np.float32, 0.001, 0.5), ("1 of 10 images is", ", and 1 is black all over")),
+        (gray(np.uint16, 254, 254, 60_000), ("2 of 11 images are", ", and 2 are black all over")),
+        (gray(np.uint16, 15 * 256 + 255, 16 * 256, 60_000), ("1 of 11 images is", "256 levels. If")),
+        (gray(np.uint8, *[1] * 12, 16), ("12 of 21 images are", "256 levels. If")),  # masks
+        (gray(np.uint8, 1, 15, 16), None),  # a few dark ones among others
+    ],
+)
+def test_images_that_are_read_as_black_are_counted(tmp_path: Path, deep: dict, counts: tuple | None):
+    notes = [note for note in load_images(save_set(tmp_path, deep)).notes if "nearly black" in note]
+    assert len(notes) == (counts is not None)
+    assert all(words in notes[0] for words in counts or ())
+
+
 def test_colors_of_16_bits_that_are_too_dark_are_said(tmp_path: Path):
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from core.data.errors import DataError
-from core.data.labels import column_note, read_labels
+from core.data.labels import column_note, read_ids, read_labels
 
 NAMES = ["cat", "dog", "cat"]
 
@@ -40,7 +40,11 @@ NAMES = ["cat", "dog", "cat"]
         ("l.txt", "1\n１\n1\n", ["1", "１", "1"]),
         ("l.txt", "Cat\ncat\nCat\n", ["Cat", "cat", "Cat"]),
         ("l.txt", " 1 \n2\t\n1\n", [1, 2, 1]),
-        ("l.txt", "nan\nroti\nnan\n", ["nan", "roti", "nan"]),  # a kind of bread
+        ("l.txt", "none\ncat\nnone\n", ["none", "cat", "none"]),  # in small letters it may be a class
+        ("l.txt", "0.0\n1.0\n0.0\n", ["0.0", "1.0", "0.0"]),
+        ("l.csv", '"cat"\ndog\n"the ""cat"""\n', ["cat", "dog", 'the "cat"']),
+        ("l.csv", 'y\n"fox, red"\n"dog"\ncat\n', ["fox, red", "dog", "cat"]),
+        ("l.txt", "class\ncat\nclass\n", ["class", "cat", "class"]),  # a header stands once
         ("l.txt", "0\n9223372036854775807\n-5\n", [0, 9223372036854775807, -5]),
         ("l.txt", "0\n9223372036854775808\n0\n", ["0", "9223372036854775808", "0"]),
         ("l.txt", "99999999999999999999\n1\n2\n", ["99999999999999999999", "1", "2"]),
@@ -92,6 +96,13 @@ def test_categories(tmp_path: Path):
         ("l.txt", "a\nb\n", r"labels in .*l\.txt must be 3, one for each sample; got 2"),
         ("l.csv", "y\na\nb\nc\nd\n", "must be 3, one for each sample; got 5"),
         ("l.txt", "1\nnan\n2\n", r"must not be missing; got 'nan' among numbers"),
+        ("l.txt", "cat\nnan\nNA\n", "must not be missing; got 'nan' and the like for 2 of 3 samples"),
+        ("l.csv:y", "y,x\ncat,1\nNone,2\ndog,3\n", "must not be missing; got 'None' and the like for 1 of 3 samples"),
+        ("l.txt", "a\n\n\n", "got nothing in line 2 and 1 more"),
+        ("l.csv", "label\ncat\ndog\n", r"must be 3, one for each sample; got the header 'label' and 2\."),
+        ("l.txt", "# breeds\ncat\ndog\n", "got the header '# breeds' and 2"),
+        ("l.txt", "kind\n0\n1\n", "got the header 'kind' and 2"),
+        ("l.csv", "price\n0.5\n1\n-2e3\n", "must be classes; got real numbers such as 0.5.*core.smoothness_index"),
         ("l.txt", "0,cat\n1,dog\n2,cat\n", r"got numbered lines such as '0,cat'.*name the file \.csv"),
         ("l.csv:b", "a,b\n1,2\n3\n4,5\n", r"the lines of .*l\.csv must all have 2 columns"),
     ],
@@ -105,7 +116,8 @@ def test_text_that_cannot_be_used(tmp_path: Path, name: str, text: str, message:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (np.array([0.5, 1, 2]), r"must be integers or strings of shape \(n,\); got float64 of shape \(3,\)"),
+        (np.array([0.5, 1, 2]), r"must be classes; got real numbers such as 0\.5"),
+        (np.array([0.0, 1, 2]), r"must be integers or strings of shape \(n,\); got float64 of shape \(3,\)"),
         (np.eye(3, dtype=int), r"got int64 of shape \(3, 3\)"),
         (np.array(["a", None, "b"], dtype=object), "cannot be read: .*Python objects in dtype"),
     ],
@@ -146,3 +158,15 @@ def test_what_is_asked_for_must_be_there(tmp_path: Path, name: str, message: str
     with pytest.raises(ValueError, match=message) as caught:
         read_labels(str(tmp_path / name), 3)
     assert not isinstance(caught.value, DataError)
+
+
+def test_a_real_column_of_a_table_is_a_target_and_no_labels(tmp_path: Path):
+    pd.DataFrame({"y": [0.5, 1.0, 2.0]}).to_parquet(tmp_path / "l.parquet")
+    with pytest.raises(DataError, match=r"must be classes; got real numbers such as 0\.5\. .*core\.smoothness_index"):
+        read_labels(f"{tmp_path / 'l.parquet'}:y", 3)
+
+
+def test_ids_with_a_header_and_one_too_few(tmp_path: Path):
+    (tmp_path / "ids.csv").write_text("id\na\nb\n")
+    with pytest.raises(DataError, match=r"ids in .* must be 3, one for each sample; got the header 'id' and 2"):
+        read_ids(str(tmp_path / "ids.csv"), 3)

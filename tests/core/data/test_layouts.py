@@ -95,6 +95,52 @@ def test_what_looks_like_splits_or_wrappers_is_refused_with_a_remedy(tmp_path: P
         load_images(save_images(tmp_path, counts))
 
 
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        (
+            {**cat_and_dog("X_train", "X_test"), "X_train/cow": 3},
+            r"got 'X_test', 'X_train', whose.*Rename X_test/ to test/ and X_train/ to train/; if these are classes",
+        ),
+        (cat_and_dog("animals_train", "animals_test"), r"Rename animals_test/ to test/ and animals_train/ to train/"),
+        ({**cat_and_dog("train_cleaned", "test_cleaned"), "train_cleaned/cow": 3}, "Rename test_cleaned/ to test/"),
+        (
+            {"train_cat": 3, "train_dog": 3, "test_cat": 3, "test_dog": 3},
+            r"Move the images of test_cat/ to test/cat/ and the images of train_cat/ to train/cat/, and so on",
+        ),
+        ({"trainA": 3, "trainB": 3, "testA": 3, "testB": 3}, r"Move the images of testA/ to test/a/"),
+        (
+            cat_and_dog("pets-train", "pets-val", "farm-train", "farm-val"),
+            r"Move farm-train/ to farm/train/ and farm-val/ to farm/validation/, and give farm/ as data",
+        ),
+        (
+            {**cat_and_dog("entrenamiento", "prueba"), "entrenamiento/cow": 3},
+            r"got entrenamiento/, prueba/ that hold mostly the same folders, cat/, dog/\. If the outer ones are splits",
+        ),
+        ({**cat_and_dog("train"), "train/val/cat": 3}, r"train/val' is called as a split is, and holds cat/\. Move it"),
+    ],
+)
+def test_splits_by_other_names_are_no_classes(tmp_path: Path, counts: dict, message: str):
+    with pytest.raises(FaultsError, match=message):
+        load_images(save_images(tmp_path, counts))
+
+
+@pytest.mark.parametrize(
+    ("counts", "class_names"),
+    [
+        ({"bus": 4, "car": 4, "train_station": 4, "test_tube": 4}, ("bus", "car", "test_tube", "train_station")),
+        ({"cat/left": 3, "cat/right": 3, "dog/left": 4}, ("cat", "dog")),  # one folder in common is too little
+        ({"train/bus": 3, "train/val": 3, "test/bus": 3, "test/val": 3}, ("bus", "val")),
+        (
+            {**{f"{name}/{side}": 2 for name in "abcd" for side in ("left", "right")}, "d/back": 2},
+            ("a", "b", "c", "d"),  # four folders are no splits
+        ),
+    ],
+)
+def test_classes_that_only_look_like_splits_stay_classes(tmp_path: Path, counts: dict, class_names: tuple):
+    assert load_images(save_images(tmp_path, counts)).class_names == class_names
+
+
 def test_equal_folders_within_all_classes_are_pointed_out(tmp_path: Path):
     images = load_images(save_images(tmp_path, {"a/x": 3, "a/y": 3, "b/x": 3, "b/y": 3}))
     assert images.class_names == ("a", "b")
@@ -236,3 +282,11 @@ def test_a_class_of_files_that_cannot_be_read_is_named_with_their_kind(tmp_path:
     (root / "train/owl/0.heic").write_bytes(b"ftypheic")
     with pytest.raises(DataError, match=r"hold none: 'train/owl' \(only 1 \.heic\)"):
         load_images(root)
+
+
+def test_a_link_to_an_image_that_is_gone_is_counted_as_left_out(tmp_path: Path):
+    root = save_images(tmp_path, {"cat": 4, "dog": 4})
+    (root / "dog/gone.png").symlink_to(root / "nowhere.png")
+    images = load_images(root, test_fraction=0)
+    assert images.ignored == {".png": 1}
+    assert images.notes == ("1 file is left out, which is no image that can be read here: 1 .png.",)

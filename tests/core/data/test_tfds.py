@@ -93,7 +93,7 @@ def tiny(folder: Path, features: dict[str, Any], *, name: str = "tiny", **splits
 
 def tiny_samples(count: int, *, labels: int = 2, first: int = 0) -> list[dict[str, Any]]:
     return [
-        {"image": np.full((4, 4, 1), 3 * (first + i), np.uint8), "label": -1 if labels == 0 else i % labels}
+        {"image": np.full((4, 4, 1), 12 * (first + i), np.uint8), "label": -1 if labels == 0 else i % labels}
         for i in range(count)
     ]
 

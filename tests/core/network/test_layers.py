@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -453,6 +454,12 @@ def test_blocks(name, block):
 )
 def test_layers_are_chosen_in_network_order_without_duplicates(patterns, positions):
     assert [layer.position for layer in select_layers(LAYERS, patterns)] == positions
+
+
+def test_the_name_of_a_layer_may_have_commas():
+    layers = [replace(LAYERS[0], layer="conv,1"), replace(LAYERS[1], layer="conv"), replace(LAYERS[2], layer="1")]
+    assert [layer.layer for layer in select_layers(layers, "conv,1")] == ["conv,1"]
+    assert [layer.layer for layer in select_layers(layers[1:], "conv,1")] == ["conv", "1"]
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 
 from core.study.changes import count_uncertain, describe_changes
 from core.study.comparing import LayerMatch, compare_studies, match_layers
+from core.study.features import study_from_features
 from core.study.results import load_study
 
 DEMO = Path(__file__).resolve().parents[3] / "explorer" / "demo"
@@ -85,3 +86,20 @@ def test_the_bundled_studies(before, after, start):
     studies = [load_study(DEMO / name) for name in (before, after)]
     text = describe_changes(compare_studies(*studies), match_layers(*studies), (before, after))
     assert text.startswith(start)
+
+
+@pytest.mark.parametrize(
+    ("ids", "assumed"), [(None, True), ([f"photo-{row}" for row in range(40)], False)], ids=["no ids", "ids"]
+)
+def test_studies_without_ids_are_said_to_be_assumed_of_the_same_samples(tmp_path, ids, assumed):
+    labels = np.arange(40) % 2
+    studies = []
+    for seed in (0, 1):  # other samples of the same labels: nothing in the studies tells them apart
+        features = np.random.default_rng(seed).normal(size=(40, 3))
+        studies.append(study_from_features({"conv": features}, labels, out=tmp_path / str(seed), ids=ids))
+    table, match = (compare(*studies, split="train") for compare in (compare_studies, match_layers))
+    text = describe_changes(table, match, ("old", "new"))
+    assert (
+        "samples. That these are the same samples, in the same order, is assumed: the studies have no ids." in text
+    ) is assumed
+    assert not match_layers(studies[0], studies[0], split="train").assumes_same_samples

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from core.measures.noninferiority import UNDECIDED, Decision, Pairs, check_tolerance, corrected_level, decide
 from core.measures.paired import unpaired_interval
 from core.study.comparing import MEASURES, at_level, compare_layers, measured_layers
+from core.study.findings import best_is_clear
 from core.study.results import Study, StudyError
+from core.study.ties import has_many_ties
 
 TOLERANCE = 0.03  # of SI
 _SIZES = {"parameters": "cumulative_parameters", "flop": "cumulative_flop"}
@@ -39,9 +41,12 @@ class Advice:
     num_samples, num_candidates
         Samples whose neighbor was asked for, and layers compared.
     separates
-        Whether the best layer's own interval, corrected likewise, lies above chance by more than the tolerance, or
-        chance is unknown. Where it does not, a layer that knows nothing of the classes would be within the tolerance,
-        and none is recommended.
+        Whether the best layer's own interval, corrected likewise, lies above chance by more than the tolerance and the
+        headline would call it clearly above chance, or chance is unknown. Where it does not, a layer that knows nothing
+        of the classes would be within the tolerance, and none is recommended.
+    tied
+        The layers that are no candidates because many samples have several neighbors at the same smallest distance
+        (`core.study.ties`). Where all are so, they are compared all the same and none is recommended.
     smallest_tolerance
         A larger tolerance than this one names a layer with the same samples; nan where no interval is known.
     split, pooling, measure
@@ -68,6 +73,12 @@ class Advice:
     pooling: str
     measure: str
     layers: pd.DataFrame
+    tied: tuple[str, ...] = ()
+
+    @property
+    def all_tied(self) -> bool:
+        """Whether nothing can be concluded from any layer's SI."""
+        return self.best in self.tied
 
     @property
     def target(self) -> str:
@@ -179,6 +190,8 @@ class _Candidates:
 
     layers : in network order, indexed by layer: position, value, low, high, chance,
         num_queries.
+    measured : the same of all layers with a value but for those with many tied samples, candidates or not.
+    tied : the layers that are no candidates because of their many tied samples.
     """
 
     study: Study
@@ -187,6 +200,8 @@ class _Candidates:
     measure: str
     tolerance: float
     layers: pd.DataFrame
+    measured: pd.DataFrame
+    tied: tuple[str, ...]
 
     @classmethod
     def of(
@@ -204,8 +219,19 @@ class _Candidates:
             raise ValueError(f"measure must be one of {', '.join(MEASURES)}; got {measure!r}.")
         check_tolerance(tolerance)
         split, pooling = _available(study, measure, split, pooling)
-        values = _values(study, layers, measure, pooling, split)
-        return cls(study, split, pooling, measure, tolerance, values)
+        measured = measured_layers(study, measure=measure, pooling=pooling, split=split)
+        values = _values(study, measured, layers, measure, pooling, split)
+        tied = has_many_ties(values)
+        return cls(
+            study,
+            split,
+            pooling,
+            measure,
+            tolerance,
+            layers=values if tied.all() else values[~tied],
+            measured=measured[measured["value"].notna() & ~has_many_ties(measured)],
+            tied=tuple(values.index[tied]),
+        )
 
     @property
     def level(self) -> float:
@@ -220,8 +246,15 @@ class _Candidates:
         return ~(high < -self.tolerance)
 
     def separates(self, best: str) -> bool:
-        """Whether the best layer is certain to be above chance by more than the tolerance."""
+        """Whether the best layer is certain to be above chance by more than the tolerance.
+
+        It must be clearly above chance by the rule of the headline, too, as one of all layers that are measured.
+        """
+        if best in self.tied:
+            return False
         row = self.layers.T[best]
+        if np.isfinite(row["chance"]) and not best_is_clear(self.measured, self.measured.index.tolist().index(best)):
+            return False
         return not at_level(row, self.level)[1] <= row["chance"] + self.tolerance
 
     def compare(self, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
@@ -268,13 +301,14 @@ def _advice(candidates: _Candidates, values: pd.DataFrame) -> Advice:
         pooling=candidates.pooling,
         measure=candidates.measure,
         layers=table.reset_index(names="layer"),
+        tied=candidates.tied,
     )
 
 
 def _decided(values: pd.DataFrame, decision: Decision) -> pd.DataFrame:
     """The candidates, indexed by layer, with their differences to the best and the verdicts."""
     needed = [_samples_needed(*row) for row in zip(decision.sample_ratio, values["num_queries"], strict=True)]
-    return values.drop(columns="num_queries").assign(
+    return values.drop(columns=["num_queries", "num_tied"]).assign(
         difference=values["value"] - values["value"].iloc[decision.best],
         difference_low=decision.low,
         difference_high=decision.high,
@@ -303,9 +337,10 @@ def _available(study: Study, measure: str, split: str, pooling: str) -> tuple[st
     return split, poolings.pop() if len(poolings) == 1 else pooling
 
 
-def _values(study: Study, layers: Sequence[str] | None, measure: str, pooling: str, split: str) -> pd.DataFrame:
-    """The candidates in network order, indexed by layer: position, value, low, high, chance, num_queries."""
-    values = measured_layers(study, measure=measure, pooling=pooling, split=split)
+def _values(
+    study: Study, values: pd.DataFrame, layers: Sequence[str] | None, measure: str, pooling: str, split: str
+) -> pd.DataFrame:
+    """The candidates in network order, of the rows of `measured_layers`."""
     unknown = [layer for layer in layers or () if layer not in values.index]
     if unknown:
         raise StudyError(
@@ -316,7 +351,7 @@ def _values(study: Study, layers: Sequence[str] | None, measure: str, pooling: s
     candidates = values[values["value"].notna() & values.index.isin(chosen)]
     if candidates.empty:
         raise StudyError(f"The study in {study.path} must have a value at one layer at least; got none.")
-    return candidates[["position", "value", "low", "high", "chance", "num_queries"]]
+    return candidates[["position", "value", "low", "high", "chance", "num_queries", "num_tied"]]
 
 
 def _sizes(study: Study, compared: pd.DataFrame) -> pd.DataFrame:

@@ -7,16 +7,19 @@ import pandas as pd
 from core.study.advice import Advice
 from core.study.findings import number, one_layer
 from core.study.provenance import SPLIT_NAMES
+from core.study.ties import LIMIT_TEXT
 
 _MANY = 100  # times the samples: a number beyond it says nothing
 
 
 def headline(advice: Advice) -> str:
     """The recommendation in a line, without Markdown."""
+    if advice.all_tied:
+        return "No layer is recommended: many samples have several nearest neighbors at the same distance"
     if not advice.separates:
         return f"No layer is certain to be {tolerance_text(advice)} above chance"
     if advice.num_candidates == 1:
-        return "One layer is measured: there is nothing to choose"
+        return f"One layer {'can be judged' if advice.tied else 'is measured'}: there is nothing to choose"
     if advice.recommended is None:
         return f"{samples_text(advice)} cannot decide where to cut"
     if advice.recommended == advice.best:
@@ -31,10 +34,14 @@ def explanation(advice: Advice) -> str:
     parts = [
         f"SI is highest at {one_layer(advice.best)}: **{number(best['value'])}** ({samples_text(advice)}{chance})."
     ]
-    if not advice.separates:
+    if advice.all_tied:
+        parts.append(_all_tied(advice))
+    elif not advice.separates:
         parts.append(_at_chance(advice))
     elif advice.num_candidates > 1:
         parts += [_recommended(advice) if advice.recommended else _none(advice), _undecided(advice)]
+    if advice.tied and not advice.all_tied:
+        parts.append(_left_out(advice))
     return " ".join(part for part in parts if part)
 
 
@@ -86,6 +93,26 @@ def _at_chance(advice: Advice) -> str:
     return (
         f"With these samples no layer is certain to be more than the tolerance of {tolerance_text(advice)} above "
         "chance, so that none can be recommended."
+    )
+
+
+def _all_tied(advice: Advice) -> str:
+    """Why nothing is recommended where no layer's neighbors are certain."""
+    return (
+        f"But at each layer more than {LIMIT_TEXT} of the samples have several neighbors at exactly the "
+        "same smallest distance: SI then depends on the order of the samples."
+    )
+
+
+def _left_out(advice: Advice) -> str:
+    """Which layers are no candidates because of their ties."""
+    one = len(advice.tied) == 1
+    which = (
+        f"{one_layer(advice.tied[0])} is" if one else f"{len(advice.tied)} layers, as {one_layer(advice.tied[0])}, are"
+    )
+    return (
+        f"{which} no candidate{'s' * (not one)}: more than {LIMIT_TEXT} of the samples have several neighbors "
+        "at exactly the same smallest distance there, so that SI depends on their order."
     )
 
 

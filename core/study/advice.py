@@ -117,7 +117,7 @@ class Advice:
 def advise(
     study: Study,
     *,
-    split: str = "test",
+    split: str | None = None,
     pooling: str = "mean",
     measure: str | None = None,
     layers: Sequence[str] | None = None,
@@ -128,7 +128,8 @@ def advise(
     Parameters
     ----------
     study : of any kind; of ready-made features, which know no network, sizes and savings are null.
-    split : of the samples; a study without test samples is asked about its training samples.
+    split : of the samples; default "test". A study without test samples is asked about its training samples, by default
+        one with test samples of a single class, too.
     pooling : "mean" or "flat"; a study that has only the other one is asked about that.
     measure : "separation" (default), or "cross": test samples and their nearest training samples.
     layers : the candidates; default all at which a network can be cut (`cut_candidates`).
@@ -148,7 +149,7 @@ def advise(
 def recommend_layer(
     study: Study,
     *,
-    split: str = "test",
+    split: str | None = None,
     pooling: str = "mean",
     measure: str | None = None,
     layers: Sequence[str] | None = None,
@@ -207,7 +208,7 @@ class _Candidates:
     def of(
         cls,
         study: Study,
-        split: str,
+        split: str | None,
         pooling: str,
         measure: str | None,
         layers: Sequence[str] | None,
@@ -326,10 +327,14 @@ def _samples_needed(ratio: float, num_samples: float) -> float:
     return float(math.ceil(exact / unit) * unit)
 
 
-def _available(study: Study, measure: str, split: str, pooling: str) -> tuple[str, str]:
+def _available(study: Study, measure: str, split: str | None, pooling: str) -> tuple[str, str]:
     """The split and the pooling asked for, or the ones that there are where the study has no other."""
     rows = study.measurements
     rows = rows[(rows["measure"] == measure) & (rows["repeat"] == 0)]
+    if split is None:
+        split = "test"
+        several_classes = rows.loc[~(rows["chance"] == 1), "split"]
+        rows = rows[~(rows["chance"] == 1)] if (several_classes == "train").any() else rows
     if not (rows["split"] == split).any() and measure == "separation":
         split = "train" if (rows["split"] == "train").any() else split
     spatial = study.layers.loc[study.layers["output_shape"].map(len) > 1, "layer"]

@@ -14,6 +14,8 @@ _MANY = 100  # times the samples: a number beyond it says nothing
 
 def headline(advice: Advice) -> str:
     """The recommendation in a line, without Markdown."""
+    if _one_class(advice):
+        return f"All {samples_text(advice)} are of one class: SI is 1 by construction"
     if advice.all_tied:
         return "No layer is recommended: many samples have several nearest neighbors at the same distance"
     if not advice.separates:
@@ -34,6 +36,8 @@ def explanation(advice: Advice) -> str:
     parts = [
         f"SI is highest at {one_layer(advice.best)}: **{number(best['value'])}** ({samples_text(advice)}{chance})."
     ]
+    if _one_class(advice):
+        return "No layer can be told from another by SI. Take samples of two classes or more."
     if advice.all_tied:
         parts.append(_all_tied(advice))
     elif not advice.separates:
@@ -86,6 +90,11 @@ def enough_tolerance(advice: Advice) -> float | None:
         return None
     tolerance, best = (math.floor(100 * advice.smallest_tolerance) + 1) / 100, advice.row(advice.best)
     return None if best["low"] <= best["chance"] + tolerance else tolerance
+
+
+def _one_class(advice: Advice) -> bool:
+    """Whether all samples are of one class."""
+    return bool(advice.row(advice.best)["chance"] == 1)
 
 
 def _at_chance(advice: Advice) -> str:

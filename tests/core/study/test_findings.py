@@ -280,3 +280,18 @@ def test_the_best_layer_is_one_without_many_ties_where_there_is_one():
     assert best_layer(rows.assign(num_tied=[51, 50])) == "b"
     assert best_layer(rows.assign(num_tied=[51, 60])) == "a"
     assert best_layer(rows) == "a"
+
+
+def test_samples_of_one_class_say_nothing():
+    """Chance is 1, and SI is 1 by construction."""
+    finding = describe(curve([1.0, 1.0], chance=1.0, num_queries=500))
+    assert finding.headline == "All 500 test samples are of one class"
+    assert finding.detail.startswith("SI is 1 by construction")
+    assert describe(curve([1.0], chance=1.0)).headline == "All 1,000 test samples are of one class"
+    assert separation_levels(1.0, 1.0, 1.0) == ()
+
+
+def test_samples_of_several_classes_are_spoken_about_before_those_of_one():
+    test, train = curve([1.0, 1.0], chance=1.0), curve([0.3, 0.4], samples="train")
+    assert lead_curve(pd.concat([test, train]))["samples"].tolist() == ["train", "train"]
+    assert lead_curve(test)["samples"].tolist() == ["test", "test"]

@@ -35,10 +35,12 @@ class Place:
 
 
 def offered_places(curves: pd.DataFrame) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Poolings and samples that the study has, the usual one first."""
+    """Poolings and samples that the study has, the usual one first; samples of one class only come last."""
     rows = curves[curves["measure"] == "SI"]
-    samples = set(rows["samples"])
-    return offered_poolings(rows), tuple(name for name in ("test", "train", "cross") if name in samples)
+    several_classes, one_class = (set(rows.loc[(rows["chance"] == 1) == alike, "samples"]) for alike in (False, True))
+    names = [name for name in ("test", "train", "cross") if name in several_classes]
+    names += [name for name in ("test", "train", "cross") if name in one_class - several_classes]
+    return offered_poolings(rows), tuple(names)
 
 
 def chosen_place(query: Mapping[str, Sequence[str]], layer: str | None, curves: pd.DataFrame) -> Place:

@@ -18,7 +18,7 @@ from core.study.class_words import short_classes
 from core.study.comparing import compare_studies, match_layers
 from core.study.curves import measured_layers, tidy_curves
 from core.study.epochs import load_epoch, read_epochs, read_history
-from core.study.findings import Finding, describe, lead_curve, one_layer
+from core.study.findings import Finding, best_layer, describe, lead_curve, one_layer
 from core.study.neighborhoods import confused_pairs
 from core.study.provenance import caption_parts, known_facts, plain
 from core.study.results import Study, StudyError, load_study
@@ -104,7 +104,7 @@ def make_report(path: str | os.PathLike[str], *, write: str = "") -> Report:
     lead = lead_curve(curves)
     if lead.empty:
         raise StudyError(f"{os.fspath(path)} has no Separation Index to report. Run the study first.")
-    best = str(lead["layer"].iloc[int(lead["value"].argmax())])
+    best = best_layer(lead)
     shown = curves[(curves["pooling"] == lead["pooling"].iloc[0]) & curves["value"].notna()]
     sections = (
         _layers_section(study, layers, shown, lead),
@@ -136,7 +136,7 @@ def _findings(study: Study, lead: pd.DataFrame) -> dict[str, str]:
 
 
 def _layers_section(study: Study, layers: pd.DataFrame, shown: pd.DataFrame, lead: pd.DataFrame) -> Section:
-    marked = {str(lead["layer"].iloc[int(lead["value"].argmax())]): "best"}
+    marked = {best_layer(lead): "best"}
     advice = good_enough(study, lead)
     if advice.recommended is not None:
         marked.setdefault(advice.recommended, "cut here")

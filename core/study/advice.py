@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from core.measures.noninferiority import UNDECIDED, Decision, Pairs, check_tolerance, corrected_level, decide
 from core.measures.paired import unpaired_interval
 from core.study.comparing import MEASURES, at_level, compare_layers, measured_layers
+from core.study.findings import best_is_clear
 from core.study.results import Study, StudyError
+from core.study.ties import has_many_ties
 
 TOLERANCE = 0.03  # of SI
 _SIZES = {"parameters": "cumulative_parameters", "flop": "cumulative_flop"}
@@ -39,11 +41,14 @@ class Advice:
     num_samples, num_candidates
         Samples whose neighbor was asked for, and layers compared.
     separates
-        Whether the best layer's own interval, corrected likewise, lies above chance by more than the tolerance, or
-        chance is unknown. Where it does not, a layer that knows nothing of the classes would be within the tolerance,
-        and none is recommended.
+        Whether the best layer's own interval, corrected likewise, lies above chance by more than the tolerance and the
+        headline would call it clearly above chance, or chance is unknown. Where it does not, a layer that knows nothing
+        of the classes would be within the tolerance, and none is recommended.
     head, head_value
         The network's own head, which is no candidate, and its SI; None and nan where it was not measured.
+    tied
+        The layers that are no candidates because many samples have several neighbors at the same smallest distance
+        (`core.study.ties`). Where all are so, they are compared all the same and none is recommended.
     smallest_tolerance
         A larger tolerance than this one names a layer with the same samples; nan where no interval is known.
     split, pooling, measure
@@ -72,6 +77,12 @@ class Advice:
     pooling: str
     measure: str
     layers: pd.DataFrame
+    tied: tuple[str, ...] = ()
+
+    @property
+    def all_tied(self) -> bool:
+        """Whether nothing can be concluded from any layer's SI."""
+        return self.best in self.tied
 
     @property
     def target(self) -> str:
@@ -106,7 +117,7 @@ class Advice:
 def advise(
     study: Study,
     *,
-    split: str = "test",
+    split: str | None = None,
     pooling: str = "mean",
     measure: str | None = None,
     layers: Sequence[str] | None = None,
@@ -117,7 +128,8 @@ def advise(
     Parameters
     ----------
     study : of any kind; of ready-made features, which know no network, sizes and savings are null.
-    split : of the samples; a study without test samples is asked about its training samples.
+    split : of the samples; default "test". A study without test samples is asked about its training samples, by default
+        one with test samples of a single class, too.
     pooling : "mean" or "flat"; a study that has only the other one is asked about that.
     measure : "separation" (default), or "cross": test samples and their nearest training samples.
     layers : the candidates; default all at which a network can be cut (`cut_candidates`).
@@ -137,7 +149,7 @@ def advise(
 def recommend_layer(
     study: Study,
     *,
-    split: str = "test",
+    split: str | None = None,
     pooling: str = "mean",
     measure: str | None = None,
     layers: Sequence[str] | None = None,
@@ -186,6 +198,8 @@ class _Candidates:
 
     layers : in network order, indexed by layer: position, value, low, high, chance,
         num_queries.
+    measured : the same of all layers with a value but for those with many tied samples, candidates or not.
+    tied : the layers that are no candidates because of their many tied samples.
     """
 
     study: Study
@@ -194,6 +208,8 @@ class _Candidates:
     measure: str
     tolerance: float
     layers: pd.DataFrame
+    measured: pd.DataFrame
+    tied: tuple[str, ...]
     head: str | None
     head_value: float
 
@@ -201,7 +217,7 @@ class _Candidates:
     def of(
         cls,
         study: Study,
-        split: str,
+        split: str | None,
         pooling: str,
         measure: str | None,
         layers: Sequence[str] | None,
@@ -218,7 +234,19 @@ class _Candidates:
         head = head_layer(study)
         head = None if head in candidates.index or head not in measured.index else head
         head_value = float("nan") if head is None else float(measured["value"].to_dict()[head])
-        return cls(study, split, pooling, measure, tolerance, candidates, head, head_value)
+        tied = has_many_ties(candidates)
+        return cls(
+            study,
+            split,
+            pooling,
+            measure,
+            tolerance,
+            layers=candidates if tied.all() else candidates[~tied],
+            measured=measured[measured["value"].notna() & ~has_many_ties(measured)],
+            tied=tuple(candidates.index[tied]),
+            head=head,
+            head_value=head_value,
+        )
 
     @property
     def level(self) -> float:
@@ -233,8 +261,15 @@ class _Candidates:
         return ~(high < -self.tolerance)
 
     def separates(self, best: str) -> bool:
-        """Whether the best layer is certain to be above chance by more than the tolerance."""
+        """Whether the best layer is certain to be above chance by more than the tolerance.
+
+        It must be clearly above chance by the rule of the headline, too, as one of all layers that are measured.
+        """
+        if best in self.tied:
+            return False
         row = self.layers.T[best]
+        if np.isfinite(row["chance"]) and not best_is_clear(self.measured, self.measured.index.tolist().index(best)):
+            return False
         return not at_level(row, self.level)[1] <= row["chance"] + self.tolerance
 
     def compare(self, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
@@ -283,13 +318,14 @@ def _advice(candidates: _Candidates, values: pd.DataFrame) -> Advice:
         pooling=candidates.pooling,
         measure=candidates.measure,
         layers=table.reset_index(names="layer"),
+        tied=candidates.tied,
     )
 
 
 def _decided(values: pd.DataFrame, decision: Decision) -> pd.DataFrame:
     """The candidates, indexed by layer, with their differences to the best and the verdicts."""
     needed = [_samples_needed(*row) for row in zip(decision.sample_ratio, values["num_queries"], strict=True)]
-    return values.drop(columns="num_queries").assign(
+    return values.drop(columns=["num_queries", "num_tied"]).assign(
         difference=values["value"] - values["value"].iloc[decision.best],
         difference_low=decision.low,
         difference_high=decision.high,
@@ -307,10 +343,14 @@ def _samples_needed(ratio: float, num_samples: float) -> float:
     return float(math.ceil(exact / unit) * unit)
 
 
-def _available(study: Study, measure: str, split: str, pooling: str) -> tuple[str, str]:
+def _available(study: Study, measure: str, split: str | None, pooling: str) -> tuple[str, str]:
     """The split and the pooling asked for, or the ones that there are where the study has no other."""
     rows = study.measurements
     rows = rows[(rows["measure"] == measure) & (rows["repeat"] == 0)]
+    if split is None:
+        split = "test"
+        several_classes = rows.loc[~(rows["chance"] == 1), "split"]
+        rows = rows[~(rows["chance"] == 1)] if (several_classes == "train").any() else rows
     if not (rows["split"] == split).any() and measure == "separation":
         split = "train" if (rows["split"] == "train").any() else split
     spatial = study.layers.loc[study.layers["output_shape"].map(len) > 1, "layer"]
@@ -333,7 +373,7 @@ def _chosen(study: Study, measured: pd.DataFrame, layers: Sequence[str] | None, 
     candidates = measured[measured["value"].notna() & measured.index.isin(chosen)]
     if candidates.empty:
         raise StudyError(f"The study in {study.path} must have a value at one layer at least; got none.")
-    return candidates[["position", "value", "low", "high", "chance", "num_queries"]]
+    return candidates[["position", "value", "low", "high", "chance", "num_queries", "num_tied"]]
 
 
 def _sizes(study: Study, compared: pd.DataFrame) -> pd.DataFrame:

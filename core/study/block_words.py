@@ -23,6 +23,12 @@ def blocks_text(table: pd.DataFrame, verified: Verified, tolerance: float) -> st
     tried = table[table["verdict"] != NOT_TRIED]
     harmless, undecided, worse = (tried[tried["verdict"] == name] for name in (NOT_WORSE, UNDECIDED, WORSE))
     images = f"{verified.num_test:,} test images"
+    if not verified.is_above_chance:
+        return (
+            f"The whole network's accuracy on {images} is **{verified.accuracy:.3f}**, not certainly above the "
+            f"{verified.chance:.3f} of naming the most frequent class for each. What its blocks do for it cannot be "
+            "decided."
+        )
     sentences = [
         f"The whole network's accuracy on {images} is **{verified.accuracy:.3f}**.",
         f"Without one of its {len(tried)} residual blocks it is not worse by more than {tolerance:g} in "

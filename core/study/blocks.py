@@ -6,14 +6,15 @@ test, its shortcut going on in place of its sum, and the accuracy is measured.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from core.measures.paired import paired_difference
+from core.measures.significance import wilson
 from core.network.cutting import bypass_blocks, largest_units, residual_layers
 from core.study.comparing import compare_layers, measured_layers
 from core.study.plan import PIXELS, Plan, Progress, Report
@@ -53,6 +54,8 @@ class Verified:
         the accuracy of the whole network), low, high (its interval, paired on the same images).
     together
         Those not worse, taken out at once; None where they are fewer than two.
+    chance
+        The accuracy of naming the most frequent class of the test images for each of them; nan where unknown.
     """
 
     accuracy: float
@@ -60,6 +63,15 @@ class Verified:
     level: float
     blocks: pd.DataFrame
     together: Together | None = None
+    chance: float = float("nan")
+
+    @property
+    def is_above_chance(self) -> bool:
+        """Whether the whole network's accuracy is certainly above chance, by Wilson's interval, or chance is unknown.
+
+        A network that knows nothing of the classes is worse without none of its blocks, which says nothing of them.
+        """
+        return not wilson(self.accuracy, self.num_test)[0] <= self.chance
 
 
 def separation_across_blocks(
@@ -154,12 +166,19 @@ def verify_blocks(
     changes = pd.DataFrame([_change(correct[0], without, samples.labels[test], level) for without in correct[1:]])
     measured = pd.concat([residual[["block", "output"]], changes], axis=1)[MEASURED]
     together = None
+    chance = most_frequent_share(samples.labels[test])
+    whole_network = Verified(float(correct[0].mean()), len(test), level, measured, chance=chance)
     harmless = measured[verdicts(measured, tolerance) == NOT_WORSE]
-    if len(harmless) > 1:
+    if len(harmless) > 1 and whole_network.is_above_chance:
         whole, without = correct_without([harmless["output"].tolist()], "without all that are not worse")
         change = _change(whole, without, samples.labels[test], level)
         together = Together(tuple(harmless["block"]), tolerance, **change)
-    return Verified(float(correct[0].mean()), len(test), level, measured, together)
+    return replace(whole_network, together=together)
+
+
+def most_frequent_share(labels: ArrayLike) -> float:
+    """The share of the most frequent class."""
+    return float(np.unique(np.asarray(labels), return_counts=True)[1].max() / len(np.asarray(labels)))
 
 
 def verdicts(measured: pd.DataFrame, tolerance: float) -> pd.Series:
@@ -192,13 +211,17 @@ def with_verified(blocks: pd.DataFrame, verified: Verified | None, tolerance: fl
     Returns
     -------
     DataFrame
-        Added: accuracy, change, change_low, change_high, verdict (of `verdicts`); nan and "" where it was not measured.
+        Added: accuracy, change, change_low, change_high, verdict (of `verdicts`; none can be decided where the whole
+        network is not certainly above chance); nan and "" where it was not measured.
     """
     measured = (verified.blocks if verified else pd.DataFrame(columns=MEASURED)).set_index("output")
     found = measured.reindex(blocks["output"])[["accuracy", "change", "low", "high"]].astype(float)
     found = found.set_index(blocks.index)
     renamed = found.rename(columns={"low": "change_low", "high": "change_high"})
-    return pd.concat([blocks, renamed], axis=1).assign(verdict=verdicts(found, tolerance))
+    verdict = verdicts(found, tolerance)
+    if verified is not None and not verified.is_above_chance:
+        verdict = verdict.where(verdict == NOT_TRIED, UNDECIDED)
+    return pd.concat([blocks, renamed], axis=1).assign(verdict=verdict)
 
 
 def cannot_verify(study: Study) -> str:

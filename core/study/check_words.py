@@ -68,11 +68,13 @@ def expectation_text(study: Study, split: str, swaps: PlantedSwaps | None, count
 
 
 def swaps_text(swaps: PlantedSwaps, count: int) -> str:
-    """The expectation in a sentence; count : of the samples listed."""
+    """The expectation in a sentence; "" where there is none to say. count : of the samples listed."""
     if not swaps.tells_wrong_labels(count):
-        return NOT_TOLD
+        return NOT_TOLD if count else ""
     share = f"{100 * USUAL_RATE:.0f} % of the labels ({swaps.num_wrong(USUAL_RATE):,})"
     low, high = swaps.expected(USUAL_RATE)
+    if count == 0 and low == 0:  # none is listed, and none need be: nothing is to be expected of them
+        return ""
     if low > count:
         return (
             f"If {share} were swapped with classes that look alike, {span(low, high)} samples would be listed; so "

@@ -180,7 +180,7 @@ def measured_layers(study: Study, *, measure: str, pooling: str, split: str) -> 
     -------
     DataFrame
         One row a layer in network order, indexed by layer: position, relative_position (0 to 1), value, low, high,
-        chance, num_queries.
+        chance, num_queries, num_tied (null where unknown; see `core.study.ties`).
 
     Raises
     ------
@@ -308,6 +308,7 @@ class _Side:
                 "high": rows["high"].where(for_population),
                 "chance": rows["chance"],
                 "num_queries": rows["num_queries"].fillna(len(_samples_of(self.study, self.split))),
+                "num_tied": rows["num_tied"],
             }
         )
 

@@ -8,6 +8,7 @@ import pandas as pd
 from core.study.advice import Advice
 from core.study.findings import number, one_layer
 from core.study.provenance import SPLIT_NAMES
+from core.study.ties import LIMIT_TEXT
 
 _LARGE_SHARE = 0.2  # of the best layer's gain over chance
 _MANY = 100  # times the samples: a number beyond it says nothing
@@ -15,10 +16,15 @@ _MANY = 100  # times the samples: a number beyond it says nothing
 
 def headline(advice: Advice) -> str:
     """The recommendation in a line, without Markdown."""
+    if _one_class(advice):
+        return f"All {samples_text(advice)} are of one class: SI is 1 by construction"
+    if advice.all_tied:
+        return "No layer is recommended: many samples have several nearest neighbors at the same distance"
     if not advice.separates:
         return f"No layer is certain to be {tolerance_text(advice)} above chance"
     if advice.num_candidates == 1:
-        return f"One layer{_before_head(advice)} is measured: there is nothing to choose"
+        known = "can be judged" if advice.tied else "is measured"
+        return f"One layer{_before_head(advice)} {known}: there is nothing to choose"
     if advice.recommended is None:
         return f"{samples_text(advice)} cannot decide where to cut"
     if advice.recommended == advice.best:
@@ -28,14 +34,20 @@ def headline(advice: Advice) -> str:
 
 def explanation(advice: Advice) -> str:
     """Why: the best layer, the recommended one with its interval, and what cannot be decided."""
+    if _one_class(advice):
+        return "No layer can be told from another by SI. Take samples of two classes or more."
     best = advice.row(advice.best)
     chance = "" if pd.isna(best["chance"]) else f", chance {number(best['chance'])}"
     value = f"**{number(best['value'])}** ({samples_text(advice)}{chance})"
     parts = [f"SI is highest{_before_head(advice)} at {one_layer(advice.best)}: {value}.", _head(advice)]
-    if not advice.separates:
+    if advice.all_tied:
+        parts.append(_all_tied(advice))
+    elif not advice.separates:
         parts.append(_at_chance(advice))
     elif advice.num_candidates > 1:
         parts += [_recommended(advice) if advice.recommended else _none(advice), _undecided(advice), _scale(advice)]
+    if advice.tied and not advice.all_tied:
+        parts.append(_left_out(advice))
     return " ".join(part for part in parts if part)
 
 
@@ -103,11 +115,36 @@ def _scale(advice: Advice) -> str:
     return f"The tolerance is {share:.0%} of what the best layer gains over chance: look at the classes, too."
 
 
+def _one_class(advice: Advice) -> bool:
+    """Whether all samples are of one class."""
+    return bool(advice.row(advice.best)["chance"] == 1)
+
+
 def _at_chance(advice: Advice) -> str:
     """Why nothing is recommended although some layer has the highest SI."""
     return (
         f"With these samples no layer is certain to be more than the tolerance of {tolerance_text(advice)} above "
         "chance, so that none can be recommended."
+    )
+
+
+def _all_tied(advice: Advice) -> str:
+    """Why nothing is recommended where no layer's neighbors are certain."""
+    return (
+        f"But at each layer more than {LIMIT_TEXT} of the samples have several neighbors at exactly the "
+        "same smallest distance: SI then depends on the order of the samples."
+    )
+
+
+def _left_out(advice: Advice) -> str:
+    """Which layers are no candidates because of their ties."""
+    one = len(advice.tied) == 1
+    which = (
+        f"{one_layer(advice.tied[0])} is" if one else f"{len(advice.tied)} layers, as {one_layer(advice.tied[0])}, are"
+    )
+    return (
+        f"{which} no candidate{'s' * (not one)}: more than {LIMIT_TEXT} of the samples have several neighbors "
+        "at exactly the same smallest distance there, so that SI depends on their order."
     )
 
 

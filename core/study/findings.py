@@ -17,10 +17,13 @@ together hold with 95 % (Bonferroni), and asks a corrected distance from chance 
 **Rise and fall.** Two layers differ where the interval of their difference leaves out 0. It is put together from the
 two layers' intervals, as if their samples were others, so it is wider than a paired one and says "certain" too seldom
 rather than too often.
+
+**Ties.** Nothing is concluded from a layer where many samples have several nearest neighbors at the same distance; see
+`core.study.ties`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -28,6 +31,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.measures.paired import unpaired_interval
+from core.study.ties import LIMIT_TEXT, has_many_ties, share_text, tied_share
 
 CLEAR = 3.0  # standard errors above chance, where there is no interval
 SIGNIFICANT = 0.05  # of q-values
@@ -51,12 +55,22 @@ class Finding:
 def lead_curve(curves: pd.DataFrame) -> pd.DataFrame:
     """The one curve to speak about: SI; test before train before test to train; channel means before all activations.
 
-    Layers without a value are left out.
+    Samples of several classes come before samples of one class, of which SI says nothing. Layers without a value are
+    left out.
     """
     rows = curves[(curves["measure"] == "SI") & curves["value"].notna()]
+    several_classes = ~(rows["chance"] == 1)
+    rows = rows[several_classes] if several_classes.any() else rows
     for column, preferred in {"samples": ("test", "train", "cross"), "pooling": ("mean", "flat")}.items():
         rows = rows[rows[column] == _preferred(rows[column], preferred)]
     return rows.sort_values("position", ignore_index=True)
+
+
+def best_layer(curve: pd.DataFrame) -> str:
+    """The layer of the highest SI; one with many tied samples only where there is no other."""
+    tied = has_many_ties(curve)
+    rows = curve if tied.all() else curve[~tied]
+    return str(rows["layer"].iloc[int(rows["value"].argmax())])
 
 
 def describe(curve: pd.DataFrame) -> Finding:
@@ -64,12 +78,23 @@ def describe(curve: pd.DataFrame) -> Finding:
 
     The module says what the levels and the words on where mean. One layer alone gets its value and interval; where no
     layer is clearly above chance, that is said, or that so few samples cannot decide it. Where the study does not say
-    chance, there is no level.
+    chance, there is no level. Nothing is concluded from layers with many tied samples, and nothing about samples of one
+    class, whose chance is 1.
 
     Parameters
     ----------
     curve : as `lead_curve` returns it; at least one layer.
     """
+    if bool((curve["chance"] == 1).all()):
+        return _one_class(curve)
+    tied = has_many_ties(curve)
+    if tied.all():
+        return Finding(
+            "No conclusion: many samples have several nearest neighbors at the same distance", _tied_text(curve)
+        )
+    if tied.any():
+        finding = describe(curve[~tied].reset_index(drop=True))
+        return replace(finding, detail=f"{finding.detail} {_tied_text(curve[tied])}")
     known = bool(np.isfinite(curve["chance"].to_numpy(float)).all())
     best = int(np.argmax(curve["value"].to_numpy(float)))
     if len(curve) == 1:
@@ -77,7 +102,7 @@ def describe(curve: pd.DataFrame) -> Finding:
         headline = f"One layer: SI {number(curve['value'].iloc[0])}{_span_text(curve, 0)}"
         unclear = "It is not clearly above chance." if known and not clearly_above_chance(curve)[0] else ""
         return Finding(headline, " ".join(filter(None, [text, _level_sentence(curve, 0), unclear])))
-    if known and not _best_is_clear(curve, best):
+    if known and not best_is_clear(curve, best):
         return _nothing_clear(curve, best)
     sentences = [
         f"{_where(curve)} SI is highest in {_layer(curve, best)}, at {_measured(curve, best)}.",
@@ -109,7 +134,9 @@ def joint_intervals(curve: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[n
 
 
 def separation_levels(low: float, high: float, chance: float) -> tuple[str, ...]:
-    """The levels that an interval of SI reaches, the lowest first."""
+    """The levels that an interval of SI reaches, the lowest first; none where chance is 1, as with one class."""
+    if chance >= 1:
+        return ()
     first, last = (_level((end - chance) / (1 - chance)) for end in (low, high))
     return tuple(name for name, _ in LEVELS[first : last + 1])
 
@@ -238,8 +265,14 @@ def _level_interval(curve: pd.DataFrame, layer: int) -> tuple[float, float]:
     return float(joint_intervals(curve)[0][layer]), float(intervals(curve)[1][layer])
 
 
-def _best_is_clear(curve: pd.DataFrame, best: int) -> bool:
-    """Whether the best layer is clearly above chance although it is the best of many by luck too."""
+def best_is_clear(curve: pd.DataFrame, best: int) -> bool:
+    """Whether the best layer is clearly above chance although it is the best of many by luck too.
+
+    Parameters
+    ----------
+    curve : value, low, high, chance, num_queries of all layers that it is the best of.
+    best : its row.
+    """
     chance, count = float(curve["chance"].iloc[best]), float(curve["num_queries"].iloc[best])
     least = max(CLEAR, _SPREAD * NormalDist().inv_cdf(1 - 0.05 / len(curve)))
     far = curve["value"].iloc[best] > chance + least * np.sqrt(chance * (1 - chance) / count)
@@ -258,6 +291,28 @@ def _level_sentence(curve: pd.DataFrame, layer: int) -> str:
     if len(levels) == 1:
         return f"{text}: {levels[0]} separated."
     return f"{text}: {' to '.join((levels[0], levels[-1]))} separated, which {_samples(curve)} do not decide."
+
+
+def _one_class(curve: pd.DataFrame) -> Finding:
+    """All samples are of one class."""
+    kind = {"test": "test ", "train": "training "}.get(str(curve["samples"].iloc[0]), "")
+    headline = f"All {int(curve['num_queries'].max()):,} {kind}samples are of one class"
+    return Finding(headline, "SI is 1 by construction, whatever a layer does. Take samples of two classes or more.")
+
+
+def _tied_text(tied: pd.DataFrame) -> str:
+    """Why nothing is concluded from some layers. tied : their rows."""
+    most = int(np.argmax(tied_share(tied)))
+    share = f"{share_text(float(tied_share(tied)[most]))} of the samples"
+    if len(tied) == 1:
+        which = f"At {_layer(tied, most)}, {share}"
+    else:
+        limit = f"more than {LIMIT_TEXT} of the samples"
+        which = f"At {len(tied)} layers {limit}, and at {_layer(tied, most)} {share},"
+    return (
+        f"{which} have several neighbors at exactly the same smallest distance: SI then depends on the order of the "
+        "samples, and nothing is concluded from it."
+    )
 
 
 def _nothing_clear(curve: pd.DataFrame, best: int) -> Finding:

@@ -100,6 +100,7 @@ def _without_values(layer: Mapping[str, Any], pooling: str, samples: StudySample
     rows = tables["measurements"]
     unknown = rows["measure"].str.startswith("center")  # their chance is that of the activations, too
     empty = {"value": np.nan, "low": np.nan, "high": np.nan, "excess": np.nan, "z": np.nan, "p_value": np.nan}
+    empty["num_tied"] = np.nan
     found = {"measurements": rows.assign(**empty, chance=rows["chance"].mask(unknown))}
     return found | {name: tables[name].iloc[:0] for name in ("classes", "neighbors")}
 
@@ -336,6 +337,7 @@ def _judged(measure: Separation, target: str, shuffles: Shuffles) -> dict[str, A
         "excess": measure.excess,
         "z": measure.z,
         "p_value": measure.p_value(shuffles=shuffles) if measure.measure in ("separation", "cross") else float("nan"),
+        "num_tied": measure.num_tied,
     }
 
 

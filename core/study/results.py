@@ -271,9 +271,21 @@ def layer_notes(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(noted, columns=columns)
 
 
+def stored_measurements(folder: Path) -> pd.DataFrame:
+    """What tells the layers with many tied samples: columns of the table `measurements`, of the layers done so far."""
+    columns = ["layer", "measure", "num_queries", "num_tied"]
+    tables = [_read_file(file, "measurements", columns).to_pandas() for file in _table_files(folder, "measurements")]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+
+
 def _layer_files(folder: Path) -> list[Path]:
     """The files of the table `layers`."""
-    merged = folder / "layers.parquet"
+    return _table_files(folder, "layers")
+
+
+def _table_files(folder: Path, name: str) -> list[Path]:
+    """The files of a table of layers: the merged one, or those of the layers done so far."""
+    merged = folder / f"{name}.parquet"
     parts = [part / merged.name for part in layer_parts(folder)]
     return [merged] if merged.exists() else [file for file in parts if file.exists()]
 

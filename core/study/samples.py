@@ -123,8 +123,13 @@ class StudySamples:
 
     def cautions(self) -> list[str]:
         """Sentences that belong beside any result on these samples."""
-        alone = [self._alone(split) for split in self.split_names]
-        return [text for text in (*alone, alike_note(self.class_names)) if text]
+        texts = [self._one_class(split) or self._alone(split) for split in self.split_names]
+        return [text for text in (*texts, alike_note(self.class_names)) if text]
+
+    def _one_class(self, split: str) -> str:
+        """What it means that all samples of a split are of one class; "" where they are of several."""
+        labels = self.labels[self.rows(split)]
+        return _ONE_CLASS.format(len(labels), split) if len(labels) > 1 and len(set(labels)) == 1 else ""
 
     def _alone(self, split: str) -> str:
         """What it means that classes have a single sample of a split; "" where none has."""
@@ -150,6 +155,10 @@ class StudySamples:
         )
 
 
+_ONE_CLASS = (
+    "All {0:,} samples of the split {1} are of one class: SI within {1} is 1 by construction, and says nothing. Take "
+    "samples of two classes or more."
+)
 _ALL_ALONE = (
     "Each class has a single sample of the split {0}, which has no other of its kind to lie beside: SI within {0} is 0 "
     "by construction, and says nothing. Take at least two samples of each class."

@@ -61,8 +61,8 @@ class Table:
         return pa.schema([(name, column.type) for name, column in self.columns.items()])
 
 
-def _count(*, required: bool = False, least: int = 0) -> Column:
-    return Column(pa.int32(), required=required, least=least)
+def _count(*, required: bool = False, least: int = 0, added_later: bool = False) -> Column:
+    return Column(pa.int32(), required=required, least=least, added_later=added_later)
 
 
 def _large_count(*, added_later: bool = False) -> Column:
@@ -129,6 +129,7 @@ TABLES: Mapping[str, Table] = {
             "p_value": _share,
             "q_value": _share,
             "num_undecided": _count(),
+            "num_tied": _count(added_later=True),  # queries with several neighbors at exactly the smallest distance
         },
         keys=(
             ("split", "layer", "pooling", "metric", "measure", "order", "ties", "sampling", "num_queries", "repeat"),

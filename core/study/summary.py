@@ -9,7 +9,7 @@ from core.study.advice import TOLERANCE, Advice, cut_candidates, recommend_layer
 from core.study.check_words import check_text
 from core.study.class_words import sample_classes, short_classes
 from core.study.cut_words import explanation
-from core.study.findings import number, one_layer
+from core.study.findings import best_layer, number, one_layer
 from core.study.neighborhoods import confused_pairs, read_nearest
 from core.study.provenance import plain
 from core.study.results import Study, StudyError
@@ -79,7 +79,7 @@ def _where(curve: pd.DataFrame) -> tuple[str, str]:
 def make_cards(study: Study, curve: pd.DataFrame, tolerance: float = TOLERANCE) -> tuple[Card, Card, Card]:
     """The three cards about one curve of SI; at least one layer with a value."""
     advice = good_enough(study, curve, tolerance)
-    best = str(curve["layer"].iloc[int(curve["value"].argmax())])
+    best = best_layer(curve)
     return (
         Card(explanation(advice)),
         confused_card(study, curve, best),

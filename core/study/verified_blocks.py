@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.study.blocks import MEASURED, Together, Verified
+from core.study.blocks import MEASURED, Together, Verified, most_frequent_share
 from core.study.info_fields import read_json_object
 from core.study.plan import Plan
 from core.study.results import Study
@@ -46,7 +46,9 @@ def kept_verified(study: Study) -> Verified | None:
         if not np.isfinite(blocks.select_dtypes("number")).all(axis=None):
             return None
         accuracy, num_test, level = float(content["accuracy"]), int(content["num_test"]), float(content["level"])
-        return Verified(accuracy, num_test, level, blocks, _together(content["together"]))
+        test = study.samples.loc[study.samples["split"] == "test", "label"]
+        chance = most_frequent_share(test) if len(test) else float("nan")
+        return Verified(accuracy, num_test, level, blocks, _together(content["together"]), chance)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None
 

@@ -33,9 +33,11 @@ from core.study.results import (
     load_study,
     read_info,
     read_table_file,
+    stored_measurements,
 )
 from core.study.resumed_kernels import go_on_with_kernels
 from core.study.schemas import TABLES
+from core.study.ties import tie_cautions
 from core.study.unusable import unusable_cautions
 
 Info = dict[str, Any]
@@ -128,7 +130,7 @@ def check_still_there(folder: Path, layers: Iterable[str] = ()) -> None:
 def end(folder: Path, info: Info, *, complete: bool) -> None:
     """Merge the tables of a complete study; leave one that was interrupted as it is, to be resumed.
 
-    What is to be said of layers without values is added to the cautions.
+    What is to be said of layers without values, or with many tied samples, is added to the cautions.
 
     Raises
     ------
@@ -140,7 +142,7 @@ def end(folder: Path, info: Info, *, complete: bool) -> None:
         merge_parts(folder)
     elif not (folder / "study.json").exists():
         return  # the folder has been removed: there is nothing left to be resumed
-    if cautions := unusable_cautions(layer_notes(folder)):
+    if cautions := [*unusable_cautions(layer_notes(folder)), *tie_cautions(stored_measurements(folder))]:
         info = info | {"cautions": list(dict.fromkeys([*info.get("cautions", []), *cautions]))}
     write_info(
         folder, info | {"state": "complete" if complete else "partial", "finished": now_utc() if complete else None}

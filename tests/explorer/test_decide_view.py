@@ -59,6 +59,39 @@ def test_features_without_a_network_have_no_savings(open_view, tmp_path):
     assert {metric.label: metric.value for metric in page.metric}["Parameters saved"] == "–"
 
 
+@pytest.fixture(scope="module")
+def one_class(tmp_path_factory):
+    """Studies whose test samples are of one class: beside training samples of three, and alone."""
+    rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("one class")
+    labels = np.concatenate([np.repeat([0, 1, 2], 20), np.ones(20, dtype=int)])
+    layers = {name: 5 * np.eye(3)[labels] + rng.normal(size=(80, 3)) for name in ("first", "second")}
+    splits = ["train"] * 60 + ["test"] * 20
+    core.study_from_features(layers, labels, out=folder / "both", splits=splits)
+    alone = {name: features[60:] for name, features in layers.items()}
+    core.study_from_features(alone, labels[60:], out=folder / "alone", splits=["test"] * 20)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["both", "alone"])
+@pytest.mark.parametrize("view", ["layers", "samples", "classes", "decide", "compare", "sample_size"])
+def test_no_page_fails_on_test_samples_of_one_class(open_view, one_class, view, name):
+    page = open_view(view, one_class / name)
+    assert not page.exception
+    if name == "alone" and view in ("layers", "decide"):
+        assert page.title[0].value.startswith("All 20 test samples are of one class")
+
+
+def test_training_samples_of_several_classes_lead_before_test_samples_of_one(one_class):
+    report, advice = make_report(one_class / "both"), advise(load_study(one_class / "both"))
+    assert "training samples" in report.finding.detail
+    assert "All 20 samples of the split test are of one class" in report.cautions[0]
+    assert advice.split == "train"
+    alone = advise(load_study(one_class / "alone"))
+    assert headline(alone) == "All 20 test samples are of one class: SI is 1 by construction"
+    assert explanation(alone) == "No layer can be told from another by SI. Take samples of two classes or more."
+    assert make_report(one_class / "alone").finding.headline == "All 20 test samples are of one class"
+
+
 @pytest.mark.parametrize("name", ["dogs", "digits", "notebook", "digits-training", "dogs-untrained"])
 def test_layers_decide_report_and_command_name_the_same_layer(open_view, capsys, name):
     advice = advise(load_study(DEMO / name))

@@ -28,7 +28,7 @@ def measured(layer: str, measure: str, value: float, split: str, pooling: str) -
 
 
 def write(
-    folder: Path, counts=COUNTS, *, neighbors=True, split="test", pooling="mean", sizes=True, kinds=KINDS
+    folder: Path, counts=COUNTS, *, neighbors=True, split="test", pooling="mean", sizes=True, kinds=KINDS, num_tied=None
 ) -> Path:
     """A study of three classes, a layer for each count; who disagrees has the next class as its nearest."""
     folder.mkdir()
@@ -38,6 +38,7 @@ def write(
     for position, count in enumerate(counts):
         name, agrees = f"layer{position}", np.arange(SAMPLES) < count
         rows = [measured(name, "separation", count / SAMPLES, split, pooling)]
+        rows[0] |= {"num_tied": num_tied[position]} if num_tied else {}
         rows.append(measured(name, "linear_probe", count / 100, split, pooling))
         row = {"position": position, "layer": name, "kind": kinds[position], "block": ""}
         row |= {"output_shape": [4] if position > 2 else [2, 2, 4]}
@@ -91,6 +92,31 @@ def test_where_no_layer_is_clearly_above_chance_none_is_recommended(tmp_path, co
     assert advice.separates == separates
     assert (advice.recommended is not None) == separates
     assert (headline(advice) == "No layer is certain to be 0.3 above chance") == (not separates)
+
+
+def test_layers_with_many_tied_samples_are_no_candidates(tmp_path):
+    """4 of 60 samples are more than 5 %, 3 are not."""
+    advice = advise(load_study(write(tmp_path / "some", num_tied=(0, 0, 3, 4, 0))), tolerance=0.2)
+    assert (advice.best, advice.tied, advice.num_candidates) == ("layer2", ("layer3",), 3)
+    assert "layer3" not in set(advice.layers["layer"])
+    assert "`layer3` is no candidate: more than 5 % of the samples have several neighbors" in explanation(advice)
+
+
+def test_where_all_layers_have_many_tied_samples_none_is_recommended(tmp_path):
+    advice = advise(load_study(write(tmp_path / "all", num_tied=(4,) * 5)), tolerance=0.2)
+    assert (advice.best, advice.recommended, advice.separates) == ("layer3", None, False)
+    assert (
+        headline(advice) == "No layer is recommended: many samples have several nearest neighbors at the same distance"
+    )
+    assert "at each layer more than 5 % of the samples have several neighbors" in explanation(advice)
+
+
+def test_above_chance_is_as_strict_as_the_headline(tmp_path):
+    """The best of 4 layers has 28 of 60, chance is 0.3: the interval of 0.47 ± 0.1 leaves chance out, but not by 3 of
+    the standard errors of 0.059."""
+    advice = advise(load_study(write(tmp_path / "study", (18, 18, 28, 20))), tolerance=0.01)
+    assert not advice.separates
+    assert advice.recommended is None
 
 
 def test_what_a_cut_saves_and_costs(study):

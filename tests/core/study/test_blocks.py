@@ -312,6 +312,18 @@ def test_the_words_name_what_can_go_and_how_many_images_would_decide():
     assert "at once" not in text
 
 
+@pytest.mark.parametrize(("accuracy", "decided"), [(0.59, False), (0.61, True)])
+def test_a_network_at_chance_gives_no_verdicts(accuracy, decided):
+    """Of 100 images, 95 % leave out 0.5 from 60 right ones on; Wilson's interval of 0.59 begins at 0.492."""
+    blocks, verified = table_of(("a", 0, -0.005, 0.005), ("b", 0, -0.005, 0.005))
+    verified = dataclasses.replace(verified, accuracy=accuracy, chance=0.5)
+    table = with_verified(blocks, verified, 0.01)
+    assert table["verdict"].tolist() == ["not worse" if decided else "cannot be decided"] * 2
+    text = blocks_text(table, verified, 0.01)
+    assert ("**0.590**, not certainly above the 0.500 of naming the most frequent class" in text) == (not decided)
+    assert ("not worse by more" in text) == decided
+
+
 def test_several_blocks_at_once_are_told_or_said_not_to_be_known():
     blocks, verified = table_of(("a", 0, -0.005, 0.005), ("b", 0, -0.005, 0.005))
     text = blocks_text(with_verified(blocks, verified), verified, 0.01)

@@ -8,6 +8,7 @@ import pytest
 
 from core.study.curves import measured_layers, tidy_curves
 from core.study.findings import (
+    best_layer,
     clearly_above_chance,
     describe,
     half_way_range,
@@ -256,3 +257,41 @@ def test_a_layer_without_a_value_is_left_out():
     assert describe(lead_curve(curve([0.2, None, 0.9]))).detail.startswith(
         "Among the test samples (channel means), SI is highest in `c`"
     )
+
+
+def test_nothing_is_concluded_from_layers_with_many_tied_samples():
+    """Of 1,000 samples, 51 are more than 5 %, and 50 are not."""
+    tied = describe(curve([0.9, 0.8], half=0.02).assign(num_tied=[51, 1000]))
+    assert tied.headline == "No conclusion: many samples have several nearest neighbors at the same distance"
+    assert "At 2 layers more than 5 % of the samples, and at `b` 100 % of the samples, have several" in tied.detail
+    some = describe(curve([0.9, 0.2, 0.3], half=0.01).assign(num_tied=[51, 50, 0]))
+    assert some.headline == describe(curve([0.9, 0.2, 0.3], half=0.01)[1:].reset_index(drop=True)).headline
+    assert "SI is highest in `c`" in some.detail
+    assert "At `a`, 5.1 % of the samples have several neighbors at exactly the same smallest distance" in some.detail
+
+
+def test_where_ties_are_unknown_a_layer_is_treated_as_without():
+    rows = curve([0.9, 0.8], half=0.02)
+    assert describe(rows.assign(num_tied=np.nan)) == describe(rows)
+
+
+def test_the_best_layer_is_one_without_many_ties_where_there_is_one():
+    rows = curve([0.9, 0.8])
+    assert best_layer(rows.assign(num_tied=[51, 50])) == "b"
+    assert best_layer(rows.assign(num_tied=[51, 60])) == "a"
+    assert best_layer(rows) == "a"
+
+
+def test_samples_of_one_class_say_nothing():
+    """Chance is 1, and SI is 1 by construction."""
+    finding = describe(curve([1.0, 1.0], chance=1.0, num_queries=500))
+    assert finding.headline == "All 500 test samples are of one class"
+    assert finding.detail.startswith("SI is 1 by construction")
+    assert describe(curve([1.0], chance=1.0)).headline == "All 1,000 test samples are of one class"
+    assert separation_levels(1.0, 1.0, 1.0) == ()
+
+
+def test_samples_of_several_classes_are_spoken_about_before_those_of_one():
+    test, train = curve([1.0, 1.0], chance=1.0), curve([0.3, 0.4], samples="train")
+    assert lead_curve(pd.concat([test, train]))["samples"].tolist() == ["train", "train"]
+    assert lead_curve(test)["samples"].tolist() == ["test", "test"]

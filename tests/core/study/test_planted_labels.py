@@ -171,6 +171,15 @@ def test_the_expectation_in_words(count, text):
     assert text in swaps_text(SWAPS, count)
 
 
+def test_where_no_sample_is_listed_nothing_is_said_of_none():
+    """One in twenty of 24 swapped labels would be listed, or none: 0 of 0 would be no statement."""
+    few = PlantedSwaps(num_samples=1200, num_swapped=2000, num_listed=100)
+    assert few.tells_wrong_labels(0)
+    assert few.expected(0.02)[0] == 0
+    assert swaps_text(few, 0) == ""
+    assert swaps_text(PlantedSwaps(num_samples=1200, num_swapped=2000, num_listed=0), 0) == ""
+
+
 @pytest.mark.parametrize(
     ("split", "info", "learned"),
     [

@@ -108,6 +108,17 @@ def test_a_layer_is_chosen_within_train_however_good_it_is_on_test(files, tmp_pa
     assert row["value"] == values["overfit"] < values["honest"]
 
 
+def test_a_layer_with_many_tied_samples_is_no_candidate(files, tmp_path):
+    """One-hot labels separate the classes perfectly, and all samples of a class lie on one point."""
+    points = np.eye(CLASSES, dtype=np.float32)[LABELS]
+    one = files("one", {"points": (points, points), "honest": 3.0})
+    found = rank(tmp_path / "out", one, files("two", {"x": 3.0}))
+    assert found.networks.set_index("network").loc["one", "layer"] == "honest"
+    assert any("one: At layer points, 100 % of the samples" in text for text in found.info["cautions"])
+    with pytest.raises(StudyError, match="The network tied must have a layer where at most 5 % of the samples"):
+        rank(tmp_path / "none", files("tied", {"points": (points, points)}), files("two", {"x": 3.0}))
+
+
 def test_certainly_worse_and_tied(files, tmp_path):
     """The interval is the paired one of the measures, for three comparisons."""
     found = rank(

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 NOTATION = (
     r"There are $n$ samples with labels $y_i$, $n_c$ of them in class $c$. $N_j(i)$ is the $j$-th nearest other sample "
-    r"of sample $i$ among a layer's activations; equal distances go to the sample that comes first. $[\cdot]$ is 1 "
-    r"where the condition holds, else 0. *Chance* is the exact mean over all permutations of the labels."
+    r"of sample $i$ among a layer's activations; equal distances go to the sample that comes first, and where "
+    r"more than 5 % of the samples have several nearest ones, nothing is concluded from SI. $[\cdot]$ is 1 where the "
+    r"condition holds, else 0. *Chance* is the exact mean over all permutations of the labels."
 )
 
 

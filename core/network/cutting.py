@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from core.network.graph import connect, with_distinct_names
 from core.network.layer_names import name_hint
-from core.network.layers import OpenedNetwork, open_network
+from core.network.layers import open_network, shortcuts
 
 if TYPE_CHECKING:
     import keras
@@ -118,7 +118,7 @@ def with_head(cut: "keras.Model", head: "keras.Model") -> "keras.Model":
 
 def residual_layers(model: "keras.Model") -> tuple[str, ...]:
     """The sums that end a residual block which can be bypassed: all that comes after depends on the sum alone."""
-    return tuple(_shortcuts(open_network(model)))
+    return tuple(shortcuts(open_network(model)))
 
 
 def bypass_blocks(model: "keras.Model", groups: Sequence[Sequence[str]]) -> "keras.Model":
@@ -143,19 +143,19 @@ def bypass_blocks(model: "keras.Model", groups: Sequence[Sequence[str]]) -> "ker
         A layer that is no such sum.
     """
     opened = open_network(model)
-    tensors, shortcuts = opened.tensors, _shortcuts(opened)
+    tensors, shortcut_of = opened.tensors, shortcuts(opened)
     for layer in (layer for group in groups for layer in group):
-        if layer not in shortcuts:
+        if layer not in shortcut_of:
             raise ValueError(
                 f"groups must be of sums that end residual blocks; got {layer!r}. "
-                f"This network has {', '.join(shortcuts) or 'none'}."
+                f"This network has {', '.join(shortcut_of) or 'none'}."
             )
-    order, whole = list(shortcuts), opened.outputs[0]
+    order, whole = list(shortcut_of), opened.outputs[0]
     variants = []
     for group in groups:
         reached, given = model.inputs[0], model.inputs[0]  # a tensor of the network, and what stands in its place
         for layer in sorted(group, key=order.index):
-            given = _between(reached, shortcuts[layer], given)
+            given = _between(reached, shortcut_of[layer], given)
             reached = tensors[layer]
         variants.append(_between(reached, whole, given))
     return connect(model.inputs[0], [whole, *variants], name=f"{model.name}_bypassed")
@@ -217,28 +217,3 @@ def _global_average(num_axes: int) -> Any:
     import keras
 
     return getattr(keras.layers, f"GlobalAveragePooling{num_axes}D")(name="cut_mean")
-
-
-def _shortcuts(opened: OpenedNetwork) -> dict[str, Any]:
-    """What comes to the sum at the end of each residual block on the shorter way, by the sum's name, in order."""
-    steps = {id(step.outputs[0]): step for step in opened.steps}
-    tensors = opened.tensors
-    found = {}
-    for info in opened.boundaries:
-        step = steps[id(tensors[info.layer])] if info.kind == "Add" else None
-        alike = [given for given in step.inputs if given.shape == step.outputs[0].shape] if step else []
-        if len(alike) > 1:
-            found[info.layer] = min(alike, key=lambda tensor: len(_ancestors(tensor, steps)))
-    return found
-
-
-def _ancestors(tensor: Any, steps: Mapping[int, Any]) -> set[int]:
-    """The ids of all tensors that this one is made of."""
-    found: set[int] = set()
-    left = [tensor]
-    while left:
-        step = steps.get(id(left.pop()))
-        new = [given for given in step.inputs if id(given) not in found] if step else []
-        found.update(map(id, new))
-        left += new
-    return found

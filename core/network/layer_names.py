@@ -53,7 +53,7 @@ def _path(step: Step) -> str:
 
 def _operation_name(step: Step, position: int) -> str:
     """The name of an operation that is no layer; one that somebody gave it stays. position : of what comes next."""
-    if not _is_made_up(step.operation):
+    if not is_made_up(step.operation):
         return _path(step)
     words = _snake_case(step.operation)
     return "/".join((*step.path, f"{words}_{position}" if is_of_interest(step) else f"{words}_before_{position}"))
@@ -67,7 +67,7 @@ def number_unnamed_layers(model: "keras.Model") -> None:
     models, are counted from the first one of their kind.
     """
     steps = open_model(model)[0]
-    unnamed = {id(layer): layer for layer in _all_layers(model) if _is_made_up(layer)}
+    unnamed = {id(layer): layer for layer in _all_layers(model) if is_made_up(layer)}
     taken = {layer.name for layer in _all_layers(model) if id(layer) not in unnamed}
     position = 1
     for step in steps:
@@ -118,7 +118,7 @@ def matches(name: str, pattern: str) -> bool:
     return fnmatch.fnmatchcase(name, pattern)
 
 
-def _is_made_up(operation: Any) -> bool:
+def is_made_up(operation: Any) -> bool:
     """Whether Keras made the name up: the kind, and a number but for the first one in the process."""
     return bool(re.fullmatch(rf"{_snake_case(operation)}(_\d+)?", operation.name))
 

@@ -4,7 +4,9 @@
 
 A block is the part of a layer's name up to its block's number, or else before the first underscore: `block1a`,
 `conv2_block1`, `stage_0_block_2`; `stem`, `top`; `avg_pool` is in `avg`; `backbone/conv2_block1_add` in
-`backbone/conv2_block1`.
+`backbone/conv2_block1`. Names that Keras made up, such as `conv2d_7`, tell no blocks: where a sum at the end of a
+residual block bears one, the layers that it sums up are in one block with it, that of the names of some of them, or
+else one named after the sum; made-up names between two such blocks are in a block named after the first of them.
 
 *Main* layers are the convolutions, and the sums, products and concatenations of several tensors, that still have the
 image's axes. Left out is what comes after a global pooling: the head, and the squeeze-excite branches, but not the
@@ -15,13 +17,13 @@ its end, or a product or sum). A dense layer over the image's axes is a convolut
 import itertools
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.network.graph import Step, open_model, unique_name
-from core.network.layer_names import JOINS, is_of_interest, matching_names, name_hint, step_names
+from core.network.layer_names import JOINS, is_made_up, is_of_interest, matching_names, name_hint, step_names
 
 if TYPE_CHECKING:
     import keras
@@ -110,7 +112,11 @@ class OpenedNetwork:
     @cached_property
     def layers(self) -> tuple[LayerInfo, ...]:
         """What `catalogue` lists."""
-        infos = [_info(position, entry, self.model.name) for position, entry in enumerate(self.entries)]
+        blocks = _blocks(self)
+        infos = [
+            _info(position, entry, block)
+            for position, (entry, block) in enumerate(zip(self.entries, blocks, strict=True))
+        ]
         totals = itertools.accumulate(info.flop for info in infos)
         return tuple(replace(info, cumulative_flop=total) for info, total in zip(infos, totals, strict=True))
 
@@ -263,6 +269,7 @@ class _Entry(NamedTuple):
     pooled: bool
     is_boundary: bool
     is_output: bool
+    has_made_up_name: bool = False
 
 
 def _entries(
@@ -284,7 +291,8 @@ def _entries(
         if is_of_interest(step):
             tensor = step.outputs[0]
             is_boundary, is_output = still_needed == {id(tensor)}, id(tensor) in ends
-            yield _Entry(name, step.kind, tensor, parameters, cumulative, is_pooled, is_boundary, is_output)
+            made_up = is_made_up(step.operation)
+            yield _Entry(name, step.kind, tensor, parameters, cumulative, is_pooled, is_boundary, is_output, made_up)
 
 
 def _output_tensors(steps: Sequence[Step], outputs: Sequence[Any]) -> set[int]:
@@ -329,7 +337,59 @@ def _block(name: str, model: str) -> str:
     return match[1] if match else last.split("_")[0]
 
 
-def _info(position: int, entry: _Entry, model: str) -> LayerInfo:
+def _blocks(opened: OpenedNetwork) -> list[str]:
+    """The block of each entry; see the module's docstring.
+
+    All that is computed between the input of a residual block and its sum is no boundary: the input is still needed.
+    """
+    entries = opened.entries
+    blocks = [_block(entry.name, opened.model.name) for entry in entries]
+    residual = shortcuts(opened)
+    sums = [place for place, entry in enumerate(entries) if entry.has_made_up_name and entry.name in residual]
+    between = list(range(1, len(entries))) if sums else []
+    for place in sums:
+        first = place
+        while first > 1 and not entries[first - 1].is_boundary:
+            first -= 1
+        own = range(first, place + 1)
+        told = [blocks[member] for member in own if _BLOCK.match(blocks[member].rpartition("/")[2])]
+        for member in own:
+            blocks[member] = told[-1] if told else entries[place].name
+        between = [member for member in between if member not in own]
+    previous = None
+    for place in between:
+        if not entries[place].has_made_up_name or entries[place].pooled:
+            continue
+        blocks[place] = blocks[previous] if previous == place - 1 else entries[place].name
+        previous = place
+    return blocks
+
+
+def shortcuts(opened: OpenedNetwork) -> dict[str, Any]:
+    """What comes to the sum at the end of each residual block on the shorter way, by the sum's name, in order."""
+    steps = {id(step.outputs[0]): step for step in opened.steps}
+    tensors: dict[str, Any] = {}
+    for entry in opened.entries:
+        step = steps[id(entry.tensor)] if entry.kind == "Add" and entry.is_boundary else None
+        alike = [given for given in step.inputs if given.shape == step.outputs[0].shape] if step else []
+        if len(alike) > 1:
+            tensors[entry.name] = min(alike, key=lambda tensor: len(_ancestors(tensor, steps)))
+    return tensors
+
+
+def _ancestors(tensor: Any, steps: Mapping[int, Step]) -> set[int]:
+    """The ids of all tensors that this one is made of."""
+    found: set[int] = set()
+    left = [tensor]
+    while left:
+        step = steps.get(id(left.pop()))
+        new = [given for given in step.inputs if id(given) not in found] if step else []
+        found.update(map(id, new))
+        left += new
+    return found
+
+
+def _info(position: int, entry: _Entry, block: str) -> LayerInfo:
     shape = tuple(entry.tensor.shape[1:])
     if None in shape:
         raise ValueError(f"model must have a fixed image size; {entry.name} gives {shape}. Rebuild it with one.")
@@ -337,7 +397,7 @@ def _info(position: int, entry: _Entry, model: str) -> LayerInfo:
         position=position,
         layer=entry.name,
         kind=entry.kind,
-        block=_block(entry.name, model),
+        block=block,
         channels=shape[-1],
         parameters=entry.parameters,
         cumulative_parameters=entry.cumulative_parameters,

@@ -81,6 +81,19 @@ def test_no_page_fails_on_test_samples_of_one_class(open_view, one_class, view, 
         assert page.title[0].value.startswith("All 20 test samples are of one class")
 
 
+def test_layers_decide_and_report_conclude_nothing_from_tied_activations(open_view, tmp_path):
+    """Noise of five and of twenty values: each sample has many others at distance 0."""
+    rng = np.random.default_rng(0)
+    layers = {name: np.eye(count)[rng.integers(0, count, 200)] for name, count in {"a": 5, "b": 20}.items()}
+    core.study_from_features(layers, rng.integers(0, 4, 200), out=tmp_path / "tied")
+    many = "many samples have several nearest neighbors at the same distance"
+    assert open_view("layers", tmp_path / "tied").title[0].value == f"No conclusion: {many}"
+    assert open_view("decide", tmp_path / "tied").title[0].value == f"No layer is recommended: {many}"
+    report = make_report(tmp_path / "tied")
+    assert report.finding.headline == f"No conclusion: {many}"
+    assert "of the samples have several neighbors at exactly the same smallest distance" in report.cautions[0]
+
+
 def test_training_samples_of_several_classes_lead_before_test_samples_of_one(one_class):
     report, advice = make_report(one_class / "both"), advise(load_study(one_class / "both"))
     assert "training samples" in report.finding.detail

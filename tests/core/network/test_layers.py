@@ -483,3 +483,35 @@ def test_no_tensorflow_before_a_network_is_loaded():
         "sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("projection", [False, True])
+def test_where_keras_made_up_the_names_each_residual_sum_ends_its_own_block(projection):
+    layers = keras.layers
+    image = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, padding="same", name="conv2d")(image)
+    for number in range(2):
+        y = layers.Conv2D(4, 3, padding="same", name=f"conv2d_{3 * number + 1}")(x)
+        y = layers.Conv2D(4, 3, padding="same", name=f"conv2d_{3 * number + 2}")(layers.ReLU()(y))
+        short = layers.Conv2D(4, 1, name=f"conv2d_{3 * number + 3}")(x) if projection else x
+        x = layers.ReLU()(layers.Add(name=f"add_{number}" if number else "add")([y, short]))
+    x = layers.Conv2D(4, 1, name="conv2d_9")(x)
+    x = layers.Dense(3, name="dense")(layers.GlobalAveragePooling2D(name="global_average_pooling2d")(x))
+    found = catalogue(keras.Model(image, x))
+    convs = 2 + projection
+    ends = ["add"] * (convs + 1) + ["add_1"] * (convs + 1)
+    assert [one.block for one in found] == ["input", "conv2d", *ends, "conv2d_9", "global", "dense"]
+    chosen = [one.layer for one in select_layers(found, "blocks")]
+    assert chosen == ["conv2d", "add", "add_1", "conv2d_9", "global_average_pooling2d"]
+
+
+def test_a_sum_whose_name_keras_made_up_is_in_the_block_that_other_names_tell():
+    layers = keras.layers
+    image = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, padding="same", name="stem_conv")(image)
+    for number in range(2):
+        y = layers.Conv2D(4, 3, padding="same", name=f"stage_0_block_{number}_conv")(x)
+        x = layers.Add(name=f"add_{number + 3}")([y, x])
+    blocks = [one.block for one in catalogue(keras.Model(image, x))]
+    # The second sum is the output: nothing depends on it, and it ends no block that could be taken out.
+    assert blocks[:4] == ["input", "stem", "stage_0_block_0", "stage_0_block_0"]

@@ -146,7 +146,10 @@ def encode_labels(labels: ArrayLike, *, num_samples: int | None = None, name: st
     if array.dtype.kind == "O":
         array = _strings_or_refuse(array, name)
     if array.ndim != 1 or array.dtype.kind not in "biuU":
-        raise ValueError(f"{name} must be integers or strings of shape (n,); got {array.dtype} of shape {array.shape}.")
+        remedy = " For a continuous target, use core.smoothness_index." if array.dtype.kind == "f" else ""
+        raise ValueError(
+            f"{name} must be integers or strings of shape (n,); got {array.dtype} of shape {array.shape}.{remedy}"
+        )
     if num_samples is not None and len(array) != num_samples:
         raise ValueError(f"{name} must have one entry a sample, {num_samples}; got {len(array)}.")
     classes, codes = np.unique(array, return_inverse=True)

@@ -69,7 +69,8 @@ def compare_studies(
 
     Parameters
     ----------
-    before, after : studies of the same samples; the networks may be different ones.
+    before, after : studies of the same samples; the networks may be different ones. Where neither has ids, that the
+        samples are the same, in the same order, is taken on trust: `match_layers` says so in `assumes_same_samples`.
     measure : "separation", or "cross" (test samples and their nearest training samples; split "test").
     pooling : "mean" or "flat"; a layer without space counts in both.
     split : of the samples.

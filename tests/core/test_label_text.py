@@ -49,3 +49,10 @@ def test_missing_labels_in_python(missing):
         core.separation_index(np.eye(6), labels)
     with pytest.raises(ValueError, match="labels must not be missing"):
         study_samples(labels)
+
+
+def test_a_continuous_target_in_python_is_told_its_measure():
+    with pytest.raises(
+        ValueError, match=r"got float64 of shape \(6,\)\. For a continuous target, use core\.smoothness"
+    ):
+        core.separation_index(np.eye(6), np.linspace(0, 1, 6))

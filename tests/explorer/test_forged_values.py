@@ -129,7 +129,7 @@ def test_numbers_out_of_range_are_not_taken(server, key, value, option):
     assert not studies.exists() or jobs.list_jobs(studies) == []
 
 
-@pytest.mark.parametrize(("text", "words"), [("\0", "null byte"), ("--out=/tmp/x", "sizes")])
+@pytest.mark.parametrize(("text", "words"), [("\0", "NUL characters"), ("--out=/tmp/x", "sizes")])
 def test_texts_that_are_no_option_are_refused(server, text, words):
     address, _, log = server
     before = len(errors(log))
@@ -137,7 +137,8 @@ def test_texts_that_are_no_option_are_refused(server, text, words):
         client.open("new-study", "per_class=10")
         client.send({"new sizes": text})
         client.send({"show_plan": True})
-        assert any(words in said for said in client.texts("alert"))
+        said = client.texts("alert")
+        assert any(words in text for text in said), said
     assert errors(log)[before:] == []
 
 

@@ -362,8 +362,10 @@ def parse_bytes(text: str) -> int:
     unit = (match[2] or "").upper()
     base = 1024 if unit.endswith("I") else 1000
     amount = float(match[1]) * base ** (" KMGT".index(unit[0]) if unit else 0)
-    if not 1 <= amount < ELSEWHERE:
-        raise ValueError(f"memory must be from one byte to {ELSEWHERE:,}; got {text[:80]!r}.")
+    if amount < 1:
+        raise ValueError(f"memory must be at least one byte; got {text[:80]!r}.")
+    if amount >= ELSEWHERE:
+        raise ValueError(f"memory must be at most 4EiB, more than any machine has; got {text[:80]!r}.")
     return int(amount)
 
 

@@ -107,7 +107,7 @@ def test_digits_as_pixels_beside_features_in_another_order(capsys: pytest.Captur
         chosen = images.splits == split
         mixed = np.flatnonzero(chosen)[::-1]
         ids = np.array(images.ids)[mixed]
-        np.savez(f"{split}.npz", labels=images.labels[mixed], inked=load_digits().data[rows[mixed]] > 8.0, ids=ids)
+        np.savez(f"{split}.npz", labels=images.labels[mixed], inked=np.sqrt(load_digits().data[rows[mixed]]), ids=ids)
     words = ["rank", "digits", "--models", "pixels", "--features", "ink=train.npz", "--test", "ink=test.npz"]
     assert main([*words, "--per-class", "4", "--out", "out", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)

@@ -1,6 +1,8 @@
 # make run: the app on its bundled study.  make test: the whole test suite.  Both build .venv on first use.
+# Another interpreter beside it: make test PYTHON=python3.12 VENV=.venv312 PYTEST_OPTIONS='-m "not slow"'
 PYTHON ?= python3
-VENV := .venv
+VENV ?= .venv
+PYTEST_OPTIONS ?=
 BIN := $(VENV)/bin
 
 .PHONY: run test venv lint format clean
@@ -9,7 +11,7 @@ run: $(VENV)/.run-ready
 	$(BIN)/streamlit run explorer/app.py
 
 test: venv
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 venv: $(VENV)/.dev-ready
 

@@ -1,10 +1,13 @@
 """Separation of classes, layer by layer: exact neighbors, the Separation Index, and studies of whole networks.
 
-The names below load on first use, so that `import core` is quick and needs neither TensorFlow nor Streamlit.
+The names below load on first use, so that `import core` is quick and needs neither TensorFlow nor Streamlit. It asks a
+TensorFlow that is imported later for oneDNN's kernels, unless the environment sets TF_ENABLE_ONEDNN_OPTS.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from core.kernels import prefer_onednn
 
 if TYPE_CHECKING:
     from core.measures.alignment import linear_cka
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
     from core.study.run import run_study
 
 __version__ = "0.1.0"
+
+prefer_onednn()
 
 _HOMES = {
     "Neighbors": "core.measures.neighbors",

@@ -1,46 +1,122 @@
 """The command line, `python -m core COMMAND`. Progress on stderr, results on stdout."""
 
 import argparse
+import io
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 from core import __version__
 from core.commands import blocks, cut, devices, fine_tune, layers, measure, overlap, rank, report, study
-from core.data.errors import DataError
+from core.data.errors import DataError, FaultsError
 from core.study.results import StudyError
 
 _FAILED = 1
 _WRONG_USAGE = 2
 _INTERRUPTED = 130
+_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*[a-z]")
+_PACKAGE = Path(__file__).resolve().parent
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command. Returns its exit status: 0, 1 for failure, 2 for wrong usage, 130 for an interrupt."""
+    """Run a command. Returns its exit status: 0, 1 for failure, 2 for wrong usage, 130 for an interrupt.
+
+    What goes wrong is one sentence on stderr; with `--debug` a traceback follows.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its start-up notices are not about the study
-    options = _parser().parse_args(arguments)
+    _write_any_name(sys.stdout)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    parser = make_parser()
+    if damaged := [text for text in given if "\0" in text]:
+        parser.error(f"arguments must not hold NUL characters; got {damaged[0]!r}.")
+    options = parser.parse_args(given)
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         return run(options)
     except KeyboardInterrupt:
         print(f"\nInterrupted. {options.interrupted}", file=sys.stderr)
         return _INTERRUPTED
-    except MemoryError:
-        print("\nerror: memory ran out. Take fewer samples or layers, or --pooling mean.", file=sys.stderr)
-        return _FAILED
-    except (DataError, StudyError, OSError, ImportError, RuntimeError) as error:
-        print(f"\nerror: {error}", file=sys.stderr)
-        return _FAILED
-    except ValueError as error:  # an argument of core that must be something else: here, what was typed
-        print(f"\nerror: {error}", file=sys.stderr)
-        return _WRONG_USAGE
+    except Exception as error:
+        status, text = _told(error, options)
+        print(f"\nerror: {text}{_options_of_others(text, options.command)}", file=sys.stderr)
+        if options.debug:
+            raise
+        return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def _option(options: argparse.Namespace, name: str, value: Any) -> str | None:
+    """An option of core as it is written in this command; None where the command has no such option."""
+    if not hasattr(options, name):
+        return None
+    flag = f"--{name.replace('_', '-')}"
+    return flag if value is True else f"{flag} {value}"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
     parser = argparse.ArgumentParser(prog="python -m core", description=__doc__)
     parser.add_argument("--version", action="version", version=__version__)
     parser.set_defaults(interrupted="The layers done so far are kept; the same command goes on from there.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (study, rank, cut, blocks, overlap, fine_tune, measure, report, layers, devices):
         command.add_parser(commands)
+    for name, subparser in commands.choices.items():
+        subparser.add_argument("--debug", action="store_true", help="on an error, also print where it arose")
+        subparser.set_defaults(command=name)
     return parser
+
+
+def options_by_command(parser: argparse.ArgumentParser) -> dict[str, set[str]]:
+    """The options of each command, such as --out."""
+    (commands,) = [action.choices for action in parser._actions if isinstance(action.choices, dict)]
+    return {name: set(subparser._option_string_actions) for name, subparser in commands.items()}
+
+
+def _options_of_others(text: str, command: str) -> str:
+    """Whose option it is that a message names and the command does not have, as one of the study that it opened."""
+    known = options_by_command(make_parser())
+    named = dict.fromkeys(_OPTION.findall(re.sub("python -m core [^`]*`", "", text)))
+    notes = []
+    for option in [option for option in named if option not in known[command]]:
+        owners = [name for name in known if option in known[name]]
+        if owners:
+            notes.append(f"{option} is an option of `python -m core {owners[0]}`.")
+    return f" ({' '.join(notes)})" if notes else ""
+
+
+def _told(error: Exception, options: argparse.Namespace) -> tuple[int, str]:
+    """The exit status, and what went wrong in a sentence."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        smaller = ", or --pooling mean" if getattr(options, "pooling", None) in ("flat", "both") else ""
+        return _FAILED, f"memory ran out. Take fewer samples or layers{smaller}."
+    if isinstance(error, FaultsError):
+        return _FAILED, error.text(partial(_option, options))
+    if isinstance(error, DataError | StudyError | OSError | ImportError):
+        return _FAILED, text
+    if isinstance(error, RuntimeError) and _is_raised_here(error):
+        return _FAILED, text
+    if isinstance(error, ValueError) and _is_raised_here(error):
+        return _WRONG_USAGE, text  # an argument of core that must be something else: here, what was typed
+    return _FAILED, (
+        f"This is a defect of the program: {type(error).__name__}: {text[:300]}. Run the same command again with "
+        "--debug, and report what it prints to the maintainers of the program."
+    )
+
+
+def _is_raised_here(error: Exception) -> bool:
+    """Whether this package raised the error itself, with a text for people, and not a library that it called."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and Path(trace.tb_frame.f_code.co_filename).resolve().is_relative_to(_PACKAGE)
+
+
+def _write_any_name(stream: object) -> None:
+    """Let names of files that are no UTF-8 be printed, with escapes, instead of failing at the end of a run."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")

@@ -13,16 +13,16 @@ if ROOT not in sys.path:  # `streamlit run` puts only this file's folder on the 
 
 import streamlit as st  # noqa: E402
 
-from explorer.public import is_public  # noqa: E402
 from explorer.training import shows_training  # noqa: E402
+from explorer.uploaders import release_uploads  # noqa: E402
 
+NEW_STUDY = "new-study"
 ICON = str(Path(__file__).with_name("icon.svg"))
 
 
 def show_page() -> None:
     """The page that the address names, beneath the way to the others."""
-    if is_public():
-        st.set_option("client.showErrorDetails", "none")  # what goes wrong within is for the server's log only
+    st.set_option("client.showErrorDetails", "none")  # what goes wrong within is for the server's log only
     st.set_page_config(page_title="Separation Index Explorer", page_icon=ICON, layout="wide")
     st.logo(ICON, size="large")
     pages = [
@@ -32,18 +32,24 @@ def show_page() -> None:
         st.Page("views/samples.py", title="Samples", icon=":material/photo_library:", url_path="samples"),
         st.Page("views/sample_size.py", title="Sample size", icon=":material/groups:", url_path="sample-size"),
         st.Page("views/decide.py", title="Decide", icon=":material/content_cut:", url_path="decide"),
-        st.Page("views/new_study.py", title="New study", icon=":material/add_chart:", url_path="new-study"),
+        st.Page("views/new_study.py", title="New study", icon=":material/add_chart:", url_path=NEW_STUDY),
         st.Page("views/method.py", title="Method", icon=":material/menu_book:", url_path="method"),
     ]
     if shows_training():
         training = st.Page("views/training.py", title="Training", icon=":material/model_training:", url_path="training")
         pages.insert(2, training)
-    st.navigation(pages, position="top").run()
+    page = st.navigation(pages, position="top")
+    if page.url_path != NEW_STUDY:
+        release_uploads()
+    page.run()
 
 
 if __name__ == "__main__":
     show_page()
 else:
-    from explorer.serving import serving
+    from starlette.middleware import Middleware
 
-    app = st.App(Path(__file__), lifespan=serving)
+    from explorer.serving import max_file_bytes, serving
+    from explorer.upload_middleware import UploadMiddleware
+
+    app = st.App(Path(__file__), lifespan=serving, middleware=[Middleware(UploadMiddleware, max_file_bytes)])

@@ -98,32 +98,33 @@ def development_chart(values: pd.DataFrame, classes: Sequence[str], layer: str) 
 
 @debug_mode(False)
 def confusion_chart(pairs: pd.DataFrame) -> UncheckedChart:
-    """Bars: the share of a class's samples whose neighbor is of another class; a tick at what chance would give.
+    """Bars: how many samples of two classes have their neighbor in the other one; a tick at what chance would give.
 
     Parameters
     ----------
-    pairs : rows of `core.study.neighborhoods.confusions`, at least one, from the top; a click picks one.
+    pairs : rows of `core.study.neighborhoods.confused_pairs`, at least one, from the top; a click picks one.
     """
     rows = pairs.assign(
-        pair=pairs["class_name"] + " → " + pairs["nearest_class"],
-        text=pairs["count"].astype(str) + " (" + pairs["share"].map("{:.0%}".format) + ")",
+        pair=pairs["first"] + " – " + pairs["second"],
+        text=pairs["count"].astype(str) + " of " + pairs["total"].astype(str),
+        expected=pairs["chance"] * pairs["total"],
         by=pairs["chance"].map("{:.1%}".format),
     )
-    picked = alt.selection_point(name=PICKED, fields=["class_name", "nearest_class"], empty=False)
+    picked = alt.selection_point(name=PICKED, fields=["first", "second"], empty=False)
     y = alt.Y(
         "pair:N",
         sort=rows["pair"].tolist(),
         title=None,
         axis=alt.Axis(labelLimit=alt.ExprRef(f"containerSize()[0] < {NARROW} ? 150 : 300"), **EVERY),
     )
-    axis = alt.Axis(title="Share of the class; tick: chance", format="%", tickCount=5, labelOverlap="greedy")
-    x = alt.X("share:Q", axis=axis)
-    titles = {"class_name": "Class", "nearest_class": "Neighbor's class", "text": "Samples", "by": "Chance"}
+    axis = alt.Axis(title="Samples of both; tick: chance", tickMinStep=1, tickCount=5, labelOverlap="greedy")
+    x = alt.X("count:Q", axis=axis)
+    titles = {"first": "Class", "second": "and class", "text": "Samples", "by": "Chance"}
     base = alt.Chart(rows).encode(y=y)
     bars = base.mark_bar(cursor="pointer", aria=False, height={"band": 0.7}).encode(
         x=x, tooltip=[alt.Tooltip(f"{n}:N", title=t) for n, t in titles.items()]
     )
-    tick = base.mark_tick(color="#e8590c", thickness=2.5, aria=False).encode(x="chance:Q")
+    tick = base.mark_tick(color="#e8590c", thickness=2.5, aria=False).encode(x="expected:Q")
     text = base.mark_text(align="left", dx=5, aria=False, color=GRAY).encode(x=x, text="text:N")
     return framed([bars.add_params(picked), tick, text], height=BAR_HEIGHT * len(rows))
 

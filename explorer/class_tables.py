@@ -7,6 +7,7 @@ import pandas as pd
 
 from core.study.findings import number, one_layer
 from core.study.provenance import plain
+from core.study.summary import confused_text, most_confused
 from explorer.data import offered_poolings
 
 PAGE_SIZE = 30  # classes in a heat map, readable on a phone too
@@ -34,10 +35,12 @@ class Place:
 
 
 def offered_places(curves: pd.DataFrame) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Poolings and samples that the study has, the usual one first."""
+    """Poolings and samples that the study has, the usual one first; samples of one class only come last."""
     rows = curves[curves["measure"] == "SI"]
-    samples = set(rows["samples"])
-    return offered_poolings(rows), tuple(name for name in ("test", "train", "cross") if name in samples)
+    several_classes, one_class = (set(rows.loc[(rows["chance"] == 1) == alike, "samples"]) for alike in (False, True))
+    names = [name for name in ("test", "train", "cross") if name in several_classes]
+    names += [name for name in ("test", "train", "cross") if name in one_class - several_classes]
+    return offered_poolings(rows), tuple(names)
 
 
 def chosen_place(query: Mapping[str, Sequence[str]], layer: str | None, curves: pd.DataFrame) -> Place:
@@ -65,12 +68,6 @@ def best_layer(curves: pd.DataFrame, pooling: str, samples: str) -> str:
     """The layer of the highest SI."""
     rows = _lines(curves, pooling, samples).reset_index(drop=True)
     return str(rows["layer"].iloc[rows["value"].fillna(-1).argmax()])
-
-
-def stored_pooling(layers: pd.DataFrame, place: Place) -> str:
-    """The pooling under which a layer's rows are stored: one without space is measured once, as `flat`."""
-    shape = layers.set_index("layer")["output_shape"][place.layer]
-    return place.pooling if len(shape) > 1 else "flat"
 
 
 def class_values(classes: pd.DataFrame, layers: pd.DataFrame, names: pd.Series, place: Place) -> pd.DataFrame:
@@ -105,24 +102,29 @@ def ranked_classes(values: pd.DataFrame, layer: str) -> pd.DataFrame:
     ]
 
 
-def classes_finding(ranked: pd.DataFrame, pairs: pd.DataFrame, place: Place) -> str:
-    """The hardest class and the most frequent confusion, in two sentences."""
+def classes_finding(ranked: pd.DataFrame, pairs: pd.DataFrame | None, place: Place) -> str:
+    """The classes of the lowest and the highest SI with their samples, and the most confused ones.
+
+    pairs : of `core.study.neighborhoods.confused_pairs`; None where the study stores no neighbors there.
+    """
     if ranked.empty:
         return f"No class has an SI at {one_layer(place.layer)}."
-    hardest, easiest = ranked.iloc[0], ranked.iloc[-1]
+    lowest, highest = ranked.iloc[0], ranked.iloc[-1]
     text = (
-        f"At {one_layer(place.layer)}, **{plain(hardest['class_name'])}** is the hardest of {len(ranked):,} classes to "
-        f"separate, with an SI of **{number(hardest['value'])}** (chance {number(hardest['chance'])}); "
-        f"{plain(easiest['class_name'])} is the easiest, with {number(easiest['value'])}."
+        f"At {one_layer(place.layer)}, the lowest SI of {len(ranked):,} classes is that of {_class_value(lowest)}, "
+        f"chance {number(lowest['chance'])}; the highest that of {_class_value(highest)}."
     )
-    if pairs.empty:
-        return f"{text} No sample's nearest neighbor is of another class."
-    first = pairs.iloc[0]
-    return (
-        f"{text} The most frequent confusion: {first['count']} of the samples of **{plain(first['class_name'])}** "
-        f"({first['share']:.0%}; chance {first['chance']:.1%}) have a neighbor of "
-        f"**{plain(first['nearest_class'])}**."
-    )
+    if pairs is None:
+        return f"{text} The study stores no neighbors of this layer, which would tell the most confused classes."
+    pair = most_confused(pairs, place.layer)
+    confused = confused_text(pair, place.layer)
+    return f"{text} Most confused: {confused}" if pair else f"{text} {confused}"
+
+
+def _class_value(row: pd.Series) -> str:
+    """A class with its SI and how many samples that rests on."""
+    count = int(row["num_queries"])
+    return f"**{plain(row['class_name'])}**, **{number(row['value'])}** ({count:,} sample{'s' * (count != 1)})"
 
 
 def pages(count: int, size: int = PAGE_SIZE) -> list[str]:

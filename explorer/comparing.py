@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.study.findings import POOLED, number, one_layer
+from core.study.findings import POOLED
 from core.study.provenance import look_up
 from core.study.results import Study
 from explorer.data import OpenStudy, offered_poolings
@@ -140,16 +140,26 @@ def correlations(dots: pd.DataFrame) -> dict[str, RankCorrelation]:
 
 
 def dots_finding(found: Mapping[str, RankCorrelation], selection: CompareSelection) -> str:
-    """What SI goes with most, as Markdown."""
+    """What the order of the layers by SI goes with, each with interval and layers, as Markdown."""
     certain = {name: one for name, one in found.items() if one.low > 0 or one.high < 0}
     where = f"{SAMPLES.get(selection.samples, selection.samples)} samples, {POOLED[selection.pooling]}"
+    rest = [name for name in found if name not in certain]
+    undecided = [f"{_named(name)} ({_span(found[name])})" for name in rest]
     if not certain:
-        return f"{where}: the order of the layers by SI goes with none of these."
+        return f"{where}: whether SI goes with {_listed(undecided, 'or')} cannot be decided with these layers."
     ranked = sorted(certain, key=lambda name: -abs(certain[name].value))
-    words = [f"{_named(name)} ({certain[name].value:.2f})" for name in ranked]
-    rest = [_named(name) for name in found if name not in certain]
-    less = f" With {_listed(rest)} there is no certain relation." if rest else ""
-    return f"{where}: by Spearman's rank correlation, SI goes most with {_listed(words)}.{less}"
+    words = [f"{_named(name)} ({_span(certain[name])})" for name in ranked]
+    less = f" Whether it goes with {_listed(undecided, 'or')} cannot be decided with these layers." if rest else ""
+    return (
+        f"{where}: by Spearman's rank correlation, with its rough 95 % interval, SI goes with {_listed(words)}.{less}"
+    )
+
+
+def _span(one: RankCorrelation) -> str:
+    """A correlation with its interval and the number of layers."""
+    if np.isnan(one.value):
+        return f"too few different values, {one.num_layers} layers"
+    return f"{one.value:.2f} [{one.low:.2f}, {one.high:.2f}], {one.num_layers} layers"
 
 
 def _named(name: str) -> str:
@@ -157,44 +167,8 @@ def _named(name: str) -> str:
     return title if title.startswith("kNN") else title[0].lower() + title[1:]
 
 
-def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def change_finding(table: pd.DataFrame) -> str:
-    """What a comparison of two studies says, as Markdown; at least one row."""
-    counts = table["meaning"].value_counts()
-    rose, fell, same = (int(counts.get(name, 0)) for name in ("rose", "fell", "no certain change"))
-    parts = [f"SI **rose** at {rose}" if rose else "", f"**fell** at {fell}" if fell else ""]
-    moved = " and ".join(filter(None, parts))
-    if not moved:
-        first = f"SI changed with certainty at none of {len(table)} layers."
-    else:
-        first = f"{moved if rose else f'SI {moved}'} of {len(table)} layers; at {same} there is no certain change."
-    certain = table[table["meaning"].isin(["rose", "fell"])]
-    return " ".join(filter(None, [first, _largest(certain), _where_from(certain, table)]))
-
-
-def _largest(certain: pd.DataFrame) -> str:
-    if certain.empty:
-        return ""
-    row = certain.iloc[int(certain["difference"].abs().argmax())]
-    span = f"{row['low']:+.3f} to {row['high']:+.3f}"
-    values = f"from {number(row['before'])} to {number(row['after'])}"
-    return f"The largest change is {row['difference']:+.3f} ({span}) in {one_layer(row['layer'])}, {values}."
-
-
-def _where_from(certain: pd.DataFrame, table: pd.DataFrame) -> str:
-    """From which layer on everything moved one way, where that is so to the end."""
-    if certain.empty or len(certain) == len(table):
-        return ""
-    kept = table["meaning"].to_numpy()
-    run = len(kept) - 1
-    while run > 0 and kept[run - 1] == kept[-1]:
-        run -= 1
-    if kept[-1] not in ("rose", "fell") or len(kept) - run < 3:
-        return ""
-    return f"From {one_layer(table['layer'].iloc[run])} to the end, every layer {kept[-1]}."
+def _listed(words: Sequence[str], last: str = "and") -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
 def control_of(study: OpenStudy, others: Mapping[str, Path], infos: Mapping[str, Mapping[str, Any]]) -> str | None:

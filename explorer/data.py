@@ -10,6 +10,8 @@ import pandas as pd
 
 from core.study.curves import CURVE_COLUMNS, measured_layers, one_metric, one_of, placed, tidy_curves, with_texts
 from core.study.results import load_study
+from core.study.schemas import TABLES
+from core.study.verified_blocks import FILE as BLOCKS_FILE
 
 DEMO = Path(__file__).parent / "demo"
 FIRST_DEMO = "dogs"
@@ -79,7 +81,8 @@ def first_study(arguments: Sequence[str], environ: Mapping[str, str]) -> str | N
 
 def study_stamp(path: Path) -> tuple[int, ...]:
     """Changes when the study's files do, for a cache."""
-    files = (path / name for name in ("study.json", "measurements.parquet", "timing.json", "parts"))
+    tables = (f"{name}.parquet" for name in TABLES)
+    files = (path / name for name in ("study.json", "timing.json", BLOCKS_FILE, "parts", *tables))
     return tuple(file.stat().st_mtime_ns if file.exists() else 0 for file in files)
 
 

@@ -1,10 +1,15 @@
 """What the page Decide says: where to cut the open study's network, and which network separates the classes best."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import pandas as pd
 
+from core.study.cut_words import difference_text
+from core.study.provenance import SPLIT_NAMES
 from core.study.ranking_tables import BEST, WORSE
 
-MEANINGS = {"best": "best", "tie": "tie with the best", "certainly worse": "certainly worse"}
+MEANINGS = {"best": "highest SI", "tie": "not certainly worse", "certainly worse": "certainly worse"}
 
 
 def share(value: float) -> str:
@@ -24,25 +29,33 @@ def savings(row: pd.Series) -> str:
     return f"Cutting there saves {', '.join(parts[:-1])}{' and ' * (len(parts) > 1)}{parts[-1]}."
 
 
-def blocks_text(blocks: pd.DataFrame) -> str:
-    """How many blocks may be redundant, and what they hold, as Markdown; blocks : of `redundant_blocks`."""
-    found = blocks[blocks["redundant"]]
-    held = found["parameters_share"].sum()
-    names = ", ".join(f"`{name}`" for name in found["block"])
-    if found.empty:
-        return f"SI certainly rises across each of the {len(blocks)} blocks."
-    return (
-        f"Across **{len(found)} of {len(blocks)}** blocks SI does not certainly rise; they hold **{held:.0%}** of the "
-        f"parameters: {names}."
-    )
+def verdict(networks: pd.DataFrame, samples: str) -> str:
+    """A ranking in sentences, each difference with its interval, as Markdown.
 
-
-def verdict(networks: pd.DataFrame) -> str:
-    """A ranking in a sentence, as Markdown; networks : the best first."""
+    networks : of a ranking, the best first. samples : such as "1,800 test samples", those that were compared.
+    """
     best = networks[networks["meaning"] == BEST].iloc[0]
-    worse = networks[networks["meaning"] == WORSE]["network"].tolist()
-    ties = networks[~networks["meaning"].isin([BEST, WORSE])]["network"].tolist()
-    text = f"**{best['network']}** separates these samples best: SI {best['value']:.3f} at `{best['layer']}`."
+    worse = [_ranked(row) for _, row in networks[networks["meaning"] == WORSE].iterrows()]
+    ties = [_ranked(row) for _, row in networks[~networks["meaning"].isin([BEST, WORSE])].iterrows()]
+    value = f"{best['value']:.3f} [{best['low']:.3f}, {best['high']:.3f}]"
     if ties:
-        text += f" Not to be told from it: {', '.join(ties)}."
-    return text + (f" Certainly worse: {', '.join(worse)}." if worse else "")
+        text = f"Of these networks **{best['network']}** has the highest SI, {value} at `{best['layer']}`"
+        text += f", but {samples} cannot decide whether it is better than {_listed(ties, 'or')}."
+    else:
+        text = f"**{best['network']}** separates these samples best: SI {value} at `{best['layer']}`, {samples}."
+    return text + (f" Certainly worse: {_listed(worse, 'and')}." if worse else "")
+
+
+def ranked_samples(info: Mapping[str, Any]) -> str:
+    """The samples that a ranking compares networks on, such as "1,800 test samples". info : of the ranking."""
+    split = str(info["compared"]["split"])
+    return f"{info['samples'][split]:,} {SPLIT_NAMES.get(split, split)} samples"
+
+
+def _ranked(row: pd.Series) -> str:
+    """A network with its difference to the best one."""
+    return f"{row['network']} ({difference_text(row)})"
+
+
+def _listed(words: Sequence[str], last: str) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"

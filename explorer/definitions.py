@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 NOTATION = (
     r"There are $n$ samples with labels $y_i$, $n_c$ of them in class $c$. $N_j(i)$ is the $j$-th nearest other sample "
-    r"of sample $i$ among a layer's activations; equal distances go to the sample that comes first. $[\cdot]$ is 1 "
-    r"where the condition holds, else 0. *Chance* is the exact mean over all permutations of the labels."
+    r"of sample $i$ among a layer's activations; equal distances go to the sample that comes first, and where "
+    r"more than 5 % of the samples have several nearest ones, nothing is concluded from SI. $[\cdot]$ is 1 where the "
+    r"condition holds, else 0. *Chance* is the exact mean over all permutations of the labels."
 )
 
 
@@ -120,6 +121,22 @@ layers see the same samples; they are widened for the number of layers by Bonfer
 of the highest value need not be the best one, a layer is held against every one that may be (Hsu 1984). Where no layer
 passes, the samples cannot decide, and the page says how many could, if all values stayed as they are. The best layer
 itself must be above chance by more than the tolerance.
+
+**The headline** goes by the best layer's *excess*, (SI − chance) / (1 − chance): 0 at chance, 1 where every nearest
+neighbor has the right label. Below 0.25 the classes are *hardly* separated, from 0.25 *partly*, from 0.5 *largely*,
+from 0.9 *almost completely*; where the 95 % interval reaches over a limit, both levels are named. *Early*, *midway* and
+*late* are the thirds of the layers in which half of that gain over chance is reached; where the intervals leave open
+which, two of them are named, or none. One layer has no such word, nor have hardly separated classes. The best of many
+layers is the best by luck too: the lower end of its interval, its distance from chance, and the intervals by which
+layers are compared are taken so that all layers together hold with 95 % (Bonferroni). A rise or a fall is named only
+where such an interval of the difference leaves out 0. Where an interval is missing, Wilson's is used, as if
+the samples were independent, and called rough.
+
+**A change from one study to another** is called certain where $q < 0.05$ over the layers compared. Where it is not,
+the interval says what that means: if it lies within ±0.03, SI changed by less than that; if it reaches further, the
+samples cannot decide it. *No certain change* never means *equal*. Layers are compared by name where all names of one
+study are among those of the other, where both are of one network, or where at least half of the names of the smaller
+study are; else by their relative position, and then the sentence says so.
 """
 
 SAMPLE_SIZE = """
@@ -135,6 +152,22 @@ products in lower precision only make a shortlist: the features are centered, th
 bounded, and every sample that lies within the bound stays on the list. What the bound cannot tell apart is decided in
 float64. Equal rows tie exactly; a duplicate of a sample is a legitimate neighbor, the sample itself never is. `flat`
 compares all activations of a layer, `mean` the average of each channel over the image.
+"""
+
+CHECKING = """
+**Samples to check** are those that hardly a neighbor of their own label lies near at the last 20 layers, while many of
+one other class do. That makes no label wrong: of classes that look alike, right labels are listed too. How often a
+wrong one is listed, each study tries out by itself: it swaps a hundredth of the labels at a time with classes that the
+neighbors at its best layer mix up, counts the votes again (neighbors do not depend on labels), and so predicts how many
+of the listed samples would be wrong *if* 1, 2 or 5 % of all labels were. How many are, it cannot know. The prediction
+assumes wrong labels of this kind, spread evenly, and a network that was not trained on them; images that themselves
+look like the wrong class are listed less often. No number is given for the training samples of a network that came from
+a file or was being trained, for fewer samples than make five of 2 %, and where swapped labels are not listed twice as
+often as any.
+
+**Blocks** are judged by the accuracy of the network without them, measured by `python -m core blocks STUDY --verify`. A
+block is *not worse* where the change of accuracy certainly lies above the negative tolerance: the lower end of its
+interval, paired on the same images and corrected for the number of blocks. SI across a block only describes it.
 """
 
 LESSON = r"""

@@ -1,4 +1,4 @@
-"""The part of the page Decide that hands on: the cut network as a file, and the redundant blocks tried out."""
+"""The part of the page Decide that hands on: the cut network as a file, and the blocks tried out."""
 
 import shlex
 from collections.abc import Sequence
@@ -7,11 +7,12 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from core.study.blocks import redundant_blocks
+from core.study.block_words import ALONE, NO_MEASUREMENT, blocks_text
+from core.study.blocks import NOT_TRIED, TOLERANCE, Verified, cannot_verify, separation_across_blocks, with_verified
 from core.study.results import StudyError
+from core.study.verified_blocks import kept_verified
 from explorer.components import save_table_row
 from explorer.data import OpenStudy
-from explorer.deciding import blocks_text
 from explorer.exporting import HEADS, Cut, has_network, hindrance, shown_path, verify_arguments
 from explorer.job_view import show_job
 from explorer.jobs import BusyError, is_alive, list_jobs, new_job
@@ -23,16 +24,25 @@ from explorer.tables import show_numbers
 from explorer.widgets import choose_one, widget_key
 
 PAGE = "decide"
-BLOCK_COLUMNS = {
+MEASURED_COLUMNS = {
     "block": "Block",
-    "before": "SI before",
-    "after": "SI after",
-    "difference": "Rise",
-    "low": "95 %, low",
-    "high": "95 %, high",
-    "redundant": "May be redundant",
+    "verdict": "Verdict",
+    "accuracy": "Accuracy without it",
+    "change": "Change",
+    "change_low": "Change, low",
+    "change_high": "Change, high",
     "parameters": "Parameters",
     "parameters_share": "Share of them",
+}
+BLOCK_COLUMNS = {
+    "block": "Block",
+    "parameters": "Parameters",
+    "parameters_share": "Share of them",
+    "before": "SI before",
+    "after": "SI after",
+    "difference": "Difference of SI",
+    "low": "95 %, low",
+    "high": "95 %, high",
 }
 
 
@@ -55,34 +65,68 @@ def show_export(study: OpenStudy, layer: str, pooling: str) -> None:
 
 
 def show_blocks(study: OpenStudy, split: str, pooling: str, measure: str) -> None:
-    """The blocks across which SI does not rise, with the parameters they hold."""
-    st.header("Redundant blocks", anchor=False)
+    """The accuracy without each block, where it was measured, and SI across the blocks; else how to measure it."""
+    st.header("Blocks it can do without", anchor=False)
     try:
-        table = cached_blocks(study.path, study.stamp, split, pooling, measure)
+        blocks, verified = cached_blocks(study.path, study.stamp, split, pooling, measure)
     except StudyError as error:
         st.info(str(error))
         return
-    st.markdown(blocks_text(table))
+    if verified is None:
+        show_numbers(blocks, BLOCK_COLUMNS)
+        save_table_row(lambda: blocks, f"{Path(study.path).name}_blocks")
+        st.markdown(NO_MEASUREMENT)
+        show_verification(study)
+        return
+    tolerance = choose_tolerance(study)
+    table = with_verified(blocks, verified, tolerance)
+    st.markdown(blocks_text(table, verified, tolerance))
+    show_numbers(table[table["verdict"] != NOT_TRIED], MEASURED_COLUMNS)
+    st.caption(f"{ALONE} The other blocks have no shortcut that could go on in their place.")
     show_numbers(table, BLOCK_COLUMNS)
     save_table_row(lambda: table, f"{Path(study.path).name}_blocks")
-    st.caption(
-        "A flat SI is a reason to try a block, not to drop it: early blocks may prepare what later ones separate. "
-        "Of 18 residual blocks tried out in two networks, the advice was right for 11. To take each residual block "
-        "out, and measure the accuracy without it:"
+    st.caption("SI before and after each block describes it, and does not tell whether the network needs it.")
+
+
+def choose_tolerance(study: OpenStudy) -> float:
+    """The loss of accuracy up to which a block is not needed."""
+    return float(
+        st.number_input(
+            "Tolerance (accuracy)",
+            min_value=0.001,
+            max_value=0.5,
+            value=TOLERANCE,
+            step=0.005,
+            format="%.3f",
+            width=200,
+            key=widget_key(PAGE, "block_tolerance", study),
+            help="A block is not needed where the accuracy without it is certainly lower by no more than this.",
+        )
     )
+
+
+def show_verification(study: OpenStudy) -> None:
+    """The command that measures the accuracy without each block, and a button where it can run here."""
+    if reason := cannot_verify(cached_tables(study.path, study.stamp)):
+        st.caption(reason)
+        return
     folder = shown_path(Path(study.path), public=is_public())
     st.code(shlex.join(["python", "-m", "core", "blocks", folder, "--verify"]), language="bash", wrap_lines=True)
     if reason := _hindrance(study, data=True):
         st.caption(reason)
         return
     arguments = verify_arguments(Path(study.path), study.info, _places(study))
-    run_here("Try them out", arguments, f"blocks of {Path(study.path).name}, tried out", key="verify")
+    run_here("Measure it", arguments, f"blocks of {Path(study.path).name}, taken out", key="verify")
 
 
 @st.cache_data(max_entries=16, show_spinner="Comparing the blocks …")
-def cached_blocks(path: str, stamp: tuple[int, ...], split: str, pooling: str, measure: str) -> pd.DataFrame:
-    """What `redundant_blocks` says; `stamp` makes it anew when the study changes."""
-    return redundant_blocks(cached_tables(path, stamp), split=split, pooling=pooling, measure=measure)
+def cached_blocks(
+    path: str, stamp: tuple[int, ...], split: str, pooling: str, measure: str
+) -> tuple[pd.DataFrame, Verified | None]:
+    """SI across the blocks, and the accuracy without them where it was measured; `stamp` makes both anew."""
+    study = cached_tables(path, stamp)
+    blocks = separation_across_blocks(study, split=split, pooling=pooling, measure=measure)
+    return blocks, kept_verified(study)
 
 
 def run_here(label: str, arguments: Sequence[str], title: str, *, key: str) -> None:

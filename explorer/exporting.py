@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.network.backbones import is_model_file
+from core.study.findings import one_layer
 from core.study.plan import PIXELS
 from explorer.jobs import ROOT
 
@@ -80,11 +82,29 @@ def hindrance(info: Mapping[str, Any], places: Sequence[Path], *, data: bool) ->
     return ""
 
 
+def missing_text(info: Mapping[str, Any], places: Sequence[Path], names: Sequence[str] = ("weights", "data")) -> str:
+    """Which paths in a study's command have to be replaced, because nothing lies there, as Markdown; "" where none.
+
+    names : of the files that the command uses.
+    """
+    files = _files(info, data=True) if info.get("asked", {}).get("data") else {}
+    missing = [path for name, path in files.items() if name in names and _found(path, places) is None]
+    if not missing:
+        return ""
+    rest = "is not here: put in where it lies now" if len(missing) == 1 else "are not here: put in where they lie now"
+    return f"{' and '.join(map(one_layer, missing))} {rest}."
+
+
+def places_of(study: Path) -> tuple[Path, ...]:
+    """Where relative paths of a study may begin: where the app was started, or in the folder of its run."""
+    return Path.cwd(), study.resolve().parent
+
+
 def _files(info: Mapping[str, Any], *, data: bool) -> dict[str, str]:
     """The files and folders that a study names, by the option that says where they lie."""
     asked = info.get("asked", {})
     weights, images = str(asked.get("weights", "")), str(asked.get("data", ""))
-    found = {"weights": weights} if weights.endswith(".keras") else {}
+    found = {"weights": weights} if is_model_file(weights) else {}
     from_folder = images != "digits" and not images.startswith("tfds:")
     return found | ({"data": images} if data and from_folder else {})
 

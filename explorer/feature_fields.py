@@ -6,11 +6,15 @@ from typing import Any
 import streamlit as st
 
 from core.measures.neighbors import METRICS
+from explorer.disk import holds, make_room
 from explorer.public import Limits, studies_folder
 from explorer.request import Request
+from explorer.uploaders import hold_upload, kept_files, uploaded_files
 from explorer.uploads import FEATURE_SUFFIXES, LABEL_SUFFIXES, Saved, check_column, save_features
 
 FILES, LABELS, TEST, TEST_LABELS = "new features", "new labels", "new test", "new test labels"
+ARCHIVE = "new zip"  # the uploader of images
+UPLOADERS = (FILES, LABELS, TEST, TEST_LABELS)
 _KINDS = [suffix.removeprefix(".") for suffix in FEATURE_SUFFIXES]
 _LABEL_KINDS = [suffix.removeprefix(".") for suffix in LABEL_SUFFIXES]
 
@@ -38,7 +42,8 @@ def feature_fields(request: Request) -> tuple[Request, list[Any]]:
             st.file_uploader("Their features", type=_KINDS, accept_multiple_files=True, key=TEST)
         with right:
             st.file_uploader("Their labels", type=_LABEL_KINDS, key=TEST_LABELS, help="Or in the same column.")
-    return replace(request, labels="" if labels else column.strip()), [file for key in _KEYS for file in _given(key)]
+    files = [file for key in UPLOADERS for file in uploaded_files(key)]
+    return replace(request, labels="" if labels else column.strip()), files
 
 
 def feature_options(request: Request, start: Request) -> Request:
@@ -68,30 +73,25 @@ def saved_features(request: Request, allowed: Limits) -> tuple[Request, Saved]:
     ValueError
         A file is missing, or is none that may be kept.
     """
-    features, labels, test, test_labels = map(_given, _KEYS)
+    features, labels, test, test_labels = map(kept_files, UPLOADERS)
     if not features:
         raise ValueError("data must be given: choose a file to upload.")
     if test_labels and not test:
         raise ValueError("test samples must have features beside their labels: choose their file, too.")
     studies = studies_folder()
+    make_room(studies, allowed.disk_bytes, 0, holds.wanted())
     saved = save_features(features, _one(labels), studies, allowed, test=test, test_labels=_one(test_labels))
+    hold_upload(saved.folder)
     if request.labels:
         check_column(saved, request.labels, studies)
     filled = replace(request, data=saved.data, labels=saved.labels or request.labels)
     return replace(filled, test=saved.test, test_labels=saved.test_labels), saved
 
 
-def _given(key: str) -> list[Any]:
-    """The files in an uploader."""
-    found = st.session_state.get(key) or []
-    return found if isinstance(found, list) else [found]
-
-
 def _one(files: list[Any]) -> Any:
     return files[0] if files else None
 
 
-_KEYS = (FILES, LABELS, TEST, TEST_LABELS)
 _GEOMETRY_HELP = (
     "Also the siblings of SI, the intrinsic dimension and hubness of each layer, and how alike layers are (linear "
     "CKA), for the page Compare. It takes longer."

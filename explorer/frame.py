@@ -7,6 +7,7 @@ import streamlit as st
 from core.study.provenance import plain
 from core.study.results import is_being_written
 from explorer.data import OpenStudy
+from explorer.page_errors import guarded
 from explorer.provenance import caption, facts
 from explorer.widgets import opened
 
@@ -27,6 +28,7 @@ def show_cautions(study: OpenStudy) -> None:
 
 
 @st.fragment
+@guarded
 def show_provenance(study: OpenStudy) -> None:
     """The command and everything a reader needs to judge the numbers, sent when it is opened."""
     told = opened("How this was computed", f"provenance of {study.path}")
@@ -39,9 +41,8 @@ def show_provenance(study: OpenStudy) -> None:
 
 
 def _show_unfinished(study: OpenStudy) -> None:
-    text = (
-        "is running" if is_being_written(Path(study.path)) else "was interrupted; its command, run again, finishes it"
-    )
+    again = "its command, run again," if study.info.get("command") else "the same call, made again,"
+    text = "is running" if is_being_written(Path(study.path)) else f"was interrupted; {again} finishes it"
     with st.container(horizontal=True, vertical_alignment="center"):
         st.info(f"This study {text}. It has {len(study.layers)} layers so far.", icon=":material/hourglass_top:")
         st.button("Look again", icon=":material/refresh:")

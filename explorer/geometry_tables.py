@@ -118,7 +118,7 @@ def sibling_columns() -> dict[str, Any]:
 
 
 def best_layers(rows: pd.DataFrame) -> str:
-    """Which layer each measure of separation finds best, as Markdown."""
+    """At which layer each measure of separation has its best value, as Markdown."""
     found: dict[str, list[str]] = {}
     for name, better in {
         "si": 1,
@@ -131,7 +131,11 @@ def best_layers(rows: pd.DataFrame) -> str:
         if len(own):
             best = str(own["layer"].iloc[int((better * own["value"]).to_numpy().argmax())])
             found.setdefault(best, []).append(MEASURES[name].title)
-    return "Best separated: " + "; ".join(f"`{layer}` by {_listed(names)}" for layer, names in found.items()) + "."
+    places = "; ".join(f"`{layer}` by {_listed(names)}" for layer, names in found.items())
+    return (
+        f"Best value of {rows['layer'].nunique()} layers: {places}. A best value is no certain difference: for SI, "
+        "*Decide* has the intervals of the differences."
+    )
 
 
 def likeness_rows(tables: Study, selection: CompareSelection, kind: str) -> pd.DataFrame:

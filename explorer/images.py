@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data.decoding import decode
+from core.data.decoding import PixelRanges, decode
+from core.study.provenance import look_up
+from explorer.public import is_public
 
 DIGITS = "digits"
 DIGIT_PIXELS = 160  # of a picture's side; twenty times a digit's own, so that its pixels stay square
@@ -21,10 +23,14 @@ LARGEST_FILE = 32 << 20  # bytes
 
 @dataclass(frozen=True)
 class Pictures:
-    """The pictures of one study: of scikit-learn's digits, in a folder, or none."""
+    """The pictures of one study: of scikit-learn's digits, in a folder, or none.
+
+    ranges : what the study took for white in images of more than 8 bits a pixel.
+    """
 
     digits: bool = False
     folder: Path | None = None
+    ranges: PixelRanges | None = None
 
     def __bool__(self) -> bool:
         return self.digits or self.folder is not None
@@ -38,31 +44,33 @@ class Pictures:
             if self.digits:
                 return _digit(int(source.rpartition("/")[2]))
             path = None if self.folder is None else inside(self.folder, source)
-            return None if path is None else _thumbnail(path)
+            return None if path is None else _thumbnail(path, self.ranges)
         except Exception:  # whatever a broken file makes a decoder do, the page shows the sample's name instead
             return None
 
 
 def study_pictures(info: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Pictures:
-    """Where the pictures of a study are.
+    """Where the pictures of a study are: below its data folder, or, of ready-made features, below that of its sources.
 
-    In public (`SI_EXPLORER_PUBLIC=1`) no folder of the server is ever opened, whatever a study says.
+    In public no folder of the server is ever opened, whatever a study says.
 
     info : the content of study.json.
     """
-    asked = info.get("asked")
-    data = asked.get("data") if isinstance(asked, Mapping) else None
+    data = look_up(info, "asked.data") or look_up(info, "used.data.sources_folder")
     if data == DIGITS:
         return Pictures(digits=True)
     if not isinstance(data, str) or not data or is_public(environ):
         return Pictures()
     folder = Path(data).expanduser()
-    return Pictures(folder=folder.resolve()) if folder.is_dir() else Pictures()
+    return Pictures(folder=folder.resolve(), ranges=_ranges(info)) if folder.is_dir() else Pictures()
 
 
-def is_public(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether the app is open to everyone, and not to the person at its keyboard alone."""
-    return environ.get("SI_EXPLORER_PUBLIC") == "1"
+def _ranges(info: Mapping[str, Any]) -> PixelRanges | None:
+    """What the study says of images of more than 8 bits a pixel; None where it says nothing, or no numbers."""
+    white = [look_up(info, f"used.data.white.{kind}") for kind in ("integers", "floats")]
+    if not all(isinstance(value, int | float) and value >= 1 for value in white):
+        return None
+    return PixelRanges(*white)
 
 
 def inside(folder: Path, source: str) -> Path | None:
@@ -91,10 +99,10 @@ def _digit_values() -> NDArray[np.float64]:
     return np.asarray(load_digits().images)
 
 
-def _thumbnail(path: Path) -> bytes | None:
+def _thumbnail(path: Path, ranges: PixelRanges | None) -> bytes | None:
     if path.stat().st_size > LARGEST_FILE:
         return None
-    image = decode(path.read_bytes())
+    image = decode(path.read_bytes(), ranges)
     image.thumbnail((PICTURE_PIXELS, PICTURE_PIXELS))
     return _png(image)
 

@@ -8,11 +8,26 @@ import streamlit as st
 from core.study.durations import in_words
 from core.study.provenance import plain
 from explorer.address import keep_study
-from explorer.jobs import BusyError, Job, Status, cancel, delete, error_text, find_job, has_results, log_lines, status
+from explorer.jobs import (
+    BusyError,
+    Job,
+    Status,
+    cancel,
+    error_text,
+    find_job,
+    has_results,
+    log_lines,
+    remove,
+    restore,
+    status,
+)
+from explorer.known import may_change, own_removed_jobs
 from explorer.public import is_public
+from explorer.request import in_form_words
 from explorer.running import start_run
 
 EVERY_S = 1.0
+MOST_REMOVED = 5  # shown, of the runs in the trash
 STATES = {
     "waiting": (":material/hourglass_top:", "Waiting in line"),
     "running": (":material/progress_activity:", "Running"),
@@ -35,7 +50,8 @@ def show_job(job: Job, *, name: str = "run") -> None:
 def _panel(studies: Path, run: str, name: str, *, watched: bool) -> None:
     job = find_job(studies, run)
     if job is None:
-        st.info("This run has been removed.")
+        if not show_removed(name, only=run):
+            st.info("This run has been removed.")
         return
     now = status(job)
     if watched and now.is_over:
@@ -98,6 +114,8 @@ def _show_buttons(job: Job, now: Status, name: str) -> None:
             st.download_button(
                 f"Download {file.name}", file.read_bytes, file.name, kind, on_click="ignore", key=f"download_{name}"
             )
+        if not may_change(job):
+            return
         if now.state == "running":
             st.button("Stop", icon=":material/stop:", key=f"stop_{name}", on_click=cancel, args=(job,))
         elif now.state == "waiting":
@@ -110,11 +128,26 @@ def _show_buttons(job: Job, now: Status, name: str) -> None:
         elif now.state != "complete" and st.button(_again(job), icon=":material/resume:", key=f"resume_{name}"):
             _resume(job)
         if now.is_over and st.button(
-            "Remove", icon=":material/delete:", key=f"remove_{name}", help="With its results."
+            "Remove", icon=":material/delete:", key=f"remove_{name}", help="With its results. It can be put back."
         ):
-            delete(job)
+            remove(job)
             st.query_params.pop("run", None)
             st.rerun()
+
+
+def show_removed(name: str, *, only: str = "") -> bool:
+    """The runs in the trash, each with a button that puts it back. Returns whether there are any.
+
+    name : of the panel, where a page has several. only : the id of the one to show; default all.
+    """
+    removed = [job for job in own_removed_jobs() if only in ("", job.id)][:MOST_REMOVED]
+    for job in removed:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f":material/delete: Removed · **{plain(job.title)}**", width="stretch")
+            if st.button("Undo", icon=":material/undo:", key=f"restore_{name} {job.id}"):
+                st.query_params["run"] = restore(job).id
+                st.rerun()
+    return bool(removed)
 
 
 def _again(job: Job) -> str:
@@ -141,12 +174,12 @@ def _show_log(job: Job) -> None:
 
 def _public_text(text: str) -> str:
     """The command's words; in public without anything that could be a path of this server."""
-    return plain(hide_paths(text) if is_public() else text)
+    return plain(in_form_words(hide_paths(text) if is_public() else text))
 
 
 def hide_paths(text: str) -> str:
     """A text in which every absolute path, and every path within the folder of uploads, is only its last name."""
-    return re.sub(r"(?:\.\.)?(?:/[^\s'\",;:]+)+/([^\s'\",;:/]+)", r"\1", text)
+    return re.sub(r"(?<!\w)(?:\.\.)?(?:/[^\s'\",;:]+)+/([^\s'\",;:/]+)", r"\1", text)
 
 
 def _what_next(now: Status) -> str:

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,11 @@ from explorer.worker import EXIT, STARTED, TIME_LIMIT
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDY = "study"
+TRASH = ".trash"  # within the folder of studies: runs that were removed, and can be put back
 START_S = 20  # more than a busy machine needs to start Python
 _TAIL = 64 << 10  # bytes read of a log
-_CANCELLED, _LOG, _RECORD = "cancelled", "log.txt", "job.json"
+_CANCELLED, _LOG, _RECORD, _REMOVED = "cancelled", "log.txt", "job.json", "removed"
+_LATE_S = 30  # after its limit a run is killed from outside: it stops itself, if it can
 _INTERRUPTED = 130
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,80}")
 
@@ -44,9 +46,9 @@ class Job:
     arguments : of `python -m core`, with paths relative to the folder.
     title : what it is called on screen.
     num_layers, estimated_s : what the plan said; 0 where there was none.
-    started : seconds since 1970 of its last start.
-    pid : its process, which leads a process group.
+    started : seconds since 1970 of its last start, or of its record before the first.
     uploads : the folder of the uploaded data, else "".
+    visitor : whose it is on a public server, else "".
     """
 
     folder: Path
@@ -55,8 +57,8 @@ class Job:
     num_layers: int = 0
     estimated_s: float = 0.0
     started: float = 0.0
-    pid: int = 0
     uploads: str = ""
+    visitor: str = ""
 
     @property
     def id(self) -> str:
@@ -117,7 +119,8 @@ class BusyError(RuntimeError):
 def new_job(studies: Path, arguments: Sequence[str], *, title: str, **plan: Any) -> Job:
     """Record a run in a new folder of `studies`. Its id cannot be guessed: in public, it is the key to its results."""
     slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:40].strip("-") or "study"
-    job = Job(studies / f"{slug}-{secrets.token_hex(8)}", tuple(arguments), title, **plan)
+    recorded = {"started": time.time(), **plan}  # old runs are removed: one that is about to start must not look old
+    job = Job(studies / f"{slug}-{secrets.token_hex(8)}", tuple(arguments), title, **recorded)
     job.folder.mkdir(parents=True)
     _write(job)
     return job
@@ -146,9 +149,9 @@ def start(job: Job, *, line: int | None = None, limit_s: float | None = None, en
             (job.folder / name).unlink(missing_ok=True)
         if line is not None:
             stand_in_line(job.folder)
-        process = _spawn(job, environ if limit_s is None else {**environ, TIME_LIMIT: str(limit_s)})
-        started = Job(**{**vars(job), "started": time.time(), "pid": process.pid})
+        started = replace(job, started=time.time())
         _write(started)
+        process = _spawn(job, environ if limit_s is None else {**environ, TIME_LIMIT: str(limit_s)})
         _wait_for_start(job, process)
     threading.Thread(target=process.wait, daemon=True).start()  # so that no zombie stays
     return started
@@ -156,22 +159,77 @@ def start(job: Job, *, line: int | None = None, limit_s: float | None = None, en
 
 def cancel(job: Job, *, at_once: bool = False) -> None:
     """Ask a run to stop; it leaves a valid study of the layers done so far. `at_once` kills it, which does so too."""
-    if not is_alive(job):
+    number = process_id(job)
+    if number is None:
         return
     (job.folder / _CANCELLED).touch()
-    number = signal.SIGKILL if at_once and hasattr(signal, "SIGKILL") else signal.SIGTERM
+    signal_number = signal.SIGKILL if at_once and hasattr(signal, "SIGKILL") else signal.SIGTERM
     with suppress(ProcessLookupError):
-        os.killpg(job.pid, number) if hasattr(os, "killpg") else os.kill(job.pid, number)
+        os.killpg(number, signal_number) if hasattr(os, "killpg") else os.kill(number, signal_number)
+
+
+def process_id(job: Job) -> int | None:
+    """The process of a run that goes on, which leads a process group; whichever server started it."""
+    try:
+        number = int((job.folder / STARTED).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+    return number if number > 1 and is_alive(job) else None
+
+
+def remove(job: Job) -> None:
+    """Move a run that is over to the trash, with its study.
+
+    Raises
+    ------
+    BusyError
+        It goes on.
+    """
+    if is_alive(job):
+        raise BusyError("This run goes on. Stop it first.")
+    trash = job.folder.parent / TRASH
+    trash.mkdir(exist_ok=True)
+    (job.folder / _REMOVED).touch()
+    os.replace(job.folder, trash / job.id)
+
+
+def removed_jobs(studies: Path) -> list[Job]:
+    """The runs in the trash, the last removed first."""
+    return sorted(list_jobs(studies / TRASH), key=_removed, reverse=True)
+
+
+def restore(job: Job) -> Job:
+    """Take a run out of the trash."""
+    restored = replace(job, folder=job.folder.parents[1] / job.id)
+    os.replace(job.folder, restored.folder)
+    (restored.folder / _REMOVED).unlink(missing_ok=True)
+    return restored
 
 
 def delete(job: Job) -> None:
-    """Remove a run that is over, with its study, and its upload where no other run uses it."""
-    if is_alive(job):
-        raise BusyError("This run goes on. Stop it first.")
-    shutil.rmtree(job.folder)
-    shared = any(other.uploads == job.uploads for other in list_jobs(job.folder.parent))
-    if job.uploads and not shared:
-        shutil.rmtree(job.folder.parent / job.uploads, ignore_errors=True)
+    """Delete a run that is over, for good, with its study, and its upload where no other run uses it."""
+    in_trash = job.folder.parent.name == TRASH
+    studies = job.folder.parents[1] if in_trash else job.folder.parent
+    if not in_trash:
+        remove(job)
+    shutil.rmtree(studies / TRASH / job.id)
+    if job.uploads and job.uploads not in used_uploads(studies):
+        shutil.rmtree(studies / job.uploads, ignore_errors=True)
+
+
+def empty_trash(studies: Path, keep_s: float) -> None:
+    """Delete what was removed more than this many seconds ago, and what an interrupted deletion left."""
+    for job in removed_jobs(studies):
+        if _removed(job) < time.time() - keep_s:
+            delete(job)
+    for folder in (studies / TRASH).glob("*/"):
+        if find_job(studies / TRASH, folder.name) is None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def used_uploads(studies: Path) -> set[str]:
+    """The folders of uploads that a run uses, be it a removed one that can be put back."""
+    return {job.uploads for job in (*list_jobs(studies), *list_jobs(studies / TRASH)) if job.uploads}
 
 
 def find_job(studies: Path, name: str) -> Job | None:
@@ -180,7 +238,8 @@ def find_job(studies: Path, name: str) -> Job | None:
         return None
     try:
         record = json.loads((studies / name / _RECORD).read_text(encoding="utf-8"))
-        return Job(studies / name, **(record | {"arguments": tuple(record["arguments"])}))
+        known = {field.name: record[field.name] for field in fields(Job) if field.name in record}
+        return Job(studies / name, **(known | {"arguments": tuple(record["arguments"])}))
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -236,15 +295,17 @@ def error_text(job: Job) -> str:
 
 
 def forget_old(studies: Path, keep_s: float) -> None:
-    """Remove runs that are over, and uploads that no run uses, when they are older than this."""
-    latest = time.time() - keep_s
+    """Delete runs that are over, when they were started more than this many seconds ago."""
     for job in list_jobs(studies):
-        if job.started < latest and not is_alive(job):
+        if job.started < time.time() - keep_s and not is_alive(job):
             delete(job)
-    used = {Path(job.uploads).name for job in list_jobs(studies)}
-    for upload in studies.glob(".uploads/*"):
-        if upload.name not in used and upload.stat().st_mtime < latest:
-            shutil.rmtree(upload, ignore_errors=True)
+
+
+def stop_overdue(studies: Path, limit_s: float) -> None:
+    """Kill the runs that take longer than this, whichever server started them, and with whatever limit."""
+    for job in list_jobs(studies):
+        if time.time() - _began(job) > limit_s + _LATE_S and is_alive(job) and not is_waiting(job.folder):
+            cancel(job, at_once=True)
 
 
 def has_results(job: Job) -> bool:
@@ -306,6 +367,14 @@ def _began(job: Job) -> float:
     """When it was started, or its turn came, in seconds since 1970."""
     try:
         return (job.folder / STARTED).stat().st_mtime
+    except OSError:
+        return job.started
+
+
+def _removed(job: Job) -> float:
+    """When it was removed, in seconds since 1970."""
+    try:
+        return (job.folder / _REMOVED).stat().st_mtime
     except OSError:
         return job.started
 

@@ -3,20 +3,22 @@
 import pandas as pd
 import streamlit as st
 
-from core.study.class_words import short_classes
+from core.study.check_words import expectation_text, trial_swaps
+from core.study.class_words import sample_classes, short_classes
 from core.study.depth import depths, votes
 from core.study.journeys import agreement, fates, nearest_by_layer, neighbors_by_layer
 from core.study.neighborhoods import stored_neighbors
 from core.study.results import Study, StudyError
-from core.study.suspects import duplicates_first, label_errors
-from explorer.class_tables import Place, stored_pooling
+from core.study.suspects import CLEAR_SCORE, duplicates_first, samples_to_check
+from explorer.class_tables import Place
 from explorer.picker import cached_tables
 
 
 def named_samples(study: Study) -> pd.DataFrame:
     """The table `samples`, with the classes' short names."""
-    samples = study.samples.astype({"split": str, "class_name": str})
-    return samples.assign(class_name=samples["class_name"].map(short_classes(samples["class_name"])))
+    classes = sample_classes(study.samples)
+    samples = study.samples.astype({"split": str})
+    return samples.assign(class_name=classes.map(short_classes(classes)).to_numpy())
 
 
 class Pair:
@@ -48,7 +50,10 @@ class Journeys:
         self.voters = int(neighbors["rank"].max()) if len(neighbors) else 0
         self.depths = depths(votes(neighbors, self.names), self.names)
         self.fates = fates(agreement(nearest)) if len(nearest) else pd.DataFrame()
-        self.errors = label_errors(neighbors, self.samples)
+        self.to_check = samples_to_check(neighbors, self.samples)
+        self.num_clear = int((self.to_check["score"] >= CLEAR_SCORE).sum())
+        self.swaps = trial_swaps(self.study, neighbors, split)
+        self.expectation = expectation_text(self.study, split, self.swaps, self.num_clear)
         self.nearest = nearest.astype({"layer": "category"})
 
 
@@ -61,7 +66,7 @@ def cached_journeys(path: str, stamp: tuple[int, ...], pooling: str, split: str,
 def cached_neighbors(path: str, stamp: tuple[int, ...], place: Place) -> pd.DataFrame:
     study = cached_tables(path, stamp)
     try:
-        return stored_neighbors(study, place.layer, stored_pooling(study.layers, place), place.split, among=place.among)
+        return stored_neighbors(study, place.layer, place.pooling, place.split, among=place.among)
     except StudyError:  # it stores none of this layer
         return study.table("neighbors", filters=[("sample", "==", -1)])
 
@@ -74,4 +79,4 @@ def cached_places(path: str, stamp: tuple[int, ...], layer: str) -> pd.DataFrame
 @st.cache_data(max_entries=16, show_spinner=False)
 def cached_duplicates(path: str, stamp: tuple[int, ...], place: Place, within: float) -> pd.DataFrame:
     study = cached_tables(path, stamp)
-    return duplicates_first(study, place.layer, stored_pooling(study.layers, place), within=within)
+    return duplicates_first(study, place.layer, place.pooling, within=within)

@@ -6,9 +6,10 @@ import streamlit as st
 
 from core.study.results import StudyError
 from explorer.data import bundled_studies
-from explorer.jobs import STUDY, Job, find_job, has_results, list_jobs
+from explorer.jobs import STUDY, TRASH, Job, find_job, has_results, list_jobs, removed_jobs
 from explorer.provenance import study_title
 from explorer.public import is_public, studies_folder
+from explorer.visitors import visitor_id
 
 MOST_LISTED = 20
 _OWN = "own runs"
@@ -21,13 +22,13 @@ def known_studies() -> dict[str, Path]:
 
 
 def own_jobs() -> list[Job]:
-    """The runs that may be listed: all of them locally; in public those that this session started or was linked to."""
+    """The runs that may be listed: all of them locally; in public those that this visitor started or was linked to."""
     studies = studies_folder()
     if not is_public():
         return list_jobs(studies)
-    ids = [*st.session_state.get(_OWN, ()), st.query_params.get("study", ""), st.query_params.get("run", "")]
-    jobs = [job for name in dict.fromkeys(ids) if (job := find_job(studies, name))]
-    return sorted(jobs, key=lambda job: job.started, reverse=True)
+    linked = [find_job(studies, st.query_params.get(name, "")) for name in ("study", "run")]
+    jobs = {job.id: job for job in (*started_jobs(), *linked) if job}
+    return sorted(jobs.values(), key=lambda job: job.started, reverse=True)
 
 
 def remember_job(job: Job) -> None:
@@ -36,9 +37,34 @@ def remember_job(job: Job) -> None:
 
 
 def started_jobs() -> list[Job]:
-    """The runs that this session started."""
-    studies = studies_folder()
-    return [job for name in st.session_state.get(_OWN, ()) if (job := find_job(studies, name))]
+    """The runs that this visitor started: in this session, or in another one of the same browser."""
+    return _own_jobs(studies_folder())
+
+
+def own_removed_jobs() -> list[Job]:
+    """The runs in the trash that may be put back: all of them locally; in public those that this visitor started."""
+    if not is_public():
+        return removed_jobs(studies_folder())
+    return _own_jobs(studies_folder() / TRASH)
+
+
+def may_change(job: Job) -> bool:
+    """Whether this visitor may stop or remove a run: in public only who started it, and not who has its link."""
+    if not is_public() or job.visitor in ("", current_visitor()):
+        return True
+    return job.id in st.session_state.get(_OWN, ())
+
+
+def current_visitor() -> str:
+    """Who looks at this page of a public server; "" where the browser has no cookie of ours."""
+    return visitor_id(st.context.cookies) if is_public() else ""
+
+
+def _own_jobs(folder: Path) -> list[Job]:
+    visitor, ids = current_visitor(), st.session_state.get(_OWN, ())
+    if not visitor:
+        return [job for name in ids if (job := find_job(folder, name))]
+    return [job for job in list_jobs(folder) if job.visitor == visitor or job.id in ids]
 
 
 def study_path(name: str, known: dict[str, Path]) -> Path:
@@ -47,13 +73,27 @@ def study_path(name: str, known: dict[str, Path]) -> Path:
     Raises
     ------
     StudyError
-        No such study, in public. Locally any text is a path.
+        No such study, in public. Locally any text is a path, if it can be one.
     """
     if name in known:
         return known[name]
     if is_public():
         raise StudyError("There is no study of this name here, or it has been removed. Choose one of the list.")
-    return Path(name).expanduser()
+    return typed_path(name)
+
+
+def typed_path(name: str) -> Path:
+    """The path that a text is, with ~ for the home folder.
+
+    Raises
+    ------
+    StudyError
+        There is no such home folder.
+    """
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:  # "~name" where there is no such user
+        raise StudyError(f"There is no home folder {name.split('/')[0]!r} here. Type the whole path.") from error
 
 
 def known_title(name: str, known: dict[str, Path]) -> str:

@@ -59,22 +59,33 @@ def cached_chart(path: str, stamp: tuple[int, ...], selection: Selection, chosen
 
 
 def cards_of(study: OpenStudy, selection: Selection, tolerance: float) -> tuple[Card, ...]:
-    """The three cards, about all layers and all samples, whatever the chart shows; none where no value is there."""
-    lead = lead_curve(select_curves(study.curves, study.layers, replace(selection, measure=SEPARATION, sampling=FULL)))
+    """The three cards, about the layers that are shown and all samples; none where no value is there.
+
+    Where not all layers are shown, each card says which it speaks of: the first two of those shown, as the headline
+    does; the last of the late layers of the study, whatever is shown.
+    """
+    layers = select_layers(study.layers, selection)
+    lead = lead_curve(select_curves(study.curves, layers, replace(selection, measure=SEPARATION, sampling=FULL)))
     if lead.empty:
         return ()
     place = str(lead["pooling"].iloc[0]), str(lead["samples"].iloc[0])
-    return cached_cards(study.path, study.stamp, *place, tolerance)
+    cards = cached_cards(study.path, study.stamp, *place, tuple(lead["layer"]), tolerance)
+    if len(layers) == len(study.layers):
+        return cards
+    shown = f"This is about the {len(layers)} layers shown, of {len(study.layers)}."
+    every = f"This is about all {len(study.layers)} layers, whichever are shown."
+    scopes = (shown, shown, every)
+    return tuple(replace(card, text=f"{card.text} {scope}") for card, scope in zip(cards, scopes, strict=True))
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def cached_cards(
-    path: str, stamp: tuple[int, ...], pooling: str, samples: str, tolerance: float
+    path: str, stamp: tuple[int, ...], pooling: str, samples: str, layers: tuple[str, ...], tolerance: float
 ) -> tuple[Card, Card, Card]:
-    """The cards about one curve."""
+    """The cards about one curve at some layers."""
     study, tables = cached_study(path, stamp), cached_tables(path, stamp)
     keep = (study.curves["samples"] == samples) & (study.curves["pooling"] == pooling)
-    return make_cards(tables, lead_curve(study.curves[keep]), tolerance)
+    return make_cards(tables, lead_curve(study.curves[keep & study.curves["layer"].isin(layers)]), tolerance)
 
 
 def prepare(path: str, stamp: tuple[int, ...]) -> None:

@@ -59,7 +59,7 @@ def pair_finding(curve: pd.DataFrame, pair: tuple[str, str], layer: str) -> str:
     curve : of `pair_curve`.
     """
     here, parted, last = curve[curve["layer"] == layer], parted_from(curve), curve.iloc[-1]
-    text = ""
+    text, asked = "", f"none of their {last['total']} samples has its nearest neighbor in the other class"
     if len(here):
         row = here.iloc[0]
         text = (
@@ -68,9 +68,9 @@ def pair_finding(curve: pd.DataFrame, pair: tuple[str, str], layer: str) -> str:
             f"{row['chance']:.1%}), {row['own']:.0%} in their own. "
         )
     if parted == curve["layer"].iloc[0]:
-        return text + "The two are apart at every layer."
+        return text + f"The two are apart at every layer: {asked}."
     if parted is not None:
-        return text + f"They are **parted for good from {one_layer(parted)} on**."
+        return text + f"They are **parted for good from {one_layer(parted)} on**: {asked}."
     most = curve.iloc[int(curve["count"].argmax())]
     end = (
         f"**They never part**: at the last layer, {one_layer(last['layer'])}, it is {last['count']} of {last['total']}"

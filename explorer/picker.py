@@ -13,10 +13,12 @@ from core.study.results import Study, StudyError, load_study, read_info
 from explorer.address import asked_layer, asked_study, keep_layer, keep_study
 from explorer.comparing import control_of
 from explorer.data import OpenStudy, bundled_studies, first_study, read_study, study_stamp
-from explorer.known import known_studies, known_title, study_path
+from explorer.known import known_studies, known_title, study_path, typed_path
 from explorer.links import link_to
 from explorer.public import is_public
 from explorer.widgets import widget_key
+
+TYPED = "Choose a study, or type the path of a study folder: what a command or `core.study_from_features` wrote."
 
 
 def open_chosen_study() -> OpenStudy | None:
@@ -50,7 +52,7 @@ def pick_other_study(open_path: str, asked: str, *, label: str, key: str) -> tup
         key=key,
         accept_new_options=not is_public(),
         filter_mode="contains",
-        placeholder="Choose, or type the path of a study folder",
+        placeholder="Choose a study" if is_public() else "Choose, or type the path of a study folder",
         help="A study of the same samples: the network before fine-tuning, untrained, or another network.",
         width=520,
     )
@@ -128,21 +130,24 @@ def pick_study() -> Path | None:
         key="study",
         accept_new_options=not is_public(),
         filter_mode="contains",
-        placeholder="Type the path of a study folder",
-        help="Choose a study, or type the path of a study folder: what `python -m core study … --out FOLDER` wrote.",
+        placeholder="Choose a study" if is_public() else "Type the path of a study folder",
+        help="Choose a study." if is_public() else TYPED,
         width=460,
     )
     if not chosen:
-        st.info("No study is open. Type the path of a study folder above.")
+        st.info(f"No study is open. {'Choose one' if is_public() else 'Type the path of a study folder'} above.")
         return None
     keep_study(chosen)
-    return Path(chosen).expanduser() if chosen == started and chosen not in known else _path_or_message(chosen, known)
+    return _path_or_message(chosen, known, started)
 
 
-def _path_or_message(name: str, known: dict[str, Path]) -> Path | None:
-    """Where a study is, or why it is nowhere."""
+def _path_or_message(name: str, known: dict[str, Path], started: str | None = None) -> Path | None:
+    """Where a study is, or why it is nowhere.
+
+    started : the study that the app was started with, which in public may be anywhere.
+    """
     try:
-        return study_path(name, known)
+        return typed_path(name) if name == started and name not in known else study_path(name, known)
     except StudyError as error:
         st.error(f"**This study cannot be opened.** {plain(error)}", icon=":material/folder_off:")
         return None

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import streamlit as st
 
-from core.study.class_words import short_classes
+from core.study.class_words import sample_classes, short_classes
 from explorer.address import asked_layer, keep_layer
 from explorer.class_tables import Place, best_layer, chosen_place, offered_layers, offered_places
 from explorer.data import OpenStudy
@@ -34,5 +34,6 @@ def place_controls(study: OpenStudy, page: str, query: Mapping[str, Sequence[str
 
 def class_names(samples: pd.DataFrame) -> pd.Series:
     """Class name by label, as the pages show it."""
-    names = samples.drop_duplicates("label").set_index("label")["class_name"].astype(str)
+    named = samples.assign(name=sample_classes(samples).to_numpy())
+    names = named.drop_duplicates("label").set_index("label")["name"]
     return names.map(short_classes(names))

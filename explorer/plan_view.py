@@ -1,5 +1,6 @@
 """The plan of a new study: what it would compute and cost, the choice where that is hours, and the start."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +12,13 @@ from core.study.exactness import EXACT_HOURS
 from core.study.provenance import plain
 from explorer import jobs
 from explorer.address import keep_view
-from explorer.feature_fields import saved_features
+from explorer.disk import holds, make_room
+from explorer.feature_fields import ARCHIVE, saved_features
 from explorer.job_view import hide_paths
 from explorer.public import MIB, Limits, studies_folder
-from explorer.request import Request
+from explorer.request import Request, in_form_words
 from explorer.running import new_run, planned
+from explorer.uploaders import hold_upload, kept_files, release_upload
 from explorer.uploads import Saved, save_images
 
 _PLAN, _SAVED = "plan of the new study", "upload of the new study"
@@ -34,17 +37,20 @@ def plan_and_start(request: Request, files: list[Any], allowed: Limits, page: st
     pressed = st.button("Show the plan", type="primary", icon=":material/checklist:", key="show_plan")
     if pressed or _file_arrived(asked[1]):
         st.session_state[_PLAN] = (asked, request, {}, "The form was changed while the plan was made.")  # if it is
-        with st.spinner("Planning: data and network are checked, nothing is measured yet"):
-            st.session_state[_PLAN] = (asked, *_plan_or_reason(request, files, allowed))
+        progress = st.empty()
+        with st.spinner("Planning"):
+            st.session_state[_PLAN] = (asked, *_plan_or_reason(request, allowed, progress.caption))
+        progress.empty()
     if not st.session_state.get(_PLAN):
         return
     planned_for, filled, found, reason = st.session_state[_PLAN]
     if planned_for != asked:
         st.caption("The form has changed since the plan was made.")
     elif reason:
-        st.error(plain(hide_paths(reason) if allowed.public else reason), icon=":material/block:")
+        st.error(plain(in_form_words(hide_paths(reason) if allowed.public else reason)), icon=":material/block:")
     else:
         show_plan(found, filled)
+        _show_left_out()
         _show_start(filled, found, allowed, page)
 
 
@@ -56,17 +62,19 @@ def _file_arrived(files: tuple[str, ...]) -> bool:
     return bool(reason) and not set(files) <= set(had)
 
 
-def _plan_or_reason(request: Request, files: list[Any], allowed: Limits) -> tuple[Request, dict[str, Any], str]:
+def _plan_or_reason(
+    request: Request, allowed: Limits, report: Callable[[str], object]
+) -> tuple[Request, dict[str, Any], str]:
     """The request with its upload in place, and its plan; or why there is none."""
     try:
-        filled = _with_upload(request, files, allowed)
-        return filled, planned(filled, allowed), ""
+        filled = _with_upload(request, allowed)
+        return filled, planned(filled, allowed, report), ""
     except (ValueError, OSError) as error:  # a DataError and a PlanError are ValueErrors
         reason = str(error) if isinstance(error, ValueError) or not allowed.public else "This cannot be read here."
         return request, {}, reason
 
 
-def _with_upload(request: Request, files: list[Any], allowed: Limits) -> Request:
+def _with_upload(request: Request, allowed: Limits) -> Request:
     """The request with the paths at which its uploaded files are kept."""
     st.session_state.pop(_SAVED, None)
     if request.source not in ("images", "features"):
@@ -74,9 +82,13 @@ def _with_upload(request: Request, files: list[Any], allowed: Limits) -> Request
     if request.source == "features":
         filled, saved = saved_features(request, allowed)
     else:
-        if not files:
+        archives = kept_files(ARCHIVE)
+        if not archives:
             raise ValueError("data must be given: choose a file to upload.")
-        saved = save_images(files[0], studies_folder(), allowed)
+        studies = studies_folder()
+        make_room(studies, allowed.disk_bytes, allowed.unpacked_bytes, holds.wanted())
+        saved = save_images(archives[0], studies, allowed)
+        hold_upload(saved.folder)
         filled = replace(request, data=saved.data)
     st.session_state[_SAVED] = saved
     return filled
@@ -92,7 +104,16 @@ def show_plan(found: dict[str, Any], request: Request) -> None:
         columns[2].metric("Layers", f"{len(found['layers']):,}")
         columns[3].metric("Expected time", f"≈ {in_words(max(1, found['estimated_s']))}", help=_TIME_HELP)
         st.caption(f"{splits}{_on_cluster(found['cluster']) if 'cluster' in found else _in_passes(found, request)}")
+        for note in found.get("notes", []):
+            st.caption(f":orange[:material/warning:] {plain(note)}")
         _show_passes(found)
+
+
+def _show_left_out() -> None:
+    """The files of an uploaded archive that are no images, so that none vanishes without a word."""
+    saved: Saved | None = st.session_state.get(_SAVED)
+    if saved and saved.left_out:
+        st.caption(f"Files of the archive that are no images which can be read here are left out: {saved.left_out}.")
 
 
 def _in_passes(found: dict[str, Any], request: Request) -> str:
@@ -164,7 +185,10 @@ def _start(request: Request, found: dict[str, Any], allowed: Limits, saved: Save
         job = new_run(request, found, allowed, saved.folder if saved else "")
     except jobs.BusyError as error:
         st.warning(f"{error} Nothing is lost.", icon=":material/hourglass_top:")
+    except ValueError as error:
+        st.error(plain(error), icon=":material/block:")
     else:
+        release_upload()
         st.session_state[_PLAN] = None
         keep_view(page, request.query() | {"run": [job.id]})
         st.rerun()

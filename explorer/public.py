@@ -24,7 +24,11 @@ class Limits:
     ----------
     public : whether strangers use this server.
     networks : whether runs may load TensorFlow.
-    upload_bytes : of the uploaded files together.
+    upload_bytes, uploads : of the uploaded files of a visitor together, and their number.
+    all_upload_bytes : of the uploaded files of all visitors together; None for no limit.
+    disk_bytes : of all that the server keeps: uploads, runs and what was removed; None for no limit.
+    visitor_bytes : of a visitor's runs with their uploads; None for no limit.
+    plans : that may be made at the same time; None for no limit.
     unpacked_bytes, files : of an archive's content.
     samples, layers : of a run.
     memory_bytes : for the activations of a pass; None leaves it to the run.
@@ -36,6 +40,11 @@ class Limits:
     public: bool
     networks: bool
     upload_bytes: int
+    uploads: int
+    all_upload_bytes: int | None
+    disk_bytes: int | None
+    visitor_bytes: int | None
+    plans: int | None
     unpacked_bytes: int
     files: int
     samples: int | None
@@ -55,7 +64,24 @@ def limits(environ: Mapping[str, str] = os.environ) -> Limits:
         SI_EXPLORER_MEMORY is no number of bytes.
     """
     if not is_public(environ):
-        return Limits(False, True, 4096 * MIB, 16384 * MIB, 200_000, None, None, None, None, None, None)
+        return Limits(
+            public=False,
+            networks=True,
+            upload_bytes=4096 * MIB,
+            uploads=5_000,
+            all_upload_bytes=None,
+            disk_bytes=None,
+            visitor_bytes=None,
+            plans=None,
+            unpacked_bytes=16384 * MIB,
+            files=200_000,
+            samples=None,
+            layers=None,
+            memory_bytes=None,
+            process_bytes=None,
+            run_s=None,
+            waiting=None,
+        )
     from core.study.plan import parse_bytes  # not for every page
 
     granted = parse_bytes(environ.get("SI_EXPLORER_MEMORY") or "690MB")
@@ -63,6 +89,11 @@ def limits(environ: Mapping[str, str] = os.environ) -> Limits:
         public=True,
         networks=granted >= NETWORK_BYTES,
         upload_bytes=100 * MIB,
+        uploads=200,
+        all_upload_bytes=500 * MIB,
+        disk_bytes=2048 * MIB,
+        visitor_bytes=500 * MIB,
+        plans=2 if granted < NETWORK_BYTES else max(1, granted // (2 * NETWORK_BYTES)),
         unpacked_bytes=200 * MIB,
         files=5_000,
         samples=5_000,

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from core.data.loading import TEST_FRACTION
 from core.measures.neighbors import METRICS
-from core.network.backbones import backbones
-from core.study.plan import DEFAULT_LAYERS, PIXELS
+from core.network.backbones import DEFAULT_MODEL, backbones, is_model_file
+from core.network.layers import DEFAULT_LAYERS
+from core.study.plan import PIXELS
 from explorer.jobs import STUDY
 from explorer.public import Limits
 
@@ -19,10 +21,20 @@ SOURCES = {
     "images": "Upload images (zip)",
     "features": "Upload features",
 }
+MOST_TEST = 0.9
+SKIP_BROKEN, SKIP_SMALL = "Leave out unreadable images", "Leave out small classes"  # labels of the form's fields
+_FIELDS = {
+    "--skip-broken": f"tick “{SKIP_BROKEN}”",
+    "--skip-small-classes": f"tick “{SKIP_SMALL}”",
+    "--split train": "choose “Train” as the split",
+    "--split test": "choose “Test” as the split",
+}
 USUAL_WEIGHTS = ("imagenet", "none")
 FURTHER_MODELS = ("resnet50", "mobilenet-v3-small", "ConvNeXtTiny")  # of keras.applications; any other can be typed
-_FIRST_MODEL = "efficientnet-lite0"  # the command line's default
+RANGES = {"per_class": (2, 2**31 - 1), "repeats": (1, 100), "neighbors": (1, 100), "seed": (0, 2**32 - 1)}
+_LONGEST = 2_000  # characters of a text in an address
 _NO_ADDRESS = ("labels", "test", "test_labels", "precision", "exact")  # an upload's, or of a plan not there yet
+_FLAGS = ("geometry", "exact", "skip_broken", "skip_small_classes")
 _STUDY_OPTIONS = (
     "model",
     "weights",
@@ -74,6 +86,9 @@ class Request:
     cluster_storage: str = ""
     precision: str = ""
     exact: bool = False
+    test_fraction: float = TEST_FRACTION
+    skip_broken: bool = False
+    skip_small_classes: bool = False
 
     @property
     def command(self) -> str:
@@ -88,7 +103,10 @@ class Request:
     def title(self) -> str:
         """Data and network, for people."""
         data = {"digits": "digits", "tfds": self.data}.get(self.source, Path(self.data).stem)
-        return data if self.source == "features" else f"{data}, {self.model}"
+        network = Path(self.model).name if is_model_file(self.model) else self.model
+        if self.uses_network and is_model_file(self.weights):
+            network = Path(self.weights).name
+        return data if self.source == "features" else f"{data}, {network}"
 
     def arguments(self, out: str = STUDY) -> tuple[str, ...]:
         """Of `python -m core`. Each value is tied to its option, so that none can become another option."""
@@ -97,10 +115,11 @@ class Request:
             options |= {"test": self.test, "test_labels": self.test_labels}
         else:
             options = {name: str(value) for name in _STUDY_OPTIONS if (value := self._option(name))}
+            options |= {"test_fraction": f"{self.test_fraction:g}"} if self.test_fraction != TEST_FRACTION else {}
             options |= {"memory": self.memory, "spool": _absolute(self.spool), "precision": self.precision}
             options |= {"cluster": self.cluster, "cluster_storage": _place(self.cluster_storage)}
         given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value]
-        flags = [f"--{name}" for name in ("geometry", "exact") if getattr(self, name)]
+        flags = [f"--{name.replace('_', '-')}" for name in self._flags() if getattr(self, name)]
         return (self.command, self._data(), f"--out={out}", *given, *flags)
 
     def repeated_by(self, upload: str = "") -> str:
@@ -120,11 +139,17 @@ class Request:
             if value != getattr(usual, name) and not (uploaded and name == "data")
         }
 
+    def _flags(self) -> tuple[str, ...]:
+        """Options that are given or not."""
+        return ("geometry", "exact") if self.source == "features" else _FLAGS
+
     def _option(self, name: str) -> str | int:
         value: str | int = getattr(self, name)
-        default = {"model": _FIRST_MODEL}.get(name, getattr(Request(), name))
-        if name == "weights" and not self.uses_network:
+        default = {"model": DEFAULT_MODEL}.get(name, getattr(Request(), name))
+        if name == "weights" and (not self.uses_network or is_model_file(self.model)):
             return ""
+        if name in ("model", "weights") and is_model_file(str(value)):
+            return _absolute(str(value))  # a run works in a folder of its own
         return "" if value == default else value
 
     def _data(self) -> str:
@@ -137,25 +162,44 @@ class Request:
 
 def asked_request(query: Mapping[str, Sequence[str]]) -> Request:
     """The form as the address asks for it; what it says wrongly stays at the default."""
-    found: dict[str, str | int] = {}
+    found: dict[str, str | float] = {}
     for field in fields(Request):
         text = next(iter(query.get(field.name, [])), None)
         if text is None or field.name in _NO_ADDRESS:
             continue
         if field.type is bool:
             found[field.name] = text == str(True)
+        elif field.type is float:
+            found[field.name] = _fraction(text)
         elif field.type is int:
-            if text.isdecimal():
+            least, most = RANGES[field.name]
+            if text.isdecimal() and len(text) <= 10 and least <= int(text) <= most:
                 found[field.name] = int(text)
-        elif field.name not in _CHOICES or text in _CHOICES[field.name]:
+        elif text in _CHOICES.get(field.name, [text]) and text.isprintable() and len(text) <= _LONGEST:
             found[field.name] = text
     usual = usual_model(str(found.get("source", "digits")))
     return replace(Request(), **({"model": usual} | found))  # type: ignore[arg-type]
 
 
+def _fraction(text: str) -> float:
+    """A number from 0 to 0.9; what is none is the usual test fraction."""
+    try:
+        value = float(text)
+    except ValueError:
+        return TEST_FRACTION
+    return value if 0 <= value <= MOST_TEST else TEST_FRACTION
+
+
+def in_form_words(text: str) -> str:
+    """A message of the command line, with the form's fields in place of its options."""
+    for pattern, field in _FIELDS.items():
+        text = re.sub(rf"(?<![\w-]){pattern}(?![\w-])", field, text)
+    return text.replace("” tick “", "” and “").replace("\n", "\n\n")  # Markdown needs the empty lines
+
+
 def usual_model(source: str) -> str:
     """The network that the form starts with: photographs need one, digits and features do not."""
-    return PIXELS if source in ("digits", "features") else _FIRST_MODEL
+    return PIXELS if source in ("digits", "features") else DEFAULT_MODEL
 
 
 _CHOICES = {
@@ -175,7 +219,9 @@ def models(limits: Limits) -> list[str]:
 
 
 def weights_of(model: str) -> tuple[str, ...]:
-    """The names of a network's weights."""
+    """The names of a network's weights; a file's are its own."""
+    if is_model_file(model):
+        return ()
     return next((backbone.weights for backbone in backbones() if backbone.name == model), USUAL_WEIGHTS)
 
 
@@ -194,9 +240,14 @@ def check_request(request: Request, limits: Limits) -> None:
     ValueError
         With what may be asked for instead.
     """
+    texts = {field.name: getattr(request, field.name) for field in fields(request) if field.type is str}
+    damaged = [name for name, text in texts.items() if "\0" in text]
+    if damaged:
+        raise ValueError(f"{damaged[0]} must not hold NUL characters. Type it again.")
     if request.source in ("folder", "tfds", "images", "features") and not request.data:
         what = {"folder": "the path of a folder of images", "tfds": "a name such as stanford_dogs"}
         raise ValueError(f"data must be given: {what.get(request.source, 'a file to upload')}.")
+    _check_numbers(request)
     if not limits.public:
         return
     if request.source not in sources(limits):
@@ -212,6 +263,19 @@ def check_request(request: Request, limits: Limits) -> None:
         raise ValueError("cluster must be empty on this server. Run the app on your own computer to use a cluster.")
     if request.spool:
         raise ValueError("spool must be empty on this server. Run the app on your own computer for large layers.")
+
+
+def _check_numbers(request: Request) -> None:
+    """The ranges of the form's fields, which a client need not keep to; no `per_class` means all samples."""
+    ranges = RANGES | {"test_fraction": (0, MOST_TEST)}
+    outside = []
+    for name, (least, most) in ranges.items():
+        value = getattr(request, name)
+        is_left_out = name == "per_class" and value == 0
+        if not is_left_out and not least <= value <= most:
+            outside.append(f"{name} must be between {least:,} and {most:,}; got {value:,}.")
+    if outside:
+        raise ValueError(" ".join(outside))
 
 
 def check_plan(plan: Mapping[str, object], limits: Limits) -> None:
@@ -234,7 +298,10 @@ def check_plan(plan: Mapping[str, object], limits: Limits) -> None:
 
 
 def _absolute(path: str) -> str:
-    return str(Path(path).expanduser().resolve()) if path else ""
+    try:
+        return str(Path(path).expanduser().resolve()) if path else ""
+    except (ValueError, OSError, RuntimeError):  # NUL characters, a loop of links, no such user
+        return path
 
 
 def _place(address: str) -> str:

@@ -2,27 +2,31 @@
 
 import os
 import shutil
+import time
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from threading import BoundedSemaphore
+from threading import Lock
 from typing import Any
 
-import streamlit as st
-
 from explorer import jobs
-from explorer.known import remember_job, started_jobs
-from explorer.planning import PlanError, plan
-from explorer.public import KEEP_S, Limits, limits, studies_folder
+from explorer.disk import make_room, used_bytes
+from explorer.known import current_visitor, remember_job, started_jobs
+from explorer.planning import PlanQueue, ignore, plan
+from explorer.public import MIB, Limits, limits, studies_folder
 from explorer.request import Request, check_plan, check_request
 from explorer.uploads import UPLOADS
 from explorer.worker import DATA_LIMIT
 
 PLAN_S = {False: 900.0, True: 60.0}  # seconds, local and public: a local folder may hold 100,000 images
-_MOST_WAITING_S = 30.0
+RUN_BYTES = 32 * MIB  # what a run may write, roughly
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
-def planned(request: Request, allowed: Limits) -> dict[str, Any]:
+def planned(request: Request, allowed: Limits, report: Callable[[str], object] = ignore) -> dict[str, Any]:
     """What the request would compute and cost; kept for a while, so that a second look is free.
+
+    report : is told how far the plan is, again and again; the plan is given up when it raises.
 
     Raises
     ------
@@ -30,7 +34,14 @@ def planned(request: Request, allowed: Limits) -> dict[str, Any]:
         It is refused, by the limits or by the command line, and why.
     """
     check_request(request, allowed)
-    found = _cached_plan(_arguments(request, allowed), allowed.public)
+    arguments = _arguments(request, allowed)
+    folder = studies_folder() / UPLOADS  # as deep as a run's folder, so that relative paths mean the same
+    found: dict[str, Any] | None = _plans.find((folder, arguments, allowed))
+    if found is None:
+        with _plan_queue(allowed.plans).turn(report):
+            timeout_s = PLAN_S[allowed.public]
+            found = plan(arguments, folder, timeout_s=timeout_s, environ=_environ(allowed), report=report)
+        _plans.keep((folder, arguments, allowed), found)
     check_plan(found, allowed)
     return found
 
@@ -41,14 +52,18 @@ def new_run(request: Request, found: dict[str, Any], allowed: Limits, upload: st
     Raises
     ------
     jobs.BusyError
-        As many wait in line as may, or one of this session's runs waits or works already.
+        As many wait in line as may, or one of this visitor's runs waits or works already.
+    ValueError
+        The upload is not there any more, or there is no room for the run.
     """
     check_request(request, allowed)
     check_plan(found, allowed)
     _refuse_a_second(allowed)
     studies = studies_folder()
-    if allowed.public:
-        jobs.forget_old(studies, KEEP_S)
+    if upload and not (studies / upload).is_dir():
+        raise ValueError("The uploaded files were removed since the plan was made. Show the plan again.")
+    _refuse_more_than_a_share(studies, allowed)
+    make_room(studies, allowed.disk_bytes, RUN_BYTES, {upload})
     job = jobs.new_job(
         studies,
         (*_arguments(request, allowed), "--progress=json"),
@@ -56,6 +71,7 @@ def new_run(request: Request, found: dict[str, Any], allowed: Limits, upload: st
         num_layers=len(found["layers"]),
         estimated_s=float(found["estimated_s"]),
         uploads=upload,
+        visitor=current_visitor(),
     )
     try:
         return start_run(job)
@@ -70,7 +86,7 @@ def start_run(job: jobs.Job) -> jobs.Job:
     Raises
     ------
     jobs.BusyError
-        As many wait in line as may, or one of this session's runs waits or works already.
+        As many wait in line as may, or one of this visitor's runs waits or works already.
     """
     allowed = limits()
     _refuse_a_second(allowed)
@@ -89,23 +105,49 @@ def _refuse_a_second(allowed: Limits) -> None:
         )
 
 
-@st.cache_data(max_entries=64, ttl=600, show_spinner=False)
-def _cached_plan(arguments: tuple[str, ...], public: bool) -> dict[str, Any]:
-    waiting = _one_plan()
-    if not waiting.acquire(timeout=_MOST_WAITING_S):
-        raise PlanError("Another visitor's plan is being made. Try again in a moment.")
-    try:
-        folder = studies_folder() / UPLOADS  # as deep as a run's folder, so that relative paths mean the same
-        found: dict[str, Any] = plan(arguments, folder, timeout_s=PLAN_S[public], environ=_environ(limits()))
-        return found
-    finally:
-        waiting.release()
+def _refuse_more_than_a_share(studies: Path, allowed: Limits) -> None:
+    """Bound what a visitor's runs hold on disk."""
+    if allowed.visitor_bytes is None:
+        return
+    own = started_jobs()
+    uploads = {studies / job.uploads for job in own if job.uploads}
+    held = used_bytes(*(job.folder for job in own), *uploads)
+    if held > allowed.visitor_bytes:
+        raise ValueError(
+            f"Your runs on this server may have at most {allowed.visitor_bytes // MIB:,} MiB together; they have "
+            f"{held // MIB:,} MiB. Remove one of them below first."
+        )
 
 
-@st.cache_resource
-def _one_plan() -> BoundedSemaphore:
-    """One plan at a time on this server: each may load a network."""
-    return BoundedSemaphore(1)
+class RecentPlans:
+    """The last plans, for all sessions. keep_s : seconds for which one is kept. most : plans that are kept."""
+
+    def __init__(self, keep_s: float = 600.0, most: int = 64) -> None:
+        self._keep_s, self._most, self._lock = keep_s, most, Lock()
+        self._plans: dict[Any, tuple[float, dict[str, Any]]] = {}
+
+    def find(self, key: Any) -> dict[str, Any] | None:
+        """The plan of this key, where it is there still."""
+        with self._lock:
+            made, found = self._plans.get(key, (0.0, None))
+            return found if found is not None and time.monotonic() - made < self._keep_s else None
+
+    def keep(self, key: Any, found: dict[str, Any]) -> None:
+        """Keep a plan instead of the oldest."""
+        with self._lock:
+            self._plans.pop(key, None)
+            self._plans[key] = (time.monotonic(), found)
+            if len(self._plans) > self._most:
+                del self._plans[next(iter(self._plans))]
+
+
+_plans = RecentPlans()
+
+
+@cache
+def _plan_queue(most: int | None) -> PlanQueue:
+    """The queue of this server: each plan may load a network."""
+    return PlanQueue(most)
 
 
 def _arguments(request: Request, allowed: Limits) -> tuple[str, ...]:

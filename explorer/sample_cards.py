@@ -12,7 +12,8 @@ from explorer.class_tables import Place, pages
 from explorer.components import save_table_buttons
 from explorer.data import OpenStudy
 from explorer.gallery import EXPLAINED, FILTERS, PAGE_SIZE, SORTS, Filter, agreement_text, short_id
-from explorer.images import Pictures, is_public
+from explorer.images import Pictures
+from explorer.public import is_public
 from explorer.widgets import widget_key
 
 PAGE = "samples"

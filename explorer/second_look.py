@@ -1,4 +1,4 @@
-"""Samples that deserve a second look: duplicates, likely label errors and hard samples, ranked, to take away."""
+"""Samples that deserve a second look: duplicates, samples to check and hard samples, ranked, to take away."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,8 +7,11 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from core.study.check_words import span
+from core.study.planted_labels import LEAST_WRONG, PlantedSwaps
 from core.study.provenance import plain
-from core.study.suspects import LIKELY, duplicate_flags, hard_samples
+from core.study.results import StudyError
+from core.study.suspects import CLEAR_SCORE, duplicate_flags, hard_samples
 from explorer.class_tables import Place
 from explorer.components import save_table_row
 from explorer.data import OpenStudy
@@ -16,11 +19,17 @@ from explorer.gallery import short_id
 from explorer.images import Pictures
 from explorer.journeys import Journeys, cached_duplicates
 from explorer.sample_cards import PAGE, selected_key, show_picture
-from explorer.widgets import widget_key
+from explorer.widgets import selected_row, widget_key
 
 NEAR = {0.0: "Exact", 0.1: "Near"}
 FLAGS = {"across": "in the other split", "within": "in its own split"}
 CARDS, PICTURE = 6, 104
+RATES = (0.01, 0.02, 0.05)  # of wrong labels
+ASSUMED = (
+    "They were swapped with classes that look alike, drawn by which ones the neighbors at the best layer mix up. It is "
+    "assumed that wrong labels are like these and spread evenly, and that the network was not trained on them. Images "
+    "that themselves look like the wrong class are listed less often."
+)
 CONFIG: Mapping[str, Any] = {
     "id": st.column_config.TextColumn("Sample", pinned=True),
     "split": st.column_config.TextColumn("Split"),
@@ -50,38 +59,57 @@ CONFIG: Mapping[str, Any] = {
 
 
 def show_second_look(study: OpenStudy, journeys: Journeys, place: Place, pictures: Pictures) -> None:
-    """Duplicates first, for they flatter every number; then likely label errors and hard samples."""
+    """Duplicates first, for they flatter every number; then samples to check and hard samples."""
     st.header("Worth a second look", anchor=False)
     flags = show_duplicates(study, journeys, place)
-    errors, hard = st.tabs(["Likely label errors", "Hard samples"])
-    with errors:
-        show_errors(study, journeys, flags, pictures)
+    check, hard = st.tabs(["Samples to check", "Hard samples"])
+    with check:
+        show_samples_to_check(study, journeys, flags, pictures)
     with hard:
         show_hard(study, journeys)
 
 
-def show_errors(study: OpenStudy, journeys: Journeys, flags: Mapping[int, str], pictures: Pictures) -> None:
-    """Samples whose neighbors name another class, the first with pictures, all as a table."""
-    found = journeys.errors
-    if found.empty:
+def show_samples_to_check(study: OpenStudy, journeys: Journeys, flags: Mapping[int, str], pictures: Pictures) -> None:
+    """Samples whose neighbors name another class, the first with pictures, all as a table; how many may be wrong."""
+    listed = journeys.to_check
+    if listed.empty:
         st.info("No sample's neighbors at the late layers name another class more often than its label.")
         return
-    found = found.assign(duplicate=found["sample"].map(flags).map(FLAGS).fillna(""))
-    likely, layers = int((found["score"] >= LIKELY).sum()), int(found["layers"].iloc[0])
+    listed = listed.assign(duplicate=listed["sample"].map(flags).map(FLAGS).fillna(""))
+    layers = int(listed["layers"].iloc[0])
     st.markdown(
-        f"**{likely:,}** of {len(journeys.fates):,} samples have a score of {LIKELY} or more; {len(found):,} with 0.6 "
-        f"or more are listed. At the last {layers} layers, a sample's stored neighbors vote, and those that it is a "
-        "neighbor of; the score is the share of the strongest other class among its votes and the label's. A reason "
-        "to look, not an error: where the network does not separate the classes, most are none."
+        f"**{journeys.num_clear:,}** of {len(journeys.fates):,} samples have a score of {CLEAR_SCORE} or more; "
+        f"{len(listed):,} with 0.6 or more are listed. At the last {layers} layers, a sample's stored neighbors vote, "
+        "and those that it is a neighbor of; the score is the share of the strongest other class among its votes and "
+        f"the label's. That alone makes no label wrong. {journeys.expectation}"
     )
+    show_swaps(journeys.swaps, journeys.num_clear)
     if pictures:
-        show_error_cards(study, found.head(CARDS), journeys, pictures)
-    show_selectable(study, found.drop(columns="layers"), "errors", "Likely label errors, the most suspicious first")
-    save_table_row(lambda: found, f"{Path(study.path).name}_label_errors")
+        show_check_cards(study, listed.head(CARDS), journeys, pictures)
+    show_selectable(study, listed.drop(columns="layers"), "errors", "Samples to check, the highest score first")
+    save_table_row(lambda: listed, f"{Path(study.path).name}_samples_to_check")
 
 
-def show_error_cards(study: OpenStudy, found: pd.DataFrame, journeys: Journeys, pictures: Pictures) -> None:
-    """The most suspicious samples: picture, label, and what their neighbors say."""
+def show_swaps(swaps: PlantedSwaps | None, num_clear: int) -> None:
+    """How many wrong labels would be listed if some shares of all labels were wrong."""
+    if swaps is None or not swaps.tells_wrong_labels(num_clear):
+        return
+    rates = [rate for rate in RATES if swaps.num_wrong(rate) >= LEAST_WRONG]
+    table = pd.DataFrame(
+        {
+            "If so many labels were wrong": [f"{rate:.0%}: {swaps.num_wrong(rate):,}" for rate in rates],
+            f"of them would score {CLEAR_SCORE} or more": [span(*swaps.expected(rate)) for rate in rates],
+        }
+    )
+    st.table(table.set_index(table.columns[0]), border="horizontal", width="content")
+    st.caption(
+        f"{swaps.share_listed:.0%} of {swaps.num_swapped:,} labels that were swapped for a trial, few at a time, score "
+        f"{CLEAR_SCORE} or more; the ranges are of 95 %. {ASSUMED}"
+    )
+
+
+def show_check_cards(study: OpenStudy, found: pd.DataFrame, journeys: Journeys, pictures: Pictures) -> None:
+    """The samples with the highest score: picture, label, and what their neighbors say."""
     sources = journeys.samples.set_index("sample")["source"]
     with st.container(horizontal=True, gap="small"):
         for row in found.to_dict("records"):
@@ -95,7 +123,7 @@ def show_error_cards(study: OpenStudy, found: pd.DataFrame, journeys: Journeys, 
                 def select(sample: int = int(row["sample"])) -> None:
                     st.session_state[selected_key(study)] = sample
 
-                key = f"suspect {row['sample']} of {study.path}"
+                key = f"check {row['sample']} of {study.path}"
                 st.button("Look closer", key=key, on_click=select, width="stretch")
 
 
@@ -120,9 +148,9 @@ def show_selectable(study: OpenStudy, found: pd.DataFrame, name: str, alt: str) 
     key = widget_key(PAGE, name, study)
 
     def select() -> None:
-        rows = st.session_state[key].selection.rows
-        if rows:
-            st.session_state[selected_key(study)] = int(found["sample"].iloc[rows[0]])
+        row = selected_row(st.session_state[key], len(found))
+        if row is not None:
+            st.session_state[selected_key(study)] = int(found["sample"].iloc[row])
 
     st.dataframe(
         found.drop(columns="sample"),
@@ -147,7 +175,11 @@ def show_duplicates(study: OpenStudy, journeys: Journeys, place: Place) -> Mappi
         key=widget_key(PAGE, "within", study),
         help="Near: within a tenth of the median distance to the nearest neighbor.",
     )
-    found = cached_duplicates(study.path, study.stamp, place, float(within or 0.0))
+    try:
+        found = cached_duplicates(study.path, study.stamp, place, float(within or 0.0))
+    except StudyError:  # nothing is stored of this layer
+        st.markdown(f"The study stores no neighbors of `{place.layer}`, so that duplicates cannot be looked for there.")
+        return {}
     how = "coincide, or nearly," if within else "coincide"
     if found.empty:
         st.markdown(f":material/check_circle: No two samples {how} at `{place.layer}`, among the stored neighbors.")

@@ -10,6 +10,9 @@ from importlib import import_module
 from pathlib import Path
 
 import streamlit as st
+from streamlit import runtime
+
+from explorer.housekeeping import housekeeping
 
 MODULES = (
     *("explorer.components", "explorer.frame", "explorer.images", "explorer.layers_shown", "explorer.sample_cards"),
@@ -29,7 +32,13 @@ async def serving(app: st.App) -> AsyncIterator[None]:
     except Exception:  # the page says what is wrong, and the server is there to show it
         log.warning("the first visitor will wait a little longer: the warm-up failed", exc_info=True)
     asyncio.get_running_loop().call_later(OPENING_S, open_page)
-    yield
+    with housekeeping(is_active_session):
+        yield
+
+
+def is_active_session(session: str) -> bool:
+    """Whether a browser is connected to the session of this id."""
+    return not runtime.exists() or runtime.get_instance().is_active_session(session)
 
 
 def open_page() -> None:
@@ -39,6 +48,11 @@ def open_page() -> None:
 
     if not st.get_option("server.headless"):
         cli_util.open_browser(server_util.get_url(page_host()))
+
+
+def max_file_bytes() -> int:
+    """The largest file that may be uploaded."""
+    return int(st.get_option("server.maxUploadSize")) << 20
 
 
 def page_host() -> str:

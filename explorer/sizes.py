@@ -184,10 +184,17 @@ def precision_finding(ends: pd.DataFrame) -> str:
     )
 
 
-def suggested_command(study: OpenStudy) -> str:
-    """The study's command with sizes, to be run into another folder; an example where it does not say its command."""
-    command = str(study.info.get("command") or "python -m core study DATA --out DIR")
-    words = shlex.split(command)
+def suggested_command(study: OpenStudy) -> str | None:
+    """The study's command with sizes, to be run into another folder; None where no command made the study.
+
+    A precision is left out: it draws samples too, and does not go together with sizes.
+    """
+    if not study.info.get("command"):
+        return None
+    words = shlex.split(str(study.info["command"]))
+    if "--precision" in words[:-1]:
+        place = words.index("--precision")
+        del words[place : place + 2]
     if "--out" in words[:-1]:
         place = words.index("--out") + 1
         words[place] = f"{words[place].rstrip('/')}-sizes"

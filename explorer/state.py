@@ -1,12 +1,12 @@
 """What a person has chosen to see, and what remains of a study's tables under that choice."""
 
-import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from core.network.layer_names import matches
 from core.study.curves import has_space
 
 SAMPLES = {"test": "Test", "train": "Train", "cross": "Test to train"}
@@ -148,7 +148,7 @@ def unmatched_names(layers: Sequence[str], patterns: Sequence[str]) -> tuple[str
 
 
 def _matches(layer: str, patterns: Sequence[str]) -> bool:
-    return any(layer == pattern or fnmatch.fnmatchcase(layer, pattern) for pattern in patterns)
+    return any(layer == pattern or matches(layer, pattern) for pattern in patterns)
 
 
 def one_offered(query: Mapping[str, Sequence[str]], name: str, offered: Sequence[str]) -> str | None:

@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
 from core.study.findings import lead_curve
 from explorer.charts import GRAY
 from explorer.data import OpenStudy
+from explorer.widgets import selected
 
 BRUSH, STRIP = "brush", "layers_strip"
 LEAST_LAYERS = 12  # fewer are seen at a glance
@@ -22,9 +24,12 @@ def brushed(brush: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:
 
     brush : of the chart's selection; layer i of `names` reaches from i to i + 1.
     """
-    if not brush.get("place"):
+    try:
+        low, high = sorted(map(float, brush["place"]))
+    except (KeyError, TypeError, ValueError):  # nothing is chosen, or not by a browser
         return ()
-    low, high = sorted(map(float, brush["place"]))
+    if not np.isfinite([low, high]).all():
+        return ()
     within = [place for place in range(len(names)) if low <= place + 0.5 <= high]
     places = within or [min(max(int((low + high) / 2), 0), len(names) - 1)]
     span = names[places[0]], names[places[-1]]
@@ -73,7 +78,7 @@ def show_strip(study: OpenStudy, key: str) -> None:
     turn = _turn("strip", key)
 
     def take() -> None:
-        _choose(turn, key, brushed(st.session_state[turn.widget].get("selection", {}).get(BRUSH, {}), names))
+        _choose(turn, key, brushed(selected(st.session_state[turn.widget]).get(BRUSH, {}), names))
 
     values = lead_curve(study.curves).set_index("layer")["value"].reindex(names).fillna(0.0).tolist()
     chart = strip_chart(values, (names.index(turn.start[0]), names.index(turn.start[1])) if turn.start else None)

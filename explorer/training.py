@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from core.study.changes import samples_text
 from core.study.comparing import compare_studies
 from core.study.epochs import has_epochs, load_epoch, read_epochs, read_history, recorded_epochs
 from core.study.findings import Finding, one_layer
@@ -72,11 +73,12 @@ def describe_training(training: Training) -> Finding:
     change, first, last = training.change, training.epochs[0], training.epochs[-1]
     moved = {word: list(change.loc[change["meaning"] == word, "layer"]) for word in ("rose", "fell")}
     certain, count = sum(map(len, moved.values())), len(change)
-    headline = f"Training moved {certain} of {count} layers" if certain else "Training moved no layer for certain"
+    samples = samples_text(change)
+    headline = f"Training moved {certain} of {count} layers" if certain else f"No certain change with {samples}"
     most = change.iloc[int(change["difference"].abs().argmax())]
     span = "" if pd.isna(most["low"]) else f" [{most['low']:+.3f}, {most['high']:+.3f}]"
     sentences = [
-        f"From epoch {first} to epoch {last}, {_names(moved)}" if certain else "",
+        f"From epoch {first} to epoch {last}, {_names(moved)} (q < 0.05, {samples})." if certain else "",
         f"The largest change is that of {one_layer(most['layer'])}: SI {most['before']:.3f} → {most['after']:.3f}, "
         f"{most['difference']:+.3f}{span}.",
     ]
@@ -85,7 +87,7 @@ def describe_training(training: Training) -> Finding:
 
 def _names(moved: Mapping[str, list[str]]) -> str:
     parts = [f"SI {word} in {', '.join(map(one_layer, names))}" for word, names in moved.items() if names]
-    return f"{' and '.join(parts)} (q < 0.05)."
+    return " and ".join(parts)
 
 
 def epoch_text(training: Training, epoch: int) -> str:

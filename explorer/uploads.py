@@ -1,10 +1,12 @@
 """Uploaded files: judged by what they hold, never by what they are called, and kept under names of our own."""
 
 import hashlib
+import os
 import re
 import shutil
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -13,11 +15,10 @@ from typing import IO, Protocol
 import numpy as np
 
 from core.data import labels as label_files
-from core.data.archives import ArchiveLimits, unpack_images
+from core.data.archives import ArchiveLimits, left_out_kinds, unpack_images
 from core.data.arrays import columns, list_layers, read_header
-from core.data.decoding import failure_reason
-from core.data.errors import DataError
-from core.data.folders import SUFFIXES as IMAGE_SUFFIXES
+from core.data.decoding import available_formats, failure_reason, image_suffixes
+from core.data.errors import ARCHIVE_ERRORS, DataError
 from explorer.public import Limits
 
 UPLOADS = ".uploads"
@@ -25,11 +26,12 @@ FEATURE_SUFFIXES = (".npy", ".npz", ".parquet")
 LABEL_SUFFIXES = label_files.SUFFIXES
 MOST_PIXELS = 50_000_000  # of one image
 FEWEST_PIXELS = 2  # a side
+_CHUNK = 1 << 20
 _NPY, _ZIP, _PARQUET = b"\x93NUMPY", b"PK\x03\x04", b"PAR1"
 
 
 class UploadedFile(Protocol):
-    """What Streamlit's uploader gives."""
+    """A file of an uploader. One that has a `path` is on disk; of others `getvalue` gives the content."""
 
     name: str
 
@@ -44,7 +46,7 @@ class Saved:
     ----------
     folder : within the folder of studies, its name there being `UPLOADS`/digest.
     data, labels, test, test_labels : paths relative to the folder of studies; "" where there is no such file.
-    name : what the visitor calls it.
+    name : what the visitor calls it. left_out : files of an archive that are no images, such as "9 .heic".
     """
 
     folder: str
@@ -53,6 +55,7 @@ class Saved:
     name: str
     test: str = ""
     test_labels: str = ""
+    left_out: str = ""
 
 
 def save_images(file: UploadedFile, studies: Path, limits: Limits) -> Saved:
@@ -64,17 +67,19 @@ def save_images(file: UploadedFile, studies: Path, limits: Limits) -> Saved:
         If it is no such archive, or holds what may do harm, or an image that is none; the message names it.
     """
     _check_size([file], limits)
-    if not file.getvalue().startswith(_ZIP):
+    if not _starts_with(file, _ZIP):
         raise DataError(f"{file.name!r} must be a zip archive of images; got {_kind_of(file)}. Pack a folder a class.")
     target = _target(studies, [[file]]) / (_safe_name(Path(file.name).stem) or "images")
 
     def unpack() -> None:
         allowed = ArchiveLimits(limits.files, limits.unpacked_bytes)
-        unpack_images(BytesIO(file.getvalue()), target, IMAGE_SUFFIXES, allowed)
+        with _open(file) as archive:
+            unpack_images(archive, target, tuple(sorted(image_suffixes())), allowed)
         _check_images(target)
 
     _once(target, unpack)
-    return _saved(studies, target, "", file.name)
+    left_out = left_out_kinds(BytesIO(file.getvalue()), tuple(sorted(image_suffixes())))
+    return replace(_saved(studies, target, "", file.name), left_out=left_out)
 
 
 def save_features(
@@ -158,11 +163,42 @@ def check_column(saved: Saved, column: str, studies: Path) -> None:
 
 
 def _check_size(files: Sequence[UploadedFile], limits: Limits) -> None:
-    size = sum(len(file.getvalue()) for file in files)
+    size = sum(_size(file) for file in files)
     if size > limits.upload_bytes:
         raise DataError(
             f"uploads must have at most {limits.upload_bytes / 2**20:,.0f} MiB together; got {size / 2**20:,.0f} MiB."
         )
+
+
+def _open(file: UploadedFile) -> IO[bytes]:
+    path = getattr(file, "path", None)
+    return path.open("rb") if path else BytesIO(file.getvalue())
+
+
+def _size(file: UploadedFile) -> int:
+    with _open(file) as opened:
+        return opened.seek(0, os.SEEK_END)
+
+
+def _starts_with(file: UploadedFile, magic: bytes) -> bool:
+    with _open(file) as opened:
+        return opened.read(len(magic)) == magic
+
+
+def _has_zero_byte(file: UploadedFile) -> bool:
+    with _open(file) as opened:
+        return any(b"\0" in chunk for chunk in iter(lambda: opened.read(_CHUNK), b""))
+
+
+def _write(file: UploadedFile, target: Path) -> None:
+    """The content under another name, by a hard link where that is possible, so that the disk holds it once."""
+    path = getattr(file, "path", None)
+    if path:
+        with suppress(OSError):
+            os.link(path, target)
+            return
+    with _open(file) as source, target.open("xb") as copy:
+        shutil.copyfileobj(source, copy, _CHUNK)
 
 
 def _target(studies: Path, groups: Sequence[Sequence[UploadedFile]]) -> Path:
@@ -171,8 +207,10 @@ def _target(studies: Path, groups: Sequence[Sequence[UploadedFile]]) -> Path:
     for group in groups:
         digest.update(f"{len(group)} files\0".encode())  # for a file of test samples is another thing
         for file in group:
-            content = file.getvalue()
-            digest.update(f"{file.name}\0{len(content)}\0".encode("utf-8", "replace") + content)
+            digest.update(f"{file.name}\0{_size(file)}\0".encode("utf-8", "replace"))
+            with _open(file) as opened:
+                while chunk := opened.read(_CHUNK):
+                    digest.update(chunk)
     return studies / UPLOADS / digest.hexdigest()[:32]
 
 
@@ -196,8 +234,7 @@ def _saved(studies: Path, data: Path, labels: str, name: str) -> Saved:
 def _keep_features(file: UploadedFile, folder: Path, limits: Limits) -> None:
     suffix = Path(file.name).suffix.lower()
     magic = {".npy": _NPY, ".npz": _ZIP, ".parquet": _PARQUET}.get(suffix)
-    content = file.getvalue()
-    if magic is None or not content.startswith(magic):
+    if magic is None or not _starts_with(file, magic):
         raise DataError(
             f"{file.name!r} must be what its name says, a file of {', '.join(FEATURE_SUFFIXES)}; got "
             f"{_kind_of(file)}. Save it again, arrays with numpy.save."
@@ -205,19 +242,18 @@ def _keep_features(file: UploadedFile, folder: Path, limits: Limits) -> None:
     path = folder / f"{_safe_name(Path(file.name).stem) or 'features'}{suffix}"
     if path.exists():
         raise DataError(f"uploaded files must have different names; got {file.name!r} twice. Rename one.")
-    path.write_bytes(content)
+    _write(file, path)
     _check_content(path, limits)
 
 
 def _keep_labels(file: UploadedFile, path: Path, limits: Limits) -> None:
-    content = file.getvalue()
     magic = {".npy": _NPY, ".parquet": _PARQUET}.get(path.suffix, b"")
-    if not content.startswith(magic) or (not magic and b"\0" in content):
+    if not _starts_with(file, magic) or (not magic and _has_zero_byte(file)):
         raise DataError(f"{file.name!r} must be what its name says; got {_kind_of(file)}. Save it again.")
-    path.write_bytes(content)
+    _write(file, path)
     if path.suffix == ".npy":
         with path.open("rb") as opened:
-            _check_array(opened, len(content), file.name)
+            _check_array(opened, path.stat().st_size, file.name)
     elif path.suffix == ".parquet":
         _check_parquet(path, limits)
 
@@ -262,7 +298,7 @@ def _check_npz(path: Path, limits: Limits) -> None:
             for member in members:
                 with archive.open(member) as opened:
                     _check_array(opened, member.file_size, f"{path.name}/{member.filename}")
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except ARCHIVE_ERRORS as error:
         raise DataError(f"{path.name!r} must be a whole .npz file; got: {error}. Save it again.") from error
 
 
@@ -284,28 +320,40 @@ def _check_parquet(path: Path, limits: Limits) -> None:
 
 
 def _check_images(folder: Path) -> None:
-    """By their headers, before anything is decoded."""
+    """By their headers, before anything is decoded; all that is wrong is told together."""
+    faults = [fault for path in sorted(folder.rglob("*")) if path.is_file() and (fault := _image_fault(path, folder))]
+    if len(faults) == 1:
+        raise DataError(faults[0])
+    if faults:
+        listed = "\n".join(f"{number}. {fault}" for number, fault in enumerate(faults[:20], start=1))
+        more = f"\nAnd {len(faults) - 20:,} more." if len(faults) > 20 else ""
+        raise DataError(f"{len(faults):,} files of the archive cannot be used:\n{listed}{more}")
+
+
+def _image_fault(path: Path, folder: Path) -> str:
+    """Why a file cannot be used, and what to do; "" where it can."""
     from PIL import Image
 
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        name = path.relative_to(folder).as_posix()
-        try:
-            with Image.open(path, formats=("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")) as image:
-                width, height = image.size
-        except Exception as error:
-            raise DataError(f"{name!r} must be an image; got: {failure_reason(error)}. Leave it out.") from error
-        if min(width, height) < FEWEST_PIXELS:
-            raise DataError(
-                f"{name!r} must be at least {FEWEST_PIXELS} × {FEWEST_PIXELS} pixels; got {width} × {height}. An image "
-                "that small shows nothing; leave it out."
-            )
-        if width * height > MOST_PIXELS:
-            raise DataError(f"{name!r} must have at most {MOST_PIXELS:,} pixels; got {width} × {height}. Shrink it.")
+    name = path.relative_to(folder).as_posix()
+    try:
+        with Image.open(path, formats=available_formats()) as image:
+            width, height = image.size
+    except Exception as error:
+        return f"{name!r} must be an image; got: {failure_reason(error)}. Leave it out."
+    if min(width, height) < FEWEST_PIXELS:
+        return (
+            f"{name!r} must be at least {FEWEST_PIXELS} × {FEWEST_PIXELS} pixels; got {width} × {height}. An image "
+            "that small shows nothing; leave it out."
+        )
+    if width * height > MOST_PIXELS:
+        return f"{name!r} must have at most {MOST_PIXELS:,} pixels; got {width} × {height}. Shrink it."
+    return ""
 
 
 def _kind_of(file: UploadedFile) -> str:
     """What a file is by its first bytes, in words."""
-    content = file.getvalue()[:16]
+    with _open(file) as opened:
+        content = opened.read(16)
     known = {
         _NPY: "a NumPy array",
         _ZIP: "a zip archive",

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 import streamlit as st
 
@@ -28,3 +29,24 @@ def choose_one(label: str, offered: Sequence[str], names: Mapping[str, str], *, 
     return str(
         st.segmented_control(label, offered, format_func=lambda name: names.get(name, name), required=True, key=key)
     )
+
+
+def selected_point(event: object, name: str, *fields: str) -> dict[str, Any]:
+    """The first point of a chart's selection; {} where there is none with these fields, for a client may forge it."""
+    points = selected(event).get(name)
+    point = points[0] if isinstance(points, list) and points else None
+    whole = isinstance(point, Mapping) and all(isinstance(point.get(field), str | int) for field in fields)
+    return dict(point) if whole and isinstance(point, Mapping) else {}
+
+
+def selected_row(event: object, count: int) -> int | None:
+    """The first row selected of a table that has `count` of them; None where there is none."""
+    rows = selected(event).get("rows")
+    row = rows[0] if isinstance(rows, list) and rows else None
+    return row if isinstance(row, int) and 0 <= row < count else None
+
+
+def selected(event: object) -> Mapping[str, Any]:
+    """What was selected in a chart or table, as the browser says; nothing where it says something else."""
+    selection = event.get("selection") if isinstance(event, Mapping) else None
+    return selection if isinstance(selection, Mapping) else {}

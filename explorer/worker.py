@@ -1,8 +1,8 @@
 """The process of a run: `python -m explorer.worker FOLDER ARGUMENT...` is `python -m core ARGUMENT...`, recorded.
 
 It holds a lock on FOLDER/alive for as long as it lives, so that any other process can tell whether it does, whatever
-has become of the one that started it, and it leaves its exit status in FOLDER/exit. Where it stands in line, it waits
-for its turn before it loads anything.
+has become of the one that started it; its process id is in FOLDER/started, and it leaves its exit status in
+FOLDER/exit. Where it stands in line, it waits for its turn before it loads anything.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ def work(folder: Path, arguments: list[str]) -> int:
     with (folder / ALIVE).open("a+b") as handle:
         _lock(handle.fileno())
         (folder / EXIT).unlink(missing_ok=True)
-        (folder / STARTED).touch()
+        (folder / STARTED).write_text(str(os.getpid()), encoding="ascii")
         with turn(folder):
             (folder / STARTED).touch()  # its time counts from here
             return _work(folder, arguments)

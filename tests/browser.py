@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
 START_S = 60
@@ -66,6 +66,11 @@ def _wait_for(url: str, server: subprocess.Popen) -> None:
         except (URLError, OSError):
             time.sleep(POLL_S)
     raise TimeoutError(f"no answer from {url} within {START_S} s")
+
+
+def page_body(page: Page) -> Locator:
+    """What the app shows, without Streamlit's toolbar, which has buttons and texts of its own."""
+    return page.get_by_test_id("stMainBlockContainer")
 
 
 def find_chromium() -> str | None:

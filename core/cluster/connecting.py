@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import core
+from core.kernels import Kernels, current_kernels
 from core.study.plan import available_bytes, parse_bytes
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 _CONNECT_S = 8.0  # to reach a scheduler, and then for a first worker
 _SAME = ("numpy", "scikit-learn", "distributed", "tensorflow", "tensorflow-cpu", "keras")
 _LOCAL = re.compile(r"local:(\d+)(?::(.+))?")
-_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+_KERNELS = "separation-index-kernels"  # the plugin that sets workers
 
 
 class ClusterError(RuntimeError):
@@ -35,7 +37,8 @@ class Cluster:
 
     client : of `distributed`. address : as it was asked for. is_local : whether it was started here.
     num_workers, worker_memory : tasks that run at once, and the bytes that each may hold; a worker of several threads
-    counts as several, and shares its memory among them. Both as they were when the cluster was checked.
+    counts as several, and shares its memory among them. instructions : the instruction sets of the workers' processors.
+    All as they were when the cluster was checked.
     """
 
     client: "Client"
@@ -43,6 +46,7 @@ class Cluster:
     num_workers: int
     worker_memory: int
     is_local: bool
+    instructions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -117,14 +121,21 @@ def connect(address: "str | Client | Cluster") -> Iterator[Cluster]:
 
 @contextmanager
 def _started(local: LocalWorkers) -> Iterator["Client"]:
-    """Processes on this machine, started by spawn, each watched by a nanny; they share cores and memory evenly."""
+    """Processes on this machine, started by spawn, each watched by a nanny; they share cores and memory evenly.
+
+    A network runs in as many threads as it would in this process: its results depend on their number.
+    """
     import dask
     from distributed import Client, LocalCluster
 
     threads = str(max(1, (os.cpu_count() or 1) // local.number))
+    kernels = current_kernels()
+    variables = {} if kernels is None else kernels.environment()
     settings = {
         "distributed.worker.multiprocessing-method": "spawn",  # TensorFlow does not survive a fork
-        "distributed.nanny.pre-spawn-environ": dict.fromkeys(_THREADS, threads) | {"TF_CPP_MIN_LOG_LEVEL": "2"},
+        "distributed.nanny.pre-spawn-environ": dict.fromkeys(_THREADS, threads)
+        | {"TF_CPP_MIN_LOG_LEVEL": "2"}
+        | {name: value for name, value in variables.items() if value is not None},
         # Results are small; what fills a worker is the work itself, which no spilling or pausing makes smaller.
         "distributed.worker.memory.target": False,
         "distributed.worker.memory.spill": False,
@@ -190,10 +201,36 @@ def _checked(client: "Client", address: str, *, is_local: bool) -> Cluster:
             "in their environment and start them again."
         ) from error
     _refuse_differences(workers)
+    instructions = _set_kernels(client)
     threads = client.nthreads()
     limits = {name: info["memory_limit"] for name, info in client.scheduler_info(n_workers=-1)["workers"].items()}
     memory = min((limits.get(name) or worker["memory"]) // threads.get(name, 1) for name, worker in workers.items())
-    return Cluster(client, address, sum(threads.values()), int(memory), is_local)
+    return Cluster(client, address, sum(threads.values()), int(memory), is_local, instructions)
+
+
+def _set_kernels(client: "Client") -> tuple[str, ...]:
+    """Have every worker compute as this process does, also one that comes later. Returns their instruction sets.
+
+    Raises
+    ------
+    ClusterError
+        A worker has loaded TensorFlow with other settings.
+    """
+    here = current_kernels()
+    if here is None:
+        return ()
+    from core.cluster.worker_kernels import WorkerKernels  # which needs the extra `cluster`
+
+    client.register_plugin(WorkerKernels(here), name=_KERNELS)
+    workers: dict[str, Kernels | None] = client.run(current_kernels)
+    for name, there in workers.items():
+        if there is None or not there.has_settings_of(here):
+            raise ClusterError(
+                f"workers must compute with the same kernels of TensorFlow as this process ({here}), for the last bits "
+                f"depend on them; {name} has loaded it with others ({there}). Start the workers again: they take the "
+                "settings of this process as long as they have not loaded TensorFlow."
+            )
+    return tuple(sorted({there.instructions for there in workers.values() if there and there.instructions}))
 
 
 def _refuse_differences(workers: Mapping[str, Mapping[str, Any]]) -> None:

@@ -12,11 +12,12 @@ from core.cluster.connecting import Cluster, ClusterError
 from core.cluster.shards import Shards
 from core.data.images import LabelledImages
 from core.network.activations import Forward, compile_pass, stream_pass
-from core.network.backbones import Network, load_network
+from core.network.backbones import Network, is_model_file, load_network
 from core.network.layers import LayerInfo
 from core.network.passes import Pass, plan_passes, poolings_of
 from core.study.plan import Plan
 from core.study.streaming import Relay
+from core.study.unusable import Survey, survey
 
 Key = tuple[str, str]  # layer, pooling
 
@@ -28,7 +29,7 @@ _TASKS_A_WORKER = 4  # at least, where there are images enough, so that none wai
 class Recipe:
     """How a worker gets the network that the plan has, and how it recognizes it."""
 
-    model: str
+    model: str | None
     weights: str
     input_size: int | None
     seed: int
@@ -40,9 +41,12 @@ class Recipe:
         if plan.network is None:
             return None
         asked, network = plan.options, plan.network
-        file = Path(asked.weights)
-        weights = str(file.resolve()) if file.suffix == ".keras" else asked.weights
-        return cls(asked.model, weights, asked.input_size, asked.seed, network.weights_sha256)
+        if not is_model_file(network.weights):
+            return cls(asked.model, network.weights, asked.input_size, asked.seed, network.weights_sha256)
+        # The plan has checked that the file holds the network that was named, whose image size it may have taken.
+        height, width = network.input_size
+        size = height if height == width else None
+        return cls(None, str(Path(network.weights).resolve()), size, asked.seed, network.weights_sha256)
 
 
 @dataclass(frozen=True)
@@ -116,13 +120,16 @@ def _failure_to_read(images: LabelledImages) -> str | None:
     return None
 
 
-def extract(extraction: Extraction, images: LabelledImages, start: int) -> int:
-    """Take images through the network and write their shards, which start at `start`; returns how many they are."""
+def extract(extraction: Extraction, images: LabelledImages, start: int) -> dict[Key, Survey]:
+    """Take images through the network and write their shards, which start at `start`; returns what these are like."""
     rows = np.arange(len(images))
+    surveys: dict[Key, Survey] = {}
     if extraction.recipe is None:
-        for shards in extraction.shards.values():
-            shards.write(start, images.raw(rows).reshape(len(images), -1))
-        return len(images)
+        for key, shards in extraction.shards.items():
+            pixels = images.raw(rows).reshape(len(images), -1)
+            surveys[key] = survey(pixels)
+            shards.write(start, pixels)
+        return surveys
     network, relay = _network(extraction.recipe), Relay(extraction.passes)
     for pass_ in extraction.passes:
         boundary = relay.start(pass_)
@@ -142,8 +149,9 @@ def extract(extraction: Extraction, images: LabelledImages, start: int) -> int:
         relay.take(pass_, found)
         for key, activations in found.items():
             if key in extraction.shards:
+                surveys[key] = survey(activations)
                 extraction.shards[key].write(start, activations)
-    return len(images)
+    return surveys
 
 
 @lru_cache(maxsize=1)
@@ -152,7 +160,7 @@ def _network(recipe: Recipe) -> Network:
     network = load_network(recipe.model, recipe.weights, input_size=recipe.input_size, seed=recipe.seed)
     if network.weights_sha256 != recipe.weights_sha256:
         raise ValueError(
-            f"weights must be the same on all machines; a worker's {recipe.weights} of {recipe.model} differ. Install "
+            f"weights must be the same on all machines; a worker's {recipe.weights} differ from those here. Install "
             "the same packages, and put the same file at the same path."
         )
     return network

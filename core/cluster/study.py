@@ -27,6 +27,7 @@ from core.study.samples import MeasureOptions, StudySamples
 from core.study.searches import Key as Comparison
 from core.study.searches import StoredLayer, comparison_questions, pilot_questions
 from core.study.streaming import renamed
+from core.study.unusable import Survey, UnusableLayer
 
 MOST_TASKS = 20_000  # that the scheduler knows of at once, but for those of a single layer
 
@@ -60,6 +61,7 @@ class ClusterStudy:
         self._futures: deque[Any] = deque()  # of tasks that are awaited, in order
         self._extracted: Stage = ()
         self._shards: Mapping[Key, Shards] = {}
+        self._surveys: dict[Key, Survey] = {}
         self._tiles = TileCount(cluster)
 
     def pilot_answers(self, progress: Report) -> Iterator[Mapping[Comparison, Neighbors]]:
@@ -68,7 +70,9 @@ class ClusterStudy:
         questions = pilot_questions(plan.samples, plan.options.pilot, plan.options.seed)
         for stage in self._stages(plan.layers):
             self._extract(stage, progress)
-            for shards in self._shards.values():
+            for place, shards in self._shards.items():
+                if self._surveys[place].note:
+                    continue
                 found = {key: submit_search(cluster, shards, question) for key, question in questions.items()}
                 yield {key: answer_of([result(cluster, one) for one in futures]) for key, futures in found.items()}
 
@@ -123,9 +127,13 @@ class ClusterStudy:
             images = self._plan.images.select(np.arange(start, min(start + extraction.rows_a_shard, num_images)))
             self._futures.append(cluster.client.submit(extract, extraction, images, start, pure=False))
         done = 0
+        self._surveys = {}
         progress(Progress("activations", done, num_images, "images"))
         while self._futures:
-            done += result(cluster, self._futures[0])
+            surveys = result(cluster, self._futures[0])
+            for key, found in surveys.items():
+                self._surveys[key] = self._surveys[key].with_more(found) if key in self._surveys else found
+            done += next(iter(surveys.values())).num_samples
             self._futures.popleft()
             progress(Progress("activations", done, num_images, "images"))
         self._extracted, self._shards = stage, extraction.shards
@@ -160,10 +168,15 @@ class ClusterStudy:
         """The shards of a layer, by pooling."""
         return {pooling: self._shards[layer.layer, pooling] for pooling in poolings_of(layer, self._plan.poolings)}
 
+    def _usable(self, layer: LayerInfo) -> dict[str, Shards]:
+        """The shards of a layer that can be searched, by pooling."""
+        shards = self._of(layer)
+        return {pooling: own for pooling, own in shards.items() if not self._surveys[layer.layer, pooling].note}
+
     def _num_tasks(self, layer: LayerInfo, questions: Mapping[Comparison, Question]) -> int:
         return 1 + sum(
             cut_search(self._cluster, shards.num_features, question).num_tasks
-            for shards in self._of(layer).values()
+            for shards in self._usable(layer).values()
             for question in questions.values()
         )
 
@@ -177,7 +190,8 @@ class ClusterStudy:
         priority: int,
     ) -> Any:
         """The tables of a layer, as a future."""
-        shards = self._of(layer)
+        shards = self._usable(layer)
+        notes = {pooling: self._surveys[layer.layer, pooling].note for pooling in self._of(layer)}
         answers = {
             pooling: {
                 key: submit_search(self._cluster, own, question, priority=priority)
@@ -185,7 +199,7 @@ class ClusterStudy:
             }
             for pooling, own in shards.items()
         }
-        arguments = (layer_row(layer), shards, answers, samples, options)
+        arguments = (layer_row(layer), shards, answers, samples, options, notes)
         return self._cluster.client.submit(measure, *arguments, priority=priority, pure=False)
 
 
@@ -203,17 +217,19 @@ def measure(
     answers: Mapping[str, Answers],
     samples: StudySamples,
     options: MeasureOptions,
+    notes: Mapping[str, str],
 ) -> Tables:
-    """On a worker: the tables of a layer whose neighbors have been found; by pooling its shards and the findings."""
-    found = {
-        pooling: StoredLayer(
-            {key: answer_of(findings) for key, findings in answers[pooling].items()},
-            own.read_all,
-            samples,
-            options,
-        )
-        for pooling, own in shards.items()
-    }
+    """On a worker: the tables of a layer whose neighbors have been found; by pooling its shards and the findings.
+
+    notes : by pooling, in their order, why there are neither; empty where there are.
+    """
+    found: dict[str, StoredLayer | UnusableLayer] = {}
+    for pooling, note in notes.items():
+        if note:
+            found[pooling] = UnusableLayer(note)
+            continue
+        answered = {key: answer_of(findings) for key, findings in answers[pooling].items()}
+        found[pooling] = StoredLayer(answered, shards[pooling].read_all, samples, options)
     return measure_layer(layer, found, samples, options)
 
 

@@ -1,11 +1,50 @@
 """Types of arguments that several commands take: a text becomes a value, or wrong usage."""
 
 import argparse
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 
+from core.data.loading import TEST_FRACTION
 from core.study.plan import parse_bytes
 
+LARGEST = 2**31 - 1  # of counts, which tables hold as int32
+_MOST_DIGITS = 4_000  # Python reads no longer numbers
 DATA_HELP = "an image folder (train/CLASS/..., test/CLASS/..., or CLASS/...), tfds:NAME, or digits"
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Options of every command that reads labelled images: what is left out, and the split where there is none."""
+    add = parser.add_argument
+    add("--skip-broken", action="store_true", help="leave unreadable images out and record them")
+    add(
+        "--skip-small-classes",
+        action="store_true",
+        help="leave out classes that are empty, too small, or missing in a split, and record them",
+    )
+    add(
+        "--test-fraction",
+        type=fraction,
+        default=TEST_FRACTION,
+        metavar="F",
+        help="share of the test split where the data have no splits; 0: none, all are measured (default: %(default)s)",
+    )
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """Say on stderr how data were read, before the results."""
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+
+
+def fraction(text: str) -> float:
+    """A number from 0 to 1, 1 excluded."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 0 and less than 1; got {text!r}.")
+    return value
 
 
 def memory(text: str) -> int:
@@ -16,20 +55,41 @@ def memory(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def at_least(minimum: int) -> Callable[[str], int]:
-    """A parser of whole numbers from `minimum`."""
+def at_least(minimum: int, most: int = LARGEST) -> Callable[[str], int]:
+    """A parser of whole numbers from `minimum` to `most`."""
 
     def parse(text: str) -> int:
-        if not text.strip().isdecimal() or int(text) < minimum:
-            raise argparse.ArgumentTypeError(f"must be a whole number of at least {minimum}; got {text!r}.")
-        return int(text)
+        number = _whole(text)
+        if number is None or number < minimum:
+            raise argparse.ArgumentTypeError(f"must be a whole number of at least {minimum}; got {_short(text)}.")
+        if number > most:
+            raise argparse.ArgumentTypeError(f"must be a whole number of at most {most}; got {_short(text)}.")
+        return number
 
     return parse
 
 
+def seed(text: str) -> int:
+    """A random seed, which NumPy and scikit-learn take from 0 to 2³² − 1."""
+    if _whole(text.strip().removeprefix("-")) is None:
+        raise argparse.ArgumentTypeError(f"invalid int value: {_short(text)}")
+    return at_least(0, 2**32 - 1)(text)
+
+
 def sizes(text: str) -> tuple[int, ...]:
     """Distinct whole numbers, ascending, from a text such as "50,100,200"."""
-    try:
-        return tuple(sorted({int(part) for part in text.split(",")}))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"sizes must be whole numbers such as 50,100,200; got {text!r}") from error
+    numbers = [_whole(part) for part in text.split(",")]
+    known = {number for number in numbers if number is not None and number <= LARGEST}
+    if len(known) < len(set(numbers)):
+        raise argparse.ArgumentTypeError(f"sizes must be whole numbers such as 50,100,200; got {_short(text)}")
+    return tuple(sorted(known))
+
+
+def _whole(text: str) -> int | None:
+    """The number that a text of decimal digits says; None for any other text."""
+    digits = text.strip()
+    return int(digits) if digits.isdecimal() and len(digits) <= _MOST_DIGITS else None
+
+
+def _short(text: str) -> str:
+    return repr(text) if len(text) <= 80 else f"{text[:80]!r} …"

@@ -1,101 +1,131 @@
-"""python -m core blocks: the blocks of a study's network across which SI does not rise, tried out where possible."""
+"""python -m core blocks: the accuracy of a study's network without each of its blocks, and SI across them."""
 
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
 from core.commands.progress import add_progress, interrupt_when_terminated, progress_on
-from core.study.blocks import HARMLESS, Verified, redundant_blocks, verify_blocks
+from core.study.block_words import ALONE, NO_MEASUREMENT, blocks_text, change_text
+from core.study.blocks import (
+    NOT_TRIED,
+    TOLERANCE,
+    Verified,
+    cannot_verify,
+    separation_across_blocks,
+    verify_blocks,
+    with_verified,
+)
 from core.study.comparing import MEASURES
 from core.study.reopening import reopen_plan
 from core.study.results import Study, load_study
+from core.study.verified_blocks import FILE, keep_verified, kept_verified
 
 
 def add_parser(commands: Any) -> None:
     """How the command is asked for."""
-    parser = commands.add_parser("blocks", help="blocks of a study's network that may be redundant")
+    parser = commands.add_parser("blocks", help="blocks that a study's network can do without")
     add = parser.add_argument
     add("study", metavar="STUDY", help="the folder of a study of a network")
-    add("--verify", action="store_true", help="take each residual block out, and measure the accuracy without it")
-    add("--pooling", default="mean", choices=("mean", "flat"), help="default: %(default)s")
-    add("--measure", choices=MEASURES, default=MEASURES[0], help="default: %(default)s")
+    add("--verify", action="store_true", help="take each residual block out, measure the accuracy without it, keep it")
+    add(
+        "--tolerance",
+        type=_tolerance,
+        default=TOLERANCE,
+        metavar="T",
+        help="loss of accuracy up to which a block is not needed (default: %(default)s)",
+    )
+    add("--pooling", default="mean", choices=("mean", "flat"), help="of the SI shown; default: %(default)s")
+    add("--measure", choices=MEASURES, default=MEASURES[0], help="the SI shown; default: %(default)s")
     add("--data", metavar="DATA", help="where the study's images lie now, to verify (default: where they lay)")
-    add("--weights", metavar="FILE", help="where the study's .keras file lies now (default: where it lay)")
+    add("--weights", metavar="FILE", help="where the study's .keras or .h5 file lies now (default: where it lay)")
     add("--json", action="store_true", help="results for machines")
     add_progress(parser)
     parser.set_defaults(run=run, interrupted="Nothing is kept; the same command starts again.")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what SI says of each block, or, verified, what the accuracy says as well."""
+    """Measure the accuracy without each block if asked, and print what is known of each."""
     interrupt_when_terminated()
     study = load_study(options.study)
-    blocks = redundant_blocks(study, pooling=options.pooling, measure=options.measure)
-    verified = _verified(study, blocks, options) if options.verify else None
-    table = blocks if verified is None else verified.blocks
+    blocks = separation_across_blocks(study, pooling=options.pooling, measure=options.measure)
+    verified = _verify(study, blocks, options) if options.verify else kept_verified(study)
+    table = with_verified(blocks, verified, options.tolerance)
     if options.json:
-        found: dict[str, Any] = {"blocks": json.loads(table.to_json(orient="records"))}
-        if verified is not None:
-            together = json.loads(verified.together.to_json(orient="records"))
-            found |= {"accuracy": verified.accuracy, "num_test": verified.num_test, "together": together}
-        print(json.dumps(found, indent=1))
+        print(json.dumps(_as_json(table, verified, options.tolerance), indent=1))
         return 0
     print(_lines(table).to_string(index=False))
-    redundant = blocks[blocks["redundant"]]
-    share = redundant["parameters_share"].sum()
-    print(f"SI does not certainly rise across {len(redundant)} of {len(blocks)} blocks, {share:.0%} of the parameters.")
-    if verified is not None:
-        _print_verified(verified)
+    if verified is None:
+        reason = cannot_verify(study)
+        print(NO_MEASUREMENT, reason or f"python -m core blocks {options.study} --verify measures it.")
+        return 0
+    print(_without_marks(blocks_text(table, verified, options.tolerance)))
+    print(ALONE)
     return 0
 
 
-def _verified(study: Study, blocks: pd.DataFrame, options: argparse.Namespace) -> Verified:
+def _verify(study: Study, blocks: pd.DataFrame, options: argparse.Namespace) -> Verified:
     report = progress_on(sys.stderr, options.progress)
     try:
         plan = reopen_plan(study, data=options.data, weights=options.weights, progress=report)
-        return verify_blocks(plan, blocks, progress=report)
+        verified = verify_blocks(plan, blocks, tolerance=options.tolerance, progress=report)
     finally:
         report.close()
+    try:
+        keep_verified(study, plan, verified)
+    except OSError as error:
+        print(f"note: {FILE} could not be written into {study.path}, so nothing is kept: {error}", file=sys.stderr)
+    return verified
+
+
+def _as_json(table: pd.DataFrame, verified: Verified | None, tolerance: float) -> dict[str, Any]:
+    content: dict[str, Any] = {"blocks": json.loads(table.to_json(orient="records")), "verified": None}
+    if verified is not None:
+        together = verified.together and asdict(verified.together)
+        content["verified"] = {
+            "accuracy": verified.accuracy,
+            "num_test": verified.num_test,
+            "level": verified.level,
+            "tolerance": tolerance,
+            "together": together,
+        }
+    return content
 
 
 def _lines(table: pd.DataFrame) -> pd.DataFrame:
     """The table as it is printed."""
-    lines = pd.DataFrame(
-        {
-            "block": table["block"],
-            "SI before": table["before"].map("{:.3f}".format),
-            "after": table["after"].map("{:.3f}".format),
-            "rise": _spans(table["difference"], table["low"], table["high"]),
-            "parameters": table["parameters"].map("{:,.0f}".format),
-            "advice": table["redundant"].map({True: "redundant", False: "keep"}),
-        }
+    lines = pd.DataFrame({"block": table["block"]})
+    if (table["verdict"] != NOT_TRIED).any():
+        lines["without it"] = table["accuracy"].map("{:.3f}".format, na_action="ignore").fillna("")
+        lines["change"] = _changes(table["change"], table["change_low"], table["change_high"])
+        lines["verdict"] = table["verdict"]
+    return lines.assign(
+        parameters=table["parameters"].map("{:,.0f}".format),
+        **{"SI before": table["before"].map("{:.3f}".format)},
+        after=table["after"].map("{:.3f}".format),
+        difference=_changes(table["difference"], table["low"], table["high"]),
     )
-    if "bypassed" not in table:
-        return lines
-    changes = _spans(table["change"], table["change_low"], table["change_high"])
-    right = table["right"].map({True: "right", False: "wrong"})
-    without = table["bypassed"].map("{:.3f}".format).rename("without it")
-    return pd.concat([lines, without], axis=1).assign(change=changes, was=right)
 
 
-def _spans(values: pd.Series, lows: pd.Series, highs: pd.Series) -> list[str]:
-    return [f"{value:+.3f} [{low:+.3f}, {high:+.3f}]" for value, low, high in zip(values, lows, highs, strict=True)]
+def _changes(values: pd.Series, lows: pd.Series, highs: pd.Series) -> list[str]:
+    rows = zip(values, lows, highs, strict=True)
+    return ["" if pd.isna(value) else change_text(value, low, high) for value, low, high in rows]
 
 
-def _print_verified(verified: Verified) -> None:
-    blocks = verified.blocks
-    advised, kept = blocks[blocks["redundant"]], blocks[~blocks["redundant"]]
-    print(f"accuracy of the whole network on {verified.num_test:,} test images: {verified.accuracy:.3f}")
-    print(
-        f"redundant, and without it at most {100 * HARMLESS:.0f} point lost: {advised['harmless'].sum()} of "
-        f"{len(advised)}. To be kept, and more lost: {(~kept['harmless']).sum()} of {len(kept)}. "
-        "Each block was taken out alone, and nothing trained again."
-    )
-    for row in verified.together.itertuples():
-        print(
-            f"all {row.num_blocks} {'redundant' if row.redundant else 'others'} at once, {row.parameters:,.0f} "
-            f"parameters: {row.bypassed:.3f}, {row.change:+.3f} [{row.change_low:+.3f}, {row.change_high:+.3f}]"
-        )
+def _without_marks(text: str) -> str:
+    """Markdown as plain text."""
+    return text.replace("**", "").replace("`", "")
+
+
+def _tolerance(text: str) -> float:
+    """A loss of accuracy between 0 and 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"must be a number between 0 and 1, such as 0.01; got {text!r}.")
+    return value

@@ -52,7 +52,7 @@ def add_parser(commands: Any) -> None:
     add("--head", choices=HEADS, help="a classifier on top: a linear probe, or the nearest training sample")
     add("--measure", choices=MEASURES, default=MEASURES[0], help="that chooses the layer (default: %(default)s)")
     add("--data", metavar="DATA", help="where the study's images lie now, for a head (default: where they lay)")
-    add("--weights", metavar="FILE", help="where the study's .keras file lies now (default: where it lay)")
+    add("--weights", metavar="FILE", help="where the study's .keras or .h5 file lies now (default: where it lay)")
     add("--no-timing", dest="timing", action="store_false", help="leave out the seconds an image")
     add("--json", action="store_true", help="results for machines")
     add_progress(parser)
@@ -156,10 +156,9 @@ def _words(advice: Advice) -> str:
 def _cannot_choose(advice: Advice) -> str:
     """Why `auto` has no layer, and what to do."""
     ways = enough_text(advice).replace("a tolerance of", "--tolerance")
-    other = f" {ways[0].upper()}{ways[1:]} would decide it." if ways and advice.separates else ""
-    return (
-        f"{headline(advice)}.{other} Or choose a layer yourself, as --layer {advice.best}, the one of the highest SI."
-    )
+    decided = f" {ways[0].upper()}{ways[1:]} would decide it." if ways and advice.separates else ""
+    own = f"--layer {advice.best}, the one of the highest SI"
+    return f"{headline(advice)}.{decided} To cut all the same, choose a layer yourself, such as {own}."
 
 
 def _savings(row: pd.Series) -> list[str]:

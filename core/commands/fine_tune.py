@@ -8,9 +8,10 @@ import time
 from dataclasses import fields
 from typing import Any
 
-from core.commands.arguments import DATA_HELP, at_least
+from core.commands.arguments import DATA_HELP, add_data_options, at_least, print_notes, seed
 from core.commands.progress import StatusLine, interrupt_when_terminated
 from core.network.augmentation import Augmentation
+from core.network.backbones import DEFAULT_MODEL, DEFAULT_WEIGHTS
 from core.network.training import TrainingProgress
 from core.network.training_options import TrainingOptions
 from core.study.fine_tuning import FineTuned, FineTuneOptions, fine_tune
@@ -23,10 +24,10 @@ def add_parser(commands: Any) -> None:
     add, default = parser.add_argument, FineTuneOptions("")
     add("data", metavar="DATA", help=DATA_HELP)
     add("--out", required=True, metavar="DIR", help="the folder for the results; a training begun there goes on")
-    add("--model", default=default.model, help="a network (default: %(default)s)")
-    add("--weights", default=default.weights, help="imagenet, none, or a .keras file (default: %(default)s)")
+    add("--model", help=f"a network, or a .keras or .h5 file (default: {DEFAULT_MODEL}, or what --weights holds)")
+    add("--weights", help=f"imagenet, none, or a .keras or .h5 file of the network (default: {DEFAULT_WEIGHTS})")
     add("--per-class", type=at_least(2), metavar="K", help="images of each class and split (default: all)")
-    add("--skip-broken", action="store_true", help="leave unreadable images out and record them")
+    add_data_options(parser)
     _add_recipe(parser, default.training)
     _add_augmentation(parser, default.training.augmentation)
     add(
@@ -56,7 +57,7 @@ def _add_recipe(parser: argparse.ArgumentParser, default: TrainingOptions) -> No
         ("batch-size", whole | {"type": at_least(1)}, "images a step"),
         ("unfreeze", {"metavar": "PATTERN"}, "the tail begins with the first layer that matches"),
         ("dropout", real, "share of pooled activations dropped before the last layer"),
-        ("seed", whole | {"type": at_least(0)}, "of everything random"),
+        ("seed", whole | {"type": seed}, "of everything random"),
     ):
         _add_option(parser, name, default, options, text)
     parser.add_argument(
@@ -89,6 +90,7 @@ def run(options: argparse.Namespace) -> int:
         tuned = fine_tune(_asked(options), options.out, separation=options.separation, progress=report)
     finally:
         report.close()
+    print_notes(tuned.info.get("notes", []))
     _print_result(tuned, as_json=options.json)
     return 0
 

@@ -11,10 +11,12 @@ from core.commands.arguments import at_least
 def add_parser(commands: Any) -> None:
     """How the command is asked for."""
     parser = commands.add_parser("layers", help="list the layers of a network")
-    parser.add_argument("model", metavar="MODEL", help="a network's name or a .keras file")
+    parser.add_argument("model", metavar="MODEL", help="a network's name, or a .keras or .h5 file")
     parser.add_argument("--input-size", type=at_least(1), metavar="PIXELS", help="of its images (default: its own)")
     parser.add_argument(
-        "--layers", default="all", help="union of main, all, blocks, names and patterns (default: %(default)s)"
+        "--layers",
+        default="all",
+        help="union of main, last_pool, output, all, blocks, names and patterns (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="for machines")
     parser.set_defaults(run=run)
@@ -22,23 +24,22 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the catalogue of a network, one row a layer."""
-    from core.network.backbones import load_network
+    from core.network.backbones import is_model_file, load_network
     from core.network.layers import catalogue, select_layers
 
-    if options.model.endswith(".keras"):
-        # whose image size a file gets that leaves it open
-        network = load_network("efficientnet-b0", options.model, input_size=options.input_size)
-    else:
-        network = load_network(options.model, "none", input_size=options.input_size)
+    weights = None if is_model_file(options.model) else "none"
+    network = load_network(options.model, weights, input_size=options.input_size)
     layers = select_layers(catalogue(network.model), options.layers)
     if options.json:
         print(json.dumps([_as_row(layer) for layer in layers], indent=1))
         return 0
-    print(f"{'position':>8}  {'layer':28} {'kind':24} {'output':>16} {'parameters':>12} {'main':>5}")
+    width = max(28, *(len(layer.layer) for layer in layers))
+    print(f"{'position':>8}  {'layer':{width}} {'kind':24} {'output':>16} {'parameters':>12} {'main':>5}")
     for layer in layers:
         shape = " × ".join(map(str, layer.output_shape))
         main_mark = "main" if layer.is_main else ""
-        print(f"{layer.position:8}  {layer.layer:28} {layer.kind:24} {shape:>16} {layer.parameters:12,} {main_mark:>5}")
+        sizes = f"{shape:>16} {layer.parameters:12,}"
+        print(f"{layer.position:8}  {layer.layer:{width}} {layer.kind:24} {sizes} {main_mark:>5}")
     return 0
 
 

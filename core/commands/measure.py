@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.commands.arguments import at_least
+from core.commands.arguments import at_least, print_notes
 from core.commands.progress import ProgressLine, add_progress, interrupt_when_terminated, progress_on
 from core.commands.study import print_study
 from core.data.features import LabelledFeatures, open_features, open_test_features
@@ -43,7 +43,7 @@ def add_parser(commands: Any) -> None:
         help="that vote; with --out, stored a sample (default: %(default)s)",
     )
     add("--order", type=at_least(1), metavar="R", help=f"of the measures that have one (default: {default['order']})")
-    add("--permutations", type=at_least(1), metavar="N", help="of the labels (default: 9999 where needed)")
+    add("--permutations", type=at_least(1, 10_000_000), metavar="N", help="of the labels (default: 9999 where needed)")
     add("--level", type=float, metavar="P", help=f"of the intervals (default: {default['level']})")
     add("--by-class", action="store_true", default=None, help="also the value of each class")
     add("--geometry", action="store_true", help="also the siblings of SI, intrinsic dimension, and in a study CKA")
@@ -59,6 +59,8 @@ def run(options: argparse.Namespace) -> int:
     interrupt_when_terminated()
     train = open_features(options.features, options.labels, options.ids)
     test = _opened_test(options, train)
+    if options.progress == "text":
+        print_notes([*train.notes, *(() if test is None else test.notes)])
     if options.dry_run:
         _print_plan(train, test, as_json=options.json)
         return 0
@@ -100,6 +102,7 @@ def _print_plan(train: LabelledFeatures, test: LabelledFeatures | None, *, as_js
         "classes": len(np.unique(train.labels)),
         "layers": [layer.name for layer in train.layers],
         "poolings": ["flat"],
+        "notes": [*train.notes, *(() if test is None else test.notes)],
         "passes": [{"layers": 1, "bytes": 4 * samples * width, "search_flop": samples**2 * width} for width in widths],
         "estimated_s": samples**2 * sum(widths) / product_rate(),
     }

@@ -2,12 +2,15 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from core.commands.arguments import at_least
+from core.study.changes import ASSUMED_SAMPLES
+from core.study.comparing import lacks_ids
 from core.study.overlap import neighbor_overlap
 from core.study.results import Study, load_study
 from core.study.writing import replace_file
@@ -40,7 +43,10 @@ def run(options: argparse.Namespace) -> int:
     pairs = neighbor_overlap(study, other, split=split, pooling=options.pooling, k=options.neighbors)
     if out is not None:
         replace_file(out, lambda scratch: getattr(pairs, _WRITERS[out.suffix])(scratch, index=False))
+    assumed = other is not None and lacks_ids(study) and lacks_ids(other)
     if options.json:
+        if assumed:
+            print(f"note: {ASSUMED_SAMPLES}", file=sys.stderr)
         print(json.dumps(json.loads(pairs.to_json(orient="records")), indent=1))
         return 0
     print(_lines(pairs, within=other is None).to_string(index=False, float_format="{:.3f}".format, na_rep="–"))
@@ -49,6 +55,8 @@ def run(options: argparse.Namespace) -> int:
         f"share of the {first['k']} nearest that both have, {split} samples, {options.pooling}; by chance "
         f"{first['chance']:.4f} ({first['num_samples']:,} samples)"
     )
+    if assumed:
+        print(f"note: {ASSUMED_SAMPLES}")
     if out is not None:
         print(f"all pairs: {out}")
     return 0

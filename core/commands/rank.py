@@ -4,17 +4,19 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import fields
 from typing import Any
 
 import pandas as pd
 
-from core.commands.arguments import DATA_HELP, at_least, memory
+from core.commands.arguments import DATA_HELP, add_data_options, at_least, memory, seed
 from core.commands.progress import add_progress, interrupt_when_terminated, progress_on
 from core.study.ranking import Ranking, rank_networks
 from core.study.ranking_features import FeatureFiles
 from core.study.ranking_options import RankOptions
-from core.study.ranking_tables import BEST, WORSE
+from core.study.ranking_tables import BEST, TIE, WORSE
 
+_MEANINGS = {BEST: "highest SI", TIE: "not certainly worse"}
 _COMPARED = {"cross": "test to train", "separation": "within {}"}
 
 
@@ -24,7 +26,7 @@ def add_parser(commands: Any) -> None:
     add = parser.add_argument
     add("data", metavar="DATA", nargs="?", default="", help=f"{DATA_HELP}; leave out to rank only --features")
     add("--out", required=True, metavar="DIR", help="the ranking's folder; a ranking begun there goes on")
-    add("--models", type=_listed, default=(), metavar="A,B,...", help="networks, .keras files, or: pixels")
+    add("--models", type=_listed, default=(), metavar="A,B,...", help="networks, .keras or .h5 files, or: pixels")
     add(
         "--features",
         type=_named,
@@ -42,11 +44,16 @@ def add_parser(commands: Any) -> None:
     add("--test", type=_named, action="append", default=[], metavar="NAME=FILE", help="that network's, of test samples")
     add("--test-labels", metavar="COLUMN|FILE", help="theirs (default: the same column)")
     add("--test-ids", metavar="COLUMN|FILE", help="theirs (default: the same column)")
-    add("--weights", default=RankOptions.weights, help="imagenet or none (default: %(default)s)")
+    add(
+        "--weights",
+        default=RankOptions.weights,
+        help="imagenet or none, of all networks but files (default: %(default)s)",
+    )
     add("--layers", default=RankOptions.layers, help="candidates of each network (default: %(default)s)")
     add("--pooling", choices=("mean", "flat"), default=RankOptions.pooling, help="default: %(default)s")
+    add_data_options(parser)
     add("--per-class", type=at_least(2), metavar="K", help="samples of each class and split (default: all)")
-    add("--seed", type=int, default=RankOptions.seed, help="of the choice of samples (default: %(default)s)")
+    add("--seed", type=seed, default=RankOptions.seed, help="of the choice of samples (default: %(default)s)")
     add("--neighbors", type=at_least(1), default=RankOptions.neighbors, metavar="K", help="stored a sample")
     add("--no-probe", dest="probe", action="store_false", help="leave out the linear probe")
     add("--memory", type=memory, metavar="SIZE", help="for the activations of a pass (default: half of what is free)")
@@ -58,7 +65,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Rank, and print the networks, the best first."""
     interrupt_when_terminated()
-    names = ("data", "models", "weights", "layers", "pooling", "per_class", "seed", "neighbors", "probe")
+    names = [field.name for field in fields(RankOptions) if field.name != "features"]
     asked = RankOptions(**{name: getattr(options, name) for name in names}, features=_feature_files(options))
     report = progress_on(sys.stderr, options.progress)
     try:
@@ -116,7 +123,10 @@ def _print_table(ranking: Ranking) -> None:
     print(pd.DataFrame(rows).to_string(index=False))
     print(f"chance level: {ranking.networks['chance'].iloc[0]:.4f}; layers chosen by SI within {compared['chosen_in']}")
     count = compared["num_comparisons"]
-    print(f"differences: 95 % intervals on the same samples, which hold together ({count} comparisons)")
+    samples = f"{ranking.info['samples'][compared['split']]:,} {compared['split']} samples"
+    print(f"differences: 95 % intervals on the same {samples}, which hold together ({count} comparisons)")
+    if (ranking.networks["meaning"] == TIE).any():
+        print(f"not certainly worse: {samples} cannot decide whether the first is better; that is no proof of a tie")
     for caution in ranking.info["cautions"]:
         print(f"note: {caution}")
     print(f"written to {ranking.path}")
@@ -126,13 +136,13 @@ def _shown(row: pd.Series, title: str) -> dict[str, str]:
     """A network's line."""
     best = row["meaning"] == BEST
     span = f"{row['difference']:+.4f} [{row['difference_low']:+.4f}, {row['difference_high']:+.4f}]"
-    sure = f" ({_percent(row['confidence'])})" if row["meaning"] == WORSE else " with the best" * (not best)
+    sure = f" ({_percent(row['confidence'])})" if row["meaning"] == WORSE else ""
     return {
         "network": str(row["network"]),
         "layer": str(row["layer"]),
         title: f"{row['value']:.4f} [{row['low']:.4f}, {row['high']:.4f}]",
         "to the best": "" if best else span,
-        "": f"{row['meaning']}{sure}",
+        "": f"{_MEANINGS.get(row['meaning'], row['meaning'])}{sure}",
         "parameters": _or_dash(row["cumulative_parameters"], "{:,.0f}"),
         "ms an image": _or_dash(1000 * row["seconds"], "{:.1f}"),
         "linear probe": _or_dash(row["linear_probe"], "{:.4f}"),

@@ -8,10 +8,23 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from core.commands.arguments import DATA_HELP, at_least, memory, sizes
+import pandas as pd
+
+from core.commands.arguments import DATA_HELP, add_data_options, at_least, memory, print_notes, seed, sizes
 from core.commands.progress import add_progress, interrupt_when_terminated, progress_on
 from core.commands.study_plan import print_plan
-from core.study.plan import DEFAULT_LAYERS, ELSEWHERE, NOTEBOOK, PIXELS, POOLINGS, PROTOCOLS, StudyOptions, plan_study
+from core.network.backbones import DEFAULT_MODEL, DEFAULT_WEIGHTS
+from core.network.layers import DEFAULT_LAYERS
+from core.study.plan import (
+    ELSEWHERE,
+    NOTEBOOK,
+    PIXELS,
+    POOLINGS,
+    PROTOCOLS,
+    Plan,
+    StudyOptions,
+    plan_study,
+)
 from core.study.projection import PROJECTIONS
 from core.study.results import Study
 from core.study.run import check_room, run_study
@@ -24,15 +37,21 @@ def add_parser(commands: Any) -> None:
     add = parser.add_argument
     add("data", metavar="DATA", help=DATA_HELP)
     add("--out", required=True, metavar="DIR", help="the study's folder; a study begun there goes on")
-    add("--model", default=default["model"], help="a network, or: pixels (default: %(default)s)")
+    add(
+        "--model",
+        help=f"a network, a .keras or .h5 file, or: pixels (default: {DEFAULT_MODEL}, or what --weights holds)",
+    )
     add(
         "--weights",
-        default=default["weights"],
-        help="imagenet, noisy-student (efficientnet-b0), none, or a .keras file (default: %(default)s)",
+        help="imagenet, noisy-student (efficientnet-b0), none, or a .keras or .h5 file of the network "
+        f"(default: {DEFAULT_WEIGHTS})",
     )
     add("--input-size", type=at_least(1), metavar="PIXELS", help="of the network's images (default: its own)")
     add(
-        "--layers", default=DEFAULT_LAYERS, help="union of main, all, blocks, names and patterns (default: %(default)s)"
+        "--layers",
+        default=DEFAULT_LAYERS,
+        help="union of main, last_pool (the last global pooling), output, all, blocks, names and patterns "
+        "(default: %(default)s, as far as the network has them)",
     )
     add("--pooling", default=default["pooling"], choices=tuple(POOLINGS), help="default: %(default)s")
     add("--split", default=default["split"], choices=("train", "test", "both"), help="default: %(default)s")
@@ -47,12 +66,22 @@ def add_parser(commands: Any) -> None:
     add("--neighbors-of", default=default["neighbors_of"], metavar="LAYERS", help="stored of (default: %(default)s)")
     add("--sizes", type=sizes, default=(), metavar="N,N,...", help="SI over subsamples of these sizes, of each split")
     add(
-        "--repeats", type=int, default=default["repeats"], metavar="R", help="draws of each size (default: %(default)s)"
+        "--repeats",
+        type=at_least(1),
+        default=default["repeats"],
+        metavar="R",
+        help="draws of each size (default: %(default)s)",
     )
     add("--protocol", default=default["protocol"], choices=PROTOCOLS, help="notebook: also the class-center measures")
     add("--precision", type=float, metavar="E", help="ask only as many samples as it takes to know SI to ± E, at 95 %%")
     add("--exact", action="store_true", help="ask all samples, although the search takes hours")
-    add("--pilot", type=int, default=0, metavar="M", help="samples of each split asked first, to ask fewer after")
+    add(
+        "--pilot",
+        type=at_least(0),
+        default=0,
+        metavar="M",
+        help="samples of each split asked first, to ask fewer after",
+    )
     add("--no-probe", dest="probe", action="store_false", help="leave out the linear probe")
     add(
         "--projection",
@@ -67,8 +96,8 @@ def add_parser(commands: Any) -> None:
     add(
         "--cluster-storage", metavar="ADDRESS", help="a folder or s3://... that all workers reach (default: beside DIR)"
     )
-    add("--seed", type=int, default=default["seed"], help="of splits and choices (default: %(default)s)")
-    add("--skip-broken", action="store_true", help="leave unreadable images out and record them")
+    add("--seed", type=seed, default=default["seed"], help="of splits and choices (default: %(default)s)")
+    add_data_options(parser)
     add(
         "--batch-size",
         type=at_least(1),
@@ -87,7 +116,7 @@ def _asked(options: argparse.Namespace) -> StudyOptions:
     asked = StudyOptions(**{field.name: getattr(options, field.name) for field in fields(StudyOptions)})
     if asked.protocol != "notebook":
         return asked
-    left = {field.name for field in fields(StudyOptions) if getattr(asked, field.name) == field.default}
+    left = {field.name for field in fields(StudyOptions) if getattr(options, field.name) == field.default}
     left -= {"layers"} if asked.model == PIXELS else set()
     return replace(asked, **{name: value for name, value in NOTEBOOK.items() if name in left})
 
@@ -103,10 +132,18 @@ def run(options: argparse.Namespace) -> int:
             memory = options.memory if options.cluster is None else ELSEWHERE
             plan = plan_study(asked, memory=memory, spool=options.spool, progress=report)
             report.close()
+            if not options.json:
+                print_notes(plan.notes)
             print_plan(plan, options.cluster, as_json=options.json)
             return 0
+        to_run: Plan | StudyOptions = asked
+        if options.cluster is None:  # a cluster is connected to first
+            to_run = plan_study(asked, memory=options.memory, spool=options.spool, progress=report)
+            report.close()
+            if options.progress == "text":
+                print_notes(to_run.notes)
         study = run_study(
-            asked,
+            to_run,
             options.out,
             memory=options.memory,
             spool=options.spool,
@@ -131,7 +168,10 @@ def print_study(study: Study, *, as_json: bool) -> None:
         print(json.dumps({"path": os.fspath(study.path), "state": study.state, "measurements": rows}, indent=1))
         return
     wide = table.pivot_table(index=["layer", "pooling"], columns="column", values="value", observed=True, sort=False)
-    print(wide.to_string(float_format=lambda value: f"{value:.4f}"))
+    wide = wide.reindex(
+        pd.MultiIndex.from_frame(table[["layer", "pooling"]].drop_duplicates())
+    )  # with those of no value
+    print(wide.to_string(float_format=lambda value: f"{value:.4f}", na_rep="–"))
     chance = ", ".join(f"{name} {value:.4f}" for name, value in table.groupby("column")["chance"].first().items())
     print(f"chance level: {chance}")
     for caution in study.info.get("cautions", []):

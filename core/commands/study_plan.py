@@ -42,6 +42,7 @@ def print_plan(plan: Plan, cluster: str | None, *, as_json: bool) -> None:
             "classes": len(plan.samples.class_names),
             "layers": [layer.layer for layer in plan.layers],
             "poolings": list(plan.poolings),
+            "notes": list(plan.notes),
         }
         cost = {"estimated_s": seconds, "choice": None if offered is None else asdict(offered)}
         print(json.dumps(common | estimate.summary | cost, indent=1))

@@ -1,6 +1,8 @@
 """Arrays of features in files: NumPy's .npy and .npz, and Parquet tables, checked before they are read."""
 
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
@@ -9,12 +11,23 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data.errors import DataError
+from core.data.errors import ARCHIVE_ERRORS, DataError
 from core.data.sampling import name_some
 
 SUFFIXES = (".npy", ".npz", ".parquet")
 LABELS, IDS = "labels", "ids"  # the arrays of an .npz file that are none of features
-_NO_FEATURES = (LABELS, "label", "class", "target", "id", "index", "__index_level_0__")  # columns, by their names
+_NO_FEATURES = (
+    LABELS,
+    "label",
+    "class",
+    "target",
+    "id",
+    "index",
+    "__index_level_0__",
+    "unnamed: 0",
+)  # columns, by their names
+# What NumPy raises on a damaged header, which is a Python literal, beside ValueError.
+_HEADER_ERRORS = (SyntaxError, TokenError, RecursionError, OverflowError, TypeError)
 _BLOCK = 1 << 22  # numbers looked at together
 
 
@@ -69,7 +82,7 @@ def list_layers(path: Path, without: tuple[str, ...] = ()) -> list[LayerFile]:
     found = []
     for entry in entries(path):
         if entry not in (LABELS, IDS):
-            with zipfile.ZipFile(path) as archive, archive.open(f"{entry}.npy") as member:
+            with _readable(path, entry), zipfile.ZipFile(path) as archive, archive.open(f"{entry}.npy") as member:
                 found.append(LayerFile(entry, path, _check_header(member, path, entry), entry))
     if not found:
         raise DataError(f"{path} must hold an array of features; got {', '.join(entries(path)) or 'none'}.")
@@ -81,7 +94,9 @@ def entries(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-    except zipfile.BadZipFile as error:
+    except (*ARCHIVE_ERRORS, ValueError, OSError) as error:
+        if _names_a_file(error):
+            raise
         raise DataError(
             f"{path} must be an .npz file; got something else, or a part of one. Write it again."
         ) from error
@@ -89,13 +104,28 @@ def entries(path: Path) -> list[str]:
 
 def read_array(path: Path, entry: str = "") -> NDArray[Any]:
     """An array of an .npy file, mapped into memory, or one entry of an .npz file."""
-    try:
+    with _readable(path, entry):
         if not entry:
             return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
         with np.load(path, allow_pickle=False) as arrays:
             return np.asarray(arrays[entry])
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{_place(path, entry)} cannot be read: {error} Write it again.") from error
+
+
+@contextmanager
+def _readable(path: Path, entry: str) -> Iterator[None]:
+    """What goes wrong while an array is read, as a DataError that names file and array."""
+    try:
+        yield
+    except (*ARCHIVE_ERRORS, *_HEADER_ERRORS, ValueError, KeyError, OSError) as error:
+        if isinstance(error, DataError) or _names_a_file(error):
+            raise
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise DataError(f"{_place(path, entry)} is damaged and cannot be read: {reason}. Write it again.") from error
+
+
+def _names_a_file(error: Exception) -> bool:
+    """Whether the system says which file it could not open; damage within one has no name."""
+    return isinstance(error, OSError) and error.filename is not None
 
 
 def read_column(path: Path, column: str) -> NDArray[Any]:
@@ -117,7 +147,7 @@ def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(file)
-    except (SyntaxError, TokenError, RecursionError, MemoryError) as error:  # the header is a Python literal
+    except (*_HEADER_ERRORS, MemoryError) as error:
         raise ValueError(str(error)) from error
     return shape, dtype
 
@@ -204,7 +234,7 @@ def _table(path: Path, wanted: list[str]) -> Any:
 
     try:
         return pq.read_table(path, columns=wanted)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:  # OSError: damaged pages
         raise DataError(f"{path} cannot be read: {error}. Write it again.") from error
 
 

@@ -1,7 +1,7 @@
 """Ready-made features with labels: a file, or a folder of files, one layer each, in network order."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from core.data import labels as label_files
 from core.data.arrays import IDS, LABELS, SUFFIXES, LayerFile, columns, entries, list_layers, read_array, read_column
 from core.data.errors import DataError
-from core.data.labels import checked, checked_ids, names_file, read_ids, read_labels
+from core.data.files import check_regular, check_utf8_name
+from core.data.labels import checked, checked_ids, column_note, names_file, read_ids, read_labels
 from core.data.sampling import name_some
+from core.label_text import alike_note
 
 _NUMBERED = re.compile(r"(\d+)[-_. ]+(.+)")
 
@@ -22,7 +24,8 @@ class LabelledFeatures:
     """Layers in network order, none of them read yet, and a label for each sample, shape (n,).
 
     ids : what the samples are called, distinct, shape (n,); None where nothing names them.
-    label_column, id_column : of the tables, where they are columns.
+    label_column, id_column : of the tables, where they are columns. notes : how the labels were read, where that does
+    not go without saying.
     """
 
     layers: tuple[LayerFile, ...]
@@ -30,6 +33,7 @@ class LabelledFeatures:
     ids: NDArray[np.str_] | None = None
     label_column: str = ""
     id_column: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def open_features(path: str | Path, labels: str | None = None, ids: str | None = None) -> LabelledFeatures:
@@ -59,16 +63,22 @@ def open_features(path: str | Path, labels: str | None = None, ids: str | None =
     if not root.exists():
         raise FileNotFoundError(f"features must be a file or a folder; there is no {str(root)!r}. Check the path.")
     files = _layer_files(root) if root.is_dir() else [root]
+    for file in files:
+        check_regular(file)
+        if file.suffix.lower() == ".parquet":
+            check_utf8_name(file, "features")
     label_column, id_column = _column(files, labels, LABELS), _column(files, ids, IDS)
     without = tuple(filter(None, (label_column, id_column)))
     layers = _ordered(files, without) if root.is_dir() else tuple(list_layers(root, without))
     num_samples = _common_length(layers)
+    read = _common_column(layers, label_column, num_samples) if label_column else _labels(root, labels, num_samples)
     return LabelledFeatures(
         layers,
-        _common_column(layers, label_column, num_samples) if label_column else _labels(root, labels, num_samples),
+        read,
         _common_ids(layers, id_column, num_samples) if id_column else _ids(root, ids, num_samples),
         label_column,
         id_column,
+        _notes(read, "" if label_column else labels or _beside(root, LABELS)),
     )
 
 
@@ -93,6 +103,11 @@ def open_test_features(
             f"test must have the layers of FEATURES, {', '.join(names[:5])}; got {', '.join(others[:5])}. "
             "Name the files alike."
         )
+    both = (train.labels, test.labels)
+    if all(labels.dtype.kind == "U" for labels in both):
+        note = alike_note(np.unique(np.concatenate(both)).tolist())
+        if note and note not in (*train.notes, *test.notes):
+            return replace(test, notes=(*test.notes, note))
     return test
 
 
@@ -151,6 +166,19 @@ def _ids(root: Path, ids: str | None, num_samples: int) -> NDArray[np.str_] | No
         return checked_ids(read_array(root, IDS), num_samples, root)
     beside = _beside(root, IDS)
     return read_ids(beside, num_samples) if beside else None
+
+
+def _notes(labels: NDArray[Any], file: str) -> tuple[str, ...]:
+    """Which column the labels are, and that they are no classes. file : of the labels, "" where they lie elsewhere."""
+    notes = [column_note(file, LABELS)] if file else []
+    if len(np.unique(labels)) == len(labels):
+        notes.append(
+            f"Each of the {len(labels):,} samples has a label of its own, so that no two can be of one class: are "
+            "these the labels?"
+        )
+    if labels.dtype.kind == "U":
+        notes.append(alike_note(np.unique(labels).tolist()))
+    return tuple(filter(None, notes))
 
 
 def _beside(folder: Path, name: str) -> str:

@@ -1,17 +1,31 @@
-"""The layout of an image folder: which files are samples, of which class and split."""
+"""The image files of a folder: which are samples, of which class and split, and what is wrong with single classes."""
 
-import os
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from core.data.decoding import require_pillow
-from core.data.errors import DataError
+from core.data.errors import LEAVE_SMALL_OUT, Fault
+from core.data.layouts import (
+    Folder,
+    Layout,
+    extension,
+    extension_counts,
+    find_layout,
+    is_image,
+    stray_faults,
+    visible_files,
+)
 from core.data.sampling import name_some
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-SPLITS = ("train", "test")
+# Files that often lie among images and are none; others are worth a word.
+_COMPANIONS = {
+    ".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".md", ".rst", ".html", ".htm", ".yaml", ".yml", ".ini", ".log",
+    ".db", ".pkl", ".mat", ".npy", ".npz", ".parquet", ".py", ".ipynb", ".zip", ".tar", ".gz", ".sha256", ".md5",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,32 +39,47 @@ class FoundImages:
     labels : np.ndarray, int64, shape (n,)
         Index into `class_names`.
     class_names : tuple of str
-        Ascending.
+        Ascending; those of classes without images, too, as long as `faults` name them.
     splits : np.ndarray of str, shape (n,)
         "train" or "test"; empty where the folder has no splits.
+    notes : tuple of str
+        What was decided about the layout, and what was left out.
+    faults : tuple of Fault
+        What is wrong with single classes and files; the samples are what is left without them.
+    told : frozenset of (str, str)
+        Class and split ("" without splits) that `faults` say to have no images.
+    ignored : mapping of str to int
+        Files that are no images that can be read here, by extension; "" where there is none.
+    other_ids : tuple of str
+        Images of the split that was not asked for.
     """
 
     ids: tuple[str, ...]
     labels: np.ndarray
     class_names: tuple[str, ...]
     splits: np.ndarray
+    notes: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()
+    told: frozenset[tuple[str, str]] = frozenset()
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    other_ids: tuple[str, ...] = ()
 
 
 def find_images(root: Path, split: str) -> FoundImages:
-    """The samples of a folder, nothing read yet.
+    """The samples of a folder, nothing decoded yet.
 
     Parameters
     ----------
     root : Path
-        train/<class>/... and test/<class>/..., one of the two, or <class>/...; see `images.load_images`.
+        See `loading.load_images` for the layouts.
     split : {"both", "train", "test"}
         Which of the folder's splits to take.
 
     Raises
     ------
-    DataError
-        If an image lies outside the class folders, a class folder is empty or missing from a split, there are fewer
-        than two classes, or the layout is mixed. The message names the culprits.
+    FaultsError
+        If the layout says neither what the splits nor what the classes are. What is wrong with single classes is
+        returned as `faults`.
     ValueError
         If the split is not there.
     FileNotFoundError
@@ -64,106 +93,105 @@ def find_images(root: Path, split: str) -> FoundImages:
             f"<class>/; there is no folder {str(root)!r}. Check the path."
         )
     require_pillow()
-    by_split = _split_folders(root)
-    if by_split and split != "both" and split not in by_split:
+    layout = find_layout(root, split)
+    if layout.splits and split != "both" and split not in layout.splits:
         raise ValueError(
             f"split must be one that the folder has; got {split!r}, but {str(root)!r} holds only "
-            f"{next(iter(by_split))}/. Choose that one."
+            f"{next(iter(layout.splits.values())).name}/. Choose that one."
         )
-    wanted = {name: folder for name, folder in by_split.items() if split in ("both", name)} or {"": root}
-    classes = {name: _list_classes(folder) for name, folder in wanted.items()}
-    class_names = _common_class_names(classes)
-    samples = sorted(
-        (path.relative_to(root).as_posix(), label, name)
-        for name, files in classes.items()
-        for label, class_name in enumerate(class_names)
-        for path in files[class_name]
-    )
-    ids, labels, splits = zip(*samples, strict=True)
+    return _found(root, layout, split)
+
+
+@dataclass(frozen=True, eq=False)
+class _ClassFolder:
+    """A class in a split: its images, and the extensions of what is none."""
+
+    images: tuple[Path, ...]
+    ignored: Counter[str]
+
+
+_ClassFolders = Mapping[str, Mapping[str, _ClassFolder]]  # by split ("" without splits), then by class
+
+
+def _found(root: Path, layout: Layout, split: str) -> FoundImages:
+    """The samples of a layout, and what is wrong with single classes."""
+    wanted = {name: folder for name, folder in layout.splits.items() if split in ("both", name)}
+    classes = _class_folders(layout, wanted)
+    empty_faults, told = _empty_faults(classes, layout)
+    parents = [root, *(folder.path for folder in wanted.values())]
+    ignored = _all_ignored(root, wanted, classes)
+    class_names = tuple(sorted({name for folders in classes.values() for name in folders}))
+    codes = {name: code for code, name in enumerate(class_names)}
+    samples = []
+    for split_name, folders in classes.items():
+        for name, folder in folders.items():
+            samples += [(path.relative_to(root).as_posix(), codes[name], split_name) for path in folder.images]
+    ids, labels, splits = zip(*sorted(samples), strict=True)
+    others = [folder for name, folder in layout.splits.items() if name not in wanted]
+    other_images = [path for folder in others for path in folder.all_images]
     return FoundImages(
         ids=ids,
         labels=np.array(labels, dtype=np.int64),
         class_names=class_names,
-        splits=np.array(splits if by_split else [], dtype=str),
+        splits=np.array(splits if layout.splits else [], dtype=str),
+        notes=layout.notes + _ignored_notes(ignored),
+        faults=(*stray_faults(parents), *empty_faults),
+        told=told,
+        ignored=dict(sorted(ignored.items())),
+        other_ids=tuple(path.relative_to(root).as_posix() for path in other_images),
     )
 
 
-def _split_folders(root: Path) -> dict[str, Path]:
-    """The folders train/ and test/ that there are, by their name in lower case."""
-    folders = {folder.name: folder for folder in _subfolders(root)}
-    found = {name.lower(): folder for name, folder in folders.items() if name.lower() in SPLITS}
-    if not found:
-        return {}
-    _refuse_stray(root)
-    others = [repr(name) for name, folder in folders.items() if folder not in found.values() and _image_files(folder)]
-    if others:
-        raise DataError(
-            f"data must hold either train/ and test/ or class folders; {str(root)!r} holds "
-            f"{' and '.join(repr(folder.name) for folder in found.values())} beside {name_some(others)}. "
-            "Move the one or the other elsewhere."
-        )
+def _class_folders(layout: Layout, wanted: Mapping[str, Folder]) -> _ClassFolders:
+    if not layout.splits:
+        return {"": {folder.name: _ClassFolder(folder.all_images, folder.all_ignored) for folder in layout.classes}}
+    found: dict[str, dict[str, _ClassFolder]] = {}
+    for split, folder in wanted.items():
+        found[split] = {name: _ClassFolder(files, folder.ignored[name]) for name, files in folder.below.items()}
     return found
 
 
-def _list_classes(folder: Path) -> dict[str, list[Path]]:
-    """Image files by class folder."""
-    _refuse_stray(folder)
-    classes = {sub.name: _image_files(sub) for sub in _subfolders(folder)}
-    if not any(classes.values()):
-        raise DataError(
-            f"data must hold images; {str(folder)!r} has none in its class folders. The extensions looked for are "
-            f"{', '.join(SUFFIXES)}; check the path."
-        )
-    empty = [repr(name) for name, files in classes.items() if not files]
+def _all_ignored(root: Path, wanted: Mapping[str, Folder], classes: _ClassFolders) -> Counter[str]:
+    """The extensions of files that are no images: in the class folders, the split folders, and the folder itself."""
+    ignored = Counter(extension(path.name) for path in visible_files(root) if not is_image(path.name))
+    for split in wanted.values():
+        ignored += split.ignored[""]
+    for folders in classes.values():
+        for folder in folders.values():
+            ignored += folder.ignored
+    return ignored
+
+
+def _empty_faults(classes: _ClassFolders, layout: Layout) -> tuple[list[Fault], frozenset[tuple[str, str]]]:
+    """Class folders without images, classes that are in one split only, and the class and split of each."""
+    told: set[tuple[str, str]] = set()
+    empty, lone = [], []
+    for split, folders in classes.items():
+        for name, folder in sorted(folders.items()):
+            if not folder.images:
+                told.add((name, split))
+                place = f"{layout.splits[split].name}/{name}" if split else name
+                kinds = extension_counts(folder.ignored)
+                empty.append(f"{place!r}{f' (only {kinds})' if kinds else ''}")
+        for other in classes.keys() - {split}:
+            for name in folders.keys() - classes[other].keys():
+                told.add((name, other))
+                if folders[name].images:
+                    lone.append(f"{name!r} only in {layout.splits[split].name}/")
+    faults = []
     if empty:
-        raise DataError(
-            f"each class folder must hold images; in {str(folder)!r} these hold none: {name_some(empty)}. "
-            "Add images, or remove the folder."
-        )
-    return classes
+        problem = f"each class folder must hold images; these hold none: {name_some(empty)}."
+        faults.append(Fault(problem, "Add images, or remove the folder.", *LEAVE_SMALL_OUT))
+    if lone:
+        problem = f"each class must be in both splits; got {name_some(sorted(lone))}."
+        faults.append(Fault(problem, "Add the missing folders.", *LEAVE_SMALL_OUT))
+    return faults, frozenset(told)
 
 
-def _refuse_stray(folder: Path) -> None:
-    stray = [repr(path.name) for path in sorted(folder.iterdir()) if path.is_file() and _is_image(path.name)]
-    if stray:
-        raise DataError(
-            f"each image must lie in a class folder; {str(folder)!r} directly holds {name_some(stray)}. "
-            "Move each into a folder named after its class."
-        )
-
-
-def _common_class_names(classes: dict[str, dict[str, list[Path]]]) -> tuple[str, ...]:
-    """The class names, ascending, which all splits must share."""
-    first, *others = classes
-    for other in others:
-        if lone := sorted(classes[first].keys() ^ classes[other].keys()):
-            named = [f"{name!r} only in {first if name in classes[first] else other}/" for name in lone]
-            raise DataError(
-                f"each class must be in both splits; got {name_some(named)}. Add the missing folders, or take one "
-                f"split only (--split {first})."
-            )
-    names = tuple(sorted(classes[first]))
-    if len(names) < 2:
-        raise DataError(f"data must hold at least two classes; got only {names[0]!r}. Add a folder for another class.")
-    return names
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _image_files(folder: Path) -> list[Path]:
-    """Image files at any depth below a folder."""
-
-    def stop(error: OSError) -> None:
-        raise error  # os.walk would pass over a folder that it may not read
-
-    files = []
-    for parent, folders, names in os.walk(folder, onerror=stop):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        files += [Path(parent, name) for name in names if _is_image(name)]
-    return files
-
-
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES) and not name.startswith(".")
+def _ignored_notes(ignored: Counter[str]) -> tuple[str, ...]:
+    """A word about files that may have been meant as images; others are counted in `ignored` alone."""
+    if all(extension in _COMPANIONS for extension in ignored):
+        return ()
+    total = sum(ignored.values())
+    are = "file is left out, which is" if total == 1 else "files are left out, which are"
+    return (f"{total:,} {are} no image that can be read here: {extension_counts(ignored)}.",)

@@ -4,16 +4,25 @@
 """
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from core.data.decoding import decode, failure_reason, gray_image, in_threads, require_pillow, resize
+from core.data.decoding import (
+    USUAL_RANGES,
+    PixelRanges,
+    decode,
+    failure_reason,
+    gray_image,
+    in_threads,
+    require_pillow,
+    resize,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -58,6 +67,10 @@ class LabelledImages:
         From an id to its encoded image's bytes; None where there are values.
     notes : tuple of str
         What belongs beside any result, as that a validation split serves as the test split.
+    ranges : PixelRanges
+        What is white in images of more than 8 bits a pixel: one scale for the whole data set.
+    ignored : mapping of str to int
+        Files of the folder that are no images that can be read, by extension.
     """
 
     name: str
@@ -72,6 +85,8 @@ class LabelledImages:
     values: np.ndarray | None = field(default=None, repr=False)
     encoded: Callable[[str], bytes] | None = field(default=None, repr=False)
     notes: tuple[str, ...] = ()
+    ranges: PixelRanges = USUAL_RANGES
+    ignored: Mapping[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -86,6 +101,15 @@ class LabelledImages:
         """SHA-256, in hexadecimal, over ids, labels and content of the samples, in their order."""
         lines = (f"{i}\0{y}\0{d}\n" for i, y, d in zip(self.ids, self.labels, self.digests, strict=True))
         return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
+
+    def describe(self) -> dict[str, Any]:
+        """What a record of results says of the files: those that are no images, and what was taken for white."""
+        found: dict[str, Any] = {}
+        if self.ignored:
+            found["ignored_files"] = dict(self.ignored)
+        if self.ranges != USUAL_RANGES:
+            found["white"] = asdict(self.ranges)
+        return found
 
     @property
     def pixel_shape(self) -> tuple[int, int, int]:
@@ -125,7 +149,8 @@ class LabelledImages:
         """Pixels of some rows as RGB at one size, as a network takes them.
 
         Files are turned upright as their EXIF orientation says; transparency is laid on white; gray, palette and CMYK
-        become RGB; 16-bit gray keeps its upper byte; of an animation or a multi-page file the first frame counts.
+        become RGB; gray of more than 8 bits is scaled as `ranges` says, alike in all images; of an animation or a
+        multi-page file the first frame counts.
         Images of another size are resized by Pillow's antialiased bilinear filter without keeping the aspect ratio.
         Digits are scaled from 0..16 to 0..255, with three equal channels.
 
@@ -197,7 +222,7 @@ class LabelledImages:
         if self.encoded is None:
             raise ValueError("images must have values or say where they are encoded; got neither. Use load_images.")
         try:
-            return decode(self.encoded(self.ids[row]))
+            return decode(self.encoded(self.ids[row]), self.ranges)
         except Exception as error:
             raise OSError(
                 f"{self.ids[row]!r} must stay as it was when it was checked; got: {failure_reason(error)}. "

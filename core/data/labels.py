@@ -1,6 +1,8 @@
 """Labels, or names, in files, one a sample: NumPy arrays, lines of text, or a column of a table."""
 
 import csv
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +12,28 @@ from numpy.typing import NDArray
 from core.data.arrays import columns, read_array, read_column
 from core.data.errors import DataError
 from core.data.sampling import name_some
+from core.label_text import MISSING, as_number
 
 SUFFIXES = (".npy", ".txt", ".csv", ".parquet")
+_INTEGER = re.compile(r"0|-?[1-9][0-9]*")  # the one way to write a number: 01, +1 and 1_0 are texts
+_MISSING = {"nan", "na", "n/a", "none", "null", "<na>"}
+_HEADERS = {
+    "labels": {"label", "labels", "class", "classes", "class_name", "category", "target", "y"},
+    "ids": {"id", "ids", "name", "names", "file", "filename", "image", "path"},
+}
+_DELIMITERS = (",", ";", "\t")
+_UNNAMED = re.compile(r"\s*|Unnamed: \d+|__index_level_\d+__")  # columns of an index, as pandas writes and reads it
 
 
 def read_labels(name: str, num_samples: int) -> NDArray[Any]:
     """Labels from "FILE" or "FILE:COLUMN".
 
     .npy : integers or strings of shape (n,). .txt : one label a line. .csv : one column with or without a header, which
-    is known by the number of lines; or a header and several columns, of which COLUMN is taken. .parquet : COLUMN, which
-    may be left out where it is the only one. Text that is whole numbers throughout becomes numbers.
+    is known by the number of lines; or a header and several columns, separated by commas, semicolons or tabs, of which
+    COLUMN is taken. .parquet : COLUMN. It may be left out where only one column has a name: an index without a name, as
+    `DataFrame.to_csv` writes it, is never the labels. Text that is whole numbers throughout, each written the usual
+    way and below 2⁶³, becomes numbers; else all of it stays text, so that "1", "01" and "1_0" are three classes. The
+    only column of a .csv is read without the quotes around a value.
 
     Returns
     -------
@@ -30,7 +44,8 @@ def read_labels(name: str, num_samples: int) -> NDArray[Any]:
     ValueError
         If there is no such file, of a kind known here, or no such column.
     DataError
-        If the number of labels is not `num_samples`, a label is missing, or the file is damaged.
+        If the number of labels is not `num_samples`, a label is missing, the first is a header, the labels are real
+        numbers, or the file is damaged.
     """
     found, path = _read(name, num_samples, "labels")
     return checked(_numbers(found, path) if isinstance(found, list) else found, num_samples, str(path))
@@ -70,7 +85,25 @@ def _read(name: str, num_samples: int, what: str) -> tuple[NDArray[Any] | list[s
     if kind == ".parquet":
         return read_column(path, _chosen(column, columns(path), path, what)), path
     lines = _text(path).splitlines()
-    return (_csv_column(lines, column, path, num_samples, what) if kind == ".csv" else lines), path
+    if kind == ".csv":
+        lines = _csv_column(lines, column, path, num_samples, what)
+    else:
+        _refuse_numbered(lines, path, what)
+    if not column:
+        _refuse_header(lines, path, num_samples, what)
+    return lines, path
+
+
+def column_note(name: str, what: str) -> str:
+    """Which column is read where none was named and there are several, and an index is passed over; else ""."""
+    path, column = _split(name)
+    kind = path.suffix.lower()
+    if column or kind not in (".csv", ".parquet") or not path.is_file():
+        return ""
+    rows = _csv_rows(_text(path).splitlines(), path) if kind == ".csv" else [columns(path)]
+    if not rows or len(rows[0]) < 2:
+        return ""
+    return f"The {what} are the column {_chosen('', rows[0], path, what)!r} of {path}, the only one that has a name."
 
 
 def names_file(name: str) -> bool:
@@ -82,13 +115,38 @@ def checked(labels: NDArray[Any], num_samples: int, place: str, what: str = "lab
     """The labels, or ids, if they are integers or strings, one for each sample."""
     if labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels.ravel().tolist()):
         labels = labels.astype(np.str_)
+    if labels.ndim == 1 and labels.dtype.kind == "f" and what == "labels":
+        _refuse_real(labels.tolist(), place)
     if labels.ndim != 1 or labels.dtype.kind not in "biuU":
         raise DataError(
-            f"{what} in {place} must be integers or strings of shape (n,); got {labels.dtype} of shape {labels.shape}."
+            f"{what} in {place} must be integers or strings of shape (n,); got {labels.dtype} of shape {labels.shape}. "
+            "Convert them first, as with labels.astype(int)."
         )
+    if what == "labels" and labels.dtype.kind == "U":
+        _refuse_missing(labels, place)
     if len(labels) != num_samples:
         raise DataError(f"{what} in {place} must be {num_samples:,}, one for each sample; got {len(labels):,}.")
     return labels
+
+
+def _refuse_missing(labels: NDArray[Any], place: str) -> None:
+    """Texts that stand for no label would be a class of their own."""
+    is_missing = np.array([label.strip() in MISSING for label in labels.tolist()], dtype=bool)
+    if is_missing.any():
+        raise DataError(
+            f"labels in {place} must not be missing; got {str(labels[is_missing.argmax()])!r} and the like for "
+            f"{is_missing.sum():,} of {len(labels):,} samples. Drop those samples, or rename the class."
+        )
+
+
+def _refuse_real(values: Sequence[float], place: str) -> None:
+    """Real numbers that are not all whole are a quantity, not classes."""
+    fraction = next((value for value in values if not float(value).is_integer()), None)
+    if fraction is not None and np.isfinite(values).all():
+        raise DataError(
+            f"labels in {place} must be classes; got real numbers such as {fraction:g}. Divide them into classes; or "
+            "measure features against a continuous target in Python, with core.smoothness_index."
+        )
 
 
 def _split(name: str) -> tuple[Path, str]:
@@ -97,34 +155,104 @@ def _split(name: str) -> tuple[Path, str]:
     return (Path(path), column) if colon and not Path(name).exists() and Path(path).is_file() else (Path(name), "")
 
 
-def _chosen(column: str, there: list[str], path: Path, what: str) -> str:
+def _chosen(column: str, there: Sequence[str], path: Path, what: str) -> str:
+    """The column that was named, or the only one that has a name."""
+    named = [name for name in there if not _UNNAMED.fullmatch(name)]
+    if not column and len(named) == 1:
+        return named[0]
     if not column and len(there) == 1:
         return there[0]
-    if column in there:
+    if column and there.count(column) == 1:
         return column
-    raise ValueError(f"{what} must name one of the columns of {path}, {name_some(there)}; got {column!r}.")
+    example = f"{path}:{named[-1]}" if named else f"{path}:COLUMN"
+    raise ValueError(
+        f"{what} must name one of the columns of {path}, {name_some(named or list(there))}; got {column!r}. Write it "
+        f"after the file, as in {example}."
+    )
 
 
 def _csv_column(lines: list[str], column: str, path: Path, num_samples: int, what: str) -> list[str]:
     """The only column, whose header is known by the number of lines, or the named one."""
-    rows = [row for row in csv.reader(lines) if row] if "," in "".join(lines[:1]) or column else [[x] for x in lines]
-    if column or (rows and len(rows[0]) > 1):
-        place = rows[0].index(_chosen(column, rows[0], path, what))
-        if any(len(row) != len(rows[0]) for row in rows):
-            raise DataError(f"the lines of {path} must all have {len(rows[0])} columns; some have more or fewer.")
-        return [row[place] for row in rows[1:]]
-    return [row[0] for row in rows[len(rows) == num_samples + 1 :]]
+    rows = _csv_rows(lines, path)
+    if not rows or (len(rows[0]) == 1 and not column):
+        return [row[0] for row in rows[len(rows) == num_samples + 1 :]]
+    place = rows[0].index(_chosen(column, rows[0], path, what))
+    if any(len(row) != len(rows[0]) for row in rows):
+        raise DataError(
+            f"the lines of {path} must all have {len(rows[0])} columns; some have more or fewer. Write it again."
+        )
+    return [row[place] for row in rows[1:]]
+
+
+def _csv_rows(lines: list[str], path: Path) -> list[list[str]]:
+    """The cells of each line: in several columns where the first line has some, else one cell a line as it stands."""
+    for delimiter in _DELIMITERS:
+        if delimiter not in "".join(lines[:1]):
+            continue
+        try:
+            rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
+        except csv.Error as error:  # a cell of more than 128 KiB, as behind a quotation mark that nothing closes
+            raise DataError(f'{path} must be a table of short texts; got: {error}. Look for a stray ".') from error
+        if delimiter == "," or len({len(row) for row in rows}) == 1:
+            return rows
+    return [[_unquoted(line)] for line in lines]
+
+
+def _unquoted(line: str) -> str:
+    """The only value of a line of a .csv, without the quotes around it."""
+    text = line.strip()
+    is_quoted = len(text) > 1 and text[0] == text[-1] == '"'
+    return text[1:-1].replace('""', '"') if is_quoted else line
 
 
 def _numbers(lines: list[str], path: Path) -> NDArray[Any]:
     """Lines as integers where all are, else as they stand."""
     texts = [line.strip() for line in lines]
     if "" in texts:
-        raise DataError(f"labels in {path} must not be empty; got nothing in line {texts.index('') + 1}.")
-    try:
+        more = f" and {texts.count('') - 1:,} more" if texts.count("") > 1 else ""
+        raise DataError(
+            f"labels in {path} must not be empty; got nothing in line {texts.index('') + 1}{more}. Drop such samples."
+        )
+    are_integers = [_INTEGER.fullmatch(text) is not None for text in texts]
+    if all(are_integers) and all(abs(int(text)) < 2**63 for text in texts):
         return np.array([int(text) for text in texts], dtype=np.int64)
-    except ValueError:
-        return np.array(texts, dtype=np.str_)
+    others = {text for text, is_integer in zip(texts, are_integers, strict=True) if not is_integer}
+    if any(are_integers) and others and {text.lower() for text in others} <= _MISSING:
+        count = len(texts) - sum(are_integers)
+        raise DataError(
+            f"labels in {path} must not be missing; got {min(others)!r} among numbers, {count:,} of {len(texts):,}. "
+            "Drop such samples."
+        )
+    numbers = [number for number in map(as_number, texts) if number is not None]
+    if len(numbers) == len(texts):
+        _refuse_real(numbers, str(path))
+    return np.array(texts, dtype=np.str_)
+
+
+def _refuse_header(lines: list[str], path: Path, num_samples: int, what: str) -> None:
+    """As many lines as samples, the first of them a header: each label would stand beside the next sample."""
+    if len(lines) != num_samples or num_samples < 2:
+        return
+    first, others = lines[0].strip().casefold(), [line.strip() for line in lines[1:]]
+    is_title = first in _HEADERS[what] or first.startswith("#")
+    only_number_missing = first and as_number(first) is None and all(_INTEGER.fullmatch(text) for text in others)
+    if lines[0] in lines[1:] or not (is_title or (what == "labels" and only_number_missing and first not in _MISSING)):
+        return
+    raise DataError(
+        f"{what} in {path} must be {num_samples:,}, one for each sample; got the header {lines[0]!r} and "
+        f"{len(others):,}. Add what is missing; if the first line is no header, write that name in another way."
+    )
+
+
+def _refuse_numbered(lines: list[str], path: Path, what: str) -> None:
+    """Lines such as "0,cat" and "1,dog" are a table, and would each be a class of their own."""
+    starts = [re.match(r"(\d+)[,;\t]", line) for line in lines]
+    numbers = [int(start[1]) for start in starts if start]
+    if len(numbers) == len(lines) > 1 and numbers in (list(range(len(lines))), list(range(1, len(lines) + 1))):
+        raise DataError(
+            f"{what} in {path} must be one a line; got numbered lines such as {lines[0]!r}. Leave the numbers out, or "
+            "name the file .csv."
+        )
 
 
 def _text(path: Path) -> str:

@@ -1,23 +1,29 @@
 """Labelled images from a folder, a set of TensorFlow Datasets, or scikit-learn's digits.
 
-`load_images` finds the samples, chooses among them by ids and seed, and reads every chosen file once, so that a broken
-one is named before a long computation starts.
+`load_images` finds the samples, chooses among them by ids and seed, and reads every chosen file once, so that all that
+is wrong with the data is told together, before a long computation starts.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from core.data.checking import check_images
-from core.data.errors import DataError
-from core.data.folders import SPLITS, FoundImages, find_images
+from core.data.choosing import Choice, choose_samples, split_images, splits_taken, too_small_to_split
+from core.data.errors import Fault, FaultsError
+from core.data.files import read_file
+from core.data.folders import FoundImages, find_images
 from core.data.images import LabelledImages
-from core.data.sampling import MIN_PER_CLASS, name_some, stratified_split, take_per_class
+from core.data.layouts import SPLITS
+from core.data.sampling import MIN_PER_CLASS, name_some
 from core.data.tfds import PREFIX, find_tfds_images
+
+TEST_FRACTION = 0.2
+_MOST_IMAGE_BYTES = 1 << 28
 
 
 def load_images(
@@ -27,7 +33,8 @@ def load_images(
     per_class: int | None = None,
     split: str = "both",
     skip_broken: bool = False,
-    test_fraction: float = 0.2,
+    skip_small_classes: bool = False,
+    test_fraction: float = TEST_FRACTION,
     progress: Callable[[int, int], None] | None = None,
 ) -> LabelledImages:
     """Find, choose and check labelled images.
@@ -36,10 +43,13 @@ def load_images(
     ----------
     data : str or Path
         "digits" (scikit-learn's 1,797 digits; the folder of that name is "./digits"), "tfds:NAME" (a set of TensorFlow
-        Datasets, see `tfds.find_tfds_images`), or a folder: train/<class>/...
-        and test/<class>/... (one of the two is enough), or <class>/..., which is split here. Images may lie deeper
-        inside a class folder. Hidden files and those without an image's extension are ignored. A link to a file, a
-        class folder or a split folder is followed; a link to a folder deeper inside is not, so that no loop can arise.
+        Datasets, see `tfds.find_tfds_images`), or a folder: train/<class>/... and test/<class>/... (one of the two is
+        enough), or <class>/..., which is split here. Other usual names of splits are known, in any case: Training,
+        test_set, val, validation, dev, ... (see `split_names`). A validation split serves as the test split where there
+        is none, and is left out where there is one; `.notes` says so. Images may lie deeper inside a class folder.
+        Hidden files are ignored; files that are no images which Pillow reads are counted in `.ignored`. A link to a
+        file, a class folder or a split folder is followed; a link to a folder deeper inside is not, so that no loop can
+        arise.
     seed : int
         Decides the split of <class>/... and digits, and which samples `per_class` takes; see `sampling.sample_order`.
     per_class : int, optional
@@ -49,8 +59,11 @@ def load_images(
     skip_broken : bool
         Leave unreadable images out and list them in `.skipped`, instead of an error. With `per_class`, the next sample
         in the seeded order takes the place of a broken one.
+    skip_small_classes : bool
+        Leave classes out that have fewer than two images in a split (or than `per_class`, or than four where the split
+        is made here), empty and missing ones included; `.notes` names them.
     test_fraction : float
-        Share of the test split where it is made here.
+        Share of the test split where it is made here; 0 makes none: all samples are one split, "train".
     progress : callable, optional
         Called with (images checked, images to check).
 
@@ -61,12 +74,12 @@ def load_images(
 
     Raises
     ------
-    DataError
-        If an image is unreadable (also one larger than Pillow's limit against decompression bombs), a class folder is
-        empty, a class has one sample in a split or is missing from one, there are fewer than two classes, or the layout
-        is mixed. The message names the culprits.
+    FaultsError
+        A DataError that tells all that is wrong together: images that are unreadable (also those larger than Pillow's
+        limit against decompression bombs), class folders that are empty, classes too small or missing in a split, fewer
+        than two classes, images outside the class folders, a layout that is mixed.
     ValueError
-        If `per_class` is below 2 or larger than a class, or the split or TensorFlow data set is unknown.
+        If `per_class` is below 2, `test_fraction` is no fraction, or the split or TensorFlow data set is unknown.
     FileNotFoundError
         If there is no such folder.
     OSError
@@ -81,35 +94,86 @@ def load_images(
             f"per_class must be at least {MIN_PER_CLASS}, for a class of one sample has no neighbor of its own; got "
             f"{per_class}. Leave it out to take all samples."
         )
-    images = _digits() if data == "digits" else _encoded(data, split)
+    source = _Source(_digits()) if data == "digits" else _encoded(data, split)
+    images, faults, told = source.images, list(source.faults), set(source.told)
     if not images.splits.size:
-        splits = stratified_split(
-            images.ids, images.labels, test_fraction=test_fraction, seed=seed, class_names=images.class_names
-        )
-        images = replace(images, splits=splits)
+        images, too_small = split_images(images, test_fraction=test_fraction, seed=seed)
+        faults += [too_small_to_split(images, too_small)] if too_small else []
+        told |= {(name, "") for name in too_small}
+        images = replace(images, notes=images.notes + _split_notes(images, data, test_fraction, seed))
+    elif test_fraction != TEST_FRACTION:
+        images = replace(images, notes=(*images.notes, "The test fraction has no effect: the data have splits."))
     if split != "both":
-        images = images.select(np.flatnonzero(images.splits == split))
-    splits_taken = [name for name in SPLITS if (images.splits == name).any()]
-    choose = partial(_choose, splits=splits_taken, seed=seed, per_class=per_class)
+        images = _of_split(images, split)
+    choose = partial(
+        choose_samples,
+        splits=splits_taken(images),
+        seed=seed,
+        per_class=per_class,
+        skip_small_classes=skip_small_classes,
+        told=lambda name, split: not {(name, split), (name, "")}.isdisjoint(told),
+    )
     if images.encoded is None:
-        return choose(images)
-    return check_images(images, images.encoded, choose, skip_broken=skip_broken, progress=progress)
-
-
-def _choose(images: LabelledImages, *, splits: Sequence[str], seed: int, per_class: int | None) -> LabelledImages:
-    """All samples, or some of each class and split; the place where class sizes are checked."""
-    names = [f"{name} ({split})" for split in splits for name in images.class_names]
-    groups = images.labels + len(images.class_names) * (images.splits != splits[0])
-    counts = np.bincount(groups, minlength=len(names))
-    small = [f"{count} of {name!r}" for count, name in zip(counts, names, strict=True) if count < MIN_PER_CLASS]
-    if small:
-        raise DataError(
-            f"each class must have at least {MIN_PER_CLASS} readable images in each split; got {name_some(small)}. "
-            "Add images, or move such classes out of the folder."
+        choice = choose(images)
+    else:
+        choice = check_images(
+            images,
+            images.encoded,
+            choose,
+            skip_broken=skip_broken,
+            other_ids=source.other_ids,
+            progress=progress,
         )
-    if per_class is None:
-        return images
-    return images.select(take_per_class(images.ids, groups, per_class, seed=seed, class_names=names))
+    faults = _remaining(faults, skip_small_classes) + list(choice.faults)
+    if faults:
+        raise FaultsError(str(data), faults)
+    return _with_note(choice)
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """All samples of some data, not split or chosen yet, and what `FoundImages` says of them."""
+
+    images: LabelledImages
+    faults: tuple[Fault, ...] = ()
+    told: frozenset[tuple[str, str]] = frozenset()
+    other_ids: tuple[str, ...] = ()
+
+
+def _of_split(images: LabelledImages, split: str) -> LabelledImages:
+    """The samples of one split."""
+    rows = np.flatnonzero(images.splits == split)
+    if not len(rows):
+        there = "', '".join(splits_taken(images))
+        raise ValueError(
+            f"split must be one that the data have; got {split!r}, but there is only '{there}'. Choose that one, or a "
+            "test fraction above 0."
+        )
+    return images.select(rows)
+
+
+def _remaining(faults: list[Fault], skip_small_classes: bool) -> list[Fault]:
+    """Faults but for those that an option does away with."""
+    return [fault for fault in faults if not (skip_small_classes and fault.option[0] == "skip_small_classes")]
+
+
+def _split_notes(images: LabelledImages, data: str | Path, test_fraction: float, seed: int) -> tuple[str, ...]:
+    """That a split was made, of data that people may want to see whole; digits are always split."""
+    if test_fraction == 0 or data == "digits":
+        return ()
+    return (
+        f"The data have no splits: {test_fraction:.0%} of each class, at least {MIN_PER_CLASS} samples, were set aside "
+        f"as the test split, by the seed {seed}. A test fraction of 0 measures all samples as one.".replace("%", " %"),
+    )
+
+
+def _with_note(choice: Choice) -> LabelledImages:
+    """The images, with a note that names the classes left out."""
+    if not choice.left_out:
+        return choice.images
+    count = len(choice.left_out)
+    note = f"{count} {'class is' if count == 1 else 'classes are'} left out as too small: {name_some(choice.left_out)}."
+    return replace(choice.images, notes=(*choice.images.notes, note))
 
 
 def _digits() -> LabelledImages:
@@ -131,19 +195,17 @@ def _digits() -> LabelledImages:
     )
 
 
-def _encoded(data: str | Path, split: str) -> LabelledImages:
+def _encoded(data: str | Path, split: str) -> _Source:
     """The samples of a folder or a TensorFlow data set, nothing decoded yet; `splits` is empty where it has none."""
     if isinstance(data, str) and data.startswith(PREFIX):
         tfds = find_tfds_images(data, split)
-        return _undecoded(PREFIX + tfds.name, tfds.found, None, tfds.read, tfds.notes)
+        return _undecoded(PREFIX + tfds.name, replace(tfds.found, notes=tfds.notes), None, tfds.read)
     root = Path(data)
-    return _undecoded(root.resolve().name, find_images(root, split), root, partial(_read_file, root.absolute()), ())
+    return _undecoded(root.resolve().name, find_images(root, split), root, partial(_read_file, root.absolute()))
 
 
-def _undecoded(
-    name: str, found: FoundImages, root: Path | None, encoded: Callable[[str], bytes], notes: tuple[str, ...]
-) -> LabelledImages:
-    return LabelledImages(
+def _undecoded(name: str, found: FoundImages, root: Path | None, encoded: Callable[[str], bytes]) -> _Source:
+    images = LabelledImages(
         name=name,
         ids=found.ids,
         labels=found.labels,
@@ -153,9 +215,11 @@ def _undecoded(
         digests=("",) * len(found.ids),
         sizes=np.zeros((len(found.ids), 2), dtype=np.int64),
         encoded=encoded,
-        notes=notes,
+        notes=found.notes,
+        ignored=found.ignored,
     )
+    return _Source(images, found.faults, found.told, found.other_ids)
 
 
 def _read_file(root: Path, sample: str) -> bytes:
-    return (root / sample).read_bytes()
+    return read_file(root / sample, _MOST_IMAGE_BYTES)

@@ -75,6 +75,8 @@ def required_queries(precision: float, num_samples: int, *, level: float = 0.95,
         )
     if num_samples < 1:
         raise ValueError(f"num_samples must be at least 1; got {num_samples}. Count the samples that can be queries.")
+    if _normal_quantile(level) * sqrt(share * (1 - share)) / precision >= num_samples:
+        return num_samples  # what the formula gives from m₀ = N² on, where it could no longer be computed
     independent = ceil(_normal_quantile(level) ** 2 * share * (1 - share) / precision**2)
     return -(-independent * num_samples // (num_samples + independent))
 

@@ -14,9 +14,11 @@ Rows rounded to bfloat16 lose δ each, which is measured. By Cauchy and Schwarz,
 
     2|ab − (a − δa)(b − δb)| ≤ Σ over both rows of |δ|²/ρ + ρ|a|² + |δ|²,
 
-least where ρ is the usual |δ|/|a|. Products returned in bfloat16 are off by up to 2⁻⁸ of themselves besides. That part
-is added to each score as it stands, see `core.measures.scores`; of a sum of products it is bounded by 2⁻⁸|a||b|, and so
-is a part of c. So is what the norms are off, which are float32 sums then.
+least where ρ is the usual |δ|/|a|. Products returned in bfloat16 are off besides: some kernels round them, others cut
+bits off, and no one says which, so that a product p stands for numbers from (1 − 2⁻⁸)|p| to (1 + 2⁻⁷)|p| in magnitude.
+That part is added to each score as it stands, see `core.measures.scores`. A sum of products is multiplied by the middle
+of the two factors instead, and what it may be off then, 1.5·2⁻⁸/(1 − 2⁻⁸) of |a||b|, is a part of c. So is what the
+norms are off, which are float32 sums then.
 """
 
 from dataclasses import dataclass
@@ -26,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.measures.products import Products, room_for
+from core.measures.products import EXACT, Products, ResultError, room_for, sum_error
 from core.measures.rows import Rows, in_threads, row_blocks
 
 CHUNK = 4096  # columns of one product; γ grows with it, so wide rows are summed over chunks
@@ -35,6 +37,7 @@ STRIP = 64  # rows worked on at a time, so that they stay in the cache
 _STRIP_BYTES = 1 << 20  # the same of rows that are centered
 _USUAL_LOSS = 0.0016  # ρ: |δ|/|a| of most rows rounded to 8 bits
 _CACHE_BYTES = 1 << 27
+_LEAST = 1e-140  # the square of its rounding error, 1e-156, is still a usual number
 
 Array = NDArray[Any]
 
@@ -48,12 +51,24 @@ class Arithmetic:
     scale: float
     relative: float  # c of the module's text
     absolute: float  # η of the module's text
-    roundoff: float  # of the scores of a single product, from each of which it is taken as it stands
+    result_error: ResultError  # of a single product, which each score allows for as it stands
+    middle: float  # factor of a sum of products, each of which stands for a range of numbers
     chunk: int  # columns of one product
 
     @classmethod
     def choose(cls, products: Products, references: Rows, largest: float) -> "Arithmetic":
-        """Center on the references' mean; scale by a power of two where squares could leave float32's range."""
+        """Center on the references' mean; scale by a power of two where squares could leave float32's range.
+
+        Raises
+        ------
+        ValueError
+            The features are so small that squares of their differences vanish in float64, too.
+        """
+        if 0 < largest < _LEAST:
+            raise ValueError(
+                f"features must reach {_LEAST:g}, or squared distances vanish; the largest is {largest:.3g}. Rescale "
+                "them."
+            )
         chunk = ROUNDED_CHUNK if products.roundoff else CHUNK
         exponent = int(np.frexp(largest)[1])
         scale = 1.0 if abs(exponent) < 24 else float(2.0**-exponent)
@@ -61,11 +76,12 @@ class Arithmetic:
         num_parts = -(-num_features // chunk)
         depth = min(num_features, chunk) + num_parts - 1  # additions that a term goes through
         unit = float(np.finfo(products.dtype).eps) / 2
-        gamma = depth * unit / (1 - depth * unit)
+        below, above = products.result_error if num_parts > 1 else EXACT  # of parts of a sum
+        gamma = sum_error(depth + (above > 0), products.dtype)  # with the factor of the sum
         if products.roundoff:
-            rounding = products.roundoff
+            rounding, of_parts = products.roundoff, (above + below) / 2 / (1 - below)
             longer = (1 + rounding) ** 2  # rows may be, once rounded
-            of_products = gamma * longer * (1 + rounding) + (num_parts > 1) * rounding * longer
+            of_products = longer * (gamma * (1 + of_parts) + of_parts)
             of_norms = gamma * (1 + 2 * gamma)  # float32 sums like |δ|², which is at most 2⁻¹⁶|a|²
             lost = rounding**2 * (1 / _USUAL_LOSS + 1) + _USUAL_LOSS
             gamma = of_products + of_norms * (1 + of_products + lost)
@@ -75,7 +91,8 @@ class Arithmetic:
             scale=scale,
             relative=gamma + (24 if products.roundoff else 12) * unit + 4 * (num_features + 4) * 2.0**-53,
             absolute=4 * (num_features + 4) * float(np.finfo(products.dtype).tiny),
-            roundoff=products.roundoff if num_parts == 1 else 0.0,
+            result_error=products.result_error if num_parts == 1 else EXACT,
+            middle=1 + (above - below) / 2,
             chunk=chunk,
         )
 

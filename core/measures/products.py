@@ -10,7 +10,7 @@ import sys
 import time
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,26 @@ from core.measures.devices import gpu_names, tensorflow, tensorflow_product
 _ROUNDED_WORK = 1.5e10  # FLOP for each neighbor of a query, below which the longer shortlists cost more than they save
 _IMPORT_WORK = 2e12  # FLOP of a search, some ten seconds in float32, that repay the import of TensorFlow
 _PROBE = 1024  # rows and columns of the products that are timed
+_PROBE_ROWS = 64  # of the products whose results are checked
+_PROBE_WIDTHS = (1, 3, 40, 257, 1000, 4096, 16384)  # their columns, up to as many as the longest product has
 _PATIENCE_S = 0.3  # with a processor that may be faster at rounded products
 _ALIGNMENT = 64  # bytes
-_ONES = 16384  # added up by a product, as many as the longest has, to see whether it sums in float32
 
 Array = NDArray[Any]
+
+
+class ResultError(NamedTuple):
+    """What a product p may stand for: true values of its sign, from (1 − below)|p| to (1 + above)|p| in magnitude."""
+
+    below: float
+    above: float
+
+
+EXACT = ResultError(0.0, 0.0)
+# Bfloat16 keeps 8 bits. A rounded result is off by half of its last bit, either way; one whose further bits were cut
+# off stands for up to a whole last bit more. Which of the two a kernel does depends on the processor, on TensorFlow's
+# settings, and may depend on the shape of the product, so that both are allowed for everywhere.
+BFLOAT16 = ResultError(below=2.0**-8, above=2.0**-7)
 
 
 @dataclass(frozen=True)
@@ -32,7 +47,8 @@ class NumPyProducts:
     """Products in the dtype of the rows; those of one array with its own transpose take half the work."""
 
     dtype: np.dtype[Any]
-    roundoff = 0.0  # of the input, and again of the result, beyond the dtype's own
+    roundoff = 0.0  # of the input, beyond the dtype's own
+    result_error = EXACT  # beyond the dtype's own
     devices = ("CPU",)
 
     @property
@@ -68,8 +84,13 @@ class TensorFlowProducts:
 
     @property
     def roundoff(self) -> float:
-        """Unit roundoff of bfloat16, which keeps 8 bits."""
+        """Unit roundoff of the input: bfloat16 keeps 8 bits, and `store` rounds to nearest."""
         return 2.0**-8 if self.rounded else 0.0
+
+    @property
+    def result_error(self) -> ResultError:
+        """How far a single product may be off beyond what float32 sums are."""
+        return BFLOAT16 if self.rounded else EXACT
 
     @property
     def stored_dtype(self) -> np.dtype[Any]:
@@ -131,7 +152,9 @@ def ladder(work: float, k: int) -> tuple[Products, ...]:
     rounds = work >= _ROUNDED_WORK * k
     steps: list[Products] = []
     if gpus:
-        steps += [TensorFlowProducts(gpus, rounded) for rounded in (True, False) if rounds or not rounded]
+        if rounds and results_are_bounded(TensorFlowProducts(gpus, rounded=True)):
+            steps.append(TensorFlowProducts(gpus, rounded=True))
+        steps.append(TensorFlowProducts(gpus, rounded=False))
     else:
         if rounds and _has_tensorflow(work) and rounding_pays():
             steps.append(TensorFlowProducts(("CPU:0",), rounded=True))
@@ -148,15 +171,14 @@ def _has_tensorflow(work: float) -> bool:
 
 @functools.cache
 def rounding_pays() -> bool:
-    """Whether this processor multiplies bfloat16 clearly faster than float32, and sums it in float32; timed once.
+    """Whether this processor multiplies bfloat16 clearly faster than float32, within the bound; timed once.
 
     After a product NumPy's threads spin for a tenth of a second, and slow TensorFlow's down: so it gets some time.
     """
     rounded, plain = TensorFlowProducts(("CPU:0",), rounded=True), NumPyProducts(np.dtype(np.float32))
-    ones = _loaded(rounded, np.ones((64, _ONES), dtype=np.float32))
-    if float(rounded.product(ones, ones)[0, 0]) != _ONES:  # a sum kept in bfloat16 would stop at 256
+    if not results_are_bounded(rounded):
         return False
-    block = np.ones((_PROBE, _PROBE), dtype=np.float32)
+    block = np.random.default_rng(0).normal(size=(_PROBE, _PROBE)).astype(np.float32)
     clearly = 0.9 * min(_seconds(plain, block, block.copy()) for _ in range(5))
     left, right = _loaded(rounded, block), _loaded(rounded, block)
     given_up = time.perf_counter() + _PATIENCE_S
@@ -164,6 +186,44 @@ def rounding_pays() -> bool:
         if _seconds(rounded, left, right) < clearly:
             return True
     return False
+
+
+@functools.cache
+def results_are_bounded(products: TensorFlowProducts) -> bool:
+    """Whether products of random rows, narrow and wide, are as the bound of `core.measures.operands` takes them to be.
+
+    That is: sums in float32, and each result off by at most `result_error` besides, on every device. Sums kept in
+    bfloat16, in full or between blocks of columns, fail.
+    """
+    rng = np.random.default_rng(0)
+    for width in _PROBE_WIDTHS:
+        rows = rng.normal(size=(_PROBE_ROWS, width)).astype(np.float32)
+        rows[::2] = np.abs(rows[::2])  # sums that grow with every term, where a coarse one loses most
+        stored = room_for(rows.size, products.stored_dtype).reshape(rows.shape)
+        products.store(rows, stored)
+        exact = stored.astype(np.float64)
+        for place in range(len(products.devices)):
+            loaded = products.load(stored, place)
+            returned = np.asarray(products.product(loaded, loaded)).astype(np.float64)
+            if not _is_bounded(returned, exact, products):
+                return False
+    return True
+
+
+def _is_bounded(returned: Array, rows: Array, products: Products) -> bool:
+    """Whether products of rows with themselves are off by no more than float32 sums and `result_error` may be."""
+    lengths = np.linalg.norm(rows, axis=1)
+    of_sums = sum_error(rows.shape[1], np.dtype(np.float32)) * lengths[:, None] * lengths
+    least, most = (1 - products.result_error.below) * returned, (1 + products.result_error.above) * returned
+    true = rows @ rows.T
+    within = (true >= np.minimum(least, most) - of_sums) & (true <= np.maximum(least, most) + of_sums)
+    return bool(within.all())
+
+
+def sum_error(num_terms: int, dtype: np.dtype[Any]) -> float:
+    """γ = nu/(1 − nu): how far a sum of n terms may be off, in any order, as a share of the sum of their magnitudes."""
+    unit = float(np.finfo(dtype).eps) / 2
+    return num_terms * unit / (1 - num_terms * unit)
 
 
 def _seconds(products: Products, left: Any, right: Any) -> float:

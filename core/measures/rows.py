@@ -45,7 +45,12 @@ def _threads(process: int) -> ThreadPoolExecutor:
 
 def as_matrix(features: ArrayLike, name: str = "features") -> Features:
     """The features as (n, d), numeric and non-empty; each sample flattened. Finiteness is checked by `Rows`."""
-    array = np.asarray(features)
+    if hasattr(features, "toarray") and hasattr(features, "nnz"):  # SciPy's sparse arrays
+        raise ValueError(f"{name} must be a dense array; got {type(features).__name__}. Pass {name}.toarray().")
+    try:
+        array = np.asarray(features)
+    except (ValueError, TypeError, RuntimeError) as error:  # lists of several lengths, tensors that track gradients
+        raise ValueError(f"{name} must be an array of one shape; got: {error}. Pass (n, d) numbers.") from error
     if array.ndim == 0 or array.size == 0:
         raise ValueError(
             f"{name} must hold at least one number a sample; got shape {array.shape}. Pass (n, d) numbers."

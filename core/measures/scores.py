@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from core.measures.devices import tensorflow
 from core.measures.operands import Operand, strips
+from core.measures.products import EXACT, ResultError
 from core.measures.rows import in_threads
 
 Array = NDArray[Any]
@@ -57,16 +58,25 @@ def scored(total: Any, left: Operand, rows: slice, right: Operand, columns: slic
     arithmetic = left.arithmetic
     left.bound(rows)
     right.bound(columns)
-    kind = _kind(total, arithmetic.products.devices[place], arithmetic.roundoff)
-    return kind.of(total, left.offset[rows], right.offset[columns], arithmetic.roundoff)
+    if arithmetic.middle != 1:
+        total = _times(total, np.float32(arithmetic.middle))
+    kind = _kind(total, arithmetic.products.devices[place], arithmetic.result_error)
+    return kind.of(total, left.offset[rows], right.offset[columns], arithmetic.result_error)
 
 
-def _kind(products: Any, device: str, roundoff: float) -> "type[HostTile | RoundedTile | DeviceTile]":
-    if isinstance(products, np.ndarray):
-        return HostTile
+def _times(total: Any, factor: np.float32) -> Any:
+    """The product with a number, on the device where the total is."""
+    if isinstance(total, np.ndarray):
+        return total * factor
+    with tensorflow().device(total.device):
+        return total * factor
+
+
+def _kind(products: Any, device: str, error: ResultError) -> "type[HostTile | RoundedTile | DeviceTile]":
+    """The tile for products of a device, with an error of their own besides that of float32 sums or without."""
     if not device.startswith("CPU"):
         return DeviceTile
-    return RoundedTile if roundoff else HostTile
+    return HostTile if error == EXACT else RoundedTile
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +86,7 @@ class HostTile:
     values: Array
 
     @classmethod
-    def of(cls, products: Array, left: Array, right: Array, roundoff: float) -> "HostTile":
+    def of(cls, products: Array, left: Array, right: Array, error: ResultError) -> "HostTile":
         """Products and both sides' offsets, added."""
         values = np.asarray(products)
         values = values if values.flags.writeable else values.copy()
@@ -130,19 +140,19 @@ def _joined(found: Sequence[Reached]) -> Reached:
 
 @dataclass(frozen=True, eq=False)
 class RoundedTile:
-    """Products rounded to bfloat16, in memory, that become scores a strip at a time.
+    """Products returned in bfloat16, in memory, that become scores a strip at a time.
 
-    A product stands for numbers up to `roundoff` of itself away; its score is made with the largest of them.
+    A product stands for a range of numbers, see `ResultError`; its score is made with the largest of them.
     """
 
     bits: NDArray[np.uint16]  # the products
     left: Array  # offsets, float32, shape (rows,)
     right: Array  # offsets, float32, shape (columns,)
-    roundoff: float
+    error: ResultError
 
     @classmethod
-    def of(cls, products: Any, left: Array, right: Array, roundoff: float) -> "RoundedTile":
-        return cls(np.asarray(products).view(np.uint16), left.astype(np.float32), right.astype(np.float32), roundoff)
+    def of(cls, products: Any, left: Array, right: Array, error: ResultError) -> "RoundedTile":
+        return cls(np.asarray(products).view(np.uint16), left.astype(np.float32), right.astype(np.float32), error)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -161,8 +171,8 @@ class RoundedTile:
 
     def reaching(self, *thresholds: Array) -> list[Reached]:
         if self._asks_positive(*thresholds):  # then the largest number is the product times one constant
-            factor = np.float32(1 + self.roundoff)
-            exact = RoundedTile(self.bits, self.left / factor, self.right / factor, 0.0)
+            factor = np.float32(1 + self.error.above)
+            exact = RoundedTile(self.bits, self.left / factor, self.right / factor, EXACT)
             reached = exact._reaching([least / factor for least in thresholds])
             return [(row, column, value * factor) for row, column, value in reached]
         return self._reaching(thresholds)
@@ -186,13 +196,18 @@ class RoundedTile:
     def _score(self, rows: slice, out: Array, room: Array) -> Array:
         """Scores of some rows, into `out`."""
         np.left_shift(self.bits[rows], 16, out=out.view(np.uint32), dtype=np.uint32)
-        if self.roundoff:
-            np.abs(out, out=room)
-            room *= np.float32(self.roundoff)
-            out += room
+        if self.error != EXACT:
+            _largest(out, self.error, room)
         out += self.right
         out += self.left[rows, None]
         return out
+
+
+def _largest(products: Array, error: ResultError, room: Array) -> None:
+    """Turn products into the largest number that each may stand for, in place; `room` is as much memory again."""
+    np.multiply(products, np.float32(1 + error.above), out=room)
+    products *= np.float32(1 - error.below)
+    np.maximum(products, room, out=products)  # `room` where positive
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,12 +217,13 @@ class DeviceTile:
     values: Any
 
     @classmethod
-    def of(cls, products: Any, left: Array, right: Array, roundoff: float) -> "DeviceTile":
+    def of(cls, products: Any, left: Array, right: Array, error: ResultError) -> "DeviceTile":
         """Products and both sides' offsets, added; rounded products first become the largest they can stand for."""
         tf = tensorflow()
         with tf.device(products.device):
             values = tf.cast(products, tf.float32)
-            values = values + tf.abs(values) * np.float32(roundoff)
+            if error != EXACT:
+                values = tf.maximum(values * np.float32(1 + error.above), values * np.float32(1 - error.below))
             return cls(values + right.astype(np.float32) + left.astype(np.float32)[:, None])
 
     @property

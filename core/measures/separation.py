@@ -1,12 +1,13 @@
 """The Separation Index and its family over the nearest-neighbor graph: how often neighbors share a label."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from core.label_text import MISSING
 from core.measures.significance import (
     ENOUGH_FOR_NORMAL,
     PERMUTATIONS,
@@ -136,14 +137,24 @@ def mean_by_class(
 
 def encode_labels(labels: ArrayLike, *, num_samples: int | None = None, name: str = "labels") -> EncodedLabels:
     """Check labels (integers or strings, one a sample) and code them 0..num_classes - 1."""
-    array = np.asarray(labels)
+    try:
+        array = np.asarray(labels)
+    except (ValueError, TypeError, RuntimeError) as error:  # lists of several lengths, tensors on another device
+        raise ValueError(f"{name} must be integers or strings of shape (n,); got: {error}.") from error
+    if array.dtype.kind == "U" and isinstance(labels, list | tuple):  # NumPy makes texts of numbers beside texts
+        _refuse_mixed(labels, name)
     if array.dtype.kind == "O":
         array = _strings_or_refuse(array, name)
     if array.ndim != 1 or array.dtype.kind not in "biuU":
-        raise ValueError(f"{name} must be integers or strings of shape (n,); got {array.dtype} of shape {array.shape}.")
+        remedy = " For a continuous target, use core.smoothness_index." if array.dtype.kind == "f" else ""
+        raise ValueError(
+            f"{name} must be integers or strings of shape (n,); got {array.dtype} of shape {array.shape}.{remedy}"
+        )
     if num_samples is not None and len(array) != num_samples:
         raise ValueError(f"{name} must have one entry a sample, {num_samples}; got {len(array)}.")
     classes, codes = np.unique(array, return_inverse=True)
+    if array.dtype.kind == "U":
+        _refuse_missing(classes, codes, name)
     return EncodedLabels(codes.astype(np.int64), tuple(classes.tolist()))
 
 
@@ -157,9 +168,29 @@ def encode_together(first: EncodedLabels, second: EncodedLabels) -> tuple[Encode
 
 def _strings_or_refuse(array: NDArray[Any], name: str) -> NDArray[Any]:
     """Object arrays as pandas makes them: all strings, or all integers."""
-    kinds = {type(value) for value in array.ravel().tolist()}
-    if kinds <= {str} or kinds <= {int, bool}:
-        return np.array(array.tolist())
+    values = array.ravel().tolist()
+    if not {type(value) for value in values} <= {int, bool}:
+        _refuse_mixed(values, name)
+    return np.array(array.tolist())
+
+
+def _refuse_missing(classes: NDArray[Any], codes: NDArray[Any], name: str) -> None:
+    """Refuse texts that stand for no label, as arrays of gaps turned to texts hold them."""
+    missing = [code for code, label in enumerate(classes.tolist()) if label.strip() in MISSING]
+    if missing:
+        count = int(np.isin(codes, missing).sum())
+        raise ValueError(
+            f"{name} must not be missing; got {str(classes[missing[0]])!r} and the like for {count:,} of "
+            f"{len(codes):,} samples. Drop those samples, or rename the class."
+        )
+
+
+def _refuse_mixed(values: Sequence[Any], name: str) -> None:
+    """Refuse what is not all strings."""
+    kinds = {type(value) for value in values if not isinstance(value, str)}
+    if not kinds:
+        return
+    kinds |= {str for value in values if isinstance(value, str)}
     raise ValueError(
         f"{name} must be all integers or all strings; got {', '.join(sorted(kind.__name__ for kind in kinds))}. "
         "Convert them to one kind, and drop samples without a label."

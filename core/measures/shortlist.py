@@ -33,8 +33,8 @@ class Shortlist:
 
     def __init__(self, queries: Operand, references: Operand, k: int) -> None:
         self._queries, self._references, self._k = queries, references, k
-        roundoff = queries.arithmetic.roundoff
-        self._rounding = 2 * roundoff / (1 - roundoff)  # of a product, from the largest it stands for to the smallest
+        below, above = queries.arithmetic.result_error
+        self._rounding = (below + above) / (1 - below)  # of a product, from the largest it stands for to the smallest
         self._certain = np.full((queries.num_rows, k), -np.inf)  # the k best scores that are certainly reached
         self._threshold = np.full(queries.num_rows, -np.inf)  # the least of them
         self._found: list[Pairs] = []

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.network.backbones import Network
+from core.network.graph import connect
 from core.network.layers import LayerInfo, layer_tensors
 from core.network.passes import Pass, poolings_of
 
@@ -163,12 +164,11 @@ def _check_images(images: np.ndarray, expected: tuple[int, ...]) -> None:
 
 def _forward(network: Network, wanted: Sequence[_Wanted], batch_size: int, boundary: LayerInfo | None) -> Forward:
     """The network from the boundary, else the pixels, up to the deepest layer, with all that is wanted as outputs."""
-    import keras
     import tensorflow as tf
 
     tensors = layer_tensors(network.model)
     begin = network.model.inputs[0] if boundary is None else tensors[boundary.layer]
-    model = keras.Model(begin, {layer.layer: tensors[layer.layer] for layer, _, _ in wanted})
+    model = connect(begin, {layer.layer: tensors[layer.layer] for layer, _, _ in wanted})
     shape = (*network.input_size, 3) if boundary is None else boundary.output_shape
 
     @tf.function(input_signature=[tf.TensorSpec((batch_size, *shape), tf.float32)])

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.network.layer_names import number_unnamed_layers
 from core.network.noisy_student import STD, set_normalization
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ def build_pretrained(application: Application, input_size: int | None) -> "keras
     """
     with _keras_download(application):
         trained = application.build(weights="imagenet")
+    number_unnamed_layers(trained)
     size = input_size or trained.input_shape[1] or USUAL_SIZE
     if trained.input_shape[1] == size and not application.preprocessing.is_needed:
         return trained
@@ -128,6 +130,11 @@ def build_untrained(application: Application, input_size: int | None, seed: int)
     model = _build_at(application, input_size or _default_size(application))
     draw_kernels(model, seed)
     return model
+
+
+def build_architecture(application: Application) -> "keras.Model":
+    """The network at its default size, whatever its weights are."""
+    return _build_at(application, _default_size(application))
 
 
 def draw_kernels(model: "keras.Model", seed: int) -> None:
@@ -163,7 +170,9 @@ def _build_at(application: Application, size: int) -> "keras.Model":
     except ValueError as error:
         raise ValueError(f"input_size must suit {application.name}; got {size}. Keras says: {error}") from error
     # Where Keras finds the input itself it makes a list of it, and then warns of every call with a tensor.
-    return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    whole = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
+    number_unnamed_layers(whole)
+    return whole
 
 
 def _default_size(application: Application) -> int:
@@ -213,7 +222,7 @@ def _keras_download(application: Application) -> Iterator[None]:
             error.__context__.close()  # Keras raises another error instead of it, and leaves its connection open
         raise OSError(
             f"{application.function}'s ImageNet weights could not be downloaded: {error}. Without a network, "
-            "choose --model efficientnet-lite0, --weights none, or --weights with the path of a .keras file."
+            "choose --model efficientnet-lite0, --weights none, or --model with the path of a .keras file."
         ) from error
 
 

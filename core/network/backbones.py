@@ -1,4 +1,4 @@
-"""The registry of networks and their weights: every one takes raw RGB pixels and scales them itself."""
+"""The registry of networks and their weights, and networks from files: every one takes raw RGB pixels."""
 
 import difflib
 import hashlib
@@ -15,6 +15,7 @@ from core.network.applications import (
     USUAL_SIZE,
     Application,
     applications,
+    build_architecture,
     build_pretrained,
     build_untrained,
     draw_kernels,
@@ -23,11 +24,15 @@ from core.network.applications import (
 from core.network.checkpoints import load_efficientnet_lite, read_torch_checkpoint
 from core.network.downloads import ReportBytes
 from core.network.efficientnet_lite import build_efficientnet_lite
+from core.network.layers import catalogue
 from core.network.noisy_student import load_noisy_student
 
 if TYPE_CHECKING:
     import keras
 
+DEFAULT_MODEL, DEFAULT_WEIGHTS = "efficientnet-lite0", "imagenet"
+MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")  # of files that Keras reads as whole models
+_FILES = "a .keras or .h5 file"
 _PIXELS = "raw RGB pixels from 0 to 255"
 
 
@@ -42,7 +47,7 @@ class Backbone:
     input_size
         Height and width of its images, in pixels.
     weights
-        The names of its weights; the path of a `.keras` file is always possible, too.
+        The names of its weights; the path of a file is always possible, too.
     expects
         The scaling of pixels that it expects, in words.
     width, depth, dropout
@@ -64,7 +69,9 @@ class Network:
 
     Attributes
     ----------
-    name, weights
+    name
+        As asked for; of a file, the name in the registry that its model bears, or else the model's own.
+    weights
         As asked for.
     model
         The Keras model, from images of shape (n, height, width, 3) to what its head gives.
@@ -89,6 +96,7 @@ class Network:
 
 _WEIGHTS = ("imagenet", "none")
 _STANDARDIZED = "scales them to (x - mean) / std, once, with ImageNet's mean and standard deviation"
+_FILE_EXPECTS = f"{_PIXELS}; any scaling is part of the file"
 _B0_EXPECTS = f"{_PIXELS}; the model {_STANDARDIZED}"
 _LITE_EXPECTS = f"{_PIXELS}; the model scales them to (x - 127) / 128"
 _B0 = Application("efficientnet-b0", "EfficientNetB0")
@@ -105,9 +113,44 @@ def backbones() -> tuple[Backbone, ...]:
     return _BACKBONES
 
 
+def is_model_file(text: str | None) -> bool:
+    """Whether a text names a file that holds a whole Keras model, by its ending."""
+    return text is not None and Path(text).suffix.lower() in MODEL_SUFFIXES
+
+
+def network_choice(model: str | None, weights: str | None) -> tuple[str | None, str]:
+    """The network and the weights that are meant where one of the two may be left out.
+
+    Parameters
+    ----------
+    model : a name, the path of a file that Keras reads as a whole model, or None.
+    weights : a name, the path of such a file, or None.
+
+    Returns
+    -------
+    model : a name; None where the file says what network it is.
+    weights : a name, or the path of the file.
+
+    Raises
+    ------
+    ValueError
+        A model from a file, and other weights.
+    """
+    if is_model_file(model):
+        if weights not in (None, model):
+            raise ValueError(
+                f"weights must be left out where model is a file, which has weights of its own; got {weights!r} with "
+                f"{model!r}. Leave weights out."
+            )
+        return None, str(model)
+    if weights is not None and is_model_file(weights):
+        return model, weights
+    return model or DEFAULT_MODEL, DEFAULT_WEIGHTS if weights is None else weights
+
+
 def load_network(
-    model: str,
-    weights: str = "imagenet",
+    model: str | None = None,
+    weights: str | None = None,
     *,
     input_size: int | None = None,
     seed: int = 0,
@@ -119,13 +162,15 @@ def load_network(
     ----------
     model
         The name of a backbone, or of any network of `keras.applications`, such as `resnet50`, `mobilenet-v3-small` or
-        `ConvNeXtTiny`. What its family does to pixels first is part of the network that comes back.
+        `ConvNeXtTiny`. What its family does to pixels first is part of the network that comes back. Or the path of a
+        `.keras` or `.h5` file, which holds a whole model that takes raw pixels. Default `efficientnet-lite0`, or the
+        network that the file of `weights` holds.
     weights
-        `imagenet`: trained on ImageNet, downloaded by Keras or, for Lite, from an installed package. `noisy-student`:
-        EfficientNet-B0's official checkpoint, downloaded once; see `core.network.noisy_student`. `none`: random; the
-        `Normalization` of EfficientNet-B0 to B7 then stays at mean 0 and variance 1, so it gets pixels divided by 255.
-        Or the path of a `.keras` file, which brings its own architecture and must take raw pixels; `model` then names
-        what it came from, and its image size where the file leaves that open.
+        `imagenet` (the default): trained on ImageNet, downloaded by Keras or, for Lite, from an installed package.
+        `noisy-student`: EfficientNet-B0's official checkpoint, downloaded once; see `core.network.noisy_student`.
+        `none`: random; the `Normalization` of EfficientNet-B0 to B7 then stays at mean 0 and variance 1, so it gets
+        pixels divided by 255. Or the path of a file as in `model`; where `model` is given too, the file must hold that
+        network, but for its head.
     input_size
         Height and width of its images in pixels; default what it was made for.
     seed
@@ -136,9 +181,10 @@ def load_network(
     Raises
     ------
     ValueError
-        Unknown model or weights, a `.keras` file that cannot be used, an input size that the network does not admit.
+        Unknown model or weights, a file that cannot be used or holds another network, an input size that the network
+        does not admit.
     FileNotFoundError
-        There is no such `.keras` file.
+        There is no such file.
     ModuleNotFoundError
         The package with the weights is not installed.
     OSError
@@ -148,14 +194,18 @@ def load_network(
     """
     if input_size is not None and input_size < 1:
         raise ValueError(f"input_size must be at least 1 pixel; got {input_size}.")
+    model, weights = network_choice(model, weights)
+    if model is None:
+        return _network_of_file(weights, input_size)
     backbone, application = _find(model)
-    if weights not in backbone.weights and not weights.endswith(".keras"):
+    if weights not in backbone.weights and not is_model_file(weights):
         raise ValueError(
-            f"weights must be one of {', '.join(backbone.weights)} or the path of a .keras file; got {weights!r}."
+            f"weights must be one of {', '.join(backbone.weights)} or the path of {_FILES}; got {weights!r}."
         )
     _check_keras()
-    if weights.endswith(".keras"):
+    if is_model_file(weights):
         loaded = _from_file(Path(weights), input_size, backbone.input_size)
+        _check_architecture(loaded, backbone, application, weights)
     elif application is None:
         loaded = _lite(replace(backbone, input_size=input_size or backbone.input_size), weights, seed)
     elif weights == "imagenet":
@@ -163,9 +213,46 @@ def load_network(
     else:
         loaded = build_untrained(application, input_size, seed)
     origin = load_noisy_student(loaded, progress=progress) if weights == "noisy-student" else {}
-    height, width = loaded.inputs[0].shape[1:3]
-    expects = _expects(backbone, weights)
-    return Network(backbone.name, weights, loaded, (height, width), expects, _hash_weights(loaded), origin)
+    return _network(backbone.name, weights, loaded, _expects(backbone, weights), origin)
+
+
+def _network(
+    name: str, weights: str, model: "keras.Model", expects: str, origin: Mapping[str, Any] | None = None
+) -> Network:
+    height, width = model.inputs[0].shape[1:3]
+    return Network(name, weights, model, (height, width), expects, _hash_weights(model), origin or {})
+
+
+def _network_of_file(path: str, input_size: int | None) -> Network:
+    """A network that is what its file says."""
+    _check_keras()
+    model = _from_file(Path(path), input_size, USUAL_SIZE)
+    return _network(_registered_name(model.name), path, model, _FILE_EXPECTS)
+
+
+def _registered_name(name: str) -> str:
+    """The name here of a network that a model's own name means; else that name itself."""
+    for backbone in _BACKBONES:
+        if _lite_model_name(backbone) == name:
+            return backbone.name
+    application = find_application(name)
+    return name if application is None else application.name
+
+
+def _check_architecture(loaded: "keras.Model", backbone: Backbone, application: Application | None, path: str) -> None:
+    """Refuse a file that holds another network than the one that was named; the head may be another."""
+    named = _build_lite(backbone) if application is None else build_architecture(application)
+    if _architecture(loaded) != _architecture(named):
+        raise ValueError(
+            f"weights must be those of the network that model names, {backbone.name}; {path} holds another, "
+            f"{_registered_name(loaded.name)!r}. Leave model out, or give the file as the model: it says itself what "
+            "network it is."
+        )
+
+
+def _architecture(model: "keras.Model") -> list[tuple[str, int]]:
+    """Kind and number of weights of each main layer: what a network has in common with itself under another head."""
+    return [(layer.kind, layer.parameters) for layer in catalogue(model) if layer.is_main]
 
 
 def _find(model: str) -> tuple[Backbone, Application | None]:
@@ -183,7 +270,7 @@ def _find(model: str) -> tuple[Backbone, Application | None]:
     close = difflib.get_close_matches(model.lower(), names, n=1)
     raise ValueError(
         f"model must be one of {', '.join(known)} or a network of keras.applications, such as resnet50 or "
-        f"mobilenet-v3-small; got {model!r}.{f' Did you mean {close[0]}?' if close else ''}"
+        f"mobilenet-v3-small, or the path of {_FILES}; got {model!r}.{f' Did you mean {close[0]}?' if close else ''}"
     )
 
 
@@ -197,8 +284,8 @@ def _application_expects(application: Application) -> str:
 
 def _expects(backbone: Backbone, weights: str) -> str:
     """The scaling of pixels that a network with these weights expects, and who does it, in words."""
-    if weights.endswith(".keras"):
-        return f"{_PIXELS}; any scaling is part of the file"
+    if is_model_file(weights):
+        return _FILE_EXPECTS
     if weights == "none" and backbone.expects == _B0_EXPECTS:
         return f"{_PIXELS}; the model divides them by 255"
     return backbone.expects
@@ -232,25 +319,31 @@ def _from_file(path: Path, input_size: int | None, default_size: int) -> "keras.
     import keras
 
     if not path.is_file():
-        raise FileNotFoundError(f"weights must be an existing .keras file; got {path}.")
+        raise FileNotFoundError(f"the network must be in an existing file; there is none at {path}. Check the path.")
     try:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
     # A damaged or foreign file can make Keras raise nearly anything.
     except Exception as error:
         raise ValueError(
-            f"weights must be a .keras file of Keras's own layers; {path} cannot be loaded ({error}). "
+            f"the network's file must hold a whole model of Keras's own layers; {path} cannot be loaded ({error}). "
             "Save the model again with model.save(path), without custom or Lambda layers."
         ) from error
     shapes = [tuple(tensor.shape) for tensor in getattr(model, "inputs", None) or ()]
     if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][-1] != 3:
-        raise ValueError(f"weights must be a network on images of shape (n, height, width, 3); {path} takes {shapes}.")
+        raise ValueError(
+            f"the network's file must take images of shape (n, height, width, 3); {path} takes {shapes}. "
+            "Features of another kind of network can be measured with core.study_from_features."
+        )
     if None not in shapes[0][1:]:
         if input_size not in (None, shapes[0][1]) or (input_size is not None and shapes[0][1] != shapes[0][2]):
             raise ValueError(f"input_size must be left out for {path}, which takes {shapes[0][1:3]}; got {input_size}.")
         return model
     size = input_size or default_size
     image = keras.Input((size, size, 3), name="image")
-    return keras.Model(image, model(image), name=model.name)
+    # The same layers on an image of this size: a model around the model would change their names.
+    is_sequential = isinstance(model, keras.Sequential)
+    given = image if is_sequential else keras.tree.pack_sequence_as(model.input, [image])
+    return keras.models.clone_model(model, input_tensors=given, clone_function=lambda layer: layer)
 
 
 def _lite(backbone: Backbone, weights: str, seed: int) -> "keras.Model":
@@ -279,9 +372,13 @@ def _lite_imagenet(backbone: Backbone) -> "keras.Model":
 
 def _build_lite(backbone: Backbone) -> "keras.Model":
     return build_efficientnet_lite(
-        backbone.name.replace("-", "_"),
+        _lite_model_name(backbone),
         backbone.input_size,
         width=backbone.width,
         depth=backbone.depth,
         dropout=backbone.dropout,
     )
+
+
+def _lite_model_name(backbone: Backbone) -> str:
+    return backbone.name.replace("-", "_")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.network.layers import INPUT_LAYER, LayerInfo, layer_tensors
+from core.network.graph import connect
+from core.network.layers import LayerInfo, layer_tensors
 
 if TYPE_CHECKING:
     import keras
@@ -25,7 +26,7 @@ def a_handful(layers: Sequence[LayerInfo]) -> tuple[LayerInfo, ...]:
     """
     main = [layer for layer in layers if layer.is_main]
     ends = list({layer.block: layer for layer in main}.values())
-    others = [layer for layer in layers if not layer.spatial and layer.layer != INPUT_LAYER]
+    others = [layer for layer in layers if not layer.spatial and layer.kind != "Input"]
     if main:  # squeeze-excite branches are pooled too, but in the middle of the network
         others = [layer for layer in others if layer.position > main[-1].position]
     chosen = evenly_spaced(ends if len(ends) >= _MOST_MAIN else main, _MOST_MAIN)
@@ -86,11 +87,10 @@ class ChannelMeans:
 
 def _compiled(model: "keras.Model", names: Sequence[str], shape: tuple[int, ...]) -> Callable[[Any], list[Any]]:
     """The model up to the deepest layer, as a TensorFlow graph of one shape."""
-    import keras
     import tensorflow as tf
 
     tensors = layer_tensors(model)
-    part = keras.Model(model.inputs[0], [tensors[name] for name in names])
+    part = connect(model.inputs[0], [tensors[name] for name in names])
     dtype = model.inputs[0].dtype
 
     @tf.function(input_signature=[tf.TensorSpec(shape, dtype)], autograph=False)

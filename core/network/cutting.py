@@ -3,14 +3,15 @@
 What comes back consists of Keras's own layers, so that a saved file loads without this project.
 """
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from core.network.layers import boundary_layers, layer_tensors, network_steps
+from core.network.graph import connect, with_distinct_names
+from core.network.layer_names import name_hint
+from core.network.layers import open_network, shortcuts
 
 if TYPE_CHECKING:
     import keras
@@ -20,6 +21,9 @@ POOLINGS = ("mean", "flat", "none")
 
 def cut_network(model: "keras.Model", layer: str, *, pooling: str = "mean") -> "keras.Model":
     """The network from its images to one layer; layers above it are not part of the result, all others are shared.
+
+    The result has no nested models. Where two of them have layers of one name, copies of these are part of the result,
+    named by their paths, such as `left_conv1`.
 
     Parameters
     ----------
@@ -37,14 +41,15 @@ def cut_network(model: "keras.Model", layer: str, *, pooling: str = "mean") -> "
 
     if pooling not in POOLINGS:
         raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}; got {pooling!r}.")
-    tensors = layer_tensors(model)
-    output = tensors[known_layer(layer, tensors)]
+    opened = open_network(model)
+    output = opened.tensors[known_layer(layer, opened.tensors)]
     spatial = len(output.shape) > 2
     if pooling == "mean" and spatial:
         output = _global_average(len(output.shape) - 2)(output)
     if pooling == "flat" and spatial:
         output = keras.layers.Flatten(name="cut_flat")(output)
-    return keras.Model(model.inputs[0], output, name=f"{model.name}_to_{layer}")
+    name = f"{model.name}_to_{layer}".replace("/", "_")  # Keras admits no slash
+    return with_distinct_names(connect(model.inputs[0], output, name=name), opened.steps)
 
 
 def known_layer(layer: str, layers: Sequence[str] | Mapping[str, Any]) -> str:
@@ -57,9 +62,7 @@ def known_layer(layer: str, layers: Sequence[str] | Mapping[str, Any]) -> str:
     """
     if layer in layers:
         return layer
-    close = difflib.get_close_matches(layer, list(layers), n=3, cutoff=0.5)
-    hint = f"Did you mean {', '.join(close)}?" if close else "`python -m core layers MODEL` lists the layers."
-    raise ValueError(f"layer must be a layer of the network; got {layer!r}. {hint}")
+    raise ValueError(f"layer must be a layer of the network; got {layer!r}. {name_hint(list(layers), layer)}")
 
 
 def linear_head(weights: ArrayLike, offsets: ArrayLike) -> "keras.Model":
@@ -115,7 +118,7 @@ def with_head(cut: "keras.Model", head: "keras.Model") -> "keras.Model":
 
 def residual_layers(model: "keras.Model") -> tuple[str, ...]:
     """The sums that end a residual block which can be bypassed: all that comes after depends on the sum alone."""
-    return tuple(_shortcuts(_opened(model)))
+    return tuple(shortcuts(open_network(model)))
 
 
 def bypass_blocks(model: "keras.Model", groups: Sequence[Sequence[str]]) -> "keras.Model":
@@ -139,34 +142,30 @@ def bypass_blocks(model: "keras.Model", groups: Sequence[Sequence[str]]) -> "ker
     ValueError
         A layer that is no such sum.
     """
-    import keras
-
-    model = _opened(model)
-    tensors, shortcuts = layer_tensors(model), _shortcuts(model)
+    opened = open_network(model)
+    tensors, shortcut_of = opened.tensors, shortcuts(opened)
     for layer in (layer for group in groups for layer in group):
-        if layer not in shortcuts:
+        if layer not in shortcut_of:
             raise ValueError(
                 f"groups must be of sums that end residual blocks; got {layer!r}. "
-                f"This network has {', '.join(shortcuts) or 'none'}."
+                f"This network has {', '.join(shortcut_of) or 'none'}."
             )
-    order, whole = list(shortcuts), model.outputs[0]
+    order, whole = list(shortcut_of), opened.outputs[0]
     variants = []
     for group in groups:
         reached, given = model.inputs[0], model.inputs[0]  # a tensor of the network, and what stands in its place
         for layer in sorted(group, key=order.index):
-            given = _between(reached, shortcuts[layer], given)
+            given = _between(reached, shortcut_of[layer], given)
             reached = tensors[layer]
         variants.append(_between(reached, whole, given))
-    return keras.Model(model.inputs[0], [whole, *variants], name=f"{model.name}_bypassed")
+    return connect(model.inputs[0], [whole, *variants], name=f"{model.name}_bypassed")
 
 
 def _between(start: Any, end: Any, given: Any) -> Any:
     """What the network makes of `given` from one of its tensors to another."""
-    import keras
-
     if start is given:
         return end
-    return given if start is end else keras.Model(start, end)(given)
+    return given if start is end else connect(start, end)(given)
 
 
 def largest_units(
@@ -218,35 +217,3 @@ def _global_average(num_axes: int) -> Any:
     import keras
 
     return getattr(keras.layers, f"GlobalAveragePooling{num_axes}D")(name="cut_mean")
-
-
-def _opened(model: "keras.Model") -> "keras.Model":
-    """The same network without nested models, so that its tensors are the same ones whoever asks for them."""
-    import keras
-
-    return keras.Model(model.inputs[0], network_steps(model)[-1].outputs[0], name=model.name)
-
-
-def _shortcuts(model: "keras.Model") -> dict[str, Any]:
-    """What comes to the sum at the end of each residual block on the shorter way, by the sum's name, in order."""
-    steps = {id(step.outputs[0]): step for step in network_steps(model)}
-    tensors = layer_tensors(model)
-    found = {}
-    for info in boundary_layers(model):
-        step = steps[id(tensors[info.layer])] if info.kind == "Add" else None
-        alike = [given for given in step.inputs if given.shape == step.outputs[0].shape] if step else []
-        if len(alike) > 1:
-            found[info.layer] = min(alike, key=lambda tensor: len(_ancestors(tensor, steps)))
-    return found
-
-
-def _ancestors(tensor: Any, steps: Mapping[int, Any]) -> set[int]:
-    """The ids of all tensors that this one is made of."""
-    found: set[int] = set()
-    left = [tensor]
-    while left:
-        step = steps.get(id(left.pop()))
-        new = [given for given in step.inputs if id(given) not in found] if step else []
-        found.update(map(id, new))
-        left += new
-    return found

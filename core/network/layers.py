@@ -1,7 +1,12 @@
 """The layer catalogue: which operations of a network have activations worth measuring, and how large they are.
 
+`layer_names` says what a layer is called.
+
 A block is the part of a layer's name up to its block's number, or else before the first underscore: `block1a`,
-`conv2_block1`, `stage_0_block_2`; `stem`, `top`; `avg_pool` is in `avg`.
+`conv2_block1`, `stage_0_block_2`; `stem`, `top`; `avg_pool` is in `avg`; `backbone/conv2_block1_add` in
+`backbone/conv2_block1`. Names that Keras made up, such as `conv2d_7`, tell no blocks: where a sum at the end of a
+residual block bears one, the layers that it sums up are in one block with it, that of the names of some of them, or
+else one named after the sum; made-up names between two such blocks are in a block named after the first of them.
 
 *Main* layers are the convolutions, and the sums, products and concatenations of several tensors, that still have the
 image's axes. Left out is what comes after a global pooling: the head, and the squeeze-excite branches, but not the
@@ -9,21 +14,24 @@ product that brings them back. In EfficientNet these are the layers that the ori
 its end, or a product or sum). A dense layer over the image's axes is a convolution of one pixel, and counts as one.
 """
 
-import difflib
-import fnmatch
 import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from core.network.graph import Step, open_model, unique_name
+from core.network.layer_names import JOINS, is_made_up, is_of_interest, matching_names, name_hint, step_names
 
 if TYPE_CHECKING:
     import keras
 
 INPUT_LAYER = "input"
-_KINDS = re.compile(r"\w*(Conv|Pool)\w*|Multiply|Add|Concatenate|Dense|EinsumDense")
-_JOINS = ("Multiply", "Add", "Concatenate")
+LAST_POOLING, OUTPUT = "last_pool", "output"
+DEFAULT_LAYERS = f"main,{LAST_POOLING},{OUTPUT}"
+EARLIER_DEFAULT_LAYERS = "main,avg_pool,predictions"  # in studies that were made before there were these words
 _BLOCK = re.compile(r"(.*?(?:stage_?\d+_)?block_?\d+[a-z]?)(_|$)")
 
 
@@ -59,6 +67,8 @@ class LayerInfo:
         batch normalization included, count nothing.
     cumulative_flop
         Of everything up to it; a layer used twice counts twice.
+    is_output
+        Whether the network's output is its activations, or is made of them by operations that are not listed.
     """
 
     position: int
@@ -73,6 +83,7 @@ class LayerInfo:
     pooled: bool = False
     flop: int = 0
     cumulative_flop: int = 0
+    is_output: bool = False
 
     @property
     def spatial(self) -> bool:
@@ -82,33 +93,82 @@ class LayerInfo:
     @property
     def is_main(self) -> bool:
         """Whether it is one of the main layers; see the module's docstring."""
-        return self.spatial and not self.pooled and (self.kind in _JOINS or "Conv" in self.kind or "Dense" in self.kind)
+        return self.spatial and not self.pooled and (self.kind in JOINS or "Conv" in self.kind or "Dense" in self.kind)
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedNetwork:
+    """A network with its nested models opened, once, so that all that is asked of it speaks of the same tensors.
+
+    steps : every operation, in network order. step_names : what each is called. outputs : of the network.
+    """
+
+    model: "keras.Model"
+    steps: tuple[Step, ...]
+    step_names: tuple[str, ...]
+    outputs: tuple[Any, ...]
+    entries: "tuple[_Entry, ...]"
+
+    @cached_property
+    def layers(self) -> tuple[LayerInfo, ...]:
+        """What `catalogue` lists."""
+        blocks = _blocks(self)
+        infos = [
+            _info(position, entry, block)
+            for position, (entry, block) in enumerate(zip(self.entries, blocks, strict=True))
+        ]
+        totals = itertools.accumulate(info.flop for info in infos)
+        return tuple(replace(info, cumulative_flop=total) for info, total in zip(infos, totals, strict=True))
+
+    @property
+    def tensors(self) -> "dict[str, keras.KerasTensor]":
+        """What `layer_tensors` gives."""
+        return {entry.name: entry.tensor for entry in self.entries}
+
+    @property
+    def boundaries(self) -> tuple[LayerInfo, ...]:
+        """What `boundary_layers` gives."""
+        return tuple(info for info, entry in zip(self.layers, self.entries, strict=True) if entry.is_boundary)
+
+
+def open_network(model: "keras.Model") -> OpenedNetwork:
+    """Open the nested models of a network and name its operations.
+
+    Raises
+    ------
+    ValueError
+        The model has several inputs.
+    """
+    if len(model.inputs) != 1:
+        raise ValueError(f"model must have one input, the images; {model.name} has {len(model.inputs)}.")
+    steps, outputs = open_model(model)
+    names = step_names(steps)
+    return OpenedNetwork(
+        model, tuple(steps), tuple(names), tuple(outputs), tuple(_entries(model, steps, names, outputs))
+    )
 
 
 def catalogue(model: "keras.Model") -> tuple[LayerInfo, ...]:
     """List the operations of interest in network order.
 
     These are the input, convolutions, products, sums and concatenations of several tensors (also those that are no
-    layers), pooling and dense layers. Nested models are flattened. Operations that nobody named (Keras calls them
-    `add_17`, counting through the process) are called after their position here, so that names do not change from build
-    to build. A name that occurs again (two nested models, a layer used twice) gets `_2`, `_3` and so on.
+    layers), pooling and dense layers, those in nested models included. What they are called is said above.
 
     Raises
     ------
     ValueError
         The model has several inputs or an open image size.
     """
-    infos = [_info(position, entry, model.name) for position, entry in enumerate(_entries(model))]
-    totals = itertools.accumulate(info.flop for info in infos)
-    return tuple(replace(info, cumulative_flop=total) for info, total in zip(infos, totals, strict=True))
+    return open_network(model).layers
 
 
-def layer_tensors(model: "keras.Model") -> dict[str, "keras.KerasTensor"]:
+def layer_tensors(model: "keras.Model") -> "dict[str, keras.KerasTensor]":
     """The symbolic output of every operation in the catalogue, by name, connected to the model's input.
 
-    The layers of a nested model are called anew for this, on the tensor that goes into it.
+    The layers of a nested model are called anew for this, on the tensor that goes into it. `graph.connect` makes a
+    model between such tensors.
     """
-    return {entry.name: entry.tensor for entry in _entries(model)}
+    return open_network(model).tensors
 
 
 def boundary_layers(model: "keras.Model") -> tuple[LayerInfo, ...]:
@@ -116,19 +176,17 @@ def boundary_layers(model: "keras.Model") -> tuple[LayerInfo, ...]:
 
     The network can be cut there: what comes later can be computed from this one tensor.
     """
-    infos = zip(catalogue(model), _entries(model), strict=True)
-    return tuple(info for info, entry in infos if entry.is_boundary)
-
-
-def network_steps(model: "keras.Model") -> "list[_Step]":
-    """Every operation in network order with the tensors that it takes and gives, nested models opened."""
-    return _walk(model, model.inputs)[0]
+    return open_network(model).boundaries
 
 
 def select_layers(layers: Sequence[LayerInfo], patterns: str) -> tuple[LayerInfo, ...]:
-    """Choose layers by a comma-separated union of `main`, `all`, `blocks`, names and patterns such as `block*_add`.
+    """Choose layers by a comma-separated union of words, names and patterns such as `block*_add`.
 
-    `blocks` are the last main layer of each block, and the pooling that ends them.
+    The words are `main`; `all`; `last_pool`, the global pooling behind the main layers (the last other pooling where
+    there is none); `output`, the layer that the network's output comes from; `blocks`, the last main layer of each
+    block and the global pooling behind them. A layer that bears one of these names is chosen with what the word means.
+    A pattern without a slash is matched with the last part of names in nested models, too: `block*_add` also means
+    `backbone/block1a_add`. A name in full means that layer alone, commas in it included.
 
     Returns
     -------
@@ -140,33 +198,65 @@ def select_layers(layers: Sequence[LayerInfo], patterns: str) -> tuple[LayerInfo
     ValueError
         A part matches nothing; the message names it and similar layers.
     """
+    whole = tuple(info for info in layers if info.layer == patterns)
+    if whole and "," in patterns:
+        return whole
     chosen: set[int] = set()
     for pattern in (part.strip() for part in patterns.split(",")):
-        found = _block_ends(layers) if pattern == "blocks" else [info for info in layers if _matches(info, pattern)]
-        matched = [info.position for info in found]
+        matched = [info.position for info in _matched(layers, pattern)]
         if not matched:
             raise ValueError(_no_match(layers, patterns, pattern))
         chosen.update(matched)
     return tuple(info for info in sorted(layers, key=lambda info: info.position) if info.position in chosen)
 
 
-def _matches(info: LayerInfo, pattern: str) -> bool:
+def select_default_layers(layers: Sequence[LayerInfo]) -> tuple[LayerInfo, ...]:
+    """The main layers, the last global pooling and the output, as far as there are any; all without a main layer.
+
+    `DEFAULT_LAYERS` as a choice of layers means this.
+    """
+    if not any(info.is_main for info in layers):
+        return tuple(layers)
+    chosen = [info for pattern in DEFAULT_LAYERS.split(",") for info in _matched(layers, pattern)]
+    return tuple(sorted(dict.fromkeys(chosen), key=lambda info: info.position))
+
+
+def _matched(layers: Sequence[LayerInfo], pattern: str) -> list[LayerInfo]:
+    names = set(matching_names([info.layer for info in layers], pattern))
+    named = [info for info in layers if info.layer in names]
     if pattern == "main":
-        return info.is_main
-    return pattern == "all" or fnmatch.fnmatchcase(info.layer, pattern)
+        return named + [info for info in layers if info.is_main]
+    if pattern == "all":
+        return list(layers)
+    if pattern == "blocks":
+        return named + _block_ends(layers)
+    if pattern == LAST_POOLING:
+        return named + _last_pooling(layers)
+    if pattern == OUTPUT:
+        return named + [info for info in layers if info.is_output]
+    return named
 
 
 def _block_ends(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
     """The last main layer of each block, and the network's last global pooling if it comes after them."""
     ends = list({info.block: info for info in layers if info.is_main}.values())
-    last = max((info.position for info in ends), default=0)
-    poolings = [info for info in layers if info.kind.startswith("Global") and info.position > last]
-    return [*ends, *poolings[-1:]]
+    return [*ends, *_behind_main(layers, "Global")[-1:]]
+
+
+def _last_pooling(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
+    """The global poolings behind the main layers, several where a network has several backbones; else the last one."""
+    return _behind_main(layers, "Global") or _behind_main(layers, "")[-1:]
+
+
+def _behind_main(layers: Sequence[LayerInfo], prefix: str) -> list[LayerInfo]:
+    """The poolings behind the last main layer whose kind begins so."""
+    last = max((info.position for info in layers if info.is_main), default=0)
+    poolings = [info for info in layers if "Pool" in info.kind and info.kind.startswith(prefix)]
+    return [info for info in poolings if info.position > last]
 
 
 def _no_match(layers: Sequence[LayerInfo], patterns: str, pattern: str) -> str:
-    close = difflib.get_close_matches(pattern, [info.layer for info in layers], n=3, cutoff=0.5)
-    hint = f"Did you mean {', '.join(close)}?" if close else "`python -m core layers MODEL` lists the layers."
+    hint = name_hint([info.layer for info in layers], pattern)
     return f"layers must match at least one layer with each part; got {pattern!r} in {patterns!r}. {hint}"
 
 
@@ -178,40 +268,49 @@ class _Entry(NamedTuple):
     cumulative_parameters: int
     pooled: bool
     is_boundary: bool
+    is_output: bool
+    has_made_up_name: bool = False
 
 
-def _entries(model: "keras.Model") -> list[_Entry]:
-    """What catalogue and tensors have in common: the operations of interest, named."""
-    if len(model.inputs) != 1:
-        raise ValueError(f"model must have one input, the images; {model.name} has {len(model.inputs)}.")
-    entries = [_Entry(INPUT_LAYER, "Input", model.inputs[0], 0, 0, pooled=False, is_boundary=False)]
-    names = {INPUT_LAYER}
+def _entries(
+    model: "keras.Model", steps: Sequence[Step], names: Sequence[str], outputs: Sequence[Any]
+) -> Iterator[_Entry]:
+    """What catalogue and tensors have in common: the pixels, then the operations of interest, named."""
+    pixels = unique_name(INPUT_LAYER, set(names))
+    yield _Entry(pixels, "Input", model.inputs[0], 0, 0, pooled=False, is_boundary=False, is_output=False)
     counted: set[int] = set()
     pooled: set[int] = set()
     cumulative = 0
-    steps = _walk(model, model.inputs)[0]
-    for step, still_needed in zip(steps, _still_needed(steps), strict=True):
+    ends = _output_tensors(steps, outputs)
+    for step, name, still_needed in zip(steps, names, _still_needed(steps), strict=True):
         parameters = sum(math.prod(weight.shape) for weight in getattr(step.operation, "weights", ()))
         cumulative += 0 if id(step.operation) in counted else parameters
         counted.add(id(step.operation))
         is_pooled = _is_pooled(step, pooled)
         pooled.update(id(tensor) for tensor in step.outputs if is_pooled)
-        if _is_of_interest(step):
-            name = _unique(_stable_name(step.operation, position=len(entries)), names)
-            names.add(name)
-            kind = type(step.operation).__name__
-            is_boundary = still_needed == {id(step.outputs[0])}
-            entries.append(_Entry(name, kind, step.outputs[0], parameters, cumulative, is_pooled, is_boundary))
-    return entries
+        if is_of_interest(step):
+            tensor = step.outputs[0]
+            is_boundary, is_output = still_needed == {id(tensor)}, id(tensor) in ends
+            made_up = is_made_up(step.operation)
+            yield _Entry(name, step.kind, tensor, parameters, cumulative, is_pooled, is_boundary, is_output, made_up)
 
 
-class _Step(NamedTuple):
-    operation: Any
-    inputs: list[Any]
-    outputs: list[Any]
+def _output_tensors(steps: Sequence[Step], outputs: Sequence[Any]) -> set[int]:
+    """The ids of the outputs, or of what the nearest operation of interest before each of them gives."""
+    made_by = {id(tensor): step for step in steps for tensor in step.outputs}
+    found: set[int] = set()
+    for output in outputs:
+        level = [output]
+        while level:
+            of_interest = [t for t in level if id(t) in made_by and is_of_interest(made_by[id(t)])]
+            if of_interest:
+                found.update(map(id, of_interest))
+                break
+            level = [before for t in level if id(t) in made_by for before in made_by[id(t)].inputs]
+    return found
 
 
-def _still_needed(steps: Sequence[_Step]) -> list[set[int]]:
+def _still_needed(steps: Sequence[Step]) -> list[set[int]]:
     """After each step, the ids of the tensors there are by then that later steps take."""
     last_use = {id(tensor): place for place, step in enumerate(steps) for tensor in step.inputs}
     needed: set[int] = set()
@@ -222,74 +321,75 @@ def _still_needed(steps: Sequence[_Step]) -> list[set[int]]:
     return found
 
 
-def _walk(model: "keras.Model", inputs: Sequence[Any]) -> tuple[list[_Step], list[Any]]:
-    """The steps of the network in order when it runs on `inputs`, nested models opened, and its outputs."""
-    import keras
-
-    graph = keras.Model(model.inputs, model.outputs)  # a Sequential becomes a graph, too
-    connected = {id(tensor): given for tensor, given in zip(model.inputs, inputs, strict=True)}
-    depths = graph._nodes_by_depth  # Keras has no public way to ask what connects a graph's operations
-    steps: list[_Step] = []
-    for node in (node for depth in sorted(depths, reverse=True) for node in depths[depth] if not node.is_input):
-        arguments = [connected[id(tensor)] for tensor in node.input_tensors]
-        if _is_nested(node.operation):
-            inner, outputs = _walk(node.operation, arguments)
-            steps.extend(inner)
-        else:
-            outputs = _outputs(node, arguments, connected)
-            steps.append(_Step(node.operation, arguments, outputs))
-        connected.update(zip(map(id, node.outputs), outputs, strict=True))
-    return steps, [connected[id(tensor)] for tensor in model.outputs]
-
-
-def _outputs(node: Any, arguments: list[Any], connected: dict[int, Any]) -> list[Any]:
-    """What the node gave when the network was built, or, inside and after a nested model, what it gives now."""
-    if all(new is old for new, old in zip(arguments, node.input_tensors, strict=True)):
-        return list(node.outputs)
-    import keras
-
-    args, kwargs = node.arguments.fill_in(connected)
-    return list(keras.tree.flatten(node.operation(*args, **kwargs)))
-
-
-def _is_nested(operation: Any) -> bool:
-    import keras
-
-    is_graph = isinstance(operation, keras.Sequential) or hasattr(operation, "operations")
-    return is_graph and isinstance(operation, keras.Model)
-
-
-def _is_pooled(step: _Step, pooled: set[int]) -> bool:
+def _is_pooled(step: Step, pooled: set[int]) -> bool:
     """Whether the step is a global pooling, or all that goes into it comes after one."""
-    is_pooling = type(step.operation).__name__.startswith("Global")
+    is_pooling = step.kind.startswith("Global")
     return is_pooling or (bool(step.inputs) and all(id(tensor) in pooled for tensor in step.inputs))
-
-
-def _is_of_interest(step: _Step) -> bool:
-    kind = type(step.operation).__name__
-    # `x * 0.5` is a product as well, but its activations separate exactly as those of x do.
-    return bool(_KINDS.fullmatch(kind)) and (kind not in _JOINS or len(step.inputs) > 1)
-
-
-def _stable_name(operation: Any, position: int) -> str:
-    """The operation's name, or kind and position where Keras made the name up."""
-    words = re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", type(operation).__name__)).lower()
-    return f"{words}_{position}" if re.fullmatch(rf"{words}(_\d+)?", operation.name) else operation.name
-
-
-def _unique(name: str, taken: set[str]) -> str:
-    candidates = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
-    return next(candidate for candidate in candidates if candidate not in taken)
 
 
 def _block(name: str, model: str) -> str:
     """The block that a layer belongs to; where the model's name comes first, it is left out."""
-    name = name.removeprefix(f"{model}_")
-    match = _BLOCK.match(name)
-    return match[1] if match else name.split("_")[0]
+    path, _, last = name.rpartition("/")
+    if path and not last.startswith(path):
+        return f"{path}/{_block(last, path.rpartition('/')[2])}"
+    last = last.removeprefix(f"{model}_")
+    match = _BLOCK.match(last)
+    return match[1] if match else last.split("_")[0]
 
 
-def _info(position: int, entry: _Entry, model: str) -> LayerInfo:
+def _blocks(opened: OpenedNetwork) -> list[str]:
+    """The block of each entry; see the module's docstring.
+
+    All that is computed between the input of a residual block and its sum is no boundary: the input is still needed.
+    """
+    entries = opened.entries
+    blocks = [_block(entry.name, opened.model.name) for entry in entries]
+    residual = shortcuts(opened)
+    sums = [place for place, entry in enumerate(entries) if entry.has_made_up_name and entry.name in residual]
+    between = list(range(1, len(entries))) if sums else []
+    for place in sums:
+        first = place
+        while first > 1 and not entries[first - 1].is_boundary:
+            first -= 1
+        own = range(first, place + 1)
+        told = [blocks[member] for member in own if _BLOCK.match(blocks[member].rpartition("/")[2])]
+        for member in own:
+            blocks[member] = told[-1] if told else entries[place].name
+        between = [member for member in between if member not in own]
+    previous = None
+    for place in between:
+        if not entries[place].has_made_up_name or entries[place].pooled:
+            continue
+        blocks[place] = blocks[previous] if previous == place - 1 else entries[place].name
+        previous = place
+    return blocks
+
+
+def shortcuts(opened: OpenedNetwork) -> dict[str, Any]:
+    """What comes to the sum at the end of each residual block on the shorter way, by the sum's name, in order."""
+    steps = {id(step.outputs[0]): step for step in opened.steps}
+    tensors: dict[str, Any] = {}
+    for entry in opened.entries:
+        step = steps[id(entry.tensor)] if entry.kind == "Add" and entry.is_boundary else None
+        alike = [given for given in step.inputs if given.shape == step.outputs[0].shape] if step else []
+        if len(alike) > 1:
+            tensors[entry.name] = min(alike, key=lambda tensor: len(_ancestors(tensor, steps)))
+    return tensors
+
+
+def _ancestors(tensor: Any, steps: Mapping[int, Step]) -> set[int]:
+    """The ids of all tensors that this one is made of."""
+    found: set[int] = set()
+    left = [tensor]
+    while left:
+        step = steps.get(id(left.pop()))
+        new = [given for given in step.inputs if id(given) not in found] if step else []
+        found.update(map(id, new))
+        left += new
+    return found
+
+
+def _info(position: int, entry: _Entry, block: str) -> LayerInfo:
     shape = tuple(entry.tensor.shape[1:])
     if None in shape:
         raise ValueError(f"model must have a fixed image size; {entry.name} gives {shape}. Rebuild it with one.")
@@ -297,7 +397,7 @@ def _info(position: int, entry: _Entry, model: str) -> LayerInfo:
         position=position,
         layer=entry.name,
         kind=entry.kind,
-        block=_block(entry.name, model),
+        block=block,
         channels=shape[-1],
         parameters=entry.parameters,
         cumulative_parameters=entry.cumulative_parameters,
@@ -305,4 +405,5 @@ def _info(position: int, entry: _Entry, model: str) -> LayerInfo:
         num_features=math.prod(shape),
         pooled=entry.pooled,
         flop=2 * entry.parameters * math.prod(shape[:-1]),
+        is_output=entry.is_output,
     )

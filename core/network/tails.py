@@ -3,15 +3,15 @@
 Nothing below the cut ever trains, so its activations at the cut are all that training needs of an image.
 """
 
-import difflib
-import fnmatch
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.network.layers import network_steps
+from core.network.graph import Step, connect, network_steps, open_model, rename_repeated, top_level_steps
+from core.network.layer_names import matching_names, name_hint, step_names
+from core.network.layers import open_network
 
 if TYPE_CHECKING:
     import keras
@@ -82,7 +82,8 @@ def add_head(
     """Replace a network's head and cut the network where its unfrozen tail begins.
 
     The new head is `avg_pool`, `head_bn`, `head_dropout` and `predictions`. It stands where the network's last global
-    pooling stood, or on its last activations with space.
+    pooling stood, or on its last activations with space. A nested model below it stays one; where the pooling is itself
+    in a nested model, this is opened, and layers of the same name get their paths as names.
 
     Parameters
     ----------
@@ -101,7 +102,8 @@ def add_head(
     Raises
     ------
     ValueError
-        No layer matches (the message names similar ones), or the model has no activations with space.
+        No layer matches (the message names similar ones), the model has no activations with space, or its output does
+        not depend on those below the new head alone, as with two backbones side by side.
     """
     import keras
 
@@ -114,12 +116,15 @@ def add_head(
         num_classes, activation="softmax", kernel_initializer=initializer, name="predictions"
     )
     x = keras.layers.Dropout(dropout, name="head_dropout")(normalization(pooled))
-    whole = keras.Model(model.inputs[0], predictions(x), name=model.name)
-    steps = network_steps(keras.Model(model.inputs[0], pooled))
-    upper = [] if unfreeze is None else _from_first_match(steps, unfreeze)
+    probabilities = predictions(x)
+    given_names = _names(model)
+    rename_repeated(probabilities, network_steps(model))
+    whole = keras.Model(model.inputs[0], probabilities, name=model.name)
+    steps, (pooled,) = open_model(keras.Model(model.inputs[0], pooled))
+    upper = [] if unfreeze is None else _from_first_match(steps, unfreeze, given_names)
     crossing = _crossing(upper) or [pooled]
-    lower = keras.Model(model.inputs[0], crossing)
-    tail = keras.Model(crossing, pooled) if upper else None
+    lower = connect(model.inputs[0], crossing)
+    tail = connect(crossing, pooled) if upper else None
     layers = {id(step.operation): step.operation for step in upper}.values()
     tail_layers = tuple(
         layer for layer in layers if isinstance(layer, keras.Layer) and "BatchNormalization" not in type(layer).__name__
@@ -129,22 +134,65 @@ def add_head(
 
 def _last_spatial(model: "keras.Model") -> Any:
     """What the network's last global pooling takes, or its last activations of shape (n, height, width, channels)."""
-    steps = network_steps(model)
-    pooled = [step.inputs[0] for step in steps if type(step.operation).__name__ in _GLOBAL_POOLING]
+    opened = open_network(model)
+    steps, outputs = opened.steps, opened.outputs
     spatial = [tensor for step in steps for tensor in step.outputs if len(tensor.shape) == 4]
     if not spatial:
         raise ValueError(f"model must have activations of shape (n, height, width, channels); {model.name} has none.")
-    return (pooled or spatial)[-1]
+    # The poolings of squeeze-excite branches are left out: activations reach the output beside them.
+    poolings = [step for step in steps if step.kind in _GLOBAL_POOLING]
+    ends = [step.inputs[0] for step in poolings if _all_depends_on(steps, outputs, step.outputs[0])]
+    top = (ends or spatial)[-1]
+    if not ends and not _all_depends_on(steps, outputs, top):
+        raise ValueError(
+            f"model must have one last map of activations, from which all of its output comes; {model.name} has others "
+            "beside it, as a network of several backbones does. Fine-tune one of its backbones, saved as a file of its "
+            "own, or train the whole with Keras and core.SeparationCallback."
+        )
+    return _at_top_level(model, steps, top)
 
 
-def _from_first_match(steps: Sequence[Any], pattern: str) -> Sequence[Any]:
-    names = [step.operation.name for step in steps]
-    for place, name in enumerate(names):
-        if fnmatch.fnmatchcase(name, pattern):
-            return steps[place:]
-    close = difflib.get_close_matches(pattern, names, n=3, cutoff=0.4)
-    hint = f"Did you mean {', '.join(close)}?" if close else "`python -m core layers MODEL` lists the layers."
-    raise ValueError(f"unfreeze must match a layer of the network; got {pattern!r}. {hint}")
+def _all_depends_on(steps: Sequence[Step], outputs: Sequence[Any], tensor: Any) -> bool:
+    """Whether nothing reaches the outputs from the network's input but through a tensor."""
+    made_by = {id(made): step for step in steps for made in step.outputs}
+    seen = {id(tensor)}
+    remaining = [output for output in outputs if output is not tensor]
+    while remaining:
+        step = made_by.get(id(remaining.pop()))
+        if step is None:  # the network's input
+            return False
+        remaining += [before for before in step.inputs if id(before) not in seen]
+        seen.update(map(id, step.inputs))
+    return True
+
+
+def _at_top_level(model: "keras.Model", steps: Sequence[Step], tensor: Any) -> Any:
+    """The same activations as a tensor of the network itself where no nested model hides them."""
+    for opened in steps:
+        if tensor is opened.inputs[0] and opened.kind in _GLOBAL_POOLING:
+            for step in top_level_steps(model):
+                if step.operation is opened.operation:
+                    return step.inputs[0]
+    return tensor
+
+
+def _names(model: "keras.Model") -> dict[int, str]:
+    """What each operation is called, by its id; the first name of one that is used again."""
+    steps = network_steps(model)
+    names: dict[int, str] = {}
+    for step, name in zip(steps, step_names(steps), strict=True):
+        names.setdefault(id(step.operation), name)
+    return names
+
+
+def _from_first_match(steps: Sequence[Step], pattern: str, given_names: Mapping[int, str]) -> Sequence[Step]:
+    """The steps from the first one on that a pattern means; names are those that the network came with."""
+    names = [given_names.get(id(step.operation), step.operation.name) for step in steps]
+    matched = set(matching_names(names, pattern))
+    for number, name in enumerate(names):
+        if name in matched:
+            return steps[number:]
+    raise ValueError(f"unfreeze must match a layer of the network; got {pattern!r}. {name_hint(names, pattern)}")
 
 
 def _crossing(upper: Sequence[Any]) -> list[Any]:

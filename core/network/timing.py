@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Union
 import numpy as np
 
 from core.network.backbones import Network
-from core.network.layers import INPUT_LAYER, layer_tensors
+from core.network.graph import connect
+from core.network.layers import layer_tensors
 
 if TYPE_CHECKING:
     import keras
@@ -31,7 +32,7 @@ def prefix_seconds(
 
     Returns
     -------
-    dict from layer to seconds an image, float > 0; exactly 0 for `input`.
+    dict from layer to seconds an image, float > 0; exactly 0 for the pixels.
 
     Raises
     ------
@@ -53,13 +54,11 @@ def interleaved_prefix_seconds(
         if value < 1:
             raise ValueError(f"{name} must be at least 1; got {value}.")
     runs = _runs(prefixes, batch_size)
-    for run in runs:
+    for run, _ in runs:
         run()
-    rounds = [[_elapsed_s(run) for run in runs] for _ in range(repeats)]
+    rounds = [[_elapsed_s(run) for run, _ in runs] for _ in range(repeats)]
     fastest = np.min(np.array(rounds).reshape(repeats, len(runs)), axis=0) / batch_size
-    return [
-        0.0 if layer == INPUT_LAYER else float(seconds) for (_, layer), seconds in zip(prefixes, fastest, strict=True)
-    ]
+    return [0.0 if is_pixels else float(seconds) for (_, is_pixels), seconds in zip(runs, fastest, strict=True)]
 
 
 def _elapsed_s(run: Callable[[], Any]) -> float:
@@ -68,8 +67,8 @@ def _elapsed_s(run: Callable[[], Any]) -> float:
     return time.perf_counter() - began
 
 
-def _runs(prefixes: Sequence[tuple[_Networks, str]], batch_size: int) -> list[Callable[[], Any]]:
-    """For each prefix, what runs it once on random pixels and waits for the result."""
+def _runs(prefixes: Sequence[tuple[_Networks, str]], batch_size: int) -> list[tuple[Callable[[], Any], bool]]:
+    """For each prefix, what runs it once on random pixels and waits for the result, and whether it is the pixels."""
     tensors: dict[int, dict[str, Any]] = {}  # by model, because walking its operations takes a while
     runs = []
     for network, layer in prefixes:
@@ -81,15 +80,15 @@ def _runs(prefixes: Sequence[tuple[_Networks, str]], batch_size: int) -> list[Ca
                 f"layers must be in the network's catalogue; {model.name} has no {layer!r}. "
                 "`python -m core layers MODEL` lists them."
             )
-        runs.append(_run(model.inputs[0], tensors[id(model)][layer], batch_size))
+        pixels, output = model.inputs[0], tensors[id(model)][layer]
+        runs.append((_run(pixels, output, batch_size), output is pixels))
     return runs
 
 
 def _run(pixels: Any, output: Any, batch_size: int) -> Callable[[], Any]:
-    import keras
     import tensorflow as tf
 
-    prefix = keras.Model(pixels, output)
+    prefix = connect(pixels, output)
     shape = (batch_size, *pixels.shape[1:])
     images = tf.cast(np.random.default_rng(0).uniform(0, 255, shape), pixels.dtype)
     forward = tf.function(lambda batch: prefix(batch, training=False))

@@ -2,23 +2,28 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from core.report.charts import class_chart, layers_chart, sizes_chart
 from core.report.marks import Spec
-from core.report.tables import SAMPLES, Table, class_table, confusion_table, layer_table, training_table
+from core.report.tables import SAMPLES, Table, block_table, class_table, confusion_table, layer_table, training_table
 from core.report.training_charts import loss_chart, network_chart, training_chart
+from core.study.block_words import ALONE, NO_MEASUREMENT, blocks_text
+from core.study.blocks import TOLERANCE, cannot_verify, separation_across_blocks, with_verified
+from core.study.changes import describe_changes
 from core.study.class_words import short_classes
+from core.study.comparing import compare_studies, match_layers
 from core.study.curves import measured_layers, tidy_curves
-from core.study.epochs import read_epochs, read_history
-from core.study.findings import Finding, describe, lead_curve, number, one_layer
-from core.study.neighborhoods import confusions
+from core.study.epochs import load_epoch, read_epochs, read_history
+from core.study.findings import Finding, best_layer, describe, lead_curve, one_layer
+from core.study.neighborhoods import confused_pairs
 from core.study.provenance import caption_parts, known_facts, plain
 from core.study.results import Study, StudyError, load_study
 from core.study.summary import good_enough, make_cards
+from core.study.verified_blocks import kept_verified
 
 METHOD = (
     "The **Separation Index (SI)** of a layer is the share of samples whose nearest other sample, in that layer's "
@@ -39,7 +44,8 @@ LIMITS = (
     "A layer is recommended as a cut only where the paired interval of its difference to the best, corrected for the "
     "number of layers, lies above minus the tolerance. Where it does not, the samples cannot decide.",
 )
-_MOST_CLASSES, _MOST_CONFUSIONS, _MOST_CHANGES = 40, 12, 6
+MEASURE_BLOCKS = "`python -m core blocks STUDY --verify` measures it."
+_MOST_CLASSES, _MOST_CONFUSIONS = 40, 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,10 +104,11 @@ def make_report(path: str | os.PathLike[str], *, write: str = "") -> Report:
     lead = lead_curve(curves)
     if lead.empty:
         raise StudyError(f"{os.fspath(path)} has no Separation Index to report. Run the study first.")
-    best = str(lead["layer"].iloc[int(lead["value"].argmax())])
+    best = best_layer(lead)
     shown = curves[(curves["pooling"] == lead["pooling"].iloc[0]) & curves["value"].notna()]
     sections = (
         _layers_section(study, layers, shown, lead),
+        _blocks_section(study, lead),
         _classes_section(study, lead, best),
         _sizes_section(study, lead, best),
         _training_section(study, lead),
@@ -120,16 +127,16 @@ def make_report(path: str | os.PathLike[str], *, write: str = "") -> Report:
 
 
 def _findings(study: Study, lead: pd.DataFrame) -> dict[str, str]:
-    cut, confused, errors = make_cards(study, lead)
+    cut, confused, check = make_cards(study, lead)
     return {
         "Where it is good enough": cut.text,
         "Most confused classes": confused.text,
-        "Likely label errors": errors.text,
+        "Samples to check": check.text,
     }
 
 
 def _layers_section(study: Study, layers: pd.DataFrame, shown: pd.DataFrame, lead: pd.DataFrame) -> Section:
-    marked = {str(lead["layer"].iloc[int(lead["value"].argmax())]): "best"}
+    marked = {best_layer(lead): "best"}
     advice = good_enough(study, lead)
     if advice.recommended is not None:
         marked.setdefault(advice.recommended, "cut here")
@@ -141,6 +148,23 @@ def _layers_section(study: Study, layers: pd.DataFrame, shown: pd.DataFrame, lea
     )
     chart = Chart("Separation Index by layer", layers_chart(shown, layers, marked), note)
     return Section("Layer by layer", "", (chart,), (layer_table(study, shown, layers, marked),))
+
+
+def _blocks_section(study: Study, lead: pd.DataFrame) -> Section | None:
+    """The accuracy without each block, where it was measured, and SI across it; nothing for features."""
+    split, among = _splits(lead)
+    measure = "cross" if among != split else "separation"
+    try:
+        blocks = separation_across_blocks(study, split=split, pooling=str(lead["pooling"].iloc[0]), measure=measure)
+    except StudyError:
+        return None
+    verified = kept_verified(study)
+    table = with_verified(blocks, verified, TOLERANCE)
+    if verified is not None:
+        text = f"{blocks_text(table, verified, TOLERANCE)} {ALONE}"
+    else:
+        text = f"{NO_MEASUREMENT} {cannot_verify(study) or MEASURE_BLOCKS}"
+    return Section("Block by block", text, tables=(block_table(table),))
 
 
 def _classes_section(study: Study, lead: pd.DataFrame, layer: str) -> Section | None:
@@ -165,16 +189,14 @@ def _classes_section(study: Study, lead: pd.DataFrame, layer: str) -> Section | 
 
 
 def _confusions(study: Study, lead: pd.DataFrame, layer: str, words: Mapping[str, str]) -> tuple[Table, ...]:
-    """Which class is taken for which; nothing where the study stores no neighbors there."""
+    """The most confused classes; nothing where the study stores no neighbors there."""
     split, among = _splits(lead)
-    spatial = study.layers.set_index("layer")["output_shape"].map(len)[layer] > 1
-    pooling = str(lead["pooling"].iloc[0]) if spatial else "flat"
     try:
-        found = confusions(study, layer, pooling, split, among=among)
+        pairs = confused_pairs(study, layer, str(lead["pooling"].iloc[0]), split, among=among)
     except StudyError:
         return ()
-    named = found.assign(**{name: found[name].replace(dict(words)) for name in ("class_name", "nearest_class")})
-    return (confusion_table(named.head(_MOST_CONFUSIONS)),) if len(found) else ()
+    named = pairs.assign(**{name: pairs[name].replace(dict(words)) for name in ("first", "second")})
+    return (confusion_table(named.head(_MOST_CONFUSIONS)),) if len(pairs) else ()
 
 
 def _sizes_section(study: Study, lead: pd.DataFrame, layer: str) -> Section | None:
@@ -207,16 +229,18 @@ def _training_section(study: Study, lead: pd.DataFrame) -> Section | None:
     if history["loss"].notna().any():
         charts.append(Chart("Loss and accuracy", loss_chart(history), "As the training reported them."))
     first, last = int(rows["epoch"].min()), int(rows["epoch"].max())
-    text = f"From epoch {first} to epoch {last}: {_changes(rows, order, first, last)}."
+    text = f"From epoch {first} to epoch {last}: {_training_change(study, lead, first, last)}"
     return Section("While training", text, tuple(charts), (training_table(rows, order, history),))
 
 
-def _changes(rows: pd.DataFrame, order: list[str], first: int, last: int) -> str:
-    """The first and the last value of the layers that changed most, in network order."""
-    values = rows.pivot_table(index="layer", columns="epoch", values="value").reindex(order)
-    most = (values[last] - values[first]).abs().nlargest(_MOST_CHANGES).index
-    shown = values.loc[[name for name in order if name in most], [first, last]]
-    return ", ".join(f"{one_layer(name)} {number(one)} → {number(other)}" for name, one, other in shown.itertuples())
+def _training_change(study: Study, lead: pd.DataFrame, first: int, last: int) -> str:
+    """What changed from one recorded epoch to another, with intervals."""
+    before, after = (load_epoch(study.path, epoch) for epoch in (first, last))
+    split, pooling = str(lead["samples"].iloc[0]), str(lead["pooling"].iloc[0])
+    table = compare_studies(before, after, pooling=pooling, split=split, match="name")
+    match = match_layers(before, after, pooling=pooling, split=split, match="name")
+    match = replace(match, assumes_same_samples=False)  # one training measures the same samples in each epoch
+    return describe_changes(table, match, (f"epoch {first}", f"epoch {last}"))
 
 
 def _of_lead(study: Study, table: pd.DataFrame, lead: pd.DataFrame, layer: str) -> pd.DataFrame:

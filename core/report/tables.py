@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from core.study.block_words import change_text
+from core.study.blocks import NOT_TRIED
 from core.study.results import Study
 
 SAMPLES = {"test": "Test", "train": "Train", "cross": "Test to train"}
@@ -74,17 +76,36 @@ def class_table(classes: pd.DataFrame) -> Table:
 
 
 def confusion_table(pairs: pd.DataFrame) -> Table:
-    """One row a class and another one that its samples are nearest to, as `neighborhoods.confusions` gives them."""
+    """One row a pair of classes, as `core.study.neighborhoods.confused_pairs` gives them."""
     frame = pd.DataFrame(
         {
-            "Class": pairs["class_name"].astype(str),
-            "Nearest class": pairs["nearest_class"].astype(str),
-            "Samples": [_count(value) for value in pairs["count"]],
-            "Share of the class": [_number(value, 2) for value in pairs["share"]],
+            "Class": pairs["first"].astype(str),
+            "and class": pairs["second"].astype(str),
+            "Samples beside the other": [_count(value) for value in pairs["count"]],
+            "of both": [_count(value) for value in pairs["total"]],
+            "Share": [_number(value, 2) for value in pairs["share"]],
             "Chance": [_number(value, 4) for value in pairs["chance"]],
         }
     )
-    return Table("Taken for another class", frame, ("Class", "Nearest class"), tuple(range(min(6, len(frame)))))
+    return Table("Most confused classes", frame, ("Class", "and class"), tuple(range(min(6, len(frame)))))
+
+
+def block_table(blocks: pd.DataFrame) -> Table:
+    """One row a block, as `core.study.blocks.with_verified` gives them: accuracy without it where measured, then SI."""
+    frame = pd.DataFrame({"Block": blocks["block"].astype(str)})
+    if (blocks["verdict"] != NOT_TRIED).any():
+        frame["Accuracy without it"] = [_number(value) for value in blocks["accuracy"]]
+        changes = zip(blocks["change"], blocks["change_low"], blocks["change_high"], strict=True)
+        frame["Change"] = [
+            _NONE if pd.isna(change) else change_text(change, low, high) for change, low, high in changes
+        ]
+        frame["Verdict"] = blocks["verdict"].replace({NOT_TRIED: _NONE})
+    frame["Parameters"] = [_count(value) for value in blocks["parameters"]]
+    frame["SI before"] = [_number(value) for value in blocks["before"]]
+    frame["SI after"] = [_number(value) for value in blocks["after"]]
+    rises = zip(blocks["difference"], blocks["low"], blocks["high"], strict=True)
+    frame["Difference of SI"] = [change_text(rise, low, high) for rise, low, high in rises]
+    return Table("Blocks", frame, ("Block", "Verdict"), tuple(range(len(frame))))
 
 
 def training_table(rows: pd.DataFrame, order: list[str], history: pd.DataFrame) -> Table:

@@ -3,7 +3,7 @@
 The rule is that of `core.measures.noninferiority`: the interval of a layer's difference to the best, paired on the same
 samples and corrected for the number of layers compared, must lie above minus the tolerance, whichever of the layers
 that may be the best is the best. Where no layer can be named with the samples at hand, none is recommended, and how
-many samples would be enough is said. The network's own head is no place to cut.
+many samples would be enough is said. The network's own head, its last dense layer, is no place to cut.
 """
 
 import math
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from core.measures.noninferiority import UNDECIDED, Decision, Pairs, check_tolerance, corrected_level, decide
 from core.measures.paired import unpaired_interval
 from core.study.comparing import MEASURES, at_level, compare_layers, measured_layers
+from core.study.findings import best_is_clear
 from core.study.results import Study, StudyError
+from core.study.ties import has_many_ties
 
 TOLERANCE = 0.03  # of SI
 _SIZES = {"parameters": "cumulative_parameters", "flop": "cumulative_flop"}
@@ -39,9 +41,14 @@ class Advice:
     num_samples, num_candidates
         Samples whose neighbor was asked for, and layers compared.
     separates
-        Whether the best layer's own interval, corrected likewise, lies above chance by more than the tolerance, or
-        chance is unknown. Where it does not, a layer that knows nothing of the classes would be within the tolerance,
-        and none is recommended.
+        Whether the best layer's own interval, corrected likewise, lies above chance by more than the tolerance and the
+        headline would call it clearly above chance, or chance is unknown. Where it does not, a layer that knows nothing
+        of the classes would be within the tolerance, and none is recommended.
+    head, head_value
+        The network's own head, which is no candidate, and its SI; None and nan where it was not measured.
+    tied
+        The layers that are no candidates because many samples have several neighbors at the same smallest distance
+        (`core.study.ties`). Where all are so, they are compared all the same and none is recommended.
     smallest_tolerance
         A larger tolerance than this one names a layer with the same samples; nan where no interval is known.
     split, pooling, measure
@@ -63,11 +70,19 @@ class Advice:
     num_samples: int
     num_candidates: int
     separates: bool
+    head: str | None
+    head_value: float
     smallest_tolerance: float
     split: str
     pooling: str
     measure: str
     layers: pd.DataFrame
+    tied: tuple[str, ...] = ()
+
+    @property
+    def all_tied(self) -> bool:
+        """Whether nothing can be concluded from any layer's SI."""
+        return self.best in self.tied
 
     @property
     def target(self) -> str:
@@ -81,13 +96,9 @@ class Advice:
 
     @property
     def undecided(self) -> pd.DataFrame:
-        """The layers before the recommended one that more samples would put within, if all values stayed as they are.
-
-        Before the best one where none is recommended.
-        """
+        """The layers before the recommended one, or else the best, that these samples leave open."""
         before = self.layers["position"] < self.row(self.target)["position"]
-        possible = np.isfinite(self.layers["samples_needed"]) | self.layers["samples_needed"].isna()
-        return self.layers[before & possible & (self.layers["verdict"] == UNDECIDED)]
+        return self.layers[before & (self.layers["verdict"] == UNDECIDED)]
 
     def row(self, layer: str) -> pd.Series:
         """What is known of a candidate.
@@ -106,7 +117,7 @@ class Advice:
 def advise(
     study: Study,
     *,
-    split: str = "test",
+    split: str | None = None,
     pooling: str = "mean",
     measure: str | None = None,
     layers: Sequence[str] | None = None,
@@ -117,7 +128,8 @@ def advise(
     Parameters
     ----------
     study : of any kind; of ready-made features, which know no network, sizes and savings are null.
-    split : of the samples; a study without test samples is asked about its training samples.
+    split : of the samples; default "test". A study without test samples is asked about its training samples, by default
+        one with test samples of a single class, too.
     pooling : "mean" or "flat"; a study that has only the other one is asked about that.
     measure : "separation" (default), or "cross": test samples and their nearest training samples.
     layers : the candidates; default all at which a network can be cut (`cut_candidates`).
@@ -137,7 +149,7 @@ def advise(
 def recommend_layer(
     study: Study,
     *,
-    split: str = "test",
+    split: str | None = None,
     pooling: str = "mean",
     measure: str | None = None,
     layers: Sequence[str] | None = None,
@@ -154,12 +166,19 @@ def recommend_layer(
 def cut_candidates(study: Study) -> list[str]:
     """The measured layers at which a network can be cut, in network order.
 
-    These are all but the pixels and the network's own head: the dense layers without space at its end.
+    These are all but the pixels and the network's own head; all layers where nothing else was measured.
     """
+    head = head_layer(study)
     layers = study.layers[study.layers["kind"].astype(str) != "Input"]
-    is_head = (layers["kind"].astype(str) == "Dense") & (layers["output_shape"].map(len) == 1)
-    body = int(np.flatnonzero(~is_head)[-1]) + 1 if (~is_head).any() else 0
-    return layers["layer"].iloc[:body].tolist()
+    names = [str(layer) for layer in layers["layer"] if layer != head]
+    return names or study.layers["layer"].tolist()
+
+
+def head_layer(study: Study) -> str | None:
+    """The network's own head: its last measured layer, where that is dense and without space."""
+    last = study.layers.iloc[-1]
+    is_head = str(last["kind"]) == "Dense" and len(last["output_shape"]) == 1
+    return str(last["layer"]) if is_head else None
 
 
 def with_seconds(advice: Advice, seconds: Mapping[str, float]) -> Advice:
@@ -179,6 +198,8 @@ class _Candidates:
 
     layers : in network order, indexed by layer: position, value, low, high, chance,
         num_queries.
+    measured : the same of all layers with a value but for those with many tied samples, candidates or not.
+    tied : the layers that are no candidates because of their many tied samples.
     """
 
     study: Study
@@ -187,12 +208,16 @@ class _Candidates:
     measure: str
     tolerance: float
     layers: pd.DataFrame
+    measured: pd.DataFrame
+    tied: tuple[str, ...]
+    head: str | None
+    head_value: float
 
     @classmethod
     def of(
         cls,
         study: Study,
-        split: str,
+        split: str | None,
         pooling: str,
         measure: str | None,
         layers: Sequence[str] | None,
@@ -204,8 +229,24 @@ class _Candidates:
             raise ValueError(f"measure must be one of {', '.join(MEASURES)}; got {measure!r}.")
         check_tolerance(tolerance)
         split, pooling = _available(study, measure, split, pooling)
-        values = _values(study, layers, measure, pooling, split)
-        return cls(study, split, pooling, measure, tolerance, values)
+        measured = measured_layers(study, measure=measure, pooling=pooling, split=split)
+        candidates = _chosen(study, measured, layers, f"{measure}, {pooling}, of {split} samples")
+        head = head_layer(study)
+        head = None if head in candidates.index or head not in measured.index else head
+        head_value = float("nan") if head is None else float(measured["value"].to_dict()[head])
+        tied = has_many_ties(candidates)
+        return cls(
+            study,
+            split,
+            pooling,
+            measure,
+            tolerance,
+            layers=candidates if tied.all() else candidates[~tied],
+            measured=measured[measured["value"].notna() & ~has_many_ties(measured)],
+            tied=tuple(candidates.index[tied]),
+            head=head,
+            head_value=head_value,
+        )
 
     @property
     def level(self) -> float:
@@ -220,8 +261,15 @@ class _Candidates:
         return ~(high < -self.tolerance)
 
     def separates(self, best: str) -> bool:
-        """Whether the best layer is certain to be above chance by more than the tolerance."""
+        """Whether the best layer is certain to be above chance by more than the tolerance.
+
+        It must be clearly above chance by the rule of the headline, too, as one of all layers that are measured.
+        """
+        if best in self.tied:
+            return False
         row = self.layers.T[best]
+        if np.isfinite(row["chance"]) and not best_is_clear(self.measured, self.measured.index.tolist().index(best)):
+            return False
         return not at_level(row, self.level)[1] <= row["chance"] + self.tolerance
 
     def compare(self, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
@@ -263,18 +311,21 @@ def _advice(candidates: _Candidates, values: pd.DataFrame) -> Advice:
         num_samples=int(values["num_queries"].max()),
         num_candidates=len(candidates.layers),
         separates=separates,
+        head=candidates.head,
+        head_value=candidates.head_value,
         smallest_tolerance=decision.smallest_tolerance,
         split=candidates.split,
         pooling=candidates.pooling,
         measure=candidates.measure,
         layers=table.reset_index(names="layer"),
+        tied=candidates.tied,
     )
 
 
 def _decided(values: pd.DataFrame, decision: Decision) -> pd.DataFrame:
     """The candidates, indexed by layer, with their differences to the best and the verdicts."""
     needed = [_samples_needed(*row) for row in zip(decision.sample_ratio, values["num_queries"], strict=True)]
-    return values.drop(columns="num_queries").assign(
+    return values.drop(columns=["num_queries", "num_tied"]).assign(
         difference=values["value"] - values["value"].iloc[decision.best],
         difference_low=decision.low,
         difference_high=decision.high,
@@ -292,10 +343,14 @@ def _samples_needed(ratio: float, num_samples: float) -> float:
     return float(math.ceil(exact / unit) * unit)
 
 
-def _available(study: Study, measure: str, split: str, pooling: str) -> tuple[str, str]:
+def _available(study: Study, measure: str, split: str | None, pooling: str) -> tuple[str, str]:
     """The split and the pooling asked for, or the ones that there are where the study has no other."""
     rows = study.measurements
     rows = rows[(rows["measure"] == measure) & (rows["repeat"] == 0)]
+    if split is None:
+        split = "test"
+        several_classes = rows.loc[~(rows["chance"] == 1), "split"]
+        rows = rows[~(rows["chance"] == 1)] if (several_classes == "train").any() else rows
     if not (rows["split"] == split).any() and measure == "separation":
         split = "train" if (rows["split"] == "train").any() else split
     spatial = study.layers.loc[study.layers["output_shape"].map(len) > 1, "layer"]
@@ -303,20 +358,22 @@ def _available(study: Study, measure: str, split: str, pooling: str) -> tuple[st
     return split, poolings.pop() if len(poolings) == 1 else pooling
 
 
-def _values(study: Study, layers: Sequence[str] | None, measure: str, pooling: str, split: str) -> pd.DataFrame:
-    """The candidates in network order, indexed by layer: position, value, low, high, chance, num_queries."""
-    values = measured_layers(study, measure=measure, pooling=pooling, split=split)
-    unknown = [layer for layer in layers or () if layer not in values.index]
+def _chosen(study: Study, measured: pd.DataFrame, layers: Sequence[str] | None, what: str) -> pd.DataFrame:
+    """The candidates in network order, indexed by layer: position, value, low, high, chance, num_queries.
+
+    measured : of `measured_layers`. what : was measured, in words.
+    """
+    unknown = [layer for layer in layers or () if layer not in measured.index]
     if unknown:
         raise StudyError(
-            f"The study in {study.path} has no {measure}, {pooling}, of {split} samples at {unknown[0]!r}. "
-            f"It has it at {', '.join(values.index[:5])} and others."
+            f"The study in {study.path} has no {what} at {unknown[0]!r}. "
+            f"It has it at {', '.join(measured.index[:5])} and others."
         )
     chosen = cut_candidates(study) if layers is None else list(layers)
-    candidates = values[values["value"].notna() & values.index.isin(chosen)]
+    candidates = measured[measured["value"].notna() & measured.index.isin(chosen)]
     if candidates.empty:
         raise StudyError(f"The study in {study.path} must have a value at one layer at least; got none.")
-    return candidates[["position", "value", "low", "high", "chance", "num_queries"]]
+    return candidates[["position", "value", "low", "high", "chance", "num_queries", "num_tied"]]
 
 
 def _sizes(study: Study, compared: pd.DataFrame) -> pd.DataFrame:

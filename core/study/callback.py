@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 
+from core.study.features import ClassNames
 from core.study.training_record import BUDGET, Pace, TrainingRecord, chosen_layers
 from core.study.training_samples import watched_samples
 
@@ -54,7 +55,8 @@ class SeparationCallback(keras.callbacks.Callback):
     split
         What the samples are to the training: "test" or "train".
     class_names
-        Names of the integer labels 0, 1, ...; default the labels, or what the images say.
+        Names of the integer labels 0, 1, ..., or a mapping from label to name; default the labels, or what the
+        images say.
     seed
         Of the subsample.
 
@@ -76,7 +78,7 @@ class SeparationCallback(keras.callbacks.Callback):
         budget: float = BUDGET,
         num_samples: int = 500,
         split: str = "test",
-        class_names: Sequence[str] | None = None,
+        class_names: ClassNames | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()

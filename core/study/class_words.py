@@ -1,7 +1,9 @@
-"""Class names as the pages show them: ImageNet's folder names without their number."""
+"""The class of each sample, and class names as the pages show them: ImageNet's folder names without their number."""
 
 import re
 from collections.abc import Iterable
+
+import pandas as pd
 
 _WNID = re.compile(r"^n\d{8}[-_]+(?=.)")
 
@@ -17,3 +19,13 @@ def short_classes(names: Iterable[str]) -> dict[str, str]:
     full = list(dict.fromkeys(names))
     short = [short_class(name) for name in full]
     return {name: brief if short.count(brief) == 1 else name for name, brief in zip(full, short, strict=True)}
+
+
+def sample_classes(samples: pd.DataFrame) -> pd.Series:
+    """The class of each sample by its number: its name, or its label where it has none.
+
+    samples : the table `samples` of a study.
+    """
+    names = samples["class_name"].astype(object)
+    classes = names.where(names.notna(), samples["label"].astype(str)).astype(str)
+    return classes.set_axis(samples["sample"].to_numpy())

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from core.measures.paired import paired_difference, unpaired_interval
 from core.measures.significance import normal_p, q_values, wilson, wilson_n
+from core.study.provenance import look_up
 from core.study.results import Study, StudyError
 
 MEASURES = ("separation", "cross")
@@ -20,8 +21,35 @@ Z_95 = 1.959964
 _LEVEL = 0.95  # of the intervals that studies store
 COLUMNS = [
     *("layer", "layer_before", "position", "position_before", "relative_position", "before", "after", "difference"),
-    *("low", "high", "z", "p_value", "q_value", "paired", "meaning"),
+    *("low", "high", "z", "p_value", "q_value", "paired", "num_samples", "matched_by", "meaning"),
 ]
+_OF_ALL = ("q_value", "matched_by", "meaning")  # columns that speak of a comparison of all layers
+
+
+@dataclass(frozen=True)
+class LayerMatch:
+    """Which layers of two studies are compared with each other.
+
+    Attributes
+    ----------
+    by
+        "name" or "position".
+    pairs
+        A layer of `before` and one of `after` each, in the network order of `after`.
+    only_before, only_after
+        The layers of either study that are compared with none.
+    num_common
+        Names that both studies have.
+    assumes_same_samples
+        Whether nothing says that the samples are the same ones, since neither study has ids: see `lacks_ids`.
+    """
+
+    by: str
+    pairs: tuple[tuple[str, str], ...]
+    only_before: tuple[str, ...]
+    only_after: tuple[str, ...]
+    num_common: int
+    assumes_same_samples: bool = False
 
 
 def compare_studies(
@@ -41,21 +69,21 @@ def compare_studies(
 
     Parameters
     ----------
-    before, after : studies of the same samples; the networks may be different ones.
+    before, after : studies of the same samples; the networks may be different ones. Where neither has ids, that the
+        samples are the same, in the same order, is taken on trust: `match_layers` says so in `assumes_same_samples`.
     measure : "separation", or "cross" (test samples and their nearest training samples; split "test").
     pooling : "mean" or "flat"; a layer without space counts in both.
     split : of the samples.
-    match : "name" compares layers of the same name; "position" each layer of `after` with the one of `before` nearest
-        by relative position (0 the first layer, 1 the last). Default: name, where at least half of the layers of either
-        study have a namesake in the other; else position.
+    match : "name" or "position"; by default `match_layers` chooses.
 
     Returns
     -------
     DataFrame
         One row a layer of `after` that has a partner, in network order: layer, layer_before, position, position_before,
         relative_position (0 to 1), before, after, difference (after − before), low, high, z, p_value (two-sided),
-        q_value (Benjamini and Hochberg, over these rows), paired (whether the interval is), meaning: "rose" or "fell"
-        where q < 0.05, else "no certain change"; "no interval" where there is none.
+        q_value (Benjamini and Hochberg, over these rows), paired (whether the interval is), num_samples (behind both
+        values; the fewer where they differ), matched_by ("name" or "position"), meaning: "rose" or "fell" where
+        q < 0.05, else "no certain change", which is not "no change"; "no interval" where there is none.
 
     Raises
     ------
@@ -64,17 +92,86 @@ def compare_studies(
     ValueError
         An unknown measure or match.
     """
-    _check_choice("measure", measure, MEASURES)
-    if match is not None:
-        _check_choice("match", match, MATCHES)
+    layers = match_layers(before, after, measure=measure, pooling=pooling, split=split, match=match)
     splits = _splits(measure, split)
     check_same_samples(before, after, splits=splits)
     first, second = (_Side(study, measure, pooling, split, splits) for study in (before, after))
-    pairs = _pairs(first.measured, second.measured, match)
-    table = pd.DataFrame([_compared(first, second, *pair) for pair in pairs], columns=COLUMNS)
+    table = pd.DataFrame([_compared(first, second, *pair) for pair in layers.pairs], columns=COLUMNS)
+    table["matched_by"] = layers.by
     table["q_value"] = q_values(table["p_value"].to_numpy(float))
     table["meaning"] = [_meaning(*row) for row in zip(table["difference"], table["q_value"], strict=True)]
     return table
+
+
+def match_layers(
+    before: Study,
+    after: Study,
+    *,
+    measure: str = "separation",
+    pooling: str = "mean",
+    split: str = "test",
+    match: str | None = None,
+) -> LayerMatch:
+    """Which layers of two studies `compare_studies` compares with each other.
+
+    By default layers are matched by name wherever that can be done: where all names of one study are among those of
+    the other, where both are studies of one network that have a name in common, and where at least half of the names
+    of the study with fewer layers are among those of the other. So two parts of one network are never laid over each
+    other, and two networks that share no more than names such as `input`, `avg_pool` and `predictions` are matched by
+    position: each layer of `after` with the one of `before` nearest by relative position (0 the first layer, 1 the
+    last).
+
+    Parameters
+    ----------
+    before, after, measure, pooling, split : as in `compare_studies`; layers without that measure do not count.
+    match : "name" or "position", to decide otherwise.
+
+    Raises
+    ------
+    StudyError
+        A study lacks the measure.
+    ValueError
+        An unknown measure or match.
+    """
+    _check_choice("measure", measure, MEASURES)
+    if match is not None:
+        _check_choice("match", match, MATCHES)
+    first, second = (measured_layers(study, measure=measure, pooling=pooling, split=split) for study in (before, after))
+    common = second.index.intersection(first.index)
+    by = match or _usual_match(len(common), len(first), len(second), _is_one_network(before, after))
+    pairs = tuple((str(name), str(name)) for name in common) if by == "name" else _by_position(first, second)
+    used_before, used_after = ({pair[side] for pair in pairs} for side in (0, 1))
+    return LayerMatch(
+        by=by,
+        pairs=pairs,
+        only_before=tuple(name for name in first.index if name not in used_before),
+        only_after=tuple(name for name in second.index if name not in used_after),
+        num_common=len(common),
+        assumes_same_samples=before is not after and lacks_ids(before) and lacks_ids(after),
+    )
+
+
+def lacks_ids(study: Study) -> bool:
+    """Whether the samples are only numbered, as a study of features without ids numbers them, and nothing names them.
+
+    Two such studies may be of other samples, or of the same in another order: their ids agree in any case.
+    """
+    samples = study.samples
+    numbers = samples["sample"].astype(str)
+    named = samples["source"].notna() & (samples["source"] != "") & (samples["source"] != samples["id"])
+    return bool((samples["id"] == numbers).all() and not named.any())
+
+
+def _usual_match(num_common: int, num_before: int, num_after: int, one_network: bool) -> str:
+    """How layers are matched where nobody says it: see `match_layers`."""
+    by_name = num_common > 0 and (one_network or 2 * num_common >= min(num_before, num_after))
+    return "name" if by_name else "position"
+
+
+def _is_one_network(before: Study, after: Study) -> bool:
+    """Whether both studies say that they are of the network of one name."""
+    first, second = (look_up(study.info, "used.model.name") for study in (before, after))
+    return first is not None and first == second
 
 
 def measured_layers(study: Study, *, measure: str, pooling: str, split: str) -> pd.DataFrame:
@@ -84,7 +181,7 @@ def measured_layers(study: Study, *, measure: str, pooling: str, split: str) -> 
     -------
     DataFrame
         One row a layer in network order, indexed by layer: position, relative_position (0 to 1), value, low, high,
-        chance, num_queries.
+        chance, num_queries, num_tied (null where unknown; see `core.study.ties`).
 
     Raises
     ------
@@ -116,7 +213,7 @@ def compare_layers(
     Returns
     -------
     DataFrame
-        One row a pair, in the given order, with the columns of `compare_studies` up to `paired`, but for q_value.
+        One row a pair, in the given order, with the columns of `compare_studies` but for q_value, matched_by, meaning.
 
     Raises
     ------
@@ -130,7 +227,7 @@ def compare_layers(
     layers: tuple[tuple[str, ...], ...] = tuple(zip(*pairs, strict=True)) or ((), ())
     first = _side_with(before, layers[0] + layers[1] * (before is after), measure, pooling, split, splits)
     second = first if before is after else _side_with(after, layers[1], measure, pooling, split, splits)
-    columns = [column for column in COLUMNS if column not in ("q_value", "meaning")]
+    columns = [column for column in COLUMNS if column not in _OF_ALL]
     return pd.DataFrame([_compared(first, second, *pair, level) for pair in pairs], columns=columns)
 
 
@@ -187,8 +284,7 @@ class _Side:
 
     @cached_property
     def measured(self) -> pd.DataFrame:
-        """One row a measured layer in network order, indexed by layer: position, relative_position, value, low, high,
-        chance, num_queries.
+        """One row a measured layer in network order, with the columns of `measured_layers`.
 
         An interval of another target than the population is left out.
         """
@@ -213,6 +309,7 @@ class _Side:
                 "high": rows["high"].where(for_population),
                 "chance": rows["chance"],
                 "num_queries": rows["num_queries"].fillna(len(_samples_of(self.study, self.split))),
+                "num_tied": rows["num_tied"],
             }
         )
 
@@ -252,16 +349,11 @@ class _Side:
         return (rows["pooling"] == self.pooling) | rows["layer"].isin(flat_only)
 
 
-def _pairs(before: pd.DataFrame, after: pd.DataFrame, match: str | None) -> list[tuple[str, str]]:
-    """Layers of before and after that are compared, in the network order of `after`."""
-    common = after.index.intersection(before.index)
-    if match is None:
-        match = "name" if 2 * len(common) >= max(len(before), len(after)) else "position"
-    if match == "name":
-        return [(str(layer), str(layer)) for layer in common]
-    places = before["relative_position"].to_numpy()
-    nearest = [int(np.abs(places - place).argmin()) for place in after["relative_position"]]
-    return [(str(before.index[at]), str(layer)) for at, layer in zip(nearest, after.index, strict=True)]
+def _by_position(before: pd.DataFrame, after: pd.DataFrame) -> tuple[tuple[str, str], ...]:
+    """Each layer of after with the one of before nearest by relative position."""
+    positions = before["relative_position"].to_numpy()
+    nearest = [int(np.abs(positions - position).argmin()) for position in after["relative_position"]]
+    return tuple((str(before.index[at]), str(layer)) for at, layer in zip(nearest, after.index, strict=True))
 
 
 def _compared(before: _Side, after: _Side, layer_before: str, layer: str, level: float = _LEVEL) -> dict[str, object]:
@@ -277,6 +369,7 @@ def _compared(before: _Side, after: _Side, layer_before: str, layer: str, level:
         "before": float(first["value"]),
         "after": float(second["value"]),
         "difference": float(second["value"] - first["value"]),
+        "num_samples": float(min(first["num_queries"], second["num_queries"])),
     }
     return row | (_paired(before, after, layer_before, layer, level) or _unpaired(first, second, level))
 
@@ -353,7 +446,8 @@ def _first_difference(first: pd.DataFrame, second: pd.DataFrame, column: str, sp
 def _different(what: str) -> StudyError:
     return StudyError(
         f"before and after must be studies of the same samples; got {what}. "
-        "Run both on the same data with the same --split, --per-class and --seed."
+        "Make both of the same data: of images with the same split, samples a class and seed, of features with the "
+        "same ids in the same order."
     )
 
 

@@ -29,6 +29,7 @@ CURVE_COLUMNS = [
     "z",
     "p_value",
     "q_value",
+    "num_tied",
 ]
 
 

@@ -42,12 +42,14 @@ def prediction_depth(
     Raises
     ------
     ValueError
-        `k` is less than 1.
+        `k` is less than 1; the study has no such layer, pooling or split.
     """
     if k is not None and k < 1:
         raise ValueError(f"k must be at least 1; got {k}. 1 asks the nearest neighbor alone.")
     names = study.samples.set_index("sample")["class_name"].astype(str)
-    for split_asked in [among] if among else dict.fromkeys(["train", split]):
+    there = set(study.samples["split"].astype(str))
+    others = [name for name in dict.fromkeys(["train", split]) if name == split or name in there]
+    for split_asked in [among] if among else others:
         neighbors = neighbors_by_layer(study, pooling, split, among=split_asked, k=k, layers=layers)
         if len(neighbors):
             break

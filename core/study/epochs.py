@@ -9,6 +9,7 @@ that goes on from an earlier epoch drops the later ones.
 """
 
 import os
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,8 +19,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.study.results import FORMAT, SCHEMAS, Study, StudyError, load_study, read_info
+from core.study.results import FORMAT, SCHEMAS, Study, StudyError, load_study, read_info, read_table_file
 from core.study.samples import StudySamples
+from core.study.schemas import HISTORY as HISTORY_TABLE
 from core.study.writing import (
     begin,
     differences,
@@ -31,18 +33,7 @@ from core.study.writing import (
     write_layer,
 )
 
-HISTORY = pa.schema(
-    {
-        "phase": pa.string(),
-        "epoch": pa.int32(),  # from 1; 0 is the network before the first one, which has no loss
-        "loss": pa.float64(),
-        "accuracy": pa.float64(),
-        "val_loss": pa.float64(),
-        "val_accuracy": pa.float64(),
-        "seconds": pa.float64(),  # of the epoch, without what follows
-        "separation_s": pa.float64(),  # spent on measuring and writing SI after it
-    }
-)
+HISTORY = HISTORY_TABLE.schema
 _EPOCHS, _HISTORY_FILE = "epochs", "history.parquet"
 _OURS = (".lock", _EPOCHS, _HISTORY_FILE)  # of a start that was cut short
 
@@ -59,7 +50,7 @@ def recorded_epochs(folder: str | os.PathLike[str]) -> tuple[int, ...]:
     """The numbers of the epochs that a study has, ascending; 0 is the network before the first one."""
     epochs = Path(folder) / _EPOCHS
     names = [path.name for path in epochs.iterdir()] if epochs.is_dir() else []
-    return tuple(sorted(int(name) for name in names if name.isdigit()))
+    return tuple(sorted(int(name) for name in names if re.fullmatch("[0-9]{5,9}", name)))
 
 
 def load_epoch(folder: str | os.PathLike[str], epoch: int) -> Study:
@@ -89,12 +80,17 @@ def read_epochs(folder: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def read_history(folder: str | os.PathLike[str]) -> pd.DataFrame:
-    """One row an epoch of the training, with the columns of `HISTORY`; empty where there is none."""
+    """One row an epoch of the training, with the columns of `HISTORY`; empty where there is none.
+
+    Raises
+    ------
+    StudyError
+        The file is damaged.
+    """
     path = Path(folder) / _HISTORY_FILE
     if not path.exists():
         return HISTORY.empty_table().to_pandas()
-    rows = pq.read_table(path).to_pandas()
-    return rows.reindex(columns=HISTORY.names)
+    return read_table_file(path, HISTORY_TABLE).to_pandas()
 
 
 class EpochsWriter:
@@ -108,6 +104,7 @@ class EpochsWriter:
         self.folder = Path(folder)
         self._samples, self._info = samples, info
         self._created = now_utc()
+        self._written: set[int] = set()
 
     def start(self, epoch: int) -> bool:
         """Begin, or go on, after so many epochs; later ones are dropped. Returns whether this epoch is recorded.
@@ -133,6 +130,7 @@ class EpochsWriter:
     def write(self, epoch: int, layers: Sequence[Tables]) -> None:
         """Record an epoch: the tables of each layer, as `core.study.measuring.measure_layer` returns them."""
         with study_lock(self.folder):
+            self._check_still_there()
             final = _epoch_folder(self.folder, epoch)
             scratch = final.with_name(f".{final.name}.tmp")
             shutil.rmtree(scratch, ignore_errors=True)
@@ -145,6 +143,7 @@ class EpochsWriter:
             shutil.rmtree(final, ignore_errors=True)
             scratch.rename(final)
             self._publish(final, finished=False)
+            self._written.add(epoch)
 
     def add_history(self, row: Mapping[str, Any]) -> None:
         """Append an epoch's row to the history."""
@@ -158,6 +157,14 @@ class EpochsWriter:
         if recorded:
             with study_lock(self.folder):
                 self._publish(_epoch_folder(self.folder, recorded[-1]), finished=True)
+
+    def _check_still_there(self) -> None:
+        """Refuse to go on where the epochs that this training has written are gone."""
+        lost = sorted(self._written - set(recorded_epochs(self.folder)))
+        if lost:
+            raise StudyError(
+                f"{self.folder} must stay as it is while a training writes to it; epoch {lost[0]} is gone. Train again."
+            )
 
     def _drop_after(self, epoch: int) -> None:
         """Go back to an earlier epoch."""

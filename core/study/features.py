@@ -1,23 +1,28 @@
 """Studies of ready-made activations: any framework, base install only."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from core.measures.neighbors import METRICS
 from core.measures.rows import as_matrix
 from core.measures.separation import encode_labels
 from core.study.geometry import with_alignment
+from core.study.info_fields import printable
 from core.study.measuring import measure_layer
 from core.study.projection import check_projection
 from core.study.results import Study, StudyError, finished_layers, load_study
 from core.study.samples import MeasureOptions, StudySamples
-from core.study.writing import begin, end, study_lock, write_layer
+from core.study.sources import check_sources
+from core.study.unusable import first_not_finite
+from core.study.writing import begin, check_still_there, end, study_lock, write_layer
+
+ClassNames = Sequence[str] | Mapping[Any, str]
 
 
 class FeatureStudyWriter:
@@ -35,13 +40,15 @@ class FeatureStudyWriter:
     out : the study's folder, made where it does not exist.
     labels : integers or strings of shape (n,).
     ids : n distinct strings that name the samples; default "0", "1", ...
-    sources : n strings, a path or address of each sample; default the ids.
-    class_names : names of the integer labels 0, 1, ...; default the labels themselves.
+    sources : n paths of image files, absolute or relative to the current folder, which the explorer shows; or addresses
+        or other names, which it does not; default the ids.
+    class_names : names of the integer labels 0, 1, ..., or a mapping from label to name; default the labels themselves.
     splits : "train" or "test" for each sample; default all "train".
     neighbors : neighbors stored a sample. metric : "euclidean" or "cosine".
     probe : a linear probe of each layer of one number a channel, shape (n, d); it may take longer than the rest.
     projection : how layers of shape (n, d) are drawn on a plane: "pca", "umap" if umap-learn is installed, or "none".
     geometry : also the siblings of SI, intrinsic dimension, hubness and CKA of layers of shape (n, d).
+    files : what study.json shall say of the files that the features come from: a fingerprint by layer.
     """
 
     def __init__(
@@ -50,29 +57,58 @@ class FeatureStudyWriter:
         labels: ArrayLike,
         *,
         ids: Sequence[str] | None = None,
-        sources: Sequence[str] | None = None,
-        class_names: Sequence[str] | None = None,
+        sources: Sequence[str | os.PathLike[str]] | None = None,
+        class_names: ClassNames | None = None,
         splits: Sequence[str] | None = None,
         neighbors: int = 10,
         metric: str = "euclidean",
         probe: bool = False,
         projection: str = "pca",
         geometry: bool = False,
+        files: Mapping[str, str] | None = None,
     ) -> None:
         if neighbors < 1:
             raise ValueError(f"neighbors must be at least 1; got {neighbors}.")
         if metric not in METRICS:
             raise ValueError(f"metric must be one of {', '.join(METRICS)}; got {metric!r}.")
         check_projection(projection)
-        self.path = Path(out)
-        self._samples = study_samples(labels, ids=ids, sources=sources, class_names=class_names, splits=splits)
+        self.path, self._files = Path(out), files
+        self._sources = None if sources is None else check_sources(list(sources))
+        names = None if self._sources is None else self._sources.names
+        self._samples = study_samples(labels, ids=ids, sources=names, class_names=class_names, splits=splits)
         self._options = MeasureOptions(
             num_neighbors=neighbors, metric=metric, probe=probe, projection=projection, geometry=geometry
         )
         self._lock = study_lock(self.path)
+        self._written: list[str] = []
+
+    def is_complete(self) -> bool:
+        """Whether the folder holds the same study already, with nothing left to do.
+
+        Raises
+        ------
+        StudyError
+            The folder holds another study, or another run writes to it.
+        """
+        if not (self.path / "study.json").exists():
+            return False
+        with study_lock(self.path):
+            return bool(begin(self.path, self._study_info(), self._samples.frame())["state"] == "complete")
 
     def __enter__(self) -> Self:
         self._lock.__enter__()
+        try:
+            self._info = begin(self.path, self._study_info(), self._samples.frame())
+        except BaseException:
+            self._lock.__exit__(None, None, None)
+            raise
+        if self._info["state"] == "complete":
+            self._lock.__exit__(None, None, None)
+            raise StudyError(f"{self.path} holds a complete study. Choose another folder, or delete it first.")
+        return self
+
+    def _study_info(self) -> dict[str, Any]:
+        """study.json but for format, state and times."""
         options = self._options
         asked = {
             "neighbors": options.num_neighbors,
@@ -81,17 +117,12 @@ class FeatureStudyWriter:
             "projection": options.projection,
             "geometry": options.geometry,
         }
-        used = {"data": self._samples.describe()}
-        try:
-            info = {"asked": asked, "used": used, "cautions": self._samples.cautions()}
-            self._info = begin(self.path, info, self._samples.frame())
-        except BaseException:
-            self._lock.__exit__(None, None, None)
-            raise
-        if self._info["state"] == "complete":
-            self._lock.__exit__(None, None, None)
-            raise StudyError(f"{self.path} holds a complete study. Choose another folder, or delete it first.")
-        return self
+        data, cautions = self._samples.describe(), self._samples.cautions()
+        if self._sources is not None:
+            data |= {"sources_folder": self._sources.folder} if self._sources.folder else {}
+            cautions += [self._sources.caution] if self._sources.caution else []
+        info = {"asked": asked, "used": {"data": data}, "cautions": cautions}
+        return info if self._files is None else info | {"files": dict(self._files)}
 
     def add_layer(
         self, name: str, features: ArrayLike, *, kind: str = "", block: str = "", parameters: int | None = None
@@ -101,7 +132,8 @@ class FeatureStudyWriter:
         Parameters
         ----------
         name : the layer's name, not yet in the study.
-        features : its activations, shape (n, d) or (n, ...), rows in the order of the labels.
+        features : its activations, shape (n, d) or (n, ...), rows in the order of the labels. Where all rows are equal,
+            the layer has null in place of values, and a note in the table `layers`.
         kind, block, parameters : what the explorer groups and compares by, where known.
 
         Raises
@@ -109,6 +141,10 @@ class FeatureStudyWriter:
         ValueError
             The name is taken, the number of rows is not n, or the features are not finite numbers.
         """
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"name must be a text; got {name!r}. Call the layer as str(name).")
+        name = printable(name)
+        check_still_there(self.path, self._written)
         finished = finished_layers(self.path)
         if name in finished:
             raise ValueError(
@@ -119,6 +155,7 @@ class FeatureStudyWriter:
             raise ValueError(
                 f"features of {name!r} must have {len(self._samples)} rows, one a label; got {len(matrix)}."
             )
+        self._refuse_not_finite(name, matrix)
         shape = np.shape(features)[1:]
         layer: dict[str, Any] = {
             "position": len(finished),
@@ -132,12 +169,26 @@ class FeatureStudyWriter:
             "num_features": matrix.shape[1],
         }
         tables = measure_layer(layer, {"flat": matrix}, self._samples, self._options)
+        check_still_there(self.path, self._written)
         write_layer(self.path, len(finished), with_alignment(tables, self.path))
+        self._written.append(name)
+
+    def _refuse_not_finite(self, name: str, matrix: NDArray[Any]) -> None:
+        place = first_not_finite(matrix)
+        if place is None:
+            return
+        row, column = place
+        raise ValueError(
+            f"features of {name!r} must be finite; got {matrix[row, column]} in row {row} (sample "
+            f"{self._samples.ids[row]!r}), column {column}. Correct the layer's activations, or leave the layer out."
+        )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            if kind is None:
+                check_still_there(self.path, self._written)
             end(self.path, self._info, complete=kind is None)
         finally:
             self._lock.__exit__(None, None, None)
@@ -149,8 +200,8 @@ def study_from_features(
     *,
     out: str | os.PathLike[str],
     ids: Sequence[str] | None = None,
-    sources: Sequence[str] | None = None,
-    class_names: Sequence[str] | None = None,
+    sources: Sequence[str | os.PathLike[str]] | None = None,
+    class_names: ClassNames | None = None,
     splits: Sequence[str] | None = None,
 ) -> Study:
     """A study of activations from any framework, one array a layer in network order.
@@ -168,6 +219,11 @@ def study_from_features(
     ValueError
         As `FeatureStudyWriter` and its `add_layer`; also where there is no layer.
     """
+    if not isinstance(layers, Mapping):
+        raise ValueError(
+            f"layers must be a dict from layer name to array; got {type(layers).__name__}. "
+            "Pass {'layer4': array, ...}."
+        )
     if not layers:
         raise ValueError("layers must hold at least one array; got none. Pass {'layer4': array, ...}.")
     writer = FeatureStudyWriter(out, labels, ids=ids, sources=sources, class_names=class_names, splits=splits)
@@ -181,8 +237,8 @@ def study_samples(
     labels: ArrayLike,
     *,
     ids: Sequence[str] | None = None,
-    sources: Sequence[str] | None = None,
-    class_names: Sequence[str] | None = None,
+    sources: Sequence[str | os.PathLike[str]] | None = None,
+    class_names: ClassNames | None = None,
     splits: Sequence[str] | None = None,
 ) -> StudySamples:
     """Check what describes the samples and fill in what was not given."""
@@ -191,9 +247,9 @@ def study_samples(
     codes, names = encoded.codes, tuple(str(label) for label in encoded.classes)
     if class_names is not None:
         codes, names = _named(np.asarray(encoded.classes)[encoded.codes], class_names)
-    ids = tuple(str(number) for number in range(num_samples)) if ids is None else tuple(map(str, ids))
-    sources = ids if sources is None else tuple(map(str, sources))
-    split_array = np.full(num_samples, "train") if splits is None else np.asarray(list(splits), dtype=np.str_)
+    ids = tuple(str(number) for number in range(num_samples)) if ids is None else _texts("ids", ids)
+    sources = ids if sources is None else _texts("sources", sources)
+    split_array = np.full(num_samples, "train") if splits is None else np.array(_texts("splits", splits), dtype=np.str_)
     for name, given in (("ids", ids), ("sources", sources), ("splits", split_array)):
         if len(given) != num_samples:
             raise ValueError(f"{name} must have one entry a sample, {num_samples}; got {len(given)}.")
@@ -210,9 +266,23 @@ def study_samples(
     return StudySamples(ids, codes, names, split_array, sources)
 
 
-def _named(labels: Any, class_names: Sequence[str]) -> tuple[Any, tuple[str, ...]]:
-    """Integer labels as indices of the class names, string labels looked up in them."""
-    names = tuple(map(str, class_names))
+def _texts(name: str, given: Iterable[object]) -> tuple[str, ...]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ValueError(f"{name} must be a list of texts; got {given!r}. Pass a list.")
+    return tuple(map(str, given))
+
+
+def _named(labels: Any, class_names: ClassNames) -> tuple[Any, tuple[str, ...]]:
+    """Labels as indices of the class names: integers as they are or by a mapping, strings looked up."""
+    if isinstance(class_names, Mapping):
+        return _named_by_mapping(labels, class_names)
+    if isinstance(class_names, str | bytes | Set):
+        kind = type(class_names).__name__
+        raise ValueError(
+            f"class_names must be a sequence of names or a mapping from label to name; got {kind}. Pass a list."
+        )
+    names = _texts("class_names", class_names)
+    _refuse_repeated(names)
     if labels.dtype.kind in "US":
         places = {name: place for place, name in enumerate(names)}
         unknown = sorted(set(labels.tolist()) - set(places))
@@ -222,6 +292,28 @@ def _named(labels: Any, class_names: Sequence[str]) -> tuple[Any, tuple[str, ...
     if labels.min() < 0 or labels.max() >= len(names):
         raise ValueError(
             f"class_names must name the labels {labels.min()}..{labels.max()}; got {len(names)} names, "
-            f"for 0..{len(names) - 1}."
+            f"for 0..{len(names) - 1}. Pass {{label: name}} for other labels."
         )
     return labels.astype(np.int64), names
+
+
+def _named_by_mapping(labels: Any, class_names: Mapping[Any, str]) -> tuple[Any, tuple[str, ...]]:
+    """Labels as places among the mapping's keys; a key is a label, or a label as text, as JSON writes it."""
+    names = tuple(map(str, class_names.values()))
+    places = {str(label): place for place, label in enumerate(class_names)}
+    if len(places) < len(names):
+        raise ValueError("class_names must name each label once; got a label both as a number and as text.")
+    _refuse_repeated(names)
+    unknown = [label for label in np.unique(labels).tolist() if str(label) not in places]
+    if unknown:
+        raise ValueError(f"class_names must name every label; {', '.join(map(repr, unknown[:5]))} is missing.")
+    return np.array([places[str(label)] for label in labels.tolist()], dtype=np.int64), names
+
+
+def _refuse_repeated(names: Sequence[str]) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(
+            f"class_names must be distinct; got {', '.join(map(repr, repeated[:5]))} more than once. Give such classes "
+            "one label, or two names."
+        )

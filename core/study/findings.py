@@ -1,13 +1,47 @@
-"""Says in words, computed from a curve, where in a network the classes separate."""
+"""Says in words, computed from a curve, how far and where in a network the classes separate.
 
-from dataclasses import dataclass
+**Levels.** A headline looks at the best layer's excess, (SI − chance) / (1 − chance): 0 at chance, 1 where every
+sample's nearest neighbor has its label. Below 0.25 the classes are *hardly* separated, from 0.25 *partly*, from 0.5
+*largely*, from 0.9 *almost completely*. Where the 95 % interval reaches over a limit, both levels are named.
+
+**Where.** Half of the best layer's gain over chance tells where the classes separate. By the intervals there is an
+earliest and a latest layer from which on that half may be reached. In the first third of the layers it is *early*, in
+the second *midway*, in the last *late*; where earliest and latest lie in two of them both are named, and where no layer
+is certainly below half of the gain and not all are certainly above it, nothing is said of where. Hardly separated
+classes, and fewer than four layers, have no such word in the headline.
+
+**Many layers.** The best of many values is too good by luck, and among many intervals some miss. So the headline takes
+the lower end of the best layer's interval, and all intervals that layers are compared by, at the level that all layers
+together hold with 95 % (Bonferroni), and asks a corrected distance from chance of the best layer.
+
+**Rise and fall.** Two layers differ where the interval of their difference leaves out 0. It is put together from the
+two layers' intervals, as if their samples were others, so it is wider than a paired one and says "certain" too seldom
+rather than too often.
+
+**Ties.** Nothing is concluded from a layer where many samples have several nearest neighbors at the same distance; see
+`core.study.ties`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+
+from core.measures.paired import unpaired_interval
+from core.study.ties import LIMIT_TEXT, has_many_ties, share_text, tied_share
 
 CLEAR = 3.0  # standard errors above chance, where there is no interval
 SIGNIFICANT = 0.05  # of q-values
+LEVELS = (("hardly", 0.0), ("partly", 0.25), ("largely", 0.5), ("almost completely", 0.9))  # from which excess on
+FEWEST_LAYERS = 4  # for a word on where among them
 POOLED = {"mean": "channel means", "flat": "all activations"}
+_Z_95 = 1.959964
+_SPREAD = 1.4  # times the binomial standard error: how much SI of permuted labels scatters at most
+_THIRDS = ("early", "midway", "late")
+_INTERVALS = ("population", "data")  # targets; others, such as the range of draws, are no intervals
 
 
 @dataclass(frozen=True)
@@ -21,37 +55,107 @@ class Finding:
 def lead_curve(curves: pd.DataFrame) -> pd.DataFrame:
     """The one curve to speak about: SI; test before train before test to train; channel means before all activations.
 
-    Layers without a value are left out.
+    Samples of several classes come before samples of one class, of which SI says nothing. Layers without a value are
+    left out.
     """
     rows = curves[(curves["measure"] == "SI") & curves["value"].notna()]
+    several_classes = ~(rows["chance"] == 1)
+    rows = rows[several_classes] if several_classes.any() else rows
     for column, preferred in {"samples": ("test", "train", "cross"), "pooling": ("mean", "flat")}.items():
         rows = rows[rows[column] == _preferred(rows[column], preferred)]
     return rows.sort_values("position", ignore_index=True)
 
 
-def describe(curve: pd.DataFrame) -> Finding:
-    """Where the classes separate along one curve of SI, as `lead_curve` returns it; at least one layer.
+def best_layer(curve: pd.DataFrame) -> str:
+    """The layer of the highest SI; one with many tied samples only where there is no other."""
+    tied = has_many_ties(curve)
+    rows = curve if tied.all() else curve[~tied]
+    return str(rows["layer"].iloc[int(rows["value"].argmax())])
 
-    Where the study does not say chance, gains are counted from 0 and nothing is said of chance.
+
+def describe(curve: pd.DataFrame) -> Finding:
+    """How far and where the classes separate along one curve of SI, as far as its intervals allow to say so.
+
+    The module says what the levels and the words on where mean. One layer alone gets its value and interval; where no
+    layer is clearly above chance, that is said, or that so few samples cannot decide it. Where the study does not say
+    chance, there is no level. Nothing is concluded from layers with many tied samples, and nothing about samples of one
+    class, whose chance is 1.
+
+    Parameters
+    ----------
+    curve : as `lead_curve` returns it; at least one layer.
     """
-    value, chance = curve["value"].to_numpy(float), curve["chance"].to_numpy(float)
-    known, best = bool(np.isfinite(chance).all()), int(np.argmax(value))
-    at = f" (chance {number(chance[best])})" if known else ""
+    if bool((curve["chance"] == 1).all()):
+        return _one_class(curve)
+    tied = has_many_ties(curve)
+    if tied.all():
+        return Finding(
+            "No conclusion: many samples have several nearest neighbors at the same distance", _tied_text(curve)
+        )
+    if tied.any():
+        finding = describe(curve[~tied].reset_index(drop=True))
+        return replace(finding, detail=f"{finding.detail} {_tied_text(curve[tied])}")
+    known = bool(np.isfinite(curve["chance"].to_numpy(float)).all())
+    best = int(np.argmax(curve["value"].to_numpy(float)))
     if len(curve) == 1:
-        return Finding("One layer", f"{_where(curve)} SI is **{number(value[0])}** in {_layer(curve, 0)}{at}.")
-    if known and not clearly_above_chance(curve).any():
-        highest = f"the highest is {number(value[best])} in {_layer(curve, best)}{at}"
-        text = f"{_where(curve)} no layer's SI is clearly above chance; {highest}."
-        return Finding("No layer separates the classes", text)
-    gain = value - chance if known else value
-    half = half_way(gain)
+        text = f"{_where(curve)} SI is {_measured(curve, 0)} in {_layer(curve, 0)}."
+        headline = f"One layer: SI {number(curve['value'].iloc[0])}{_span_text(curve, 0)}"
+        unclear = "It is not clearly above chance." if known and not clearly_above_chance(curve)[0] else ""
+        return Finding(headline, " ".join(filter(None, [text, _level_sentence(curve, 0), unclear])))
+    if known and not best_is_clear(curve, best):
+        return _nothing_clear(curve, best)
     sentences = [
-        f"{_where(curve)} SI is highest in {_layer(curve, best)}, at **{number(value[best])}**{at}.",
-        _rise(curve, half, best, "that gain over chance" if known else "that"),
-        _end(curve, gain, best),
+        f"{_where(curve)} SI is highest in {_layer(curve, best)}, at {_measured(curve, best)}.",
+        _level_sentence(curve, best),
+        _rise(curve, best),
+        _end(curve, best),
         _at_chance(curve) if known else "",
     ]
-    return Finding(_headline(half, len(curve)), " ".join(filter(None, sentences)))
+    return Finding(_headline(curve, best), " ".join(filter(None, sentences)))
+
+
+def intervals(curve: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Low and high of each layer; where the study stores none, Wilson's, as if its samples were independent."""
+    value, count = (curve[name].to_numpy(float) for name in ("value", "num_queries"))
+    low, high = _column(curve, "low"), _column(curve, "high")
+    squared = _Z_95**2
+    center = (value + squared / (2 * count)) / (1 + squared / count)
+    half = _Z_95 / (1 + squared / count) * np.sqrt(value * (1 - value) / count + squared / (4 * count**2))
+    missing = np.isnan(low) | np.isnan(high) | ~_has_interval(curve)
+    return np.where(missing, np.minimum(center - half, value), low), np.where(missing, center + half, high)
+
+
+def joint_intervals(curve: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Low and high of each layer, wide enough for all layers together to hold with 95 % (Bonferroni)."""
+    value = curve["value"].to_numpy(float)
+    low, high = intervals(curve)
+    wider = NormalDist().inv_cdf(1 - 0.025 / len(curve)) / _Z_95
+    return np.maximum(0.0, value - wider * (value - low)), np.minimum(1.0, value + wider * (high - value))
+
+
+def separation_levels(low: float, high: float, chance: float) -> tuple[str, ...]:
+    """The levels that an interval of SI reaches, the lowest first; none where chance is 1, as with one class."""
+    if chance >= 1:
+        return ()
+    first, last = (_level((end - chance) / (1 - chance)) for end in (low, high))
+    return tuple(name for name, _ in LEVELS[first : last + 1])
+
+
+def half_way_range(curve: pd.DataFrame, best: int) -> tuple[int, int]:
+    """The earliest and the latest layer from which on half of the best layer's gain over chance may be reached.
+
+    Earlier ones are followed by a layer that certainly has less than half of the gain; from the latest on, up to the
+    best layer, every one certainly has half of it or more. Certain is what holds at both ends of both intervals, taken
+    for all layers together.
+    """
+    low, high = joint_intervals(curve)
+    chance = _chance_or_zero(curve)
+    least, most = (low[best] - chance[best]) / 2, (high[best] - chance[best]) / 2
+    certainly_below = np.flatnonzero((high - chance < least)[:best])
+    maybe_below = np.flatnonzero((low - chance < most)[:best])
+    earliest = int(certainly_below[-1]) + 1 if len(certainly_below) else 0
+    latest = int(maybe_below[-1]) + 1 if len(maybe_below) else 0
+    return earliest, latest
 
 
 def significance_note(curve: pd.DataFrame) -> str:
@@ -68,13 +172,6 @@ def significance_note(curve: pd.DataFrame) -> str:
     value, chance = found["value"].iloc[least], found["chance"].iloc[least]
     example = f"{_layer(found, least)} with an SI of {number(value)} (chance {number(chance)})"
     return f"{start}, {len(found)} of {len(known)} layers have q < {SIGNIFICANT}, among them {example}. {end}"
-
-
-def half_way(gain: np.ndarray) -> int:
-    """The layer from which on, up to the best one, the gain over chance stays at or above half of the best one's."""
-    best = int(np.argmax(gain))
-    below = np.flatnonzero(gain[:best] < gain[best] / 2)
-    return int(below[-1]) + 1 if len(below) else 0
 
 
 def clearly_above_chance(curve: pd.DataFrame) -> np.ndarray:
@@ -118,26 +215,205 @@ def one_layer(name: str) -> str:
     return f"`{name.replace('`', '')}`"
 
 
-def _headline(half: int, count: int) -> str:
-    if half == 0:
-        return "The classes are apart from the first layer on"
-    place = half / (count - 1)
-    return f"The classes separate {'early' if place < 1 / 3 else 'midway' if place < 2 / 3 else 'late'}"
+def _headline(curve: pd.DataFrame, best: int) -> str:
+    """The level, and where among the layers, as far as it is known."""
+    levels = _levels_of(curve, best)
+    if not levels:
+        return f"The highest SI of {len(curve)} layers is {number(curve['value'].iloc[best])}"
+    level = f"The classes are {' to '.join((levels[0], levels[-1]) if len(levels) > 1 else levels)} separated"
+    where = _where_separated(curve, best, levels)
+    return f"{level}, {where}" if where else level
 
 
-def _rise(curve: pd.DataFrame, half: int, best: int, gain: str) -> str:
-    if half == 0:
-        return f"From the first layer on, SI has at least half of {gain}."
-    if half == best:
-        return f"Right before it, SI has not reached half of {gain}."
-    return f"Half of {gain} is reached from {_layer(curve, half)} on, layer {half + 1} of {len(curve)}."
-
-
-def _end(curve: pd.DataFrame, gain: np.ndarray, best: int) -> str:
-    """Only where the last layer lost a tenth of the gain, or more."""
-    if gain[-1] > 0.9 * gain[best]:
+def _where_separated(curve: pd.DataFrame, best: int, levels: Sequence[str]) -> str:
+    """Where among the layers, in a word or two; empty where nothing can be said."""
+    if levels[0] == LEVELS[0][0]:
         return ""
-    return f"The last layer, {_layer(curve, len(curve) - 1)}, falls back to {number(curve['value'].iloc[-1])}."
+    low, _ = intervals(curve)
+    lowest = float((low - _chance_or_zero(curve))[: best + 1].min() / (1 - _chance_or_zero(curve)[best]))
+    if LEVELS[_level(lowest)][0] == levels[0]:
+        return "from the first layer on"
+    earliest, latest = half_way_range(curve, best)
+    if latest == 0:
+        return "half of it from the first layer on"
+    if earliest == 0 or len(curve) < FEWEST_LAYERS:
+        return ""
+    words = _THIRDS[_third(earliest, len(curve)) : _third(latest, len(curve)) + 1]
+    return f"{' or '.join(words)} in the network" if len(words) < len(_THIRDS) else ""
+
+
+def _third(layer: int, count: int) -> int:
+    return min(2, int(3 * layer / (count - 1)))
+
+
+def _level(excess: float) -> int:
+    """The place among `LEVELS` of an excess over chance."""
+    return max(0, sum(excess >= least for _, least in LEVELS) - 1)
+
+
+def _levels_of(curve: pd.DataFrame, layer: int) -> tuple[str, ...]:
+    """The levels that a layer's interval reaches; none where chance is unknown or 1."""
+    chance = float(curve["chance"].iloc[layer])
+    if not (chance < 1 and np.isfinite(curve["chance"].to_numpy(float)).all()):
+        return ()
+    low, high = _level_interval(curve, layer)
+    return separation_levels(low, high, chance)
+
+
+def _level_interval(curve: pd.DataFrame, layer: int) -> tuple[float, float]:
+    """What tells the level of the best layer. Its low is that for all layers together: it is the best by luck too."""
+    return float(joint_intervals(curve)[0][layer]), float(intervals(curve)[1][layer])
+
+
+def best_is_clear(curve: pd.DataFrame, best: int) -> bool:
+    """Whether the best layer is clearly above chance although it is the best of many by luck too.
+
+    Parameters
+    ----------
+    curve : value, low, high, chance, num_queries of all layers that it is the best of.
+    best : its row.
+    """
+    chance, count = float(curve["chance"].iloc[best]), float(curve["num_queries"].iloc[best])
+    least = max(CLEAR, _SPREAD * NormalDist().inv_cdf(1 - 0.05 / len(curve)))
+    far = curve["value"].iloc[best] > chance + least * np.sqrt(chance * (1 - chance) / count)
+    return bool(far and clearly_above_chance(curve)[best] and joint_intervals(curve)[0][best] > chance)
+
+
+def _level_sentence(curve: pd.DataFrame, layer: int) -> str:
+    """How far from chance to 1 that is, with the interval's ends."""
+    levels, chance = _levels_of(curve, layer), float(curve["chance"].iloc[layer])
+    if not levels:
+        return ""
+    ends = (curve["value"].iloc[layer], *_level_interval(curve, layer))
+    excess, least, most = (max(0.0, (value - chance) / (1 - chance)) for value in ends)
+    many = f", the best of {len(curve)} layers allowed for" if len(curve) > 1 else ""
+    text = f"From chance (0) to perfect (1) that is {excess:.2f} ({least:.2f} to {most:.2f}{many})"
+    if len(levels) == 1:
+        return f"{text}: {levels[0]} separated."
+    return f"{text}: {' to '.join((levels[0], levels[-1]))} separated, which {_samples(curve)} do not decide."
+
+
+def _one_class(curve: pd.DataFrame) -> Finding:
+    """All samples are of one class."""
+    kind = {"test": "test ", "train": "training "}.get(str(curve["samples"].iloc[0]), "")
+    headline = f"All {int(curve['num_queries'].max()):,} {kind}samples are of one class"
+    return Finding(headline, "SI is 1 by construction, whatever a layer does. Take samples of two classes or more.")
+
+
+def _tied_text(tied: pd.DataFrame) -> str:
+    """Why nothing is concluded from some layers. tied : their rows."""
+    most = int(np.argmax(tied_share(tied)))
+    share = f"{share_text(float(tied_share(tied)[most]))} of the samples"
+    if len(tied) == 1:
+        which = f"At {_layer(tied, most)}, {share}"
+    else:
+        limit = f"more than {LIMIT_TEXT} of the samples"
+        which = f"At {len(tied)} layers {limit}, and at {_layer(tied, most)} {share},"
+    return (
+        f"{which} have several neighbors at exactly the same smallest distance: SI then depends on the order of the "
+        "samples, and nothing is concluded from it."
+    )
+
+
+def _nothing_clear(curve: pd.DataFrame, best: int) -> Finding:
+    """No layer is clearly above chance: there is little to see, or too few samples to see it."""
+    _, high = intervals(curve)
+    highest = f"the highest is {_measured(curve, best)} in {_layer(curve, best)}"
+    text = f"{_where(curve)} no layer's SI is clearly above chance; {highest}."
+    reach = int(np.argmax(high))
+    levels = separation_levels(
+        float(curve["chance"].iloc[reach]), float(high[reach]), float(curve["chance"].iloc[reach])
+    )
+    if len(levels) == 1:
+        return Finding("No layer is clearly above chance", text)
+    headline = f"{_samples(curve)} cannot decide whether the classes are separated"
+    more = f"This does not say that none separates the classes: the interval of {_layer(curve, reach)} reaches up to"
+    return Finding(headline, f"{text} {more} {number(float(high[reach]))}, {levels[-1]} separated.")
+
+
+def _rise(curve: pd.DataFrame, best: int) -> str:
+    """From the first layer to the best one, with the interval of the difference, and where half of the gain is."""
+    if best == 0:
+        return ""
+    low, high = _difference(curve, 0, best)
+    difference = float(curve["value"].iloc[best] - curve["value"].iloc[0])
+    span = f"{difference:+.3f} [{low:+.3f}, {high:+.3f}]"
+    if low <= 0:
+        return f"Its difference to the first layer, {span}, is no certain rise with {_samples(curve)}."
+    rise = f"From the first layer, {_layer(curve, 0)}, it rises by {span}."
+    hardly = _levels_of(curve, best) == (LEVELS[0][0],)
+    return rise if hardly else f"{rise} {_half(curve, best)}"
+
+
+def _half(curve: pd.DataFrame, best: int) -> str:
+    """From which layer on half of the best one's gain is there."""
+    earliest, latest = half_way_range(curve, best)
+    gain = "that gain over chance" if np.isfinite(curve["chance"].to_numpy(float)).all() else "the best value"
+    if latest == 0:
+        return f"Every layer up to the best one has at least half of {gain}."
+    if earliest == latest:
+        return f"Half of {gain} is reached from {_layer(curve, latest)} on, layer {latest + 1} of {len(curve)}."
+    if earliest == 0:
+        return f"From which layer on half of {gain} is reached cannot be decided with {_samples(curve)}."
+    span = f"between {_layer(curve, earliest)} and {_layer(curve, latest)}, layers {earliest + 1} to {latest + 1}"
+    return f"Half of {gain} is reached {span} of {len(curve)}."
+
+
+def _end(curve: pd.DataFrame, best: int) -> str:
+    """Only where the last layer certainly lost some of the gain, and a tenth of it or more."""
+    last = len(curve) - 1
+    gain = curve["value"].to_numpy(float) - _chance_or_zero(curve)
+    low, high = _difference(curve, best, last)
+    if last == best or gain[last] > 0.9 * gain[best] or high >= 0:
+        return ""
+    difference = float(curve["value"].iloc[last] - curve["value"].iloc[best])
+    span = f"{difference:+.3f} [{low:+.3f}, {high:+.3f}]"
+    return f"The last layer, {_layer(curve, last)}, falls back to {number(curve['value'].iloc[last])} ({span})."
+
+
+def _difference(curve: pd.DataFrame, first: int, second: int) -> tuple[float, float]:
+    """The interval of the second layer's SI minus the first one's, from their intervals for all layers together."""
+    low, high = joint_intervals(curve)
+    value = curve["value"].to_numpy(float)
+    one, other = ((float(value[at]), float(low[at]), float(high[at])) for at in (first, second))
+    return unpaired_interval(one, other)
+
+
+def _measured(curve: pd.DataFrame, layer: int) -> str:
+    """Value, interval, chance and samples, as Markdown."""
+    value, chance = float(curve["value"].iloc[layer]), float(curve["chance"].iloc[layer])
+    parts = [f"chance {number(chance)}"] if np.isfinite(chance) else []
+    return f"**{number(value)}**{_span_text(curve, layer, [*parts, _samples(curve)])}"
+
+
+def _span_text(curve: pd.DataFrame, layer: int, more: Sequence[str] = ()) -> str:
+    """The interval in parentheses, with what else belongs there."""
+    low, high = intervals(curve)
+    span = f"{number(float(low[layer]))} to {number(float(high[layer]))}"
+    stored = _has_interval(curve)[layer] and not np.isnan(_column(curve, "low")[layer])
+    text = f"95 % interval {span}" if stored else f"95 %, roughly: {span}"
+    return f" ({'; '.join([text, *more])})"
+
+
+def _samples(curve: pd.DataFrame) -> str:
+    return f"{int(curve['num_queries'].max()):,} samples"
+
+
+def _chance_or_zero(curve: pd.DataFrame) -> NDArray[np.float64]:
+    """Chance by layer; 0 where the study does not say it of all of them."""
+    chance = curve["chance"].to_numpy(float)
+    return chance if np.isfinite(chance).all() else np.zeros_like(chance)
+
+
+def _has_interval(curve: pd.DataFrame) -> NDArray[np.bool_]:
+    """Whether low and high of each layer are an interval, and not such as the range of draws."""
+    if "target" not in curve:
+        return np.ones(len(curve), bool)
+    return (curve["target"].isna() | curve["target"].isin(_INTERVALS)).to_numpy()
+
+
+def _column(curve: pd.DataFrame, name: str) -> NDArray[np.float64]:
+    return curve[name].to_numpy(float) if name in curve else np.full(len(curve), np.nan)
 
 
 def _at_chance(curve: pd.DataFrame) -> str:

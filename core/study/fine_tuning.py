@@ -8,7 +8,6 @@
 While a training goes on, there are also a checkpoint and the cache of frozen activations.
 """
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -19,9 +18,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.data.copies import copy_notes
 from core.data.images import LabelledImages
-from core.data.loading import load_images
-from core.network.backbones import Network, load_network
+from core.data.loading import TEST_FRACTION, load_images
+from core.kernels import current_kernels, recorded_kernels
+from core.network.backbones import Network, load_network, network_choice
 from core.network.tails import HeadedNetwork
 from core.network.training import (
     FINAL_FILE,
@@ -36,8 +37,11 @@ from core.network.training_data import TrainingData
 from core.network.training_options import Execution, TrainingOptions
 from core.network.training_state import EpochResult
 from core.study.fine_tuning_record import FineTuningRecord
-from core.study.results import StudyError
+from core.study.info_fields import read_json_object
+from core.study.results import StudyError, read_table_file
+from core.study.resumed_kernels import begin_as_recorded, refuse_other_kernels
 from core.study.run import package_versions
+from core.study.schemas import TRAINING_HISTORY
 from core.study.writing import differences, now_utc, replace_file, study_lock, write_json
 
 FORMAT = 1
@@ -51,9 +55,10 @@ Report = Callable[[TrainingProgress], None]
 class FineTuneOptions:
     """What is asked of a fine-tuning.
 
-    data : an image folder, or "digits", with a test split. model, weights : see `core.network.backbones`.
+    data : an image folder, or "digits", with a test split. model, weights : see `core.network.backbones`; afterwards
+    model is None where the file that weights names says what network it is.
     training : the recipe; its seed also decides the split and the choice of images. per_class : images of each class
-    and split; default all. skip_broken : leave unreadable images out.
+    and split; default all. skip_broken, skip_small_classes, test_fraction : see `core.data.loading.load_images`.
     cache : whether the activations of the frozen layers are computed once and kept in files; None: without a GPU.
     variants : changed copies of each training image in the cache; 0: the images themselves. Without a cache every
     epoch sees new copies.
@@ -61,16 +66,21 @@ class FineTuneOptions:
     """
 
     data: str
-    model: str = "efficientnet-lite0"
-    weights: str = "imagenet"
+    model: str | None = None
+    weights: str | None = None
     training: TrainingOptions = field(default_factory=TrainingOptions)
     per_class: int | None = None
     skip_broken: bool = False
+    skip_small_classes: bool = False
+    test_fraction: float = TEST_FRACTION
     cache: bool | None = None
     variants: int = 4
     mixed_precision: bool | None = None
 
     def __post_init__(self) -> None:
+        model, weights = network_choice(self.model, self.weights)
+        object.__setattr__(self, "model", model)
+        object.__setattr__(self, "weights", weights)
         if self.variants < 0:
             raise ValueError(f"variants must be at least 0; got {self.variants}. 0 keeps the images themselves only.")
 
@@ -93,12 +103,12 @@ class FineTuned:
     @cached_property
     def info(self) -> Info:
         """The content of training.json."""
-        return json.loads((self.path / _INFO).read_text(encoding="utf-8"))
+        return _there(self.path) or {}
 
     @cached_property
     def history(self) -> pd.DataFrame:
         """One row an epoch: phase, epoch, loss, accuracy, val_loss, val_accuracy."""
-        return pd.read_parquet(self.path / _HISTORY)
+        return read_table_file(self.path / _HISTORY, TRAINING_HISTORY).to_pandas()
 
     @property
     def head(self) -> Path:
@@ -145,17 +155,21 @@ def fine_tune(
         As it came; the same call goes on from the last whole epoch.
     """
     folder, report = Path(out), progress or _ignore
+    begin_as_recorded(_there(folder))
     images = load_images(
         options.data,
         seed=options.training.seed,
         per_class=options.per_class,
         skip_broken=options.skip_broken,
+        skip_small_classes=options.skip_small_classes,
+        test_fraction=options.test_fraction,
         progress=lambda done, total: report(TrainingProgress("checking images", 0, 0, done, total)),
     )
     if set(images.splits.tolist()) != {"train", "test"}:
+        remedy = "Lay them out as train/CLASS/... and test/CLASS/..."
         raise ValueError(
             f"data must have images to train on and to test on; {options.data!r} has only the split "
-            f"{str(images.splits[0])!r}. Lay them out as train/CLASS/... and test/CLASS/..."
+            f"{str(images.splits[0])!r}. {remedy if options.test_fraction else 'Choose a test fraction above 0.'}"
         )
     network = load_network(options.model, options.weights, seed=options.training.seed)
     headed = with_head(network.model, len(images.class_names), options.training)
@@ -210,7 +224,7 @@ def _training_data(images: LabelledImages, size: tuple[int, int]) -> TrainingDat
 
 def _info(options: FineTuneOptions, images: LabelledImages, network: Network, execution: Execution) -> Info:
     """training.json but for format, state and times."""
-    asked = asdict(options)
+    asked, kernels = asdict(options), current_kernels()
     used = {
         "data": {
             "name": images.name,
@@ -219,6 +233,7 @@ def _info(options: FineTuneOptions, images: LabelledImages, network: Network, ex
             "num_test": int((images.splits == "test").sum()),
         },
         "model": {
+            "name": network.name,
             "weights": network.weights,
             "weights_sha256": network.weights_sha256,
             "expects": network.expects,
@@ -226,34 +241,49 @@ def _info(options: FineTuneOptions, images: LabelledImages, network: Network, ex
         },
         "execution": asdict(execution),
         "versions": dict(package_versions()),
+        "kernels": kernels and asdict(kernels),
     }
     skipped = [asdict(one) for one in images.skipped]
-    return {"asked": asked, "used": used, "class_names": list(images.class_names), "skipped": skipped}
+    found = {"asked": asked, "used": used, "class_names": list(images.class_names), "skipped": skipped}
+    return found | {"notes": [*images.notes, *copy_notes(images)]}
 
 
+_EARLIER_OPTIONS = {"skip_small_classes": False, "test_fraction": 0.2}  # of trainings begun before there were these
 # Options for which something that was used stands: the fingerprint, the hash, the execution.
-_STOOD_FOR = ("data", "weights", "cache", "variants", "mixed_precision")
+_STOOD_FOR = ("data", "model", "weights", "cache", "variants", "mixed_precision")
 
 
 def _begin(folder: Path, info: Info) -> Info:
     """Start a training, or go on with the one in the folder if it is the same."""
-    path = folder / _INFO
-    if not path.exists():
+    there = _there(folder)
+    if there is None:
         others = sorted(one.name for one in folder.iterdir() if one.name not in (".lock", f".{_INFO}.tmp"))
         if others:
             raise StudyError(
                 f"{folder} must be empty or hold a training; it has {', '.join(others[:3])} and no {_INFO}. "
                 "Choose another folder."
             )
-        there: Info = {"format": FORMAT, "state": "running", "created": now_utc()}
+        there = {"format": FORMAT, "state": "running", "created": now_utc()}
     else:
-        there = json.loads(path.read_text(encoding="utf-8"))
         _refuse_differences(folder, there, info)
-        if there["state"] == "complete":
+        if there.get("state") == "complete":
             return there
+        before, now = recorded_kernels(there), recorded_kernels(info)
+        if before and now:
+            refuse_other_kernels(folder, before, now)
     running = there | info | {"state": "running"}
     _write_info(folder, running)
     return running
+
+
+def _there(folder: Path) -> Info | None:
+    """What training.json says of a training that was begun; None where there is none."""
+    try:
+        return read_json_object(folder / _INFO, f"{_INFO} in {folder}")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError as error:
+        raise StudyError(f"{error} Delete the folder to start over.") from error
 
 
 def _refuse_differences(folder: Path, there: Info, here: Info) -> None:
@@ -261,7 +291,12 @@ def _refuse_differences(folder: Path, there: Info, here: Info) -> None:
         raise StudyError(
             f"{folder} holds a training of format {there.get('format')!r}, not {FORMAT}. Choose another folder."
         )
-    changed = differences(_compared(there), _compared(here))
+    try:
+        changed = differences(_compared(there), _compared(here))
+    except (KeyError, TypeError) as error:
+        raise StudyError(
+            f"{_INFO} in {folder} must say what was asked and used; it lacks {error}. Delete it."
+        ) from error
     if changed:
         raise StudyError(
             f"{folder} holds another training; it differs in {'; '.join(changed)}. "
@@ -271,7 +306,7 @@ def _refuse_differences(folder: Path, there: Info, here: Info) -> None:
 
 def _compared(info: Info) -> Info:
     """What makes two trainings the same; paths do not."""
-    asked, used = info["asked"], info["used"]
+    asked, used = _EARLIER_OPTIONS | info["asked"], info["used"]
     return {
         **{name: value for name, value in asked.items() if name not in _STOOD_FOR},
         "data": {"fingerprint": used["data"]["fingerprint"]},

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from core.measures.alignment import FEWEST, CenteredGram, linear_cka
@@ -18,7 +17,8 @@ from core.measures.dimension import dimension_of_distances
 from core.measures.neighbors import Neighbors
 from core.measures.overlap import hub_skewness, random_hub_skewness
 from core.measures.siblings import Sibling, siblings
-from core.study.results import layer_parts
+from core.study.results import StudyError, layer_parts, read_table_file
+from core.study.schemas import PART_TABLES
 
 MOST_SIBLINGS = 5_000  # samples that the siblings are computed on: they take time and memory by the square of it
 MOST_ALIGNED = 500  # samples that CKA is computed on
@@ -56,11 +56,16 @@ def with_alignment(tables: dict[str, pd.DataFrame], folder: Path) -> dict[str, p
         return tables
     own = {row["split"]: (row["layer"], _gram(row)) for row in tables["grams"].to_dict("records")}
     files = [file for part in layer_parts(folder) if (file := part / "grams.parquet").exists()]
-    rows = [
-        _alignment_row(row["split"], *own[row["split"]], row["layer"], _gram(row))
-        for file in files
-        for row in pq.read_table(file).to_pandas().to_dict("records")
-    ]
+    rows = []
+    for file in files:
+        for row in read_table_file(file, PART_TABLES["grams"]).to_pandas().to_dict("records"):
+            other = _gram(row)
+            if row["split"] not in own or own[row["split"]][1].half.shape != other.half.shape:
+                raise StudyError(
+                    f"{file.name} in {file.parent} must be of the samples of this study; got others. Delete the "
+                    "study's folder, and run it again."
+                )
+            rows.append(_alignment_row(row["split"], *own[row["split"]], row["layer"], other))
     return tables | ({"alignment": pd.DataFrame(rows)} if rows else {})
 
 

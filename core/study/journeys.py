@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from core.study.lookup import check_layers, check_pooling, check_split
 from core.study.results import Study
 
 FATES = ("always", "gained", "lost", "never")
@@ -50,7 +51,16 @@ def neighbors_by_layer(
     DataFrame
         layer (a category), sample, rank, nearest, distance, agrees; in network order, then by sample and rank. Empty
         where nothing is stored.
+
+    Raises
+    ------
+    StudyError
+        The study has no such layer, pooling or split; the message says what it has.
     """
+    check_layers(study, layers or ())
+    check_pooling(study, pooling)
+    check_split(study, split)
+    check_split(study, among or split, "among")
     columns = ["layer", "pooling", "sample", "rank", "nearest", "distance", "agrees"]
     filters: list[tuple[str, str, object]] = [("split", "==", split), ("nearest_split", "==", among or split)]
     filters += [] if k is None else [("rank", "<=", k)]

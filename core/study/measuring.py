@@ -1,7 +1,7 @@
 """One layer's activations become its rows in the study's tables."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,10 @@ from core.study.geometry import aligned_samples, can_align, geometry_rows, gram_
 from core.study.projection import projection_rows
 from core.study.samples import MeasureOptions, StudySamples
 from core.study.searches import KNN, ORDERS, HeldLayer, SlicedLayer, StoredLayer, comparison_questions, take
+from core.study.unusable import UnusableLayer, layer_note, survey
 
 Layer = HeldLayer | StoredLayer | SlicedLayer
+Tables = dict[str, pd.DataFrame]
 
 _CURVE_POINTS = 16  # of a fitted curve, evenly spaced in the logarithm of the size
 
@@ -45,11 +47,14 @@ class _Comparison:
 
 def measure_layer(
     layer: Mapping[str, Any],
-    activations: Mapping[str, NDArray[Any] | StoredLayer | SlicedLayer],
+    activations: Mapping[str, NDArray[Any] | StoredLayer | SlicedLayer | UnusableLayer],
     samples: StudySamples,
     options: MeasureOptions,
-) -> dict[str, pd.DataFrame]:
+) -> Tables:
     """All tables' rows of one layer.
+
+    Activations that are the same for all samples, or not finite, give rows without values, and a note in the table
+    `layers`; see `core.study.unusable`.
 
     Parameters
     ----------
@@ -59,41 +64,88 @@ def measure_layer(
     samples : the n samples.
     options : what to compute.
     """
+    notes: dict[str, str] = {}
+    by_pooling: list[Tables] = []
+    for pooling, given in activations.items():
+        notes[pooling] = _note(given)
+        if notes[pooling]:
+            by_pooling.append(_without_values(layer, pooling, samples, options))
+        else:
+            by_pooling.append(_measured(layer, pooling, given, samples, options))
+    return {"layers": pd.DataFrame([dict(layer) | {"note": layer_note(notes)}]), **_merged(by_pooling)}
+
+
+def _merged(by_pooling: Sequence[Tables]) -> Tables:
+    """The rows of all poolings, table by table."""
+    merged: Tables = {}
+    for name in dict.fromkeys(name for tables in by_pooling for name in tables):
+        frames = [tables[name] for tables in by_pooling if name in tables]
+        filled = [frame for frame in frames if len(frame)]
+        merged[name] = pd.concat(filled or frames[:1], ignore_index=True)
+    return merged
+
+
+def _note(given: NDArray[Any] | StoredLayer | SlicedLayer | UnusableLayer) -> str:
+    """Why activations cannot be measured; empty where they can. What was searched has been looked at before."""
+    if isinstance(given, UnusableLayer):
+        return given.note
+    return survey(given).note if isinstance(given, np.ndarray) else ""
+
+
+def _without_values(layer: Mapping[str, Any], pooling: str, samples: StudySamples, options: MeasureOptions) -> Tables:
+    """The rows that a layer always has, with null in place of what follows from its activations."""
+    stand_in = np.arange(1, len(samples) + 1, dtype=np.float32)[:, None]
+    less = replace(options, geometry=False, projection="none")
+    tables = _measured(layer, pooling, stand_in, samples, less)
+    rows = tables["measurements"]
+    unknown = rows["measure"].str.startswith("center")  # their chance is that of the activations, too
+    empty = {"value": np.nan, "low": np.nan, "high": np.nan, "excess": np.nan, "z": np.nan, "p_value": np.nan}
+    empty["num_tied"] = np.nan
+    found = {"measurements": rows.assign(**empty, chance=rows["chance"].mask(unknown))}
+    return found | {name: tables[name].iloc[:0] for name in ("classes", "neighbors")}
+
+
+def _measured(
+    layer: Mapping[str, Any],
+    pooling: str,
+    given: Any,
+    samples: StudySamples,
+    options: MeasureOptions,
+) -> Tables:
+    """The rows of one pooling of a layer."""
     rows: dict[str, list[pd.DataFrame]] = {
         name: [] for name in ("measurements", "classes", "neighbors", "curves", "projection", "geometry", "grams")
     }
-    for pooling, given in activations.items():
-        place = {"layer": layer["layer"], "pooling": pooling}
-        found = HeldLayer(given, samples, options) if isinstance(given, np.ndarray) else given
-        averaged = pooling == "mean" or len(layer["output_shape"]) == 1
-        for comparison in _comparisons(found, samples, options):
-            measures = _measures(comparison.graph)
-            rows["measurements"].append(_measurements(comparison, measures, samples, options).assign(**place))
-            if not comparison.cross and options.sizes:
-                sampled = _sampled(comparison, found, measures[0], samples, options)
-                rows["measurements"].append(sampled.assign(**place))
-                if len(options.sizes) >= MIN_SIZES:
-                    rows["curves"].append(fitted_curve(sampled, comparison.graph.num_queries).assign(**place))
-            if not comparison.cross and options.centers:
-                centers = _centers(comparison, found, samples)
-                rows["measurements"].append(centers.assign(**place))
-            if not comparison.cross and options.probe and averaged:
-                assert not isinstance(found, SlicedLayer), "only activations with space are searched in slices"
-                probe = _probe(comparison, found.features, samples, options)
-                rows["measurements"].append(probe.assign(**place))
-            if not comparison.cross and options.geometry and averaged:
-                assert not isinstance(found, SlicedLayer), "only activations with space are searched in slices"
-                rows["geometry"].append(_geometry(comparison, found.features, options).assign(**place))
-                grams = _grams(comparison, found.features, samples, options)
-                rows["grams"] += [gram.assign(layer=layer["layer"]) for gram in grams]
-            rows["classes"].append(_classes(comparison, measures[0]).assign(**place))
-            rows["neighbors"].append(_neighbors(comparison, samples, options).assign(**place))
-        if averaged and options.projection != "none":
+    place = {"layer": layer["layer"], "pooling": pooling}
+    found = HeldLayer(given, samples, options) if isinstance(given, np.ndarray) else given
+    averaged = pooling == "mean" or len(layer["output_shape"]) == 1
+    for comparison in _comparisons(found, samples, options):
+        measures = _measures(comparison.graph)
+        rows["measurements"].append(_measurements(comparison, measures, samples, options).assign(**place))
+        if not comparison.cross and options.sizes:
+            sampled = _sampled(comparison, found, measures[0], samples, options)
+            rows["measurements"].append(sampled.assign(**place))
+            if len(options.sizes) >= MIN_SIZES:
+                rows["curves"].append(fitted_curve(sampled, comparison.graph.num_queries).assign(**place))
+        if not comparison.cross and options.centers:
+            centers = _centers(comparison, found, samples)
+            rows["measurements"].append(centers.assign(**place))
+        if not comparison.cross and options.probe and averaged:
             assert not isinstance(found, SlicedLayer), "only activations with space are searched in slices"
-            projected = projection_rows(found.features, samples, options.projection, options.seed)
-            rows["projection"].append(projected.assign(layer=layer["layer"]))
-    tables = {name: pd.concat(frames, ignore_index=True) for name, frames in rows.items() if frames}
-    return {"layers": pd.DataFrame([dict(layer)]), **tables}
+            probe = _probe(comparison, found.features, samples, options)
+            rows["measurements"].append(probe.assign(**place))
+        if not comparison.cross and options.geometry and averaged:
+            assert not isinstance(found, SlicedLayer), "only activations with space are searched in slices"
+            rows["geometry"].append(_geometry(comparison, found.features, options).assign(**place))
+            grams = _grams(comparison, found.features, samples, options)
+            rows["grams"] += [gram.assign(layer=layer["layer"]) for gram in grams]
+        rows["classes"].append(_classes(comparison, measures[0]).assign(**place))
+        rows["neighbors"].append(_neighbors(comparison, samples, options).assign(**place))
+    if averaged and options.projection != "none":
+        assert not isinstance(found, SlicedLayer), "only activations with space are searched in slices"
+        projected = projection_rows(found.features, samples, options.projection, options.seed)
+        rows["projection"].append(projected.assign(layer=layer["layer"]))
+    return {name: pd.concat(frames, ignore_index=True) for name, frames in rows.items() if frames}
 
 
 def _comparisons(found: Layer, samples: StudySamples, options: MeasureOptions) -> Iterator[_Comparison]:
@@ -285,6 +337,7 @@ def _judged(measure: Separation, target: str, shuffles: Shuffles) -> dict[str, A
         "excess": measure.excess,
         "z": measure.z,
         "p_value": measure.p_value(shuffles=shuffles) if measure.measure in ("separation", "cross") else float("nan"),
+        "num_tied": measure.num_tied,
     }
 
 
@@ -330,6 +383,6 @@ def _neighbors(comparison: _Comparison, samples: StudySamples, options: MeasureO
 
 
 def layer_row(layer: Any) -> dict[str, Any]:
-    """A dataclass that describes a layer as its row in the table `layers`, which has no columns `pooled` and `flop`."""
+    """A dataclass that describes a layer as its row in the table `layers`, which has fewer columns."""
     row = asdict(layer) | {"output_shape": list(layer.output_shape)}
-    return {name: value for name, value in row.items() if name not in ("pooled", "flop")}
+    return {name: value for name, value in row.items() if name not in ("pooled", "flop", "is_output")}

@@ -5,7 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from core.data.sampling import name_some
 from core.measures.overlap import hub_skewness
+from core.study.class_words import sample_classes
+from core.study.lookup import check_layers, check_pooling, check_split, stored_pooling
 from core.study.results import Study, StudyError
 
 
@@ -14,21 +17,23 @@ def stored_neighbors(study: Study, layer: str, pooling: str, split: str, *, amon
 
     Parameters
     ----------
-    study, layer, pooling, split : what to look up.
+    study, layer, pooling, split : what to look up; a layer without space, stored as `flat`, stands for both poolings.
     among : the split of the neighbors; default the samples' own. "train" with split "test" gives test-to-train.
 
     Raises
     ------
     StudyError
-        The study stores no such neighbors; the message says which layers and poolings it has.
+        The study has no such layer, pooling or split, or stores no such neighbors; the message says what it has.
     """
+    check_split(study, split)
+    check_split(study, among or split, "among")
+    pooling = stored_pooling(study, layer, pooling)
     place = {"layer": layer, "pooling": pooling, "split": split, "nearest_split": among or split}
     found = study.table("neighbors", filters=[(column, "==", value) for column, value in place.items()])
     if found.empty:
-        pairs = study.measurements[["layer", "pooling"]].drop_duplicates().astype(str).agg(" ".join, axis=1)
         raise StudyError(
             f"The study in {study.path} stores no neighbors of {layer!r}, {pooling!r}, {split!r} among "
-            f"{among or split!r}. It has {', '.join(pairs[:5])}{' and more' if len(pairs) > 5 else ''}."
+            f"{among or split!r}. {_stored_words(study)}"
         )
     return found.sort_values(["sample", "rank"], ignore_index=True)
 
@@ -44,7 +49,16 @@ def read_nearest(
     -------
     From layer to a DataFrame of sample, nearest, agrees, in the order of samples; without the layers that the study
     stores no neighbors of.
+
+    Raises
+    ------
+    StudyError
+        The study has no such layer, pooling or split.
     """
+    check_layers(study, layers)
+    check_pooling(study, pooling)
+    check_split(study, split)
+    check_split(study, among or split, "among")
     filters = [("layer", "in", list(layers)), ("split", "==", split), ("nearest_split", "==", among or split)]
     columns = ["layer", "pooling", "sample", "nearest", "agrees"]
     rows = study.table("neighbors", columns, [*filters, ("rank", "==", 1)]) if len(layers) else pd.DataFrame()
@@ -65,7 +79,8 @@ def duplicates(study: Study, layer: str, pooling: str, *, within: float = 0.0) -
 
     Parameters
     ----------
-    study, layer, pooling : what to look up. `input`, where the study has it, compares the images themselves.
+    study, layer, pooling : what to look up. `input`, where the study has it, compares the images themselves; a layer
+        without space, stored as `flat`, stands for both poolings.
     within : share of the median nearest distance, at least 0.
 
     Returns
@@ -73,11 +88,21 @@ def duplicates(study: Study, layer: str, pooling: str, *, within: float = 0.0) -
     DataFrame
         One row a pair, nearest first: first, second (samples; first < second), first_split, second_split, distance,
         same_class.
+
+    Raises
+    ------
+    StudyError
+        The study has no such layer or pooling, or stores no neighbors of it; the message says what it has.
     """
     if within < 0:
         raise ValueError(f"within must be at least 0; got {within}. 0 lists exact duplicates, 0.1 near ones.")
+    pooling = stored_pooling(study, layer, pooling)
     table = study.table("neighbors", filters=[("layer", "==", layer), ("pooling", "==", pooling)])
-    limit = within * float(table.loc[table["rank"] == 1, "distance"].median()) if len(table) else 0.0
+    if table.empty:
+        raise StudyError(
+            f"The study in {study.path} stores no neighbors of {layer!r}, {pooling!r}. {_stored_words(study)}"
+        )
+    limit = within * float(table.loc[table["rank"] == 1, "distance"].median())
     close = table[table["distance"] <= limit]
     pairs = pd.DataFrame(
         {
@@ -91,6 +116,12 @@ def duplicates(study: Study, layer: str, pooling: str, *, within: float = 0.0) -
     pairs.insert(2, "first_split", splits.reindex(pairs["first"]).to_numpy())
     pairs.insert(3, "second_split", splits.reindex(pairs["second"]).to_numpy())
     return pairs.sort_values(["distance", "first", "second"], ignore_index=True)
+
+
+def _stored_words(study: Study) -> str:
+    """Which layers a study stores neighbors of."""
+    layers = study.table("neighbors", ["layer"])["layer"].astype(str).unique().tolist()
+    return f"It has those of {name_some(layers)}." if layers else "It has none at all."
 
 
 def hubness(study: Study, layer: str, pooling: str, split: str) -> tuple[pd.Series, float]:
@@ -120,7 +151,7 @@ def confusion(study: Study, layer: str, pooling: str, split: str, *, among: str 
         over the row sums is the SI of each class.
     """
     nearest = stored_neighbors(study, layer, pooling, split, among=among).query("rank == 1")
-    names = study.samples.set_index("sample")["class_name"].astype(str)
+    names = sample_classes(study.samples)
     classes = pd.Index(sorted(names.unique()), name="class_name")
     own, other = (pd.Categorical(names.reindex(nearest[column]), classes) for column in ("sample", "nearest"))
     counts = pd.crosstab(own, other, dropna=False)
@@ -128,46 +159,58 @@ def confusion(study: Study, layer: str, pooling: str, split: str, *, among: str 
 
 
 def confused_pairs(study: Study, layer: str, pooling: str, split: str, *, among: str | None = None) -> pd.DataFrame:
-    """Pairs of classes by how often one is nearest to the other, most confused first.
+    """Pairs of classes by how many samples of either have their nearest neighbor in the other one.
+
+    This is what all doors call the most confused classes: the pair at the top is the one whose confusion costs SI most.
+    Of pairs with equally many such samples the one with the larger share comes first, then the order of the names.
+
+    Parameters
+    ----------
+    study, layer, split : what to look up.
+    pooling : "mean" or "flat"; a layer without space, stored as `flat`, stands for both.
+    among : the split of the neighbors; default the samples' own.
 
     Returns
     -------
     DataFrame
-        first, second (class names), count (both directions), share (of the samples of both classes).
+        One row a pair that is confused at least once: first, second (class names, first < second), count (samples of
+        either whose nearest neighbor is of the other), of_first, of_second (the part of count that belongs to either),
+        total (samples of both that were asked), share (count / total), chance (what share would be with meaningless
+        labels).
+
+    Raises
+    ------
+    StudyError
+        The study stores no such neighbors.
     """
-    counts = confusion(study, layer, pooling, split, among=among)
-    both = counts.to_numpy() + counts.to_numpy().T
-    first, second = np.triu_indices(len(counts), k=1)
-    sizes = counts.sum(axis=1).to_numpy()
-    table = pd.DataFrame(
+    nearest = read_nearest(study, [layer], pooling, split, among=among).get(layer)
+    if nearest is None:
+        nearest = stored_neighbors(study, layer, pooling, split, among=among).query("rank == 1")
+    names = sample_classes(study.samples)
+    own = names.reindex(nearest["sample"]).to_numpy(object)
+    other = names.reindex(nearest["nearest"]).to_numpy(object)
+    confused = own != other
+    is_first = own < other
+    rows = pd.DataFrame(
         {
-            "first": counts.index[first],
-            "second": counts.index[second],
-            "count": both[first, second],
-            "share": both[first, second] / np.maximum(sizes[first] + sizes[second], 1),
+            "first": np.where(is_first, own, other)[confused],
+            "second": np.where(is_first, other, own)[confused],
+            "of_first": is_first[confused].astype(int),
         }
     )
-    return table[table["count"] > 0].sort_values(["count", "share"], ascending=False, ignore_index=True)
-
-
-def confusions(study: Study, layer: str, pooling: str, split: str, *, among: str | None = None) -> pd.DataFrame:
-    """Which other classes the samples of each class have as their nearest neighbor, the most frequent first.
-
-    Returns
-    -------
-    DataFrame
-        class_name, nearest_class (another one), count (of samples), share (of the samples of the class that were
-        asked), chance (what the share would be with meaningless labels: the other class's part of all possible
-        neighbors).
-    """
-    table = stored_neighbors(study, layer, pooling, split, among=among).query("rank == 1")
-    names = study.samples.set_index("sample")["class_name"].astype(str)
-    own, other = table["sample"].map(names), table["nearest"].map(names)
-    asked = own.value_counts()
-    references = names[(study.samples.set_index("sample")["split"] == (among or split)).to_numpy()].value_counts()
-    possible = references.sum() - (among is None or among == split)
-    pairs = pd.DataFrame({"class_name": own, "nearest_class": other})[own != other].value_counts().reset_index()
-    pairs["share"] = pairs["count"] / pairs["class_name"].map(asked).astype(float)  # a text where no pair is left
-    pairs["chance"] = pairs["nearest_class"].map(references).astype(float) / possible
-    order = ["count", "share", "class_name", "nearest_class"]
+    pairs = rows.groupby(["first", "second"], as_index=False).agg(
+        count=("of_first", "size"), of_first=("of_first", "sum")
+    )
+    pairs["of_second"] = pairs["count"] - pairs["of_first"]
+    asked = pd.Series(own, dtype=object).value_counts()
+    first_asked, second_asked = (pairs[name].map(asked).fillna(0).astype(int) for name in ("first", "second"))
+    pairs["total"] = first_asked + second_asked
+    pairs["share"] = pairs["count"] / pairs["total"]
+    in_split = (study.samples["split"] == (among or split)).to_numpy()
+    possible = names[in_split].value_counts()
+    first_possible, second_possible = (pairs[name].map(possible).astype(float) for name in ("first", "second"))
+    expected = first_asked * second_possible + second_asked * first_possible
+    others = in_split.sum() - (among is None or among == split)  # a sample is not its own neighbor
+    pairs["chance"] = expected / others / pairs["total"]
+    order = ["count", "share", "first", "second"]
     return pairs.sort_values(order, ascending=[False, False, True, True], ignore_index=True)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from core.measures.overlap import NeighborSets, Overlap
 from core.measures.overlap import neighbor_overlap as overlap_of
 from core.study.comparing import check_same_samples
+from core.study.lookup import check_pooling, check_split
 from core.study.results import Study, StudyError
 
 COLUMNS = ["layer", "other_layer", "position", "other_position", "value", "chance", "z", "k", "num_samples"]
@@ -38,6 +39,9 @@ def neighbor_overlap(
     StudyError
         The studies are of different samples, or one stores no such neighbors, or fewer than k.
     """
+    for part in (study, other or study):
+        check_split(part, split)
+        check_pooling(part, pooling)
     if other is not None:
         check_same_samples(study, other, splits=(split,))
     parts = [_stored(part, split, pooling) for part in (study, other or study)]

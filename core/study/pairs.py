@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+from core.data.sampling import name_some
+
 
 def pair_curve(
     nearest: pd.DataFrame, names: pd.Series, first: str, second: str, *, possible: pd.Series | None = None
@@ -62,8 +64,16 @@ def pair_causes(nearest: pd.DataFrame, names: pd.Series, first: str, second: str
         One row a sample of either class whose nearest neighbor is of the other: sample, nearest, distance, class_name,
         nearest_class, layers (at how many layers its nearest is of that class), share (of all layers). The most lasting
         first.
+
+    Raises
+    ------
+    ValueError
+        A class or the layer is unknown, or both classes are the same.
     """
     _check_pair(names, first, second)
+    layers = nearest["layer"].astype(str).unique().tolist()
+    if layer not in layers:
+        raise ValueError(f"layer must be one of those in nearest; got {layer!r}. It has {name_some(layers)}.")
     own, other = nearest["sample"].map(names), nearest["nearest"].map(names)
     rows = nearest.assign(class_name=own, nearest_class=other)[_confused(own, other, first, second)]
     lasting = rows["sample"].value_counts()

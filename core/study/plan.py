@@ -13,17 +13,26 @@ from typing import Any
 
 import numpy as np
 
+from core.data.copies import copy_notes
 from core.data.images import LabelledImages
-from core.data.loading import load_images
+from core.data.loading import TEST_FRACTION, load_images
+from core.data.sampling import name_some
 from core.measures.sliced import working_bytes
-from core.network.backbones import Network, load_network
-from core.network.layers import INPUT_LAYER, LayerInfo, boundary_layers, catalogue, select_layers
+from core.network.backbones import DEFAULT_MODEL, DEFAULT_WEIGHTS, Network, is_model_file, load_network, network_choice
+from core.network.layers import (
+    DEFAULT_LAYERS,
+    INPUT_LAYER,
+    LayerInfo,
+    boundary_layers,
+    catalogue,
+    select_default_layers,
+    select_layers,
+)
 from core.network.passes import Pass, plan_passes
 from core.study.projection import check_projection
 from core.study.samples import MeasureOptions, StudySamples
 from core.study.searches import KNN
 
-DEFAULT_LAYERS = "main,avg_pool,predictions"
 PIXELS = "pixels"  # the model that is none: the values of the images themselves
 PROTOCOLS = ("separation", "notebook")
 NOTEBOOK: Mapping[str, Any] = {"layers": "main", "pooling": "flat", "per_class": 10}  # the original notebook's choices
@@ -50,10 +59,15 @@ class StudyOptions:
     """What is asked of a study; two studies that ask for the same give the same tables.
 
     data : an image folder, "tfds:NAME", or "digits".
-    model, weights, input_size : see `core.network.backbones.load_network`; model "pixels" is none.
+    model, weights, input_size : see `core.network.backbones.load_network`; model "pixels" is none. Afterwards model is
+    None where the file that weights names says what network it is.
     input_size : height and width of the network's images in pixels; default what it was made for.
-    layers : comma-separated union of `main`, `all`, `blocks`, names and patterns. pooling : "flat", "mean" or "both".
+    layers : comma-separated union of `main`, `last_pool`, `output`, `all`, `blocks`, names and patterns; see
+    `core.network.layers.select_layers`. By default the first three, as far as a network has them.
+    pooling : "flat", "mean" or "both".
     split : "train", "test" or "both". per_class : samples of each class and split; default all.
+    test_fraction : share of the test split, where the data have no splits; 0 measures all samples as one split.
+    skip_broken, skip_small_classes : what to leave out, see `core.data.loading.load_images`.
     neighbors : neighbors stored a sample. neighbors_of : the layers whose neighbors are stored, as in `layers`.
     seed : of splits and choices. batch_size : images a forward pass.
     sizes, repeats : sizes of stratified subsamples of each split, and how often each is drawn.
@@ -68,8 +82,8 @@ class StudyOptions:
     """
 
     data: str
-    model: str = "efficientnet-lite0"
-    weights: str = "imagenet"
+    model: str | None = None
+    weights: str | None = None
     layers: str = DEFAULT_LAYERS
     pooling: str = "mean"
     split: str = "both"
@@ -77,6 +91,8 @@ class StudyOptions:
     neighbors: int = 10
     seed: int = 0
     skip_broken: bool = False
+    skip_small_classes: bool = False
+    test_fraction: float = TEST_FRACTION
     batch_size: int = 32
     sizes: tuple[int, ...] = ()
     repeats: int = 5
@@ -91,6 +107,13 @@ class StudyOptions:
     exact: bool = False
 
     def __post_init__(self) -> None:
+        model, weights = network_choice(self.model, self.weights)
+        if model == PIXELS and is_model_file(weights):
+            raise ValueError(
+                f"weights must be left out with model 'pixels', which has none; got {weights!r}. Leave out one of them."
+            )
+        object.__setattr__(self, "model", model)
+        object.__setattr__(self, "weights", weights)
         if self.protocol not in PROTOCOLS:
             raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}; got {self.protocol!r}.")
         if self.pooling not in POOLINGS:
@@ -136,7 +159,8 @@ class StudyOptions:
         words = ["python", "-m", "core", "study", self.data, "--out", os.fspath(out)]
         for option in fields(self):
             value = getattr(self, option.name)
-            if option.name == "data" or value == option.default:
+            default = {"model": DEFAULT_MODEL, "weights": DEFAULT_WEIGHTS}.get(option.name, option.default)
+            if option.name == "data" or value in (default, option.default):
                 continue
             words.append(f"--{'no-' if value is False else ''}{option.name.replace('_', '-')}")
             if not isinstance(value, bool):
@@ -199,15 +223,35 @@ class Plan:
     def used(self) -> dict[str, Any]:
         """What study.json records as used: data, model and batch partition, by fingerprint."""
         data = self.samples.describe() | {"name": self.images.name, "fingerprint": self.images.fingerprint}
+        data |= self.images.describe()
         model = {"name": PIXELS} if self.network is None else _describe_network(self.network)
         batches = {"batch_size": self.options.batch_size, "last_batch": "padded"}
         return {"data": data, "model": model, "batches": batches}
 
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What was decided about the images, and what copies among them do to the results."""
+        return self.images.notes + copy_notes(self.images)
+
     def cautions(self) -> list[str]:
         """Sentences that belong beside any result of this study."""
         seen = self.options.weights == "imagenet" and all(_WNID.match(name) for name in self.images.class_names)
-        own = [*self.images.notes, *([_SEEN_BY_IMAGENET] if seen and self.network is not None else [])]
-        return own + self.samples.cautions()
+        own = [*self.notes, *([_SEEN_BY_IMAGENET] if seen and self.network is not None else [])]
+        return own + _skipped_cautions(self.images) + self.samples.cautions()
+
+
+def _skipped_cautions(images: LabelledImages) -> list[str]:
+    """Which images are left out because they cannot be read."""
+    if not images.skipped:
+        return []
+    names = name_some([repr(skipped.id) for skipped in images.skipped])
+    count = len(images.skipped)
+    start = (
+        f"{count} images are left out, which cannot be read"
+        if count > 1
+        else "One image is left out, which cannot be read"
+    )
+    return [f"{start}: {names}."]
 
 
 _SEEN_BY_IMAGENET = (
@@ -267,6 +311,8 @@ def chosen_images(options: StudyOptions, *, progress: Report | None = None) -> L
         per_class=options.per_class,
         split=options.split,
         skip_broken=options.skip_broken,
+        skip_small_classes=options.skip_small_classes,
+        test_fraction=options.test_fraction,
         progress=_checked(progress),
     )
     return images.select(np.argsort(images.splits != "train", kind="stable"))
@@ -315,10 +361,12 @@ def parse_bytes(text: str) -> int:
         raise ValueError(f"memory must be a number of bytes such as 2GiB or 500MB; got {text!r}.")
     unit = (match[2] or "").upper()
     base = 1024 if unit.endswith("I") else 1000
-    amount = int(float(match[1]) * base ** (" KMGT".index(unit[0]) if unit else 0))
+    amount = float(match[1]) * base ** (" KMGT".index(unit[0]) if unit else 0)
     if amount < 1:
-        raise ValueError(f"memory must be at least one byte; got {text!r}.")
-    return amount
+        raise ValueError(f"memory must be at least one byte; got {text[:80]!r}.")
+    if amount >= ELSEWHERE:
+        raise ValueError(f"memory must be at most 4EiB, more than any machine has; got {text[:80]!r}.")
+    return int(amount)
 
 
 def _checked(progress: Report | None) -> Callable[[int, int], None] | None:
@@ -339,13 +387,7 @@ def _pixel_layer(options: StudyOptions, images: LabelledImages) -> tuple[LayerIn
 def _chosen_layers(options: StudyOptions, network: Network) -> tuple[LayerInfo, ...]:
     """The layers asked for; of the default patterns, those that this network has."""
     layers = catalogue(network.model)
-    if options.layers != DEFAULT_LAYERS:
-        return select_layers(layers, options.layers)
-    names = {layer.layer for layer in layers}
-    patterns = [part for part in DEFAULT_LAYERS.split(",") if part in names]
-    if any(layer.is_main for layer in layers):
-        patterns.insert(0, "main")
-    return select_layers(layers, ",".join(patterns) or "all")
+    return select_default_layers(layers) if options.layers == DEFAULT_LAYERS else select_layers(layers, options.layers)
 
 
 def _describe_network(network: Network) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from core.kernels import recorded_kernels
+
 Info = Mapping[str, Any]
 SPLIT_NAMES = {"train": "training", "test": "test"}
 WEIGHTS = {  # as `core fine-tune` names its files
@@ -48,6 +50,7 @@ def known_facts(info: Info, state: str, curves: pd.DataFrame) -> dict[str, str]:
         "Samples": sample_counts(curves),
         "Per class": look_up(info, "asked.per_class"),
         "Left out": f"{len(skipped):,} unreadable" if skipped else None,
+        "Files that are no images": _ignored_files(look_up(info, "used.data.ignored_files")),
         "Neighbors": _neighbors(curves),
         "Sampling": {"full": "every sample is a query", "queries": "sampled queries, all references"}.get(
             next(iter(curves["sampling"]), "")
@@ -55,6 +58,7 @@ def known_facts(info: Info, state: str, curves: pd.DataFrame) -> dict[str, str]:
         "Ties": "the first of equally near samples counts",
         "Seed": seed,
         "Versions": ", ".join(f"{name} {number}" for name, number in (look_up(info, "used.versions") or {}).items()),
+        "Kernels of TensorFlow": recorded_kernels(info),
         "Started": info.get("created"),
     }
     return {name: str(value) for name, value in found.items() if value not in (None, "")}
@@ -94,6 +98,13 @@ def look_up(info: Info, path: str) -> Any:
 def plain(text: Any) -> str:
     """Text as Markdown that shows it as it is."""
     return re.sub(r"([\\`*_\[\]$~<>#|:])", r"\\\1", str(text))
+
+
+def _ignored_files(counts: Any) -> str | None:
+    """Such as "3 .txt, 1 .csv"."""
+    if not isinstance(counts, Mapping) or not counts:
+        return None
+    return ", ".join(f"{count:,} {extension or 'without extension'}" for extension, count in counts.items())
 
 
 def _neighbors(curves: pd.DataFrame) -> str:

@@ -5,7 +5,6 @@ A ranking is a folder: `ranking.json` (format, what was asked and used, state, h
 folder for each network. `ranking_tables` says what the columns are, and how a network's layer is chosen.
 """
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,10 @@ from typing import Any
 import pandas as pd
 
 from core.data.images import LabelledImages
+from core.study.comparing import check_same_samples
+from core.study.info_fields import ranking_faults, read_json_object
 from core.study.plan import Plan, Report, chosen_images, plan_study
+from core.study.provenance import look_up
 from core.study.ranking_features import (
     OpenFeatures,
     open_feature_files,
@@ -26,14 +28,17 @@ from core.study.ranking_features import (
 )
 from core.study.ranking_options import RankOptions, network_name
 from core.study.ranking_tables import LEVEL, judged_by, layer_table, network_table, num_comparisons
-from core.study.results import Study, StudyError, is_locked, load_study
+from core.study.results import Study, StudyError, is_locked, load_study, read_info, read_table_file
+from core.study.resumed_kernels import begin_as_recorded
 from core.study.run import package_versions, run_study
 from core.study.samples import StudySamples
+from core.study.schemas import RANKING_TABLES
 from core.study.streaming import renamed
 from core.study.writing import differences, now_utc, replace_file, study_lock, write_json
 
 FORMAT = 1
 _TIMED = {"batch_size": 8, "repeats": 3}
+_EARLIER_OPTIONS = {"skip_broken": False, "skip_small_classes": False, "test_fraction": 0.2}  # of earlier rankings
 _PATHS = ("data", "features")  # what counts is the fingerprint of what lies there
 
 
@@ -80,6 +85,8 @@ def rank_networks(
         As `core.study.plan.plan_study`, before anything is computed.
     """
     folder, told = Path(out), progress or (lambda _: None)
+    for model in options.models:
+        begin_as_recorded(read_info(folder / network_name(model)))
     images = chosen_images(options.study(options.models[0]), progress=progress) if options.data else None
     features = [open_feature_files(files) for files in options.features]
     with study_lock(folder):
@@ -110,20 +117,48 @@ def load_ranking(path: str | os.PathLike[str]) -> Ranking:
             f"ranking.json in {folder} must have format {FORMAT} and a state; got format {info.get('format')!r}. "
             "Update this program, or rank again."
         )
+    if faults := ranking_faults(info):
+        raise StudyError(f"ranking.json in {folder} cannot be used: {'; '.join(faults)}. Rank again in another folder.")
     if info["state"] == "running" and not is_locked(folder / ".lock"):
         info["state"] = "partial"  # its run was killed before it could say so
     if info["state"] != "complete":
         return Ranking(folder, info, pd.DataFrame(), pd.DataFrame())
-    return Ranking(folder, info, *(pd.read_parquet(folder / f"{name}.parquet") for name in ("ranking", "networks")))
+    layers, networks = (
+        read_table_file(folder / f"{name}.parquet", RANKING_TABLES[name]).to_pandas()
+        for name in ("ranking", "networks")
+    )
+    if networks.empty or not set(networks["network"]) <= set(layers["network"]):
+        raise StudyError(f"networks.parquet in {folder} must name networks of ranking.parquet. Rank again.")
+    return Ranking(folder, info, layers, networks)
+
+
+def ranks_samples_of(ranking: Ranking, study: Study) -> bool:
+    """Whether a complete ranking was made of a study's samples: those of the splits that it compares networks by.
+
+    Samples are the same that have the same ids and classes in the same order; of two sets of images that are both known
+    by what they hold, what they hold must be the same, too.
+    """
+    compared = ranking.info["compared"]
+    splits = ("train", "test") if compared["measure"] == "cross" else (str(compared["split"]),)
+    if look_up(study.info, "asked.data"):  # else its fingerprint is not that of images
+        fingerprints = [look_up(info, "used.data.fingerprint") for info in (study.info, ranking.info)]
+        if None not in fingerprints and fingerprints[0] != fingerprints[1]:
+            return False
+    first = str(ranking.networks["network"].iloc[0])
+    try:
+        check_same_samples(ranking.study(first), study, splits=splits)
+    except StudyError:
+        return False
+    return True
 
 
 def _read_info(folder: Path) -> dict[str, Any] | None:
     try:
-        return dict(json.loads((folder / "ranking.json").read_text(encoding="utf-8")))
+        return read_json_object(folder / "ranking.json", f"ranking.json in {folder}")
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, TypeError) as error:
-        raise StudyError(f"ranking.json in {folder} must be a JSON object; got {error}. Delete the folder.") from error
+    except ValueError as error:
+        raise StudyError(f"{error} Delete the folder.") from error
 
 
 def _begin(
@@ -149,7 +184,7 @@ def _begin(
 
 
 def _refuse_differences(folder: Path, there: Mapping[str, Any], asked: dict[str, Any], used: dict[str, Any]) -> None:
-    old = {name: value for name, value in there.get("asked", {}).items() if name not in _PATHS}
+    old = _EARLIER_OPTIONS | {name: value for name, value in there.get("asked", {}).items() if name not in _PATHS}
     new = {name: value for name, value in asked.items() if name not in _PATHS}
     before = there.get("used", {})
     changed = differences(old, new) + differences({name: before.get(name) for name in used}, used)
@@ -250,7 +285,7 @@ def _write_tables(
     for name, table in {"ranking": layers, "networks": network_table(studies, layers, judged)}.items():
         replace_file(folder / f"{name}.parquet", partial(table.to_parquet, index=False))
     compared = asdict(judged) | {"level": LEVEL, "num_comparisons": num_comparisons(layers, judged)}
-    cautions = dict.fromkeys(text for study in studies.values() for text in study.info.get("cautions", []))
+    cautions = dict.fromkeys(_cautions(studies))
     if not judged.apart:
         cautions[_ONE_SPLIT.format(judged.split)] = None
     done = {
@@ -264,6 +299,15 @@ def _write_tables(
         "cautions": list(cautions),
     }
     write_json(folder / "ranking.json", dict(info) | done)
+
+
+def _cautions(studies: Mapping[str, Study]) -> Iterator[str]:
+    """What the studies caution against; what not all of them do, with the network's name."""
+    by_network = {name: study.info.get("cautions", []) for name, study in studies.items()}
+    for name, texts in by_network.items():
+        for text in texts:
+            is_common = all(text in others for others in by_network.values())
+            yield text if is_common else f"{name}: {text}"
 
 
 _ONE_SPLIT = (

@@ -166,7 +166,6 @@ def write_ranked_features(
         out,
         samples.labels,
         ids=samples.ids,
-        sources=samples.sources,
         class_names=samples.class_names,
         splits=samples.splits.tolist(),
         neighbors=neighbors,

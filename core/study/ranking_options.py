@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from core.data.loading import TEST_FRACTION
+from core.network.backbones import is_model_file
 from core.study.plan import DEFAULT_LAYERS, PIXELS, StudyOptions
 from core.study.ranking_features import FeatureFiles
 
@@ -15,12 +17,13 @@ class RankOptions:
     """What is asked of a ranking.
 
     data : an image folder, "tfds:NAME" or "digits"; empty to rank features alone.
-    models : networks as in `core.network.backbones.load_network`, paths of `.keras` files, or "pixels".
+    models : networks as in `core.network.backbones.load_network`, paths of `.keras` or `.h5` files, or "pixels".
     features : other networks' features, which may be several layers each; their samples must be those of `data`, paired
         by id where the files have ids, else in the order of a study's: training samples first, ids ascending.
     weights : of the models but for files. layers : candidates of each network; see
         `core.network.layers.select_layers`. pooling : "mean" or "flat". per_class, seed : the choice of samples.
     neighbors : stored a sample, in the studies. probe : also the accuracy of a linear probe.
+    skip_broken, skip_small_classes, test_fraction : of `data`, see `core.data.loading.load_images`.
     """
 
     data: str = ""
@@ -33,6 +36,9 @@ class RankOptions:
     seed: int = 0
     neighbors: int = 10
     probe: bool = True
+    skip_broken: bool = False
+    skip_small_classes: bool = False
+    test_fraction: float = TEST_FRACTION
 
     def __post_init__(self) -> None:
         if self.pooling not in ("mean", "flat"):
@@ -57,17 +63,20 @@ class RankOptions:
 
     def study(self, model: str) -> StudyOptions:
         """What is asked of a network's study."""
-        from_file = model.endswith(".keras")
+        has_weights = model == PIXELS or is_model_file(model)
         return StudyOptions(
             data=self.data,
-            model="efficientnet-b0" if from_file else model,  # whose image size a file gets that leaves it open
-            weights=model if from_file else "imagenet" if model == PIXELS else self.weights,
+            model=model,
+            weights=None if has_weights else self.weights,
             layers=DEFAULT_LAYERS if model == PIXELS else self.layers,
             pooling=self.pooling,
             per_class=self.per_class,
             seed=self.seed,
             neighbors=self.neighbors,
             probe=self.probe,
+            skip_broken=self.skip_broken,
+            skip_small_classes=self.skip_small_classes,
+            test_fraction=self.test_fraction,
             projection="none",
             exact=True,  # its intervals are of pairs of samples, so all are asked
         )
@@ -81,11 +90,12 @@ class RankOptions:
         """The command that asks for this ranking."""
         words = ["python", "-m", "core", "rank", *([self.data] if self.data else []), "--out", os.fspath(out)]
         words += ["--models", ",".join(self.models)] if self.models else []
-        for option in ("weights", "layers", "pooling", "per_class", "seed", "neighbors"):
+        for option in ("weights", "layers", "pooling", "per_class", "seed", "neighbors", "test_fraction"):
             value = getattr(self, option)
             if value != getattr(RankOptions, option):
                 words += [f"--{option.replace('_', '-')}", str(value)]
         words += [] if self.probe else ["--no-probe"]
+        words += ["--skip-broken"] * self.skip_broken + ["--skip-small-classes"] * self.skip_small_classes
         for one in self.features:
             words += ["--features", f"{one.name}={one.path}", *(["--test", f"{one.name}={one.test}"] * bool(one.test))]
         for name in ("labels", "test_labels", "ids", "test_ids"):
@@ -96,4 +106,4 @@ class RankOptions:
 
 def network_name(model: str) -> str:
     """What a network is called in a ranking: a file goes by its own name."""
-    return Path(model).stem if model.endswith(".keras") else model
+    return Path(model).stem if is_model_file(model) else model

@@ -6,6 +6,8 @@ took part in the choice, so many candidate layers are no head start. Where there
 does both. The best of many values is then too good, so the comparison pays for it: it is corrected for all pairs of
 candidate layers that could have been chosen, not only for the pairs of networks.
 
+Layers where many samples have several nearest neighbors at the same distance (`core.study.ties`) are no candidates.
+
 **Who is worse.** Each difference is of the same samples, its interval paired (`core.measures.paired`). The best network
 is itself found by the values that are compared, so K networks count as K(K − 1)/2 comparisons (Bonferroni): intervals
 are simultaneous, all of them hold at once with 95 % confidence or more. A network is certainly worse where its interval
@@ -21,10 +23,12 @@ import pandas as pd
 
 from core.study.comparing import compare_layers, measured_layers
 from core.study.results import Study, StudyError
+from core.study.ties import LIMIT_TEXT, has_many_ties
 
 LEVEL = 0.95
 BEST, TIE, WORSE = "best", "tie", "certainly worse"
 _DIFFERENCE = {"difference": "difference", "low": "difference_low", "high": "difference_high"}
+_WITHOUT_PREFIX = {f"within_{name}": name for name in ("num_queries", "num_tied")}
 _LAYER_FACTS = ("position", "kind", "block", "channels", "parameters", "cumulative_parameters", "num_features")
 
 
@@ -122,10 +126,23 @@ def num_comparisons(layers: pd.DataFrame, judged: Judged) -> int:
 
 
 def _layers(name: str, study: Study, judged: Judged) -> pd.DataFrame:
-    """Facts and values of a network's layers."""
+    """Facts and values of a network's layers, but for those with many tied samples, from which nothing is concluded."""
     value = _values(study, judged.measure, judged.split, judged.pooling)
     within = _values(study, judged.chosen_by, judged.chosen_in, judged.pooling).add_prefix("within_")
     facts = study.layers.set_index("layer")[list(_LAYER_FACTS)].astype({"kind": object, "block": object})
+    value = value.dropna(subset=["value"])
+    if value.empty:
+        raise StudyError(
+            f"The network {name} must have a layer with values; it has none, and its study says why. Leave it out."
+        )
+    tied = has_many_ties(value) | has_many_ties(within.reindex(value.index).rename(columns=_WITHOUT_PREFIX))
+    if tied.all():
+        raise StudyError(
+            f"The network {name} must have a layer where at most {LIMIT_TEXT} of the samples have several nearest "
+            "neighbors at the same distance; it has none, so that its SI depends on the order of the samples. Leave it "
+            "out."
+        )
+    value = value[~tied].drop(columns=["num_queries", "num_tied"])
     table = value.join(within.rename(columns={"within_value": "within"})).join(facts)
     table["linear_probe"] = _probe(study, judged.split).reindex(table.index)
     order = ["layer", *_LAYER_FACTS, *value.columns, "within", "within_low", "within_high", "within_chance"]
@@ -133,8 +150,9 @@ def _layers(name: str, study: Study, judged: Judged) -> pd.DataFrame:
 
 
 def _values(study: Study, measure: str, split: str, pooling: str) -> pd.DataFrame:
-    """Value, low, high and chance, indexed by layer."""
-    found = measured_layers(study, measure=measure, pooling=pooling, split=split)[["value", "low", "high"]]
+    """Value, low, high, chance and what tells ties, indexed by layer."""
+    found = measured_layers(study, measure=measure, pooling=pooling, split=split)
+    found = found[["value", "low", "high", "num_queries", "num_tied"]]
     rows = study.measurements
     rows = rows[(rows["measure"] == measure) & (rows["split"] == split) & (rows["repeat"] == 0)]
     return found.assign(chance=float(rows["chance"].iloc[0]))

@@ -3,7 +3,9 @@
 from dataclasses import fields, replace
 from typing import Any
 
-from core.network.backbones import Network, load_network
+from core.data.errors import FaultsError
+from core.network.backbones import Network, is_model_file, load_network
+from core.network.layers import DEFAULT_LAYERS, EARLIER_DEFAULT_LAYERS
 from core.study.plan import PIXELS, Plan, Report, StudyOptions, plan_study
 from core.study.results import Study, StudyError
 
@@ -14,19 +16,18 @@ def reopen_network(study: Study, *, weights: str | None = None) -> Network:
     Parameters
     ----------
     study : of a network.
-    weights : where the study's `.keras` file lies now; default where it lay.
+    weights : where the study's file of the network lies now; default where it lay.
 
     Raises
     ------
     StudyError
         The study has no network, its weights are gone, or they are others by now.
     """
-    asked = _network_options(study)
-    name = weights or asked.weights
+    asked = _network_options(study, weights)
     try:
-        network = load_network(asked.model, name, input_size=asked.input_size, seed=asked.seed)
+        network = load_network(asked.model, asked.weights, input_size=asked.input_size, seed=asked.seed)
     except FileNotFoundError as error:
-        raise _gone(name) from error
+        raise _gone(str(asked.weights)) from error
     _check_weights(study, network)
     return network
 
@@ -47,14 +48,19 @@ def reopen_plan(
     StudyError
         The study has no network, or network or images are gone or others by now.
     """
-    asked = _network_options(study)
-    options = replace(asked, data=data or asked.data, weights=weights or asked.weights)
+    asked = _network_options(study, weights)
+    options = replace(asked, data=data or asked.data)
     try:
         plan = plan_study(options, progress=progress)
     except FileNotFoundError as error:
-        if options.weights in str(error):
-            raise _gone(options.weights) from error
+        if str(options.weights) in str(error):
+            raise _gone(str(options.weights)) from error
         raise StudyError(f"The images of the study are not there any more: {error} Say with --data where.") from error
+    except FaultsError as error:
+        raise StudyError(
+            f"The images of the study cannot be read any more as they were: {error.text(_no_option)} Restore them, or "
+            "say with --data where the same images lie."
+        ) from error
     if plan.network is not None:
         _check_weights(study, plan.network)
     before = study.info.get("used", {}).get("data", {}).get("fingerprint")
@@ -66,8 +72,15 @@ def reopen_plan(
     return plan
 
 
-def _network_options(study: Study) -> StudyOptions:
-    """What was asked of the study, as far as it names a network."""
+def _no_option(name: str, value: Any) -> None:
+    """A study that is opened again keeps the options that it was made with."""
+
+
+def _network_options(study: Study, weights: str | None) -> StudyOptions:
+    """What was asked of the study, as far as it names a network. weights : where its file lies now; None: where it lay.
+
+    A study made before files said what network they hold names a model beside its file, which may be any.
+    """
     asked: dict[str, Any] = dict(study.info.get("asked", {}))
     if asked.get("model", PIXELS) == PIXELS or "data" not in asked:
         raise StudyError(
@@ -75,7 +88,19 @@ def _network_options(study: Study) -> StudyOptions:
             "Only what `python -m core study` made of a network can be cut."
         )
     known = {field.name: asked[field.name] for field in fields(StudyOptions) if field.name in asked}
+    if weights is not None:
+        known["weights"] = weights
+    if is_model_file(known.get("weights")):
+        known |= {"model": None, "input_size": known.get("input_size") or _square_size(study)}
+    if known.get("layers") == EARLIER_DEFAULT_LAYERS:
+        known["layers"] = DEFAULT_LAYERS
     return StudyOptions(**known | {"sizes": tuple(known.get("sizes", ()))})
+
+
+def _square_size(study: Study) -> int | None:
+    """The image size that the study used; None where its sides differ, for then the file fixes it."""
+    height, width = study.info.get("used", {}).get("model", {}).get("input_size", (None, None))
+    return height if height == width else None
 
 
 def _check_weights(study: Study, network: Network) -> None:

@@ -1,138 +1,44 @@
-"""The tables of a study on disk: their columns, and how to read them. `writing` writes them.
+"""Opening a study on disk. `schemas` declares its tables, `validation` checks them, `writing` writes them.
 
-A study is a folder with `study.json` and Parquet tables (see `SCHEMAS`). While a run goes on, each layer's rows lie in
-`parts/<position>/`, renamed into place when complete; at the end they are merged. Readers accept both, so a run that
-died is a valid study of the layers it finished. Others may write the format: `study.json` needs `format` and `state`.
+A study is a folder with `study.json` and Parquet tables (see `schemas.TABLES`). While a run goes on, each layer's rows
+lie in `parts/<position>/`, renamed into place when complete; at the end they are merged. Readers accept both, so a run
+that died is a valid study of the layers it finished. Others may write the format: `study.json` needs `format` and
+`state`.
+
+This is the one place where a study comes in, and whoever wrote it is not trusted: `load_study` checks `study.json` and
+every table of usual size in full, and of larger ones what their files say of themselves; the rows of these are checked
+whenever some are read. So what is behind needs no checks of its own.
 """
 
-import json
 import os
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
+from core.data.files import check_regular
+from core.study import validation
+from core.study.info_fields import info_faults, read_json_object
 from core.study.locks import is_locked
+from core.study.schemas import PART_TABLES, TABLES, Table
 
 FORMAT = 1
+MOST_ROWS = 250_000  # of a table that is checked in full when a study is opened
+_REMEMBERED = 256  # studies whose tables need no second check while their files stay as they are
 
-_text = pa.dictionary(pa.int32(), pa.string())
+Filters = Sequence[tuple[str, str, Any]]
+Stamp = tuple[tuple[str, int, int, int], ...]
 
-
-def _schema(**columns: pa.DataType) -> pa.Schema:
-    return pa.schema(list(columns.items()))
-
-
-SCHEMAS: dict[str, pa.Schema] = {
-    "layers": _schema(
-        position=pa.int32(),
-        layer=pa.string(),
-        kind=_text,
-        block=_text,
-        channels=pa.int32(),
-        parameters=pa.int64(),
-        cumulative_parameters=pa.int64(),
-        cumulative_flop=pa.int64(),
-        output_shape=pa.list_(pa.int32()),
-        num_features=pa.int64(),
-    ),
-    "measurements": _schema(
-        split=_text,
-        layer=_text,
-        pooling=_text,
-        metric=_text,
-        measure=_text,
-        order=pa.int32(),
-        ties=_text,
-        sampling=_text,
-        num_queries=pa.int32(),
-        num_references=pa.int32(),
-        repeat=pa.int32(),
-        value=pa.float64(),
-        low=pa.float64(),
-        high=pa.float64(),
-        target=_text,
-        chance=pa.float64(),
-        excess=pa.float64(),
-        z=pa.float64(),
-        p_value=pa.float64(),
-        q_value=pa.float64(),
-        num_undecided=pa.int32(),
-    ),
-    "classes": _schema(
-        split=_text,
-        layer=_text,
-        pooling=_text,
-        measure=_text,
-        order=pa.int32(),
-        label=pa.int32(),
-        num_queries=pa.int32(),
-        value=pa.float32(),
-        chance=pa.float32(),
-    ),
-    "samples": _schema(
-        sample=pa.int32(), split=_text, id=pa.string(), label=pa.int32(), class_name=_text, source=pa.string()
-    ),
-    "neighbors": _schema(
-        split=_text,
-        layer=_text,
-        pooling=_text,
-        sample=pa.int32(),
-        rank=pa.int32(),
-        nearest=pa.int32(),
-        nearest_split=_text,
-        distance=pa.float32(),
-        agrees=pa.bool_(),
-    ),
-    "projection": _schema(split=_text, layer=_text, sample=pa.int32(), x=pa.float32(), y=pa.float32()),
-    "curves": _schema(
-        split=_text,
-        layer=_text,
-        pooling=_text,
-        metric=_text,
-        measure=_text,
-        size=pa.int32(),
-        kind=_text,
-        value=pa.float64(),
-        low=pa.float64(),
-        high=pa.float64(),
-        num_samples=pa.int32(),
-        num_sizes=pa.int32(),
-        largest_size=pa.int32(),
-        repeats=pa.int32(),
-        asymptote=pa.float64(),
-        gap=pa.float64(),
-        rate=pa.float64(),
-    ),
-    "geometry": _schema(
-        split=_text,
-        layer=_text,
-        pooling=_text,
-        measure=_text,
-        value=pa.float64(),
-        low=pa.float64(),
-        high=pa.float64(),
-        chance=pa.float64(),
-        num_samples=pa.int32(),
-    ),
-    "alignment": _schema(
-        split=_text,
-        layer=_text,
-        other_layer=_text,
-        value=pa.float64(),
-        chance=pa.float64(),
-        debiased=pa.float64(),
-        num_samples=pa.int32(),
-    ),
-}
-# Only in the parts of layers, gone when these are merged: what later layers are aligned with.
-PART_SCHEMAS: dict[str, pa.Schema] = {"grams": _schema(split=_text, layer=_text, gram=pa.list_(pa.float32()))}
-_LATER_COLUMNS = {"layers": ("cumulative_flop",)}  # null in a study written before there were these
+SCHEMAS: Mapping[str, pa.Schema] = {name: table.schema for name, table in TABLES.items()}
+PART_SCHEMAS: Mapping[str, pa.Schema] = {name: table.schema for name, table in PART_TABLES.items()}
 WHOLE_TABLES = ("samples",)  # written once, before the first layer
 LAYER_TABLES = tuple(name for name in SCHEMAS if name not in WHOLE_TABLES)
 
@@ -163,7 +69,16 @@ class Study:
 
     @cached_property
     def measurements(self) -> pd.DataFrame:
-        return self.table("measurements")
+        """One row a value. Where `num_queries` is not said, all samples of the split were asked."""
+        table = self.table("measurements")
+        if not table["num_queries"].isna().any():
+            return table
+        counts = self.samples["split"].astype(str).value_counts()
+        asked = table["num_queries"].fillna(table["split"].astype(object).map(counts))
+        if asked.isna().any():
+            fault = "column 'num_queries' must have no gaps where the table samples does not say how many there are"
+            raise _not_usable(f"measurements.parquet in {self.path}", [fault])
+        return table.assign(num_queries=asked.astype("int32"))
 
     @cached_property
     def classes(self) -> pd.DataFrame:
@@ -197,22 +112,100 @@ class Study:
         """Linear CKA of pairs of layers, each pair once; empty for a study made without `geometry`."""
         return self.table("alignment")
 
-    def table(
-        self, name: str, columns: list[str] | None = None, filters: list[tuple[str, str, Any]] | None = None
-    ) -> pd.DataFrame:
+    def table(self, name: str, columns: Sequence[str] | None = None, filters: Filters | None = None) -> pd.DataFrame:
         """A table of the study, merged or from its parts; empty, with the right columns, where nothing was written.
 
+        Parameters
+        ----------
         columns, filters : what to read of it, as in `pyarrow.parquet.read_table`; default all.
+
+        Raises
+        ------
+        StudyError
+            What was read is not as the table must be; the message names the file and the column.
         """
-        parts = _read_tables(self.path, name, columns, filters)
+        names = list(columns or TABLES[name].columns)
+        if (name, self._stamp) in _CHECKED:
+            return self._read(name, names, filters).to_pandas()
+        keyed = list(dict.fromkeys([*names, *(column for key in TABLES[name].keys for column in key)]))
+        return self._checked(name, self._read(name, keyed, filters)).select(names).to_pandas()
+
+    def check(self) -> None:
+        """Check every table that can be read in a moment, and what the files of the others say of themselves.
+
+        Raises
+        ------
+        StudyError
+            A table is not as it must be; the message names the file and the column.
+        """
+        for name in TABLES if self.state == "complete" else ("layers", "samples", "measurements"):
+            if (name, self._stamp) in _CHECKED:
+                continue
+            if (
+                sum(_open(file, name, list(TABLES[name].columns)).metadata.num_rows for file in self._files(name))
+                > MOST_ROWS
+            ):
+                continue
+            self._checked(name, self._read(name, list(TABLES[name].columns)))
+            if name == "measurements":
+                _ = self.measurements  # where `num_queries` is not said, it must be known otherwise
+            _remember(name, self._stamp)
+
+    def _read(self, name: str, columns: Sequence[str], filters: Filters | None = None) -> pa.Table:
+        """Some columns of a table in their declared types, each file checked by itself."""
+        parts = [_read_file(file, name, columns, filters) for file in self._files(name)]
         if not parts:
-            return SCHEMAS[name].empty_table().select(columns or SCHEMAS[name].names).to_pandas()
-        later = [] if columns else [SCHEMAS[name].field(added) for added in _LATER_COLUMNS.get(name, ())]
-        missing = set(columns or SCHEMAS[name].names) - set(parts[0].column_names) - {field.name for field in later}
-        if missing:
-            raise StudyError(f"The table {name} in {self.path} lacks the columns {', '.join(sorted(missing))}.")
-        found = pa.concat_tables([*parts, pa.schema(later).empty_table()], promote_options="permissive")
-        return found.unify_dictionaries().to_pandas()
+            return SCHEMAS[name].empty_table().select(list(columns))
+        return pa.concat_tables(parts).unify_dictionaries()
+
+    def _checked(self, name: str, data: pa.Table) -> pa.Table:
+        """The same rows, if no two are the same one, and all are of layers and samples of this study.
+
+        Of a study that is being written, rows of layers that came after it was opened are left out.
+        """
+        table = TABLES[name]
+        faults = validation.key_faults(data, table)
+        if not faults and name not in ("layers", "samples"):
+            if self.state != "complete":
+                data = validation.of_layers(data, table, self._layer_names)
+            faults = validation.layer_faults(data, table, self._layer_names)
+            faults += validation.sample_faults(data, table, self._sample_splits)
+        if not faults and name == "neighbors":
+            faults = validation.neighbor_faults(data)
+        if not faults and name == "samples":
+            faults = validation.splits_by_number(data)[1]
+        if faults:
+            raise _not_usable(f"{name}.parquet in {self.path}", faults)
+        return data
+
+    @cached_property
+    def _layer_names(self) -> tuple[str, ...]:
+        return tuple(self.layers["layer"])
+
+    @cached_property
+    def _sample_splits(self) -> NDArray[np.int8]:
+        """0 for a training sample, 1 for a test sample, by the sample's number."""
+        splits = np.zeros(len(self.samples), dtype=np.int8)
+        splits[self.samples["sample"].to_numpy()] = (self.samples["split"] == "test").to_numpy()
+        return splits
+
+    def _files(self, name: str) -> list[Path]:
+        """The files of a table. Of a study without a merged table, the parts that there were when it was opened."""
+        merged = self.path / f"{name}.parquet"
+        if merged.exists():
+            return [merged]
+        return [file for part in self._parts if (file := part / merged.name).exists()]
+
+    @cached_property
+    def _parts(self) -> list[Path]:
+        return layer_parts(self.path)
+
+    @cached_property
+    def _stamp(self) -> Stamp:
+        """What changes when any of the study's tables does."""
+        files = sorted(self.path.glob("*.parquet")) + [file for part in self._parts for file in sorted(part.iterdir())]
+        stats = [(os.path.abspath(file), os.stat(file)) for file in files if file.exists()]
+        return tuple((name, stat.st_mtime_ns, stat.st_size, stat.st_ino) for name, stat in stats)
 
 
 def load_study(path: str | os.PathLike[str]) -> Study:
@@ -225,7 +218,8 @@ def load_study(path: str | os.PathLike[str]) -> Study:
     Raises
     ------
     StudyError
-        The folder is missing, holds no study, or one of a newer format.
+        The folder is missing, holds no study, one of a newer format, or one with something in it that cannot be right;
+        the message names the file and the column or field.
     """
     folder = Path(path)
     info = read_info(folder)
@@ -239,29 +233,61 @@ def load_study(path: str | os.PathLike[str]) -> Study:
             f"study.json in {folder} must have format {FORMAT} and a state; got format {info.get('format')!r}. "
             "Update this program, or run the study again."
         )
+    faults = info_faults(info)
+    if faults:
+        raise _not_usable(f"study.json in {folder}", faults)
     if info["state"] == "running" and not is_being_written(folder):
         info["state"] = "partial"  # its run was killed before it could say so
-    return Study(folder, info)
+    study = Study(folder, info)
+    study.check()
+    return study
 
 
 def read_info(folder: Path) -> dict[str, Any] | None:
     """The content of study.json, or None where there is none."""
     try:
-        info = json.loads((folder / "study.json").read_text(encoding="utf-8"))
+        return read_json_object(folder / "study.json", f"study.json in {folder}")
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise StudyError(
-            f"study.json in {folder} must be JSON; got {error}. Delete the folder to start over."
-        ) from error
-    if not isinstance(info, dict):
-        raise StudyError(f"study.json in {folder} must be a JSON object; got {type(info).__name__}.")
-    return info
+    except OSError as error:
+        raise StudyError(f"study.json in {folder} cannot be read: {error.strerror}. Choose another folder.") from error
+    except ValueError as error:
+        raise StudyError(f"{error} Delete the folder to start over.") from error
 
 
 def finished_layers(folder: Path) -> set[str]:
     """Names of the layers whose rows are complete."""
-    return {name for table in _read_tables(folder, "layers", ["layer"]) for name in table["layer"].to_pylist()}
+    return {
+        name for file in _layer_files(folder) for name in _read_file(file, "layers", ["layer"])["layer"].to_pylist()
+    }
+
+
+def layer_notes(folder: Path) -> pd.DataFrame:
+    """Position, name and note of the layers that have one, in network order."""
+    columns = ["position", "layer", "note"]
+    tables = [_read_file(file, "layers", columns) for file in _layer_files(folder)]
+    rows = [row for table in tables for row in table.to_pylist()]
+    noted = sorted((row for row in rows if row["note"]), key=lambda row: row["position"])
+    return pd.DataFrame(noted, columns=columns)
+
+
+def stored_measurements(folder: Path) -> pd.DataFrame:
+    """What tells the layers with many tied samples: columns of the table `measurements`, of the layers done so far."""
+    columns = ["layer", "measure", "num_queries", "num_tied"]
+    tables = [_read_file(file, "measurements", columns).to_pandas() for file in _table_files(folder, "measurements")]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+
+
+def _layer_files(folder: Path) -> list[Path]:
+    """The files of the table `layers`."""
+    return _table_files(folder, "layers")
+
+
+def _table_files(folder: Path, name: str) -> list[Path]:
+    """The files of a table of layers: the merged one, or those of the layers done so far."""
+    merged = folder / f"{name}.parquet"
+    parts = [part / merged.name for part in layer_parts(folder)]
+    return [merged] if merged.exists() else [file for file in parts if file.exists()]
 
 
 def is_being_written(folder: Path) -> bool:
@@ -275,24 +301,88 @@ def layer_parts(folder: Path) -> list[Path]:
     return sorted(path for path in parts.iterdir() if path.name.isdigit()) if parts.is_dir() else []
 
 
-def _read_tables(
-    folder: Path, name: str, columns: list[str] | None, filters: list[tuple[str, str, Any]] | None = None
-) -> list[pa.Table]:
-    """A table's files, read."""
+def read_table_file(path: Path, table: Table) -> pa.Table:
+    """All columns of one Parquet file in the types that a table declares, with their values checked.
+
+    Raises
+    ------
+    StudyError
+        The file is damaged or something else; the message names it and the column.
+    """
+    columns = list(table.columns)
+    data = _values_of(_open_as(path, table, columns), path, table, columns, None)
+    if faults := validation.key_faults(data, table):
+        raise _not_usable(f"{path.name} in {path.parent}", faults)
+    return data
+
+
+def _read_file(path: Path, name: str, columns: Sequence[str], filters: Filters | None = None) -> pa.Table:
+    file = _open(path, name, [*columns, *(column for column, _, _ in filters or ())])
+    return _values_of(file, path, TABLES[name], columns, filters)
+
+
+def _open(path: Path, name: str, columns: Sequence[str]) -> pq.ParquetFile:
+    return _open_as(path, TABLES[name], columns)
+
+
+def _open_as(path: Path, table: Table, columns: Sequence[str]) -> pq.ParquetFile:
+    """A file of a table, if what it says of itself is as it must be."""
     try:
-        return [pq.read_table(file, columns=columns, filters=filters) for file in _table_files(folder, name)]
-    except (OSError, pa.ArrowException) as error:
-        raise StudyError(
-            f"The study in {folder} has a broken table {name}: {error}. Delete the folder, and run the study again."
-        ) from error
+        check_regular(path)
+        file = pq.ParquetFile(path.absolute(), page_checksum_verification=True)
+        faults = validation.file_faults(file, os.path.getsize(path), table, list(dict.fromkeys(columns)))
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise _broken(path, error) from error
+    if faults:
+        raise _not_usable(f"{path.name} in {path.parent}", faults)
+    return file
 
 
-def _table_files(folder: Path, name: str) -> list[Path]:
-    """The merged file of a table where there is one, else its parts."""
-    merged = folder / f"{name}.parquet"
-    if merged.exists():
-        return [merged]
-    return [file for part in layer_parts(folder) if (file := part / f"{name}.parquet").exists()]
+def _values_of(
+    file: pq.ParquetFile, path: Path, table: Table, columns: Sequence[str], filters: Filters | None
+) -> pa.Table:
+    """Some columns of a file that was looked at, in their declared types, values checked."""
+    there = [column for column in columns if column in file.schema_arrow.names]
+    try:
+        if filters:
+            data = pq.read_table(
+                path.absolute(),
+                columns=there,
+                filters=list(filters),
+                partitioning=None,
+                page_checksum_verification=True,
+            )
+        else:
+            data = file.read(there)
+        data, faults = validation.converted(data, table, columns)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise _broken(path, error) from error
+    faults = faults or validation.value_faults(data, table)
+    if faults:
+        raise _not_usable(f"{path.name} in {path.parent}", faults)
+    return data
+
+
+def _broken(path: Path, error: Exception) -> StudyError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return StudyError(
+        f"{path.name} in {path.parent} cannot be read: {reason[:300].rstrip('.')}. Delete the folder, and run the "
+        "study again."
+    )
+
+
+def _not_usable(what: str, faults: Sequence[str]) -> StudyError:
+    return StudyError(f"{what} cannot be used: {'; '.join(faults)}. Delete the folder, and run the study again.")
+
+
+def _remember(name: str, stamp: Stamp) -> None:
+    """A table need not be checked again while the study's files stay as they are."""
+    _CHECKED[name, stamp] = None
+    while len(_CHECKED) > _REMEMBERED * len(TABLES):
+        _CHECKED.popitem(last=False)
+
+
+_CHECKED: OrderedDict[tuple[str, Stamp], None] = OrderedDict()
 
 
 def _what_is(folder: Path) -> str:

@@ -4,16 +4,18 @@ import os
 import platform
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import pandas as pd
 
 from core.cluster.connecting import Cluster, connect
 from core.cluster.size import cluster_size
+from core.kernels import Kernels, current_kernels
 from core.measures.neighbors import Neighbors
 from core.measures.sliced import Question
 from core.network.layers import LayerInfo
@@ -24,11 +26,13 @@ from core.study.geometry import with_alignment
 from core.study.measuring import layer_row, measure_layer
 from core.study.pilot import queries_after_pilot, queries_at_worst
 from core.study.plan import ELSEWHERE, Plan, Progress, Report, StudyOptions, plan_study
-from core.study.results import Study, finished_layers, load_study
+from core.study.results import Study, StudyError, finished_layers, load_study, read_info
+from core.study.resumed_kernels import begin_as_recorded, kernel_cautions, with_instructions
 from core.study.samples import MeasureOptions
 from core.study.searches import Key, SlicedLayer, answer, pilot_questions, study_questions
 from core.study.streaming import Activations, Relay, renamed, stream_layers
-from core.study.writing import begin, end, study_lock, write_info, write_layer
+from core.study.unusable import survey
+from core.study.writing import begin, check_still_there, end, study_lock, write_info, write_layer
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -68,7 +72,8 @@ def run_study(
     ValueError
         The exact search takes hours, and neither `exact` nor a `precision` was asked for.
     StudyError
-        The folder holds another study (the difference is named), or another run writes to it.
+        The folder holds another study (the difference is named), another run writes to it, or its layers so far were
+        computed with other kernels of TensorFlow than this process has loaded.
     ClusterError
         The cluster is not fit for the study, or fails; the layers done so far are kept.
     KeyboardInterrupt
@@ -76,16 +81,17 @@ def run_study(
     """
     if client is not None:
         check_room(memory, spool)
-    report = progress or _ignore
+    report, folder = progress or _ignore, Path(out)
+    begin_as_recorded(read_info(folder))
     with nullcontext() if client is None else connect(client) as cluster:  # before anything that takes long
         plan = study
         if isinstance(plan, StudyOptions):
             plan = plan_study(plan, memory=memory if cluster is None else ELSEWHERE, spool=spool, progress=progress)
-        folder = Path(out)
         _check_chosen(plan, cluster, folder)
         with study_lock(folder):
-            info = begin(folder, _study_info(plan, out), plan.samples.frame())
+            info = begin(folder, _study_info(plan, cluster, out), plan.samples.frame())
             if info["state"] != "complete":
+                _refuse_other_names(plan, folder)
                 _complete(plan, _engine(plan, cluster, storage, folder), folder, info, report)
         return load_study(folder)
 
@@ -110,10 +116,21 @@ def _complete(
             finished = frozenset(finished_layers(folder))
             with closing(engine.measured_layers(options, finished, progress)) as layers:
                 _write_layers(plan, layers, folder)
+        check_still_there(folder, [layer.layer for layer in plan.layers])
     except BaseException:
         end(folder, info, complete=False)
         raise
     end(folder, info, complete=True)
+
+
+def _refuse_other_names(plan: Plan, folder: Path) -> None:
+    """Layers were once named by position; what was measured under such names is not mixed with others."""
+    unknown = sorted(finished_layers(folder) - {layer.layer for layer in plan.layers})
+    if unknown:
+        raise StudyError(
+            f"{folder} holds layers of another choice or of an earlier version, such as {unknown[0]}, which this "
+            "network does not have or which is not asked for. Choose another folder, or delete this one."
+        )
 
 
 def _check_chosen(plan: Plan, cluster: Cluster | None, folder: Path) -> None:
@@ -169,6 +186,7 @@ def _write_layers(plan: Plan, layers: Iterator[tuple[LayerInfo, dict[str, pd.Dat
     for layer, tables in layers:
         if layer.layer not in plan.stored_layers:
             tables["neighbors"] = tables["neighbors"].iloc[:0]
+        check_still_there(folder)
         write_layer(folder, layer.position, with_alignment(tables, folder))
 
 
@@ -186,7 +204,7 @@ class _ThisProcess:
                 stream_layers(plan, pass_, questions, relay=relay, stage="pilot", progress=progress)
             ) as layers:
                 for _, activations in layers:
-                    yield from [_answers(found, questions) for found in activations.values()]
+                    yield from [_answers(found, questions) for found in activations.values() if _is_usable(found)]
 
     def measured_layers(
         self, options: MeasureOptions, finished: frozenset[str], progress: Report
@@ -211,21 +229,34 @@ class _ThisProcess:
         progress(Progress("neighbors", len(pass_.layers), len(pass_.layers), "layers"))
 
 
+def _is_usable(found: Activations) -> bool:
+    """Whether a layer's activations have neighbors."""
+    return isinstance(found, SlicedLayer) or (isinstance(found, np.ndarray) and not survey(found).note)
+
+
 def _answers(found: Activations, questions: Mapping[Key, Question]) -> Mapping[Key, Neighbors]:
     if isinstance(found, SlicedLayer):
         return found.answers
+    assert isinstance(found, np.ndarray), "layers that cannot be measured are left out"
     return {key: answer(found, question) for key, question in questions.items()}
 
 
-def _study_info(plan: Plan, out: str | os.PathLike[str]) -> dict[str, Any]:
+def _study_info(plan: Plan, cluster: Cluster | None, out: str | os.PathLike[str]) -> dict[str, Any]:
     """study.json but for format, state and times."""
+    kernels = None if plan.network is None else _kernels(cluster)
     return {
         "command": plan.options.command(out),
         "asked": plan.options.asked(),
-        "used": plan.used() | {"versions": package_versions()},
+        "used": plan.used() | {"versions": package_versions(), "kernels": kernels and asdict(kernels)},
         "skipped": [{"id": skipped.id, "reason": skipped.reason} for skipped in plan.images.skipped],
-        "cautions": plan.cautions(),
+        "cautions": plan.cautions() + kernel_cautions(kernels),
     }
+
+
+def _kernels(cluster: Cluster | None) -> Kernels | None:
+    """What the network is computed with: by this process, or by workers that are set as it is."""
+    kernels = current_kernels()
+    return with_instructions(kernels, cluster.instructions) if kernels and cluster else kernels
 
 
 def package_versions() -> Mapping[str, str]:

@@ -11,7 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.data.sampling import sample_order, stratified_subsample
+from core.label_text import alike_note
 from core.measures.significance import Shuffles
+from core.study.info_fields import printable
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,20 @@ class MeasureOptions:
 
 @dataclass(frozen=True, eq=False)
 class StudySamples:
-    """The samples of a study, one entry each: `labels` index `class_names`; `splits` are "train" or "test"."""
+    """The samples of a study, one entry each: `labels` index `class_names`; `splits` are "train" or "test".
+
+    Names of files that are no UTF-8 have escapes in place of the bytes that are none, as tables hold nothing else.
+    """
 
     ids: tuple[str, ...]
     labels: NDArray[np.int64]
     class_names: tuple[str, ...]
     splits: NDArray[np.str_]
     sources: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("ids", "class_names", "sources"):
+            object.__setattr__(self, name, tuple(map(printable, getattr(self, name))))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -114,7 +123,13 @@ class StudySamples:
 
     def cautions(self) -> list[str]:
         """Sentences that belong beside any result on these samples."""
-        return [text for split in self.split_names if (text := self._alone(split))]
+        texts = [self._one_class(split) or self._alone(split) for split in self.split_names]
+        return [text for text in (*texts, alike_note(self.class_names)) if text]
+
+    def _one_class(self, split: str) -> str:
+        """What it means that all samples of a split are of one class; "" where they are of several."""
+        labels = self.labels[self.rows(split)]
+        return _ONE_CLASS.format(len(labels), split) if len(labels) > 1 and len(set(labels)) == 1 else ""
 
     def _alone(self, split: str) -> str:
         """What it means that classes have a single sample of a split; "" where none has."""
@@ -140,6 +155,10 @@ class StudySamples:
         )
 
 
+_ONE_CLASS = (
+    "All {0:,} samples of the split {1} are of one class: SI within {1} is 1 by construction, and says nothing. Take "
+    "samples of two classes or more."
+)
 _ALL_ALONE = (
     "Each class has a single sample of the split {0}, which has no other of its kind to lie beside: SI within {0} is 0 "
     "by construction, and says nothing. Take at least two samples of each class."

@@ -18,8 +18,9 @@ from core.network.passes import Pass, poolings_of
 from core.study.arena import Arena, shares
 from core.study.plan import Plan, Progress, Report
 from core.study.searches import Key, SlicedLayer
+from core.study.unusable import SlicedSurvey, UnusableLayer
 
-Activations = NDArray[Any] | SlicedLayer
+Activations = NDArray[Any] | SlicedLayer | UnusableLayer
 
 
 class Relay:
@@ -87,14 +88,20 @@ def _searched(
     search = SlicedSearch(
         list(questions.values()), num_rows=len(plan.images), dtype=np.float64 if centers else np.float32
     )
+    survey = SlicedSurvey(len(plan.images))
     for columns in (*pass_.slices[1:], pass_.slices[0]):  # the first one comes last: it stays for the next round
-        search.survey(columns.start, slices.get(columns))
+        block = slices.get(columns)
+        survey.add(block)
+        if survey.is_finite:
+            search.survey(columns.start, block)
+    found: dict[str, Activations] = dict.fromkeys(_poolings(plan, pass_.layers[0]), slices.means)
+    if survey.note:
+        return found | {"flat": UnusableLayer(survey.note)}
     search.shortlist()
     while search.unfinished:
         for columns in pass_.slices:
             search.look(columns.start, slices.get(columns))
         search.decide()
-    found: dict[str, Activations] = dict.fromkeys(_poolings(plan, pass_.layers[0]), slices.means)
     found["flat"] = SlicedLayer(dict(zip(questions, search.neighbors(), strict=True)), search.gram)
     return found
 

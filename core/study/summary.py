@@ -1,4 +1,4 @@
-"""What a study comes to, in three cards: where it is good enough, confused classes, label errors."""
+"""What a study comes to, in three cards: where it is good enough, confused classes, samples to check."""
 
 from dataclasses import dataclass
 
@@ -6,30 +6,33 @@ import numpy as np
 import pandas as pd
 
 from core.study.advice import TOLERANCE, Advice, cut_candidates, recommend_layer
-from core.study.class_words import short_classes
+from core.study.check_words import check_text
+from core.study.class_words import sample_classes, short_classes
 from core.study.cut_words import explanation
-from core.study.findings import one_layer
-from core.study.neighborhoods import read_nearest
-from core.study.provenance import SPLIT_NAMES, plain
-from core.study.results import Study
-from core.study.suspects import LIKELY, label_errors, late_neighbors
+from core.study.findings import best_layer, number, one_layer
+from core.study.neighborhoods import confused_pairs, read_nearest
+from core.study.provenance import plain
+from core.study.results import Study, StudyError
+from core.study.suspects import late_neighbors
 
-NOT_STORED = "The study stores no neighbors that would tell. Run it with `--neighbors 1` or more."
+NOT_STORED = "The study stores no neighbors that would tell. Make it again with one stored neighbor a sample or more."
 
 
 @dataclass(frozen=True)
 class ConfusedPair:
-    """Two classes: `count` of the `total` samples of both have their nearest neighbor in the other one, at `layer`.
+    """The most confused classes at a layer: those at the top of `core.study.neighborhoods.confused_pairs`.
 
-    example : a sample of the first and one of the second, of which one is the other's nearest.
+    count, total : `count` of the `total` samples of both have their nearest neighbor in the other one.
+    chance : the share of them that would, with meaningless labels. num_equal : other pairs with the same count.
     """
 
     first: str
     second: str
     count: int
     total: int
+    chance: float
     layer: str
-    example: tuple[int, int]
+    num_equal: int
 
 
 @dataclass(frozen=True)
@@ -52,90 +55,75 @@ def good_enough(study: Study, curve: pd.DataFrame, tolerance: float = TOLERANCE)
     return recommend_layer(study, split=split, pooling=pooling, measure=measure, layers=layers, tolerance=tolerance)
 
 
-def most_confused(study: Study, curve: pd.DataFrame, layer: str) -> ConfusedPair | None:
-    """The two classes that are most often each other's nearest at a layer; None where no neighbors are stored."""
-    rows = nearest_along(study, curve, [layer]).get(layer)
-    if rows is None or rows["agrees"].all():
+def most_confused(pairs: pd.DataFrame, layer: str) -> ConfusedPair | None:
+    """The first of some pairs, as `core.study.neighborhoods.confused_pairs` returns them; None where there is none."""
+    if pairs.empty:
         return None
-    codes = class_codes(study)
-    own, other = codes[rows["sample"]], codes[rows["nearest"]]
-    wrong = own != other
-    pairs = pd.DataFrame({"low": np.minimum(own, other)[wrong], "high": np.maximum(own, other)[wrong]})
-    counts = pairs.value_counts()
-    first, second = counts.index[0]
-    total = int(np.isin(own, (first, second)).sum())
-    names = list(short_classes(_class_names(study)).values())
-    at = int(np.flatnonzero((np.minimum(own, other) == first) & (np.maximum(own, other) == second))[0])
-    one, nearest = int(rows["sample"].iloc[at]), int(rows["nearest"].iloc[at])
-    example = (one, nearest) if own[at] == first else (nearest, one)
-    return ConfusedPair(names[first], names[second], int(counts.iloc[0]), total, layer, example)
+    first = pairs.iloc[0]
+    num_equal = int((pairs["count"] == first["count"]).sum()) - 1
+    count, total, chance = int(first["count"]), int(first["total"]), float(first["chance"])
+    return ConfusedPair(str(first["first"]), str(first["second"]), count, total, chance, layer, num_equal)
 
 
-def count_label_errors(study: Study, curve: pd.DataFrame) -> int | None:
-    """How many samples of the split the late layers clearly place in another class; None where that is unknown."""
+def check_card_text(study: Study, curve: pd.DataFrame) -> str:
+    """The third card, as Markdown."""
     pooling, split = _where(curve)
     neighbors = late_neighbors(study, pooling, split) if split != "cross" else pd.DataFrame()
-    return None if neighbors.empty else len(label_errors(neighbors, study.samples, at_least=LIKELY))
-
-
-def nearest_along(study: Study, curve: pd.DataFrame, layers: list[str]) -> dict[str, pd.DataFrame]:
-    """The nearest neighbors that the values of a curve are made of, at some layers."""
-    pooling, samples = _where(curve)
-    split, among = ("test", "train") if samples == "cross" else (samples, samples)
-    return read_nearest(study, layers, pooling, split, among=among)
+    return NOT_STORED if neighbors.empty else check_text(study, neighbors, split)
 
 
 def _where(curve: pd.DataFrame) -> tuple[str, str]:
     return str(curve["pooling"].iloc[0]), str(curve["samples"].iloc[0])
 
 
-def class_codes(study: Study) -> np.ndarray:
-    """The class of each sample as a number, by the sample's number: places in `_class_names`."""
-    codes = np.full(int(study.samples["sample"].max()) + 1 if len(study.samples) else 0, -1)
-    codes[study.samples["sample"]] = pd.Categorical(_names(study), _class_names(study)).codes
-    return codes
-
-
-def _class_names(study: Study) -> pd.Index:
-    return pd.Index(sorted(set(_names(study))))
-
-
-def _names(study: Study) -> pd.Series:
-    names = study.samples["class_name"].astype(object)
-    return names.where(names.notna(), study.samples["label"].astype(str))
-
-
 def make_cards(study: Study, curve: pd.DataFrame, tolerance: float = TOLERANCE) -> tuple[Card, Card, Card]:
     """The three cards about one curve of SI; at least one layer with a value."""
     advice = good_enough(study, curve, tolerance)
-    best = str(curve["layer"].iloc[int(curve["value"].argmax())])
-    pair, errors = most_confused(study, curve, best), count_label_errors(study, curve)
+    best = best_layer(curve)
     return (
         Card(explanation(advice)),
-        Card(confused_text(pair), _pictures(study, pair)) if pair else Card(NOT_STORED),
-        Card(NOT_STORED if errors is None else errors_text(errors, curve)),
+        confused_card(study, curve, best),
+        Card(check_card_text(study, curve)),
     )
 
 
-def _pictures(study: Study, pair: ConfusedPair) -> tuple[tuple[str, str], ...]:
+def confused_card(study: Study, curve: pd.DataFrame, layer: str) -> Card:
+    """The second card, about one layer of a curve."""
+    pooling, samples = _where(curve)
+    split, among = ("test", "train") if samples == "cross" else (samples, samples)
+    try:
+        pairs = confused_pairs(study, layer, pooling, split, among=among)
+    except StudyError:
+        return Card(NOT_STORED)
+    words = short_classes(sample_classes(study.samples))
+    named = pairs.assign(first=pairs["first"].map(words), second=pairs["second"].map(words))
+    text = confused_text(most_confused(named, layer), layer)
+    return Card(text, _pictures(study, pairs.iloc[0], pooling, (split, among), layer) if len(pairs) else ())
+
+
+def _pictures(
+    study: Study, pair: pd.Series, pooling: str, splits: tuple[str, str], layer: str
+) -> tuple[tuple[str, str], ...]:
+    """A sample of each class of a pair, of which one is the other's nearest neighbor: its source, and its class."""
+    nearest = read_nearest(study, [layer], pooling, splits[0], among=splits[1])[layer]
+    classes = sample_classes(study.samples)
+    own, other = (classes.reindex(nearest[column]).to_numpy(object) for column in ("sample", "nearest"))
+    names = (pair["first"], pair["second"])
+    row = nearest.iloc[int(np.flatnonzero((own != other) & np.isin(own, names) & np.isin(other, names))[0])]
+    example = sorted((int(row["sample"]), int(row["nearest"])), key=lambda sample: names.index(classes[sample]))
     sources = study.samples.set_index("sample")["source"].astype(object).fillna("")
-    return tuple((str(sources[one]), name) for one, name in zip(pair.example, (pair.first, pair.second), strict=True))
+    words = short_classes(classes)
+    return tuple((str(sources[sample]), words[classes[sample]]) for sample in example)
 
 
-def confused_text(found: ConfusedPair) -> str:
-    """The second card, as Markdown."""
+def confused_text(pair: ConfusedPair | None, layer: str) -> str:
+    """The most confused classes at a layer, and what is counted, as Markdown. None : no classes are confused."""
+    if pair is None:
+        return f"At {one_layer(layer)} no sample's nearest neighbor is of another class."
+    others = f"{pair.num_equal} other pair{'s' * (pair.num_equal != 1)}"
+    rank = f"as many as of {others}" if pair.num_equal else "more than of any other pair"
     return (
-        f"**{plain(found.first)}** and **{plain(found.second)}**: {found.count:,} of their {found.total:,} "
-        f"samples have their nearest neighbor in the other class, at {one_layer(found.layer)}."
-    )
-
-
-def errors_text(count: int, curve: pd.DataFrame) -> str:
-    """The third card, as Markdown."""
-    split, total = SPLIT_NAMES.get(str(curve["samples"].iloc[0]), ""), int(curve["num_queries"].max())
-    if not count:
-        return f"No label of {total:,} {split} samples is clearly contradicted by its neighbors at the late layers."
-    share = f"**{count:,}** of {total:,} {split} samples"
-    return (
-        f"{share} have hardly a neighbor of their label at the late layers, but many of one other class. Look at them."
+        f"**{plain(pair.first)}** and **{plain(pair.second)}**: {pair.count:,} of their {pair.total:,} "
+        f"samples have their nearest neighbor in the other class, at {one_layer(pair.layer)}, {rank} "
+        f"(by chance {number(pair.chance * pair.total)})."
     )

@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from core.kernels import current_kernels
 from core.network.channel_means import ChannelMeans, a_handful
 from core.network.layers import LayerInfo, catalogue, select_layers
 from core.study.epochs import EpochsWriter, read_history, recorded_epochs
@@ -82,10 +84,12 @@ class TrainingRecord:
         self._means = ChannelMeans(model, layers)
         self._load = watched.loader(self._means.image_shape)
         self._options = MeasureOptions(num_neighbors=_NEIGHBORS, probe=False, projection="none")
+        kernels = current_kernels()
         used = {
             "data": {"name": watched.name, **watched.samples.describe()},
             "model": {"name": model.name},
             "versions": dict(package_versions()),
+            "kernels": kernels and asdict(kernels),
         }
         names = [layer.layer for layer in layers]
         asked = {**asked, **pace.asked, "pooling": "mean", "layers": names, "neighbors": _NEIGHBORS}

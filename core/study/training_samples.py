@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.data.copies import copy_notes
 from core.data.images import LabelledImages
 from core.data.sampling import MIN_PER_CLASS, stratified_subsample
-from core.study.features import study_samples
+from core.study.features import ClassNames, study_samples
 from core.study.samples import StudySamples
 
 Load = Callable[[NDArray[np.int64]], NDArray[Any]]
@@ -31,7 +32,7 @@ class WatchedSamples:
 
 
 def watched_samples(
-    data: Any, num_samples: int, *, split: str, class_names: Sequence[str] | None, seed: int
+    data: Any, num_samples: int, *, split: str, class_names: ClassNames | None, seed: int
 ) -> WatchedSamples:
     """Choose samples of arrays, of a `tf.data` dataset or of images that `core.data.images` loaded.
 
@@ -84,7 +85,7 @@ def _of_images(images: LabelledImages, num_samples: int, split: str, seed: int) 
     own = own.select(_chosen(own.ids, own.labels, num_samples, seed))
     samples = StudySamples(own.ids, own.labels, own.class_names, own.splits, own.sources)
     loader = lambda shape: lambda rows: own.load(rows, (shape[0], shape[1]))  # noqa: E731
-    return WatchedSamples(own.name, samples, loader, own.notes)
+    return WatchedSamples(own.name, samples, loader, own.notes + copy_notes(images))
 
 
 def _of_arrays(
@@ -94,7 +95,7 @@ def _of_arrays(
     labels: NDArray[Any],
     numbers: NDArray[np.int64],
     split: str,
-    class_names: Sequence[str] | None,
+    class_names: ClassNames | None,
 ) -> WatchedSamples:
     """Some rows of an array; `numbers` name them."""
     ids = [str(number) for number in numbers]

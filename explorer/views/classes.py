@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from core.study.class_words import short_class, short_classes
-from core.study.neighborhoods import confusions
+from core.study.class_words import sample_classes, short_class, short_classes
+from core.study.neighborhoods import confused_pairs
 from core.study.results import StudyError
 from explorer.address import asked_view, keep_view
 from explorer.class_charts import PICKED, confusion_chart, development_chart, heat_map
@@ -20,16 +20,16 @@ from explorer.class_tables import (
     pages,
     place_query,
     ranked_classes,
-    stored_pooling,
 )
 from explorer.components import export_row
 from explorer.data import OpenStudy
 from explorer.frame import show_notes, show_provenance
+from explorer.page_errors import guarded
 from explorer.pair_view import show_pair
 from explorer.picker import cached_tables, open_chosen_study
 from explorer.place_controls import class_names, place_controls
 from explorer.state import SAMPLES
-from explorer.widgets import opened, widget_key
+from explorer.widgets import opened, selected_point, selected_row, widget_key
 
 PAGE = "classes"
 PAIR = ("first of the pair", "second of the pair")
@@ -40,9 +40,13 @@ HEAT_CAPTION = (
 )
 CONFIG = {
     "class_name": st.column_config.TextColumn("Class", pinned=True),
-    "nearest_class": st.column_config.TextColumn("Taken for"),
-    "count": st.column_config.NumberColumn("Samples"),
-    "share": st.column_config.NumberColumn("Share of the class", format="percent"),
+    "first": st.column_config.TextColumn("Class", pinned=True),
+    "second": st.column_config.TextColumn("and class", pinned=True),
+    "count": st.column_config.NumberColumn("Samples", help="Of either class, with a nearest neighbor of the other."),
+    "of_first": st.column_config.NumberColumn("Of the first", help="The part of them that is of the first class."),
+    "of_second": st.column_config.NumberColumn("Of the second", help="The part of them that is of the second class."),
+    "total": st.column_config.NumberColumn("Of", help="Samples of both classes that were asked."),
+    "share": st.column_config.NumberColumn("Share", format="percent"),
     "chance": st.column_config.NumberColumn("Chance", format="percent", help="With meaningless labels."),
     "value": st.column_config.ProgressColumn("SI", format="%.3f", min_value=0, max_value=1),
     "num_queries": st.column_config.NumberColumn("Samples"),
@@ -50,7 +54,7 @@ CONFIG = {
 
 
 def render() -> None:
-    """The hardest classes, the map of all, how they develop, and what they are taken for."""
+    """The hardest classes, the map of all, how they develop, and the most confused ones."""
     study = open_chosen_study()
     if study is None:
         return
@@ -108,7 +112,7 @@ def show_map(
             selection_mode=PICKED,
             key=widget_key(PAGE, "map", study),
         )
-    if picked := _picked(event):
+    if picked := selected_point(event, PICKED, "layer", "class_name"):
         open_samples(study, Place(picked["layer"], place.pooling, place.samples), {"class": [picked["class_name"]]})
     st.caption(f"{part} {HEAT_CAPTION}")
     export_row(HEAT, lambda: values, f"{Path(study.path).name}_classes", study.info)
@@ -131,32 +135,35 @@ def show_development(study: OpenStudy, values: pd.DataFrame, ranked: pd.DataFram
     export_row(LINES, lambda: drawn, f"{Path(study.path).name}_hardest_classes", study.info)
 
 
-def show_confusions(study: OpenStudy, pairs: pd.DataFrame, place: Place) -> None:
-    """Which classes are taken for which, as bars and as a table; a click chooses the pair that is shown beneath."""
-    st.header("What classes are taken for", anchor=False)
+def show_confusions(study: OpenStudy, pairs: pd.DataFrame | None, place: Place) -> None:
+    """The most confused classes, as bars and as a table; a click chooses the pair that is shown beneath."""
+    st.header("Most confused classes", anchor=False)
+    if pairs is None:
+        st.info("The study stores no neighbors of this layer, which would tell.")
+        return
     if pairs.empty:
-        st.info(
-            "No sample's nearest neighbor is of another class here, or the study stores no neighbors of this layer."
-        )
+        st.info("No sample's nearest neighbor is of another class here.")
         return
     st.caption(
-        f"{SAMPLES[place.samples]} samples at {place.layer}, by the class of their nearest neighbor. A click on a bar "
-        "or a row shows the two classes beneath, through the layers and with their images."
+        f"{SAMPLES[place.samples]} samples at {place.layer}. Counted are the samples of two classes whose nearest "
+        "neighbor is of the other one, both ways together. A click on a bar or a row shows the two classes beneath, "
+        "through the layers and with their images."
     )
     left, right = st.columns(2, gap="medium")
     keys = {name: widget_key(PAGE, name, study) for name in ("bars", "pairs")}
 
     def pick_bar() -> None:
-        if picked := _picked(st.session_state[keys["bars"]]):
-            choose_pair(study, picked["class_name"], picked["nearest_class"])
+        if picked := selected_point(st.session_state[keys["bars"]], PICKED, "first", "second"):
+            choose_pair(study, picked["first"], picked["second"])
 
     def pick_row() -> None:
-        if rows := st.session_state[keys["pairs"]].selection.rows:
-            choose_pair(study, *map(str, pairs[["class_name", "nearest_class"]].iloc[rows[0]]))
+        row = selected_row(st.session_state[keys["pairs"]], len(pairs))
+        if row is not None:
+            choose_pair(study, *map(str, pairs[["first", "second"]].iloc[row]))
 
     with left, st.container(key=CONFUSIONS):
         top = pairs.head(BARS)
-        alt = f"Bars: the {len(top)} most frequent confusions at {place.layer}; the table has all {len(pairs):,}."
+        alt = f"Bars: the {len(top)} most confused pairs at {place.layer}; the table has all {len(pairs):,}."
         chart, mode = confusion_chart(top), PICKED
         st.altair_chart(chart, width="stretch", alt=alt, on_select=pick_bar, selection_mode=mode, key=keys["bars"])
     with right:
@@ -167,20 +174,20 @@ def show_confusions(study: OpenStudy, pairs: pd.DataFrame, place: Place) -> None
             on_select=pick_row,
             selection_mode="single-row",
             key=keys["pairs"],
-            alt="Classes and what they are taken for, most frequent first",
+            alt="Pairs of classes, the most confused first",
         )
     st.caption(f"{min(len(pairs), BARS)} of {len(pairs):,} pairs drawn, all in the table.")
     export_row(CONFUSIONS, lambda: pairs, f"{Path(study.path).name}_confusions", study.info)
 
 
 def pair_controls(
-    study: OpenStudy, classes: list[str], pairs: pd.DataFrame, query: dict[str, list[str]]
+    study: OpenStudy, classes: list[str], pairs: pd.DataFrame | None, query: dict[str, list[str]]
 ) -> tuple[str, str] | None:
     """The two classes to look at: of the address, or clicked, or chosen here; first the most confused ones."""
     if len(classes) < 2:
         return None
     asked = [name for name in map(short_class, query.get("pair", ())) if name in classes]
-    usual = pairs[["class_name", "nearest_class"]].iloc[0].tolist() if len(pairs) else classes[:2]
+    usual = classes[:2] if pairs is None or pairs.empty else pairs[["first", "second"]].iloc[0].tolist()
     keys = [widget_key(PAGE, name, study) for name in PAIR]
     for key, start in zip(keys, asked if len(set(asked)) == 2 else usual, strict=True):
         if st.session_state.setdefault(key, start) not in classes:
@@ -209,12 +216,6 @@ def open_samples(study: OpenStudy, place: Place, filters: dict[str, list[str]]) 
     st.switch_page("views/samples.py", query_params=query | place_query(place, study.curves) | filters)
 
 
-def _picked(event: object) -> dict[str, str]:
-    """What a click on a chart chose."""
-    chosen = getattr(event, "selection", {}).get(PICKED) or []
-    return dict(chosen[0]) if chosen else {}
-
-
 @st.cache_data(max_entries=8, show_spinner=False)
 def cached_values(path: str, stamp: tuple[int, ...], place: Place) -> pd.DataFrame:
     study = cached_tables(path, stamp)
@@ -222,14 +223,15 @@ def cached_values(path: str, stamp: tuple[int, ...], place: Place) -> pd.DataFra
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def cached_pairs(path: str, stamp: tuple[int, ...], place: Place) -> pd.DataFrame:
+def cached_pairs(path: str, stamp: tuple[int, ...], place: Place) -> pd.DataFrame | None:
+    """The confused pairs by the names that the page shows; None where the study stores no neighbors of the layer."""
     study = cached_tables(path, stamp)
     try:
-        pairs = confusions(study, place.layer, stored_pooling(study.layers, place), place.split, among=place.among)
-    except StudyError:  # it stores no neighbors of this layer
-        return pd.DataFrame(columns=["class_name", "nearest_class", "count", "share", "chance"])
-    shown = short_classes(study.samples["class_name"].astype(str))
-    return pairs.assign(class_name=pairs["class_name"].map(shown), nearest_class=pairs["nearest_class"].map(shown))
+        pairs = confused_pairs(study, place.layer, place.pooling, place.split, among=place.among)
+    except StudyError:
+        return None
+    words = short_classes(sample_classes(study.samples))
+    return pairs.assign(first=pairs["first"].map(words), second=pairs["second"].map(words))
 
 
-render()
+guarded(render)()

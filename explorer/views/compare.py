@@ -7,14 +7,14 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core.study.comparing import compare_studies
+from core.study.changes import describe_changes
+from core.study.comparing import LayerMatch, compare_studies, match_layers
 from core.study.provenance import plain
 from explorer.address import asked_layer, asked_view, keep_view
 from explorer.compare_charts import change_chart, dots_chart
 from explorer.comparing import (
     AGAINST,
     CompareSelection,
-    change_finding,
     compare_query,
     compare_selection,
     control_curve,
@@ -29,12 +29,13 @@ from explorer.components import export_row, save_chart_button, save_configuratio
 from explorer.data import OpenStudy, study_stamp
 from explorer.frame import show_notes, show_provenance
 from explorer.geometry_view import show_geometry
+from explorer.page_errors import guarded
 from explorer.picker import cached_tables, open_chosen_study, pick_layer, pick_other_study, untrained_control
 from explorer.state import POOLINGS, SAMPLES
 from explorer.widgets import choose_one, widget_key
 
 PAGE, CHANGES = "compare", "change_chart"
-MATCHES = {"": "As they fit", "name": "By name", "position": "By relative position"}
+MATCHES = {"": "By name where possible", "name": "By name", "position": "By relative position"}
 COLUMNS = 3  # charts beside each other
 DOTS_CAPTION = (
     "One dot a layer; bars: 95 % interval of SI. Spearman's rank correlation over the layers shown, with a 95 % "
@@ -43,7 +44,8 @@ DOTS_CAPTION = (
 )
 CHANGE_CAPTION = (
     "Difference: the open study minus the other. ▲ rose, ▼ fell: q < 0.05 over these layers (Benjamini and Hochberg); "
-    "● no certain change. The interval is for a fresh sample of the same size and classes."
+    "● no certain change, which is not to say that there is none. The interval is for a fresh sample of the same size "
+    "and classes."
 )
 UNPAIRED = (
     "At {count} of {total} layers one of the studies has no stored neighbors. There the interval is not paired: it "
@@ -60,6 +62,7 @@ CONFIG: Mapping[str, Any] = {
     "q_value": st.column_config.NumberColumn("q", format="%.4f", help="p after Benjamini and Hochberg."),
     "paired": st.column_config.CheckboxColumn("Paired", help="Whether the interval knows that samples are the same."),
     "meaning": st.column_config.TextColumn("Meaning"),
+    "matched_by": st.column_config.TextColumn("Matched by", help="How the layer of the other study was found."),
     "position": st.column_config.NumberColumn("Position"),
 }
 
@@ -139,21 +142,27 @@ def show_other(study: OpenStudy, selection: CompareSelection, start: CompareSele
         )
         return selection
     try:
-        table = _cached_changes(str(path), study_stamp(path), study.path, study.stamp, selection)
+        table, layers = _cached_changes(str(path), study_stamp(path), study.path, study.stamp, selection)
     except (ValueError, OSError) as error:  # a StudyError is a ValueError, as is a path that none can be
         st.error(f"**These studies cannot be compared.** {plain(error)}", icon=":material/difference:")
         return selection
     if table.empty:
-        st.info("No layer of one study has a partner in the other. Match the layers by relative position.")
+        st.info(
+            f"None of the {len(layers.only_after)} layers of this study has the name of one of the "
+            f"{len(layers.only_before)} of the other, so by name nothing can be compared. Match them by relative "
+            "position, if the two networks go through comparable stages."
+        )
         return selection
-    show_changes(study, table, Path(name).name, selection)
+    show_changes(study, table, layers, Path(name).name, selection)
     return selection
 
 
-def show_changes(study: OpenStudy, table: pd.DataFrame, before: str, selection: CompareSelection) -> None:
+def show_changes(
+    study: OpenStudy, table: pd.DataFrame, layers: LayerMatch, before: str, selection: CompareSelection
+) -> None:
     """The sentence, the chart, the table by size of change."""
     after = Path(study.path).name
-    finding = change_finding(table)
+    finding = describe_changes(table, layers, (before, after))
     st.markdown(f"From **{plain(before)}** to **{plain(after)}**: {finding}")
     with st.container(key=CHANGES):
         alt = f"Separation Index of {before} and {after} by layer, and the difference. {finding.replace('**', '')}"
@@ -185,16 +194,15 @@ def _cached_changes(
     after: str,
     after_stamp: tuple[int, ...],
     selection: CompareSelection,
-) -> pd.DataFrame:
-    cross = selection.samples == "cross"
-    return compare_studies(
-        cached_tables(before, before_stamp),
-        cached_tables(after, after_stamp),
-        measure="cross" if cross else "separation",
-        pooling=selection.pooling,
-        split="test" if cross else selection.samples,
-        match=selection.match or None,
-    )
+) -> tuple[pd.DataFrame, LayerMatch]:
+    """The comparison, and which layers were compared with which."""
+    first, second = cached_tables(before, before_stamp), cached_tables(after, after_stamp)
+    cross, match = selection.samples == "cross", selection.match or None
+    measure, split = ("cross", "test") if cross else ("separation", selection.samples)
+    pooling = selection.pooling
+    layers = match_layers(first, second, measure=measure, pooling=pooling, split=split, match=match)
+    table = compare_studies(first, second, measure=measure, pooling=pooling, split=split, match=match)
+    return table, layers
 
 
-render()
+guarded(render)()

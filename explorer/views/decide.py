@@ -8,7 +8,6 @@ import streamlit as st
 
 from core.study.advice import Advice, advise, with_seconds
 from core.study.cut_words import difference_text, explanation, headline, level_text
-from core.study.ranking import Ranking, load_ranking
 from core.study.results import StudyError
 from core.study.timings import kept_timing
 from explorer.address import (
@@ -21,19 +20,21 @@ from explorer.address import (
 )
 from explorer.class_tables import offered_places
 from explorer.components import export_row
-from explorer.data import DEMO, RANKING, OpenStudy
-from explorer.decide_charts import VERDICTS, cut_chart, ranking_chart
-from explorer.deciding import MEANINGS, savings, share, verdict
+from explorer.data import OpenStudy
+from explorer.decide_charts import VERDICTS, cut_chart
+from explorer.deciding import savings, share
 from explorer.export_view import show_blocks, show_export
 from explorer.exporting import has_network, shown_path
 from explorer.frame import show_notes, show_provenance
+from explorer.page_errors import guarded
 from explorer.picker import cached_tables, open_chosen_study
 from explorer.public import is_public
+from explorer.ranking_view import show_ranking
 from explorer.state import POOLINGS, SAMPLES
 from explorer.tables import show_numbers
 from explorer.widgets import choose_one, opened, widget_key
 
-PAGE, CUT, NETWORKS = "decide", "decide_cut", "decide_ranking"
+PAGE, CUT = "decide", "decide_cut"
 SVG = {"usermeta": {"embedOptions": {"renderer": "svg"}}}  # so that a chart can be saved as such
 CUT_COLUMNS = {
     "layer": "Layer",
@@ -48,19 +49,6 @@ CUT_COLUMNS = {
     "seconds_saved": "Time saved",
     "linear_probe": "Linear probe",
 }
-RANKING_COLUMNS = {
-    "network": "Network",
-    "layer": "Its layer",
-    "value": "SI, test to train",
-    "difference": "Minus the best",
-    "difference_low": "low",
-    "difference_high": "high",
-    "confidence": "Confidence",
-    "meaning": "Meaning",
-    "linear_probe": "Linear probe",
-    "cumulative_parameters": "Parameters",
-    "seconds": "Seconds an image",
-}
 
 
 def render() -> None:
@@ -72,7 +60,7 @@ def render() -> None:
     if advice is not None:
         show_blocks(study, advice.split, advice.pooling, advice.measure)
     show_notes(study)
-    show_ranking(DEMO / RANKING)
+    show_ranking(study)
     show_provenance(study)
 
 
@@ -181,29 +169,4 @@ def _timing_help(study: OpenStudy) -> str:
     return f"Of an image; `python -m core cut {shown_path(Path(study.path), public=is_public())}` measures it."
 
 
-def show_ranking(path: Path) -> None:
-    """The bundled ranking of networks; one's own comes from the command."""
-    st.header("Which network", anchor=False)
-    ranking = cached_ranking(str(path))
-    st.markdown(verdict(ranking.networks))
-    with st.container(key=NETWORKS):
-        chart = ranking_chart(ranking.layers, ranking.networks["network"].tolist())
-        st.vega_lite_chart(chart | SVG, width="stretch")
-    st.caption(
-        "Stanford Dogs, bundled: these photographs are part of what the networks were trained on. One dot a candidate "
-        "layer; ringed: the layer chosen for each network by SI within the training samples, compared by SI of test "
-        "samples among the training samples. Time was measured on one machine."
-    )
-    export_row(NETWORKS, lambda: ranking.layers, "ranking")
-    show_numbers(ranking.networks.replace({"meaning": MEANINGS}), RANKING_COLUMNS)
-    st.markdown("Rank networks on your own images:")
-    st.code("python -m core rank DATA --models efficientnet-lite0,resnet50 --out ranking", language="bash")
-
-
-@st.cache_resource(max_entries=2)
-def cached_ranking(path: str) -> Ranking:
-    """The tables of a ranking."""
-    return load_ranking(path)
-
-
-render()
+guarded(render)()

@@ -19,6 +19,7 @@ from explorer.labels import with_series
 from explorer.layers_shown import Shown, cached_chart, cards_of, offered_choices, what_is_shown
 from explorer.lines import DRAWS, FULL, SEPARATION, explained, measure_title, sampling_title
 from explorer.links import link_to
+from explorer.page_errors import guarded
 from explorer.picker import open_chosen_study, pick_layer
 from explorer.sample_cards import show_picture
 from explorer.state import (
@@ -34,12 +35,12 @@ from explorer.state import (
 )
 from explorer.strip import HINT, LEAST_LAYERS, show_slider, show_strip
 from explorer.tables import column_config, layer_table
-from explorer.widgets import opened, widget_key
+from explorer.widgets import opened, selected_point, widget_key
 
 CARDS = (
     ("Where it is good enough", ":material/content_cut:", "decide", "Decide"),
     ("Most confused classes", ":material/join_inner:", "classes", "Look at the classes"),
-    ("Likely label errors", ":material/rule:", "samples", "Look at the samples"),
+    ("Samples to check", ":material/rule:", "samples", "Look at the samples"),
 )
 LEADS = (("classes", "Its classes"), ("samples", "Its samples"), ("compare", "Compare"), ("sample_size", "Sample size"))
 PAGE, CHART = "layers", "layers_chart"
@@ -222,8 +223,8 @@ def show_chart(study: OpenStudy, selection: Selection, shown: Shown) -> None:
 
 def picked_layer(event: Any) -> str | None:
     """The layer that a click on the chart selected."""
-    rows = event.get("selection", {}).get(PICK, [])
-    return str(rows[0]["layer"]) if rows else None
+    point = selected_point(event, PICK, "layer")
+    return str(point["layer"]) if point else None
 
 
 def show_layer(shown: Shown) -> None:
@@ -239,7 +240,7 @@ def show_layer(shown: Shown) -> None:
 
 
 def show_cards(study: OpenStudy, selection: Selection) -> None:
-    """Three cards that lead on: where it is good enough, the most confused classes, likely label errors."""
+    """Three cards that lead on: where it is good enough, the most confused classes, samples to check."""
     found, pictures = cards_of(study, selection, asked_tolerance()), study_pictures(study.info)
     for (title, icon, view, label), card in zip(CARDS, found, strict=False):
         with st.container(border=True, gap="xsmall"):
@@ -305,4 +306,4 @@ def _multiselect(label: str, options: Sequence[str], key: str, *, new: bool = Fa
     return tuple(chosen)
 
 
-render()
+guarded(render)()

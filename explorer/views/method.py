@@ -8,6 +8,7 @@ from explorer.components import export_row
 from explorer.data import NOTEBOOK, study_stamp
 from explorer.definitions import (
     BIBTEX,
+    CHECKING,
     CITATIONS,
     FAMILY,
     HOW_TO_CITE,
@@ -26,6 +27,7 @@ from explorer.notebook import (
     replication_finding,
 )
 from explorer.notebook_chart import notebook_chart
+from explorer.page_errors import guarded
 from explorer.picker import carry_study, show_name
 
 CHART = "notebook_chart"
@@ -35,6 +37,7 @@ SECTIONS = {
     "Chance, interval, significance": "judging",
     "More samples, higher SI": "size",
     "Exact neighbors": "neighbors",
+    "Samples to check, and blocks": "checking",
     "The notebook, explained": "notebook",
     "How to cite": "cite",
 }
@@ -42,6 +45,7 @@ TEXTS = {
     "Chance, interval, significance": JUDGING,
     "More samples, higher SI": SAMPLE_SIZE,
     "Exact neighbors": NEIGHBORS,
+    "Samples to check, and blocks": CHECKING,
 }
 TEXT_WIDTH = 960  # pixels
 SOURCE = (
@@ -131,4 +135,4 @@ def _header(title: str) -> None:
     st.header(title, anchor=SECTIONS[title])
 
 
-render()
+guarded(render)()

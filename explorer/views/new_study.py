@@ -7,17 +7,32 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core.study.plan import DEFAULT_LAYERS, PIXELS
+from core.network.layers import DEFAULT_LAYERS
+from core.study.plan import PIXELS
 from core.study.provenance import plain
 from explorer import jobs
 from explorer.address import asked_view, keep_view
-from explorer.feature_fields import feature_fields, feature_options, geometry_field
-from explorer.job_view import STATES, show_job
-from explorer.known import own_jobs
+from explorer.feature_fields import ARCHIVE, UPLOADERS, feature_fields, feature_options, geometry_field
+from explorer.job_view import STATES, show_job, show_removed
+from explorer.known import own_jobs, own_removed_jobs
+from explorer.page_errors import guarded
 from explorer.picker import carry_study, show_name
 from explorer.plan_view import plan_and_start
-from explorer.public import Limits, limits, studies_folder
-from explorer.request import SOURCES, Request, asked_request, models, sources, usual_model, weights_of
+from explorer.public import MIB, Limits, limits, studies_folder
+from explorer.request import (
+    MOST_TEST,
+    RANGES,
+    SKIP_BROKEN,
+    SKIP_SMALL,
+    SOURCES,
+    Request,
+    asked_request,
+    models,
+    sources,
+    usual_model,
+    weights_of,
+)
+from explorer.uploaders import keep_shown, show_refused, uploaded_files
 
 PAGE = "new_study"
 WIDTH = 960  # pixels
@@ -39,7 +54,11 @@ def render() -> None:
         run = _asked_run()
         if run:
             show_job(run)
+        show_removed("run")
         request, files = form(asked_request(asked_view(PAGE)), allowed)
+        shown = {"features": UPLOADERS, "images": (ARCHIVE,)}.get(request.source, ())
+        keep_shown(shown)
+        show_refused(shown)
         keep_view(PAGE, request.query() | ({"run": [run.id]} if run else {}))
         plan_and_start(request, files, allowed, PAGE)
         show_runs(run)
@@ -50,7 +69,7 @@ def _asked_run() -> jobs.Job | None:
     name = next(iter(asked_view(PAGE).get("run", [])), "")
     if name and (job := jobs.find_job(studies_folder(), name)):
         return job
-    if name:
+    if name and name not in [job.id for job in own_removed_jobs()]:
         st.info("The run of this link is not here any more.")
     return next((job for job in own_jobs() if jobs.is_alive(job)), None)
 
@@ -78,13 +97,18 @@ def _data_fields(start: Request, allowed: Limits) -> tuple[Request, list[Any]]:
     request = replace(Request(), source=str(source))
     if allowed.public and not allowed.networks:
         st.caption("This public server is small: it measures ready-made features, and the digits' pixels.")
+    if allowed.public and source in ("features", "images"):
+        st.caption(
+            f"At most {allowed.upload_bytes // MIB} MiB may be uploaded together. What you upload is removed when you "
+            "leave, a study after a day."
+        )
     if source == "folder":
         return replace(request, data=_text("Folder", start.data, "new folder", "/path/to/images", _FOLDER_HELP)), []
     if source == "tfds":
         return replace(request, data=_text("Name", start.data, "new tfds", "stanford_dogs", _TFDS_HELP)), []
     if source == "images":
-        file = st.file_uploader("Zip archive with a folder for each class", type=["zip"], key="new zip")
-        return request, [file] if file else []
+        st.file_uploader("Zip archive with a folder for each class", type=["zip"], key=ARCHIVE)
+        return request, uploaded_files(ARCHIVE)
     return feature_fields(request) if source == "features" else (request, [])
 
 
@@ -103,22 +127,14 @@ def _network_fields(request: Request, start: Request, allowed: Limits) -> Reques
             accept_new_options=not allowed.public,
             filter_mode="contains",
             key="new model" if usual == PIXELS else "new network",
-            help="Or type the name of any network of keras.applications." if not allowed.public else None,
+            help=None if allowed.public else _NETWORK_HELP,
         )
     request = replace(request, model=str(model))
     if not request.uses_network:
         return request
-    known = weights_of(request.model)
-    kept = [start.weights] if not allowed.public and start.weights not in known else []
-    with right:
-        weights = st.selectbox(
-            "Weights",
-            [*known, *kept],
-            index=[*known, *kept].index(start.weights) if start.weights in [*known, *kept] else 0,
-            accept_new_options=not allowed.public,
-            key=f"new weights of {request.model}",
-            help="Or type the path of a .keras file." if not allowed.public else None,
-        )
+    if known := weights_of(request.model):
+        with right:
+            request = replace(request, weights=_weights_field(known, request.model, start, allowed))
     left, right = st.columns(2)
     with left:
         layers = _text("Layers", start.layers, "new layers", DEFAULT_LAYERS, _LAYERS_HELP)
@@ -127,7 +143,22 @@ def _network_fields(request: Request, start: Request, allowed: Limits) -> Reques
             "Pooling", list(POOLINGS), format_func=POOLINGS.__getitem__, default=start.pooling, required=True,
             key="new pooling",
         )  # fmt: skip
-    return replace(request, weights=str(weights), layers=layers or DEFAULT_LAYERS, pooling=str(pooling))
+    return replace(request, layers=layers or DEFAULT_LAYERS, pooling=str(pooling))
+
+
+def _weights_field(known: tuple[str, ...], model: str, start: Request, allowed: Limits) -> str:
+    """The weights of a network that was chosen by its name."""
+    offered = [*known, *([start.weights] if not allowed.public and start.weights not in known else [])]
+    return str(
+        st.selectbox(
+            "Weights",
+            offered,
+            index=offered.index(start.weights) if start.weights in offered else 0,
+            accept_new_options=not allowed.public,
+            key=f"new weights of {model}",
+            help=None if allowed.public else "Or type the path of a .keras or .h5 file that holds this network.",
+        )
+    )
 
 
 def _further_fields(request: Request, start: Request, allowed: Limits) -> Request:
@@ -141,7 +172,7 @@ def _further_fields(request: Request, start: Request, allowed: Limits) -> Reques
         )
     with middle:
         per_class = number(
-            "Samples a class", 2, None, start.per_class or None, placeholder="all", key="new per class",
+            "Samples a class", *RANGES["per_class"], start.per_class or None, placeholder="all", key="new per class",
             help="Of each split, drawn by the seed. Empty: all.",
         )  # fmt: skip
     with right:
@@ -149,10 +180,14 @@ def _further_fields(request: Request, start: Request, allowed: Limits) -> Reques
     with st.expander("More options"):
         columns = st.columns(3)
         with columns[0]:
-            repeats = number("Draws of each size", 1, 100, start.repeats, key="new repeats")
-            neighbors = number("Neighbors stored", 1, 100, start.neighbors, key="new neighbors")
+            repeats = number("Draws of each size", *RANGES["repeats"], start.repeats, key="new repeats")
+            neighbors = number("Neighbors stored", *RANGES["neighbors"], start.neighbors, key="new neighbors")
+            test_fraction = number(
+                "Test fraction", 0.0, MOST_TEST, start.test_fraction, 0.05, format="%.2f", key="new test fraction",
+                help=_FRACTION_HELP,
+            )  # fmt: skip
         with columns[1]:
-            seed = number("Seed", 0, None, start.seed, key="new seed")
+            seed = number("Seed", *RANGES["seed"], start.seed, key="new seed")
             if not allowed.public:
                 memory = _text(
                     "Memory for activations", start.memory, "new memory", "half of what is free", _MEMORY_HELP
@@ -161,11 +196,14 @@ def _further_fields(request: Request, start: Request, allowed: Limits) -> Reques
             if not allowed.public:
                 spool = _text("Spool folder", start.spool, "new spool", "none", _SPOOL_HELP)
         geometry = geometry_field(start)
+        skip_broken = st.checkbox(SKIP_BROKEN, start.skip_broken, key="new skip broken", help=_BROKEN_HELP)
+        skip_small = st.checkbox(SKIP_SMALL, start.skip_small_classes, key="new skip small", help=_SMALL_HELP)
         if not allowed.public:
             cluster, storage = _cluster_fields(start)
     request = replace(
         request, split=str(split), per_class=int(per_class or 0), sizes=sizes.replace(" ", ""), repeats=int(repeats),
-        neighbors=int(neighbors), seed=int(seed), geometry=geometry,
+        neighbors=int(neighbors), seed=int(seed), geometry=geometry, test_fraction=float(test_fraction),
+        skip_broken=skip_broken, skip_small_classes=skip_small,
     )  # fmt: skip
     if allowed.public:
         return request
@@ -206,9 +244,20 @@ def _text(label: str, value: str, key: str, placeholder: str, help_text: str) ->
     return str(st.text_input(label, value, key=key, placeholder=placeholder, help=help_text)).strip()
 
 
-_FOLDER_HELP = "Images in train/<class>/ and test/<class>/, or in <class>/ alone. They stay where they are."
+_FOLDER_HELP = (
+    "Images in train/<class>/ and test/<class>/ (or other usual names of splits), or in <class>/ alone. They stay "
+    "where they are."
+)
 _TFDS_HELP = "Needs the package tensorflow-datasets; the data set is downloaded where it is not there yet."
 _LAYERS_HELP = "A union of main, all, names, and patterns such as block*_add, separated by commas."
+_FRACTION_HELP = "Share of the test split, where the data have no splits. 0: no split, all samples are measured as one."
+_BROKEN_HELP = "Images that cannot be read are left out and recorded, instead of an error."
+_SMALL_HELP = "Classes that are empty, too small, or missing in a split are left out and named, instead of an error."
+_NETWORK_HELP = "Or type the name of any network of keras.applications, or the path of a .keras or .h5 file."
+_LAYERS_HELP = (
+    "A union of main, last_pool (the last global pooling), output, all, names, and patterns such as block*_add, "
+    "separated by commas."
+)
 _SIZES_HELP = "Numbers of samples of a split, for the page Sample size: each is drawn several times."
 _MEMORY_HELP = "Such as 2GiB. Layers that do not fit come in slices, or are spooled."
 _SPOOL_HELP = "A folder for the activations of layers that do not fit the memory, removed afterwards."
@@ -218,4 +267,4 @@ _CLUSTER_HELP = (
 )
 _STORAGE_HELP = "A folder or s3://... that all workers reach, for the activations; removed afterwards."
 
-render()
+guarded(render)()

@@ -9,8 +9,11 @@ import streamlit as st
 from explorer.address import asked_layer, asked_view, keep_view
 from explorer.components import export_row, save_configuration_button, save_table_buttons
 from explorer.data import OpenStudy, offered_poolings, read_fitted
+from explorer.exporting import missing_text, places_of
 from explorer.frame import show_notes, show_provenance
+from explorer.page_errors import guarded
 from explorer.picker import open_chosen_study
+from explorer.public import is_public
 from explorer.size_chart import size_chart, size_top
 from explorer.sizes import (
     MOST_LAYERS,
@@ -63,6 +66,10 @@ COLUMNS = {
     "high": st.column_config.NumberColumn("95 %, to", format="%.3f", help="Of one draw, averaged over the draws."),
     "chance": st.column_config.NumberColumn("Chance", format="%.4f"),
 }
+NO_COMMAND = (
+    "This study has no values over sample size, and it was not made by `python -m core study`, which can draw them. In "
+    "Python, `core.separation_index` of some of the rows gives the value of a subsample."
+)
 DRAWN = {SUBSAMPLE: "samples", QUERIES: "queries only", "full": "all"}
 
 
@@ -93,9 +100,16 @@ def render() -> None:
 def show_how(study: OpenStudy) -> None:
     """What this page would show, and how to compute it for this study."""
     st.title(TITLE, anchor=False)
+    command = suggested_command(study)
+    if command is None:
+        st.info(NO_COMMAND)
+        show_notes(study)
+        return
     st.info("This study has no values over sample size. They are computed with `--sizes`, into a folder of their own:")
-    st.code(suggested_command(study), language="bash", wrap_lines=True)
+    st.code(command, language="bash", wrap_lines=True)
+    missing = "" if is_public() else missing_text(study.info, places_of(Path(study.path)))
     st.caption(
+        f"{missing} "
         "Sizes are numbers of samples of a split, at least two a class. Each is drawn as often as `--repeats` says, in "
         "every class's share, a smaller one being part of a larger one; all layers are compared on the same draws."
     )
@@ -175,4 +189,4 @@ def _in_order(values: pd.Series) -> pd.Series:
     return values.map(list(DRAWN).index) if values.name == "sampling" else values
 
 
-render()
+guarded(render)()

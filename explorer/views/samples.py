@@ -28,12 +28,13 @@ from explorer.gallery import (
 )
 from explorer.images import study_pictures
 from explorer.journeys import Journeys, cached_journeys, cached_neighbors, cached_places
+from explorer.page_errors import guarded
 from explorer.picker import open_chosen_study
 from explorer.place_controls import place_controls
 from explorer.sample_cards import PAGE, offer_pictures, selected_key, show_gallery, show_selected
 from explorer.sample_charts import OTHER, PICKED, REFERENCE, SAME, drawn_dots, path_chart, plane_chart
 from explorer.second_look import CONFIG, show_second_look
-from explorer.widgets import opened, widget_key
+from explorer.widgets import opened, selected_point, widget_key
 
 PLANE, PATH = "samples_plane", "samples_path"
 OF = {"test": "test samples", "train": "training samples", "cross": "test samples (among the training samples)"}
@@ -44,7 +45,7 @@ NO_PLANE = (
 EITHER = "Also samples of the second class whose nearest neighbor is of the first: all that confuse the two."
 DEPTH_HELP = (
     "Decided late: by prediction depth, the layer from which on the vote of a sample's stored neighbors no longer "
-    "changes. What is decided late is hard, or wrongly labelled."
+    "changes. What is decided late is hard to tell, and worth a look."
 )
 PLANE_CAPTION = (
     "Two principal components of the layer's channel means (or UMAP, where the study asked for it): a map to find "
@@ -141,9 +142,9 @@ def show_plane(
     key = widget_key(PAGE, "plane", study)
 
     def select() -> None:
-        picked = st.session_state[key].selection.get(PICKED)
-        if picked:
-            st.session_state[selected_key(study)] = int(picked[0]["sample"])
+        picked = selected_point(st.session_state[key], PICKED, "sample")
+        if picked and isinstance(picked["sample"], int):
+            st.session_state[selected_key(study)] = picked["sample"]
 
     with st.container(key=PLANE):
         name = table.loc[table["sample"] == selected, "id"].iloc[0]
@@ -198,4 +199,4 @@ def _dots(
     return rows.assign(shown=rows["sample"].isin(shown["sample"]), marked=marked)
 
 
-render()
+guarded(render)()

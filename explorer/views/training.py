@@ -10,6 +10,7 @@ from explorer.address import asked_view, keep_view
 from explorer.components import export_row
 from explorer.data import OpenStudy
 from explorer.frame import show_notes, show_provenance
+from explorer.page_errors import guarded
 from explorer.picker import cached_tables, open_chosen_study
 from explorer.training import Training, cached_training, cost_text, describe_training, epoch_text
 
@@ -46,7 +47,7 @@ def play(study: OpenStudy, training: Training) -> None:
     """Slider and button; while it plays, only the player runs again."""
     playing = f"playing {study.path}"
     st.session_state.setdefault(playing, False)
-    player = st.fragment(show_epoch, run_every=STEP_S if st.session_state[playing] else None)
+    player = st.fragment(guarded(show_epoch), run_every=STEP_S if st.session_state[playing] else None)
     player(study, training, playing)
 
 
@@ -121,4 +122,4 @@ def _numbers(training: Training) -> pd.DataFrame:
     return training.rows.merge(training.history, on="epoch", how="left")
 
 
-render()
+guarded(render)()

@@ -79,7 +79,7 @@ def _layer(position: int, value: float, nearest: np.ndarray, labels: np.ndarray)
     common |= {"p_value": 0.0, "q_value": 0.0, "chance": 1 / CLASSES, "excess": value, "num_undecided": 0}
     rows = [
         {**common, "pooling": pooling, "measure": name, "order": order, "value": level}
-        | {"low": level - 0.01, "high": level + 0.01}
+        | {"low": max(level - 0.01, 0), "high": level + 0.01}
         for pooling, level in (("mean", value), ("flat", value / 2))
         for name, order in families
     ]

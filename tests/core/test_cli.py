@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ from core.cli import main
 from core.commands import progress
 from core.commands import study as study_command
 from core.commands.progress import ProgressLine
+from core.kernels import current_kernels
 from core.study.plan import Progress
 
 ROOT = Path(core.__file__).parents[1]
@@ -186,12 +188,13 @@ def test_failures_are_1_and_one_line(tmp_path: Path, capsys: pytest.CaptureFixtu
     (tmp_path / "thesis.tex").write_text("mine")
     for name in ("train/a", "train/b", "test/a"):
         (tmp_path / "data" / name).mkdir(parents=True)
-        Image.new("L", (2, 2)).save(tmp_path / "data" / name / "0.png")
+        for number in range(2):
+            Image.new("L", (2, 2)).save(tmp_path / "data" / name / f"{number}.png")
     failing = [
         (["study", str(tmp_path / "none"), "--out", str(tmp_path / "x")], "there is no folder"),
         (["study", str(tmp_path / "data"), "--out", str(tmp_path / "x")], "each class must be in both splits"),
         ([*DIGITS, "--out", str(tmp_path)], "must be empty or hold a study; it has data, thesis.tex"),
-        (["layers", "none.keras"], "weights must be an existing .keras file; got none.keras"),
+        (["layers", "none.keras"], "the network must be in an existing file; there is none at none.keras"),
     ]
     for arguments, message in failing:
         check_one_line(arguments, 1, message, capsys)
@@ -342,3 +345,6 @@ def test_devices_lists_the_processor(capsys):
     processor = json.loads(capsys.readouterr().out)[0]
     assert processor["device"] == "CPU"
     assert processor["cores"] >= 1
+    assert processor["kernels"] == asdict(current_kernels())
+    assert main(["devices"]) == 0
+    assert f"kernels of TensorFlow on the CPU: {current_kernels()}" in capsys.readouterr().out

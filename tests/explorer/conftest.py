@@ -104,12 +104,12 @@ def write_study(
 ) -> Path:
     """Write a study of made-up numbers; `change` edits the measurements before they are written."""
     layers = efficientnet_layers() if layers is None else layers
+    folder.mkdir(parents=True, exist_ok=True)
     for position, layer in enumerate(layers, start=1):
         row = _layer_row(position, layer)
         rows = _measurement_rows(row, position / len(layers), splits, poolings)
         tables = {"layers": pd.DataFrame([row]), "measurements": change(_measurements(rows))}
         writing.write_layer(folder, position, tables)
-    folder.mkdir(parents=True, exist_ok=True)
     writing.merge_parts(folder)
     writing.write_info(folder, {"format": results.FORMAT, "state": "complete", **(info or {})})
     return folder
@@ -181,6 +181,19 @@ TINY_LAYERS = [
     ("block2a_conv", "Conv2D", 16, 8),
     ("avg_pool", "GlobalAveragePooling2D", 16, 1),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _no_page_hides_a_defect(caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest) -> Iterator[None]:
+    """A page tells its errors in a sentence and logs them: no test passes over one."""
+    yield
+    defects = [record for record in caplog.get_records("call") if record.name == "explorer.page_errors"]
+    assert not defects or "expects_defects" in request.fixturenames, defects[0].exc_text or defects[0].exc_info
+
+
+@pytest.fixture
+def expects_defects() -> None:
+    """For a test that makes a page fail."""
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,12 @@
 """The pages Classes and Samples: their tables as plain functions, and the pages by Streamlit's own test driver."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
+from playwright.sync_api import expect
 
 import core
 from core.study.class_words import short_class, short_classes
@@ -24,6 +28,7 @@ from explorer.gallery import (
 )
 from explorer.place_controls import class_names
 from explorer.sample_charts import MOST_DOTS, drawn_dots
+from tests.browser import serve
 
 LABELS = ["ant", "ant", "bee", "bee"]
 LAYERS = {"early": np.array([[0.0], [4], [1], [5]]), "late": np.array([[0.0], [1], [8], [9]])}
@@ -128,14 +133,26 @@ def test_ids_are_shortened_to_file_names():
 def test_classes_page(open_view, folder):
     page = open_view("classes", folder, layer="early")
     assert [one.value for one in page.title] == ["Classes"]
-    assert "is the hardest of 2 classes" in said(page)
-    assert "2 of the samples of **ant** (100%; chance 66.7%)" in said(page)
+    text = said(page)
+    assert "the lowest SI of 2 classes is that of **ant**, **0.00** (2 samples), chance 0.33" in text
+    # each of the four has two of the other class among three others
+    assert "Most confused: **ant** and **bee**: 4 of their 4 samples have their nearest neighbor in the other" in text
+    assert "more than of any other pair (by chance 2.67)." in text
     assert len(page.get("vega_lite_chart")) == 4
     assert query(page, "layer") == "early"
 
 
 def test_classes_page_without_confusions_says_so(open_view, folder):
-    assert "No sample's nearest neighbor is of another class" in said(open_view("classes", folder, layer="late"))
+    text = said(open_view("classes", folder, layer="late"))
+    assert "At `late` no sample's nearest neighbor is of another class." in text
+
+
+def test_classes_page_without_neighbors_does_not_say_that_no_class_is_confused(open_view, folder, tmp_path):
+    bare = shutil.copytree(folder, tmp_path / "bare")
+    (bare / "neighbors.parquet").unlink()
+    text = said(open_view("classes", bare, layer="late"))
+    assert "The study stores no neighbors of this layer" in text
+    assert "no sample's nearest neighbor" not in text.lower()
 
 
 @pytest.mark.parametrize("view", ["classes", "samples"])
@@ -156,6 +173,37 @@ def test_samples_page_restores_a_link(open_view, folder):
     assert "Disagrees here: 2 of 4 samples" in [one.value for one in page.subheader]
     assert "No pictures: the folder with its images is not here" in said(page)
     assert {name: query(page, name) for name in view} == view
+
+
+@pytest.fixture(scope="module")
+def pictured(tmp_path_factory):
+    """The same with pictures: `sources` name image files."""
+    root = tmp_path_factory.mktemp("pictured")
+    sources = [root / "images" / name for name in ("a/0.png", "a/1.png", "b/0.png", "b/1.png")]
+    for number, source in enumerate(sources):
+        source.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 30), (60 * number, 0, 255)).save(source)
+    core.study_from_features(LAYERS, LABELS, out=root / "study", sources=sources)
+    return root / "study"
+
+
+def test_sources_of_features_are_shown_as_pictures(open_view, pictured, monkeypatch):
+    page = open_view("samples", pictured, layer="early")
+    assert "No pictures" not in said(page)
+    assert len(page.get("image")) >= 4
+    monkeypatch.setenv("SI_EXPLORER_PUBLIC", "1")
+    page = open_view("samples", pictured, layer="early")
+    assert "this explorer is open to everyone and reads no folder" in said(page)
+    assert not page.get("image")
+
+
+@pytest.mark.browser
+def test_a_browser_draws_the_sources_of_features(page, pictured, tmp_path):
+    with serve("--study", str(pictured), log=tmp_path / "server.log") as (address, _):
+        page.goto(f"{address}/samples?layer=early")
+        picture = page.locator(".st-key-gallery img").first
+        expect(picture).to_be_visible(timeout=30_000)
+        assert picture.evaluate("image => image.complete && image.naturalWidth") == 40
 
 
 def test_look_closer_selects_the_sample(open_view, folder):

@@ -77,15 +77,15 @@ def test_a_bar_opens_its_two_classes_through_the_layers(page, address, place):
     bar = page.locator(".st-key-class_confusions svg.marks .mark-rect").first.locator("path").nth(place)
     says = told(page, bar)
     bar.click()
-    pair = [says["Class"], says["Neighbor's class"]]
+    pair = [says["Class"], says["and class"]]
     expect(page).to_have_url(re.compile("[?&]pair={}&pair={}".format(*pair)), timeout=SLOW)
     expect(page.get_by_role("combobox", name="and class", exact=True)).to_have_value(pair[1])
 
 
-def test_a_row_of_the_likely_label_errors_selects_its_sample(page, address):
+def test_a_row_of_the_samples_to_check_selects_its_sample(page, address):
     page.goto(f"{address}/samples?study=digits")
     expect_samples(page)
-    table = page.get_by_role("tabpanel", name="Likely label errors").get_by_test_id("stDataFrame")
+    table = page.get_by_role("tabpanel", name="Samples to check").get_by_test_id("stDataFrame")
     row = table.locator("tbody tr").nth(1)  # the table that is drawn has one for screen readers within
     expect(row).to_have_count(1, timeout=SLOW)
     cells = [cell.strip() for cell in row.locator("td").all_text_contents()]

@@ -48,7 +48,7 @@ def test_si_against_what_the_layers_are(open_view, tiny_study):
     page = open_view("compare", tiny_study)
     assert [one.value for one in page.header] == ["What SI goes with", "Against another study"]
     assert len(charts(page)) == 5  # no linear probe in this study
-    assert "SI goes most with" in said(page)
+    assert "with its rough 95 % interval, SI goes with" in said(page)
     assert "Choose a study of the same samples" in page.info[0].value
 
 
@@ -69,6 +69,7 @@ def test_a_link_restores_the_comparison_sorted_by_change(open_view, folders):
     assert set(table["layer"]) == set(LAYERS)
     assert table["paired"].all()
     assert "From **before** to **after**: SI **rose** at" in said(page)
+    assert "of 5 layers compared by name, with 60 samples." in said(page)
     assert "layer_before" not in table
     assert page.query_params["before"] in (str(folders["before"]), [str(folders["before"])])
 
@@ -78,6 +79,8 @@ def test_layers_are_matched_as_asked(open_view, folders):
     widget(page, "segmented_control", "match").set_value("position").run()
     assert not page.exception
     assert page.query_params["match"] in ("position", ["position"])
+    assert "of 5 layers, **compared by relative position, not by name**, with 60 samples." in said(page)
+    assert set(page.dataframe[0].value["matched_by"]) == {"position"}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from explorer.compare_charts import change_chart, dots_chart
 from explorer.comparing import (
     AGAINST,
     CompareSelection,
-    change_finding,
     compare_query,
     compare_selection,
     control_curve,
@@ -79,14 +78,15 @@ def test_ties_share_their_rank():
     assert rank_correlation(pd.Series([1, 1, 2, 2]), pd.Series([1, 2, 3, 4])).value == pytest.approx(0.8944, abs=1e-4)
 
 
-def test_what_si_goes_with_is_said_in_order(study, probe):
+def test_what_si_goes_with_is_said_in_order_with_intervals(study, probe):
     selection = CompareSelection("mean", "test")
     found = correlations(layer_dots(study, probe, selection))
     text = dots_finding(found, selection)
-    assert text.startswith("Test samples, channel means: by Spearman's rank correlation, SI goes most with")
-    assert "position in the network (1.00)" in text
+    assert text.startswith("Test samples, channel means: by Spearman's rank correlation, with its rough 95 % interval,")
+    assert "position in the network (1.00 [1.00, 1.00], 5 layers)" in text
     uncertain = {name: one for name, one in found.items() if not (one.low > 0 or one.high < 0)}
-    assert "goes with none of these" in dots_finding(uncertain, selection)
+    assert "cannot be decided with these layers" in dots_finding(uncertain, selection)
+    assert "goes with none" not in dots_finding(uncertain, selection)
 
 
 def test_an_address_says_what_differs_from_the_default(study):
@@ -95,20 +95,6 @@ def test_an_address_says_what_differs_from_the_default(study):
     query = {"pooling": ["flat"], "samples": ["cross"], "match": ["position"], "before": ["other"]}
     assert compare_query(compare_selection(query, curves), curves) == query
     assert compare_selection({"pooling": ["max"], "match": ["guess"]}, curves) == CompareSelection("mean", "test")
-
-
-def test_the_change_is_told_by_what_is_certain():
-    table = changes([0.0, -0.05, 0.08, 0.1, 0.12], ["no certain change", "fell", "rose", "rose", "rose"])
-    text = change_finding(table)
-    assert text.startswith("SI **rose** at 3 and **fell** at 1 of 5 layers; at 1 there is no certain change.")
-    assert "The largest change is +0.120 (+0.100 to +0.140) in `layer4`, from 0.40 to 0.52." in text
-    assert text.endswith("From `layer2` to the end, every layer rose.")
-
-
-def test_change_in_one_direction_or_in_none():
-    assert change_finding(changes([-0.1, 0], ["fell", "no certain change"])).startswith("SI **fell** at 1 of 2 layers")
-    text = change_finding(changes([0.01, 0], ["no certain change"] * 2))
-    assert text == "SI changed with certainty at none of 2 layers."
 
 
 def test_the_control_is_the_untrained_network_on_the_same_data(study, tmp_path):

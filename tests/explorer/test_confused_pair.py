@@ -56,7 +56,8 @@ def test_the_page_shows_the_most_confused_pair_and_where_it_parts(open_view, fol
 
 def test_a_link_restores_a_pair_that_nobody_confuses(open_view, folder):
     page = open_view("classes", folder, layer="late", pair=["cow", "ant"])
-    assert "The two are apart at every layer." in said(page)
+    apart = "The two are apart at every layer: none of their 4 samples has its nearest neighbor in the other class."
+    assert apart in said(page)
     assert query(page, "pair") == ["cow", "ant"]
 
 
@@ -104,7 +105,7 @@ def test_samples_says_from_where_on_a_sample_is_decided(open_view, folder):
     assert "decided at `early`" in text  # the cows
 
 
-def test_duplicates_come_before_the_label_errors(open_view, tmp_path):
+def test_duplicates_come_before_the_samples_to_check(open_view, tmp_path):
     line = {"only": [0.0, 1, 0, 9, 20, 21]}  # a/0.png and b/0.png are one
     page = open_view("samples", write(tmp_path / "study", line))
     text = said(page)

@@ -35,7 +35,7 @@ def test_the_page_gives_the_advice_of_core(open_view, advice):
     assert page.title[0].value == headline(advice)
     assert f"{explanation(advice)} {savings(advice.row(advice.recommended))}" in said(page)
     assert page.select_slider[0].value == advice.recommended
-    assert "efficientnet-lite2" in said(page)
+    assert "efficientnet-lite2" not in said(page)  # the bundled ranking is of other samples
 
 
 def test_the_slider_says_what_a_cut_costs_and_the_address_keeps_it(open_view, advice):
@@ -57,6 +57,52 @@ def test_features_without_a_network_have_no_savings(open_view, tmp_path):
     assert not page.exception
     assert page.title[0].value == "Cut at second, where SI is highest"
     assert {metric.label: metric.value for metric in page.metric}["Parameters saved"] == "–"
+
+
+@pytest.fixture(scope="module")
+def one_class(tmp_path_factory):
+    """Studies whose test samples are of one class: beside training samples of three, and alone."""
+    rng, folder = np.random.default_rng(0), tmp_path_factory.mktemp("one class")
+    labels = np.concatenate([np.repeat([0, 1, 2], 20), np.ones(20, dtype=int)])
+    layers = {name: 5 * np.eye(3)[labels] + rng.normal(size=(80, 3)) for name in ("first", "second")}
+    splits = ["train"] * 60 + ["test"] * 20
+    core.study_from_features(layers, labels, out=folder / "both", splits=splits)
+    alone = {name: features[60:] for name, features in layers.items()}
+    core.study_from_features(alone, labels[60:], out=folder / "alone", splits=["test"] * 20)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["both", "alone"])
+@pytest.mark.parametrize("view", ["layers", "samples", "classes", "decide", "compare", "sample_size"])
+def test_no_page_fails_on_test_samples_of_one_class(open_view, one_class, view, name):
+    page = open_view(view, one_class / name)
+    assert not page.exception
+    if name == "alone" and view in ("layers", "decide"):
+        assert page.title[0].value.startswith("All 20 test samples are of one class")
+
+
+def test_layers_decide_and_report_conclude_nothing_from_tied_activations(open_view, tmp_path):
+    """Noise of five and of twenty values: each sample has many others at distance 0."""
+    rng = np.random.default_rng(0)
+    layers = {name: np.eye(count)[rng.integers(0, count, 200)] for name, count in {"a": 5, "b": 20}.items()}
+    core.study_from_features(layers, rng.integers(0, 4, 200), out=tmp_path / "tied")
+    many = "many samples have several nearest neighbors at the same distance"
+    assert open_view("layers", tmp_path / "tied").title[0].value == f"No conclusion: {many}"
+    assert open_view("decide", tmp_path / "tied").title[0].value == f"No layer is recommended: {many}"
+    report = make_report(tmp_path / "tied")
+    assert report.finding.headline == f"No conclusion: {many}"
+    assert "of the samples have several neighbors at exactly the same smallest distance" in report.cautions[0]
+
+
+def test_training_samples_of_several_classes_lead_before_test_samples_of_one(one_class):
+    report, advice = make_report(one_class / "both"), advise(load_study(one_class / "both"))
+    assert "training samples" in report.finding.detail
+    assert "All 20 samples of the split test are of one class" in report.cautions[0]
+    assert advice.split == "train"
+    alone = advise(load_study(one_class / "alone"))
+    assert headline(alone) == "All 20 test samples are of one class: SI is 1 by construction"
+    assert explanation(alone) == "No layer can be told from another by SI. Take samples of two classes or more."
+    assert make_report(one_class / "alone").finding.headline == "All 20 test samples are of one class"
 
 
 @pytest.mark.parametrize("name", ["dogs", "digits", "notebook", "digits-training", "dogs-untrained"])
@@ -111,18 +157,61 @@ def test_the_words_of_an_interval():
     assert difference_text(row.replace(-0.05, np.nan)) == "-0.020, no interval"
 
 
-def test_a_ranking_in_a_sentence():
-    networks = pd.DataFrame(
-        {
-            "network": ["a", "b", "c"],
-            "layer": "pool",
-            "value": [0.5, 0.49, 0.2],
-            "meaning": ["best", "tie", "certainly worse"],
-        }
+NETWORKS = pd.DataFrame(
+    {
+        "network": ["a", "b", "c"],
+        "layer": "pool",
+        "value": [0.5, 0.49, 0.2],
+        "low": [0.45, 0.44, 0.15],
+        "high": [0.55, 0.54, 0.25],
+        "difference": [0.0, -0.01, -0.3],
+        "difference_low": [np.nan, -0.04, -0.35],
+        "difference_high": [np.nan, 0.02, -0.25],
+        "meaning": ["best", "tie", "certainly worse"],
+    }
+)
+
+
+def test_a_ranking_in_sentences_with_intervals_and_samples():
+    assert verdict(NETWORKS, "300 test samples") == (
+        "Of these networks **a** has the highest SI, 0.500 [0.450, 0.550] at `pool`, but 300 test samples cannot "
+        "decide whether it is better than b (-0.010 [-0.040, +0.020]). "
+        "Certainly worse: c (-0.300 [-0.350, -0.250])."
     )
-    assert verdict(networks) == (
-        "**a** separates these samples best: SI 0.500 at `pool`. Not to be told from it: b. Certainly worse: c."
+    assert verdict(NETWORKS.iloc[[0, 2]], "300 test samples") == (
+        "**a** separates these samples best: SI 0.500 [0.450, 0.550] at `pool`, 300 test samples. "
+        "Certainly worse: c (-0.300 [-0.350, -0.250])."
     )
+
+
+def test_a_ranking_of_the_study_s_own_samples_is_shown(open_view):
+    page = open_view("decide", DEMO / "ranking" / "efficientnet-lite0")
+    assert "**efficientnet-lite2** separates these samples best: SI 0.7" in said(page)
+    assert "1,800 test samples. Certainly worse: efficientnet-lite1 (-0.0" in said(page)
+    assert "example" not in said(page)
+
+
+@pytest.mark.parametrize("name", ["dogs", "dogs-untrained", "digits"])
+def test_a_ranking_of_other_samples_is_an_example_and_named_so(open_view, name):
+    page = open_view("decide", DEMO / name)
+    assert "No ranking of this study's samples is here." in said(page)
+    assert "best: SI" not in said(page)
+    page.session_state[f"decide example of {DEMO / name}"] = True
+    page.run()
+    assert not page.exception
+    assert f"**An example: this is not about {name}.**" in said(page)
+    assert "**efficientnet-lite2** separates these samples best" in said(page)
+
+
+def test_the_command_that_ranks_networks_is_one_for_the_study(open_view, tmp_path):
+    page = open_view("decide", DEMO / "digits")
+    command = next(one.value for one in page.code if " rank " in one.value)
+    assert command.startswith("python -m core rank digits --out ranking --models efficientnet-lite0,")
+    core.study_from_features({"one": np.eye(6)}, [0, 0, 0, 1, 1, 1], out=tmp_path / "made")
+    page = open_view("decide", tmp_path / "made")
+    command = next(one.value for one in page.code if " rank " in one.value)
+    assert "--features A=A.npz --features B=B.npz" in command
+    assert "--models" not in command
 
 
 def test_the_charts_hold_every_layer(advice):

@@ -1,5 +1,6 @@
 """What the page Decide hands on: commands, whether they can run here, and the runs of them."""
 
+import json
 import shutil
 
 import numpy as np
@@ -9,8 +10,7 @@ import core
 from core.study.results import load_study
 from explorer import jobs
 from explorer.data import DEMO
-from explorer.deciding import blocks_text
-from explorer.exporting import Cut, hindrance, shown_path, verify_arguments
+from explorer.exporting import Cut, hindrance, missing_text, shown_path, verify_arguments
 
 INFO = {"asked": {"model": "efficientnet-lite0", "data": "images", "weights": "tuned.keras"}}
 
@@ -67,13 +67,43 @@ def test_without_tensorflow_there_is_no_export(tmp_path, monkeypatch):
 def test_the_page_lists_blocks_and_the_command(open_view, monkeypatch, tmp_path):
     monkeypatch.setenv("SI_EXPLORER_STUDIES", str(tmp_path))
     page = open_view("decide", DEMO / "digits")
-    assert "blocks SI does not certainly rise" in said(page)
+    assert "The accuracy without each residual block has not been measured." in said(page)
+    assert "python -m core blocks explorer/demo/digits --verify" in [code.value for code in page.code]
     assert any("core cut" in code.value and "--layer" in code.value for code in page.code)
     assert {button.key for button in page.button} >= {"run_export", "run_verify"}
     page.segmented_control(key=next(one.key for one in page.segmented_control if " top of " in one.key)).set_value(
         "nearest"
     ).run()
     assert any("--head=nearest" in code.value for code in page.code)
+
+
+def test_the_page_shows_what_was_measured_without_each_block(open_view, monkeypatch, tmp_path):
+    monkeypatch.setenv("SI_EXPLORER_STUDIES", str(tmp_path))
+    page = open_view("decide", DEMO / "dogs")
+    assert "The whole network's accuracy on 1,200 test images is **0.873**." in said(page)
+    assert "1,200 test images cannot decide this for **9**" in said(page)
+    table = next(one.value for one in page.dataframe if "Accuracy without it" in one.value)
+    assert table["Verdict"].tolist() == ["cannot be decided"] * 9
+    assert table["Block"].iloc[0] == "block2b"  # the first that has a shortcut
+    assert any(len(one.value) == 17 and "SI before" in one.value for one in page.dataframe)
+    assert "run_verify" not in {button.key for button in page.button}
+    page.number_input(key=next(one.key for one in page.number_input if "block_tolerance" in one.key)).set_value(
+        0.1
+    ).run()
+    assert not page.exception
+    assert "not worse by more than 0.1 in **9 cases**" in said(page)
+    assert "What several of them cost at once was not measured" in said(page)
+
+
+def test_blocks_measured_with_another_network_are_not_shown(open_view, monkeypatch, tmp_path):
+    monkeypatch.setenv("SI_EXPLORER_STUDIES", str(tmp_path))
+    copy = shutil.copytree(DEMO / "dogs", tmp_path / "dogs")
+    file = copy / "blocks.json"
+    content = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps(content | {"weights_sha256": "0" * 64}), encoding="utf-8")
+    page = open_view("decide", copy)
+    assert "has not been measured" in said(page)
+    assert "0.873" not in said(page)
 
 
 def test_in_public_there_are_only_tables_and_commands(open_view, monkeypatch, tmp_path):
@@ -124,11 +154,12 @@ def test_a_run_exports_a_network_that_can_be_downloaded(open_view, monkeypatch, 
     assert [button.label for button in page.get("download_button")] == [f"Download {cut.file}"]
 
 
-def test_the_words_of_the_blocks():
-    import pandas as pd
-
-    table = pd.DataFrame({"block": ["a", "b"], "redundant": [True, False], "parameters_share": [0.2, 0.5]})
-    assert blocks_text(table) == (
-        "Across **1 of 2** blocks SI does not certainly rise; they hold **20%** of the parameters: `a`."
-    )
-    assert blocks_text(table.assign(redundant=False)) == "SI certainly rises across each of the 2 blocks."
+def test_paths_of_a_study_that_lie_nowhere_are_named(tmp_path):
+    info = {"asked": {"data": "photos", "model": "efficientnet-lite0", "weights": "tuned/final.keras"}}
+    text = missing_text(info, [tmp_path])
+    assert text == "`tuned/final.keras` and `photos` are not here: put in where they lie now."
+    assert missing_text(info, [tmp_path], ("data",)) == "`photos` is not here: put in where it lies now."
+    (tmp_path / "photos").mkdir()
+    assert missing_text(info, [tmp_path], ("data",)) == ""
+    assert missing_text({"asked": {"data": "digits"}}, [tmp_path]) == ""
+    assert missing_text({}, [tmp_path]) == ""

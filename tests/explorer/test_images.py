@@ -47,6 +47,24 @@ def test_nothing_outside_the_folder_is_read(folder, source):
     assert study_pictures({"asked": {"data": str(folder)}}, {}).png(str(folder.parent / "secret.png")) is None
 
 
+def test_sources_of_features_are_shown_from_their_folder_alone(folder):
+    info = {"used": {"data": {"sources_folder": str(folder)}}}
+    pictures = study_pictures(info, {})
+    assert opened(pictures.png("cat/1.png")).size == (320, 160)
+    for source in ("../secret.png", str(folder.parent / "secret.png"), "cat/link.png"):
+        assert pictures.png(source) is None
+    for public in ("1", "true", "yes"):
+        assert not study_pictures(info, {"SI_EXPLORER_PUBLIC": public})
+
+
+def test_pictures_of_more_than_8_bits_are_as_light_as_the_study_took_them(folder):
+    Image.fromarray(np.full((4, 4), 1023, np.uint16)).save(folder / "cat" / "deep.png")
+    info = {"asked": {"data": str(folder)}, "used": {"data": {"white": {"integers": 4095, "floats": 1}}}}
+    assert opened(study_pictures(info, {}).png("cat/deep.png")).getpixel((0, 0)) == (63, 63, 63)
+    alone = {"asked": {"data": str(folder)}, "used": {"data": {"white": {"integers": "all", "floats": 0}}}}
+    assert opened(study_pictures(alone, {}).png("cat/deep.png")).getpixel((0, 0)) == (255, 255, 255)
+
+
 def test_in_public_no_folder_is_opened_and_digits_are_shown(folder):
     public = {"SI_EXPLORER_PUBLIC": "1"}
     assert not study_pictures({"asked": {"data": str(folder)}}, public)

@@ -26,7 +26,7 @@ def test_a_control_changes_the_chart_the_headline_and_the_address(page, address)
     page.goto(address)
     chart = page.locator("svg.marks")
     expect(chart).to_have_count(1, timeout=30_000)
-    expect(page.get_by_role("heading", level=1)).to_have_text("The classes separate late")
+    expect(page.get_by_role("heading", level=1)).to_have_text("The classes are largely separated, late in the network")
     expect(chart).to_contain_text("block7a_project_conv")
     expect(chart).to_contain_text("chance 0.0075")
     line = chart.locator(".mark-line path").first

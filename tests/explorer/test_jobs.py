@@ -87,7 +87,7 @@ def test_a_stopped_run_keeps_its_layers_and_goes_on_from_there(slow):
 def test_a_killed_run_says_what_that_means(slow):
     job = jobs.start(slow)
     wait_for(lambda: jobs.status(job).layers >= 1, "a layer")
-    os.killpg(job.pid, signal.SIGKILL)
+    os.killpg(jobs.process_id(job), signal.SIGKILL)
     now = wait_for_end(job)
     assert (now.state, now.exit_status) == ("failed", None)
     assert "memory ran out" in jobs.error_text(job)
@@ -144,7 +144,7 @@ def test_runs_in_line_work_one_after_the_other(tmp_path, another_works):
 def test_a_run_that_dies_in_line_gives_up_its_place(tmp_path, another_works):
     with another_works(tmp_path):
         first, second = in_line(tmp_path, "first", "second")
-        os.killpg(first.pid, signal.SIGKILL)
+        os.killpg(jobs.process_id(first), signal.SIGKILL)
         assert wait_for_end(first).state == "failed"
         assert "while it waited in line" in jobs.error_text(first)
         assert jobs.status(second).before == 1
@@ -174,8 +174,10 @@ def test_a_run_that_takes_too_long_is_stopped(slow):
 
 def test_no_zombie_is_left(tmp_path):
     job = jobs.start(jobs.new_job(tmp_path, PIXELS, title="Digits"))
+    number = jobs.process_id(job)
+    assert number
     wait_for_end(job)
-    wait_for(lambda: not Path(f"/proc/{job.pid}").exists(), "the end of the process")
+    wait_for(lambda: not Path(f"/proc/{number}").exists(), "the end of the process")
 
 
 @pytest.mark.parametrize("name", ["", "..", "../other", "/etc", "a/b", ".uploads", "A", "x" * 200, "nothing-here"])
@@ -207,24 +209,87 @@ def test_a_removed_run_takes_its_upload_along_unless_another_uses_it(tmp_path):
 
 
 def test_what_is_old_is_forgotten(tmp_path):
-    used, unused = (tmp_path / ".uploads" / name for name in ("used", "unused"))
-    for folder in (used, unused):
-        folder.mkdir(parents=True)
-        os.utime(folder, (0, 0))
-    old = jobs.new_job(tmp_path, PIXELS, title="old")
-    new = jobs.new_job(tmp_path, PIXELS, title="new", started=time.time(), uploads=".uploads/used")
+    upload = tmp_path / ".uploads" / "used"
+    upload.mkdir(parents=True)
+    old = jobs.new_job(tmp_path, PIXELS, title="old", started=time.time() - 3601)
+    new = jobs.new_job(tmp_path, PIXELS, title="about to start", uploads=".uploads/used")
     jobs.forget_old(tmp_path, keep_s=3600)
     assert jobs.list_jobs(tmp_path) == [new]
     assert not old.folder.exists()
-    assert used.exists()
-    assert not unused.exists()
+    assert upload.exists()
+
+
+def test_a_removed_run_can_be_put_back_with_its_upload(tmp_path):
+    upload = tmp_path / ".uploads" / "abc"
+    upload.mkdir(parents=True)
+    job = jobs.new_job(tmp_path, PIXELS, title="x", uploads=".uploads/abc")
+    (job.study).mkdir()
+    jobs.remove(job)
+    (removed,) = jobs.removed_jobs(tmp_path)
+    assert (jobs.list_jobs(tmp_path), removed.id, upload.is_dir()) == ([], job.id, True)
+    jobs.empty_trash(tmp_path, keep_s=3600)
+    assert jobs.restore(removed) == job
+    assert (jobs.list_jobs(tmp_path), jobs.removed_jobs(tmp_path), job.study.is_dir()) == ([job], [], True)
+
+
+def test_the_trash_is_emptied_of_what_was_removed_long_ago_and_of_halves(tmp_path):
+    upload = tmp_path / ".uploads" / "abc"
+    upload.mkdir(parents=True)
+    old, new = (jobs.new_job(tmp_path, PIXELS, title="x", uploads=".uploads/abc") for _ in range(2))
+    for job in (old, new):
+        jobs.remove(job)
+    os.utime(tmp_path / jobs.TRASH / old.id / "removed", (0, 0))
+    half = tmp_path / jobs.TRASH / "half-0123456789abcdef"
+    half.mkdir()
+    jobs.empty_trash(tmp_path, keep_s=3600)
+    assert [job.id for job in jobs.removed_jobs(tmp_path)] == [new.id]
+    assert (half.exists(), upload.is_dir()) == (False, True)
+    jobs.empty_trash(tmp_path, keep_s=-1)
+    assert (jobs.removed_jobs(tmp_path), upload.exists()) == ([], False)
+
+
+def test_a_run_outlives_the_server_that_started_it_and_another_can_stop_it(slow):
+    code = """
+import os, sys
+from pathlib import Path
+from explorer import jobs
+studies, name = Path(sys.argv[1]), sys.argv[2]
+jobs.start(jobs.find_job(studies, name), line=1)
+os._exit(9)
+"""
+    studies = slow.folder.parent
+    subprocess.run([sys.executable, "-c", code, str(studies), slow.id], cwd=jobs.ROOT, check=False, timeout=60)
+    job = jobs.find_job(studies, slow.id)
+    wait_for(lambda: jobs.status(job).state == "running", "its turn")
+    other = jobs.new_job(studies, PIXELS, title="Another")
+    jobs.start(other, line=1)
+    assert jobs.status(other).before == 1  # the orphan counts
+    jobs.stop_overdue(studies, limit_s=3600)
+    assert jobs.status(job).state == "running"
+    os.utime(job.folder / "started", (0, 0))
+    jobs.stop_overdue(studies, limit_s=3600)
+    assert wait_for_end(job).state == "cancelled"
+    assert wait_for_end(other).state == "complete"
+
+
+@pytest.mark.parametrize("number", ["", "0", "1", "-1", "many"])
+def test_a_process_that_is_not_known_is_not_stopped(slow, monkeypatch, number):
+    job = jobs.start(slow)
+    right = (job.folder / "started").read_text()
+    monkeypatch.setattr(os, "killpg", lambda *arguments: pytest.fail("killed"))
+    (job.folder / "started").write_text(number)
+    jobs.cancel(job, at_once=True)
+    monkeypatch.undo()
+    (job.folder / "started").write_text(right)
+    jobs.cancel(job, at_once=True)
+    wait_for_end(job)
 
 
 def test_the_process_has_little_claim_on_the_processor(slow):
     if sys.platform != "linux":
         pytest.skip("reads /proc")
     job = jobs.start(slow)
-    fields = Path(f"/proc/{job.pid}/stat").read_text().rpartition(")")[2].split()
+    fields = Path(f"/proc/{jobs.process_id(job)}/stat").read_text().rpartition(")")[2].split()
     jobs.cancel(job, at_once=True)
     wait_for_end(job)
     assert int(fields[16]) >= 10  # its nice value

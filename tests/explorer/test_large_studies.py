@@ -25,7 +25,7 @@ def many_layers(tmp_path_factory):
     features, labels = np.random.default_rng(0).normal(size=(12, 1)), np.repeat([0, 1], 6)
     out = tmp_path_factory.mktemp("many") / "layers"
     study = core.study_from_features({"layer": features}, labels, out=out)
-    for name in ("layers", "measurements", "classes", "neighbors"):
+    for name in ("layers", "measurements", "classes", "neighbors", "projection"):
         frame = getattr(study, name)
         copies = [frame.assign(layer=f"layer{at:03d}") for at in range(LAYERS)]
         if name == "layers":
@@ -36,7 +36,7 @@ def many_layers(tmp_path_factory):
 
 def test_a_thousand_classes_are_shown_page_by_page(open_view, many_classes):
     page = open_view("classes", many_classes)
-    assert "is the hardest of 1,000 classes" in " ".join(one.value for one in page.markdown)
+    assert "the lowest SI of 1,000 classes" in " ".join(one.value for one in page.markdown)
     parts = next(one for one in page.selectbox if "1,000 in all" in one.label)
     assert (len(parts.options), parts.options[0], parts.options[-1]) == (34, "1–30", "991–1000")
     parts.select("991–1000").run()

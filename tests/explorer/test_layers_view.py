@@ -48,7 +48,7 @@ def said(page):
 
 def test_the_page_says_draws_and_lists_the_study(open_page, tiny_study):
     page = open_page(tiny_study)
-    assert page.title[0].value == "The classes separate late"
+    assert page.title[0].value == "The classes are largely separated, late in the network"
     assert len(charts(page)) == 1
     assert list(table(page)["layer"]) == ["stem_conv", "block1a_dwconv", "block1a_add", "block2a_conv", "avg_pool"]
     assert list(table(page).columns[:6]) == ["layer", "Test SI", "Train SI", "Chance", "Test kNN", "Train kNN"]
@@ -167,7 +167,7 @@ def test_another_measure_is_drawn_and_the_headline_stays_about_si(open_page, stu
 
 def test_three_cards_lead_on_and_say_where_neighbors_are_missing(open_page, tiny_study):
     text = said(open_page(tiny_study))
-    for title in ("Where it is good enough", "Most confused classes", "Likely label errors"):
+    for title in ("Where it is good enough", "Most confused classes", "Samples to check"):
         assert title in text
     assert text.count("stores no neighbors that would tell") == 2
 
@@ -179,6 +179,25 @@ def test_names_and_patterns_narrow_the_layers_and_can_be_dropped(open_page, tiny
     assert "3 layers shown, of 5" in said(page)
     page.button(key="show_all").click().run()
     assert len(table(page)) == 5
+
+
+def test_headline_and_cards_speak_of_the_same_layers(open_page, tiny_study):
+    page = open_page(tiny_study)
+    assert "SI is highest at `avg_pool`" in said(page)
+    assert "layers shown, of 5" not in said(page)
+    widget(page, "names").set_value(["block*"]).run()
+    text = said(page)
+    assert "SI is highest in `block2a_conv`" in text
+    assert "SI is highest at `block2a_conv`" in text
+    assert "avg_pool" not in text
+    assert text.count("This is about the 3 layers shown, of 5.") == 3  # the headline and two cards
+    assert text.count("This is about all 5 layers, whichever are shown.") == 1
+
+
+def test_a_single_layer_that_is_shown_has_its_value_as_headline(open_page, tiny_study):
+    page = open_page(tiny_study, layers="block2a_conv")
+    assert page.title[0].value.startswith("One layer: SI 0.")
+    assert "SI is highest at `block2a_conv`" in said(page)
 
 
 def test_an_empty_selection_says_so_and_leads_back(open_page, tiny_study):
@@ -206,7 +225,7 @@ def test_no_samples_chosen_says_so(open_page, tiny_study):
         (lambda folder: folder / "nowhere", "no such folder"),
         (lambda folder: folder, "a folder without one"),
         (lambda folder: _broken_json(folder), "must be JSON"),
-        (lambda folder: _broken_table(folder), "broken table"),
+        (lambda folder: _broken_table(folder), "layers.parquet in"),
     ],
     ids=["missing", "no study", "broken json", "broken table"],
 )

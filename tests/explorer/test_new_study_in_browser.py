@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.browser import serve
+from tests.browser import page_body, serve
 
 pytestmark = pytest.mark.browser
 
@@ -26,7 +26,8 @@ def address(tmp_path_factory):
 
 
 def press(page, name: str) -> None:
-    page.get_by_role("button", name=name, exact=True).click(timeout=90_000)  # a plan takes long on a busy machine
+    """Click a button of the page itself: while a page is computed, Streamlit's toolbar has a Stop of its own."""
+    page_body(page).get_by_role("button", name=name, exact=True).click(timeout=90_000)  # a plan takes long when busy
 
 
 def upload(page, place: int, name: str, content: bytes) -> None:
@@ -55,6 +56,15 @@ def packed(files: dict[str, bytes]) -> bytes:
         for name, content in files.items():
             archive.writestr(name, content)
     return file.getvalue()
+
+
+def test_a_button_of_the_page_is_pressed_beside_one_of_the_toolbar(page):
+    page.set_content(
+        "<button>Stop</button>"
+        "<div data-testid='stMainBlockContainer'><button onclick='this.textContent = 1'>Stop</button></div>"
+    )
+    press(page, "Stop")
+    expect(page.get_by_role("button")).to_have_text(["Stop", "1"])
 
 
 def dot() -> bytes:
@@ -125,7 +135,7 @@ def test_a_run_is_found_again_after_a_reload_stopped_and_gone_on_with(page, addr
     upload(page, 0, "layers.npz", layers_of_features())
     press(page, "Show the plan")
     press(page, "Start the run")
-    running = page.get_by_text("Running", exact=True)
+    running = page_body(page).get_by_text("Running", exact=True)
     expect(running).to_be_visible()
     expect(page.get_by_text(re.compile(r"[1-9]\d* of 60 layers measured"))).to_be_visible()
     assert "run=layers-" in page.url
@@ -134,7 +144,7 @@ def test_a_run_is_found_again_after_a_reload_stopped_and_gone_on_with(page, addr
     expect(running).to_be_visible()
     with page.context.browser.new_page() as other_tab:
         other_tab.goto(address)
-        expect(other_tab.get_by_text("Running", exact=True).first).to_be_visible()
+        expect(page_body(other_tab).get_by_text("Running", exact=True).first).to_be_visible()
 
     press(page, "Stop")
     expect(page.get_by_text("Go on computes the rest")).to_be_visible()

@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from PIL import Image
 
 from explorer import jobs
 
@@ -65,6 +66,48 @@ def test_a_folder_that_is_not_there(studies, open_view):
     assert "there is no folder" in page.error[0].value
 
 
+def save_messy_folder(root) -> None:
+    """Two classes of 4 images, one of a single image, and a broken file."""
+    for name, count in {"cat": 4, "dog": 4, "single": 1}.items():
+        (root / name).mkdir(parents=True)
+        for number in range(count):
+            Image.new("L", (8, 8), 40 * number + len(name)).save(root / name / f"{number}.png")
+    (root / "cat" / "broken.png").write_bytes(b"broken")
+
+
+def test_all_that_is_wrong_with_a_folder_is_told_in_the_words_of_the_form(studies, open_view, tmp_path):
+    save_messy_folder(tmp_path / "messy")
+    page = open_view("new_study", source="folder", data=str(tmp_path / "messy"), model="pixels")
+    press(page, "show_plan")
+    said = page.error[0].value.replace("\\", "")
+    assert "2 things are wrong with" in said
+    assert "got 1 of 'single'" in said
+    assert "1 of 10 cannot be read: 'cat/broken.png'" in said
+    assert said.endswith("tick “Leave out small classes” and “Leave out unreadable images”")
+    assert "--" not in said
+    page.checkbox(key="new skip broken").check().run()
+    page.checkbox(key="new skip small").check().run()
+    press(page, "show_plan")
+    assert [one.value for one in page.metric][:3] == ["8", "2", "1"]
+    said = [one.value for one in page.caption]
+    assert any("1 class is left out as too small" in text for text in said)
+    assert any("The data have no splits" in text for text in said)
+    assert page.code[0].value.endswith("--skip-broken --skip-small-classes")
+
+
+def test_a_folder_can_be_measured_whole(studies, open_view, tmp_path):
+    save_messy_folder(tmp_path / "set")
+    form = {"source": "folder", "data": str(tmp_path / "set"), "model": "pixels", "skip_broken": "True"}
+    page = open_view("new_study", **form, skip_small_classes="True")
+    page.number_input(key="new test fraction").set_value(0.0).run()
+    press(page, "show_plan")
+    assert [one.value for one in page.metric][:3] == ["8", "2", "1"]
+    assert "--test-fraction=0 " in page.code[0].value
+    assert page.query_params["test_fraction"] in ("0.0", ["0.0"])
+    again = open_view("new_study", **form, test_fraction="0.0")
+    assert again.number_input(key="new test fraction").value == 0
+
+
 def test_features_ask_for_a_file(studies, open_view):
     page = open_view("new_study", source="features")
     press(page, "show_plan")
@@ -109,7 +152,7 @@ def test_a_cluster_that_is_none_is_refused_in_the_commands_words(studies, open_v
 
 
 def test_a_study_of_hours_starts_one_way_or_the_other(studies, open_view, monkeypatch):
-    def long(request, allowed):
+    def long(request, allowed, report):
         offered = {"exact_s": 40_000.0, "sampled_s": 700.0, "precision": 0.007}
         plan = {"samples": 200, "splits": {"train": 200}, "classes": 10, "layers": ["input"], "passes": []}
         return plan | {"estimated_s": 40_000.0, "choice": offered}

@@ -72,6 +72,28 @@ def test_a_public_server_connects_to_no_cluster(change, server):
         check_request(Request(**change), server)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"neighbors": 101}, "neighbors must be between 1 and 100; got 101"),
+        ({"repeats": 0}, "repeats must be between 1 and 100; got 0"),
+        ({"seed": 2**32}, "seed must be between 0 and 4,294,967,295; got 4,294,967,296"),
+        ({"per_class": 1}, "per_class must be between 2 and 2,147,483,647; got 1"),
+        ({"seed": -1, "repeats": 0}, "repeats must be .*seed must be"),
+    ],
+)
+@pytest.mark.parametrize("server", [LOCAL, SMALL])
+def test_numbers_out_of_the_form_s_ranges_are_refused_together(server, change, words):
+    check_request(Request(seed=2**32 - 1, repeats=100, neighbors=1, per_class=2), server)
+    with pytest.raises(ValueError, match=words):
+        check_request(replace(Request(), **change), server)
+
+
+@pytest.mark.parametrize("number", ["0" * 31 + "7", "9" * 12, "٣", "1.5", "-1"])
+def test_a_number_of_the_address_that_the_form_cannot_show_stays_at_the_default(number):
+    assert asked_request({name: [number] for name in ("seed", "repeats", "neighbors")}) == Request()
+
+
 def test_data_must_be_given():
     with pytest.raises(ValueError, match="data must be given: the path of a folder"):
         check_request(Request(source="folder"), LOCAL)
@@ -107,6 +129,20 @@ def test_arguments_of_a_cluster_and_of_a_choice():
     )  # fmt: skip
     assert Request(cluster_storage="here").arguments()[-1] == f"--cluster-storage={Path.cwd() / 'here'}"
     assert Request(exact=True).arguments()[-1] == "--exact"
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_a_file_says_itself_what_network_it_holds(suffix):
+    """A run works in a folder of its own, so the file's path is absolute; its weights are not asked for."""
+    file = f"nets/mine{suffix}"
+    as_model = Request(source="folder", data="/x", model=file)
+    assert as_model.arguments()[3:] == (f"--model={Path.cwd() / file}",)
+    as_weights = Request(source="folder", data="/x", model="efficientnet-lite0", weights=file)
+    assert as_weights.arguments()[3:] == (f"--weights={Path.cwd() / file}",)
+    named = Request(source="folder", data="/x", model="resnet50", weights=file)
+    assert named.arguments()[3:] == ("--model=resnet50", f"--weights={Path.cwd() / file}")
+    assert {one.title for one in (as_model, as_weights, named)} == {f"x, mine{suffix}"}
+    assert weights_of(file) == ()
 
 
 def test_no_text_of_the_form_becomes_another_option():
@@ -172,6 +208,7 @@ def test_a_plan_that_is_refused_says_why_in_the_command_lines_words(tmp_path):
     [
         ("'/tmp/separation/.uploads/ab/layer.npy' cannot be read", "'layer.npy' cannot be read"),
         ("../.uploads/ab12/features must hold", "features must hold"),
+        ("'train/glass/00.png' cannot be read", "'train/glass/00.png' cannot be read"),
         ("3/4 of the and/or samples", "3/4 of the and/or samples"),
         ("got 4 of 'a (train)'.", "got 4 of 'a (train)'."),
     ],

@@ -120,8 +120,14 @@ def test_the_command_that_adds_sizes_writes_into_a_folder_of_its_own(sized):
         "python -m core study stanford_dogs_224 --out dogs-sizes --model efficientnet-lite0 --per-class 10 "
         "--sizes 240,480,720,960 --repeats 5"
     )
-    unknown = replace(sized, info={}, curves=sized.curves[:0])
-    assert suggested_command(unknown).startswith("python -m core study DATA --out DIR-sizes --sizes ")
+    precise = {"command": "python -m core study photos --precision 0.02 --out photos-study"}
+    command = suggested_command(replace(sized, info=precise))
+    assert command.startswith("python -m core study photos --out photos-study-sizes --sizes ")
+    assert "--precision" not in command  # which would be refused beside sizes
+
+
+def test_a_study_that_no_command_made_gets_none(sized):
+    assert suggested_command(replace(sized, info={})) is None
 
 
 def test_suggested_sizes_hold_two_samples_a_class(sized):

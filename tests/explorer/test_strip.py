@@ -29,6 +29,13 @@ def test_what_is_drawn_over_is_a_span_of_layers(drawn, span):
 
 
 @pytest.mark.parametrize(
+    "forged", [3, {"place": 3}, {"place": [1]}, {"place": ["a", "b"]}, {"place": [float("nan"), 1]}, {"x": [1, 2]}]
+)
+def test_what_no_browser_sends_is_no_span(forged):
+    assert brushed(forged, NAMES) == ()
+
+
+@pytest.mark.parametrize(
     ("asked", "span"),
     [(["b", "c"], ("b", "c")), (["c", "b"], ("b", "c")), (["a", "d"], ()), (["b", "z"], ()), (["b"], ()), ([], ())],
 )

@@ -6,15 +6,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.study.neighborhoods import read_nearest
-from core.study.results import load_study
-from core.study.summary import (
-    confused_text,
-    count_label_errors,
-    make_cards,
-    most_confused,
-)
+from core.report.content import make_report
+from core.study.check_words import TOO_FEW
+from core.study.class_words import sample_classes, short_classes
+from core.study.findings import lead_curve
+from core.study.journeys import nearest_by_layer
+from core.study.neighborhoods import confused_pairs, read_nearest
+from core.study.pairs import pair_curve
+from core.study.provenance import plain
+from core.study.results import StudyError, load_study
+from core.study.summary import NOT_STORED, check_card_text, make_cards
 from core.study.writing import begin, end, write_layer
+from explorer.class_tables import chosen_place, class_values, classes_finding, ranked_classes
+from explorer.data import DEMO, read_study
+from explorer.place_controls import class_names
 
 SAMPLES = 60
 LABELS = np.arange(SAMPLES) % 3
@@ -52,7 +57,7 @@ def measured(agrees: np.ndarray, position: int) -> pd.DataFrame:
         "metric": "euclidean",
         "ties": "first",
     }
-    return pd.DataFrame([row | {"value": value, "low": value - 0.1, "high": value + 0.1}])
+    return pd.DataFrame([row | {"value": value, "low": max(value - 0.1, 0), "high": min(value + 0.1, 1)}])
 
 
 def curve_of(agreements: list[np.ndarray]) -> pd.DataFrame:
@@ -67,6 +72,7 @@ def curve_of(agreements: list[np.ndarray]) -> pd.DataFrame:
             "samples": "test",
             "pooling": "mean",
             "num_queries": SAMPLES,
+            "chance": 19 / 59,
         }
     )
 
@@ -122,27 +128,72 @@ def test_the_best_layer_may_be_the_first(tmp_path):
 
 def test_the_most_confused_classes(tmp_path):
     wrong = [~((LABELS == 1) & (np.arange(SAMPLES) < 30))]
-    pair = most_confused(load_study(write_neighbors(tmp_path / "study", wrong)), curve_of(wrong), "layer1")
-    assert (pair.first, pair.second, pair.count, pair.total) == ("pug", "toy_terrier", 10, 40)
-    assert pair.example == (2, 1)  # the pug that is nearest to the first wrong terrier
-    assert confused_text(pair).startswith(r"**pug** and **toy\_terrier**: 10 of their 40")
+    card = make_cards(load_study(write_neighbors(tmp_path / "study", wrong)), curve_of(wrong))[1]
+    # 20 samples of each of three classes: a terrier has 20 pugs among the 59 others, so 40 · 20/59 of both by chance
+    assert card.text == (
+        r"**pug** and **toy\_terrier**: 10 of their 40 samples have their nearest neighbor in the other class, at "
+        "`layer1`, more than of any other pair (by chance 13.56)."
+    )
+    assert [name for _, name in card.pictures] == ["pug", "toy_terrier"]
+
+
+def test_pairs_that_are_confused_as_often_are_counted(tmp_path):
+    wrong = [~np.isin(np.arange(SAMPLES), [0, 1, 2])]  # each class once beside the next
+    card = make_cards(load_study(write_neighbors(tmp_path / "study", wrong)), curve_of(wrong))[1]
+    assert "1 of their 40 samples have their nearest neighbor in the other class" in card.text
+    assert "as many as of 2 other pairs" in card.text
 
 
 def test_no_class_is_confused_where_all_agree(tmp_path):
+    """Neighbors are stored; that they say nothing is another thing."""
     study = load_study(write_neighbors(tmp_path / "study", [agreeing(SAMPLES)]))
-    assert most_confused(study, curve_of([agreeing(SAMPLES)]), "layer1") is None
+    card = make_cards(study, curve_of([agreeing(SAMPLES)]))[1]
+    assert card.text == "At `layer1` no sample's nearest neighbor is of another class."
+    assert card.pictures == ()
 
 
-def test_label_errors_have_no_support_for_their_label(tmp_path, agreements):
+@pytest.mark.parametrize("name", ["digits", "dogs", "dogs-tuned"])
+def test_all_doors_name_the_same_pair_and_number(name):
+    study = read_study(DEMO / name)
+    tables, lead = load_study(DEMO / name), lead_curve(study.curves)
+    card = make_cards(tables, lead)[1].text
+    place = chosen_place({}, None, study.curves)
+    pairs = confused_pairs(tables, place.layer, place.pooling, place.split, among=place.among)
+    words = short_classes(sample_classes(tables.samples))
+    pairs = pairs.assign(first=pairs["first"].map(words), second=pairs["second"].map(words))
+    ranked = ranked_classes(class_values(tables.classes, study.layers, class_names(tables.samples), place), place.layer)
+    assert classes_finding(ranked, pairs, place).endswith(f"Most confused: {card}")
+    report = make_report(DEMO / name)
+    assert f"**Most confused classes.** {card}" in report.findings
+    (table,) = [one for section in report.sections for one in section.tables if one.title == "Most confused classes"]
+    first = table.frame.iloc[0]
+    told = (
+        f"**{plain(first.iloc[0])}** and **{plain(first.iloc[1])}**: {first.iloc[2]} of their {first.iloc[3]} samples"
+    )
+    assert card.startswith(told)
+    names = tables.samples.set_index("sample")["class_name"].map(words)
+    nearest = nearest_by_layer(tables, place.pooling, place.split, among=place.among)
+    at = pair_curve(nearest, names, first.iloc[0], first.iloc[1]).set_index("layer").loc[place.layer]
+    assert [f"{at[name]:.0f}" for name in ("count", "total")] == [
+        first.iloc[2],
+        first.iloc[3],
+    ]  # as the pair's own curve counts
+
+
+def test_samples_to_check_have_no_support_for_their_label(tmp_path, agreements):
     study = load_study(write_neighbors(tmp_path / "study", agreements))
-    assert count_label_errors(study, curve_of(agreements)) == 6  # rows 54 to 59: 48 to 50 stand up for 51 to 53
-    assert count_label_errors(study, curve_of(agreements).assign(samples="cross")) is None
+    text = check_card_text(study, curve_of(agreements))
+    assert text.startswith("**6** of 60 test samples")  # rows 54 to 59: 48 to 50 stand up for 51 to 53
+    assert text.endswith(TOO_FEW)
+    assert check_card_text(study, curve_of(agreements).assign(samples="cross")) == NOT_STORED
 
 
 def test_only_the_asked_layers_are_read_in_the_order_of_samples(tmp_path, agreements):
     study = load_study(write_neighbors(tmp_path / "study", agreements))
-    nearest = read_nearest(study, ["layer2", "nowhere"], "mean", "test")
+    nearest = read_nearest(study, ["layer2"], "mean", "test")
     assert list(nearest) == ["layer2"]
     assert nearest["layer2"]["sample"].to_list() == list(range(SAMPLES))
     assert "neighbors" not in vars(study)
     assert read_nearest(study, [], "mean", "test") == {}
+    with pytest.raises(StudyError, match=r"layer must be one .* got 'nowhere'"):
+        read_nearest(study, ["layer2", "nowhere"], "mean", "test")

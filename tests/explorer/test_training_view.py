@@ -1,5 +1,7 @@
 """The page Training on the bundled training, and its words."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -71,6 +73,9 @@ def test_the_words_carry_the_numbers(training):
     assert all(f"`{name}`" in finding.detail for name in certain["layer"])
     most = change.loc[change["difference"].abs().idxmax()]
     assert f"{most['difference']:+.3f}" in finding.detail
+    assert "(q < 0.05, 359 samples)" in finding.detail
+    unsure = replace(training, change=change.assign(meaning="no certain change"))
+    assert describe_training(unsure).headline == "No certain change with 359 samples"
 
 
 def test_what_an_epoch_and_the_recording_are_called(training):

@@ -65,6 +65,26 @@ def nothing_is_kept(studies) -> bool:
     return not [path for path in studies.rglob("*") if path.is_file()]
 
 
+@pytest.mark.parametrize("splits", [("Training", "Testing"), ("train", "val")])
+def test_an_archive_keeps_its_splits_whatever_they_are_called(tmp_path, splits):
+    train, test = splits
+    saved = save_images(packed(pictures(f"set/{train}/") | pictures(f"set/{test}/")), tmp_path, PUBLIC)
+    images = load_images(tmp_path / saved.data)
+    assert sorted(set(images.splits.tolist())) == ["test", "train"]
+    alone = save_images(packed(pictures(f"{train}/")), tmp_path, PUBLIC)  # its folder is no wrapper
+    assert set(load_images(tmp_path / alone.data).splits.tolist()) == {"train"}
+
+
+def test_all_files_of_an_archive_that_cannot_be_used_are_told_at_once(tmp_path):
+    files = pictures() | {"cat/a.png": b"no image", "cat/b.png": png(1, 9), "dog/c.jfif": b""}
+    with pytest.raises(DataError) as caught:
+        save_images(packed(files), tmp_path, PUBLIC)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == "3 files of the archive cannot be used:"
+    assert [line.split(" must")[0] for line in lines[1:]] == ["1. 'cat/a.png'", "2. 'cat/b.png'", "3. 'dog/c.jfif'"]
+    assert nothing_is_kept(tmp_path)
+
+
 @pytest.mark.parametrize("top", ["", "my pictures/", "a/b/"])
 def test_an_archive_of_images_becomes_a_folder_of_classes(tmp_path, top):
     saved = save_images(packed(pictures(top) | {f"{top}readme.txt": b"hello"}), tmp_path, PUBLIC)
@@ -73,6 +93,7 @@ def test_an_archive_of_images_becomes_a_folder_of_classes(tmp_path, top):
     assert len(images) == 10
     assert saved.name == "pictures.zip"
     assert saved.data.startswith(f"{saved.folder}/")
+    assert saved.left_out == "1 .txt"
     assert save_images(packed(pictures(top) | {f"{top}readme.txt": b"hello"}), tmp_path, PUBLIC) == saved
 
 

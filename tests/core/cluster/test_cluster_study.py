@@ -19,13 +19,16 @@ from core.study.plan import Progress, StudyOptions
 from core.study.results import LAYER_TABLES, finished_layers, load_study
 from core.study.run import run_study
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
+]
 
 
 @pytest.fixture(scope="module")
 def options(images: Path, network_file: str) -> StudyOptions:
     return StudyOptions(
-        str(images), "efficientnet-b0", network_file, "all", pooling="both", neighbors=4, batch_size=4, geometry=True
+        str(images), None, network_file, "all", pooling="both", neighbors=4, batch_size=4, geometry=True
     )
 
 
@@ -62,6 +65,35 @@ def test_tables_are_those_of_a_plain_run(cluster: Cluster, options: StudyOptions
     assert seen[-1].done == seen[-1].total
 
 
+def test_they_are_where_tensorflow_was_loaded_before_with_kernels_that_depend_on_threads(
+    options: StudyOptions, plain: core.Study, tmp_path: Path
+):
+    """A script that imports TensorFlow first, on a processor where it does without oneDNN by itself."""
+    asked = {name: getattr(options, name) for name in ("data", "model", "weights", "layers", "pooling", "batch_size")}
+    code = f"""if __name__ == "__main__":
+        import os
+        os.environ["TF_ENABLE_ONEDNN_OPTS"] = "0"
+        import tensorflow
+        del os.environ["TF_ENABLE_ONEDNN_OPTS"]
+        import core
+        options = core.StudyOptions(**{asked!r})
+        core.run_study(options, "plain")
+        core.run_study(options, "cluster", client="local:2:1GiB")
+    """
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    variables = os.environ | {"PYTHONPATH": str(Path(core.__file__).parents[1]), "TF_CPP_MIN_LOG_LEVEL": "3"}
+    variables.pop("TF_ENABLE_ONEDNN_OPTS", None)
+    run = subprocess.run([sys.executable, script], cwd=tmp_path, env=variables, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    studies = [load_study(tmp_path / name) for name in ("plain", "cluster")]
+    assert_same_tables(studies[1], studies[0])
+    for study in studies:
+        kernels = study.info["used"]["kernels"]
+        assert kernels["onednn"] is False
+        assert kernels["threads"] == plain.info["used"]["kernels"]["threads"]
+
+
 def test_sizes_centers_and_sampled_queries(cluster: Cluster, options: StudyOptions, tmp_path: Path):
     for name, asked in {
         "sizes": replace(options, sizes=(8, 12, 16), repeats=2, protocol="notebook", layers="top_conv"),
@@ -69,6 +101,26 @@ def test_sizes_centers_and_sampled_queries(cluster: Cluster, options: StudyOptio
     }.items():
         study = run_study(asked, tmp_path / name, client=cluster.client)
         assert_same_tables(study, run_study(asked, tmp_path / f"{name} plain"))
+
+
+def test_layers_that_cannot_be_measured(cluster: Cluster, images: Path, tmp_path: Path):
+    """One that is the same for all samples and one that overflows; a nested model, too, whose names have a slash."""
+    import keras
+
+    constant, image, inner = keras.initializers.Constant, keras.Input((16, 16, 3)), keras.Input((16, 16, 3))
+    sound = keras.layers.Conv2D(2, 3, name="sound")(inner)
+    dead = keras.layers.Conv2D(2, 1, name="dead", kernel_initializer="zeros")(sound)
+    added = keras.layers.Add(name="added")([sound, dead])
+    overflow = keras.layers.Conv2D(2, 1, name="overflow", kernel_initializer=constant(3e38))(added)
+    body = keras.Model(inner, overflow, name="body")
+    keras.Model(image, keras.layers.GlobalAveragePooling2D(name="pool")(body(image))).save(tmp_path / "broken.keras")
+    options = StudyOptions(str(images), None, str(tmp_path / "broken.keras"), pooling="both", neighbors=2)
+    study = run_study(options, tmp_path / "study", client=cluster.client)
+    assert_same_tables(study, plain := run_study(options, tmp_path / "plain"))
+    assert study.info["cautions"] == plain.info["cautions"]
+    notes = study.layers.set_index("layer")["note"].fillna("")
+    assert notes[["body/sound", "body/dead", "body/added"]].tolist() == ["", "the same for all samples", ""]
+    assert notes["body/overflow"].startswith("not finite")
 
 
 def test_stages_where_the_storage_is_small(

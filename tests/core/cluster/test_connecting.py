@@ -16,6 +16,9 @@ from core.cluster.extraction import check_images_seen
 from core.cluster.storage import check_shared
 from core.cluster.waiting import explained, result
 from core.data.loading import load_images
+from core.kernels import MAX_ISA, ONEDNN, THREADS, current_kernels
+
+pytestmark = pytest.mark.slow
 
 
 def test_the_environment_of_this_process_stays():
@@ -67,6 +70,28 @@ def test_other_versions(cluster: Cluster, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(connecting, "describe_worker", _Here(versions))
     with pytest.raises(ClusterError, match=r"same versions.*numpy \d.*\(here 1\.0\)"), connect(cluster.client):
         pass
+
+
+def test_workers_take_the_kernels_of_this_process_unless_they_have_loaded_others(cluster: Cluster):
+    here = current_kernels()
+    assert here is not None
+    with connect("local:1:2GiB") as own:
+        assert own.instructions == ((here.instructions,) if here.instructions else ())
+        own.client.run(os.environ.update, {ONEDNN: "0" if here.onednn else "1", THREADS: "7", MAX_ISA: "SSE41"})
+        with connect(own.client):
+            assert all(there.has_settings_of(here) for there in own.client.run(current_kernels).values())
+        own.client.run(_load_with_seven_threads)
+        expected = (
+            r"same kernels of TensorFlow as this process .* has loaded it with others \(.*7 threads\)\. Start the"
+        )
+        with pytest.raises(ClusterError, match=expected), connect(own.client):
+            pass
+
+
+def _load_with_seven_threads() -> None:
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(7)
 
 
 class _Here:

@@ -30,6 +30,7 @@ def test_network_against_network(studies, capsys, tmp_path):
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["layer", "most", "alike", "overlap", "with", "its", "namesake"]
     assert lines[1][:3] == ["early", "late", "1.000"]
+    assert "note: That these are the same samples, in the same order, is assumed" in " ".join(map(" ".join, lines))
     expected = neighbor_overlap(*studies)
     namesake = expected.query("layer == 'early' and other_layer == 'early'")["value"].item()
     assert float(lines[1][3]) == pytest.approx(namesake, abs=5e-4)

@@ -71,10 +71,22 @@ def test_the_table_and_that_the_same_command_shows_it_again(capsys: pytest.Captu
     assert lines[3].split()[0] == "bad"
     assert "certainly worse (> 99.99 %)" in lines[3]
     assert "chance level: 0.2000; layers chosen by SI within train" in first
-    assert "which hold together (3 comparisons)" in first
+    assert "on the same 60 test samples, which hold together (3 comparisons)" in first
     assert first.endswith("written to out\n")
     assert main(command("bad", "good", "fair")) == 0
     assert capsys.readouterr().out == first
+
+
+def test_networks_that_cannot_be_told_apart_are_not_called_equal(capsys: pytest.CaptureFixture[str]):
+    rng = np.random.default_rng(1)
+    for name in ("one", "other"):
+        for split in ("train", "test"):
+            np.save(f"{name}-{split}.npy", np.float32(10 * np.eye(5)[LABELS] + 3 * rng.normal(size=(60, 5))))
+    assert main(command("one", "other")) == 0
+    out = capsys.readouterr().out
+    assert "highest SI" in out
+    assert "not certainly worse: 60 test samples cannot decide whether the first is better" in out
+    assert "tie with" not in out
 
 
 def test_one_split_says_so(capsys: pytest.CaptureFixture[str]):
@@ -95,7 +107,7 @@ def test_digits_as_pixels_beside_features_in_another_order(capsys: pytest.Captur
         chosen = images.splits == split
         mixed = np.flatnonzero(chosen)[::-1]
         ids = np.array(images.ids)[mixed]
-        np.savez(f"{split}.npz", labels=images.labels[mixed], inked=load_digits().data[rows[mixed]] > 8.0, ids=ids)
+        np.savez(f"{split}.npz", labels=images.labels[mixed], inked=np.sqrt(load_digits().data[rows[mixed]]), ids=ids)
     words = ["rank", "digits", "--models", "pixels", "--features", "ink=train.npz", "--test", "ink=test.npz"]
     assert main([*words, "--per-class", "4", "--out", "out", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)

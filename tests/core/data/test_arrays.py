@@ -194,3 +194,37 @@ def test_another_kind_of_file_is_wrong_usage(tmp_path: Path):
         ValueError, match=r"must be a file of \.npy, \.npz, \.parquet, or a folder of them; got 'x\.h5'"
     ):
         list_layers(Path("x.h5"))
+
+
+def _refusal(path: Path) -> str | None:
+    """Why the layers of a file cannot be read; None where they can."""
+    try:
+        for layer in list_layers(path):
+            layer.read()
+    except DataError as error:
+        return str(error)
+    return None
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_every_way_in_which_an_archive_can_be_damaged_is_one_sentence(tmp_path: Path, compressed: bool):
+    """Each byte of an archive is turned round in its turn: it is read as before, or refused with the file's name."""
+    save = np.savez_compressed if compressed else np.savez
+    save(tmp_path / "whole.npz", a=np.arange(12.0).reshape(6, 2))
+    whole = (tmp_path / "whole.npz").read_bytes()
+    path = tmp_path / "damaged.npz"
+    refusals = []
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 255]) + whole[place + 1 :])
+        refusals += [refusal for refusal in [_refusal(path)] if refusal]
+    assert len(refusals) > len(whole) // 2
+    assert all(str(path) in refusal for refusal in refusals)
+
+
+def test_a_damaged_member_is_named(tmp_path: Path):
+    np.savez_compressed(tmp_path / "f.npz", a=np.random.default_rng(0).random((40, 4)).astype(np.float32))
+    data = bytearray((tmp_path / "f.npz").read_bytes())
+    data[300] ^= 255
+    (tmp_path / "f.npz").write_bytes(data)
+    with pytest.raises(DataError, match=r"array 'a' of .*f\.npz is damaged and cannot be read: .*\. Write it again\."):
+        [layer.read() for layer in list_layers(tmp_path / "f.npz")]

@@ -187,7 +187,10 @@ def test_a_folder_that_cannot_be_used_says_why(tmp_path: Path, counts: dict, opt
 @pytest.mark.parametrize("where", ["train/empty", "test/empty"])
 def test_an_empty_class_folder_is_named(pets: Path, where: str):
     (pets / where).mkdir()
-    with pytest.raises(ValueError, match=rf"'{pets}/{where[:-6]}' these hold none: 'empty'\."):
+    with pytest.raises(
+        ValueError,
+        match=rf"^each class folder must hold images; these hold none: '{where}'\..*skip_small_classes=True\.$",
+    ):
         load_images(pets)
 
 
@@ -225,14 +228,16 @@ def break_file(path: Path, how: str) -> None:
         save_image(path, size=(64, 64), format="JPEG")
         path.write_bytes(path.read_bytes()[:-400])
     else:
-        path.write_bytes({"text": b"not an image at all", "empty": b"", "other format": b"P6 1 1 255\n\0\0\0"}[how])
+        path.write_bytes(
+            {"text": b"not an image at all", "empty": b"", "other format": b"%!PS-Adobe-3.0 EPSF-3.0\n"}[how]
+        )
 
 
 BROKEN = [
     ("truncated", "image file is truncated"),
     ("text", "no image in a format known here"),
     ("empty", "the file is empty"),
-    ("other format", "no image in a format known here"),  # a PPM, which Pillow could read but nobody asked for
+    ("other format", "no image in a format known here"),  # PostScript, for which Pillow would start a program
 ]
 
 
@@ -240,7 +245,9 @@ BROKEN = [
 def test_a_broken_image_is_named_or_skipped(pets: Path, how: str, reason: str):
     whole = load_images(pets)
     break_file(pets / "train/cat/broken.jpg", how)
-    with pytest.raises(ValueError, match=rf"1 of 12 cannot be read: 'train/cat/broken.jpg' \({reason}.*--skip-broken"):
+    with pytest.raises(
+        ValueError, match=rf"1 of 12 cannot be read: 'train/cat/broken.jpg' \({reason}.*skip_broken=True"
+    ):
         load_images(pets)
     images = load_images(pets, skip_broken=True)
     assert images.ids == whole.ids

@@ -1,5 +1,6 @@
 """core.measures.products: whoever multiplies, and however it rounds, the neighbors are the same."""
 
+from dataclasses import dataclass
 from itertools import chain, repeat
 
 import numpy as np
@@ -8,13 +9,52 @@ import pytest
 import core
 from core.measures import neighbors, operands, products, scores, shortlist
 from core.measures.neighbors import squared_distances
-from core.measures.products import NumPyProducts, TensorFlowProducts, ladder
+from core.measures.products import NumPyProducts, TensorFlowProducts, ladder, results_are_bounded
 from core.measures.rows import Rows
+
+pytestmark = pytest.mark.slow
 
 FLOAT32, FLOAT64 = (NumPyProducts(np.dtype(kind)) for kind in (np.float32, np.float64))
 ROUNDED = TensorFlowProducts(("CPU:0",), rounded=True)
+
+
+@dataclass(frozen=True)
+class EmulatedProducts(TensorFlowProducts):
+    """Bfloat16 products in NumPy: float32 sums of blocks of columns, results rounded or cut off to bfloat16."""
+
+    devices: tuple[str, ...] = ("CPU:0",)
+    rounded: bool = True
+    result: str = "rounded"  # or cut off, or away from zero: to the number next to the one that is cut off
+    block: int = 1 << 20  # columns whose sums are kept in float32; sums of blocks are kept in bfloat16
+
+    def load(self, stored, place=0):
+        return stored.astype(np.float32)
+
+    def product(self, left, right, out=None):
+        total = np.zeros((len(left), len(right)), dtype=np.float32)
+        for start in range(0, left.shape[1], self.block):
+            columns = slice(start, start + self.block)
+            total = self._to_bfloat16(total + left[:, columns] @ right[:, columns].T)
+        return total.astype(self.stored_dtype)
+
+    def added(self, total, product):
+        return product.astype(np.float32) if total is None else total + product.astype(np.float32)
+
+    def _to_bfloat16(self, values):
+        """Values with the lower half of their bits 0."""
+        bits = values.view(np.uint32)
+        if self.result == "rounded":
+            bits = bits + np.uint32(0x7FFF) + ((bits >> 16) & 1)
+        if self.result == "away from zero":
+            bits = bits + np.uint32(0xFFFF)
+        return (bits & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+ROUNDING, CUTTING = EmulatedProducts(result="rounded"), EmulatedProducts(result="cut off")
+KERNELS = {"this processor's": ROUNDED, "rounding": ROUNDING, "cutting": CUTTING}
 WAYS = {
     "bfloat16": (ROUNDED, FLOAT32, FLOAT64),
+    "bfloat16 cut off": (CUTTING, FLOAT32, FLOAT64),
     "bfloat16 on two devices": (TensorFlowProducts(("CPU:0", "CPU:0"), rounded=True), FLOAT64),
     "float32 by TensorFlow": (TensorFlowProducts(("CPU:0",), rounded=False), FLOAT64),
 }
@@ -79,9 +119,9 @@ def test_tiles_that_stay_on_the_device_find_the_same(monkeypatch, way, name):
     plain = scores._kind
     made = []
 
-    def on_device(values, device, roundoff):
+    def on_device(values, device, error):
         made.append(device)
-        return plain(values, device, roundoff) if isinstance(values, np.ndarray) else scores.DeviceTile
+        return plain(values, device, error) if isinstance(values, np.ndarray) else scores.DeviceTile
 
     monkeypatch.setattr(scores, "_kind", on_device)
     found = searched(features, monkeypatch, way, k=2)
@@ -90,12 +130,13 @@ def test_tiles_that_stay_on_the_device_find_the_same(monkeypatch, way, name):
     np.testing.assert_array_equal(found.distances, expected.distances)
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
 @pytest.mark.parametrize("name", ["normal", "rectified", "lengths of all kinds", "subnormal"])
-def test_the_bound_on_rounded_products_holds_for_every_pair(name):
+def test_the_bound_on_rounded_products_holds_for_every_pair(name, kernel):
     """Scores never fall below −½ of the true squared distance; with all slack taken off they never exceed it."""
     features = cases()[name].astype(np.float32)[:120]
     rows = Rows.of(features)
-    operand = operands.Operand(rows, None, operands.Arithmetic.choose(ROUNDED, rows, rows.largest))
+    operand = operands.Operand(rows, None, operands.Arithmetic.choose(KERNELS[kernel], rows, rows.largest))
     everyone = slice(0, 120)
     score = scores.scores(operand, everyone, operand, everyone).rows(everyone).values.astype(np.float64)
     left, right = np.divmod(np.arange(120 * 120), 120)
@@ -159,6 +200,49 @@ def test_rounding_is_for_large_searches_of_few_neighbors(monkeypatch, work, k, p
     assert steps[-1].dtype == np.float64
 
 
+@pytest.mark.parametrize("products", [ROUNDED, ROUNDING, CUTTING])
+def test_results_rounded_or_cut_off_are_within_the_bound(products):
+    assert results_are_bounded(products)
+
+
+@pytest.mark.parametrize(
+    "products",
+    [
+        EmulatedProducts(result="away from zero"),
+        EmulatedProducts(block=1),
+        EmulatedProducts(block=512),
+        EmulatedProducts(block=8192),
+        EmulatedProducts(result="cut off", block=8192),
+    ],
+    ids=lambda products: f"{products.result}, sums of {products.block} columns",
+)
+def test_results_beyond_the_bound_are_seen(products):
+    """Sums kept in bfloat16 between blocks of columns, which products of ones do not show."""
+    ones = np.ones((1, 16384), dtype=np.float32)
+    assert products.block == 1 or products.product(ones, ones) == 16384
+    assert not results_are_bounded(products)
+
+
+@pytest.mark.parametrize(("value", "rounded", "cut"), [(1 + 2**-7 - 2**-20, 1 + 2**-7, 1), (-1.99999, -2, -2 + 2**-7)])
+def test_a_returned_product_stands_for_what_was_rounded_or_cut_off(value, rounded, cut):
+    """The largest number of its range is at least the true one."""
+    error = ROUNDED.result_error
+    for kernel, expected in ((ROUNDING, rounded), (CUTTING, cut)):
+        product = kernel.product(np.float32([[value]]), np.float32([[1]]))
+        assert float(product[0, 0]) == expected
+        zero = np.zeros(1, dtype=np.float32)
+        largest = scores.RoundedTile.of(product, zero, zero, error).rows(slice(0, 1)).values[0, 0]
+        on_device = scores.DeviceTile.of(_tensor(product), zero, zero, error).values.numpy()[0, 0]
+        assert largest == on_device == max(expected * (1 + 2**-7), expected * (1 - 2**-8))
+        assert largest >= value
+
+
+def _tensor(product):
+    import tensorflow as tf
+
+    return tf.constant(product)
+
+
 @pytest.mark.parametrize(("seconds", "pays"), [([3, 3, 1], True), ([3], False), ([1.9], False)])
 def test_rounding_pays_where_it_is_clearly_faster_in_the_end(monkeypatch, seconds, pays):
     """At first NumPy's threads may be in the way."""
@@ -211,17 +295,18 @@ def test_wide_rows_are_rounded_only_where_a_trial_leaves_few_candidates(monkeypa
     )
     monkeypatch.setattr(neighbors, "_TRIAL", 100)
     rng = np.random.default_rng(2)
-    plane = (rng.normal(size=(300, 2)) @ rng.normal(size=(2, 18000))).astype(np.float32)
-    for features, search in ((plane, ROUNDED), (wide(0), FLOAT32)):
+    space = (rng.normal(size=(300, 3)) @ rng.normal(size=(3, 18000))).astype(np.float32)
+    for features, search in ((space, ROUNDED), (wide(0), FLOAT32)):
         searched(features, monkeypatch, "bfloat16")
         assert used[:2] == [(100, ROUNDED), (300, search)]
         used.clear()
 
 
-def test_the_bound_on_sums_of_rounded_products_holds_for_every_pair():
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_the_bound_on_sums_of_rounded_products_holds_for_every_pair(kernel):
     features = wide(1)[:120]
     rows = Rows.of(features)
-    operand = operands.Operand(rows, None, operands.Arithmetic.choose(ROUNDED, rows, rows.largest))
+    operand = operands.Operand(rows, None, operands.Arithmetic.choose(KERNELS[kernel], rows, rows.largest))
     everyone = slice(0, 120)
     score = scores.scores(operand, everyone, operand, everyone).rows(everyone).values.astype(np.float64)
     left, right = np.divmod(np.arange(120 * 120), 120)

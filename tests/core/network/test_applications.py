@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -139,6 +140,20 @@ def test_names_and_weights_do_not_change_from_build_to_build(network):
     assert load_network(network.name, "none", input_size=SIZE, seed=4).weights_sha256 != network.weights_sha256
 
 
+def test_layers_that_keras_numbers_have_names_that_stay(tmp_path):
+    """Xception's shortcuts bear Keras's own numbers, which count through the process; here they are positions."""
+    first, second = (load_network("xception", "none", input_size=71).model for _ in range(2))
+    layers = catalogue(first)
+    assert layers == catalogue(second)
+    numbered = [layer for layer in layers if re.fullmatch(r"(conv2d|add)_\d+", layer.layer)]
+    assert len(numbered) == 4 + 12
+    for layer in numbered:
+        assert layer.layer.endswith(f"_{layer.position}")
+        assert first.get_layer(layer.layer).output.shape[1:] == layer.output_shape
+    first.save(tmp_path / "saved.keras")
+    assert catalogue(load_network(str(tmp_path / "saved.keras")).model) == layers
+
+
 def test_a_file_of_the_network_is_the_same_network(network, tmp_path):
     network.model.save(tmp_path / "saved.keras")
     again = load_network(network.name, str(tmp_path / "saved.keras"))
@@ -226,9 +241,9 @@ def test_a_size_that_is_none():
 def test_a_file_with_a_size_of_its_own(tmp_path):
     image = keras.Input((16, 16, 3))
     keras.Model(image, keras.layers.Conv2D(2, 3)(image)).save(tmp_path / "small.keras")
-    assert load_network("resnet50", str(tmp_path / "small.keras"), input_size=16).input_size == (16, 16)
+    assert load_network(None, str(tmp_path / "small.keras"), input_size=16).input_size == (16, 16)
     with pytest.raises(ValueError, match=r"which takes \(16, 16\); got 17"):
-        load_network("resnet50", str(tmp_path / "small.keras"), input_size=17)
+        load_network(None, str(tmp_path / "small.keras"), input_size=17)
 
 
 def test_the_command_lists_the_layers_at_a_size(capsys):

@@ -17,6 +17,7 @@ from core.network.activations import stream_pass
 from core.network.backbones import Network, backbones, load_network
 from core.network.layers import catalogue, select_layers
 from core.network.passes import Pass
+from core.network.tails import add_head
 
 # Keras's own model.save copies variables in a way that NumPy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
@@ -39,13 +40,18 @@ def test_the_backbones():
 )
 def test_an_unknown_model_is_an_error(model, hint):
     known = rf"{', '.join(NAMES)} or a network of keras\.applications, such as resnet50"
-    with pytest.raises(ValueError, match=rf"must be one of {known}.*; got '{model}'\. Did you mean {hint}"):
+    with pytest.raises(
+        ValueError,
+        match=rf"must be one of {known}.* or the path of a \.keras or \.h5 file; got '{model}'\. Did you mean {hint}",
+    ):
         load_network(model)
 
 
-@pytest.mark.parametrize("weights", ["noisy", "", "weights.h5"])
+@pytest.mark.parametrize("weights", ["noisy", "", "weights.pth"])
 def test_unknown_weights_are_an_error(weights):
-    with pytest.raises(ValueError, match=rf"one of imagenet, none or the path of a \.keras file; got '{weights}'"):
+    with pytest.raises(
+        ValueError, match=rf"one of imagenet, none or the path of a \.keras or \.h5 file; got '{weights}'"
+    ):
         load_network("efficientnet-lite0", weights)
 
 
@@ -99,24 +105,66 @@ def test_a_missing_package_is_named(version, monkeypatch):
 def small_model(size: int | None = 16) -> keras.Model:
     image = keras.Input((size, size, 3))
     x = keras.layers.Conv2D(4, 3, name="first_conv")(image)
-    return keras.Model(image, keras.layers.GlobalAveragePooling2D(name="avg_pool")(x))
+    return keras.Model(image, keras.layers.GlobalAveragePooling2D(name="avg_pool")(x), name="mine")
 
 
 def test_a_keras_file(tmp_path):
     model = small_model()
     model.save(tmp_path / "mine.keras")
-    network = load_network("efficientnet-b0", str(tmp_path / "mine.keras"))
+    network = load_network(None, str(tmp_path / "mine.keras"))
     images = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3)).astype(np.float32)
     assert np.array_equal(network.model(images), model(images))
     assert network.input_size == (16, 16)
-    assert network.name == "efficientnet-b0"
+    assert network.name == "mine"
     assert network.weights == str(tmp_path / "mine.keras")
 
 
-def test_a_keras_file_with_an_open_image_size_takes_the_backbones(tmp_path):
+@pytest.mark.parametrize("suffix", [".keras", ".h5", ".hdf5"])
+@pytest.mark.filterwarnings("ignore")
+def test_a_file_may_be_given_as_model_or_as_weights(suffix, tmp_path):
+    path = str(tmp_path / f"mine{suffix}")
+    small_model().save(path)
+    for network in (load_network(path), load_network(None, path), load_network(path, path)):
+        assert (network.name, network.weights) == ("mine", path)
+
+
+def test_a_file_has_weights_of_its_own(tmp_path):
+    path = str(tmp_path / "mine.keras")
+    small_model().save(path)
+    with pytest.raises(ValueError, match=r"weights must be left out .*; got 'imagenet' with '.*mine\.keras'"):
+        load_network(path, "imagenet")
+
+
+def test_a_file_of_another_network_than_the_one_named_is_refused(tmp_path):
+    path = str(tmp_path / "mine.keras")
+    small_model().save(path)
+    for name in ("efficientnet-lite0", "mobilenet-v2"):
+        with pytest.raises(ValueError, match=rf"that model names, {name}; .*another, 'mine'\. Leave model out"):
+            load_network(name, path)
+
+
+def test_a_file_of_the_network_named_may_have_another_head(tmp_path):
+    path = str(tmp_path / "tuned.keras")
+    add_head(load_network("efficientnet-lite0", "none").model, 3, unfreeze=None).whole.save(path)
+    assert load_network("efficientnet-lite0", path).model.output_shape == (None, 3)
+    assert load_network(path).name == "efficientnet-lite0", "what the model in the file is called"
+    with pytest.raises(ValueError, match="holds another, 'efficientnet-lite0'"):
+        load_network("efficientnet-lite1", path)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_file_of_weights_alone_is_no_network(tmp_path):
+    small_model().save_weights(tmp_path / "mine.weights.h5")
+    with pytest.raises(ValueError, match=r"must hold a whole model .*mine\.weights\.h5 cannot be loaded"):
+        load_network(str(tmp_path / "mine.weights.h5"))
+
+
+def test_a_file_with_an_open_image_size_takes_the_usual_one(tmp_path):
     small_model(None).save(tmp_path / "open.keras")
-    network = load_network("efficientnet-lite1", str(tmp_path / "open.keras"))
-    assert network.input_size == (240, 240)
+    network = load_network(None, str(tmp_path / "open.keras"))
+    assert network.input_size == (224, 224)
+    assert load_network(str(tmp_path / "open.keras"), input_size=240).input_size == (240, 240)
+    network = load_network(str(tmp_path / "open.keras"), input_size=240)
     names = {layer.layer: layer.output_shape for layer in catalogue(network.model)}
     assert names == {"input": (240, 240, 3), "first_conv": (238, 238, 4), "avg_pool": (4,)}
 
@@ -132,15 +180,15 @@ def test_the_hash_is_that_of_the_weights_wherever_they_come_from(tmp_path):
 
 
 def test_a_keras_file_that_is_not_there():
-    with pytest.raises(FileNotFoundError, match=r"existing \.keras file; got nowhere\.keras"):
-        load_network("efficientnet-b0", "nowhere.keras")
+    with pytest.raises(FileNotFoundError, match=r"existing file; there is none at nowhere\.keras"):
+        load_network("nowhere.keras")
 
 
 @pytest.mark.parametrize("content", [b"", b"no zip file", b"PK\x03\x04 cut off"])
 def test_a_broken_keras_file(content, tmp_path):
     (tmp_path / "broken.keras").write_bytes(content)
     with pytest.raises(ValueError, match=r"broken\.keras cannot be loaded"):
-        load_network("efficientnet-b0", str(tmp_path / "broken.keras"))
+        load_network(str(tmp_path / "broken.keras"))
 
 
 class Doubled(keras.layers.Layer):
@@ -155,13 +203,13 @@ def test_a_keras_file_with_code_of_its_own_is_refused(layer, tmp_path):
     image = keras.Input((16, 16, 3))
     keras.Model(image, layer(image)).save(tmp_path / "custom.keras")
     with pytest.raises(ValueError, match="without custom or Lambda layers"):
-        load_network("efficientnet-b0", str(tmp_path / "custom.keras"))
+        load_network(str(tmp_path / "custom.keras"))
 
 
 def test_a_keras_file_that_takes_no_images(tmp_path):
     keras.Sequential([keras.Input((7,)), keras.layers.Dense(2)]).save(tmp_path / "dense.keras")
     with pytest.raises(ValueError, match=r"takes \[\(None, 7\)\]"):
-        load_network("efficientnet-b0", str(tmp_path / "dense.keras"))
+        load_network(str(tmp_path / "dense.keras"))
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

@@ -59,6 +59,24 @@ def test_the_pixels_and_a_layer_without_space_can_be_cut_at(small):
     assert run(cut_network(small, "avg_pool", pooling="flat"), PIXELS) == pytest.approx(run(small, PIXELS))
 
 
+def test_a_cut_of_two_backbones_has_the_layers_of_both(tmp_path):
+    """Both have a layer conv1: Keras refuses equal names in a file, so the copies in it bear their paths."""
+    image = keras.Input((4, 4, 3))
+    sides = []
+    for name, factor in (("left", 2.0), ("right", 5.0)):
+        identity = keras.initializers.Constant(np.eye(3)[None, None] * factor)
+        inner = keras.Input((4, 4, 3))
+        conv = keras.layers.Conv2D(3, 1, use_bias=False, kernel_initializer=identity, name="conv1")(inner)
+        sides.append(keras.Model(inner, conv, name=name)(image))
+    model = keras.Model(image, keras.layers.Add(name="sum")(sides))
+    cut_network(model, "sum").save(tmp_path / "sum.keras")
+    loaded = keras.models.load_model(tmp_path / "sum.keras", compile=False)
+    assert run(loaded, PIXELS) == pytest.approx(7 * PIXELS.mean(axis=(1, 2)), rel=1e-5)
+    assert {"left_conv1", "right_conv1"} <= {layer.name for layer in loaded.layers}
+    assert run(cut_network(model, "right/conv1"), PIXELS) == pytest.approx(5 * PIXELS.mean(axis=(1, 2)), rel=1e-5)
+    assert [layer.name for layer in model.layers[1].layers[1:]] == ["conv1"], "the network itself stays as it is"
+
+
 def test_what_is_above_the_cut_is_gone(small):
     assert cut_network(small, "block1a_add").count_params() == 9
     assert small.count_params() == 18
@@ -142,8 +160,8 @@ def test_the_sums_of_residual_blocks(small, lite0):
 def test_a_nested_network_has_the_same_blocks(small):
     image = keras.Input((4, 4, 3))
     nested = keras.Model(image, small(image))
-    assert residual_layers(nested) == residual_layers(small)
-    outputs = bypass_blocks(nested, [["block1a_add"]])(PIXELS, training=False)
+    assert residual_layers(nested) == tuple(f"small/{name}" for name in residual_layers(small))
+    outputs = bypass_blocks(nested, [["small/block1a_add"]])(PIXELS, training=False)
     assert np.asarray(outputs[1]) == pytest.approx(5 * PIXELS.mean(axis=(1, 2)), rel=1e-5)
 
 

@@ -2,13 +2,22 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
 
 from core.network.backbones import load_network
-from core.network.layers import LayerInfo, catalogue, layer_tensors, select_layers
+from core.network.graph import connect
+from core.network.layers import (
+    LayerInfo,
+    catalogue,
+    layer_tensors,
+    open_network,
+    select_default_layers,
+    select_layers,
+)
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +97,7 @@ def test_every_field_of_a_layer(lite0):
     last = layers[-1]
     assert (last.layer, last.kind, last.output_shape, last.spatial) == ("predictions", "Dense", (1000,), False)
     assert last.pooled
+    assert [layer.layer for layer in layers if layer.is_output] == ["predictions"]
     assert layers[1].spatial
 
 
@@ -110,18 +120,221 @@ def residual_model() -> keras.Model:
     return keras.Model(image, keras.layers.Dense(2)(keras.layers.Flatten()(x)))
 
 
-def test_operations_that_are_no_layers_have_names_that_stay():
-    first, second = catalogue(residual_model()), catalogue(residual_model())
-    assert [(layer.layer, layer.kind) for layer in first] == [
-        ("input", "Input"),
-        ("first_conv", "Conv2D"),
-        ("conv2d_2", "Conv2D"),
-        ("add_3", "Add"),
-        ("multiply_4", "Multiply"),
-        ("max_pooling2d_5", "MaxPooling2D"),
-        ("dense_6", "Dense"),
+def test_layers_are_called_what_keras_calls_them_and_operations_that_are_none_by_position():
+    model = residual_model()
+    layers = catalogue(model)
+    operations = {"Input": "input", "Add": "add_3", "Multiply": "multiply_4"}
+    assert [layer.kind for layer in layers] == [
+        "Input", "Conv2D", "Conv2D", "Add", "Multiply", "MaxPooling2D", "Dense"
+    ]  # fmt: skip
+    for layer in layers:
+        if layer.kind in operations:
+            assert layer.layer == operations[layer.kind]
+        else:
+            assert model.get_layer(layer.layer).output.shape[1:] == layer.output_shape
+    assert layers[1].layer == "first_conv"
+
+
+def numbered_model() -> keras.Model:
+    """Two convolutions that Keras calls conv2d and conv2d_1, of 4 and 8 channels, whatever was built before."""
+    keras.backend.clear_session()
+    return keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.MaxPooling2D(),
+                             keras.layers.Conv2D(8, 3), keras.layers.GlobalAveragePooling2D(),
+                             keras.layers.Dense(3)])  # fmt: skip
+
+
+def test_a_number_in_a_name_is_kerass():
+    """By position, `conv2d_1` would be the first convolution."""
+    layers = catalogue(numbered_model())
+    names = ["input", "conv2d", "max_pooling2d", "conv2d_1", "global_average_pooling2d", "dense"]
+    assert [layer.layer for layer in layers] == names
+    assert [layer.channels for layer in select_layers(layers, "conv2d_1")] == [8]
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+@pytest.mark.filterwarnings("ignore")
+def test_names_are_those_of_the_file(suffix, tmp_path):
+    numbered_model().save(tmp_path / f"saved{suffix}")
+    keras.layers.Conv2D(2, 3)  # Keras counts on; the file does not
+    model = load_network(None, str(tmp_path / f"saved{suffix}")).model
+    convolutions = {layer.layer: layer.channels for layer in catalogue(model) if layer.kind == "Conv2D"}
+    assert convolutions == {"conv2d": 4, "conv2d_1": 8}
+    assert model.get_layer("conv2d_1").filters == 8
+
+
+def test_a_position_or_a_suffix_is_no_name_that_another_layer_bears():
+    """The sum would be add_3, the second use of `conv` would be conv_2, and the pixels would be input."""
+    image = keras.Input((8, 8, 3), name="image")
+    conv = keras.layers.Conv2D(3, 1, name="conv")
+    x = keras.layers.Conv2D(3, 1, name="input")(conv(image))
+    x = keras.layers.Conv2D(3, 1, name="add_3")(x + image)
+    x = keras.layers.ReLU(name="conv_2")(x)
+    model = keras.Model(image, keras.layers.Conv2D(2, 1, name="add_3_2")(conv(x)))
+    names = ["input_2", "conv", "input", "add_3_3", "add_3", "conv_3", "add_3_2"]
+    assert [layer.layer for layer in catalogue(model)] == names
+    assert list(layer_tensors(model)) == names
+
+
+def backbone(name: str) -> keras.Model:
+    """Two convolutions called conv1 and conv2."""
+    pixels = keras.Input((8, 8, 3))
+    hidden = keras.layers.Conv2D(6, 3, name="conv1")(pixels)
+    return keras.Model(pixels, keras.layers.Conv2D(8, 3, name="conv2")(hidden), name=name)
+
+
+def two_backbones() -> keras.Model:
+    pixels = keras.Input((8, 8, 3))
+    sides = [
+        keras.layers.GlobalAveragePooling2D(name=f"{name}_pool")(backbone(name)(pixels)) for name in ("left", "right")
     ]
-    assert first == second
+    return keras.Model(pixels, keras.layers.Dense(3, name="head")(keras.layers.Concatenate(name="both")(sides)))
+
+
+def ensemble() -> keras.Model:
+    pixels = keras.Input((8, 8, 3))
+    members = [
+        keras.Sequential([backbone("body"), keras.layers.Flatten(), keras.layers.Dense(2, name="head")], name=name)
+        for name in ("first", "second")
+    ]
+    return keras.Model(pixels, keras.layers.Average()([member(pixels) for member in members]))
+
+
+def headed_again() -> keras.Model:
+    """A Sequential whose body is another one; both have a layer `conv1`."""
+    body = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, name="conv1")], name="body")
+    return keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            body,
+            keras.layers.Conv2D(2, 3, name="conv1"),
+            keras.layers.GlobalMaxPooling2D(name="pool"),
+        ]
+    )
+
+
+def three_levels() -> keras.Model:
+    inner = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(3, 1, name="conv1")], name="inner")
+    middle_image = keras.Input((8, 8, 3))
+    middle = keras.Model(middle_image, keras.layers.Conv2D(3, 1, name="conv1")(inner(middle_image)), name="middle")
+    image = keras.Input((8, 8, 3))
+    return keras.Model(image, keras.layers.Conv2D(3, 1, name="conv1")(middle(image)))
+
+
+NESTED = {
+    two_backbones: {
+        "left/conv1",
+        "left/conv2",
+        "right/conv1",
+        "right/conv2",
+        "left_pool",
+        "right_pool",
+        "both",
+        "head",
+    },
+    ensemble: {f"{member}/{name}" for member in ("first", "second") for name in ("body/conv1", "body/conv2", "head")},
+    headed_again: {"body/conv1", "conv1", "pool"},
+    three_levels: {"middle/inner/conv1", "middle/conv1", "conv1"},
+}
+
+
+@pytest.mark.parametrize("build", NESTED, ids=lambda build: build.__name__)
+def test_layers_of_nested_models_are_called_by_their_paths(build):
+    model = build()
+    assert {layer.layer for layer in catalogue(model)} == {"input"} | NESTED[build]
+    for name in NESTED[build]:
+        found = model
+        for part in name.split("/"):
+            found = found.get_layer(part)
+        assert found.name == name.rpartition("/")[2]
+
+
+@pytest.mark.parametrize("build", NESTED, ids=lambda build: build.__name__)
+def test_activations_of_nested_models_are_those_of_the_network(build):
+    """Equal names in two nested models meet in one graph here, and keep their names for others."""
+    model = build()
+    images = np.random.default_rng(0).random((2, 8, 8, 3), dtype=np.float32)
+    tensors = layer_tensors(model)
+    outputs = connect(model.inputs[0], tensors)(images)
+    assert set(outputs) == {"input"} | NESTED[build]
+    last = connect(model.inputs[0], open_network(model).outputs[0])
+    assert np.allclose(last(images), model(images), atol=1e-5)
+    assert {layer.layer for layer in catalogue(model)} == {"input"} | NESTED[build]
+
+
+def test_the_numbers_of_two_backbones_are_those_of_each():
+    model = two_backbones()
+    images = np.random.default_rng(0).random((2, 8, 8, 3), dtype=np.float32)
+    outputs = connect(model.inputs[0], layer_tensors(model))(images)
+    for side in ("left", "right"):
+        assert np.allclose(outputs[f"{side}/conv2"], model.get_layer(side)(images), atol=1e-5)
+
+
+def test_blocks_of_nested_models():
+    image = keras.Input((4, 4, 3))
+    inner_image = keras.Input((4, 4, 3))
+    inner = keras.Model(inner_image, keras.layers.Conv2D(3, 1, name="conv2_block1_conv")(inner_image), name="body")
+    assert catalogue(keras.Model(image, inner(image)))[1].block == "body/conv2_block1"
+
+
+@pytest.mark.parametrize(
+    ("patterns", "names"),
+    [
+        ("left/conv1", ["left/conv1"]),
+        ("left/*", ["left/conv1", "left/conv2"]),
+        ("*conv1", ["left/conv1", "right/conv1"]),
+        ("conv?", ["left/conv1", "left/conv2", "right/conv1", "right/conv2"]),
+        ("conv2,head", ["left/conv2", "right/conv2", "head"]),
+        ("main", ["left/conv1", "left/conv2", "right/conv1", "right/conv2"]),
+        ("last_pool,output", ["left_pool", "right_pool", "head"]),
+    ],
+)
+def test_patterns_in_nested_models(patterns, names):
+    assert {layer.layer for layer in select_layers(catalogue(two_backbones()), patterns)} == set(names)
+
+
+def test_a_full_name_means_that_layer_alone():
+    assert [layer.layer for layer in select_layers(catalogue(headed_again()), "conv1")] == ["conv1"]
+
+
+def test_a_wrong_name_is_told_the_path():
+    with pytest.raises(ValueError, match=r"Did you mean .*left/conv1"):
+        select_layers(catalogue(two_backbones()), "conf1")
+
+
+def small_network(*tail: keras.layers.Layer) -> keras.Model:
+    return keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3, name="conv"), *tail])
+
+
+@pytest.mark.parametrize(
+    ("tail", "names"),
+    [
+        (("GlobalAveragePooling2D", "Dense"), ["conv", "pool", "last"]),
+        (("GlobalMaxPooling2D", "Dense"), ["conv", "pool", "last"]),
+        (("MaxPooling2D", "Flatten", "Dense"), ["conv", "pool", "last"]),
+        (("Flatten", "Dense"), ["conv", "last"]),
+        (("GlobalAveragePooling2D", "Dense", "Softmax"), ["conv", "pool", "last"]),
+        (("GlobalAveragePooling2D",), ["conv", "pool"]),
+        ((), ["conv"]),
+    ],
+)  # fmt: skip
+def test_the_default_has_pooling_and_output_whatever_they_are_called(tail, names):
+    layers = keras.layers
+    known = {"Dense": layers.Dense(2, name="last"), "Flatten": layers.Flatten(), "Softmax": layers.Softmax()}
+    model = small_network(*(known[kind] if kind in known else getattr(layers, kind)(name="pool") for kind in tail))
+    assert [layer.layer for layer in select_default_layers(catalogue(model))] == names
+
+
+def test_the_default_of_a_network_without_main_layers_is_all():
+    model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Flatten(), keras.layers.Dense(3, name="hidden"),
+                              keras.layers.Dense(2, name="last")])  # fmt: skip
+    assert [layer.layer for layer in select_default_layers(catalogue(model))] == ["input", "hidden", "last"]
+
+
+def test_the_default_of_the_bundled_networks_is_what_it_was(b0, lite0):
+    """Studies that were made before the default had these words go on."""
+    for model in (b0, lite0):
+        layers = catalogue(model)
+        assert select_default_layers(layers) == select_layers(layers, "main,avg_pool,predictions")
 
 
 def nested_model() -> tuple[keras.Model, keras.Model, keras.Model]:
@@ -139,15 +352,16 @@ def nested_model() -> tuple[keras.Model, keras.Model, keras.Model]:
 def test_nested_models_are_flattened():
     model, inner, augment = nested_model()
     layers = catalogue(model)
-    names = ["input", "inner_conv", "inner_add", "inner_conv_2", "inner_add_2", "avg_pool", "predictions"]
+    inner_names = ["inner_conv", "inner_add", "inner_conv_2", "inner_add_2"]
+    names = ["input", *[f"inner/{name}" for name in inner_names], "avg_pool", "predictions"]
     assert [layer.layer for layer in layers] == names
     assert [layer.cumulative_parameters for layer in layers] == [0, 84, 84, 84, 84, 84, 92]
     tensors = layer_tensors(model)
     images = np.random.default_rng(0).random((2, 8, 8, 3), dtype=np.float32)
     outputs = keras.Model(model.inputs[0], tensors)(images)
     once = inner(augment(images))
-    assert np.allclose(outputs["inner_add"], once, atol=1e-6)
-    assert np.allclose(outputs["inner_add_2"], inner(once), atol=1e-5)
+    assert np.allclose(outputs["inner/inner_add"], once, atol=1e-6)
+    assert np.allclose(outputs["inner/inner_add_2"], inner(once), atol=1e-5)
     assert np.allclose(outputs["predictions"], model(images), atol=1e-5)
 
 
@@ -242,6 +456,12 @@ def test_layers_are_chosen_in_network_order_without_duplicates(patterns, positio
     assert [layer.position for layer in select_layers(LAYERS, patterns)] == positions
 
 
+def test_the_name_of_a_layer_may_have_commas():
+    layers = [replace(LAYERS[0], layer="conv,1"), replace(LAYERS[1], layer="conv"), replace(LAYERS[2], layer="1")]
+    assert [layer.layer for layer in select_layers(layers, "conv,1")] == ["conv,1"]
+    assert [layer.layer for layer in select_layers(layers[1:], "conv,1")] == ["conv", "1"]
+
+
 @pytest.mark.parametrize(
     ("patterns", "message"),
     [
@@ -263,3 +483,35 @@ def test_no_tensorflow_before_a_network_is_loaded():
         "sys.exit(bool({'tensorflow', 'keras'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("projection", [False, True])
+def test_where_keras_made_up_the_names_each_residual_sum_ends_its_own_block(projection):
+    layers = keras.layers
+    image = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, padding="same", name="conv2d")(image)
+    for number in range(2):
+        y = layers.Conv2D(4, 3, padding="same", name=f"conv2d_{3 * number + 1}")(x)
+        y = layers.Conv2D(4, 3, padding="same", name=f"conv2d_{3 * number + 2}")(layers.ReLU()(y))
+        short = layers.Conv2D(4, 1, name=f"conv2d_{3 * number + 3}")(x) if projection else x
+        x = layers.ReLU()(layers.Add(name=f"add_{number}" if number else "add")([y, short]))
+    x = layers.Conv2D(4, 1, name="conv2d_9")(x)
+    x = layers.Dense(3, name="dense")(layers.GlobalAveragePooling2D(name="global_average_pooling2d")(x))
+    found = catalogue(keras.Model(image, x))
+    convs = 2 + projection
+    ends = ["add"] * (convs + 1) + ["add_1"] * (convs + 1)
+    assert [one.block for one in found] == ["input", "conv2d", *ends, "conv2d_9", "global", "dense"]
+    chosen = [one.layer for one in select_layers(found, "blocks")]
+    assert chosen == ["conv2d", "add", "add_1", "conv2d_9", "global_average_pooling2d"]
+
+
+def test_a_sum_whose_name_keras_made_up_is_in_the_block_that_other_names_tell():
+    layers = keras.layers
+    image = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, padding="same", name="stem_conv")(image)
+    for number in range(2):
+        y = layers.Conv2D(4, 3, padding="same", name=f"stage_0_block_{number}_conv")(x)
+        x = layers.Add(name=f"add_{number + 3}")([y, x])
+    blocks = [one.block for one in catalogue(keras.Model(image, x))]
+    # The second sum is the output: nothing depends on it, and it ends no block that could be taken out.
+    assert blocks[:4] == ["input", "stem", "stage_0_block_0", "stage_0_block_0"]

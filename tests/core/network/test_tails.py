@@ -90,11 +90,53 @@ def test_a_nested_network_is_opened():
     assert "block2a_conv" in [layer.name for layer in network.whole.layers]
 
 
+def test_a_nested_network_below_the_pooling_keeps_its_path(tmp_path):
+    """A Sequential with a new head: names before and after the training are the same."""
+    base = backbone()
+    body = keras.Model(base.inputs[0], base.get_layer("block2a_add").output, name="body")
+    model = keras.Sequential([keras.Input((12, 12, 3)), body, keras.layers.GlobalAveragePooling2D(name="pool")])
+    network = add_head(model, 3, unfreeze="body/block2a_conv")
+    assert np.allclose(through_the_parts(network, pixels()), network.whole(pixels()), atol=1e-6)
+    network.whole.save(tmp_path / "whole.keras")
+    names = [layer.layer for layer in catalogue(keras.models.load_model(tmp_path / "whole.keras"))]
+    in_body = ["stem_conv", "block1a_conv", "block2a_conv", "block2a_add"]
+    assert names == ["input", *[f"body/{name}" for name in in_body], "avg_pool", "predictions"]
+
+
+def test_layers_of_one_name_in_two_nested_networks_get_distinct_names(tmp_path):
+    """One backbone on top of the other, the pooling within the second one: both have a layer conv1."""
+    image, maps = keras.Input((12, 12, 3)), keras.Input((12, 12, 2))
+    first = keras.Model(image, keras.layers.Conv2D(2, 3, padding="same", name="conv1")(image), name="first")
+    pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(5, 3, name="conv1")(maps))
+    second = keras.Model(maps, pooled, name="second")
+    outer = keras.Input((12, 12, 3))
+    network = add_head(keras.Model(outer, second(first(outer))), 3, unfreeze="second/conv1")
+    assert np.allclose(through_the_parts(network, pixels()), network.whole(pixels()), atol=1e-6)
+    assert [variable.shape for variable in network.trainable("tail")[:2]] == [(3, 3, 2, 5), (5,)]
+    network.whole.save(tmp_path / "whole.keras")
+    again = keras.models.load_model(tmp_path / "whole.keras")
+    assert np.allclose(again(pixels()), network.whole(pixels()), atol=1e-6)
+    assert {"first_conv1", "second_conv1"} <= {layer.name for layer in again.layers}
+
+
+def test_two_backbones_side_by_side_are_refused():
+    image = keras.Input((12, 12, 3))
+    sides = [keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(2, 3)(image)) for _ in range(2)]
+    with pytest.raises(ValueError, match="Fine-tune one of its backbones"):
+        add_head(keras.Model(image, keras.layers.Concatenate()(sides)), 3, unfreeze=None)
+
+
 def test_a_network_without_global_pooling_gets_its_head_on_the_last_space():
     image = keras.Input((12, 12, 3))
     x = keras.layers.Conv2D(5, 3, name="only_conv")(image)
     model = keras.Model(image, keras.layers.Dense(2)(keras.layers.Flatten()(x)))
     assert add_head(model, 3, unfreeze="only_conv").whole.get_layer("avg_pool").input.shape == (None, 10, 10, 5)
+
+
+def test_the_pooling_of_a_squeeze_excite_branch_is_not_the_end_of_the_network():
+    """Without its top, the last global pooling is that of the last block's branch; the head belongs on its last map."""
+    model = keras.applications.MobileNetV3Small((32, 32, 3), weights=None, include_top=False)
+    assert add_head(model, 3, unfreeze=None).whole.get_layer("avg_pool").input is model.outputs[0]
 
 
 def test_another_architecture():

@@ -18,6 +18,8 @@ from core.network.training_data import TrainingData
 from core.network.training_options import Execution, TrainingOptions
 from core.network.training_state import EpochResult
 
+pytestmark = pytest.mark.slow
+
 STILL = Augmentation(0, 0, 0, flip=False)
 OPTIONS = TrainingOptions(
     head_epochs=3, tail_epochs=2, tail_rate=1e-3, batch_size=16, unfreeze="block2a_conv", augmentation=STILL

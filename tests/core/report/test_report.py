@@ -121,6 +121,28 @@ def test_values_are_those_of_the_study():
     assert row["SI, test"] == f"{expected['value']:.3f} [{expected['low']:.3f}, {expected['high']:.3f}]"
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "columns"),
+    [
+        ("dogs", "The whole network's accuracy on 1,200 test images is **0.873**.", ["Accuracy without it", "Verdict"]),
+        ("digits", "has not been measured. `python -m core blocks STUDY --verify` measures it.", []),
+    ],
+)
+def test_blocks_have_a_verdict_only_where_the_accuracy_was_measured(name, text, columns):
+    section = next(one for one in make_report(DEMO / name).sections if one.title == "Block by block")
+    assert text in section.text
+    frame = section.tables[0].frame
+    assert {"Block", "SI before", "SI after", "Difference of SI", *columns} <= set(frame.columns)
+    assert ("Verdict" in frame.columns) == bool(columns)
+
+
+def test_samples_to_check_are_no_errors(bundled):
+    text = " ".join(bundled.findings)
+    assert "**Samples to check.**" in text
+    assert "That alone makes no label wrong." in text
+    assert "error" not in text
+
+
 def test_names_are_shown_and_are_never_markup(wicked):
     page = Page(as_html(make_report(wicked)))
     assert {"i", "b", "img"}.isdisjoint(page.tags)
@@ -155,7 +177,7 @@ def test_the_absolute_place_is_not_told(tmp_path, monkeypatch):
 def test_the_markdown_can_be_printed(wicked, capsys):
     assert main(["report", str(wicked), "--markdown", "-"]) == 0
     printed = capsys.readouterr().out
-    assert printed.startswith("## \\<b\\>study & more: the classes separate late")
+    assert printed.startswith("## \\<b\\>study & more: the classes are largely to almost completely separated")
     assert "--markdown -" in printed
 
 
@@ -195,3 +217,11 @@ def test_a_folder_without_values_is_refused(tmp_path):
 )
 def test_inline_markdown(markdown, html):
     assert inline(markdown) == html
+
+
+def test_what_a_training_changed_is_told_with_interval_and_samples():
+    report = make_report(DEMO / "digits-training")
+    (section,) = [one for one in report.sections if one.title == "While training"]
+    assert section.text.startswith("From epoch 0 to epoch 10: SI **")
+    assert "layers compared by name, with 359 samples." in section.text
+    assert "95 % interval" in section.text

@@ -28,7 +28,7 @@ def measured(layer: str, measure: str, value: float, split: str, pooling: str) -
 
 
 def write(
-    folder: Path, counts=COUNTS, *, neighbors=True, split="test", pooling="mean", sizes=True, kinds=KINDS
+    folder: Path, counts=COUNTS, *, neighbors=True, split="test", pooling="mean", sizes=True, kinds=KINDS, num_tied=None
 ) -> Path:
     """A study of three classes, a layer for each count; who disagrees has the next class as its nearest."""
     folder.mkdir()
@@ -38,6 +38,7 @@ def write(
     for position, count in enumerate(counts):
         name, agrees = f"layer{position}", np.arange(SAMPLES) < count
         rows = [measured(name, "separation", count / SAMPLES, split, pooling)]
+        rows[0] |= {"num_tied": num_tied[position]} if num_tied else {}
         rows.append(measured(name, "linear_probe", count / 100, split, pooling))
         row = {"position": position, "layer": name, "kind": kinds[position], "block": ""}
         row |= {"output_shape": [4] if position > 2 else [2, 2, 4]}
@@ -81,7 +82,7 @@ def test_what_lies_near_the_best_but_is_not_certain_is_named_as_such(study):
     advice = advise(study, tolerance=0.1)
     assert advice.recommended == "layer2"
     assert advice.undecided["layer"].tolist() == ["layer1"]
-    assert "One earlier layer, `layer1`, may be within it, too: 60 test samples cannot decide" in explanation(advice)
+    assert "One earlier layer, `layer1`, is not ruled out: 60 test samples cannot decide" in explanation(advice)
 
 
 @pytest.mark.parametrize(("counts", "separates"), [((19, 20, 21, 20), False), ((19, 20, 51, 20), True)])
@@ -91,6 +92,31 @@ def test_where_no_layer_is_clearly_above_chance_none_is_recommended(tmp_path, co
     assert advice.separates == separates
     assert (advice.recommended is not None) == separates
     assert (headline(advice) == "No layer is certain to be 0.3 above chance") == (not separates)
+
+
+def test_layers_with_many_tied_samples_are_no_candidates(tmp_path):
+    """4 of 60 samples are more than 5 %, 3 are not."""
+    advice = advise(load_study(write(tmp_path / "some", num_tied=(0, 0, 3, 4, 0))), tolerance=0.2)
+    assert (advice.best, advice.tied, advice.num_candidates) == ("layer2", ("layer3",), 3)
+    assert "layer3" not in set(advice.layers["layer"])
+    assert "`layer3` is no candidate: more than 5 % of the samples have several neighbors" in explanation(advice)
+
+
+def test_where_all_layers_have_many_tied_samples_none_is_recommended(tmp_path):
+    advice = advise(load_study(write(tmp_path / "all", num_tied=(4,) * 5)), tolerance=0.2)
+    assert (advice.best, advice.recommended, advice.separates) == ("layer3", None, False)
+    assert (
+        headline(advice) == "No layer is recommended: many samples have several nearest neighbors at the same distance"
+    )
+    assert "at each layer more than 5 % of the samples have several neighbors" in explanation(advice)
+
+
+def test_above_chance_is_as_strict_as_the_headline(tmp_path):
+    """The best of 4 layers has 28 of 60, chance is 0.3: the interval of 0.47 ± 0.1 leaves chance out, but not by 3 of
+    the standard errors of 0.059."""
+    advice = advise(load_study(write(tmp_path / "study", (18, 18, 28, 20))), tolerance=0.01)
+    assert not advice.separates
+    assert advice.recommended is None
 
 
 def test_what_a_cut_saves_and_costs(study):
@@ -161,6 +187,8 @@ def test_pixels_and_head_are_no_places_to_cut(study, tmp_path):
     assert cut_candidates(features) == ["a", "b"]
     with_pixels = load_study(write(tmp_path / "pixels", kinds=("Input", *KINDS[1:])))
     assert cut_candidates(with_pixels) == ["layer1", "layer2", "layer3"]
+    perceptron = load_study(write(tmp_path / "dense", kinds=(*KINDS[:3], "Dense", "Dense")))
+    assert cut_candidates(perceptron) == ["layer0", "layer1", "layer2", "layer3"]  # hidden dense layers are none
 
 
 def test_seconds_are_joined_to_the_layers_that_were_timed(study):

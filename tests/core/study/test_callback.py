@@ -11,6 +11,8 @@ from core.study.results import StudyError
 from core.study.training_record import Pace
 from core.study.training_samples import watched_samples
 
+pytestmark = pytest.mark.slow
+
 keras = pytest.importorskip("keras")
 tf = pytest.importorskip("tensorflow")
 

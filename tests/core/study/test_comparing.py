@@ -8,7 +8,7 @@ import pytest
 
 import core
 from core.measures.paired import paired_difference
-from core.study.comparing import compare_layers, compare_studies
+from core.study.comparing import compare_layers, compare_studies, match_layers
 from core.study.results import StudyError
 
 N, CLASSES = 80, 4
@@ -133,6 +133,57 @@ def test_layers_of_one_name_are_compared_where_most_have_one(before, write):
     assert list(compare_studies(before, longer, pooling="flat")["layer"]) == ["first", "middle", "last"]
     forced = compare_studies(before, longer, pooling="flat", match="position")
     assert list(forced["layer_before"]) == ["first", "middle", "middle", "last"]
+    assert list(forced["matched_by"]) == ["position"] * 4
+
+
+def test_a_part_of_the_layers_is_compared_by_name_and_nothing_changed(write):
+    """Sixty layers and twenty of them: by position most would be laid over others."""
+    spreads = {f"layer{number}": 0.05 * number for number in range(60)}
+    whole = write(spreads)
+    layers = {name: features(spreads[name], at) for at, name in enumerate(spreads) if at % 3 == 0}
+    part = core.study_from_features(layers, LABELS, out=whole.path.parent / "part", ids=IDS, splits=SPLITS)
+    for studies in ((whole, part), (part, whole)):
+        table = compare_studies(*studies, pooling="flat")
+        assert list(table["layer"]) == list(table["layer_before"]) == list(layers)
+        assert (table["difference"] == 0).all()
+        assert set(table["meaning"]) == {"no certain change"}
+        assert set(table["matched_by"]) == {"name"}
+        assert set(table["num_samples"]) == {N}
+    match = match_layers(whole, part, pooling="flat")
+    assert (len(match.pairs), len(match.only_before), match.only_after) == (20, 40, ())
+
+
+GENERIC = ("input", "avg_pool", "predictions")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "by", "num_pairs"),
+    [
+        (("a", "b", "c", "d"), ("b", "c"), "name", 2),  # all of one are among the other
+        (("a", "b", "c", "d", "e", "f", "g"), ("c", "d", "x", "y"), "name", 2),  # half of the smaller one
+        (("a", "b", "c", "d"), ("d", "x", "y"), "position", 3),  # fewer
+        ((*"abcdefg", *GENERIC), (*"tuvwxyz", *GENERIC), "position", 10),  # two networks that share usual names
+        (("a", "b", *GENERIC), GENERIC, "name", 3),
+        (("a", "b"), ("c", "d"), "position", 2),
+    ],
+)
+def test_layers_are_matched_by_name_wherever_that_can_be_done(write, first, second, by, num_pairs):
+    studies = [write(dict.fromkeys(names, 0.5)) for names in (first, second)]
+    match = match_layers(*studies, pooling="flat")
+    assert (match.by, len(match.pairs), match.num_common) == (by, num_pairs, len(set(first) & set(second)))
+    if by == "name":
+        assert match.only_before == tuple(name for name in first if name not in second)
+        assert match.only_after == tuple(name for name in second if name not in first)
+
+
+def test_two_parts_of_one_network_are_never_laid_over_each_other(write):
+    studies = [write(dict.fromkeys(names, 0.5)) for names in ("abcdef", "fghijk")]
+    assert match_layers(*studies, pooling="flat").by == "position"
+    for study in studies:
+        object.__setattr__(study, "info", {**study.info, "used": {"model": {"name": "efficientnet-lite0"}}})
+    match = match_layers(*studies, pooling="flat")
+    assert (match.by, match.pairs) == ("name", (("f", "f"),))
+    assert (match.only_before, match.only_after) == (tuple("abcde"), tuple("ghijk"))
 
 
 @pytest.mark.parametrize(

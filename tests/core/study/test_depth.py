@@ -105,7 +105,8 @@ def test_only_the_asked_layers_count(study):
     assert table["depth"].max() == 1
 
 
-def test_nothing_stored_and_no_neighbor_asked(study):
-    assert prediction_depth(study, "mean", "valid").empty
+def test_a_split_that_is_not_there_and_no_neighbor_asked(study):
+    with pytest.raises(core.StudyError, match=r"split must be one .* got 'valid'. It has train and test"):
+        prediction_depth(study, "mean", "valid")
     with pytest.raises(ValueError, match="k must be at least 1; got 0"):
         prediction_depth(study, "flat", "train", k=0)

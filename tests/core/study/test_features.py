@@ -168,15 +168,92 @@ def test_labels_and_class_names(tmp_path: Path, labels: Any, class_names: Any, e
     assert got == expected
 
 
+@pytest.mark.parametrize(
+    ("labels", "class_names", "expected"),
+    [
+        ([0, 1, 0], {0: "cat", 1: "dog"}, ["cat", "dog", "cat"]),
+        ([0, 1, 0], {1: "dog", 0: "cat"}, ["cat", "dog", "cat"]),
+        ([7, -3, 7], {7: "cat", -3: "dog", 9: "owl"}, ["cat", "dog", "cat"]),
+        ([0, 1, 0], {"0": "cat", "1": "dog"}, ["cat", "dog", "cat"]),  # as JSON has it
+        (["n1", "n2", "n1"], {"n1": "cat", "n2": "dog"}, ["cat", "dog", "cat"]),
+        ([False, True, False], {False: "cat", True: "dog"}, ["cat", "dog", "cat"]),
+    ],
+)
+def test_class_names_by_label(tmp_path: Path, labels: list, class_names: dict, expected: list[str]):
+    study = core.study_from_features({"a": np.eye(3)}, labels, out=tmp_path / "study", class_names=class_names)
+    assert study.samples["class_name"].astype(str).tolist() == expected
+    assert study.samples["label"].tolist() == [list(class_names.values()).index(name) for name in expected]
+
+
+@pytest.mark.parametrize(
+    ("labels", "class_names", "message"),
+    [
+        ([0, 1, 2], {0: "cat", 1: "dog"}, r"class_names must name every label; 2 is missing"),
+        ([0, 1, 0], {0: "cat", 1: "cat"}, r"class_names must be distinct; got 'cat' more than once"),
+        ([0, 1, 0], ["cat", "cat"], r"class_names must be distinct; got 'cat' more than once"),
+        ([0, 1, 0], {0: "cat", "0": "dog", 1: "owl"}, r"class_names must name each label once"),
+        ([0, 1, 0], "cat", r"must be a sequence of names or a mapping from label to name; got str"),
+        ([0, 1, 0], {"cat", "dog"}, r"must be a sequence of names or a mapping from label to name; got set"),
+        ([1, 2, 1], ["cat", "dog"], r"must name the labels 1\.\.2; got 2 names, for 0\.\.1\. Pass \{label: name\}"),
+    ],
+)
+def test_class_names_that_name_no_classes(tmp_path: Path, labels: list, class_names: Any, message: str):
+    with pytest.raises(ValueError, match=message):
+        core.study_from_features({"a": np.eye(3)}, labels, out=tmp_path / "study", class_names=class_names)
+
+
+@pytest.mark.parametrize("labels", [[1, "1", 2], ["a", float("nan"), "b"], ["a", True, "b"]])
+def test_labels_of_several_kinds_are_refused_before_numpy_makes_texts_of_them(tmp_path: Path, labels: list):
+    with pytest.raises(ValueError, match=r"labels must be all integers or all strings; got .*str"):
+        core.study_from_features({"a": np.eye(3)}, labels, out=tmp_path / "study")
+
+
 def test_ids_and_sources(tmp_path: Path):
     features = {"a": np.eye(3)}
     study = core.study_from_features(features, [0, 1, 1], out=tmp_path / "default")
     assert study.samples["id"].tolist() == study.samples["source"].tolist() == ["0", "1", "2"]
     named = core.study_from_features(
-        features, [0, 1, 1], out=tmp_path / "named", ids=["x", "y", "z"], sources=["x.png", "y.png", "z.png"]
+        features, [0, 1, 1], out=tmp_path / "named", ids=["x", "y", "z"], sources=["scan 1", "scan 2", "scan 3"]
     )
     assert named.samples["id"].tolist() == ["x", "y", "z"]
-    assert named.samples["source"].tolist() == ["x.png", "y.png", "z.png"]
+    assert named.samples["source"].tolist() == ["scan 1", "scan 2", "scan 3"]
+    assert any("names, not files" in caution for caution in named.info["cautions"])
+
+
+def test_sources_that_are_files_are_found_again_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name in ("a/1.png", "a/2.png", "b/3.png"):
+        (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "images" / name).touch()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    sources = [tmp_path / "images/a/1.png", "../images/a/2.png", "../here/../images/b/3.png"]
+    study = core.study_from_features({"a": np.eye(3)}, [0, 1, 1], out=tmp_path / "study", sources=sources)
+    assert study.samples["source"].tolist() == ["a/1.png", "a/2.png", "b/3.png"]
+    assert study.info["used"]["data"]["sources_folder"] == str(tmp_path / "images")
+
+
+@pytest.mark.parametrize(
+    ("sources", "missing"),
+    [
+        (["gone.png", "also gone.JPG", "s3"], r"2 of 3 are missing: 'gone\.png', 'also gone\.JPG'\."),
+        (["there.png", "scan", "https://example.com/x.png"], r"1 of 3 are missing: 'scan'\."),
+        ([Path("gone"), Path("b"), Path("c")], r"3 of 3 are missing"),
+    ],
+)
+def test_sources_that_should_be_files_and_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sources: list, missing: str
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there.png").touch()
+    with pytest.raises(ValueError, match=rf"sources must be files that exist, or no paths; {missing}.*current folder"):
+        core.study_from_features({"a": np.eye(3)}, [0, 1, 1], out=tmp_path / "study", sources=sources)
+    assert not (tmp_path / "study").exists()
+
+
+def test_addresses_are_no_files(tmp_path: Path):
+    sources = [f"https://example.com/{number}.png" for number in range(3)]
+    study = core.study_from_features({"a": np.eye(3)}, [0, 1, 1], out=tmp_path / "study", sources=sources)
+    assert study.samples["source"].tolist() == sources
 
 
 # Going on
@@ -230,8 +307,12 @@ def test_a_complete_study_is_not_opened_again(tmp_path: Path):
 def test_bad_layers_are_refused_and_leave_the_good_ones(tmp_path: Path):
     bad: list[tuple[str, Any, str]] = [
         ("short", np.eye(2), r"features of 'short' must have 3 rows, one a label; got 2"),
-        ("nan", [[1.0], [np.nan], [2.0]], r"features must be finite"),
-        ("infinite", [[1.0], [np.inf], [2.0]], r"features must be finite"),
+        (
+            "nan",
+            [[1.0], [np.nan], [2.0]],
+            r"features of 'nan' must be finite; got nan in row 1 \(sample '1'\), column 0",
+        ),
+        ("infinite", [[1.0], [np.inf], [2.0]], r"features of 'infinite' must be finite; got inf in row 1"),
         ("good", np.eye(3), r"name must be new in the study; 'good' is there already"),
         ("text", [["a"], ["b"], ["c"]], r"features must be real numbers"),
         ("empty", np.empty((3, 0)), r"features must hold at least one number a sample"),

@@ -19,6 +19,8 @@ from core.study.fine_tuning import FineTuned, FineTuneOptions, fine_tune
 from core.study.results import StudyError
 from core.study.writing import study_lock
 
+pytestmark = pytest.mark.slow
+
 TRAINING = TrainingOptions(head_epochs=2, tail_epochs=1, batch_size=16, unfreeze="top_conv")
 
 
@@ -39,7 +41,7 @@ def save_network(path: Path) -> str:
 @pytest.fixture(scope="module")
 def options(tmp_path_factory: pytest.TempPathFactory) -> FineTuneOptions:
     network = save_network(tmp_path_factory.mktemp("network") / "tiny.keras")
-    return FineTuneOptions("digits", "efficientnet-b0", network, TRAINING, per_class=4, cache=True, variants=1)
+    return FineTuneOptions("digits", None, network, TRAINING, per_class=4, cache=True, variants=1)
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +147,7 @@ def test_an_interrupted_training_says_so_and_goes_on(tuned, options, tmp_path):
 
 def test_both_networks_can_be_studied(tuned, tmp_path):
     for path in (tuned.head, tuned.final):
-        asked = core.StudyOptions("digits", "efficientnet-b0", str(path), per_class=4, neighbors=2, probe=False)
+        asked = core.StudyOptions("digits", None, str(path), per_class=4, neighbors=2, probe=False)
         study = core.run_study(asked, tmp_path / path.stem)
         assert study.layers["layer"].tolist() == ["stem_conv", "top_conv", "avg_pool", "predictions"]
 
@@ -206,7 +208,7 @@ def test_the_last_record_is_of_the_network_that_is_saved(tuned, options, tmp_pat
     recorded = fine_tune(options, tmp_path / "tuned", separation=tmp_path / "study")
     asked = core.StudyOptions(
         options.data,
-        "efficientnet-b0",
+        None,
         str(recorded.final),
         layers="predictions",
         per_class=4,

@@ -27,7 +27,8 @@ def test_the_nearest_at_every_layer_in_network_order(study):
 
 def test_layers_without_space_stand_for_means_too(study):
     assert nearest_by_layer(study, "mean", "train")["layer"].unique().tolist() == ["early", "late"]
-    assert nearest_by_layer(study, "mean", "test").empty
+    with pytest.raises(core.StudyError, match=r"split must be one .* got 'test'. It has train"):
+        nearest_by_layer(study, "mean", "test")
 
 
 def test_as_many_neighbors_as_asked_for_by_sample_and_rank(study):

@@ -170,3 +170,28 @@ def test_linear_probe_within_and_across(tmp_path):
     assert (within["num_references"], across["num_references"]) == (299, 300)
     assert 0.8 < within["value"] < 1
     assert 0.8 < across["value"] < 1
+
+
+def test_tied_samples_are_counted_and_cautioned_against(tmp_path):
+    """On the line 0, 1, 2, 10, 11.5, 14 only the 1 lies between two neighbors: one of six samples is tied."""
+    line = np.float32([[0], [1], [2], [10], [11.5], [14]])
+    labels = [0, 0, 0, 1, 1, 1]
+    wide = line * line  # no two distances are the same
+    study = core.study_from_features({"line": line, "wide": wide}, labels, out=tmp_path / "study")
+    rows = study.measurements
+    first = rows[rows["measure"] == "separation"].set_index("layer")["num_tied"]
+    assert first.to_dict() == {"line": 1, "wide": 0}
+    assert rows.loc[rows["measure"] == "knn", "num_tied"].isna().all()
+    (caution,) = [text for text in study.info["cautions"] if "several neighbors" in text]
+    assert caution.startswith("At layer line, 17 % of the samples have several neighbors at exactly the same smallest")
+
+
+def test_of_a_layer_without_values_ties_are_unknown(tmp_path):
+    study = core.study_from_features(
+        {"same": np.ones((6, 2), np.float32), "line": np.float32([[0], [1], [3], [7], [15], [31]])},
+        [0, 0, 0, 1, 1, 1],
+        out=tmp_path / "study",
+    )
+    rows = study.measurements
+    assert rows.loc[rows["layer"] == "same", "num_tied"].isna().all()
+    assert not any("several neighbors" in text for text in study.info["cautions"])

@@ -69,7 +69,7 @@ def test_studies_of_other_samples_are_refused(study, tmp_path):
 def test_what_is_not_stored_is_named(study):
     with pytest.raises(core.StudyError, match="k must be from 1 to 10, the neighbors stored a sample; got 11"):
         neighbor_overlap(study, k=11)
-    with pytest.raises(core.StudyError, match="stores no neighbors of validation samples, mean"):
+    with pytest.raises(core.StudyError, match=r"split must be one .* got 'validation'. It has train and test"):
         neighbor_overlap(study, split="validation")
 
 

@@ -10,7 +10,7 @@ import pytest
 import core
 from core.measures.paired import PairedDifference, paired_difference
 from core.study import ranking
-from core.study.ranking import load_ranking, rank_networks
+from core.study.ranking import load_ranking, rank_networks, ranks_samples_of
 from core.study.ranking_features import FeatureFiles
 from core.study.ranking_options import RankOptions
 from core.study.ranking_tables import BEST, TIE, WORSE, num_comparisons
@@ -45,6 +45,23 @@ def files(tmp_path: Path):
 
 def rank(folder: Path, *features: FeatureFiles, **options) -> ranking.Ranking:
     return rank_networks(RankOptions(features=features, neighbors=1, probe=False, **options), folder)
+
+
+def test_a_ranking_is_of_a_study_s_samples_where_ids_and_classes_are_the_same(files, tmp_path):
+    found = rank(tmp_path / "out", files("good", {"one": 1.0}), files("bad", {"one": 9.0}))
+    assert all(ranks_samples_of(found, found.study(name)) for name in ("good", "bad"))
+    for change in ({"class_name": "another"}, {"id": "another"}, {"split": "train"}):
+        study = found.study("good")
+        last = study.samples["sample"] == study.samples["sample"].max()
+        samples = study.samples.astype(dict.fromkeys(change, object))
+        samples.loc[last, list(change)] = list(change.values())
+        object.__setattr__(study, "samples", samples)
+        assert not ranks_samples_of(found, study)
+    study = found.study("good")
+    object.__setattr__(study, "info", {"asked": {"data": "photos"}, "used": {"data": {"fingerprint": "one"}}})
+    assert ranks_samples_of(found, study)  # the ranking does not say what its images hold
+    object.__setattr__(found, "info", {**found.info, "used": {"data": {"fingerprint": "another"}}})
+    assert not ranks_samples_of(found, study)
 
 
 def test_a_ranking_worked_out_by_hand(files, tmp_path):
@@ -89,6 +106,17 @@ def test_a_layer_is_chosen_within_train_however_good_it_is_on_test(files, tmp_pa
     assert row["layer"] == "overfit"
     values = found.layers.set_index("layer")["value"]
     assert row["value"] == values["overfit"] < values["honest"]
+
+
+def test_a_layer_with_many_tied_samples_is_no_candidate(files, tmp_path):
+    """One-hot labels separate the classes perfectly, and all samples of a class lie on one point."""
+    points = np.eye(CLASSES, dtype=np.float32)[LABELS]
+    one = files("one", {"points": (points, points), "honest": 3.0})
+    found = rank(tmp_path / "out", one, files("two", {"x": 3.0}))
+    assert found.networks.set_index("network").loc["one", "layer"] == "honest"
+    assert any("one: At layer points, 100 % of the samples" in text for text in found.info["cautions"])
+    with pytest.raises(StudyError, match="The network tied must have a layer where at most 5 % of the samples"):
+        rank(tmp_path / "none", files("tied", {"points": (points, points)}), files("two", {"x": 3.0}))
 
 
 def test_certainly_worse_and_tied(files, tmp_path):

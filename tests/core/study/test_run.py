@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import keras
@@ -13,6 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import core
+from core.kernels import THREADS, current_kernels
 from core.study.plan import Plan, Progress, StudyOptions, parse_bytes, plan_study
 from core.study.results import SCHEMAS, StudyError, load_study
 from core.study.run import run_study
@@ -20,7 +21,7 @@ from core.study.run import run_study
 # Keras's own model.save copies variables in a way that NumPy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 
-LAYERS = "main,avg_pool,predictions"
+LAYERS = "main,last_pool,output"
 ONE_PASS = 1 << 30
 FOUR_PASSES = 36 * 4 * (16 * 16 * 4 + 4)  # bytes of one of the three widest layers of 36 images, flat and mean
 
@@ -69,7 +70,7 @@ def network_file(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def options(tints: Path, network_file: str) -> StudyOptions:
-    return StudyOptions(str(tints), "efficientnet-b0", network_file, LAYERS, pooling="both", neighbors=4, batch_size=8)
+    return StudyOptions(str(tints), None, network_file, LAYERS, pooling="both", neighbors=4, batch_size=8)
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +162,40 @@ def test_study_json_says_what_was_asked_and_used(whole: core.Study, options: Stu
     assert info["command"].endswith(f"--weights {network_file} --pooling both --neighbors 4 --batch-size 8")
 
 
+def test_it_says_which_kernels_tensorflow_computed_with(whole: core.Study):
+    here = current_kernels()
+    assert here is not None
+    assert whole.info["used"]["kernels"] == asdict(here)
+    assert here.threads >= 1
+
+
+def test_without_a_network_there_are_no_kernels(tmp_path: Path):
+    options = StudyOptions("digits", "pixels", per_class=3, split="train", projection="none", probe=False)
+    assert run_study(options, tmp_path / "study").info["used"]["kernels"] is None
+
+
+def test_a_study_begun_with_other_kernels_goes_on_only_where_nothing_would_be_mixed(
+    options: StudyOptions, whole: core.Study, tmp_path: Path
+):
+    out, plan = tmp_path / "study", plan_study(options, memory=ONE_PASS)
+    for num_layers in (0, 1):
+        with pytest.raises(KeyboardInterrupt):
+            run_study(plan, out, progress=stop_when(lambda progress, done=num_layers: _has_come_to(progress, done)))
+        info = json.loads((out / "study.json").read_text())
+        assert info["used"]["kernels"] == whole.info["used"]["kernels"]
+        info["used"]["kernels"]["threads"] += 1
+        (out / "study.json").write_text(json.dumps(info))
+    with pytest.raises(StudyError, match=rf"begun with other kernels of TensorFlow.*{THREADS}=.*another folder"):
+        run_study(options, out)
+    del info["used"]["kernels"]  # as studies were begun before there were these
+    (out / "study.json").write_text(json.dumps(info))
+    assert_same_tables(run_study(options, out), whole)
+
+
+def _has_come_to(progress: Progress, num_layers: int) -> bool:
+    return progress.unit == ("layers" if num_layers else "images") and progress.done >= num_layers
+
+
 # Memory, interruptions, other options
 
 
@@ -212,7 +247,7 @@ def test_a_complete_study_is_not_computed_again(options: StudyOptions, whole: co
     ("change", "difference"),
     [
         ({"neighbors": 3}, "neighbors: 4 → 3"),
-        ({"layers": "main"}, "layers: 'main,avg_pool,predictions' → 'main'"),
+        ({"layers": "main"}, "layers: 'main,last_pool,output' → 'main'"),
         ({"per_class": 5}, "per_class: None → 5"),
         ({"seed": 1}, "seed: 0 → 1"),
     ],
@@ -261,10 +296,11 @@ def test_broken_images_are_recorded(tmp_path: Path):
     data = save_images(tmp_path / "data", count=3)
     (data / "train" / "red" / "1.png").write_bytes(b"no image")
     options = StudyOptions(str(data), model="pixels")
-    with pytest.raises(ValueError, match=r"'train/red/1\.png'.*--skip-broken"):
+    with pytest.raises(ValueError, match=r"'train/red/1\.png'.*skip_broken=True"):
         run_study(options, tmp_path / "study")
     assert not (tmp_path / "study").exists()
     study = run_study(replace(options, skip_broken=True), tmp_path / "study")
+    assert "One image is left out, which cannot be read: 'train/red/1.png'." in study.info["cautions"]
     assert study.info["skipped"] == [{"id": "train/red/1.png", "reason": "no image in a format known here"}]
     assert len(study.samples) == 17
     assert "train/red/1.png" not in set(study.samples["id"])

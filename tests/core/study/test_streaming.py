@@ -62,7 +62,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> StudyOptions:
     folder = tmp_path_factory.mktemp("streaming")
     data, network = save_images(folder / "tints"), save_network(folder / "small.keras")
     layers = "main,avg_pool,predictions"
-    return StudyOptions(str(data), "efficientnet-b0", network, layers, pooling="both", neighbors=4, batch_size=16)
+    return StudyOptions(str(data), None, network, layers, pooling="both", neighbors=4, batch_size=16)
 
 
 ASKED = {
@@ -193,10 +193,10 @@ import resource, sys
 from core.study.costs import FORWARD_SHARE, pass_cost
 from core.study.plan import StudyOptions, plan_study
 from core.study.run import run_study
-options = StudyOptions(sys.argv[1], "efficientnet-b0", sys.argv[2], "avg_pool,predictions", "flat", batch_size=8)
+options = StudyOptions(sys.argv[1], None, sys.argv[2], "avg_pool,predictions", "flat", batch_size=8)
 run_study(plan_study(options), sys.argv[3] + "/warm")
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-options = StudyOptions(sys.argv[1], "efficientnet-b0", sys.argv[2], "stem_conv", "flat", batch_size=8)
+options = StudyOptions(sys.argv[1], None, sys.argv[2], "stem_conv", "flat", batch_size=8)
 plan = plan_study(options, memory=96 << 20)
 assert plan.passes()[0].num_runs == 7, plan.passes()
 run_study(plan, sys.argv[3] + "/study")

@@ -1,4 +1,4 @@
-"""Likely label errors, hard samples and duplicates, on tables worked out by hand."""
+"""Samples to check, hard samples and duplicates, on tables worked out by hand."""
 
 from collections import defaultdict
 
@@ -10,13 +10,13 @@ import core
 from core.study.depth import prediction_depth
 from core.study.journeys import neighbors_by_layer
 from core.study.suspects import (
+    CLEAR_SCORE,
     LATE,
-    LIKELY,
     duplicate_flags,
     duplicates_first,
     hard_samples,
-    label_errors,
     late_neighbors,
+    samples_to_check,
 )
 
 SAMPLES = pd.DataFrame(
@@ -53,7 +53,7 @@ AMONG_DOGS = {0: [1, 2], 1: [0, 2], 2: [3, 4], 3: [4, 2], 4: [3, 5], 5: [4, 3]}
 
 
 def test_votes_go_both_ways():
-    table = label_errors(neighbors_of(AMONG_DOGS), SAMPLES, at_least=0.1)
+    table = samples_to_check(neighbors_of(AMONG_DOGS), SAMPLES, at_least=0.1)
     first = table.iloc[0]
     # w's own two neighbors and x, whose neighbor it is, say dog; u and v, whose neighbor it is, say cat.
     assert (first["id"], first["class_name"], first["suggested"]) == ("w", "cat", "dog")
@@ -62,34 +62,34 @@ def test_votes_go_both_ways():
     second = table.iloc[1]
     assert (second["id"], second["votes"], second["own_votes"]) == ("x", pytest.approx(2), pytest.approx(3))
     assert table["id"].tolist() == ["w", "x", "y"]  # y: w names it, against x, z and twice again
-    assert label_errors(neighbors_of(AMONG_DOGS), SAMPLES)["id"].tolist() == ["w"]
+    assert samples_to_check(neighbors_of(AMONG_DOGS), SAMPLES)["id"].tolist() == ["w"]
 
 
 def test_layers_weigh_as_the_square_of_si_above_chance():
     half = {0: [1], 1: [0], 2: [3], 3: [4], 4: [0], 5: [1]}  # agree: 3 of 6, chance 1/2: weight 0
     good = {0: [1], 1: [0], 2: [4], 3: [4], 4: [3], 5: [4]}  # agree: 5 of 6
-    alone, both = (label_errors(neighbors_of(*layers), SAMPLES, at_least=0.1) for layers in ((good,), (half, good)))
+    alone, both = (samples_to_check(neighbors_of(*layers), SAMPLES, at_least=0.1) for layers in ((good,), (half, good)))
     assert alone.drop(columns="layers").equals(both.drop(columns="layers"))
     assert (alone["layers"].iloc[0], both["layers"].iloc[0]) == (1, 2)
-    assert label_errors(neighbors_of(half), SAMPLES, at_least=0.1).empty
+    assert samples_to_check(neighbors_of(half), SAMPLES, at_least=0.1).empty
 
 
 def test_a_neighbor_from_the_other_split_is_not_asked_itself():
     mixed = SAMPLES.assign(split=["test"] * 3 + ["train"] * 3, class_name=["cat", "dog", "dog", "cat", "dog", "dog"])
-    table = label_errors(neighbors_of({0: [3], 1: [3], 2: [4]}, samples=mixed), mixed)
+    table = samples_to_check(neighbors_of({0: [3], 1: [3], 2: [4]}, samples=mixed), mixed)
     assert table[["id", "suggested", "score", "votes"]].to_numpy().tolist() == [["v", "cat", 1.0, 1.0]]
 
 
 def test_only_the_late_layers_vote():
     good = {0: [1], 1: [0], 2: [1], 3: [4], 4: [3], 5: [4]}
     wrong = {**good, 0: [3]}
-    assert label_errors(neighbors_of(*[wrong] * 5, *[good] * LATE), SAMPLES, at_least=0.01).empty
-    assert len(label_errors(neighbors_of(*[good] * 5, *[wrong] * LATE), SAMPLES, at_least=0.01))
+    assert samples_to_check(neighbors_of(*[wrong] * 5, *[good] * LATE), SAMPLES, at_least=0.01).empty
+    assert len(samples_to_check(neighbors_of(*[good] * 5, *[wrong] * LATE), SAMPLES, at_least=0.01))
 
 
 def test_at_least_is_checked():
     with pytest.raises(ValueError, match="at_least must be more than 0 and at most 1; got 0"):
-        label_errors(neighbors_of(AMONG_DOGS), SAMPLES, at_least=0)
+        samples_to_check(neighbors_of(AMONG_DOGS), SAMPLES, at_least=0)
 
 
 @pytest.fixture(scope="module")
@@ -105,11 +105,11 @@ def flipped(tmp_path_factory):
 
 def test_flipped_labels_come_first_with_their_true_class(flipped):
     truth, study = flipped
-    table = label_errors(late_neighbors(study, "flat", "train"), study.samples)
+    table = samples_to_check(late_neighbors(study, "flat", "train"), study.samples)
     assert set(table["sample"].head(3)) == {3, 31, 50}
     assert table["suggested"].head(3).tolist() == [str(truth[sample]) for sample in table["sample"].head(3)]
-    assert (table["score"].head(3) >= LIKELY).all()
-    assert set(table.loc[table["score"] >= LIKELY, "sample"]) == {3, 31, 50}
+    assert (table["score"].head(3) >= CLEAR_SCORE).all()
+    assert set(table.loc[table["score"] >= CLEAR_SCORE, "sample"]) == {3, 31, 50}
 
 
 def test_a_plain_loop_gives_the_same_votes(flipped):
@@ -126,7 +126,7 @@ def test_a_plain_loop_gives_the_same_votes(flipped):
     for row in neighbors.itertuples():
         votes[row.sample, names[row.nearest]] += weight[row.layer] / total
         votes[row.nearest, names[row.sample]] += weight[row.layer] / total
-    for row in label_errors(neighbors, study.samples, at_least=0.01).itertuples():
+    for row in samples_to_check(neighbors, study.samples, at_least=0.01).itertuples():
         others = {name: votes[row.sample, name] for name in "012" if name != row.class_name}
         assert row.votes == pytest.approx(max(others.values()))
         assert row.own_votes == pytest.approx(votes[row.sample, row.class_name])
@@ -143,9 +143,9 @@ def test_the_end_of_a_network_is_read_as_far_as_neighbors_are_stored(flipped, tm
     assert late_neighbors(core.load_study(copy.path), "mean", "train")["layer"].unique().tolist() == ["l2", "l3"]
 
 
-def test_no_neighbors_no_errors(flipped):
+def test_no_neighbors_nothing_to_check(flipped):
     _, study = flipped
-    assert label_errors(neighbors_by_layer(study, "mean", "test"), study.samples).empty
+    assert samples_to_check(neighbors_by_layer(study, "mean", "train").iloc[:0], study.samples).empty
 
 
 def test_hard_samples_are_decided_late_and_wrong_ones_come_first(flipped):

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+import core
 from core.study import writing
 from core.study.results import SCHEMAS, StudyError, finished_layers, load_study
 from core.study.writing import begin, differences, end, merge_parts, study_lock, write_layer
@@ -27,12 +28,10 @@ def info(**asked: Any) -> dict[str, Any]:
 
 def write_one(folder: Path, position: int, value: float = 0.5) -> None:
     name = f"layer{position}"
-    measurements = pd.DataFrame([{"split": "train", "layer": name, "measure": "separation", "value": value}])
-    write_layer(
-        folder,
-        position,
-        {"layers": pd.DataFrame([{"position": position, "layer": name}]), "measurements": measurements},
-    )
+    row = {"split": "train", "layer": name, "pooling": "flat", "measure": "separation", "value": value}
+    usual = {"metric": "euclidean", "ties": "first", "sampling": "full", "num_queries": 2, "repeat": 0}
+    layer = {"position": position, "layer": name, "output_shape": [2]}
+    write_layer(folder, position, {"layers": pd.DataFrame([layer]), "measurements": pd.DataFrame([row | usual])})
 
 
 # Layers appear whole
@@ -244,3 +243,9 @@ def test_study_json_keeps_names_as_they_are(tmp_path: Path):
     writing.write_info(tmp_path, {"asked": {"data": "Füchse"}})
     assert "Füchse" in (tmp_path / "study.json").read_text(encoding="utf-8")
     assert json.loads((tmp_path / "study.json").read_bytes()) == {"asked": {"data": "Füchse"}}
+
+
+def test_a_folder_with_a_colon_is_no_address(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = core.study_from_features({"line": [[0.0], [1.0], [8.0], [9.0]]}, ["a", "a", "b", "b"], out="s:x")
+    assert len(study.table("neighbors", filters=[("rank", "==", 1)])) == 4

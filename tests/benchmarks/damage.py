@@ -1,0 +1,273 @@
+"""Every door tried with damaged input: what ends in a traceback, is not caught, hangs, or passes in silence.
+
+    python -m tests.benchmarks.damage [--minutes 10] [--part 1/1] [--doors 1,2,3,4]
+
+Tries the whole corpus of `tests.damage`, of which the tests try every so many: files of features and labels, studies on
+the command line, studies on every page, links. Prints each failure and a table with a row a door. `--part 2/5` tries
+the second of five parts. A door that is not done when its share of the time is over says how far it came.
+"""
+
+import argparse
+import contextlib
+import io
+import logging
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+import pandas as pd
+
+import core
+from core.cli import main
+from tests.damage import damaged_copy, file_bytes_damages, study_damages, write_small_study
+
+VIEWS = Path(core.__file__).resolve().parents[1] / "explorer" / "views"
+LONGEST_S = 120  # of one try; what takes longer hangs
+PARAMETERS = (
+    *("layer", "tolerance", "pooling", "samples", "knn", "kinds", "blocks", "layers", "span", "columns", "measure"),
+    *("sampling", "table", "page", "pair", "sample", "shown", "class_name", "taken", "either", "sort", "epoch", "run"),
+    *("before", "match", "source", "data", "model", "weights", "per_class", "sizes", "repeats", "neighbors", "memory"),
+    *("spool", "seed", "geometry", "metric", "cluster", "cluster_storage", "split", "test_fraction", "study"),
+)
+FORGED = (
+    *("", "0", "-1", "99999", "1" * 30, "9" * 5000, "nan", "inf", "1e999", "²", "٣", "a\0b", "../../etc/passwd", "*"),
+    *("~nobody/x", "x" * 100_000, "<script>alert(1)</script>", "[x](javascript:1)", "[[", "test", "mean", "/dev", "😀"),
+)
+ABOUT_STUDIES = ("layers", "compare", "classes", "samples", "sample_size", "decide", "training")
+
+
+class HangError(BaseException):
+    """A try took too long; no `except Exception` may swallow it."""
+
+
+@dataclass
+class Door:
+    """What came of a door: counts of tries and of each kind of failure."""
+
+    name: str
+    whole: int = 0
+    tried: int = 0
+    failures: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(("traceback", "uncaught", "hang", "silent"), 0)
+    )
+
+    def count(self, what: str, outcome: str) -> None:
+        """outcome : a kind of failure, with what is known of it after a colon; or "" """
+        self.tried += 1
+        if outcome:
+            self.failures[outcome.partition(":")[0]] += 1
+            print(f"{self.name}: {what}: {outcome[:400]}", flush=True)
+
+
+def on_command_line(command: list[str], *, must_refuse: bool) -> str:
+    """What is wrong with how a command ended: as `Door.count` takes it."""
+    out, err = io.StringIO(), io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), limited():
+            status: object = main(command)
+    except SystemExit as stopped:
+        status = stopped.code
+    except HangError:
+        return "hang"
+    except BaseException:
+        return f"traceback: {traceback.format_exc()[-300:]}"
+    if "defect of the program" in err.getvalue():
+        return f"uncaught: {err.getvalue()[-300:]}"
+    return "silent: status 0" if must_refuse and status == 0 else ""
+
+
+@contextlib.contextmanager
+def limited() -> Iterator[None]:
+    """Ends a try that takes too long."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise HangError
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.alarm(LONGEST_S)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+
+
+def try_files(door: Door, folder: Path, left: Callable[[], bool], part: slice) -> None:
+    """Files of features and labels, bytes changed and cut off."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(24, 3)).astype(np.float32), np.arange(24) % 3
+    os.chdir(folder)
+    np.save("x.npy", x)
+    np.save("y.npy", y)
+    np.savez_compressed("z.npz", layer=x, labels=y)
+    np.savez("s.npz", layer=x, labels=y)
+    pd.DataFrame(x, columns=list("abc")).assign(label=y).to_parquet("p.parquet")
+    Path("y.txt").write_text("\n".join(f"class{label}" for label in y))
+    pd.DataFrame({"breed": y, "other": y}).to_csv("y.csv", index=False)
+    commands = {
+        "x.npy": ["x.npy", "--labels", "y.npy"],
+        "y.npy": ["x.npy", "--labels", "y.npy"],
+        "z.npz": ["z.npz"],
+        "s.npz": ["s.npz"],
+        "p.parquet": ["p.parquet", "--labels", "label"],
+        "y.txt": ["x.npy", "--labels", "y.txt"],
+        "y.csv": ["x.npy", "--labels", "y.csv:breed"],
+    }
+    tries = []
+    for file in commands:
+        content = Path(file).read_bytes()
+        tries += [(file, name, damaged, content) for name, damaged in file_bytes_damages(content, every=20)]
+    random.Random(0).shuffle(tries)
+    tries = tries[part]
+    door.whole = len(tries)
+    for file, name, damaged, content in tries:
+        if not left():
+            return
+        Path(file).write_bytes(damaged)
+        door.count(f"{file} {name}", on_command_line(["measure", *commands[file]], must_refuse=False))
+        Path(file).write_bytes(content)
+
+
+def try_studies(door: Door, base: Path, folder: Path, left: Callable[[], bool], part: slice) -> None:
+    """Studies, by every command that opens one."""
+    damages = list(study_damages())
+    random.Random(1).shuffle(damages)
+    damages = damages[part]
+    door.whole = 5 * len(damages)
+    for damage in damages:
+        if not left():
+            return
+        study = str(damaged_copy(base, damage, folder))
+        for command in (
+            ["report", study, "--markdown", "-"],
+            ["overlap", study, "--json"],
+            ["overlap", study, str(base)],
+            ["blocks", study],
+            ["cut", study, "--no-timing"],
+        ):
+            door.count(f"{command[0]} {damage.name}", on_command_line(command, must_refuse=damage.noticed))
+
+
+def on_page(view: str, study: Path, query: dict[str, str], *, must_refuse: bool = False) -> str:
+    """What is wrong with how a page looks."""
+    from streamlit.testing.v1 import AppTest
+
+    os.environ["SI_EXPLORER_STUDY"] = str(study)
+    defects: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = defects.append  # type: ignore[method-assign]
+    log = logging.getLogger("explorer.page_errors")
+    log.addHandler(handler)
+    try:
+        page = AppTest.from_file(VIEWS / f"{view}.py", default_timeout=LONGEST_S)
+        for name, value in query.items():
+            page.query_params[name] = value
+        page.run()
+    except RuntimeError as error:
+        return f"hang: {error}"
+    except Exception:
+        return f"uncaught: {traceback.format_exc()[-300:]}"
+    finally:
+        log.removeHandler(handler)
+    if page.exception:
+        return f"traceback: {page.exception[0].value}"
+    if defects:
+        error = defects[0].exc_info
+        return f"uncaught: {traceback.format_exception(error[1])[-2:] if error else ''}"
+    return "silent: no message" if must_refuse and not page.error else ""
+
+
+def try_pages(door: Door, base: Path, folder: Path, left: Callable[[], bool], part: slice) -> None:
+    """Studies, on every page that can be opened with them; those that are refused, on one."""
+    damages = list(study_damages())
+    random.Random(2).shuffle(damages)
+    damages = damages[part]
+    door.whole = len(damages)
+    for number, damage in enumerate(damages):
+        if not left():
+            return
+        study = damaged_copy(base, damage, folder)
+        try:
+            core.load_study(study)
+            views: tuple[str, ...] = ABOUT_STUDIES
+        except core.StudyError:
+            views = (ABOUT_STUDIES[number % len(ABOUT_STUDIES)],)
+        for view in views:
+            door.whole += view != views[0]
+            door.count(f"{view} {damage.name}", on_page(view, study, {}, must_refuse=damage.noticed))
+
+
+def try_links(door: Door, base: Path, left: Callable[[], bool], part: slice) -> None:
+    """Addresses with forged parameters, on every page."""
+    rng = random.Random(3)
+    pages = (*ABOUT_STUDIES, "new_study", "method")
+    tries = [(view, {name: value for name in PARAMETERS if name != "study"}) for value in FORGED for view in pages]
+    tries += [(view, {"study": value}) for value in FORGED for view in ABOUT_STUDIES]
+    for _ in range(100):
+        tries.append((rng.choice(pages), {name: rng.choice(FORGED) for name in rng.sample(PARAMETERS, 12)}))
+    rng.shuffle(tries)
+    tries = tries[part]
+    door.whole = len(tries)
+    for view, query in tries:
+        if not left():
+            return
+        shown = ", ".join(f"{name}={value[:20]!r}" for name, value in list(query.items())[:3])
+        door.count(f"{view} {shown}", on_page(view, base, query))
+
+
+def run(minutes: float, part: slice, chosen: set[int]) -> list[Door]:
+    """The chosen doors, counted from 1, each with its share of the time."""
+    doors = [Door("files of features and labels"), Door("studies, command line"), Door("studies, pages"), Door("links")]
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place)
+        base, copy = write_small_study(root / "base"), root / "damaged"
+        os.environ["SI_EXPLORER_STUDIES"] = str(root / "runs")
+        (root / "files").mkdir()
+        before = os.getcwd()
+        for door, attempt in zip(
+            doors,
+            (
+                lambda left: try_files(doors[0], root / "files", left, part),
+                lambda left: try_studies(doors[1], base, copy, left, part),
+                lambda left: try_pages(doors[2], base, copy, left, part),
+                lambda left: try_links(doors[3], base, left, part),
+            ),
+            strict=True,
+        ):
+            if doors.index(door) + 1 not in chosen:
+                continue
+            ends = time.monotonic() + 60 * minutes / len(chosen)
+            attempt(lambda ends=ends: time.monotonic() < ends)  # type: ignore[misc]
+            print(f"{door.name}: {door.tried:,} of {door.whole:,} tried", file=sys.stderr, flush=True)
+        os.chdir(before)
+    return [door for number, door in enumerate(doors, start=1) if number in chosen]
+
+
+def print_table(doors: list[Door]) -> None:
+    """A row a door."""
+    kinds = list(doors[0].failures)
+    print(f"\n| door | tried | {' | '.join(kinds)} |\n| --- | ---: |{' ---: |' * len(kinds)}")
+    for door in doors:
+        tried = f"{door.tried:,}" + (f" of {door.whole:,}" if door.tried < door.whole else "")
+        print(f"| {door.name} | {tried} | {' | '.join(str(count) for count in door.failures.values())} |")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--part", default="1/1", metavar="K/N")
+    parser.add_argument("--doors", default="1,2,3,4")
+    asked = parser.parse_args()
+    first, every = map(int, asked.part.split("/"))
+    logging.disable(logging.WARNING)
+    found = run(asked.minutes, slice(first - 1, None, every), set(map(int, asked.doors.split(","))))
+    print_table(found)
+    sys.exit(any(sum(door.failures.values()) for door in found))

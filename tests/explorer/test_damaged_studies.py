@@ -1,0 +1,168 @@
+"""Whatever a study folder holds and whatever a link says, a page shows a sentence and never a traceback."""
+
+import random
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import core
+from explorer.public import limits
+from explorer.request import Request, asked_request, check_request
+from tests.damage import Damage, damaged_copy, study_damages, write_small_study
+
+VIEWS = Path(__file__).resolve().parents[2] / "explorer" / "views"
+ABOUT_STUDIES = ("layers", "compare", "classes", "samples", "sample_size", "decide", "training")
+PAGES = (*ABOUT_STUDIES, "new_study", "method")
+EVERY = 60  # of the corpus; `python -m tests.benchmarks.damage` tries all of it
+FORGED = (
+    *("", "0", "-1", "99999", "1" * 30, "9" * 5000, "nan", "inf", "1e999", "²", "٣", "a\0b", "../../etc/passwd", "*"),
+    *(
+        "~nobody/x",
+        "x" * 100_000,
+        "<script>alert(1)</script>",
+        "[x](javascript:1)",
+        "[[",
+        "test",
+        "mean",
+        "both",
+        "/dev",
+    ),
+)
+PARAMETERS = (
+    *("layer", "tolerance", "pooling", "samples", "knn", "kinds", "blocks", "layers", "span", "columns", "measure"),
+    *("sampling", "table", "page", "pair", "sample", "shown", "class_name", "taken", "either", "sort", "epoch", "run"),
+    *("before", "match", "source", "data", "model", "weights", "per_class", "sizes", "repeats", "neighbors", "memory"),
+    *("spool", "seed", "geometry", "metric", "cluster", "cluster_storage", "split", "test_fraction"),
+)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small_study(tmp_path_factory.mktemp("small") / "study")
+
+
+@pytest.fixture(autouse=True)
+def _no_runs_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SI_EXPLORER_STUDIES", str(tmp_path / "runs"))
+
+
+def can_be_read(folder: Path) -> bool:
+    try:
+        core.load_study(folder)
+    except core.StudyError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("view", ABOUT_STUDIES)
+def test_the_whole_study_is_shown(small: Path, open_view, view: str):
+    assert not open_view(view, small).error
+
+
+@pytest.mark.parametrize("damage", list(study_damages())[7::EVERY], ids=lambda damage: damage.name)
+def test_damaged_studies(small: Path, tmp_path: Path, open_view, damage: Damage):
+    folder = damaged_copy(small, damage, tmp_path / "damaged")
+    if can_be_read(folder):
+        for view in ABOUT_STUDIES:
+            open_view(view, folder)
+        return
+    page = open_view("layers", folder)
+    assert "This study cannot be opened" in page.error[0].value
+    assert not page.get("vega_lite_chart")
+
+
+def test_a_damaged_study_to_compare_with(small: Path, tmp_path: Path, open_view):
+    folder = damaged_copy(small, Damage("", lambda path: (path / "samples.parquet").unlink()), tmp_path / "damaged")
+    page = open_view("compare", small, before=str(folder))
+    assert "These studies cannot be compared" in page.error[0].value
+
+
+@pytest.mark.parametrize("view", PAGES)
+def test_forged_links(small: Path, open_view, view: str):
+    rng = random.Random(view)
+    for value in rng.sample(FORGED, 5):
+        open_view(view, small, **dict.fromkeys(PARAMETERS, value))
+    open_view(view, small, **{name: rng.choice(FORGED) for name in PARAMETERS})
+
+
+@pytest.mark.parametrize("study", FORGED)
+def test_forged_studies_in_links(small: Path, open_view, study: str):
+    open_view("layers", small, study=study)
+
+
+@pytest.mark.parametrize(
+    ("query", "usual"),
+    [
+        ({"repeats": ["0"]}, {"repeats": 5}),
+        ({"neighbors": ["99999"]}, {"neighbors": 10}),
+        ({"seed": ["1" * 30]}, {"seed": 0}),
+        ({"per_class": ["1"]}, {"per_class": 0}),
+        ({"repeats": ["100"], "neighbors": ["100"], "seed": [str(2**32 - 1)]}, {"repeats": 100, "seed": 2**32 - 1}),
+        ({"data": ["a\0b"], "source": ["folder"]}, {"data": ""}),
+        ({"layers": ["x" * 100_000]}, {"layers": Request().layers}),
+    ],
+)
+def test_what_a_link_says_wrongly_stays_at_the_default(query: dict, usual: dict):
+    request = asked_request(query)
+    assert {name: getattr(request, name) for name in usual} == usual
+
+
+def test_a_typed_path_with_a_nul_byte_is_told():
+    with pytest.raises(ValueError, match="data must not hold NUL characters"):
+        check_request(Request(source="folder", data="a\0b"), limits({}))
+    assert Request(source="folder", data="a\0b").arguments()
+
+
+# The last resort
+
+
+def failing_page() -> None:
+    import streamlit as st
+
+    from explorer.page_errors import guarded
+
+    def render() -> None:
+        st.title("Before")
+        raise KeyError("secret of the server")
+
+    guarded(render)()
+
+
+@pytest.mark.parametrize("public", [False, True])
+def test_a_defect_is_a_sentence_on_the_page_and_a_traceback_in_the_log(
+    public: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, expects_defects: None
+):
+    monkeypatch.setenv("SI_EXPLORER_PUBLIC", "1" if public else "0")
+    page = AppTest.from_function(failing_page).run()
+    assert page.title[0].value == "Before"
+    assert not page.exception
+    assert "**This page cannot be shown.** That is a defect of the program." in page.error[0].value
+    assert "secret" not in page.error[0].value
+    assert "secret of the server" in caplog.text
+
+
+def stopped_page() -> None:
+    import streamlit as st
+
+    from explorer.page_errors import guarded
+
+    def render() -> None:
+        st.stop()
+
+    guarded(render)()
+    st.title("After")
+
+
+def test_streamlits_own_signals_pass():
+    page = AppTest.from_function(stopped_page).run()
+    assert not page.title
+    assert not page.error
+
+
+def test_no_page_of_streamlits_own_shows_a_traceback():
+    config = (VIEWS.parents[1] / ".streamlit" / "config.toml").read_text()
+    assert 'showErrorDetails = "none"' in config
+    assert 'set_option("client.showErrorDetails", "none")' in (VIEWS.parent / "app.py").read_text()
+    for view in VIEWS.glob("[a-z]*.py"):
+        assert view.read_text().endswith("\nguarded(render)()\n"), view

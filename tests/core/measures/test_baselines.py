@@ -12,7 +12,6 @@ from sklearn.preprocessing import StandardScaler
 from core.measures.baselines import fit_linear_scores, knn_correct, linear_probe, linear_probe_across
 from core.measures.neighbors import nearest_neighbors
 
-
 PENALTIES = np.logspace(-1, 5, 7)
 
 
@@ -44,7 +43,15 @@ def naive_probe(features, labels, *, folds, seed):
 
 def left_out_errors(matrix, targets, penalty):
     """Target minus prediction of each sample by a ridge regression on all others."""
-    return targets - cross_val_predict(Ridge(penalty), matrix, targets, cv=LeaveOneOut())
+    errors = np.empty_like(targets)
+    for left_out in range(len(matrix)):
+        others = np.arange(len(matrix)) != left_out
+        means = matrix[others].mean(axis=0), targets[others].mean(axis=0)
+        centered = matrix[others] - means[0]
+        inner = centered.T @ centered + penalty * np.eye(matrix.shape[1])
+        slopes = np.linalg.solve(inner, centered.T @ (targets[others] - means[1]))
+        errors[left_out] = targets[left_out] - means[1] - (matrix[left_out] - means[0]) @ slopes
+    return errors
 
 
 def test_majority_of_three_and_lowest_code_among_equals():

@@ -1,14 +1,15 @@
 """One layer's activations become its rows in the study's tables."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.measures.baselines import knn_correct, linear_probe, linear_probe_across
+from core.measures.baselines import LinearProbe, knn_correct
 from core.measures.curves import FARTHEST, MIN_SIZES, fit_curve
 from core.measures.graph import LabelledGraph, cross_graph
 from core.measures.separation import EncodedLabels, Separation
@@ -119,6 +120,13 @@ def _measured(
     place = {"layer": layer["layer"], "pooling": pooling}
     found = HeldLayer(given, samples, options) if isinstance(given, np.ndarray) else given
     averaged = pooling == "mean" or len(layer["output_shape"]) == 1
+
+    @cache
+    def probe_of(split: str) -> LinearProbe:
+        """One decomposition serves the samples of a split and those that its probe is tried on."""
+        own = samples.rows(split)
+        return LinearProbe.fit(take(found.features, own), samples.labels[own])
+
     for comparison in _comparisons(found, samples, options):
         measures = _measures(comparison.graph)
         rows["measurements"].append(_measurements(comparison, measures, samples, options).assign(**place))
@@ -132,7 +140,7 @@ def _measured(
             rows["measurements"].append(centers.assign(**place))
         if not comparison.cross and options.probe and averaged:
             assert not isinstance(found, SlicedLayer), "only activations with space are searched in slices"
-            probe = _probe(comparison, found.features, samples, options)
+            probe = _probe(comparison, found.features, probe_of, samples, options)
             rows["measurements"].append(probe.assign(**place))
         if not comparison.cross and options.geometry and averaged:
             assert not isinstance(found, SlicedLayer), "only activations with space are searched in slices"
@@ -287,22 +295,25 @@ def _centers(comparison: _Comparison, found: Layer, samples: StudySamples) -> pd
 
 
 def _probe(
-    comparison: _Comparison, features: NDArray[Any], samples: StudySamples, options: MeasureOptions
+    comparison: _Comparison,
+    features: NDArray[Any],
+    probe_of: Callable[[str], LinearProbe],
+    samples: StudySamples,
+    options: MeasureOptions,
 ) -> pd.DataFrame:
     """The linear probe: trained on the training samples for the test samples, cross-validated within otherwise.
 
-    Null where a class has a single sample to train on.
+    Null where a class has a single sample to train on. probe_of : from a split to the probe of its samples.
     """
-    own, codes = take(features, comparison.references), comparison.graph.reference_codes
-    across = comparison.split == "test" and "train" in samples.split_names
-    row = {"measure": "linear_probe", "value": float("nan")}
-    if across:
-        train = samples.rows("train")
-        correct = linear_probe_across(take(features, train), samples.labels[train], own, codes)
-        row |= {"value": float(correct.mean()), "num_references": len(train)}
+    codes = comparison.graph.reference_codes
+    row = {"measure": "linear_probe", "value": float("nan"), "sampling": "full", "num_queries": len(codes)}
+    if comparison.split == "test" and "train" in samples.split_names:
+        own = take(features, comparison.references)
+        correct = probe_of("train").names(own, codes)
+        row |= {"value": float(correct.mean()), "num_references": len(samples.rows("train"))}
     elif np.bincount(codes)[codes].min() > 1:
-        row["value"] = float(linear_probe(own, codes, seed=options.seed).mean())
-    return pd.DataFrame([_common(comparison, "euclidean") | {"sampling": "full", "num_queries": len(own)} | row])
+        row["value"] = float(probe_of(comparison.split).cross_validated(seed=options.seed).mean())
+    return pd.DataFrame([_common(comparison, "euclidean") | row])
 
 
 def _geometry(comparison: _Comparison, features: NDArray[Any], options: MeasureOptions) -> pd.DataFrame:

@@ -262,4 +262,5 @@ def test_features_that_are_the_same_for_all_samples_have_no_values(tmp_path):
     values = study.measurements.query("measure == 'separation'").set_index("layer")["value"]
     assert math.isnan(values["dead"])
     assert values["sound"] == 7 / 8  # sample 4 is as near to 3 as to 5, and the first one counts
-    assert [text.partition(":")[0] for text in study.info["cautions"]] == [f"The activations of dead are {CONSTANT}"]
+    first = study.info["cautions"][0]  # a second one tells of ties among so few samples
+    assert first.partition(":")[0] == f"The activations of dead are {CONSTANT}"

@@ -130,7 +130,7 @@ def test_features_have_nothing_to_export(open_view, tmp_path):
 
 def test_kept_seconds_are_shown(open_view, tmp_path):
     shutil.copytree(DEMO / "digits", tmp_path / "digits")
-    seconds = {layer: 0.001 * place for place, layer in enumerate(load_study(DEMO / "digits").layers["layer"])}
+    seconds = {layer: 0.001 * place for place, layer in enumerate(load_study(DEMO / "digits").layers["layer"], start=1)}
     (tmp_path / "digits" / "timing.json").write_text(f'{{"seconds": {seconds}}}'.replace("'", '"'), encoding="utf-8")
     page = open_view("decide", tmp_path / "digits")
     figures = {metric.label: metric.value for metric in page.metric}

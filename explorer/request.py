@@ -173,7 +173,7 @@ def asked_request(query: Mapping[str, Sequence[str]]) -> Request:
             found[field.name] = _fraction(text)
         elif field.type is int:
             least, most = RANGES[field.name]
-            if text.isdecimal() and len(text) <= 10 and least <= int(text) <= most:
+            if text.isascii() and text.isdecimal() and len(text) <= 10 and least <= int(text) <= most:
                 found[field.name] = int(text)
         elif text in _CHOICES.get(field.name, [text]) and text.isprintable() and len(text) <= _LONGEST:
             found[field.name] = text

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 WITHIN, WORSE, UNDECIDED = VERDICTS = ("within", "worse", "undecided")
 LEVEL = 0.95
+_BATCH = 8  # candidates that are held against their rivals at once
 
 Pairs = Sequence[tuple[int, int]]
 
@@ -28,14 +29,17 @@ class Decision:
     best : int
         The candidate of the highest value, the first of equal ones.
     low, high : np.ndarray, float64, shape (candidates,)
-        Interval of the candidate's difference to the best one, whichever that is; at most 0. Where the value lies more
-        than the tolerance below the highest, the candidate is compared with that one alone.
+        Interval of the candidate's difference to the best one, whichever that is; at most 0. A candidate that is not
+        `held` is compared with the one of the highest value alone.
     verdicts : np.ndarray of str, shape (candidates,)
         "within": low > -tolerance; "worse": high < -tolerance; else "undecided", also where an interval is nan.
     sample_ratio : np.ndarray, float64, shape (candidates,)
         How many times the present number of samples would make the candidate "within" if all values stayed as they
         are, because intervals narrow with the root of that number; inf where the value lies more than the tolerance
         below the highest, nan where an interval is.
+    held : np.ndarray of bool, shape (candidates,)
+        Whether the candidate was held against all that may be the best: the one of the highest value, and those within
+        the tolerance of it, in their order, until one of them is within the tolerance of all.
     """
 
     best: int
@@ -43,6 +47,7 @@ class Decision:
     high: NDArray[np.float64]
     verdicts: NDArray[np.str_]
     sample_ratio: NDArray[np.float64]
+    held: NDArray[np.bool_]
 
     @property
     def recommended(self) -> int | None:
@@ -51,9 +56,15 @@ class Decision:
         return int(within[0]) if len(within) else None
 
     @property
+    def smallest_ratio(self) -> float:
+        """How many times the present number of samples would name a candidate; nan where no interval is known."""
+        known = self.sample_ratio[self.held & ~np.isnan(self.sample_ratio)]
+        return float(known.min()) if len(known) else float("nan")
+
+    @property
     def smallest_tolerance(self) -> float:
         """A tolerance above this one names a candidate with the present samples; nan where no interval is known."""
-        known = self.low[~np.isnan(self.low)]
+        known = self.low[self.held & ~np.isnan(self.low)]
         return max(0.0, -float(known.max())) if len(known) else float("nan")
 
 
@@ -88,16 +99,22 @@ def decide(values: ArrayLike, intervals: Callable[[Pairs], NDArray[np.float64]],
     ratio = _needed(scores - scores[best], low, tolerance)
     ratio[best] = 0.0
     rivals = [i for i in others if not high[i] < 0]  # each of them may be the best one, too
-    near = np.flatnonzero(scores > scores[best] - tolerance)
-    pairs = [(int(i), rival) for i in near for rival in rivals if rival != i]
-    first, second = np.asarray(pairs, dtype=np.int64).reshape(-1, 2).T
-    rival_low = _ends(intervals(pairs))[0]
-    with np.errstate(invalid="ignore"):  # nan stays nan: an unknown interval decides nothing
-        np.minimum.at(low, first, rival_low)
-        np.maximum.at(ratio, first, _needed(scores[first] - scores[second], rival_low, tolerance))
+    held = np.zeros(len(scores), dtype=bool)  # against all rivals
+    passing = [best, *(i for i in others if low[i] > -tolerance)]
+    for start in range(0, len(passing), _BATCH):
+        batch = passing[start : start + _BATCH]
+        pairs = [(i, rival) for i in batch for rival in rivals if rival != i]
+        first, second = np.asarray(pairs, dtype=np.int64).reshape(-1, 2).T
+        rival_low = _ends(intervals(pairs))[0]
+        with np.errstate(invalid="ignore"):  # nan stays nan: an unknown interval decides nothing
+            np.minimum.at(low, first, rival_low)
+            np.maximum.at(ratio, first, _needed(scores[first] - scores[second], rival_low, tolerance))
+        held[batch] = True
+        if any(low[i] > -tolerance for i in batch if i != best):
+            break  # an earlier layer than all further ones is within
     low, high = np.minimum(low, 0.0), np.minimum(high, 0.0)
     verdicts = np.where(low > -tolerance, WITHIN, np.where(high < -tolerance, WORSE, UNDECIDED))
-    return Decision(best, low, high, verdicts, ratio)
+    return Decision(best, low, high, verdicts, ratio, held)
 
 
 def check_tolerance(tolerance: float) -> None:

@@ -49,6 +49,8 @@ class Advice:
     tied
         The layers that are no candidates because many samples have several neighbors at the same smallest distance
         (`core.study.ties`). Where all are so, they are compared all the same and none is recommended.
+    samples_needed
+        Samples with which a layer could be named if all values stayed as they are; nan where unknown.
     smallest_tolerance
         A larger tolerance than this one names a layer with the same samples; nan where no interval is known.
     split, pooling, measure
@@ -72,6 +74,7 @@ class Advice:
     separates: bool
     head: str | None
     head_value: float
+    samples_needed: float
     smallest_tolerance: float
     split: str
     pooling: str
@@ -88,11 +91,6 @@ class Advice:
     def target(self) -> str:
         """The layer to look at first: the recommended one, else the best."""
         return self.recommended or self.best
-
-    @property
-    def samples_needed(self) -> float:
-        """Samples with which a layer could be named if all values stayed as they are; nan where unknown."""
-        return float(self.layers["samples_needed"].min())
 
     @property
     def undecided(self) -> pd.DataFrame:
@@ -313,6 +311,7 @@ def _advice(candidates: _Candidates, values: pd.DataFrame) -> Advice:
         separates=separates,
         head=candidates.head,
         head_value=candidates.head_value,
+        samples_needed=_samples_needed(decision.smallest_ratio, float(values["num_queries"].max())),
         smallest_tolerance=decision.smallest_tolerance,
         split=candidates.split,
         pooling=candidates.pooling,

@@ -75,7 +75,9 @@ def show_epoch(study: OpenStudy, training: Training, playing: str) -> None:
 def _asked(training: Training) -> int:
     """The epoch of the address, else the last one."""
     asked = next(iter(asked_view(PAGE).get("epoch", ())), "")
-    return int(asked) if asked.isdecimal() and int(asked) in training.epochs else training.epochs[-1]
+    return (
+        int(asked) if asked.isdecimal() and len(asked) < 10 and int(asked) in training.epochs else training.epochs[-1]
+    )
 
 
 def _toggle(training: Training, playing: str, key: str) -> None:

@@ -31,6 +31,8 @@ from core.study.verified_blocks import keep_verified, kept_verified
 from core.study.writing import begin, end, write_layer
 from explorer.data import DEMO
 
+pytestmark = pytest.mark.slow
+
 SAMPLES = 200
 #        layer, block, samples whose nearest agrees
 LAYERS = (("stem", "stem", 60), ("a_conv", "block1a", 10), ("a_add", "block1a", 61), ("b_add", "block1b", 160))

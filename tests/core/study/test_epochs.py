@@ -11,6 +11,8 @@ from core.study.measuring import measure_layer
 from core.study.results import StudyError, load_study
 from core.study.samples import MeasureOptions
 
+pytestmark = pytest.mark.slow
+
 SAMPLES = study_samples([0, 0, 0, 1, 1, 1], splits=["test"] * 6)
 INFO = {"asked": {"every": 1}, "used": {"data": SAMPLES.describe(), "model": {"name": "net"}}}
 

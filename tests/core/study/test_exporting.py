@@ -21,6 +21,8 @@ from core.study.results import Study, StudyError, load_study
 from core.study.timings import kept_timing
 from explorer.data import DEMO
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _handlers_as_before() -> Iterator[None]:

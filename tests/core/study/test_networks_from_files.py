@@ -21,7 +21,10 @@ from core.study.ranking_options import RankOptions
 from core.study.reopening import reopen_network, reopen_plan
 
 keras = pytest.importorskip("keras")
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
+]
 
 SMALL = {"per_class": 4, "probe": False, "projection": "none", "neighbors": 2}
 

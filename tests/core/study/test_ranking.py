@@ -16,6 +16,8 @@ from core.study.ranking_options import RankOptions
 from core.study.ranking_tables import BEST, TIE, WORSE, num_comparisons
 from core.study.results import StudyError
 
+pytestmark = pytest.mark.slow
+
 CLASSES, N = 5, 60
 LABELS = np.arange(N) % CLASSES
 CENTERS = 10 * np.eye(CLASSES, dtype=np.float32)

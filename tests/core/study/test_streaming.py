@@ -18,7 +18,10 @@ from core.study.run import run_study
 from core.study.unusable import CONSTANT
 
 # Keras's own model.save copies variables in a way that NumPy 2 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
+]
 
 MIB = 1 << 20
 BUDGETS = {"whole": 1 << 10, "passes": 11, "slices": 6.5, "narrow slices": 4}

@@ -20,6 +20,8 @@ from core.study.unusable import (
     unusable_cautions,
 )
 
+pytestmark = pytest.mark.slow
+
 NAN, INF = math.nan, math.inf
 SMALL = {"per_class": 4, "probe": False, "projection": "none"}
 

@@ -113,8 +113,19 @@ def decide(values: ArrayLike, intervals: Callable[[Pairs], NDArray[np.float64]],
         if any(low[i] > -tolerance for i in batch if i != best):
             break  # an earlier layer than all further ones is within
     low, high = np.minimum(low, 0.0), np.minimum(high, 0.0)
-    verdicts = np.where(low > -tolerance, WITHIN, np.where(high < -tolerance, WORSE, UNDECIDED))
-    return Decision(best, low, high, verdicts, ratio, held)
+    return Decision(best, low, high, verdicts_of(low, high, tolerance), ratio, held)
+
+
+def verdicts_of(low: ArrayLike, high: ArrayLike, tolerance: float) -> NDArray[np.str_]:
+    """What intervals of differences say: "within" the tolerance, "worse" than that, else "undecided".
+
+    Parameters
+    ----------
+    low, high : float, of one shape; an end that is nan decides nothing.
+    tolerance : how much worse is acceptable, above 0.
+    """
+    is_within, is_worse = np.asarray(low) > -tolerance, np.asarray(high) < -tolerance
+    return np.where(is_within, WITHIN, np.where(is_worse, WORSE, UNDECIDED))
 
 
 def check_tolerance(tolerance: float) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from core.measures.noninferiority import verdicts_of
 from core.measures.paired import paired_difference
 from core.measures.significance import wilson
 from core.network.cutting import bypass_blocks, largest_units, residual_layers
@@ -22,6 +23,7 @@ from core.study.results import Study, StudyError
 
 TOLERANCE = 0.01  # of accuracy
 NOT_WORSE, WORSE, UNDECIDED, NOT_TRIED = "not worse", "worse", "cannot be decided", ""
+_WORDS = {"within": NOT_WORSE, "worse": WORSE, "undecided": UNDECIDED}  # for the verdicts of intervals
 MEASURED = ["block", "output", "accuracy", "change", "low", "high"]
 
 
@@ -197,12 +199,8 @@ def verdicts(measured: pd.DataFrame, tolerance: float) -> pd.Series:
     """
     if not 0 < tolerance < 1:
         raise ValueError(f"tolerance must lie between 0 and 1; got {tolerance}. 0.01 is one point of accuracy.")
-    chosen = np.select(
-        [measured["low"].isna(), measured["low"] > -tolerance, measured["high"] < -tolerance],
-        [NOT_TRIED, NOT_WORSE, WORSE],
-        UNDECIDED,
-    )
-    return pd.Series(chosen, measured.index, dtype=object)
+    verdict = pd.Series(verdicts_of(measured["low"], measured["high"], tolerance), measured.index, dtype=object)
+    return verdict.map(_WORDS).where(measured["low"].notna(), NOT_TRIED)
 
 
 def with_verified(blocks: pd.DataFrame, verified: Verified | None, tolerance: float = TOLERANCE) -> pd.DataFrame:

@@ -128,9 +128,15 @@ def show_causes(
 ) -> dict[str, list[str]] | None:
     """The samples that cause the confusion at the chosen layer, each beside its neighbor; where to go on, or None."""
     first, second = pair
+    if place.layer not in set(curve["layer"]):
+        show_worst(
+            study, curve, f"The study stores no neighbors at `{place.layer}`, which would tell who causes it there."
+        )
+        return None
     causes = pair_causes(found.nearest, found.names, first, second, place.layer)
     if causes.empty:
-        show_worst(study, curve, place)
+        reason = f"At `{place.layer}` no sample of the one has its nearest neighbor in the other."
+        show_worst(study, curve, reason)
         return None
     filters = {"class": [first], "taken": [second], "either": ["yes"]}
     st.markdown(
@@ -165,13 +171,13 @@ def show_cause(study: OpenStudy, row: dict[Any, Any], known: pd.DataFrame, pictu
     return st.button("Look closer", key=f"cause {row['sample']} of {study.path}", width="stretch")
 
 
-def show_worst(study: OpenStudy, curve: pd.DataFrame, place: Place) -> None:
-    """That this layer confuses nobody of the pair, and the way to the one that confuses most."""
+def show_worst(study: OpenStudy, curve: pd.DataFrame, reason: str) -> None:
+    """Why this layer shows no confused samples, and a button to the layer that has most of them."""
     worst = curve.iloc[int(curve["count"].argmax())]
     if not worst["count"]:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.info(f"At `{place.layer}` no sample of the one has its nearest neighbor in the other.")
+        st.info(reason)
 
         def go() -> None:
             st.session_state[widget_key("classes", "layer", study)] = worst["layer"]

@@ -22,7 +22,7 @@ from explorer.deciding import savings, verdict
 @pytest.fixture(scope="module")
 def advice():
     study = load_study(DEMO / "dogs")
-    return with_seconds(advise(study), kept_timing(study)["seconds"])
+    return with_seconds(advise(study), kept_timing(study))
 
 
 def said(page):

@@ -31,7 +31,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.measures.paired import unpaired_interval
-from core.study.ties import LIMIT_TEXT, has_many_ties, share_text, tied_share
+from core.study.ties import LIMIT_TEXT, NO_CONCLUSION, has_many_ties, share_text, tied_share
 
 CLEAR = 3.0  # standard errors above chance, where there is no interval
 SIGNIFICANT = 0.05  # of q-values
@@ -89,9 +89,7 @@ def describe(curve: pd.DataFrame) -> Finding:
         return _one_class(curve)
     tied = has_many_ties(curve)
     if tied.all():
-        return Finding(
-            "No conclusion: many samples have several nearest neighbors at the same distance", _tied_text(curve)
-        )
+        return Finding(NO_CONCLUSION, _tied_text(curve))
     if tied.any():
         finding = describe(curve[~tied].reset_index(drop=True))
         return replace(finding, detail=f"{finding.detail} {_tied_text(curve[tied])}")

@@ -10,6 +10,7 @@ import streamlit as st
 from core.study.changes import describe_changes
 from core.study.comparing import LayerMatch, compare_studies, match_layers
 from core.study.provenance import plain
+from core.study.ties import left_out_text
 from explorer.address import asked_layer, asked_view, keep_view
 from explorer.compare_charts import change_chart, dots_chart
 from explorer.comparing import (
@@ -44,8 +45,8 @@ DOTS_CAPTION = (
 )
 CHANGE_CAPTION = (
     "Difference: the open study minus the other. ▲ rose, ▼ fell: q < 0.05 over these layers (Benjamini and Hochberg); "
-    "● no certain change, which is not to say that there is none. The interval is for a fresh sample of the same size "
-    "and classes."
+    "● no certain change, which is not to say that there is none; ■ many ties, nothing concluded. The "
+    "interval is for a fresh sample of the same size and classes."
 )
 UNPAIRED = (
     "At {count} of {total} layers one of the studies has no stored neighbors. There the interval is not paired: it "
@@ -107,7 +108,8 @@ def show_dots(study: OpenStudy, selection: CompareSelection) -> None:
     if not found:
         st.info("This study has too few layers for a comparison.")
         return
-    st.markdown(dots_finding(found, selection))
+    left_out = left_out_text(dots.loc[dots["tied"], "layer"].tolist())
+    st.markdown(f"{dots_finding(found, selection)} {left_out}".strip())
     names = list(found)
     for row in range(0, len(names), COLUMNS):
         for place, name in zip(st.columns(COLUMNS, gap="medium"), names[row : row + COLUMNS], strict=False):

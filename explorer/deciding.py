@@ -19,10 +19,12 @@ def share(value: float) -> str:
 
 
 def time_share(row: pd.Series) -> str:
-    """What a cut saves of the time, in figures: the share, where it can be told, and the range over the rounds."""
+    """What a cut saves of the time, in figures: the share and its range over the rounds, where it can be told."""
     if pd.isna(row["seconds"]):
         return "–"
-    saved = "cannot be told" if pd.isna(row["seconds_saved"]) else share(row["seconds_saved"])
+    if pd.isna(row["seconds_saved"]):
+        return "cannot be told"
+    saved = share(row["seconds_saved"])
     return saved if pd.isna(row["timing_rounds"]) else f"{saved} ({span_text(row)})"
 
 

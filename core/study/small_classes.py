@@ -48,7 +48,7 @@ def baseline_text(samples: pd.DataFrame, curves: pd.DataFrame) -> str:
     """
     votes = curves.loc[curves["measure"] == "kNN", ["samples", "order"]].drop_duplicates()
     texts = [small_classes_text(samples, str(split), int(k)) for split, k in votes.itertuples(index=False)]
-    return " ".join(filter(None, texts))
+    return " ".join(f"kNN baseline: {text}" for text in texts if text)
 
 
 def small_classes_text(samples: pd.DataFrame, split: str, num_votes: int, *, among: str | None = None) -> str:

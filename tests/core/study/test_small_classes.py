@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from core.measures.baselines import knn_correct
-from core.study.small_classes import small_classes, small_classes_text, votes_for_majority
+from core.study.small_classes import baseline_text, small_classes, small_classes_text, votes_for_majority
 
 SAMPLES = pd.DataFrame(
     {
@@ -48,6 +48,16 @@ def test_the_text_counts_classes_and_samples():
     )
     assert small_classes_text(SAMPLES, "test", 3, among="train") == ""
     assert small_classes_text(SAMPLES, "train", 0) == ""
+
+
+def test_the_baseline_is_named_with_its_own_votes():
+    curves = pd.DataFrame({"measure": ["SI", "kNN", "kNN"], "samples": ["train", "train", "test"], "order": [1, 3, 3]})
+    text = baseline_text(SAMPLES, curves)
+    assert text.startswith(
+        "kNN baseline: 3 of 4 classes, with 4 of 9 training samples, have fewer than 2 other samples"
+    )
+    assert "kNN baseline: 1 of 2 classes, with 2 of 6 test samples, has fewer than 2 other samples" in text
+    assert baseline_text(SAMPLES, curves[:1]) == ""
 
 
 def test_what_is_said_of_plurality_holds():

@@ -13,6 +13,7 @@ from core.commands.progress import add_progress, interrupt_when_terminated, prog
 from core.network.backbones import Network
 from core.network.cutting import POOLINGS
 from core.study.advice import TOLERANCE, Advice, advise, with_seconds
+from core.study.class_losses import class_cost_text, class_differences
 from core.study.comparing import MEASURES
 from core.study.cut_words import difference_text, enough_text, explanation, headline, level_text
 from core.study.exporting import HEADS, Export, export_cut
@@ -76,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     if options.timing:
         advice = with_seconds(advice, _timing(study, network, layer, keep=export is None))
     if options.json:
-        print(json.dumps(_as_json(export, layer, advice), indent=1))
+        print(json.dumps(_as_json(study, export, layer, advice), indent=1))
         return 0
     _print_choice(study, advice, layer, auto=options.layer == AUTO)
     if export is not None:
@@ -108,8 +109,10 @@ def _timing(study: Study, network: Network, layer: str, *, keep: bool) -> dict[s
     return measure_timing(study, network, [layer] if layer in set(study.layers["layer"]) else [])
 
 
-def _as_json(export: Export | None, layer: str, advice: Advice) -> dict[str, Any]:
+def _as_json(study: Study, export: Export | None, layer: str, advice: Advice) -> dict[str, Any]:
     """The export, where there is one, and what is known of the cut; without an export of all layers."""
+    measured = layer in set(advice.layers["layer"])
+    classes = class_differences(study, advice, layer) if measured else pd.DataFrame()
     saved = {row["layer"]: time_saved_text(row) or None for _, row in advice.layers.iterrows()}
     advice = replace(advice, layers=advice.layers.assign(time_saved=advice.layers["layer"].map(saved)))
     rows = json.loads(advice.layers.to_json(orient="records"))
@@ -122,6 +125,7 @@ def _as_json(export: Export | None, layer: str, advice: Advice) -> dict[str, Any
         "num_samples": advice.num_samples,
         "conclusion": _words(advice),
         "advice": costs,
+        "classes": json.loads(classes.to_json(orient="records")),
     }
     if export is None:
         return found | {"layers": rows}
@@ -145,6 +149,8 @@ def _print_choice(study: Study, advice: Advice, layer: str, *, auto: bool) -> No
         if pd.notna(row["linear_probe_difference"]):
             accuracy, change = row["linear_probe"], row["linear_probe_difference"]
             print(f"       linear probe {accuracy:.3f}, {change:+.3f}")
+        if text := class_cost_text(study, advice, layer):
+            print(f"       {text.replace('**', '')}")
     print(f"saves, of the network up to {study.layers['layer'].iloc[-1]}: {', '.join(_savings(row))}")
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from core.study.advice import Advice, advise, with_seconds
+from core.study.class_losses import class_cost_text
 from core.study.cut_words import difference_text, explanation, headline, level_text
 from core.study.results import StudyError
 from core.study.timings import kept_timing
@@ -84,6 +85,8 @@ def show_cut(study: OpenStudy) -> Advice | None:
     heading.markdown(f"{explanation(advice)} {saved}".strip())
     layer = choose_cut(study, advice)
     show_cost(study, advice.row(layer))
+    if text := class_cost_text(cached_tables(study.path, study.stamp), advice, layer):
+        st.markdown(text)
     with st.container(key=CUT):
         st.vega_lite_chart(cut_chart(advice.layers, layer, advice.tolerance) | SVG, width="stretch")
     paired = ", paired: of the same samples" if advice.layers["paired"].all() else ""

@@ -10,6 +10,7 @@ import streamlit as st
 from core.study.changes import describe_changes
 from core.study.comparing import LayerMatch, compare_studies, match_layers
 from core.study.provenance import plain
+from core.study.small_classes import baseline_text
 from core.study.ties import left_out_text
 from explorer.address import asked_layer, asked_view, keep_view
 from explorer.compare_charts import change_chart, dots_chart
@@ -102,7 +103,8 @@ def controls(study: OpenStudy, start: CompareSelection) -> CompareSelection:
 def show_dots(study: OpenStudy, selection: CompareSelection) -> None:
     """A chart for each thing that is known of the layers, and which of them SI goes with."""
     st.header("What SI goes with", anchor=False)
-    probe = probe_accuracies(cached_tables(study.path, study.stamp))
+    tables = cached_tables(study.path, study.stamp)
+    probe = probe_accuracies(tables)
     dots = layer_dots(study, probe, selection)
     found = correlations(dots)
     if not found:
@@ -122,7 +124,8 @@ def show_dots(study: OpenStudy, selection: CompareSelection) -> None:
                 with st.container(horizontal=True, gap="small"):
                     for kind in ("png", "svg"):
                         save_chart_button(kind.upper(), container=f"dots_{name}", file_name=f"{file}.{kind}")
-    st.caption(DOTS_CAPTION)
+    small = baseline_text(tables.samples, study.curves[study.curves["samples"] == selection.samples])
+    st.caption(f"{DOTS_CAPTION} {small}".strip())
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption("Save the numbers", width="content")
         save_table_buttons(lambda: dots, f"{Path(study.path).name}_compare")

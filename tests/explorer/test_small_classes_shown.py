@@ -17,7 +17,9 @@ def test_report_and_pages_say_it(open_view, tmp_path):
     report = make_report(tmp_path / "small")
     assert of_five in report.sections[0].charts[0].note
     assert any(of_ten in text for text in report.findings)
-    layers_page = open_view("layers", tmp_path / "small")
-    assert any(of_five in caption.value for caption in layers_page.caption)
+    for view in ("layers", "compare"):
+        page = open_view(view, tmp_path / "small")
+        assert not page.exception
+        assert any(f"kNN baseline: {of_five}" in caption.value for caption in page.caption)
     samples_page = open_view("samples", tmp_path / "small")
     assert any(of_ten in caption.value for caption in samples_page.caption)

@@ -189,6 +189,7 @@ def test_without_a_file_the_command_only_looks_and_keeps_the_seconds(study, tmp_
     assert main(["cut", str(copy)]) == 0
     text = capsys.readouterr().out
     assert "ms an image are left" in text
+    assert ("of the time (" in text) != ("of the time a share that cannot be told (" in text)
     assert "written to" not in text
     kept = kept_timing(load_study(copy))
     assert list(kept["seconds"]) == study.layers["layer"].tolist()
@@ -215,6 +216,9 @@ def test_the_command_for_machines(study, tmp_path, capsys):
     assert found["layer"] == "stem_conv"
     assert found["accuracy"] is None
     assert found["advice"]["parameters"] == 3 * 9 * 6 + 6
+    names = {str(name) for name in load_study(study.path).samples["class_name"]}
+    assert {row["class_name"] for row in found["classes"]} == names
+    assert all(row["low"] <= row["difference"] <= row["high"] for row in found["classes"])
     assert found["advice"]["flop"] == 2 * (3 * 9 * 6 + 6) * 16 * 16
 
 

@@ -40,7 +40,7 @@ def test_the_difference_of_a_class_is_paired_on_its_samples_and_corrected(study)
     scores = [side["agrees"] for side in sides]
     expected = paired_difference(*scores, NAMES[:EACH], nodes_before=nodes[0], nodes_after=nodes[1])
     assert worst["difference"] == pytest.approx(scores[1].mean() - scores[0].mean())
-    assert (worst["low"], worst["high"]) == pytest.approx(expected.interval(1 - 0.05 / CLASSES))
+    assert (worst["low"], worst["high"]) == pytest.approx(expected.exact_interval(1 - 0.05 / CLASSES))
 
 
 def test_a_class_that_loses_more_than_the_tolerance_is_named(study):

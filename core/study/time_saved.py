@@ -23,7 +23,7 @@ def time_saved(
 
     Parameters
     ----------
-    seconds : an image, by layer; at least one is more than 0.
+    seconds : an image, by layer; where all are 0, as of the pixels alone, nothing can be saved, and all is null.
     rounds : the same in each round of the measurement, where that is known.
     layers : that are asked about; those that were not timed have null in all columns.
 
@@ -36,6 +36,8 @@ def time_saved(
     """
     longest = max(seconds, key=lambda layer: seconds[layer])
     table = pd.DataFrame(np.nan, index=pd.Index(layers), columns=COLUMNS)
+    if seconds[longest] <= 0:
+        return table
     table["seconds"] = [seconds.get(layer, np.nan) for layer in layers]
     table["seconds_saved"] = 1 - table["seconds"] / seconds[longest]
     if not rounds or len(rounds[longest]) < FEWEST_ROUNDS:

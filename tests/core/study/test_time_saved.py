@@ -36,3 +36,10 @@ def test_too_few_rounds_have_no_range_and_the_text_says_so(rounds):
     assert row["seconds_saved"] == pytest.approx(0.8)
     assert row[["seconds_saved_low", "seconds_saved_high", "timing_rounds"]].isna().all()
     assert time_saved_text(row) == "80% of the time (measured without a range)"
+
+
+def test_the_pixels_alone_take_no_time_of_which_a_share_could_be_saved():
+    table = time_saved({"input": 0.0}, {"input": [0.0] * 5}, ["input"])
+    assert table.isna().all(axis=None)
+    row = time_saved(SECONDS | {"input": 0.0}, None, ["input"]).loc["input"]
+    assert time_saved_text(row) == "100% of the time (measured without a range)"

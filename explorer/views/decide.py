@@ -85,7 +85,7 @@ def show_cut(study: OpenStudy) -> Advice | None:
     heading.markdown(f"{explanation(advice)} {saved}".strip())
     layer = choose_cut(study, advice)
     show_cost(study, advice.row(layer))
-    if text := class_cost_text(cached_tables(study.path, study.stamp), advice, layer):
+    if text := cached_class_costs(study.path, study.stamp, shown, pooling, tolerance, layer):
         st.markdown(text)
     with st.container(key=CUT):
         st.vega_lite_chart(cut_chart(advice.layers, layer, advice.tolerance) | SVG, width="stretch")
@@ -130,6 +130,14 @@ def cached_advice(path: str, stamp: tuple[int, ...], samples: str, pooling: str,
     advice = advise(study, split=split, pooling=pooling, measure=measure, tolerance=tolerance)
     timing = kept_timing(study)
     return with_seconds(advice, timing) if timing else advice
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def cached_class_costs(
+    path: str, stamp: tuple[int, ...], samples: str, pooling: str, tolerance: float, layer: str
+) -> str:
+    """What a cut costs single classes, in a sentence; each class takes a while."""
+    return class_cost_text(cached_tables(path, stamp), cached_advice(path, stamp, samples, pooling, tolerance), layer)
 
 
 def listed_layers(advice: Advice) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from core.study import findings
 from core.study.findings import number, one_layer
 from core.study.provenance import plain
 from core.study.summary import confused_text, most_confused
@@ -65,9 +66,8 @@ def offered_layers(curves: pd.DataFrame, pooling: str, samples: str) -> list[str
 
 
 def best_layer(curves: pd.DataFrame, pooling: str, samples: str) -> str:
-    """The layer of the highest SI."""
-    rows = _lines(curves, pooling, samples).reset_index(drop=True)
-    return str(rows["layer"].iloc[rows["value"].fillna(-1).argmax()])
+    """The layer of the highest SI, as the headline names it: see `core.study.findings.best_layer`."""
+    return findings.best_layer(_lines(curves, pooling, samples))
 
 
 def class_values(classes: pd.DataFrame, layers: pd.DataFrame, names: pd.Series, place: Place) -> pd.DataFrame:

@@ -7,12 +7,19 @@ import numpy as np
 import pandas as pd
 from altair.utils.schemapi import debug_mode
 
+from core.study.ties import MANY_TIES
 from explorer.charts import GRAY, LABEL_HEIGHT, NAMES, Panel, UncheckedChart, framed, layer_x, upper_end
 from explorer.comparing import AGAINST
 from explorer.labels import spread
 
 DOTS_HEIGHT, VALUES_HEIGHT, CHANGE_HEIGHT, GAP = 230, 230, 170, 52
-SHAPES = {"rose": "triangle-up", "fell": "triangle-down", "no certain change": "circle", "no interval": "cross"}
+SHAPES = {
+    "rose": "triangle-up",
+    "fell": "triangle-down",
+    "no certain change": "circle",
+    "no interval": "cross",
+    MANY_TIES: "square",
+}
 DASHES = {"after": [1, 0], "before": [6, 3], "control": [1, 0]}
 
 

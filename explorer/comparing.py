@@ -12,6 +12,7 @@ import pandas as pd
 from core.study.findings import POOLED
 from core.study.provenance import look_up
 from core.study.results import Study
+from core.study.ties import has_many_ties
 from explorer.data import OpenStudy, offered_poolings
 from explorer.state import SAMPLES, one_offered
 
@@ -77,7 +78,7 @@ def offered(curves: pd.DataFrame) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def layer_dots(study: OpenStudy, probe: pd.DataFrame, selection: CompareSelection) -> pd.DataFrame:
-    """One row a layer that has an SI: layer, kind, block, si, low, high, columns of `AGAINST` (nan if unknown).
+    """One row a layer that has an SI: layer, kind, block, si, low, high, columns of `AGAINST` (nan if unknown), tied.
 
     probe : rows of the linear probe, as `probe_accuracies` returns them.
     """
@@ -91,6 +92,7 @@ def layer_dots(study: OpenStudy, probe: pd.DataFrame, selection: CompareSelectio
     dots["knn"] = dots["layer"].map(_curve(study.curves, "kNN", selection).set_index("layer")["value"])
     split = "test" if selection.samples == "cross" else selection.samples
     dots["linear_probe"] = dots["layer"].map(probe[probe["split"] == split].set_index("layer")["value"])
+    dots["tied"] = dots["layer"].isin(rows.index[has_many_ties(rows)])
     return dots.dropna(subset=["si"]).reset_index(drop=True)
 
 
@@ -135,8 +137,9 @@ def correlation_text(correlation: RankCorrelation) -> str:
 
 
 def correlations(dots: pd.DataFrame) -> dict[str, RankCorrelation]:
-    """SI's rank correlation with each known column."""
-    return {name: rank_correlation(dots[name], dots["si"]) for name in known_columns(dots)}
+    """SI's rank correlation with each known column, over the layers without many tied samples."""
+    judged = dots[~dots["tied"]]
+    return {name: rank_correlation(judged[name], judged["si"]) for name in known_columns(judged)}
 
 
 def dots_finding(found: Mapping[str, RankCorrelation], selection: CompareSelection) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 from core.study.cut_words import difference_text
 from core.study.provenance import SPLIT_NAMES
 from core.study.ranking_tables import BEST, WORSE
+from core.study.time_saved import WIDEST_RANGE, range_text, span_text, time_saved_text
 
 MEANINGS = {"best": "highest SI", "tie": "not certainly worse", "certainly worse": "certainly worse"}
 
@@ -17,13 +18,34 @@ def share(value: float) -> str:
     return "–" if pd.isna(value) else f"{value:.0%}"
 
 
+def time_share(row: pd.Series) -> str:
+    """What a cut saves of the time, in figures: the share and its range over the rounds, where it can be told."""
+    if pd.isna(row["seconds"]):
+        return "–"
+    if pd.isna(row["seconds_saved"]):
+        return "cannot be told"
+    saved = share(row["seconds_saved"])
+    return saved if pd.isna(row["timing_rounds"]) else f"{saved} ({span_text(row)})"
+
+
+def time_help(row: pd.Series) -> str:
+    """What stands behind the share of the time; "" where it was not measured."""
+    if pd.isna(row["seconds"]):
+        return ""
+    text = f"{1000 * row['seconds']:.3g} ms an image are left in the fastest round; {range_text(row)}."
+    if pd.notna(row["seconds_saved"]):
+        return text
+    return f"{text} The rounds differ by more than {share(WIDEST_RANGE)} of the time: the machine was busy."
+
+
 def savings(row: pd.Series) -> str:
     """What a cut at a layer saves, of what is known, as a sentence; "" where nothing is."""
     parts = [
         f"{share(row[f'{name}_saved'])} of the {words}"
-        for name, words in (("parameters", "parameters"), ("flop", "operations"), ("seconds", "time"))
+        for name, words in (("parameters", "parameters"), ("flop", "operations"))
         if pd.notna(row[f"{name}_saved"])
     ]
+    parts += [text] if (text := time_saved_text(row)) else []
     if not parts:
         return ""
     return f"Cutting there saves {', '.join(parts[:-1])}{' and ' * (len(parts) > 1)}{parts[-1]}."

@@ -165,6 +165,14 @@ look like the wrong class are listed less often. No number is given for the trai
 a file or was being trained, for fewer samples than make five of 2 %, and where swapped labels are not listed twice as
 often as any.
 
+**Small classes.** Where $k$ neighbors vote (kNN baseline, prediction depth, samples to check), a class with fewer than
+$\\lfloor k/2 \\rfloor + 1$ other samples never holds a majority, however well it is separated: it is named only where
+the other votes are spread over several classes, or equal. The pages say how many classes and samples that concerns.
+
+**Time.** In each round of a measurement all layers take turns. The share of the time that a cut saves is the median of
+the rounds, shown with their range; where that is wider than 20 % of the time, the machine was busy, and no share is
+told.
+
 **Blocks** are judged by the accuracy of the network without them, measured by `python -m core blocks STUDY --verify`. A
 block is *not worse* where the change of accuracy certainly lies above the negative tolerance: the lower end of its
 interval, paired on the same images and corrected for the number of blocks. SI across a block only describes it.

@@ -9,6 +9,7 @@ from core.study.depth import depths, votes
 from core.study.journeys import agreement, fates, nearest_by_layer, neighbors_by_layer
 from core.study.neighborhoods import stored_neighbors
 from core.study.results import Study, StudyError
+from core.study.small_classes import small_classes_text
 from core.study.suspects import CLEAR_SCORE, duplicates_first, samples_to_check
 from explorer.class_tables import Place
 from explorer.picker import cached_tables
@@ -48,6 +49,7 @@ class Journeys:
         neighbors = neighbors_by_layer(self.study, pooling, split, among=among)
         nearest = neighbors[neighbors["rank"] == 1].drop(columns="rank")
         self.voters = int(neighbors["rank"].max()) if len(neighbors) else 0
+        self.small_classes = small_classes_text(self.samples, split, self.voters, among=among)
         self.depths = depths(votes(neighbors, self.names), self.names)
         self.fates = fates(agreement(nearest)) if len(nearest) else pd.DataFrame()
         self.to_check = samples_to_check(neighbors, self.samples)

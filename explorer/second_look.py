@@ -62,6 +62,8 @@ def show_second_look(study: OpenStudy, journeys: Journeys, place: Place, picture
     """Duplicates first, for they flatter every number; then samples to check and hard samples."""
     st.header("Worth a second look", anchor=False)
     flags = show_duplicates(study, journeys, place)
+    if journeys.small_classes:
+        st.caption(f":orange[:material/warning:] {journeys.small_classes}")
     check, hard = st.tabs(["Samples to check", "Hard samples"])
     with check:
         show_samples_to_check(study, journeys, flags, pictures)

@@ -11,6 +11,7 @@ import pandas as pd
 from core.measures.curves import required_queries
 from core.study.findings import POOLED, number, one_layer
 from core.study.provenance import SPLIT_NAMES, look_up
+from core.study.ties import has_many_ties, left_out_text
 from explorer.data import OpenStudy, offered_poolings
 from explorer.state import SAMPLES, one_offered
 
@@ -50,7 +51,8 @@ def first_layers(
     """The best layer, and others spread over the network, from its first layer on; the carried one among them."""
     if not offered:
         return ()
-    values = size_ends(curves, pooling, samples).set_index("layer")["value"].reindex(offered)
+    ends = size_ends(curves, pooling, samples).set_index("layer")
+    values = ends["value"].mask(ends["tied"]).reindex(offered)
     best = str(values.idxmax()) if values.notna().any() else offered[-1]
     others = [name for name in offered if name != best]
     places = np.linspace(0, len(others) - 1, FIRST_LAYERS - 1).round() if others else ()
@@ -105,23 +107,33 @@ def size_lines(study: OpenStudy, selection: SizeSelection) -> pd.DataFrame:
 
 
 def size_ends(curves: pd.DataFrame, pooling: str, samples: str, layers: Sequence[str] | None = None) -> pd.DataFrame:
-    """Layer, position, size, value and chance of all samples, the lines' right end; empty where not all were asked."""
+    """Layer, position, size, value and chance of all samples, and whether many of them are tied: the lines' right end.
+
+    Empty where not all were asked.
+    """
     keep = (curves["measure"] == "SI") & (curves["sampling"] == "full")
     keep &= (curves["pooling"] == pooling) & (curves["samples"] == samples)
     rows = curves[keep & (curves["layer"].isin(layers) if layers is not None else True)]
-    return rows.rename(columns={"num_queries": "size"})[["layer", "position", "size", "value", "chance"]]
+    rows = rows.assign(tied=has_many_ties(rows)).rename(columns={"num_queries": "size"})
+    return rows[["layer", "position", "size", "value", "chance", "tied"]]
 
 
 def size_finding(lines: pd.DataFrame, ends: pd.DataFrame, selection: SizeSelection) -> str:
-    """What the numbers say of the best chosen layer, as Markdown; at least one line."""
-    ranked = ends if len(ends) else lines
+    """What the numbers say of the best chosen layer, as Markdown; at least one line.
+
+    Nothing is concluded from layers with many tied samples, and that is said.
+    """
+    ranked = ends[~ends["tied"]] if len(ends) else lines
+    left_out = left_out_text(ends.loc[ends["tied"], "layer"].tolist())
+    if ranked.empty:
+        return left_out
     layer = str(ranked["layer"].iloc[ranked["value"].argmax()])
     best = lines[lines["layer"] == layer].sort_values("size")
     end = ends[ends["layer"] == layer]
     split = SPLIT_NAMES.get(selection.samples, selection.samples)
     where = f"Among the {split} samples ({POOLED.get(selection.pooling, selection.pooling)})"
     both = _rise(best[best["sampling"] == SUBSAMPLE], end, f"{where}, SI of {one_layer(layer)}")
-    return " ".join(filter(None, [both, _scatter(best[best["sampling"] == QUERIES], end)]))
+    return " ".join(filter(None, [both, _scatter(best[best["sampling"] == QUERIES], end), left_out]))
 
 
 def _rise(both: pd.DataFrame, end: pd.DataFrame, subject: str) -> str:
@@ -157,6 +169,7 @@ def fitted_lines(fitted: pd.DataFrame, selection: SizeSelection) -> pd.DataFrame
 
 def extrapolation_finding(curves: pd.DataFrame, ends: pd.DataFrame) -> str:
     """Where the best layer's fitted curve leads, as Markdown; empty where there is none."""
+    curves = curves[~curves["layer"].isin(ends.loc[ends["tied"], "layer"])]
     if curves.empty:
         return ""
     last = curves.groupby("layer", sort=False).tail(1)
@@ -172,6 +185,7 @@ def extrapolation_finding(curves: pd.DataFrame, ends: pd.DataFrame) -> str:
 
 def precision_finding(ends: pd.DataFrame) -> str:
     """How many queries tell SI to within `PRECISION`, as Markdown; empty where not all samples were asked."""
+    ends = ends[~ends["tied"]]
     if ends.empty:
         return ""
     count = int(ends["size"].max())

@@ -12,6 +12,7 @@ from core.study.comparing import compare_studies
 from core.study.epochs import has_epochs, load_epoch, read_epochs, read_history, recorded_epochs
 from core.study.findings import Finding, one_layer
 from core.study.results import Study, StudyError
+from core.study.ties import MANY_TIES, NO_CONCLUSION, left_out_text
 from explorer.address import asked_study
 from explorer.known import known_studies, study_path
 
@@ -70,7 +71,11 @@ def read_training(study: Study) -> Training | None:
 
 def describe_training(training: Training) -> Finding:
     """What the training moved: the layers whose change is certain, and the one that changed most."""
-    change, first, last = training.change, training.epochs[0], training.epochs[-1]
+    tied = training.change["meaning"] == MANY_TIES
+    left_out = left_out_text(training.change.loc[tied, "layer"].tolist())
+    if tied.all():
+        return Finding(NO_CONCLUSION, left_out)
+    change, first, last = training.change[~tied], training.epochs[0], training.epochs[-1]
     moved = {word: list(change.loc[change["meaning"] == word, "layer"]) for word in ("rose", "fell")}
     certain, count = sum(map(len, moved.values())), len(change)
     samples = samples_text(change)
@@ -81,6 +86,7 @@ def describe_training(training: Training) -> Finding:
         f"From epoch {first} to epoch {last}, {_names(moved)} (q < 0.05, {samples})." if certain else "",
         f"The largest change is that of {one_layer(most['layer'])}: SI {most['before']:.3f} → {most['after']:.3f}, "
         f"{most['difference']:+.3f}{span}.",
+        left_out,
     ]
     return Finding(headline, " ".join(filter(None, sentences)))
 

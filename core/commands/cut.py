@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import pandas as pd
@@ -13,12 +13,14 @@ from core.commands.progress import add_progress, interrupt_when_terminated, prog
 from core.network.backbones import Network
 from core.network.cutting import POOLINGS
 from core.study.advice import TOLERANCE, Advice, advise, with_seconds
+from core.study.class_losses import class_cost_text, class_differences
 from core.study.comparing import MEASURES
 from core.study.cut_words import difference_text, enough_text, explanation, headline, level_text
 from core.study.exporting import HEADS, Export, export_cut
 from core.study.reopening import reopen_network
 from core.study.results import Study, StudyError, load_study
-from core.study.timings import time_layers
+from core.study.time_saved import time_saved_text
+from core.study.timings import measure_timing, time_layers
 
 AUTO = "auto"
 
@@ -73,9 +75,9 @@ def run(options: argparse.Namespace) -> int:
     layer = advice.target if options.layer == AUTO else options.layer
     export = _exported(study, layer, options) if options.out is not None else None
     if options.timing:
-        advice = with_seconds(advice, _seconds(study, network, layer, keep=export is None))
+        advice = with_seconds(advice, _timing(study, network, layer, keep=export is None))
     if options.json:
-        print(json.dumps(_as_json(export, layer, advice), indent=1))
+        print(json.dumps(_as_json(study, export, layer, advice), indent=1))
         return 0
     _print_choice(study, advice, layer, auto=options.layer == AUTO)
     if export is not None:
@@ -100,18 +102,19 @@ def _exported(study: Study, layer: str, options: argparse.Namespace) -> Export:
         report.close()
 
 
-def _seconds(study: Study, network: Network, layer: str, *, keep: bool) -> dict[str, float]:
+def _timing(study: Study, network: Network, layer: str, *, keep: bool) -> dict[str, Any]:
     """Seconds an image to all layers, kept in the study; or, not kept, to the cut and to the last one."""
     if keep:
         return time_layers(study, network)
-    from core.network.timing import prefix_seconds
-
-    measured = study.layers["layer"].tolist()
-    return prefix_seconds(network, [name for name in (layer, measured[-1]) if name in measured])
+    return measure_timing(study, network, [layer] if layer in set(study.layers["layer"]) else [])
 
 
-def _as_json(export: Export | None, layer: str, advice: Advice) -> dict[str, Any]:
+def _as_json(study: Study, export: Export | None, layer: str, advice: Advice) -> dict[str, Any]:
     """The export, where there is one, and what is known of the cut; without an export of all layers."""
+    measured = layer in set(advice.layers["layer"])
+    classes = class_differences(study, advice, layer) if measured else pd.DataFrame()
+    saved = {row["layer"]: time_saved_text(row) or None for _, row in advice.layers.iterrows()}
+    advice = replace(advice, layers=advice.layers.assign(time_saved=advice.layers["layer"].map(saved)))
     rows = json.loads(advice.layers.to_json(orient="records"))
     costs = next((row for row in rows if row["layer"] == layer), None)
     found: dict[str, Any] = {
@@ -122,6 +125,7 @@ def _as_json(export: Export | None, layer: str, advice: Advice) -> dict[str, Any
         "num_samples": advice.num_samples,
         "conclusion": _words(advice),
         "advice": costs,
+        "classes": json.loads(classes.to_json(orient="records")),
     }
     if export is None:
         return found | {"layers": rows}
@@ -145,6 +149,8 @@ def _print_choice(study: Study, advice: Advice, layer: str, *, auto: bool) -> No
         if pd.notna(row["linear_probe_difference"]):
             accuracy, change = row["linear_probe"], row["linear_probe_difference"]
             print(f"       linear probe {accuracy:.3f}, {change:+.3f}")
+        if text := class_cost_text(study, advice, layer):
+            print(f"       {text.replace('**', '')}")
     print(f"saves, of the network up to {study.layers['layer'].iloc[-1]}: {', '.join(_savings(row))}")
 
 
@@ -162,15 +168,14 @@ def _cannot_choose(advice: Advice) -> str:
 
 
 def _savings(row: pd.Series) -> list[str]:
-    found = []
-    for name, column, unit, scale in (
-        ("parameters", "parameters", "M", 1e6),
-        ("operations", "flop", "GFLOP", 1e9),
-        ("time", "seconds", "ms an image", 1e-3),
-    ):
+    """The shares that are known, and what is left."""
+    parts = []
+    for name, column, unit, scale in (("parameters", "parameters", "M", 1e6), ("operations", "flop", "GFLOP", 1e9)):
         if pd.notna(row[column]):
-            found.append(f"{row[f'{column}_saved']:.0%} of the {name} ({row[column] / scale:.3g} {unit} are left)")
-    return found
+            parts.append(f"{row[f'{column}_saved']:.0%} of the {name} ({row[column] / scale:.3g} {unit} are left)")
+    if text := time_saved_text(row):
+        parts.append(f"{text}; {1000 * row['seconds']:.3g} ms an image are left in the fastest round")
+    return parts
 
 
 def _print_export(export: Export) -> None:

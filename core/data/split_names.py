@@ -1,6 +1,7 @@
 """The usual names of split folders, and which folder serves as which split."""
 
 import re
+import unicodedata
 from collections.abc import Iterable
 
 TRAIN, TEST, VALIDATION = "train", "test", "validation"
@@ -20,6 +21,18 @@ _NAMES = {
     "eval": VALIDATION,
     "evaluation": VALIDATION,
 }
+_OTHER_LANGUAGES = {
+    TRAIN: (
+        *("entrenamiento", "entraînement", "entrainement", "apprentissage", "treinamento", "treino"),
+        *("addestramento", "trainingsdaten", "训练", "训练集", "学習", "обучение"),
+    ),
+    TEST: ("prueba", "pruebas", "teste", "testdaten", "测试", "测试集", "テスト", "тест"),
+    VALIDATION: (
+        *("validación", "validacion", "validação", "validacao", "validazione", "validierung"),
+        *("验证", "验证集", "検証", "валидация"),
+    ),
+}
+_NAMES |= {name: role for role, names in _OTHER_LANGUAGES.items() for name in names}
 # Words that say nothing about the split, as in "training_set", "test images" and "seg_train".
 _FILLERS = {"set", "data", "dataset", "images", "image", "img", "imgs", "pictures", "photos", "split", "samples", "seg"}
 
@@ -32,7 +45,8 @@ def split_role(folder: str) -> str | None:
     >>> [split_role(name) for name in ("Training", "test_set", "val2017", "ValidationImages", "trainset", "trains")]
     ['train', 'test', 'validation', 'validation', 'train', None]
     """
-    words = re.split(r"[\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", folder).lower())
+    composed = unicodedata.normalize("NFC", folder)  # macOS may name files in decomposed letters
+    words = re.split(r"[\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", composed).lower())
     words = [re.sub(r"\d+$", "", word) for word in words]
     words = [word for word in words if word and word not in _FILLERS]
     if len(words) != 1:

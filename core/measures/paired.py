@@ -11,6 +11,7 @@ from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import betaincinv
 
 from core.measures.graph import shrunken_class_means
 from core.measures.separation import encode_labels
@@ -53,6 +54,20 @@ class PairedDifference:
         center, error = self._center_and_error()
         half = NormalDist().inv_cdf(0.5 + level / 2) * error
         return max(-1.0, min(center - half, self.value)), min(1.0, max(center + half, self.value))
+
+    def exact_interval(self, level: float = 0.95) -> tuple[float, float]:
+        """The same of scores that are 0 or 1, for few samples and high levels, where `interval` is too short.
+
+        Clopper and Pearson's bounds of the shares of samples that rose and that fell, subtracted: wide rather than
+        wrong.
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"level must lie between 0 and 1; got {level}. 0.95 is usual.")
+        error = (1 - level) / 4  # at each end of each share
+        rose, fell = ((self.changed + sign * self.value) / 2 for sign in (1, -1))
+        rose_low, rose_high = _clopper_pearson(rose, self.effective_n, error)
+        fell_low, fell_high = _clopper_pearson(fell, self.effective_n, error)
+        return rose_low - fell_high, rose_high - fell_low
 
     def _center_and_error(self) -> tuple[float, float]:
         """Agresti and Min's: two more samples, half of which changed. So no change at all has an interval too."""
@@ -118,6 +133,14 @@ def unpaired_interval(before: tuple[float, float, float], after: tuple[float, fl
     up = sqrt((second_high - second) ** 2 + (first - first_low) ** 2)
     low, high = np.clip([second - first - down, second - first + up], -1, 1)
     return float(low), float(high)
+
+
+def _clopper_pearson(share: float, effective_n: float, error: float) -> tuple[float, float]:
+    """Bounds of a share, each missed with at most a probability of `error`."""
+    count = max(0.0, share * effective_n)
+    rest = max(0.0, effective_n - count)
+    low = float(betaincinv(count, rest + 1, error)) if count > 0 else 0.0
+    return low, float(betaincinv(count + 1, rest, 1 - error)) if rest > 0 else 1.0
 
 
 def _effective_n(spread: float, residuals: NDArray[np.float64], nodes: NDArray[np.int64]) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.network.backbones import Network
 from core.network.graph import connect
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
 _Networks = Union[Network, "keras.Model"]  # a Keras model stands for itself
 
 
-def prefix_seconds(
-    network: _Networks, layers: Sequence[str], *, batch_size: int = 32, repeats: int = 3
-) -> dict[str, float]:
-    """Seconds an image from the pixels to each of these layers: the network cut there, and nothing else.
+def prefix_rounds(
+    network: _Networks, layers: Sequence[str], *, batch_size: int = 32, repeats: int = 5
+) -> dict[str, list[float]]:
+    """Seconds an image from the pixels to each of these layers in each round: the network cut there, nothing else.
 
     Loading and decoding images, pooling and the search of neighbors are left out. The layers take turns, once a round,
-    so that a machine that is busy for a while slows all of them; of each, the least disturbed round counts.
+    so that a machine that is busy for a while slows all of them. The least of a layer's rounds is the least disturbed
+    one; how far two layers' ratio differs between rounds tells how much the machine was disturbed.
 
     Parameters
     ----------
@@ -32,33 +34,41 @@ def prefix_seconds(
 
     Returns
     -------
-    dict from layer to seconds an image, float > 0; exactly 0 for the pixels.
+    dict from layer to the seconds an image of each round, float > 0; exactly 0 for the pixels.
 
     Raises
     ------
     ValueError
         A layer that the network does not have, or a batch size or number of rounds below 1.
     """
-    found = interleaved_prefix_seconds([(network, layer) for layer in layers], batch_size=batch_size, repeats=repeats)
-    return dict(zip(layers, found, strict=True))
+    rounds = _rounds([(network, layer) for layer in layers], batch_size, repeats)
+    return {layer: rounds[:, column].tolist() for column, layer in enumerate(layers)}
 
 
 def interleaved_prefix_seconds(
     prefixes: Sequence[tuple[_Networks, str]], *, batch_size: int = 32, repeats: int = 3
 ) -> list[float]:
-    """Seconds an image of each network up to a layer, in this order; as `prefix_seconds`, all taking turns.
+    """Seconds an image of each network up to a layer, in this order: the least of its rounds, all taking turns.
 
-    For networks that are compared: each round runs every prefix of every network once.
+    For networks that are compared: each round runs every prefix of every network once, as in `prefix_rounds`.
     """
+    seconds: list[float] = _rounds(prefixes, batch_size, repeats).min(axis=0).tolist()
+    return seconds
+
+
+def _rounds(prefixes: Sequence[tuple[_Networks, str]], batch_size: int, repeats: int) -> NDArray[np.float64]:
+    """Seconds an image, shape (rounds, prefixes), after one round that warms up."""
     for name, value in (("batch_size", batch_size), ("repeats", repeats)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1; got {value}.")
     runs = _runs(prefixes, batch_size)
     for run, _ in runs:
         run()
-    rounds = [[_elapsed_s(run) for run, _ in runs] for _ in range(repeats)]
-    fastest = np.min(np.array(rounds).reshape(repeats, len(runs)), axis=0) / batch_size
-    return [0.0 if is_pixels else float(seconds) for (_, is_pixels), seconds in zip(runs, fastest, strict=True)]
+    elapsed_s = np.zeros((repeats, len(runs)))
+    for row in elapsed_s:
+        row[:] = [_elapsed_s(run) for run, _ in runs]
+    are_pixels = np.array([is_pixels for _, is_pixels in runs], dtype=bool)
+    return np.where(are_pixels, 0.0, elapsed_s / batch_size)
 
 
 def _elapsed_s(run: Callable[[], Any]) -> float:

@@ -22,6 +22,7 @@ from core.study.findings import Finding, best_layer, describe, lead_curve, one_l
 from core.study.neighborhoods import confused_pairs
 from core.study.provenance import caption_parts, known_facts, plain
 from core.study.results import Study, StudyError, load_study
+from core.study.small_classes import baseline_text
 from core.study.summary import good_enough, make_cards
 from core.study.verified_blocks import kept_verified
 
@@ -146,6 +147,7 @@ def _layers_section(study: Study, layers: pd.DataFrame, shown: pd.DataFrame, lea
         f"In network order. Dashed gray: chance. Band: the 95 % interval.{dotted} Point at a layer for its numbers; "
         "click a name in the legend to show one line alone."
     )
+    note = " ".join(filter(None, [note, baseline_text(study.samples, shown)]))
     chart = Chart("Separation Index by layer", layers_chart(shown, layers, marked), note)
     return Section("Layer by layer", "", (chart,), (layer_table(study, shown, layers, marked),))
 

@@ -9,6 +9,7 @@ many samples would be enough is said. The network's own head, its last dense lay
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,8 @@ from core.study.comparing import MEASURES, at_level, compare_layers, measured_la
 from core.study.findings import best_is_clear
 from core.study.results import Study, StudyError
 from core.study.ties import has_many_ties
+from core.study.time_saved import COLUMNS as TIME_COLUMNS
+from core.study.time_saved import time_saved
 
 TOLERANCE = 0.03  # of SI
 _SIZES = {"parameters": "cumulative_parameters", "flop": "cumulative_flop"}
@@ -62,7 +65,8 @@ class Advice:
         samples are the same); verdict: "within" the tolerance, "worse" than that, or "undecided"; samples_needed (at
         which the layer would be within if all values stayed as they are; inf where it would not, nan where unknown);
         parameters, flop (up to the layer, on one image; null where unknown); parameters_saved, flop_saved (shares of
-        those up to the deepest layer measured); seconds, seconds_saved (an image; null unless `with_seconds`);
+        those up to the deepest layer measured); seconds, seconds_saved, seconds_saved_low, seconds_saved_high,
+        timing_rounds (an image; of `core.study.time_saved`, null unless `with_seconds`);
         linear_probe, linear_probe_difference (accuracy, and that minus the one of the best; null where not measured).
     """
 
@@ -179,15 +183,14 @@ def head_layer(study: Study) -> str | None:
     return str(last["layer"]) if is_head else None
 
 
-def with_seconds(advice: Advice, seconds: Mapping[str, float]) -> Advice:
+def with_seconds(advice: Advice, timing: Mapping[str, Any]) -> Advice:
     """The same advice with the seconds an image that were measured from the pixels to some layers.
 
-    seconds : from layer to seconds, as `core.network.timing.prefix_seconds` measures them. Savings are shares of the
-        longest.
+    timing : with seconds and, where known, rounds, as `core.study.timings` measures and keeps them.
     """
-    measured = advice.layers["layer"].map(dict(seconds)).astype(float)
-    saved = 1 - measured / max(seconds.values())
-    return replace(advice, layers=advice.layers.assign(seconds=measured, seconds_saved=saved))
+    table = time_saved(timing["seconds"], timing.get("rounds"), advice.layers["layer"].tolist())
+    columns = {name: table[name].to_numpy() for name in TIME_COLUMNS}
+    return replace(advice, layers=advice.layers.assign(**columns))
 
 
 @dataclass(frozen=True, eq=False)
@@ -383,7 +386,7 @@ def _sizes(study: Study, compared: pd.DataFrame) -> pd.DataFrame:
         whole = layers[column].astype(float)
         columns[name] = whole.reindex(compared.index)
         columns[f"{name}_saved"] = 1 - columns[name] / (whole.max() if whole.max() > 0 else np.nan)
-    return pd.DataFrame(columns).assign(seconds=np.nan, seconds_saved=np.nan)
+    return pd.DataFrame(columns).assign(**dict.fromkeys(TIME_COLUMNS, np.nan))
 
 
 def _probe(study: Study, compared: pd.DataFrame, best: str, pooling: str, split: str) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from core.study.advice import TOLERANCE
 from core.study.comparing import LayerMatch
 from core.study.findings import number, one_layer
 from core.study.provenance import plain
+from core.study.ties import MANY_TIES, left_out_text
 
 SMALL = TOLERANCE  # of SI: a change that an interval has to rule out before anything is called small
 CERTAIN = ("rose", "fell")
@@ -25,7 +26,7 @@ def describe_changes(table: pd.DataFrame, match: LayerMatch, names: tuple[str, s
     """What changed from one study to another, as Markdown.
 
     Every conclusion has its difference, its interval and the samples behind it; layers that are matched by position
-    are said to be so in the first sentence.
+    are said to be so in the first sentence. Nothing is concluded from layers with many tied samples, and that is said.
 
     Parameters
     ----------
@@ -33,14 +34,18 @@ def describe_changes(table: pd.DataFrame, match: LayerMatch, names: tuple[str, s
     match : of `core.study.comparing.match_layers`, with the same arguments.
     names : what the two studies are called, before and after; plain text.
     """
-    parts = [_first_sentence(table), ASSUMED_SAMPLES if match.assumes_same_samples else ""]
-    parts += [_uncertain(table), _largest(table), _end_run(table), _left_out(match, names)]
+    tied = table["meaning"] == MANY_TIES
+    judged = table[~tied]
+    parts = [_first_sentence(judged) if len(judged) else "", ASSUMED_SAMPLES if match.assumes_same_samples else ""]
+    if len(judged):
+        parts += [_uncertain(judged), _largest(judged), _end_run(table)]
+    parts += [left_out_text(table.loc[tied, "layer"].tolist()), _left_out(match, names)]
     return " ".join(filter(None, parts))
 
 
 def count_uncertain(table: pd.DataFrame) -> tuple[int, int, int]:
     """Layers whose change is not certain: surely smaller than `SMALL`, not to be decided, and without an interval."""
-    rows = table[~table["meaning"].isin(CERTAIN)]
+    rows = table[~table["meaning"].isin([*CERTAIN, MANY_TIES])]
     unknown = rows["low"].isna() | rows["high"].isna()
     small = (rows["low"] >= -SMALL) & (rows["high"] <= SMALL)
     return int(small.sum()), int((~small & ~unknown).sum()), int(unknown.sum())

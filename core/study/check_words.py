@@ -7,6 +7,7 @@ import pandas as pd
 from core.study.planted_labels import LEAST_WRONG, PlantedSwaps
 from core.study.provenance import SPLIT_NAMES
 from core.study.results import Study
+from core.study.small_classes import small_classes_text
 from core.study.suspects import CLEAR_SCORE, expected_swaps, samples_to_check
 
 USUAL_RATE = 0.02  # of wrong labels, in a sentence
@@ -33,7 +34,8 @@ def check_text(study: Study, neighbors: pd.DataFrame, split: str) -> str:
     count = len(samples_to_check(neighbors, study.samples, at_least=CLEAR_SCORE))
     swaps = trial_swaps(study, neighbors, split)
     told = f"{count_text(count, neighbors['sample'].nunique(), split)} {expectation_text(study, split, swaps, count)}"
-    return told.strip()
+    small = small_classes_text(study.samples, split, int(neighbors["rank"].max()))
+    return f"{told.strip()} {small}".strip()
 
 
 def count_text(count: int, total: int, split: str) -> str:

@@ -13,6 +13,7 @@ from core.measures.paired import paired_difference, unpaired_interval
 from core.measures.significance import normal_p, q_values, wilson, wilson_n
 from core.study.provenance import look_up
 from core.study.results import Study, StudyError
+from core.study.ties import MANY_TIES, has_many_ties
 
 MEASURES = ("separation", "cross")
 MATCHES = ("name", "position")
@@ -83,7 +84,8 @@ def compare_studies(
         relative_position (0 to 1), before, after, difference (after − before), low, high, z, p_value (two-sided),
         q_value (Benjamini and Hochberg, over these rows), paired (whether the interval is), num_samples (behind both
         values; the fewer where they differ), matched_by ("name" or "position"), meaning: "rose" or "fell" where
-        q < 0.05, else "no certain change", which is not "no change"; "no interval" where there is none.
+        q < 0.05, else "no certain change", which is not "no change"; "no interval" where there is none; "many ties" for
+        layers of which one has many tied samples (`core.study.ties`), which have no q and count in none of the others.
 
     Raises
     ------
@@ -98,8 +100,10 @@ def compare_studies(
     first, second = (_Side(study, measure, pooling, split, splits) for study in (before, after))
     table = pd.DataFrame([_compared(first, second, *pair) for pair in layers.pairs], columns=COLUMNS)
     table["matched_by"] = layers.by
-    table["q_value"] = q_values(table["p_value"].to_numpy(float))
+    tied = table["layer_before"].isin(first.tied) | table["layer"].isin(second.tied)
+    table["q_value"] = q_values(table["p_value"].mask(tied).to_numpy(float))
     table["meaning"] = [_meaning(*row) for row in zip(table["difference"], table["q_value"], strict=True)]
+    table["meaning"] = table["meaning"].mask(tied, MANY_TIES)
     return table
 
 
@@ -312,6 +316,11 @@ class _Side:
                 "num_tied": rows["num_tied"],
             }
         )
+
+    @property
+    def tied(self) -> list[str]:
+        """The layers with many tied samples."""
+        return [str(layer) for layer in self.measured.index[has_many_ties(self.measured)]]
 
     @cached_property
     def neighbors(self) -> dict[str, pd.DataFrame]:

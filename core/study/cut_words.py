@@ -8,7 +8,7 @@ import pandas as pd
 from core.study.advice import Advice
 from core.study.findings import number, one_layer
 from core.study.provenance import SPLIT_NAMES
-from core.study.ties import LIMIT_TEXT
+from core.study.ties import LIMIT_TEXT, reason_text
 
 _LARGE_SHARE = 0.2  # of the best layer's gain over chance
 _MANY = 100  # times the samples: a number beyond it says nothing
@@ -142,10 +142,7 @@ def _left_out(advice: Advice) -> str:
     which = (
         f"{one_layer(advice.tied[0])} is" if one else f"{len(advice.tied)} layers, as {one_layer(advice.tied[0])}, are"
     )
-    return (
-        f"{which} no candidate{'s' * (not one)}: more than {LIMIT_TEXT} of the samples have several neighbors "
-        "at exactly the same smallest distance there, so that SI depends on their order."
-    )
+    return f"{which} no candidate{'s' * (not one)}: {reason_text()}"
 
 
 def _recommended(advice: Advice) -> str:

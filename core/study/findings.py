@@ -8,7 +8,8 @@ sample's nearest neighbor has its label. Below 0.25 the classes are *hardly* sep
 earliest and a latest layer from which on that half may be reached. In the first third of the layers it is *early*, in
 the second *midway*, in the last *late*; where earliest and latest lie in two of them both are named, and where no layer
 is certainly below half of the gain and not all are certainly above it, nothing is said of where. Hardly separated
-classes, and fewer than four layers, have no such word in the headline.
+classes, and fewer than four layers, have no such word in the headline. Where the network's first layer is not among
+those spoken of, "the first layer" is called the first of these.
 
 **Many layers.** The best of many values is too good by luck, and among many intervals some miss. So the headline takes
 the lower end of the best layer's interval, and all intervals that layers are compared by, at the level that all layers
@@ -31,12 +32,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.measures.paired import unpaired_interval
-from core.study.ties import LIMIT_TEXT, has_many_ties, share_text, tied_share
+from core.study.ties import LIMIT_TEXT, NO_CONCLUSION, has_many_ties, share_text, tied_share
 
 CLEAR = 3.0  # standard errors above chance, where there is no interval
 SIGNIFICANT = 0.05  # of q-values
 LEVELS = (("hardly", 0.0), ("partly", 0.25), ("largely", 0.5), ("almost completely", 0.9))  # from which excess on
 FEWEST_LAYERS = 4  # for a word on where among them
+_FIRST_POSITION = 1  # of a network's first layer; 0 is that of the pixels
 POOLED = {"mean": "channel means", "flat": "all activations"}
 _Z_95 = 1.959964
 _SPREAD = 1.4  # times the binomial standard error: how much SI of permuted labels scatters at most
@@ -89,9 +91,7 @@ def describe(curve: pd.DataFrame) -> Finding:
         return _one_class(curve)
     tied = has_many_ties(curve)
     if tied.all():
-        return Finding(
-            "No conclusion: many samples have several nearest neighbors at the same distance", _tied_text(curve)
-        )
+        return Finding(NO_CONCLUSION, _tied_text(curve))
     if tied.any():
         finding = describe(curve[~tied].reset_index(drop=True))
         return replace(finding, detail=f"{finding.detail} {_tied_text(curve[tied])}")
@@ -227,16 +227,18 @@ def _headline(curve: pd.DataFrame, best: int) -> str:
 
 def _where_separated(curve: pd.DataFrame, best: int, levels: Sequence[str]) -> str:
     """Where among the layers, in a word or two; empty where nothing can be said."""
-    if levels[0] == LEVELS[0][0]:
+    if levels[0] == LEVELS[0][0] or len(curve) < FEWEST_LAYERS:
         return ""
+    starts_early = curve["position"].iloc[0] <= _FIRST_POSITION
+    first = "the first layer" if starts_early else f"the first of these {len(curve)} layers"
     low, _ = intervals(curve)
     lowest = float((low - _chance_or_zero(curve))[: best + 1].min() / (1 - _chance_or_zero(curve)[best]))
     if LEVELS[_level(lowest)][0] == levels[0]:
-        return "from the first layer on"
+        return f"from {first} on"
     earliest, latest = half_way_range(curve, best)
     if latest == 0:
-        return "half of it from the first layer on"
-    if earliest == 0 or len(curve) < FEWEST_LAYERS:
+        return f"half of it from {first} on"
+    if earliest == 0:
         return ""
     words = _THIRDS[_third(earliest, len(curve)) : _third(latest, len(curve)) + 1]
     return f"{' or '.join(words)} in the network" if len(words) < len(_THIRDS) else ""

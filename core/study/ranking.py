@@ -27,7 +27,14 @@ from core.study.ranking_features import (
     write_ranked_features,
 )
 from core.study.ranking_options import RankOptions, network_name
-from core.study.ranking_tables import LEVEL, judged_by, layer_table, network_table, num_comparisons
+from core.study.ranking_tables import (
+    LEVEL,
+    judged_by,
+    layer_table,
+    network_table,
+    nothing_to_judge,
+    num_comparisons,
+)
 from core.study.results import Study, StudyError, is_locked, load_study, read_info, read_table_file
 from core.study.resumed_kernels import begin_as_recorded
 from core.study.run import package_versions, run_study
@@ -70,6 +77,9 @@ def rank_networks(
 ) -> Ranking:
     """Study each network on the same samples, time them, and say which are certainly worse than the best.
 
+    A network from whose layers nothing can be concluded is left out, with a caution that says why; fewer than two
+    others are refused as soon as that is known. What was computed stays in the folder.
+
     Parameters
     ----------
     options : what is asked.
@@ -80,7 +90,8 @@ def rank_networks(
     Raises
     ------
     StudyError
-        The folder holds something else, or another run writes to it; samples that differ from network to network.
+        The folder holds something else, or another run writes to it; samples that differ from network to network;
+        fewer than two networks from whose layers anything can be concluded.
     ValueError, OSError
         As `core.study.plan.plan_study`, before anything is computed.
     """
@@ -95,8 +106,9 @@ def rank_networks(
             plans = _plans(options, images, memory, told)
             samples = _common_samples(plans, features)
             with _recorded(folder, info):
-                studies = _studies(options, plans, features, samples, told, folder)
-                _write_tables(folder, info, studies, _seconds(plans), options.pooling)
+                studies, left_out = _studies(options, plans, features, samples, told, folder)
+                timed = {name: plan for name, plan in plans.items() if name in studies}
+                _write_tables(folder, info, studies, _seconds(timed), options.pooling, left_out)
     return load_ranking(folder)
 
 
@@ -241,21 +253,35 @@ def _studies(
     samples: StudySamples,
     progress: Report,
     folder: Path,
-) -> dict[str, Study]:
-    """The study of each network, of which only what is missing is computed."""
-    studies = {}
+) -> tuple[dict[str, Study], list[str]]:
+    """The study of each network, of which only what is missing is computed; and why some networks are left out."""
+    studies, left_out = {}, []
+
+    def add(name: str, study: Study) -> None:
+        if why := nothing_to_judge(study, judged_by(study, options.pooling)):
+            left_out.append(f"The network {name} {why}.")
+            _check_enough(len(options.names) - len(left_out), left_out, folder)
+        else:
+            studies[name] = study
+
     for one in features:
-        studies[one.files.name] = write_ranked_features(
-            one,
-            samples,
-            folder / one.files.name,
-            neighbors=options.neighbors,
-            probe=options.probe,
-            progress=progress,
+        name = one.files.name
+        written = write_ranked_features(
+            one, samples, folder / name, neighbors=options.neighbors, probe=options.probe, progress=progress
         )
+        add(name, written)
     for name, plan in plans.items():
-        studies[name] = run_study(plan, folder / name, progress=renamed(progress, name))
-    return {name: studies[name] for name in options.names}
+        add(name, run_study(plan, folder / name, progress=renamed(progress, name)))
+    return {name: studies[name] for name in options.names if name in studies}, left_out
+
+
+def _check_enough(remaining: int, left_out: Sequence[str], folder: Path) -> None:
+    """Refuse a ranking of fewer than two networks."""
+    if remaining < 2:
+        raise StudyError(
+            f"{' '.join(left_out)} A ranking must have two other networks or more; it has {remaining}. Rank in "
+            f"another folder, with another network; the studies made so far are in {folder}."
+        )
 
 
 def _seconds(plans: Mapping[str, Plan]) -> dict[tuple[str, str], float]:
@@ -277,15 +303,16 @@ def _write_tables(
     studies: Mapping[str, Study],
     seconds: Mapping[tuple[str, str], float],
     pooling: str,
+    left_out: Sequence[str],
 ) -> None:
-    """Both tables, and in ranking.json how the networks were compared."""
+    """Both tables, and in ranking.json how the networks were compared, and why some are left out."""
     first = next(iter(studies.values()))
     judged = judged_by(first, pooling)
     layers = layer_table(studies, seconds, judged)
     for name, table in {"ranking": layers, "networks": network_table(studies, layers, judged)}.items():
         replace_file(folder / f"{name}.parquet", partial(table.to_parquet, index=False))
     compared = asdict(judged) | {"level": LEVEL, "num_comparisons": num_comparisons(layers, judged)}
-    cautions = dict.fromkeys(_cautions(studies))
+    cautions = dict.fromkeys([*(f"{why} It is left out." for why in left_out), *_cautions(studies)])
     if not judged.apart:
         cautions[_ONE_SPLIT.format(judged.split)] = None
     done = {

@@ -28,7 +28,6 @@ from core.study.ties import LIMIT_TEXT, has_many_ties
 LEVEL = 0.95
 BEST, TIE, WORSE = "best", "tie", "certainly worse"
 _DIFFERENCE = {"difference": "difference", "low": "difference_low", "high": "difference_high"}
-_WITHOUT_PREFIX = {f"within_{name}": name for name in ("num_queries", "num_tied")}
 _LAYER_FACTS = ("position", "kind", "block", "channels", "parameters", "cumulative_parameters", "num_features")
 
 
@@ -119,6 +118,18 @@ def network_table(studies: Mapping[str, Study], layers: pd.DataFrame, judged: Ju
     return table.join(pd.DataFrame(rows, columns=columns))
 
 
+def nothing_to_judge(study: Study, judged: Judged) -> str:
+    """Why nothing can be concluded from any layer of a network, to go on after its name; "" where it can."""
+    if _values(study, judged.measure, judged.split, judged.pooling)["value"].isna().all():
+        return "must have a layer with values; it has none, and its study says why"
+    if _judged_values(study, judged).empty:
+        return (
+            f"must have a layer where at most {LIMIT_TEXT} of the samples have several nearest neighbors at the same "
+            "distance; it has none, so that its SI depends on the order of the samples"
+        )
+    return ""
+
+
 def num_comparisons(layers: pd.DataFrame, judged: Judged) -> int:
     """Comparisons that the 95 % are shared among: pairs of networks, or of their layers where the values choose."""
     counts = layers["network"].value_counts()
@@ -127,26 +138,20 @@ def num_comparisons(layers: pd.DataFrame, judged: Judged) -> int:
 
 def _layers(name: str, study: Study, judged: Judged) -> pd.DataFrame:
     """Facts and values of a network's layers, but for those with many tied samples, from which nothing is concluded."""
-    value = _values(study, judged.measure, judged.split, judged.pooling)
     within = _values(study, judged.chosen_by, judged.chosen_in, judged.pooling).add_prefix("within_")
     facts = study.layers.set_index("layer")[list(_LAYER_FACTS)].astype({"kind": object, "block": object})
-    value = value.dropna(subset=["value"])
-    if value.empty:
-        raise StudyError(
-            f"The network {name} must have a layer with values; it has none, and its study says why. Leave it out."
-        )
-    tied = has_many_ties(value) | has_many_ties(within.reindex(value.index).rename(columns=_WITHOUT_PREFIX))
-    if tied.all():
-        raise StudyError(
-            f"The network {name} must have a layer where at most {LIMIT_TEXT} of the samples have several nearest "
-            "neighbors at the same distance; it has none, so that its SI depends on the order of the samples. Leave it "
-            "out."
-        )
-    value = value[~tied].drop(columns=["num_queries", "num_tied"])
+    value = _judged_values(study, judged).drop(columns=["num_queries", "num_tied"])
     table = value.join(within.rename(columns={"within_value": "within"})).join(facts)
     table["linear_probe"] = _probe(study, judged.split).reindex(table.index)
     order = ["layer", *_LAYER_FACTS, *value.columns, "within", "within_low", "within_high", "within_chance"]
     return table.reset_index()[[*order, "linear_probe"]].assign(network=name)[["network", *order, "linear_probe"]]
+
+
+def _judged_values(study: Study, judged: Judged) -> pd.DataFrame:
+    """The rows of `_values` of the measure compared, without layers that have many tied samples, in either measure."""
+    value = _values(study, judged.measure, judged.split, judged.pooling).dropna(subset=["value"])
+    within = _values(study, judged.chosen_by, judged.chosen_in, judged.pooling).reindex(value.index)
+    return value[~(has_many_ties(value) | has_many_ties(within))]
 
 
 def _values(study: Study, measure: str, split: str, pooling: str) -> pd.DataFrame:

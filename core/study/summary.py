@@ -7,6 +7,7 @@ import pandas as pd
 
 from core.study.advice import TOLERANCE, Advice, cut_candidates, recommend_layer
 from core.study.check_words import check_text
+from core.study.class_losses import class_cost_text
 from core.study.class_words import sample_classes, short_classes
 from core.study.cut_words import explanation
 from core.study.findings import best_layer, number, one_layer
@@ -81,7 +82,7 @@ def make_cards(study: Study, curve: pd.DataFrame, tolerance: float = TOLERANCE) 
     advice = good_enough(study, curve, tolerance)
     best = best_layer(curve)
     return (
-        Card(explanation(advice)),
+        Card(f"{explanation(advice)} {class_cost_text(study, advice, advice.target)}".strip()),
         confused_card(study, curve, best),
         Card(check_card_text(study, curve)),
     )

@@ -5,12 +5,16 @@ values. SI takes the first of them in the order of the samples. Then many sample
 value depends on the order of the samples, and no interval says by how much.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 MOST_TIED = 0.05  # share of the samples up to which SI hardly depends on their order
 LIMIT_TEXT = f"{100 * MOST_TIED:g} %"
+MANY_TIES = "many ties"  # what a table says of a layer from which nothing is concluded
+NO_CONCLUSION = "No conclusion: many samples have several nearest neighbors at the same distance"
 
 
 def tied_share(rows: pd.DataFrame) -> NDArray[np.float64]:
@@ -26,6 +30,23 @@ def tied_share(rows: pd.DataFrame) -> NDArray[np.float64]:
 def has_many_ties(rows: pd.DataFrame) -> NDArray[np.bool_]:
     """Whether so many samples are tied that nothing can be concluded from SI; False where that is unknown."""
     return tied_share(rows) > MOST_TIED
+
+
+def left_out_text(layers: Sequence[str]) -> str:
+    """That nothing is concluded from some layers with many ties, and why, as Markdown; "" for no layers."""
+    if len(layers) == 0:
+        return ""
+    first = f"`{layers[0].replace('`', '')}`"
+    which = first if len(layers) == 1 else f"{len(layers)} layers, as {first}"
+    return f"Nothing is concluded from {which}: {reason_text()}"
+
+
+def reason_text() -> str:
+    """Why nothing is concluded from a layer that has just been named."""
+    return (
+        f"more than {LIMIT_TEXT} of the samples have several neighbors at exactly the same smallest distance there, so "
+        "that SI depends on their order."
+    )
 
 
 def share_text(share: float) -> str:

@@ -10,6 +10,8 @@ import streamlit as st
 from core.study.changes import describe_changes
 from core.study.comparing import LayerMatch, compare_studies, match_layers
 from core.study.provenance import plain
+from core.study.small_classes import baseline_text
+from core.study.ties import left_out_text
 from explorer.address import asked_layer, asked_view, keep_view
 from explorer.compare_charts import change_chart, dots_chart
 from explorer.comparing import (
@@ -44,8 +46,8 @@ DOTS_CAPTION = (
 )
 CHANGE_CAPTION = (
     "Difference: the open study minus the other. ▲ rose, ▼ fell: q < 0.05 over these layers (Benjamini and Hochberg); "
-    "● no certain change, which is not to say that there is none. The interval is for a fresh sample of the same size "
-    "and classes."
+    "● no certain change, which is not to say that there is none; ■ many ties, nothing concluded. The "
+    "interval is for a fresh sample of the same size and classes."
 )
 UNPAIRED = (
     "At {count} of {total} layers one of the studies has no stored neighbors. There the interval is not paired: it "
@@ -101,13 +103,15 @@ def controls(study: OpenStudy, start: CompareSelection) -> CompareSelection:
 def show_dots(study: OpenStudy, selection: CompareSelection) -> None:
     """A chart for each thing that is known of the layers, and which of them SI goes with."""
     st.header("What SI goes with", anchor=False)
-    probe = probe_accuracies(cached_tables(study.path, study.stamp))
+    tables = cached_tables(study.path, study.stamp)
+    probe = probe_accuracies(tables)
     dots = layer_dots(study, probe, selection)
     found = correlations(dots)
     if not found:
         st.info("This study has too few layers for a comparison.")
         return
-    st.markdown(dots_finding(found, selection))
+    left_out = left_out_text(dots.loc[dots["tied"], "layer"].tolist())
+    st.markdown(f"{dots_finding(found, selection)} {left_out}".strip())
     names = list(found)
     for row in range(0, len(names), COLUMNS):
         for place, name in zip(st.columns(COLUMNS, gap="medium"), names[row : row + COLUMNS], strict=False):
@@ -120,7 +124,8 @@ def show_dots(study: OpenStudy, selection: CompareSelection) -> None:
                 with st.container(horizontal=True, gap="small"):
                     for kind in ("png", "svg"):
                         save_chart_button(kind.upper(), container=f"dots_{name}", file_name=f"{file}.{kind}")
-    st.caption(DOTS_CAPTION)
+    small = baseline_text(tables.samples, study.curves[study.curves["samples"] == selection.samples])
+    st.caption(f"{DOTS_CAPTION} {small}".strip())
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption("Save the numbers", width="content")
         save_table_buttons(lambda: dots, f"{Path(study.path).name}_compare")

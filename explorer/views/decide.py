@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from core.study.advice import Advice, advise, with_seconds
+from core.study.class_losses import class_cost_text
 from core.study.cut_words import difference_text, explanation, headline, level_text
 from core.study.results import StudyError
 from core.study.timings import kept_timing
@@ -22,7 +23,7 @@ from explorer.class_tables import offered_places
 from explorer.components import export_row
 from explorer.data import OpenStudy
 from explorer.decide_charts import VERDICTS, cut_chart
-from explorer.deciding import savings, share
+from explorer.deciding import savings, share, time_help, time_share
 from explorer.export_view import show_blocks, show_export
 from explorer.exporting import has_network, shown_path
 from explorer.frame import show_notes, show_provenance
@@ -47,6 +48,8 @@ CUT_COLUMNS = {
     "parameters_saved": "Parameters saved",
     "flop_saved": "Operations saved",
     "seconds_saved": "Time saved",
+    "seconds_saved_low": "Time, least",
+    "seconds_saved_high": "Time, most",
     "linear_probe": "Linear probe",
 }
 
@@ -82,6 +85,8 @@ def show_cut(study: OpenStudy) -> Advice | None:
     heading.markdown(f"{explanation(advice)} {saved}".strip())
     layer = choose_cut(study, advice)
     show_cost(study, advice.row(layer))
+    if text := cached_class_costs(study.path, study.stamp, shown, pooling, tolerance, layer):
+        st.markdown(text)
     with st.container(key=CUT):
         st.vega_lite_chart(cut_chart(advice.layers, layer, advice.tolerance) | SVG, width="stretch")
     paired = ", paired: of the same samples" if advice.layers["paired"].all() else ""
@@ -123,8 +128,16 @@ def cached_advice(path: str, stamp: tuple[int, ...], samples: str, pooling: str,
     study = cached_tables(path, stamp)
     measure, split = ("cross", "test") if samples == "cross" else ("separation", samples)
     advice = advise(study, split=split, pooling=pooling, measure=measure, tolerance=tolerance)
-    seconds = kept_timing(study).get("seconds")
-    return with_seconds(advice, seconds) if seconds else advice
+    timing = kept_timing(study)
+    return with_seconds(advice, timing) if timing else advice
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def cached_class_costs(
+    path: str, stamp: tuple[int, ...], samples: str, pooling: str, tolerance: float, layer: str
+) -> str:
+    """What a cut costs single classes, in a sentence; each class takes a while."""
+    return class_cost_text(cached_tables(path, stamp), cached_advice(path, stamp, samples, pooling, tolerance), layer)
 
 
 def listed_layers(advice: Advice) -> pd.DataFrame:
@@ -156,8 +169,7 @@ def show_cost(study: OpenStudy, row: pd.Series) -> None:
         st.metric("Minus the best layer", "the best" if row["difference"] == 0 else difference_text(row))
         st.metric("Parameters saved", share(row["parameters_saved"]))
         st.metric("Operations saved", share(row["flop_saved"]))
-        left = "–" if pd.isna(row["seconds"]) else f"{share(row['seconds_saved'])}, {1000 * row['seconds']:.3g} ms left"
-        st.metric("Time saved", left, help=_timing_help(study))
+        st.metric("Time saved", time_share(row), help=f"{time_help(row)} {_timing_help(study)}".strip())
         probe = row["linear_probe_difference"]
         st.metric("Linear probe, minus the best layer's", "–" if pd.isna(probe) else f"{probe:+.3f}")
 

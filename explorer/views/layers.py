@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from core.study.findings import describe, layer_text, lead_curve, significance_note
+from core.study.small_classes import baseline_text
 from explorer.address import asked_tolerance, asked_view, keep_view
 from explorer.charts import PICK
 from explorer.components import export_row
@@ -20,7 +21,7 @@ from explorer.layers_shown import Shown, cached_chart, cards_of, offered_choices
 from explorer.lines import DRAWS, FULL, SEPARATION, explained, measure_title, sampling_title
 from explorer.links import link_to
 from explorer.page_errors import guarded
-from explorer.picker import open_chosen_study, pick_layer
+from explorer.picker import cached_tables, open_chosen_study, pick_layer
 from explorer.sample_cards import show_picture
 from explorer.state import (
     COLUMNS,
@@ -216,7 +217,8 @@ def show_chart(study: OpenStudy, selection: Selection, shown: Shown) -> None:
     targets = set(shown.curves.loc[(shown.curves["measure"] == "SI") & shown.curves["low"].notna(), "target"])
     texts = [explained(selection.measure), CHANCE, *(text for target, text in BANDS.items() if target in targets)]
     texts += [CONTROL] * bool(len(shown.control)) + [HINT] * (len(study.layers) >= LEAST_LAYERS)
-    st.caption(" ".join(texts))
+    texts.append(baseline_text(cached_tables(study.path, study.stamp).samples, shown.curves))
+    st.caption(" ".join(filter(None, texts)))
     file = f"{Path(study.path).name}_layers"
     export_row(CHART, lambda: _numbers(shown.curves, shown.layers), file, study.info, report_of=study.path)
 

@@ -37,7 +37,7 @@ SECTIONS = {
     "Chance, interval, significance": "judging",
     "More samples, higher SI": "size",
     "Exact neighbors": "neighbors",
-    "Samples to check, and blocks": "checking",
+    "Samples to check, small classes, time and blocks": "checking",
     "The notebook, explained": "notebook",
     "How to cite": "cite",
 }
@@ -45,7 +45,7 @@ TEXTS = {
     "Chance, interval, significance": JUDGING,
     "More samples, higher SI": SAMPLE_SIZE,
     "Exact neighbors": NEIGHBORS,
-    "Samples to check, and blocks": CHECKING,
+    "Samples to check, small classes, time and blocks": CHECKING,
 }
 TEXT_WIDTH = 960  # pixels
 SOURCE = (

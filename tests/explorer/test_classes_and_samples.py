@@ -12,7 +12,7 @@ import core
 from core.study.class_words import short_class, short_classes
 from core.study.depth import prediction_depth
 from core.study.journeys import agreement, fates, nearest_by_layer
-from explorer.class_tables import Place, chosen_place, class_values, pages, ranked_classes
+from explorer.class_tables import Place, best_layer, chosen_place, class_values, pages, ranked_classes
 from explorer.data import read_study
 from explorer.gallery import (
     Filter,
@@ -87,6 +87,13 @@ def test_a_place_falls_back_to_what_the_study_has(folder):
     curves = read_study(folder).curves
     assert chosen_place({"split": ["test"]}, "nowhere", curves) == Place("late", "flat", "train")
     assert chosen_place({}, "early", curves).layer == "early"
+
+
+def test_the_best_layer_is_one_without_many_ties():
+    curves = pd.DataFrame({"layer": ["a", "b"], "position": [0, 1], "value": [0.6, 0.9], "num_tied": [2, 20]})
+    curves = curves.assign(measure="SI", pooling="mean", samples="test", num_queries=100)
+    assert best_layer(curves, "mean", "test") == "a"
+    assert best_layer(curves.assign(num_tied=20), "mean", "test") == "b"  # there is no other
 
 
 def test_filters(table):

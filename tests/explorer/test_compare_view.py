@@ -95,3 +95,23 @@ def test_what_cannot_be_compared_is_told_and_the_rest_is_shown(open_view, folder
 
 def test_a_folder_that_cannot_be_opened_is_told(open_view, tmp_path):
     assert "no such folder" in open_view("compare", tmp_path / "nowhere").error[0].value
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_layers_with_many_ties_are_shown_and_nothing_is_concluded_from_them(open_view, tmp_path, folders, count):
+    """After training the last layers map each class to one point; all five, and nothing is left to compare."""
+    labels = np.arange(60) % 3
+    features = {
+        name: np.eye(3)[labels] if at >= len(LAYERS) - count else np.random.default_rng(at).normal(size=(60, 6))
+        for at, name in enumerate(LAYERS)
+    }
+    ids = [f"image {number}" for number in range(60)]
+    names = [f"class {label}" for label in labels]
+    core.study_from_features(features, names, out=tmp_path / "tied", ids=ids, splits=["test"] * 60)
+    page = open_view("compare", tmp_path / "tied", before=str(folders["before"]))
+    assert not page.exception
+    assert f"Nothing is concluded from {count} layers, as `{LAYERS[-count]}`: more than 5 % of the samples" in said(
+        page
+    )
+    assert page.dataframe[-1].value["meaning"].eq("many ties").sum() == count
+    assert ("of 3 layers compared by name" in said(page)) == (count == 2)

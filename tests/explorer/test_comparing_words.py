@@ -89,6 +89,14 @@ def test_what_si_goes_with_is_said_in_order_with_intervals(study, probe):
     assert "goes with none" not in dots_finding(uncertain, selection)
 
 
+def test_layers_with_many_ties_are_shown_and_not_judged(study, probe):
+    tied = study.curves["layer"].eq("avg_pool") & study.curves["measure"].eq("SI")
+    curves = study.curves.assign(num_tied=tied * study.curves["num_queries"])
+    dots = layer_dots(replace(study, curves=curves), probe, CompareSelection("mean", "test"))
+    assert dots.loc[dots["tied"], "layer"].tolist() == ["avg_pool"]
+    assert correlations(dots)["position"].num_layers == 4
+
+
 def test_an_address_says_what_differs_from_the_default(study):
     curves = study.curves
     assert compare_query(compare_selection({}, curves), curves) == {}

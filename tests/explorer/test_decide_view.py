@@ -10,6 +10,7 @@ import core
 from core.cli import main
 from core.report.content import make_report
 from core.study.advice import advise, with_seconds
+from core.study.class_losses import class_cost_text
 from core.study.cut_words import difference_text, explanation, headline
 from core.study.ranking import load_ranking
 from core.study.results import load_study
@@ -22,7 +23,7 @@ from explorer.deciding import savings, verdict
 @pytest.fixture(scope="module")
 def advice():
     study = load_study(DEMO / "dogs")
-    return with_seconds(advise(study), kept_timing(study)["seconds"])
+    return with_seconds(advise(study), kept_timing(study))
 
 
 def said(page):
@@ -45,6 +46,9 @@ def test_the_slider_says_what_a_cut_costs_and_the_address_keeps_it(open_view, ad
     figures = {metric.label: metric.value for metric in page.metric}
     assert figures["SI there"] == f"{row['value']:.3f}"
     assert figures["Parameters saved"] == f"{row['parameters_saved']:.0%}"
+    classes = class_cost_text(load_study(DEMO / "dogs"), advice, "block5b_add")
+    assert "more than the tolerance" in classes
+    assert classes in said(page)
     assert page.query_params["layer"] in ("block5b_add", ["block5b_add"])
 
 

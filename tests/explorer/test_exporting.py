@@ -128,15 +128,29 @@ def test_features_have_nothing_to_export(open_view, tmp_path):
     assert not {button.key for button in page.button} & {"run_export", "run_verify"}
 
 
-def test_kept_seconds_are_shown(open_view, tmp_path):
+@pytest.mark.parametrize(
+    ("factors", "share", "sentence"),
+    [
+        (None, "{0}%", "{0}% of the time (measured without a range)"),
+        ((1, 1, 1), "{0}% ({0} to {0}%)", "{0}% of the time ({0} to {0}% in 3 rounds)"),
+        ((1, 5, 1), "cannot be told", "of the time a share that cannot be told (0 to {0}% in 3 rounds)"),
+    ],
+)
+def test_kept_seconds_are_shown_with_their_range(open_view, tmp_path, factors, share, sentence):
+    """All layers but the last take a fifth of the network's time, and in a disturbed round all of it."""
     shutil.copytree(DEMO / "digits", tmp_path / "digits")
-    seconds = {layer: 0.001 * place for place, layer in enumerate(load_study(DEMO / "digits").layers["layer"], start=1)}
-    (tmp_path / "digits" / "timing.json").write_text(f'{{"seconds": {seconds}}}'.replace("'", '"'), encoding="utf-8")
-    page = open_view("decide", tmp_path / "digits")
-    figures = {metric.label: metric.value for metric in page.metric}
-    layer = page.select_slider[0].value
-    saved = 1 - seconds[layer] / max(seconds.values())
-    assert figures["Time saved"] == f"{saved:.0%}, {1000 * seconds[layer]:.3g} ms left"
+    layers = load_study(DEMO / "digits").layers["layer"].tolist()
+    timing = {"seconds": dict.fromkeys(layers, 0.002) | {layers[-1]: 0.01}}
+    if factors:
+        rounds = {layer: [0.002 * factor for factor in factors] for layer in layers}
+        timing["rounds"] = rounds | {layers[-1]: [0.01] * len(factors)}
+    (tmp_path / "digits" / "timing.json").write_text(json.dumps(timing), encoding="utf-8")
+    page = open_view("decide", tmp_path / "digits", tolerance="0.1")
+    assert not page.exception
+    (metric,) = [metric for metric in page.metric if metric.label == "Time saved"]
+    assert metric.value == share.format(80)
+    assert "2 ms an image are left in the fastest round" in metric.help
+    assert sentence.format(80) in said(page)
 
 
 def test_a_run_exports_a_network_that_can_be_downloaded(open_view, monkeypatch, tmp_path):

@@ -103,6 +103,24 @@ def test_without_the_value_of_all_samples_the_largest_size_is_the_end(sized):
     assert "**0.70** with 200." in said
 
 
+def test_nothing_is_said_of_a_layer_with_many_ties_but_why(sized):
+    """SI of `b` is highest, where 40 of 400 samples have several nearest neighbors."""
+    rows = [row("subsample", 50, 1, 0.5), row("subsample", 200, 1, 0.7)]
+    rows += [one | {"layer": "b", "position": 2, "value": 0.9} for one in rows]
+    study = study_of(sized, rows)
+    curves = pd.concat([study.curves.assign(num_tied=0), study.curves.assign(layer="b", value=0.95, num_tied=40)])
+    selection = SizeSelection("mean", "test", ("a", "b"))
+    lines, ends = size_lines(study, selection), size_ends(curves, "mean", "test", ("a", "b"))
+    said = size_finding(lines, ends, selection)
+    assert "SI of `a` is **0.50** with 50 samples and **0.80** with 400." in said
+    assert "Nothing is concluded from `b`: more than 5 % of the samples" in said
+    assert "as in `a`" in precision_finding(ends)
+    tied = ends[ends["layer"] == "b"]
+    assert size_finding(lines[lines["layer"] == "b"], tied, selection).startswith("Nothing is concluded from `b`")
+    assert precision_finding(tied) == ""
+    assert first_layers(curves, ("a", "b", "c", "d", "e", "f"), "mean", "test")[0] == "a"
+
+
 def test_the_default_view_needs_no_words_and_an_address_restores_another(sized):
     assert size_query(size_selection({}, sized), sized) == {}
     other = SizeSelection("flat", "train", ("stem_conv", "block1a_add"))

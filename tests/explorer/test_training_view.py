@@ -78,6 +78,16 @@ def test_the_words_carry_the_numbers(training):
     assert describe_training(unsure).headline == "No certain change with 359 samples"
 
 
+def test_nothing_is_concluded_from_layers_with_many_ties(training):
+    change = training.change.assign(meaning=["many ties", *training.change["meaning"][1:]])
+    finding = describe_training(replace(training, change=change))
+    assert f"of {len(change) - 1} layers" in finding.headline
+    assert f"Nothing is concluded from `{change['layer'].iloc[0]}`: more than 5 % of the samples" in finding.detail
+    none = describe_training(replace(training, change=change.assign(meaning="many ties")))
+    assert none.headline.startswith("No conclusion: many samples have several nearest neighbors")
+    assert none.detail.startswith(f"Nothing is concluded from {len(change)} layers, as `")
+
+
 def test_what_an_epoch_and_the_recording_are_called(training):
     assert epoch_text(training, 0) == "**Before training**"
     assert epoch_text(training, 2).startswith("**After epoch 2 of 10** · loss **")

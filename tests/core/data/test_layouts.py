@@ -32,6 +32,9 @@ def cat_and_dog(*splits: str) -> dict[str, int]:
         *((name, "train") for name in ("train", "Training", "TRN", "training_set", "TrainSet", "seg_train")),
         *((name, "test") for name in ("test", "Testing", "tst", "test-data", "testset", "test2017", "holdout")),
         *((name, "validation") for name in ("val", "VALID", "Validation", "dev", "eval", "evaluation", "val_split")),
+        *((name, "train") for name in ("Entrenamiento", "entraînement", "entrai\u0302nement", "treino", "训练集")),
+        *((name, "test") for name in ("prueba", "Teste", "Testdaten", "测试集")),
+        *((name, "validation") for name in ("validación", "validação", "Validierung", "验证集")),
         *((name, None) for name in ("trains", "contest", "data", "2017", "cat", "train station", "valley", "")),
     ],
 )  # fmt: skip
@@ -43,6 +46,11 @@ def test_the_usual_names_of_splits(name: str, role: str | None):
     ("folders", "test", "notes"),
     [
         (("train", "test"), "test", ()),
+        (
+            ("entrenamiento", "prueba"),
+            "prueba",
+            ("entrenamiento/ is taken as the training split", "prueba/ is taken as the test split"),
+        ),
         (("TRAIN", "Test"), "Test", ()),
         (
             ("Training", "Testing"),
@@ -114,8 +122,8 @@ def test_what_looks_like_splits_or_wrappers_is_refused_with_a_remedy(tmp_path: P
             r"Move farm-train/ to farm/train/ and farm-val/ to farm/validation/, and give farm/ as data",
         ),
         (
-            {**cat_and_dog("entrenamiento", "prueba"), "entrenamiento/cow": 3},
-            r"got entrenamiento/, prueba/ that hold mostly the same folders, cat/, dog/\. If the outer ones are splits",
+            {**cat_and_dog("earlier", "later"), "earlier/cow": 3},
+            r"got earlier/, later/ that hold mostly the same folders, cat/, dog/\. If the outer ones are splits",
         ),
         ({**cat_and_dog("train"), "train/val/cat": 3}, r"train/val' is called as a split is, and holds cat/\. Move it"),
     ],

@@ -78,6 +78,52 @@ def test_the_interval_holds_the_value_and_p_agrees_with_it(value):
     assert (found.p_value < 0.05) == (low > 0 or high < 0)
 
 
+def test_the_exact_interval_by_hand():
+    """Ten of ten samples fell: the share that falls is at least 0.0125^(1/10), and one that rises at most the rest."""
+    least = 0.0125**0.1
+    fell = PairedDifference(-1.0, 1.0, 10, 10)
+    assert fell.exact_interval() == pytest.approx((-1, 1 - 2 * least))
+    rose = PairedDifference(1.0, 1.0, 10, 10)
+    assert rose.exact_interval() == pytest.approx((2 * least - 1, 1))
+    unchanged = PairedDifference(0.0, 0.0, 10, 10)
+    assert unchanged.exact_interval() == pytest.approx((least - 1, 1 - least))
+
+
+@pytest.mark.parametrize("value", [-0.5, 0.0, 0.2])
+def test_the_exact_interval_holds_the_value_and_narrows_with_n(value):
+    (low, high), (lower, higher) = (PairedDifference(value, 0.5, n, n).exact_interval(0.999) for n in (1000, 20))
+    assert lower < low < value < high < higher
+
+
+def test_few_samples_at_a_high_level_need_the_exact_interval():
+    """60 classes of 10 samples and two layers with fresh noise: no class truly differs, so none may be certain to."""
+    rng, classes, each = np.random.default_rng(1), 60, 10
+    labels = np.repeat(np.arange(classes), each)
+    wrong = {"interval": 0, "exact_interval": 0}
+    for _ in range(40):
+        centers = 1.5 * rng.normal(size=(classes, 8))[labels]
+        nearest = [_nearest(centers + rng.normal(size=centers.shape)) for _ in range(2)]
+        found = [_of_class(labels == label, labels, *nearest) for label in range(classes)]
+        for name in wrong:
+            intervals = [getattr(one, name)(1 - 0.05 / classes) for one in found]
+            wrong[name] += any(low > 0 or high < 0 for low, high in intervals)
+    assert wrong["exact_interval"] <= 1
+    assert wrong["interval"] > 2 * wrong["exact_interval"] + 2
+
+
+def _nearest(points):
+    distances = ((points[:, None] - points[None]) ** 2).sum(axis=2)
+    np.fill_diagonal(distances, np.inf)
+    return distances.argmin(axis=1)
+
+
+def _of_class(rows, labels, before, after):
+    """The difference of the samples of one class."""
+    sides = [nodes(nearest)[rows] for nearest in (before, after)]
+    agrees = [(labels[nearest] == labels)[rows] for nearest in (before, after)]
+    return paired_difference(*agrees, labels[rows], nodes_before=sides[0], nodes_after=sides[1])
+
+
 def test_the_interval_of_two_values_alone():
     low, high = unpaired_interval((0.5, 0.4, 0.6), (0.7, 0.67, 0.74))
     assert (low, high) == pytest.approx((0.2 - np.hypot(0.03, 0.1), 0.2 + np.hypot(0.04, 0.1)))

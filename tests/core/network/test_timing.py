@@ -4,7 +4,7 @@ import keras
 import pytest
 
 from core.network import timing
-from core.network.timing import interleaved_prefix_seconds, prefix_seconds
+from core.network.timing import interleaved_prefix_seconds, prefix_rounds
 
 
 @pytest.fixture(scope="module")
@@ -18,10 +18,10 @@ def model() -> keras.Model:
 
 
 def test_a_layer_takes_what_comes_before_it_and_the_pixels_nothing(model):
-    found = prefix_seconds(model, ["avg_pool", "input", "cheap_conv"], batch_size=4, repeats=2)
-    assert list(found) == ["avg_pool", "input", "cheap_conv"]
-    assert found["input"] == 0
-    assert 0 < 3 * found["cheap_conv"] < found["avg_pool"]
+    rounds = prefix_rounds(model, ["avg_pool", "input", "cheap_conv"], batch_size=4, repeats=2)
+    assert list(rounds) == ["avg_pool", "input", "cheap_conv"]
+    assert rounds["input"] == [0, 0]
+    assert 0 < 3 * min(rounds["cheap_conv"]) < min(rounds["avg_pool"])
 
 
 def test_prefixes_take_turns_and_the_fastest_round_counts(model, monkeypatch):
@@ -34,11 +34,14 @@ def test_prefixes_take_turns_and_the_fastest_round_counts(model, monkeypatch):
     assert interleaved_prefix_seconds(prefixes, batch_size=4, repeats=2) == [1.0, 0.5]
     assert order[:2] == order[2:4] == order[4:]
     assert order[0] != order[1]
+    given = iter([8.0, 2.0, 4.0, 6.0])
+    rounds = prefix_rounds(model, ["cheap_conv", "avg_pool"], batch_size=4, repeats=2)
+    assert rounds == {"cheap_conv": [2.0, 1.0], "avg_pool": [0.5, 1.5]}
 
 
 def test_bad_input_is_refused(model):
     with pytest.raises(ValueError, match=r"small has no 'top_conv'.*lists them"):
-        prefix_seconds(model, ["avg_pool", "top_conv"])
+        prefix_rounds(model, ["avg_pool", "top_conv"])
     with pytest.raises(ValueError, match=r"repeats must be at least 1; got 0"):
-        prefix_seconds(model, ["avg_pool"], repeats=0)
-    assert prefix_seconds(model, []) == {}
+        prefix_rounds(model, ["avg_pool"], repeats=0)
+    assert prefix_rounds(model, []) == {}

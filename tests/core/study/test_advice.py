@@ -192,7 +192,8 @@ def test_pixels_and_head_are_no_places_to_cut(study, tmp_path):
 
 
 def test_seconds_are_joined_to_the_layers_that_were_timed(study):
-    table = with_seconds(advise(study), {"layer1": 0.25, "layer4": 1.0}).layers.set_index("layer")
+    timing = {"seconds": {"layer1": 0.25, "layer4": 1.0}}
+    table = with_seconds(advise(study), timing).layers.set_index("layer")
     assert table["seconds_saved"]["layer1"] == 0.75
     assert table["seconds"].isna().tolist() == [True, False, True, True]
 

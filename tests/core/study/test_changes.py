@@ -52,6 +52,15 @@ def test_without_intervals_nothing_is_concluded():
     assert "+0.300 (no interval)" in text
 
 
+def test_where_all_layers_have_many_ties_only_that_is_said():
+    table = changes([0.5, 0.3], ["many ties"] * 2)
+    assert count_uncertain(table) == (0, 0, 0)
+    assert describe_changes(table, BY_NAME, ("old", "new")) == (
+        "Nothing is concluded from 2 layers, as `a`: more than 5 % of the samples have several neighbors at exactly "
+        "the same smallest distance there, so that SI depends on their order."
+    )
+
+
 def test_the_largest_of_many_may_be_so_by_chance():
     table = changes([0.025, 0.0], ["no certain change"] * 2)
     assert "from 0.40 to 0.43; the largest of 2 may be so by chance." in describe_changes(table, BY_NAME, ("a", "b"))

@@ -8,6 +8,7 @@ import pytest
 
 import core
 from core.measures.paired import paired_difference
+from core.study.changes import describe_changes
 from core.study.comparing import compare_layers, compare_studies, match_layers
 from core.study.results import StudyError
 
@@ -236,3 +237,22 @@ def test_an_unpaired_interval_widens_with_the_level_and_its_p_stays(before, afte
 def test_a_layer_that_was_not_measured_is_told(before, after):
     with pytest.raises(StudyError, match=r"at 'lost'\. It has it at first, middle, last"):
         compare_layers(before, after, [("last", "lost")], pooling="flat")
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_nothing_is_concluded_from_a_layer_with_many_ties(tmp_path, where):
+    """In one of the studies all samples of a class lie on one point: SI rises to 1, by the order of the samples."""
+    labels = np.arange(N) % CLASSES
+    layers = {
+        side: {name: features(0.3, seed)[:N] for seed, name in enumerate(("first", "last"))}
+        for side in ("before", "after")
+    }
+    layers[where]["last"] = np.eye(CLASSES)[labels]
+    first, second = (core.study_from_features(layers[side], labels, out=tmp_path / side) for side in layers)
+    table = compare_studies(first, second, split="train").set_index("layer")
+    assert table["meaning"].tolist() == ["no certain change", "many ties"]
+    assert np.isnan(table["q_value"]["last"])
+    assert table["q_value"]["first"] == table["p_value"]["first"]  # the only one that is judged
+    text = describe_changes(table.reset_index(), match_layers(first, second, split="train"), ("a", "b"))
+    assert text.startswith("SI changed with certainty at none of 1 layer compared by name")
+    assert "Nothing is concluded from `last`: more than 5 % of the samples have several neighbors" in text

@@ -18,6 +18,7 @@ from core.study.cut_words import enough_tolerance
 from core.study.exporting import export_cut
 from core.study.reopening import reopen_network, reopen_plan
 from core.study.results import Study, StudyError, load_study
+from core.study.time_saved import WIDEST_RANGE
 from core.study.timings import kept_timing
 from explorer.data import DEMO
 
@@ -188,15 +189,22 @@ def test_without_a_file_the_command_only_looks_and_keeps_the_seconds(study, tmp_
     assert main(["cut", str(copy)]) == 0
     text = capsys.readouterr().out
     assert "ms an image are left" in text
+    assert ("of the time (" in text) != ("of the time a share that cannot be told (" in text)
     assert "written to" not in text
     kept = kept_timing(load_study(copy))
     assert list(kept["seconds"]) == study.layers["layer"].tolist()
     assert min(kept["seconds"].values()) > 0
     assert kept["batch_size"] == 8
+    assert {layer: min(rounds) for layer, rounds in kept["rounds"].items()} == kept["seconds"]
     assert main(["cut", str(copy), "--json", "--layer", "stem_conv"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["advice"]["layer"] == "stem_conv"
-    assert all(row["seconds_saved"] is not None for row in found["layers"])
+    for row in found["layers"]:
+        share, low, high = (row[f"seconds_saved{end}"] for end in ("", "_low", "_high"))
+        assert low <= high
+        assert (share is None) == (high - low > WIDEST_RANGE)
+        assert row["timing_rounds"] == 5
+        assert row["time_saved"].endswith("% in 5 rounds)")
     (copy / "timing.json").write_text("[", encoding="utf-8")
     assert kept_timing(load_study(copy)) == {}
 
@@ -208,6 +216,9 @@ def test_the_command_for_machines(study, tmp_path, capsys):
     assert found["layer"] == "stem_conv"
     assert found["accuracy"] is None
     assert found["advice"]["parameters"] == 3 * 9 * 6 + 6
+    names = {str(name) for name in load_study(study.path).samples["class_name"]}
+    assert {row["class_name"] for row in found["classes"]} == names
+    assert all(row["low"] <= row["difference"] <= row["high"] for row in found["classes"])
     assert found["advice"]["flop"] == 2 * (3 * 9 * 6 + 6) * 16 * 16
 
 

@@ -120,6 +120,26 @@ def test_the_headline(values, half, headline):
     assert describe(curve(values, half=half)).headline == headline
 
 
+@pytest.mark.parametrize(
+    ("count", "start", "where"),
+    [
+        (2, 1, ""),  # of two or three layers none is "the first" of a network
+        (3, 1, ""),
+        (4, 0, ", from the first layer on"),  # after the pixels
+        (4, 1, ", from the first layer on"),
+        (4, 30, ", from the first of these 4 layers on"),  # as with `--layers 'block6*'`
+    ],
+)
+def test_the_first_layer_is_called_so_only_where_it_was_measured(count, start, where):
+    rows = curve([0.80] * count, half=0.02)
+    found = describe(rows.assign(position=rows["position"] + start))
+    assert found.headline == f"The classes are largely separated{where}"
+    rising = curve([0.60, 0.65, 0.70, 0.95][-count:], half=0.01)
+    found = describe(rising.assign(position=rising["position"] + start))
+    half = where.replace(", ", ", half of it ") if count == 4 else ""
+    assert found.headline == f"The classes are almost completely separated{half}"
+
+
 def test_an_untrained_network_is_not_called_apart_from_the_first_layer_on():
     values = [0.29, 0.31, 0.33, 0.35, 0.34, 0.33, 0.30]  # a random ResNet-18 on seven classes
     finding = describe(curve(values, chance=0.15, half=0.03, num_queries=1400))

@@ -121,6 +121,31 @@ def test_a_layer_with_many_tied_samples_is_no_candidate(files, tmp_path):
         rank(tmp_path / "none", files("tied", {"points": (points, points)}), files("two", {"x": 3.0}))
 
 
+def test_a_network_whose_layers_are_all_tied_does_not_cost_the_others_their_ranking(files, tmp_path):
+    points = np.eye(CLASSES, dtype=np.float32)[LABELS]
+    networks = [files("a", {"x": 2.0}), files("tied", {"points": (points, points)}), files("b", {"x": 30.0})]
+    found = rank(tmp_path / "out", *networks)
+    assert found.networks["network"].tolist() == ["a", "b"]
+    assert set(found.layers["network"]) == {"a", "b"}
+    assert found.info["compared"]["num_comparisons"] == 1
+    (why,) = [text for text in found.info["cautions"] if "is left out" in text]
+    assert why.startswith("The network tied must have a layer where at most 5 % of the samples")
+    alone = rank(tmp_path / "alone", *networks[::2])
+    pd.testing.assert_frame_equal(found.networks, alone.networks)
+
+
+def test_too_few_networks_that_can_be_judged_are_refused_as_soon_as_that_is_known(files, tmp_path):
+    points = np.eye(CLASSES, dtype=np.float32)[LABELS]
+    tied, good = files("tied", {"points": (points, points)}), files("good", {"x": 2.0})
+    with pytest.raises(StudyError, match=r"The network tied must .* two other networks or more; it has 1\."):
+        rank(tmp_path / "out", tied, good)
+    assert not (tmp_path / "out" / "good").exists()  # nothing more was computed
+    assert load_ranking(tmp_path / "out").state == "partial"
+    with pytest.raises(StudyError, match="the studies made so far are in"):
+        rank(tmp_path / "last", good, tied)
+    assert core.load_study(tmp_path / "last" / "good").state == "complete"
+
+
 def test_certainly_worse_and_tied(files, tmp_path):
     """The interval is the paired one of the measures, for three comparisons."""
     found = rank(

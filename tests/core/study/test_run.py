@@ -231,7 +231,9 @@ def test_an_interrupted_study_is_valid_and_goes_on(
     computed: list[str] = []
     finished_study = run_study(options, out, memory=memory, progress=lambda p: computed.append(p.stage))
     assert_same_tables(finished_study, whole)
-    assert not [stage for stage in computed for layer in done if stage.endswith(f"measured {layer}")]  # nothing done twice
+    assert not [
+        stage for stage in computed for layer in done if stage.endswith(f"measured {layer}")
+    ]  # nothing done twice
 
 
 def test_a_complete_study_is_not_computed_again(options: StudyOptions, whole: core.Study):

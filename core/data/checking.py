@@ -20,6 +20,7 @@ from core.data.decoding import (
 )
 from core.data.errors import Fault
 from core.data.images import LabelledImages, Skipped
+from core.data.kept_pixels import KeptPixels
 from core.data.sampling import name_some
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def check_images(
     *,
     skip_broken: bool,
     other_ids: Sequence[str] = (),
+    keep_bytes: int = 0,
     progress: Callable[[int, int], None] | None,
 ) -> Choice:
     """The chosen samples, each image decoded once, with digests and sizes; the next ones stand in for broken ones.
@@ -60,12 +62,14 @@ def check_images(
     choose : takes the samples wanted from the readable ones; asked again whenever broken ones are left out.
     skip_broken : leave what cannot be read out, and list it in `.skipped`; otherwise it is a fault.
     other_ids : further images of the data set, whose pixel values count where one scale is needed for all.
+    keep_bytes : of decoded pixels that stay in memory for `LabelledImages.load`.
     progress : called with (images checked, images to check).
     """
     facts: dict[str, _Facts | Skipped] = {}
+    kept = KeptPixels(keep_bytes)
     choice = choose(images)
     while unknown := [sample for sample in choice.images.ids if sample not in facts]:
-        facts |= _facts(encoded, unknown, len(facts), progress)
+        facts |= _facts(encoded, unknown, kept, len(facts), progress)
         skipped = _skipped(facts.values())
         if skipped and not skip_broken:
             return replace(choice, faults=(*choice.faults, _broken_fault(skipped, len(facts))))
@@ -75,7 +79,7 @@ def check_images(
     deep = [fact.deep for fact in good if fact.deep is not None]
     if any(pixels.kind != "colors" for pixels in deep):
         unseen = [sample for sample in (*images.ids, *other_ids) if sample not in facts]
-        deep += _deep_pixels(_facts(encoded, unseen, len(facts), progress).values())
+        deep += _deep_pixels(_facts(encoded, unseen, KeptPixels(), len(facts), progress).values())
     ranges = pixel_ranges(deep)
     checked = replace(
         choice.images,
@@ -83,6 +87,7 @@ def check_images(
         sizes=np.array([fact.size for fact in good], dtype=np.int64).reshape(-1, 2),
         skipped=_skipped(facts.values()),
         ranges=ranges,
+        kept=kept,
         notes=images.notes + _range_notes(deep, ranges) + _dark_notes(good, ranges),
     )
     return replace(choice, images=checked)
@@ -153,6 +158,7 @@ def _images(count: int) -> str:
 def _facts(
     encoded: Callable[[str], bytes],
     ids: Sequence[str],
+    kept: KeptPixels,
     done: int,
     progress: Callable[[int, int], None] | None,
 ) -> dict[str, _Facts | Skipped]:
@@ -160,18 +166,20 @@ def _facts(
     facts: dict[str, _Facts | Skipped] = {}
     for start in range(0, len(ids), _CHUNK):
         chunk = ids[start : start + _CHUNK]
-        facts |= zip(chunk, in_threads(partial(_check, encoded), chunk), strict=True)
+        facts |= zip(chunk, in_threads(partial(_check, encoded, kept), chunk), strict=True)
         if progress is not None:
             progress(done + len(facts), done + len(ids))
     return facts
 
 
-def _check(encoded: Callable[[str], bytes], sample: str) -> _Facts | Skipped:
+def _check(encoded: Callable[[str], bytes], kept: KeptPixels, sample: str) -> _Facts | Skipped:
     try:
         data = encoded(sample)
         image, deep = decode_deep(data)
     except Exception as error:  # decoders raise anything on broken files: OSError, SyntaxError, struct.error, ...
         return Skipped(sample, failure_reason(error))
+    if deep is None:  # how a deep image is read depends on all others
+        kept.add(sample, image)
     return _Facts(hashlib.sha256(data).hexdigest(), (image.height, image.width), deep, _brightest(image))
 
 

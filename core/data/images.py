@@ -23,6 +23,7 @@ from core.data.decoding import (
     require_pillow,
     resize,
 )
+from core.data.kept_pixels import KeptPixels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -71,6 +72,8 @@ class LabelledImages:
         What is white in images of more than 8 bits a pixel: one scale for the whole data set.
     ignored : mapping of str to int
         Files of the folder that are no images that can be read, by extension.
+    kept : KeptPixels
+        Images that the check has decoded and that are still in memory.
     """
 
     name: str
@@ -87,6 +90,7 @@ class LabelledImages:
     notes: tuple[str, ...] = ()
     ranges: PixelRanges = USUAL_RANGES
     ignored: Mapping[str, int] = field(default_factory=dict)
+    kept: KeptPixels = field(default_factory=KeptPixels, repr=False)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -219,6 +223,9 @@ class LabelledImages:
         return np.atleast_3d(array)
 
     def _decoded(self, row: int) -> "Image":
+        kept = self.kept.get(self.ids[row])
+        if kept is not None:
+            return kept
         if self.encoded is None:
             raise ValueError("images must have values or say where they are encoded; got neither. Use load_images.")
         try:

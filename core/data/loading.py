@@ -35,6 +35,7 @@ def load_images(
     skip_broken: bool = False,
     skip_small_classes: bool = False,
     test_fraction: float = TEST_FRACTION,
+    keep_bytes: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> LabelledImages:
     """Find, choose and check labelled images.
@@ -64,6 +65,8 @@ def load_images(
         is made here), empty and missing ones included; `.notes` names them.
     test_fraction : float
         Share of the test split where it is made here; 0 makes none: all samples are one split, "train".
+    keep_bytes : int
+        Bytes of decoded images that stay in memory, so that `LabelledImages.load` does not decode them again.
     progress : callable, optional
         Called with (images checked, images to check).
 
@@ -122,6 +125,7 @@ def load_images(
             choose,
             skip_broken=skip_broken,
             other_ids=source.other_ids,
+            keep_bytes=keep_bytes,
             progress=progress,
         )
     faults = _remaining(faults, skip_small_classes) + list(choice.faults)

@@ -1,6 +1,7 @@
 """One layer's activations become its rows in the study's tables."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from typing import Any
@@ -10,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.measures.baselines import LinearProbe, knn_correct
+from core.measures.blas import one_blas_thread
 from core.measures.curves import FARTHEST, MIN_SIZES, fit_curve
 from core.measures.graph import LabelledGraph, cross_graph
 from core.measures.separation import EncodedLabels, Separation
@@ -23,6 +25,7 @@ from core.study.unusable import UnusableLayer, layer_note, survey
 Layer = HeldLayer | StoredLayer | SlicedLayer
 Tables = dict[str, pd.DataFrame]
 
+_SMALL_BYTES = 1 << 27  # of a layer's activations: less is measured with one thread for matrix algebra
 _CURVE_POINTS = 16  # of a fitted curve, evenly spaced in the logarithm of the size
 
 
@@ -55,7 +58,7 @@ def measure_layer(
     """All tables' rows of one layer.
 
     Activations that are the same for all samples, or not finite, give rows without values, and a note in the table
-    `layers`; see `core.study.unusable`.
+    `layers`; see `core.study.unusable`. Several small layers may be measured at once, in threads.
 
     Parameters
     ----------
@@ -65,6 +68,26 @@ def measure_layer(
     samples : the n samples.
     options : what to compute.
     """
+    with one_blas_thread() if is_small(layer, tuple(activations), len(samples)) else nullcontext():
+        return _tables(layer, activations, samples, options)
+
+
+def is_small(layer: Mapping[str, Any], poolings: Sequence[str], num_samples: int) -> bool:
+    """Whether a layer's activations are few enough for it to be measured beside others, each on one core.
+
+    layer : its row in the table `layers`.
+    """
+    widths = [layer["channels"] if pooling == "mean" else layer["num_features"] for pooling in poolings]
+    return 4 * num_samples * sum(widths) <= _SMALL_BYTES
+
+
+def _tables(
+    layer: Mapping[str, Any],
+    activations: Mapping[str, NDArray[Any] | StoredLayer | SlicedLayer | UnusableLayer],
+    samples: StudySamples,
+    options: MeasureOptions,
+) -> Tables:
+    """The tables of all poolings of a layer."""
     notes: dict[str, str] = {}
     by_pooling: list[Tables] = []
     for pooling, given in activations.items():

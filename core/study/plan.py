@@ -38,6 +38,7 @@ PROTOCOLS = ("separation", "notebook")
 NOTEBOOK: Mapping[str, Any] = {"layers": "main", "pooling": "flat", "per_class": 10}  # the original notebook's choices
 POOLINGS: Mapping[str, tuple[str, ...]] = {"flat": ("flat",), "mean": ("mean",), "both": ("flat", "mean")}
 ELSEWHERE = 1 << 62  # the memory of a plan whose activations lie in a cluster's storage: no pass is too large
+_MOST_KEPT_BYTES = 1 << 29  # of decoded images
 _WNID = re.compile(r"n\d{8}($|[-_])")
 
 
@@ -285,7 +286,7 @@ def plan_study(
         Broken or missing data, an unknown model, layer or weight set, a layer that does not fit the memory or the
         disk.
     """
-    images = chosen_images(options, progress=progress) if images is None else images
+    images = chosen_images(options, memory=memory, progress=progress) if images is None else images
     network = None if options.model == PIXELS else _load(options, progress)
     plan = Plan(
         options=options,
@@ -303,8 +304,15 @@ def plan_study(
     return plan
 
 
-def chosen_images(options: StudyOptions, *, progress: Report | None = None) -> LabelledImages:
-    """The images that the options choose, checked, training images first; studies of several networks share them."""
+def chosen_images(
+    options: StudyOptions, *, memory: int | None = None, progress: Report | None = None
+) -> LabelledImages:
+    """The images that the options choose, checked, training images first; studies of several networks share them.
+
+    Some stay decoded, so that the first pass need not decode them again: up to an eighth of `memory`, or of what is
+    available, and at most 512 MiB.
+    """
+    keep_bytes = min(_MOST_KEPT_BYTES, (available_bytes() if memory is None else memory) // 8)
     images = load_images(
         options.data,
         seed=options.seed,
@@ -313,6 +321,7 @@ def chosen_images(options: StudyOptions, *, progress: Report | None = None) -> L
         skip_broken=options.skip_broken,
         skip_small_classes=options.skip_small_classes,
         test_fraction=options.test_fraction,
+        keep_bytes=keep_bytes,
         progress=_checked(progress),
     )
     return images.select(np.argsort(images.splits != "train", kind="stable"))

@@ -10,11 +10,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.linalg import eigh
+from scipy.sparse.linalg import ArpackError, eigsh
 
 from core.study.samples import StudySamples
 
 PROJECTIONS = ("pca", "umap", "none")
 _FEWEST_FOR_UMAP = 4  # its initial layout needs as many
+_FEWEST_FOR_LANCZOS = 32  # rows of a matrix; smaller ones are decomposed
+_LANCZOS_VECTORS = 10
 
 
 def check_projection(method: str) -> None:
@@ -57,9 +60,7 @@ def _principal_scores(features: NDArray[np.float64]) -> NDArray[np.float32]:
     """From the eigenvectors of the smaller of covariance (d, d) and Gram matrix (n, n)."""
     centered = features - features.mean(axis=0)
     wide = centered.shape[1] > len(centered)
-    matrix = centered @ centered.T if wide else centered.T @ centered
-    last = len(matrix) - 1
-    values, vectors = eigh(matrix, subset_by_index=[max(last - 1, 0), last])
+    values, vectors = _two_largest(centered @ centered.T if wide else centered.T @ centered)
     scores = vectors * np.sqrt(values.clip(min=0)) if wide else centered @ vectors
     scores = scores[:, ::-1]  # the largest first
     largest = np.abs(scores).argmax(axis=0)
@@ -67,6 +68,26 @@ def _principal_scores(features: NDArray[np.float64]) -> NDArray[np.float32]:
     flat = np.zeros((len(scores), 2), dtype=np.float32)
     flat[:, : scores.shape[1]] = scores
     return flat
+
+
+def _two_largest(matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The at most two largest eigenvalues of a symmetric matrix, ascending, and their eigenvectors.
+
+    By Lanczos iteration from a fixed start, to full precision; small matrices, and those for which it does not
+    converge, are decomposed.
+    """
+    size = len(matrix)
+    if size > _FEWEST_FOR_LANCZOS and matrix.any():
+        start = np.random.default_rng(0).standard_normal(size)
+        try:
+            values, vectors = eigsh(matrix, k=2, v0=start, ncv=_LANCZOS_VECTORS)
+        except ArpackError:
+            pass
+        else:
+            order = np.argsort(values)
+            return values[order], vectors[:, order]
+    values, vectors = eigh(matrix, subset_by_index=[max(size - 2, 0), size - 1])
+    return values, vectors
 
 
 def _umap(features: NDArray[Any], seed: int) -> NDArray[np.float32]:

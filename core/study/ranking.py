@@ -98,7 +98,9 @@ def rank_networks(
     folder, told = Path(out), progress or (lambda _: None)
     for model in options.models:
         begin_as_recorded(read_info(folder / network_name(model)))
-    images = chosen_images(options.study(options.models[0]), progress=progress) if options.data else None
+    images = None
+    if options.data:
+        images = chosen_images(options.study(options.models[0]), memory=memory, progress=progress)
     features = [open_feature_files(files) for files in options.features]
     with study_lock(folder):
         info = _begin(folder, options, images, features)

@@ -16,6 +16,7 @@ import pandas as pd
 from core.cluster.connecting import Cluster, connect
 from core.cluster.size import cluster_size
 from core.kernels import Kernels, current_kernels
+from core.measures.blas import one_blas_thread
 from core.measures.neighbors import Neighbors
 from core.measures.sliced import Question
 from core.network.layers import LayerInfo
@@ -23,7 +24,8 @@ from core.network.passes import Pass
 from core.study.costs import plan_cost, product_rate
 from core.study.exactness import refuse_unasked
 from core.study.geometry import with_alignment
-from core.study.measuring import layer_row, measure_layer
+from core.study.layer_pool import measured_in_order
+from core.study.measuring import is_small, layer_row, measure_layer
 from core.study.pilot import queries_after_pilot, queries_at_worst
 from core.study.plan import ELSEWHERE, Plan, Progress, Report, StudyOptions, plan_study
 from core.study.results import Study, StudyError, finished_layers, load_study, read_info
@@ -222,11 +224,31 @@ class _ThisProcess:
         """Stream the layers of a pass and measure each; its activations go as it goes."""
         plan = self._plan
         questions, stage = study_questions(plan.samples, options), "activations"
-        with closing(stream_layers(plan, pass_, questions, relay=relay, stage=stage, progress=progress)) as layers:
-            for place, (layer, activations) in enumerate(layers):
-                progress(Progress(f"neighbors in {layer.layer}", place, len(pass_.layers), "layers"))
-                yield layer, measure_layer(layer_row(layer), activations, plan.samples, options)
-        progress(Progress("neighbors", len(pass_.layers), len(pass_.layers), "layers"))
+        num_layers = len(pass_.layers)
+        with (
+            closing(stream_layers(plan, pass_, questions, relay=relay, stage=stage, progress=progress)) as layers,
+            closing(self._measured_layers(pass_, layers, options)) as measured,
+        ):
+            for number, (layer, tables) in enumerate(measured, start=1):
+                yield layer, tables
+                progress(Progress(f"measured {layer.layer}", number, num_layers, "layers"))
+
+    def _measured_layers(
+        self, pass_: Pass, layers: Iterator[tuple[LayerInfo, dict[str, Activations]]], options: MeasureOptions
+    ) -> Generator[tuple[LayerInfo, dict[str, pd.DataFrame]]]:
+        """Small layers in threads, each on one core; where one is large, one after the other on all cores."""
+        plan = self._plan
+
+        def measure(layer: LayerInfo, activations: Mapping[str, Activations]) -> dict[str, pd.DataFrame]:
+            return measure_layer(layer_row(layer), activations, plan.samples, options)
+
+        if all(is_small(layer_row(layer), plan.poolings, len(plan.samples)) for layer in pass_.layers):
+            held = ((layer, dict(activations)) for layer, activations in layers)  # emptied when the next is asked for
+            with one_blas_thread():
+                yield from measured_in_order(held, measure)
+        else:
+            for layer, activations in layers:
+                yield layer, measure(layer, activations)
 
 
 def _is_usable(found: Activations) -> bool:

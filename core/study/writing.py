@@ -41,6 +41,7 @@ from core.study.ties import tie_cautions
 from core.study.unusable import unusable_cautions
 
 Info = dict[str, Any]
+_LEVEL, _LEVEL_OF_PARTS = 9, 1  # of Zstandard: parts are read once, and gone when the study is complete
 _MERGED, _SAMPLES = ".parts.tmp", "samples.parquet"
 _EARLIER_OPTIONS = {  # what a study begun before there were these did
     "neighbors_of": "all",
@@ -170,7 +171,7 @@ def write_layer(folder: Path, position: int, tables: Mapping[str, pd.DataFrame])
     final.parent.mkdir(exist_ok=True)
     scratch.mkdir()
     for name, frame in tables.items():
-        _write_table(scratch / f"{name}.parquet", _as_table(name, frame))
+        _write_table(scratch / f"{name}.parquet", _as_table(name, frame), compression_level=_LEVEL_OF_PARTS)
     scratch.rename(final)
 
 
@@ -282,7 +283,7 @@ def _as_table(name: str, frame: pd.DataFrame) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _write_table(path: Path, table: pa.Table) -> None:
+def _write_table(path: Path, table: pa.Table, *, compression_level: int = _LEVEL) -> None:
     """Numbers stand as they are: a dictionary of numbers that hardly repeat makes the file larger.
 
     With checksums, so that a reader notices what a disk or a copy has changed.
@@ -291,7 +292,7 @@ def _write_table(path: Path, table: pa.Table) -> None:
         table,
         path.absolute(),  # a colon in a relative path would make an address of it
         compression="zstd",
-        compression_level=9,
+        compression_level=compression_level,
         use_dictionary=_texts(table.schema),
         write_page_checksum=True,
     )

@@ -5,13 +5,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.sparse.linalg import ArpackNoConvergence
 from sklearn.decomposition import PCA
 
 import core
 from core.study.projection import check_projection, project
 
 
-@pytest.mark.parametrize("shape", [(40, 7), (12, 60)], ids=["tall", "wide"])
+@pytest.mark.parametrize(
+    "shape", [(40, 7), (12, 60), (300, 80), (50, 300)], ids=["tall", "wide", "tall, large", "wide, large"]
+)
 def test_scores_of_principal_components(shape):
     features = np.random.default_rng(1).normal(size=shape) * np.linspace(4, 1, shape[1]) + 100
     found = project(features)
@@ -24,6 +27,24 @@ def test_scores_of_principal_components(shape):
 def test_points_on_a_line_have_no_second_coordinate():
     found = project(np.array([[0.0], [1.0], [5.0]]))
     np.testing.assert_allclose(found, [[-2, 0], [-1, 0], [3, 0]], atol=1e-6)
+
+
+@pytest.mark.parametrize("width", [3, 50])
+def test_samples_on_a_line_in_space_have_no_second_coordinate(width):
+    places = project(np.outer(np.arange(100.0), np.ones(width)))
+    np.testing.assert_allclose(abs(places[:, 0]), abs(np.sqrt(width) * (np.arange(100.0) - 49.5)), rtol=1e-6)
+    np.testing.assert_allclose(places[:, 1], 0, atol=1e-4)
+
+
+def test_an_iteration_that_does_not_converge_is_replaced(monkeypatch):
+    features = np.random.default_rng(3).normal(size=(60, 40)) * np.linspace(4, 1, 40)
+    expected = project(features)
+
+    def fails(*_, **__):
+        raise ArpackNoConvergence("no convergence", np.empty(0), np.empty((0, 0)))
+
+    monkeypatch.setattr("core.study.projection.eigsh", fails)
+    np.testing.assert_allclose(project(features), expected, atol=1e-5)
 
 
 def test_equal_samples_lie_on_each_other():

@@ -9,6 +9,14 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+_MOST_BYTES = 1 << 29
+_SHARE = 8  # an eighth of the memory
+
+
+def bytes_to_keep(memory: int) -> int:
+    """How many bytes of decoded images to keep where so much memory is free: an eighth, at most 512 MiB."""
+    return min(_MOST_BYTES, memory // _SHARE)
+
 
 class KeptPixels:
     """RGB images by id; those that come when the limit is reached are not kept. Safe to fill from several threads.

@@ -20,6 +20,7 @@ import pandas as pd
 
 from core.data.copies import copy_notes
 from core.data.images import LabelledImages
+from core.data.kept_pixels import bytes_to_keep
 from core.data.loading import TEST_FRACTION, load_images
 from core.kernels import current_kernels, recorded_kernels
 from core.network.backbones import Network, load_network, network_choice
@@ -38,6 +39,7 @@ from core.network.training_options import Execution, TrainingOptions
 from core.network.training_state import EpochResult
 from core.study.fine_tuning_record import FineTuningRecord
 from core.study.info_fields import read_json_object
+from core.study.plan import available_bytes
 from core.study.results import StudyError, read_table_file
 from core.study.resumed_kernels import begin_as_recorded, refuse_other_kernels
 from core.study.run import package_versions
@@ -163,6 +165,7 @@ def fine_tune(
         skip_broken=options.skip_broken,
         skip_small_classes=options.skip_small_classes,
         test_fraction=options.test_fraction,
+        keep_bytes=bytes_to_keep(available_bytes()),
         progress=lambda done, total: report(TrainingProgress("checking images", 0, 0, done, total)),
     )
     if set(images.splits.tolist()) != {"train", "test"}:

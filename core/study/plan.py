@@ -15,6 +15,7 @@ import numpy as np
 
 from core.data.copies import copy_notes
 from core.data.images import LabelledImages
+from core.data.kept_pixels import bytes_to_keep
 from core.data.loading import TEST_FRACTION, load_images
 from core.data.sampling import name_some
 from core.measures.sliced import working_bytes
@@ -38,7 +39,6 @@ PROTOCOLS = ("separation", "notebook")
 NOTEBOOK: Mapping[str, Any] = {"layers": "main", "pooling": "flat", "per_class": 10}  # the original notebook's choices
 POOLINGS: Mapping[str, tuple[str, ...]] = {"flat": ("flat",), "mean": ("mean",), "both": ("flat", "mean")}
 ELSEWHERE = 1 << 62  # the memory of a plan whose activations lie in a cluster's storage: no pass is too large
-_MOST_KEPT_BYTES = 1 << 29  # of decoded images
 _WNID = re.compile(r"n\d{8}($|[-_])")
 
 
@@ -312,7 +312,6 @@ def chosen_images(
     Some stay decoded, so that the first pass need not decode them again: up to an eighth of `memory`, or of what is
     available, and at most 512 MiB.
     """
-    keep_bytes = min(_MOST_KEPT_BYTES, (available_bytes() if memory is None else memory) // 8)
     images = load_images(
         options.data,
         seed=options.seed,
@@ -321,7 +320,7 @@ def chosen_images(
         skip_broken=options.skip_broken,
         skip_small_classes=options.skip_small_classes,
         test_fraction=options.test_fraction,
-        keep_bytes=keep_bytes,
+        keep_bytes=bytes_to_keep(available_bytes() if memory is None else memory),
         progress=_checked(progress),
     )
     return images.select(np.argsort(images.splits != "train", kind="stable"))

@@ -21,6 +21,7 @@ from core.commands import progress
 from core.commands import study as study_command
 from core.commands.progress import ProgressLine
 from core.kernels import current_kernels
+from core.network.kernel_speed import forward_seconds
 from core.study.plan import Progress
 
 ROOT = Path(core.__file__).parents[1]
@@ -346,5 +347,41 @@ def test_devices_lists_the_processor(capsys):
     assert processor["device"] == "CPU"
     assert processor["cores"] >= 1
     assert processor["kernels"] == asdict(current_kernels())
+    assert processor["shortlists"] in processor["operations_per_s"]
+    assert set(processor["operations_per_s"]) - {"bfloat16"} == {"float32", "float64"}
+    assert min(processor["operations_per_s"].values()) > 1e8
     assert main(["devices"]) == 0
-    assert f"kernels of TensorFlow on the CPU: {current_kernels()}" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"kernels of TensorFlow on the CPU: {current_kernels()}" in printed
+    assert "GFLOP/s" in printed
+
+
+def test_devices_times_a_network_with_both_sets_of_kernels(capsys, monkeypatch):
+    environments = []
+
+    def run(command, *, env, **_):
+        environments.append(env["TF_ENABLE_ONEDNN_OPTS"])
+        seconds = {"1": 0.016, "0": 0.0275}[env["TF_ENABLE_ONEDNN_OPTS"]]
+        return subprocess.CompletedProcess(command, 0, stdout=f"a notice\n{seconds}\n", stderr="")
+
+    monkeypatch.setattr("core.network.kernel_speed.subprocess.run", run)
+    assert main(["devices", "--compare-kernels"]) == 0
+    printed = capsys.readouterr().out
+    assert environments == ["1", "0"]
+    chosen, other = ("oneDNN: 16.0", "kernels: 27.5") if current_kernels().onednn else ("kernels: 27.5", "oneDNN: 16.0")
+    assert f"{chosen} ms an image (chosen)\n" in printed
+    assert f"{other} ms an image\n" in printed
+
+
+@pytest.mark.slow
+def test_kernels_are_timed_in_processes_of_their_own():
+    seconds = forward_seconds()
+    assert set(seconds) == {True, False}
+    assert all(0 < one < 60 for one in seconds.values())
+
+
+def test_kernels_that_cannot_be_timed_say_why(monkeypatch):
+    failed = subprocess.CompletedProcess([], 1, stdout="", stderr="ImportError: no such library")
+    monkeypatch.setattr("core.network.kernel_speed.subprocess.run", lambda *_, **__: failed)
+    with pytest.raises(RuntimeError, match="TF_ENABLE_ONEDNN_OPTS=1: ImportError: no such library"):
+        forward_seconds()

@@ -6,11 +6,14 @@ Streamlit's own route still judges the request (session, cross-site token, form)
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from explorer.public import is_public
 from explorer.upload_store import Incoming, UploadStore, store
 from explorer.visitors import new_cookie, parse_cookies, visitor_id
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -137,7 +140,7 @@ class _Form:
         self.boundary = options[b"boundary"]
         self.content, self.head = bytearray(), bytearray()
         self._most, self._size, self._parts = most, 0, 0
-        callbacks = {
+        callbacks: MultipartCallbacks = {
             "on_part_begin": self._begin_part,
             "on_header_field": self._add_head,
             "on_header_value": self._add_value,

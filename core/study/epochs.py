@@ -125,12 +125,13 @@ class EpochsWriter:
                 )
             self._created = (there or {}).get("created", self._created)
             self._drop_after(epoch)
+            self._written = {number for number in recorded if number <= epoch}
             return epoch in recorded
 
     def write(self, epoch: int, layers: Sequence[Tables]) -> None:
         """Record an epoch: the tables of each layer, as `core.study.measuring.measure_layer` returns them."""
+        self._check_still_there()
         with study_lock(self.folder):
-            self._check_still_there()
             final = _epoch_folder(self.folder, epoch)
             scratch = final.with_name(f".{final.name}.tmp")
             shutil.rmtree(scratch, ignore_errors=True)
@@ -147,24 +148,25 @@ class EpochsWriter:
 
     def add_history(self, row: Mapping[str, Any]) -> None:
         """Append an epoch's row to the history."""
+        self._check_still_there()
         history = read_history(self.folder)
         rows = [*history[history["epoch"] != row["epoch"]].to_dict("records"), dict(row)]
         self._write_history(pd.DataFrame(rows, columns=HISTORY.names))
 
     def finish(self) -> None:
         """Say that the training has ended."""
+        self._check_still_there()
         recorded = recorded_epochs(self.folder)
         if recorded:
             with study_lock(self.folder):
                 self._publish(_epoch_folder(self.folder, recorded[-1]), finished=True)
 
     def _check_still_there(self) -> None:
-        """Refuse to go on where the epochs that this training has written are gone."""
+        """Refuse to go on where the epochs that this training has written, or went on from, are gone."""
         lost = sorted(self._written - set(recorded_epochs(self.folder)))
         if lost:
-            raise StudyError(
-                f"{self.folder} must stay as it is while a training writes to it; epoch {lost[0]} is gone. Train again."
-            )
+            gone = f"epoch {lost[0]} is gone" if self.folder.is_dir() else "it has been removed"
+            raise StudyError(f"{self.folder} must stay as it is while a training writes to it; {gone}. Train again.")
 
     def _drop_after(self, epoch: int) -> None:
         """Go back to an earlier epoch."""

@@ -1,5 +1,6 @@
 """Whatever a study folder holds and whatever a link says, a page shows a sentence and never a traceback."""
 
+import ast
 import random
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import core
+from explorer import job_view
+from explorer.jobs import Status, new_job
 from explorer.public import limits
 from explorer.request import Request, asked_request, check_request
 from tests.damage import Damage, damaged_copy, study_damages, write_small_study
@@ -14,6 +17,7 @@ from tests.damage import Damage, damaged_copy, study_damages, write_small_study
 VIEWS = Path(__file__).resolve().parents[2] / "explorer" / "views"
 ABOUT_STUDIES = ("layers", "compare", "classes", "samples", "sample_size", "decide", "training")
 PAGES = (*ABOUT_STUDIES, "new_study", "method")
+CALLBACKS = ("on_click", "on_change", "on_select", "on_submit", "on_dismiss")
 EVERY = 60  # of the corpus; `python -m tests.benchmarks.damage` tries all of it
 FORGED = (
     *("", "0", "-1", "99999", "1" * 30, "9" * 5000, "nan", "inf", "1e999", "²", "٣", "a\0b", "../../etc/passwd", "*"),
@@ -140,6 +144,77 @@ def test_a_defect_is_a_sentence_on_the_page_and_a_traceback_in_the_log(
     assert "**This page cannot be shown.** That is a defect of the program." in page.error[0].value
     assert "secret" not in page.error[0].value
     assert "secret of the server" in caplog.text
+
+
+def failing_job_page() -> None:
+    import streamlit as st
+
+    from explorer import job_view
+    from explorer.jobs import list_jobs
+    from explorer.public import studies_folder
+
+    def broken(*arguments: object) -> None:
+        raise OSError("secret of the server")
+
+    part = "cancel" if st.query_params.get("in") == "callback" else "_show_progress"
+    setattr(job_view, part, broken)
+    job_view.show_job(list_jobs(studies_folder())[0])
+    st.title("After")
+
+
+@pytest.mark.parametrize("place", ["fragment", "callback"])
+@pytest.mark.parametrize("public", [False, True])
+def test_a_run_s_panel_and_its_buttons_show_no_traceback(
+    public: bool, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog, expects_defects: None
+):
+    monkeypatch.setenv("SI_EXPLORER_PUBLIC", "1" if public else "0")
+    job = new_job(tmp_path / "runs", ("study", "digits"), title="Digits")
+    monkeypatch.setattr(job_view, "cancel", job_view.cancel)  # both as before, afterwards
+    monkeypatch.setattr(job_view, "_show_progress", job_view._show_progress)
+    monkeypatch.setattr(job_view, "may_change", lambda job: True)
+    monkeypatch.setattr(job_view, "status", lambda job: Status("running", 0))
+    page = AppTest.from_function(failing_job_page)
+    page.query_params["in"] = place
+    page.run()
+    if place == "callback":
+        assert not page.error
+        page.button(key="stop_run").click().run()
+    assert not page.exception
+    assert "**This page cannot be shown.** That is a defect of the program." in page.error[0].value
+    assert "secret" not in page.error[0].value
+    assert page.title[0].value == "After"
+    assert "secret of the server" in caplog.text
+    assert job.folder.is_dir()
+
+
+def guarded_names(tree: ast.Module) -> set[str]:
+    """The functions of a module that `guarded` decorates, or is called with."""
+    names = {
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+        if any(ast.unparse(decorator) == "guarded" for decorator in node.decorator_list)
+    }
+    return names | {"ignore", "rerun"}  # of Streamlit: no function of ours
+
+
+def test_every_fragment_and_callback_is_guarded():
+    """Streamlit runs them by themselves, outside of the page that is guarded."""
+    found = []
+    for path in sorted(VIEWS.parent.rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        safe = guarded_names(tree)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef) and "st.fragment" in map(ast.unparse, node.decorator_list):
+                found.append((path.name, node.name, node.name in safe))
+            if isinstance(node, ast.Call):
+                called = [keyword.value for keyword in node.keywords if keyword.arg in CALLBACKS]
+                called += node.args[:1] if ast.unparse(node.func) == "st.fragment" else []
+                for value in called:
+                    text = ast.unparse(value).strip("'")
+                    found.append((path.name, text, text.startswith("guarded(") or text in safe))
+    assert [one for one in found if not one[2]] == []
+    assert len(found) > 15
 
 
 def stopped_page() -> None:

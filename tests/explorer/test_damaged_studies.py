@@ -2,6 +2,7 @@
 
 import ast
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,18 @@ from explorer import job_view
 from explorer.jobs import Status, new_job
 from explorer.public import limits
 from explorer.request import Request, asked_request, check_request
-from tests.damage import Damage, damaged_copy, study_damages, write_small_study
+from tests.damage import (
+    Damage,
+    damaged_copy,
+    ranking_damages,
+    side_file_damages,
+    study_damages,
+    training_damages,
+    write_blocks,
+    write_small_ranking,
+    write_small_study,
+    write_small_training,
+)
 
 VIEWS = Path(__file__).resolve().parents[2] / "explorer" / "views"
 ABOUT_STUDIES = ("layers", "compare", "classes", "samples", "sample_size", "decide", "training")
@@ -80,6 +92,56 @@ def test_a_damaged_study_to_compare_with(small: Path, tmp_path: Path, open_view)
     folder = damaged_copy(small, Damage("", lambda path: (path / "samples.parquet").unlink()), tmp_path / "damaged")
     page = open_view("compare", small, before=str(folder))
     assert "These studies cannot be compared" in page.error[0].value
+
+
+def some(damages: Iterator[Damage], start: int, every: int) -> pytest.MarkDecorator:
+    """A parameter with each of so many damages."""
+    chosen = list(damages)[start::every]
+    return pytest.mark.parametrize("damage", chosen, ids=[damage.name for damage in chosen])
+
+
+@pytest.fixture(scope="module")
+def with_blocks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_blocks(write_small_study(tmp_path_factory.mktemp("blocks") / "study"))
+
+
+@some(side_file_damages(), 5, 40)
+def test_damaged_times_and_accuracies(with_blocks: Path, tmp_path: Path, open_view, damage: Damage):
+    page = open_view("decide", damaged_copy(with_blocks, damage, tmp_path / "damaged"))
+    assert not page.error
+
+
+@pytest.fixture(scope="module")
+def ranking(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("ranking")
+    write_small_ranking(root / "ranking", root / "files")
+    return root / "ranking"
+
+
+def test_the_whole_ranking_is_shown(ranking: Path, open_view):
+    page = open_view("decide", ranking / "good")
+    assert any("good" in text.value and "separates these samples best" in text.value for text in page.markdown)
+
+
+@some(ranking_damages(), 12, 70)
+def test_damaged_rankings(ranking: Path, tmp_path: Path, open_view, damage: Damage):
+    folder = damaged_copy(ranking, damage, tmp_path / "damaged")
+    open_view("decide", folder / "bad")
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small_training(tmp_path_factory.mktemp("training") / "study")
+
+
+@pytest.mark.parametrize("view", ABOUT_STUDIES)
+def test_the_whole_training_is_shown(training: Path, open_view, view: str):
+    assert not open_view(view, training).error
+
+
+@some(training_damages(), 9, 70)
+def test_damaged_trainings(training: Path, tmp_path: Path, open_view, damage: Damage):
+    open_view("training", damaged_copy(training, damage, tmp_path / "damaged"))
 
 
 @pytest.mark.parametrize("view", PAGES)

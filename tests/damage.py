@@ -478,6 +478,10 @@ _JSON_VALUES: dict[str, Any] = {
     "null": None,
     "text": "a",
     "odd text": "\ud800<b>\x00",
+    "open quote": "a 'b",
+    "home of nobody": "~nobody-here/x",
+    "long text": "x" * 5000,
+    "object of texts": {"integers": "a"},
     "number": 7,
     "huge number": 10**400,
     "real": 0.5,
@@ -492,11 +496,20 @@ def _json_damages() -> Iterator[Damage]:
     """Each field of study.json with values of other types."""
     paths = ["format", "state", "command", "created", "finished", "skipped", "cautions", "asked", "used", "num_queries"]
     paths += ["used.data", "used.data.name", "used.data.num_classes", "used.model", "used.model.name", "training"]
-    paths += ["used.model.weights", "used.versions", "used.seed", "asked.data", "asked.model", "asked.weights"]
+    paths += ["used.data.ignored_files", "used.data.white", "used.data.sources_folder", "used.model.input_size"]
+    paths += [
+        "used.kernels",
+        "used.model.weights",
+        "used.versions",
+        "used.seed",
+        "asked.data",
+        "asked.model",
+        "asked.weights",
+    ]
     paths += ["asked.seed", "asked.sizes", "asked.per_class", "asked.layers", "asked.split", "asked.pooling"]
     yield from _field_damages("study.json", paths)
     for path in ("format", "state"):
-        yield Damage(f"study.json without {path}", _set_json("study.json", path, ...))
+        yield Damage(f"study.json without {path}", set_json("study.json", path, ...))
     yield Damage("study.json nested", lambda folder: _write_text(folder, '{"a":' * 100_000 + "1" + "}" * 100_000))
     yield Damage("study.json a list", lambda folder: _write_text(folder, "[]"))
     yield Damage("study.json a number", lambda folder: _write_text(folder, "1e999"))
@@ -513,11 +526,11 @@ def _field_damages(file: str, paths: Iterable[str]) -> Iterator[Damage]:
     """Fields of a JSON file with values of other types, or without a value."""
     for path in paths:
         for kind, value in _JSON_VALUES.items():
-            yield Damage(f"{file} {path} {kind}", _set_json(file, path, value), noticed=False)
-        yield Damage(f"{file} {path} removed", _set_json(file, path, ...), noticed=False)
+            yield Damage(f"{file} {path} {kind}", set_json(file, path, value), noticed=False)
+        yield Damage(f"{file} {path} removed", set_json(file, path, ...), noticed=False)
 
 
-def _set_json(file: str, path: str, value: Any) -> Callable[[Path], None]:
+def set_json(file: str, path: str, value: Any) -> Callable[[Path], None]:
     """A field of a JSON file replaced; `...` removes it. A number in the path is a place in a list."""
 
     def apply(folder: Path) -> None:

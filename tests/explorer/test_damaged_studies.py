@@ -2,6 +2,7 @@
 
 import ast
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tests.damage import (
     Damage,
     damaged_copy,
     ranking_damages,
+    set_json,
     side_file_damages,
     study_damages,
     training_damages,
@@ -86,6 +88,39 @@ def test_damaged_studies(small: Path, tmp_path: Path, open_view, damage: Damage)
     page = open_view("layers", folder)
     assert "This study cannot be opened" in page.error[0].value
     assert not page.get("vega_lite_chart")
+
+
+@pytest.mark.parametrize(
+    ("view", "asked"),
+    [
+        ("sample_size", {"command": "python -m core study 'pictures"}),
+        ("samples", {"asked.data": "~nobody-here/pictures"}),
+        ("samples", {"asked.data": "x" * 5000}),
+        ("classes", {"asked.data": "~nobody-here/pictures"}),
+        ("decide", {"asked.data": "x" * 5000, "asked.weights": f"{'x' * 5000}.keras"}),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_texts_that_are_no_command_and_no_path(tiny_study: Path, open_view, view: str, asked: dict):
+    """A study without sizes, so that its command is offered again with some."""
+    for name, value in asked.items():
+        set_json("study.json", name, value)(tiny_study)
+    assert not open_view(view, tiny_study).error
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("used.data.ignored_files", {".txt": "3"}, "'used.data.ignored_files.*' must be a whole number; got '3'"),
+        ("used.data.white", {"integers": "255"}, "'used.data.white.*' must be a number or a whole number or null"),
+        ("used.model.input_size", 224, "'used.model.input_size' must be a list or null; got 224"),
+        ("used.kernels", {"threads": "2"}, "'used.kernels.threads' must be a whole number; got '2'"),
+    ],
+)
+def test_fields_that_only_some_pages_read_are_checked_for_all(tiny_study: Path, field: str, value: object, words: str):
+    set_json("study.json", field, value)(tiny_study)
+    with pytest.raises(core.StudyError, match=re.escape(words)):
+        core.load_study(tiny_study)
 
 
 def test_a_damaged_study_to_compare_with(small: Path, tmp_path: Path, open_view):

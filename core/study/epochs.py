@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.study.info_fields import info_faults
 from core.study.results import FORMAT, SCHEMAS, Study, StudyError, load_study, read_info, read_table_file
 from core.study.samples import StudySamples
 from core.study.schemas import HISTORY as HISTORY_TABLE
@@ -207,6 +208,8 @@ class EpochsWriter:
             return
         if there.get("format") != FORMAT or "training" not in there:
             raise StudyError(f"{self.folder} holds a study that is none of a training. Choose another folder.")
+        if faults := info_faults(there):
+            raise StudyError(f"study.json in {self.folder} cannot be used: {'; '.join(faults)}. Choose another folder.")
         changed = differences(there.get("asked", {}), self._info["asked"])
         changed += differences(there.get("used", {}).get("data", {}), self._info["used"]["data"], "data.")
         if changed:

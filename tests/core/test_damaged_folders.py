@@ -22,6 +22,7 @@ from tests.damage import (
     damaged_copy,
     fine_tuning_damages,
     ranking_damages,
+    set_json,
     side_file_damages,
     training_damages,
     training_writer,
@@ -134,6 +135,13 @@ def test_damaged_trainings(trained: Path, tmp_path: Path, damage: Damage, capsys
     except (core.StudyError, OSError):
         return
     assert (folder / "study.json").exists()
+
+
+def test_a_training_that_does_not_say_what_it_is_of(trained: Path, tmp_path: Path):
+    folder = shutil.copytree(trained, tmp_path / "training")
+    set_json("study.json", "asked", "all")(folder)
+    with pytest.raises(core.StudyError, match="study.json in .* cannot be used: 'asked' must be an object; got 'all'"):
+        training_writer(folder).start(2)
 
 
 @pytest.fixture(scope="module")

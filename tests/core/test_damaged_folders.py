@@ -123,7 +123,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_small_training(tmp_path_factory.mktemp("trained") / "training")
 
 
-@some(training_damages(), 25)
+@some(training_damages(), 60)
 def test_damaged_trainings(trained: Path, tmp_path: Path, damage: Damage, capsys):
     folder = damaged_copy(trained, damage, tmp_path / "damaged")
     run(["report", str(folder), "--markdown", "-"], capsys)
@@ -140,7 +140,9 @@ def test_damaged_trainings(trained: Path, tmp_path: Path, damage: Damage, capsys
 def test_a_training_that_does_not_say_what_it_is_of(trained: Path, tmp_path: Path):
     folder = shutil.copytree(trained, tmp_path / "training")
     set_json("study.json", "asked", "all")(folder)
-    with pytest.raises(core.StudyError, match="study.json in .* cannot be used: 'asked' must be an object; got 'all'"):
+    with pytest.raises(
+        core.StudyError, match=r"study\.json in .* cannot be used: 'asked' must be an object; got 'all'"
+    ):
         training_writer(folder).start(2)
 
 

@@ -8,9 +8,10 @@ TensorFlow is loaded already.
 """
 
 import os
+import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 MAX_ISA = "ONEDNN_MAX_CPU_ISA"
 THREADS = "TF_NUM_INTRAOP_THREADS"
+_ISA = re.compile("[A-Z0-9_]*")
 _INSTRUCTIONS = ("amx_bf16", "avx512_fp16", "avx512_bf16", "avx512_vnni", "avx512bw", "avx_vnni", "avx2", "avx")
 
 
@@ -97,11 +99,16 @@ def use_kernels(kernels: Kernels) -> None:
 
 def recorded_kernels(info: Mapping[str, Any]) -> Kernels | None:
     """The kernels that `study.json` says were used; None where it does not say."""
-    recorded = info.get("used", {}).get("kernels")
-    names = [field.name for field in fields(Kernels)]
-    if not isinstance(recorded, Mapping) or not all(name in recorded for name in names):
+    used = info.get("used")
+    recorded = used.get("kernels") if isinstance(used, Mapping) else None
+    if not isinstance(recorded, Mapping):
         return None
-    return Kernels(**{name: recorded[name] for name in names})
+    usual = {"onednn": bool | None, "max_isa": str | None, "threads": int, "instructions": str | None}
+    if not all(name in recorded and isinstance(recorded[name], kind) for name, kind in usual.items()):
+        return None
+    if not _ISA.fullmatch(recorded["max_isa"] or ""):
+        return None
+    return Kernels(**{name: recorded[name] for name in usual})
 
 
 def _onednn() -> bool | None:

@@ -13,6 +13,7 @@ if ROOT not in sys.path:  # `streamlit run` puts only this file's folder on the 
 
 import streamlit as st  # noqa: E402
 
+from explorer.page_errors import guarded  # noqa: E402
 from explorer.training import shows_training  # noqa: E402
 from explorer.uploaders import release_uploads  # noqa: E402
 
@@ -45,11 +46,13 @@ def show_page() -> None:
 
 
 if __name__ == "__main__":
-    show_page()
+    guarded(show_page)()
 else:
     from starlette.middleware import Middleware
 
-    from explorer.serving import max_file_bytes, serving
+    from explorer.serving import max_file_bytes, max_sessions, serving
+    from explorer.session_limit import SessionLimit
     from explorer.upload_middleware import UploadMiddleware
 
-    app = st.App(Path(__file__), lifespan=serving, middleware=[Middleware(UploadMiddleware, max_file_bytes)])
+    middleware = [Middleware(SessionLimit, max_sessions), Middleware(UploadMiddleware, max_file_bytes)]
+    app = st.App(Path(__file__), lifespan=serving, middleware=middleware)

@@ -117,4 +117,7 @@ def _located(info: Mapping[str, Any], places: Sequence[Path], *, data: bool) -> 
 
 def _found(path: str, places: Sequence[Path]) -> Path | None:
     """The first of the places that has it; an absolute path is itself."""
-    return next((there.resolve() for place in places if (there := place / path).exists()), None)
+    try:
+        return next((there.resolve() for place in places if (there := place / path).exists()), None)
+    except OSError:  # a name that is too long for any file
+        return None

@@ -61,8 +61,12 @@ def study_pictures(info: Mapping[str, Any], environ: Mapping[str, str] = os.envi
         return Pictures(digits=True)
     if not isinstance(data, str) or not data or is_public(environ):
         return Pictures()
-    folder = Path(data).expanduser()
-    return Pictures(folder=folder.resolve(), ranges=_ranges(info)) if folder.is_dir() else Pictures()
+    try:
+        folder = Path(data).expanduser()
+        is_there = folder.is_dir()
+    except (OSError, RuntimeError):  # a name that is too long, or the home folder of nobody
+        return Pictures()
+    return Pictures(folder=folder.resolve(), ranges=_ranges(info)) if is_there else Pictures()
 
 
 def _ranges(info: Mapping[str, Any]) -> PixelRanges | None:

@@ -22,6 +22,7 @@ from explorer.jobs import (
     status,
 )
 from explorer.known import may_change, own_removed_jobs
+from explorer.page_errors import guarded
 from explorer.public import is_public
 from explorer.request import in_form_words
 from explorer.running import start_run
@@ -44,7 +45,7 @@ def show_job(job: Job, *, name: str = "run") -> None:
     name : of the panel, where a page has several.
     """
     every = None if status(job).is_over else EVERY_S
-    st.fragment(_panel, run_every=every)(job.folder.parent, job.id, name, watched=every is not None)
+    st.fragment(guarded(_panel), run_every=every)(job.folder.parent, job.id, name, watched=every is not None)
 
 
 def _panel(studies: Path, run: str, name: str, *, watched: bool) -> None:
@@ -117,12 +118,14 @@ def _show_buttons(job: Job, now: Status, name: str) -> None:
         if not may_change(job):
             return
         if now.state == "running":
-            st.button("Stop", icon=":material/stop:", key=f"stop_{name}", on_click=cancel, args=(job,))
+            st.button("Stop", icon=":material/stop:", key=f"stop_{name}", on_click=guarded(cancel), args=(job,))
         elif now.state == "waiting":
-            st.button("Leave the line", icon=":material/close:", key=f"stop_{name}", on_click=cancel, args=(job,))
+            st.button(
+                "Leave the line", icon=":material/close:", key=f"stop_{name}", on_click=guarded(cancel), args=(job,)
+            )
         elif now.state == "stopping":
             st.button(
-                "Stop at once", icon=":material/dangerous:", key=f"kill_{name}", on_click=cancel, args=(job,),
+                "Stop at once", icon=":material/dangerous:", key=f"kill_{name}", on_click=guarded(cancel), args=(job,),
                 kwargs={"at_once": True}, help="Without waiting for the step that it is in.",
             )  # fmt: skip
         elif now.state != "complete" and st.button(_again(job), icon=":material/resume:", key=f"resume_{name}"):

@@ -18,6 +18,7 @@ from explorer.data import OpenStudy
 from explorer.gallery import short_id
 from explorer.images import Pictures, study_pictures
 from explorer.journeys import Pair, cached_pair
+from explorer.page_errors import guarded
 from explorer.sample_cards import show_picture
 from explorer.widgets import widget_key
 
@@ -182,4 +183,8 @@ def show_worst(study: OpenStudy, curve: pd.DataFrame, reason: str) -> None:
         def go() -> None:
             st.session_state[widget_key("classes", "layer", study)] = worst["layer"]
 
-        st.button(f"Look at {worst['layer']}, where {worst['count']} do", on_click=go, icon=":material/arrow_forward:")
+        st.button(
+            f"Look at {worst['layer']}, where {worst['count']} do",
+            on_click=guarded(go),
+            icon=":material/arrow_forward:",
+        )

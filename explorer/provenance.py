@@ -14,7 +14,7 @@ def study_title(folder: Path) -> str:
     """A study's name in the picker: folder, weights, network and data; what tells studies apart comes first."""
     try:
         info = read_info(folder) or {}
-    except StudyError:
+    except StudyError:  # nothing has opened it yet: a run's study.json may be damaged, and is in the list all the same
         info = {}
     words = [folder.name, weights_text(info), look_up(info, "used.model.name"), look_up(info, "used.data.name")]
     return " · ".join(dict.fromkeys(str(word) for word in words if word))

@@ -13,6 +13,7 @@ from pathlib import Path
 MIB = 1 << 20
 # Importing TensorFlow takes 620 to 670 MB, the pages up to 690 MB, and a network's activations what is left.
 NETWORK_BYTES = 3 << 29
+SESSION_BYTES = 11_000_000  # of the server's for each tab, which takes 0.2 to 1.2 MB; the rest is for all of them
 KEEP_S = 24 * 3600  # runs of visitors, and what they uploaded
 
 
@@ -23,6 +24,7 @@ class Limits:
     Attributes
     ----------
     public : whether strangers use this server.
+    sessions : browser tabs that may be connected at the same time; None for no limit.
     networks : whether runs may load TensorFlow.
     upload_bytes, uploads : of the uploaded files of a visitor together, and their number.
     all_upload_bytes : of the uploaded files of all visitors together; None for no limit.
@@ -38,6 +40,7 @@ class Limits:
     """
 
     public: bool
+    sessions: int | None
     networks: bool
     upload_bytes: int
     uploads: int
@@ -66,6 +69,7 @@ def limits(environ: Mapping[str, str] = os.environ) -> Limits:
     if not is_public(environ):
         return Limits(
             public=False,
+            sessions=None,
             networks=True,
             upload_bytes=4096 * MIB,
             uploads=5_000,
@@ -87,6 +91,7 @@ def limits(environ: Mapping[str, str] = os.environ) -> Limits:
     granted = parse_bytes(environ.get("SI_EXPLORER_MEMORY") or "690MB")
     return Limits(
         public=True,
+        sessions=max(1, granted // SESSION_BYTES),
         networks=granted >= NETWORK_BYTES,
         upload_bytes=100 * MIB,
         uploads=200,

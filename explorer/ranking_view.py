@@ -76,15 +76,15 @@ def ranking_of(study: OpenStudy) -> Ranking | None:
 def rank_command(study: OpenStudy) -> str:
     """The command that ranks networks on the open study's samples, or, of features, one to be filled in."""
     data = look_up(study.info, "asked.data")
-    if not isinstance(data, str) or not data:
+    if not data:  # a study of features says nothing of images
         return FEATURES_COMMAND
     per_class = look_up(study.info, "asked.per_class")
     seed = look_up(study.info, "asked.seed")
     options = RankOptions(
         data="DATA" if is_public() and not _is_named_data(data) else data,
         models=tuple(MODELS.split(",")),
-        per_class=per_class if isinstance(per_class, int) else None,
-        seed=seed if isinstance(seed, int) else 0,
+        per_class=per_class,
+        seed=0 if seed is None else seed,
     )
     return options.command("ranking")
 

@@ -13,6 +13,7 @@ from explorer.components import save_table_buttons
 from explorer.data import OpenStudy
 from explorer.gallery import EXPLAINED, FILTERS, PAGE_SIZE, SORTS, Filter, agreement_text, short_id
 from explorer.images import Pictures
+from explorer.page_errors import guarded
 from explorer.public import is_public
 from explorer.widgets import widget_key
 
@@ -103,7 +104,7 @@ def show_card(study: OpenStudy, row: Mapping[Any, Any], pictures: Pictures) -> N
     def select() -> None:
         st.session_state[selected_key(study)] = int(row["sample"])
 
-    st.button("Look closer", key=f"look {row['sample']} of {study.path}", on_click=select, width="stretch")
+    st.button("Look closer", key=f"look {row['sample']} of {study.path}", on_click=guarded(select), width="stretch")
 
 
 def selected_key(study: OpenStudy) -> str:

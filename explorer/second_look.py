@@ -18,6 +18,7 @@ from explorer.data import OpenStudy
 from explorer.gallery import short_id
 from explorer.images import Pictures
 from explorer.journeys import Journeys, cached_duplicates
+from explorer.page_errors import guarded
 from explorer.sample_cards import PAGE, selected_key, show_picture
 from explorer.widgets import selected_row, widget_key
 
@@ -126,7 +127,7 @@ def show_check_cards(study: OpenStudy, found: pd.DataFrame, journeys: Journeys, 
                     st.session_state[selected_key(study)] = sample
 
                 key = f"check {row['sample']} of {study.path}"
-                st.button("Look closer", key=key, on_click=select, width="stretch")
+                st.button("Look closer", key=key, on_click=guarded(select), width="stretch")
 
 
 def show_hard(study: OpenStudy, journeys: Journeys) -> None:
@@ -158,7 +159,7 @@ def show_selectable(study: OpenStudy, found: pd.DataFrame, name: str, alt: str) 
         found.drop(columns="sample"),
         hide_index=True,
         column_config=dict(CONFIG),
-        on_select=select,
+        on_select=guarded(select),
         selection_mode="single-row",
         key=key,
         alt=alt,

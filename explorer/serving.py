@@ -13,6 +13,7 @@ import streamlit as st
 from streamlit import runtime
 
 from explorer.housekeeping import housekeeping
+from explorer.public import limits
 
 MODULES = (
     *("explorer.components", "explorer.frame", "explorer.images", "explorer.layers_shown", "explorer.sample_cards"),
@@ -53,6 +54,14 @@ def open_page() -> None:
 def max_file_bytes() -> int:
     """The largest file that may be uploaded."""
     return int(st.get_option("server.maxUploadSize")) << 20
+
+
+def max_sessions() -> int | None:
+    """How many browser tabs may be connected at the same time; None for any number."""
+    try:
+        return limits().sessions
+    except ValueError:  # of what the server was started with: the pages say what
+        return None
 
 
 def page_host() -> str:

@@ -205,7 +205,10 @@ def suggested_command(study: OpenStudy) -> str | None:
     """
     if not study.info.get("command"):
         return None
-    words = shlex.split(str(study.info["command"]))
+    try:
+        words = shlex.split(study.info["command"])
+    except ValueError:  # a quotation mark that nothing closes: it was not written by this program
+        return None
     if "--precision" in words[:-1]:
         place = words.index("--precision")
         del words[place : place + 2]
@@ -220,5 +223,5 @@ def suggested_sizes(curves: pd.DataFrame, num_classes: Any) -> list[int]:
     """Fifths of the smallest split, each at least two samples a class."""
     counts = curves.loc[curves["samples"] != "cross"].groupby("samples")["num_queries"].max()
     smallest = int(counts.min()) if len(counts) else 500
-    least = 2 * num_classes if isinstance(num_classes, int) else 2
+    least = 2 if num_classes is None else 2 * num_classes
     return sorted({min(max(smallest * part // 5, least), smallest) for part in range(1, 5)})

@@ -11,6 +11,7 @@ import streamlit as st
 from core.study.findings import lead_curve
 from explorer.charts import GRAY
 from explorer.data import OpenStudy
+from explorer.page_errors import guarded
 from explorer.widgets import selected
 
 BRUSH, STRIP = "brush", "layers_strip"
@@ -84,7 +85,9 @@ def show_strip(study: OpenStudy, key: str) -> None:
     chart = strip_chart(values, (names.index(turn.start[0]), names.index(turn.start[1])) if turn.start else None)
     with st.container(key=STRIP):
         alt = f"All {len(names)} layers in small. To choose some by keyboard, use the slider under All layers."
-        st.vega_lite_chart(chart, width="stretch", key=turn.widget, on_select=take, selection_mode=BRUSH, alt=alt)
+        st.vega_lite_chart(
+            chart, width="stretch", key=turn.widget, on_select=guarded(take), selection_mode=BRUSH, alt=alt
+        )
 
 
 def show_slider(names: Sequence[str], key: str) -> None:
@@ -97,7 +100,7 @@ def show_slider(names: Sequence[str], key: str) -> None:
         chosen = st.session_state[turn.widget]
         _choose(turn, key, () if chosen == everything else chosen)
 
-    st.select_slider("From layer to layer", names, turn.start or everything, key=turn.widget, on_change=take)
+    st.select_slider("From layer to layer", names, turn.start or everything, key=turn.widget, on_change=guarded(take))
 
 
 def _turn(control: str, key: str) -> Turn:

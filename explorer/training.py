@@ -43,7 +43,7 @@ def shows_training() -> bool:
         return False
     try:
         return has_epochs(study_path(name, known_studies()))
-    except (StudyError, ValueError, OSError):
+    except (StudyError, OSError):  # a name that is no study's here, or no path that the system can look at
         return False
 
 

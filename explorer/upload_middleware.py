@@ -6,11 +6,14 @@ Streamlit's own route still judges the request (session, cross-site token, form)
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from explorer.public import is_public
 from explorer.upload_store import Incoming, UploadStore, store
 from explorer.visitors import new_cookie, parse_cookies, visitor_id
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -20,6 +23,7 @@ STALL_S = 60.0  # after which an upload that brings nothing is given up
 _FORM_BYTES = 1 << 20  # what a form may have beside its file
 _WRAPPING_BYTES = 2048  # what a browser's form usually has, and more
 _BUFFER_BYTES = 1 << 20
+_MOST_DIGITS = 20  # of an announced length
 _UPLOAD = re.compile(r"/_stcore/upload_file/([^/]+)/([^/]+)")
 
 
@@ -91,13 +95,13 @@ class UploadMiddleware:
         """Write the form's file to disk; the form without its content."""
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         length = headers.get(b"content-length", "")
-        announced = int(length) if length.isdecimal() else 0
+        announced = int(length) if length.isdecimal() and len(length) < _MOST_DIGITS else 0
         most = self.max_file_bytes()
         if announced > most + _FORM_BYTES:
             raise _UploadEnded(413, f"A file may have at most {most:,} bytes.")
+        form = _Form(headers.get(b"content-type", ""), most)  # before anything is counted: it may be refused
         visitor = visitor_id(parse_cookies(headers.get(b"cookie", ""))) or session
         incoming = self.uploads.receive(session, file_id, visitor, max(0, announced - _WRAPPING_BYTES))
-        form = _Form(headers.get(b"content-type", ""), most)
         try:
             await _copy(receive, form, incoming)
         except BaseException:
@@ -127,6 +131,7 @@ class _Form:
     """A multipart form that arrives: `content` gets what its files hold, `head` what stands before the first one."""
 
     def __init__(self, content_type: str, most: int) -> None:
+        from python_multipart.exceptions import FormParserError
         from python_multipart.multipart import MultipartParser, parse_options_header
 
         kind, options = parse_options_header(content_type)
@@ -135,16 +140,17 @@ class _Form:
         self.boundary = options[b"boundary"]
         self.content, self.head = bytearray(), bytearray()
         self._most, self._size, self._parts = most, 0, 0
-        self._parser = MultipartParser(
-            self.boundary,
-            {
-                "on_part_begin": self._begin_part,
-                "on_header_field": self._add_head,
-                "on_header_value": self._add_value,
-                "on_header_end": lambda: self.head.extend(b"\r\n"),
-                "on_part_data": self._add_content,
-            },
-        )
+        callbacks: MultipartCallbacks = {
+            "on_part_begin": self._begin_part,
+            "on_header_field": self._add_head,
+            "on_header_value": self._add_value,
+            "on_header_end": lambda: self.head.extend(b"\r\n"),
+            "on_part_data": self._add_content,
+        }
+        try:
+            self._parser = MultipartParser(self.boundary, callbacks)
+        except FormParserError as error:
+            raise _UploadEnded(400, "The boundary of an upload's form must be a short text.") from error
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes of the form."""

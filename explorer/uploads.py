@@ -78,7 +78,8 @@ def save_images(file: UploadedFile, studies: Path, limits: Limits) -> Saved:
         _check_images(target)
 
     _once(target, unpack)
-    left_out = left_out_kinds(BytesIO(file.getvalue()), tuple(sorted(image_suffixes())))
+    with _open(file) as archive:
+        left_out = left_out_kinds(archive, tuple(sorted(image_suffixes())))
     return replace(_saved(studies, target, "", file.name), left_out=left_out)
 
 
@@ -298,6 +299,8 @@ def _check_npz(path: Path, limits: Limits) -> None:
             for member in members:
                 with archive.open(member) as opened:
                     _check_array(opened, member.file_size, f"{path.name}/{member.filename}")
+    except DataError:
+        raise
     except ARCHIVE_ERRORS as error:
         raise DataError(f"{path.name!r} must be a whole .npz file; got: {error}. Save it again.") from error
 

@@ -19,6 +19,7 @@ from core.study.costs import product_rate
 from core.study.family import ACROSS, FamilyOptions, MeasuredValue, measure_family
 from core.study.feature_files import write_feature_study
 from core.study.plan import Progress
+from core.study.ties import tie_cautions
 
 _NOT_OF_STUDIES = ("order", "permutations", "level", "by_class")
 
@@ -83,12 +84,39 @@ def run(options: argparse.Namespace) -> int:
         report.close()
     if options.out is not None:
         print_study(study, as_json=options.json)
-    elif options.json:
+    else:
+        _print_results(train, test, found, options)
+    return 0
+
+
+def _print_results(
+    train: LabelledFeatures,
+    test: LabelledFeatures | None,
+    found: dict[str, list[MeasuredValue]],
+    options: argparse.Namespace,
+) -> None:
+    """The values of each layer, and what to beware of."""
+    if options.json:
         print(json.dumps([_as_row(layer, value) for layer, values in found.items() for value in values], indent=1))
     else:
         print(_samples_line(train, test))
         _print_tables(found, by_class=bool(options.by_class))
-    return 0
+    if options.progress == "text":
+        sys.stdout.flush()  # where both go to one place, what is to be said of the tables comes behind them
+        print_notes(tie_cautions(_tie_counts(train, test, found)))
+
+
+def _tie_counts(
+    train: LabelledFeatures, test: LabelledFeatures | None, found: dict[str, list[MeasuredValue]]
+) -> pd.DataFrame:
+    """Layer, measure, num_queries and num_tied of each value of SI."""
+    counts = {"train": len(train.labels), ACROSS: 0 if test is None else len(test.labels)}
+    rows = [
+        {"layer": layer, "measure": value.measure, "num_queries": counts[value.split], "num_tied": value.num_tied}
+        for layer, values in found.items()
+        for value in values
+    ]
+    return pd.DataFrame(rows)
 
 
 def _print_plan(train: LabelledFeatures, test: LabelledFeatures | None, *, as_json: bool) -> None:
@@ -173,7 +201,7 @@ def _print_tables(found: dict[str, list[MeasuredValue]], *, by_class: bool) -> N
 
 
 def _table(values: Sequence[MeasuredValue]) -> str:
-    frame = pd.DataFrame([asdict(value) for value in values]).drop(columns="by_class")
+    frame = pd.DataFrame([asdict(value) for value in values]).drop(columns=["by_class", "num_tied"])
     if (frame["split"] == "train").all():
         frame = frame.drop(columns="split")
     formats = dict.fromkeys(("value", "low", "high", "chance", "excess"), "{:.4f}".format)

@@ -56,6 +56,8 @@ def unpack_images(archive: IO[bytes], folder: Path, suffixes: tuple[str, ...], l
                     "that has a folder for each class."
                 )
             _unpack(opened, wanted, folder, limits)
+    except DataError:
+        raise
     except ARCHIVE_ERRORS as error:
         raise DataError(
             f"the archive must be a whole zip file without a password; got: {error}. Pack it again."

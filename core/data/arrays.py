@@ -94,7 +94,7 @@ def entries(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
-    except (*ARCHIVE_ERRORS, ValueError, OSError) as error:
+    except ARCHIVE_ERRORS as error:
         if _names_a_file(error):
             raise
         raise DataError(
@@ -116,7 +116,7 @@ def _readable(path: Path, entry: str) -> Iterator[None]:
     """What goes wrong while an array is read, as a DataError that names file and array."""
     try:
         yield
-    except (*ARCHIVE_ERRORS, *_HEADER_ERRORS, ValueError, KeyError, OSError) as error:
+    except (*ARCHIVE_ERRORS, *_HEADER_ERRORS, KeyError) as error:
         if isinstance(error, DataError) or _names_a_file(error):
             raise
         reason = " ".join(str(error).split()).rstrip(".")

@@ -15,8 +15,11 @@ ARCHIVE_ERRORS = (  # what zipfile raises on archives that are damaged, encrypte
     lzma.LZMAError,
     struct.error,
     EOFError,
+    OverflowError,
     NotImplementedError,
     RuntimeError,
+    OSError,  # of bz2, and of places before the start of the file
+    ValueError,  # of such places in memory, and of names that are no UTF-8
 )
 OptionName = Callable[[str, Any], str | None]
 LEAVE_SMALL_OUT = ("leave such classes out", ("skip_small_classes", True))  # of a Fault: instead, option

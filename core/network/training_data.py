@@ -100,7 +100,7 @@ class CachedActivations:
         Raises
         ------
         OSError
-            The disk is too small for what is missing.
+            The disk is too small for what is missing, or what is there is damaged.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         done, total = 0, len(self._data.test) + len(self._numbers) * len(self._data.train)
@@ -113,7 +113,23 @@ class CachedActivations:
                     name, batches, (through(tensors) for tensors in given), partial(_tell_from, tell, done, total)
                 )
             done += len(rows)
-            self._files[name] = [np.load(file, mmap_mode="r") for file in sorted((self._folder / name).iterdir())]
+            self._files[name] = self._opened(name, len(rows))
+
+    def _opened(self, name: str, num_rows: int) -> list[NDArray[np.float32]]:
+        """The tensors of a copy, mapped into memory."""
+        folder = self._folder / name
+        try:
+            found = [np.load(file, mmap_mode="r") for file in sorted(folder.iterdir())]
+            lengths = {len(tensor) for tensor in found}
+            if lengths != {num_rows} or len(found) != len(self._files.get("test", found)):
+                raise ValueError(f"it has {len(found)} tensors of {sorted(lengths)} images, not of {num_rows}")
+        except Exception as error:  # damaged headers end in errors of many kinds
+            reason = " ".join(str(error).split()).rstrip(".")
+            raise OSError(
+                f"{folder} cannot be read: {reason}. Delete {self._folder}, and run the same command again, which "
+                "computes it anew."
+            ) from error
+        return found
 
     def train_batches(self, batches: Sequence[Rows], phase: int, epoch: int) -> Iterator[Tensors]:
         rng = np.random.default_rng((self._seed, CHOICE, phase, epoch))

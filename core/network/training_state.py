@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.network.training_options import PHASES
+
 if TYPE_CHECKING:
     import keras
 
@@ -67,17 +69,34 @@ def write_state(folder: Path, state: TrainingState) -> None:
 
 
 def read_state(folder: Path) -> TrainingState | None:
-    """Read the checkpoint, if there is one."""
+    """Read the checkpoint, if there is one.
+
+    Raises
+    ------
+    OSError
+        It is damaged.
+    """
     path = folder / _CHECKPOINT
     if not path.exists():
         return None
-    with np.load(path) as file:
-        meta = json.loads(str(file["meta"]))
-        groups = {
-            name: tuple(file[key] for key in sorted(file.files) if key.startswith(f"{name}_"))
-            for name in ("variables", "best", "optimizer")
-        }
-    return TrainingState(meta["phase"], tuple(EpochResult(**result) for result in meta["history"]), **groups)
+    try:
+        if not path.is_file():
+            raise ValueError("it is no regular file")
+        with path.open("rb") as handle, np.load(handle) as file:
+            meta = json.loads(str(file["meta"]))
+            groups = {
+                name: tuple(file[key] for key in sorted(file.files) if key.startswith(f"{name}_"))
+                for name in ("variables", "best", "optimizer")
+            }
+        if meta["phase"] not in PHASES:
+            raise ValueError(f"its phase is {meta['phase']!r}")
+        history = tuple(EpochResult(**result) for result in meta["history"])
+        return TrainingState(meta["phase"], history, **groups)
+    except Exception as error:  # what NumPy, zipfile, zlib and a header's parser raise on damage has no common kind
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise OSError(
+            f"{path} cannot be read: {reason}. Delete it to train from the first epoch, or choose another folder."
+        ) from error
 
 
 def remove_state(folder: Path) -> None:

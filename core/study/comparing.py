@@ -312,7 +312,7 @@ class _Side:
                 "low": rows["low"].where(for_population),
                 "high": rows["high"].where(for_population),
                 "chance": rows["chance"],
-                "num_queries": rows["num_queries"].fillna(len(_samples_of(self.study, self.split))),
+                "num_queries": rows["num_queries"],
                 "num_tied": rows["num_tied"],
             }
         )

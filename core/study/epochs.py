@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.study.info_fields import info_faults
 from core.study.results import FORMAT, SCHEMAS, Study, StudyError, load_study, read_info, read_table_file
 from core.study.samples import StudySamples
 from core.study.schemas import HISTORY as HISTORY_TABLE
@@ -125,12 +126,13 @@ class EpochsWriter:
                 )
             self._created = (there or {}).get("created", self._created)
             self._drop_after(epoch)
+            self._written = {number for number in recorded if number <= epoch}
             return epoch in recorded
 
     def write(self, epoch: int, layers: Sequence[Tables]) -> None:
         """Record an epoch: the tables of each layer, as `core.study.measuring.measure_layer` returns them."""
+        self._check_still_there()
         with study_lock(self.folder):
-            self._check_still_there()
             final = _epoch_folder(self.folder, epoch)
             scratch = final.with_name(f".{final.name}.tmp")
             shutil.rmtree(scratch, ignore_errors=True)
@@ -147,24 +149,25 @@ class EpochsWriter:
 
     def add_history(self, row: Mapping[str, Any]) -> None:
         """Append an epoch's row to the history."""
+        self._check_still_there()
         history = read_history(self.folder)
         rows = [*history[history["epoch"] != row["epoch"]].to_dict("records"), dict(row)]
         self._write_history(pd.DataFrame(rows, columns=HISTORY.names))
 
     def finish(self) -> None:
         """Say that the training has ended."""
+        self._check_still_there()
         recorded = recorded_epochs(self.folder)
         if recorded:
             with study_lock(self.folder):
                 self._publish(_epoch_folder(self.folder, recorded[-1]), finished=True)
 
     def _check_still_there(self) -> None:
-        """Refuse to go on where the epochs that this training has written are gone."""
+        """Refuse to go on where the epochs that this training has written, or went on from, are gone."""
         lost = sorted(self._written - set(recorded_epochs(self.folder)))
         if lost:
-            raise StudyError(
-                f"{self.folder} must stay as it is while a training writes to it; epoch {lost[0]} is gone. Train again."
-            )
+            gone = f"epoch {lost[0]} is gone" if self.folder.is_dir() else "it has been removed"
+            raise StudyError(f"{self.folder} must stay as it is while a training writes to it; {gone}. Train again.")
 
     def _drop_after(self, epoch: int) -> None:
         """Go back to an earlier epoch."""
@@ -205,6 +208,8 @@ class EpochsWriter:
             return
         if there.get("format") != FORMAT or "training" not in there:
             raise StudyError(f"{self.folder} holds a study that is none of a training. Choose another folder.")
+        if faults := info_faults(there):
+            raise StudyError(f"study.json in {self.folder} cannot be used: {'; '.join(faults)}. Choose another folder.")
         changed = differences(there.get("asked", {}), self._info["asked"])
         changed += differences(there.get("used", {}).get("data", {}), self._info["used"]["data"], "data.")
         if changed:

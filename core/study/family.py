@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from core.measures.baselines import knn_correct, linear_probe, linear_probe_across
 from core.measures.center import CenterGeometry
-from core.measures.family import cross_separation_index
-from core.measures.graph import LabelledGraph, labelled_graph
+from core.measures.graph import LabelledGraph, cross_graph, labelled_graph
+from core.measures.neighbors import nearest_neighbors
 from core.measures.rows import as_matrix
 from core.measures.separation import Label, Separation, encode_labels, mean_by_class
 from core.measures.significance import PERMUTATIONS, Shuffles, permutation_p, shared_node_n, wilson
@@ -29,6 +29,8 @@ class MeasuredValue:
     split : "train" for the features themselves, "test to train" for test samples asked about them.
     measure, order : as in a study's tables. value, low, high : with its interval for a fresh sample of the same size.
     chance, excess, z, p_value : against permuted labels; nan where it is not known.
+    num_tied : samples with several neighbors at exactly the smallest distance, of which the first one counts; nan where
+        a measure looks at no neighbors.
     by_class : value by label.
     """
 
@@ -42,6 +44,7 @@ class MeasuredValue:
     excess: float = _NAN
     z: float = _NAN
     p_value: float = _NAN
+    num_tied: float = _NAN
     by_class: Mapping[Label, float] = field(default_factory=dict, repr=False)
 
 
@@ -175,6 +178,7 @@ class _Family:
             excess=measure.excess,
             z=measure.z,
             p_value=measure.p_value(self.options.permutations, shuffles=self.shuffles),
+            num_tied=_NAN if measure.num_tied is None else measure.num_tied,
             by_class=measure.by_class,
         )
 
@@ -218,8 +222,12 @@ class _Family:
 
     def _cross(self) -> list[MeasuredValue]:
         assert self.test is not None
-        cross = cross_separation_index(self.features, self.labels, *self.test, metric=self.options.metric)
-        return [self._judged(cross, split=ACROSS)]
+        features, labels = self.test
+        train = encode_labels(self.labels, num_samples=len(np.asarray(self.features)), name="train_labels")
+        test = encode_labels(labels, num_samples=len(np.asarray(features)), name="test_labels")
+        k = min(2, len(train.codes))  # the second one tells ties
+        neighbors = nearest_neighbors(self.features, queries=features, k=k, metric=self.options.metric)
+        return [self._judged(cross_graph(neighbors, train, test).separation(), split=ACROSS)]
 
     def _probe_across(self) -> list[MeasuredValue]:
         assert self.test is not None

@@ -38,7 +38,7 @@ from core.network.training_data import TrainingData
 from core.network.training_options import Execution, TrainingOptions
 from core.network.training_state import EpochResult
 from core.study.fine_tuning_record import FineTuningRecord
-from core.study.info_fields import read_json_object
+from core.study.info_fields import fine_tuning_faults, read_json_object
 from core.study.plan import available_bytes
 from core.study.results import StudyError, read_table_file
 from core.study.resumed_kernels import begin_as_recorded, refuse_other_kernels
@@ -147,7 +147,8 @@ def fine_tune(
     Raises
     ------
     StudyError
-        The folder holds another training (the difference is named) or something else, or another run writes to it.
+        The folder holds another training (the difference is named) or something else, or another run writes to it, or
+        it is removed meanwhile.
     ValueError, OSError
         Broken or missing data, no test split, an unknown model or weight set, nothing that matches `unfreeze`, or too
         little room on the disk.
@@ -183,11 +184,16 @@ def fine_tune(
             data = _training_data(images, network.input_size)
             try:
                 record = _record(images, headed, options, folder, separation)
-                told = report if record is None else _both(record, report)
+                seen = _watching(folder, report)
+                told = seen if record is None else _both(record, seen)
                 history = train(headed, data, options.training, folder, execution=execution, report=told)
-            except BaseException:
-                _write_info(folder, info | {"state": "partial"})
+            except BaseException as error:
+                if (folder / _INFO).exists():
+                    _write_info(folder, info | {"state": "partial"})
+                elif isinstance(error, Exception):
+                    _check_still_there(folder)
                 raise
+            _check_still_there(folder, HEAD_FILE, FINAL_FILE)
             if record is not None:
                 record.finish()
             _write_history(folder, history)
@@ -212,6 +218,17 @@ def _both(record: FineTuningRecord, report: Report) -> Report:
     def told(progress: TrainingProgress) -> None:
         report(progress)
         record(progress)
+
+    return told
+
+
+def _watching(folder: Path, report: Report) -> Report:
+    """Tell, and after each epoch see that the folder is there still."""
+
+    def told(progress: TrainingProgress) -> None:
+        if progress.result is not None:
+            _check_still_there(folder)
+        report(progress)
 
     return told
 
@@ -279,6 +296,22 @@ def _begin(folder: Path, info: Info) -> Info:
     return running
 
 
+def _check_still_there(folder: Path, *files: str) -> None:
+    """Refuse to go on with a folder from which others have taken what this training has written into it.
+
+    Raises
+    ------
+    StudyError
+        The folder, its training.json or one of the files is gone.
+    """
+    lost = [name for name in (_INFO, *files) if not (folder / name).exists()]
+    if lost:
+        gone = f"it has lost {', '.join(lost)}" if folder.is_dir() else "it has been removed"
+        raise StudyError(
+            f"{folder} must stay as it is while a training writes to it; {gone}. Run the same command again."
+        )
+
+
 def _there(folder: Path) -> Info | None:
     """What training.json says of a training that was begun; None where there is none."""
     try:
@@ -294,12 +327,9 @@ def _refuse_differences(folder: Path, there: Info, here: Info) -> None:
         raise StudyError(
             f"{folder} holds a training of format {there.get('format')!r}, not {FORMAT}. Choose another folder."
         )
-    try:
-        changed = differences(_compared(there), _compared(here))
-    except (KeyError, TypeError) as error:
-        raise StudyError(
-            f"{_INFO} in {folder} must say what was asked and used; it lacks {error}. Delete it."
-        ) from error
+    if faults := fine_tuning_faults(there):
+        raise StudyError(f"{_INFO} in {folder} cannot be used: {'; '.join(faults)}. Choose another folder.")
+    changed = differences(_compared(there), _compared(here))
     if changed:
         raise StudyError(
             f"{folder} holds another training; it differs in {'; '.join(changed)}. "

@@ -9,12 +9,20 @@ from typing import Any
 from core.data.files import read_file
 
 MOST_BYTES = 64 << 20
+RANKED_BY = ("cross", "separation")  # measures
 STATES = ("running", "partial", "complete")
 _LARGEST = 2**63
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 # Each field that is read somewhere: the types that it may have. "*" stands for each value of an object or a list.
 _TEXT, _COUNT = (str, type(None)), (int, type(None))
+_KERNELS: Mapping[str, tuple[type, ...]] = {
+    "used.kernels": (dict, type(None)),
+    "used.kernels.onednn": (bool, type(None)),
+    "used.kernels.max_isa": _TEXT,
+    "used.kernels.threads": (int,),
+    "used.kernels.instructions": _TEXT,
+}
 _FIELDS: Mapping[str, tuple[type, ...]] = {
     "state": (str,),
     "created": _TEXT,
@@ -52,12 +60,20 @@ _FIELDS: Mapping[str, tuple[type, ...]] = {
     "used.data.fingerprint": _TEXT,
     "used.data.num_samples": _COUNT,
     "used.data.num_classes": _COUNT,
+    "used.data.ignored_files": (dict,),
+    "used.data.ignored_files.*": (int,),
+    "used.data.sources_folder": _TEXT,
+    "used.data.white": (dict, type(None)),
+    "used.data.white.*": (float, int, type(None)),
     "used.model": (dict,),
+    "used.model.input_size": (list, type(None)),
+    "used.model.input_size.*": (int,),
     "used.model.name": _TEXT,
     "used.model.weights": _TEXT,
     "used.model.weights_sha256": _TEXT,
     "used.versions": (dict,),
     "used.versions.*": (str,),
+    **_KERNELS,
     "skipped": (list, type(None)),
     "skipped.*": (dict,),
     "skipped.*.id": (str,),
@@ -99,6 +115,18 @@ _RANKING_FIELDS: Mapping[str, tuple[type, ...]] = {
     "versions.*": (str,),
     "cautions": (list,),
     "cautions.*": (str,),
+}
+_FINE_TUNING_FIELDS: Mapping[str, tuple[type, ...]] = {
+    "state": (str,),
+    "asked": (dict,),
+    "asked.training": (dict,),
+    "used": (dict,),
+    "used.data": (dict,),
+    "used.model": (dict,),
+    "used.execution": (dict,),
+    **_KERNELS,
+    "notes": (list,),
+    "notes.*": (str,),
 }
 _NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", dict: "an object"}
 _NAMES |= {list: "a list", type(None): "null"}
@@ -153,12 +181,23 @@ def ranking_faults(info: Mapping[str, Any]) -> list[str]:
     """Fields of ranking.json that are of another type than they must be; a complete one must have those of its end."""
     faults = [fault for path, types in _RANKING_FIELDS.items() for fault in _faults_of(info, path, types)]
     if not faults and info.get("state") == "complete":
-        needed = ("compared.measure", "compared.split", "compared.pooling", "samples", "num_classes", "cautions")
+        needed = [f"compared.{name}" for name in ("measure", "split", "pooling", "chosen_in", "num_comparisons")]
+        needed += ["samples", "num_classes", "cautions"]
         lacking = [path for path in needed if not _values_at(info, path.split("."))]
         faults += [f"it lacks {', '.join(lacking)}"] if lacking else []
-        split = info.get("compared", {}).get("split")
+        measure, split = (info.get("compared", {}).get(name) for name in ("measure", "split"))
+        if not lacking and measure not in RANKED_BY:
+            faults.append(f"'compared.measure' must be one of {', '.join(RANKED_BY)}; got {_short(measure)}")
         faults += [] if lacking or split in info["samples"] else [f"'samples' must count the split {split!r}"]
     return faults
+
+
+def fine_tuning_faults(info: Mapping[str, Any]) -> list[str]:
+    """Fields of training.json that are missing, or of another type than they must be."""
+    faults = [fault for path, types in _FINE_TUNING_FIELDS.items() for fault in _faults_of(info, path, types)]
+    needed = ("state", "asked", "used.data.fingerprint", "used.model.weights_sha256", "used.execution")
+    lacking = [path for path in needed if not _values_at(info, path.split("."))]
+    return faults or ([f"it lacks {', '.join(lacking)}"] if lacking else [])
 
 
 def info_faults(info: Mapping[str, Any]) -> list[str]:

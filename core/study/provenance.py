@@ -26,7 +26,7 @@ def caption_parts(info: Info, curves: pd.DataFrame) -> list[str]:
     parts = [
         f"{model}, {weights}" if model and weights else model,
         look_up(info, "used.data.name"),
-        f"{classes:,} classes" if isinstance(classes, int) else None,
+        f"{classes:,} classes" if classes is not None else None,
         sample_counts(curves),
         f"seed {seed}" if seed is not None else None,
     ]
@@ -65,7 +65,10 @@ def known_facts(info: Info, state: str, curves: pd.DataFrame) -> dict[str, str]:
 
 
 def weights_text(info: Info) -> str | None:
-    """How the network's weights came about; of a weights file of one's own its name. None where the study is silent."""
+    """How the network's weights came about; of a weights file of one's own its name. None where the study is silent.
+
+    info : of any study, also one that cannot be opened, for the list of studies has their names.
+    """
     weights = look_up(info, "used.model.weights")
     if not isinstance(weights, str):
         return None
@@ -88,7 +91,10 @@ def seed_of(info: Info) -> Any:
 
 
 def look_up(info: Info, path: str) -> Any:
-    """A value by its dotted path; None where anything on the way is missing."""
+    """A value by its dotted path; None where anything on the way is missing, as all but format and state may be.
+
+    info : of any study. Where it is not checked, as in the list of studies, a part may be of another type than usual.
+    """
     value: Any = info
     for key in path.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None
@@ -100,9 +106,9 @@ def plain(text: Any) -> str:
     return re.sub(r"([\\`*_\[\]$~<>#|:])", r"\\\1", str(text))
 
 
-def _ignored_files(counts: Any) -> str | None:
-    """Such as "3 .txt, 1 .csv"."""
-    if not isinstance(counts, Mapping) or not counts:
+def _ignored_files(counts: Mapping[str, int] | None) -> str | None:
+    """Such as "3 .txt, 1 .csv"; None of a study that had none, or does not say."""
+    if not counts:
         return None
     return ", ".join(f"{count:,} {extension or 'without extension'}" for extension, count in counts.items())
 

@@ -6,7 +6,7 @@ folder for each network. `ranking_tables` says what the columns are, and how a n
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -44,6 +44,7 @@ from core.study.streaming import renamed
 from core.study.writing import differences, now_utc, replace_file, study_lock, write_json
 
 FORMAT = 1
+_INFO = "ranking.json"
 _TIMED = {"batch_size": 8, "repeats": 3}
 _EARLIER_OPTIONS = {"skip_broken": False, "skip_small_classes": False, "test_fraction": 0.2}  # of earlier rankings
 _PATHS = ("data", "features")  # what counts is the fingerprint of what lies there
@@ -90,8 +91,8 @@ def rank_networks(
     Raises
     ------
     StudyError
-        The folder holds something else, or another run writes to it; samples that differ from network to network;
-        fewer than two networks from whose layers anything can be concluded.
+        The folder holds something else, or another run writes to it, or it is removed meanwhile; samples that differ
+        from network to network; fewer than two networks from whose layers anything can be concluded.
     ValueError, OSError
         As `core.study.plan.plan_study`, before anything is computed.
     """
@@ -109,8 +110,9 @@ def rank_networks(
             samples = _common_samples(plans, features)
             with _recorded(folder, info):
                 studies, left_out = _studies(options, plans, features, samples, told, folder)
-                timed = {name: plan for name, plan in plans.items() if name in studies}
-                _write_tables(folder, info, studies, _seconds(timed), options.pooling, left_out)
+                seconds = _seconds({name: plan for name, plan in plans.items() if name in studies})
+                _check_still_there(folder, studies)
+                _write_tables(folder, info, studies, seconds, options.pooling, left_out)
     return load_ranking(folder)
 
 
@@ -168,11 +170,28 @@ def ranks_samples_of(ranking: Ranking, study: Study) -> bool:
 
 def _read_info(folder: Path) -> dict[str, Any] | None:
     try:
-        return read_json_object(folder / "ranking.json", f"ranking.json in {folder}")
+        return read_json_object(folder / _INFO, f"{_INFO} in {folder}")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except ValueError as error:
         raise StudyError(f"{error} Delete the folder.") from error
+
+
+def _check_still_there(folder: Path, networks: Iterable[str]) -> None:
+    """Refuse to go on with a folder from which others have taken what this run has written into it.
+
+    networks : whose studies are complete.
+
+    Raises
+    ------
+    StudyError
+        The folder, its ranking.json or the study of one of the networks is gone.
+    """
+    files = [_INFO, *(f"{name}/study.json" for name in networks)]
+    lost = [name for name in files if not (folder / name).exists()]
+    if lost:
+        gone = f"it has lost {', '.join(lost[:3])}" if folder.is_dir() else "it has been removed"
+        raise StudyError(f"{folder} must stay as it is while a run writes to it; {gone}. Run the same command again.")
 
 
 def _begin(
@@ -198,6 +217,12 @@ def _begin(
 
 
 def _refuse_differences(folder: Path, there: Mapping[str, Any], asked: dict[str, Any], used: dict[str, Any]) -> None:
+    if there.get("format") != FORMAT:
+        raise StudyError(
+            f"{folder} holds a ranking of format {there.get('format')!r}, not {FORMAT}. Choose another folder."
+        )
+    if faults := ranking_faults(there):
+        raise StudyError(f"{_INFO} in {folder} cannot be used: {'; '.join(faults)}. Choose another folder.")
     old = _EARLIER_OPTIONS | {name: value for name, value in there.get("asked", {}).items() if name not in _PATHS}
     new = {name: value for name, value in asked.items() if name not in _PATHS}
     before = there.get("used", {})
@@ -212,11 +237,14 @@ def _refuse_differences(folder: Path, there: Mapping[str, Any], asked: dict[str,
 @contextmanager
 def _recorded(folder: Path, info: Mapping[str, Any]) -> Iterator[None]:
     """From here on the folder holds this ranking; a run that ends early leaves one that says so."""
-    write_json(folder / "ranking.json", info)
+    write_json(folder / _INFO, info)
     try:
         yield
-    except BaseException:
-        write_json(folder / "ranking.json", dict(info) | {"state": "partial"})
+    except BaseException as error:
+        if (folder / _INFO).exists():
+            write_json(folder / _INFO, dict(info) | {"state": "partial"})
+        elif isinstance(error, Exception):
+            _check_still_there(folder, ())
         raise
 
 
@@ -257,7 +285,8 @@ def _studies(
     folder: Path,
 ) -> tuple[dict[str, Study], list[str]]:
     """The study of each network, of which only what is missing is computed; and why some networks are left out."""
-    studies, left_out = {}, []
+    studies: dict[str, Study] = {}
+    left_out: list[str] = []
 
     def add(name: str, study: Study) -> None:
         if why := nothing_to_judge(study, judged_by(study, options.pooling)):
@@ -268,11 +297,13 @@ def _studies(
 
     for one in features:
         name = one.files.name
+        _check_still_there(folder, studies)
         written = write_ranked_features(
             one, samples, folder / name, neighbors=options.neighbors, probe=options.probe, progress=progress
         )
         add(name, written)
     for name, plan in plans.items():
+        _check_still_there(folder, studies)
         add(name, run_study(plan, folder / name, progress=renamed(progress, name)))
     return {name: studies[name] for name in options.names if name in studies}, left_out
 
@@ -327,7 +358,7 @@ def _write_tables(
         "versions": dict(package_versions()),
         "cautions": list(cautions),
     }
-    write_json(folder / "ranking.json", dict(info) | done)
+    write_json(folder / _INFO, dict(info) | done)
 
 
 def _cautions(studies: Mapping[str, Study]) -> Iterator[str]:

@@ -160,7 +160,7 @@ def write_ranked_features(
         The folder holds another study.
     """
     there = read_info(Path(out))
-    if there is not None and there["state"] == "complete":
+    if there is not None and there.get("state") == "complete":
         return load_study(out)
     writer = FeatureStudyWriter(
         out,

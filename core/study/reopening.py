@@ -99,8 +99,8 @@ def _network_options(study: Study, weights: str | None) -> StudyOptions:
 
 def _square_size(study: Study) -> int | None:
     """The image size that the study used; None where its sides differ, for then the file fixes it."""
-    height, width = study.info.get("used", {}).get("model", {}).get("input_size", (None, None))
-    return height if height == width else None
+    sides = study.info.get("used", {}).get("model", {}).get("input_size") or []
+    return sides[0] if len(sides) == 2 and sides[0] == sides[1] else None
 
 
 def _check_weights(study: Study, network: Network) -> None:

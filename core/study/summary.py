@@ -51,7 +51,7 @@ def good_enough(study: Study, curve: pd.DataFrame, tolerance: float = TOLERANCE)
     """
     pooling, samples = _where(curve)
     split, measure = ("test", "cross") if samples == "cross" else (samples, "separation")
-    candidates = set(cut_candidates(study))
+    candidates = set(cut_candidates(study))  # none of a study of pixels alone
     layers = [layer for layer in curve["layer"] if layer in candidates] or curve["layer"].tolist()
     return recommend_layer(study, split=split, pooling=pooling, measure=measure, layers=layers, tolerance=tolerance)
 
@@ -94,7 +94,7 @@ def confused_card(study: Study, curve: pd.DataFrame, layer: str) -> Card:
     split, among = ("test", "train") if samples == "cross" else (samples, samples)
     try:
         pairs = confused_pairs(study, layer, pooling, split, among=among)
-    except StudyError:
+    except StudyError:  # a study may store no neighbors, or none of this layer and these samples
         return Card(NOT_STORED)
     words = short_classes(sample_classes(study.samples))
     named = pairs.assign(first=pairs["first"].map(words), second=pairs["second"].map(words))

@@ -43,9 +43,12 @@ def kept_verified(study: Study) -> Verified | None:
             return None
         blocks = pd.DataFrame(content["blocks"])[MEASURED]
         blocks = blocks.astype({name: str if name in ("block", "output") else float for name in MEASURED})
-        if not np.isfinite(blocks.select_dtypes("number")).all(axis=None):
+        numbers = blocks.select_dtypes("number")
+        if not (np.isfinite(numbers) & (numbers.abs() <= 1)).all(axis=None):
             return None
         accuracy, num_test, level = float(content["accuracy"]), int(content["num_test"]), float(content["level"])
+        if not (0 <= accuracy <= 1 and num_test >= 1 and 0 < level < 1):
+            return None
         test = study.samples.loc[study.samples["split"] == "test", "label"]
         chance = most_frequent_share(test) if len(test) else float("nan")
         return Verified(accuracy, num_test, level, blocks, _together(content["together"]), chance)
@@ -64,4 +67,7 @@ def _is_of(study: Study, content: dict[str, Any]) -> bool:
 def _together(content: dict[str, Any] | None) -> Together | None:
     if content is None:
         return None
-    return Together(**{**content, "blocks": tuple(content["blocks"])})
+    numbers = {name: float(content[name]) for name in ("tolerance", "accuracy", "change", "low", "high")}
+    if not all(abs(number) <= 1 for number in numbers.values()):
+        raise ValueError("shares and their differences lie in -1 to 1")
+    return Together(tuple(map(str, content["blocks"])), **numbers)

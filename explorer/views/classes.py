@@ -165,13 +165,15 @@ def show_confusions(study: OpenStudy, pairs: pd.DataFrame | None, place: Place) 
         top = pairs.head(BARS)
         alt = f"Bars: the {len(top)} most confused pairs at {place.layer}; the table has all {len(pairs):,}."
         chart, mode = confusion_chart(top), PICKED
-        st.altair_chart(chart, width="stretch", alt=alt, on_select=pick_bar, selection_mode=mode, key=keys["bars"])
+        st.altair_chart(
+            chart, width="stretch", alt=alt, on_select=guarded(pick_bar), selection_mode=mode, key=keys["bars"]
+        )
     with right:
         st.dataframe(
             pairs,
             hide_index=True,
             column_config=CONFIG,
-            on_select=pick_row,
+            on_select=guarded(pick_row),
             selection_mode="single-row",
             key=keys["pairs"],
             alt="Pairs of classes, the most confused first",

@@ -183,7 +183,7 @@ def show_all_button(keys: Mapping[str, str], *, key: str, disabled: bool = False
     def drop_filters() -> None:
         st.session_state.update({keys[name]: [] for name in FILTERS} | {keys[SPAN]: ()})
 
-    st.button("Show all layers", on_click=drop_filters, key=key, disabled=disabled)
+    st.button("Show all layers", on_click=guarded(drop_filters), key=key, disabled=disabled)
 
 
 def show_finding(study: OpenStudy, selection: Selection, shown: Shown) -> None:
@@ -212,7 +212,7 @@ def show_chart(study: OpenStudy, selection: Selection, shown: Shown) -> None:
     chart = cached_chart(study.path, study.stamp, replace(selection, **NOT_DRAWN), shown.chosen)
     with st.container(key=CHART):
         alt = f"{measure_title(selection.measure)} through the network, {len(shown.layers)} layers."
-        st.vega_lite_chart(chart, width="stretch", key=picked, on_select=take, selection_mode=PICK, alt=alt)
+        st.vega_lite_chart(chart, width="stretch", key=picked, on_select=guarded(take), selection_mode=PICK, alt=alt)
     show_strip(study, _keys(study)[SPAN])  # beneath, so that the browser draws the chart first
     targets = set(shown.curves.loc[(shown.curves["measure"] == "SI") & shown.curves["low"].notna(), "target"])
     texts = [explained(selection.measure), CHANCE, *(text for target, text in BANDS.items() if target in targets)]

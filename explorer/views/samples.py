@@ -149,7 +149,9 @@ def show_plane(
     with st.container(key=PLANE):
         name = table.loc[table["sample"] == selected, "id"].iloc[0]
         alt = f"{len(drawn):,} samples at {place.layer} on a plane. Selected: {name}. The gallery lists the samples."
-        st.altair_chart(plane_chart(drawn), width="stretch", alt=alt, on_select=select, selection_mode=PICKED, key=key)
+        st.altair_chart(
+            plane_chart(drawn), width="stretch", alt=alt, on_select=guarded(select), selection_mode=PICKED, key=key
+        )
     some = f" {len(drawn):,} of {len(dots):,} samples are drawn." if len(drawn) < len(dots) else ""
     st.caption(PLANE_CAPTION + some)
     export_row(PLANE, lambda: dots, f"{Path(study.path).name}_plane", study.info)

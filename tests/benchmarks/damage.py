@@ -1,10 +1,11 @@
 """Every door tried with damaged input: what ends in a traceback, is not caught, hangs, or passes in silence.
 
-    python -m tests.benchmarks.damage [--minutes 10] [--part 1/1] [--doors 1,2,3,4]
+    python -m tests.benchmarks.damage [--minutes 10] [--part 1/1] [--doors 1,2,3]
 
-Tries the whole corpus of `tests.damage`, of which the tests try every so many: files of features and labels, studies on
-the command line, studies on every page, links. Prints each failure and a table with a row a door. `--part 2/5` tries
-the second of five parts. A door that is not done when its share of the time is over says how far it came.
+Tries the whole corpus of `tests.damage` and `tests.damaged_uploads`, of which the tests try every so many: files of
+features and labels, studies on the command line, studies on every page, links, uploads, what is kept beside a study's
+tables, rankings, recorded trainings and fine-tunings. Prints each failure and a table with a row a door. `--part 2/5`
+tries the second of five parts. A door that is not done when its share of the time is over says how far it came.
 """
 
 import argparse
@@ -28,9 +29,30 @@ import pandas as pd
 
 import core
 from core.cli import main
-from tests.damage import damaged_copy, file_bytes_damages, study_damages, write_small_study
+from core.study.results import StudyError
+from tests.damage import (
+    Damage,
+    damaged_copy,
+    file_bytes_damages,
+    fine_tuning_damages,
+    ranking_damages,
+    side_file_damages,
+    study_damages,
+    training_damages,
+    training_writer,
+    write_blocks,
+    write_small_fine_tuning,
+    write_small_ranking,
+    write_small_study,
+    write_small_training,
+)
+from tests.damaged_uploads import outcome, uploads
 
 VIEWS = Path(core.__file__).resolve().parents[1] / "explorer" / "views"
+DOORS = (
+    *("files of features and labels", "studies, command line", "studies, pages", "links", "uploads"),
+    *("timing.json and blocks.json", "rankings", "recorded trainings", "fine-tunings"),
+)
 LONGEST_S = 120  # of one try; what takes longer hangs
 PARAMETERS = (
     *("layer", "tolerance", "pooling", "samples", "knn", "kinds", "blocks", "layers", "span", "columns", "measure"),
@@ -223,12 +245,103 @@ def try_links(door: Door, base: Path, left: Callable[[], bool], part: slice) -> 
         door.count(f"{view} {shown}", on_page(view, base, query))
 
 
+def try_uploads(door: Door, folder: Path, left: Callable[[], bool], part: slice) -> None:
+    """Files as visitors upload them, saved and planned."""
+    tries = list(uploads(every=40))
+    random.Random(4).shuffle(tries)
+    tries = tries[part]
+    door.whole = len(tries)
+    for upload in tries:
+        if not left():
+            return
+        try:
+            with limited():
+                told = outcome(upload, folder)
+        except HangError:
+            told = "hang"
+        door.count(f"{upload.of} {upload.damage}", told)
+
+
+def try_side_files(door: Door, base: Path, folder: Path, left: Callable[[], bool], part: slice) -> None:
+    """What is kept beside a study's tables, by commands and the page that read it."""
+    for damage in _shuffled(door, side_file_damages(), part, tries=4):
+        if not left():
+            return
+        study = damaged_copy(base, damage, folder)
+        for command in (["blocks", str(study)], ["cut", str(study), "--no-timing"], ["report", str(study)]):
+            words = [*command, "--markdown", "-"] if command[0] == "report" else command
+            door.count(f"{command[0]} {damage.name}", on_command_line(words, must_refuse=False))
+        door.count(f"decide {damage.name}", on_page("decide", study, {}))
+
+
+def try_rankings(door: Door, root: Path, folder: Path, left: Callable[[], bool], part: slice) -> None:
+    """Rankings, by the command that goes on with them, and the page of a study in them."""
+    base = root / "ranking"
+    command = write_small_ranking(base, root / "ranked")
+    command[command.index("--out") + 1] = str(folder)
+    for damage in _shuffled(door, ranking_damages(), part, tries=3):
+        if not left():
+            return
+        damaged_copy(base, damage, folder)
+        for name in ("good", "bad"):
+            door.count(f"decide {name} {damage.name}", on_page("decide", folder / name, {}))
+        door.count(f"rank {damage.name}", on_command_line(command, must_refuse=False))
+
+
+def try_trainings(door: Door, root: Path, folder: Path, left: Callable[[], bool], part: slice) -> None:
+    """Recorded trainings, by their page, a command, and the callback that goes on with them."""
+    base = write_small_training(root / "training")
+    for damage in _shuffled(door, training_damages(), part, tries=4):
+        if not left():
+            return
+        damaged_copy(base, damage, folder)
+        for view in ("training", "layers"):
+            door.count(f"{view} {damage.name}", on_page(view, folder, {}))
+        words = ["report", str(folder), "--markdown", "-"]
+        door.count(f"report {damage.name}", on_command_line(words, must_refuse=False))
+        door.count(f"callback {damage.name}", goes_on(folder))
+
+
+def goes_on(folder: Path) -> str:
+    """What is wrong with how a callback goes on with a training."""
+    writer = training_writer(folder)
+    try:
+        writer.start(2)
+        writer.add_history({"epoch": 3, "separation_s": 0.1})
+        writer.finish()
+    except (StudyError, OSError):
+        return ""
+    except Exception:
+        return f"uncaught: {traceback.format_exc()[-300:]}"
+    return ""
+
+
+def try_fine_tunings(door: Door, root: Path, folder: Path, left: Callable[[], bool], part: slice) -> None:
+    """Fine-tunings, complete and begun, by the command that goes on with them."""
+    for base, words in (("tuned", {}), ("begun", {"stop_after": 2})):
+        command = write_small_fine_tuning(root / base, root / "network", **words)
+        command[command.index("--out") + 1] = str(folder)
+        for damage in _shuffled(door, fine_tuning_damages(), part):
+            if not left():
+                return
+            damaged_copy(root / base, damage, folder)
+            door.count(f"{base} {damage.name}", on_command_line(command, must_refuse=False))
+
+
+def _shuffled(door: Door, damages: Iterator[Damage], part: slice, tries: int = 1) -> list[Damage]:
+    """A part of some damages in random order, counted. tries : of each."""
+    chosen = list(damages)
+    random.Random(5).shuffle(chosen)
+    door.whole += tries * len(chosen[part])
+    return chosen[part]
+
+
 def run(minutes: float, part: slice, chosen: set[int]) -> list[Door]:
     """The chosen doors, counted from 1, each with its share of the time."""
-    doors = [Door("files of features and labels"), Door("studies, command line"), Door("studies, pages"), Door("links")]
+    doors = [Door(name) for name in DOORS]
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
-        base, copy = write_small_study(root / "base"), root / "damaged"
+        base, copy = write_blocks(write_small_study(root / "base")), root / "damaged"
         os.environ["SI_EXPLORER_STUDIES"] = str(root / "runs")
         (root / "files").mkdir()
         before = os.getcwd()
@@ -239,6 +352,11 @@ def run(minutes: float, part: slice, chosen: set[int]) -> list[Door]:
                 lambda left: try_studies(doors[1], base, copy, left, part),
                 lambda left: try_pages(doors[2], base, copy, left, part),
                 lambda left: try_links(doors[3], base, left, part),
+                lambda left: try_uploads(doors[4], root / "uploads", left, part),
+                lambda left: try_side_files(doors[5], base, copy, left, part),
+                lambda left: try_rankings(doors[6], root, copy, left, part),
+                lambda left: try_trainings(doors[7], root, copy, left, part),
+                lambda left: try_fine_tunings(doors[8], root, copy, left, part),
             ),
             strict=True,
         ):
@@ -264,7 +382,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--part", default="1/1", metavar="K/N")
-    parser.add_argument("--doors", default="1,2,3,4")
+    everything = ",".join(str(number) for number in range(1, len(DOORS) + 1))
+    parser.add_argument("--doors", default=everything, help="numbers: " + ", ".join(DOORS))
     asked = parser.parse_args()
     first, every = map(int, asked.part.split("/"))
     logging.disable(logging.WARNING)

@@ -1,19 +1,37 @@
 """Whatever a study folder holds and whatever a link says, a page shows a sentence and never a traceback."""
 
+import ast
 import random
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 import core
+from explorer import job_view
+from explorer.jobs import Status, new_job
 from explorer.public import limits
 from explorer.request import Request, asked_request, check_request
-from tests.damage import Damage, damaged_copy, study_damages, write_small_study
+from tests.damage import (
+    Damage,
+    damaged_copy,
+    ranking_damages,
+    set_json,
+    side_file_damages,
+    study_damages,
+    training_damages,
+    write_blocks,
+    write_small_ranking,
+    write_small_study,
+    write_small_training,
+)
 
 VIEWS = Path(__file__).resolve().parents[2] / "explorer" / "views"
 ABOUT_STUDIES = ("layers", "compare", "classes", "samples", "sample_size", "decide", "training")
 PAGES = (*ABOUT_STUDIES, "new_study", "method")
+CALLBACKS = ("on_click", "on_change", "on_select", "on_submit", "on_dismiss")
 EVERY = 60  # of the corpus; `python -m tests.benchmarks.damage` tries all of it
 FORGED = (
     *("", "0", "-1", "99999", "1" * 30, "9" * 5000, "nan", "inf", "1e999", "²", "٣", "a\0b", "../../etc/passwd", "*"),
@@ -72,10 +90,93 @@ def test_damaged_studies(small: Path, tmp_path: Path, open_view, damage: Damage)
     assert not page.get("vega_lite_chart")
 
 
+@pytest.mark.parametrize(
+    ("view", "asked"),
+    [
+        ("sample_size", {"command": "python -m core study 'pictures"}),
+        ("samples", {"asked.data": "~nobody-here/pictures"}),
+        ("samples", {"asked.data": "x" * 5000}),
+        ("classes", {"asked.data": "~nobody-here/pictures"}),
+        ("decide", {"asked.data": "x" * 5000, "asked.weights": f"{'x' * 5000}.keras"}),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_texts_that_are_no_command_and_no_path(tiny_study: Path, open_view, view: str, asked: dict):
+    """A study without sizes, so that its command is offered again with some."""
+    for name, value in asked.items():
+        set_json("study.json", name, value)(tiny_study)
+    assert not open_view(view, tiny_study).error
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("used.data.ignored_files", {".txt": "3"}, "'used.data.ignored_files.*' must be a whole number; got '3'"),
+        ("used.data.white", {"integers": "255"}, "'used.data.white.*' must be a number or a whole number or null"),
+        ("used.model.input_size", 224, "'used.model.input_size' must be a list or null; got 224"),
+        ("used.kernels", {"threads": "2"}, "'used.kernels.threads' must be a whole number; got '2'"),
+    ],
+)
+def test_fields_that_only_some_pages_read_are_checked_for_all(tiny_study: Path, field: str, value: object, words: str):
+    set_json("study.json", field, value)(tiny_study)
+    with pytest.raises(core.StudyError, match=re.escape(words)):
+        core.load_study(tiny_study)
+
+
 def test_a_damaged_study_to_compare_with(small: Path, tmp_path: Path, open_view):
     folder = damaged_copy(small, Damage("", lambda path: (path / "samples.parquet").unlink()), tmp_path / "damaged")
     page = open_view("compare", small, before=str(folder))
     assert "These studies cannot be compared" in page.error[0].value
+
+
+def some(damages: Iterator[Damage], start: int, every: int) -> pytest.MarkDecorator:
+    """A parameter with each of so many damages."""
+    chosen = list(damages)[start::every]
+    return pytest.mark.parametrize("damage", chosen, ids=[damage.name for damage in chosen])
+
+
+@pytest.fixture(scope="module")
+def with_blocks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_blocks(write_small_study(tmp_path_factory.mktemp("blocks") / "study"))
+
+
+@some(side_file_damages(), 5, 40)
+def test_damaged_times_and_accuracies(with_blocks: Path, tmp_path: Path, open_view, damage: Damage):
+    page = open_view("decide", damaged_copy(with_blocks, damage, tmp_path / "damaged"))
+    assert not page.error
+
+
+@pytest.fixture(scope="module")
+def ranking(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("ranking")
+    write_small_ranking(root / "ranking", root / "files")
+    return root / "ranking"
+
+
+def test_the_whole_ranking_is_shown(ranking: Path, open_view):
+    page = open_view("decide", ranking / "good")
+    assert any("good" in text.value and "separates these samples best" in text.value for text in page.markdown)
+
+
+@some(ranking_damages(), 12, 70)
+def test_damaged_rankings(ranking: Path, tmp_path: Path, open_view, damage: Damage):
+    folder = damaged_copy(ranking, damage, tmp_path / "damaged")
+    open_view("decide", folder / "bad")
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small_training(tmp_path_factory.mktemp("training") / "study")
+
+
+@pytest.mark.parametrize("view", ABOUT_STUDIES)
+def test_the_whole_training_is_shown(training: Path, open_view, view: str):
+    assert not open_view(view, training).error
+
+
+@some(training_damages(), 9, 70)
+def test_damaged_trainings(training: Path, tmp_path: Path, open_view, damage: Damage):
+    open_view("training", damaged_copy(training, damage, tmp_path / "damaged"))
 
 
 @pytest.mark.parametrize("view", PAGES)
@@ -140,6 +241,77 @@ def test_a_defect_is_a_sentence_on_the_page_and_a_traceback_in_the_log(
     assert "**This page cannot be shown.** That is a defect of the program." in page.error[0].value
     assert "secret" not in page.error[0].value
     assert "secret of the server" in caplog.text
+
+
+def failing_job_page() -> None:
+    import streamlit as st
+
+    from explorer import job_view
+    from explorer.jobs import list_jobs
+    from explorer.public import studies_folder
+
+    def broken(*arguments: object) -> None:
+        raise OSError("secret of the server")
+
+    part = "cancel" if st.query_params.get("in") == "callback" else "_show_progress"
+    setattr(job_view, part, broken)
+    job_view.show_job(list_jobs(studies_folder())[0])
+    st.title("After")
+
+
+@pytest.mark.parametrize("place", ["fragment", "callback"])
+@pytest.mark.parametrize("public", [False, True])
+def test_a_run_s_panel_and_its_buttons_show_no_traceback(
+    public: bool, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog, expects_defects: None
+):
+    monkeypatch.setenv("SI_EXPLORER_PUBLIC", "1" if public else "0")
+    job = new_job(tmp_path / "runs", ("study", "digits"), title="Digits")
+    monkeypatch.setattr(job_view, "cancel", job_view.cancel)  # both as before, afterwards
+    monkeypatch.setattr(job_view, "_show_progress", job_view._show_progress)
+    monkeypatch.setattr(job_view, "may_change", lambda job: True)
+    monkeypatch.setattr(job_view, "status", lambda job: Status("running", 0))
+    page = AppTest.from_function(failing_job_page)
+    page.query_params["in"] = place
+    page.run()
+    if place == "callback":
+        assert not page.error
+        page.button(key="stop_run").click().run()
+    assert not page.exception
+    assert "**This page cannot be shown.** That is a defect of the program." in page.error[0].value
+    assert "secret" not in page.error[0].value
+    assert page.title[0].value == "After"
+    assert "secret of the server" in caplog.text
+    assert job.folder.is_dir()
+
+
+def guarded_names(tree: ast.Module) -> set[str]:
+    """The functions of a module that `guarded` decorates, or is called with."""
+    names = {
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef)
+        if any(ast.unparse(decorator) == "guarded" for decorator in node.decorator_list)
+    }
+    return names | {"ignore", "rerun"}  # of Streamlit: no function of ours
+
+
+def test_every_fragment_and_callback_is_guarded():
+    """Streamlit runs them by themselves, outside of the page that is guarded."""
+    found = []
+    for path in sorted(VIEWS.parent.rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        safe = guarded_names(tree)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef) and "st.fragment" in map(ast.unparse, node.decorator_list):
+                found.append((path.name, node.name, node.name in safe))
+            if isinstance(node, ast.Call):
+                called = [keyword.value for keyword in node.keywords if keyword.arg in CALLBACKS]
+                called += node.args[:1] if ast.unparse(node.func) == "st.fragment" else []
+                for value in called:
+                    text = ast.unparse(value).strip("'")
+                    found.append((path.name, text, text.startswith("guarded(") or text in safe))
+    assert [one for one in found if not one[2]] == []
+    assert len(found) > 15
 
 
 def stopped_page() -> None:

@@ -71,6 +71,9 @@ def test_in_public_no_folder_is_opened_and_digits_are_shown(folder):
     assert study_pictures({"asked": {"data": "digits"}}, public)
 
 
-@pytest.mark.parametrize("info", [{}, {"asked": None}, {"asked": {"data": 3}}, {"asked": {"data": "nowhere/at/all"}}])
+NO_FOLDERS = [{"asked": {"data": data}} for data in ("nowhere/at/all", "~nobody-here/x", "x" * 5000, "a\0b")]
+
+
+@pytest.mark.parametrize("info", [{}, {"asked": None}, {"asked": {"data": 3}}, *NO_FOLDERS])
 def test_studies_without_pictures(info):
     assert not study_pictures(info, {})

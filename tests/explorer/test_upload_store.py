@@ -1,6 +1,5 @@
 """Files that arrive are counted, bounded, and removed when nobody shows them; and no byte of them goes to Streamlit."""
 
-import asyncio
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from explorer.public import limits
-from explorer.upload_middleware import UploadMiddleware
 from explorer.upload_store import GRACE_S, UploadStore
 from explorer.visitors import COOKIE, new_cookie, parse_cookies, visitor_id
+from tests.explorer.upload_client import Browser
 
 ALLOWED = replace(limits({"SI_EXPLORER_PUBLIC": "1"}), upload_bytes=100, uploads=3, all_upload_bytes=150)
 ALICE, BOB = "1" * 32, "2" * 32  # values of their cookies
@@ -161,40 +160,6 @@ def test_a_visitor_is_known_by_a_cookie_of_ours_only():
     assert len(visitor_id(parse_cookies(f"a=b; {token}"))) == 32
     assert visitor_id({COOKIE: ALICE}) != visitor_id({COOKIE: BOB})
     assert visitor_id({COOKIE: "../../etc"}) == visitor_id({}) == visitor_id(parse_cookies("\0;=,")) == ""
-
-
-class Browser:
-    """A client of the middleware, before a Streamlit that keeps what it is given."""
-
-    def __init__(self, store: UploadStore, *, status: int = 204, most: int = 1000) -> None:
-        self.kept, self.status, self.store = b"", status, store
-        self.middleware = UploadMiddleware(self._streamlit, lambda: most, store)
-
-    async def _streamlit(self, scope, receive, send) -> None:
-        if scope["method"] == "PUT":
-            self.kept = (await receive())["body"]
-        await send({"type": "http.response.start", "status": self.status, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
-
-    def send(self, method: str, *chunks: bytes, leaves: bool = False, cookie: str = "", kind: str = "") -> int:
-        """One request, and the status of its answer; 0 for none."""
-        messages = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
-        messages += [{"type": "http.disconnect"} if leaves else {"type": "http.request", "body": b""}]
-        statuses = []
-
-        async def receive():
-            return messages.pop(0)
-
-        async def send(message):
-            statuses.append(message.get("status"))
-
-        headers = [(b"content-type", (kind or "multipart/form-data; boundary=B").encode())]
-        headers += [(b"content-length", str(sum(map(len, chunks))).encode())]
-        headers += [(b"cookie", f"{COOKIE}={cookie}".encode())] if cookie else []
-        path = "/base/_stcore/upload_file/session/file"
-        scope = {"type": "http", "method": method, "path": path, "headers": headers}
-        asyncio.run(self.middleware(scope, receive, send))
-        return (statuses or [0])[0] or 0
 
 
 def form(content: bytes, *, parts: int = 1) -> bytes:

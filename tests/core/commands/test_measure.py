@@ -220,3 +220,30 @@ def test_labels_of_two_kinds(capsys: pytest.CaptureFixture[str]):
     np.save("test/labels.npy", TEST_Y.astype(str))
     assert main(["measure", "train", "--test", "test", "--out", "s"]) == 2
     assert "labels must be of one kind; got integers in one part and strings in the other" in capsys.readouterr().err
+
+
+def test_ties_are_told_of_layers_whose_si_depends_on_the_order(tmp_path, monkeypatch, capsys):
+    """All rows alike; then two pairs of equal rows, and two rows apart, of which one has both of a pair as nearest."""
+    monkeypatch.chdir(tmp_path)
+    np.savez("x.npz", alike=np.ones((6, 2)), apart=np.float32([[0], [0], [5], [5], [9], [20]]), labels=[0, 1] * 3)
+    assert main(["measure", "x.npz", "--permutations", "9", "--order", "1"]) == 0
+    out, err = capsys.readouterr()
+    assert "num_tied" not in out
+    assert "note: At layer alike, 100 % of the samples have several neighbors at exactly the same smallest" in err
+    assert "SI then depends on the order of the samples, and nothing is concluded from it." in err
+    rows = as_json(["x.npz", "--permutations", "9", "--order", "1"], capsys)
+    tied = {(row["layer"], row["measure"]): row["num_tied"] for row in rows}
+    assert tied["alike", "separation"] == 6
+    assert tied["apart", "separation"] == 1  # 9 lies at 5 twice
+    assert tied["apart", "linear_probe"] is None
+
+
+def test_ties_of_test_samples_are_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    np.savez("x.npz", layer=np.float32([[0], [2], [10], [12]]), labels=[0, 0, 1, 1])
+    np.savez("t.npz", layer=np.float32([[1], [11], [0], [12]]), labels=[0, 1, 0, 1])
+    rows = as_json(["x.npz", "--test", "t.npz", "--permutations", "9", "--order", "1"], capsys)
+    (cross,) = [row for row in rows if row["measure"] == "cross"]
+    assert (cross["value"], cross["num_tied"]) == (1.0, 2)
+    assert main(["measure", "x.npz", "--test", "t.npz", "--permutations", "9", "--order", "1"]) == 0
+    assert "note: At layer layer, 50 % of the samples" in capsys.readouterr().err

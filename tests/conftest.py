@@ -1,11 +1,21 @@
 """What all tests share: the data beside the project, and the rule for tests that need it."""
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+LARGEST_FILE_BYTES = 4 << 30
+
+
+def pytest_configure() -> None:
+    """No test, and no process that it starts, may fill the disk: an endless copy fails with "File too large"."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if soft == resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE_BYTES, hard))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

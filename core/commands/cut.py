@@ -12,13 +12,14 @@ import pandas as pd
 from core.commands.progress import add_progress, interrupt_when_terminated, progress_on
 from core.network.backbones import Network
 from core.network.cutting import POOLINGS
-from core.study.advice import TOLERANCE, Advice, advise, with_seconds
+from core.study.advice import TOLERANCE, Advice, advise, head_layer, with_seconds
 from core.study.class_losses import class_cost_text, class_differences
 from core.study.comparing import MEASURES
 from core.study.cut_words import difference_text, enough_text, explanation, headline, level_text
 from core.study.exporting import HEADS, Export, export_cut
 from core.study.reopening import reopen_network
 from core.study.results import Study, StudyError, load_study
+from core.study.ties import reason_text
 from core.study.time_saved import time_saved_text
 from core.study.timings import measure_timing, time_layers
 
@@ -141,7 +142,7 @@ def _print_choice(study: Study, advice: Advice, layer: str, *, auto: bool) -> No
     if auto and advice.recommended is None:
         print(f"What follows is for the layer of the highest SI, {layer}.")
     if layer not in set(advice.layers["layer"]):
-        print(f"{layer} was not measured: what cutting there costs is not known")
+        print(_no_candidate(study, advice, layer))
         return
     row = advice.row(layer)
     if layer != advice.best:
@@ -152,6 +153,17 @@ def _print_choice(study: Study, advice: Advice, layer: str, *, auto: bool) -> No
         if text := class_cost_text(study, advice, layer):
             print(f"       {text.replace('**', '')}")
     print(f"saves, of the network up to {study.layers['layer'].iloc[-1]}: {', '.join(_savings(row))}")
+
+
+def _no_candidate(study: Study, advice: Advice, layer: str) -> str:
+    """Why it is not known what cutting at a layer costs."""
+    if layer == head_layer(study):
+        return f"{layer} is the network's own head: below it is the whole network, and nothing is saved"
+    if layer in advice.tied:
+        return f"what cutting at {layer} costs is not known: {reason_text()}"
+    if layer in set(study.layers["layer"]):
+        return f"{layer} has no value of SI here: what cutting there costs is not known"
+    return f"{layer} was not measured: what cutting there costs is not known"
 
 
 def _words(advice: Advice) -> str:

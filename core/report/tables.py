@@ -39,13 +39,22 @@ def layer_table(study: Study, curves: pd.DataFrame, layers: pd.DataFrame, marked
         frame[f"SI, {SAMPLES[samples].lower()}"] = [
             _with_interval(*row) for row in zip(rows["value"], rows["low"], rows["high"], strict=True)
         ]
-    chance = separation.drop_duplicates("layer").set_index("layer")["chance"].reindex(order)
-    frame["Chance"] = [_number(value, 4) for value in chance]
+    frame = frame.assign(**_chance_columns(separation, order))
     for title, values in _baselines(study, curves).items():
         if values.notna().any():
             frame[title] = [_number(value) for value in values.reindex(order)]
     shown = sorted({0, len(order) - 1, *_evenly(len(order), 8), *(order.index(name) for name in marked)})
     return Table("Layers", frame, ("Layer", "Output"), tuple(shown))
+
+
+def _chance_columns(separation: pd.DataFrame, order: list[str]) -> dict[str, list[str]]:
+    """Chance by layer: one column where it is the same for all sets of samples, else one a set."""
+    columns = {}
+    for samples in [name for name in SAMPLES if name in set(separation["samples"])]:
+        rows = separation[separation["samples"] == samples].drop_duplicates("layer").set_index("layer").reindex(order)
+        columns[f"Chance, {SAMPLES[samples].lower()}"] = [_number(value, 4) for value in rows["chance"]]
+    values = list(columns.values())
+    return {"Chance": values[0]} if values and all(one == values[0] for one in values) else columns
 
 
 def _baselines(study: Study, curves: pd.DataFrame) -> dict[str, pd.Series]:

@@ -56,6 +56,8 @@ class Advice:
         Samples with which a layer could be named if all values stayed as they are; nan where unknown.
     smallest_tolerance
         A larger tolerance than this one names a layer with the same samples; nan where no interval is known.
+    most_tolerance
+        `separates` holds for tolerances below this one; 0 where for none, inf where chance or the interval is unknown.
     split, pooling, measure
         What was compared.
     layers
@@ -80,6 +82,7 @@ class Advice:
     head_value: float
     samples_needed: float
     smallest_tolerance: float
+    most_tolerance: float
     split: str
     pooling: str
     measure: str
@@ -261,17 +264,18 @@ class _Candidates:
         high = np.array([unpaired_interval(best, layer)[1] for layer in own])
         return ~(high < -self.tolerance)
 
-    def separates(self, best: str) -> bool:
-        """Whether the best layer is certain to be above chance by more than the tolerance.
+    def most_tolerance(self, best: str) -> float:
+        """The tolerance from which on the best layer is no longer certain to be above chance by more than it.
 
         It must be clearly above chance by the rule of the headline, too, as one of all layers that are measured.
         """
         if best in self.tied:
-            return False
+            return 0.0
         row = self.layers.T[best]
         if np.isfinite(row["chance"]) and not best_is_clear(self.measured, self.measured.index.tolist().index(best)):
-            return False
-        return not at_level(row, self.level)[1] <= row["chance"] + self.tolerance
+            return 0.0
+        margin = float(at_level(row, self.level)[1] - row["chance"])
+        return math.inf if math.isnan(margin) else max(0.0, margin)
 
     def compare(self, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
         """SI of the first layer of each pair minus that of the second, a row a pair: low, high, paired."""
@@ -299,7 +303,9 @@ def _advice(candidates: _Candidates, values: pd.DataFrame) -> Advice:
         return compared[-1][["low", "high"]].to_numpy(float)
 
     decision = decide(values["value"], intervals, tolerance=candidates.tolerance)
-    best, separates = names[decision.best], candidates.separates(names[decision.best])
+    best = names[decision.best]
+    most_tolerance = candidates.most_tolerance(best)
+    separates = candidates.tolerance < most_tolerance
     recommended = decision.recommended if separates else None
     paired = {first for rows in compared for first, second in rows.index[rows["paired"].eq(True)] if second == best}
     table = _decided(values, decision).assign(paired=values.index.isin([*paired, best]))
@@ -316,6 +322,7 @@ def _advice(candidates: _Candidates, values: pd.DataFrame) -> Advice:
         head_value=candidates.head_value,
         samples_needed=_samples_needed(decision.smallest_ratio, float(values["num_queries"].max())),
         smallest_tolerance=decision.smallest_tolerance,
+        most_tolerance=most_tolerance,
         split=candidates.split,
         pooling=candidates.pooling,
         measure=candidates.measure,

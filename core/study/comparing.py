@@ -185,7 +185,8 @@ def measured_layers(study: Study, *, measure: str, pooling: str, split: str) -> 
     -------
     DataFrame
         One row a layer in network order, indexed by layer: position, relative_position (0 to 1), value, low, high,
-        chance, num_queries, num_tied (null where unknown; see `core.study.ties`).
+        chance, num_queries, num_tied (null where unknown; see `core.study.ties`), q_value (null until the study is
+        complete).
 
     Raises
     ------
@@ -314,6 +315,7 @@ class _Side:
                 "chance": rows["chance"],
                 "num_queries": rows["num_queries"],
                 "num_tied": rows["num_tied"],
+                "q_value": rows["q_value"],
             }
         )
 

@@ -90,8 +90,8 @@ def enough_tolerance(advice: Advice) -> float | None:
     """The next hundredth above the smallest tolerance that names a layer; None where it would reach down to chance."""
     if math.isnan(advice.smallest_tolerance):
         return None
-    tolerance, best = (math.floor(100 * advice.smallest_tolerance) + 1) / 100, advice.row(advice.best)
-    return None if best["low"] <= best["chance"] + tolerance else tolerance
+    tolerance = (math.floor(100 * advice.smallest_tolerance) + 1) / 100
+    return tolerance if tolerance < advice.most_tolerance else None
 
 
 def _before_head(advice: Advice) -> str:
@@ -150,9 +150,14 @@ def _recommended(advice: Advice) -> str:
     tolerance = tolerance_text(advice)
     row = advice.row(str(advice.recommended))
     if advice.recommended == advice.best:
-        other = f" Another layer may be the best, but by at most {-row['difference_low']:.3f}."
-        text = f"No earlier layer is certain to be within {tolerance} of it ({level_text(advice)})."
-        return text + other * bool(row["difference_low"] < 0)
+        parts = []
+        if row["position"] > advice.layers["position"].min():
+            parts.append(f"No earlier layer is certain to be within {tolerance} of it ({level_text(advice)}).")
+        else:
+            parts.append("No candidate comes before it.")
+        if row["difference_low"] < 0:
+            parts.append(f"Another layer may be the best, but by at most {-row['difference_low']:.3f}.")
+        return " ".join(parts)
     paired = "" if row["paired"] else "; not paired, since the study stores no neighbors"
     return (
         f"{one_layer(row['layer'])}, **{number(row['value'])}**, is the earliest layer that is certain to be within "

@@ -183,7 +183,13 @@ class EpochsWriter:
 
     def _publish(self, newest: Path, *, finished: bool) -> None:
         """Copy an epoch's tables to the top, study.json last."""
-        for file in newest.glob("*.parquet"):
+        files = sorted(newest.glob("*.parquet"))
+        odd = [file for file in files if not file.is_file()]  # to copy a device would never end
+        if odd:
+            raise StudyError(
+                f"{odd[0]} must be a file; got a folder, a device or a pipe. Delete {newest}, and train again."
+            )
+        for file in files:
             replace_file(self.folder / file.name, lambda scratch, file=file: shutil.copyfile(file, scratch))  # type: ignore[misc]
         training = {"epochs": list(recorded_epochs(self.folder)), "finished": finished}
         info = read_info(newest) or {}

@@ -93,8 +93,13 @@ def describe(curve: pd.DataFrame) -> Finding:
     if tied.all():
         return Finding(NO_CONCLUSION, _tied_text(curve))
     if tied.any():
-        finding = describe(curve[~tied].reset_index(drop=True))
-        return replace(finding, detail=f"{finding.detail} {_tied_text(curve[tied])}")
+        finding = _describe(curve[~tied].reset_index(drop=True), every="Every other layer")
+        return replace(finding, detail=f"{_tied_text(curve[tied])} {finding.detail}")
+    return _describe(curve, every="Every layer")
+
+
+def _describe(curve: pd.DataFrame, *, every: str) -> Finding:
+    """What `describe` says of layers without many ties. every : what all of them are called."""
     known = bool(np.isfinite(curve["chance"].to_numpy(float)).all())
     best = int(np.argmax(curve["value"].to_numpy(float)))
     if len(curve) == 1:
@@ -105,11 +110,11 @@ def describe(curve: pd.DataFrame) -> Finding:
     if known and not best_is_clear(curve, best):
         return _nothing_clear(curve, best)
     sentences = [
-        f"{_where(curve)} SI is highest in {_layer(curve, best)}, at {_measured(curve, best)}.",
+        _highest(curve, best),
         _level_sentence(curve, best),
         _rise(curve, best),
         _end(curve, best),
-        _at_chance(curve) if known else "",
+        _at_chance(curve, every) if known else "",
     ]
     return Finding(_headline(curve, best), " ".join(filter(None, sentences)))
 
@@ -178,13 +183,14 @@ def clearly_above_chance(curve: pd.DataFrame) -> np.ndarray:
     """Whether SI lies three binomial standard errors above chance, and its whole 95 % interval, where known, above it.
 
     The interval alone would let a layer or two of many pass by luck. The first is a rough guide: labels permuted on a
-    fixed neighbor graph spread up to 1.4 times as much, because two samples may be each other's nearest. p is not
-    asked: with many samples it is small next to chance.
+    fixed neighbor graph spread up to 1.4 times as much, because two samples may be each other's nearest. A small q says
+    little, since with many samples it is small next to chance; but a q that is known must be below 0.05: with a handful
+    of samples no value may be so unusual, whatever standard errors say.
     """
     chance, low = curve["chance"].to_numpy(float), curve["low"].to_numpy(float)
     error = np.sqrt(chance * (1 - chance) / curve["num_queries"].to_numpy(float))
     far = curve["value"].to_numpy(float) > chance + CLEAR * error
-    return far & ~(low <= chance)
+    return far & ~(low <= chance) & ~(_column(curve, "q_value") >= SIGNIFICANT)
 
 
 def layer_text(layer: pd.Series, lines: pd.DataFrame) -> str:
@@ -279,6 +285,17 @@ def best_is_clear(curve: pd.DataFrame, best: int) -> bool:
     least = max(CLEAR, _SPREAD * NormalDist().inv_cdf(1 - 0.05 / len(curve)))
     far = curve["value"].iloc[best] > chance + least * np.sqrt(chance * (1 - chance) / count)
     return bool(far and clearly_above_chance(curve)[best] and joint_intervals(curve)[0][best] > chance)
+
+
+def _highest(curve: pd.DataFrame, best: int) -> str:
+    """Where SI is highest, and how high; layers of the same value are not called lower."""
+    equal = int((curve["value"] == curve["value"].iloc[best]).sum())
+    if equal == 1:
+        return f"{_where(curve)} SI is highest in {_layer(curve, best)}, at {_measured(curve, best)}."
+    return (
+        f"{_where(curve)} SI is highest, and the same, in {equal} layers, the first of which is {_layer(curve, best)}: "
+        f"{_measured(curve, best)}."
+    )
 
 
 def _level_sentence(curve: pd.DataFrame, layer: int) -> str:
@@ -418,10 +435,10 @@ def _column(curve: pd.DataFrame, name: str) -> NDArray[np.float64]:
     return curve[name].to_numpy(float) if name in curve else np.full(len(curve), np.nan)
 
 
-def _at_chance(curve: pd.DataFrame) -> str:
+def _at_chance(curve: pd.DataFrame, every: str) -> str:
     unclear = np.flatnonzero(~clearly_above_chance(curve))
     if len(unclear) == 0:
-        return "Every layer is clearly above chance."
+        return f"{every} is clearly above chance."
     first, last = _layer(curve, unclear[0]), _layer(curve, unclear[-1])
     if len(unclear) == 1:
         return f"One layer, {first}, is not clearly above chance."

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from core.data.sampling import name_some
 from core.study.advice import TOLERANCE, Advice, cut_candidates, recommend_layer
 from core.study.check_words import check_text
 from core.study.class_losses import class_cost_text
@@ -16,6 +17,7 @@ from core.study.provenance import plain
 from core.study.results import Study, StudyError
 from core.study.suspects import late_neighbors
 
+_SEPARATED = 0.25  # of the way from chance to 1, from which on the headline calls classes separated, if only partly
 NOT_STORED = "The study stores no neighbors that would tell. Make it again with one stored neighbor a sample or more."
 
 
@@ -98,8 +100,37 @@ def confused_card(study: Study, curve: pd.DataFrame, layer: str) -> Card:
         return Card(NOT_STORED)
     words = short_classes(sample_classes(study.samples))
     named = pairs.assign(first=pairs["first"].map(words), second=pairs["second"].map(words))
-    text = confused_text(most_confused(named, layer), layer)
+    text = f"{confused_text(most_confused(named, layer), layer)} {unseparated_text(study, curve, layer)}".strip()
     return Card(text, _pictures(study, pairs.iloc[0], pooling, (split, among), layer) if len(pairs) else ())
+
+
+def unseparated_text(study: Study, curve: pd.DataFrame, layer: str) -> str:
+    """Which classes are left at chance at a layer that separates the classes on the whole, as Markdown; else "".
+
+    SI of all samples says little of small classes: with two large and three small ones it may be near 1 although no
+    sample of the small ones is beside its own class. Classes of a single sample are not counted within a split.
+    """
+    pooling, samples = _where(curve)
+    split, measure, fewest = ("test", "cross", 1) if samples == "cross" else (samples, "separation", 2)
+    whole = curve.set_index("layer").loc[layer]
+    if not whole["value"] - whole["chance"] >= _SEPARATED * (1 - whole["chance"]):
+        return ""
+    rows = study.classes
+    rows = rows[(rows["layer"] == layer) & (rows["split"] == split) & (rows["measure"] == measure)]
+    of_pooling = rows["pooling"] == pooling
+    rows = rows[of_pooling] if of_pooling.any() else rows
+    rows = rows[(rows["num_queries"] >= fewest) & rows["value"].notna()]
+    at_chance = rows[rows["value"] <= rows["chance"]]
+    if at_chance.empty:
+        return ""
+    names = study.samples.drop_duplicates("label").set_index("label")["class_name"].astype(object)
+    words = short_classes(sample_classes(study.samples))
+    full = [str(names.get(label, label)) for label in at_chance["label"]]
+    named = [plain(words.get(name, name)) for name in full]
+    verb = "is" if len(named) == 1 else "are"
+    return (
+        f"**{len(named)} of {len(rows)} classes {verb} not separated** there, with an SI at chance: {name_some(named)}."
+    )
 
 
 def _pictures(
@@ -123,6 +154,8 @@ def confused_text(pair: ConfusedPair | None, layer: str) -> str:
         return f"At {one_layer(layer)} no sample's nearest neighbor is of another class."
     others = f"{pair.num_equal} other pair{'s' * (pair.num_equal != 1)}"
     rank = f"as many as of {others}" if pair.num_equal else "more than of any other pair"
+    if pair.count <= pair.chance * pair.total:
+        rank = f"{rank}, but no more than meaningless labels would give"
     return (
         f"**{plain(pair.first)}** and **{plain(pair.second)}**: {pair.count:,} of their {pair.total:,} "
         f"samples have their nearest neighbor in the other class, at {one_layer(pair.layer)}, {rank} "

@@ -1,6 +1,7 @@
 """What the cards of the first page say, on neighbors written by hand."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from core.study.neighborhoods import confused_pairs, read_nearest
 from core.study.pairs import pair_curve
 from core.study.provenance import plain
 from core.study.results import StudyError, load_study
-from core.study.summary import NOT_STORED, check_card_text, make_cards
+from core.study.summary import NOT_STORED, check_card_text, make_cards, unseparated_text
 from core.study.writing import begin, end, write_layer
 from explorer.class_tables import chosen_place, class_values, classes_finding, ranked_classes
 from explorer.data import DEMO, read_study
@@ -121,8 +122,7 @@ def test_the_best_layer_may_be_the_first(tmp_path):
     rising = [agreeing(60), agreeing(10)]
     cards = make_cards(load_study(write_neighbors(tmp_path / "study", rising)), curve_of(rising))
     assert cards[0].text == (
-        "SI is highest at `layer1`: **1.00** (60 test samples, chance 0.30). No earlier layer is certain to be within "
-        "0.03 of it (95 %, corrected for 2 layers)."
+        "SI is highest at `layer1`: **1.00** (60 test samples, chance 0.30). No candidate comes before it."
     )
 
 
@@ -132,9 +132,25 @@ def test_the_most_confused_classes(tmp_path):
     # 20 samples of each of three classes: a terrier has 20 pugs among the 59 others, so 40 · 20/59 of both by chance
     assert card.text == (
         r"**pug** and **toy\_terrier**: 10 of their 40 samples have their nearest neighbor in the other class, at "
-        "`layer1`, more than of any other pair (by chance 13.56)."
+        "`layer1`, more than of any other pair, but no more than meaningless labels would give (by chance 13.56)."
     )
     assert [name for _, name in card.pictures] == ["pug", "toy_terrier"]
+
+
+def test_classes_left_at_chance_are_named_where_the_others_are_apart(tmp_path):
+    """Two of three classes are always right, 40 of 60 samples; the third never is, which SI does not show."""
+    agrees = [LABELS != 2]
+    folder = write_neighbors(tmp_path / "study", agrees)
+    rows = pd.DataFrame({"label": [0, 1, 2], "value": [1.0, 1.0, 0.0], "num_queries": 20, "chance": 0.3})
+    rows = rows.assign(split="test", layer="layer1", pooling="mean", measure="separation", order=1)
+    study = load_study(folder)
+    with_classes = SimpleNamespace(classes=rows, samples=study.samples)
+    assert unseparated_text(with_classes, curve_of(agrees), "layer1") == (
+        "**1 of 3 classes is not separated** there, with an SI at chance: pug."
+    )
+    assert unseparated_text(SimpleNamespace(classes=rows[:2], samples=study.samples), curve_of(agrees), "layer1") == ""
+    few = [np.arange(SAMPLES) < 20]  # SI 0.33, chance 0.3: nothing is separated, and nobody says so
+    assert unseparated_text(with_classes, curve_of(few), "layer1") == ""
 
 
 def test_pairs_that_are_confused_as_often_are_counted(tmp_path):

@@ -119,6 +119,8 @@ def test_values_are_those_of_the_study():
     row = table[table["Layer"].str.startswith("block6b_dwconv")].iloc[0]
     assert row["Layer"] == "block6b_dwconv (best)"
     assert row["SI, test"] == f"{expected['value']:.3f} [{expected['low']:.3f}, {expected['high']:.3f}]"
+    assert row["Chance, test"] == f"{expected['chance']:.4f}"
+    assert row["Chance, train"] != row["Chance, test"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import core
 from core.measures.noninferiority import corrected_level
 from core.measures.paired import paired_difference
 from core.study.advice import advise, cut_candidates, recommend_layer, with_seconds
-from core.study.cut_words import explanation, headline
+from core.study.cut_words import enough_tolerance, explanation, headline
 from core.study.results import StudyError, load_study
 from core.study.writing import begin, end, write_layer
 
@@ -92,6 +92,18 @@ def test_where_no_layer_is_clearly_above_chance_none_is_recommended(tmp_path, co
     assert advice.separates == separates
     assert (advice.recommended is not None) == separates
     assert (headline(advice) == "No layer is certain to be 0.3 above chance") == (not separates)
+
+
+def test_only_tolerances_that_name_a_layer_are_offered(tmp_path):
+    """31 of 60 at the best layer, chance 0.3: certain to be above chance by less than what would name a layer."""
+    study = load_study(write(tmp_path / "study", (30, 30, 31, 31), neighbors=False))
+    advice = advise(study)
+    assert advice.recommended is None
+    assert advice.smallest_tolerance > advice.most_tolerance > 0
+    assert enough_tolerance(advice) is None
+    assert "a tolerance of" not in explanation(advice)
+    for tolerance in (0.05, 0.1, 0.2, 0.3, 0.5):
+        assert advise(study, tolerance=tolerance).recommended is None
 
 
 def test_layers_with_many_tied_samples_are_no_candidates(tmp_path):

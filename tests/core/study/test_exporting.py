@@ -183,6 +183,13 @@ def test_the_command_tells_machines_that_nothing_is_recommended(study, capsys):
     assert "cannot decide where to cut" in told["conclusion"]
 
 
+def test_the_head_is_called_so_and_not_one_that_was_not_measured(study, capsys):
+    assert main(["cut", str(study.path), "--no-timing", "--layer", "predictions"]) == 0
+    text = capsys.readouterr().out
+    assert "predictions is the network's own head: below it is the whole network, and nothing is saved" in text
+    assert "was not measured" not in text
+
+
 def test_without_a_file_the_command_only_looks_and_keeps_the_seconds(study, tmp_path, capsys):
     copy = shutil.copytree(study.path, tmp_path / "copy")
     assert kept_timing(load_study(copy)) == {}

@@ -74,6 +74,22 @@ def test_clearly_above_chance_takes_the_interval_and_three_standard_errors():
     assert clearly_above_chance(rows).tolist() == [True, False, False, False]
 
 
+def test_with_a_handful_of_samples_nothing_is_clear_whatever_standard_errors_say():
+    """Six samples of three classes: even SI 1 has p = 1/15, because so few labelings are possible."""
+    rows = curve([1.0, 1.0], chance=0.2, num_queries=6).assign(low=0.61, high=1.0, q_value=[0.07, np.nan])
+    assert clearly_above_chance(rows).tolist() == [False, True]  # where q is not known, nothing follows from it
+    described = describe(rows.assign(q_value=0.07))
+    assert described.headline == "6 samples cannot decide whether the classes are separated"
+    assert "clearly above chance; the highest" in described.detail
+
+
+def test_layers_of_the_same_value_are_not_called_lower():
+    text = describe(curve([0.5, 0.9, 0.9], half=0.01)).detail
+    assert text.startswith(
+        "Among the test samples (channel means), SI is highest, and the same, in 2 layers, the first of which is `b`: "
+    )
+
+
 def test_without_an_interval_clearly_above_chance_is_three_standard_errors():
     error = np.sqrt(0.1 * 0.9 / 1000)
     assert clearly_above_chance(curve([0.1 + 2.9 * error, 0.1 + 3.1 * error])).tolist() == [False, True]
@@ -287,6 +303,7 @@ def test_nothing_is_concluded_from_layers_with_many_tied_samples():
     some = describe(curve([0.9, 0.2, 0.3], half=0.01).assign(num_tied=[51, 50, 0]))
     assert some.headline == describe(curve([0.9, 0.2, 0.3], half=0.01)[1:].reset_index(drop=True)).headline
     assert "SI is highest in `c`" in some.detail
+    assert "Every other layer is clearly above chance" in some.detail
     assert "At `a`, 5.1 % of the samples have several neighbors at exactly the same smallest distance" in some.detail
 
 

@@ -1,8 +1,10 @@
 # make run: the app on its bundled study.  make test: the whole test suite.  Both build .venv on first use.
 # Another interpreter beside it: make test PYTHON=python3.12 VENV=.venv312 PYTEST_OPTIONS='-m "not slow"'
+# The tests run in WORKERS processes, each of which takes up to 5 GB; a file's tests run in one of them.
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_OPTIONS ?=
+WORKERS ?= 2
 BIN := $(VENV)/bin
 
 .PHONY: run test venv lint format clean
@@ -11,7 +13,7 @@ run: $(VENV)/.run-ready
 	$(BIN)/streamlit run explorer/app.py
 
 test: venv
-	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(PYTEST_OPTIONS)
 
 venv: $(VENV)/.dev-ready
 

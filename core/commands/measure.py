@@ -19,6 +19,7 @@ from core.study.costs import product_rate
 from core.study.family import ACROSS, FamilyOptions, MeasuredValue, measure_family
 from core.study.feature_files import write_feature_study
 from core.study.plan import Progress
+from core.study.row_copies import RowCopies
 from core.study.ties import tie_cautions
 
 _NOT_OF_STUDIES = ("order", "permutations", "level", "by_class")
@@ -66,6 +67,7 @@ def run(options: argparse.Namespace) -> int:
         _print_plan(train, test, as_json=options.json)
         return 0
     report = progress_on(sys.stderr, options.progress)
+    copies = RowCopies(np.repeat(["train", "test"], [len(train.labels), 0 if test is None else len(test.labels)]))
     try:
         if options.out is not None:
             _refuse_what_studies_fix(options)
@@ -79,13 +81,13 @@ def run(options: argparse.Namespace) -> int:
                 progress=report,
             )
         else:
-            found = _measured(train, test, options, report)
+            found = _measured(train, test, options, report, copies)
     finally:
         report.close()
     if options.out is not None:
         print_study(study, as_json=options.json)
     else:
-        _print_results(train, test, found, options)
+        _print_results(train, test, found, options, copies.notes())
     return 0
 
 
@@ -94,6 +96,7 @@ def _print_results(
     test: LabelledFeatures | None,
     found: dict[str, list[MeasuredValue]],
     options: argparse.Namespace,
+    copy_notes: Sequence[str],
 ) -> None:
     """The values of each layer, and what to beware of."""
     if options.json:
@@ -103,7 +106,7 @@ def _print_results(
         _print_tables(found, by_class=bool(options.by_class))
     if options.progress == "text":
         sys.stdout.flush()  # where both go to one place, what is to be said of the tables comes behind them
-        print_notes(tie_cautions(_tie_counts(train, test, found)))
+        print_notes([*copy_notes, *tie_cautions(_tie_counts(train, test, found))])
 
 
 def _tie_counts(
@@ -158,22 +161,29 @@ def _refuse_what_studies_fix(options: argparse.Namespace) -> None:
 
 
 def _measured(
-    train: LabelledFeatures, test: LabelledFeatures | None, options: argparse.Namespace, report: ProgressLine
+    train: LabelledFeatures,
+    test: LabelledFeatures | None,
+    options: argparse.Namespace,
+    report: ProgressLine,
+    copies: RowCopies,
 ) -> dict[str, list[MeasuredValue]]:
-    """The family of each layer, one layer in memory at a time."""
+    """The family of each layer, one layer in memory at a time, whose rows `copies` takes in."""
     asked = {name: getattr(options, name) for name in ("order", "neighbors", "metric", "permutations", "level")}
     asked["geometry"] = options.geometry
     family = FamilyOptions(**{name: value for name, value in asked.items() if value is not None})
     found = {}
     for place, layer in enumerate(train.layers):
         stage = f"measuring {layer.name}"
+        features = layer.read()
+        test_features = None if test is None else test.layers[place].read()
         found[layer.name] = measure_family(
-            layer.read(),
+            features,
             train.labels,
             family,
-            test=None if test is None else (test.layers[place].read(), test.labels),
+            test=None if test is None or test_features is None else (test_features, test.labels),
             progress=lambda done, total, stage=stage: report(Progress(stage, done, total, "measures")),  # type: ignore[misc]
         )
+        copies.add(*(part for part in (features, test_features) if part is not None))
     return found
 
 

@@ -247,3 +247,23 @@ def test_ties_of_test_samples_are_told(tmp_path, monkeypatch, capsys):
     assert (cross["value"], cross["num_tied"]) == (1.0, 2)
     assert main(["measure", "x.npz", "--test", "t.npz", "--permutations", "9", "--order", "1"]) == 0
     assert "note: At layer layer, 50 % of the samples" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [[], ["--out", "study"]])
+def test_copies_are_told(more: list[str], capsys: pytest.CaptureFixture[str]):
+    np.save("copies.npy", X[:40:2])
+    np.save("copies_y.npy", Y[:40:2])
+    command = ["measure", "x.npy", "--labels", "y.npy", "--test", "copies.npy", "--test-labels", "copies_y.npy", *more]
+    assert main(command + ([] if more else ["--permutations", "9"])) == 0
+    out, err = capsys.readouterr()
+    text = "note: 20 test samples are also training samples, number for number: test-to-train SI, kNN and probe are too"
+    assert text in (out if more else err)
+    if more:
+        assert any("20 test samples are also training" in text for text in core.load_study("study").info["cautions"])
+
+
+def test_copies_within_the_samples_are_told(capsys: pytest.CaptureFixture[str]):
+    np.save("twice.npy", np.repeat(X[:40], 2, axis=0))
+    np.save("twice_y.npy", np.repeat(Y[:40], 2))
+    assert main(["measure", "twice.npy", "--labels", "twice_y.npy", "--permutations", "9"]) == 0
+    assert "note: 80 of 80 training samples have an exact copy among the others" in capsys.readouterr().err

@@ -16,10 +16,12 @@ from core.commands.study import print_study
 from core.data.features import LabelledFeatures, open_features, open_test_features
 from core.measures.neighbors import METRICS
 from core.study.costs import product_rate
-from core.study.family import ACROSS, FamilyOptions, MeasuredValue, measure_family
+from core.study.family import ACROSS, LEAVE_OUT_SINGLE, FamilyOptions, MeasuredValue, measure_family
 from core.study.feature_files import write_feature_study
+from core.study.features import study_samples
 from core.study.plan import Progress
 from core.study.row_copies import RowCopies
+from core.study.small_classes import order_text, small_classes_text
 from core.study.ties import tie_cautions
 
 _NOT_OF_STUDIES = ("order", "permutations", "level", "by_class")
@@ -106,20 +108,43 @@ def _print_results(
         _print_tables(found, by_class=bool(options.by_class))
     if options.progress == "text":
         sys.stdout.flush()  # where both go to one place, what is to be said of the tables comes behind them
-        print_notes([*copy_notes, *tie_cautions(_tie_counts(train, test, found))])
+        said_before = {*train.notes, *(() if test is None else test.notes)}
+        class_notes = _class_notes(train, next(iter(found.values())))
+        cautions = [*class_notes, *copy_notes, *tie_cautions(_value_rows(found))]
+        print_notes([caution for caution in dict.fromkeys(cautions) if caution not in said_before])
 
 
-def _tie_counts(
-    train: LabelledFeatures, test: LabelledFeatures | None, found: dict[str, list[MeasuredValue]]
-) -> pd.DataFrame:
-    """Layer, measure, num_queries and num_tied of each value of SI."""
-    counts = {"train": len(train.labels), ACROSS: 0 if test is None else len(test.labels)}
-    rows = [
-        {"layer": layer, "measure": value.measure, "num_queries": counts[value.split], "num_tied": value.num_tied}
-        for layer, values in found.items()
-        for value in values
+def _class_notes(train: LabelledFeatures, values: Sequence[MeasuredValue]) -> list[str]:
+    """What the sizes of the classes make of the values, which is the same at each layer."""
+    samples = study_samples(train.labels)
+    orders = {value.measure: value.order for value in values}
+    notes = [
+        *samples.cautions(),
+        _left_out_text(values, len(train.labels)),
+        order_text(samples.frame(), "train", orders["high_order"]),
+        small_classes_text(samples.frame(), "train", orders["knn"]),
     ]
-    return pd.DataFrame(rows)
+    return [note for note in notes if note]
+
+
+def _left_out_text(values: Sequence[MeasuredValue], num_samples: int) -> str:
+    """Which values are over fewer samples than there are, because classes of one sample are left out; "" for none."""
+    left_out = [
+        f"{value.measure} {value.num_queries:,}"
+        for value in values
+        if value.measure in LEAVE_OUT_SINGLE and value.num_queries < num_samples
+    ]
+    if not left_out:
+        return ""
+    return (
+        f"Classes of a single sample are left out where a measure is undefined for them; of {num_samples:,} samples, "
+        f"the values are over: {', '.join(left_out)}."
+    )
+
+
+def _value_rows(found: dict[str, list[MeasuredValue]]) -> pd.DataFrame:
+    """One row a value: its layer, and the fields of `MeasuredValue`."""
+    return pd.DataFrame([{"layer": layer} | asdict(value) for layer, values in found.items() for value in values])
 
 
 def _print_plan(train: LabelledFeatures, test: LabelledFeatures | None, *, as_json: bool) -> None:
@@ -211,7 +236,7 @@ def _print_tables(found: dict[str, list[MeasuredValue]], *, by_class: bool) -> N
 
 
 def _table(values: Sequence[MeasuredValue]) -> str:
-    frame = pd.DataFrame([asdict(value) for value in values]).drop(columns=["by_class", "num_tied"])
+    frame = pd.DataFrame([asdict(value) for value in values]).drop(columns=["by_class", "num_queries", "num_tied"])
     if (frame["split"] == "train").all():
         frame = frame.drop(columns="split")
     formats = dict.fromkeys(("value", "low", "high", "chance", "excess"), "{:.4f}".format)

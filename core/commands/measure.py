@@ -63,8 +63,8 @@ def run(options: argparse.Namespace) -> int:
     interrupt_when_terminated()
     train = open_features(options.features, options.labels, options.ids)
     test = _opened_test(options, train)
-    if options.progress == "text":
-        print_notes([*train.notes, *(() if test is None else test.notes)])
+    notes = (*train.notes, *(() if test is None else test.notes)) if options.progress == "text" else ()
+    print_notes(notes)
     if options.dry_run:
         _print_plan(train, test, as_json=options.json)
         return 0
@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
     finally:
         report.close()
     if options.out is not None:
-        print_study(study, as_json=options.json)
+        print_study(study, as_json=options.json, printed_notes=notes)
     else:
         _print_results(train, test, found, options, copies.notes())
     return 0

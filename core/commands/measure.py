@@ -16,9 +16,12 @@ from core.commands.study import print_study
 from core.data.features import LabelledFeatures, open_features, open_test_features
 from core.measures.neighbors import METRICS
 from core.study.costs import product_rate
-from core.study.family import ACROSS, FamilyOptions, MeasuredValue, measure_family
+from core.study.family import ACROSS, LEAVE_OUT_SINGLE, FamilyOptions, MeasuredValue, measure_family
 from core.study.feature_files import write_feature_study
+from core.study.features import study_samples
 from core.study.plan import Progress
+from core.study.row_copies import RowCopies
+from core.study.small_classes import order_text, small_classes_text
 from core.study.ties import tie_cautions
 
 _NOT_OF_STUDIES = ("order", "permutations", "level", "by_class")
@@ -60,12 +63,13 @@ def run(options: argparse.Namespace) -> int:
     interrupt_when_terminated()
     train = open_features(options.features, options.labels, options.ids)
     test = _opened_test(options, train)
-    if options.progress == "text":
-        print_notes([*train.notes, *(() if test is None else test.notes)])
+    notes = (*train.notes, *(() if test is None else test.notes)) if options.progress == "text" else ()
+    print_notes(notes)
     if options.dry_run:
         _print_plan(train, test, as_json=options.json)
         return 0
     report = progress_on(sys.stderr, options.progress)
+    copies = RowCopies(np.repeat(["train", "test"], [len(train.labels), 0 if test is None else len(test.labels)]))
     try:
         if options.out is not None:
             _refuse_what_studies_fix(options)
@@ -79,13 +83,13 @@ def run(options: argparse.Namespace) -> int:
                 progress=report,
             )
         else:
-            found = _measured(train, test, options, report)
+            found = _measured(train, test, options, report, copies)
     finally:
         report.close()
     if options.out is not None:
-        print_study(study, as_json=options.json)
+        print_study(study, as_json=options.json, printed_notes=notes)
     else:
-        _print_results(train, test, found, options)
+        _print_results(train, test, found, options, copies.notes())
     return 0
 
 
@@ -94,6 +98,7 @@ def _print_results(
     test: LabelledFeatures | None,
     found: dict[str, list[MeasuredValue]],
     options: argparse.Namespace,
+    copy_notes: Sequence[str],
 ) -> None:
     """The values of each layer, and what to beware of."""
     if options.json:
@@ -103,20 +108,43 @@ def _print_results(
         _print_tables(found, by_class=bool(options.by_class))
     if options.progress == "text":
         sys.stdout.flush()  # where both go to one place, what is to be said of the tables comes behind them
-        print_notes(tie_cautions(_tie_counts(train, test, found)))
+        said_before = {*train.notes, *(() if test is None else test.notes)}
+        class_notes = _class_notes(train, next(iter(found.values())))
+        cautions = [*class_notes, *copy_notes, *tie_cautions(_value_rows(found))]
+        print_notes([caution for caution in dict.fromkeys(cautions) if caution not in said_before])
 
 
-def _tie_counts(
-    train: LabelledFeatures, test: LabelledFeatures | None, found: dict[str, list[MeasuredValue]]
-) -> pd.DataFrame:
-    """Layer, measure, num_queries and num_tied of each value of SI."""
-    counts = {"train": len(train.labels), ACROSS: 0 if test is None else len(test.labels)}
-    rows = [
-        {"layer": layer, "measure": value.measure, "num_queries": counts[value.split], "num_tied": value.num_tied}
-        for layer, values in found.items()
-        for value in values
+def _class_notes(train: LabelledFeatures, values: Sequence[MeasuredValue]) -> list[str]:
+    """What the sizes of the classes make of the values, which is the same at each layer."""
+    samples = study_samples(train.labels)
+    orders = {value.measure: value.order for value in values}
+    notes = [
+        *samples.cautions(),
+        _left_out_text(values, len(train.labels)),
+        order_text(samples.frame(), "train", orders["high_order"]),
+        small_classes_text(samples.frame(), "train", orders["knn"]),
     ]
-    return pd.DataFrame(rows)
+    return [note for note in notes if note]
+
+
+def _left_out_text(values: Sequence[MeasuredValue], num_samples: int) -> str:
+    """Which values are over fewer samples than there are, because classes of one sample are left out; "" for none."""
+    left_out = [
+        f"{value.measure} {value.num_queries:,}"
+        for value in values
+        if value.measure in LEAVE_OUT_SINGLE and value.num_queries < num_samples
+    ]
+    if not left_out:
+        return ""
+    return (
+        f"Classes of a single sample are left out where a measure is undefined for them; of {num_samples:,} samples, "
+        f"the values are over: {', '.join(left_out)}."
+    )
+
+
+def _value_rows(found: dict[str, list[MeasuredValue]]) -> pd.DataFrame:
+    """One row a value: its layer, and the fields of `MeasuredValue`."""
+    return pd.DataFrame([{"layer": layer} | asdict(value) for layer, values in found.items() for value in values])
 
 
 def _print_plan(train: LabelledFeatures, test: LabelledFeatures | None, *, as_json: bool) -> None:
@@ -158,22 +186,29 @@ def _refuse_what_studies_fix(options: argparse.Namespace) -> None:
 
 
 def _measured(
-    train: LabelledFeatures, test: LabelledFeatures | None, options: argparse.Namespace, report: ProgressLine
+    train: LabelledFeatures,
+    test: LabelledFeatures | None,
+    options: argparse.Namespace,
+    report: ProgressLine,
+    copies: RowCopies,
 ) -> dict[str, list[MeasuredValue]]:
-    """The family of each layer, one layer in memory at a time."""
+    """The family of each layer, one layer in memory at a time, whose rows `copies` takes in."""
     asked = {name: getattr(options, name) for name in ("order", "neighbors", "metric", "permutations", "level")}
     asked["geometry"] = options.geometry
     family = FamilyOptions(**{name: value for name, value in asked.items() if value is not None})
     found = {}
     for place, layer in enumerate(train.layers):
         stage = f"measuring {layer.name}"
+        features = layer.read()
+        test_features = None if test is None else test.layers[place].read()
         found[layer.name] = measure_family(
-            layer.read(),
+            features,
             train.labels,
             family,
-            test=None if test is None else (test.layers[place].read(), test.labels),
+            test=None if test is None or test_features is None else (test_features, test.labels),
             progress=lambda done, total, stage=stage: report(Progress(stage, done, total, "measures")),  # type: ignore[misc]
         )
+        copies.add(*(part for part in (features, test_features) if part is not None))
     return found
 
 
@@ -201,7 +236,7 @@ def _print_tables(found: dict[str, list[MeasuredValue]], *, by_class: bool) -> N
 
 
 def _table(values: Sequence[MeasuredValue]) -> str:
-    frame = pd.DataFrame([asdict(value) for value in values]).drop(columns=["by_class", "num_tied"])
+    frame = pd.DataFrame([asdict(value) for value in values]).drop(columns=["by_class", "num_queries", "num_tied"])
     if (frame["split"] == "train").all():
         frame = frame.drop(columns="split")
     formats = dict.fromkeys(("value", "low", "high", "chance", "excess"), "{:.4f}".format)

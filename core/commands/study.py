@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Collection
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,7 @@ def run(options: argparse.Namespace) -> int:
     interrupt_when_terminated()
     asked = _asked(options)
     report = progress_on(sys.stderr, options.progress)
+    printed_notes: tuple[str, ...] = ()
     try:
         if options.dry_run:
             if options.cluster is not None:
@@ -141,7 +143,8 @@ def run(options: argparse.Namespace) -> int:
             to_run = plan_study(asked, memory=options.memory, spool=options.spool, progress=report)
             report.close()
             if options.progress == "text":
-                print_notes(to_run.notes)
+                printed_notes = to_run.notes
+                print_notes(printed_notes)
         study = run_study(
             to_run,
             options.out,
@@ -153,12 +156,15 @@ def run(options: argparse.Namespace) -> int:
         )
     finally:
         report.close()
-    print_study(study, as_json=options.json)
+    print_study(study, as_json=options.json, printed_notes=printed_notes)
     return 0
 
 
-def print_study(study: Study, *, as_json: bool) -> None:
-    """The SI of every layer, one row a layer and pooling, one column a comparison."""
+def print_study(study: Study, *, as_json: bool, printed_notes: Collection[str] = ()) -> None:
+    """The SI of every layer, one row a layer and pooling, one column a comparison.
+
+    printed_notes : those of the study's cautions that have been printed before.
+    """
     table = study.measurements
     table = table[table["measure"].isin(["separation", "cross"]) & (table["repeat"] == 0)].copy()
     table["column"] = table["split"].astype(str).where(table["measure"] == "separation", "test to train")
@@ -175,5 +181,6 @@ def print_study(study: Study, *, as_json: bool) -> None:
     chance = ", ".join(f"{name} {value:.4f}" for name, value in table.groupby("column")["chance"].first().items())
     print(f"chance level: {chance}")
     for caution in study.info.get("cautions", []):
-        print(f"note: {caution}")
+        if caution not in printed_notes:
+            print(f"note: {caution}")
     print(f"written to {Path(study.path)}")

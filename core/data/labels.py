@@ -3,6 +3,7 @@
 import csv
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def read_labels(name: str, num_samples: int) -> NDArray[Any]:
         numbers, or the file is damaged.
     """
     found, path = _read(name, num_samples, "labels")
-    return checked(_numbers(found, path) if isinstance(found, list) else found, num_samples, str(path))
+    return checked(_numbers(found, path) if isinstance(found, _Lines) else found, num_samples, str(path))
 
 
 def read_ids(name: str, num_samples: int) -> NDArray[np.str_]:
@@ -61,7 +62,7 @@ def read_ids(name: str, num_samples: int) -> NDArray[np.str_]:
     """
     found, path = _read(name, num_samples, "ids")
     return checked_ids(
-        np.array([line.strip() for line in found]) if isinstance(found, list) else found, num_samples, path
+        np.array([line.strip() for line in found.texts]) if isinstance(found, _Lines) else found, num_samples, path
     )
 
 
@@ -74,7 +75,15 @@ def checked_ids(ids: NDArray[Any], num_samples: int, place: object) -> NDArray[n
     return names
 
 
-def _read(name: str, num_samples: int, what: str) -> tuple[NDArray[Any] | list[str], Path]:
+@dataclass(frozen=True)
+class _Lines:
+    """Texts, one a sample, and the line of the file that each of them ends in, counted from 1."""
+
+    texts: list[str]
+    numbers: list[int]
+
+
+def _read(name: str, num_samples: int, what: str) -> tuple[NDArray[Any] | _Lines, Path]:
     """An array, or lines of text, and the file."""
     path, column = _split(name)
     kind = path.suffix.lower()
@@ -84,13 +93,14 @@ def _read(name: str, num_samples: int, what: str) -> tuple[NDArray[Any] | list[s
         return read_array(path), path
     if kind == ".parquet":
         return read_column(path, _chosen(column, columns(path), path, what)), path
-    lines = _text(path).splitlines()
+    file_lines = _text(path).splitlines()
     if kind == ".csv":
-        lines = _csv_column(lines, column, path, num_samples, what)
+        lines = _csv_column(file_lines, column, path, num_samples, what)
     else:
-        _refuse_numbered(lines, path, what)
+        _refuse_numbered(file_lines, path, what)
+        lines = _Lines(file_lines, list(range(1, len(file_lines) + 1)))
     if not column:
-        _refuse_header(lines, path, num_samples, what)
+        _refuse_header(lines.texts, path, num_samples, what)
     return lines, path
 
 
@@ -100,7 +110,7 @@ def column_note(name: str, what: str) -> str:
     kind = path.suffix.lower()
     if column or kind not in (".csv", ".parquet") or not path.is_file():
         return ""
-    rows = _csv_rows(_text(path).splitlines(), path) if kind == ".csv" else [columns(path)]
+    rows = _csv_rows(_text(path).splitlines(), path)[0] if kind == ".csv" else [columns(path)]
     if not rows or len(rows[0]) < 2:
         return ""
     return f"The {what} are the column {_chosen('', rows[0], path, what)!r} of {path}, the only one that has a name."
@@ -164,38 +174,67 @@ def _chosen(column: str, there: Sequence[str], path: Path, what: str) -> str:
         return there[0]
     if column and there.count(column) == 1:
         return column
-    example = f"{path}:{named[-1]}" if named else f"{path}:COLUMN"
+    usual = [name for name in named if name.strip().casefold() in _HEADERS[what]]
+    example = f"{path}:{(usual or named[-1:] or ['COLUMN'])[0]}"
     raise ValueError(
         f"{what} must name one of the columns of {path}, {name_some(named or list(there))}; got {column!r}. Write it "
         f"after the file, as in {example}."
     )
 
 
-def _csv_column(lines: list[str], column: str, path: Path, num_samples: int, what: str) -> list[str]:
+def _csv_column(lines: list[str], column: str, path: Path, num_samples: int, what: str) -> _Lines:
     """The only column, whose header is known by the number of lines, or the named one."""
-    rows = _csv_rows(lines, path)
+    rows, numbers = _csv_rows(lines, path)
     if not rows or (len(rows[0]) == 1 and not column):
-        return [row[0] for row in rows[len(rows) == num_samples + 1 :]]
-    place = rows[0].index(_chosen(column, rows[0], path, what))
+        first = int(len(rows) == num_samples + 1)
+        return _Lines([row[0] for row in rows[first:]], numbers[first:])
+    try:
+        chosen = _chosen(column, rows[0], path, what)
+    except ValueError:
+        _refuse_data_as_header(rows, path, what)
+        raise
+    place = rows[0].index(chosen)
     if any(len(row) != len(rows[0]) for row in rows):
         raise DataError(
             f"the lines of {path} must all have {len(rows[0])} columns; some have more or fewer. Write it again."
         )
-    return [row[place] for row in rows[1:]]
+    return _Lines([row[place] for row in rows[1:]], numbers[1:])
 
 
-def _csv_rows(lines: list[str], path: Path) -> list[list[str]]:
-    """The cells of each line: in several columns where the first line has some, else one cell a line as it stands."""
+def _refuse_data_as_header(rows: list[list[str]], path: Path, what: str) -> None:
+    """Say that a table has no header where its first line holds numbers, or texts that stand below them as well.
+
+    A usual name of a column is none of them.
+    """
+    is_title = any(cell.strip().casefold() in names for cell in rows[0] for names in _HEADERS.values())
+    others = [set(column) for column in zip(*rows[1:], strict=False)]
+    is_repeated = any(cell.strip() and cell in below for cell, below in zip(rows[0], others, strict=False))
+    has_numbers = any(as_number(cell) is not None for cell in rows[0])
+    if is_title or not (is_repeated or has_numbers):
+        return
+    raise ValueError(
+        f"{what} must be in a column that the first line of {path} names; that line, {name_some(rows[0])}, looks like "
+        f"data. Add a line before it that names the {len(rows[0])} columns, and write the name of the column after the "
+        f"file, as in {path}:{what.removesuffix('s')}."
+    )
+
+
+def _csv_rows(lines: list[str], path: Path) -> tuple[list[list[str]], list[int]]:
+    """The cells of each line that is not empty, and the number of the line in the file.
+
+    In several columns where the first line has some, else one cell a line as it stands, and empty lines count.
+    """
     for delimiter in _DELIMITERS:
         if delimiter not in "".join(lines[:1]):
             continue
         try:
-            rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
+            reader = csv.reader(lines, delimiter=delimiter)
+            numbered = [(row, reader.line_num) for row in reader if row]
         except csv.Error as error:  # a cell of more than 128 KiB, as behind a quotation mark that nothing closes
             raise DataError(f'{path} must be a table of short texts; got: {error}. Look for a stray ".') from error
-        if delimiter == "," or len({len(row) for row in rows}) == 1:
-            return rows
-    return [[_unquoted(line)] for line in lines]
+        if delimiter == "," or len({len(row) for row, _ in numbered}) == 1:
+            return [row for row, _ in numbered], [number for _, number in numbered]
+    return [[_unquoted(line)] for line in lines], list(range(1, len(lines) + 1))
 
 
 def _unquoted(line: str) -> str:
@@ -205,14 +244,13 @@ def _unquoted(line: str) -> str:
     return text[1:-1].replace('""', '"') if is_quoted else line
 
 
-def _numbers(lines: list[str], path: Path) -> NDArray[Any]:
+def _numbers(lines: _Lines, path: Path) -> NDArray[Any]:
     """Lines as integers where all are, else as they stand."""
-    texts = [line.strip() for line in lines]
+    texts = [line.strip() for line in lines.texts]
     if "" in texts:
         more = f" and {texts.count('') - 1:,} more" if texts.count("") > 1 else ""
-        raise DataError(
-            f"labels in {path} must not be empty; got nothing in line {texts.index('') + 1}{more}. Drop such samples."
-        )
+        line = lines.numbers[texts.index("")]
+        raise DataError(f"labels in {path} must not be empty; got nothing in line {line}{more}. Drop such samples.")
     are_integers = [_INTEGER.fullmatch(text) is not None for text in texts]
     if all(are_integers) and all(abs(int(text)) < 2**63 for text in texts):
         return np.array([int(text) for text in texts], dtype=np.int64)

@@ -80,14 +80,7 @@ def _split_layout(root: Path, folders: Sequence[Folder], others: Sequence[Folder
     """Some folders are called as splits are, and hold folders: which serves as which."""
     faults = []
     if others:
-        named = " and ".join(repr(folder.name) for folder in folders)
-        faults.append(
-            Fault(
-                f"data must hold either split folders or class folders; {str(root)!r} holds {named} beside "
-                f"{name_some([repr(folder.name) for folder in others])}.",
-                "Move the one or the other elsewhere; if all are classes, rename the first.",
-            )
-        )
+        faults.append(_half_named_splits(folders, others) or _splits_beside_classes(root, folders, others))
     roles = {role: [folder for folder in folders if folder.name in names] for role, names in _roles(folders).items()}
     if TEST in roles:
         unused = roles.pop(VALIDATION, [])
@@ -100,7 +93,7 @@ def _split_layout(root: Path, folders: Sequence[Folder], others: Sequence[Folder
                 Fault(
                     f"each split must have one folder; got {' and '.join(repr(folder.name) for folder in found)} for "
                     f"the {role} split.",
-                    "Join them, or move one elsewhere.",
+                    f"{_join_or_rename(found, roles)}, or move one elsewhere.",
                 )
             )
     chosen = {role: found[0] for role, found in sorted(roles.items(), key=lambda item: SPLITS.index(item[0]))}
@@ -110,6 +103,47 @@ def _split_layout(root: Path, folders: Sequence[Folder], others: Sequence[Folder
     if faults:
         raise FaultsError(str(root), faults)
     return Layout(chosen, (), _split_notes(chosen, unused))
+
+
+def _splits_beside_classes(root: Path, folders: Sequence[Folder], others: Sequence[Folder]) -> Fault:
+    named = " and ".join(repr(folder.name) for folder in folders)
+    return Fault(
+        f"data must hold either split folders or class folders; {str(root)!r} holds {named} beside "
+        f"{name_some([repr(folder.name) for folder in others])}.",
+        "Move the one or the other elsewhere; if all are classes, rename the first.",
+    )
+
+
+def _half_named_splits(folders: Sequence[Folder], others: Sequence[Folder]) -> Fault | None:
+    """One folder has a name of splits, one has not, and they hold mostly the same folders: two splits, or two classes.
+
+    None where that is not so.
+    """
+    if len(folders) != 1 or len(others) != 1:
+        return None
+    (known,), (unknown,) = folders, others
+    common, together = set(known.filled) & set(unknown.filled), {*known.filled, *unknown.filled}
+    if unknown.images or len(common) < 2 or 2 * len(common) < len(together):
+        return None
+    role, other_role = (TRAIN, TEST) if known.role == TRAIN else (TEST, TRAIN)
+    wanted = {known.name: role, unknown.name: other_role}
+    renames = [f"{name}/ to {split}/" for name, split in wanted.items() if name != split]
+    return Fault(
+        f"data must hold class folders, or split folders called train and test; got {known.name}/, a usual name of a "
+        f"split, and {unknown.name}/, which is none, with the same folders, "
+        f"{name_some([f'{name}/' for name in sorted(common)])}.",
+        f"If they are splits, rename {' and '.join(renames)}; if they are the classes, give {known.name}/ a name that "
+        "no split has.",
+    )
+
+
+def _join_or_rename(folders: Sequence[Folder], roles: Mapping[str, Sequence[Folder]]) -> str:
+    """What to do about several folders of one split: where the other split is lacking, one of them may be it."""
+    lacking = [split for split in SPLITS if split not in roles]
+    if not lacking:
+        return "Join them"
+    kind = "training" if lacking[0] == TRAIN else "test"
+    return f"Join them, rename the one that is the {kind} split to {lacking[0]}/"
 
 
 def _roles(folders: Sequence[Folder]) -> dict[str, list[str]]:
@@ -273,7 +307,8 @@ def _class_notes(filled: Sequence[Folder], named: Sequence[Folder]) -> tuple[str
         names = name_some([f"{name}/" for name in next(iter(inner))])
         notes.append(
             f"Each of the {len(filled)} class folders holds the same folders, {names}. The outer ones are taken as the "
-            "classes; if the inner ones are, give one of the outer folders as data."
+            "classes; if the inner ones are, give one of the outer folders as data"
+            f"{', or, if the outer ones are splits, rename them to train/ and test/' * (len(filled) <= _MOST_SPLITS)}."
         )
     return tuple(notes)
 

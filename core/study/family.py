@@ -16,9 +16,11 @@ from core.measures.rows import as_matrix
 from core.measures.separation import Label, Separation, encode_labels, mean_by_class
 from core.measures.significance import PERMUTATIONS, Shuffles, permutation_p, shared_node_n, wilson
 from core.study.geometry import geometry_rows
+from core.study.ties import MOST_TIED
 
 CENTER_PERMUTATIONS = 199  # each of them costs as much as the measure itself
 ACROSS = "test to train"
+LEAVE_OUT_SINGLE = ("balanced", "center")  # measures whose value leaves out classes of one sample
 _NAN = float("nan")
 
 
@@ -28,7 +30,10 @@ class MeasuredValue:
 
     split : "train" for the features themselves, "test to train" for test samples asked about them.
     measure, order : as in a study's tables. value, low, high : with its interval for a fresh sample of the same size.
-    chance, excess, z, p_value : against permuted labels; nan where it is not known.
+    chance, excess, z, p_value : against permuted labels; nan where it is not known. z and p_value are nan also where so
+    many samples are tied that nothing can be concluded (see `core.study.ties`).
+    num_queries : samples that `value` is the mean of: without classes of one sample, where the measure leaves them out;
+        nan where it is no mean over samples.
     num_tied : samples with several neighbors at exactly the smallest distance, of which the first one counts; nan where
         a measure looks at no neighbors.
     by_class : value by label.
@@ -44,6 +49,7 @@ class MeasuredValue:
     excess: float = _NAN
     z: float = _NAN
     p_value: float = _NAN
+    num_queries: float = _NAN
     num_tied: float = _NAN
     by_class: Mapping[Label, float] = field(default_factory=dict, repr=False)
 
@@ -167,6 +173,8 @@ class _Family:
 
     def _judged(self, measure: Separation, *, split: str = "train") -> MeasuredValue:
         low, high = measure.interval(self.options.level)
+        num_tied = _NAN if measure.num_tied is None else measure.num_tied
+        is_inconclusive = num_tied > MOST_TIED * len(measure.by_sample)
         return MeasuredValue(
             split=split,
             measure=measure.measure,
@@ -176,11 +184,15 @@ class _Family:
             high=high,
             chance=measure.chance,
             excess=measure.excess,
-            z=measure.z,
-            p_value=measure.p_value(self.options.permutations, shuffles=self.shuffles),
-            num_tied=_NAN if measure.num_tied is None else measure.num_tied,
+            z=_NAN if is_inconclusive else measure.z,
+            p_value=_NAN if is_inconclusive else self._p_value(measure),
+            num_queries=_num_queries(measure),
+            num_tied=num_tied,
             by_class=measure.by_class,
         )
+
+    def _p_value(self, measure: Separation) -> float:
+        return measure.p_value(self.options.permutations, shuffles=self.shuffles)
 
     def _center(self, *, leave_one_out: bool) -> MeasuredValue:
         """A center measure; its chance and spread are those of the permutations."""
@@ -204,7 +216,9 @@ class _Family:
         nodes = np.column_stack([np.arange(len(correct)), nearest])
         low, high = wilson(value, shared_node_n(value, correct - value, nodes), self.options.level)
         by_class = mean_by_class(correct, graph.query_codes, graph.classes)
-        return [MeasuredValue("train", "knn", self.votes, value, low, high, by_class=by_class)]
+        return [
+            MeasuredValue("train", "knn", self.votes, value, low, high, num_queries=len(correct), by_class=by_class)
+        ]
 
     def _probe(self) -> list[MeasuredValue]:
         """The cross-validated linear probe, where each class has samples to train on and to test."""
@@ -237,10 +251,16 @@ class _Family:
         return [_accuracy(ACROSS, correct, self.test[1], self.options)]
 
 
+def _num_queries(measure: Separation) -> int:
+    """The samples that the value is the mean of; some measures leave out classes of one sample."""
+    num_undefined = sum(np.isnan(value) for value in measure.by_class.values())
+    return len(measure.by_sample) - int(num_undefined) * (measure.measure in LEAVE_OUT_SINGLE)
+
+
 def _accuracy(split: str, correct: NDArray[Any], labels: ArrayLike, options: FamilyOptions) -> MeasuredValue:
     """The linear probe's, with Wilson's interval."""
     encoded = encode_labels(labels)
     value = float(correct.mean())
     low, high = wilson(value, len(correct), options.level)
     by_class = mean_by_class(correct.astype(np.float64), encoded.codes, encoded.classes)
-    return MeasuredValue(split, "linear_probe", 1, value, low, high, by_class=by_class)
+    return MeasuredValue(split, "linear_probe", 1, value, low, high, num_queries=len(correct), by_class=by_class)

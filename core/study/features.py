@@ -17,6 +17,7 @@ from core.study.info_fields import printable
 from core.study.measuring import measure_layer
 from core.study.projection import check_projection
 from core.study.results import Study, StudyError, finished_layers, load_study
+from core.study.row_copies import RowCopies
 from core.study.samples import MeasureOptions, StudySamples
 from core.study.sources import check_sources
 from core.study.unusable import first_not_finite
@@ -34,6 +35,9 @@ class FeatureStudyWriter:
 
     Leaving the block completes the study; leaving it by an exception keeps the layers written so far, and a new writer
     for the same folder and samples goes on from there.
+
+    Samples that are equal, number for number, at all layers that are added are cautioned against as copies, within a
+    split and from split to split; see `core.study.row_copies`. A writer that goes on looks at the layers that it adds.
 
     Parameters
     ----------
@@ -81,6 +85,7 @@ class FeatureStudyWriter:
         )
         self._lock = study_lock(self.path)
         self._written: list[str] = []
+        self._copies = RowCopies(self._samples.splits)
 
     def is_complete(self) -> bool:
         """Whether the folder holds the same study already, with nothing left to do.
@@ -156,6 +161,7 @@ class FeatureStudyWriter:
                 f"features of {name!r} must have {len(self._samples)} rows, one a label; got {len(matrix)}."
             )
         self._refuse_not_finite(name, matrix)
+        self._copies.add(matrix)
         shape = np.shape(features)[1:]
         layer: dict[str, Any] = {
             "position": len(finished),
@@ -189,7 +195,8 @@ class FeatureStudyWriter:
         try:
             if kind is None:
                 check_still_there(self.path, self._written)
-            end(self.path, self._info, complete=kind is None)
+            cautions = dict.fromkeys([*self._info.get("cautions", []), *self._copies.notes()])
+            end(self.path, {**self._info, "cautions": list(cautions)}, complete=kind is None)
         finally:
             self._lock.__exit__(None, None, None)
 

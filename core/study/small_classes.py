@@ -31,6 +31,11 @@ def small_classes(samples: pd.DataFrame, split: str, num_votes: int, *, among: s
     Series
         By class, how many of its samples are in the split.
     """
+    return _classes_with_fewer(samples, split, votes_for_majority(num_votes), among=among)
+
+
+def _classes_with_fewer(samples: pd.DataFrame, split: str, least: int, *, among: str | None = None) -> pd.Series:
+    """The classes of a split whose samples have fewer than `least` possible neighbors of their class."""
     split_of_sample = samples["split"].astype(str).to_numpy()
     classes = sample_classes(samples)
     counts = classes[split_of_sample == split].value_counts(sort=False)
@@ -38,7 +43,7 @@ def small_classes(samples: pd.DataFrame, split: str, num_votes: int, *, among: s
         others = counts - 1
     else:
         others = classes[split_of_sample == among].value_counts().reindex(counts.index, fill_value=0)
-    return counts[others < votes_for_majority(num_votes)]
+    return counts[others < least]
 
 
 def baseline_text(samples: pd.DataFrame, curves: pd.DataFrame) -> str:
@@ -69,4 +74,23 @@ def small_classes_text(samples: pd.DataFrame, split: str, num_votes: int, *, amo
         f"{'has' if one else 'have'} fewer than {votes_for_majority(num_votes)} {others}: too few for a majority of "
         f"{num_votes} votes. However well {'it is' if one else 'they are'} separated, a vote of neighbors names "
         f"{'it' if one else 'them'} only where the other votes are spread over several classes, or equal."
+    )
+
+
+def order_text(samples: pd.DataFrame, split: str, order: int) -> str:
+    """What to say beside the high-order measure, which asks for `order` neighbors of the sample's class.
+
+    "" where every class has so many other samples. Parameters are those of `small_classes`.
+    """
+    small = _classes_with_fewer(samples, split, order) if order > 1 else pd.Series(dtype=int)
+    if small.empty:
+        return ""
+    in_split = samples["split"].astype(str).to_numpy() == split
+    num_classes, num_samples = sample_classes(samples)[in_split].nunique(), int(in_split.sum())
+    one = len(small) == 1
+    return (
+        f"{len(small):,} of {num_classes:,} classes, with {int(small.sum()):,} of {num_samples:,} "
+        f"{SPLIT_NAMES.get(split, split)} samples, {'has' if one else 'have'} fewer than {order} other samples: "
+        f"high_order of order {order} is 0 for {'it' if one else 'them'} by construction, and soft below 1. Ask for a "
+        "lower order."
     )

@@ -85,7 +85,7 @@ def _of_images(images: LabelledImages, num_samples: int, split: str, seed: int) 
     own = own.select(_chosen(own.ids, own.labels, num_samples, seed))
     samples = StudySamples(own.ids, own.labels, own.class_names, own.splits, own.sources)
     loader = lambda shape: lambda rows: own.load(rows, (shape[0], shape[1]))  # noqa: E731
-    return WatchedSamples(own.name, samples, loader, own.notes + copy_notes(images))
+    return WatchedSamples(own.name, samples, loader, own.notes + copy_notes(images, measured=own))
 
 
 def _of_arrays(

@@ -71,9 +71,28 @@ def test_the_usual_names_of_splits(
     assert found.samples["split"].astype(str).value_counts().to_dict() == {"train": 18, "test": 18}
     assert found.samples["class_name"].nunique() == 3
     for note in notes:
-        assert note in err
-        assert note in out
+        assert note in err  # before the computation, and not again with the results
+        assert (out + err).count(note) == 1
         assert any(note in caution for caution in found.info["cautions"])
+
+
+def test_notes_stand_with_the_results_where_progress_is_for_machines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert study(save_classes(tmp_path / "plain"), tmp_path / "out", "--progress", "json") == 0
+    out, err = capsys.readouterr()
+    assert ("note: The data have no splits" in out, "note:" in err) == (True, False)
+
+
+def test_notes_on_the_labels_of_a_study_of_features_are_printed_once(
+    features: Path, capsys: pytest.CaptureFixture[str]
+):
+    (features / "labels.txt").write_text("\n".join(["Cat", "cat"] * 20))
+    command = ["measure", str(features / "features.npy"), "--labels", str(features / "labels.txt")]
+    for more in (["--out", str(features / "study")], ["--permutations", "9"]):
+        assert main([*command, *more]) == 0
+        out, err = capsys.readouterr()
+        assert (out + err).count("'Cat'") == 1
 
 
 def test_a_plain_folder_is_split_with_a_word_or_measured_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -247,3 +247,53 @@ def test_ties_of_test_samples_are_told(tmp_path, monkeypatch, capsys):
     assert (cross["value"], cross["num_tied"]) == (1.0, 2)
     assert main(["measure", "x.npz", "--test", "t.npz", "--permutations", "9", "--order", "1"]) == 0
     assert "note: At layer layer, 50 % of the samples" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [[], ["--out", "study"]])
+def test_copies_are_told(more: list[str], capsys: pytest.CaptureFixture[str]):
+    np.save("copies.npy", X[:40:2])
+    np.save("copies_y.npy", Y[:40:2])
+    command = ["measure", "x.npy", "--labels", "y.npy", "--test", "copies.npy", "--test-labels", "copies_y.npy", *more]
+    assert main(command + ([] if more else ["--permutations", "9"])) == 0
+    out, err = capsys.readouterr()
+    text = "note: 20 test samples are also training samples, number for number: test-to-train SI, kNN and probe are too"
+    assert text in (out if more else err)
+    if more:
+        assert any("20 test samples are also training" in text for text in core.load_study("study").info["cautions"])
+
+
+def test_copies_within_the_samples_are_told(capsys: pytest.CaptureFixture[str]):
+    np.save("twice.npy", np.repeat(X[:40], 2, axis=0))
+    np.save("twice_y.npy", np.repeat(Y[:40], 2))
+    assert main(["measure", "twice.npy", "--labels", "twice_y.npy", "--permutations", "9"]) == 0
+    assert "note: 80 of 80 training samples have an exact copy among the others" in capsys.readouterr().err
+
+
+def test_what_small_classes_make_of_the_values_is_told(capsys: pytest.CaptureFixture[str]):
+    """Nine classes of two samples and one of a single sample: no vote of ten, no five neighbors of one class."""
+    np.save("few.npy", X[:19])
+    np.save("few_y.npy", np.arange(19) // 2)
+    assert main(["measure", "few.npy", "--labels", "few_y.npy", "--permutations", "9"]) == 0
+    err = capsys.readouterr().err
+    assert "note: Of the split train, 1 of 10 classes has a single sample" in err
+    assert "of 19 samples, the values are over: balanced 18, center 18." in err
+    assert (
+        "note: 10 of 10 classes, with 19 of 19 training samples, have fewer than 5 other samples: high_order of" in err
+    )
+    assert "fewer than 6 other samples: too few for a majority of 10 votes" in err
+    rows = as_json(["few.npy", "--labels", "few_y.npy", "--permutations", "9"], capsys)
+    assert next(row for row in rows if row["measure"] == "center")["num_queries"] == 18
+
+
+def test_classes_that_are_large_enough_get_no_notes(capsys: pytest.CaptureFixture[str]):
+    np.save("two_y.npy", np.arange(120) % 2)
+    assert main(["measure", "x.npy", "--labels", "two_y.npy", "--permutations", "9"]) == 0
+    assert "note:" not in capsys.readouterr().err
+
+
+def test_constant_features_have_no_p_values_on_neighbors(capsys: pytest.CaptureFixture[str]):
+    np.save("constant.npy", np.ones((120, 3)))
+    assert main(["measure", "constant.npy", "--labels", "y.npy", "--permutations", "9"]) == 0
+    lines = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines() if line}
+    for measure in ("separation", "balanced", "high_order", "soft", "anti"):
+        assert lines[measure][-2:] == ["–", "–"], measure  # z and p_value

@@ -146,3 +146,11 @@ def test_the_same_folder_with_other_options(capsys: pytest.CaptureFixture[str]):
     assert main(command("good", "fair")) == 0
     assert main([*command("good", "fair"), "--neighbors", "3"]) == 1
     assert "out holds another ranking; it differs in neighbors: 10 → 3" in capsys.readouterr().err
+
+
+def test_copies_of_training_samples_are_told_once_for_all_networks(capsys: pytest.CaptureFixture[str]):
+    for name in NOISE:
+        np.save(f"{name}-test.npy", np.load(f"{name}-train.npy"))
+    assert main(command(*NOISE)) == 0
+    out = capsys.readouterr().out
+    assert out.count("note: 60 test samples are also training samples, number for number: test-to-train SI") == 1

@@ -170,3 +170,57 @@ def test_ids_with_a_header_and_one_too_few(tmp_path: Path):
     (tmp_path / "ids.csv").write_text("id\na\nb\n")
     with pytest.raises(DataError, match=r"ids in .* must be 3, one for each sample; got the header 'id' and 2"):
         read_ids(str(tmp_path / "ids.csv"), 3)
+
+
+@pytest.mark.parametrize(
+    ("header", "example"),
+    [
+        ("id,fold", "fold"),
+        ("label,id", "label"),
+        ("Class,id,fold", "Class"),
+        ("y,z", "y"),
+        ("a, target ,b", " target "),
+    ],
+)
+def test_the_example_of_a_column_is_the_one_that_is_called_as_labels_are(tmp_path: Path, header: str, example: str):
+    path = tmp_path / "l.csv"
+    path.write_text("\n".join([header, *(",".join("123"[: header.count(",") + 1]) for _ in range(3))]))
+    with pytest.raises(ValueError, match=rf"Write it after the file, as in .*l\.csv:{example}\."):
+        read_labels(str(path), 3)
+
+
+@pytest.mark.parametrize("column", ["", ":0", ":label"])
+@pytest.mark.parametrize(
+    "text", ["0,0\n1,0\n2,1\n", "a.png,cat\nb.png,dog\nc.png,cat\n", "3;0.5;7\n4;0.5;7\n5;0.5;8\n"]
+)
+def test_a_table_without_a_header_is_told_so(tmp_path: Path, text: str, column: str):
+    (tmp_path / "l.csv").write_text(text)
+    with pytest.raises(
+        ValueError, match=r"looks like data\. Add a line before it that names the [23] columns, and .*:label"
+    ):
+        read_labels(f"{tmp_path / 'l.csv'}{column}", 3)
+    with pytest.raises(ValueError, match=r"ids must be in a column .* looks like data\. .*l\.csv:id\."):
+        read_ids(f"{tmp_path / 'l.csv'}{column}", 3)
+
+
+def test_a_header_that_is_also_a_class_is_no_data(tmp_path: Path):
+    (tmp_path / "l.csv").write_text("id,class\n1,class\n2,2020\n")
+    with pytest.raises(ValueError, match=r"labels must name one of the columns of .*, id, class; .*l\.csv:class\."):
+        read_labels(str(tmp_path / "l.csv"), 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("l.txt", "a\n\nb\n", 2),
+        ("l.csv", "label\na\n\nb\n", 3),  # with a header
+        ("l.csv", "a\n\nb\n", 2),  # without
+        ("l.csv:label", "id,label\n1,a\n2,\n3,b\n", 3),
+        ("l.csv:label", "id,label\n\n1,a\n\n2,\n3,b\n", 5),  # an empty line is no row of a table
+        ("l.csv:label", 'id,label\n1,"a"\n2," "\n3,b\n', 3),
+    ],
+)
+def test_an_empty_label_is_told_by_its_line_in_the_file(tmp_path: Path, name: str, text: str, line: int):
+    (tmp_path / name.split(":")[0]).write_text(text)
+    with pytest.raises(DataError, match=rf"got nothing in line {line}\. "):
+        read_labels(str(tmp_path / name), 3)

@@ -92,6 +92,19 @@ def test_a_class_may_be_called_train(tmp_path: Path):
         (cat_and_dog("set/train", "set/test"), r"single folder 'set' around 2 others, 'test', 'train'\. Give '.*/set'"),
         (cat_and_dog("train/inner", "test"), r"train' holds the single folder 'inner' around 2 others.*Move them up"),
         ({**cat_and_dog("train", "test"), "extra": 2}, r"holds 'test' and 'train' beside 'extra'\. Move"),
+        (cat_and_dog("train", "test", "extra"), r"holds 'test' and 'train' beside 'extra'\. Move"),
+        ({**cat_and_dog("train"), "extra/x": 2}, r"holds 'train' beside 'extra'\. Move"),
+        (
+            cat_and_dog("apprentissage", "controle"),
+            r"got apprentissage/, a usual name of a split, and controle/, which is none, with the same folders, cat/, "
+            r"dog/\. If they are splits, rename apprentissage/ to train/ and controle/ to test/; if they are the cl",
+        ),
+        (cat_and_dog("train", "controle"), r"If they are splits, rename controle/ to test/; if they are the classes"),
+        (cat_and_dog("lehrdaten", "val"), r"If they are splits, rename val/ to test/ and lehrdaten/ to train/; if"),
+        (
+            cat_and_dog("dev", "eval"),
+            r"for the test split\. Join them, rename the one that is the training split to trai",
+        ),
         (
             {"cat/train": 2, "cat/test": 2, "dog/train": 2},
             r"got test/, train/ within 'cat', 'dog'\. Turn the folders round, to test/cat/",
@@ -153,6 +166,7 @@ def test_equal_folders_within_all_classes_are_pointed_out(tmp_path: Path):
     images = load_images(save_images(tmp_path, {"a/x": 3, "a/y": 3, "b/x": 3, "b/y": 3}))
     assert images.class_names == ("a", "b")
     assert "Each of the 2 class folders holds the same folders, x/, y/" in images.notes[0]
+    assert "if the outer ones are splits, rename them to train/ and test/." in images.notes[0]
 
 
 def test_one_split_alone_does_not_mind_the_other(tmp_path: Path):
@@ -298,3 +312,12 @@ def test_a_link_to_an_image_that_is_gone_is_counted_as_left_out(tmp_path: Path):
     images = load_images(root, test_fraction=0)
     assert images.ignored == {".png": 1}
     assert images.notes == ("1 file is left out, which is no image that can be read here: 1 .png.",)
+
+
+@pytest.mark.parametrize("renames", [{"apprentissage": "train", "controle": "test"}, {"apprentissage": "course"}])
+def test_the_remedies_for_two_folders_of_which_one_is_called_as_a_split(tmp_path: Path, renames: dict[str, str]):
+    save_images(tmp_path, cat_and_dog("apprentissage", "controle"))
+    for old, new in renames.items():
+        (tmp_path / old).rename(tmp_path / new)
+    names = load_images(tmp_path).class_names
+    assert names == (("cat", "dog") if len(renames) == 2 else ("controle", "course"))

@@ -85,6 +85,29 @@ def test_a_class_of_one_sample_and_few_samples():
     assert ("train", "linear_probe") not in found  # nothing to train on
 
 
+def test_a_value_says_how_many_samples_it_is_the_mean_of():
+    features, labels = np.arange(12.0).reshape(12, 1), np.array([0] * 6 + [1] * 5 + [2])
+    found = by_name(measure_family(features, labels, FamilyOptions(permutations=9), test=(features[:4], labels[:4])))
+    counts = {measure: value.num_queries for (split, measure), value in found.items() if split == "train"}
+    single_left_out = dict.fromkeys(("balanced", "center"), 11)
+    everyone = ("separation", "high_order", "soft", "anti", "center_in_sample", "knn")
+    assert counts == dict.fromkeys(everyone, 12) | single_left_out
+    assert found["test to train", "cross"].num_queries == 4
+
+
+@pytest.mark.parametrize(("num_tied_rows", "is_tested"), [(0, True), (40, False)])
+def test_nothing_is_tested_on_neighbors_where_many_samples_are_tied(num_tied_rows: int, is_tested: bool):
+    features = np.random.default_rng(0).normal(size=(40, 3))
+    features[:num_tied_rows] = 1
+    labels = np.repeat([0, 1], 20)
+    found = measure_family(features, labels, FamilyOptions(permutations=9), test=(features, labels))
+    on_neighbors = [value for value in found if not isnan(value.num_tied)]
+    assert len(on_neighbors) == 6
+    assert [not isnan(value.p_value) for value in on_neighbors] == [is_tested] * 6
+    assert any(not isnan(value.z) for value in on_neighbors) == is_tested
+    assert not isnan(by_name(found)["train", "center"].p_value)  # centers know no ties
+
+
 def test_progress_counts_measures():
     seen = []
     found = measure_family(X[:40], Y[:40], test=TEST, progress=lambda done, total: seen.append((done, total)))

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from core.measures.baselines import knn_correct
-from core.study.small_classes import baseline_text, small_classes, small_classes_text, votes_for_majority
+from core.study.small_classes import baseline_text, order_text, small_classes, small_classes_text, votes_for_majority
 
 SAMPLES = pd.DataFrame(
     {
@@ -64,3 +64,12 @@ def test_what_is_said_of_plurality_holds():
     """Two of class 2 beside their sample: outvoted by three of one class, not by one each of three classes."""
     votes = np.array([[2, 2, 0, 0, 0], [2, 2, 0, 1, 3]])
     assert knn_correct(votes, np.array([2, 2]), 4).tolist() == [False, True]
+
+
+def test_classes_too_small_for_a_high_order():
+    assert order_text(SAMPLES, "train", 4) == (  # a has four others
+        "3 of 4 classes, with 4 of 9 training samples, have fewer than 4 other samples: high_order of order 4 is 0 for "
+        "them by construction, and soft below 1. Ask for a lower order."
+    )
+    assert order_text(SAMPLES, "test", 2).startswith("1 of 2 classes, with 2 of 6 test samples, has fewer than 2 other")
+    assert order_text(SAMPLES, "test", 1) == order_text(SAMPLES[:5], "train", 4) == ""

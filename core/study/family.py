@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from core.measures.baselines import knn_correct, linear_probe, linear_probe_across
+from core.measures.baselines import LinearProbe, knn_correct
 from core.measures.center import CenterGeometry
 from core.measures.graph import LabelledGraph, cross_graph, labelled_graph
 from core.measures.neighbors import nearest_neighbors
@@ -150,6 +150,11 @@ class _Family:
         return CenterGeometry.of(self.features)
 
     @cached_property
+    def linear_probe(self) -> LinearProbe:
+        """One decomposition serves cross-validation and the test samples."""
+        return LinearProbe.fit(self.features, self.labels)
+
+    @cached_property
     def shuffles(self) -> Shuffles:
         """The permutations that all measures on neighbors are tested on."""
         return Shuffles(self.options.permutations or PERMUTATIONS)
@@ -225,7 +230,7 @@ class _Family:
         encoded = encode_labels(self.labels)
         if len(encoded.classes) < 2 or encoded.counts.min() < 2:
             return []
-        return [_accuracy("train", linear_probe(self.features, self.labels), self.labels, self.options)]
+        return [_accuracy("train", self.linear_probe.cross_validated(), self.labels, self.options)]
 
     def _geometry(self) -> list[MeasuredValue]:
         """The rows of a study's table `geometry`; they have neither order nor test."""
@@ -247,7 +252,7 @@ class _Family:
         assert self.test is not None
         if len(encode_labels(self.labels).classes) < 2:
             return []
-        correct = linear_probe_across(self.features, self.labels, *self.test)
+        correct = self.linear_probe.names(*self.test)
         return [_accuracy(ACROSS, correct, self.test[1], self.options)]
 
 

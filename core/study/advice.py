@@ -58,6 +58,8 @@ class Advice:
         A larger tolerance than this one names a layer with the same samples; nan where no interval is known.
     most_tolerance
         `separates` holds for tolerances below this one; 0 where for none, inf where chance or the interval is unknown.
+    first
+        The first candidate in network order.
     split, pooling, measure
         What was compared.
     layers
@@ -87,6 +89,7 @@ class Advice:
     pooling: str
     measure: str
     layers: pd.DataFrame
+    first: str
     tied: tuple[str, ...] = ()
 
     @property
@@ -327,6 +330,7 @@ def _advice(candidates: _Candidates, values: pd.DataFrame) -> Advice:
         pooling=candidates.pooling,
         measure=candidates.measure,
         layers=table.reset_index(names="layer"),
+        first=str(candidates.layers.index[0]),
         tied=candidates.tied,
     )
 

@@ -151,10 +151,10 @@ def _recommended(advice: Advice) -> str:
     row = advice.row(str(advice.recommended))
     if advice.recommended == advice.best:
         parts = []
-        if row["position"] > advice.layers["position"].min():
-            parts.append(f"No earlier layer is certain to be within {tolerance} of it ({level_text(advice)}).")
-        else:
+        if advice.best == advice.first:
             parts.append("No candidate comes before it.")
+        else:
+            parts.append(f"No earlier layer is certain to be within {tolerance} of it ({level_text(advice)}).")
         if row["difference_low"] < 0:
             parts.append(f"Another layer may be the best, but by at most {-row['difference_low']:.3f}.")
         return " ".join(parts)

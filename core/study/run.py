@@ -232,6 +232,7 @@ class _ThisProcess:
             for number, (layer, tables) in enumerate(measured, start=1):
                 yield layer, tables
                 progress(Progress(f"neighbors in {layer.layer}", number, num_layers, "layers"))
+        progress(Progress("neighbors", num_layers, num_layers, "layers"))
 
     def _measured_layers(
         self, pass_: Pass, layers: Iterator[tuple[LayerInfo, dict[str, Activations]]], options: MeasureOptions

@@ -98,7 +98,7 @@ KEYS = ["split", "pooling", "metric", "measure", "order", "sampling", "repeat", 
     "options", [MeasureOptions(), MeasureOptions(sizes=(4,), repeats=2, centers=True, geometry=True)]
 )
 def test_a_layer_without_values_has_the_rows_of_any_other(given, options):
-    layer = {"layer": "conv", "position": 1, "output_shape": [3]}
+    layer = {"layer": "conv", "position": 1, "output_shape": [3], "num_features": 3}
     usual = np.random.default_rng(0).random((12, 3), dtype=np.float32)
     expected = measure_layer(layer, {"flat": usual}, SAMPLES, options)
     tables = measure_layer(layer, {"flat": given}, SAMPLES, options)
@@ -117,7 +117,7 @@ def test_one_pooling_may_be_the_same_for_all_samples():
     """Positive and negative numbers that differ, and have the mean 0 in every sample."""
     rng = np.random.default_rng(0)
     half = rng.integers(1, 9, (12, 2)).astype(np.float32)
-    layer = {"layer": "norm", "position": 1, "output_shape": [2, 2, 1]}
+    layer = {"layer": "norm", "position": 1, "output_shape": [2, 2, 1], "num_features": 4, "channels": 1}
     given = {"flat": np.hstack([half, -half]), "mean": np.zeros((12, 1), np.float32)}
     tables = measure_layer(layer, given, SAMPLES, MeasureOptions())
     values = tables["measurements"].query("measure == 'separation'").set_index("pooling")["value"]

@@ -42,10 +42,10 @@ def test_an_interrupted_write_leaves_no_half_layer(tmp_path: Path, monkeypatch: 
     write_one(tmp_path, 1)
     write_table = writing._write_table
 
-    def stop_at_the_second_table(path: Path, table: Any) -> None:
+    def stop_at_the_second_table(path: Path, table: Any, **options: Any) -> None:
         if path.name == "measurements.parquet":
             raise KeyboardInterrupt
-        write_table(path, table)
+        write_table(path, table, **options)
 
     monkeypatch.setattr(writing, "_write_table", stop_at_the_second_table)
     with pytest.raises(KeyboardInterrupt):

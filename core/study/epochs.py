@@ -19,6 +19,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.data.errors import DataError
+from core.data.files import check_regular
 from core.study.info_fields import info_faults
 from core.study.results import FORMAT, SCHEMAS, Study, StudyError, load_study, read_info, read_table_file
 from core.study.samples import StudySamples
@@ -182,13 +184,13 @@ class EpochsWriter:
             self._publish(_epoch_folder(self.folder, kept[-1]), finished=False)
 
     def _publish(self, newest: Path, *, finished: bool) -> None:
-        """Copy an epoch's tables to the top, study.json last."""
-        files = sorted(newest.glob("*.parquet"))
-        odd = [file for file in files if not file.is_file()]  # to copy a device would never end
-        if odd:
-            raise StudyError(
-                f"{odd[0]} must be a file; got a folder, a device or a pipe. Delete {newest}, and train again."
-            )
+        """Copy an epoch's tables to the top, study.json last; nothing where one of them is no regular file."""
+        files = list(newest.glob("*.parquet"))
+        try:
+            for file in files:
+                check_regular(file)  # a copy of a device such as /dev/zero would fill the disk
+        except DataError as error:
+            raise StudyError(f"{error} Delete {newest}, and train again from an earlier epoch.") from error
         for file in files:
             replace_file(self.folder / file.name, lambda scratch, file=file: shutil.copyfile(file, scratch))  # type: ignore[misc]
         training = {"epochs": list(recorded_epochs(self.folder)), "finished": finished}

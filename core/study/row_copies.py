@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from core.data.copies import leak_notes, within_split_notes
 from core.measures.rows import as_matrix, row_blocks
+from core.study.ties import MOST_TIED
 
 _DIGEST_BYTES = 16
 
@@ -46,11 +47,29 @@ class RowCopies:
         self._groups = refined
 
     def notes(self) -> list[str]:
-        """What the copies do to the results; nothing where there are none."""
+        """What the copies do to the results; nothing where there are none.
+
+        Nothing either where more than `ties.MOST_TIED` of the samples equal two others or more, as where features take
+        few values: these are ties at every layer, from which nothing is concluded, and the tie caution says so.
+        """
         if self._groups is None:
             return []
-        leaks = leak_notes(self._groups, self._splits, "sample", "number for number")
-        return [*leaks, *within_split_notes(self._groups, self._splits, "sample")]
+        by_split = {split: self._groups[self._splits == split] for split in ("train", "test")}
+        notes: list[str] = []
+        if not _has_many_equals(by_split["test"], by_split["train"], least=2):
+            notes += leak_notes(self._groups, self._splits, "sample", "number for number")
+        for split, groups in by_split.items():
+            if not _has_many_equals(groups, groups, least=3):  # itself, and two others
+                notes += within_split_notes(groups, np.full(len(groups), split), "sample")
+        return notes
+
+
+def _has_many_equals(queries: NDArray[np.int64], references: NDArray[np.int64], *, least: int) -> bool:
+    """Whether so many queries equal `least` references or more that they are too many ties to conclude anything."""
+    if len(queries) == 0 or len(references) == 0:
+        return False
+    num_equal = np.bincount(references, minlength=queries.max() + 1)[queries]
+    return float((num_equal >= least).mean()) > MOST_TIED
 
 
 def _row_digests(parts: Sequence[NDArray[Any]], rows: NDArray[np.int64]) -> list[bytes]:

@@ -137,6 +137,20 @@ def test_damaged_trainings(trained: Path, tmp_path: Path, damage: Damage, capsys
     assert (folder / "study.json").exists()
 
 
+def test_a_device_in_place_of_an_epoch_s_table_is_not_copied(trained: Path, tmp_path: Path):
+    """/dev/null and not /dev/zero, so that a copy, were it made, would end."""
+    folder = shutil.copytree(trained, tmp_path / "training")
+    before = (folder / "samples.parquet").read_bytes()
+    table = folder / "epochs" / "00002" / "samples.parquet"
+    table.unlink()
+    table.symlink_to("/dev/null")
+    writer = training_writer(folder)
+    writer.start(2)
+    with pytest.raises(core.StudyError, match=r"samples\.parquet .* Delete .*00002, and train again from an earlier"):
+        writer.finish()
+    assert (folder / "samples.parquet").read_bytes() == before
+
+
 def test_a_training_that_does_not_say_what_it_is_of(trained: Path, tmp_path: Path):
     folder = shutil.copytree(trained, tmp_path / "training")
     set_json("study.json", "asked", "all")(folder)

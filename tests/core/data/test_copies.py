@@ -73,7 +73,7 @@ def test_copies_are_told_where_there_is_no_test_split(pets: Path):
     assert copy_notes(images, measured=images.select(np.array([4, 5, 6]))) == ()  # none of those measured is a copy
 
 
-ROWS = np.float32([[0, 1], [2, 3], [0, 1], [4, 5], [6, 7], [-0.0, 1]])
+ROWS = np.float32([[0, 1], [2, 3], [2, 3], [4, 5], [6, 7], [-0.0, 1]])
 SPLITS = np.array(["train"] * 4 + ["test"] * 2)
 ROW_LEAK = "1 test sample is also a training sample, number for number: test-to-train SI, kNN and probe are too good."
 
@@ -99,6 +99,12 @@ def test_a_layer_is_not_read_where_no_row_can_be_a_copy():
     copies = RowCopies(SPLITS)
     copies.add(np.arange(6).reshape(6, 1))
     copies.add("no features")
+    assert copies.notes() == []
+
+
+def test_features_of_few_values_are_ties_and_no_copies():
+    copies = RowCopies(np.repeat(["train", "test"], [20, 10]))
+    copies.add(np.arange(30).reshape(30, 1) % 4)
     assert copies.notes() == []
 
 

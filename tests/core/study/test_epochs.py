@@ -118,17 +118,6 @@ def test_other_folders_are_refused(tmp_path):
         EpochsWriter(ordinary, SAMPLES, INFO).start(0)
 
 
-def test_an_endless_device_in_the_place_of_a_table_is_refused_and_not_copied(tmp_path):
-    written(tmp_path / "study", 0, 1)
-    table = tmp_path / "study" / "epochs" / "00001" / "samples.parquet"
-    table.unlink()
-    table.symlink_to("/dev/zero")
-    writer = EpochsWriter(tmp_path / "study", SAMPLES, INFO)
-    writer.start(1)
-    with pytest.raises(StudyError, match=r"samples\.parquet must be a file; got a folder, a device or a pipe"):
-        writer.finish()
-
-
 def test_history_keeps_one_row_an_epoch(tmp_path):
     writer = written(tmp_path / "study", 0)
     for loss in (0.5, 0.25):

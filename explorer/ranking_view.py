@@ -7,6 +7,7 @@ import streamlit as st
 from core.study.provenance import look_up, plain
 from core.study.ranking import Ranking, load_ranking, ranks_samples_of
 from core.study.ranking_options import RankOptions
+from core.study.ranking_tables import at_chance_text
 from core.study.results import StudyError
 from explorer.components import export_row
 from explorer.data import DEMO, RANKING, OpenStudy
@@ -108,7 +109,8 @@ def _is_named_data(data: str) -> bool:
 def _show(ranking: Ranking) -> None:
     """A ranking's sentence, chart and table."""
     samples, compared = ranked_samples(ranking.info), ranking.info["compared"]
-    st.markdown(verdict(ranking.networks, samples))
+    unclear = at_chance_text(ranking.networks, int(ranking.info["samples"][compared["split"]]))
+    st.markdown(" ".join(filter(None, [verdict(ranking.networks, samples), unclear and f"**But {plain(unclear)}.**"])))
     with st.container(key=NETWORKS):
         chart = ranking_chart(ranking.layers, ranking.networks["network"].tolist())
         st.vega_lite_chart(chart | SVG, width="stretch")

@@ -14,7 +14,7 @@ from core.commands.progress import add_progress, interrupt_when_terminated, prog
 from core.study.ranking import Ranking, rank_networks
 from core.study.ranking_features import FeatureFiles
 from core.study.ranking_options import RankOptions
-from core.study.ranking_tables import BEST, TIE, WORSE
+from core.study.ranking_tables import BEST, TIE, WORSE, at_chance_text
 
 _MEANINGS = {BEST: "highest SI", TIE: "not certainly worse"}
 _COMPARED = {"cross": "test to train", "separation": "within {}"}
@@ -122,11 +122,13 @@ def _print_table(ranking: Ranking) -> None:
     rows = [_shown(row, title) for _, row in ranking.networks.iterrows()]
     print(pd.DataFrame(rows).to_string(index=False))
     print(f"chance level: {ranking.networks['chance'].iloc[0]:.4f}; layers chosen by SI within {compared['chosen_in']}")
-    count = compared["num_comparisons"]
-    samples = f"{ranking.info['samples'][compared['split']]:,} {compared['split']} samples"
+    count, num_samples = compared["num_comparisons"], ranking.info["samples"][compared["split"]]
+    samples = f"{num_samples:,} {compared['split']} samples"
     print(f"differences: 95 % intervals on the same {samples}, which hold together ({count} comparisons)")
     if (ranking.networks["meaning"] == TIE).any():
         print(f"not certainly worse: {samples} cannot decide whether the first is better; that is no proof of a tie")
+    if unclear := at_chance_text(ranking.networks, num_samples):
+        print(unclear)
     for caution in ranking.info["cautions"]:
         print(f"note: {caution}")
     print(f"written to {ranking.path}")

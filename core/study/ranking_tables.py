@@ -22,6 +22,7 @@ from itertools import combinations
 import pandas as pd
 
 from core.study.comparing import compare_layers, measured_layers
+from core.study.findings import clearly_above_chance
 from core.study.results import Study, StudyError
 from core.study.ties import LIMIT_TEXT, has_many_ties
 
@@ -210,3 +211,17 @@ def _compared(found: pd.Series, comparisons: int) -> dict[str, object]:
         "confidence": 1 - adjusted,
         "meaning": WORSE if adjusted < 1 - LEVEL and found["difference"] < 0 else TIE,
     }
+
+
+def at_chance_text(networks: pd.DataFrame, num_samples: int) -> str:
+    """Which networks are not clearly above chance, by the rule of `core.study.findings`; "" where all are.
+
+    networks : the table of a ranking. num_samples : behind its values.
+    """
+    clear = clearly_above_chance(networks.assign(num_queries=num_samples))
+    if clear.all():
+        return ""
+    names = ", ".join(networks["network"][~clear])
+    if clear.any():
+        return f"not clearly above chance: {names}"
+    return f"no network is clearly above chance ({names}): nothing follows from their order"

@@ -13,7 +13,7 @@ from core.study import ranking
 from core.study.ranking import load_ranking, rank_networks, ranks_samples_of
 from core.study.ranking_features import FeatureFiles
 from core.study.ranking_options import RankOptions
-from core.study.ranking_tables import BEST, TIE, WORSE, num_comparisons
+from core.study.ranking_tables import BEST, TIE, WORSE, at_chance_text, num_comparisons
 from core.study.results import StudyError
 
 pytestmark = pytest.mark.slow
@@ -381,3 +381,18 @@ def test_dogs_with_a_network_pixels_and_features(dogs_dir, tmp_path):
     assert set(found.networks["network"][1:]) == {"pixels", "random"}
     assert found.info["compared"]["num_comparisons"] == 3
     assert list(found.study("random").samples["id"]) == list(samples["id"])
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ((0.5, 0.4), ""),
+        ((0.5, 0.27), "not clearly above chance: b"),
+        ((0.32, 0.27), "no network is clearly above chance (a, b): nothing follows from their order"),
+    ],
+)
+def test_networks_at_chance_are_not_ranked_in_silence(values, text):
+    """Of 120 samples at chance 0.25 a standard error is 0.04: 0.37 is three of them above it."""
+    networks = pd.DataFrame({"network": ["a", "b"], "value": values, "chance": 0.25})
+    networks = networks.assign(low=networks["value"] - 0.08, high=networks["value"] + 0.08)
+    assert at_chance_text(networks, 120) == text

@@ -1,6 +1,5 @@
 """Measuring several layers at once, given back in network order."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +14,7 @@ def measured_in_order(
     layers: Iterable[tuple[_Layer, _Activations]],
     measure: Callable[[_Layer, _Activations], _Tables],
     *,
-    num_threads: int | None = None,
+    num_threads: int,
 ) -> Generator[tuple[_Layer, _Tables]]:
     """Measure layers beside each other, in threads.
 
@@ -27,9 +26,8 @@ def measured_in_order(
     ----------
     layers : each with its activations.
     measure : from both to the layer's tables; it is called in other threads.
-    num_threads : layers at once; default the number of processors.
+    num_threads : layers at once.
     """
-    num_threads = num_threads or os.cpu_count() or 1
     pending: deque[tuple[_Layer, Future[_Tables]]] = deque()
     pool = ThreadPoolExecutor(num_threads, thread_name_prefix="measure-layers")
     try:

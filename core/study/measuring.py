@@ -77,8 +77,13 @@ def is_small(layer: Mapping[str, Any], poolings: Sequence[str], num_samples: int
 
     layer : its row in the table `layers`.
     """
+    return activation_bytes(layer, poolings, num_samples) <= _SMALL_BYTES
+
+
+def activation_bytes(layer: Mapping[str, Any], poolings: Sequence[str], num_samples: int) -> int:
+    """Bytes of a layer's activations in float32, in all poolings together. layer : its row in the table `layers`."""
     widths = [layer["channels"] if pooling == "mean" else layer["num_features"] for pooling in poolings]
-    return 4 * num_samples * sum(widths) <= _SMALL_BYTES
+    return 4 * num_samples * sum(widths)
 
 
 def _tables(

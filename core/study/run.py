@@ -25,7 +25,7 @@ from core.study.costs import plan_cost, product_rate
 from core.study.exactness import refuse_unasked
 from core.study.geometry import with_alignment
 from core.study.layer_pool import measured_in_order
-from core.study.measuring import is_small, layer_row, measure_layer
+from core.study.measuring import activation_bytes, is_small, layer_row, measure_layer
 from core.study.pilot import queries_after_pilot, queries_at_worst
 from core.study.plan import ELSEWHERE, Plan, Progress, Report, StudyOptions, plan_study
 from core.study.results import Study, StudyError, finished_layers, load_study, read_info
@@ -39,6 +39,7 @@ from core.study.writing import begin, check_still_there, end, study_lock, write_
 if TYPE_CHECKING:
     from distributed import Client
 
+_WORKING_COPIES = 16  # of a layer's activations, in float32, that measuring it takes at most: copies in float64
 _PACKAGES = ("numpy", "scikit-learn", "pandas", "pyarrow", "tensorflow", "tensorflow-cpu", "keras", "pillow")
 
 
@@ -246,10 +247,16 @@ class _ThisProcess:
         if all(is_small(layer_row(layer), plan.poolings, len(plan.samples)) for layer in pass_.layers):
             held = ((layer, dict(activations)) for layer, activations in layers)  # emptied when the next is asked for
             with one_blas_thread():
-                yield from measured_in_order(held, measure)
+                yield from measured_in_order(held, measure, num_threads=self._num_threads(pass_))
         else:
             for layer, activations in layers:
                 yield layer, measure(layer, activations)
+
+    def _num_threads(self, pass_: Pass) -> int:
+        """How many layers are measured at once: as many as there are processors, if the memory has room for them."""
+        plan = self._plan
+        largest = max(activation_bytes(layer_row(layer), plan.poolings, len(plan.samples)) for layer in pass_.layers)
+        return max(1, min(os.cpu_count() or 1, plan.budget_bytes // (_WORKING_COPIES * largest)))
 
 
 def _is_usable(found: Activations) -> bool:

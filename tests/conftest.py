@@ -2,6 +2,7 @@
 
 import os
 import resource
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 LARGEST_FILE_BYTES = 4 << 30
+MAIN_MODULE = sys.modules["__main__"]
 
 
 def pytest_configure() -> None:
@@ -16,6 +18,11 @@ def pytest_configure() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     if soft == resource.RLIM_INFINITY:
         resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE_BYTES, hard))
+
+
+def pytest_runtest_setup() -> None:
+    """Streamlit's test driver leaves its page as the main module, which processes of later tests would run."""
+    sys.modules["__main__"] = MAIN_MODULE
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

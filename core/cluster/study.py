@@ -26,7 +26,7 @@ from core.study.plan import Plan, Progress, Report
 from core.study.samples import MeasureOptions, StudySamples
 from core.study.searches import Key as Comparison
 from core.study.searches import StoredLayer, comparison_questions, pilot_questions
-from core.study.streaming import renamed
+from core.study.streaming import layer_bytes, renamed
 from core.study.unusable import Survey, UnusableLayer
 
 MOST_TASKS = 20_000  # that the scheduler knows of at once, but for those of a single layer
@@ -201,14 +201,6 @@ class ClusterStudy:
         }
         arguments = (layer_row(layer), shards, answers, samples, options, notes)
         return self._cluster.client.submit(measure, *arguments, priority=priority, pure=False)
-
-
-def layer_bytes(plan: Plan, layer: LayerInfo) -> int:
-    """Bytes of a layer's activations in storage."""
-    poolings = poolings_of(layer, plan.poolings)
-    return (
-        4 * len(plan.images) * sum(layer.channels if pooling == "mean" else layer.num_features for pooling in poolings)
-    )
 
 
 def measure(

@@ -8,7 +8,6 @@ import numpy as np
 from core.measures.products import Products, ladder, room_for
 
 _ROWS, _COLUMNS = 1024, 4096  # of the two factors
-_REPEATS = 5
 _LARGE_SEARCH = 1e12  # operations, for which all multipliers of this machine are worth their while
 
 
@@ -20,18 +19,19 @@ def product_speeds() -> dict[str, float]:
     dict from "bfloat16", "float32", "float64" to operations a second, a multiplication and an addition counted as two.
         Of several rounds the fastest counts. Bfloat16 is there only where searches use it.
     """
-    rows = np.random.default_rng(0).normal(size=(_ROWS, _COLUMNS)).astype(np.float32)
-    return {_kind(products): _speed(products, rows) for products in ladder(work=_LARGE_SEARCH, k=1)}
+    return {_kind(products): product_speed(products) for products in ladder(work=_LARGE_SEARCH, k=1)}
 
 
 def _kind(products: Products) -> str:
     return "bfloat16" if products.roundoff else str(products.dtype)
 
 
-def _speed(products: Products, rows: np.ndarray) -> float:
+def product_speed(products: Products, *, repeats: int = 5) -> float:
+    """Operations a second of large products by one multiplier, in the fastest of some rounds."""
+    rows = np.random.default_rng(0).normal(size=(_ROWS, _COLUMNS)).astype(np.float32)
     left, right = _loaded(products, rows), _loaded(products, rows[::-1])
     seconds = []
-    for _ in range(_REPEATS):
+    for _ in range(repeats):
         start = time.perf_counter()
         result = products.product(left, right)
         _ = np.asarray(result)[0, 0]  # a device may still be computing

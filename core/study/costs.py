@@ -1,12 +1,13 @@
 """What a plan will cost: counted operations, and from them an estimate of the time on this machine, or on a cluster."""
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from core.cluster.estimate import NOTHING, SearchCost, search_cost
+from core.measures.products import NumPyProducts
+from core.measures.speeds import product_speed
 from core.network.layers import LayerInfo, catalogue
 from core.network.passes import Pass, poolings_of
 from core.study.pilot import queries_at_worst
@@ -75,14 +76,7 @@ def cluster_search_cost(plan: Plan, precision: float | None, *, workers: int, wo
 
 def product_rate() -> float:
     """Operations a second of a large float32 matrix product on this machine now, measured in a moment."""
-    factor = np.ones((1024, 4096), np.float32)
-    other = factor[::-1].copy()
-    elapsed_s = []
-    for _ in range(3):
-        start = time.perf_counter()
-        factor @ other.T
-        elapsed_s.append(time.perf_counter() - start)
-    return 2 * 1024**2 * 4096 / min(elapsed_s)
+    return product_speed(NumPyProducts(np.dtype(np.float32)), repeats=3)
 
 
 def _searches(plan: Plan, precision: float | None) -> Iterator[tuple[int, int | None]]:

@@ -25,7 +25,7 @@ from core.study.unusable import UnusableLayer, layer_note, survey
 Layer = HeldLayer | StoredLayer | SlicedLayer
 Tables = dict[str, pd.DataFrame]
 
-_SMALL_BYTES = 1 << 27  # of a layer's activations: less is measured with one thread for matrix algebra
+SMALL_BYTES = 1 << 27  # of a layer's activations: up to so many are measured with one thread for matrix algebra
 _CURVE_POINTS = 16  # of a fitted curve, evenly spaced in the logarithm of the size
 
 
@@ -68,40 +68,23 @@ def measure_layer(
     samples : the n samples.
     options : what to compute.
     """
-    with one_blas_thread() if is_small(layer, tuple(activations), len(samples)) else nullcontext():
-        return _tables(layer, activations, samples, options)
-
-
-def is_small(layer: Mapping[str, Any], poolings: Sequence[str], num_samples: int) -> bool:
-    """Whether a layer's activations are few enough for it to be measured beside others, each on one core.
-
-    layer : its row in the table `layers`.
-    """
-    return activation_bytes(layer, poolings, num_samples) <= _SMALL_BYTES
+    notes: dict[str, str] = {}
+    by_pooling: list[Tables] = []
+    is_small = activation_bytes(layer, tuple(activations), len(samples)) <= SMALL_BYTES
+    with one_blas_thread() if is_small else nullcontext():
+        for pooling, given in activations.items():
+            notes[pooling] = _note(given)
+            if notes[pooling]:
+                by_pooling.append(_without_values(layer, pooling, samples, options))
+            else:
+                by_pooling.append(_measured(layer, pooling, given, samples, options))
+    return {"layers": pd.DataFrame([dict(layer) | {"note": layer_note(notes)}]), **_merged(by_pooling)}
 
 
 def activation_bytes(layer: Mapping[str, Any], poolings: Sequence[str], num_samples: int) -> int:
     """Bytes of a layer's activations in float32, in all poolings together. layer : its row in the table `layers`."""
     widths = [layer["channels"] if pooling == "mean" else layer["num_features"] for pooling in poolings]
     return 4 * num_samples * sum(widths)
-
-
-def _tables(
-    layer: Mapping[str, Any],
-    activations: Mapping[str, NDArray[Any] | StoredLayer | SlicedLayer | UnusableLayer],
-    samples: StudySamples,
-    options: MeasureOptions,
-) -> Tables:
-    """The tables of all poolings of a layer."""
-    notes: dict[str, str] = {}
-    by_pooling: list[Tables] = []
-    for pooling, given in activations.items():
-        notes[pooling] = _note(given)
-        if notes[pooling]:
-            by_pooling.append(_without_values(layer, pooling, samples, options))
-        else:
-            by_pooling.append(_measured(layer, pooling, given, samples, options))
-    return {"layers": pd.DataFrame([dict(layer) | {"note": layer_note(notes)}]), **_merged(by_pooling)}
 
 
 def _merged(by_pooling: Sequence[Tables]) -> Tables:

@@ -25,14 +25,14 @@ from core.study.costs import plan_cost, product_rate
 from core.study.exactness import refuse_unasked
 from core.study.geometry import with_alignment
 from core.study.layer_pool import measured_in_order
-from core.study.measuring import activation_bytes, is_small, layer_row, measure_layer
+from core.study.measuring import SMALL_BYTES, layer_row, measure_layer
 from core.study.pilot import queries_after_pilot, queries_at_worst
 from core.study.plan import ELSEWHERE, Plan, Progress, Report, StudyOptions, plan_study
 from core.study.results import Study, StudyError, finished_layers, load_study, read_info
 from core.study.resumed_kernels import begin_as_recorded, kernel_cautions, with_instructions
 from core.study.samples import MeasureOptions
 from core.study.searches import Key, SlicedLayer, answer, pilot_questions, study_questions
-from core.study.streaming import Activations, Relay, renamed, stream_layers
+from core.study.streaming import Activations, Relay, layer_bytes, renamed, stream_layers
 from core.study.unusable import survey
 from core.study.writing import begin, check_still_there, end, study_lock, write_info, write_layer
 
@@ -238,25 +238,21 @@ class _ThisProcess:
     def _measured_layers(
         self, pass_: Pass, layers: Iterator[tuple[LayerInfo, dict[str, Activations]]], options: MeasureOptions
     ) -> Generator[tuple[LayerInfo, dict[str, pd.DataFrame]]]:
-        """Small layers in threads, each on one core; where one is large, one after the other on all cores."""
+        """Small layers in threads, each on one core, as far as the budget has room; large ones one after the other."""
         plan = self._plan
 
         def measure(layer: LayerInfo, activations: Mapping[str, Activations]) -> dict[str, pd.DataFrame]:
             return measure_layer(layer_row(layer), activations, plan.samples, options)
 
-        if all(is_small(layer_row(layer), plan.poolings, len(plan.samples)) for layer in pass_.layers):
+        largest = max(layer_bytes(plan, layer) for layer in pass_.layers)
+        if largest <= SMALL_BYTES:
             held = ((layer, dict(activations)) for layer, activations in layers)  # emptied when the next is asked for
+            with_room = plan.budget_bytes // (_WORKING_COPIES * largest)
             with one_blas_thread():
-                yield from measured_in_order(held, measure, num_threads=self._num_threads(pass_))
+                yield from measured_in_order(held, measure, num_threads=max(1, min(os.cpu_count() or 1, with_room)))
         else:
             for layer, activations in layers:
                 yield layer, measure(layer, activations)
-
-    def _num_threads(self, pass_: Pass) -> int:
-        """How many layers are measured at once: as many as there are processors, if the memory has room for them."""
-        plan = self._plan
-        largest = max(activation_bytes(layer_row(layer), plan.poolings, len(plan.samples)) for layer in pass_.layers)
-        return max(1, min(os.cpu_count() or 1, plan.budget_bytes // (_WORKING_COPIES * largest)))
 
 
 def _is_usable(found: Activations) -> bool:

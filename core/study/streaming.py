@@ -16,6 +16,7 @@ from core.network.activations import Allocate, stream_pass
 from core.network.layers import LayerInfo
 from core.network.passes import Pass, poolings_of
 from core.study.arena import Arena, shares
+from core.study.measuring import activation_bytes, layer_row
 from core.study.plan import Plan, Progress, Report
 from core.study.searches import Key, SlicedLayer
 from core.study.unusable import SlicedSurvey, UnusableLayer
@@ -195,6 +196,11 @@ def _run(
 
 def _poolings(plan: Plan, layer: LayerInfo) -> tuple[str, ...]:
     return poolings_of(layer, plan.poolings)
+
+
+def layer_bytes(plan: Plan, layer: LayerInfo) -> int:
+    """Bytes of a layer's activations."""
+    return activation_bytes(layer_row(layer), _poolings(plan, layer), len(plan.images))
 
 
 def renamed(progress: Report, prefix: str) -> Report:

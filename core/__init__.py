@@ -7,13 +7,22 @@ TensorFlow that is imported later for oneDNN's kernels, unless the environment s
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from core.kernels import prefer_onednn
+from core.network.kernels import prefer_onednn
 
 if TYPE_CHECKING:
-    from core.measures.alignment import linear_cka
+    from core.cluster.engine import DaskEngine
     from core.measures.center import center_separation_index
-    from core.measures.dimension import intrinsic_dimension
-    from core.measures.family import (
+    from core.measures.related.alignment import linear_cka
+    from core.measures.related.intrinsic_dimension import intrinsic_dimension
+    from core.measures.related.neighbor_overlap import neighbor_overlap
+    from core.measures.related.separability import (
+        generalized_discrimination_value,
+        neural_collapse,
+        separation_fuzziness,
+        silhouette,
+    )
+    from core.measures.separation import Separation
+    from core.measures.separation_index import (
         anti_separation_index,
         balanced_separation_index,
         cross_separation_index,
@@ -21,62 +30,56 @@ if TYPE_CHECKING:
         separation_index,
         soft_separation_index,
     )
-    from core.measures.neighbors import Neighbors, nearest_neighbors
-    from core.measures.overlap import neighbor_overlap
-    from core.measures.separation import Separation
-    from core.measures.siblings import (
-        generalized_discrimination_value,
-        neural_collapse,
-        separation_fuzziness,
-        silhouette,
-    )
     from core.measures.smoothness import smoothness_index
-    from core.study.callback import SeparationCallback
-    from core.study.features import FeatureStudyWriter, study_from_features
-    from core.study.fine_tuning import FineTuned, FineTuneOptions, fine_tune
+    from core.search.neighbors import Neighbors, nearest_neighbors
+    from core.study.from_features.writer import FeatureStudyWriter, study_from_features
     from core.study.plan import Plan, StudyOptions, plan_study
-    from core.study.results import Study, StudyError, load_study
     from core.study.run import run_study
+    from core.study.store.opening import Study, StudyError, load_study
+    from core.training.fine_tuning import FineTuned, FineTuneOptions, fine_tune
+    from core.training.recording.callback import SeparationCallback
 
 __version__ = "0.1.0"
 
 prefer_onednn()
 
 _HOMES = {
-    "Neighbors": "core.measures.neighbors",
-    "nearest_neighbors": "core.measures.neighbors",
+    "DaskEngine": "core.cluster.engine",
+    "Neighbors": "core.search.neighbors",
+    "nearest_neighbors": "core.search.neighbors",
     "Separation": "core.measures.separation",
-    "anti_separation_index": "core.measures.family",
-    "balanced_separation_index": "core.measures.family",
+    "anti_separation_index": "core.measures.separation_index",
+    "balanced_separation_index": "core.measures.separation_index",
     "center_separation_index": "core.measures.center",
-    "cross_separation_index": "core.measures.family",
-    "high_order_separation_index": "core.measures.family",
-    "separation_index": "core.measures.family",
-    "soft_separation_index": "core.measures.family",
+    "cross_separation_index": "core.measures.separation_index",
+    "high_order_separation_index": "core.measures.separation_index",
+    "separation_index": "core.measures.separation_index",
+    "soft_separation_index": "core.measures.separation_index",
     "smoothness_index": "core.measures.smoothness",
-    "SeparationCallback": "core.study.callback",
-    "generalized_discrimination_value": "core.measures.siblings",
-    "neural_collapse": "core.measures.siblings",
-    "separation_fuzziness": "core.measures.siblings",
-    "silhouette": "core.measures.siblings",
-    "intrinsic_dimension": "core.measures.dimension",
-    "linear_cka": "core.measures.alignment",
-    "neighbor_overlap": "core.measures.overlap",
-    "FeatureStudyWriter": "core.study.features",
-    "study_from_features": "core.study.features",
-    "FineTuneOptions": "core.study.fine_tuning",
-    "FineTuned": "core.study.fine_tuning",
-    "fine_tune": "core.study.fine_tuning",
+    "SeparationCallback": "core.training.recording.callback",
+    "generalized_discrimination_value": "core.measures.related.separability",
+    "neural_collapse": "core.measures.related.separability",
+    "separation_fuzziness": "core.measures.related.separability",
+    "silhouette": "core.measures.related.separability",
+    "intrinsic_dimension": "core.measures.related.intrinsic_dimension",
+    "linear_cka": "core.measures.related.alignment",
+    "neighbor_overlap": "core.measures.related.neighbor_overlap",
+    "FeatureStudyWriter": "core.study.from_features.writer",
+    "study_from_features": "core.study.from_features.writer",
+    "FineTuneOptions": "core.training.fine_tuning",
+    "FineTuned": "core.training.fine_tuning",
+    "fine_tune": "core.training.fine_tuning",
     "Plan": "core.study.plan",
     "StudyOptions": "core.study.plan",
     "plan_study": "core.study.plan",
-    "Study": "core.study.results",
-    "StudyError": "core.study.results",
-    "load_study": "core.study.results",
+    "Study": "core.study.store.opening",
+    "StudyError": "core.study.store.opening",
+    "load_study": "core.study.store.opening",
     "run_study": "core.study.run",
 }
 
 __all__ = [
+    "DaskEngine",
     "FeatureStudyWriter",
     "FineTuneOptions",
     "FineTuned",

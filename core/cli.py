@@ -13,7 +13,7 @@ from typing import Any
 from core import __version__
 from core.commands import blocks, cut, devices, fine_tune, layers, measure, overlap, rank, report, study
 from core.data.errors import DataError, FaultsError
-from core.study.results import StudyError
+from core.study.store.opening import StudyError
 
 _FAILED = 1
 _WRONG_USAGE = 2

@@ -13,9 +13,9 @@ if ROOT not in sys.path:  # `streamlit run` puts only this file's folder on the 
 
 import streamlit as st  # noqa: E402
 
-from explorer.page_errors import guarded  # noqa: E402
-from explorer.training import shows_training  # noqa: E402
-from explorer.uploaders import release_uploads  # noqa: E402
+from explorer.pages.training.tables import shows_training  # noqa: E402
+from explorer.server.page_errors import guarded  # noqa: E402
+from explorer.uploads.uploaders import release_uploads  # noqa: E402
 
 NEW_STUDY = "new-study"
 ICON = str(Path(__file__).with_name("icon.svg"))
@@ -27,17 +27,19 @@ def show_page() -> None:
     st.set_page_config(page_title="Separation Index Explorer", page_icon=ICON, layout="wide")
     st.logo(ICON, size="large")
     pages = [
-        st.Page("views/layers.py", title="Layers", icon=":material/stacked_line_chart:", default=True),
-        st.Page("views/compare.py", title="Compare", icon=":material/compare_arrows:", url_path="compare"),
-        st.Page("views/classes.py", title="Classes", icon=":material/grid_on:", url_path="classes"),
-        st.Page("views/samples.py", title="Samples", icon=":material/photo_library:", url_path="samples"),
-        st.Page("views/sample_size.py", title="Sample size", icon=":material/groups:", url_path="sample-size"),
-        st.Page("views/decide.py", title="Decide", icon=":material/content_cut:", url_path="decide"),
-        st.Page("views/new_study.py", title="New study", icon=":material/add_chart:", url_path=NEW_STUDY),
-        st.Page("views/method.py", title="Method", icon=":material/menu_book:", url_path="method"),
+        st.Page("pages/layers/view.py", title="Layers", icon=":material/stacked_line_chart:", default=True),
+        st.Page("pages/compare/view.py", title="Compare", icon=":material/compare_arrows:", url_path="compare"),
+        st.Page("pages/classes/view.py", title="Classes", icon=":material/grid_on:", url_path="classes"),
+        st.Page("pages/samples/view.py", title="Samples", icon=":material/photo_library:", url_path="samples"),
+        st.Page("pages/sample_size/view.py", title="Sample size", icon=":material/groups:", url_path="sample-size"),
+        st.Page("pages/decide/view.py", title="Decide", icon=":material/content_cut:", url_path="decide"),
+        st.Page("pages/new_study/view.py", title="New study", icon=":material/add_chart:", url_path=NEW_STUDY),
+        st.Page("pages/method/view.py", title="Method", icon=":material/menu_book:", url_path="method"),
     ]
     if shows_training():
-        training = st.Page("views/training.py", title="Training", icon=":material/model_training:", url_path="training")
+        training = st.Page(
+            "pages/training/view.py", title="Training", icon=":material/model_training:", url_path="training"
+        )
         pages.insert(2, training)
     page = st.navigation(pages, position="top")
     if page.url_path != NEW_STUDY:
@@ -50,9 +52,9 @@ if __name__ == "__main__":
 else:
     from starlette.middleware import Middleware
 
-    from explorer.serving import max_file_bytes, max_sessions, serving
-    from explorer.session_limit import SessionLimit
-    from explorer.upload_middleware import UploadMiddleware
+    from explorer.server.session_limit import SessionLimit
+    from explorer.server.warm_up import max_file_bytes, max_sessions, serving
+    from explorer.uploads.middleware import UploadMiddleware
 
     middleware = [Middleware(SessionLimit, max_sessions), Middleware(UploadMiddleware, max_file_bytes)]
     app = st.App(Path(__file__), lifespan=serving, middleware=middleware)

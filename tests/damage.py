@@ -14,16 +14,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.study.blocks import Together
-from core.study.epochs import EpochsWriter
-from core.study.measuring import measure_layer
-from core.study.ranking import rank_networks
-from core.study.ranking_features import FeatureFiles
-from core.study.ranking_options import RankOptions
+from core.analysis.cut.blocks import Together
+from core.analysis.ranking.options import RankOptions
+from core.analysis.ranking.ranking import rank_networks
+from core.analysis.ranking.ready_features import FeatureFiles
+from core.study.measuring.layer_tables import measure_layer
 from core.study.samples import MeasureOptions, StudySamples
-from core.study.schemas import HISTORY as HISTORY_TABLE
-from core.study.schemas import RANKING_TABLES, TABLES, TRAINING_HISTORY, Table
-from core.study.writing import begin, end, study_lock, write_json, write_layer
+from core.study.store.schemas import HISTORY as HISTORY_TABLE
+from core.study.store.schemas import RANKING_TABLES, TABLES, TRAINING_HISTORY, Table
+from core.study.store.writing import begin, end, study_lock, write_json, write_layer
+from core.training.recording.epochs import EpochsWriter
 
 PER_CLASS, CLASSES = 8, ("ant", "bee", "cat")
 LAYERS = (
@@ -95,7 +95,7 @@ def write_part(
     options: MeasureOptions,
 ) -> None:
     """One layer of a study."""
-    from core.study.geometry import with_alignment
+    from core.study.measuring.geometry import with_alignment
 
     write_layer(folder, position, with_alignment(measure_layer(row, activations, samples, options), folder))
 
@@ -173,7 +173,7 @@ def write_small_fine_tuning(folder: Path, networks: Path, *, stop_after: int | N
     import keras
 
     from core.cli import main
-    from core.study import fine_tuning
+    from core.training import fine_tuning
 
     networks.mkdir(parents=True, exist_ok=True)
     network = networks / "tiny.keras"

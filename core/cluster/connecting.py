@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import core
-from core.kernels import Kernels, current_kernels
+from core.network.kernels import Kernels, current_kernels
 from core.study.plan import available_bytes, parse_bytes
 
 if TYPE_CHECKING:

@@ -1,8 +1,11 @@
 """What a neighbor search on a cluster costs, by counting: operations, tasks and bytes. Needs neither it nor Dask."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 from core.cluster.tiling import BYTES_A_CANDIDATE, Tiling, group_rows, results_merged, tiling
+from core.study.costs import layer_widths, searches_of_plan
+from core.study.measuring.searches import KNN, ORDERS
+from core.study.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -76,3 +79,21 @@ def _moved_bytes(cut: Tiling, k: int) -> int:
     """Every result that is merged, level after level, and the last ones to the client."""
     num_queries = sum(map(group_rows, cut.queries))
     return BYTES_A_CANDIDATE * k * num_queries * (results_merged(len(cut.references)) + 1)
+
+
+def cluster_search_cost(plan: Plan, precision: float | None, *, workers: int, worker_memory: int) -> SearchCost:
+    """What the searches of a plan cost on so many workers of so many bytes each.
+
+    Raises
+    ------
+    ValueError
+        The workers are too small for a layer, see `core.cluster.tiling.tiling`.
+    """
+    wanted = max(plan.options.neighbors, *ORDERS, *KNN)
+    widths = [width for layer in plan.layers for width in layer_widths(plan, layer)]
+    total = NOTHING
+    for width in widths:
+        for references, queries in searches_of_plan(plan, precision):
+            k = min(wanted, max(1, references - 1))
+            total += search_cost(references, width, queries=queries, k=k, workers=workers, worker_memory=worker_memory)
+    return replace(total, storage_bytes=4 * len(plan.images) * sum(widths))  # written once for all of its searches

@@ -10,14 +10,14 @@ import numpy as np
 
 from core.cluster.connecting import Cluster, ClusterError
 from core.cluster.shards import Shards
-from core.data.images import LabelledImages
+from core.data.images.labelled_images import LabelledImages
 from core.network.activations import Forward, compile_pass, stream_pass
-from core.network.backbones import Network, is_model_file, load_network
-from core.network.layers import LayerInfo
+from core.network.catalogue import LayerInfo
+from core.network.models.registry import Network, is_model_file, load_network
 from core.network.passes import Pass, plan_passes, poolings_of
+from core.study.measuring.unusable import Survey, survey
 from core.study.plan import Plan
 from core.study.streaming import Relay
-from core.study.unusable import Survey, survey
 
 Key = tuple[str, str]  # layer, pooling
 

@@ -10,7 +10,7 @@ from distributed import get_worker
 from numpy.typing import NDArray
 
 from core.cluster.shards import Places, Shards, num_places, row_numbers
-from core.measures.tiled import Best, best_across, best_among, best_within, merge, stack
+from core.search.tiled import Best, best_across, best_among, best_within, merge, stack
 
 Array = NDArray[Any]
 TOPIC = "separation-index-tiles"  # of the events that count tasks

@@ -4,7 +4,7 @@ from typing import Any
 
 from distributed import WorkerPlugin
 
-from core.kernels import Kernels, tensorflow_is_loaded, use_kernels
+from core.network.kernels import Kernels, tensorflow_is_loaded, use_kernels
 
 
 class WorkerKernels(WorkerPlugin):

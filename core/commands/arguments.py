@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable
 
-from core.data.loading import TEST_FRACTION
+from core.data.images.loading import TEST_FRACTION
 from core.study.plan import parse_bytes
 
 LARGEST = 2**31 - 1  # of counts, which tables hold as int32

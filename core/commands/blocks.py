@@ -8,9 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from core.commands.progress import add_progress, interrupt_when_terminated, progress_on
-from core.study.block_words import ALONE, NO_MEASUREMENT, blocks_text, change_text
-from core.study.blocks import (
+from core.analysis.comparing import MEASURES
+from core.analysis.cut.blocks import (
     NOT_TRIED,
     TOLERANCE,
     Verified,
@@ -19,10 +18,11 @@ from core.study.blocks import (
     verify_blocks,
     with_verified,
 )
-from core.study.comparing import MEASURES
+from core.analysis.cut.verified_blocks import FILE, keep_verified, kept_verified
+from core.commands.progress import add_progress, interrupt_when_terminated, progress_on
+from core.report.words.blocks import ALONE, NO_MEASUREMENT, blocks_text, change_text
 from core.study.reopening import reopen_plan
-from core.study.results import Study, load_study
-from core.study.verified_blocks import FILE, keep_verified, kept_verified
+from core.study.store.opening import Study, load_study
 
 
 def add_parser(commands: Any) -> None:

@@ -9,19 +9,20 @@ from typing import Any
 
 import pandas as pd
 
+from core.analysis.comparing import MEASURES
+from core.analysis.cut.advice import TOLERANCE, Advice, advise, head_layer, with_seconds
+from core.analysis.cut.class_losses import class_differences
+from core.analysis.cut.exporting import HEADS, Export, export_cut
+from core.analysis.cut.time_saved import time_saved_text
+from core.analysis.cut.timings import measure_timing, time_layers
 from core.commands.progress import add_progress, interrupt_when_terminated, progress_on
-from core.network.backbones import Network
 from core.network.cutting import POOLINGS
-from core.study.advice import TOLERANCE, Advice, advise, head_layer, with_seconds
-from core.study.class_losses import class_cost_text, class_differences
-from core.study.comparing import MEASURES
-from core.study.cut_words import difference_text, enough_text, explanation, headline, level_text
-from core.study.exporting import HEADS, Export, export_cut
+from core.network.models.registry import Network
+from core.report.words.class_losses import class_cost_text
+from core.report.words.cut import difference_text, enough_text, explanation, headline, level_text
 from core.study.reopening import reopen_network
-from core.study.results import Study, StudyError, load_study
-from core.study.ties import reason_text
-from core.study.time_saved import time_saved_text
-from core.study.timings import measure_timing, time_layers
+from core.study.store.opening import Study, StudyError, load_study
+from core.study.store.ties import reason_text
 
 AUTO = "auto"
 

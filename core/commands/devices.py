@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from core.kernels import Kernels
+from core.network.kernels import Kernels
 
 
 def add_parser(commands: Any) -> None:
@@ -22,9 +22,9 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The processor, and the GPUs that TensorFlow sees where it is installed; what multiplies; the kernels; speeds."""
-    from core.kernels import current_kernels
-    from core.measures.devices import describe_devices
-    from core.measures.speeds import product_speeds
+    from core.network.kernels import current_kernels
+    from core.search.devices import describe_devices
+    from core.search.product_speed import product_speeds
 
     devices = describe_devices(load_tensorflow=True)
     kernels = current_kernels()

@@ -10,11 +10,11 @@ from typing import Any
 
 from core.commands.arguments import DATA_HELP, add_data_options, at_least, print_notes, seed
 from core.commands.progress import StatusLine, interrupt_when_terminated
-from core.network.augmentation import Augmentation
-from core.network.backbones import DEFAULT_MODEL, DEFAULT_WEIGHTS
-from core.network.training import TrainingProgress
-from core.network.training_options import TrainingOptions
-from core.study.fine_tuning import FineTuned, FineTuneOptions, fine_tune
+from core.network.models.registry import DEFAULT_MODEL, DEFAULT_WEIGHTS
+from core.training.augmentation import Augmentation
+from core.training.fine_tuning import FineTuned, FineTuneOptions, fine_tune
+from core.training.options import TrainingOptions
+from core.training.phases import TrainingProgress
 
 
 def add_parser(commands: Any) -> None:

@@ -24,8 +24,8 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the catalogue of a network, one row a layer."""
-    from core.network.backbones import is_model_file, load_network
-    from core.network.layers import catalogue, select_layers
+    from core.network.catalogue import catalogue, select_layers
+    from core.network.models.registry import is_model_file, load_network
 
     weights = None if is_model_file(options.model) else "none"
     network = load_network(options.model, weights, input_size=options.input_size)

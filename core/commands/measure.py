@@ -14,15 +14,15 @@ from core.commands.arguments import at_least, print_notes
 from core.commands.progress import ProgressLine, add_progress, interrupt_when_terminated, progress_on
 from core.commands.study import print_study
 from core.data.features import LabelledFeatures, open_features, open_test_features
-from core.measures.neighbors import METRICS
+from core.report.words.small_classes import order_text, small_classes_text
+from core.search.neighbors import METRICS
 from core.study.costs import product_rate
-from core.study.family import ACROSS, LEAVE_OUT_SINGLE, FamilyOptions, MeasuredValue, measure_family
-from core.study.feature_files import write_feature_study
-from core.study.features import study_samples
+from core.study.from_features.feature_files import write_feature_study
+from core.study.from_features.row_copies import RowCopies
+from core.study.from_features.writer import study_samples
+from core.study.measuring.all_measures import ACROSS, LEAVE_OUT_SINGLE, FamilyOptions, MeasuredValue, measure_family
 from core.study.plan import Progress
-from core.study.row_copies import RowCopies
-from core.study.small_classes import order_text, small_classes_text
-from core.study.ties import tie_cautions
+from core.study.store.ties import tie_cautions
 
 _NOT_OF_STUDIES = ("order", "permutations", "level", "by_class")
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pandas as pd
 
+from core.analysis.comparing import lacks_ids
+from core.analysis.layer_overlap import neighbor_overlap
 from core.commands.arguments import at_least
-from core.study.changes import ASSUMED_SAMPLES
-from core.study.comparing import lacks_ids
-from core.study.overlap import neighbor_overlap
-from core.study.results import Study, load_study
-from core.study.writing import replace_file
+from core.report.words.changes import ASSUMED_SAMPLES
+from core.study.store.opening import Study, load_study
+from core.study.store.writing import replace_file
 
 _WRITERS = {".csv": "to_csv", ".parquet": "to_parquet"}
 

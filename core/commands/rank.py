@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 
+from core.analysis.ranking.options import RankOptions
+from core.analysis.ranking.ranking import Ranking, rank_networks
+from core.analysis.ranking.ready_features import FeatureFiles
+from core.analysis.ranking.tables import BEST, TIE, WORSE, at_chance_text
 from core.commands.arguments import DATA_HELP, add_data_options, at_least, memory, seed
 from core.commands.progress import add_progress, interrupt_when_terminated, progress_on
-from core.study.ranking import Ranking, rank_networks
-from core.study.ranking_features import FeatureFiles
-from core.study.ranking_options import RankOptions
-from core.study.ranking_tables import BEST, TIE, WORSE, at_chance_text
 
 _MEANINGS = {BEST: "highest SI", TIE: "not certainly worse"}
 _COMPARED = {"cross": "test to train", "separation": "within {}"}

@@ -8,7 +8,7 @@ from typing import Any
 from core.report.content import make_report
 from core.report.html import as_html
 from core.report.markdown import as_markdown
-from core.study.writing import replace_file
+from core.study.store.writing import replace_file
 
 
 def add_parser(commands: Any) -> None:

@@ -11,24 +11,25 @@ from typing import Any
 
 import pandas as pd
 
+from core.cluster.engine import DaskEngine
 from core.commands.arguments import DATA_HELP, add_data_options, at_least, memory, print_notes, seed, sizes
 from core.commands.progress import add_progress, interrupt_when_terminated, progress_on
 from core.commands.study_plan import print_plan
-from core.network.backbones import DEFAULT_MODEL, DEFAULT_WEIGHTS
-from core.network.layers import DEFAULT_LAYERS
+from core.network.catalogue import DEFAULT_LAYERS
+from core.network.models.registry import DEFAULT_MODEL, DEFAULT_WEIGHTS
+from core.study.measuring.projection import PROJECTIONS
 from core.study.plan import (
-    ELSEWHERE,
     NOTEBOOK,
     PIXELS,
     POOLINGS,
     PROTOCOLS,
+    UNLIMITED_MEMORY,
     Plan,
     StudyOptions,
     plan_study,
 )
-from core.study.projection import PROJECTIONS
-from core.study.results import Study
 from core.study.run import check_room, run_study
+from core.study.store.opening import Study
 
 
 def add_parser(commands: Any) -> None:
@@ -131,7 +132,7 @@ def run(options: argparse.Namespace) -> int:
         if options.dry_run:
             if options.cluster is not None:
                 check_room(options.memory, options.spool)
-            memory = options.memory if options.cluster is None else ELSEWHERE
+            memory = options.memory if options.cluster is None else UNLIMITED_MEMORY
             plan = plan_study(asked, memory=memory, spool=options.spool, progress=report)
             report.close()
             if not options.json:
@@ -150,8 +151,7 @@ def run(options: argparse.Namespace) -> int:
             options.out,
             memory=options.memory,
             spool=options.spool,
-            client=options.cluster,
-            storage=options.cluster_storage,
+            engine=None if options.cluster is None else DaskEngine(options.cluster, options.cluster_storage),
             progress=report,
         )
     finally:

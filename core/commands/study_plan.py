@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
+from core.cluster.estimate import cluster_search_cost
 from core.cluster.size import ClusterSize, cluster_size
 from core.network.passes import Pass
-from core.study.costs import FORWARD_SHARE, Cost, cluster_search_cost, pass_cost, plan_cost, product_rate
+from core.study.costs import FORWARD_SHARE, Cost, pass_cost, plan_cost, product_rate
 from core.study.durations import in_words
 from core.study.exactness import EXACT_HOURS, choice
 from core.study.plan import Plan

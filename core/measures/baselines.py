@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from core.measures.ridge import RidgePath
-from core.measures.rows import Rows
 from core.measures.separation import EncodedLabels, encode_labels, encode_together
+from core.search.rows import Rows
 
 _PENALTIES = np.logspace(-1, 5, 7)  # of ridge regression on standardized features; leave-one-out picks one
 

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 
-from core.measures.rows import Rows
 from core.measures.separation import EncodedLabels, Separation, encode_labels, mean_by_class
 from core.measures.significance import Codes, Shuffles
+from core.search.rows import Rows
 
 _CHUNK = 4096  # columns of features in memory as float64 at once while inner products are summed
 _ROUNDING = 1e-12  # squared distances that differ by less, relative to what they are computed from, are equal

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import betaincinv
 
-from core.measures.graph import shrunken_class_means
+from core.measures.neighbor_graph import shrunken_class_means
 from core.measures.separation import encode_labels
 from core.measures.significance import normal_p, shared_node_variance
 

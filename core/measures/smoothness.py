@@ -7,10 +7,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from core.measures.neighbors import nearest_neighbors
-from core.measures.rows import as_matrix, row_blocks
 from core.measures.separation import Separation
 from core.measures.significance import Codes, Shuffles, null_values, shared_node_n
+from core.search.neighbors import nearest_neighbors
+from core.search.rows import as_matrix, row_blocks
 
 KINDS = ("linear", "exponential")
 AGGREGATES: dict[str, Callable[..., NDArray[np.float64]]] = {"high": np.min, "soft": np.mean}

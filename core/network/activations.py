@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.network.backbones import Network
-from core.network.graph import connect
-from core.network.layers import LayerInfo, layer_tensors
+from core.network.catalogue import LayerInfo, layer_tensors
+from core.network.models.registry import Network
+from core.network.operations import connect
 from core.network.passes import Pass, poolings_of
 
 Allocate = Callable[[tuple[str, str], tuple[int, int]], NDArray[np.float32]]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.network.graph import connect
-from core.network.layers import LayerInfo, layer_tensors
+from core.network.catalogue import LayerInfo, layer_tensors
+from core.network.operations import connect
 
 if TYPE_CHECKING:
     import keras
@@ -22,7 +22,7 @@ def a_handful(layers: Sequence[LayerInfo]) -> tuple[LayerInfo, ...]:
 
     Parameters
     ----------
-    layers : all of them, as `core.network.layers.catalogue` lists them.
+    layers : all of them, as `core.network.catalogue.catalogue` lists them.
     """
     main = [layer for layer in layers if layer.is_main]
     ends = list({layer.block: layer for layer in main}.values())

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from core.network.graph import connect, with_distinct_names
+from core.network.catalogue import open_network, shortcuts
 from core.network.layer_names import name_hint
-from core.network.layers import open_network, shortcuts
+from core.network.operations import connect, with_distinct_names
 
 if TYPE_CHECKING:
     import keras
@@ -28,7 +28,7 @@ def cut_network(model: "keras.Model", layer: str, *, pooling: str = "mean") -> "
     Parameters
     ----------
     model : a network on raw pixels.
-    layer : a name as in `core.network.layers.catalogue`.
+    layer : a name as in `core.network.catalogue.catalogue`.
     pooling : "mean" (over all axes but the channels), "flat" (all activations, shape (n, d)) or "none" (as they are);
         all the same for a layer without space.
 

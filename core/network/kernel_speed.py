@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from core.kernels import ONEDNN
+from core.network.kernels import ONEDNN
 
 _BATCH_SIZE, _BATCHES = 32, 4
 
@@ -40,8 +40,8 @@ def _measure() -> float:
     import numpy as np
 
     from core.network.activations import compile_pass
-    from core.network.backbones import load_network
-    from core.network.layers import catalogue, select_default_layers
+    from core.network.catalogue import catalogue, select_default_layers
+    from core.network.models.registry import load_network
     from core.network.passes import Pass
 
     network = load_network("efficientnet-lite0", "none")

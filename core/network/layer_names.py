@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from core.network.graph import Step, is_nested, open_model, unique_name
+from core.network.operations import Step, is_nested, open_model, unique_name
 
 if TYPE_CHECKING:
     import keras

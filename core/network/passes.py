@@ -10,7 +10,7 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
-from core.network.layers import LayerInfo
+from core.network.catalogue import LayerInfo
 
 POOLINGS = ("flat", "mean")
 SLICE_STEP = 16384  # slices begin at multiples of so many columns, as the search over them needs
@@ -93,7 +93,7 @@ def plan_passes(
     spool
         Whether layers that do not fit are kept in files.
     boundaries
-        Where passes may start, as `core.network.layers.boundary_layers` gives them; default only at the pixels.
+        Where passes may start, as `core.network.catalogue.boundary_layers` gives them; default only at the pixels.
 
     Returns
     -------

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, Union
 import numpy as np
 from numpy.typing import NDArray
 
-from core.network.backbones import Network
-from core.network.graph import connect
-from core.network.layers import layer_tensors
+from core.network.catalogue import layer_tensors
+from core.network.models.registry import Network
+from core.network.operations import connect
 
 if TYPE_CHECKING:
     import keras
@@ -29,7 +29,7 @@ def prefix_rounds(
     Parameters
     ----------
     network : a network, or its Keras model.
-    layers : names as in `core.network.layers.catalogue`.
+    layers : names as in `core.network.catalogue.catalogue`.
     batch_size : images a run. repeats : rounds, after one that warms up.
 
     Returns

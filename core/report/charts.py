@@ -27,7 +27,7 @@ def layers_chart(curves: pd.DataFrame, layers: pd.DataFrame, marked: Mapping[str
 
     Parameters
     ----------
-    curves : of `core.study.curves.tidy_curves`, of one pooling; SI and, dotted, kNN.
+    curves : of `core.analysis.curves.tidy_curves`, of one pooling; SI and, dotted, kNN.
     layers : in network order. marked : a word beside some layers.
     """
     rows = _curve_rows(curves, layers)

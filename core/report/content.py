@@ -7,24 +7,26 @@ from pathlib import Path
 
 import pandas as pd
 
+from core.analysis.comparing import compare_studies, match_layers
+from core.analysis.curves import measured_layers, tidy_curves
+from core.analysis.cut.blocks import TOLERANCE, cannot_verify, separation_across_blocks, with_verified
+from core.analysis.cut.verified_blocks import kept_verified
+from core.analysis.samples.neighborhoods import confused_pairs
+from core.analysis.separation_level import best_layer, lead_curve
 from core.report.charts import class_chart, layers_chart, sizes_chart
 from core.report.marks import Spec
 from core.report.tables import SAMPLES, Table, block_table, class_table, confusion_table, layer_table, training_table
 from core.report.training_charts import loss_chart, network_chart, training_chart
-from core.study.block_words import ALONE, NO_MEASUREMENT, blocks_text
-from core.study.blocks import TOLERANCE, cannot_verify, separation_across_blocks, with_verified
-from core.study.changes import describe_changes
-from core.study.class_words import short_classes
-from core.study.comparing import compare_studies, match_layers
-from core.study.curves import measured_layers, tidy_curves
-from core.study.epochs import load_epoch, read_epochs, read_history
-from core.study.findings import Finding, best_layer, describe, lead_curve, one_layer
-from core.study.neighborhoods import confused_pairs
-from core.study.provenance import caption_parts, known_facts, plain
-from core.study.results import Study, StudyError, load_study
-from core.study.small_classes import baseline_text
-from core.study.summary import good_enough, make_cards
-from core.study.verified_blocks import kept_verified
+from core.report.words.blocks import ALONE, NO_MEASUREMENT, blocks_text
+from core.report.words.cards import good_enough, make_cards
+from core.report.words.changes import describe_changes
+from core.report.words.findings import Finding, describe
+from core.report.words.formatting import one_layer, plain
+from core.report.words.provenance import caption_parts, known_facts
+from core.report.words.small_classes import baseline_text
+from core.study.store.class_names import short_classes
+from core.study.store.opening import Study, StudyError, load_study
+from core.training.recording.epochs import load_epoch, read_epochs, read_history
 
 METHOD = (
     "The **Separation Index (SI)** of a layer is the share of samples whose nearest other sample, in that layer's "

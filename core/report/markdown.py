@@ -2,7 +2,7 @@
 
 from core.report.content import LIMITS, METHOD, Report, Section
 from core.report.tables import Table
-from core.study.provenance import plain
+from core.report.words.formatting import plain
 
 
 def as_markdown(report: Report) -> str:

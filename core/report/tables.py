@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from core.study.block_words import change_text
-from core.study.blocks import NOT_TRIED
-from core.study.results import Study
+from core.analysis.cut.blocks import NOT_TRIED
+from core.report.words.blocks import change_text
+from core.study.store.opening import Study
 
 SAMPLES = {"test": "Test", "train": "Train", "cross": "Test to train"}
 _NONE = "–"
@@ -85,7 +85,7 @@ def class_table(classes: pd.DataFrame) -> Table:
 
 
 def confusion_table(pairs: pd.DataFrame) -> Table:
-    """One row a pair of classes, as `core.study.neighborhoods.confused_pairs` gives them."""
+    """One row a pair of classes, as `core.analysis.samples.neighborhoods.confused_pairs` gives them."""
     frame = pd.DataFrame(
         {
             "Class": pairs["first"].astype(str),
@@ -100,7 +100,8 @@ def confusion_table(pairs: pd.DataFrame) -> Table:
 
 
 def block_table(blocks: pd.DataFrame) -> Table:
-    """One row a block, as `core.study.blocks.with_verified` gives them: accuracy without it where measured, then SI."""
+    """One row a block, as `core.analysis.cut.blocks.with_verified` gives them: accuracy without it where measured, then
+    SI."""
     frame = pd.DataFrame({"Block": blocks["block"].astype(str)})
     if (blocks["verdict"] != NOT_TRIED).any():
         frame["Accuracy without it"] = [_number(value) for value in blocks["accuracy"]]

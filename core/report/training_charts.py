@@ -99,7 +99,8 @@ def training_chart(rows: pd.DataFrame, order: Sequence[str], epoch: int | None =
 
 
 def loss_chart(history: pd.DataFrame, epoch: int | None = None) -> Spec:
-    """Accuracy and, dashed and on a scale of its own, loss over the epochs; rows of `core.study.epochs.HISTORY`.
+    """Accuracy and, dashed and on a scale of its own, loss over the epochs; rows of
+    `core.training.recording.epochs.HISTORY`.
 
     epoch : is marked.
     """

@@ -1,18 +1,16 @@
-"""What a plan will cost: counted operations, and from them an estimate of the time on this machine, or on a cluster."""
+"""What a plan will cost: counted operations, and from them an estimate of the time on this machine."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from core.cluster.estimate import NOTHING, SearchCost, search_cost
-from core.measures.products import NumPyProducts
-from core.measures.speeds import product_speed
-from core.network.layers import LayerInfo, catalogue
+from core.network.catalogue import LayerInfo, catalogue
 from core.network.passes import Pass, poolings_of
+from core.search.product_speed import product_speed
+from core.search.products import NumPyProducts
 from core.study.pilot import queries_at_worst
 from core.study.plan import Plan
-from core.study.searches import KNN, ORDERS
 
 # Of the rate of a large matrix product, what a convolutional network reaches: depthwise convolutions and activations
 # move memory rather than multiply. EfficientNet-B0 on two cores, decoding included, all main layers read: 37 of 197
@@ -45,9 +43,9 @@ def pass_cost(plan: Plan, pass_: Pass, precision: float | None = None) -> Cost:
     num_samples = len(plan.images)
     layers = () if plan.network is None else catalogue(plan.network.model)
     forward = _forward_flop(layers, pass_) + (pass_.num_runs - 1) * _forward_flop(layers, pass_.again())
-    widths = [width for layer in pass_.layers for width in _widths(plan, layer)]
+    widths = [width for layer in pass_.layers for width in layer_widths(plan, layer)]
     # A layer in slices is searched from the inner products of all samples, whatever is asked.
-    pairs = num_samples**2 if pass_.slices else sum(_pairs(*each) for each in _searches(plan, precision))
+    pairs = num_samples**2 if pass_.slices else sum(_pairs(*each) for each in searches_of_plan(plan, precision))
     return Cost(float(forward) * num_samples, float(sum(widths)) * pairs)
 
 
@@ -56,30 +54,12 @@ def plan_cost(plan: Plan, precision: float | None, finished: frozenset[str] = fr
     return sum((pass_cost(plan, part, precision) for part in plan.passes(finished)), Cost(0.0, 0.0))
 
 
-def cluster_search_cost(plan: Plan, precision: float | None, *, workers: int, worker_memory: int) -> SearchCost:
-    """What the searches of a plan cost on so many workers of so many bytes each.
-
-    Raises
-    ------
-    ValueError
-        The workers are too small for a layer, see `core.cluster.tiling.tiling`.
-    """
-    wanted = max(plan.options.neighbors, *ORDERS, *KNN)
-    widths = [width for layer in plan.layers for width in _widths(plan, layer)]
-    total = NOTHING
-    for width in widths:
-        for references, queries in _searches(plan, precision):
-            k = min(wanted, max(1, references - 1))
-            total += search_cost(references, width, queries=queries, k=k, workers=workers, worker_memory=worker_memory)
-    return replace(total, storage_bytes=4 * len(plan.images) * sum(widths))  # written once for all of its searches
-
-
 def product_rate() -> float:
     """Operations a second of a large float32 matrix product on this machine now, measured in a moment."""
     return product_speed(NumPyProducts(np.dtype(np.float32)), repeats=3)
 
 
-def _searches(plan: Plan, precision: float | None) -> Iterator[tuple[int, int | None]]:
+def searches_of_plan(plan: Plan, precision: float | None) -> Iterator[tuple[int, int | None]]:
     """References and queries of each search of a layer: within each split (None: all of it), then test among train."""
     rows = {split: len(plan.samples.rows(split)) for split in plan.samples.split_names}
     asked = {} if precision is None else queries_at_worst(plan.samples, precision)
@@ -94,7 +74,7 @@ def _pairs(references: int, queries: int | None) -> int:
     return references**2 if queries is None else 2 * queries * references
 
 
-def _widths(plan: Plan, layer: LayerInfo) -> Sequence[int]:
+def layer_widths(plan: Plan, layer: LayerInfo) -> Sequence[int]:
     """Numbers a sample in each form of a layer."""
     poolings = poolings_of(layer, plan.poolings)
     return [layer.num_features if pooling == "flat" else layer.channels for pooling in poolings]

@@ -81,7 +81,7 @@ def refuse_unasked(plan: Plan, cost: Callable[[float | None], Cost], rate: Calla
 
 
 def _usual_precision(plan: Plan) -> float:
-    """As `core.measures.curves.required_queries` counts: m of n queries know a share to ± z √((1/m − 1/n)/4)."""
+    """As `core.measures.sample_size.required_queries` counts: m of n queries know a share to ± z √((1/m − 1/n)/4)."""
     largest = max(len(plan.samples.rows(split)) for split in plan.samples.split_names)
     saving = 1.96 * sqrt((_FEWEST - 1) / (4 * largest))
     return max(SAMPLED_PRECISION, ceil(1000 * saving) / 1000)

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from core.measures.curves import required_queries
-from core.measures.neighbors import Neighbors
+from core.measures.sample_size import required_queries
 from core.measures.significance import wilson
+from core.search.neighbors import Neighbors
+from core.study.measuring.searches import Key, pilot_questions
 from core.study.samples import StudySamples
-from core.study.searches import Key, pilot_questions
 
 _SURE = 0.99  # level of the interval of a pilot's share, of which the point nearest to one half counts
 

@@ -13,14 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from core.data.copies import copy_notes
-from core.data.images import LabelledImages
-from core.data.kept_pixels import bytes_to_keep
-from core.data.loading import TEST_FRACTION, load_images
+from core.data.images.copies import copy_notes
+from core.data.images.labelled_images import LabelledImages
+from core.data.images.loading import TEST_FRACTION, load_images
+from core.data.images.pixel_cache import bytes_to_keep
 from core.data.sampling import name_some
-from core.measures.sliced import working_bytes
-from core.network.backbones import DEFAULT_MODEL, DEFAULT_WEIGHTS, Network, is_model_file, load_network, network_choice
-from core.network.layers import (
+from core.network.catalogue import (
     DEFAULT_LAYERS,
     INPUT_LAYER,
     LayerInfo,
@@ -29,16 +27,25 @@ from core.network.layers import (
     select_default_layers,
     select_layers,
 )
+from core.network.models.registry import (
+    DEFAULT_MODEL,
+    DEFAULT_WEIGHTS,
+    Network,
+    is_model_file,
+    load_network,
+    network_choice,
+)
 from core.network.passes import Pass, plan_passes
-from core.study.projection import check_projection
+from core.search.sliced import working_bytes
+from core.study.measuring.projection import check_projection
+from core.study.measuring.searches import KNN
 from core.study.samples import MeasureOptions, StudySamples
-from core.study.searches import KNN
 
 PIXELS = "pixels"  # the model that is none: the values of the images themselves
 PROTOCOLS = ("separation", "notebook")
 NOTEBOOK: Mapping[str, Any] = {"layers": "main", "pooling": "flat", "per_class": 10}  # the original notebook's choices
 POOLINGS: Mapping[str, tuple[str, ...]] = {"flat": ("flat",), "mean": ("mean",), "both": ("flat", "mean")}
-ELSEWHERE = 1 << 62  # the memory of a plan whose activations lie in a cluster's storage: no pass is too large
+UNLIMITED_MEMORY = 1 << 62  # bytes, more than any machine has; for plans whose activations lie in a cluster's storage
 _WNID = re.compile(r"n\d{8}($|[-_])")
 
 
@@ -60,15 +67,15 @@ class StudyOptions:
     """What is asked of a study; two studies that ask for the same give the same tables.
 
     data : an image folder, "tfds:NAME", or "digits".
-    model, weights, input_size : see `core.network.backbones.load_network`; model "pixels" is none. Afterwards model is
-    None where the file that weights names says what network it is.
+    model, weights, input_size : see `core.network.models.registry.load_network`; model "pixels" is none.
+    Afterwards model is None where the file that weights names says what network it is.
     input_size : height and width of the network's images in pixels; default what it was made for.
     layers : comma-separated union of `main`, `last_pool`, `output`, `all`, `blocks`, names and patterns; see
-    `core.network.layers.select_layers`. By default the first three, as far as a network has them.
+    `core.network.catalogue.select_layers`. By default the first three, as far as a network has them.
     pooling : "flat", "mean" or "both".
     split : "train", "test" or "both". per_class : samples of each class and split; default all.
     test_fraction : share of the test split, where the data have no splits; 0 measures all samples as one split.
-    skip_broken, skip_small_classes : what to leave out, see `core.data.loading.load_images`.
+    skip_broken, skip_small_classes : what to leave out, see `core.data.images.loading.load_images`.
     neighbors : neighbors stored a sample. neighbors_of : the layers whose neighbors are stored, as in `layers`.
     seed : of splits and choices. batch_size : images a forward pass.
     sizes, repeats : sizes of stratified subsamples of each split, and how often each is drawn.
@@ -372,7 +379,7 @@ def parse_bytes(text: str) -> int:
     amount = float(match[1]) * base ** (" KMGT".index(unit[0]) if unit else 0)
     if amount < 1:
         raise ValueError(f"memory must be at least one byte; got {text[:80]!r}.")
-    if amount >= ELSEWHERE:
+    if amount >= UNLIMITED_MEMORY:
         raise ValueError(f"memory must be at most 4EiB, more than any machine has; got {text[:80]!r}.")
     return int(amount)
 

@@ -4,10 +4,10 @@ from dataclasses import fields, replace
 from typing import Any
 
 from core.data.errors import FaultsError
-from core.network.backbones import Network, is_model_file, load_network
-from core.network.layers import DEFAULT_LAYERS, EARLIER_DEFAULT_LAYERS
+from core.network.catalogue import DEFAULT_LAYERS, EARLIER_DEFAULT_LAYERS
+from core.network.models.registry import Network, is_model_file, load_network
 from core.study.plan import PIXELS, Plan, Report, StudyOptions, plan_study
-from core.study.results import Study, StudyError
+from core.study.store.opening import Study, StudyError
 
 
 def reopen_network(study: Study, *, weights: str | None = None) -> Network:

@@ -5,8 +5,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from core.kernels import Kernels, recorded_kernels, tensorflow_is_loaded, use_kernels
-from core.study.results import StudyError
+from core.network.kernels import Kernels, recorded_kernels, tensorflow_is_loaded, use_kernels
+from core.study.store.opening import StudyError
 
 Info = Mapping[str, Any]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from core.data.sampling import sample_order, stratified_subsample
 from core.label_text import alike_note
 from core.measures.significance import Shuffles
-from core.study.info_fields import printable
+from core.study.store.study_json import printable
 
 
 @dataclass(frozen=True)

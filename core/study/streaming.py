@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.measures.sliced import Question, SlicedSearch
 from core.network.activations import Allocate, stream_pass
-from core.network.layers import LayerInfo
+from core.network.catalogue import LayerInfo
 from core.network.passes import Pass, poolings_of
-from core.study.arena import Arena, shares
-from core.study.measuring import activation_bytes, layer_row
+from core.network.shared_buffer import Arena, shares
+from core.search.sliced import Question, SlicedSearch
+from core.study.measuring.layer_tables import activation_bytes, layer_row
+from core.study.measuring.searches import Key, SlicedLayer
+from core.study.measuring.unusable import SlicedSurvey, UnusableLayer
 from core.study.plan import Plan, Progress, Report
-from core.study.searches import Key, SlicedLayer
-from core.study.unusable import SlicedSurvey, UnusableLayer
 
 Activations = NDArray[Any] | SlicedLayer | UnusableLayer
 

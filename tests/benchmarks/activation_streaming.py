@@ -28,11 +28,11 @@ import numpy as np
 import pandas as pd
 
 from core.network.activations import stream_pass
-from core.network.layers import layer_tensors
+from core.network.catalogue import layer_tensors
 from core.network.passes import Pass
+from core.study.measuring.searches import SlicedLayer, answer, study_questions
 from core.study.plan import Plan, StudyOptions, parse_bytes, plan_study
 from core.study.run import run_study
-from core.study.searches import SlicedLayer, answer, study_questions
 from core.study.streaming import Relay, stream_layers
 from tests.benchmarks.report import RESULTS, write_report
 

@@ -19,11 +19,11 @@ import numpy as np
 import pandas as pd
 
 import core
-from core.data.images import LabelledImages
-from core.data.loading import load_images
-from core.network.backbones import load_network
-from core.study.epochs import read_history
-from core.study.training_record import BUDGET, Pace
+from core.data.images.labelled_images import LabelledImages
+from core.data.images.loading import load_images
+from core.network.models.registry import load_network
+from core.training.recording.epochs import read_history
+from core.training.recording.recorder import BUDGET, Pace
 from tests.benchmarks.report import write_report
 
 EPOCHS = 25

@@ -29,7 +29,7 @@ import pandas as pd
 
 import core
 from core.cluster.connecting import Cluster, connect
-from core.cluster.search import nearest_stored
+from core.cluster.search_tasks import nearest_stored
 from core.cluster.shards import Shards
 from tests.benchmarks.report import RESULTS, write_report
 

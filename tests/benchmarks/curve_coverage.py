@@ -17,7 +17,7 @@ import pandas as pd
 from sklearn.datasets import load_digits
 
 from core.data.sampling import stratified_subsample
-from core.measures.curves import fit_curve, subsample_values
+from core.measures.sample_size import fit_curve, subsample_values
 from tests.benchmarks.report import RESULTS, write_report
 
 SIZES = (25, 50, 100, 200)

@@ -29,7 +29,7 @@ import pandas as pd
 
 import core
 from core.cli import main
-from core.study.results import StudyError
+from core.study.store.opening import StudyError
 from tests.damage import (
     Damage,
     damaged_copy,
@@ -48,7 +48,7 @@ from tests.damage import (
 )
 from tests.damaged_uploads import outcome, uploads
 
-VIEWS = Path(core.__file__).resolve().parents[1] / "explorer" / "views"
+PAGES = Path(core.__file__).resolve().parents[1] / "explorer" / "pages"
 DOORS = (
     *("files of features and labels", "studies, command line", "studies, pages", "links", "uploads"),
     *("timing.json and blocks.json", "rankings", "recorded trainings", "fine-tunings"),
@@ -186,10 +186,10 @@ def on_page(view: str, study: Path, query: dict[str, str], *, must_refuse: bool 
     defects: list[logging.LogRecord] = []
     handler = logging.Handler()
     handler.emit = defects.append  # type: ignore[method-assign]
-    log = logging.getLogger("explorer.page_errors")
+    log = logging.getLogger("explorer.server.page_errors")
     log.addHandler(handler)
     try:
-        page = AppTest.from_file(VIEWS / f"{view}.py", default_timeout=LONGEST_S)
+        page = AppTest.from_file(PAGES / view / "view.py", default_timeout=LONGEST_S)
         for name, value in query.items():
             page.query_params[name] = value
         page.run()

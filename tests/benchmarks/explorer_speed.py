@@ -24,8 +24,8 @@ import pandas as pd
 import psutil
 from playwright.sync_api import Browser, Page
 
-from core.study import results, writing
-from explorer import jobs
+from core.study.store import opening, writing
+from explorer.runs import jobs
 from tests.benchmarks.first_paint import DRAWN, WATCH
 from tests.benchmarks.report import RESULTS, write_report
 from tests.browser import DESKTOP, chromium, serve
@@ -88,7 +88,7 @@ def _layer(position: int, value: float, nearest: np.ndarray, labels: np.ndarray)
     )
     neighbors = pd.DataFrame({"sample": np.arange(count), "nearest": nearest, "agrees": labels == labels[nearest]})
     neighbors = neighbors.assign(split="test", layer=layer, pooling="mean", rank=1, nearest_split="test", distance=1.0)
-    frame = pd.DataFrame(rows).reindex(columns=results.SCHEMAS["measurements"].names)
+    frame = pd.DataFrame(rows).reindex(columns=opening.SCHEMAS["measurements"].names)
     return {"layers": pd.DataFrame([row]), "measurements": frame, "classes": per_class, "neighbors": neighbors}
 
 

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from core.network.training import TrainingProgress
-from core.network.training_options import TrainingOptions
-from core.study.fine_tuning import FineTuneOptions, fine_tune
+from core.training.fine_tuning import FineTuneOptions, fine_tune
+from core.training.options import TrainingOptions
+from core.training.phases import TrainingProgress
 from tests.benchmarks.report import write_report
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "stanford_dogs_224"

@@ -11,11 +11,11 @@ Labels are swapped before anything is computed: a share of all, and to one of th
 - *own look*: the other class that most of the sample's own neighbors at its last layer bear, the hardest case: these
   samples look like the wrong class.
 
-Ours lists the samples with a score of 0.9 or more (`core.study.suspects`), cleanlab what `find_label_issues` returns
-for the out-of-sample probabilities of logistic regression (five folds) or of ten neighbors (leave-one-out). Precision
-and recall of the list, and of the first n of the ranking, n being how many labels were swapped. The second table
-compares how many swapped labels the list held with what the swapped study predicts by itself (`expected_swaps`, at the
-same rate): in what share of the seeds its range held it, and in which there were fewer or more.
+Ours lists the samples with a score of 0.9 or more (`core.analysis.samples.suspects`), cleanlab what `find_label_issues`
+returns for the out-of-sample probabilities of logistic regression (five folds) or of ten neighbors (leave-one-out).
+Precision and recall of the list, and of the first n of the ranking, n being how many labels were swapped. The second
+table compares how many swapped labels the list held with what the swapped study predicts by itself (`expected_swaps`,
+at the same rate): in what share of the seeds its range held it, and in which there were fewer or more.
 FOLDER keeps the activations, which take TensorFlow and the photographs of ../shared the first time.
 """
 
@@ -29,12 +29,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from core.measures.neighbors import nearest_neighbors
-from core.study.label_votes import LabelVotes
-from core.study.planted_labels import plant_swaps, swap_classes
-from core.study.results import load_study
-from core.study.suspects import CLEAR_SCORE, LATE
-from explorer.data import DEMO
+from core.analysis.samples.label_votes import LabelVotes
+from core.analysis.samples.planted_labels import plant_swaps, swap_classes
+from core.analysis.samples.suspects import CLEAR_SCORE, LATE
+from core.search.neighbors import nearest_neighbors
+from core.study.store.opening import load_study
+from explorer.studies.loading import DEMO
 from tests.benchmarks.report import RESULTS, write_report
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "stanford_dogs_224"
@@ -225,7 +225,7 @@ def predict(case: Case, seeds: int) -> pd.DataFrame:
 
 
 def by_votes(votes: LabelVotes, noisy: np.ndarray) -> tuple[np.ndarray, int]:
-    """The order of `core.study.suspects.samples_to_check`, and how many of it are listed."""
+    """The order of `core.analysis.samples.suspects.samples_to_check`, and how many of it are listed."""
     scores = votes.scores(noisy, int(noisy.max()) + 1)
     order = np.lexsort((scores.sample, -scores.votes, -scores.score))
     return scores.sample[order], int((scores.score >= CLEAR_SCORE).sum())

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from core.measures.graph import labelled_graph
+from core.measures.neighbor_graph import labelled_graph
 from core.measures.paired import PairedDifference, paired_difference, unpaired_interval
 from tests.benchmarks.report import RESULTS, write_report
 

@@ -20,8 +20,8 @@ REST_MS = 1500  # without which a chart may still be growing to its width
 
 
 def pages() -> list[str]:
-    """The pages' names, as their files are called; the first page first."""
-    names = sorted(path.stem for path in (ROOT / "explorer" / "views").glob("[!_]*.py"))
+    """The pages' names, as their folders are called; the first page first."""
+    names = sorted(path.parent.name for path in (ROOT / "explorer" / "pages").glob("*/view.py"))
     return [HOME, *(name for name in names if name != HOME)]
 
 

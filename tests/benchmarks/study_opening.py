@@ -17,9 +17,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.study import results
-from core.study.results import SCHEMAS, load_study
-from core.study.writing import begin, end, study_lock
+from core.study.store import opening
+from core.study.store.opening import SCHEMAS, load_study
+from core.study.store.writing import begin, end, study_lock
 
 CLASSES = 120
 
@@ -95,8 +95,8 @@ if __name__ == "__main__":
         one = [("layer", "==", f"layer{asked.layers // 2}"), ("rank", "==", 1)]
         columns = ["layer", "pooling", "sample", "nearest", "agrees"]
         timed("one layer's nearest, checked", lambda: study.table("neighbors", columns, one))
-        results._CHECKED["neighbors", study._stamp] = None
+        opening._CHECKED["neighbors", study._stamp] = None
         timed("one layer's nearest, as if checked before", lambda: study.table("neighbors", columns, one))
         timed("all neighbors, as if checked before", lambda: study.table("neighbors"))
-        del results._CHECKED["neighbors", study._stamp]
+        del opening._CHECKED["neighbors", study._stamp]
         timed("all neighbors, checked", lambda: study.table("neighbors"))

@@ -109,8 +109,8 @@ def forward_pass(network: str, data: Path, per_class: int) -> dict[str, Any]:
     """One pass over all images with the batch size that was fastest on a few of them."""
     import tensorflow as tf
 
-    from core.data.loading import load_images
-    from core.network.backbones import load_network
+    from core.data.images.loading import load_images
+    from core.network.models.registry import load_network
 
     loaded = load_network(network, NETWORKS[network])
     images = load_images(data, per_class=per_class)

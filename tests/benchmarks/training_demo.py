@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 import core
-from core.data.loading import load_images
-from core.study.epochs import load_epoch, read_epochs, read_history, recorded_epochs
+from core.data.images.loading import load_images
+from core.training.recording.epochs import load_epoch, read_epochs, read_history, recorded_epochs
 
 OUT = Path(__file__).resolve().parents[2] / "explorer" / "demo" / "digits-training"
 EPOCHS = 10

@@ -20,8 +20,8 @@ from core.cli import main
 from core.commands import progress
 from core.commands import study as study_command
 from core.commands.progress import ProgressLine
-from core.kernels import current_kernels
 from core.network.kernel_speed import forward_seconds
+from core.network.kernels import current_kernels
 from core.study.plan import Progress
 
 ROOT = Path(core.__file__).parents[1]

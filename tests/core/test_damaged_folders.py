@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 import core
+from core.analysis.ranking import ranking
 from core.cli import main
-from core.study import fine_tuning, ranking
+from core.training import fine_tuning
 from tests.damage import (
     Damage,
     damaged_copy,
@@ -231,7 +232,7 @@ def test_what_is_removed_from_a_ranking_s_folder_during_the_run(ranked, tmp_path
     _, command = ranked
     out = tmp_path / "out"
     writes = gone_at(2, out, ranking.write_ranked_features, remove)
-    monkeypatch.setattr("core.study.ranking.write_ranked_features", writes)
+    monkeypatch.setattr("core.analysis.ranking.ranking.write_ranked_features", writes)
     status, err = run([*command, "--out", str(out)], capsys)
     assert status == 1
     assert f"{out} must stay as it is while a run writes to it; {words}. Run the same command again." in err
@@ -265,7 +266,7 @@ def test_what_is_removed_from_a_training_s_folder(tuned, tmp_path, monkeypatch, 
 
         return train(*arguments, report=told, **options)
 
-    monkeypatch.setattr("core.study.fine_tuning.train", watched)
+    monkeypatch.setattr("core.training.fine_tuning.train", watched)
     status, err = run([*command, "--out", str(out)], capsys)
     assert status == 1
     assert f"{out} must stay as it is while a training writes to it; {words}. Run the same command again." in err

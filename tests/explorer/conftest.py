@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.study import results, writing
-from core.study.locks import lock_file
+from core.study.store import opening, writing
+from core.study.store.locks import lock_file
 from tests.browser import DESKTOP, chromium, find_chromium
 
-VIEWS = Path(__file__).resolve().parents[2] / "explorer" / "views"
+PAGES = Path(__file__).resolve().parents[2] / "explorer" / "pages"
 CLASSES = 120
 CHANCE = {"train": 9 / 1199, "test": 9 / 1199, "cross": 1 / CLASSES}
 EFFICIENTNET_STAGES = {1: (1, 16), 2: (2, 24), 3: (2, 40), 4: (3, 80), 5: (3, 112), 6: (4, 192), 7: (1, 320)}
@@ -89,7 +89,7 @@ def _measurement_rows(row: dict[str, Any], depth: float, splits: Sequence[str], 
 
 
 def _measurements(rows: list[dict]) -> pd.DataFrame:
-    frame = pd.DataFrame(rows).reindex(columns=results.SCHEMAS["measurements"].names)
+    frame = pd.DataFrame(rows).reindex(columns=opening.SCHEMAS["measurements"].names)
     return frame.assign(excess=(frame["value"] - frame["chance"]) / (1 - frame["chance"]))
 
 
@@ -111,7 +111,7 @@ def write_study(
         tables = {"layers": pd.DataFrame([row]), "measurements": change(_measurements(rows))}
         writing.write_layer(folder, position, tables)
     writing.merge_parts(folder)
-    writing.write_info(folder, {"format": results.FORMAT, "state": "complete", **(info or {})})
+    writing.write_info(folder, {"format": opening.FORMAT, "state": "complete", **(info or {})})
     return folder
 
 
@@ -187,7 +187,7 @@ TINY_LAYERS = [
 def _no_page_hides_a_defect(caplog: pytest.LogCaptureFixture, request: pytest.FixtureRequest) -> Iterator[None]:
     """A page tells its errors in a sentence and logs them: no test passes over one."""
     yield
-    defects = [record for record in caplog.get_records("call") if record.name == "explorer.page_errors"]
+    defects = [record for record in caplog.get_records("call") if record.name == "explorer.server.page_errors"]
     assert not defects or "expects_defects" in request.fixturenames, defects[0].exc_text or defects[0].exc_info
 
 
@@ -233,7 +233,7 @@ def open_view(monkeypatch):
 
     def run(view, first="", **query):
         monkeypatch.setenv("SI_EXPLORER_STUDY", str(first))
-        page = AppTest.from_file(VIEWS / f"{view}.py", default_timeout=30)
+        page = AppTest.from_file(PAGES / view / "view.py", default_timeout=30)
         for name, value in query.items():
             page.query_params[name] = value
         page.run()

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from explorer.charts import GRAY, PICK, layers_chart
-from explorer.data import read_study
-from explorer.state import Selection, select_curves
+from explorer.charts.layer_chart import GRAY, PICK, layers_chart
+from explorer.state.choices import Selection, select_curves
+from explorer.studies.loading import read_study
 
 
 @pytest.fixture

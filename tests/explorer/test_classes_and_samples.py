@@ -9,12 +9,13 @@ from PIL import Image
 from playwright.sync_api import expect
 
 import core
-from core.study.class_words import short_class, short_classes
-from core.study.depth import prediction_depth
-from core.study.journeys import agreement, fates, nearest_by_layer
-from explorer.class_tables import Place, best_layer, chosen_place, class_values, pages, ranked_classes
-from explorer.data import read_study
-from explorer.gallery import (
+from core.analysis.samples.paths import agreement, fates, nearest_by_layer
+from core.analysis.samples.prediction_depth import prediction_depth
+from core.study.store.class_names import short_class, short_classes
+from explorer.controls.place import class_names
+from explorer.pages.samples.charts import MOST_DOTS, drawn_dots
+from explorer.studies.class_tables import Place, best_layer, chosen_place, class_values, pages, ranked_classes
+from explorer.studies.gallery import (
     Filter,
     asked_filter,
     asked_sample,
@@ -26,8 +27,7 @@ from explorer.gallery import (
     samples_at,
     short_id,
 )
-from explorer.place_controls import class_names
-from explorer.sample_charts import MOST_DOTS, drawn_dots
+from explorer.studies.loading import read_study
 from tests.browser import serve
 
 LABELS = ["ant", "ant", "bee", "bee"]

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from explorer.compare_charts import change_chart, dots_chart
-from explorer.comparing import (
+from explorer.pages.compare.charts import change_chart, dots_chart
+from explorer.pages.compare.tables import (
     AGAINST,
     CompareSelection,
     compare_query,
@@ -20,7 +20,7 @@ from explorer.comparing import (
     layer_dots,
     rank_correlation,
 )
-from explorer.data import read_study
+from explorer.studies.loading import read_study
 
 
 def changes(differences, meanings, **columns):

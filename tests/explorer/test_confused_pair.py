@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 import core
-from core.study.pairs import pair_curve
-from explorer.gallery import Filter, asked_filter, depth_text, filter_query, keep_shown, sorted_samples
-from explorer.pair_view import pair_chart, pair_finding
+from core.analysis.samples.class_pairs import pair_curve
+from explorer.pages.classes.pair_view import pair_chart, pair_finding
+from explorer.studies.gallery import Filter, asked_filter, depth_text, filter_query, keep_shown, sorted_samples
 
 LABELS = ["ant", "ant", "bee", "bee", "cow", "cow"]
 IDS = ["a/0.png", "a/1.png", "b/0.png", "b/1.png", "c/0.png", "c/1.png"]
@@ -85,7 +85,7 @@ def test_the_way_on_names_the_pair_and_the_sample(open_view, folder, monkeypatch
     pressed(page, start).click().run()
     assert not page.exception
     ((view, asked),) = went
-    assert view == "views/samples.py"
+    assert view == "pages/samples/view.py"
     assert (asked["class"], asked["taken"], asked["either"], asked["layer"]) == (["ant"], ["bee"], ["yes"], ["early"])
     assert asked.get("sample") == (["a/0.png"] if start.startswith("cause") else None)
 

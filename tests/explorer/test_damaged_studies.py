@@ -10,10 +10,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import core
-from explorer import job_view
-from explorer.jobs import Status, new_job
-from explorer.public import limits
-from explorer.request import Request, asked_request, check_request
+from explorer.runs import job_view
+from explorer.runs.jobs import Status, new_job
+from explorer.runs.request import Request, asked_request, check_request
+from explorer.server.public_mode import limits
 from tests.damage import (
     Damage,
     damaged_copy,
@@ -28,7 +28,7 @@ from tests.damage import (
     write_small_training,
 )
 
-VIEWS = Path(__file__).resolve().parents[2] / "explorer" / "views"
+EXPLORER = Path(__file__).resolve().parents[2] / "explorer"
 ABOUT_STUDIES = ("layers", "compare", "classes", "samples", "sample_size", "decide", "training")
 PAGES = (*ABOUT_STUDIES, "new_study", "method")
 CALLBACKS = ("on_click", "on_change", "on_select", "on_submit", "on_dismiss")
@@ -221,7 +221,7 @@ def test_a_typed_path_with_a_nul_byte_is_told():
 def failing_page() -> None:
     import streamlit as st
 
-    from explorer.page_errors import guarded
+    from explorer.server.page_errors import guarded
 
     def render() -> None:
         st.title("Before")
@@ -246,9 +246,9 @@ def test_a_defect_is_a_sentence_on_the_page_and_a_traceback_in_the_log(
 def failing_job_page() -> None:
     import streamlit as st
 
-    from explorer import job_view
-    from explorer.jobs import list_jobs
-    from explorer.public import studies_folder
+    from explorer.runs import job_view
+    from explorer.runs.jobs import list_jobs
+    from explorer.server.public_mode import studies_folder
 
     def broken(*arguments: object) -> None:
         raise OSError("secret of the server")
@@ -298,7 +298,7 @@ def guarded_names(tree: ast.Module) -> set[str]:
 def test_every_fragment_and_callback_is_guarded():
     """Streamlit runs them by themselves, outside of the page that is guarded."""
     found = []
-    for path in sorted(VIEWS.parent.rglob("*.py")):
+    for path in sorted(EXPLORER.rglob("*.py")):
         tree = ast.parse(path.read_text())
         safe = guarded_names(tree)
         for node in ast.walk(tree):
@@ -317,7 +317,7 @@ def test_every_fragment_and_callback_is_guarded():
 def stopped_page() -> None:
     import streamlit as st
 
-    from explorer.page_errors import guarded
+    from explorer.server.page_errors import guarded
 
     def render() -> None:
         st.stop()
@@ -333,8 +333,8 @@ def test_streamlits_own_signals_pass():
 
 
 def test_no_page_of_streamlits_own_shows_a_traceback():
-    config = (VIEWS.parents[1] / ".streamlit" / "config.toml").read_text()
+    config = (EXPLORER.parent / ".streamlit" / "config.toml").read_text()
     assert 'showErrorDetails = "none"' in config
-    assert 'set_option("client.showErrorDetails", "none")' in (VIEWS.parent / "app.py").read_text()
-    for view in VIEWS.glob("[a-z]*.py"):
+    assert 'set_option("client.showErrorDetails", "none")' in (EXPLORER / "app.py").read_text()
+    for view in EXPLORER.glob("pages/*/view.py"):
         assert view.read_text().endswith("\nguarded(render)()\n"), view

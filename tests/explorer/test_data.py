@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 
 import core
-from core.study.curves import CURVE_COLUMNS
-from core.study.results import StudyError, load_study
-from explorer.data import (
+from core.analysis.curves import CURVE_COLUMNS
+from core.study.store.opening import StudyError, load_study
+from explorer.studies.loading import (
     SUBSAMPLE_COLUMNS,
     bundled_studies,
     first_study,

@@ -7,17 +7,17 @@ import pandas as pd
 import pytest
 
 import core
+from core.analysis.cut.advice import advise, with_seconds
+from core.analysis.cut.timings import kept_timing
+from core.analysis.ranking.ranking import load_ranking
 from core.cli import main
 from core.report.content import make_report
-from core.study.advice import advise, with_seconds
-from core.study.class_losses import class_cost_text
-from core.study.cut_words import difference_text, explanation, headline
-from core.study.ranking import load_ranking
-from core.study.results import load_study
-from core.study.timings import kept_timing
-from explorer.data import DEMO
-from explorer.decide_charts import cut_chart, ranking_chart
-from explorer.deciding import savings, verdict
+from core.report.words.class_losses import class_cost_text
+from core.report.words.cut import difference_text, explanation, headline
+from core.study.store.opening import load_study
+from explorer.pages.decide.charts import cut_chart, ranking_chart
+from explorer.pages.decide.tables import savings, verdict
+from explorer.studies.loading import DEMO
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import core
-from core.study.results import load_study
-from explorer import jobs
-from explorer.data import DEMO
-from explorer.exporting import Cut, hindrance, missing_text, shown_path, verify_arguments
+from core.study.store.opening import load_study
+from explorer.runs import jobs
+from explorer.runs.commands import Cut, hindrance, missing_text, shown_path, verify_arguments
+from explorer.studies.loading import DEMO
 
 INFO = {"asked": {"model": "efficientnet-lite0", "data": "images", "weights": "tuned.keras"}}
 

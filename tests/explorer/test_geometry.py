@@ -5,12 +5,10 @@ import pandas as pd
 import pytest
 
 import core
-from core.study.overlap import neighbor_overlap
-from explorer import geometry_tables
-from explorer.comparing import CompareSelection
-from explorer.data import read_study
-from explorer.geometry_charts import likeness_chart, sibling_chart
-from explorer.geometry_tables import (
+from core.analysis.layer_overlap import neighbor_overlap
+from explorer.pages.compare import geometry_tables
+from explorer.pages.compare.geometry_charts import likeness_chart, sibling_chart
+from explorer.pages.compare.geometry_tables import (
     LIKENESS,
     MEASURES,
     best_layers,
@@ -20,6 +18,8 @@ from explorer.geometry_tables import (
     sibling_rows,
     sibling_table,
 )
+from explorer.pages.compare.tables import CompareSelection
+from explorer.studies.loading import read_study
 
 LAYERS = ["stem_conv", "block1a_add", "top_conv", "avg_pool"]
 TEST, CROSS = CompareSelection("flat", "test"), CompareSelection("flat", "cross")

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from explorer import housekeeping, jobs, running
-from explorer.disk import FullError, UploadHolds, make_room, remove_unused_uploads, used_bytes
-from explorer.planning import MOST_WAITING, PlanError, PlanQueue, plan
-from explorer.public import limits
-from explorer.request import Request
-from explorer.upload_store import GRACE_S
+from explorer.runs import jobs, starting
+from explorer.runs.planning import MOST_WAITING, PlanError, PlanQueue, plan
+from explorer.runs.request import Request
+from explorer.server import housekeeping
+from explorer.server.disk import FullError, UploadHolds, make_room, remove_unused_uploads, used_bytes
+from explorer.server.public_mode import limits
+from explorer.uploads.store import GRACE_S
 
 PUBLIC = limits({"SI_EXPLORER_PUBLIC": "1"})
 DAY_S = 24 * 3600
@@ -161,17 +162,17 @@ def test_what_cannot_be_cleared_away_keeps_no_server_from_serving(tmp_path, monk
 
 
 def test_a_visitor_s_runs_have_a_share_of_the_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr(running, "started_jobs", lambda: [run(tmp_path, "mine", size=2000)])
-    monkeypatch.setattr(running, "studies_folder", lambda: tmp_path)
+    monkeypatch.setattr(starting, "started_jobs", lambda: [run(tmp_path, "mine", size=2000)])
+    monkeypatch.setattr(starting, "studies_folder", lambda: tmp_path)
     allowed = replace(PUBLIC, visitor_bytes=1000)
     with pytest.raises(ValueError, match=r"Your runs on this server .* Remove one of them below first"):
-        running.new_run(Request(), {"samples": 10, "layers": ["a"]}, allowed)
+        starting.new_run(Request(), {"samples": 10, "layers": ["a"]}, allowed)
 
 
 def test_a_run_whose_upload_is_gone_is_not_started(tmp_path, monkeypatch):
-    monkeypatch.setattr(running, "studies_folder", lambda: tmp_path)
+    monkeypatch.setattr(starting, "studies_folder", lambda: tmp_path)
     with pytest.raises(ValueError, match="Show the plan again"):
-        running.new_run(Request(), {"samples": 10, "layers": ["a"]}, limits({}), ".uploads/gone")
+        starting.new_run(Request(), {"samples": 10, "layers": ["a"]}, limits({}), ".uploads/gone")
 
 
 def test_a_slow_plan_lets_another_one_pass():
@@ -232,10 +233,10 @@ def test_who_leaves_gives_up_the_place_in_the_queue_and_there_are_not_too_many()
 
 
 def test_a_plan_is_given_up_with_its_process_when_its_visitor_leaves(tmp_path, monkeypatch):
-    import explorer.planning
+    import explorer.runs.planning
 
     started = []
-    popen = explorer.planning.subprocess.Popen
+    popen = explorer.runs.planning.subprocess.Popen
 
     def start(*arguments, **options):
         started.append(popen(*arguments, **options))
@@ -244,16 +245,16 @@ def test_a_plan_is_given_up_with_its_process_when_its_visitor_leaves(tmp_path, m
     def leave(text: str) -> None:
         raise InterruptedError
 
-    monkeypatch.setattr(explorer.planning.subprocess, "Popen", start)
-    monkeypatch.setattr(explorer.planning, "LOOK_S", 0.01)
+    monkeypatch.setattr(explorer.runs.planning.subprocess, "Popen", start)
+    monkeypatch.setattr(explorer.runs.planning, "LOOK_S", 0.01)
     with pytest.raises(InterruptedError):
         plan(Request().arguments(), tmp_path, timeout_s=60, report=leave)
     assert started[0].poll() is not None
 
 
 def test_a_plan_is_made_once():
-    plans = running.RecentPlans(keep_s=1000, most=2)
+    plans = starting.RecentPlans(keep_s=1000, most=2)
     for number in range(3):
         plans.keep(number, {"samples": number})
     assert [plans.find(number) for number in range(3)] == [None, {"samples": 1}, {"samples": 2}]
-    assert running.RecentPlans(keep_s=0).find(1) is None
+    assert starting.RecentPlans(keep_s=0).find(1) is None

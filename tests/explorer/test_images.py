@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from explorer.images import Pictures, inside, study_pictures
+from explorer.studies.pictures import Pictures, inside, study_pictures
 
 
 def opened(png: bytes) -> Image.Image:

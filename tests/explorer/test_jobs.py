@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from core.study.results import load_study
-from explorer import jobs
+from core.study.store.opening import load_study
+from explorer.runs import jobs
 
 WAIT_S = 60
 PIXELS = ("study", "digits", "--out=study", "--model=pixels", "--per-class=10", "--no-probe", "--progress=json")
@@ -161,7 +161,8 @@ def test_the_time_in_line_does_not_count(tmp_path, another_works):
 
 
 def test_who_waits_has_loaded_nothing():
-    code = "import sys, explorer.worker; print(sorted({'numpy', 'pandas', 'pyarrow', 'streamlit'} & set(sys.modules)))"
+    heavy = ["numpy", "pandas", "pyarrow", "streamlit"]
+    code = f"import sys, explorer.runs.worker; print(sorted(set({heavy}) & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=jobs.ROOT, check=True)
     assert run.stdout.strip() == "[]"
 

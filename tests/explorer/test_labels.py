@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from explorer.data import read_study
-from explorer.labels import _sample_counts, chance_levels, direct_labels, tooltip_table, with_series
-from explorer.state import Selection, select_curves
+from explorer.charts.labels import _sample_counts, chance_levels, direct_labels, tooltip_table, with_series
+from explorer.state.choices import Selection, select_curves
+from explorer.studies.loading import read_study
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from core.study.writing import study_lock
+from core.study.store.writing import study_lock
 
 EXPLORER = Path(__file__).resolve().parents[2] / "explorer"
 
@@ -80,7 +80,7 @@ def test_the_table_is_one_click_away_and_its_being_open_is_in_the_address(open_v
 
 def test_the_report_of_the_study_is_beside_the_exports(open_page, tiny_study, monkeypatch):
     assert "Report" in [button.label for button in open_page(tiny_study).get("download_button")]
-    monkeypatch.setattr("explorer.components.find_spec", lambda name: None)
+    monkeypatch.setattr("explorer.controls.downloads.find_spec", lambda name: None)
     button = next(one for one in open_page(tiny_study).get("download_button") if one.label == "Report")
     assert button.disabled
     assert "pip install vl-convert-python" in button.help

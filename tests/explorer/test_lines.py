@@ -3,9 +3,8 @@
 import pandas as pd
 import pytest
 
-from core.study.curves import CURVE_COLUMNS
-from explorer.data import read_fitted, read_study
-from explorer.lines import (
+from core.analysis.curves import CURVE_COLUMNS
+from explorer.pages.layers.measure_options import (
     FULL,
     SEPARATION,
     chosen_curves,
@@ -15,6 +14,7 @@ from explorer.lines import (
     sampling_title,
     short_title,
 )
+from explorer.studies.loading import read_fitted, read_study
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import core
-from explorer import data
+from explorer.studies import loading
 
 
 def charts(page):
@@ -81,7 +81,7 @@ def bundle(monkeypatch):
     """Lets the page Method find its replication elsewhere."""
 
     def at(folder):
-        monkeypatch.setattr(data, "NOTEBOOK", folder)
+        monkeypatch.setattr(loading, "NOTEBOOK", folder)
 
     return at
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from explorer.job_view import hide_paths, time_line
-from explorer.jobs import Job, Status, new_job
-from explorer.known import study_path
-from explorer.planning import PlanError, plan
-from explorer.public import is_public, limits, studies_folder
-from explorer.request import Request, asked_request, check_plan, check_request, models, sources, weights_of
+from explorer.runs.job_view import hide_paths, time_line
+from explorer.runs.jobs import Job, Status, new_job
+from explorer.runs.planning import PlanError, plan
+from explorer.runs.request import Request, asked_request, check_plan, check_request, models, sources, weights_of
+from explorer.server.public_mode import is_public, limits, studies_folder
+from explorer.studies.study_list import study_path
 
 LOCAL = limits({})
 SMALL = limits({"SI_EXPLORER_PUBLIC": "1"})

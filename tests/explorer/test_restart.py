@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from explorer import jobs
-from explorer.visitors import COOKIE
+from explorer.runs import jobs
+from explorer.server.visitors import COOKIE
 from tests.browser import serve
 from tests.explorer.streamlit_client import session
 

@@ -7,8 +7,8 @@ import urllib.request
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from explorer.public import limits
-from explorer.session_limit import SessionLimit
+from explorer.server.public_mode import limits
+from explorer.server.session_limit import SessionLimit
 from tests.browser import serve
 from tests.explorer.streamlit_client import session
 

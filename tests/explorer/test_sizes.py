@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from explorer.data import SUBSAMPLE_COLUMNS, offered_poolings, read_study
-from explorer.size_chart import size_chart, size_top
-from explorer.sizes import (
+from explorer.pages.sample_size.charts import size_chart, size_top
+from explorer.pages.sample_size.tables import (
     SizeSelection,
     extrapolation_finding,
     first_layers,
@@ -24,6 +23,7 @@ from explorer.sizes import (
     suggested_command,
     suggested_sizes,
 )
+from explorer.studies.loading import SUBSAMPLE_COLUMNS, offered_poolings, read_study
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import numpy as np
 
 import core
 from core.report.content import make_report
-from core.study.small_classes import small_classes_text
+from core.report.words.small_classes import small_classes_text
 
 
 def test_report_and_pages_say_it(open_view, tmp_path):

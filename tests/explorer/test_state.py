@@ -2,8 +2,7 @@
 
 import pytest
 
-from explorer.data import read_study
-from explorer.state import (
+from explorer.state.choices import (
     Selection,
     choices,
     default_selection,
@@ -13,6 +12,7 @@ from explorer.state import (
     to_query,
     unmatched_names,
 )
+from explorer.studies.loading import read_study
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@
 import pandas as pd
 import pytest
 
-from explorer.charts import layers_chart, spec_and_tables
-from explorer.data import read_study
-from explorer.state import Choices, Selection, from_query, select_curves, select_layers, to_query
-from explorer.strip import brushed, strip_chart
+from explorer.charts.layer_chart import layers_chart, spec_and_tables
+from explorer.pages.layers.overview_strip import brushed, strip_chart
+from explorer.state.choices import Choices, Selection, from_query, select_curves, select_layers, to_query
+from explorer.studies.loading import read_study
 
 NAMES = ["a", "b", "c", "d"]
 OFFERED = Choices(("mean",), ("test",), False, (), (), tuple(NAMES))

@@ -7,20 +7,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from core.analysis.samples.class_pairs import pair_curve
+from core.analysis.samples.neighborhoods import confused_pairs, read_nearest
+from core.analysis.samples.paths import nearest_by_layer
+from core.analysis.separation_level import lead_curve
 from core.report.content import make_report
-from core.study.check_words import TOO_FEW
-from core.study.class_words import sample_classes, short_classes
-from core.study.findings import lead_curve
-from core.study.journeys import nearest_by_layer
-from core.study.neighborhoods import confused_pairs, read_nearest
-from core.study.pairs import pair_curve
-from core.study.provenance import plain
-from core.study.results import StudyError, load_study
-from core.study.summary import NOT_STORED, check_card_text, make_cards, unseparated_text
-from core.study.writing import begin, end, write_layer
-from explorer.class_tables import chosen_place, class_values, classes_finding, ranked_classes
-from explorer.data import DEMO, read_study
-from explorer.place_controls import class_names
+from core.report.words.cards import NOT_STORED, check_card_text, make_cards, unseparated_text
+from core.report.words.formatting import plain
+from core.report.words.samples_to_check import TOO_FEW
+from core.study.store.class_names import sample_classes, short_classes
+from core.study.store.opening import StudyError, load_study
+from core.study.store.writing import begin, end, write_layer
+from explorer.controls.place import class_names
+from explorer.studies.class_tables import chosen_place, class_values, classes_finding, ranked_classes
+from explorer.studies.loading import DEMO, read_study
 
 SAMPLES = 60
 LABELS = np.arange(SAMPLES) % 3

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from explorer.data import read_study
-from explorer.labels import with_series
-from explorer.state import Selection, select_curves
-from explorer.tables import column_config, layer_table
+from explorer.charts.labels import with_series
+from explorer.controls.layer_table import column_config, layer_table
+from explorer.state.choices import Selection, select_curves
+from explorer.studies.loading import read_study
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.study.results import load_study
-from explorer.data import DEMO
-from explorer.training import cost_text, describe_training, epoch_text, read_training
+from core.study.store.opening import load_study
+from explorer.pages.training.tables import cost_text, describe_training, epoch_text, read_training
+from explorer.studies.loading import DEMO
 
 STUDY = DEMO / "digits-training"
 

@@ -13,9 +13,9 @@ from PIL import Image
 
 from core.data.errors import DataError
 from core.data.features import open_features, open_test_features
-from core.data.loading import load_images
-from explorer.public import limits
-from explorer.uploads import UPLOADS, check_column, save_features, save_images
+from core.data.images.loading import load_images
+from explorer.server.public_mode import limits
+from explorer.uploads.checking import UPLOADS, check_column, save_features, save_images
 
 PUBLIC = limits({"SI_EXPLORER_PUBLIC": "1", "SI_EXPLORER_MEMORY": "4GiB"})
 

@@ -2,9 +2,9 @@
 
 import asyncio
 
-from explorer.upload_middleware import UploadMiddleware
-from explorer.upload_store import UploadStore
-from explorer.visitors import COOKIE
+from explorer.server.visitors import COOKIE
+from explorer.uploads.middleware import UploadMiddleware
+from explorer.uploads.store import UploadStore
 
 USUAL = "multipart/form-data; boundary=B"
 

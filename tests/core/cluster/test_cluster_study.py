@@ -13,11 +13,12 @@ import pandas as pd
 import pytest
 
 import core
-from core.cluster import study as study_on_cluster
+from core.cluster import engine as study_on_cluster
 from core.cluster.connecting import Cluster, ClusterError
+from core.cluster.engine import DaskEngine
 from core.study.plan import Progress, StudyOptions
-from core.study.results import LAYER_TABLES, finished_layers, load_study
 from core.study.run import run_study
+from core.study.store.opening import LAYER_TABLES, finished_layers, load_study
 
 pytestmark = [
     pytest.mark.slow,
@@ -58,7 +59,7 @@ def at(stage: str, done: int, act: Callable[[], None]) -> Callable[[Progress], N
 
 def test_tables_are_those_of_a_plain_run(cluster: Cluster, options: StudyOptions, plain: core.Study, tmp_path: Path):
     seen: list[Progress] = []
-    study = run_study(options, tmp_path / "study", client=cluster.client, progress=seen.append)
+    study = run_study(options, tmp_path / "study", engine=DaskEngine(cluster.client), progress=seen.append)
     assert_same_tables(study, plain)
     assert [file.name for file in tmp_path.iterdir()] == ["study"]  # activations are gone
     assert {report.unit for report in seen if report.stage == "activations"} == {"images"}
@@ -78,7 +79,7 @@ def test_they_are_where_tensorflow_was_loaded_before_with_kernels_that_depend_on
         import core
         options = core.StudyOptions(**{asked!r})
         core.run_study(options, "plain")
-        core.run_study(options, "cluster", client="local:2:1GiB")
+        core.run_study(options, "cluster", engine=core.DaskEngine("local:2:1GiB"))
     """
     script = tmp_path / "script.py"
     script.write_text(code)
@@ -99,7 +100,7 @@ def test_sizes_centers_and_sampled_queries(cluster: Cluster, options: StudyOptio
         "sizes": replace(options, sizes=(8, 12, 16), repeats=2, protocol="notebook", layers="top_conv"),
         "pilot": replace(options, precision=0.2, pilot=4),
     }.items():
-        study = run_study(asked, tmp_path / name, client=cluster.client)
+        study = run_study(asked, tmp_path / name, engine=DaskEngine(cluster.client))
         assert_same_tables(study, run_study(asked, tmp_path / f"{name} plain"))
 
 
@@ -115,7 +116,7 @@ def test_layers_that_cannot_be_measured(cluster: Cluster, images: Path, tmp_path
     body = keras.Model(inner, overflow, name="body")
     keras.Model(image, keras.layers.GlobalAveragePooling2D(name="pool")(body(image))).save(tmp_path / "broken.keras")
     options = StudyOptions(str(images), None, str(tmp_path / "broken.keras"), pooling="both", neighbors=2)
-    study = run_study(options, tmp_path / "study", client=cluster.client)
+    study = run_study(options, tmp_path / "study", engine=DaskEngine(cluster.client))
     assert_same_tables(study, plain := run_study(options, tmp_path / "plain"))
     assert study.info["cautions"] == plain.info["cautions"]
     notes = study.layers.set_index("layer")["note"].fillna("")
@@ -129,14 +130,14 @@ def test_stages_where_the_storage_is_small(
     widest = 4 * 108 * (16 * 16 * 4 + 4)  # bytes of one of the three widest layers of all images, flat and mean
     monkeypatch.setattr(study_on_cluster, "free_bytes", lambda address: widest)
     seen: list[Progress] = []
-    study = run_study(options, tmp_path / "study", client=cluster.client, progress=seen.append)
+    study = run_study(options, tmp_path / "study", engine=DaskEngine(cluster.client), progress=seen.append)
     assert_same_tables(study, plain)
     assert any(report.stage.startswith("stage 2 of ") for report in seen)
     monkeypatch.setattr(study_on_cluster, "free_bytes", lambda address: widest - 1)
     with pytest.raises(
         ValueError, match=r"storage must have 444,096 bytes to spare .* of stem_conv.*--cluster-storage"
     ):
-        run_study(options, tmp_path / "none", client=cluster.client)
+        run_study(options, tmp_path / "none", engine=DaskEngine(cluster.client))
 
 
 def test_studies_of_one_name_share_a_storage_and_no_activations(
@@ -147,7 +148,7 @@ def test_studies_of_one_name_share_a_storage_and_no_activations(
     for user in ("one", "two"):
         kept: set[str] = set()
         report = at("neighbors", 0, lambda kept=kept: kept.update(os.listdir(shared)))
-        run_study(asked, tmp_path / user / "study", client=cluster.client, storage=str(shared), progress=report)
+        run_study(asked, tmp_path / user / "study", engine=DaskEngine(cluster.client, str(shared)), progress=report)
         seen.append(kept)
         assert not os.listdir(shared)
     assert len(seen[0]) == len(seen[1]) == 1
@@ -160,7 +161,9 @@ def test_few_tasks_at_once(
     monkeypatch.setattr(study_on_cluster, "MOST_TASKS", 1)
     monkeypatch.setattr(study_on_cluster, "_MANY_TASKS", 1)
     seen: list[Progress] = []
-    assert_same_tables(run_study(options, tmp_path / "study", client=cluster.client, progress=seen.append), plain)
+    assert_same_tables(
+        run_study(options, tmp_path / "study", engine=DaskEngine(cluster.client), progress=seen.append), plain
+    )
     assert {report.unit for report in seen} == {"images", "layers", "tasks"}
 
 
@@ -180,7 +183,7 @@ def test_a_worker_killed_during_extraction_changes_nothing(
     pids = cluster.client.run(os.getpid)
     victim = next(iter(pids.values()))
     report = at("activations", 1, lambda: os.kill(victim, signal.SIGKILL))
-    study = run_study(options, tmp_path / "study", client=cluster.client, progress=report)
+    study = run_study(options, tmp_path / "study", engine=DaskEngine(cluster.client), progress=report)
     assert_same_tables(study, plain)
     assert victim not in cluster.client.run(os.getpid).values()
 
@@ -199,7 +202,7 @@ def test_what_ctrl_c_leaves_goes_on_on_one_machine(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_study(options, tmp_path / "study", client=cluster.client, progress=at(stage, done, stop))
+        run_study(options, tmp_path / "study", engine=DaskEngine(cluster.client), progress=at(stage, done, stop))
     assert len(finished_layers(tmp_path / "study")) == num_layers
     deadline = time.monotonic() + 20
     while any(cluster.client.processing().values()) and time.monotonic() < deadline:
@@ -235,18 +238,18 @@ def test_a_scheduler_that_goes_away_ends_the_run_and_the_same_call_goes_on(
     address, processes = scheduler
     report = at("neighbors", 2, processes[0].kill)
     with pytest.raises(ClusterError, match=r"scheduler at tcp.* is gone.*layers done so far are kept") as failure:
-        run_study(options, tmp_path / "study", client=address, progress=report)
+        run_study(options, tmp_path / "study", engine=DaskEngine(address), progress=report)
     assert address in str(failure.value)
     partial = load_study(tmp_path / "study")
     assert partial.state == "partial"
     assert len(partial.layers) >= 2
-    assert_same_tables(run_study(options, tmp_path / "study", client=cluster.client), plain)
+    assert_same_tables(run_study(options, tmp_path / "study", engine=DaskEngine(cluster.client)), plain)
 
 
 @pytest.mark.parametrize("room", [{"memory": 1 << 30}, {"spool": "scratch"}])
 def test_room_for_one_process_is_refused_rather_than_ignored(room: dict, tmp_path: Path):
     with pytest.raises(ValueError, match=r"memory and spool must be left out.*--cluster-storage"):
-        run_study(StudyOptions("digits", "pixels"), tmp_path / "study", client="local:1", **room)
+        run_study(StudyOptions("digits", "pixels"), tmp_path / "study", engine=DaskEngine("local:1"), **room)
     words = [f"--{name}={value}" for name, value in room.items()]
     command = [sys.executable, "-m", "core", "study", "digits", "--model=pixels", "--cluster=local:1"]
     words += [f"--out={tmp_path / 'study'}", "--dry-run"]

@@ -15,8 +15,8 @@ from core.cluster.connecting import Cluster, ClusterError, connect
 from core.cluster.extraction import check_images_seen
 from core.cluster.storage import check_shared
 from core.cluster.waiting import explained, result
-from core.data.loading import load_images
-from core.kernels import MAX_ISA, ONEDNN, THREADS, current_kernels
+from core.data.images.loading import load_images
+from core.network.kernels import MAX_ISA, ONEDNN, THREADS, current_kernels
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ import pytest
 
 from core.cluster.shards import Shards, as_places
 from core.cluster.tiles import Block, Group, merge_findings, search_across, search_among, search_within
-from core.measures.neighbors import nearest_neighbors
+from core.search.neighbors import nearest_neighbors
 
 FEATURES = np.round(np.random.default_rng(0).normal(size=(60, 3)) * 3).astype(np.float32)
 

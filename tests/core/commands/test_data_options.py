@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 import core
+from core.analysis.ranking.options import RankOptions
 from core.cli import main
-from core.study.ranking_options import RankOptions
 
 CLASSES = ("glass", "metal", "paper")
 
@@ -145,7 +145,7 @@ def test_every_command_that_reads_folders_has_the_options_that_it_names(
     def no_network(*args: object, **options: object) -> None:
         raise OSError("got none.keras")
 
-    monkeypatch.setattr("core.study.fine_tuning.load_network", no_network)  # what comes after the images
+    monkeypatch.setattr("core.training.fine_tuning.load_network", no_network)  # what comes after the images
     command = [door, str(messy), "--out", str(tmp_path / "out"), *words]
     assert main(command) == 1
     last = capsys.readouterr().err.splitlines()[-1]

@@ -16,8 +16,8 @@ import pytest
 import core
 from core.cli import main
 from core.commands.fine_tune import TrainingLine
-from core.network.training import TrainingProgress
-from core.network.training_state import EpochResult
+from core.training.phases import TrainingProgress
+from core.training.saved_state import EpochResult
 
 ROOT = Path(core.__file__).parents[1]
 

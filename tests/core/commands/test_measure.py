@@ -10,8 +10,8 @@ from sklearn.datasets import load_digits
 
 import core
 from core.cli import main
-from core.study.family import FamilyOptions, measure_family
-from core.study.geometry import GEOMETRY
+from core.study.measuring.all_measures import FamilyOptions, measure_family
+from core.study.measuring.geometry import GEOMETRY
 
 DIGITS = load_digits()
 X, Y = DIGITS.data[:120].astype(np.float32), DIGITS.target[:120]

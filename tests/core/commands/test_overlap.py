@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 import core
+from core.analysis.layer_overlap import neighbor_overlap
 from core.cli import main
-from core.study.overlap import neighbor_overlap
 
 FIRST = np.random.default_rng(0).normal(size=(40, 5))
 NOISE = np.random.default_rng(1).normal(size=(40, 5))

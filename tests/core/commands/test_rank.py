@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.analysis.ranking.ranking import load_ranking
 from core.cli import main
-from core.study.ranking import load_ranking
 
 LABELS = np.arange(60) % 5
 NOISE = {"good": 1.0, "fair": 3.0, "bad": 40.0}
@@ -99,7 +99,7 @@ def test_one_split_says_so(capsys: pytest.CaptureFixture[str]):
 def test_digits_as_pixels_beside_features_in_another_order(capsys: pytest.CaptureFixture[str]):
     from sklearn.datasets import load_digits
 
-    from core.data.loading import load_images
+    from core.data.images.loading import load_images
 
     images = load_images("digits", per_class=4)
     rows = np.array([int(name.split("/")[1]) for name in images.ids])

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 import core
-from core.data.copies import copy_notes
-from core.data.loading import load_images
+from core.data.images.copies import copy_notes
+from core.data.images.loading import load_images
+from core.study.from_features.row_copies import RowCopies
 from core.study.plan import StudyOptions, plan_study
-from core.study.row_copies import RowCopies
 
 LEAK = "training images, byte for byte: test-to-train SI, kNN and probe are too good. Remove the copies."
 TWO = "in two or more classes, byte for byte: all but one of the labels are wrong."

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from core.data.images import LabelledImages
-from core.data.loading import load_images
+from core.data.images.labelled_images import LabelledImages
+from core.data.images.loading import load_images
 
 
 def save_set(root: Path, deep: dict[str, Image.Image]) -> Path:

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from core.data.errors import DataError, FaultsError
-from core.data.loading import load_images
-from core.data.split_names import split_role
+from core.data.images.loading import load_images
+from core.data.images.split_names import split_role
 
 
 def save_images(root: Path, counts: dict[str, int]) -> Path:

@@ -15,7 +15,7 @@ from PIL import Image
 import core
 from core.cli import main
 from core.data.errors import DataError
-from core.data.loading import load_images
+from core.data.images.loading import load_images
 
 if os.environ.get("REQUIRE_SHARED") != "1":  # there, a missing package is a failure
     pytest.importorskip("tensorflow_datasets", reason="tensorflow-datasets is not installed")
@@ -163,7 +163,7 @@ def test_no_image_is_held_in_memory():
 
 
 def test_neither_tensorflow_nor_the_package_is_needed_without_a_download(dogs_folder: Path):
-    code = "import core.data.loading as i, sys; i.load_images('tfds:stanford_dogs').load([0], (4, 4)); "
+    code = "import core.data.images.loading as i, sys; i.load_images('tfds:stanford_dogs').load([0], (4, 4)); "
     code += "print('tensorflow' in sys.modules, 'keras' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert run.stdout == "False False\n"

@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from core.measures.alignment import CenteredGram, linear_cka
+from core.measures.related.alignment import CenteredGram, linear_cka
 
 
 def drawn(num_samples=30, widths=(5, 8), seed=0):

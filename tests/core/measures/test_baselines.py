@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from core.measures.baselines import fit_linear_scores, knn_correct, linear_probe, linear_probe_across
-from core.measures.neighbors import nearest_neighbors
+from core.search.neighbors import nearest_neighbors
 
 PENALTIES = np.logspace(-1, 5, 7)
 

@@ -6,7 +6,7 @@ from scipy.stats import false_discovery_control, norm
 
 import core
 from core.measures import significance
-from core.measures.graph import cross_graph, labelled_graph
+from core.measures.neighbor_graph import cross_graph, labelled_graph
 from core.measures.separation import encode_labels
 
 RNG = np.random.default_rng(0)

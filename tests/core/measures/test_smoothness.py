@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from core.measures import rows
 from core.measures.significance import Shuffles
 from core.measures.smoothness import smoothness_index
+from core.search import rows
 
 OPTIONS = [
     {"kind": kind, "order": order, "aggregate": aggregate}

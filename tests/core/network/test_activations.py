@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from core.network.activations import stream_pass
-from core.network.backbones import Network, load_network
-from core.network.layers import boundary_layers, catalogue, select_layers
+from core.network.catalogue import boundary_layers, catalogue, select_layers
+from core.network.models.registry import Network, load_network
 from core.network.passes import Pass, plan_passes
 
 BOTH = ("flat", "mean")

@@ -15,9 +15,9 @@ from keras.src.legacy.saving import legacy_h5_format
 from PIL import Image
 
 from core.cli import main
-from core.network.applications import Application, Preprocessing, _measure, applications, find_application
-from core.network.backbones import Network, load_network
-from core.network.layers import LayerInfo, catalogue, select_layers
+from core.network.catalogue import LayerInfo, catalogue, select_layers
+from core.network.models.applications import Application, Preprocessing, _measure, applications, find_application
+from core.network.models.registry import Network, load_network
 from core.study.plan import StudyOptions, plan_study
 from core.study.run import run_study
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from core.network.catalogue import catalogue
 from core.network.channel_means import ChannelMeans, a_handful, evenly_spaced
-from core.network.layers import catalogue
 
 keras = pytest.importorskip("keras")
 
@@ -14,7 +14,7 @@ def names(model):
 
 
 def test_of_efficientnet_the_ends_of_blocks_and_the_head():
-    from core.network.backbones import load_network
+    from core.network.models.registry import load_network
 
     chosen = names(load_network("efficientnet-lite0", "none").model)
     ends = ["stem_conv", "block3a_project_conv", "block4c_add", "block6b_add", "top_conv"]

@@ -5,8 +5,7 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
-from core.measures.neighbors import nearest_neighbors  # noqa: E402
-from core.network.backbones import load_network  # noqa: E402
+from core.network.catalogue import layer_tensors  # noqa: E402
 from core.network.cutting import (  # noqa: E402
     bypass_blocks,
     cut_network,
@@ -16,7 +15,8 @@ from core.network.cutting import (  # noqa: E402
     residual_layers,
     with_head,
 )
-from core.network.layers import layer_tensors  # noqa: E402
+from core.network.models.registry import load_network  # noqa: E402
+from core.search.neighbors import nearest_neighbors  # noqa: E402
 
 PIXELS = np.random.default_rng(0).uniform(0, 255, (3, 4, 4, 3)).astype(np.float32)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.network.downloads import CACHE_VARIABLE, DownloadError, cache_folder, cached_download, file_sha256
+from core.network.models.downloads import CACHE_VARIABLE, DownloadError, cache_folder, cached_download, file_sha256
 
 CONTENT = np.random.default_rng(0).bytes(1_000_000)
 HASH = hashlib.sha256(CONTENT).hexdigest()

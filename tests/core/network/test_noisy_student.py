@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from core.network.backbones import Network, load_network
-from core.network.downloads import CACHE_VARIABLE
-from core.network.noisy_student import assign_noisy_student, read_checkpoint_archive
+from core.network.models.downloads import CACHE_VARIABLE
+from core.network.models.noisy_student import assign_noisy_student, read_checkpoint_archive
+from core.network.models.registry import Network, load_network
 from core.study.plan import _describe_network
 
 # Keras's own model.save copies variables in a way that NumPy 2 deprecates.
@@ -201,7 +201,7 @@ def test_the_parameters_are_those_of_the_paper():
 def test_the_network_from_the_archive_is_the_published_one(variables, archive, server, tmp_path, monkeypatch):
     """Download, unpacking, conversion and scaling at once, on pixels; and again from the cache, and from a file."""
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
-    monkeypatch.setattr("core.network.noisy_student.ADDRESS", server)
+    monkeypatch.setattr("core.network.models.noisy_student.ADDRESS", server)
     reports: list[tuple[int, int]] = []
     network = load_network("efficientnet-b0", "noisy-student", progress=lambda *now: reports.append(now))
     images = pixels()
@@ -216,7 +216,7 @@ def test_the_network_from_the_archive_is_the_published_one(variables, archive, s
         "ignored": ["efficientnet-b0/stem/conv2d/kernel/RMSProp", "global_step"],
     }
     assert network.expects.endswith("(x - mean) / std, once, with ImageNet's mean and standard deviation")
-    monkeypatch.setattr("core.network.downloads._fetch", None)
+    monkeypatch.setattr("core.network.models.downloads._fetch", None)
     assert load_network("efficientnet-b0", "noisy-student").weights_sha256 == network.weights_sha256
     network.model.save(tmp_path / "saved.keras")
     again = load_network("efficientnet-b0", str(tmp_path / "saved.keras"))
@@ -342,7 +342,7 @@ def test_an_archive_without_a_checkpoint(members, message, tmp_path):
 
 
 def test_an_archive_that_grows_too_large(tmp_path, monkeypatch):
-    monkeypatch.setattr("core.network.noisy_student._MAX_BYTES", 1000)
+    monkeypatch.setattr("core.network.models.noisy_student._MAX_BYTES", 1000)
     with pytest.raises(ValueError, match="at most 1,000 bytes"):
         read_checkpoint_archive(write_archive(tmp_path / "bomb.tar.gz", member("model.ckpt.index", size=1001)))
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.network.layers import LayerInfo
+from core.network.catalogue import LayerInfo
 from core.network.passes import SLICE_STEP, plan_passes, poolings_of
 
 BOTH = ("flat", "mean")

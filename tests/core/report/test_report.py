@@ -14,7 +14,7 @@ from core.cli import main
 from core.report.content import make_report
 from core.report.html import as_html, inline
 from core.report.markdown import as_markdown
-from core.study.results import StudyError
+from core.study.store.opening import StudyError
 
 DEMO = Path(__file__).resolve().parents[3] / "explorer" / "demo"
 WICKED = ["</script><img src=x onerror=alert(1)>", "a|b `c` *d*", "x & <y>"]

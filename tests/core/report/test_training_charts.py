@@ -5,12 +5,12 @@ from pathlib import Path
 import altair
 import pytest
 
+from core.analysis.curves import measured_layers, tidy_curves
 from core.report.charts import layers_chart
 from core.report.content import make_report
 from core.report.training_charts import layer_colors, loss_chart, network_chart, training_chart
-from core.study.curves import measured_layers, tidy_curves
-from core.study.epochs import read_epochs, read_history
-from core.study.results import load_study
+from core.study.store.opening import load_study
+from core.training.recording.epochs import read_epochs, read_history
 
 DEMO = Path(__file__).resolve().parents[3] / "explorer" / "demo"
 STUDY = DEMO / "digits-training"

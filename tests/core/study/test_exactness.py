@@ -1,7 +1,6 @@
 """What an exact study costs beside a sampled one, and that a person chooses where that is hours."""
 
 import json
-from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -9,10 +8,11 @@ import pytest
 
 import core
 from core.cli import main
-from core.cluster.size import ClusterSize
-from core.measures.curves import required_queries
+from core.cluster.estimate import cluster_search_cost
+from core.measures.sample_size import required_queries
 from core.study import exactness, run
-from core.study.costs import Cost, cluster_search_cost, pass_cost, plan_cost
+from core.study.costs import Cost, pass_cost, plan_cost
+from core.study.engine import LocalEngine
 from core.study.exactness import EXACT_HOURS, Choice, choice, refuse_unasked
 from core.study.plan import plan_study
 
@@ -105,16 +105,26 @@ def test_a_study_of_hours_is_refused_before_it_starts_and_runs_when_asked_for(tm
     core.run_study(plan, tmp_path / "study")  # nothing is left that could take hours
 
 
+class _Workers(LocalEngine):
+    """An engine of a known speed that computes nothing."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+
+    def product_rate(self) -> float:
+        return self._rate
+
+    def work(self, plan, folder):
+        pytest.fail("started")
+
+
 @pytest.mark.parametrize(("rate", "refused"), [(50.0, True), (5e5, False)])
 def test_on_a_cluster_its_workers_count(tmp_path, plan, monkeypatch, rate, refused):
     monkeypatch.setattr(exactness, "_SLOWEST", 1e-3)
     monkeypatch.setattr(exactness, "EXACT_HOURS", 5.0 / 3600)
-    monkeypatch.setattr(run, "connect", lambda client: nullcontext(client))
-    monkeypatch.setattr(run, "cluster_size", lambda cluster: ClusterSize(2, 1 << 30, rate, "made up"))
-    monkeypatch.setattr(run, "_engine", lambda *_: pytest.fail("started"))
     reason, error = ("exact or precision must be chosen", ValueError) if refused else ("started", pytest.fail.Exception)
     with pytest.raises(error, match=reason):
-        core.run_study(plan, tmp_path / "study", client="tcp://somewhere:8786")
+        core.run_study(plan, tmp_path / "study", engine=_Workers(2 * rate))
 
 
 def test_sampled_queries_find_what_an_exact_study_finds(tmp_path):

@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 
 import core
-from core.measures.alignment import linear_cka
-from core.measures.dimension import intrinsic_dimension
-from core.measures.siblings import siblings
-from core.study import geometry
-from core.study.family import FamilyOptions, measure_family
-from core.study.geometry import GEOMETRY, geometry_rows
-from core.study.neighborhoods import hubness
-from core.study.results import SCHEMAS
+from core.analysis.samples.neighborhoods import hubness
+from core.measures.related.alignment import linear_cka
+from core.measures.related.intrinsic_dimension import intrinsic_dimension
+from core.measures.related.separability import siblings
+from core.study.measuring.all_measures import FamilyOptions, measure_family
+from core.study.measuring.geometry import GEOMETRY, geometry_rows
+from core.study.measuring.layer_tables import geometry
+from core.study.store.opening import SCHEMAS
 
 LABELS = np.arange(60) % 3
 SPLITS = ["train"] * 40 + ["test"] * 20

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from core.measures.blas import one_blas_thread
-from core.study.layer_pool import measured_in_order
+from core.search.blas_threads import one_blas_thread
+from core.study.measuring.layer_pool import measured_in_order
 
 
 def test_layers_come_in_network_order_whatever_takes_longest():

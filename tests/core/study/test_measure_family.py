@@ -11,7 +11,7 @@ from sklearn.neighbors import KNeighborsClassifier
 import core
 from core.measures.baselines import linear_probe, linear_probe_across
 from core.measures.significance import wilson
-from core.study.family import FamilyOptions, MeasuredValue, measure_family
+from core.study.measuring.all_measures import FamilyOptions, MeasuredValue, measure_family
 
 DIGITS = load_digits()
 X, Y = DIGITS.data[:200].astype(np.float32), DIGITS.target[:200]

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 import core
+from core.analysis.comparing import compare_studies
+from core.analysis.cut.exporting import export_cut
+from core.analysis.ranking.options import RankOptions
+from core.analysis.ranking.ranking import rank_networks
 from core.cli import main
-from core.network.layers import EARLIER_DEFAULT_LAYERS, catalogue
+from core.network.catalogue import EARLIER_DEFAULT_LAYERS, catalogue
 from core.report.content import make_report
-from core.study.comparing import compare_studies
-from core.study.exporting import export_cut
-from core.study.fine_tuning import FineTuneOptions
-from core.study.provenance import plain
-from core.study.ranking import rank_networks
-from core.study.ranking_options import RankOptions
+from core.report.words.formatting import plain
 from core.study.reopening import reopen_network, reopen_plan
+from core.training.fine_tuning import FineTuneOptions
 
 keras = pytest.importorskip("keras")
 pytestmark = [
@@ -190,7 +190,7 @@ def test_an_earlier_study_of_a_file_is_reopened_and_goes_on(study, numbered, tmp
 
 def test_layers_that_were_called_otherwise_are_not_mixed(study, numbered, tmp_path):
     """A study that was begun when names went by position, and did not end."""
-    from core.study.writing import write_layer
+    from core.study.store.writing import write_layer
 
     options = core.StudyOptions("digits", weights=numbered, **SMALL)
     folder = tmp_path / "begun"

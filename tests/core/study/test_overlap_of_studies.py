@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import core
-from core.measures.overlap import neighbor_overlap as measured
-from core.study.overlap import COLUMNS, neighbor_overlap
+from core.analysis.layer_overlap import COLUMNS, neighbor_overlap
+from core.measures.related.neighbor_overlap import neighbor_overlap as measured
 
 RNG = np.random.default_rng(0)
 FIRST = RNG.normal(size=(50, 5))

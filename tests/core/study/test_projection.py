@@ -9,7 +9,7 @@ from scipy.sparse.linalg import ArpackNoConvergence
 from sklearn.decomposition import PCA
 
 import core
-from core.study.projection import check_projection, project
+from core.study.measuring.projection import check_projection, project
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_an_iteration_that_does_not_converge_is_replaced(monkeypatch):
     def fails(*_, **__):
         raise ArpackNoConvergence("no convergence", np.empty(0), np.empty((0, 0)))
 
-    monkeypatch.setattr("core.study.projection.eigsh", fails)
+    monkeypatch.setattr("core.study.measuring.projection.eigsh", fails)
     np.testing.assert_allclose(project(features), expected, atol=1e-5)
 
 
@@ -54,7 +54,7 @@ def test_equal_samples_lie_on_each_other():
 def test_unknown_and_uninstalled_methods_are_refused(monkeypatch):
     with pytest.raises(ValueError, match=r"projection must be one of pca, umap, none; got 'tsne'"):
         check_projection("tsne")
-    monkeypatch.setattr("core.study.projection.find_spec", lambda name: None)
+    monkeypatch.setattr("core.study.measuring.projection.find_spec", lambda name: None)
     with pytest.raises(ValueError, match="pip install umap-learn"):
         check_projection("umap")
 
@@ -69,7 +69,7 @@ def test_umap_gets_the_seed(monkeypatch):
         def fit_transform(self, features):
             return features[:, :2]
 
-    monkeypatch.setattr("core.study.projection.find_spec", lambda name: True)
+    monkeypatch.setattr("core.study.measuring.projection.find_spec", lambda name: True)
     monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=FakeUmap))
     features = np.random.default_rng(0).normal(size=(30, 4))
     np.testing.assert_array_equal(project(features, "umap", seed=3), features[:, :2].astype(np.float32))

@@ -13,10 +13,10 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import core
-from core.kernels import THREADS, current_kernels
+from core.network.kernels import THREADS, current_kernels
 from core.study.plan import Plan, Progress, StudyOptions, parse_bytes, plan_study
-from core.study.results import SCHEMAS, StudyError, load_study
 from core.study.run import run_study
+from core.study.store.opening import SCHEMAS, StudyError, load_study
 
 # Keras's own model.save copies variables in a way that NumPy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")

@@ -12,10 +12,10 @@ from PIL import Image
 
 import core
 from core.study.costs import FORWARD_SHARE, pass_cost
+from core.study.measuring.unusable import CONSTANT
 from core.study.plan import Plan, Progress, StudyOptions, plan_study
-from core.study.results import SCHEMAS
 from core.study.run import run_study
-from core.study.unusable import CONSTANT
+from core.study.store.opening import SCHEMAS
 
 # Keras's own model.save copies variables in a way that NumPy 2 deprecates.
 pytestmark = [
@@ -120,7 +120,7 @@ def test_duplicates_and_constants_without_a_shortlist(
     whole: tuple[core.Study, StudyOptions], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """All queries that have more candidates than neighbors are treated as crowded."""
-    monkeypatch.setattr("core.measures.sliced.CROWDED", 0)
+    monkeypatch.setattr("core.search.sliced.CROWDED", 0)
     study, options = whole
     stages: list[str] = []
     found = run_study(plan(options, "slices"), tmp_path / "study", progress=lambda p: stages.append(p.stage))

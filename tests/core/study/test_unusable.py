@@ -8,9 +8,8 @@ import pandas as pd
 import pytest
 
 import core
-from core.study.measuring import measure_layer
-from core.study.samples import MeasureOptions, StudySamples
-from core.study.unusable import (
+from core.study.measuring.layer_tables import measure_layer
+from core.study.measuring.unusable import (
     CONSTANT,
     SlicedSurvey,
     UnusableLayer,
@@ -19,6 +18,7 @@ from core.study.unusable import (
     survey,
     unusable_cautions,
 )
+from core.study.samples import MeasureOptions, StudySamples
 
 pytestmark = pytest.mark.slow
 

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import core
-from core.study import results
-from core.study.results import load_study
-from core.study.schemas import TABLES
-from core.study.validation import key_faults, neighbor_faults
-from core.study.writing import begin, end, study_lock, write_layer
+from core.study.store import opening
+from core.study.store.opening import load_study
+from core.study.store.schemas import TABLES
+from core.study.store.validation import key_faults, neighbor_faults
+from core.study.store.writing import begin, end, study_lock, write_layer
 from tests.damage import Damage, damaged_copy, study_damages, write_small_study
 
 EVERY = 12  # of the corpus; `python -m tests.benchmarks.damage` tries all of it
@@ -187,7 +187,7 @@ def test_a_named_pipe_is_refused_at_once(study: Path, name: str):
 
 def test_rows_of_a_large_table_are_checked_when_they_are_read(study: Path, monkeypatch: pytest.MonkeyPatch):
     change(study, "neighbors", put("nearest", 0))  # which the file's own ranges do not tell
-    monkeypatch.setattr(results, "MOST_ROWS", 1_000)
+    monkeypatch.setattr(opening, "MOST_ROWS", 1_000)
     opened = load_study(study)
     rows = [("layer", "==", "predictions"), ("split", "==", "test")]
     assert len(opened.table("neighbors", ["sample", "nearest"], rows)) > 0  # those are in order
@@ -197,7 +197,7 @@ def test_rows_of_a_large_table_are_checked_when_they_are_read(study: Path, monke
 
 def test_ranges_of_a_large_table_are_known_without_reading_it(study: Path, monkeypatch: pytest.MonkeyPatch):
     change(study, "neighbors", put("rank", 0))
-    monkeypatch.setattr(results, "MOST_ROWS", 1_000)
+    monkeypatch.setattr(opening, "MOST_ROWS", 1_000)
     with pytest.raises(core.StudyError, match="column 'rank' must be at least 1; got 0"):
         load_study(study)
 
@@ -205,7 +205,7 @@ def test_ranges_of_a_large_table_are_known_without_reading_it(study: Path, monke
 def test_what_was_checked_is_not_checked_again_until_it_changes(study: Path, monkeypatch: pytest.MonkeyPatch):
     load_study(study)
     reads = []
-    monkeypatch.setattr(results, "_values_of", lambda *args: reads.append(args))
+    monkeypatch.setattr(opening, "_values_of", lambda *args: reads.append(args))
     load_study(study)
     assert reads == []
     monkeypatch.undo()

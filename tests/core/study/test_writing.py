@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import core
-from core.study import writing
-from core.study.results import SCHEMAS, StudyError, finished_layers, load_study
-from core.study.writing import begin, differences, end, merge_parts, study_lock, write_layer
+from core.study.store import writing
+from core.study.store.opening import SCHEMAS, StudyError, finished_layers, load_study
+from core.study.store.writing import begin, differences, end, merge_parts, study_lock, write_layer
 
 SAMPLES = pd.DataFrame({"sample": [0, 1], "split": "train", "id": ["0", "1"], "label": [0, 1]})
 
@@ -125,7 +125,7 @@ def test_a_merge_that_is_interrupted_loses_nothing(tmp_path: Path, monkeypatch: 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from core.study.writing import study_lock
+from core.study.store.writing import study_lock
 with study_lock(Path(sys.argv[1])):
     print("locked", flush=True)
     time.sleep(60)
@@ -133,7 +133,7 @@ with study_lock(Path(sys.argv[1])):
 
 
 def test_a_second_writer_is_refused_until_the_first_dies(tmp_path: Path):
-    root = Path(writing.__file__).parents[2]
+    root = Path(writing.__file__).parents[3]
     with subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path], stdout=subprocess.PIPE, cwd=root) as holder:
         try:
             assert holder.stdout is not None

@@ -1,0 +1,1 @@
+"""Questions that finished studies answer: compare, cut, blocks, rank, samples to check."""

@@ -1,0 +1,56 @@
+"""What a cut costs single classes: a mean over all of them can hide that one loses much more.
+
+Each class's difference is paired on its own samples. Classes have few samples and the intervals a high level, since all
+of them shall hold together; there a normal interval is too short, and exact bounds are taken.
+"""
+
+import numpy as np
+import pandas as pd
+
+from core.analysis.cut.advice import Advice
+from core.analysis.samples.neighborhoods import read_nearest
+from core.measures.noninferiority import LEVEL
+from core.measures.paired import paired_difference
+from core.study.store.class_names import sample_classes, short_classes
+from core.study.store.opening import Study
+
+COLUMNS = ["class_name", "num_samples", "difference", "low", "high"]
+
+
+def class_differences(study: Study, advice: Advice, layer: str) -> pd.DataFrame:
+    """Each class's SI at a layer minus that at the best layer, on the same samples.
+
+    Parameters
+    ----------
+    study : that the advice is about. layer : one of the candidates.
+
+    Returns
+    -------
+    DataFrame
+        One row a class, the largest loss first: class_name, num_samples, difference, low, high; the intervals of all
+        classes hold together with 95 % (Bonferroni). Empty where the study stores no neighbors of both layers.
+    """
+    split, among = ("test", "train") if advice.measure == "cross" else (advice.split, advice.split)
+    nearest = read_nearest(study, [advice.best, layer], advice.pooling, split, among=among)
+    best, other = nearest.get(advice.best), nearest.get(layer)
+    if best is None or other is None or not np.array_equal(best["sample"], other["sample"]):
+        return pd.DataFrame(columns=COLUMNS)
+    all_classes = sample_classes(study.samples)
+    classes = best["sample"].map(all_classes.map(short_classes(all_classes))).to_numpy(object)
+    names = sorted(set(classes))
+    level = 1 - (1 - LEVEL) / len(names)
+    rows = [_compared(name, best[classes == name], other[classes == name], level) for name in names]
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return table.sort_values(["difference", "high", "class_name"], ignore_index=True)
+
+
+def _compared(name: str, before: pd.DataFrame, after: pd.DataFrame, level: float) -> tuple[object, ...]:
+    """A row of `class_differences`."""
+    difference = paired_difference(
+        before["agrees"],
+        after["agrees"],
+        np.zeros(len(before), dtype=int),  # all of one class
+        nodes_before=before[["sample", "nearest"]],
+        nodes_after=after[["sample", "nearest"]],
+    )
+    return name, len(before), difference.value, *difference.exact_interval(level)

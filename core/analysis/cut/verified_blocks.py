@@ -1,0 +1,73 @@
+"""The accuracy without each block, measured once and kept beside a study's tables, in `blocks.json`."""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from core.analysis.cut.blocks import MEASURED, Together, Verified, most_frequent_share
+from core.study.plan import Plan
+from core.study.store.opening import Study
+from core.study.store.study_json import read_json_object
+from core.study.store.writing import now_utc, write_json
+
+FILE, FORMAT = "blocks.json", 1
+
+
+def keep_verified(study: Study, plan: Plan, verified: Verified) -> None:
+    """Write `blocks.json` into the study's folder, in one step.
+
+    plan : what was measured; its network and images are named in the file.
+    """
+    assert plan.network is not None, "only networks have blocks"
+    content = {
+        "format": FORMAT,
+        "measured": now_utc(),
+        "weights_sha256": plan.network.weights_sha256,
+        "data_fingerprint": plan.images.fingerprint,
+        "num_test": verified.num_test,
+        "accuracy": verified.accuracy,
+        "level": verified.level,
+        "blocks": verified.blocks.to_dict("records"),
+        "together": None if verified.together is None else asdict(verified.together),
+    }
+    write_json(study.path / FILE, content)
+
+
+def kept_verified(study: Study) -> Verified | None:
+    """What `blocks.json` says; None where nothing was measured, the file is damaged, or of other weights or images."""
+    try:
+        content = read_json_object(study.path / FILE, FILE)
+        if content["format"] != FORMAT or not _is_of(study, content):
+            return None
+        blocks = pd.DataFrame(content["blocks"])[MEASURED]
+        blocks = blocks.astype({name: str if name in ("block", "output") else float for name in MEASURED})
+        numbers = blocks.select_dtypes("number")
+        if not (np.isfinite(numbers) & (numbers.abs() <= 1)).all(axis=None):
+            return None
+        accuracy, num_test, level = float(content["accuracy"]), int(content["num_test"]), float(content["level"])
+        if not (0 <= accuracy <= 1 and num_test >= 1 and 0 < level < 1):
+            return None
+        test = study.samples.loc[study.samples["split"] == "test", "label"]
+        chance = most_frequent_share(test) if len(test) else float("nan")
+        return Verified(accuracy, num_test, level, blocks, _together(content["together"]), chance)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
+        return None
+
+
+def _is_of(study: Study, content: dict[str, Any]) -> bool:
+    """Whether the file was measured with the study's weights and images, as far as the study names them."""
+    used = study.info.get("used", {})
+    weights = used.get("model", {}).get("weights_sha256")
+    images = used.get("data", {}).get("fingerprint")
+    return weights in (None, content["weights_sha256"]) and images in (None, content["data_fingerprint"])
+
+
+def _together(content: dict[str, Any] | None) -> Together | None:
+    if content is None:
+        return None
+    numbers = {name: float(content[name]) for name in ("tolerance", "accuracy", "change", "low", "high")}
+    if not all(abs(number) <= 1 for number in numbers.values()):
+        raise ValueError("shares and their differences lie in -1 to 1")
+    return Together(tuple(map(str, content["blocks"])), **numbers)

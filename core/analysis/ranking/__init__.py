@@ -1,0 +1,1 @@
+"""Which of several networks separates the same samples best."""

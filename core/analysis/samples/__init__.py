@@ -1,0 +1,1 @@
+"""What stored neighbors say about samples and classes."""

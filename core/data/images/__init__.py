@@ -1,0 +1,1 @@
+"""Labelled images: found in folders, archives or TensorFlow Datasets, checked, chosen, decoded."""

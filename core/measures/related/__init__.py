@@ -1,0 +1,1 @@
+"""Related separability measures, intrinsic dimension, and how alike layers are."""

@@ -1,0 +1,1 @@
+"""Networks that can be had: their registry, builders, weights and downloads."""

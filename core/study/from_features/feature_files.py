@@ -1,0 +1,119 @@
+"""A study of features that lie in files."""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from core.data.features import LabelledFeatures
+from core.study.from_features.writer import FeatureStudyWriter
+from core.study.plan import Progress, Report
+from core.study.store.opening import Study, StudyError, finished_layers, load_study, read_info
+from core.study.store.study_json import printable
+
+
+def write_feature_study(
+    train: LabelledFeatures,
+    test: LabelledFeatures | None,
+    out: str | os.PathLike[str],
+    *,
+    neighbors: int = 10,
+    metric: str = "euclidean",
+    geometry: bool = False,
+    progress: Report | None = None,
+) -> Study:
+    """A study of features in files, one layer in memory at a time; goes on where an earlier run stopped.
+
+    A complete study of the same files is only read.
+
+    Parameters
+    ----------
+    train, test : as `open_features` gives them, the same layers in both; test samples come last in the study.
+    The rest as in `FeatureStudyWriter`; the study has a linear probe, too.
+
+    Raises
+    ------
+    ValueError
+        As `FeatureStudyWriter`; also where labels are integers in one part and strings in the other.
+    StudyError
+        As `FeatureStudyWriter`; also where the folder holds a study of other files.
+    """
+    parts = [part for part in (train, test) if part is not None]
+    kinds = {"string" if part.labels.dtype.kind == "U" else "integer" for part in parts}
+    if len(kinds) > 1:
+        raise ValueError("labels must be of one kind; got integers in one part and strings in the other.")
+    labels = np.concatenate([part.labels for part in parts])
+    splits = [split for split, part in zip(("train", "test"), parts, strict=False) for _ in part.labels]
+    ids = joined_ids(parts)
+    files = file_fingerprints(parts)
+    _refuse_other_files(Path(out), files)
+    writer = FeatureStudyWriter(
+        out,
+        labels,
+        ids=ids,
+        splits=splits,
+        neighbors=neighbors,
+        metric=metric,
+        probe=True,
+        geometry=geometry,
+        files=files,
+    )
+    if writer.is_complete():
+        return load_study(out)
+    with writer:
+        finished = finished_layers(writer.path)
+        for place, layer in enumerate(train.layers):
+            if progress is not None:
+                progress(Progress(f"measuring in {layer.name}", place, len(train.layers), "layers"))
+            if layer.name not in finished:
+                arrays = [part.layers[place].read() for part in parts]
+                writer.add_layer(layer.name, arrays[0] if len(arrays) == 1 else np.concatenate(arrays))
+    return load_study(out)
+
+
+def file_fingerprints(parts: Sequence[LabelledFeatures]) -> dict[str, str]:
+    """By layer, SHA-256 of all bytes of the files that it lies in."""
+    found = {}
+    for layers in zip(*(part.layers for part in parts), strict=True):
+        digest = hashlib.sha256()
+        for layer in layers:
+            with layer.path.open("rb") as handle:
+                digest.update(hashlib.file_digest(handle, "sha256").digest())
+        found[printable(layers[0].name)] = digest.hexdigest()
+    return found
+
+
+def _refuse_other_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Refuse a study whose finished layers were measured on other files than these."""
+    info = read_info(folder)
+    if info is None:
+        return
+    before, finished = info.get("files"), finished_layers(folder)
+    before = before if isinstance(before, dict) else {}
+    changed = [name for name in finished if name in before and before[name] != files.get(name)]
+    lacking = sorted(set(files) - finished) if info.get("state") == "complete" else []
+    if changed or lacking:
+        what = f"the file of {changed[0]!r} was another one" if changed else f"it is complete without {lacking[0]!r}"
+        raise StudyError(
+            f"{folder} holds a study of other features: {what}. Choose another folder, or delete this one."
+        )
+
+
+def joined_ids(parts: Sequence[LabelledFeatures]) -> list[str] | None:
+    """The ids of all samples, part after part; None where there are none.
+
+    Raises
+    ------
+    ValueError
+        One part has ids and the other none, or both have the same one.
+    """
+    found = [part.ids for part in parts if part.ids is not None]
+    if found and len(found) < len(parts):
+        raise ValueError("ids must be given for both training and test samples, or for neither; got one of them.")
+    ids = [name for part in found for name in part.tolist()]
+    if len(set(ids)) < len(ids):
+        repeated = sorted(set(found[0].tolist()) & set(found[1].tolist()))
+        raise ValueError(f"ids must tell test samples from training samples; got {repeated[0]!r} in both.")
+    return ids or None

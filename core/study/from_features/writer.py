@@ -1,0 +1,327 @@
+"""Studies of ready-made activations: any framework, base install only."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence, Set
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from core.measures.separation import encode_labels
+from core.search.neighbors import METRICS
+from core.search.rows import as_matrix
+from core.study.from_features.row_copies import RowCopies
+from core.study.from_features.sources import check_sources
+from core.study.measuring.geometry import with_alignment
+from core.study.measuring.layer_tables import measure_layer
+from core.study.measuring.projection import check_projection
+from core.study.measuring.unusable import first_not_finite
+from core.study.samples import MeasureOptions, StudySamples
+from core.study.store.opening import Study, StudyError, finished_layers, load_study
+from core.study.store.study_json import printable
+from core.study.store.writing import begin, check_still_there, end, study_lock, write_layer
+
+ClassNames = Sequence[str] | Mapping[Any, str]
+
+
+class FeatureStudyWriter:
+    """Writes a study a layer at a time, so that only one layer's activations are in memory.
+
+        with core.FeatureStudyWriter("my-study", labels) as writer:
+            for name, activations in my_layers():
+                writer.add_layer(name, activations)
+
+    Leaving the block completes the study; leaving it by an exception keeps the layers written so far, and a new writer
+    for the same folder and samples goes on from there.
+
+    Samples that are equal, number for number, at all layers that are added are cautioned against as copies, within a
+    split and from split to split; see `core.study.from_features.row_copies`. A writer that goes on looks at the layers
+    that it adds.
+
+    Parameters
+    ----------
+    out : the study's folder, made where it does not exist.
+    labels : integers or strings of shape (n,).
+    ids : n distinct strings that name the samples; default "0", "1", ...
+    sources : n paths of image files, absolute or relative to the current folder, which the explorer shows; or addresses
+        or other names, which it does not; default the ids.
+    class_names : names of the integer labels 0, 1, ..., or a mapping from label to name; default the labels themselves.
+    splits : "train" or "test" for each sample; default all "train".
+    neighbors : neighbors stored a sample. metric : "euclidean" or "cosine".
+    probe : a linear probe of each layer of one number a channel, shape (n, d); it may take longer than the rest.
+    projection : how layers of shape (n, d) are drawn on a plane: "pca", "umap" if umap-learn is installed, or "none".
+    geometry : also the siblings of SI, intrinsic dimension, hubness and CKA of layers of shape (n, d).
+    files : what study.json shall say of the files that the features come from: a fingerprint by layer.
+    """
+
+    def __init__(
+        self,
+        out: str | os.PathLike[str],
+        labels: ArrayLike,
+        *,
+        ids: Sequence[str] | None = None,
+        sources: Sequence[str | os.PathLike[str]] | None = None,
+        class_names: ClassNames | None = None,
+        splits: Sequence[str] | None = None,
+        neighbors: int = 10,
+        metric: str = "euclidean",
+        probe: bool = False,
+        projection: str = "pca",
+        geometry: bool = False,
+        files: Mapping[str, str] | None = None,
+    ) -> None:
+        if neighbors < 1:
+            raise ValueError(f"neighbors must be at least 1; got {neighbors}.")
+        if metric not in METRICS:
+            raise ValueError(f"metric must be one of {', '.join(METRICS)}; got {metric!r}.")
+        check_projection(projection)
+        self.path, self._files = Path(out), files
+        self._sources = None if sources is None else check_sources(list(sources))
+        names = None if self._sources is None else self._sources.names
+        self._samples = study_samples(labels, ids=ids, sources=names, class_names=class_names, splits=splits)
+        self._options = MeasureOptions(
+            num_neighbors=neighbors, metric=metric, probe=probe, projection=projection, geometry=geometry
+        )
+        self._lock = study_lock(self.path)
+        self._written: list[str] = []
+        self._copies = RowCopies(self._samples.splits)
+
+    def is_complete(self) -> bool:
+        """Whether the folder holds the same study already, with nothing left to do.
+
+        Raises
+        ------
+        StudyError
+            The folder holds another study, or another run writes to it.
+        """
+        if not (self.path / "study.json").exists():
+            return False
+        with study_lock(self.path):
+            return bool(begin(self.path, self._study_info(), self._samples.frame())["state"] == "complete")
+
+    def __enter__(self) -> Self:
+        self._lock.__enter__()
+        try:
+            self._info = begin(self.path, self._study_info(), self._samples.frame())
+        except BaseException:
+            self._lock.__exit__(None, None, None)
+            raise
+        if self._info["state"] == "complete":
+            self._lock.__exit__(None, None, None)
+            raise StudyError(f"{self.path} holds a complete study. Choose another folder, or delete it first.")
+        return self
+
+    def _study_info(self) -> dict[str, Any]:
+        """study.json but for format, state and times."""
+        options = self._options
+        asked = {
+            "neighbors": options.num_neighbors,
+            "metric": options.metric,
+            "probe": options.probe,
+            "projection": options.projection,
+            "geometry": options.geometry,
+        }
+        data, cautions = self._samples.describe(), self._samples.cautions()
+        if self._sources is not None:
+            data |= {"sources_folder": self._sources.folder} if self._sources.folder else {}
+            cautions += [self._sources.caution] if self._sources.caution else []
+        info = {"asked": asked, "used": {"data": data}, "cautions": cautions}
+        return info if self._files is None else info | {"files": dict(self._files)}
+
+    def add_layer(
+        self, name: str, features: ArrayLike, *, kind: str = "", block: str = "", parameters: int | None = None
+    ) -> None:
+        """Measure one layer and write its rows.
+
+        Parameters
+        ----------
+        name : the layer's name, not yet in the study.
+        features : its activations, shape (n, d) or (n, ...), rows in the order of the labels. Where all rows are equal,
+            the layer has null in place of values, and a note in the table `layers`.
+        kind, block, parameters : what the explorer groups and compares by, where known.
+
+        Raises
+        ------
+        ValueError
+            The name is taken, the number of rows is not n, or the features are not finite numbers.
+        """
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"name must be a text; got {name!r}. Call the layer as str(name).")
+        name = printable(name)
+        check_still_there(self.path, self._written)
+        finished = finished_layers(self.path)
+        if name in finished:
+            raise ValueError(
+                f"name must be new in the study; {name!r} is there already. Skip it, or name it otherwise."
+            )
+        matrix = as_matrix(features)
+        if len(matrix) != len(self._samples):
+            raise ValueError(
+                f"features of {name!r} must have {len(self._samples)} rows, one a label; got {len(matrix)}."
+            )
+        self._refuse_not_finite(name, matrix)
+        self._copies.add(matrix)
+        shape = np.shape(features)[1:]
+        layer: dict[str, Any] = {
+            "position": len(finished),
+            "layer": name,
+            "kind": kind,
+            "block": block,
+            "channels": shape[0] if len(shape) == 1 else None,
+            "parameters": parameters,
+            "cumulative_parameters": None,
+            "output_shape": list(shape),
+            "num_features": matrix.shape[1],
+        }
+        tables = measure_layer(layer, {"flat": matrix}, self._samples, self._options)
+        check_still_there(self.path, self._written)
+        write_layer(self.path, len(finished), with_alignment(tables, self.path))
+        self._written.append(name)
+
+    def _refuse_not_finite(self, name: str, matrix: NDArray[Any]) -> None:
+        place = first_not_finite(matrix)
+        if place is None:
+            return
+        row, column = place
+        raise ValueError(
+            f"features of {name!r} must be finite; got {matrix[row, column]} in row {row} (sample "
+            f"{self._samples.ids[row]!r}), column {column}. Correct the layer's activations, or leave the layer out."
+        )
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if kind is None:
+                check_still_there(self.path, self._written)
+            cautions = dict.fromkeys([*self._info.get("cautions", []), *self._copies.notes()])
+            end(self.path, {**self._info, "cautions": list(cautions)}, complete=kind is None)
+        finally:
+            self._lock.__exit__(None, None, None)
+
+
+def study_from_features(
+    layers: Mapping[str, ArrayLike],
+    labels: ArrayLike,
+    *,
+    out: str | os.PathLike[str],
+    ids: Sequence[str] | None = None,
+    sources: Sequence[str | os.PathLike[str]] | None = None,
+    class_names: ClassNames | None = None,
+    splits: Sequence[str] | None = None,
+) -> Study:
+    """A study of activations from any framework, one array a layer in network order.
+
+    Parameters
+    ----------
+    layers : layer name to array of shape (n, d) or (n, ...). The rest as in `FeatureStudyWriter`.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    ValueError
+        As `FeatureStudyWriter` and its `add_layer`; also where there is no layer.
+    """
+    if not isinstance(layers, Mapping):
+        raise ValueError(
+            f"layers must be a dict from layer name to array; got {type(layers).__name__}. "
+            "Pass {'layer4': array, ...}."
+        )
+    if not layers:
+        raise ValueError("layers must hold at least one array; got none. Pass {'layer4': array, ...}.")
+    writer = FeatureStudyWriter(out, labels, ids=ids, sources=sources, class_names=class_names, splits=splits)
+    with writer:
+        for name, features in layers.items():
+            writer.add_layer(name, features)
+    return load_study(out)
+
+
+def study_samples(
+    labels: ArrayLike,
+    *,
+    ids: Sequence[str] | None = None,
+    sources: Sequence[str | os.PathLike[str]] | None = None,
+    class_names: ClassNames | None = None,
+    splits: Sequence[str] | None = None,
+) -> StudySamples:
+    """Check what describes the samples and fill in what was not given."""
+    encoded = encode_labels(labels)
+    num_samples = len(encoded.codes)
+    codes, names = encoded.codes, tuple(str(label) for label in encoded.classes)
+    if class_names is not None:
+        codes, names = _named(np.asarray(encoded.classes)[encoded.codes], class_names)
+    ids = tuple(str(number) for number in range(num_samples)) if ids is None else _texts("ids", ids)
+    sources = ids if sources is None else _texts("sources", sources)
+    split_array = np.full(num_samples, "train") if splits is None else np.array(_texts("splits", splits), dtype=np.str_)
+    for name, given in (("ids", ids), ("sources", sources), ("splits", split_array)):
+        if len(given) != num_samples:
+            raise ValueError(f"{name} must have one entry a sample, {num_samples}; got {len(given)}.")
+    if len(set(ids)) < num_samples:
+        raise ValueError(
+            f"ids must be distinct; got {num_samples - len(set(ids))} repeated. Number them, for instance."
+        )
+    unknown = sorted(set(split_array.tolist()) - {"train", "test"})
+    if unknown:
+        raise ValueError(f"splits must be 'train' or 'test'; got {', '.join(map(repr, unknown[:5]))}.")
+    for split in set(split_array.tolist()):
+        if (split_array == split).sum() < 2:
+            raise ValueError(f"splits must leave at least two samples in each; {split!r} has one.")
+    return StudySamples(ids, codes, names, split_array, sources)
+
+
+def _texts(name: str, given: Iterable[object]) -> tuple[str, ...]:
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ValueError(f"{name} must be a list of texts; got {given!r}. Pass a list.")
+    return tuple(map(str, given))
+
+
+def _named(labels: Any, class_names: ClassNames) -> tuple[Any, tuple[str, ...]]:
+    """Labels as indices of the class names: integers as they are or by a mapping, strings looked up."""
+    if isinstance(class_names, Mapping):
+        return _named_by_mapping(labels, class_names)
+    if isinstance(class_names, str | bytes | Set):
+        kind = type(class_names).__name__
+        raise ValueError(
+            f"class_names must be a sequence of names or a mapping from label to name; got {kind}. Pass a list."
+        )
+    names = _texts("class_names", class_names)
+    _refuse_repeated(names)
+    if labels.dtype.kind in "US":
+        places = {name: place for place, name in enumerate(names)}
+        unknown = sorted(set(labels.tolist()) - set(places))
+        if unknown:
+            raise ValueError(f"class_names must hold every label; {', '.join(map(repr, unknown[:5]))} is missing.")
+        return np.array([places[label] for label in labels.tolist()], dtype=np.int64), names
+    if labels.min() < 0 or labels.max() >= len(names):
+        raise ValueError(
+            f"class_names must name the labels {labels.min()}..{labels.max()}; got {len(names)} names, "
+            f"for 0..{len(names) - 1}. Pass {{label: name}} for other labels."
+        )
+    return labels.astype(np.int64), names
+
+
+def _named_by_mapping(labels: Any, class_names: Mapping[Any, str]) -> tuple[Any, tuple[str, ...]]:
+    """Labels as places among the mapping's keys; a key is a label, or a label as text, as JSON writes it."""
+    names = tuple(map(str, class_names.values()))
+    places = {str(label): place for place, label in enumerate(class_names)}
+    if len(places) < len(names):
+        raise ValueError("class_names must name each label once; got a label both as a number and as text.")
+    _refuse_repeated(names)
+    unknown = [label for label in np.unique(labels).tolist() if str(label) not in places]
+    if unknown:
+        raise ValueError(f"class_names must name every label; {', '.join(map(repr, unknown[:5]))} is missing.")
+    return np.array([places[str(label)] for label in labels.tolist()], dtype=np.int64), names
+
+
+def _refuse_repeated(names: Sequence[str]) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(
+            f"class_names must be distinct; got {', '.join(map(repr, repeated[:5]))} more than once. Give such classes "
+            "one label, or two names."
+        )

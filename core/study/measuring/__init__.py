@@ -1,0 +1,1 @@
+"""A layer's activations become its rows in the study's tables."""

@@ -1,0 +1,391 @@
+"""Opening a study on disk. `schemas` declares its tables, `validation` checks them, `writing` writes them.
+
+A study is a folder with `study.json` and Parquet tables (see `schemas.TABLES`). While a run goes on, each layer's rows
+lie in `parts/<position>/`, renamed into place when complete; at the end they are merged. Readers accept both, so a run
+that died is a valid study of the layers it finished. Others may write the format: `study.json` needs `format` and
+`state`.
+
+This is the one place where a study comes in, and whoever wrote it is not trusted: `load_study` checks `study.json` and
+every table of usual size in full, and of larger ones what their files say of themselves; the rows of these are checked
+whenever some are read. So what is behind needs no checks of its own.
+"""
+
+import os
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from core.data.files import check_regular
+from core.study.store import validation
+from core.study.store.locks import is_locked
+from core.study.store.schemas import PART_TABLES, TABLES, Table
+from core.study.store.study_json import info_faults, read_json_object
+
+FORMAT = 1
+MOST_ROWS = 250_000  # of a table that is checked in full when a study is opened
+_REMEMBERED = 256  # studies whose tables need no second check while their files stay as they are
+
+Filters = Sequence[tuple[str, str, Any]]
+Stamp = tuple[tuple[str, int, int, int], ...]
+
+SCHEMAS: Mapping[str, pa.Schema] = {name: table.schema for name, table in TABLES.items()}
+PART_SCHEMAS: Mapping[str, pa.Schema] = {name: table.schema for name, table in PART_TABLES.items()}
+WHOLE_TABLES = ("samples",)  # written once, before the first layer
+LAYER_TABLES = tuple(name for name in SCHEMAS if name not in WHOLE_TABLES)
+
+
+class StudyError(ValueError):
+    """A folder that is no study, or not the study that was asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """A study folder, its tables read on first use.
+
+    path : the folder. info : the content of `study.json`. Tables are DataFrames with the columns of `SCHEMAS`.
+    """
+
+    path: Path
+    info: Mapping[str, Any]
+
+    @property
+    def state(self) -> str:
+        """ "complete"; else "partial" or "running", with the layers done so far."""
+        return str(self.info["state"])
+
+    @cached_property
+    def layers(self) -> pd.DataFrame:
+        """One row a layer, in network order."""
+        return self.table("layers").sort_values("position", ignore_index=True)
+
+    @cached_property
+    def measurements(self) -> pd.DataFrame:
+        """One row a value. Where `num_queries` is not said, all samples of the split were asked."""
+        table = self.table("measurements")
+        if not table["num_queries"].isna().any():
+            return table
+        counts = self.samples["split"].astype(str).value_counts()
+        asked = table["num_queries"].fillna(table["split"].astype(object).map(counts))
+        if asked.isna().any():
+            fault = "column 'num_queries' must have no gaps where the table samples does not say how many there are"
+            raise _not_usable(f"measurements.parquet in {self.path}", [fault])
+        return table.assign(num_queries=asked.astype("int32"))
+
+    @cached_property
+    def classes(self) -> pd.DataFrame:
+        return self.table("classes")
+
+    @cached_property
+    def samples(self) -> pd.DataFrame:
+        return self.table("samples")
+
+    @cached_property
+    def neighbors(self) -> pd.DataFrame:
+        return self.table("neighbors")
+
+    @cached_property
+    def projection(self) -> pd.DataFrame:
+        """Each sample's place on a plane, by layer; empty for a study made without, or before there was one."""
+        return self.table("projection")
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """SI over sample size, observed, fitted and extrapolated; empty without subsamples of three sizes."""
+        return self.table("curves")
+
+    @cached_property
+    def geometry(self) -> pd.DataFrame:
+        """The siblings of SI, intrinsic dimension and hubness; empty for a study made without `geometry`."""
+        return self.table("geometry")
+
+    @cached_property
+    def alignment(self) -> pd.DataFrame:
+        """Linear CKA of pairs of layers, each pair once; empty for a study made without `geometry`."""
+        return self.table("alignment")
+
+    def table(self, name: str, columns: Sequence[str] | None = None, filters: Filters | None = None) -> pd.DataFrame:
+        """A table of the study, merged or from its parts; empty, with the right columns, where nothing was written.
+
+        Parameters
+        ----------
+        columns, filters : what to read of it, as in `pyarrow.parquet.read_table`; default all.
+
+        Raises
+        ------
+        StudyError
+            What was read is not as the table must be; the message names the file and the column.
+        """
+        names = list(columns or TABLES[name].columns)
+        if (name, self._stamp) in _CHECKED:
+            return self._read(name, names, filters).to_pandas()
+        keyed = list(dict.fromkeys([*names, *(column for key in TABLES[name].keys for column in key)]))
+        return self._checked(name, self._read(name, keyed, filters)).select(names).to_pandas()
+
+    def check(self) -> None:
+        """Check every table that can be read in a moment, and what the files of the others say of themselves.
+
+        Raises
+        ------
+        StudyError
+            A table is not as it must be; the message names the file and the column.
+        """
+        for name in TABLES if self.state == "complete" else ("layers", "samples", "measurements"):
+            if (name, self._stamp) in _CHECKED:
+                continue
+            if (
+                sum(_open(file, name, list(TABLES[name].columns)).metadata.num_rows for file in self._files(name))
+                > MOST_ROWS
+            ):
+                continue
+            self._checked(name, self._read(name, list(TABLES[name].columns)))
+            if name == "measurements":
+                _ = self.measurements  # where `num_queries` is not said, it must be known otherwise
+            _remember(name, self._stamp)
+
+    def _read(self, name: str, columns: Sequence[str], filters: Filters | None = None) -> pa.Table:
+        """Some columns of a table in their declared types, each file checked by itself."""
+        parts = [_read_file(file, name, columns, filters) for file in self._files(name)]
+        if not parts:
+            return SCHEMAS[name].empty_table().select(list(columns))
+        return pa.concat_tables(parts).unify_dictionaries()
+
+    def _checked(self, name: str, data: pa.Table) -> pa.Table:
+        """The same rows, if no two are the same one, and all are of layers and samples of this study.
+
+        Of a study that is being written, rows of layers that came after it was opened are left out.
+        """
+        table = TABLES[name]
+        faults = validation.key_faults(data, table)
+        if not faults and name not in ("layers", "samples"):
+            if self.state != "complete":
+                data = validation.of_layers(data, table, self._layer_names)
+            faults = validation.layer_faults(data, table, self._layer_names)
+            faults += validation.sample_faults(data, table, self._sample_splits)
+        if not faults and name == "neighbors":
+            faults = validation.neighbor_faults(data)
+        if not faults and name == "samples":
+            faults = validation.splits_by_number(data)[1]
+        if faults:
+            raise _not_usable(f"{name}.parquet in {self.path}", faults)
+        return data
+
+    @cached_property
+    def _layer_names(self) -> tuple[str, ...]:
+        return tuple(self.layers["layer"])
+
+    @cached_property
+    def _sample_splits(self) -> NDArray[np.int8]:
+        """0 for a training sample, 1 for a test sample, by the sample's number."""
+        splits = np.zeros(len(self.samples), dtype=np.int8)
+        splits[self.samples["sample"].to_numpy()] = (self.samples["split"] == "test").to_numpy()
+        return splits
+
+    def _files(self, name: str) -> list[Path]:
+        """The files of a table. Of a study without a merged table, the parts that there were when it was opened."""
+        merged = self.path / f"{name}.parquet"
+        if merged.exists():
+            return [merged]
+        return [file for part in self._parts if (file := part / merged.name).exists()]
+
+    @cached_property
+    def _parts(self) -> list[Path]:
+        return layer_parts(self.path)
+
+    @cached_property
+    def _stamp(self) -> Stamp:
+        """What changes when any of the study's tables does."""
+        files = sorted(self.path.glob("*.parquet")) + [file for part in self._parts for file in sorted(part.iterdir())]
+        stats = [(os.path.abspath(file), os.stat(file)) for file in files if file.exists()]
+        return tuple((name, stat.st_mtime_ns, stat.st_size, stat.st_ino) for name, stat in stats)
+
+
+def load_study(path: str | os.PathLike[str]) -> Study:
+    """Open a study folder, complete or not.
+
+    Parameters
+    ----------
+    path : folder with a `study.json`.
+
+    Raises
+    ------
+    StudyError
+        The folder is missing, holds no study, one of a newer format, or one with something in it that cannot be right;
+        the message names the file and the column or field.
+    """
+    folder = Path(path)
+    info = read_info(folder)
+    if info is None:
+        raise StudyError(
+            f"{folder} must be a study folder with a study.json; got {_what_is(folder)}. "
+            "Give the folder that --out named."
+        )
+    if info.get("format") != FORMAT or "state" not in info:
+        raise StudyError(
+            f"study.json in {folder} must have format {FORMAT} and a state; got format {info.get('format')!r}. "
+            "Update this program, or run the study again."
+        )
+    faults = info_faults(info)
+    if faults:
+        raise _not_usable(f"study.json in {folder}", faults)
+    if info["state"] == "running" and not is_being_written(folder):
+        info["state"] = "partial"  # its run was killed before it could say so
+    study = Study(folder, info)
+    study.check()
+    return study
+
+
+def read_info(folder: Path) -> dict[str, Any] | None:
+    """The content of study.json, or None where there is none."""
+    try:
+        return read_json_object(folder / "study.json", f"study.json in {folder}")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise StudyError(f"study.json in {folder} cannot be read: {error.strerror}. Choose another folder.") from error
+    except ValueError as error:
+        raise StudyError(f"{error} Delete the folder to start over.") from error
+
+
+def finished_layers(folder: Path) -> set[str]:
+    """Names of the layers whose rows are complete."""
+    return {
+        name for file in _layer_files(folder) for name in _read_file(file, "layers", ["layer"])["layer"].to_pylist()
+    }
+
+
+def layer_notes(folder: Path) -> pd.DataFrame:
+    """Position, name and note of the layers that have one, in network order."""
+    columns = ["position", "layer", "note"]
+    tables = [_read_file(file, "layers", columns) for file in _layer_files(folder)]
+    rows = [row for table in tables for row in table.to_pylist()]
+    noted = sorted((row for row in rows if row["note"]), key=lambda row: row["position"])
+    return pd.DataFrame(noted, columns=columns)
+
+
+def stored_measurements(folder: Path) -> pd.DataFrame:
+    """What tells the layers with many tied samples: columns of the table `measurements`, of the layers done so far."""
+    columns = ["layer", "measure", "num_queries", "num_tied"]
+    tables = [_read_file(file, "measurements", columns).to_pandas() for file in _table_files(folder, "measurements")]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+
+
+def _layer_files(folder: Path) -> list[Path]:
+    """The files of the table `layers`."""
+    return _table_files(folder, "layers")
+
+
+def _table_files(folder: Path, name: str) -> list[Path]:
+    """The files of a table of layers: the merged one, or those of the layers done so far."""
+    merged = folder / f"{name}.parquet"
+    parts = [part / merged.name for part in layer_parts(folder)]
+    return [merged] if merged.exists() else [file for file in parts if file.exists()]
+
+
+def is_being_written(folder: Path) -> bool:
+    """Whether a run holds the study's lock at this moment."""
+    return is_locked(folder / ".lock")
+
+
+def layer_parts(folder: Path) -> list[Path]:
+    """Complete parts in network order."""
+    parts = folder / "parts"
+    return sorted(path for path in parts.iterdir() if path.name.isdigit()) if parts.is_dir() else []
+
+
+def read_table_file(path: Path, table: Table) -> pa.Table:
+    """All columns of one Parquet file in the types that a table declares, with their values checked.
+
+    Raises
+    ------
+    StudyError
+        The file is damaged or something else; the message names it and the column.
+    """
+    columns = list(table.columns)
+    data = _values_of(_open_as(path, table, columns), path, table, columns, None)
+    if faults := validation.key_faults(data, table):
+        raise _not_usable(f"{path.name} in {path.parent}", faults)
+    return data
+
+
+def _read_file(path: Path, name: str, columns: Sequence[str], filters: Filters | None = None) -> pa.Table:
+    file = _open(path, name, [*columns, *(column for column, _, _ in filters or ())])
+    return _values_of(file, path, TABLES[name], columns, filters)
+
+
+def _open(path: Path, name: str, columns: Sequence[str]) -> pq.ParquetFile:
+    return _open_as(path, TABLES[name], columns)
+
+
+def _open_as(path: Path, table: Table, columns: Sequence[str]) -> pq.ParquetFile:
+    """A file of a table, if what it says of itself is as it must be."""
+    try:
+        check_regular(path)
+        file = pq.ParquetFile(path.absolute(), page_checksum_verification=True)
+        faults = validation.file_faults(file, os.path.getsize(path), table, list(dict.fromkeys(columns)))
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise _broken(path, error) from error
+    if faults:
+        raise _not_usable(f"{path.name} in {path.parent}", faults)
+    return file
+
+
+def _values_of(
+    file: pq.ParquetFile, path: Path, table: Table, columns: Sequence[str], filters: Filters | None
+) -> pa.Table:
+    """Some columns of a file that was looked at, in their declared types, values checked."""
+    there = [column for column in columns if column in file.schema_arrow.names]
+    try:
+        if filters:
+            data = pq.read_table(
+                path.absolute(),
+                columns=there,
+                filters=list(filters),
+                partitioning=None,
+                page_checksum_verification=True,
+            )
+        else:
+            data = file.read(there)
+        data, faults = validation.converted(data, table, columns)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise _broken(path, error) from error
+    faults = faults or validation.value_faults(data, table)
+    if faults:
+        raise _not_usable(f"{path.name} in {path.parent}", faults)
+    return data
+
+
+def _broken(path: Path, error: Exception) -> StudyError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return StudyError(
+        f"{path.name} in {path.parent} cannot be read: {reason[:300].rstrip('.')}. Delete the folder, and run the "
+        "study again."
+    )
+
+
+def _not_usable(what: str, faults: Sequence[str]) -> StudyError:
+    return StudyError(f"{what} cannot be used: {'; '.join(faults)}. Delete the folder, and run the study again.")
+
+
+def _remember(name: str, stamp: Stamp) -> None:
+    """A table need not be checked again while the study's files stay as they are."""
+    _CHECKED[name, stamp] = None
+    while len(_CHECKED) > _REMEMBERED * len(TABLES):
+        _CHECKED.popitem(last=False)
+
+
+_CHECKED: OrderedDict[tuple[str, Stamp], None] = OrderedDict()
+
+
+def _what_is(folder: Path) -> str:
+    if not folder.exists():
+        return "no such folder"
+    return "a folder without one" if folder.is_dir() else "a file"

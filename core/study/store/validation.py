@@ -1,0 +1,352 @@
+"""Checks a study's tables where they come in, so that nothing behind needs to.
+
+A study folder may have been written by anyone, or damaged. Each function returns what is wrong as sentences' ends, such
+as "column 'value' must lie in 0 to 1; got 1.7 in row 12"; none where all is well.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from core.study.store.schemas import Column, Table
+
+_SLACK = 1e-6  # an interval's end may leave its range by a rounding error
+_MOST_PER_BYTE = 1_000  # values in a byte of a file, beyond a first million; the tables that core writes have ten
+_FREE = 1_000_000
+_MOST_SHOWN = 200  # characters of a value in a message
+_KINDS = {"text": "text", "integer": "whole numbers", "number": "numbers", "truth": "true or false"}
+
+
+def file_faults(file: pq.ParquetFile, file_bytes: int, table: Table, columns: Sequence[str]) -> list[str]:
+    """What a file's own description says: columns that are missing or of another type, absurd sizes, ranges.
+
+    Reads no rows, so that it is fast for a table of any size.
+    """
+    schema, metadata = file.schema_arrow, file.metadata
+    faults = []
+    missing = [name for name in columns if name not in schema.names and not table.columns[name].added_later]
+    if missing:
+        faults.append(f"it lacks the columns {', '.join(sorted(missing))}")
+    for name in columns:
+        if schema.names.count(name) > 1:
+            faults.append(f"column {name!r} must be there once; got it {schema.names.count(name)} times")
+        elif name in schema.names and not _is_convertible(schema.field(name).type, table.columns[name].type):
+            wanted = _words(table.columns[name].type)
+            faults.append(f"column {name!r} must hold {wanted}; got {schema.field(name).type}")
+    num_values = max([metadata.num_rows, *_chunk_values(metadata)])
+    if num_values > _FREE + _MOST_PER_BYTE * file_bytes:
+        faults.append(f"it must hold what it claims; got {num_values:,} values in {file_bytes:,} bytes")
+    return faults or _statistics_faults(metadata, table, columns)
+
+
+def _chunk_values(metadata: Any) -> list[int]:
+    """The number of values in each column of each row group; more than rows where they are lists."""
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    return [group.column(index).num_values for group in groups for index in range(group.num_columns)]
+
+
+def _statistics_faults(metadata: Any, table: Table, columns: Sequence[str]) -> list[str]:
+    """Ranges of whole numbers as each row group states them, so that a large table need not be read to be refused."""
+    faults = {}
+    for index in range(metadata.num_row_groups):
+        group = metadata.row_group(index)
+        for at in range(group.num_columns):
+            chunk = group.column(at)
+            name, statistics = chunk.path_in_schema, chunk.statistics
+            if name not in columns or statistics is None or not statistics.has_min_max:
+                continue
+            low, high = statistics.min, statistics.max
+            if isinstance(low, int) and isinstance(high, int):
+                faults[name] = _range_fault(name, table.columns[name], np.array([low, high]), rows=False)
+    return [fault for fault in faults.values() if fault]
+
+
+def converted(data: pa.Table, table: Table, columns: Sequence[str]) -> tuple[pa.Table, list[str]]:
+    """The columns in their declared types, without any others; null where a later column is missing."""
+    faults: list[str] = []
+    try:
+        data.validate(full=True)  # offsets, dictionary codes and UTF-8: whatever else reads them would stumble
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        return data, [f"it must be readable; got: {_first_line(error)}"]
+    arrays = []
+    for name in columns:
+        kind = table.columns[name].type
+        if name not in data.column_names:
+            arrays.append(pa.chunked_array([pa.nulls(len(data), kind)]))
+            continue
+        try:
+            arrays.append(_as_type(data[name], kind))
+        except (pa.ArrowException, UnicodeDecodeError) as error:
+            faults.append(f"column {name!r} must hold {_words(kind)}; got: {_first_line(error)}")
+    if faults:
+        return data, faults
+    schema = pa.schema([(name, table.columns[name].type) for name in columns])
+    return pa.Table.from_arrays(arrays, schema=schema), []
+
+
+def value_faults(data: pa.Table, table: Table) -> list[str]:
+    """Missing values, numbers out of range and unknown texts, by column."""
+    found = [_column_fault(name, data[name], table.columns[name]) for name in data.column_names]
+    return [fault for fault in found if fault]
+
+
+def key_faults(data: pa.Table, table: Table) -> list[str]:
+    """Rows that are there twice; keys whose columns were not read are left out."""
+    faults = []
+    for key in table.keys:
+        if not len(data) or not set(key) <= set(data.column_names):
+            continue
+        row = _first_repeated([_codes(data[name]) for name in key])
+        if row is not None:
+            shown = ", ".join(f"{name} {_short(data[name][row].as_py())}" for name in key)
+            faults.append(f"each row must be there once; got {shown} again in row {row:,}")
+    return faults
+
+
+def layer_faults(data: pa.Table, table: Table, layers: Sequence[str]) -> list[str]:
+    """Names of layers that the study does not have."""
+    faults = []
+    for name in data.column_names:
+        if table.columns[name].refers_to == "layers":
+            unknown = sorted(set(pc.unique(data[name].combine_chunks()).to_pylist()) - set(layers))
+            if unknown:
+                faults.append(f"column {name!r} must name layers of the table layers; got {_short(unknown[0])}")
+    return faults
+
+
+def of_layers(data: pa.Table, table: Table, layers: Sequence[str]) -> pa.Table:
+    """The rows whose layers are all among these."""
+    for name in data.column_names:
+        if table.columns[name].refers_to == "layers":
+            data = data.filter(pc.is_in(data[name].cast(pa.string()), pa.array(layers, pa.string())))
+    return data
+
+
+def sample_faults(data: pa.Table, table: Table, splits: NDArray[np.int8]) -> list[str]:
+    """Numbers of samples that the study does not have, or has in another split.
+
+    splits : the place in `SPLITS` of each sample, by its number.
+    """
+    faults = []
+    for name in data.column_names:
+        if table.columns[name].refers_to == "samples" and len(data):
+            numbers = data[name].to_numpy()
+            unknown = np.flatnonzero(numbers >= len(splits))
+            of = {"sample": "split", "nearest": "nearest_split"}[name]
+            if len(unknown):
+                faults.append(
+                    f"column {name!r} must be a sample of the table samples, 0 to {len(splits) - 1:,}; got "
+                    f"{numbers[unknown[0]]:,} in row {unknown[0]:,}"
+                )
+            elif of in data.column_names:
+                wrong = np.flatnonzero(splits[numbers] != _split_codes(data[of]))
+                if len(wrong):
+                    row = int(wrong[0])
+                    faults.append(
+                        f"column {of!r} must be that of the {name} in the table samples; got {data[of][row].as_py()!r} "
+                        f"for sample {numbers[row]:,} in row {row:,}"
+                    )
+    return faults
+
+
+def neighbor_faults(data: pa.Table) -> list[str]:
+    """Samples that are their own neighbors, and ranks that do not run from 1 to the same number for all.
+
+    Only for the table `neighbors`, with its key; filters must not have taken some of a sample's first ranks away.
+    """
+    if not len(data):
+        return []
+    sample, rank = data["sample"].to_numpy(), data["rank"].to_numpy()
+    if "nearest" in data.column_names:
+        itself = np.flatnonzero(sample == data["nearest"].to_numpy())
+        if len(itself):
+            return [f"column 'nearest' must be another sample; got sample {sample[itself[0]]:,} in row {itself[0]:,}"]
+    pair = 2 * _split_codes(data["split"]) + _split_codes(data["nearest_split"])
+    place = _combined([_codes(data["layer"]), _codes(data["pooling"])])
+    faults = []
+    for code in np.unique(pair):
+        chosen = pair == code
+        most = int(rank[chosen].max())
+        counts = np.bincount(place[chosen] * (int(sample.max()) + 1) + sample[chosen])
+        if (counts[counts > 0] != most).any():
+            faults.append(f"column 'rank' must run from 1 to {most} for each sample; got fewer for some")
+    return faults
+
+
+def _column_fault(name: str, data: pa.ChunkedArray, column: Column) -> str:
+    """What is wrong with a column in its declared type; "" where nothing is."""
+    if column.required and data.null_count:
+        row = pc.index(pc.is_null(data), True).as_py()
+        return f"column {name!r} must have no gaps; got one in row {row:,}"
+    if pa.types.is_dictionary(data.type) or pa.types.is_string(data.type):
+        return _text_fault(name, data, column)
+    if pa.types.is_boolean(data.type):
+        return ""
+    if pa.types.is_list(data.type):
+        flat = pc.list_flatten(data)
+        if flat.null_count:
+            return f"column {name!r} must hold lists without gaps; got one"
+        return _range_fault(name, column, flat.to_numpy(), rows=False)
+    if pa.types.is_integer(data.type):
+        return _range_fault(name, column, pc.drop_null(data).to_numpy(), rows=not data.null_count)
+    return _range_fault(name, column, data.to_numpy(), rows=True)
+
+
+def _text_fault(name: str, data: pa.ChunkedArray, column: Column) -> str:
+    if column.required or column.choices:
+        values = [value for value in pc.unique(data.combine_chunks()).to_pylist() if value is not None]
+        if column.required and "" in values:
+            return f"column {name!r} must hold texts; got an empty one"
+        unknown = sorted(set(values) - set(column.choices)) if column.choices else []
+        if unknown:
+            return f"column {name!r} must be one of {', '.join(column.choices)}; got {_short(unknown[0])}"
+    return ""
+
+
+def _range_fault(name: str, column: Column, values: NDArray[Any], *, rows: bool) -> str:
+    """The first number out of range. rows : whether a value's place is its row."""
+    wrong = np.zeros(len(values), dtype=bool)
+    slack = 0.0
+    if values.dtype.kind == "f":
+        slack = _SLACK
+        wrong |= np.isnan(values) if column.required else False
+        wrong |= np.isinf(values) & ((values < 0) | (not column.infinite))
+    if column.least is not None:
+        wrong |= values < column.least - slack
+    if column.most is not None:
+        wrong |= values > column.most + slack
+    if not wrong.any():
+        return ""
+    at = int(wrong.argmax())
+    place = f" in row {at:,}" if rows else ""
+    return f"column {name!r} must {_limits(column, values.dtype)}; got {values[at]}{place}"
+
+
+def _limits(column: Column, dtype: np.dtype[Any]) -> str:
+    """What a number must be, in words."""
+    if column.least is None:
+        return "be finite numbers"
+    if column.most is None:
+        return f"be at least {column.least}"
+    return f"lie in {column.least} to {column.most}"
+
+
+def _is_convertible(given: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether a column of one type can be read as one of another; single values may still not fit."""
+    kind, target = _kind(given), _kind(wanted)
+    return kind in {
+        "text": ("text", "null"),
+        "integer": ("integer", "number", "null"),
+        "number": ("integer", "number", "null"),
+        "truth": ("truth", "null"),
+        "list of integer": ("list of integer", "null"),
+        "list of number": ("list of integer", "list of number", "null"),
+    }.get(target, ())
+
+
+def _kind(given: pa.DataType) -> str:
+    """A type's kind in a word, whatever its width."""
+    types = pa.types
+    if types.is_dictionary(given):
+        return _kind(given.value_type)
+    if types.is_list(given) or types.is_large_list(given) or types.is_fixed_size_list(given):
+        return f"list of {_kind(given.value_type)}"
+    for kind, is_kind in {
+        "null": types.is_null,
+        "text": lambda given: types.is_string(given) or types.is_large_string(given),
+        "integer": types.is_integer,
+        "number": types.is_floating,
+        "truth": types.is_boolean,
+    }.items():
+        if is_kind(given):
+            return kind
+    return str(given)
+
+
+def _words(kind: pa.DataType) -> str:
+    name = _kind(kind)
+    return _KINDS.get(name) or f"lists of {_KINDS.get(name.removeprefix('list of '), name)}"
+
+
+def _as_type(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
+    """A column in another type; an error where a value does not fit."""
+    if column.type == wanted:
+        return column.unify_dictionaries() if pa.types.is_dictionary(wanted) else column
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_dictionary(wanted):
+        encoded = column.cast(wanted.value_type).dictionary_encode()
+        return encoded.cast(wanted).unify_dictionaries()
+    return column.cast(wanted)
+
+
+def _codes(column: pa.ChunkedArray) -> NDArray[np.int64]:
+    """A number for each value of a column, equal where the values are; null is a value."""
+    if pa.types.is_integer(column.type):
+        return np.asarray(pc.fill_null(column, -1).to_numpy(), dtype=np.int64)
+    whole = column.combine_chunks()
+    encoded = whole if pa.types.is_dictionary(whole.type) else whole.dictionary_encode()
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.unify_dictionaries().combine_chunks()
+    return np.asarray(pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+def _split_codes(column: pa.ChunkedArray) -> NDArray[np.int8]:
+    """0 for train, 1 for test."""
+    return np.asarray(pc.equal(column.cast(pa.string()), "test").to_numpy(), dtype=np.int8)
+
+
+def _combined(columns: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+    """One number for each combination of codes."""
+    code, span = np.zeros(len(columns[0]), dtype=np.int64), 1
+    for column in columns:
+        low = int(column.min())
+        width = int(column.max()) - low + 1
+        if span * width >= 1 << 62:
+            code, span = _dense(code), len(code) + 1
+        code, span = code * width + (column - low), span * width
+    return code
+
+
+def _dense(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The same codes without gaps."""
+    return np.unique(codes, return_inverse=True)[1].astype(np.int64)
+
+
+def _first_repeated(columns: Sequence[NDArray[np.int64]]) -> int | None:
+    """The first row whose values another row before it has, too."""
+    code = _combined(columns)
+    if (code[1:] > code[:-1]).all():
+        return None
+    order = np.argsort(code, kind="stable")
+    repeated = order[1:][code[order][1:] == code[order][:-1]]
+    return int(repeated.min()) if len(repeated) else None
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return text[:_MOST_SHOWN] if text.isprintable() else _short(text)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]} …"
+
+
+def splits_by_number(data: pa.Table) -> tuple[NDArray[np.int8], list[str]]:
+    """The place in `SPLITS` of each sample, by its number; and what is wrong with the numbers."""
+    numbers = data["sample"].to_numpy()
+    splits = np.zeros(len(numbers), dtype=np.int8)
+    if len(numbers) and numbers.max() >= len(numbers):
+        row = int(numbers.argmax())
+        return splits, [
+            f"column 'sample' must number the samples from 0 to {len(numbers) - 1:,}; got {numbers[row]:,} in row "
+            f"{row:,}"
+        ]
+    splits[numbers] = _split_codes(data["split"])
+    return splits, []

@@ -1,0 +1,1 @@
+"""Fine-tuning a network, and SI of its layers meanwhile."""

@@ -1,0 +1,1 @@
+"""SI of some layers after chosen epochs of a training."""

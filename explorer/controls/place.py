@@ -1,0 +1,39 @@
+"""What the pages about classes and samples have in common: the layer, pooling and samples that they look at."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+import streamlit as st
+
+from core.study.store.class_names import sample_classes, short_classes
+from explorer.controls.widgets import choose_one, widget_key
+from explorer.state.address import asked_layer, keep_layer
+from explorer.state.choices import POOLINGS, SAMPLES
+from explorer.studies.class_tables import Place, best_layer, chosen_place, offered_layers, offered_places
+from explorer.studies.loading import OpenStudy
+
+
+def place_controls(study: OpenStudy, page: str, query: Mapping[str, Sequence[str]]) -> Place:
+    """The widgets, started from the address; the layer is kept for the other pages where it was chosen."""
+    start = chosen_place(query, asked_layer(), study.curves)
+    poolings, samples = offered_places(study.curves)
+    keys = {name: widget_key(page, name, study) for name in ("layer", "pooling", "samples")}
+    st.session_state.setdefault(keys["layer"], start.layer)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        shown = choose_one("Samples", samples, SAMPLES, first=start.samples, key=keys["samples"])
+        pooling = choose_one("Pooling", poolings, POOLINGS, first=start.pooling, key=keys["pooling"])
+        layers = offered_layers(study.curves, pooling, shown)
+        best = best_layer(study.curves, pooling, shown)
+        if st.session_state[keys["layer"]] not in layers:
+            st.session_state[keys["layer"]] = best
+        layer = str(st.selectbox("Layer", layers, key=keys["layer"], filter_mode="contains", width=300))
+    if layer != best or asked_layer() is not None:
+        keep_layer(layer)
+    return Place(layer, pooling, shown)
+
+
+def class_names(samples: pd.DataFrame) -> pd.Series:
+    """Class name by label, as the pages show it."""
+    named = samples.assign(name=sample_classes(samples).to_numpy())
+    names = named.drop_duplicates("label").set_index("label")["name"]
+    return names.map(short_classes(names))

@@ -1,0 +1,239 @@
+"""Which classes a network separates, where, and which it takes for each other."""
+
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from core.analysis.samples.neighborhoods import confused_pairs
+from core.study.store.class_names import sample_classes, short_class, short_classes
+from core.study.store.opening import StudyError
+from explorer.controls.downloads import export_row
+from explorer.controls.page_header import show_notes, show_provenance
+from explorer.controls.place import class_names, place_controls
+from explorer.controls.study_picker import cached_tables, open_chosen_study
+from explorer.controls.widgets import opened, selected_point, selected_row, widget_key
+from explorer.pages.classes.charts import PICKED, confusion_chart, development_chart, heat_map
+from explorer.pages.classes.pair_view import show_pair
+from explorer.server.page_errors import guarded
+from explorer.state.address import asked_view, keep_view
+from explorer.state.choices import SAMPLES
+from explorer.studies.class_tables import (
+    BARS,
+    DEVELOPED,
+    PAGE_SIZE,
+    Place,
+    class_values,
+    classes_finding,
+    pages,
+    place_query,
+    ranked_classes,
+)
+from explorer.studies.loading import OpenStudy
+
+PAGE = "classes"
+PAIR = ("first of the pair", "second of the pair")
+HEAT, LINES, CONFUSIONS = "class_map", "class_lines", "class_confusions"
+HEAT_CAPTION = (
+    "SI of a class: the share of its samples whose nearest other sample has its label. Rows: hardest first at the "
+    "layer that is outlined. A click on a field opens the samples of that class at that layer."
+)
+CONFIG = {
+    "class_name": st.column_config.TextColumn("Class", pinned=True),
+    "first": st.column_config.TextColumn("Class", pinned=True),
+    "second": st.column_config.TextColumn("and class", pinned=True),
+    "count": st.column_config.NumberColumn("Samples", help="Of either class, with a nearest neighbor of the other."),
+    "of_first": st.column_config.NumberColumn("Of the first", help="The part of them that is of the first class."),
+    "of_second": st.column_config.NumberColumn("Of the second", help="The part of them that is of the second class."),
+    "total": st.column_config.NumberColumn("Of", help="Samples of both classes that were asked."),
+    "share": st.column_config.NumberColumn("Share", format="percent"),
+    "chance": st.column_config.NumberColumn("Chance", format="percent", help="With meaningless labels."),
+    "value": st.column_config.ProgressColumn("SI", format="%.3f", min_value=0, max_value=1),
+    "num_queries": st.column_config.NumberColumn("Samples"),
+}
+
+
+def render() -> None:
+    """The hardest classes, the map of all, how they develop, and the most confused ones."""
+    study = open_chosen_study()
+    if study is None:
+        return
+    if study.curves.empty:
+        st.info("This study has no Separation Index by class yet. Come back when its first layer is done.")
+        return
+    head = st.container()
+    query = asked_view(PAGE)
+    place = place_controls(study, PAGE, query)
+    values = cached_values(study.path, study.stamp, place)
+    pairs = cached_pairs(study.path, study.stamp, place)
+    ranked = ranked_classes(values, place.layer)
+    with head:
+        st.title("Classes", anchor=False)
+        st.markdown(classes_finding(ranked, pairs, place))
+        show_notes(study)
+    if ranked.empty:
+        st.info("This study stores no Separation Index by class. Run its command again with this version.")
+        return
+    shown = show_map(study, values, ranked, place, query)
+    show_development(study, values, ranked, place)
+    show_confusions(study, pairs, place)
+    pair = pair_controls(study, sorted(ranked["class_name"]), pairs, query)
+    filters = show_pair(study, pair, place) if pair else None
+    view = place_query(place, study.curves) | ({"page": [shown]} if shown else {})
+    keep_view(PAGE, view | ({"pair": list(pair)} if pair else {}))
+    show_provenance(study)
+    if filters:
+        open_samples(study, place, filters)
+
+
+def show_map(
+    study: OpenStudy, values: pd.DataFrame, ranked: pd.DataFrame, place: Place, query: dict[str, list[str]]
+) -> str:
+    """The heat map of some classes, and which of them; a click leads to their samples."""
+    st.header("Every class through the network", anchor=False)
+    parts, key = pages(len(ranked)), widget_key(PAGE, "page", study)
+    asked = next((one for one in query.get("page", ()) if one in parts), parts[0])
+    chosen = asked
+    if len(parts) > 1:
+        if st.session_state.setdefault(key, asked) not in parts:
+            st.session_state[key] = parts[0]
+        label = f"Classes, hardest first ({len(ranked):,} in all)"
+        chosen = str(st.selectbox(label, parts, key=key, width=300))
+    classes = ranked["class_name"].tolist()[parts.index(chosen) * PAGE_SIZE :][:PAGE_SIZE]
+    part = f"Classes {chosen} of {len(ranked):,} shown." if len(parts) > 1 else f"All {len(ranked):,} classes shown."
+    alt = f"Heat map: SI of {len(classes)} classes at each layer. The table below has the numbers at {place.layer}."
+    with st.container(key=HEAT):
+        chart = heat_map(values, classes, place.layer)
+        event = st.altair_chart(
+            chart,
+            width="stretch",
+            alt=alt,
+            on_select="rerun",
+            selection_mode=PICKED,
+            key=widget_key(PAGE, "map", study),
+        )
+    if picked := selected_point(event, PICKED, "layer", "class_name"):
+        open_samples(study, Place(picked["layer"], place.pooling, place.samples), {"class": [picked["class_name"]]})
+    st.caption(f"{part} {HEAT_CAPTION}")
+    export_row(HEAT, lambda: values, f"{Path(study.path).name}_classes", study.info)
+    if listed := opened("The classes at this layer as a table, hardest first", widget_key(PAGE, "ranked", study)):
+        with listed:
+            st.dataframe(ranked, hide_index=True, column_config=CONFIG)
+    return chosen if chosen != parts[0] else ""
+
+
+def show_development(study: OpenStudy, values: pd.DataFrame, ranked: pd.DataFrame, place: Place) -> None:
+    """How the classes that are hardest here fare at the other layers."""
+    st.header("How the hardest classes develop", anchor=False)
+    classes = ranked["class_name"].tolist()[:DEVELOPED]
+    with st.container(key=LINES):
+        chart = development_chart(values, classes, place.layer)
+        alt = f"Separation Index through the network of {', '.join(classes)}, and the mean of all classes."
+        st.altair_chart(chart, width="stretch", alt=alt)
+    st.caption(f"The {len(classes)} hardest of {len(ranked):,} classes at {place.layer} (dotted rule).")
+    drawn = values[values["class_name"].isin(classes)]
+    export_row(LINES, lambda: drawn, f"{Path(study.path).name}_hardest_classes", study.info)
+
+
+def show_confusions(study: OpenStudy, pairs: pd.DataFrame | None, place: Place) -> None:
+    """The most confused classes, as bars and as a table; a click chooses the pair that is shown beneath."""
+    st.header("Most confused classes", anchor=False)
+    if pairs is None:
+        st.info("The study stores no neighbors of this layer, which would tell.")
+        return
+    if pairs.empty:
+        st.info("No sample's nearest neighbor is of another class here.")
+        return
+    st.caption(
+        f"{SAMPLES[place.samples]} samples at {place.layer}. Counted are the samples of two classes whose nearest "
+        "neighbor is of the other one, both ways together. A click on a bar or a row shows the two classes beneath, "
+        "through the layers and with their images."
+    )
+    left, right = st.columns(2, gap="medium")
+    keys = {name: widget_key(PAGE, name, study) for name in ("bars", "pairs")}
+
+    def pick_bar() -> None:
+        if picked := selected_point(st.session_state[keys["bars"]], PICKED, "first", "second"):
+            choose_pair(study, picked["first"], picked["second"])
+
+    def pick_row() -> None:
+        row = selected_row(st.session_state[keys["pairs"]], len(pairs))
+        if row is not None:
+            choose_pair(study, *map(str, pairs[["first", "second"]].iloc[row]))
+
+    with left, st.container(key=CONFUSIONS):
+        top = pairs.head(BARS)
+        alt = f"Bars: the {len(top)} most confused pairs at {place.layer}; the table has all {len(pairs):,}."
+        chart, mode = confusion_chart(top), PICKED
+        st.altair_chart(
+            chart, width="stretch", alt=alt, on_select=guarded(pick_bar), selection_mode=mode, key=keys["bars"]
+        )
+    with right:
+        st.dataframe(
+            pairs,
+            hide_index=True,
+            column_config=CONFIG,
+            on_select=guarded(pick_row),
+            selection_mode="single-row",
+            key=keys["pairs"],
+            alt="Pairs of classes, the most confused first",
+        )
+    st.caption(f"{min(len(pairs), BARS)} of {len(pairs):,} pairs drawn, all in the table.")
+    export_row(CONFUSIONS, lambda: pairs, f"{Path(study.path).name}_confusions", study.info)
+
+
+def pair_controls(
+    study: OpenStudy, classes: list[str], pairs: pd.DataFrame | None, query: dict[str, list[str]]
+) -> tuple[str, str] | None:
+    """The two classes to look at: of the address, or clicked, or chosen here; first the most confused ones."""
+    if len(classes) < 2:
+        return None
+    asked = [name for name in map(short_class, query.get("pair", ())) if name in classes]
+    usual = classes[:2] if pairs is None or pairs.empty else pairs[["first", "second"]].iloc[0].tolist()
+    keys = [widget_key(PAGE, name, study) for name in PAIR]
+    for key, start in zip(keys, asked if len(set(asked)) == 2 else usual, strict=True):
+        if st.session_state.setdefault(key, start) not in classes:
+            st.session_state[key] = start
+    st.header("Two classes, layer by layer", anchor=False)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        first, second = (
+            str(st.selectbox(label, classes, key=key, filter_mode="contains", width=240))
+            for label, key in zip(("Class", "and class"), keys, strict=True)
+        )
+    if first == second:
+        st.info("Choose two different classes.")
+        return None
+    return first, second
+
+
+def choose_pair(study: OpenStudy, first: str, second: str) -> None:
+    """Put two classes into the widgets, before these are drawn."""
+    for name, value in zip(PAIR, (first, second), strict=True):
+        st.session_state[widget_key(PAGE, name, study)] = value
+
+
+def open_samples(study: OpenStudy, place: Place, filters: dict[str, list[str]]) -> None:
+    """Go on to the page Samples, at this place, with these filters."""
+    query = {"study": [st.query_params.get("study", study.path)], "layer": [place.layer]}
+    st.switch_page("pages/samples/view.py", query_params=query | place_query(place, study.curves) | filters)
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def cached_values(path: str, stamp: tuple[int, ...], place: Place) -> pd.DataFrame:
+    study = cached_tables(path, stamp)
+    return class_values(study.classes, study.layers, class_names(study.samples), place)
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def cached_pairs(path: str, stamp: tuple[int, ...], place: Place) -> pd.DataFrame | None:
+    """The confused pairs by the names that the page shows; None where the study stores no neighbors of the layer."""
+    study = cached_tables(path, stamp)
+    try:
+        pairs = confused_pairs(study, place.layer, place.pooling, place.split, among=place.among)
+    except StudyError:
+        return None
+    words = short_classes(sample_classes(study.samples))
+    return pairs.assign(first=pairs["first"].map(words), second=pairs["second"].map(words))
+
+
+guarded(render)()

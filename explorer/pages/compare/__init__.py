@@ -1,0 +1,1 @@
+"""SI against what a layer is, and two studies beside each other."""

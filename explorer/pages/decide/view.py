@@ -1,0 +1,184 @@
+"""From a number to a decision: where to cut this network, what that saves and costs, and which network to take."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from core.analysis.cut.advice import Advice, advise, with_seconds
+from core.analysis.cut.timings import kept_timing
+from core.report.words.class_losses import class_cost_text
+from core.report.words.cut import difference_text, explanation, headline, level_text
+from core.study.store.opening import StudyError
+from explorer.controls.downloads import export_row
+from explorer.controls.layer_table import show_numbers
+from explorer.controls.page_header import show_notes, show_provenance
+from explorer.controls.study_picker import cached_tables, open_chosen_study
+from explorer.controls.widgets import choose_one, opened, widget_key
+from explorer.pages.decide.charts import VERDICTS, cut_chart
+from explorer.pages.decide.export_view import show_blocks, show_export
+from explorer.pages.decide.ranking_view import show_ranking
+from explorer.pages.decide.tables import savings, share, time_help, time_share
+from explorer.runs.commands import has_network, shown_path
+from explorer.server.page_errors import guarded
+from explorer.server.public_mode import is_public
+from explorer.state.address import (
+    LEAST_TOLERANCE,
+    MOST_TOLERANCE,
+    asked_layer,
+    asked_tolerance,
+    keep_layer,
+    keep_tolerance,
+)
+from explorer.state.choices import POOLINGS, SAMPLES
+from explorer.studies.class_tables import offered_places
+from explorer.studies.loading import OpenStudy
+
+PAGE, CUT = "decide", "decide_cut"
+SVG = {"usermeta": {"embedOptions": {"renderer": "svg"}}}  # so that a chart can be saved as such
+CUT_COLUMNS = {
+    "layer": "Layer",
+    "value": "SI",
+    "difference": "Minus the best",
+    "difference_low": "95 %, low",
+    "difference_high": "95 %, high",
+    "verdict": "Verdict",
+    "samples_needed": "Samples needed",
+    "parameters_saved": "Parameters saved",
+    "flop_saved": "Operations saved",
+    "seconds_saved": "Time saved",
+    "seconds_saved_low": "Time, least",
+    "seconds_saved_high": "Time, most",
+    "linear_probe": "Linear probe",
+}
+
+
+def render() -> None:
+    """The cut and what to take along, the blocks, then the networks."""
+    study = open_chosen_study()
+    if study is None:
+        return
+    advice = show_cut(study)
+    if advice is not None:
+        show_blocks(study, advice.split, advice.pooling, advice.measure)
+    show_notes(study)
+    show_ranking(study)
+    show_provenance(study)
+
+
+def show_cut(study: OpenStudy) -> Advice | None:
+    """The advice, and what a cut at any layer saves and costs; None, with a message, where there is none."""
+    heading = st.container()
+    poolings, samples = offered_places(study.curves)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        shown = choose_one("Samples", samples, SAMPLES, first=samples[0], key=widget_key(PAGE, "samples", study))
+        pooling = choose_one("Pooling", poolings, POOLINGS, first=poolings[0], key=widget_key(PAGE, "pooling", study))
+        tolerance = choose_tolerance(study)
+    try:
+        advice = cached_advice(study.path, study.stamp, shown, pooling, tolerance)
+    except StudyError as error:
+        st.info(str(error))
+        return None
+    heading.title(headline(advice), anchor=False)
+    saved = "" if advice.recommended is None else savings(advice.row(advice.recommended))
+    heading.markdown(f"{explanation(advice)} {saved}".strip())
+    layer = choose_cut(study, advice)
+    show_cost(study, advice.row(layer))
+    if text := cached_class_costs(study.path, study.stamp, shown, pooling, tolerance, layer):
+        st.markdown(text)
+    with st.container(key=CUT):
+        st.vega_lite_chart(cut_chart(advice.layers, layer, advice.tolerance) | SVG, width="stretch")
+    paired = ", paired: of the same samples" if advice.layers["paired"].all() else ""
+    st.caption(
+        f"Bars: interval of the difference to the best layer, whichever that is ({level_text(advice)}{paired}). A "
+        "layer is recommended only where its whole bar lies above the lower dashed line, the tolerance. Where a bar "
+        "crosses that line, these samples cannot decide. The network's own head and the pixels are no places to cut."
+    )
+    file = f"{Path(study.path).name}_cut"
+    export_row(CUT, lambda: advice.layers, file, study.info)
+    if listed := opened("All layers", widget_key(PAGE, "listed", study)):
+        with listed:
+            show_numbers(listed_layers(advice), CUT_COLUMNS)
+    show_export(study, layer, advice.pooling)
+    return advice
+
+
+def choose_tolerance(study: OpenStudy) -> float:
+    """How much less SI than the best is acceptable; kept in the address, for the other pages, too."""
+    key = widget_key(PAGE, "tolerance", study)
+    st.session_state.setdefault(key, asked_tolerance())
+    tolerance = st.number_input(
+        "Tolerance",
+        min_value=LEAST_TOLERANCE,
+        max_value=MOST_TOLERANCE,
+        step=0.005,
+        format="%.3f",
+        key=key,
+        width=140,
+        help="How much less SI than the best layer's is acceptable.",
+    )
+    keep_tolerance(round(float(tolerance), 4))
+    return round(float(tolerance), 4)
+
+
+@st.cache_data(max_entries=16, show_spinner="Comparing the layers …")
+def cached_advice(path: str, stamp: tuple[int, ...], samples: str, pooling: str, tolerance: float) -> Advice:
+    """The advice; `stamp` makes it anew when the study changes."""
+    study = cached_tables(path, stamp)
+    measure, split = ("cross", "test") if samples == "cross" else ("separation", samples)
+    advice = advise(study, split=split, pooling=pooling, measure=measure, tolerance=tolerance)
+    timing = kept_timing(study)
+    return with_seconds(advice, timing) if timing else advice
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def cached_class_costs(
+    path: str, stamp: tuple[int, ...], samples: str, pooling: str, tolerance: float, layer: str
+) -> str:
+    """What a cut costs single classes, in a sentence; each class takes a while."""
+    return class_cost_text(cached_tables(path, stamp), cached_advice(path, stamp, samples, pooling, tolerance), layer)
+
+
+def listed_layers(advice: Advice) -> pd.DataFrame:
+    """The table as the page shows it."""
+    layers = advice.layers
+    needed = layers["samples_needed"].where(layers["verdict"] == "undecided").replace(np.inf, np.nan)
+    return layers.assign(verdict=layers["verdict"].map(VERDICTS), samples_needed=needed.astype("Int64"))
+
+
+def choose_cut(study: OpenStudy, advice: Advice) -> str:
+    """The layer to cut at: the one chosen here or on another page, else the recommended one, which it then follows."""
+    names, key = advice.layers["layer"].tolist(), widget_key(PAGE, "cut", study)
+    followed, asked = f"{key}, recommended before", asked_layer()
+    if st.session_state.get(key) not in names:
+        st.session_state[key] = asked if asked in names else advice.target
+    elif st.session_state[key] == st.session_state.get(followed):
+        st.session_state[key] = advice.target
+    st.session_state[followed] = advice.target
+    layer = str(st.select_slider("Cut after", names, key=key))
+    if layer != advice.target or asked is not None:
+        keep_layer(layer)
+    return layer
+
+
+def show_cost(study: OpenStudy, row: pd.Series) -> None:
+    """What the cut saves and costs, in figures."""
+    with st.container(horizontal=True, gap="large"):
+        st.metric("SI there", f"{row['value']:.3f}", help="Its 95 % interval is on the page Layers.")
+        st.metric("Minus the best layer", "the best" if row["difference"] == 0 else difference_text(row))
+        st.metric("Parameters saved", share(row["parameters_saved"]))
+        st.metric("Operations saved", share(row["flop_saved"]))
+        st.metric("Time saved", time_share(row), help=f"{time_help(row)} {_timing_help(study)}".strip())
+        probe = row["linear_probe_difference"]
+        st.metric("Linear probe, minus the best layer's", "–" if pd.isna(probe) else f"{probe:+.3f}")
+
+
+def _timing_help(study: OpenStudy) -> str:
+    """What the time is, and the command that measures it where the study has a network."""
+    if not has_network(study.info):
+        return "Of an image. This study has no network whose time could be measured."
+    return f"Of an image; `python -m core cut {shown_path(Path(study.path), public=is_public())}` measures it."
+
+
+guarded(render)()

@@ -1,0 +1,1 @@
+"""The first page: a measure through the network."""

@@ -1,0 +1,138 @@
+"""What the numbers mean and how they are computed, and the lesson of the notebook that this started from."""
+
+import pandas as pd
+import streamlit as st
+
+from core.study.store.opening import Study
+from explorer.controls.downloads import export_row
+from explorer.controls.study_picker import carry_study, show_name
+from explorer.pages.method.definitions import (
+    BIBTEX,
+    CHECKING,
+    CITATIONS,
+    FAMILY,
+    HOW_TO_CITE,
+    JUDGING,
+    LESSON,
+    NEIGHBORS,
+    NOTATION,
+    SAMPLE_SIZE,
+    Definition,
+)
+from explorer.pages.method.notebook import (
+    COMMAND,
+    notebook_curves,
+    read_replication,
+    read_reported,
+    replication_finding,
+)
+from explorer.pages.method.notebook_chart import notebook_chart
+from explorer.server.page_errors import guarded
+from explorer.studies.loading import NOTEBOOK, study_stamp
+
+CHART = "notebook_chart"
+SPLITS = {"test": "Test", "train": "Train"}
+SECTIONS = {
+    "The measures": "measures",
+    "Chance, interval, significance": "judging",
+    "More samples, higher SI": "size",
+    "Exact neighbors": "neighbors",
+    "Samples to check, small classes, time and blocks": "checking",
+    "The notebook, explained": "notebook",
+    "How to cite": "cite",
+}
+TEXTS = {
+    "Chance, interval, significance": JUDGING,
+    "More samples, higher SI": SAMPLE_SIZE,
+    "Exact neighbors": NEIGHBORS,
+    "Samples to check, small classes, time and blocks": CHECKING,
+}
+TEXT_WIDTH = 960  # pixels
+SOURCE = (
+    "**reported**: the values that the notebook printed, for a fine-tuned EfficientNet-B0 with noisy-student weights, "
+    "74 layers, 10 images a class of Stanford Dogs. The others are ours: EfficientNet-Lite0 with ImageNet weights, not "
+    "fine-tuned, as many images a class, all activations flattened. It has no squeeze-excite layers (`…_se_excite`), "
+    "so they have gaps there. **replication**: center SI in sample, as in the notebook, true labels. **permuted "
+    "labels**: the same, mean over 20 permutations. **leave-one-out center**: each sample out of its own center."
+)
+
+
+def render() -> None:
+    """The sections one after the other, with links to them at the top, in lines short enough to read."""
+    show_name()
+    carry_study()
+    with st.container(width=TEXT_WIDTH):
+        st.title("Method", anchor=False)
+        st.markdown("What the numbers mean, how they are computed, and how not to be fooled by them.")
+        st.markdown(" · ".join(f"[{title}](#{anchor})" for title, anchor in SECTIONS.items()))
+        _header("The measures")
+        st.markdown(NOTATION)
+        for definition in FAMILY:
+            show_definition(definition)
+        for title, text in TEXTS.items():
+            _header(title)
+            st.markdown(text)
+    show_notebook()
+    with st.container(width=TEXT_WIDTH):
+        st.markdown(LESSON)
+        _header("How to cite")
+        st.markdown(HOW_TO_CITE)
+        st.code(BIBTEX, language="bibtex")
+        st.markdown("**The papers behind the numbers**")
+        st.markdown(CITATIONS)
+
+
+def show_definition(definition: Definition) -> None:
+    """Words at the left, formula and chance at the right."""
+    with st.container(border=True):
+        words, formulas = st.columns([3, 2], gap="medium", vertical_alignment="center")
+        with words:
+            st.markdown(f"**{definition.name}**  \n`{definition.measure}`")
+            st.markdown(definition.text)
+        with formulas:
+            st.latex(definition.formula)
+            if definition.chance:
+                st.latex(r"\text{chance} = " + definition.chance)
+
+
+def show_notebook() -> None:
+    """The reported curve, our replication and the permuted control on one chart, and what follows from them."""
+    _header("The notebook, explained")
+    st.markdown(
+        "The notebook that this project started from reports values near 1.0 in the middle of the network. The same "
+        "procedure gives such values with labels that mean nothing."
+    )
+    split = st.segmented_control("Samples", list(SPLITS), format_func=SPLITS.__getitem__, required=True, default="test")
+    replication = _cached_replication(study_stamp(NOTEBOOK))
+    curves = notebook_curves(read_reported(), replication, str(split))
+    if replication is None:
+        st.info("The replication is not bundled here, so only the reported curve is shown. This computes it:")
+        st.code(COMMAND, language="bash", wrap_lines=True)
+    elif finding := replication_finding(replication, str(split)):
+        st.markdown(finding)
+    show_chart(curves)
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def _cached_replication(stamp: tuple[int, ...]) -> Study | None:
+    return read_replication(NOTEBOOK)
+
+
+def show_chart(curves: pd.DataFrame) -> None:
+    """The chart, where its curves come from, and the same numbers."""
+    with st.container(key=CHART):
+        names = ", ".join(curves["series"].unique())
+        st.altair_chart(notebook_chart(curves), width="stretch", alt=f"By layer, in network order: {names}.")
+    st.caption(SOURCE)
+    table = curves.pivot_table(index="layer", columns="series", values="value", sort=False)
+    table = table[list(curves["series"].unique())]
+    export_row(CHART, table.reset_index, "notebook")
+    with st.expander("The numbers"):
+        st.dataframe(table.style.format("{:.3f}", na_rep=""))
+
+
+def _header(title: str) -> None:
+    st.header(title, anchor=SECTIONS[title])
+
+
+guarded(render)()

@@ -1,0 +1,1 @@
+"""A new study: form, plan, run."""

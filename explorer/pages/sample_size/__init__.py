@@ -1,0 +1,1 @@
+"""SI over sample size."""

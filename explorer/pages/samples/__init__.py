@@ -1,0 +1,1 @@
+"""The samples behind a number."""

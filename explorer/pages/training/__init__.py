@@ -1,0 +1,1 @@
+"""SI while a network was trained."""

@@ -1,0 +1,127 @@
+"""SI while the network was trained: its epochs played, and beside them loss and accuracy."""
+
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from core.report.training_charts import loss_chart, network_chart, training_chart
+from explorer.controls.downloads import export_row
+from explorer.controls.page_header import show_notes, show_provenance
+from explorer.controls.study_picker import cached_tables, open_chosen_study
+from explorer.pages.training.tables import Training, cached_training, cost_text, describe_training, epoch_text
+from explorer.server.page_errors import guarded
+from explorer.state.address import asked_view, keep_view
+from explorer.studies.loading import OpenStudy
+
+PAGE, NETWORK, EPOCHS = "training", "training_network", "training_epochs"
+STEP_S = 0.7  # an epoch on screen
+HOW = """\
+model.fit(images, labels, epochs=10, callbacks=[
+    core.SeparationCallback((test_images, test_labels), out="training-study"),
+])"""
+SVG = {"usermeta": {"embedOptions": {"renderer": "svg"}}}  # so that a chart can be saved as such
+
+
+def render() -> None:
+    """What the training moved, the epochs to play, and the numbers."""
+    study = open_chosen_study()
+    if study is None:
+        return
+    stamp = study.stamp
+    training = cached_training(study.path, stamp, cached_tables(study.path, stamp))
+    if training is None:
+        st.info("This study has no epochs to play. A training records them with a callback:")
+        st.code(HOW, language="python")
+        return
+    finding = describe_training(training)
+    st.title(finding.headline, anchor=False)
+    st.markdown(finding.detail)
+    show_notes(study)
+    play(study, training)
+    show_table(study, training)
+    show_provenance(study)
+
+
+def play(study: OpenStudy, training: Training) -> None:
+    """Slider and button; while it plays, only the player runs again."""
+    playing = f"playing {study.path}"
+    st.session_state.setdefault(playing, False)
+    player = st.fragment(guarded(show_epoch), run_every=STEP_S if st.session_state[playing] else None)
+    player(study, training, playing)
+
+
+def show_epoch(study: OpenStudy, training: Training, playing: str) -> None:
+    """The network after the chosen epoch, and where that lies in the training."""
+    key = f"epoch of {study.path}"
+    epoch = st.session_state.setdefault(key, _asked(training))
+    if st.session_state[playing]:
+        epoch = next((later for later in training.epochs if later > epoch), epoch)
+        st.session_state[key] = epoch
+        if epoch == training.epochs[-1]:
+            st.session_state[playing] = False
+            st.rerun()
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        label, icon = ("Stop", "stop") if st.session_state[playing] else ("Play", "play_arrow")
+        if st.button(label, icon=f":material/{icon}:", key="play"):
+            _toggle(training, playing, key)
+            st.rerun()  # the whole page: how often the player runs is decided there
+        epoch = st.select_slider("Epoch", training.epochs, key=key, width=420)
+        st.markdown(epoch_text(training, epoch), width="content")
+    keep_view(PAGE, {} if epoch == training.epochs[-1] else {"epoch": [str(epoch)]})
+    show_charts(study, training, int(epoch))
+
+
+def _asked(training: Training) -> int:
+    """The epoch of the address, else the last one."""
+    asked = next(iter(asked_view(PAGE).get("epoch", ())), "")
+    return (
+        int(asked) if asked.isdecimal() and len(asked) < 10 and int(asked) in training.epochs else training.epochs[-1]
+    )
+
+
+def _toggle(training: Training, playing: str, key: str) -> None:
+    """Begin, from the start where the end is shown, or stop."""
+    st.session_state[playing] = not st.session_state[playing]
+    if st.session_state[playing] and st.session_state[key] == training.epochs[-1]:
+        st.session_state[key] = training.epochs[0]
+
+
+def show_charts(study: OpenStudy, training: Training, epoch: int) -> None:
+    """The layers at one epoch, the epochs at each layer, and what the training reported."""
+    file = f"{Path(study.path).name}_training"
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.subheader("Through the network", anchor=False)
+        with st.container(key=NETWORK):
+            st.vega_lite_chart(network_chart(training.rows, training.layers, epoch) | SVG, width="stretch")
+        st.caption("Band: 95 % interval. Faint: the other epochs. Dashed gray: chance.")
+        export_row(EPOCHS, lambda: _numbers(training), file, study.info)
+    with right:
+        st.subheader("Over the epochs", anchor=False)
+        with st.container(key=EPOCHS):
+            st.vega_lite_chart(training_chart(training.rows, training.layers, epoch) | SVG, width="stretch")
+        st.caption("Click a layer in the legend to see it alone. Epoch 0 is the network before training.")
+        if training.history["accuracy"].notna().any() or training.history["loss"].notna().any():
+            st.vega_lite_chart(loss_chart(training.history, epoch) | SVG, width="stretch")
+
+
+def show_table(study: OpenStudy, training: Training) -> None:
+    """One row a layer: the change over the training, with its paired interval."""
+    first, last = training.epochs[0], training.epochs[-1]
+    table = training.change[["layer", "before", "after", "difference", "low", "high", "q_value", "meaning"]]
+    titles = {"layer": "Layer", "before": f"SI, epoch {first}", "after": f"SI, epoch {last}", "difference": "Change"}
+    titles |= {"low": "95 %, low", "high": "95 %, high", "q_value": "q", "meaning": "Meaning"}
+    shown = table.rename(columns=titles)
+    numbers = {name: st.column_config.NumberColumn(format="%.3f") for name in list(titles.values())[1:7]}
+    st.dataframe(shown, hide_index=True, column_config=numbers)
+    paired = " The interval is paired: of the same samples." if training.change["paired"].all() else ""
+    st.caption(f"Change of SI among the {training.split} samples.{paired} {cost_text(training.history)}")
+
+
+def _numbers(training: Training) -> pd.DataFrame:
+    """SI of every epoch and layer, with what the training reported."""
+    return training.rows.merge(training.history, on="epoch", how="left")
+
+
+guarded(render)()

@@ -1,0 +1,1 @@
+"""Background runs of `python -m core`: asked for, planned, started, queued, shown."""

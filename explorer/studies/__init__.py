@@ -1,0 +1,1 @@
+"""Study folders as the pages see them."""

@@ -1,0 +1,1 @@
+"""Files from visitors: received, checked, kept and removed."""

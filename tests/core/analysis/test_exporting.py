@@ -1,0 +1,256 @@
+"""A study's network cut and saved, with and without a head, on digits and a network of two small blocks."""
+
+import json
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import core
+from core.analysis.cut import exporting
+from core.analysis.cut.advice import advise
+from core.analysis.cut.exporting import export_cut
+from core.analysis.cut.time_saved import WIDEST_RANGE
+from core.analysis.cut.timings import kept_timing
+from core.cli import main
+from core.report.words.cut import enough_tolerance
+from core.study.reopening import reopen_network, reopen_plan
+from core.study.store.opening import Study, StudyError, load_study
+from explorer.studies.loading import DEMO
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def _handlers_as_before() -> Iterator[None]:
+    """The command takes over SIGTERM, as a process of its own may."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def save_network(path: Path, seed: int = 0) -> Path:
+    """Two convolutions with a sum around the second, and a head, of 16 x 16 pixels."""
+    layers = keras.layers
+
+    def conv(name: str) -> keras.Layer:
+        initializer = keras.initializers.GlorotUniform(seed=seed + len(name))
+        return layers.Conv2D(6, 3, padding="same", activation="relu", name=name, kernel_initializer=initializer)
+
+    image = keras.Input((16, 16, 3), name="image")
+    stem = conv("stem_conv")(layers.Rescaling(1 / 255)(image))
+    total = layers.Add(name="block1a_add")([conv("block1a_conv")(stem), stem])
+    pooled = layers.GlobalAveragePooling2D(name="avg_pool")(total)
+    head = layers.Dense(10, name="predictions", kernel_initializer=keras.initializers.GlorotUniform(seed=seed))
+    keras.Model(image, head(pooled), name="tiny").save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    return save_network(tmp_path_factory.mktemp("network") / "tiny.keras")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory, weights) -> Study:
+    options = core.StudyOptions("digits", weights=str(weights), per_class=6, neighbors=1)
+    return core.run_study(options, tmp_path_factory.mktemp("study") / "study")
+
+
+def loaded(path: Path) -> keras.Model:
+    return keras.models.load_model(path, compile=False)
+
+
+@pytest.mark.parametrize(("pooling", "shape"), [("mean", (6,)), ("flat", (16 * 16 * 6,)), ("none", (16, 16, 6))])
+def test_the_file_gives_the_features_and_says_so(study, tmp_path, pooling, shape):
+    export = export_cut(study, "block1a_add", tmp_path / "deep" / "cut.keras", pooling=pooling)
+    assert export.shape == shape == loaded(export.path).outputs[0].shape[1:]
+    assert export.largest_difference <= 1e-5
+    assert "random pixels" in export.checked_on
+    record = json.loads((tmp_path / "deep" / "cut.json").read_text(encoding="utf-8"))
+    assert (record["layer"], record["pooling"], record["head"], record["accuracy"]) == (
+        "block1a_add",
+        pooling,
+        None,
+        None,
+    )
+    assert record["expects"].startswith("raw RGB pixels")
+
+
+@pytest.mark.parametrize(("head", "measure"), [("probe", "linear_probe"), ("nearest", "cross")])
+def test_a_head_is_as_accurate_as_the_study_says(study, tmp_path, head, measure):
+    export = export_cut(study, "avg_pool", tmp_path / "cut.keras", head=head)
+    rows = study.measurements.query("measure == @measure and split == 'test' and layer == 'avg_pool'")
+    assert export.accuracy == pytest.approx(rows["value"].item())
+    assert export.low < export.accuracy < export.high
+    assert (export.num_train, export.num_test) == (60, 60)
+
+
+@pytest.mark.parametrize("head", ["probe", "nearest"])
+def test_the_file_alone_names_the_images(study, tmp_path, head):
+    export = export_cut(study, "block1a_add", tmp_path / "cut.keras", head=head)
+    plan = reopen_plan(study)
+    rows = plan.samples.rows("test")
+    scores = np.asarray(loaded(export.path)(plan.images.load(rows, (16, 16)), training=False))
+    classes = json.loads(export.path.with_suffix(".json").read_text(encoding="utf-8"))["classes"]
+    named = [classes[at] for at in scores.argmax(axis=1)]
+    known = [plan.samples.class_names[label] for label in plan.samples.labels[rows]]
+    assert np.mean([one == other for one, other in zip(named, known, strict=True)]) == pytest.approx(export.accuracy)
+
+
+def test_other_activations_are_refused(study, tmp_path, monkeypatch):
+    different = reopen_network(study).model
+    different.layers[-1].bias.assign_add(np.full(10, 0.5, np.float32))
+    monkeypatch.setattr(exporting, "cut_network", lambda model, layer, pooling: different)
+    with pytest.raises(RuntimeError, match=r"gives other numbers than the network: they differ by up to 0\.5"):
+        export_cut(study, "predictions", tmp_path / "cut.keras")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"layer": "block1_add"}, "Did you mean block1a_add"),
+        ({"head": "forest"}, "head must be one of probe, nearest; got 'forest'"),
+        ({"head": "probe", "pooling": "none"}, "pooling must be mean or flat where there is a head"),
+        ({"out": "cut.h5"}, "out must be a file that ends in .keras; got 'cut.h5'"),
+        ({"weights": "gone.keras"}, "no file gone.keras. Say with --weights"),
+        ({"weights": "gone.keras", "head": "probe"}, "no file gone.keras. Say with --weights"),
+        ({"data": "gone", "head": "probe"}, "Say with --data"),
+    ],
+)
+def test_what_cannot_be_exported_is_said(study, tmp_path, arguments, message):
+    options = {"layer": "avg_pool", "out": "cut.keras"} | arguments
+    layer, out = options.pop("layer"), tmp_path / options.pop("out")
+    with pytest.raises(ValueError, match=message):
+        export_cut(study, layer, out, **options)
+
+
+def test_other_weights_than_the_study_measured_are_refused(study, tmp_path):
+    other = save_network(tmp_path / "other.keras", seed=5)
+    with pytest.raises(StudyError, match=r"other.keras holds others by now"):
+        reopen_network(study, weights=str(other))
+
+
+def test_the_weights_may_have_moved(study, weights, tmp_path):
+    moved = shutil.copy(weights, tmp_path / "moved.keras")
+    assert reopen_network(study, weights=str(moved)).input_size == (16, 16)
+
+
+def test_features_and_pixels_have_no_network(tmp_path):
+    features = core.study_from_features({"a": np.eye(4)}, [0, 0, 1, 1], out=tmp_path / "features")
+    pixels = core.run_study(core.StudyOptions("digits", model="pixels", per_class=4), tmp_path / "pixels")
+    for one in (features, pixels):
+        with pytest.raises(StudyError, match="has no network: it was made from features or from pixels"):
+            export_cut(one, "a", tmp_path / "cut.keras")
+
+
+# the command
+
+
+def test_the_command_chooses_cuts_and_says_what_it_saves(study, tmp_path, capsys):
+    out = tmp_path / "cut.keras"
+    tolerance = enough_tolerance(advise(study))
+    command = ["cut", str(study.path), "--out", str(out), "--head", "probe", "--tolerance", str(tolerance)]
+    advice = advise(study, tolerance=tolerance)
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"Cut at {advice.recommended}")
+    assert "same activations as the network on 8 of the study's images" in text
+    assert "ms an image are left" in text
+    assert "probe head of 60 training images: accuracy" in text
+    assert loaded(out).outputs[0].shape == (None, 10)
+
+
+def test_the_command_cuts_nowhere_where_the_samples_cannot_decide(study, tmp_path, capsys):
+    out = tmp_path / "cut.keras"
+    assert main(["cut", str(study.path), "--out", str(out)]) == 1
+    text = capsys.readouterr().err
+    assert "cannot decide where to cut." in text
+    assert "or --tolerance 0." in text
+    assert f"--layer {advise(study).best}, the one of the highest SI" in text
+    assert not out.exists()
+
+
+def test_the_command_tells_machines_that_nothing_is_recommended(study, capsys):
+    assert main(["cut", str(study.path), "--no-timing", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["recommended"], told["tolerance"]) == (None, 0.03)
+    assert told["layer"] == told["best"]
+    assert "cannot decide where to cut" in told["conclusion"]
+
+
+def test_the_head_is_called_so_and_not_one_that_was_not_measured(study, capsys):
+    assert main(["cut", str(study.path), "--no-timing", "--layer", "predictions"]) == 0
+    text = capsys.readouterr().out
+    assert "predictions is the network's own head: below it is the whole network, and nothing is saved" in text
+    assert "was not measured" not in text
+
+
+def test_without_a_file_the_command_only_looks_and_keeps_the_seconds(study, tmp_path, capsys):
+    copy = shutil.copytree(study.path, tmp_path / "copy")
+    assert kept_timing(load_study(copy)) == {}
+    assert main(["cut", str(copy)]) == 0
+    text = capsys.readouterr().out
+    assert "ms an image are left" in text
+    assert ("of the time (" in text) != ("of the time a share that cannot be told (" in text)
+    assert "written to" not in text
+    kept = kept_timing(load_study(copy))
+    assert list(kept["seconds"]) == study.layers["layer"].tolist()
+    assert min(kept["seconds"].values()) > 0
+    assert kept["batch_size"] == 8
+    assert {layer: min(rounds) for layer, rounds in kept["rounds"].items()} == kept["seconds"]
+    assert main(["cut", str(copy), "--json", "--layer", "stem_conv"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["advice"]["layer"] == "stem_conv"
+    for row in found["layers"]:
+        share, low, high = (row[f"seconds_saved{end}"] for end in ("", "_low", "_high"))
+        assert low <= high
+        assert (share is None) == (high - low > WIDEST_RANGE)
+        assert row["timing_rounds"] == 5
+        assert row["time_saved"].endswith("% in 5 rounds)")
+    (copy / "timing.json").write_text("[", encoding="utf-8")
+    assert kept_timing(load_study(copy)) == {}
+
+
+def test_the_command_for_machines(study, tmp_path, capsys):
+    arguments = ["cut", str(study.path), "--out", str(tmp_path / "cut.keras"), "--layer", "stem_conv"]
+    assert main([*arguments, "--no-timing", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["layer"] == "stem_conv"
+    assert found["accuracy"] is None
+    assert found["advice"]["parameters"] == 3 * 9 * 6 + 6
+    names = {str(name) for name in load_study(study.path).samples["class_name"]}
+    assert {row["class_name"] for row in found["classes"]} == names
+    assert all(row["low"] <= row["difference"] <= row["high"] for row in found["classes"])
+    assert found["advice"]["flop"] == 2 * (3 * 9 * 6 + 6) * 16 * 16
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["--layer", "stem_con"], 2, "Did you mean stem_conv"),
+        (["--weights", "gone.keras"], 1, "no file gone.keras"),
+        (["--layer", "avg_pool", "--out", "cut.h5"], 2, "ends in .keras"),
+        (["--tolerance", "0"], 2, "tolerance must lie above 0 and below 1"),
+    ],
+)
+def test_the_command_says_what_is_wrong(study, tmp_path, capsys, arguments, status, message):
+    assert main(["cut", str(study.path), "--out", str(tmp_path / "cut.keras"), *arguments]) == status
+    assert message in capsys.readouterr().err
+
+
+def test_a_head_needs_a_file(study, capsys):
+    assert main(["cut", str(study.path), "--head", "probe"]) == 2
+    assert "head must go with --out, the file that it is part of; got 'probe' alone" in capsys.readouterr().err
+
+
+@pytest.mark.shared
+def test_a_bundled_network_is_cut_with_its_real_weights(tmp_path):
+    demo = load_study(DEMO / "dogs")
+    export = export_cut(demo, "block4c_add", tmp_path / "cut.keras")
+    assert export.shape == (80,)
+    assert export.largest_difference <= 1e-5 * max(1.0, export.largest_activation)

@@ -1,0 +1,65 @@
+"""Samples through the layers, on tables worked out by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import core
+from core.analysis.samples.paths import agreement, fates, nearest_by_layer, neighbors_by_layer
+
+LABELS = ["a", "a", "b", "b"]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Four points on a line whose pairs are apart only at the second layer; the third has space."""
+    line, pairs = np.array([[0.0], [4], [1], [5]]), np.array([[0.0], [1], [8], [9]])
+    layers = {"early": line, "late": pairs, "maps": pairs.reshape(4, 1, 1)}
+    return core.study_from_features(layers, LABELS, out=tmp_path_factory.mktemp("journeys") / "study")
+
+
+def test_the_nearest_at_every_layer_in_network_order(study):
+    table = nearest_by_layer(study, "flat", "train")
+    assert table["layer"].tolist() == ["early"] * 4 + ["late"] * 4 + ["maps"] * 4
+    assert table["nearest"].tolist() == [2, 3, 0, 1, *[1, 0, 3, 2] * 2]
+    assert table["agrees"].tolist() == [False] * 4 + [True] * 8
+
+
+def test_layers_without_space_stand_for_means_too(study):
+    assert nearest_by_layer(study, "mean", "train")["layer"].unique().tolist() == ["early", "late"]
+    with pytest.raises(core.StudyError, match=r"split must be one .* got 'test'. It has train"):
+        nearest_by_layer(study, "mean", "test")
+
+
+def test_as_many_neighbors_as_asked_for_by_sample_and_rank(study):
+    table = neighbors_by_layer(study, "flat", "train", k=2, layers=["early"])
+    assert table["sample"].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert table["rank"].tolist() == [1, 2] * 4
+    assert table["nearest"].tolist() == [2, 1, 3, 2, 0, 1, 1, 2]
+    assert len(neighbors_by_layer(study, "flat", "train")) == 3 * 4 * 3
+
+
+def test_some_samples_alone_are_as_among_all(study):
+    every = nearest_by_layer(study, "mean", "train")
+    some = every["sample"].unique()[1:3].tolist()
+    found = nearest_by_layer(study, "mean", "train", samples=some)
+    expected = every[every["sample"].isin(some)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(found.astype({"layer": str}), expected.astype({"layer": str}))
+    assert len(found)
+
+
+def test_the_mean_of_agreement_is_si(study):
+    agrees = agreement(nearest_by_layer(study, "flat", "train"))
+    values = study.measurements.query("measure == 'separation'").set_index("layer")["value"]
+    assert agrees.mean().to_dict() == {layer: values[layer] for layer in ("early", "late", "maps")}
+
+
+def test_fates():
+    agrees = pd.DataFrame(
+        [[1, 1, 1], [0, 0, 0], [0, 1, 1], [1, 1, 0], [1, 0, 1]], columns=["one", "two", "three"], dtype=bool
+    )
+    table = fates(agrees)
+    assert table["fate"].tolist() == ["always", "never", "gained", "lost", "gained"]
+    assert table["first"].fillna("").tolist() == ["one", "", "two", "one", "one"]
+    assert table["settled"].fillna("").tolist() == ["one", "", "two", "", "three"]
+    assert table["share"].tolist() == pytest.approx([1, 0, 2 / 3, 2 / 3, 2 / 3])

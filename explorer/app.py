@@ -14,8 +14,8 @@ if ROOT not in sys.path:  # `streamlit run` puts only this file's folder on the 
 import streamlit as st  # noqa: E402
 
 from explorer.pages.training.tables import shows_training  # noqa: E402
+from explorer.runs.uploads.uploaders import release_uploads  # noqa: E402
 from explorer.server.page_errors import guarded  # noqa: E402
-from explorer.uploads.uploaders import release_uploads  # noqa: E402
 
 NEW_STUDY = "new-study"
 ICON = str(Path(__file__).with_name("icon.svg"))
@@ -52,9 +52,9 @@ if __name__ == "__main__":
 else:
     from starlette.middleware import Middleware
 
+    from explorer.runs.uploads.middleware import UploadMiddleware
     from explorer.server.session_limit import SessionLimit
-    from explorer.server.warm_up import max_file_bytes, max_sessions, serving
-    from explorer.uploads.middleware import UploadMiddleware
+    from explorer.serving import max_file_bytes, max_sessions, serving
 
     middleware = [Middleware(SessionLimit, max_sessions), Middleware(UploadMiddleware, max_file_bytes)]
     app = st.App(Path(__file__), lifespan=serving, middleware=middleware)

@@ -19,8 +19,8 @@ from PIL import Image
 
 from core.cli import main
 from core.data.errors import DataError
+from explorer.runs.uploads.checking import check_column, save_features, save_images
 from explorer.server.public_mode import limits
-from explorer.uploads.checking import check_column, save_features, save_images
 from tests.damage import file_bytes_damages
 
 LIMITS = limits({"SI_EXPLORER_PUBLIC": "1", "SI_EXPLORER_MEMORY": "4GiB"})

@@ -1,10 +1,12 @@
 """The shape of the project: which package may import which, what `import core` costs, what is required."""
 
 import ast
+import re
 import statistics
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,16 @@ ROOMS = {
     "core.report": (*STUDY, "core.training", "core.analysis"),
     "core.commands": (*STUDY, "core.training", "core.analysis", "core.cluster", "core.report"),
 }
+# The same of the app; a page is a room of its own, and no page imports another.
+APP_ROOMS = {
+    "explorer.server": (),
+    "explorer.state": (),
+    "explorer.charts": ("explorer.state",),
+    "explorer.studies": ("explorer.server",),
+    "explorer.runs": ("explorer.server", "explorer.state", "explorer.studies"),
+    "explorer.controls": ("explorer.server", "explorer.state", "explorer.studies", "explorer.runs"),
+}
+OPEN_TO_ALL = ("core", "core.label_text", "explorer")
 MOST_MODULES = 12  # in a folder, not counting __init__.py and folders within it
 
 # Package -> libraries that nothing in it may import.
@@ -42,7 +54,7 @@ FORBIDDEN = {
 
 # Those of the extra `cluster`, and who may import them.
 CLUSTER = ("dask", "distributed", "fsspec")
-KNOW_CLUSTER = ("core.cluster", "core.study.run")
+KNOW_CLUSTER = ("core.cluster",)
 
 
 def module_name(path: Path) -> str:
@@ -50,45 +62,108 @@ def module_name(path: Path) -> str:
 
 
 def imported(source: str) -> set[str]:
-    """Every module that a source text imports; `from a import b` counts as a and a.b, for b may be a module."""
-    found = set()
+    """Every module that a source text imports, by a statement or by `import_module("name")`.
+
+    `from a import b` counts as a and a.b, for b may be a module.
+    """
+    modules = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             home = "." * node.level + (node.module or "")
-            found |= {home} | {f"{home}.{alias.name}" for alias in node.names}
-    return found
+            modules |= {home} | {f"{home}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in (
+            "import_module",
+            "__import__",
+        ):
+            modules |= {argument.value for argument in node.args[:1] if isinstance(argument, ast.Constant)}
+    return modules
+
+
+def read_imports(path: Path) -> set[str]:
+    return imported((ROOT / path).read_text(encoding="utf-8"))
+
+
+def room_of(module: str) -> str:
+    """The room that a module is in: the package beneath core or explorer; a page is one, too."""
+    depth = 3 if within(module, "explorer.pages") else 2
+    return ".".join(module.split(".")[:depth])
 
 
 def within(module: str, package: str) -> bool:
     return module == package or module.startswith(package + ".")
 
 
+ALL_ROOMS = {room_of(module_name(path)) for path in MODULES}
+
+
 def test_imports_are_found_wherever_they_stand():
-    source = "import a.b as c\ndef f():\n    from core import network\nif 1:\n    from . import x\n"
-    assert imported(source) == {"a.b", "core", "core.network", ".", "..x"}
+    source = (
+        "import a.b as c\ndef f():\n    from core import network\nif 1:\n    from . import x\n"
+        "importlib.import_module('tensorflow')\n"
+    )
+    assert imported(source) == {"a.b", "core", "core.network", ".", "..x", "tensorflow"}
     assert within("core.data.images.labelled_images", "core.data")
     assert not within("core.database", "core.data")
+    assert room_of("core.data.images.labelled_images") == "core.data"
+    assert room_of("explorer.pages.layers.view") == "explorer.pages.layers"
 
 
 def test_there_is_something_to_check():
     names = [module_name(path) for path in MODULES]
-    for package in [*FORBIDDEN, "explorer"]:
+    for package in [*ROOMS, *APP_ROOMS, *FORBIDDEN, "explorer.pages"]:
         assert sum(within(name, package) for name in names) >= 2, package
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
-def test_import_arrows_point_one_way(path: Path):
-    forbidden = {bad for package, banned in FORBIDDEN.items() if within(module_name(path), package) for bad in banned}
-    modules = imported((ROOT / path).read_text(encoding="utf-8"))
-    assert not [module for module in modules for bad in forbidden if within(module, bad)]
+def test_no_library_is_imported_where_it_must_not_be(path: Path):
+    forbidden = [
+        library for package, names in FORBIDDEN.items() if within(module_name(path), package) for library in names
+    ]
+    modules = read_imports(path)
+    assert not [module for module in modules for library in forbidden if within(module, library)]
     assert not [module for module in modules if module.startswith(".")], "imports are absolute"
+
+
+def may_import(room: str, other: str) -> bool:
+    if room == other or other in OPEN_TO_ALL:
+        return True
+    if room in ROOMS:
+        return other in ROOMS[room]
+    if room in APP_ROOMS:
+        return other in APP_ROOMS[room] or other in ROOMS or other == "core.cli"  # which a run's process starts
+    if within(room, "explorer.pages"):
+        return not within(other, "explorer.pages")
+    return True  # core.cli, core.__main__, core itself; explorer.app and what it starts with
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_no_room_imports_one_above_it(path: Path):
+    room = room_of(module_name(path))
+    rooms = {room_of(module) for module in read_imports(path)} & {
+        *ROOMS,
+        *APP_ROOMS,
+        *map(room_of, map(module_name, MODULES)),
+    }
+    assert not [other for other in sorted(rooms) if not may_import(room, other)]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_private_names_stay_in_their_module(path: Path):
+    private = [module for module in read_imports(path) if re.search(r"\._[a-z]\w*$", module, re.IGNORECASE)]
+    assert not [name for name in private if name.startswith(("core.", "explorer."))]
+
+
+def test_rooms_are_small_enough_to_be_seen_at_once():
+    modules = [path for path in MODULES if path.name != "__init__.py"]
+    sizes = Counter(path.parent for path in modules)
+    assert not {str(folder): size for folder, size in sizes.items() if size > MOST_MODULES}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=str)
 def test_only_the_cluster_needs_its_extra(path: Path):
-    modules = imported((ROOT / path).read_text(encoding="utf-8"))
+    modules = read_imports(path)
     found = [module for module in modules for name in CLUSTER if within(module, name)]
     assert not found or any(within(module_name(path), package) for package in KNOW_CLUSTER)
 

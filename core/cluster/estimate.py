@@ -1,11 +1,18 @@
-"""What a neighbor search on a cluster costs, by counting: operations, tasks and bytes. Needs neither it nor Dask."""
+"""What a neighbor search on a cluster costs: operations, tasks and bytes, and how large and fast the workers are."""
 
 from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
 
+from core.cluster.connecting import Cluster, check_installed, connect, local_workers
 from core.cluster.tiling import BYTES_A_CANDIDATE, Tiling, group_rows, results_merged, tiling
-from core.study.costs import layer_widths, searches_of_plan
+from core.study.costs import layer_widths, product_rate, searches_of_plan
 from core.study.measuring.searches import KNN, ORDERS
 from core.study.plan import Plan
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+_RATE_S = 60.0  # to wait for a worker's measurement, which takes one
 
 
 @dataclass(frozen=True)
@@ -97,3 +104,35 @@ def cluster_search_cost(plan: Plan, precision: float | None, *, workers: int, wo
             k = min(wanted, max(1, references - 1))
             total += search_cost(references, width, queries=queries, k=k, workers=workers, worker_memory=worker_memory)
     return replace(total, storage_bytes=4 * len(plan.images) * sum(widths))  # written once for all of its searches
+
+
+@dataclass(frozen=True)
+class ClusterSize:
+    """What an estimate needs to know of a cluster.
+
+    workers : how many. worker_memory : bytes that the smallest may hold. rate : operations a second of large float32
+    products of each. measured : how that is known.
+    """
+
+    workers: int
+    worker_memory: int
+    rate: float
+    measured: str
+
+
+def cluster_size(address: "str | Client | Cluster") -> ClusterSize:
+    """The size of the cluster at an address; the processes of `local:N` are not started for it.
+
+    Raises
+    ------
+    ModuleNotFoundError, ValueError, ClusterError
+        As `core.cluster.connecting.connect`.
+    """
+    check_installed()
+    local = local_workers(address) if isinstance(address, str) else None
+    if local is not None:
+        rate = product_rate() / local.number
+        return ClusterSize(local.number, local.memory, rate, "a share of what this machine does now")
+    with connect(address) as cluster:
+        rate = cluster.client.submit(product_rate, pure=False).result(timeout=_RATE_S)
+        return ClusterSize(cluster.num_workers, cluster.worker_memory, rate, "measured on one of them now")

@@ -19,7 +19,7 @@ from core.analysis.cut.blocks import (
     with_verified,
 )
 from core.analysis.cut.verified_blocks import FILE, keep_verified, kept_verified
-from core.commands.progress import add_progress, interrupt_when_terminated, progress_on
+from core.commands.terminal.progress import add_progress, interrupt_when_terminated, progress_on
 from core.report.words.blocks import ALONE, NO_MEASUREMENT, blocks_text, change_text
 from core.study.reopening import reopen_plan
 from core.study.store.opening import Study, load_study

@@ -15,7 +15,7 @@ from core.analysis.cut.class_losses import class_differences
 from core.analysis.cut.exporting import HEADS, Export, export_cut
 from core.analysis.cut.time_saved import time_saved_text
 from core.analysis.cut.timings import measure_timing, time_layers
-from core.commands.progress import add_progress, interrupt_when_terminated, progress_on
+from core.commands.terminal.progress import add_progress, interrupt_when_terminated, progress_on
 from core.network.cutting import POOLINGS
 from core.network.models.registry import Network
 from core.report.words.class_losses import class_cost_text

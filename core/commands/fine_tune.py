@@ -8,8 +8,8 @@ import time
 from dataclasses import fields
 from typing import Any
 
-from core.commands.arguments import DATA_HELP, add_data_options, at_least, print_notes, seed
-from core.commands.progress import StatusLine, interrupt_when_terminated
+from core.commands.terminal.arguments import DATA_HELP, add_data_options, at_least, print_notes, seed
+from core.commands.terminal.progress import StatusLine, interrupt_when_terminated
 from core.network.models.registry import DEFAULT_MODEL, DEFAULT_WEIGHTS
 from core.training.augmentation import Augmentation
 from core.training.fine_tuning import FineTuned, FineTuneOptions, fine_tune

@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from core.commands.arguments import at_least
+from core.commands.terminal.arguments import at_least
 
 
 def add_parser(commands: Any) -> None:

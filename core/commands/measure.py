@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.commands.arguments import at_least, print_notes
-from core.commands.progress import ProgressLine, add_progress, interrupt_when_terminated, progress_on
 from core.commands.study import print_study
+from core.commands.terminal.arguments import at_least, print_notes
+from core.commands.terminal.progress import ProgressLine, add_progress, interrupt_when_terminated, progress_on
 from core.data.features import LabelledFeatures, open_features, open_test_features
 from core.report.words.small_classes import order_text, small_classes_text
 from core.search.neighbors import METRICS

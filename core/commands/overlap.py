@@ -10,7 +10,7 @@ import pandas as pd
 
 from core.analysis.comparing import lacks_ids
 from core.analysis.layer_overlap import neighbor_overlap
-from core.commands.arguments import at_least
+from core.commands.terminal.arguments import at_least
 from core.report.words.changes import ASSUMED_SAMPLES
 from core.study.store.opening import Study, load_study
 from core.study.store.writing import replace_file

@@ -13,8 +13,8 @@ from core.analysis.ranking.options import RankOptions
 from core.analysis.ranking.ranking import Ranking, rank_networks
 from core.analysis.ranking.ready_features import FeatureFiles
 from core.analysis.ranking.tables import BEST, TIE, WORSE, at_chance_text
-from core.commands.arguments import DATA_HELP, add_data_options, at_least, memory, seed
-from core.commands.progress import add_progress, interrupt_when_terminated, progress_on
+from core.commands.terminal.arguments import DATA_HELP, add_data_options, at_least, memory, seed
+from core.commands.terminal.progress import add_progress, interrupt_when_terminated, progress_on
 
 _MEANINGS = {BEST: "highest SI", TIE: "not certainly worse"}
 _COMPARED = {"cross": "test to train", "separation": "within {}"}

@@ -12,9 +12,9 @@ from typing import Any
 import pandas as pd
 
 from core.cluster.engine import DaskEngine
-from core.commands.arguments import DATA_HELP, add_data_options, at_least, memory, print_notes, seed, sizes
-from core.commands.progress import add_progress, interrupt_when_terminated, progress_on
 from core.commands.study_plan import print_plan
+from core.commands.terminal.arguments import DATA_HELP, add_data_options, at_least, memory, print_notes, seed, sizes
+from core.commands.terminal.progress import add_progress, interrupt_when_terminated, progress_on
 from core.network.catalogue import DEFAULT_LAYERS
 from core.network.models.registry import DEFAULT_MODEL, DEFAULT_WEIGHTS
 from core.study.measuring.projection import PROJECTIONS

@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from core.cluster.estimate import cluster_search_cost
-from core.cluster.size import ClusterSize, cluster_size
+from core.cluster.estimate import ClusterSize, cluster_search_cost, cluster_size
 from core.network.passes import Pass
 from core.study.costs import FORWARD_SHARE, Cost, pass_cost, plan_cost, product_rate
 from core.study.durations import in_words

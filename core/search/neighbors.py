@@ -13,7 +13,7 @@ from core.search.rows import Rows, in_threads, row_blocks
 from core.search.shortlist import Candidates, join, self_join
 
 METRICS = ("euclidean", "cosine")
-_SUMMED = 4096  # columns of a difference summed at once
+SUMMED = 4096  # columns of a difference summed at once
 _DIFFERENCES = 1 << 17  # numbers in a block of differences: a megabyte stays in a core's cache
 _TRIAL = 128  # references on which rounded products of wide rows are tried
 _ROWS_A_CANDIDATE = 256  # rows whose products, rounded, save as much time as the decision on one more candidate costs
@@ -261,13 +261,13 @@ def squared_distances(
     Always summed over the same columns in the same order, whatever pairs are asked together; pairs run in threads.
     """
     squared = np.zeros(len(left_index))
-    width = min(left.num_features, _SUMMED)
+    width = min(left.num_features, SUMMED)
     step = max(1, _DIFFERENCES // width)  # pairs at once
 
     def evaluate(pairs: slice) -> None:
         room = np.empty((step, width))
-        for start in range(0, left.num_features, _SUMMED):  # outermost: rows in many pairs are read from cache
-            columns = slice(start, min(start + _SUMMED, left.num_features))
+        for start in range(0, left.num_features, SUMMED):  # outermost: rows in many pairs are read from cache
+            columns = slice(start, min(start + SUMMED, left.num_features))
             for first in range(pairs.start, pairs.stop, step):
                 here = slice(first, min(first + step, pairs.stop))
                 out = room[: here.stop - first, : columns.stop - start]

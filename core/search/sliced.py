@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from core.search.neighbors import _SUMMED, Neighbors, squared_distances
+from core.search.neighbors import SUMMED, Neighbors, squared_distances
 from core.search.operands import CHUNK, Arithmetic, tiles
 from core.search.products import NumPyProducts
 from core.search.rows import Rows, as_matrix, row_blocks
@@ -277,8 +277,8 @@ class _Round:
         self._digests = [hashlib.blake2b(digest_size=16) for _ in range(num_rows)] if find_duplicates else []
 
     def add(self, block: Array) -> None:
-        for start in range(0, block.shape[1], _SUMMED):
-            rows = Rows(block[:, start : start + _SUMMED], np.zeros(0), 0.0, None)
+        for start in range(0, block.shape[1], SUMMED):
+            rows = Rows(block[:, start : start + SUMMED], np.zeros(0), 0.0, None)
             self._squared += squared_distances(rows, self._low, rows, self._high)
         for row, digest in enumerate(self._digests):
             digest.update((block[row] + 0).tobytes())  # −0 equals 0

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from explorer.pages.layers.measure_options import DRAWS
+from explorer.state.choices import DRAWS
 
 LEAST_P = 1e-4  # shown for anything smaller: 9,999 permutations tell no more
 CATALOGUE: Mapping[str, Any] = {

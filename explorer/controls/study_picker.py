@@ -9,14 +9,14 @@ from typing import Any
 import streamlit as st
 
 from core.report.words.formatting import plain
-from core.study.store.opening import Study, StudyError, load_study, read_info
+from core.study.store.opening import StudyError, read_info
 from explorer.controls.widgets import widget_key
-from explorer.pages.compare.tables import control_of
+from explorer.runs.study_list import known_studies, known_title, study_path, typed_path
 from explorer.server.public_mode import is_public
 from explorer.state.address import asked_layer, asked_study, keep_layer, keep_study
 from explorer.state.links import link_to
 from explorer.studies.loading import OpenStudy, bundled_studies, first_study, read_study, study_stamp
-from explorer.studies.study_list import known_studies, known_title, study_path, typed_path
+from explorer.studies.provenance import control_of
 
 TYPED = "Choose a study, or type the path of a study folder: what a command or `core.study_from_features` wrote."
 
@@ -103,12 +103,6 @@ def read_info_or_none(path: Path) -> Mapping[str, Any]:
         return read_info(path) or {}
     except StudyError:
         return {}
-
-
-@st.cache_resource(max_entries=2, show_spinner=False)
-def cached_tables(path: str, stamp: tuple[int, ...]) -> Study:
-    """The study's tables, each read on first use. Nobody may change them: all sessions share them."""
-    return load_study(path)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

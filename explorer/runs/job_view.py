@@ -22,10 +22,10 @@ from explorer.runs.jobs import (
 )
 from explorer.runs.request import in_form_words
 from explorer.runs.starting import start_run
+from explorer.runs.study_list import may_change, own_removed_jobs
 from explorer.server.page_errors import guarded
 from explorer.server.public_mode import is_public
 from explorer.state.address import keep_study
-from explorer.studies.study_list import may_change, own_removed_jobs
 
 EVERY_S = 1.0
 MOST_REMOVED = 5  # shown, of the runs in the trash

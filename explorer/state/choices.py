@@ -9,6 +9,7 @@ import pandas as pd
 from core.analysis.curves import has_space
 from core.network.layer_names import matches
 
+DRAWS = "draws"  # target of a band from the lowest to the highest draw: no interval
 SAMPLES = {"test": "Test", "train": "Train", "cross": "Test to train"}
 POOLINGS = {"mean": "Channel means", "flat": "All activations", "both": "Both"}
 COLUMNS = {"interval": "Value and interval", "significance": "+ Significance"}

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import streamlit as st
 
 from core.analysis.curves import CURVE_COLUMNS, measured_layers, one_metric, one_of, placed, tidy_curves, with_texts
 from core.analysis.cut.verified_blocks import FILE as BLOCKS_FILE
-from core.study.store.opening import load_study
+from core.study.store.opening import Study, load_study
 from core.study.store.schemas import TABLES
 
 DEMO = Path(__file__).resolve().parents[1] / "demo"
@@ -154,3 +155,9 @@ def offered_poolings(rows: pd.DataFrame) -> tuple[str, ...]:
     }
     names = tuple(name for name in ("mean", "flat") if name in values)
     return names[:1] if len(names) == 2 and values["flat"] <= values["mean"] else names
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def cached_tables(path: str, stamp: tuple[int, ...]) -> Study:
+    """The study's tables, each read on first use. Nobody may change them: all sessions share them."""
+    return load_study(path)

@@ -11,8 +11,8 @@ from core.report.words.samples_to_check import expectation_text, trial_swaps
 from core.report.words.small_classes import small_classes_text
 from core.study.store.class_names import sample_classes, short_classes
 from core.study.store.opening import Study, StudyError
-from explorer.controls.study_picker import cached_tables
 from explorer.studies.class_tables import Place
+from explorer.studies.loading import cached_tables
 
 
 def named_samples(study: Study) -> pd.DataFrame:

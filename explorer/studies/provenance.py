@@ -1,6 +1,8 @@
 """What a study says of itself, in words. All of study.json but `format` and `state` may be missing."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -35,3 +37,19 @@ def facts(study: OpenStudy) -> pd.Series:
     else:
         found = {"Folder": study.path} | found
     return pd.Series(found, name="")
+
+
+UNTRAINED = ("none", "untrained", "random")  # what studies call weights that were never trained
+
+
+def control_of(study: OpenStudy, others: Mapping[str, Path], infos: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The study of the same network with untrained weights on the same data, by name; None where there is none."""
+    own = [look_up(study.info, path) for path in ("used.model.name", "used.data.fingerprint")]
+    if None in own or str(look_up(study.info, "used.model.weights")).lower() in UNTRAINED:
+        return None
+    for name in others:
+        info = infos.get(name, {})
+        same = [look_up(info, path) for path in ("used.model.name", "used.data.fingerprint")] == own
+        if same and str(look_up(info, "used.model.weights")).lower() in UNTRAINED:
+            return name
+    return None

@@ -29,7 +29,7 @@ import psutil
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from playwright.async_api import Error as PlaywrightError
 
-from explorer.uploads.store import GRACE_S
+from explorer.runs.uploads.store import GRACE_S
 from tests.benchmarks.report import RESULTS, write_report
 from tests.browser import CHROMIUM_OPTIONS, DESKTOP, find_chromium, serve
 

@@ -17,9 +17,9 @@ from PIL import Image
 
 import core
 from core.cli import main
-from core.commands import progress
 from core.commands import study as study_command
-from core.commands.progress import ProgressLine
+from core.commands.terminal import progress
+from core.commands.terminal.progress import ProgressLine
 from core.network.kernel_speed import forward_seconds
 from core.network.kernels import current_kernels
 from core.study.plan import Progress

@@ -13,7 +13,6 @@ from explorer.pages.compare.tables import (
     compare_query,
     compare_selection,
     control_curve,
-    control_of,
     correlation_text,
     correlations,
     dots_finding,
@@ -21,6 +20,7 @@ from explorer.pages.compare.tables import (
     rank_correlation,
 )
 from explorer.studies.loading import read_study
+from explorer.studies.provenance import control_of
 
 
 def changes(differences, meanings, **columns):

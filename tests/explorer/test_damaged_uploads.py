@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from explorer.runs.uploads.store import UploadStore
 from explorer.server.public_mode import limits
-from explorer.uploads.store import UploadStore
 from tests.damaged_uploads import WHOLE_FORM, Upload, forms, outcome, uploads, whole_uploads
 from tests.explorer.upload_client import Browser
 

@@ -7,13 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from explorer.runs import jobs, starting
+from explorer.runs import housekeeping, jobs, starting
+from explorer.runs.disk import FullError, UploadHolds, make_room, remove_unused_uploads, used_bytes
 from explorer.runs.planning import MOST_WAITING, PlanError, PlanQueue, plan
 from explorer.runs.request import Request
-from explorer.server import housekeeping
-from explorer.server.disk import FullError, UploadHolds, make_room, remove_unused_uploads, used_bytes
+from explorer.runs.uploads.store import GRACE_S
 from explorer.server.public_mode import limits
-from explorer.uploads.store import GRACE_S
 
 PUBLIC = limits({"SI_EXPLORER_PUBLIC": "1"})
 DAY_S = 24 * 3600

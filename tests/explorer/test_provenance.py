@@ -5,9 +5,9 @@ import pytest
 from core.report.words.formatting import plain
 from core.report.words.provenance import sample_counts, weights_text
 from core.study.store.study_json import look_up, seed_of
+from explorer.runs.study_list import known_title
 from explorer.studies.loading import bundled_studies, read_study
 from explorer.studies.provenance import caption, facts, study_title
-from explorer.studies.study_list import known_title
 
 
 def test_the_line_beneath_the_headline(tiny_study):

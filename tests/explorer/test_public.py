@@ -9,8 +9,8 @@ from explorer.runs.job_view import hide_paths, time_line
 from explorer.runs.jobs import Job, Status, new_job
 from explorer.runs.planning import PlanError, plan
 from explorer.runs.request import Request, asked_request, check_plan, check_request, models, sources, weights_of
+from explorer.runs.study_list import study_path
 from explorer.server.public_mode import is_public, limits, studies_folder
-from explorer.studies.study_list import study_path
 
 LOCAL = limits({})
 SMALL = limits({"SI_EXPLORER_PUBLIC": "1"})

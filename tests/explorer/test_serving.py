@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from streamlit import cli_util, config
 
-from explorer.server import warm_up
+from explorer import serving
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -49,13 +49,13 @@ def options():
 )
 def test_the_page_opens_where_the_server_s_options_say(opened, options, given, address):
     options(server_headless=False, server_port=8599, **given)
-    warm_up.open_page()
+    serving.open_page()
     assert opened == [address]
 
 
 def test_a_headless_server_opens_nothing(opened, options):
     options(server_headless=True)
-    warm_up.open_page()
+    serving.open_page()
     assert opened == []
 
 
@@ -64,11 +64,11 @@ def test_a_warm_up_that_fails_keeps_no_server_from_answering(monkeypatch, caplog
         raise RuntimeError(f"no memory for {arguments}")
 
     async def start():
-        async with warm_up.serving(None):
+        async with serving.serving(None):
             return "answers"
 
     options(server_headless=True)
-    monkeypatch.setattr(warm_up, "warm_up", fail)
+    monkeypatch.setattr(serving, "warm_up", fail)
     assert asyncio.run(start()) == "answers"
     assert "no memory" in caplog.text
 
@@ -76,7 +76,7 @@ def test_a_warm_up_that_fails_keeps_no_server_from_answering(monkeypatch, caplog
 def test_the_warm_up_loads_what_the_first_page_needs_and_no_tensorflow(tiny_study):
     code = """
 import sys
-from explorer.server.warm_up import warm_up
+from explorer.serving import warm_up
 warm_up(["--study", sys.argv[1]])
 before = set(sys.modules)
 from streamlit.testing.v1 import AppTest
@@ -93,4 +93,4 @@ print([name for name in ("tensorflow", "keras", "torch", "sklearn") if name in s
 
 def test_a_study_that_cannot_be_opened_is_told(tmp_path):
     with pytest.raises((ValueError, OSError)):
-        warm_up.warm_up(["--study", str(tmp_path)])
+        serving.warm_up(["--study", str(tmp_path)])

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from explorer.runs.uploads.store import GRACE_S, UploadStore
 from explorer.server.public_mode import limits
 from explorer.server.visitors import COOKIE, new_cookie, parse_cookies, visitor_id
-from explorer.uploads.store import GRACE_S, UploadStore
 from tests.explorer.upload_client import Browser
 
 ALLOWED = replace(limits({"SI_EXPLORER_PUBLIC": "1"}), upload_bytes=100, uploads=3, all_upload_bytes=150)
@@ -127,7 +127,7 @@ def test_files_of_a_killed_server_are_removed_those_of_a_living_one_are_not(stor
     code = """
 import os, sys
 from pathlib import Path
-from explorer.uploads.store import UploadStore
+from explorer.runs.uploads.store import UploadStore
 incoming = UploadStore(folder=lambda: Path(sys.argv[1])).receive("s", "a", "s", 0)
 incoming.write(b"x" * 50)
 incoming.finish()

@@ -14,8 +14,8 @@ from PIL import Image
 from core.data.errors import DataError
 from core.data.features import open_features, open_test_features
 from core.data.images.loading import load_images
+from explorer.runs.uploads.checking import UPLOADS, check_column, save_features, save_images
 from explorer.server.public_mode import limits
-from explorer.uploads.checking import UPLOADS, check_column, save_features, save_images
 
 PUBLIC = limits({"SI_EXPLORER_PUBLIC": "1", "SI_EXPLORER_MEMORY": "4GiB"})
 

@@ -2,9 +2,9 @@
 
 import asyncio
 
+from explorer.runs.uploads.middleware import UploadMiddleware
+from explorer.runs.uploads.store import UploadStore
 from explorer.server.visitors import COOKIE
-from explorer.uploads.middleware import UploadMiddleware
-from explorer.uploads.store import UploadStore
 
 USUAL = "multipart/form-data; boundary=B"
 

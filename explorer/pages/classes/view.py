@@ -11,7 +11,7 @@ from core.study.store.opening import StudyError
 from explorer.controls.downloads import export_row
 from explorer.controls.page_header import show_notes, show_provenance
 from explorer.controls.place import class_names, place_controls
-from explorer.controls.study_picker import cached_tables, open_chosen_study
+from explorer.controls.study_picker import open_chosen_study
 from explorer.controls.widgets import opened, selected_point, selected_row, widget_key
 from explorer.pages.classes.charts import PICKED, confusion_chart, development_chart, heat_map
 from explorer.pages.classes.pair_view import show_pair
@@ -29,7 +29,7 @@ from explorer.studies.class_tables import (
     place_query,
     ranked_classes,
 )
-from explorer.studies.loading import OpenStudy
+from explorer.studies.loading import OpenStudy, cached_tables
 
 PAGE = "classes"
 PAIR = ("first of the pair", "second of the pair")

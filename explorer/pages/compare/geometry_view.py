@@ -6,7 +6,6 @@ import pandas as pd
 import streamlit as st
 
 from explorer.controls.downloads import export_row, save_table_row
-from explorer.controls.study_picker import cached_tables
 from explorer.pages.compare.geometry_charts import likeness_chart, sibling_chart
 from explorer.pages.compare.geometry_tables import (
     LIKENESS,
@@ -22,7 +21,7 @@ from explorer.pages.compare.geometry_tables import (
 from explorer.pages.compare.tables import CompareSelection
 from explorer.state.address import asked_layer
 from explorer.state.choices import SAMPLES
-from explorer.studies.loading import OpenStudy
+from explorer.studies.loading import OpenStudy, cached_tables
 
 COLUMNS = 3  # charts beside each other
 CAPTION = (

@@ -3,20 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import atanh, sqrt, tanh
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from core.report.words.formatting import POOLED
 from core.study.store.opening import Study
-from core.study.store.study_json import look_up
 from core.study.store.ties import has_many_ties
 from explorer.state.choices import SAMPLES, one_offered
 from explorer.studies.loading import OpenStudy, offered_poolings
 
-UNTRAINED = ("none", "untrained", "random")  # what studies call weights that were never trained
 LEAST_LAYERS = 4  # for a rank correlation with an interval
 
 # What SI is drawn against: title, whether the axis is logarithmic.
@@ -172,19 +168,6 @@ def _named(name: str) -> str:
 
 def _listed(words: Sequence[str], last: str = "and") -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
-
-
-def control_of(study: OpenStudy, others: Mapping[str, Path], infos: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """The study of the same network with untrained weights on the same data, by name; None where there is none."""
-    own = [look_up(study.info, path) for path in ("used.model.name", "used.data.fingerprint")]
-    if None in own or str(look_up(study.info, "used.model.weights")).lower() in UNTRAINED:
-        return None
-    for name in others:
-        info = infos.get(name, {})
-        same = [look_up(info, path) for path in ("used.model.name", "used.data.fingerprint")] == own
-        if same and str(look_up(info, "used.model.weights")).lower() in UNTRAINED:
-            return name
-    return None
 
 
 def control_curve(study: OpenStudy, selection: CompareSelection, layers: Sequence[str]) -> pd.DataFrame:

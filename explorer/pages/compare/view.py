@@ -14,13 +14,7 @@ from core.report.words.small_classes import baseline_text
 from core.study.store.ties import left_out_text
 from explorer.controls.downloads import export_row, save_chart_button, save_configuration_button, save_table_buttons
 from explorer.controls.page_header import show_notes, show_provenance
-from explorer.controls.study_picker import (
-    cached_tables,
-    open_chosen_study,
-    pick_layer,
-    pick_other_study,
-    untrained_control,
-)
+from explorer.controls.study_picker import open_chosen_study, pick_layer, pick_other_study, untrained_control
 from explorer.controls.widgets import choose_one, widget_key
 from explorer.pages.compare.charts import change_chart, dots_chart
 from explorer.pages.compare.geometry_view import show_geometry
@@ -40,7 +34,7 @@ from explorer.pages.compare.tables import (
 from explorer.server.page_errors import guarded
 from explorer.state.address import asked_layer, asked_view, keep_view
 from explorer.state.choices import POOLINGS, SAMPLES
-from explorer.studies.loading import OpenStudy, study_stamp
+from explorer.studies.loading import OpenStudy, cached_tables, study_stamp
 
 PAGE, CHANGES = "compare", "change_chart"
 MATCHES = {"": "By name where possible", "name": "By name", "position": "By relative position"}

@@ -20,15 +20,14 @@ from core.report.words.blocks import ALONE, NO_MEASUREMENT, blocks_text
 from core.study.store.opening import StudyError
 from explorer.controls.downloads import save_table_row
 from explorer.controls.layer_table import show_numbers
-from explorer.controls.study_picker import cached_tables
 from explorer.controls.widgets import choose_one, widget_key
 from explorer.runs.commands import HEADS, Cut, has_network, hindrance, shown_path, verify_arguments
 from explorer.runs.job_view import show_job
 from explorer.runs.jobs import BusyError, is_alive, list_jobs, new_job
 from explorer.runs.starting import start_run
+from explorer.runs.study_list import remember_job
 from explorer.server.public_mode import is_public, studies_folder
-from explorer.studies.loading import OpenStudy
-from explorer.studies.study_list import remember_job
+from explorer.studies.loading import OpenStudy, cached_tables
 
 PAGE = "decide"
 MEASURED_COLUMNS = {

@@ -12,13 +12,12 @@ from core.study.store.opening import StudyError
 from core.study.store.study_json import look_up
 from explorer.controls.downloads import export_row
 from explorer.controls.layer_table import show_numbers
-from explorer.controls.study_picker import cached_tables
 from explorer.controls.widgets import opened, widget_key
 from explorer.pages.decide.charts import ranking_chart
 from explorer.pages.decide.tables import MEANINGS, ranked_samples, verdict
 from explorer.runs.commands import missing_text, places_of
 from explorer.server.public_mode import is_public
-from explorer.studies.loading import DEMO, RANKING, OpenStudy
+from explorer.studies.loading import DEMO, RANKING, OpenStudy, cached_tables
 
 PAGE, NETWORKS = "decide", "decide_ranking"
 SVG = {"usermeta": {"embedOptions": {"renderer": "svg"}}}  # so that a chart can be saved as such

@@ -14,7 +14,7 @@ from core.study.store.opening import StudyError
 from explorer.controls.downloads import export_row
 from explorer.controls.layer_table import show_numbers
 from explorer.controls.page_header import show_notes, show_provenance
-from explorer.controls.study_picker import cached_tables, open_chosen_study
+from explorer.controls.study_picker import open_chosen_study
 from explorer.controls.widgets import choose_one, opened, widget_key
 from explorer.pages.decide.charts import VERDICTS, cut_chart
 from explorer.pages.decide.export_view import show_blocks, show_export
@@ -33,7 +33,7 @@ from explorer.state.address import (
 )
 from explorer.state.choices import POOLINGS, SAMPLES
 from explorer.studies.class_tables import offered_places
-from explorer.studies.loading import OpenStudy
+from explorer.studies.loading import OpenStudy, cached_tables
 
 PAGE, CUT = "decide", "decide_cut"
 SVG = {"usermeta": {"embedOptions": {"renderer": "svg"}}}  # so that a chart can be saved as such

@@ -10,7 +10,7 @@ from core.analysis.cut.advice import TOLERANCE
 from core.analysis.separation_level import lead_curve
 from core.report.words.cards import Card, make_cards
 from explorer.charts.layer_chart import layers_chart, spec_and_tables
-from explorer.controls.study_picker import cached_study, cached_tables, untrained_control
+from explorer.controls.study_picker import cached_study, untrained_control
 from explorer.pages.layers.measure_options import (
     FULL,
     SEPARATION,
@@ -20,7 +20,7 @@ from explorer.pages.layers.measure_options import (
     short_title,
 )
 from explorer.state.choices import Choices, Selection, choices, default_selection, select_curves, select_layers
-from explorer.studies.loading import OpenStudy
+from explorer.studies.loading import OpenStudy, cached_tables
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,10 +3,10 @@
 import pandas as pd
 
 from core.analysis.curves import CURVE_COLUMNS
+from explorer.state.choices import DRAWS
 from explorer.studies.loading import FAMILY, OpenStudy
 
 SEPARATION, FULL = "separation", "full"
-DRAWS = "draws"  # target of a band from the lowest to the highest draw: no interval
 TITLES = {
     SEPARATION: "Separation Index",
     "balanced": "Balanced SI",

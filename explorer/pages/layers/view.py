@@ -17,15 +17,16 @@ from explorer.controls.downloads import export_row
 from explorer.controls.layer_table import column_config, layer_table
 from explorer.controls.page_header import show_cautions, show_notes, show_provenance
 from explorer.controls.sample_cards import show_picture
-from explorer.controls.study_picker import cached_tables, open_chosen_study, pick_layer
+from explorer.controls.study_picker import open_chosen_study, pick_layer
 from explorer.controls.widgets import opened, selected_point, widget_key
 from explorer.pages.layers.content import Shown, cached_chart, cards_of, offered_choices, what_is_shown
-from explorer.pages.layers.measure_options import DRAWS, FULL, SEPARATION, explained, measure_title, sampling_title
+from explorer.pages.layers.measure_options import FULL, SEPARATION, explained, measure_title, sampling_title
 from explorer.pages.layers.overview_strip import HINT, LEAST_LAYERS, show_slider, show_strip
 from explorer.server.page_errors import guarded
 from explorer.state.address import asked_tolerance, asked_view, keep_view
 from explorer.state.choices import (
     COLUMNS,
+    DRAWS,
     POOLINGS,
     SAMPLES,
     Choices,
@@ -36,7 +37,7 @@ from explorer.state.choices import (
     unmatched_names,
 )
 from explorer.state.links import link_to
-from explorer.studies.loading import OpenStudy
+from explorer.studies.loading import OpenStudy, cached_tables
 from explorer.studies.pictures import study_pictures
 
 CARDS = (

@@ -6,11 +6,11 @@ from typing import Any
 import streamlit as st
 
 from core.search.neighbors import METRICS
+from explorer.runs.disk import holds, make_room
 from explorer.runs.request import Request
-from explorer.server.disk import holds, make_room
+from explorer.runs.uploads.checking import FEATURE_SUFFIXES, LABEL_SUFFIXES, Saved, check_column, save_features
+from explorer.runs.uploads.uploaders import hold_upload, kept_files, uploaded_files
 from explorer.server.public_mode import Limits, studies_folder
-from explorer.uploads.checking import FEATURE_SUFFIXES, LABEL_SUFFIXES, Saved, check_column, save_features
-from explorer.uploads.uploaders import hold_upload, kept_files, uploaded_files
 
 FILES, LABELS, TEST, TEST_LABELS = "new features", "new labels", "new test", "new test labels"
 ARCHIVE = "new zip"  # the uploader of images

@@ -12,14 +12,14 @@ from core.study.durations import in_words
 from core.study.exactness import EXACT_HOURS
 from explorer.pages.new_study.feature_fields import ARCHIVE, saved_features
 from explorer.runs import jobs
+from explorer.runs.disk import holds, make_room
 from explorer.runs.job_view import hide_paths
 from explorer.runs.request import Request, in_form_words
 from explorer.runs.starting import new_run, planned
-from explorer.server.disk import holds, make_room
+from explorer.runs.uploads.checking import Saved, save_images
+from explorer.runs.uploads.uploaders import hold_upload, kept_files, release_upload
 from explorer.server.public_mode import MIB, Limits, studies_folder
 from explorer.state.address import keep_view
-from explorer.uploads.checking import Saved, save_images
-from explorer.uploads.uploaders import hold_upload, kept_files, release_upload
 
 _PLAN, _SAVED = "plan of the new study", "upload of the new study"
 _TIME_HELP = "An estimate from counted operations and the speed measured now; baselines not included."

@@ -28,11 +28,11 @@ from explorer.runs.request import (
     usual_model,
     weights_of,
 )
+from explorer.runs.study_list import own_jobs, own_removed_jobs
+from explorer.runs.uploads.uploaders import keep_shown, show_refused, uploaded_files
 from explorer.server.page_errors import guarded
 from explorer.server.public_mode import MIB, Limits, limits, studies_folder
 from explorer.state.address import asked_view, keep_view
-from explorer.studies.study_list import own_jobs, own_removed_jobs
-from explorer.uploads.uploaders import keep_shown, show_refused, uploaded_files
 
 PAGE = "new_study"
 WIDTH = 960  # pixels

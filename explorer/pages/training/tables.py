@@ -14,8 +14,8 @@ from core.report.words.formatting import one_layer
 from core.study.store.opening import Study, StudyError
 from core.study.store.ties import MANY_TIES, NO_CONCLUSION, left_out_text
 from core.training.recording.epochs import has_epochs, load_epoch, read_epochs, read_history, recorded_epochs
+from explorer.runs.study_list import known_studies, study_path
 from explorer.state.address import asked_study
-from explorer.studies.study_list import known_studies, study_path
 
 CHOSEN = "study"  # the session key of the picker, which knows of a change before the address does
 

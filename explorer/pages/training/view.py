@@ -8,11 +8,11 @@ import streamlit as st
 from core.report.training_charts import loss_chart, network_chart, training_chart
 from explorer.controls.downloads import export_row
 from explorer.controls.page_header import show_notes, show_provenance
-from explorer.controls.study_picker import cached_tables, open_chosen_study
+from explorer.controls.study_picker import open_chosen_study
 from explorer.pages.training.tables import Training, cached_training, cost_text, describe_training, epoch_text
 from explorer.server.page_errors import guarded
 from explorer.state.address import asked_view, keep_view
-from explorer.studies.loading import OpenStudy
+from explorer.studies.loading import OpenStudy, cached_tables
 
 PAGE, NETWORK, EPOCHS = "training", "training_network", "training_epochs"
 STEP_S = 0.7  # an epoch on screen

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import core
-from core.cluster import engine as study_on_cluster
+from core.cluster import cluster_study
 from core.cluster.connecting import Cluster, ClusterError
 from core.cluster.engine import DaskEngine
 from core.study.plan import Progress, StudyOptions
@@ -128,12 +128,12 @@ def test_stages_where_the_storage_is_small(
     cluster: Cluster, options: StudyOptions, plain: core.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     widest = 4 * 108 * (16 * 16 * 4 + 4)  # bytes of one of the three widest layers of all images, flat and mean
-    monkeypatch.setattr(study_on_cluster, "free_bytes", lambda address: widest)
+    monkeypatch.setattr(cluster_study, "free_bytes", lambda address: widest)
     seen: list[Progress] = []
     study = run_study(options, tmp_path / "study", engine=DaskEngine(cluster.client), progress=seen.append)
     assert_same_tables(study, plain)
     assert any(report.stage.startswith("stage 2 of ") for report in seen)
-    monkeypatch.setattr(study_on_cluster, "free_bytes", lambda address: widest - 1)
+    monkeypatch.setattr(cluster_study, "free_bytes", lambda address: widest - 1)
     with pytest.raises(
         ValueError, match=r"storage must have 444,096 bytes to spare .* of stem_conv.*--cluster-storage"
     ):
@@ -158,8 +158,8 @@ def test_studies_of_one_name_share_a_storage_and_no_activations(
 def test_few_tasks_at_once(
     cluster: Cluster, options: StudyOptions, plain: core.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(study_on_cluster, "MOST_TASKS", 1)
-    monkeypatch.setattr(study_on_cluster, "_MANY_TASKS", 1)
+    monkeypatch.setattr(cluster_study, "MOST_TASKS", 1)
+    monkeypatch.setattr(cluster_study, "_MANY_TASKS", 1)
     seen: list[Progress] = []
     assert_same_tables(
         run_study(options, tmp_path / "study", engine=DaskEngine(cluster.client), progress=seen.append), plain

@@ -8,7 +8,7 @@ import pytest
 from core.cli import main
 from core.cluster import size
 from core.cluster.connecting import connect
-from core.cluster.size import ClusterSize, cluster_size
+from core.cluster.estimate import ClusterSize, cluster_size
 
 GIB = 1 << 30
 STUDY = ["study", "digits", "--model", "pixels", "--per-class", "10", "--dry-run"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from core.cli import main
-from core.commands.progress import progress_on
+from core.commands.terminal.progress import progress_on
 from core.study.plan import Progress
 
 

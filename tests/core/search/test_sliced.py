@@ -9,7 +9,7 @@ import pytest
 from core.measures.center import CenterGeometry
 from core.network import passes
 from core.search import sliced
-from core.search.neighbors import _SUMMED, Neighbors, nearest_neighbors
+from core.search.neighbors import SUMMED, Neighbors, nearest_neighbors
 from core.search.operands import CHUNK
 from core.search.shortlist import CROWDED
 from core.search.sliced import SLICE_STEP, Question, SlicedSearch, working_bytes
@@ -152,4 +152,4 @@ def test_bad_slices_are_an_error():
 
 def test_the_network_cuts_where_the_search_sums():
     assert passes.SLICE_STEP == SLICE_STEP
-    assert SLICE_STEP % CHUNK == SLICE_STEP % _SUMMED == 0
+    assert SLICE_STEP % CHUNK == SLICE_STEP % SUMMED == 0

@@ -8,9 +8,9 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from core.report.words.formatting import plain
-from explorer.server.disk import holds
+from explorer.runs.disk import holds
+from explorer.runs.uploads.store import store
 from explorer.server.public_mode import studies_folder
-from explorer.uploads.store import store
 
 _GONE = "It is empty, or was removed since, for it was there for long. Choose it again."
 

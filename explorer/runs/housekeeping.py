@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from explorer.runs import jobs
-from explorer.server.disk import FullError, holds, make_room, remove_unused_uploads
+from explorer.runs.disk import FullError, holds, make_room, remove_unused_uploads
+from explorer.runs.uploads.store import store
 from explorer.server.public_mode import KEEP_S, Limits, is_public, limits, studies_folder
-from explorer.uploads.store import store
 
 EVERY_S = 10.0
 UPLOAD_KEEP_S = 3600.0  # in public: how long a file may stay in an uploader before there is a run of it

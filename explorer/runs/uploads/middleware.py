@@ -8,9 +8,9 @@ import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from explorer.runs.uploads.store import Incoming, UploadStore, store
 from explorer.server.public_mode import is_public
 from explorer.server.visitors import new_cookie, parse_cookies, visitor_id
-from explorer.uploads.store import Incoming, UploadStore, store
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks

@@ -12,7 +12,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit import runtime
 
-from explorer.server.housekeeping import housekeeping
+from explorer.runs.housekeeping import housekeeping
 from explorer.server.public_mode import limits
 
 MODULES = (
@@ -23,7 +23,7 @@ MODULES = (
         "explorer.pages.layers.content",
         "explorer.controls.sample_cards",
     ),
-    *("explorer.pages.layers.overview_strip", "explorer.controls.layer_table", "explorer.uploads.checking"),
+    *("explorer.pages.layers.overview_strip", "explorer.controls.layer_table", "explorer.runs.uploads.checking"),
     # What Streamlit loads with the first script, the first icon and the first picture.
     *("streamlit.runtime.scriptrunner.magic_funcs", "streamlit.material_icon_names", "PIL.Image"),
 )

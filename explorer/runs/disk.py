@@ -9,8 +9,8 @@ from pathlib import Path
 from threading import RLock
 
 from explorer.runs import jobs
-from explorer.uploads.checking import UPLOADS
-from explorer.uploads.store import GRACE_S
+from explorer.runs.uploads.checking import UPLOADS
+from explorer.runs.uploads.store import GRACE_S
 
 YOUNG_S = 3600.0  # a finished run is not given up for others before this age
 

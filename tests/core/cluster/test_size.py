@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from core.cli import main
-from core.cluster import size
+from core.cluster import estimate
 from core.cluster.connecting import connect
 from core.cluster.estimate import ClusterSize, cluster_size
 
@@ -15,8 +15,8 @@ STUDY = ["study", "digits", "--model", "pixels", "--per-class", "10", "--dry-run
 
 
 def test_processes_that_are_not_there_yet_share_the_machine(monkeypatch):
-    monkeypatch.setattr(size, "product_rate", lambda: 8e9)
-    monkeypatch.setattr(size, "connect", lambda address: pytest.fail("started"))
+    monkeypatch.setattr(estimate, "product_rate", lambda: 8e9)
+    monkeypatch.setattr(estimate, "connect", lambda address: pytest.fail("started"))
     found = cluster_size("local:4:2GiB")
     assert (found.workers, found.worker_memory, found.rate) == (4, 2 * GIB, 2e9)
 

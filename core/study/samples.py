@@ -24,7 +24,8 @@ class MeasureOptions:
     each is drawn, with `seed`. centers : the center measures too, with their permuted controls. probe : a linear probe
     where activations have no space or are averaged over it. num_queries : by split, where only so many samples are
     asked, each against all others; drawn after the first `pilot` ones. projection : how samples are drawn on a plane.
-    geometry : the tables `geometry` and `alignment`.
+    geometry : the tables `geometry` and `alignment`. test_every_measure : p-values of the whole family on neighbors,
+    not of SI and cross alone.
     """
 
     num_neighbors: int = 10
@@ -38,6 +39,7 @@ class MeasureOptions:
     pilot: int = 0
     projection: str = "pca"
     geometry: bool = False
+    test_every_measure: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -132,3 +132,9 @@ class SlicedLayer:
     def geometry(self, rows: NDArray[np.int64]) -> CenterGeometry:
         gram = self.gram(rows)
         return CenterGeometry(gram, gram.diagonal().copy(), is_gram=True)
+
+    @property
+    def features(self) -> NDArray[Any]:
+        """There are none in one piece; only activations with space are searched in slices, and no step asks for
+        them."""
+        raise RuntimeError("activations that were searched in slices must not be asked for as a whole")

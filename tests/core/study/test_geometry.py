@@ -12,9 +12,9 @@ from core.analysis.samples.neighborhoods import hubness
 from core.measures.related.alignment import linear_cka
 from core.measures.related.intrinsic_dimension import intrinsic_dimension
 from core.measures.related.separability import siblings
+from core.study.measuring import geometry
 from core.study.measuring.all_measures import FamilyOptions, measure_family
 from core.study.measuring.geometry import GEOMETRY, geometry_rows
-from core.study.measuring import geometry
 from core.study.store.opening import SCHEMAS
 
 LABELS = np.arange(60) % 3

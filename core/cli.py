@@ -65,7 +65,7 @@ def make_parser() -> argparse.ArgumentParser:
     for command in (study, rank, cut, blocks, overlap, fine_tune, measure, report, layers, devices):
         command.add_parser(commands)
     for name, subparser in commands.choices.items():
-        subparser.add_argument("--debug", action="store_true", help="on an error, also print where it arose")
+        subparser.add_argument("--debug", action="store_true", help="Print the traceback of an error, too.")
         subparser.set_defaults(command=name)
     return parser
 

@@ -19,31 +19,58 @@ from core.analysis.cut.blocks import (
     with_verified,
 )
 from core.analysis.cut.verified_blocks import FILE, keep_verified, kept_verified
+from core.commands.terminal.arguments import JSON_HELP, add_command
 from core.commands.terminal.progress import add_progress, interrupt_when_terminated, progress_on
 from core.report.words.blocks import ALONE, NO_MEASUREMENT, blocks_text, change_text
 from core.study.reopening import reopen_plan
 from core.study.store.opening import Study, load_study
 
+EXAMPLES = (
+    "my-study",
+    "my-study --verify",
+    "my-study --verify --tolerance 0.02 --json",
+)
+
 
 def add_parser(commands: Any) -> None:
-    """How the command is asked for."""
-    parser = commands.add_parser("blocks", help="blocks that a study's network can do without")
-    add = parser.add_argument
-    add("study", metavar="STUDY", help="the folder of a study of a network")
-    add("--verify", action="store_true", help="take each residual block out, measure the accuracy without it, keep it")
-    add(
+    """Add the command and its options."""
+    parser = add_command(commands, "blocks", "Say which blocks a study's network can do without.", EXAMPLES)
+    data = parser.add_argument_group("data")
+    data.add_argument("study", metavar="STUDY", help="Folder of a study of a network.")
+    data.add_argument(
+        "--data",
+        metavar="DATA",
+        help="Folder in which the study's images lie now; they are read for --verify. Default: where they lay.",
+    )
+    network = parser.add_argument_group("network")
+    network.add_argument(
+        "--weights", metavar="FILE", help="The study's .keras or .h5 file where it lies now. Default: where it lay."
+    )
+    measures = parser.add_argument_group("measures")
+    measures.add_argument(
+        "--verify",
+        action="store_true",
+        help="Take out each residual block, measure the accuracy without it, and keep it in the study.",
+    )
+    measures.add_argument(
         "--tolerance",
         type=_tolerance,
         default=TOLERANCE,
         metavar="T",
-        help="loss of accuracy up to which a block is not needed (default: %(default)s)",
+        help="Loss of accuracy up to which a block is not needed. Default: %(default)s.",
     )
-    add("--pooling", default="mean", choices=("mean", "flat"), help="of the SI shown; default: %(default)s")
-    add("--measure", choices=MEASURES, default=MEASURES[0], help="the SI shown; default: %(default)s")
-    add("--data", metavar="DATA", help="where the study's images lie now, to verify (default: where they lay)")
-    add("--weights", metavar="FILE", help="where the study's .keras or .h5 file lies now (default: where it lay)")
-    add("--json", action="store_true", help="results for machines")
-    add_progress(parser)
+    measures.add_argument(
+        "--pooling", default="mean", choices=("mean", "flat"), help="Pooling of the SI shown. Default: %(default)s."
+    )
+    measures.add_argument(
+        "--measure",
+        choices=MEASURES,
+        default=MEASURES[0],
+        help="SI to show: within a split, or of test samples among training samples (cross). Default: %(default)s.",
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", action="store_true", help=JSON_HELP)
+    add_progress(output)
     parser.set_defaults(run=run, interrupted="Nothing is kept; the same command starts again.")
 
 

@@ -15,6 +15,7 @@ from core.analysis.cut.class_losses import class_differences
 from core.analysis.cut.exporting import HEADS, Export, export_cut
 from core.analysis.cut.time_saved import time_saved_text
 from core.analysis.cut.timings import measure_timing, time_layers
+from core.commands.terminal.arguments import JSON_HELP, add_command
 from core.commands.terminal.progress import add_progress, interrupt_when_terminated, progress_on
 from core.network.cutting import POOLINGS
 from core.network.models.registry import Network
@@ -27,40 +28,77 @@ from core.study.store.ties import reason_text
 AUTO = "auto"
 
 
+EXAMPLES = (
+    "my-study",
+    "my-study --out features.keras",
+    "my-study --layer block5c_add --head probe --out classifier.keras",
+    "my-study --tolerance 0.05 --out features.keras",
+)
+
+
 def add_parser(commands: Any) -> None:
-    """How the command is asked for."""
-    parser = commands.add_parser("cut", help="say where to cut a study's network, and save what is below")
-    add = parser.add_argument
-    add("study", metavar="STUDY", help="the folder of a study of a network")
-    add(
+    """Add the command and its options."""
+    parser = add_command(commands, "cut", "Say where to cut a study's network, and save what is below.", EXAMPLES)
+    data = parser.add_argument_group("data")
+    data.add_argument("study", metavar="STUDY", help="Folder of a study of a network.")
+    data.add_argument(
+        "--data",
+        metavar="DATA",
+        help="Folder in which the study's images lie now; they are read for a head. Default: where they lay.",
+    )
+    network = parser.add_argument_group("network")
+    network.add_argument(
+        "--weights", metavar="FILE", help="The study's .keras or .h5 file where it lies now. Default: where it lay."
+    )
+    network.add_argument(
+        "--head",
+        choices=HEADS,
+        help="Classifier on top of the cut: a linear probe, or the nearest training sample. Default: none.",
+    )
+    network.add_argument(
+        "--pooling",
+        default="mean",
+        choices=POOLINGS,
+        help="Output of the cut network: the mean of each channel, all activations in a row, or as they are (none). "
+        "Default: %(default)s.",
+    )
+    _add_layers(parser.add_argument_group("layers"))
+    output = parser.add_argument_group("output")
+    output.add_argument(
         "--out",
         metavar="FILE",
-        help="the .keras file; what is known of it goes to a .json beside it. Without it nothing is cut: all layers "
-        "are timed, and their seconds kept in the study",
+        help="The .keras file to write; a .json file beside it says what is known of the cut. Default: nothing is cut; "
+        "all layers are timed, and their seconds are kept in the study.",
     )
-    add(
+    output.add_argument("--no-timing", dest="timing", action="store_false", help="Leave out the seconds an image.")
+    output.add_argument("--json", action="store_true", help=JSON_HELP)
+    add_progress(output)
+    parser.set_defaults(run=run, interrupted="Nothing is kept; the same command starts again.")
+
+
+def _add_layers(group: Any) -> None:
+    group.add_argument(
         "--layer",
         default=AUTO,
         metavar="NAME",
-        help="where to cut; auto: the earliest layer before the head that is certain to be within --tolerance of the "
-        "best one's SI, paired on the same samples and corrected for the number of layers",
+        help="Layer at which to cut; auto takes the earliest layer before the head that is certain to be within "
+        "--tolerance of the best one's SI, paired on the same samples and corrected for the number of layers. "
+        "Default: %(default)s.",
     )
-    add(
+    group.add_argument(
         "--tolerance",
         type=float,
         default=TOLERANCE,
         metavar="SI",
-        help="how much less SI than the best layer's is acceptable (default: %(default)s)",
+        help="Loss of SI against the best layer that is acceptable. Default: %(default)s.",
     )
-    add("--pooling", default="mean", choices=POOLINGS, help="what it gives of the layer (default: %(default)s)")
-    add("--head", choices=HEADS, help="a classifier on top: a linear probe, or the nearest training sample")
-    add("--measure", choices=MEASURES, default=MEASURES[0], help="that chooses the layer (default: %(default)s)")
-    add("--data", metavar="DATA", help="where the study's images lie now, for a head (default: where they lay)")
-    add("--weights", metavar="FILE", help="where the study's .keras or .h5 file lies now (default: where it lay)")
-    add("--no-timing", dest="timing", action="store_false", help="leave out the seconds an image")
-    add("--json", action="store_true", help="results for machines")
-    add_progress(parser)
-    parser.set_defaults(run=run, interrupted="Nothing is kept; the same command starts again.")
+    group.add_argument(
+        "--measure",
+        choices=MEASURES,
+        default=MEASURES[0],
+        help="SI by which layers are compared: within a split, or of test samples among training samples (cross). "
+        "Default: %(default)s.",
+    )
 
 
 def run(options: argparse.Namespace) -> int:

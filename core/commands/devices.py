@@ -5,18 +5,23 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from core.commands.terminal.arguments import JSON_HELP, add_command
 from core.network.kernels import Kernels
+
+EXAMPLES = ("", "--compare-kernels", "--json")
 
 
 def add_parser(commands: Any) -> None:
-    """How the command is asked for."""
-    parser = commands.add_parser("devices", help="say what multiplies, and how fast")
-    parser.add_argument("--json", action="store_true", help="for machines")
-    parser.add_argument(
+    """Add the command and its options."""
+    parser = add_command(commands, "devices", "Say which devices compute products, and how fast.", EXAMPLES)
+    cost = parser.add_argument_group("cost")
+    cost.add_argument(
         "--compare-kernels",
         action="store_true",
-        help="also time a network with oneDNN's kernels and with TensorFlow's own, each in a process of its own",
+        help="Also time a network with oneDNN's kernels and with TensorFlow's own, each in a process of its own.",
     )
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", action="store_true", help=JSON_HELP)
     parser.set_defaults(run=run)
 
 

@@ -8,7 +8,15 @@ import time
 from dataclasses import fields
 from typing import Any
 
-from core.commands.terminal.arguments import DATA_HELP, add_data_options, at_least, print_notes, seed
+from core.commands.terminal.arguments import (
+    DATA_HELP,
+    JSON_HELP,
+    add_command,
+    add_data_options,
+    at_least,
+    print_notes,
+    seed,
+)
 from core.commands.terminal.progress import StatusLine, interrupt_when_terminated
 from core.network.models.registry import DEFAULT_MODEL, DEFAULT_WEIGHTS
 from core.training.augmentation import Augmentation
@@ -16,71 +24,130 @@ from core.training.fine_tuning import FineTuned, FineTuneOptions, fine_tune
 from core.training.options import TrainingOptions
 from core.training.phases import TrainingProgress
 
+EXAMPLES = (
+    "path/to/images --out tuned",
+    "path/to/images --head-epochs 10 --tail-epochs 0 --out tuned-head",
+    "path/to/images --unfreeze block6a_expand_conv --out tuned --separation tuned-study",
+)
+
 
 def add_parser(commands: Any) -> None:
-    """How the command is asked for."""
-    parser = commands.add_parser("fine-tune", help="train a new head for a network, then its tail")
+    """Add the command and its options."""
+    parser = add_command(commands, "fine-tune", "Train a new head for a network, then its tail.", EXAMPLES)
+    default = FineTuneOptions("")
+    _add_data(parser.add_argument_group("data"), default.training)
+    _add_network(parser.add_argument_group("network"))
+    _add_recipe(parser.add_argument_group("training"), default.training)
+    _add_augmentation(parser.add_argument_group("augmentation"), default.training.augmentation)
+    _add_cost(parser.add_argument_group("cost"), default)
+    _add_output(parser.add_argument_group("output"))
     parser.set_defaults(run=run, interrupted="The same command goes on from the last whole epoch.")
-    add, default = parser.add_argument, FineTuneOptions("")
-    add("data", metavar="DATA", help=DATA_HELP)
-    add("--out", required=True, metavar="DIR", help="the folder for the results; a training begun there goes on")
-    add("--model", help=f"a network, or a .keras or .h5 file (default: {DEFAULT_MODEL}, or what --weights holds)")
-    add("--weights", help=f"imagenet, none, or a .keras or .h5 file of the network (default: {DEFAULT_WEIGHTS})")
-    add("--per-class", type=at_least(2), metavar="K", help="images of each class and split (default: all)")
-    add_data_options(parser)
-    _add_recipe(parser, default.training)
-    _add_augmentation(parser, default.training.augmentation)
-    add(
-        "--cache",
-        action=argparse.BooleanOptionalAction,
-        help="compute the frozen layers once and train on what they gave (default: without a GPU)",
-    )
-    add(
-        "--variants",
-        type=at_least(0),
-        default=default.variants,
+
+
+def _add_data(group: Any, default: TrainingOptions) -> None:
+    group.add_argument("data", metavar="DATA", help=DATA_HELP)
+    group.add_argument(
+        "--per-class",
+        type=at_least(2),
         metavar="K",
-        help="changed copies of each training image in the cache; 0: the images themselves (default: %(default)s)",
+        help="Number of images to draw from each class of each split. Default: all.",
     )
-    add("--mixed-precision", action=argparse.BooleanOptionalAction, help="products in float16 (default: on a GPU)")
-    add("--separation", metavar="DIR", help="record SI meanwhile, in a study that the page Training plays")
-    add("--json", action="store_true", help="results for machines")
+    add_data_options(group)
+    _add_option(group, "seed", default, {"metavar": "N", "type": seed}, "Seed of the split and of everything random.")
 
 
-def _add_recipe(parser: argparse.ArgumentParser, default: TrainingOptions) -> None:
+def _add_network(group: Any) -> None:
+    group.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="Network to train: its name, or a .keras or .h5 file. "
+        f"Default: {DEFAULT_MODEL}, or the network in the file given to --weights.",
+    )
+    group.add_argument(
+        "--weights",
+        metavar="WEIGHTS",
+        help="Weights to start from: imagenet, noisy-student (of efficientnet-b0), none, or a .keras or .h5 file of "
+        f"the network. Default: {DEFAULT_WEIGHTS}.",
+    )
+
+
+def _add_recipe(group: Any, default: TrainingOptions) -> None:
     whole, real = {"metavar": "N"}, {"type": float, "metavar": "X"}
     for name, options, text in (
-        ("head-epochs", whole | {"type": at_least(1)}, "epochs of the new head alone"),
-        ("tail-epochs", whole | {"type": at_least(0)}, "epochs of the unfrozen tail with it; 0: none"),
-        ("head-rate", real, "Adam's rate in the first phase"),
-        ("tail-rate", real, "Adam's rate in the second phase"),
-        ("batch-size", whole | {"type": at_least(1)}, "images a step"),
-        ("unfreeze", {"metavar": "PATTERN"}, "the tail begins with the first layer that matches"),
-        ("dropout", real, "share of pooled activations dropped before the last layer"),
-        ("seed", whole | {"type": seed}, "of everything random"),
+        (
+            "head-epochs",
+            whole | {"type": at_least(1)},
+            "Number of epochs of the first phase, which trains the new head.",
+        ),
+        (
+            "tail-epochs",
+            whole | {"type": at_least(0)},
+            "Number of epochs of the second phase, which also trains the unfrozen tail; 0 leaves it out.",
+        ),
+        ("head-rate", real, "Adam's learning rate in the first phase."),
+        ("tail-rate", real, "Adam's learning rate in the second phase."),
+        ("batch-size", whole | {"type": at_least(1)}, "Number of images in a training step."),
+        ("unfreeze", {"metavar": "PATTERN"}, "Name or pattern of the layer with which the tail begins."),
+        ("dropout", real, "Share of the pooled activations that is dropped before the last layer."),
     ):
-        _add_option(parser, name, default, options, text)
-    parser.add_argument(
+        _add_option(group, name, default, options, text)
+    group.add_argument(
         "--early-stopping",
         type=at_least(1),
         metavar="N",
-        help="end a phase when val_loss has not fallen for N epochs, and keep its best epoch",
+        help="Number of epochs without a lower val_loss after which a phase ends, with the weights of its best epoch. "
+        "Default: each phase runs to its end.",
     )
 
 
-def _add_augmentation(parser: argparse.ArgumentParser, default: Augmentation) -> None:
+def _add_augmentation(group: Any, default: Augmentation) -> None:
     for name, text in (
-        ("rotation", "at most this share of a full turn either way"),
-        ("translation", "at most this share of height and width"),
-        ("contrast", "at most this share more or less"),
+        ("rotation", "Largest rotation of a training image, as a share of a full turn."),
+        ("translation", "Largest shift of a training image, as a share of its height and width."),
+        ("contrast", "Largest change of the contrast of a training image, as a share of it."),
     ):
-        _add_option(parser, name, default, {"type": float, "metavar": "X"}, text)
-    parser.add_argument("--no-flip", dest="flip", action="store_false", help="do not mirror images")
+        _add_option(group, name, default, {"type": float, "metavar": "X"}, text)
+    group.add_argument("--no-flip", dest="flip", action="store_false", help="Leave out mirroring left to right.")
 
 
-def _add_option(parser: argparse.ArgumentParser, name: str, default: Any, options: dict[str, Any], text: str) -> None:
+def _add_cost(group: Any, default: FineTuneOptions) -> None:
+    group.add_argument(
+        "--cache",
+        action=argparse.BooleanOptionalAction,
+        help="Compute the frozen layers once, and train on their stored output. Default: only without a GPU.",
+    )
+    _add_option(
+        group,
+        "variants",
+        default,
+        {"type": at_least(0), "metavar": "K"},
+        "Number of augmented copies of each training image in the cache; 0 stores the images as they are.",
+    )
+    group.add_argument(
+        "--mixed-precision",
+        action=argparse.BooleanOptionalAction,
+        help="Compute the network's products in float16. Default: only on a GPU.",
+    )
+
+
+def _add_output(group: Any) -> None:
+    group.add_argument(
+        "--out",
+        required=True,
+        metavar="DIR",
+        help="Folder to write the networks to; a training that was interrupted there goes on.",
+    )
+    group.add_argument(
+        "--separation",
+        metavar="DIR",
+        help="Folder of a study to record SI in during the training, which the page Training plays. Default: none.",
+    )
+    group.add_argument("--json", action="store_true", help=JSON_HELP)
+
+
+def _add_option(group: Any, name: str, default: Any, options: dict[str, Any], text: str) -> None:
     value = getattr(default, name.replace("-", "_"))
-    parser.add_argument(f"--{name}", default=value, help=f"{text} (default: %(default)s)", **options)
+    group.add_argument(f"--{name}", default=value, help=f"{text} Default: %(default)s.", **options)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -5,20 +5,36 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from core.commands.terminal.arguments import at_least
+from core.commands.terminal.arguments import JSON_HELP, add_command, at_least
+
+EXAMPLES = (
+    "efficientnet-lite0",
+    "efficientnet-b0 --layers main,avg_pool --json",
+    "resnet50 --input-size 160",
+)
 
 
 def add_parser(commands: Any) -> None:
-    """How the command is asked for."""
-    parser = commands.add_parser("layers", help="list the layers of a network")
-    parser.add_argument("model", metavar="MODEL", help="a network's name, or a .keras or .h5 file")
-    parser.add_argument("--input-size", type=at_least(1), metavar="PIXELS", help="of its images (default: its own)")
-    parser.add_argument(
+    """Add the command and its options."""
+    parser = add_command(commands, "layers", "List the layers of a network.", EXAMPLES)
+    network = parser.add_argument_group("network")
+    network.add_argument("model", metavar="MODEL", help="Name of a network, or a .keras or .h5 file.")
+    network.add_argument(
+        "--input-size",
+        type=at_least(1),
+        metavar="PIXELS",
+        help="Height and width of the network's images. Default: the network's own.",
+    )
+    layers = parser.add_argument_group("layers")
+    layers.add_argument(
         "--layers",
         default="all",
-        help="union of main, last_pool, output, all, blocks, names and patterns (default: %(default)s)",
+        metavar="LAYERS",
+        help="Layers to list, separated by commas: main, last_pool (the last global pooling), output, all, blocks, "
+        "names, and patterns such as 'block*_add'. Default: %(default)s.",
     )
-    parser.add_argument("--json", action="store_true", help="for machines")
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", action="store_true", help=JSON_HELP)
     parser.set_defaults(run=run)
 
 

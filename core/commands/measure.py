@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from core.commands.study import print_study
-from core.commands.terminal.arguments import at_least, print_notes
+from core.commands.terminal.arguments import JSON_HELP, add_command, at_least, print_notes
 from core.commands.terminal.progress import ProgressLine, add_progress, interrupt_when_terminated, progress_on
 from core.data.features import LabelledFeatures, open_features, open_test_features
 from core.report.words.small_classes import order_text, small_classes_text
@@ -27,35 +27,101 @@ from core.study.store.ties import tie_cautions
 _NOT_OF_STUDIES = ("order", "permutations", "level", "by_class")
 
 
+EXAMPLES = (
+    "features.npz",
+    "features.npy --labels labels.npy --by-class",
+    "train.parquet --labels breed --test test.parquet --metric cosine",
+    "folder-of-layers --labels labels.npy --out my-study",
+)
+
+
 def add_parser(commands: Any) -> None:
-    """How the command is asked for."""
-    parser = commands.add_parser("measure", help="measure how ready-made features separate their labels")
+    """Add the command and its options."""
+    parser = add_command(commands, "measure", "Measure how ready-made features separate their labels.", EXAMPLES)
     default = {field.name: field.default for field in fields(FamilyOptions)}
-    add = parser.add_argument
-    add("features", metavar="FEATURES", help="an .npy, .npz or .parquet file, or a folder of them, one a layer")
-    add("--labels", metavar="COLUMN|FILE", help="a Parquet column, or .npy, .txt, .csv[:COLUMN], .parquet[:COLUMN]")
-    add("--ids", metavar="COLUMN|FILE", help="what the samples are called, in a study (default: numbers)")
-    add("--test", metavar="FEATURES", help="other samples, asked about their neighbors among FEATURES")
-    add("--test-labels", metavar="COLUMN|FILE", help="theirs (default: the same column)")
-    add("--test-ids", metavar="COLUMN|FILE", help="theirs (default: the same column)")
-    add("--metric", choices=METRICS, default=default["metric"], help="default: %(default)s")
-    add(
+    _add_data(parser.add_argument_group("data"))
+    _add_measures(parser.add_argument_group("measures"), default)
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--out",
+        metavar="DIR",
+        help="Folder to write a study of all layers to, which the explorer opens. Default: values are only printed.",
+    )
+    output.add_argument("--dry-run", action="store_true", help="Print what would be measured, and stop.")
+    output.add_argument("--json", action="store_true", help=JSON_HELP)
+    add_progress(output)
+    parser.set_defaults(run=run)
+
+
+def _add_data(group: Any) -> None:
+    group.add_argument(
+        "features",
+        metavar="FEATURES",
+        help="Features, one row a sample: an .npy, .npz or .parquet file, or a folder of them, one file a layer.",
+    )
+    group.add_argument(
+        "--labels",
+        metavar="COLUMN|FILE",
+        help="Labels of the samples: a Parquet column, or an .npy, .txt, .csv[:COLUMN] or .parquet[:COLUMN] file. "
+        "Default: the array named labels in an .npz file.",
+    )
+    group.add_argument(
+        "--ids",
+        metavar="COLUMN|FILE",
+        help="Names of the samples in a study, given as --labels are. Default: numbers.",
+    )
+    group.add_argument(
+        "--test",
+        metavar="FEATURES",
+        help="Features of test samples, whose neighbors are searched in FEATURES. Default: none.",
+    )
+    group.add_argument(
+        "--test-labels",
+        metavar="COLUMN|FILE",
+        help="Labels of the test samples. Default: the column given to --labels.",
+    )
+    group.add_argument(
+        "--test-ids", metavar="COLUMN|FILE", help="Names of the test samples. Default: the column given to --ids."
+    )
+
+
+def _add_measures(group: Any, default: Mapping[str, Any]) -> None:
+    group.add_argument(
+        "--metric",
+        choices=METRICS,
+        default=default["metric"],
+        help="Distance by which neighbors are near. Default: %(default)s.",
+    )
+    group.add_argument(
         "--neighbors",
         type=at_least(1),
         default=default["neighbors"],
         metavar="K",
-        help="that vote; with --out, stored a sample (default: %(default)s)",
+        help="Number of neighbors that vote in kNN; with --out, the number stored for each sample. "
+        "Default: %(default)s.",
     )
-    add("--order", type=at_least(1), metavar="R", help=f"of the measures that have one (default: {default['order']})")
-    add("--permutations", type=at_least(1, 10_000_000), metavar="N", help="of the labels (default: 9999 where needed)")
-    add("--level", type=float, metavar="P", help=f"of the intervals (default: {default['level']})")
-    add("--by-class", action="store_true", default=None, help="also the value of each class")
-    add("--geometry", action="store_true", help="also the siblings of SI, intrinsic dimension, and in a study CKA")
-    add("--out", metavar="DIR", help="write a study of all layers, which the explorer opens")
-    add("--dry-run", action="store_true", help="say what would be measured, and stop")
-    add("--json", action="store_true", help="results for machines")
-    add_progress(parser)
-    parser.set_defaults(run=run)
+    group.add_argument(
+        "--order",
+        type=at_least(1),
+        metavar="R",
+        help=f"Order of the high-order, soft and anti measures. Default: {default['order']}.",
+    )
+    group.add_argument(
+        "--permutations",
+        type=at_least(1, 10_000_000),
+        metavar="N",
+        help="Number of permutations of the labels behind each p-value. "
+        "Default: 9999 where the normal approximation does not hold.",
+    )
+    group.add_argument(
+        "--level", type=float, metavar="P", help=f"Confidence level of the intervals. Default: {default['level']}."
+    )
+    group.add_argument("--by-class", action="store_true", default=None, help="Print the value of each class, too.")
+    group.add_argument(
+        "--geometry",
+        action="store_true",
+        help="Also compute related separability measures, intrinsic dimension and hubness; with --out, CKA, too.",
+    )
 
 
 def run(options: argparse.Namespace) -> int:

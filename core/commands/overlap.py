@@ -10,7 +10,7 @@ import pandas as pd
 
 from core.analysis.comparing import lacks_ids
 from core.analysis.layer_overlap import neighbor_overlap
-from core.commands.terminal.arguments import at_least
+from core.commands.terminal.arguments import add_command, at_least
 from core.report.words.changes import ASSUMED_SAMPLES
 from core.study.store.opening import Study, load_study
 from core.study.store.writing import replace_file
@@ -18,17 +18,48 @@ from core.study.store.writing import replace_file
 _WRITERS = {".csv": "to_csv", ".parquet": "to_parquet"}
 
 
+EXAMPLES = (
+    "my-study",
+    "before after",
+    "before after --split train --neighbors 5 --out overlap.csv",
+)
+
+
 def add_parser(commands: Any) -> None:
-    """How the command is asked for."""
-    parser = commands.add_parser("overlap", help="compare the neighbors that two studies store of the same samples")
-    add = parser.add_argument
-    add("study", metavar="STUDY", help="the folder of a study with stored neighbors")
-    add("other", metavar="OTHER", nargs="?", help="another study of the same samples (default: STUDY itself)")
-    add("--split", choices=("train", "test"), help="of the samples (default: test, where there are any)")
-    add("--pooling", choices=("mean", "flat"), default="mean", help="default: %(default)s")
-    add("--neighbors", type=at_least(1), metavar="K", help="to compare (default: as many as both store)")
-    add("--out", metavar="FILE", help="write all pairs of layers to a .csv or .parquet file")
-    add("--json", action="store_true", help="all pairs, for machines")
+    """Add the command and its options."""
+    parser = add_command(
+        commands, "overlap", "Compare the neighbors that two studies store of the same samples.", EXAMPLES
+    )
+    data = parser.add_argument_group("data")
+    data.add_argument("study", metavar="STUDY", help="Folder of a study with stored neighbors.")
+    data.add_argument(
+        "other",
+        metavar="OTHER",
+        nargs="?",
+        help="Folder of another study of the same samples. Default: STUDY, whose own layers are compared.",
+    )
+    data.add_argument(
+        "--split",
+        choices=("train", "test"),
+        help="Split of the samples to compare. Default: test, or train where there are no test samples.",
+    )
+    measures = parser.add_argument_group("measures")
+    measures.add_argument(
+        "--pooling", choices=("mean", "flat"), default="mean", help="Pooling of the layers. Default: %(default)s."
+    )
+    measures.add_argument(
+        "--neighbors",
+        type=at_least(1),
+        metavar="K",
+        help="Number of nearest neighbors to compare. Default: as many as both studies store.",
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--out",
+        metavar="FILE",
+        help="A .csv or .parquet file to write all pairs of layers to. Default: none is written.",
+    )
+    output.add_argument("--json", action="store_true", help="Print all pairs of layers as JSON, for other programs.")
     parser.set_defaults(run=run, interrupted="Nothing was written.")
 
 

@@ -13,53 +13,149 @@ from core.analysis.ranking.options import RankOptions
 from core.analysis.ranking.ranking import Ranking, rank_networks
 from core.analysis.ranking.ready_features import FeatureFiles
 from core.analysis.ranking.tables import BEST, TIE, WORSE, at_chance_text
-from core.commands.terminal.arguments import DATA_HELP, add_data_options, at_least, memory, seed
+from core.commands.terminal.arguments import (
+    DATA_HELP,
+    JSON_HELP,
+    MEMORY_HELP,
+    add_command,
+    add_data_options,
+    at_least,
+    memory,
+    seed,
+)
 from core.commands.terminal.progress import add_progress, interrupt_when_terminated, progress_on
 
 _MEANINGS = {BEST: "highest SI", TIE: "not certainly worse"}
 _COMPARED = {"cross": "test to train", "separation": "within {}"}
 
 
+EXAMPLES = (
+    "path/to/images --models efficientnet-lite0,efficientnet-lite1,efficientnet-lite2 --out ranking",
+    "digits --models pixels,efficientnet-lite0 --per-class 20 --out digits-ranking",
+    "--features vit=vit.npz --features clip=clip.npz --out features-ranking",
+)
+
+
 def add_parser(commands: Any) -> None:
-    """How the command is asked for."""
-    parser = commands.add_parser("rank", help="say which networks separate labelled images best")
-    add = parser.add_argument
-    add("data", metavar="DATA", nargs="?", default="", help=f"{DATA_HELP}; leave out to rank only --features")
-    add("--out", required=True, metavar="DIR", help="the ranking's folder; a ranking begun there goes on")
-    add("--models", type=_listed, default=(), metavar="A,B,...", help="networks, .keras or .h5 files, or: pixels")
-    add(
+    """Add the command and its options."""
+    parser = add_command(commands, "rank", "Say which of several networks separate labelled images best.", EXAMPLES)
+    _add_data(parser.add_argument_group("data"))
+    _add_features(parser.add_argument_group("features"))
+    _add_network(parser.add_argument_group("network"))
+    _add_layers(parser.add_argument_group("layers"))
+    measures = parser.add_argument_group("measures")
+    measures.add_argument("--no-probe", dest="probe", action="store_false", help="Leave out the linear probe.")
+    cost = parser.add_argument_group("cost")
+    cost.add_argument("--memory", type=memory, metavar="SIZE", help=MEMORY_HELP)
+    _add_output(parser.add_argument_group("output"))
+    parser.set_defaults(run=run)
+
+
+def _add_data(group: Any) -> None:
+    group.add_argument(
+        "data", metavar="DATA", nargs="?", default="", help=f"{DATA_HELP} Leave it out to rank only --features."
+    )
+    group.add_argument(
+        "--per-class",
+        type=at_least(2),
+        metavar="K",
+        help="Number of samples to draw from each class of each split. Default: all.",
+    )
+    add_data_options(group)
+    group.add_argument(
+        "--seed",
+        type=seed,
+        default=RankOptions.seed,
+        metavar="N",
+        help="Seed of splits and of all random draws. Default: %(default)s.",
+    )
+
+
+def _add_features(group: Any) -> None:
+    group.add_argument(
         "--features",
         type=_named,
         action="append",
         default=[],
         metavar="NAME=FILE",
-        help="ready-made features of another network, of the same samples; may be repeated",
+        help="Ready-made features of another network, of the same samples; may be repeated. Default: none.",
     )
-    add("--labels", metavar="COLUMN|FILE", help="of the features, where their file has none")
-    add(
+    group.add_argument(
+        "--labels",
+        metavar="COLUMN|FILE",
+        help="Labels of the features. Default: those in their files.",
+    )
+    group.add_argument(
         "--ids",
         metavar="COLUMN|FILE",
-        help="of the features' samples, which are paired by them; without ids, rows must be in the same order",
+        help="Ids of the features' samples, by which they are paired. Default: rows are paired by their order.",
     )
-    add("--test", type=_named, action="append", default=[], metavar="NAME=FILE", help="that network's, of test samples")
-    add("--test-labels", metavar="COLUMN|FILE", help="theirs (default: the same column)")
-    add("--test-ids", metavar="COLUMN|FILE", help="theirs (default: the same column)")
-    add(
+    group.add_argument(
+        "--test",
+        type=_named,
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="Features of the test samples of the network of this name; may be repeated. Default: none.",
+    )
+    group.add_argument(
+        "--test-labels",
+        metavar="COLUMN|FILE",
+        help="Labels of the test samples. Default: the column given to --labels.",
+    )
+    group.add_argument(
+        "--test-ids", metavar="COLUMN|FILE", help="Ids of the test samples. Default: the column given to --ids."
+    )
+
+
+def _add_network(group: Any) -> None:
+    group.add_argument(
+        "--models",
+        type=_listed,
+        default=(),
+        metavar="A,B,...",
+        help="Networks to rank, separated by commas: names, .keras or .h5 files, or pixels. Default: none.",
+    )
+    group.add_argument(
         "--weights",
         default=RankOptions.weights,
-        help="imagenet or none, of all networks but files (default: %(default)s)",
+        metavar="WEIGHTS",
+        help="Weights of all networks but files: imagenet or none. Default: %(default)s.",
     )
-    add("--layers", default=RankOptions.layers, help="candidates of each network (default: %(default)s)")
-    add("--pooling", choices=("mean", "flat"), default=RankOptions.pooling, help="default: %(default)s")
-    add_data_options(parser)
-    add("--per-class", type=at_least(2), metavar="K", help="samples of each class and split (default: all)")
-    add("--seed", type=seed, default=RankOptions.seed, help="of the choice of samples (default: %(default)s)")
-    add("--neighbors", type=at_least(1), default=RankOptions.neighbors, metavar="K", help="stored a sample")
-    add("--no-probe", dest="probe", action="store_false", help="leave out the linear probe")
-    add("--memory", type=memory, metavar="SIZE", help="for the activations of a pass (default: half of what is free)")
-    add("--json", action="store_true", help="results for machines")
-    add_progress(parser)
-    parser.set_defaults(run=run)
+
+
+def _add_layers(group: Any) -> None:
+    group.add_argument(
+        "--layers",
+        default=RankOptions.layers,
+        metavar="LAYERS",
+        help="Candidate layers of each network: blocks, main, all, names and patterns, separated by commas. "
+        "Default: %(default)s.",
+    )
+    group.add_argument(
+        "--pooling",
+        choices=("mean", "flat"),
+        default=RankOptions.pooling,
+        help="Features of a layer: flat takes all activations, mean the mean of each channel. Default: %(default)s.",
+    )
+    group.add_argument(
+        "--neighbors",
+        type=at_least(1),
+        default=RankOptions.neighbors,
+        metavar="K",
+        help="Number of nearest neighbors to store for each sample. Default: %(default)s.",
+    )
+
+
+def _add_output(group: Any) -> None:
+    group.add_argument(
+        "--out",
+        required=True,
+        metavar="DIR",
+        help="Folder to write the ranking to; a ranking that was interrupted there goes on.",
+    )
+    group.add_argument("--json", action="store_true", help=JSON_HELP)
+    add_progress(group)
 
 
 def run(options: argparse.Namespace) -> int:

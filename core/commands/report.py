@@ -5,18 +5,33 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from core.commands.terminal.arguments import add_command
 from core.report.content import make_report
 from core.report.html import as_html
 from core.report.markdown import as_markdown
 from core.study.store.writing import replace_file
 
+EXAMPLES = (
+    "my-study --out report.html",
+    "my-study --markdown report.md",
+    "my-study --markdown -",
+)
+
 
 def add_parser(commands: Any) -> None:
-    """How the command is asked for."""
-    parser = commands.add_parser("report", help="write a study as one HTML file, or as Markdown")
-    parser.add_argument("study", metavar="STUDY", help="the study's folder")
-    parser.add_argument("--out", metavar="FILE", help="one HTML file that needs nothing else")
-    parser.add_argument("--markdown", metavar="FILE", help="the same in short, for a pull request; - prints it")
+    """Add the command and its options."""
+    parser = add_command(commands, "report", "Write a study as one HTML file, or as Markdown.", EXAMPLES)
+    data = parser.add_argument_group("data")
+    data.add_argument("study", metavar="STUDY", help="Folder of the study.")
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "--out", metavar="FILE", help="The HTML file to write, which needs no other file. Default: none is written."
+    )
+    output.add_argument(
+        "--markdown",
+        metavar="FILE",
+        help="The Markdown file to write, a short report for a pull request; - prints it. Default: none is written.",
+    )
     parser.set_defaults(run=run, interrupted="Nothing was written.")
 
 

@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,18 @@ import pandas as pd
 
 from core.cluster.engine import DaskEngine
 from core.commands.study_plan import print_plan
-from core.commands.terminal.arguments import DATA_HELP, add_data_options, at_least, memory, print_notes, seed, sizes
+from core.commands.terminal.arguments import (
+    DATA_HELP,
+    JSON_HELP,
+    MEMORY_HELP,
+    add_command,
+    add_data_options,
+    at_least,
+    memory,
+    print_notes,
+    seed,
+    sizes,
+)
 from core.commands.terminal.progress import add_progress, interrupt_when_terminated, progress_on
 from core.network.catalogue import DEFAULT_LAYERS
 from core.network.models.registry import DEFAULT_MODEL, DEFAULT_WEIGHTS
@@ -31,86 +42,199 @@ from core.study.plan import (
 from core.study.run import check_room, run_study
 from core.study.store.opening import Study
 
+EXAMPLES = (
+    "digits --model pixels --out digits-study",
+    "path/to/images --out my-study",
+    "path/to/images --layers 'block*_add,top_conv' --per-class 20 --out blocks-study",
+    "path/to/images --sizes 100,200,400 --out curve-study --dry-run",
+)
+
 
 def add_parser(commands: Any) -> None:
-    """How the command is asked for."""
-    parser = commands.add_parser("study", help="measure how each layer of a network separates labelled images")
+    """Add the command and its options."""
+    parser = add_command(commands, "study", "Measure how each layer of a network separates labelled images.", EXAMPLES)
     default = {field.name: field.default for field in fields(StudyOptions)}
-    add = parser.add_argument
-    add("data", metavar="DATA", help=DATA_HELP)
-    add("--out", required=True, metavar="DIR", help="the study's folder; a study begun there goes on")
-    add(
-        "--model",
-        help=f"a network, a .keras or .h5 file, or: pixels (default: {DEFAULT_MODEL}, or what --weights holds)",
+    _add_data(parser.add_argument_group("data"), default)
+    _add_network(parser.add_argument_group("network"), default)
+    _add_layers(parser.add_argument_group("layers"), default)
+    _add_measures(parser.add_argument_group("measures"), default)
+    _add_cost(parser.add_argument_group("cost"))
+    _add_cluster(parser.add_argument_group("cluster"))
+    _add_output(parser.add_argument_group("output"))
+    parser.set_defaults(run=run)
+
+
+def _add_data(group: Any, default: Mapping[str, Any]) -> None:
+    group.add_argument("data", metavar="DATA", help=DATA_HELP)
+    group.add_argument(
+        "--split",
+        default=default["split"],
+        choices=("train", "test", "both"),
+        help="Split of the data to measure. Default: %(default)s.",
     )
-    add(
-        "--weights",
-        help="imagenet, noisy-student (efficientnet-b0), none, or a .keras or .h5 file of the network "
-        f"(default: {DEFAULT_WEIGHTS})",
-    )
-    add("--input-size", type=at_least(1), metavar="PIXELS", help="of the network's images (default: its own)")
-    add(
-        "--layers",
-        default=DEFAULT_LAYERS,
-        help="union of main, last_pool (the last global pooling), output, all, blocks, names and patterns "
-        "(default: %(default)s, as far as the network has them)",
-    )
-    add("--pooling", default=default["pooling"], choices=tuple(POOLINGS), help="default: %(default)s")
-    add("--split", default=default["split"], choices=("train", "test", "both"), help="default: %(default)s")
-    add("--per-class", type=at_least(2), metavar="K", help="samples of each class and split (default: all)")
-    add(
-        "--neighbors",
-        type=at_least(1),
-        default=default["neighbors"],
+    group.add_argument(
+        "--per-class",
+        type=at_least(2),
         metavar="K",
-        help="stored a sample (default: %(default)s)",
+        help="Number of samples to draw from each class of each split. Default: all.",
     )
-    add("--neighbors-of", default=default["neighbors_of"], metavar="LAYERS", help="stored of (default: %(default)s)")
-    add("--sizes", type=sizes, default=(), metavar="N,N,...", help="SI over subsamples of these sizes, of each split")
-    add(
-        "--repeats",
+    add_data_options(group)
+    group.add_argument(
+        "--seed",
+        type=seed,
+        default=default["seed"],
+        metavar="N",
+        help="Seed of splits and of all random draws. Default: %(default)s.",
+    )
+
+
+def _add_network(group: Any, default: Mapping[str, Any]) -> None:
+    group.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="Network to measure: its name, a .keras or .h5 file, or pixels for the images themselves. "
+        f"Default: {DEFAULT_MODEL}, or the network in the file given to --weights.",
+    )
+    group.add_argument(
+        "--weights",
+        metavar="WEIGHTS",
+        help="Weights of the network: imagenet, noisy-student (of efficientnet-b0), none, or a .keras or .h5 file of "
+        f"the network. Default: {DEFAULT_WEIGHTS}.",
+    )
+    group.add_argument(
+        "--input-size",
         type=at_least(1),
-        default=default["repeats"],
-        metavar="R",
-        help="draws of each size (default: %(default)s)",
+        metavar="PIXELS",
+        help="Height and width that images are scaled to for the network. Default: the network's own.",
     )
-    add("--protocol", default=default["protocol"], choices=PROTOCOLS, help="notebook: also the class-center measures")
-    add("--precision", type=float, metavar="E", help="ask only as many samples as it takes to know SI to ± E, at 95 %%")
-    add("--exact", action="store_true", help="ask all samples, although the search takes hours")
-    add(
-        "--pilot",
-        type=at_least(0),
-        default=0,
-        metavar="M",
-        help="samples of each split asked first, to ask fewer after",
-    )
-    add("--no-probe", dest="probe", action="store_false", help="leave out the linear probe")
-    add(
-        "--projection",
-        default=default["projection"],
-        choices=PROJECTIONS,
-        help="how samples are drawn on a plane (default: %(default)s)",
-    )
-    add("--geometry", action="store_true", help="also the siblings of SI, intrinsic dimension, and CKA between layers")
-    add("--memory", type=memory, metavar="SIZE", help="for the activations of a pass (default: half of what is free)")
-    add("--spool", metavar="DIR", help="keep layers that do not fit the memory in files here, not in slices")
-    add("--cluster", metavar="ADDRESS", help="of a Dask scheduler, or local:N, local:N:2GiB: its workers compute")
-    add(
-        "--cluster-storage", metavar="ADDRESS", help="a folder or s3://... that all workers reach (default: beside DIR)"
-    )
-    add("--seed", type=seed, default=default["seed"], help="of splits and choices (default: %(default)s)")
-    add_data_options(parser)
-    add(
+    group.add_argument(
         "--batch-size",
         type=at_least(1),
         default=default["batch_size"],
         metavar="N",
-        help="images a forward pass (default: %(default)s)",
+        help="Number of images in a forward pass. Default: %(default)s.",
     )
-    add("--dry-run", action="store_true", help="say what would be computed, and stop")
-    add("--json", action="store_true", help="results for machines")
-    add_progress(parser)
-    parser.set_defaults(run=run)
+
+
+def _add_layers(group: Any, default: Mapping[str, Any]) -> None:
+    group.add_argument(
+        "--layers",
+        default=DEFAULT_LAYERS,
+        metavar="LAYERS",
+        help="Layers to measure, separated by commas: main, last_pool (the last global pooling), output, all, blocks, "
+        "names, and patterns such as 'block*_add'. Default: %(default)s, as far as the network has them.",
+    )
+    group.add_argument(
+        "--pooling",
+        default=default["pooling"],
+        choices=tuple(POOLINGS),
+        help="Features of a layer: flat takes all activations, mean the mean of each channel, both measures each. "
+        "Default: %(default)s.",
+    )
+    group.add_argument(
+        "--neighbors",
+        type=at_least(1),
+        default=default["neighbors"],
+        metavar="K",
+        help="Number of nearest neighbors to store for each sample. Default: %(default)s.",
+    )
+    group.add_argument(
+        "--neighbors-of",
+        default=default["neighbors_of"],
+        metavar="LAYERS",
+        help="Layers whose neighbors are stored, written as in --layers. Default: %(default)s.",
+    )
+
+
+def _add_measures(group: Any, default: Mapping[str, Any]) -> None:
+    group.add_argument(
+        "--sizes",
+        type=sizes,
+        default=(),
+        metavar="N,N,...",
+        help="Sizes of stratified subsamples of each split, for SI over sample size. Default: none.",
+    )
+    group.add_argument(
+        "--repeats",
+        type=at_least(1),
+        default=default["repeats"],
+        metavar="R",
+        help="Number of subsamples to draw of each size. Default: %(default)s.",
+    )
+    group.add_argument(
+        "--protocol",
+        default=default["protocol"],
+        choices=PROTOCOLS,
+        help="Measures to compute: notebook adds the class-center measures of the original notebook and their permuted "
+        "controls, and takes its choice of layers, pooling and samples. Default: %(default)s.",
+    )
+    group.add_argument(
+        "--geometry",
+        action="store_true",
+        help="Also compute related separability measures, intrinsic dimension, hubness, and CKA between layers.",
+    )
+    group.add_argument("--no-probe", dest="probe", action="store_false", help="Leave out the linear probe.")
+    group.add_argument(
+        "--projection",
+        default=default["projection"],
+        choices=PROJECTIONS,
+        help="How samples are drawn on a plane; umap needs umap-learn. Default: %(default)s.",
+    )
+
+
+def _add_cost(group: Any) -> None:
+    group.add_argument(
+        "--precision",
+        type=float,
+        metavar="E",
+        help="Half of the width of the 95 %% interval of SI to reach, such as 0.01: only as many samples are searched "
+        "as that takes. Default: all samples are searched.",
+    )
+    group.add_argument(
+        "--pilot",
+        type=at_least(0),
+        default=0,
+        metavar="M",
+        help="Number of samples of each split to search first, so that --precision takes fewer. Default: %(default)s.",
+    )
+    group.add_argument(
+        "--exact",
+        action="store_true",
+        help="Search all samples even where that takes hours, instead of asking for a choice.",
+    )
+    group.add_argument("--memory", type=memory, metavar="SIZE", help=MEMORY_HELP)
+    group.add_argument(
+        "--spool",
+        metavar="DIR",
+        help="Folder for the activations of layers that do not fit the memory; removed afterwards. "
+        "Default: such layers are computed in slices.",
+    )
+    group.add_argument("--dry-run", action="store_true", help="Print what would be computed and its cost, and stop.")
+
+
+def _add_cluster(group: Any) -> None:
+    group.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="Address of the Dask scheduler whose workers compute, or local:N or local:N:2GiB for N processes of this "
+        "computer. Default: this process computes.",
+    )
+    group.add_argument(
+        "--cluster-storage",
+        metavar="ADDRESS",
+        help="Folder or s3://... address that all workers reach, for activations. Default: a folder beside DIR.",
+    )
+
+
+def _add_output(group: Any) -> None:
+    group.add_argument(
+        "--out",
+        required=True,
+        metavar="DIR",
+        help="Folder to write the study to; a study that was interrupted there goes on.",
+    )
+    group.add_argument("--json", action="store_true", help=JSON_HELP)
+    add_progress(group)
 
 
 def _asked(options: argparse.Namespace) -> StudyOptions:

@@ -2,31 +2,65 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from core.data.images.loading import TEST_FRACTION
 from core.study.plan import parse_bytes
 
 LARGEST = 2**31 - 1  # of counts, which tables hold as int32
 _MOST_DIGITS = 4_000  # Python reads no longer numbers
-DATA_HELP = "an image folder (train/CLASS/..., test/CLASS/..., or CLASS/...), tfds:NAME, or digits"
+DATA_HELP = "Labelled images: a folder (train/CLASS/..., test/CLASS/..., or CLASS/...), tfds:NAME, or digits."
+JSON_HELP = "Print the results as JSON, for other programs."
+MEMORY_HELP = "Memory for the activations of a pass, such as 2GiB. Default: half of what is free."
 
 
-def add_data_options(parser: argparse.ArgumentParser) -> None:
-    """Options of every command that reads labelled images: what is left out, and the split where there is none."""
-    add = parser.add_argument
-    add("--skip-broken", action="store_true", help="leave unreadable images out and record them")
-    add(
+def add_command(commands: Any, name: str, summary: str, examples: Sequence[str]) -> argparse.ArgumentParser:
+    """Add a command to the parser of all commands.
+
+    Parameters
+    ----------
+    commands : what `add_subparsers` returned.
+    name : of the command.
+    summary : what it does, a sentence.
+    examples : what can follow the command's name; shown at the end of its help.
+    """
+    lines = [f"  python -m core {name} {example}".rstrip() for example in examples]
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary,
+        epilog="\n".join(["examples:", *lines]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return parser
+
+
+def add_data_options(data: Any) -> None:
+    """Add the options of every command that reads labelled images.
+
+    Parameters
+    ----------
+    data : the command's group of options about data.
+    """
+    data.add_argument(
+        "--skip-broken",
+        action="store_true",
+        help="Leave out images that cannot be read, and record them, instead of stopping.",
+    )
+    data.add_argument(
         "--skip-small-classes",
         action="store_true",
-        help="leave out classes that are empty, too small, or missing in a split, and record them",
+        help="Leave out classes that are empty, too small, or missing in a split, and record them, instead of "
+        "stopping.",
     )
-    add(
+    data.add_argument(
         "--test-fraction",
         type=fraction,
         default=TEST_FRACTION,
         metavar="F",
-        help="share of the test split where the data have no splits; 0: none, all are measured (default: %(default)s)",
+        help="Share of the samples that becomes the test split where the data have no splits; 0 measures all samples "
+        "as one split. Default: %(default)s.",
     )
 
 

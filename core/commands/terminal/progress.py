@@ -10,10 +10,13 @@ from typing import Any, TextIO
 from core.study.plan import Progress
 
 
-def add_progress(parser: Any) -> None:
-    """The option of how progress is told."""
-    parser.add_argument(
-        "--progress", choices=("text", "json"), default="text", help="on stderr, for people or a line of JSON each"
+def add_progress(output: Any) -> None:
+    """Add the option of how progress is told to a command's group of options about output."""
+    output.add_argument(
+        "--progress",
+        choices=("text", "json"),
+        default="text",
+        help="Form of the progress on stderr: text for people, or json, one object a line. Default: %(default)s.",
     )
 
 

@@ -3,8 +3,6 @@
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -12,19 +10,30 @@ import pandas as pd
 
 from core.commands.study import print_study
 from core.commands.terminal.arguments import JSON_HELP, add_command, at_least, print_notes
-from core.commands.terminal.progress import ProgressLine, add_progress, interrupt_when_terminated, progress_on
+from core.commands.terminal.progress import add_progress, interrupt_when_terminated, progress_on
 from core.data.features import LabelledFeatures, open_features, open_test_features
 from core.report.words.small_classes import order_text, small_classes_text
 from core.search.neighbors import METRICS
 from core.study.costs import product_rate
-from core.study.from_features.feature_files import write_feature_study
-from core.study.from_features.row_copies import RowCopies
-from core.study.from_features.writer import study_samples
-from core.study.measuring.all_measures import ACROSS, LEAVE_OUT_SINGLE, FamilyOptions, MeasuredValue, measure_family
-from core.study.plan import Progress
-from core.study.store.ties import tie_cautions
+from core.study.from_features.feature_files import FeatureValues, measure_feature_files, write_feature_study
+from core.study.measuring.unusable import unusable_cautions
+from core.study.samples import MeasureOptions, StudySamples
+from core.study.store.ties import has_many_ties, tie_cautions
 
-_NOT_OF_STUDIES = ("order", "permutations", "level", "by_class")
+COLUMNS = (
+    "split",
+    "measure",
+    "order",
+    "value",
+    "low",
+    "high",
+    "chance",
+    "excess",
+    "z",
+    "p_value",
+    "num_queries",
+    "num_tied",
+)
 
 
 EXAMPLES = (
@@ -38,9 +47,8 @@ EXAMPLES = (
 def add_parser(commands: Any) -> None:
     """Add the command and its options."""
     parser = add_command(commands, "measure", "Measure how ready-made features separate their labels.", EXAMPLES)
-    default = {field.name: field.default for field in fields(FamilyOptions)}
     _add_data(parser.add_argument_group("data"))
-    _add_measures(parser.add_argument_group("measures"), default)
+    _add_measures(parser.add_argument_group("measures"))
     output = parser.add_argument_group("output")
     output.add_argument(
         "--out",
@@ -85,38 +93,24 @@ def _add_data(group: Any) -> None:
     )
 
 
-def _add_measures(group: Any, default: Mapping[str, Any]) -> None:
+def _add_measures(group: Any) -> None:
     group.add_argument(
         "--metric",
         choices=METRICS,
-        default=default["metric"],
+        default=METRICS[0],
         help="Distance by which neighbors are near. Default: %(default)s.",
     )
     group.add_argument(
         "--neighbors",
         type=at_least(1),
-        default=default["neighbors"],
+        default=MeasureOptions.num_neighbors,
         metavar="K",
-        help="Number of neighbors that vote in kNN; with --out, the number stored for each sample. "
-        "Default: %(default)s.",
+        help="Number of neighbors stored for each sample of a study. Default: %(default)s.",
     )
+    group.add_argument("--by-class", action="store_true", help="Print SI of each class, too.")
     group.add_argument(
-        "--order",
-        type=at_least(1),
-        metavar="R",
-        help=f"Order of the high-order, soft and anti measures. Default: {default['order']}.",
+        "--centers", action="store_true", help="Also compute the center measures, with chance from permuted labels."
     )
-    group.add_argument(
-        "--permutations",
-        type=at_least(1, 10_000_000),
-        metavar="N",
-        help="Number of permutations of the labels behind each p-value. "
-        "Default: 9999 where the normal approximation does not hold.",
-    )
-    group.add_argument(
-        "--level", type=float, metavar="P", help=f"Confidence level of the intervals. Default: {default['level']}."
-    )
-    group.add_argument("--by-class", action="store_true", default=None, help="Print the value of each class, too.")
     group.add_argument(
         "--geometry",
         action="store_true",
@@ -135,82 +129,55 @@ def run(options: argparse.Namespace) -> int:
         _print_plan(train, test, as_json=options.json)
         return 0
     report = progress_on(sys.stderr, options.progress)
-    copies = RowCopies(np.repeat(["train", "test"], [len(train.labels), 0 if test is None else len(test.labels)]))
+    settings = {name: getattr(options, name) for name in ("neighbors", "metric", "centers", "geometry")}
     try:
         if options.out is not None:
-            _refuse_what_studies_fix(options)
-            study = write_feature_study(
-                train,
-                test,
-                options.out,
-                neighbors=options.neighbors,
-                metric=options.metric,
-                geometry=options.geometry,
-                progress=report,
-            )
+            _refuse_what_studies_hold(options)
+            study = write_feature_study(train, test, options.out, **settings, progress=report)
         else:
-            found = _measured(train, test, options, report, copies)
+            values = measure_feature_files(train, test, **settings, progress=report)
     finally:
         report.close()
     if options.out is not None:
         print_study(study, as_json=options.json, printed_notes=notes)
+        return 0
+    if options.json:
+        print(json.dumps(_rows_for_machines(values), indent=1))
     else:
-        _print_results(train, test, found, options, copies.notes())
+        print(_samples_line(train, test))
+        _print_tables(values, by_class=options.by_class)
+    if options.progress == "text":
+        sys.stdout.flush()  # where both go to one place, what is to be said of the tables comes behind them
+        of_layers = [*unusable_cautions(values.layers), *tie_cautions(values.measurements)]
+        cautions = [*_class_notes(values), *values.copy_notes, *of_layers]
+        print_notes([caution for caution in dict.fromkeys(cautions) if caution not in notes])
     return 0
 
 
-def _print_results(
-    train: LabelledFeatures,
-    test: LabelledFeatures | None,
-    found: dict[str, list[MeasuredValue]],
-    options: argparse.Namespace,
-    copy_notes: Sequence[str],
-) -> None:
-    """The values of each layer, and what to beware of."""
-    if options.json:
-        print(json.dumps([_as_row(layer, value) for layer, values in found.items() for value in values], indent=1))
-    else:
-        print(_samples_line(train, test))
-        _print_tables(found, by_class=bool(options.by_class))
-    if options.progress == "text":
-        sys.stdout.flush()  # where both go to one place, what is to be said of the tables comes behind them
-        said_before = {*train.notes, *(() if test is None else test.notes)}
-        class_notes = _class_notes(train, next(iter(found.values())))
-        cautions = [*class_notes, *copy_notes, *tie_cautions(_value_rows(found))]
-        print_notes([caution for caution in dict.fromkeys(cautions) if caution not in said_before])
-
-
-def _class_notes(train: LabelledFeatures, values: Sequence[MeasuredValue]) -> list[str]:
+def _class_notes(values: FeatureValues) -> list[str]:
     """What the sizes of the classes make of the values, which is the same at each layer."""
-    samples = study_samples(train.labels)
-    orders = {value.measure: value.order for value in values}
+    samples, rows = values.samples, values.measurements
+    largest = rows.groupby("measure")["order"].max()
     notes = [
         *samples.cautions(),
-        _left_out_text(values, len(train.labels)),
-        order_text(samples.frame(), "train", orders["high_order"]),
-        small_classes_text(samples.frame(), "train", orders["knn"]),
+        _left_out_text(samples, with_centers="center" in largest.index),
+        order_text(samples.frame(), "train", int(largest.get("high_order", 1))),
+        small_classes_text(samples.frame(), "train", int(largest.get("knn", 0))),
     ]
     return [note for note in notes if note]
 
 
-def _left_out_text(values: Sequence[MeasuredValue], num_samples: int) -> str:
+def _left_out_text(samples: StudySamples, *, with_centers: bool) -> str:
     """Which values are over fewer samples than there are, because classes of one sample are left out; "" for none."""
-    left_out = [
-        f"{value.measure} {value.num_queries:,}"
-        for value in values
-        if value.measure in LEAVE_OUT_SINGLE and value.num_queries < num_samples
-    ]
-    if not left_out:
+    counts = np.bincount(samples.labels[samples.rows("train")])
+    num_samples, num_alone = int(counts.sum()), int((counts == 1).sum())
+    if num_alone == 0:
         return ""
+    measures = "balanced and center are" if with_centers else "balanced is"
     return (
-        f"Classes of a single sample are left out where a measure is undefined for them; of {num_samples:,} samples, "
-        f"the values are over: {', '.join(left_out)}."
+        f"Classes of a single sample are left out where a measure is undefined for them: {measures} over "
+        f"{num_samples - num_alone:,} of {num_samples:,} training samples."
     )
-
-
-def _value_rows(found: dict[str, list[MeasuredValue]]) -> pd.DataFrame:
-    """One row a value: its layer, and the fields of `MeasuredValue`."""
-    return pd.DataFrame([{"layer": layer} | asdict(value) for layer, values in found.items() for value in values])
 
 
 def _print_plan(train: LabelledFeatures, test: LabelledFeatures | None, *, as_json: bool) -> None:
@@ -245,48 +212,12 @@ def _opened_test(options: argparse.Namespace, train: LabelledFeatures) -> Labell
     return open_test_features(options.test, options.test_labels, train, options.test_ids)
 
 
-def _refuse_what_studies_fix(options: argparse.Namespace) -> None:
-    given = [f"--{name.replace('_', '-')}" for name in _NOT_OF_STUDIES if getattr(options, name) is not None]
-    if given:
-        raise ValueError(f"out must stand without {', '.join(given)}: a study has fixed ones. Leave one of them out.")
-
-
-def _measured(
-    train: LabelledFeatures,
-    test: LabelledFeatures | None,
-    options: argparse.Namespace,
-    report: ProgressLine,
-    copies: RowCopies,
-) -> dict[str, list[MeasuredValue]]:
-    """The family of each layer, one layer in memory at a time, whose rows `copies` takes in."""
-    asked = {name: getattr(options, name) for name in ("order", "neighbors", "metric", "permutations", "level")}
-    asked["geometry"] = options.geometry
-    family = FamilyOptions(**{name: value for name, value in asked.items() if value is not None})
-    found = {}
-    for place, layer in enumerate(train.layers):
-        stage = f"measuring {layer.name}"
-        features = layer.read()
-        test_features = None if test is None else test.layers[place].read()
-        found[layer.name] = measure_family(
-            features,
-            train.labels,
-            family,
-            test=None if test is None or test_features is None else (test_features, test.labels),
-            progress=lambda done, total, stage=stage: report(Progress(stage, done, total, "measures")),  # type: ignore[misc]
+def _refuse_what_studies_hold(options: argparse.Namespace) -> None:
+    if options.by_class:
+        raise ValueError(
+            "out must stand without --by-class: a study holds the values of classes in its table `classes`, and the "
+            "explorer shows them. Leave one of them out."
         )
-        copies.add(*(part for part in (features, test_features) if part is not None))
-    return found
-
-
-def _as_row(layer: str, value: MeasuredValue) -> dict[str, Any]:
-    """A value for machines; what is not known is null."""
-    row = {"layer": layer} | asdict(value)
-    row["by_class"] = {str(label): _or_null(share) for label, share in value.by_class.items()}
-    return {name: _or_null(entry) for name, entry in row.items()}
-
-
-def _or_null(value: Any) -> Any:
-    return None if isinstance(value, float) and np.isnan(value) else value
 
 
 def _samples_line(train: LabelledFeatures, test: LabelledFeatures | None) -> str:
@@ -294,23 +225,49 @@ def _samples_line(train: LabelledFeatures, test: LabelledFeatures | None) -> str
     return f"{len(train.labels):,} samples of {len(np.unique(train.labels))} classes{others}"
 
 
-def _print_tables(found: dict[str, list[MeasuredValue]], *, by_class: bool) -> None:
-    for layer, values in found.items():
-        print(f"\n{layer}\n{_table(values)}")
-        if by_class:
-            print(f"\n{_class_table(values)}")
+def _shown_rows(values: FeatureValues) -> pd.DataFrame:
+    """The rows of all layers, those of a layer together; without z and p where many samples are tied."""
+    measured = values.measurements.copy()
+    measured.loc[has_many_ties(measured), ["z", "p_value"]] = np.nan
+    rows = pd.concat([measured, values.geometry]) if len(values.geometry) else measured
+    names = list(measured["layer"].unique())
+    return rows.reindex(columns=["layer", *COLUMNS]).sort_values(
+        "layer", key=lambda layer: layer.map(names.index), kind="stable", ignore_index=True
+    )
 
 
-def _table(values: Sequence[MeasuredValue]) -> str:
-    frame = pd.DataFrame([asdict(value) for value in values]).drop(columns=["by_class", "num_queries", "num_tied"])
-    if (frame["split"] == "train").all():
-        frame = frame.drop(columns="split")
+def _rows_for_machines(values: FeatureValues) -> list[dict[str, Any]]:
+    """One object a value; what is not known is null. SI and cross SI have their values by class."""
+    shown = _shown_rows(values).astype(object)
+    rows: list[dict[str, Any]] = shown.where(shown.notna(), None).to_dict("records")  # type: ignore[assignment]
+    names = values.samples.class_names
+    groups = dict(tuple(values.classes.groupby(["layer", "split", "measure"], sort=False)))
+    for row in rows:
+        classes = groups.get((row["layer"], row["split"], row["measure"]))
+        if classes is not None:
+            shares = zip(classes["label"], classes["value"], strict=True)
+            row["by_class"] = {names[label]: None if np.isnan(share) else float(share) for label, share in shares}
+    return rows
+
+
+def _print_tables(values: FeatureValues, *, by_class: bool) -> None:
+    rows = _shown_rows(values).drop(columns=["num_queries", "num_tied"])
+    if (rows["split"] == "train").all():
+        rows = rows.drop(columns="split")
     formats = dict.fromkeys(("value", "low", "high", "chance", "excess"), "{:.4f}".format)
-    formats |= {"z": "{:.1f}".format, "p_value": "{:.2g}".format}
-    return frame.to_string(index=False, formatters=formats, na_rep="–")
+    formats |= {"z": "{:.1f}".format, "p_value": "{:.2g}".format, "order": "{:.0f}".format}
+    for layer, table in rows.groupby("layer", sort=False):
+        shown = table.drop(columns="layer").to_string(index=False, formatters=formats, na_rep="–")
+        print(f"\n{layer}\n{shown}")
+        if by_class:
+            print(f"\n{_class_table(values, str(layer))}")
 
 
-def _class_table(values: Sequence[MeasuredValue]) -> str:
-    """One row a class, one column a measure."""
-    columns = {f"{value.measure}{' (test)' * (value.split == ACROSS)}": dict(value.by_class) for value in values}
-    return pd.DataFrame(columns).rename_axis("class").to_string(float_format="{:.4f}".format, na_rep="–")
+def _class_table(values: FeatureValues, layer: str) -> str:
+    """SI of each class, one row a class, one column a comparison."""
+    rows = values.classes[values.classes["layer"] == layer]
+    column = rows["measure"].where(rows["measure"] == "cross", rows["measure"] + ", " + rows["split"])
+    columns = {name: part.set_index("label")["value"] for name, part in rows.groupby(column, sort=False)}
+    table = pd.DataFrame(columns).sort_index().rename(index=dict(enumerate(values.samples.class_names)))
+    table = table.rename_axis("class")
+    return table.to_string(float_format="{:.4f}".format, na_rep="–")

@@ -3,15 +3,40 @@
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from core.data.features import LabelledFeatures
-from core.study.from_features.writer import FeatureStudyWriter
+from core.search.rows import as_matrix
+from core.study.from_features.row_copies import RowCopies
+from core.study.from_features.writer import FeatureStudyWriter, check_neighbors, feature_layer, study_samples
+from core.study.measuring.layer_tables import measure_layer
 from core.study.plan import Progress, Report
+from core.study.samples import MeasureOptions, StudySamples
 from core.study.store.opening import Study, StudyError, finished_layers, load_study, read_info
 from core.study.store.study_json import printable
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureValues:
+    """What was measured of features in files.
+
+    layers, measurements, classes, geometry : rows as in the tables of a study; the last is empty where it was not asked
+        for.
+    copy_notes : sentences about samples whose features are equal.
+    """
+
+    samples: StudySamples
+    layers: pd.DataFrame
+    measurements: pd.DataFrame
+    classes: pd.DataFrame
+    geometry: pd.DataFrame
+    copy_notes: tuple[str, ...]
 
 
 def write_feature_study(
@@ -21,6 +46,7 @@ def write_feature_study(
     *,
     neighbors: int = 10,
     metric: str = "euclidean",
+    centers: bool = False,
     geometry: bool = False,
     progress: Report | None = None,
 ) -> Study:
@@ -41,22 +67,15 @@ def write_feature_study(
         As `FeatureStudyWriter`; also where the folder holds a study of other files.
     """
     parts = [part for part in (train, test) if part is not None]
-    kinds = {"string" if part.labels.dtype.kind == "U" else "integer" for part in parts}
-    if len(kinds) > 1:
-        raise ValueError("labels must be of one kind; got integers in one part and strings in the other.")
-    labels = np.concatenate([part.labels for part in parts])
-    splits = [split for split, part in zip(("train", "test"), parts, strict=False) for _ in part.labels]
-    ids = joined_ids(parts)
     files = file_fingerprints(parts)
     _refuse_other_files(Path(out), files)
     writer = FeatureStudyWriter(
         out,
-        labels,
-        ids=ids,
-        splits=splits,
+        **sample_arguments(parts),
         neighbors=neighbors,
         metric=metric,
         probe=True,
+        centers=centers,
         geometry=geometry,
         files=files,
     )
@@ -68,9 +87,90 @@ def write_feature_study(
             if progress is not None:
                 progress(Progress(f"measuring in {layer.name}", place, len(train.layers), "layers"))
             if layer.name not in finished:
-                arrays = [part.layers[place].read() for part in parts]
-                writer.add_layer(layer.name, arrays[0] if len(arrays) == 1 else np.concatenate(arrays))
+                writer.add_layer(layer.name, read_joined(parts, place))
     return load_study(out)
+
+
+def measure_feature_files(
+    train: LabelledFeatures,
+    test: LabelledFeatures | None,
+    *,
+    neighbors: int = 10,
+    metric: str = "euclidean",
+    centers: bool = False,
+    geometry: bool = False,
+    progress: Report | None = None,
+) -> FeatureValues:
+    """Measure features in files without writing a study: the values are those that the study would have.
+
+    Here every measure on neighbors has a p-value, not SI alone.
+
+    Parameters
+    ----------
+    The same as those of `write_feature_study`.
+
+    Raises
+    ------
+    ValueError
+        As `FeatureStudyWriter`.
+    """
+    check_neighbors(neighbors, metric)
+    parts = [part for part in (train, test) if part is not None]
+    samples = study_samples(**sample_arguments(parts))
+    options = MeasureOptions(
+        num_neighbors=neighbors,
+        metric=metric,
+        centers=centers,
+        geometry=geometry,
+        projection="none",
+        test_every_measure=True,
+    )
+    copies = RowCopies(samples.splits)
+    tables: dict[str, list[pd.DataFrame]] = {"layers": [], "measurements": [], "classes": [], "geometry": []}
+    for place, layer in enumerate(train.layers):
+        if progress is not None:
+            progress(Progress(f"measuring in {layer.name}", place, len(train.layers), "layers"))
+        features = read_joined(parts, place)
+        matrix = as_matrix(features)
+        copies.add(matrix)
+        measured = measure_layer(feature_layer(layer.name, place, features), {"flat": matrix}, samples, options)
+        for name, frames in tables.items():
+            if name in measured:
+                frames.append(measured[name])
+    joined = {name: pd.concat(frames, ignore_index=True) for name, frames in tables.items() if frames}
+    return FeatureValues(
+        samples,
+        joined["layers"],
+        joined["measurements"],
+        joined["classes"],
+        joined.get("geometry", pd.DataFrame()),
+        copy_notes=tuple(copies.notes()),
+    )
+
+
+def sample_arguments(parts: Sequence[LabelledFeatures]) -> dict[str, Any]:
+    """The labels, ids and splits of all samples, as `study_samples` takes them; training samples come first.
+
+    Raises
+    ------
+    ValueError
+        Labels are integers in one part and strings in the other; ids as `joined_ids`.
+    """
+    kinds = {"string" if part.labels.dtype.kind == "U" else "integer" for part in parts}
+    if len(kinds) > 1:
+        raise ValueError("labels must be of one kind; got integers in one part and strings in the other.")
+    counts = [len(part.labels) for part in parts]
+    return {
+        "labels": np.concatenate([part.labels for part in parts]),
+        "ids": joined_ids(parts),
+        "splits": np.repeat(["train", "test"][: len(parts)], counts).tolist(),
+    }
+
+
+def read_joined(parts: Sequence[LabelledFeatures], place: int) -> NDArray[Any]:
+    """The features of all samples at one layer, shape (n, d) or (n, ...)."""
+    arrays = [part.layers[place].read() for part in parts]
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
 def file_fingerprints(parts: Sequence[LabelledFeatures]) -> dict[str, str]:

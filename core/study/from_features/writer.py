@@ -52,6 +52,7 @@ class FeatureStudyWriter:
     neighbors : neighbors stored a sample. metric : "euclidean" or "cosine".
     probe : a linear probe of each layer of one number a channel, shape (n, d); it may take longer than the rest.
     projection : how layers of shape (n, d) are drawn on a plane: "pca", "umap" if umap-learn is installed, or "none".
+    centers : also the center measures, with their chance from permuted labels; each takes as long as SI or longer.
     geometry : also the siblings of SI, intrinsic dimension, hubness and CKA of layers of shape (n, d).
     files : what study.json shall say of the files that the features come from: a fingerprint by layer.
     """
@@ -69,20 +70,23 @@ class FeatureStudyWriter:
         metric: str = "euclidean",
         probe: bool = False,
         projection: str = "pca",
+        centers: bool = False,
         geometry: bool = False,
         files: Mapping[str, str] | None = None,
     ) -> None:
-        if neighbors < 1:
-            raise ValueError(f"neighbors must be at least 1; got {neighbors}.")
-        if metric not in METRICS:
-            raise ValueError(f"metric must be one of {', '.join(METRICS)}; got {metric!r}.")
+        check_neighbors(neighbors, metric)
         check_projection(projection)
         self.path, self._files = Path(out), files
         self._sources = None if sources is None else check_sources(list(sources))
         names = None if self._sources is None else self._sources.names
         self._samples = study_samples(labels, ids=ids, sources=names, class_names=class_names, splits=splits)
         self._options = MeasureOptions(
-            num_neighbors=neighbors, metric=metric, probe=probe, projection=projection, geometry=geometry
+            num_neighbors=neighbors,
+            metric=metric,
+            centers=centers,
+            probe=probe,
+            projection=projection,
+            geometry=geometry,
         )
         self._lock = study_lock(self.path)
         self._written: list[str] = []
@@ -122,7 +126,7 @@ class FeatureStudyWriter:
             "probe": options.probe,
             "projection": options.projection,
             "geometry": options.geometry,
-        }
+        } | ({"centers": True} if options.centers else {})
         data, cautions = self._samples.describe(), self._samples.cautions()
         if self._sources is not None:
             data |= {"sources_folder": self._sources.folder} if self._sources.folder else {}
@@ -163,18 +167,7 @@ class FeatureStudyWriter:
             )
         self._refuse_not_finite(name, matrix)
         self._copies.add(matrix)
-        shape = np.shape(features)[1:]
-        layer: dict[str, Any] = {
-            "position": len(finished),
-            "layer": name,
-            "kind": kind,
-            "block": block,
-            "channels": shape[0] if len(shape) == 1 else None,
-            "parameters": parameters,
-            "cumulative_parameters": None,
-            "output_shape": list(shape),
-            "num_features": matrix.shape[1],
-        }
+        layer = feature_layer(name, len(finished), features) | {"kind": kind, "block": block, "parameters": parameters}
         tables = measure_layer(layer, {"flat": matrix}, self._samples, self._options)
         check_still_there(self.path, self._written)
         write_layer(self.path, len(finished), with_alignment(tables, self.path))
@@ -200,6 +193,30 @@ class FeatureStudyWriter:
             end(self.path, {**self._info, "cautions": list(cautions)}, complete=kind is None)
         finally:
             self._lock.__exit__(None, None, None)
+
+
+def check_neighbors(neighbors: int, metric: str) -> None:
+    """Refuse what no search of neighbors can be asked for."""
+    if neighbors < 1:
+        raise ValueError(f"neighbors must be at least 1; got {neighbors}.")
+    if metric not in METRICS:
+        raise ValueError(f"metric must be one of {', '.join(METRICS)}; got {metric!r}.")
+
+
+def feature_layer(name: str, position: int, features: ArrayLike) -> dict[str, Any]:
+    """The row in the table `layers` of ready-made features of shape (n, d) or (n, ...)."""
+    shape = np.shape(features)[1:]
+    return {
+        "position": position,
+        "layer": name,
+        "kind": "",
+        "block": "",
+        "channels": shape[0] if len(shape) == 1 else None,
+        "parameters": None,
+        "cumulative_parameters": None,
+        "output_shape": list(shape),
+        "num_features": int(np.prod(shape)),
+    }
 
 
 def study_from_features(

@@ -55,6 +55,7 @@ _FIELDS: Mapping[str, tuple[type, ...]] = {
     "asked.input_size": _COUNT,
     "asked.projection": _TEXT,
     "asked.geometry": (bool,),
+    "asked.centers": (bool,),
     "used": (dict,),
     "used.seed": _COUNT,
     "used.data": (dict,),

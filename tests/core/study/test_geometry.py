@@ -13,7 +13,6 @@ from core.measures.related.alignment import linear_cka
 from core.measures.related.intrinsic_dimension import intrinsic_dimension
 from core.measures.related.separability import siblings
 from core.study.measuring import geometry
-from core.study.measuring.all_measures import FamilyOptions, measure_family
 from core.study.measuring.geometry import GEOMETRY, geometry_rows
 from core.study.store.opening import SCHEMAS
 
@@ -166,15 +165,6 @@ def test_large_layers_are_represented_by_some_samples(monkeypatch):
     whole = siblings(features, LABELS)[0].value
     assert found.loc["silhouette", "value"] != whole
     assert found.loc["silhouette", "value"] == pytest.approx(whole, abs=0.15)
-
-
-def test_the_family_of_features_has_it_where_asked():
-    features = layers()["first"]
-    values = measure_family(features, LABELS, FamilyOptions(permutations=9, geometry=True))
-    expected = geometry_rows(features, LABELS, core.nearest_neighbors(features, k=2)).set_index("measure")
-    found = pd.DataFrame([(one.measure, one.value) for one in values]).set_index(0)[1]
-    assert found[list(GEOMETRY)].tolist() == pytest.approx(expected["value"].tolist())
-    assert not set(GEOMETRY) & {one.measure for one in measure_family(features, LABELS, FamilyOptions(permutations=9))}
 
 
 def test_a_copy_of_a_study_reads_alike(study, tmp_path):

@@ -254,9 +254,7 @@ def dependent_pairs(nodes: NDArray[np.int64]) -> sparse.csr_array:
     columns = np.unique(nodes, return_inverse=True)[1].ravel()
     starts = np.arange(0, nodes.size + 1, nodes.shape[1])
     depends = sparse.csr_array((np.ones(nodes.size), columns, starts), shape=(len(nodes), int(columns.max()) + 1))
-    pairs = depends @ depends.T
-    pairs.data[:] = 1  # and not the number of nodes that they share
-    return pairs
+    return (depends @ depends.T).sign()
 
 
 def dependent_n(value: float, residuals: NDArray[np.float64], pairs: sparse.csr_array) -> float:

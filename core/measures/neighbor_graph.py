@@ -1,11 +1,12 @@
 """The labelled nearest-neighbor graph: one search serves every order of every measure of the family."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
 
 from core.measures.separation import EncodedLabels, Label, Separation, encode_labels, encode_together, mean_by_class
 from core.measures.significance import (
@@ -16,9 +17,10 @@ from core.measures.significance import (
     agreement_moments,
     all_alike,
     cross_moments,
+    dependent_n,
+    dependent_pairs,
     none_alike,
     null_values,
-    shared_node_n,
 )
 from core.search.neighbors import Neighbors, nearest_neighbors
 
@@ -43,6 +45,7 @@ class LabelledGraph:
     classes: tuple[Label, ...]
     own: NDArray[np.int64] | None
     num_all: int | None = None
+    _pairs_of_order: dict[int, sparse.csr_array] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def num_queries(self) -> int:
@@ -126,7 +129,6 @@ class LabelledGraph:
         value = _mean_of_defined(list(by_class.values())) if balanced else float(by_sample.mean())
         weights = self._class_weights() if balanced else 1.0
         residuals = weights * (by_sample - shrunken_class_means(by_sample, self.query_codes))
-        own = np.arange(self.num_queries) + len(self.reference_codes) if self.own is None else self.own
         return Separation(
             measure=measure,
             order=order,
@@ -139,9 +141,17 @@ class LabelledGraph:
             num_all=self.num_all or (self.num_queries if self.own is None else len(self.reference_codes)),
             moments=moments,
             null_values=partial(self._null_values, order, score, balanced),
-            effective_n=lambda: shared_node_n(value, residuals, np.column_stack([own, nearest])),
+            effective_n=lambda: dependent_n(value, residuals, self._dependent_pairs(order)),
             **traits,
         )
+
+    def _dependent_pairs(self, order: int) -> sparse.csr_array:
+        """The pairs of queries whose scores of an order share samples, found once for all measures of that order."""
+        if order not in self._pairs_of_order:
+            own = np.arange(self.num_queries) + len(self.reference_codes) if self.own is None else self.own
+            nodes = np.column_stack([own, self.neighbors.indices[:, :order]])
+            self._pairs_of_order[order] = dependent_pairs(nodes)
+        return self._pairs_of_order[order]
 
     def _undefined(self) -> dict[Label, float]:
         """Classes without a leave-one-out value: those of one sample."""

@@ -6,7 +6,7 @@ Golub, Heath and Wahba 1979). An eigendecomposition of XᵀX, or of XXᵀ where 
 penalty.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -30,6 +30,7 @@ class RidgePath:
     features: Floats
     targets: Floats
     penalties: Floats
+    _last_residuals: dict[float, Floats] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def is_wide(self) -> bool:
@@ -101,9 +102,12 @@ class RidgePath:
         return np.asarray(1 / (values + penalty))
 
     def _residuals(self, penalty: float) -> Floats:
-        """Y − HY."""
-        fitted = self._scores @ (self._weights(penalty)[:, None] * self._projected)
-        return np.asarray(self.targets - self.targets.mean(axis=0) - fitted)
+        """Y − HY. Those of the last penalty are kept: nearly always the next fold has the same one."""
+        if penalty not in self._last_residuals:
+            fitted = self._scores @ (self._weights(penalty)[:, None] * self._projected)
+            self._last_residuals.clear()
+            self._last_residuals[penalty] = self.targets - self.targets.mean(axis=0) - fitted
+        return self._last_residuals[penalty]
 
     @cached_property
     def _cross_products(self) -> tuple[Floats, Floats]:

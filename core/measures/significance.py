@@ -18,7 +18,7 @@ from scipy import sparse
 PERMUTATIONS = 9_999
 ENOUGH_FOR_NORMAL = 100  # agreements expected by chance from which the normal approximation holds in the tail
 TARGETS = ("data", "population")
-_ROWS = 255  # agreements counted at once: as many as a byte holds
+_ROWS = 32  # agreements counted at once: few enough for a core's cache, and for a byte
 
 Codes = NDArray[np.integer[Any]]
 
@@ -232,12 +232,7 @@ def shared_node_n(value: float, residuals: NDArray[np.float64], nodes: NDArray[n
     value : the mean. residuals : float64, shape (m,): each query's part of m times the error of the mean.
     nodes : int64, shape (m, 1 + k): the samples that each query's score depends on.
     """
-    num_queries, spread = len(residuals), value * (1 - value)
-    if np.isnan(spread):
-        return float("nan")
-    if spread <= 0:
-        return float(num_queries)
-    return float(min(spread / max(shared_node_variance(residuals, nodes), spread / num_queries), num_queries))
+    return dependent_n(value, residuals, dependent_pairs(nodes))
 
 
 def shared_node_variance(residuals: NDArray[np.float64], nodes: NDArray[np.int64]) -> float:
@@ -248,11 +243,32 @@ def shared_node_variance(residuals: NDArray[np.float64], nodes: NDArray[np.int64
     residuals : float64, shape (m,). nodes : int64, shape (m, any): the samples that each score depends on; a sample
         may stand twice in a row.
     """
+    return _dependent_variance(residuals, dependent_pairs(nodes))
+
+
+def dependent_pairs(nodes: NDArray[np.int64]) -> sparse.csr_array:
+    """1 for each pair of scores that share a node, each score with itself included; shape (m, m).
+
+    nodes : as in `shared_node_variance`. This takes most of its time, and serves all scores of the same nodes.
+    """
     columns = np.unique(nodes, return_inverse=True)[1].ravel()
     starts = np.arange(0, nodes.size + 1, nodes.shape[1])
     depends = sparse.csr_array((np.ones(nodes.size), columns, starts), shape=(len(nodes), int(columns.max()) + 1))
-    meets = (depends @ depends.T).sign()
-    return float(residuals @ (meets @ residuals)) / len(residuals) ** 2
+    return (depends @ depends.T).sign()
+
+
+def dependent_n(value: float, residuals: NDArray[np.float64], pairs: sparse.csr_array) -> float:
+    """`shared_node_n` where the pairs are known. pairs : as `dependent_pairs` gives them."""
+    num_queries, spread = len(residuals), value * (1 - value)
+    if np.isnan(spread):
+        return float("nan")
+    if spread <= 0:
+        return float(num_queries)
+    return float(min(spread / max(_dependent_variance(residuals, pairs), spread / num_queries), num_queries))
+
+
+def _dependent_variance(residuals: NDArray[np.float64], pairs: sparse.csr_array) -> float:
+    return float(residuals @ (pairs @ residuals)) / len(residuals) ** 2
 
 
 def q_values(p_values: ArrayLike) -> NDArray[np.float64]:

@@ -88,7 +88,7 @@ def stream_pass(
         activations[key] = allocate(key, shape) if allocate else np.empty(shape, np.float32)
     for rows, images in _batches(load, num_samples, batch_size):
         _check_images(images, (rows.size, *input_shape))
-        outputs = forward(np.pad(images, [(0, batch_size - rows.size)] + [(0, 0)] * len(input_shape), mode="edge"))
+        outputs = forward(_filled_up(images, batch_size))
         for kept, output in zip(activations.values(), outputs, strict=True):
             kept[rows[0] : rows[-1] + 1] = np.asarray(output)[: rows.size]  # a view: numpy() would copy first
         if progress is not None:
@@ -152,6 +152,12 @@ def _batches(
             if following is not None:
                 upcoming = executor.submit(load, following)
             yield rows, images
+
+
+def _filled_up(images: np.ndarray, batch_size: int) -> np.ndarray:
+    """The images of a batch, its last one repeated until the batch is full; a full one as it is, without a copy."""
+    missing = batch_size - len(images)
+    return images if missing == 0 else np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
 
 
 def _check_images(images: np.ndarray, expected: tuple[int, ...]) -> None:

@@ -78,7 +78,9 @@ class StudySamples:
 
     def queries(self, split: str, options: MeasureOptions) -> NDArray[np.int64] | None:
         """Rows within the split that are asked, ascending, where not all are; the same for every layer."""
-        asked = options.num_queries.get(split, len(self))
+        if split not in options.num_queries:
+            return None
+        asked = options.num_queries[split]
         order = self.seeded_order(split, options.seed)[options.pilot :]
         return np.sort(order[:asked]) if asked < len(order) else None
 

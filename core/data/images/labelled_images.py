@@ -218,6 +218,9 @@ class LabelledImages:
 
     def _pixels(self, row: int, size: tuple[int, int] | None) -> np.ndarray:
         """One image, resized where a size is given, of shape (h, w, 3), or (h, w, 1) if gray."""
+        pixels = self.kept.pixels(self.ids[row])
+        if pixels is not None and size in (None, pixels.shape[:2]):
+            return pixels
         image = gray_image(self.values[row, :, :, 0]) if self.values is not None else self._decoded(row)
         array = np.asarray(image if size is None else resize(image, size))
         return np.atleast_3d(array)

@@ -44,11 +44,15 @@ class KeptPixels:
             self._num_bytes += num_bytes
         self._pixels[sample] = np.asarray(image)
 
+    def pixels(self, sample: str) -> NDArray[np.uint8] | None:
+        """The image's pixels, shape (height, width, 3); None where it is not kept."""
+        return self._pixels.get(sample)
+
     def get(self, sample: str) -> "Image | None":
         """The image as it was; None where it is not kept."""
         from PIL import Image
 
-        pixels = self._pixels.get(sample)
+        pixels = self.pixels(sample)
         return None if pixels is None else Image.fromarray(pixels)
 
     def __reduce__(self) -> tuple[Any, ...]:

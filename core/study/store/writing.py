@@ -122,7 +122,9 @@ def check_still_there(folder: Path, layers: Iterable[str] = ()) -> None:
         The folder, its study.json, its samples or the rows of one of the layers are gone.
     """
     lost = [name for name in ("study.json", _SAMPLES) if not (folder / name).exists()]
-    lost += [] if lost else [f"the rows of {name!r}" for name in layers if name not in finished_layers(folder)]
+    if expected_layers := () if lost else tuple(layers):
+        finished = finished_layers(folder)  # once: it opens a file of each layer
+        lost = [f"the rows of {name!r}" for name in expected_layers if name not in finished]
     if lost:
         gone = f"it has lost {', '.join(lost[:3])}" if folder.is_dir() else "it has been removed"
         raise StudyError(f"{folder} must stay as it is while a run writes to it; {gone}. Run the same command again.")

@@ -67,7 +67,8 @@ def _main_rows(measurements: pd.DataFrame) -> pd.DataFrame:
     knn_order = one_of(rows.loc[rows["measure"] == "knn", "order"], KNN)
     separation = rows["measure"].isin(["separation", "cross"]) & (rows["order"] == 1)
     rows = one_metric(rows[separation | ((rows["measure"] == "knn") & (rows["order"] == knn_order))])
-    return rows[rows["sampling"] == one_of(rows["sampling"], "full")]
+    result: pd.DataFrame = rows[rows["sampling"] == one_of(rows["sampling"], "full")]
+    return result
 
 
 def with_texts(measurements: pd.DataFrame) -> pd.DataFrame:

@@ -102,7 +102,8 @@ def clearly_above_chance(curve: pd.DataFrame) -> np.ndarray:
     chance, low = curve["chance"].to_numpy(float), curve["low"].to_numpy(float)
     error = np.sqrt(chance * (1 - chance) / curve["num_queries"].to_numpy(float))
     far = curve["value"].to_numpy(float) > chance + CLEAR * error
-    return far & ~(low <= chance) & ~(column_or_nan(curve, "q_value") >= SIGNIFICANT)
+    result: np.ndarray = far & ~(low <= chance) & ~(column_or_nan(curve, "q_value") >= SIGNIFICANT)
+    return result
 
 
 def level_index(excess: float) -> int:

@@ -64,11 +64,6 @@ class Tiling:
             for i, j in self.tiles()
         )
 
-    @property
-    def largest_block(self) -> int:
-        """Rows of the largest block."""
-        return max(block.stop - block.start for group in (*self.queries, *self.references) for block in group)
-
 
 def tiling(
     num_rows: int,
@@ -136,7 +131,8 @@ def _levels(num_results: int) -> list[int]:
 
 def group_rows(group: Group) -> int:
     """Rows of a group."""
-    return group[-1].stop - group[0].start
+    count: int = group[-1].stop - group[0].start
+    return count
 
 
 def _rows_within(group: Group) -> int:

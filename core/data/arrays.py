@@ -184,7 +184,8 @@ def _check_table(path: Path, without: tuple[str, ...]) -> int:
         )
 
     def is_numeric(kind: Any) -> bool:
-        return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+        result: bool = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+        return result
 
     others = [f"{field.name!r} ({field.type})" for field in fields if not is_numeric(_element(field.type))]
     if others or not fields or not opened.metadata.num_rows:

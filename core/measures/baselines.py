@@ -37,7 +37,8 @@ def knn_correct(neighbor_codes: NDArray[np.int64], codes: NDArray[np.int64], num
         cells = np.arange(len(part))[:, None] * num_classes + part
         votes = np.bincount(cells.ravel(), minlength=len(part) * num_classes).reshape(len(part), num_classes)
         predicted[start : start + step] = votes.argmax(axis=1)
-    return predicted == codes
+    values: NDArray[np.bool_] = predicted == codes
+    return values
 
 
 def linear_probe(features: ArrayLike, labels: ArrayLike, *, folds: int = 5, seed: int = 0) -> NDArray[np.bool_]:

@@ -146,7 +146,8 @@ def _nearest_is(
     """Whether the own center is nearest: no other is nearer, and none of a lower code is as near up to rounding."""
     to_own = distance[own]
     as_near = distance <= to_own + margin
-    return (as_near.argmax(axis=0) == own[0]) & (distance.min(axis=0) >= to_own - margin)
+    values: NDArray[np.bool_] = (as_near.argmax(axis=0) == own[0]) & (distance.min(axis=0) >= to_own - margin)
+    return values
 
 
 def _mean_of_defined(scores: NDArray[np.float64]) -> float:

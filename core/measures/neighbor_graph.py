@@ -164,7 +164,8 @@ class LabelledGraph:
         counts = np.bincount(self.query_codes, minlength=len(self.classes))
         able = (counts > 0) & ((self.reference_counts > 1) | (self.own is None))
         weights = np.divide(self.num_queries / max(able.sum(), 1), counts, out=np.zeros(len(counts)), where=able)
-        return weights[self.query_codes]
+        result: Scores = weights[self.query_codes]
+        return result
 
     def _null_values(
         self, order: int, score: Callable[[NDArray[np.bool_]], Scores], balanced: bool, shuffles: Shuffles

@@ -35,7 +35,8 @@ class RidgePath:
     @property
     def is_wide(self) -> bool:
         """Whether there are more columns than rows, so that XXᵀ is decomposed."""
-        return self.features.shape[1] > self.features.shape[0]
+        result: bool = self.features.shape[1] > self.features.shape[0]
+        return result
 
     @cached_property
     def _decomposition(self) -> tuple[Floats, Floats]:

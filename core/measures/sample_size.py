@@ -195,7 +195,9 @@ def fit_curve(
     return FittedCurve(whole_sizes, num_samples, len(table), asymptote, gap, rate, resampled)
 
 
-def _subsample_value(features: NDArray[np.generic], codes: NDArray[np.generic], rows: NDArray, metric: str) -> float:
+def _subsample_value(
+    features: NDArray[np.generic], codes: NDArray[np.generic], rows: NDArray[np.int64], metric: str
+) -> float:
     if len(np.unique(rows)) != len(rows):
         raise ValueError("subsamples must not name a row twice, or copies are neighbors. Draw without replacement.")
     nearest = nearest_neighbors(features[rows], metric=metric).indices[:, 0]
@@ -233,7 +235,8 @@ def _resampled_means(table: Scores, resamples: int, rng: np.random.Generator) ->
     """Mean of as many chains drawn with replacement, shape (resamples, sizes), the deviations made unbiased."""
     repeats, means = len(table), table.mean(axis=0)
     drawn = table[rng.integers(repeats, size=(resamples, repeats))].mean(axis=1)
-    return means + (drawn - means) * sqrt(repeats / (repeats - 1))
+    result: Scores = means + (drawn - means) * sqrt(repeats / (repeats - 1))
+    return result
 
 
 def _inflation(table: Scores, independent: Scores) -> float:
@@ -272,7 +275,8 @@ def _fit(values: Scores, n: Scores, weights: Scores) -> Scores:
 def _curve(parameters: Scores, ratio: float) -> Scores:
     """The curve at n/N = ratio, of parameters of shape (..., 3)."""
     asymptote, gap, rate = np.moveaxis(parameters, -1, 0)
-    return np.clip(asymptote - gap * ratio**-rate, 0, 1)
+    result: Scores = np.clip(asymptote - gap * ratio**-rate, 0, 1)
+    return result
 
 
 def _normal_quantile(level: float) -> float:

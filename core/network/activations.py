@@ -184,7 +184,8 @@ def _forward(network: Network, wanted: Sequence[_Wanted], batch_size: int, bound
             _pool(tf.cast(outputs[layer.layer], tf.float32), pooling, columns) for layer, pooling, columns in wanted
         ]
 
-    return forward
+    result: Forward = forward
+    return result
 
 
 def _pool(activations: Any, pooling: str, columns: slice | None) -> Any:

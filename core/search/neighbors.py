@@ -98,7 +98,8 @@ def nearest_among(
     if len(missing):
         samples = Rows.of(features, unit=metric == "cosine", index=among)
         nearest[missing] = _Search(samples, samples, missing, 1).run(symmetric=False).indices[:, 0]
-    return nearest
+    values: NDArray[np.int64] = nearest
+    return values
 
 
 def _own_rows(rows: ArrayLike | None, queries: ArrayLike | None, num_references: int) -> NDArray[np.int64] | None:

@@ -174,7 +174,8 @@ class Operand:
 def _squares(block: Array, dtype: type[np.floating[Any]]) -> Array:
     """Squared length of each row, summed in a dtype."""
     block = block.astype(dtype, copy=False)
-    return np.einsum("ij,ij->i", block, block)
+    result: Array = np.einsum("ij,ij->i", block, block)
+    return result
 
 
 def strips(num_rows: int) -> list[slice]:

@@ -145,9 +145,10 @@ class Rows:
         """
         block = self._block(rows, columns)
         if self.lengths is None and scale == 1 and block.dtype == center.dtype == dtype:
-            return np.subtract(block, center[columns])
-        shifted = self.exact(rows, columns) - center[columns]
-        return (shifted * scale).astype(dtype, copy=False)
+            scaled: Features = np.subtract(block, center[columns])
+        else:
+            scaled = ((self.exact(rows, columns) - center[columns]) * scale).astype(dtype, copy=False)
+        return scaled
 
     def some(self, chosen: NDArray[np.int64]) -> "Rows":
         """Only the chosen rows, about the same mean."""

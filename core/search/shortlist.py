@@ -98,7 +98,8 @@ class Shortlist:
         if self._rounding:
             with np.errstate(invalid="ignore"):  # −inf marks a query's own row
                 certain -= self._rounding * np.abs(value - queries.offset[query] - references.offset[reference])
-        return certain
+        values: NDArray[np.float64] = certain
+        return values
 
     def take(self, query: Array, reference: Array, value: Array) -> None:
         """Note new pairs, sorted by query, and let them raise the thresholds."""

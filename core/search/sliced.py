@@ -48,7 +48,8 @@ def working_bytes(num_rows: int, dtype: type[np.floating[Any]] = np.float32) -> 
     itemsize = np.dtype(dtype).itemsize
     sizes = [part.stop - part.start for part in tiles(num_rows, TILE)]
     products = 8 * (num_rows**2 + sum(size**2 for size in sizes)) // 2
-    return products + itemsize * num_rows * CHUNK + 2 * 8 * min(num_rows, TILE) ** 2
+    count: int = products + itemsize * num_rows * CHUNK + 2 * 8 * min(num_rows, TILE) ** 2
+    return count
 
 
 class SlicedSearch:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from core.data.images.copies import copy_notes
 from core.data.images.labelled_images import LabelledImages
@@ -359,14 +360,8 @@ def _check_disk(plan: Plan) -> None:
 
 
 def available_bytes() -> int:
-    """Memory that can be had without swapping, in bytes; 4 GiB where the system does not say."""
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 4 << 30
+    """Return the memory that can be had without swapping, in bytes."""
+    return int(psutil.virtual_memory().available)
 
 
 def parse_bytes(text: str) -> int:

@@ -110,7 +110,8 @@ class FineTuned:
     @cached_property
     def history(self) -> pd.DataFrame:
         """One row an epoch: phase, epoch, loss, accuracy, val_loss, val_accuracy."""
-        return read_table_file(self.path / _HISTORY, TRAINING_HISTORY).to_pandas()
+        rows: pd.DataFrame = read_table_file(self.path / _HISTORY, TRAINING_HISTORY).to_pandas()
+        return rows
 
     @property
     def head(self) -> Path:

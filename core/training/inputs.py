@@ -220,4 +220,5 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function as a TensorFlow graph, one for each size of a batch, so that rounding depends on nothing else."""
     import tensorflow as tf
 
-    return tf.function(function, autograph=False)
+    result: Callable[..., Any] = tf.function(function, autograph=False)
+    return result

@@ -229,7 +229,8 @@ def _bar_panel(layers: pd.DataFrame, column: str, axis: alt.Axis, scale: alt.Sca
     bars = alt.Chart(layers[["layer", column]]).mark_bar(
         color=GRAY, opacity=0.75, aria=False, width=alt.ExprRef("min(28, 0.8 * bandwidth('x'))")
     )
-    return bars.encode(x=layer_x(layers), y=alt.Y(f"{column}:Q", axis=axis, scale=scale))
+    chart: alt.Chart = bars.encode(x=layer_x(layers), y=alt.Y(f"{column}:Q", axis=axis, scale=scale))
+    return chart
 
 
 def _catalogue_panels(layers: pd.DataFrame) -> list[tuple[str, str, dict[str, Any]]]:
@@ -278,7 +279,8 @@ def _hover_band(lines: pd.DataFrame, layers: pd.DataFrame) -> alt.Chart:
             description=alt.Description("description:N"),
         )
     )
-    return band.add_params(hover, pick)
+    chart: alt.Chart = band.add_params(hover, pick)
+    return chart
 
 
 def layer_x(layers: pd.DataFrame) -> alt.X:

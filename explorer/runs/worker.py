@@ -28,10 +28,17 @@ def work(folder: Path, arguments: list[str]) -> int:
     with (folder / ALIVE).open("a+b") as handle:
         _lock(handle.fileno())
         (folder / EXIT).unlink(missing_ok=True)
-        (folder / STARTED).write_text(str(os.getpid()), encoding="ascii")
+        record_process(folder)
         with turn(folder):
             (folder / STARTED).touch()  # its time counts from here
             return _work(folder, arguments)
+
+
+def record_process(folder: Path) -> None:
+    """Write the number of this process in one step: whoever finds the file can read the number."""
+    unfinished = folder / f"{STARTED}.part"
+    unfinished.write_text(str(os.getpid()), encoding="ascii")
+    os.replace(unfinished, folder / STARTED)
 
 
 def _work(folder: Path, arguments: list[str]) -> int:

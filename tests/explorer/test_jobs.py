@@ -11,6 +11,7 @@ import pytest
 
 from core.study.store.opening import load_study
 from explorer.runs import jobs
+from explorer.runs.worker import record_process
 
 WAIT_S = 60
 PIXELS = ("study", "digits", "--out=study", "--model=pixels", "--per-class=10", "--no-probe", "--progress=json")
@@ -253,7 +254,7 @@ def test_a_run_outlives_the_server_that_started_it_and_another_can_stop_it(slow)
     code = """
 import os, sys
 from pathlib import Path
-from explorer import jobs
+from explorer.runs import jobs
 studies, name = Path(sys.argv[1]), sys.argv[2]
 jobs.start(jobs.find_job(studies, name), line=1)
 os._exit(9)
@@ -284,6 +285,19 @@ def test_a_process_that_is_not_known_is_not_stopped(slow, monkeypatch, number):
     (job.folder / "started").write_text(right)
     jobs.cancel(job, at_once=True)
     wait_for_end(job)
+
+
+def test_whoever_finds_the_number_of_a_process_can_read_it(tmp_path, monkeypatch):
+    seen = []
+
+    def replace(source, target):
+        seen.append((Path(source).read_text(), Path(target).exists()))
+        os.rename(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    record_process(tmp_path)
+    assert seen == [(str(os.getpid()), False)]
+    assert (tmp_path / "started").read_text() == str(os.getpid())
 
 
 def test_the_process_has_little_claim_on_the_processor(slow):

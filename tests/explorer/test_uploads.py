@@ -87,14 +87,15 @@ def test_all_files_of_an_archive_that_cannot_be_used_are_told_at_once(tmp_path):
 
 @pytest.mark.parametrize("top", ["", "my pictures/", "a/b/"])
 def test_an_archive_of_images_becomes_a_folder_of_classes(tmp_path, top):
-    saved = save_images(packed(pictures(top) | {f"{top}readme.txt": b"hello"}), tmp_path, PUBLIC)
+    archive = packed(pictures(top) | {f"{top}readme.txt": b"hello"})  # whose members bear the time of their packing
+    saved = save_images(archive, tmp_path, PUBLIC)
     images = load_images(tmp_path / saved.data)
     assert images.class_names == ("cat", "dog")
     assert len(images) == 10
     assert saved.name == "pictures.zip"
     assert saved.data.startswith(f"{saved.folder}/")
     assert saved.left_out == "1 .txt"
-    assert save_images(packed(pictures(top) | {f"{top}readme.txt": b"hello"}), tmp_path, PUBLIC) == saved
+    assert save_images(archive, tmp_path, PUBLIC) == saved
 
 
 def test_splits_in_an_archive_stay(tmp_path):

@@ -106,7 +106,8 @@ class Advice:
     def undecided(self) -> pd.DataFrame:
         """The layers before the recommended one, or else the best, that these samples leave open."""
         before = self.layers["position"] < self.row(self.target)["position"]
-        return self.layers[before & (self.layers["verdict"] == UNDECIDED)]
+        rows: pd.DataFrame = self.layers[before & (self.layers["verdict"] == UNDECIDED)]
+        return rows
 
     def row(self, layer: str) -> pd.Series:
         """What is known of a candidate.

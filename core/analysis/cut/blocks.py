@@ -161,7 +161,10 @@ def verify_blocks(
 
     def correct_without(groups: Sequence[Sequence[str]], stage: str) -> NDArray[np.bool_]:
         """Whether each test image is named right: by the whole network, then without each group of blocks."""
-        return class_of[_units(plan, bypass_blocks(model, groups), test, stage, progress)] == samples.labels[test]
+        values: NDArray[np.bool_] = (
+            class_of[_units(plan, bypass_blocks(model, groups), test, stage, progress)] == samples.labels[test]
+        )
+        return values
 
     level = 1 - 0.05 / len(residual)
     correct = correct_without([[layer] for layer in residual["output"]], "without each block")

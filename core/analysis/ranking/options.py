@@ -8,8 +8,9 @@ from typing import Any
 
 from core.analysis.ranking.ready_features import FeatureFiles
 from core.data.images.loading import TEST_FRACTION
+from core.network.catalogue import DEFAULT_LAYERS
 from core.network.models.registry import is_model_file
-from core.study.plan import DEFAULT_LAYERS, PIXELS, StudyOptions
+from core.study.plan import PIXELS, StudyOptions
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,8 @@ from core.study.plan import Plan, Report, chosen_images, plan_study
 from core.study.resumed_kernels import begin_as_recorded
 from core.study.run import package_versions, run_study
 from core.study.samples import StudySamples
-from core.study.store.opening import Study, StudyError, is_locked, load_study, read_info, read_table_file
+from core.study.store.locks import is_locked
+from core.study.store.opening import Study, StudyError, load_study, read_info, read_table_file
 from core.study.store.schemas import RANKING_TABLES
 from core.study.store.study_json import look_up, ranking_faults, read_json_object
 from core.study.store.writing import differences, now_utc, replace_file, study_lock, write_json

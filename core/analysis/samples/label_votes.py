@@ -117,7 +117,8 @@ class LabelVotes:
         of_nearest = np.bincount(named, minlength=num_classes)
         chance = float(of_samples @ of_nearest) / max(int(of_samples.sum() * of_nearest.sum()), 1)
         excess = ((value - chance) / max(1 - chance, 1e-12)).clip(min=0) ** 2
-        return excess / max(excess.sum(), 1e-12)
+        values: NDArray[np.float64] = excess / max(excess.sum(), 1e-12)
+        return values
 
     @cached_property
     def _by_target(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
@@ -131,7 +132,8 @@ class LabelVotes:
         start = np.searchsorted(target, targets, side="left")
         count = np.searchsorted(target, targets, side="right") - start
         within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-        return order[np.repeat(start, count) + within]
+        values: NDArray[np.int64] = order[np.repeat(start, count) + within]
+        return values
 
 
 def _sum_by_pair(

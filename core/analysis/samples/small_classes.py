@@ -43,4 +43,5 @@ def classes_with_fewer(samples: pd.DataFrame, split: str, least: int, *, among: 
         others = counts - 1
     else:
         others = classes[split_of_sample == among].value_counts().reindex(counts.index, fill_value=0)
-    return counts[others < least]
+    values: pd.Series = counts[others < least]
+    return values

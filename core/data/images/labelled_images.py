@@ -195,7 +195,8 @@ class LabelledImages:
         """
         shape = self.pixel_shape
         if self.values is not None:
-            return self.values[self._rows(rows)]
+            result: np.ndarray = self.values[self._rows(rows)]
+            return result
         return self._stack(rows, None, shape)
 
     def _rows(self, rows: ArrayLike) -> np.ndarray:

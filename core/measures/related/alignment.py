@@ -54,7 +54,8 @@ class CenteredGram:
     def diagonal(self) -> NDArray[np.float64]:
         """The samples' squared distances to their mean."""
         rows = np.arange(len(self), 0, -1)
-        return self.half[np.cumsum(rows) - rows].astype(np.float64)
+        values: NDArray[np.float64] = self.half[np.cumsum(rows) - rows].astype(np.float64)
+        return values
 
     @cached_property
     def length(self) -> float:

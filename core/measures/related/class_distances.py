@@ -81,7 +81,8 @@ def _distances(geometry: CenterGeometry, rows: slice) -> NDArray[np.float64]:
     squared += geometry.squared_lengths[rows]
     places = np.arange(rows.start, rows.stop)
     squared[places, places - rows.start] = 0
-    return np.sqrt(squared.clip(min=0))
+    values: NDArray[np.float64] = np.sqrt(squared.clip(min=0))
+    return values
 
 
 def _silhouettes(to_classes: NDArray[np.float64], codes: Codes, counts: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -94,4 +95,5 @@ def _silhouettes(to_classes: NDArray[np.float64], codes: Codes, counts: NDArray[
     nearest = means.min(axis=0)
     larger = np.maximum(within, nearest)
     defined = (others > 0) & (larger > 0)
-    return np.divide(nearest - within, larger, out=np.zeros(len(codes)), where=defined)
+    values: NDArray[np.float64] = np.divide(nearest - within, larger, out=np.zeros(len(codes)), where=defined)
+    return values

@@ -211,7 +211,10 @@ def _half_z_scores(features: ArrayLike) -> NDArray[np.float64]:
     matrix = np.ldexp(rows.exact(slice(None)), -exponent)  # no square over- or underflows
     spread = 2 * matrix.std(axis=0)
     varied = np.ptp(matrix, axis=0) > 0
-    return np.divide(matrix - matrix.mean(axis=0), spread, out=np.zeros_like(matrix), where=varied & (spread > 0))
+    values: NDArray[np.float64] = np.divide(
+        matrix - matrix.mean(axis=0), spread, out=np.zeros_like(matrix), where=varied & (spread > 0)
+    )
+    return values
 
 
 def _checked(features: ArrayLike, labels: ArrayLike) -> EncodedLabels:

@@ -77,7 +77,8 @@ class Application:
     def _builder(self) -> Callable[..., "keras.Model"]:
         import keras
 
-        return getattr(keras.applications, self.function)
+        result: Callable[..., keras.Model] = getattr(keras.applications, self.function)
+        return result
 
 
 def find_application(name: str) -> Application | None:

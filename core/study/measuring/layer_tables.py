@@ -58,7 +58,8 @@ def measure_layer(
 def activation_bytes(layer: Mapping[str, Any], poolings: Sequence[str], num_samples: int) -> int:
     """Bytes of a layer's activations in float32, in all poolings together. layer : its row in the table `layers`."""
     widths = [layer["channels"] if pooling == "mean" else layer["num_features"] for pooling in poolings]
-    return 4 * num_samples * sum(widths)
+    count: int = 4 * num_samples * sum(widths)
+    return count
 
 
 def _merged(by_pooling: Sequence[Tables]) -> Tables:

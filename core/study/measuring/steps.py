@@ -291,4 +291,7 @@ def _against(value: float, chance: float) -> dict[str, float]:
 def _class_chance(comparison: Comparison) -> NDArray[np.float64]:
     """What a class would score with meaningless labels: its share of the samples that can be neighbors."""
     counts = comparison.graph.reference_counts.astype(np.float64)
-    return counts / counts.sum() if comparison.is_cross else np.maximum(counts - 1, 0) / (counts.sum() - 1)
+    values: NDArray[np.float64] = (
+        counts / counts.sum() if comparison.is_cross else np.maximum(counts - 1, 0) / (counts.sum() - 1)
+    )
+    return values

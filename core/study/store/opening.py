@@ -126,9 +126,12 @@ class Study:
         """
         names = list(columns or TABLES[name].columns)
         if (name, self._stamp) in _CHECKED:
-            return self._read(name, names, filters).to_pandas()
-        keyed = list(dict.fromkeys([*names, *(column for key in TABLES[name].keys for column in key)]))
-        return self._checked(name, self._read(name, keyed, filters)).select(names).to_pandas()
+            table = self._read(name, names, filters)
+        else:
+            keyed = list(dict.fromkeys([*names, *(column for key in TABLES[name].keys for column in key)]))
+            table = self._checked(name, self._read(name, keyed, filters)).select(names)
+        rows: pd.DataFrame = table.to_pandas()
+        return rows
 
     def check(self) -> None:
         """Check every table that can be read in a moment, and what the files of the others say of themselves.

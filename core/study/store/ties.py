@@ -24,7 +24,10 @@ def tied_share(rows: pd.DataFrame) -> NDArray[np.float64]:
     """
     if "num_tied" not in rows:
         return np.full(len(rows), np.nan)
-    return rows["num_tied"].to_numpy(float, na_value=np.nan) / rows["num_queries"].to_numpy(float, na_value=np.nan)
+    values: NDArray[np.float64] = rows["num_tied"].to_numpy(float, na_value=np.nan) / rows["num_queries"].to_numpy(
+        float, na_value=np.nan
+    )
+    return values
 
 
 def has_many_ties(rows: pd.DataFrame) -> NDArray[np.bool_]:

@@ -91,9 +91,9 @@ def read_history(folder: str | os.PathLike[str]) -> pd.DataFrame:
         The file is damaged.
     """
     path = Path(folder) / _HISTORY_FILE
-    if not path.exists():
-        return HISTORY.empty_table().to_pandas()
-    return read_table_file(path, HISTORY_TABLE).to_pandas()
+    table = read_table_file(path, HISTORY_TABLE) if path.exists() else HISTORY.empty_table()
+    rows: pd.DataFrame = table.to_pandas()
+    return rows
 
 
 class EpochsWriter:

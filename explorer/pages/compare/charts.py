@@ -181,7 +181,10 @@ def _hover_band(table: pd.DataFrame, names: tuple[str, str]) -> alt.Chart:
     tooltip = [alt.Tooltip(f"{name}:N", title=title) for name, title in titles.items()]
     opacity = alt.condition(hover, alt.value(0.22), alt.value(0))
     description = alt.Description("description:N")
-    return band.encode(x=layer_x(table), opacity=opacity, tooltip=tooltip, description=description).add_params(hover)
+    chart: alt.Chart = band.encode(
+        x=layer_x(table), opacity=opacity, tooltip=tooltip, description=description
+    ).add_params(hover)
+    return chart
 
 
 def _color(line: str) -> Any:

@@ -54,7 +54,8 @@ def control_values(study: OpenStudy, selection: Selection, curves: pd.DataFrame)
         return pd.DataFrame({"layer": [], "value": []})
     rows = chosen_curves(control, selection.measure, FULL)
     keep = (rows["measure"] == "SI") & (rows["samples"] == lead["samples"].iloc[0])
-    return rows.loc[keep & (rows["pooling"] == lead["pooling"].iloc[0]), ["layer", "value"]].dropna()
+    result: pd.DataFrame = rows.loc[keep & (rows["pooling"] == lead["pooling"].iloc[0]), ["layer", "value"]].dropna()
+    return result
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

@@ -55,7 +55,8 @@ def _hover_band(curves: pd.DataFrame, x: alt.X) -> alt.Chart:
     tooltip += [alt.Tooltip(f"s{place}:N", title=name) for place, name in enumerate(series)]
     band = alt.Chart(table).mark_rect(color=GRAY)
     opacity = alt.condition(hover, alt.value(0.22), alt.value(0))
-    return band.encode(x=x, opacity=opacity, tooltip=tooltip).add_params(hover)
+    chart: alt.Chart = band.encode(x=x, opacity=opacity, tooltip=tooltip).add_params(hover)
+    return chart
 
 
 def _scale(values: dict[str, Any]) -> alt.Scale:

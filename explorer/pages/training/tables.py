@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 import streamlit as st
@@ -119,8 +118,3 @@ def cost_text(history: pd.DataFrame) -> str:
 def cached_training(path: str, stamp: tuple[int, ...], _tables: Study) -> Training | None:
     """Nobody may change it: all sessions share it."""
     return read_training(_tables)
-
-
-def training_stamp(path: Path) -> tuple[int, ...]:
-    """Changes when another epoch is recorded."""
-    return recorded_epochs(path)

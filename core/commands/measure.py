@@ -118,7 +118,7 @@ def _add_measures(group: Any, default: Mapping[str, Any]) -> None:
     )
     group.add_argument("--by-class", action="store_true", default=None, help="Print the value of each class, too.")
     group.add_argument(
-        "--geometry",
+        "--related-measures",
         action="store_true",
         help="Also compute related separability measures, intrinsic dimension and hubness; with --out, CKA, too.",
     )
@@ -145,7 +145,7 @@ def run(options: argparse.Namespace) -> int:
                 options.out,
                 neighbors=options.neighbors,
                 metric=options.metric,
-                geometry=options.geometry,
+                related_measures=options.related_measures,
                 progress=report,
             )
         else:
@@ -260,7 +260,7 @@ def _measured(
 ) -> dict[str, list[MeasuredValue]]:
     """The family of each layer, one layer in memory at a time, whose rows `copies` takes in."""
     asked = {name: getattr(options, name) for name in ("order", "neighbors", "metric", "permutations", "level")}
-    asked["geometry"] = options.geometry
+    asked["geometry"] = options.related_measures
     family = FamilyOptions(**{name: value for name, value in asked.items() if value is not None})
     found = {}
     for place, layer in enumerate(train.layers):

@@ -21,7 +21,7 @@ def write_feature_study(
     *,
     neighbors: int = 10,
     metric: str = "euclidean",
-    geometry: bool = False,
+    related_measures: bool = False,
     progress: Report | None = None,
 ) -> Study:
     """A study of features in files, one layer in memory at a time; goes on where an earlier run stopped.
@@ -57,7 +57,7 @@ def write_feature_study(
         neighbors=neighbors,
         metric=metric,
         probe=True,
-        geometry=geometry,
+        related_measures=related_measures,
         files=files,
     )
     if writer.is_complete():

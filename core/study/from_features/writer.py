@@ -52,7 +52,7 @@ class FeatureStudyWriter:
     neighbors : neighbors stored a sample. metric : "euclidean" or "cosine".
     probe : a linear probe of each layer of one number a channel, shape (n, d); it may take longer than the rest.
     projection : how layers of shape (n, d) are drawn on a plane: "pca", "umap" if umap-learn is installed, or "none".
-    geometry : also the siblings of SI, intrinsic dimension, hubness and CKA of layers of shape (n, d).
+    related_measures : also the siblings of SI, intrinsic dimension, hubness and CKA of layers of shape (n, d).
     files : what study.json shall say of the files that the features come from: a fingerprint by layer.
     """
 
@@ -69,7 +69,7 @@ class FeatureStudyWriter:
         metric: str = "euclidean",
         probe: bool = False,
         projection: str = "pca",
-        geometry: bool = False,
+        related_measures: bool = False,
         files: Mapping[str, str] | None = None,
     ) -> None:
         if neighbors < 1:
@@ -82,7 +82,7 @@ class FeatureStudyWriter:
         names = None if self._sources is None else self._sources.names
         self._samples = study_samples(labels, ids=ids, sources=names, class_names=class_names, splits=splits)
         self._options = MeasureOptions(
-            num_neighbors=neighbors, metric=metric, probe=probe, projection=projection, geometry=geometry
+            num_neighbors=neighbors, metric=metric, probe=probe, projection=projection, geometry=related_measures
         )
         self._lock = study_lock(self.path)
         self._written: list[str] = []
@@ -121,7 +121,7 @@ class FeatureStudyWriter:
             "metric": options.metric,
             "probe": options.probe,
             "projection": options.projection,
-            "geometry": options.geometry,
+            "related_measures": options.geometry,
         }
         data, cautions = self._samples.describe(), self._samples.cautions()
         if self._sources is not None:

@@ -59,13 +59,13 @@ def test_a_study_names_its_samples_by_their_ids(capsys: pytest.CaptureFixture[st
 
 def test_geometry_comes_where_it_is_asked_for(capsys: pytest.CaptureFixture[str]):
     command = ["x.npy", "--labels", "y.npy", "--permutations", "9"]
-    plain, found = (as_json([*command, *more], capsys) for more in ([], ["--geometry"]))
+    plain, found = (as_json([*command, *more], capsys) for more in ([], ["--related-measures"]))
     assert [row["measure"] for row in found][len(plain) :] == list(GEOMETRY)
     assert found[-1]["low"] is None
-    assert main(["measure", "train", "--geometry", "--out", "study"]) == 0
+    assert main(["measure", "train", "--related-measures", "--out", "study"]) == 0
     study = core.load_study("study")
     assert study.geometry["layer"].unique().tolist() == ["halved"]  # pixels of shape (8, 8) are not averaged here
-    assert study.info["asked"]["geometry"]
+    assert study.info["asked"]["related_measures"]
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def _add_measures(group: Any) -> None:
         "--centers", action="store_true", help="Also compute the center measures, with chance from permuted labels."
     )
     group.add_argument(
-        "--geometry",
+        "--related-measures",
         action="store_true",
         help="Also compute related separability measures, intrinsic dimension and hubness; with --out, CKA, too.",
     )
@@ -129,7 +129,7 @@ def run(options: argparse.Namespace) -> int:
         _print_plan(train, test, as_json=options.json)
         return 0
     report = progress_on(sys.stderr, options.progress)
-    settings = {name: getattr(options, name) for name in ("neighbors", "metric", "centers", "geometry")}
+    settings = {name: getattr(options, name) for name in ("neighbors", "metric", "centers", "related_measures")}
     try:
         if options.out is not None:
             _refuse_what_studies_hold(options)

@@ -139,8 +139,8 @@ def _add_layers(group: Any, default: Mapping[str, Any]) -> None:
         help="Number of nearest neighbors to store for each sample. Default: %(default)s.",
     )
     group.add_argument(
-        "--neighbors-of",
-        default=default["neighbors_of"],
+        "--neighbor-layers",
+        default=default["neighbor_layers"],
         metavar="LAYERS",
         help="Layers whose neighbors are stored, written as in --layers. Default: %(default)s.",
     )
@@ -169,7 +169,7 @@ def _add_measures(group: Any, default: Mapping[str, Any]) -> None:
         "controls, and takes its choice of layers, pooling and samples. Default: %(default)s.",
     )
     group.add_argument(
-        "--geometry",
+        "--related-measures",
         action="store_true",
         help="Also compute related separability measures, intrinsic dimension, hubness, and CKA between layers.",
     )
@@ -198,9 +198,9 @@ def _add_cost(group: Any) -> None:
         help="Number of samples of each split to search first, so that --precision takes fewer. Default: %(default)s.",
     )
     group.add_argument(
-        "--exact",
+        "--allow-long-search",
         action="store_true",
-        help="Search all samples even where that takes hours, instead of asking for a choice.",
+        help="Search the neighbors of all samples even where that takes more than 4 hours, instead of stopping.",
     )
     group.add_argument("--memory", type=memory, metavar="SIZE", help=MEMORY_HELP)
     group.add_argument(
@@ -237,8 +237,8 @@ def _add_output(group: Any) -> None:
     add_progress(group)
 
 
-def _asked(options: argparse.Namespace) -> StudyOptions:
-    """The study asked for; the notebook's protocol brings its own choices where none was made."""
+def study_options(options: argparse.Namespace) -> StudyOptions:
+    """Read the options of a study from the command line; the protocol notebook sets those that are not given."""
     asked = StudyOptions(**{field.name: getattr(options, field.name) for field in fields(StudyOptions)})
     if asked.protocol != "notebook":
         return asked
@@ -249,7 +249,7 @@ def _asked(options: argparse.Namespace) -> StudyOptions:
 
 def run(options: argparse.Namespace) -> int:
     interrupt_when_terminated()
-    asked = _asked(options)
+    asked = study_options(options)
     report = progress_on(sys.stderr, options.progress)
     printed_notes: tuple[str, ...] = ()
     try:

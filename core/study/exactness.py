@@ -29,13 +29,14 @@ class Choice:
         """Both, for a person."""
         if self.sampled_s > 0.9 * self.exact_s:
             return (
-                f"All samples take about {in_words(self.exact_s)} (--exact), and sampled queries hardly less: layers "
-                "that come in slices are searched whole. Raise --memory, use --spool, or choose --pooling mean"
+                f"All samples take about {in_words(self.exact_s)} (--allow-long-search), and sampled queries hardly "
+                "less: layers that come in slices are searched whole. "
+                "Raise --memory, use --spool, or choose --pooling mean"
             )
         return (
             f"SI from sampled queries, each against all samples, takes about {in_words(self.sampled_s)} (unbiased, "
             f"± {100 * self.precision:.2g} points at 95 %: --precision {self.precision:g}); of all samples about "
-            f"{in_words(self.exact_s)} (--exact)"
+            f"{in_words(self.exact_s)} (--allow-long-search)"
         )
 
 
@@ -68,14 +69,15 @@ def refuse_unasked(plan: Plan, cost: Callable[[float | None], Cost], rate: Calla
         With both choices and the time that each takes.
     """
     options = plan.options
-    if options.exact or options.precision is not None:
+    if options.allow_long_search or options.precision is not None:
         return
     found = choice(plan, cost, rate)
     if found is None:
         return
     sizes = " Sizes and a precision do not go together: leave --sizes out." if options.sizes else ""
     raise ValueError(
-        f"exact or precision must be chosen where the exact search takes more than {EXACT_HOURS:.0f} h; got neither. "
+        f"allow_long_search or precision must be chosen where the exact search takes more than {EXACT_HOURS:.0f} h; "
+        f"got neither. "
         f"{found.sentence()}.{sizes}"
     )
 

@@ -77,7 +77,7 @@ class StudyOptions:
     split : "train", "test" or "both". per_class : samples of each class and split; default all.
     test_fraction : share of the test split, where the data have no splits; 0 measures all samples as one split.
     skip_broken, skip_small_classes : what to leave out, see `core.data.images.loading.load_images`.
-    neighbors : neighbors stored a sample. neighbors_of : the layers whose neighbors are stored, as in `layers`.
+    neighbors : neighbors stored a sample. neighbor_layers : the layers whose neighbors are stored, as in `layers`.
     seed : of splits and choices. batch_size : images a forward pass.
     sizes, repeats : sizes of stratified subsamples of each split, and how often each is drawn.
     protocol : "separation", or "notebook" for the center measures of the original notebook with permuted controls.
@@ -86,8 +86,8 @@ class StudyOptions:
     many samples as that takes are asked, each against all others. pilot : samples of each split that are asked first,
     to find out how many it takes, and then not again; 0 asks as many as it takes at worst.
     projection : how samples are drawn on a plane: "pca", "umap" if umap-learn is installed, or "none".
-    geometry : the siblings of SI, intrinsic dimension and hubness of layers, and how alike layers are (linear CKA).
-    exact : ask all samples although that takes hours, see `core.study.exactness`; it changes no number.
+    related_measures : the siblings of SI, intrinsic dimension and hubness of layers, and linear CKA between them.
+    allow_long_search : ask all samples although that takes hours, see `core.study.exactness`; it changes no number.
     """
 
     data: str
@@ -110,10 +110,10 @@ class StudyOptions:
     precision: float | None = None
     pilot: int = 0
     input_size: int | None = None
-    neighbors_of: str = "all"
+    neighbor_layers: str = "all"
     projection: str = "pca"
-    geometry: bool = False
-    exact: bool = False
+    related_measures: bool = False
+    allow_long_search: bool = False
 
     def __post_init__(self) -> None:
         model, weights = network_choice(self.model, self.weights)
@@ -131,8 +131,8 @@ class StudyOptions:
             raise ValueError(f"precision must lie between 0 and 0.5; got {self.precision}. 0.01 is ± one point.")
         if self.precision is not None and self.sizes:
             raise ValueError("precision and sizes must not be combined; both draw samples. Make two studies.")
-        if self.precision is not None and self.exact:
-            raise ValueError("precision and exact must not be combined; choose one of them.")
+        if self.precision is not None and self.allow_long_search:
+            raise ValueError("precision and allow_long_search must not be combined; choose one of them.")
         if self.pilot < 0 or (self.pilot and self.precision is None):
             raise ValueError(f"pilot must be at least 0, and go with a precision; got {self.pilot}. 200 is usual.")
         if self.input_size is not None and (self.input_size < 1 or self.model == PIXELS):
@@ -147,7 +147,7 @@ class StudyOptions:
     def asked(self) -> dict[str, Any]:
         """The options as study.json records them: those that the tables depend on."""
         options = asdict(self) | {"sizes": list(self.sizes)}
-        return {name: value for name, value in options.items() if name != "exact"}
+        return {name: value for name, value in options.items() if name != "allow_long_search"}
 
     def measures(self) -> MeasureOptions:
         """What is computed at each layer."""
@@ -160,7 +160,7 @@ class StudyOptions:
             probe=self.probe,
             pilot=self.pilot,
             projection=self.projection,
-            geometry=self.geometry,
+            geometry=self.related_measures,
         )
 
     def command(self, out: str | os.PathLike[str]) -> str:
@@ -200,7 +200,7 @@ class Plan:
     @cached_property
     def stored_layers(self) -> frozenset[str]:
         """The names of the layers whose neighbors are stored."""
-        return frozenset(layer.layer for layer in select_layers(self.layers, self.options.neighbors_of))
+        return frozenset(layer.layer for layer in select_layers(self.layers, self.options.neighbor_layers))
 
     def passes(self, finished: frozenset[str] = frozenset()) -> tuple[Pass, ...]:
         """The passes over the images that the layers need, but for those already finished."""

@@ -54,7 +54,7 @@ def run_study(
     Raises
     ------
     ValueError
-        The exact search takes hours, and neither `exact` nor a `precision` was asked for.
+        The exact search takes hours, and neither `allow_long_search` nor a `precision` was asked for.
     StudyError
         The folder holds another study (the difference is named), another run writes to it, or its layers so far were
         computed with other kernels of TensorFlow than this process has loaded.

@@ -14,7 +14,7 @@ class TrainingOptions:
     """How a network is fine-tuned; the defaults are those of the original notebook.
 
     head_epochs, tail_epochs : at most, in each phase; without tail epochs there is no second phase.
-    head_rate, tail_rate : Adam's learning rate in each phase. batch_size : images a step.
+    head_learning_rate, tail_learning_rate : Adam's learning rate in each phase. batch_size : images a step.
     unfreeze : name or pattern of the layer from which on the second phase trains.
     dropout : share of pooled activations dropped before the last layer. augmentation : how training images vary.
     early_stopping : a phase ends when val_loss has not fallen for so many epochs, and keeps its best weights; None: it
@@ -23,8 +23,8 @@ class TrainingOptions:
 
     head_epochs: int = 25
     tail_epochs: int = 10
-    head_rate: float = 1e-2
-    tail_rate: float = 1e-4
+    head_learning_rate: float = 1e-2
+    tail_learning_rate: float = 1e-4
     batch_size: int = 64
     unfreeze: str = "block7a_expand_conv"
     dropout: float = 0.2
@@ -37,7 +37,7 @@ class TrainingOptions:
         for name, minimum in minima.items():
             if (getattr(self, name) if getattr(self, name) is not None else minimum) < minimum:
                 raise ValueError(f"{name} must be at least {minimum}; got {getattr(self, name)}.")
-        for name in ("head_rate", "tail_rate"):
+        for name in ("head_learning_rate", "tail_learning_rate"):
             if not 0 < getattr(self, name) < np.inf:
                 raise ValueError(
                     f"{name} must be a positive number; got {getattr(self, name)}. 1e-3 is usual for Adam."
@@ -49,7 +49,7 @@ class TrainingOptions:
         return self.head_epochs if phase == "head" else self.tail_epochs
 
     def rate(self, phase: str) -> float:
-        return self.head_rate if phase == "head" else self.tail_rate
+        return self.head_learning_rate if phase == "head" else self.tail_learning_rate
 
 
 @dataclass(frozen=True)

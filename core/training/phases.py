@@ -216,7 +216,7 @@ class _Training:
         if not np.isfinite(loss):
             raise RuntimeError(
                 f"the loss became {loss} in epoch {epoch} of the phase {phase}. Start anew with a lower rate: "
-                f"--{phase}-rate {options.rate(phase) / 10:g}."
+                f"--{phase}-learning-rate {options.rate(phase) / 10:g}."
             )
         val_loss, val_accuracy = self._test(steps, source)
         return EpochResult(phase, epoch, loss / len(order), hits / len(order), val_loss, val_accuracy)

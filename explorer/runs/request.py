@@ -33,8 +33,14 @@ USUAL_WEIGHTS = ("imagenet", "none")
 FURTHER_MODELS = ("resnet50", "mobilenet-v3-small", "ConvNeXtTiny")  # of keras.applications; any other can be typed
 RANGES = {"per_class": (2, 2**31 - 1), "repeats": (1, 100), "neighbors": (1, 100), "seed": (0, 2**32 - 1)}
 _LONGEST = 2_000  # characters of a text in an address
-_NO_ADDRESS = ("labels", "test", "test_labels", "precision", "exact")  # an upload's, or of a plan not there yet
-_FLAGS = ("geometry", "exact", "skip_broken", "skip_small_classes")
+_NO_ADDRESS = (
+    "labels",
+    "test",
+    "test_labels",
+    "precision",
+    "allow_long_search",
+)  # an upload's, or of a plan not there yet
+_FLAGS = ("related_measures", "allow_long_search", "skip_broken", "skip_small_classes")
 _STUDY_OPTIONS = (
     "model",
     "weights",
@@ -59,7 +65,7 @@ class Request:
     data : a folder, the name of a TensorFlow data set, or the path of what was uploaded.
     labels : a column of the uploaded table, or the path of the uploaded file of labels.
     test, test_labels : the paths of the test samples' uploaded features and labels. metric : of features.
-    cluster, cluster_storage : as in `python -m core study`. precision, exact : chosen once there is a plan.
+    cluster, cluster_storage : as in `python -m core study`. precision, allow_long_search : chosen once there is a plan.
     The rest as in `core.study.plan.StudyOptions`; "" or 0 leaves an option out.
     """
 
@@ -78,14 +84,14 @@ class Request:
     memory: str = ""
     spool: str = ""
     seed: int = 0
-    geometry: bool = False
+    related_measures: bool = False
     metric: str = METRICS[0]
     test: str = ""
     test_labels: str = ""
     cluster: str = ""
     cluster_storage: str = ""
     precision: str = ""
-    exact: bool = False
+    allow_long_search: bool = False
     test_fraction: float = TEST_FRACTION
     skip_broken: bool = False
     skip_small_classes: bool = False
@@ -141,7 +147,7 @@ class Request:
 
     def _flags(self) -> tuple[str, ...]:
         """Options that are given or not."""
-        return ("geometry", "exact") if self.source == "features" else _FLAGS
+        return ("related_measures", "allow_long_search") if self.source == "features" else _FLAGS
 
     def _option(self, name: str) -> str | int:
         value: str | int = getattr(self, name)

@@ -58,7 +58,7 @@ PARAMETERS = (
     *("layer", "tolerance", "pooling", "samples", "knn", "kinds", "blocks", "layers", "span", "columns", "measure"),
     *("sampling", "table", "page", "pair", "sample", "shown", "class_name", "taken", "either", "sort", "epoch", "run"),
     *("before", "match", "source", "data", "model", "weights", "per_class", "sizes", "repeats", "neighbors", "memory"),
-    *("spool", "seed", "geometry", "metric", "cluster", "cluster_storage", "split", "test_fraction", "study"),
+    *("spool", "seed", "related_measures", "metric", "cluster", "cluster_storage", "split", "test_fraction", "study"),
 )
 FORGED = (
     *("", "0", "-1", "99999", "1" * 30, "9" * 5000, "nan", "inf", "1e999", "²", "٣", "a\0b", "../../etc/passwd", "*"),

@@ -146,6 +146,10 @@ def test_skip_broken(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
         ([*DIGITS, "--out", "x", "--per-class", "1"], "must be a whole number of at least 2; got '1'"),
         ([*DIGITS, "--out", "x", "--batch-size", "-3"], "must be a whole number of at least 1; got '-3'"),
         ([*DIGITS, "--out", "x", "--seed", "one"], "invalid int value: 'one'"),
+        ([*DIGITS, "--out", "x", "--neighbors-of", "all"], "unrecognized arguments: --neighbors-of"),
+        ([*DIGITS, "--out", "x", "--exact"], "unrecognized arguments: --exact"),
+        ([*DIGITS, "--out", "x", "--geometry"], "unrecognized arguments: --geometry"),
+        (["fine-tune", "digits", "--out", "x", "--head-rate", "0.1"], "unrecognized arguments: --head-rate"),
     ],
 )
 def test_wrong_usage_is_2(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]):

@@ -31,7 +31,9 @@ def folder(tmp_path_factory):
     labels = np.arange(120) % 3
     centers, rng = np.random.default_rng(9).normal(size=(3, 6))[labels], np.random.default_rng(1)
     path = tmp_path_factory.mktemp("studies") / "with geometry"
-    with core.FeatureStudyWriter(path, labels, splits=["train", "test"] * 60, geometry=True, neighbors=4) as writer:
+    with core.FeatureStudyWriter(
+        path, labels, splits=["train", "test"] * 60, related_measures=True, neighbors=4
+    ) as writer:
         for place, name in enumerate(LAYERS):
             writer.add_layer(name, 0.4 * (place + 1) * centers + rng.normal(size=(120, 6)))
     return path

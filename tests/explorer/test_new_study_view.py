@@ -166,10 +166,10 @@ def test_a_study_of_hours_starts_one_way_or_the_other(studies, open_view, monkey
     assert labels["start_exact_run"] == "Start with every sample, ≈ 11.1 h"
     sampled, exact = page.code[0].value.splitlines()
     assert sampled.endswith("--precision=0.007")
-    assert exact.endswith("--exact")
+    assert exact.endswith("--allow-long-search")
     press(page, "start_exact_run")
     (job,) = jobs.list_jobs(studies)
-    assert "--exact" in job.arguments
+    assert "--allow-long-search" in job.arguments
     assert job.estimated_s == 40_000.0
     wait_until_over(job)
     assert jobs.status(job).state == "complete"
@@ -239,12 +239,12 @@ def test_in_public_the_line_has_an_end(studies, open_view, monkeypatch):
 
 
 def test_metric_and_geometry_are_fields_of_the_form(studies, open_view):
-    page = open_view("new_study", source="features", metric="cosine", geometry="True")
+    page = open_view("new_study", source="features", metric="cosine", related_measures="True")
     assert page.segmented_control(key="new metric").value == "cosine"
-    assert page.checkbox(key="new geometry").value
-    page = open_view("new_study", per_class="10", geometry="True")
+    assert page.checkbox(key="new related measures").value
+    page = open_view("new_study", per_class="10", related_measures="True")
     press(page, "show_plan")
-    assert page.code[0].value.endswith("--per-class=10 --geometry")
+    assert page.code[0].value.endswith("--per-class=10 --related-measures")
 
 
 def test_a_link_to_a_run_that_is_gone(studies, open_view):

@@ -128,7 +128,7 @@ def test_arguments_of_a_cluster_and_of_a_choice():
         "--precision=0.007", "--cluster=tcp://host:8786", "--cluster-storage=s3://bucket/a",
     )  # fmt: skip
     assert Request(cluster_storage="here").arguments()[-1] == f"--cluster-storage={Path.cwd() / 'here'}"
-    assert Request(exact=True).arguments()[-1] == "--exact"
+    assert Request(allow_long_search=True).arguments()[-1] == "--allow-long-search"
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
@@ -160,18 +160,20 @@ def test_arguments_of_features():
 
 
 def test_arguments_of_test_samples_metric_and_geometry():
-    asked = Request(source="features", data="a.npy", metric="cosine", geometry=True, test="t.npy", test_labels="t.csv")
-    further = ("--neighbors=10", "--metric=cosine", "--test=t.npy", "--test-labels=t.csv", "--geometry")
+    asked = Request(
+        source="features", data="a.npy", metric="cosine", related_measures=True, test="t.npy", test_labels="t.csv"
+    )
+    further = ("--neighbors=10", "--metric=cosine", "--test=t.npy", "--test-labels=t.csv", "--related-measures")
     assert asked.arguments() == ("measure", "a.npy", "--out=study", *further)
-    assert Request(geometry=True).arguments()[-1] == "--geometry"
+    assert Request(related_measures=True).arguments()[-1] == "--related-measures"
     assert "--metric=cosine" not in Request(metric="cosine").arguments()  # images have but one
 
 
 def test_the_options_of_features_are_in_the_address_their_files_are_not():
-    asked = Request(source="features", metric="cosine", geometry=True, test=".uploads/ab/t.npy")
-    assert asked.query() == {"source": ["features"], "metric": ["cosine"], "geometry": ["True"]}
-    assert asked_request(asked.query()) == Request(source="features", metric="cosine", geometry=True)
-    assert asked_request({"metric": ["nonsense"], "geometry": ["maybe"], "test": ["/etc/passwd"]}) == Request()
+    asked = Request(source="features", metric="cosine", related_measures=True, test=".uploads/ab/t.npy")
+    assert asked.query() == {"source": ["features"], "metric": ["cosine"], "related_measures": ["True"]}
+    assert asked_request(asked.query()) == Request(source="features", metric="cosine", related_measures=True)
+    assert asked_request({"metric": ["nonsense"], "related_measures": ["maybe"], "test": ["/etc/passwd"]}) == Request()
 
 
 def test_the_form_is_in_the_address_and_comes_back_from_it():
@@ -180,8 +182,8 @@ def test_the_form_is_in_the_address_and_comes_back_from_it():
     assert Request().query() == {}
     cluster = Request(cluster="local:2", cluster_storage="s3://bucket")
     assert asked_request(cluster.query()) == cluster
-    assert asked_request({"exact": ["True"], "precision": ["0.1"]}) == Request()  # chosen at each plan anew
-    assert Request(exact=True, precision="0.1").query() == {}
+    assert asked_request({"allow_long_search": ["True"], "precision": ["0.1"]}) == Request()  # chosen at each plan anew
+    assert Request(allow_long_search=True, precision="0.1").query() == {}
     assert asked_request({"source": ["nonsense"], "seed": ["-1"], "per_class": ["many"], "other": ["1"]}) == Request()
     assert "data" not in Request(source="features", data=".uploads/ab").query()
 

@@ -79,7 +79,7 @@ class RankOptions:
             skip_small_classes=self.skip_small_classes,
             test_fraction=self.test_fraction,
             projection="none",
-            exact=True,  # its intervals are of pairs of samples, so all are asked
+            allow_long_search=True,  # its intervals are of pairs of samples, so all are asked
         )
 
     def asked(self) -> dict[str, Any]:

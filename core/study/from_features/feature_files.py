@@ -47,7 +47,7 @@ def write_feature_study(
     neighbors: int = 10,
     metric: str = "euclidean",
     centers: bool = False,
-    geometry: bool = False,
+    related_measures: bool = False,
     progress: Report | None = None,
 ) -> Study:
     """A study of features in files, one layer in memory at a time; goes on where an earlier run stopped.
@@ -76,7 +76,7 @@ def write_feature_study(
         metric=metric,
         probe=True,
         centers=centers,
-        geometry=geometry,
+        related_measures=related_measures,
         files=files,
     )
     if writer.is_complete():
@@ -98,7 +98,7 @@ def measure_feature_files(
     neighbors: int = 10,
     metric: str = "euclidean",
     centers: bool = False,
-    geometry: bool = False,
+    related_measures: bool = False,
     progress: Report | None = None,
 ) -> FeatureValues:
     """Measure features in files without writing a study: the values are those that the study would have.
@@ -121,7 +121,7 @@ def measure_feature_files(
         num_neighbors=neighbors,
         metric=metric,
         centers=centers,
-        geometry=geometry,
+        geometry=related_measures,
         projection="none",
         test_every_measure=True,
     )

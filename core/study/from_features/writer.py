@@ -53,7 +53,7 @@ class FeatureStudyWriter:
     probe : a linear probe of each layer of one number a channel, shape (n, d); it may take longer than the rest.
     projection : how layers of shape (n, d) are drawn on a plane: "pca", "umap" if umap-learn is installed, or "none".
     centers : also the center measures, with their chance from permuted labels; each takes as long as SI or longer.
-    geometry : also the siblings of SI, intrinsic dimension, hubness and CKA of layers of shape (n, d).
+    related_measures : also the siblings of SI, intrinsic dimension, hubness and CKA of layers of shape (n, d).
     files : what study.json shall say of the files that the features come from: a fingerprint by layer.
     """
 
@@ -71,7 +71,7 @@ class FeatureStudyWriter:
         probe: bool = False,
         projection: str = "pca",
         centers: bool = False,
-        geometry: bool = False,
+        related_measures: bool = False,
         files: Mapping[str, str] | None = None,
     ) -> None:
         check_neighbors(neighbors, metric)
@@ -86,7 +86,7 @@ class FeatureStudyWriter:
             centers=centers,
             probe=probe,
             projection=projection,
-            geometry=geometry,
+            geometry=related_measures,
         )
         self._lock = study_lock(self.path)
         self._written: list[str] = []
@@ -125,7 +125,7 @@ class FeatureStudyWriter:
             "metric": options.metric,
             "probe": options.probe,
             "projection": options.projection,
-            "geometry": options.geometry,
+            "related_measures": options.geometry,
         } | ({"centers": True} if options.centers else {})
         data, cautions = self._samples.describe(), self._samples.cautions()
         if self._sources is not None:

@@ -104,12 +104,12 @@ class Study:
 
     @cached_property
     def geometry(self) -> pd.DataFrame:
-        """The siblings of SI, intrinsic dimension and hubness; empty for a study made without `geometry`."""
+        """The siblings of SI, intrinsic dimension and hubness; empty for a study made without `related_measures`."""
         return self.table("geometry")
 
     @cached_property
     def alignment(self) -> pd.DataFrame:
-        """Linear CKA of pairs of layers, each pair once; empty for a study made without `geometry`."""
+        """Linear CKA of pairs of layers, each pair once; empty for a study made without `related_measures`."""
         return self.table("alignment")
 
     def table(self, name: str, columns: Sequence[str] | None = None, filters: Filters | None = None) -> pd.DataFrame:

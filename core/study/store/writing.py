@@ -44,8 +44,8 @@ Info = dict[str, Any]
 _LEVEL, _LEVEL_OF_PARTS = 9, 1  # of Zstandard: parts are read once, and gone when the study is complete
 _MERGED, _SAMPLES = ".parts.tmp", "samples.parquet"
 _EARLIER_OPTIONS = {  # what a study begun before there were these did
-    "neighbors_of": "all",
-    "geometry": False,
+    "neighbor_layers": "all",
+    "related_measures": False,
     "skip_small_classes": False,
     "test_fraction": 0.2,
 }

@@ -85,7 +85,7 @@ def split_of(selection: CompareSelection) -> str:
 def sibling_rows(study: OpenStudy, tables: Study, selection: CompareSelection) -> pd.DataFrame:
     """One row a layer and measure of `MEASURES`: layer, measure, value, low, high, chance, in network order.
 
-    Empty where the study was made without `--geometry`. SI is that of channel means.
+    Empty where the study was made without `--related-measures`. SI is that of channel means.
     """
     split = split_of(selection)
     rows = tables.geometry.astype({"layer": object, "measure": object, "split": object})

@@ -47,7 +47,7 @@ def feature_fields(request: Request) -> tuple[Request, list[Any]]:
 
 
 def feature_options(request: Request, start: Request) -> Request:
-    """Neighbors, metric, and whether to look at the geometry too."""
+    """Neighbors, metric, and whether to compute related measures."""
     left, middle, right = st.columns(3, vertical_alignment="bottom")
     with left:
         neighbors = st.number_input("Neighbors stored", 1, 100, start.neighbors, key="new neighbors")
@@ -56,13 +56,13 @@ def feature_options(request: Request, start: Request) -> Request:
             "Metric", METRICS, format_func=str.capitalize, default=start.metric, required=True, key="new metric"
         )
     with right:
-        geometry = geometry_field(start)
-    return replace(request, neighbors=int(neighbors), metric=str(metric), geometry=geometry)
+        related_measures = related_measures_field(start)
+    return replace(request, neighbors=int(neighbors), metric=str(metric), related_measures=related_measures)
 
 
-def geometry_field(start: Request) -> bool:
-    """Whether a study measures the geometry of layers."""
-    return st.checkbox("Geometry", start.geometry, key="new geometry", help=_GEOMETRY_HELP)
+def related_measures_field(start: Request) -> bool:
+    """Whether a study computes related measures, too."""
+    return st.checkbox("Related measures", start.related_measures, key="new related measures", help=_RELATED_HELP)
 
 
 def saved_features(request: Request, allowed: Limits) -> tuple[Request, Saved]:
@@ -92,7 +92,7 @@ def _one(files: list[Any]) -> Any:
     return files[0] if files else None
 
 
-_GEOMETRY_HELP = (
-    "Also the siblings of SI, the intrinsic dimension and hubness of each layer, and how alike layers are (linear "
-    "CKA), for the page Compare. It takes longer."
+_RELATED_HELP = (
+    "Also compute related separability measures, intrinsic dimension and hubness of each layer, and how alike layers "
+    "are (linear CKA), for the page Compare. It takes longer."
 )

@@ -176,7 +176,7 @@ def _ways(request: Request, found: dict[str, Any]) -> list[tuple[str, Request, f
             replace(request, precision=f"{precision:g}"),
             sampled_s,
         ),
-        (f"Start with every sample, ≈ {in_words(exact_s)}", replace(request, exact=True), exact_s),
+        (f"Start with every sample, ≈ {in_words(exact_s)}", replace(request, allow_long_search=True), exact_s),
     ]
 
 

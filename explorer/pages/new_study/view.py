@@ -11,7 +11,13 @@ from core.network.catalogue import DEFAULT_LAYERS
 from core.report.words.formatting import plain
 from core.study.plan import PIXELS
 from explorer.controls.study_picker import carry_study, show_name
-from explorer.pages.new_study.feature_fields import ARCHIVE, UPLOADERS, feature_fields, feature_options, geometry_field
+from explorer.pages.new_study.feature_fields import (
+    ARCHIVE,
+    UPLOADERS,
+    feature_fields,
+    feature_options,
+    related_measures_field,
+)
 from explorer.pages.new_study.plan_view import plan_and_start
 from explorer.runs import jobs
 from explorer.runs.job_view import STATES, show_job, show_removed
@@ -195,14 +201,14 @@ def _further_fields(request: Request, start: Request, allowed: Limits) -> Reques
         with columns[2]:
             if not allowed.public:
                 spool = _text("Spool folder", start.spool, "new spool", "none", _SPOOL_HELP)
-        geometry = geometry_field(start)
+        related_measures = related_measures_field(start)
         skip_broken = st.checkbox(SKIP_BROKEN, start.skip_broken, key="new skip broken", help=_BROKEN_HELP)
         skip_small = st.checkbox(SKIP_SMALL, start.skip_small_classes, key="new skip small", help=_SMALL_HELP)
         if not allowed.public:
             cluster, storage = _cluster_fields(start)
     request = replace(
         request, split=str(split), per_class=int(per_class or 0), sizes=sizes.replace(" ", ""), repeats=int(repeats),
-        neighbors=int(neighbors), seed=int(seed), geometry=geometry, test_fraction=float(test_fraction),
+        neighbors=int(neighbors), seed=int(seed), related_measures=related_measures, test_fraction=float(test_fraction),
         skip_broken=skip_broken, skip_small_classes=skip_small,
     )  # fmt: skip
     if allowed.public:

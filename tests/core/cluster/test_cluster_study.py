@@ -29,7 +29,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def options(images: Path, network_file: str) -> StudyOptions:
     return StudyOptions(
-        str(images), None, network_file, "all", pooling="both", neighbors=4, batch_size=4, geometry=True
+        str(images), None, network_file, "all", pooling="both", neighbors=4, batch_size=4, related_measures=True
     )
 
 

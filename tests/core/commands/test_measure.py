@@ -59,13 +59,13 @@ def test_a_study_names_its_samples_by_their_ids(capsys: pytest.CaptureFixture[st
 
 def test_geometry_comes_where_it_is_asked_for(capsys: pytest.CaptureFixture[str]):
     command = ["x.npy", "--labels", "y.npy"]
-    plain, found = (as_json([*command, *more], capsys) for more in ([], ["--geometry"]))
+    plain, found = (as_json([*command, *more], capsys) for more in ([], ["--related-measures"]))
     assert [row["measure"] for row in found][len(plain) :] == list(GEOMETRY)
     assert found[-1]["low"] is None
-    assert main(["measure", "train", "--geometry", "--out", "study"]) == 0
+    assert main(["measure", "train", "--related-measures", "--out", "study"]) == 0
     study = core.load_study("study")
     assert study.geometry["layer"].unique().tolist() == ["halved"]  # pixels of shape (8, 8) are not averaged here
-    assert study.info["asked"]["geometry"]
+    assert study.info["asked"]["related_measures"]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_values_are_those_of_the_functions_in_core(command: list[str], capsys: p
     assert {order for _, measure, order in rows if measure == "knn"} == set(KNN)
 
 
-@pytest.mark.parametrize("more", [[], ["--centers", "--geometry", "--metric", "cosine"]])
+@pytest.mark.parametrize("more", [[], ["--centers", "--related-measures", "--metric", "cosine"]])
 def test_a_study_of_the_same_files_holds_the_same_values(more: list[str], capsys: pytest.CaptureFixture[str]):
     rows = pd.DataFrame(as_json(["train", "--test", "test", *more], capsys))
     assert main(["measure", "train", "--test", "test", *more, "--out", "study"]) == 0

@@ -10,7 +10,7 @@ import core
 from core.cli import main
 from core.cluster.estimate import cluster_search_cost
 from core.measures.sample_size import required_queries
-from core.study import exactness, run
+from core.study import engine, exactness
 from core.study.costs import Cost, pass_cost, plan_cost
 from core.study.engine import LocalEngine
 from core.study.exactness import EXACT_HOURS, Choice, choice, refuse_unasked
@@ -50,7 +50,7 @@ def test_a_cluster_does_the_same_operations(plan):
 def test_a_long_search_is_a_choice_of_two(plan):
     found = choice(plan, cost_by(LONG, LONG / 100), lambda: 1e12)
     assert found == Choice(exact_s=(LONG + 5e12) / 1e12, sampled_s=(LONG / 100 + 5e12) / 1e12, precision=0.26)
-    assert "8.0 h (--exact)" in found.sentence()
+    assert "8.0 h (--allow-long-search)" in found.sentence()
     assert "about 5 min (unbiased, ± 26 points at 95 %: --precision 0.26)" in found.sentence()
 
 
@@ -75,33 +75,35 @@ def test_where_sampling_saves_nothing_it_is_not_praised(plan):
     assert "sampled queries hardly less" in found.sentence()
 
 
-@pytest.mark.parametrize("asked", [{"exact": True}, {"precision": 0.01}])
+@pytest.mark.parametrize("asked", [{"allow_long_search": True}, {"precision": 0.01}])
 def test_who_has_chosen_is_not_asked(plan, asked):
     refuse_unasked(replace(plan, options=replace(OPTIONS, **asked)), cost_by(LONG, 1), lambda: pytest.fail("timed"))
 
 
 def test_who_has_not_is_refused_with_both(plan):
-    with pytest.raises(ValueError, match=r"more than 4 h; got neither\. .*--precision 0\.26.* 8\.0 h \(--exact\)\.$"):
+    with pytest.raises(
+        ValueError, match=r"more than 4 h; got neither\. .*--precision 0\.26.* 8\.0 h \(--allow-long-search\)\.$"
+    ):
         refuse_unasked(plan, cost_by(LONG, 1), lambda: 1e12)
     with pytest.raises(ValueError, match=r"leave --sizes out\.$"):
         refuse_unasked(replace(plan, options=replace(OPTIONS, sizes=(50,))), cost_by(LONG, 1), lambda: 1e12)
 
 
 def test_both_ways_at_once_are_refused():
-    with pytest.raises(ValueError, match="precision and exact must not be combined"):
-        core.StudyOptions("digits", precision=0.1, exact=True)
+    with pytest.raises(ValueError, match="precision and allow_long_search must not be combined"):
+        core.StudyOptions("digits", precision=0.1, allow_long_search=True)
 
 
 def test_a_study_of_hours_is_refused_before_it_starts_and_runs_when_asked_for(tmp_path, plan, monkeypatch):
     monkeypatch.setattr(exactness, "_SLOWEST", 1e-3)
-    monkeypatch.setattr(run, "product_rate", lambda: 100.0)
-    with pytest.raises(ValueError, match="exact or precision must be chosen"):
+    monkeypatch.setattr(engine, "product_rate", lambda: 100.0)
+    with pytest.raises(ValueError, match="allow_long_search or precision must be chosen"):
         core.run_study(plan, tmp_path / "study")
     assert not (tmp_path / "study").exists()
-    asked = replace(OPTIONS, exact=True)
+    asked = replace(OPTIONS, allow_long_search=True)
     study = core.run_study(asked, tmp_path / "study")
-    assert "--exact" in study.info["command"]
-    assert "exact" not in study.info["asked"]  # it is the same study as without
+    assert "--allow-long-search" in study.info["command"]
+    assert "allow_long_search" not in study.info["asked"]  # it is the same study as without
     core.run_study(plan, tmp_path / "study")  # nothing is left that could take hours
 
 
@@ -122,7 +124,9 @@ class _Workers(LocalEngine):
 def test_on_a_cluster_its_workers_count(tmp_path, plan, monkeypatch, rate, refused):
     monkeypatch.setattr(exactness, "_SLOWEST", 1e-3)
     monkeypatch.setattr(exactness, "EXACT_HOURS", 5.0 / 3600)
-    reason, error = ("exact or precision must be chosen", ValueError) if refused else ("started", pytest.fail.Exception)
+    reason, error = (
+        ("allow_long_search or precision must be chosen", ValueError) if refused else ("started", pytest.fail.Exception)
+    )
     with pytest.raises(error, match=reason):
         core.run_study(plan, tmp_path / "study", engine=_Workers(2 * rate))
 

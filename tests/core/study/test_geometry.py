@@ -33,7 +33,7 @@ def layers(num_samples=60):
 
 def write(folder, *, stop_after=None, labels=LABELS, splits=SPLITS):
     """A study with geometry; it may be stopped after some layers, and goes on where it was."""
-    with core.FeatureStudyWriter(folder, labels, splits=splits, geometry=True) as writer:
+    with core.FeatureStudyWriter(folder, labels, splits=splits, related_measures=True) as writer:
         done = core.load_study(folder).layers["layer"].tolist()
         for name, features in layers(len(labels)).items():
             if name not in done:
@@ -124,23 +124,23 @@ def test_a_study_begun_before_there_was_geometry_goes_on_without(tmp_path):
         begin_and_stop()
     path = tmp_path / "old" / "study.json"
     info = json.loads(path.read_text())
-    del info["asked"]["geometry"]
+    del info["asked"]["related_measures"]
     path.write_text(json.dumps(info))
-    with pytest.raises(core.StudyError, match="geometry: False → True"):
-        begin_and_stop(geometry=True)
+    with pytest.raises(core.StudyError, match="related_measures: False → True"):
+        begin_and_stop(related_measures=True)
     with pytest.raises(KeyboardInterrupt):
-        begin_and_stop(geometry=False)
+        begin_and_stop(related_measures=False)
 
 
 def test_options_and_command_bear_it():
-    options = core.StudyOptions("digits", geometry=True)
+    options = core.StudyOptions("digits", related_measures=True)
     assert options.measures().geometry
-    assert options.command("out").endswith("--geometry")
+    assert options.command("out").endswith("--related-measures")
     assert not core.StudyOptions("digits").measures().geometry
 
 
 def test_a_study_of_images_has_it(tmp_path):
-    options = core.StudyOptions("digits", model="pixels", per_class=5, geometry=True, probe=False)
+    options = core.StudyOptions("digits", model="pixels", per_class=5, related_measures=True, probe=False)
     found = core.run_study(options, tmp_path / "pixels")
     assert set(found.geometry["measure"]) == set(GEOMETRY)
     assert set(found.geometry["split"]) == {"train", "test"}
@@ -148,7 +148,7 @@ def test_a_study_of_images_has_it(tmp_path):
 
 @pytest.mark.parametrize("labels", [[0, 1, 1], [0, 0, 0], [0, 0]])
 def test_what_small_studies_cannot_have_is_left_out(tmp_path, labels):
-    with core.FeatureStudyWriter(tmp_path / "small", labels, geometry=True) as writer:
+    with core.FeatureStudyWriter(tmp_path / "small", labels, related_measures=True) as writer:
         for name in ("one", "two"):
             writer.add_layer(name, np.random.default_rng(1).normal(size=(len(labels), 3)))
     found = core.load_study(tmp_path / "small")

@@ -439,9 +439,9 @@ def test_imagenet_features_separate_real_dogs_and_the_stem_does_not(dogs_dir: Pa
 
 def test_neighbors_are_stored_of_the_layers_asked_for(tints: Path, network_file: str, tmp_path: Path) -> None:
     every = StudyOptions(str(tints), weights=network_file, layers=LAYERS, probe=False)
-    some = replace(every, neighbors_of="stem_conv,avg_pool")
+    some = replace(every, neighbor_layers="stem_conv,avg_pool")
     whole, part = (run_study(options, tmp_path / str(n)) for n, options in enumerate((every, some)))
     assert set(part.neighbors["layer"]) == {"stem_conv", "avg_pool"} < set(whole.neighbors["layer"])
     pd.testing.assert_frame_equal(part.measurements, whole.measurements)
     with pytest.raises(ValueError, match="'nothing' in 'nothing'"):
-        plan_study(replace(every, neighbors_of="nothing"))
+        plan_study(replace(every, neighbor_layers="nothing"))

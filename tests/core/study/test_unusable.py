@@ -157,7 +157,7 @@ SOUND, UNUSABLE = ["first", "total"], ["dead", "overflow", "pool", "head"]
         {},
         {"pooling": "both"},
         {"precision": 0.2, "pilot": 8},
-        {"sizes": (20, 30, 35), "geometry": True, "protocol": "notebook"},
+        {"sizes": (20, 30, 35), "related_measures": True, "protocol": "notebook"},
     ],
     ids=["mean", "both", "pilot", "everything"],
 )

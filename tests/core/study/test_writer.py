@@ -108,7 +108,9 @@ def test_fewer_samples_than_neighbors(tmp_path: Path):
     ],
 )
 def test_classes_of_one_sample_are_no_error_but_a_caution(tmp_path: Path, labels, splits, cautions):
-    with core.FeatureStudyWriter(tmp_path / "study", labels, splits=splits, probe=True, geometry=True) as writer:
+    with core.FeatureStudyWriter(
+        tmp_path / "study", labels, splits=splits, probe=True, related_measures=True
+    ) as writer:
         writer.add_layer("line", np.arange(6.0)[:, None] ** 2)
     study = core.load_study(tmp_path / "study")
     assert [text[: len(start)] for text, start in zip(study.info["cautions"], cautions, strict=True)] == cautions

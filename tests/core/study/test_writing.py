@@ -200,9 +200,9 @@ def test_a_study_begun_before_an_option_existed_goes_on_and_one_that_names_it_di
 
 def test_a_study_begun_before_neighbors_could_be_left_out_stores_all_of_them(tmp_path: Path):
     begin(tmp_path, info(), SAMPLES)
-    with pytest.raises(StudyError, match=r"differs in neighbors_of: 'all' → 'stem_conv'"):
-        begin(tmp_path, info(neighbors_of="stem_conv"), SAMPLES)
-    assert begin(tmp_path, info(neighbors_of="all"), SAMPLES)["asked"]["neighbors_of"] == "all"
+    with pytest.raises(StudyError, match=r"differs in neighbor_layers: 'all' → 'stem_conv'"):
+        begin(tmp_path, info(neighbor_layers="stem_conv"), SAMPLES)
+    assert begin(tmp_path, info(neighbor_layers="all"), SAMPLES)["asked"]["neighbor_layers"] == "all"
 
 
 def test_other_data_and_other_weights_are_named(tmp_path: Path):

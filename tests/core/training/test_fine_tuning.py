@@ -60,7 +60,7 @@ def test_what_is_in_the_folder(tuned):
 def test_what_training_json_says(tuned, options):
     info = tuned.info
     assert info["state"] == "complete"
-    assert info["asked"]["training"]["tail_rate"] == 1e-4
+    assert info["asked"]["training"]["tail_learning_rate"] == 1e-4
     assert info["class_names"] == list("0123456789")
     assert info["used"]["data"]["num_train"] == info["used"]["data"]["num_test"] == 40
     assert info["used"]["execution"] == {"num_variants": 1, "mixed_precision": False}
@@ -85,7 +85,7 @@ def changed(options: FineTuneOptions, **training: object) -> FineTuneOptions:
 @pytest.mark.parametrize(
     ("change", "difference"),
     [
-        (lambda options: changed(options, head_rate=0.1), r"training\.head_rate: 0\.01 → 0\.1"),
+        (lambda options: changed(options, head_learning_rate=0.1), r"training\.head_learning_rate: 0\.01 → 0\.1"),
         (lambda options: changed(options, augmentation=Augmentation(0.1)), r"augmentation\.rotation: 0\.15 → 0\.1"),
         (lambda options: replace(options, per_class=5), r"per_class: 4 → 5; data\.fingerprint"),
         (lambda options: replace(options, variants=2), r"execution\.num_variants: 1 → 2"),

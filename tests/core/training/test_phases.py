@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 STILL = Augmentation(0, 0, 0, flip=False)
 OPTIONS = TrainingOptions(
-    head_epochs=3, tail_epochs=2, tail_rate=1e-3, batch_size=16, unfreeze="block2a_conv", augmentation=STILL
+    head_epochs=3, tail_epochs=2, tail_learning_rate=1e-3, batch_size=16, unfreeze="block2a_conv", augmentation=STILL
 )
 CACHED, PLAIN = Execution(num_variants=2), Execution(num_variants=None)
 NUM_TRAIN, NUM_TEST = 40, 21
@@ -121,7 +121,7 @@ def test_whole_batches_without_dropout_give_what_keras_fit_gives(data, tmp_path,
     oracle = keras.Model(base.inputs[0], start.predictions(start.normalization(base(base.inputs[0]))))
     losses = []
     images, labels = data.load(data.train), data.labels[data.train]
-    for phase, rate, epochs in (("head", options.head_rate, 3), ("tail", options.tail_rate, 3)):
+    for phase, rate, epochs in (("head", options.head_learning_rate, 3), ("tail", options.tail_learning_rate, 3)):
         for layer in base.layers:
             layer.trainable = phase == "tail" and layer.name in ("block2a_conv", "top_conv")
         start.normalization.trainable = phase == "head"
@@ -243,7 +243,7 @@ def test_without_tail_epochs_the_head_is_the_result(data, tmp_path):
 
 
 def test_early_stopping_keeps_the_best_epoch(data, tmp_path):
-    options = replace(OPTIONS, head_epochs=30, head_rate=0.5, tail_epochs=0, early_stopping=2)
+    options = replace(OPTIONS, head_epochs=30, head_learning_rate=0.5, tail_epochs=0, early_stopping=2)
     history, _ = run(data, tmp_path, options)
     losses = [row.val_loss for row in history]
     assert len(losses) < 30
@@ -277,14 +277,16 @@ def test_a_disk_that_is_too_small_is_named_before_it_is_full(data, tmp_path, mon
 
 
 def test_a_loss_that_explodes_is_an_error(data, tmp_path):
-    with pytest.raises(RuntimeError, match=r"the loss became nan in epoch 1 of the phase head.*--head-rate 1e\+29"):
-        run(data, tmp_path, replace(OPTIONS, head_rate=1e30))
+    with pytest.raises(
+        RuntimeError, match=r"the loss became nan in epoch 1 of the phase head.*--head-learning-rate 1e\+29"
+    ):
+        run(data, tmp_path, replace(OPTIONS, head_learning_rate=1e30))
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("head_epochs", 0), ("tail_epochs", -1), ("batch_size", 0), ("early_stopping", 0), ("head_rate", 0.0),
-     ("tail_rate", float("nan")), ("dropout", 1.0)],
+    [("head_epochs", 0), ("tail_epochs", -1), ("batch_size", 0), ("early_stopping", 0), ("head_learning_rate", 0.0),
+     ("tail_learning_rate", float("nan")), ("dropout", 1.0)],
 )  # fmt: skip
 def test_an_option_out_of_range_is_an_error(name, value):
     with pytest.raises(ValueError, match=rf"{name} must be .*; got {value}"):
@@ -294,7 +296,7 @@ def test_an_option_out_of_range_is_an_error(name, value):
 def test_the_defaults_are_the_notebooks():
     options = TrainingOptions()
     assert (options.head_epochs, options.tail_epochs, options.batch_size) == (25, 10, 64)
-    assert (options.head_rate, options.tail_rate, options.dropout) == (1e-2, 1e-4, 0.2)
+    assert (options.head_learning_rate, options.tail_learning_rate, options.dropout) == (1e-2, 1e-4, 0.2)
     assert options.augmentation == Augmentation(rotation=0.15, translation=0.1, contrast=0.1, flip=True)
 
 

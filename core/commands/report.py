@@ -36,7 +36,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write what is asked for, and say where it is."""
+    """Write the report and print its path."""
     if not options.out and not options.markdown:
         raise ValueError("out must name a file, or markdown; got neither. Add --out report.html.")
     report = make_report(options.study, write=_command(options))

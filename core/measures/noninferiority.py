@@ -22,7 +22,7 @@ Pairs = Sequence[tuple[int, int]]
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """What the samples say of each candidate, in the order in which the candidates were given.
+    """The verdict on each candidate, in the order in which the candidates were given.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ def corrected_level(num_candidates: int, level: float = LEVEL) -> float:
 
 
 def decide(values: ArrayLike, intervals: Callable[[Pairs], NDArray[np.float64]], *, tolerance: float) -> Decision:
-    """Say of each candidate whether it is within the tolerance of the best one.
+    """Decide for each candidate whether it is within the tolerance of the best one.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def decide(values: ArrayLike, intervals: Callable[[Pairs], NDArray[np.float64]],
 
 
 def verdicts_of(low: ArrayLike, high: ArrayLike, tolerance: float) -> NDArray[np.str_]:
-    """What intervals of differences say: "within" the tolerance, "worse" than that, else "undecided".
+    """Return a verdict for each interval of a difference: "within" the tolerance, "worse" than that, else "undecided".
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Who multiplies, and how it rounds: NumPy on the processor, or TensorFlow on the processor or on GPUs.
+"""Matrix-product backends and their rounding: NumPy on the processor, or TensorFlow on the processor or on GPUs.
 
 A search climbs a ladder of multipliers, from the fastest to the most precise: bfloat16 where the device is fast at it,
 float32, float64. Each leaves fewer queries for the next. The neighbors are the same whoever multiplies.
@@ -70,7 +70,7 @@ class NumPyProducts:
         return np.matmul(left, right.T, out=out)
 
     def added(self, total: Array | None, product: Array) -> Array:
-        """A sum of products with one more; the first one is kept as it is."""
+        """Add a product to a sum of products; the sum that is passed in stays unchanged."""
         return product if total is None else np.add(total, product, out=total)
 
 

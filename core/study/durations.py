@@ -1,4 +1,4 @@
-"""Times as people say them."""
+"""Format durations."""
 
 
 def in_words(seconds: float) -> str:

@@ -65,7 +65,7 @@ Report = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class StudyOptions:
-    """What is asked of a study; two studies that ask for the same give the same tables.
+    """The options of a study; two studies with the same options have the same tables.
 
     data : an image folder, "tfds:NAME", or "digits".
     model, weights, input_size : see `core.network.models.registry.load_network`; model "pixels" is none.

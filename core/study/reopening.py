@@ -1,4 +1,4 @@
-"""The network and the images of a finished study, had again and checked to be the same."""
+"""Load the network and the images of a finished study again, and check that they are the same."""
 
 from dataclasses import fields, replace
 from typing import Any
@@ -35,7 +35,7 @@ def reopen_network(study: Study, *, weights: str | None = None) -> Network:
 def reopen_plan(
     study: Study, *, data: str | None = None, weights: str | None = None, progress: Report | None = None
 ) -> Plan:
-    """A study's plan as it was when it started: network, images and samples.
+    """Rebuild a study's plan: network, images and samples.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A study that goes on computes with the kernels of TensorFlow that it began with, or says why it cannot."""
+"""Resumed studies compute with the TensorFlow kernels that they began with, or an error says why they cannot."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace

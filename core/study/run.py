@@ -83,7 +83,7 @@ def run_study(
 
 
 def check_room(memory: int | None, spool: str | os.PathLike[str] | None) -> None:
-    """Refuse what says where activations lie in one process, for a study on a cluster."""
+    """Refuse `memory` and `spool` for a study on a cluster, where activations do not lie in this process."""
     if memory is not None or spool is not None:
         raise ValueError(
             "memory and spool must be left out on a cluster: its workers' own limits and its storage take their place. "

@@ -1,4 +1,4 @@
-"""The samples of a study, and what is asked about them at each layer."""
+"""The samples of a study, and the options of what is measured at each layer."""
 
 import hashlib
 from collections.abc import Mapping
@@ -115,7 +115,7 @@ class StudySamples:
         return Shuffles(permutations=20)
 
     def describe(self) -> dict[str, Any]:
-        """What study.json says of the samples; the fingerprint tells two sets of samples apart."""
+        """Return the description of the samples for study.json; its fingerprint tells two sets of samples apart."""
         text = "\n".join(
             f"{id_}\t{label}\t{split}" for id_, label, split in zip(self.ids, self.labels, self.splits, strict=True)
         )

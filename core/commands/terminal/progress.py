@@ -1,4 +1,4 @@
-"""Progress on a stream, for a person who waits or a program that shows it; and the end that others ask for."""
+"""Progress reports on a stream, as text or JSON, and termination on request."""
 
 import json
 import signal
@@ -21,12 +21,12 @@ def add_progress(output: Any) -> None:
 
 
 def progress_on(stream: TextIO, how: str) -> "ProgressLine":
-    """Progress as asked for by the option."""
+    """Return the progress reporter that the option names."""
     return JsonProgress(stream) if how == "json" else ProgressLine(stream)
 
 
 def interrupt_when_terminated() -> None:
-    """A run that is told to end leaves a valid study, as after Ctrl-C."""
+    """Treat SIGTERM as Ctrl-C, which leaves a valid study."""
     signal.signal(signal.SIGTERM, _interrupt)
 
 

@@ -68,7 +68,7 @@ def intrinsic_dimension(
 
 
 def dimension_of_distances(distances: NDArray[np.floating], *, discard: float = DISCARD) -> IntrinsicDimension:
-    """The same from distances that are known.
+    """Compute the dimension from given distances.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The siblings of SI: other published numbers that say how well labelled samples are separated.
+"""Related separability measures: other published numbers for how well labelled samples are separated.
 
 They look at distances between samples (silhouette, generalized discrimination value) or at the scatter about class
 means (neural collapse, separation fuzziness), where SI looks at nearest neighbors only.
@@ -21,7 +21,7 @@ PERMUTED = 20  # permutations of the labels behind a chance level without closed
 
 @dataclass(frozen=True)
 class Sibling:
-    """One of the siblings of SI.
+    """A related separability measure of one set of samples.
 
     measure : its name, as in a study's tables.
     value : the measure; nan where it is undefined, as where no class has two samples.
@@ -159,7 +159,7 @@ def separation_fuzziness(
 def siblings(
     features: ArrayLike, labels: ArrayLike, *, permutations: int = PERMUTED, seed: int = 0
 ) -> tuple[Sibling, ...]:
-    """All four of them, for less than one after the other; parameters and errors as in `silhouette`."""
+    """Compute all four together, which costs less than one by one; parameters and errors as in `silhouette`."""
     prepared = _Prepared.of(features, labels, permutations, seed)
     discrimination = generalized_discrimination_value(features, labels)
     return (_silhouette(prepared), discrimination, _collapse(prepared), _fuzziness(prepared))

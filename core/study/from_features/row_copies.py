@@ -1,4 +1,4 @@
-"""Samples whose features are equal, number for number: what copies among ready-made features do to the results."""
+"""Samples with equal features, and what such copies do to the results."""
 
 import hashlib
 from collections.abc import Sequence

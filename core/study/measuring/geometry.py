@@ -1,4 +1,4 @@
-"""The geometry of a study's layers: the siblings of SI, intrinsic dimension, hubs, and how alike layers are (CKA).
+"""Related measures of a study's layers: separability, intrinsic dimension, hubness, and similarity of layers (CKA).
 
 Each is of one split's samples, of layers whose activations have no space or are averaged over it.
 """

@@ -1,4 +1,4 @@
-"""Two numbers a sample, to draw a layer's activations on a plane: principal components, or UMAP where it is asked for.
+"""Projections of a layer's activations to two dimensions: principal components, or UMAP on request.
 
 A picture to find samples by, never a measurement: two of many directions, in which what is near may be far.
 """

@@ -1,4 +1,4 @@
-"""What a study asks of a layer's activations, and who answers: the search in memory or the one over column slices."""
+"""The neighbor searches of a study at each layer, and the layers that answer them: in memory, stored, or in slices."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ Key = tuple[str | int, ...]  # (split, split of the references), or (split, repe
 
 
 def study_questions(samples: StudySamples, options: MeasureOptions) -> dict[Key, Question]:
-    """All that is asked of a layer: the comparisons, then each subsample within itself."""
+    """Return every search at a layer: the comparisons, then each subsample within itself."""
     found = comparison_questions(samples, options)
     for split in samples.split_names:
         own = samples.rows(split)

@@ -115,7 +115,7 @@ def layer_note(notes: Mapping[str, str]) -> str | None:
 
 
 def unusable_cautions(layers: pd.DataFrame) -> list[str]:
-    """What to say of the layers without values, a sentence or two for each of the two kinds.
+    """Return cautions about the layers without values, a sentence or two for each of the two kinds.
 
     layers : the table `layers`, in network order.
     """

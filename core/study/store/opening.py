@@ -44,7 +44,7 @@ LAYER_TABLES = tuple(name for name in SCHEMAS if name not in WHOLE_TABLES)
 
 
 class StudyError(ValueError):
-    """A folder that is no study, or not the study that was asked for."""
+    """A folder is no study, or another study than expected."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -329,7 +329,7 @@ def _open(path: Path, name: str, columns: Sequence[str]) -> pq.ParquetFile:
 
 
 def _open_as(path: Path, table: Table, columns: Sequence[str]) -> pq.ParquetFile:
-    """A file of a table, if what it says of itself is as it must be."""
+    """Open a table's file after checking its own description."""
     try:
         check_regular(path)
         file = pq.ParquetFile(path.absolute(), page_checksum_verification=True)

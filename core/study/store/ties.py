@@ -36,7 +36,7 @@ def has_many_ties(rows: pd.DataFrame) -> NDArray[np.bool_]:
 
 
 def left_out_text(layers: Sequence[str]) -> str:
-    """That nothing is concluded from some layers with many ties, and why, as Markdown; "" for no layers."""
+    """Return a sentence that nothing is concluded from layers with many ties, as Markdown; "" for no layers."""
     if len(layers) == 0:
         return ""
     first = f"`{layers[0].replace('`', '')}`"
@@ -59,7 +59,7 @@ def share_text(share: float) -> str:
 
 
 def tie_cautions(measurements: pd.DataFrame) -> list[str]:
-    """What to say of the layers with many tied samples: one text a study, which names the layer with most of them.
+    """Return cautions about layers with many tied samples: one text a study, which names the layer with most of them.
 
     measurements : the table.
     """

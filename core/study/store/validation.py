@@ -23,7 +23,7 @@ _KINDS = {"text": "text", "integer": "whole numbers", "number": "numbers", "trut
 
 
 def file_faults(file: pq.ParquetFile, file_bytes: int, table: Table, columns: Sequence[str]) -> list[str]:
-    """What a file's own description says: columns that are missing or of another type, absurd sizes, ranges.
+    """Return the faults in a file's own description: missing columns, wrong types, absurd sizes, ranges.
 
     Reads no rows, so that it is fast for a table of any size.
     """
@@ -96,7 +96,7 @@ def value_faults(data: pa.Table, table: Table) -> list[str]:
 
 
 def key_faults(data: pa.Table, table: Table) -> list[str]:
-    """Rows that are there twice; keys whose columns were not read are left out."""
+    """Return the faults of repeated rows; keys whose columns were not read are left out."""
     faults = []
     for key in table.keys:
         if not len(data) or not set(key) <= set(data.column_names):

@@ -131,7 +131,7 @@ def check_still_there(folder: Path, layers: Iterable[str] = ()) -> None:
 
 
 def end(folder: Path, info: Info, *, complete: bool) -> None:
-    """Merge the tables of a complete study; leave one that was interrupted as it is, to be resumed.
+    """Merge the tables of a complete study; leave an interrupted one as it is, to be resumed.
 
     What is to be said of layers without values, or with many tied samples, is added to the cautions.
 

@@ -1,1 +1,1 @@
-"""Arrays in, numbers out: exact neighbors and the measures built on them. Knows no network and no files."""
+"""Arrays in, numbers out: the separation measures, their significance, baselines. Knows no network and no files."""

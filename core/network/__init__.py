@@ -1,1 +1,1 @@
-"""What the data flows through: backbones, the layer catalogue, activations. All that needs Keras is here."""
+"""Networks in Keras: how to get them, the layer catalogue, activations, cutting. All that needs Keras is here."""

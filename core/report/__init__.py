@@ -1,1 +1,1 @@
-"""A study as a document to hand on: one HTML file that needs nothing else, or Markdown for a pull request."""
+"""A study in words and pictures: conclusions, charts, one HTML file that needs nothing else, or Markdown."""

@@ -1,1 +1,1 @@
-"""Puts data, network and measures together: what will be computed, the run, and the tables on disk."""
+"""A study: its options and plan, the run, and the tables on disk, of images or of ready-made features."""

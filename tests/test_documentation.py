@@ -26,6 +26,7 @@ from tests.documents import (
     prose,
     table_rows,
 )
+from tests.test_architecture import ROOMS
 
 CORE, BENCHMARK = "python -m core", "python -m tests.benchmarks."
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*[a-z]")
@@ -314,6 +315,28 @@ def test_the_fields_of_study_json_are_documented(path: Path):
     rows = table_rows(read(ROOT / "core/study/README.md"), "## `study.json`")
     documented = {name for row in rows for name in re.findall(r"`(\w+)`", row[0])}
     assert set(read_json_object(path, path.name)) <= documented
+
+
+# The diagram of the rooms
+
+
+def reachable(arrows: dict[str, set[str]], room: str) -> set[str]:
+    """The rooms that arrows lead to from a room, over others, too."""
+    return arrows.get(room, set()).union(*(reachable(arrows, other) for other in arrows.get(room, set())))
+
+
+def test_what_arrows_lead_to():
+    assert reachable({"a": {"b"}, "b": {"c"}}, "a") == {"b", "c"}
+    assert reachable({"a": {"b"}}, "b") == set()
+
+
+def test_the_diagram_has_the_arrows_that_the_architecture_test_checks():
+    (diagram,) = [block.text for block in code_blocks(read(ROOT / "core" / "README.md")) if block.language == "mermaid"]
+    arrows: dict[str, set[str]] = {}
+    for room, other in re.findall(r"^ *(\w+)(?:\[.*?\])? --> (\w+)", diagram, re.MULTILINE):
+        arrows.setdefault(room, set()).add(other)
+    for room, others in ROOMS.items():
+        assert {f"core.{other}" for other in reachable(arrows, room.removeprefix("core."))} == set(others), room
 
 
 # Docstrings

@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,8 +44,8 @@ def code_blocks(text: str) -> list[CodeBlock]:
             number += 1
             while not _FENCE.match(lines[number]):
                 number += 1
-            body = lines[start + 1 : number]
-            blocks.append(CodeBlock(fence[1], "\n".join(body), start + 2, lines[start - 1] if start else ""))
+            body = textwrap.dedent("\n".join(lines[start + 1 : number]))
+            blocks.append(CodeBlock(fence[1], body, start + 2, lines[start - 1].strip() if start else ""))
         elif lines[number].startswith("    ") and (number == 0 or not lines[number - 1].strip()):
             while number + 1 < len(lines) and (lines[number + 1].startswith("    ") or not lines[number + 1].strip()):
                 number += 1

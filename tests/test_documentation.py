@@ -26,10 +26,12 @@ from tests.documents import (
     prose,
     table_rows,
 )
+from tests.test_architecture import ROOMS
 
 CORE, BENCHMARK = "python -m core", "python -m tests.benchmarks."
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*[a-z]")
 OTHER_PROGRAMS = {"--memory-limit", "--nthreads", "--study"}  # of Dask and the app
+EXAMPLES = {"--within-only"}  # of CONTRIBUTING.md
 TABLE_DOCUMENTS = {
     "core/study/README.md": {**TABLES, "history": HISTORY},
     "core/analysis/README.md": dict(RANKING_TABLES),
@@ -81,7 +83,8 @@ def test_every_link_leads_somewhere(document: Path):
 def missing_files(text: str, folder: Path) -> list[str]:
     """The files in inline code that lie neither in the project nor in the document's folder or below."""
     names = [code for code in inline_code(text) if re.fullmatch(r"\.?[a-z_][\w./]*\.(py|toml)", code)]
-    return [name for name in names if not (ROOT / name).exists() and not [*folder.rglob(name)]]
+    folders = [ROOT / "core", ROOT / "explorer", ROOT / "tests"] if folder == ROOT else [folder]
+    return [name for name in names if not (ROOT / name).exists() and not any([*top.rglob(name)] for top in folders)]
 
 
 def test_a_missing_file_is_found():
@@ -127,7 +130,7 @@ def test_a_command_that_does_not_exist_is_refused(words: list[str], capsys: pyte
 def unknown_options(text: str) -> list[str]:
     """Options in inline code that no command has, or not the command that is named with them."""
     by_command = options_by_command(make_parser())
-    every = set().union(*by_command.values()) | OTHER_PROGRAMS
+    every = set().union(*by_command.values()) | OTHER_PROGRAMS | EXAMPLES
     unknown = []
     for code in inline_code(text):
         named = re.match(rf".*\b(?:{CORE}|core) ([a-z-]+)", code)
@@ -312,6 +315,28 @@ def test_the_fields_of_study_json_are_documented(path: Path):
     rows = table_rows(read(ROOT / "core/study/README.md"), "## `study.json`")
     documented = {name for row in rows for name in re.findall(r"`(\w+)`", row[0])}
     assert set(read_json_object(path, path.name)) <= documented
+
+
+# The diagram of the rooms
+
+
+def reachable(arrows: dict[str, set[str]], room: str) -> set[str]:
+    """The rooms that arrows lead to from a room, over others, too."""
+    return arrows.get(room, set()).union(*(reachable(arrows, other) for other in arrows.get(room, set())))
+
+
+def test_what_arrows_lead_to():
+    assert reachable({"a": {"b"}, "b": {"c"}}, "a") == {"b", "c"}
+    assert reachable({"a": {"b"}}, "b") == set()
+
+
+def test_the_diagram_has_the_arrows_that_the_architecture_test_checks():
+    (diagram,) = [block.text for block in code_blocks(read(ROOT / "core" / "README.md")) if block.language == "mermaid"]
+    arrows: dict[str, set[str]] = {}
+    for room, other in re.findall(r"^ *(\w+)(?:\[.*?\])? --> (\w+)", diagram, re.MULTILINE):
+        arrows.setdefault(room, set()).add(other)
+    for room, others in ROOMS.items():
+        assert {f"core.{other}" for other in reachable(arrows, room.removeprefix("core."))} == set(others), room
 
 
 # Docstrings

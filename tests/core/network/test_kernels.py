@@ -20,7 +20,7 @@ from core.study.resumed_kernels import (
 )
 from core.study.store.opening import StudyError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 ONE = Kernels(onednn=True, max_isa=None, threads=2, instructions="avx2")
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -26,12 +27,23 @@ def in_threads(work: Callable[[Part], Result], parts: Iterable[Part]) -> list[Re
     """
     every = list(parts)
     cores = os.cpu_count() or 1
-    if min(len(every), cores) <= 1:
+    if min(len(every), cores) <= 1 or getattr(_this_thread, "is_alone", False):
         return [work(part) for part in every]
     run = -(-len(every) // (2 * cores))
     runs = [every[start : start + run] for start in range(0, len(every), run)]
     found = _threads(os.getpid()).map(lambda some: [work(part) for part in some], runs)
     return [result for results in found for result in results]
+
+
+def work_alone() -> None:
+    """From now on `in_threads`, called in this thread, does all of the work in it.
+
+    For one of several threads that keep all cores busy: there, help only makes all of them wait for each other.
+    """
+    _this_thread.is_alone = True
+
+
+_this_thread = threading.local()
 
 
 @functools.lru_cache(maxsize=1)

@@ -5,6 +5,8 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from core.measures.rows import work_alone
+
 _Layer = TypeVar("_Layer")
 _Activations = TypeVar("_Activations")
 _Tables = TypeVar("_Tables")
@@ -29,7 +31,8 @@ def measured_in_order(
     num_threads : layers at once.
     """
     pending: deque[tuple[_Layer, Future[_Tables]]] = deque()
-    pool = ThreadPoolExecutor(num_threads, thread_name_prefix="measure-layers")
+    alone = work_alone if num_threads > 1 else None
+    pool = ThreadPoolExecutor(num_threads, thread_name_prefix="measure-layers", initializer=alone)
     try:
         for layer, activations in layers:
             pending.append((layer, pool.submit(measure, layer, activations)))

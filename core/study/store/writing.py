@@ -4,7 +4,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -182,14 +183,19 @@ def merge_parts(folder: Path) -> None:
     parts = layer_parts(folder)
     if not parts:
         return
-    for name in LAYER_TABLES:
-        tables = [read_table_file(file, TABLES[name]) for part in parts if (file := part / f"{name}.parquet").exists()]
-        if tables:
-            merged = _finished(name, pa.concat_tables(tables).unify_dictionaries())
-            replace_file(folder / f"{name}.parquet", partial(_write_table, table=merged))
+    with ThreadPoolExecutor(thread_name_prefix="merge-parts") as pool:
+        list(pool.map(partial(_merge_table, folder, parts), LAYER_TABLES))  # a list, so that an error is raised
     # In one step: half of the parts, merged again by a resumed run, would replace all of them.
     (folder / "parts").rename(folder / _MERGED)
     shutil.rmtree(folder / _MERGED)
+
+
+def _merge_table(folder: Path, parts: Sequence[Path], name: str) -> None:
+    """Merge one table; nothing where no part has it."""
+    tables = [read_table_file(file, TABLES[name]) for part in parts if (file := part / f"{name}.parquet").exists()]
+    if tables:
+        merged = _finished(name, pa.concat_tables(tables).unify_dictionaries())
+        replace_file(folder / f"{name}.parquet", partial(_write_table, table=merged))
 
 
 def _finished(name: str, merged: pa.Table) -> pa.Table:

@@ -1,4 +1,4 @@
-"""Arrays of features in files: NumPy's .npy and .npz, and Parquet tables, checked before they are read."""
+"""Feature arrays in .npy, .npz and Parquet files, checked before they are read."""
 
 import zipfile
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ from core.data.errors import ARCHIVE_ERRORS, DataError
 from core.data.sampling import name_some
 
 SUFFIXES = (".npy", ".npz", ".parquet")
-LABELS, IDS = "labels", "ids"  # the arrays of an .npz file that are none of features
-_NO_FEATURES = (
+LABELS, IDS = "labels", "ids"  # arrays of an .npz file that are not features
+_NO_FEATURES = (  # columns of a Parquet table that, by their name, are not features
     LABELS,
     "label",
     "class",
@@ -25,18 +25,28 @@ _NO_FEATURES = (
     "index",
     "__index_level_0__",
     "unnamed: 0",
-)  # columns, by their names
-# What NumPy raises on a damaged header, which is a Python literal, beside ValueError.
+)
+# The header of a .npy file is a Python literal; NumPy raises these, besides ValueError, if it is damaged.
 _HEADER_ERRORS = (SyntaxError, TokenError, RecursionError, OverflowError, TypeError)
-_BLOCK = 1 << 22  # numbers looked at together
+_BLOCK_SIZE = 1 << 22  # numbers per block of the check for NaN and infinity
 
 
 @dataclass(frozen=True)
 class LayerFile:
-    """One layer's features, where they lie: shape (num_samples, ...).
+    """The features of one layer in a file, not read yet; shape (num_samples, ...).
 
-    name : the layer's. path : the file. entry : the array's name in an .npz file.
-    without : the columns of a Parquet table that hold no features, such as the labels.
+    Attributes
+    ----------
+    name : str
+        Name of the layer.
+    path : Path
+        The file.
+    num_samples : int
+        Number of samples.
+    entry : str
+        Name of the array in an .npz file; "" otherwise.
+    without : tuple of str
+        Columns of a Parquet table that are not features, such as the labels.
     """
 
     name: str
@@ -46,7 +56,7 @@ class LayerFile:
     without: tuple[str, ...] = ()
 
     def read(self) -> NDArray[Any]:
-        """The features, mapped into memory where the format allows it.
+        """Return the features, memory-mapped if the file is an .npy file.
 
         Raises
         ------
@@ -62,14 +72,21 @@ class LayerFile:
 
 
 def list_layers(path: Path, without: tuple[str, ...] = ()) -> list[LayerFile]:
-    """What a file holds, by its header alone: one layer, or several in an .npz file, in the file's order.
+    """List the layers in a file from its header alone: one layer, or several in an .npz file, in the order of the file.
+
+    Parameters
+    ----------
+    path : Path
+        A .npy, .npz or .parquet file.
+    without : tuple of str
+        Columns of a Parquet table that are not features.
 
     Raises
     ------
     DataError
-        If the file is damaged, holds pickled objects or anything but numbers, or no features at all.
+        If the file is damaged, contains pickled objects or other non-numeric data, or contains no features.
     ValueError
-        If the file is of another kind.
+        If the file has another extension.
     """
     kind = path.suffix.lower()
     if kind not in SUFFIXES:
@@ -79,18 +96,18 @@ def list_layers(path: Path, without: tuple[str, ...] = ()) -> list[LayerFile]:
     if kind == ".npy":
         with path.open("rb") as file:
             return [LayerFile(path.stem, path, _check_header(file, path))]
-    found = []
+    layers = []
     for entry in entries(path):
         if entry not in (LABELS, IDS):
-            with _readable(path, entry), zipfile.ZipFile(path) as archive, archive.open(f"{entry}.npy") as member:
-                found.append(LayerFile(entry, path, _check_header(member, path, entry), entry))
-    if not found:
+            with _explain_damage(path, entry), zipfile.ZipFile(path) as archive, archive.open(f"{entry}.npy") as member:
+                layers.append(LayerFile(entry, path, _check_header(member, path, entry), entry))
+    if not layers:
         raise DataError(f"{path} must hold an array of features; got {', '.join(entries(path)) or 'none'}.")
-    return found
+    return layers
 
 
 def entries(path: Path) -> list[str]:
-    """The names of the arrays in an .npz file, in its order."""
+    """Return the names of the arrays in an .npz file, in the order of the file."""
     try:
         with zipfile.ZipFile(path) as archive:
             return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
@@ -98,13 +115,13 @@ def entries(path: Path) -> list[str]:
         if _names_a_file(error):
             raise
         raise DataError(
-            f"{path} must be an .npz file; got something else, or a part of one. Write it again."
+            f"{path} must be an .npz file; got another format or an incomplete file. Write it again."
         ) from error
 
 
 def read_array(path: Path, entry: str = "") -> NDArray[Any]:
-    """An array of an .npy file, mapped into memory, or one entry of an .npz file."""
-    with _readable(path, entry):
+    """Return the array of an .npy file, memory-mapped, or one entry of an .npz file."""
+    with _explain_damage(path, entry):
         if not entry:
             return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
         with np.load(path, allow_pickle=False) as arrays:
@@ -112,92 +129,100 @@ def read_array(path: Path, entry: str = "") -> NDArray[Any]:
 
 
 @contextmanager
-def _readable(path: Path, entry: str) -> Iterator[None]:
-    """What goes wrong while an array is read, as a DataError that names file and array."""
+def _explain_damage(path: Path, entry: str) -> Iterator[None]:
+    """Turn errors that occur while an array is read into a DataError that names the file and the array."""
     try:
         yield
     except (*ARCHIVE_ERRORS, *_HEADER_ERRORS, KeyError) as error:
         if isinstance(error, DataError) or _names_a_file(error):
             raise
         reason = " ".join(str(error).split()).rstrip(".")
-        raise DataError(f"{_place(path, entry)} is damaged and cannot be read: {reason}. Write it again.") from error
+        name = _array_name(path, entry)
+        raise DataError(f"{name} is damaged and cannot be read: {reason}. Write it again.") from error
 
 
 def _names_a_file(error: Exception) -> bool:
-    """Whether the system says which file it could not open; damage within one has no name."""
+    """Return whether the operating system could not open a file: damage within a file comes without a file name."""
     return isinstance(error, OSError) and error.filename is not None
 
 
 def read_column(path: Path, column: str) -> NDArray[Any]:
-    """A column of a Parquet table, without gaps."""
-    values = _table(path, [column])[column]
+    """Return a column of a Parquet table; missing values are an error."""
+    values = _read_table(path, [column])[column]
     if values.null_count:
-        raise DataError(f"column {column!r} of {path} must have no gaps; got {values.null_count:,}. Drop such rows.")
+        raise DataError(
+            f"column {column!r} of {path} must not have missing values; got {values.null_count:,}. Drop such rows."
+        )
     return np.asarray(values.to_numpy())
 
 
 def columns(path: Path) -> list[str]:
-    """The names of a Parquet table's columns."""
-    return list(_opened(path).schema_arrow.names)
+    """Return the names of the columns of a Parquet table."""
+    return list(_open_parquet(path).schema_arrow.names)
 
 
 def read_header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and dtype that an array's header promises; ValueError where it has none that can be read."""
+    """Return shape and dtype from the header of a .npy file.
+
+    Raises
+    ------
+    ValueError
+        If the header cannot be read.
+    """
     try:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(file)
+        if np.lib.format.read_magic(file) == (1, 0):
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        else:
+            shape, _, dtype = np.lib.format.read_array_header_2_0(file)
     except (*_HEADER_ERRORS, MemoryError) as error:
         raise ValueError(str(error)) from error
     return shape, dtype
 
 
 def _check_header(file: IO[bytes], path: Path, entry: str = "") -> int:
-    """The number of samples that an array's header promises; what is no array of numbers is refused."""
+    """Return the number of samples from an array's header, after checking that it is an array of real numbers."""
+    name = _array_name(path, entry)
     try:
         shape, dtype = read_header(file)
     except ValueError as error:
-        raise DataError(f"{_place(path, entry)} must be a NumPy array; got: {error} Write it again.") from error
+        raise DataError(f"{name} must be a NumPy array; got: {error} Write it again.") from error
     if dtype.hasobject:
         raise DataError(
-            f"{_place(path, entry)} must hold plain numbers; got pickled objects, which can run code when read. "
+            f"{name} must hold plain numbers; got pickled objects, which can run code when read. "
             "Save it again as array.astype('float32')."
         )
     if dtype.kind not in "biuf" or not shape or 0 in shape:
-        raise DataError(
-            f"{_place(path, entry)} must hold real numbers of shape (n, d) or (n, ...); got {dtype} of shape {shape}."
-        )
+        raise DataError(f"{name} must hold real numbers of shape (n, d) or (n, ...); got {dtype} of shape {shape}.")
     return int(shape[0])
 
 
 def _check_table(path: Path, without: tuple[str, ...]) -> int:
-    """The number of rows of a table whose columns can all be features."""
+    """Return the number of rows of a Parquet table, after checking that its columns can be features."""
+    table_file = _open_parquet(path)
+    fields = [field for field in table_file.schema_arrow if field.name not in without]
+    suspicious = [repr(field.name) for field in fields if field.name.lower() in _NO_FEATURES]
+    if suspicious:
+        raise DataError(
+            f"the columns of {path} must be features; got {name_some(suspicious)}, which by their names are not. Name "
+            "the labels with --labels COLUMN, the samples' names with --ids COLUMN, and drop or rename the others."
+        )
+    non_numeric = [f"{field.name!r} ({field.type})" for field in fields if not _is_numeric(_element(field.type))]
+    if non_numeric or not fields or not table_file.metadata.num_rows:
+        raise DataError(
+            f"the columns of {path} must be numbers, or lists of numbers; got {name_some(non_numeric) or 'no such'}. "
+            "Name the labels with --labels COLUMN, and drop the others."
+        )
+    return int(table_file.metadata.num_rows)
+
+
+def _is_numeric(kind: Any) -> bool:
     import pyarrow as pa
 
-    opened = _opened(path)
-    fields = [field for field in opened.schema_arrow if field.name not in without]
-    named = [repr(field.name) for field in fields if field.name.lower() in _NO_FEATURES]
-    if named:
-        raise DataError(
-            f"the columns of {path} must be features; got {name_some(named)}, by name none. Ask for the labels with "
-            "--labels COLUMN, for the samples' names with --ids COLUMN, and drop or rename the others."
-        )
-
-    def is_numeric(kind: Any) -> bool:
-        result: bool = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-        return result
-
-    others = [f"{field.name!r} ({field.type})" for field in fields if not is_numeric(_element(field.type))]
-    if others or not fields or not opened.metadata.num_rows:
-        raise DataError(
-            f"the columns of {path} must be numbers, or lists of numbers; got {name_some(others) or 'nothing else'}. "
-            "Ask for the labels with --labels COLUMN, and drop the others."
-        )
-    return int(opened.metadata.num_rows)
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind))
 
 
 def _element(kind: Any) -> Any:
-    """The type within a list, or the type itself."""
+    """Return the type of the elements of a list type, or the type itself if it is not a list."""
     import pyarrow as pa
 
     lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
@@ -205,13 +230,14 @@ def _element(kind: Any) -> Any:
 
 
 def _parquet_features(path: Path, without: tuple[str, ...]) -> NDArray[Any]:
-    """All other columns side by side, shape (n, d); a column of lists gives as many as a list is long."""
-    table = _table(path, [name for name in columns(path) if name not in without])
+    """Return all columns but `without` as one matrix, shape (n, d); a list of length k gives k columns."""
+    table = _read_table(path, [name for name in columns(path) if name not in without])
     parts = [_column_matrix(table[name], name, path) for name in table.column_names]
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
 
 
 def _column_matrix(column: Any, name: str, path: Path) -> NDArray[Any]:
+    """Return a column, possibly of nested lists of equal length, as a matrix with one row per sample."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -219,27 +245,29 @@ def _column_matrix(column: Any, name: str, path: Path) -> NDArray[Any]:
     while (inner := _element(flat.type)) != flat.type:
         flat = pa.chunked_array([chunk.flatten() for chunk in flat.chunks], inner)
     if column.null_count or flat.null_count:
-        raise DataError(f"column {name!r} of {path} must have no gaps; got some. Drop or impute such samples.")
+        raise DataError(
+            f"column {name!r} of {path} must not have missing values; got some. Drop or impute such samples."
+        )
     if flat is not column:
         lengths = pc.unique(pc.list_value_length(column)).to_pylist()
         if len(lengths) > 1 or not len(flat):
             raise DataError(
-                f"the lists in column {name!r} of {path} must be of one length; got {min(lengths)} to {max(lengths)}."
+                f"the lists in column {name!r} of {path} must have equal lengths; got {min(lengths)} to {max(lengths)}."
             )
     return np.asarray(flat.to_numpy()).reshape(len(column), -1)
 
 
-def _table(path: Path, wanted: list[str]) -> Any:
+def _read_table(path: Path, names: list[str]) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        return pq.read_table(path, columns=wanted)
+        return pq.read_table(path, columns=names)
     except (pa.ArrowException, OSError) as error:  # OSError: damaged pages
         raise DataError(f"{path} cannot be read: {error}. Write it again.") from error
 
 
-def _opened(path: Path) -> Any:
+def _open_parquet(path: Path) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -250,12 +278,13 @@ def _opened(path: Path) -> Any:
 
 
 def _check_finite(features: NDArray[Any], path: Path) -> None:
-    """Refuse NaN and infinity by row, block by block, so that a mapped file is not copied."""
+    """Raise an error for NaN and infinity; block by block, so that a memory-mapped file is not copied as a whole."""
     if features.dtype.kind != "f":
         return
-    step = max(1, _BLOCK // max(1, features[0].size))
+    step = max(1, _BLOCK_SIZE // max(1, features[0].size))
     for start in range(0, len(features), step):
-        block = features[start : start + step].reshape(len(features[start : start + step]), -1)
+        rows = features[start : start + step]
+        block = rows.reshape(len(rows), -1)
         finite = np.isfinite(block)
         if not finite.all():
             row, column = np.argwhere(~finite)[0].tolist()
@@ -265,5 +294,6 @@ def _check_finite(features: NDArray[Any], path: Path) -> None:
             )
 
 
-def _place(path: Path, entry: str) -> str:
+def _array_name(path: Path, entry: str) -> str:
+    """Name an array for an error message."""
     return f"array {entry!r} of {path}" if entry else str(path)

@@ -1,4 +1,4 @@
-"""What is wrong with data, told apart from what is wrong with a call."""
+"""Errors in data (files, labels, layouts), as opposed to errors in a call."""
 
 import lzma
 import struct
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-ARCHIVE_ERRORS = (  # what zipfile raises on archives that are damaged, encrypted, or packed in a way unknown here
+ARCHIVE_ERRORS = (  # what zipfile raises for archives that are damaged, encrypted or compressed in an unknown way
     zipfile.BadZipFile,
     zipfile.LargeZipFile,
     zlib.error,
@@ -18,31 +18,32 @@ ARCHIVE_ERRORS = (  # what zipfile raises on archives that are damaged, encrypte
     OverflowError,
     NotImplementedError,
     RuntimeError,
-    OSError,  # of bz2, and of places before the start of the file
-    ValueError,  # of such places in memory, and of names that are no UTF-8
+    OSError,  # from bz2, and for negative offsets in a file
+    ValueError,  # for negative offsets in memory, and for names that are not UTF-8
 )
+# From the name and value of an option in Python to its name in a user interface; None if the interface lacks it.
 OptionName = Callable[[str, Any], str | None]
-LEAVE_SMALL_OUT = ("leave such classes out", ("skip_small_classes", True))  # of a Fault: instead, option
+LEAVE_SMALL_OUT = ("leave such classes out", ("skip_small_classes", True))  # `Fault.instead` and `Fault.option`
 
 
 class DataError(ValueError):
-    """Files that cannot be used as they are: unreadable, incomplete, or not laid out as they must be."""
+    """Files that cannot be used: unreadable, incomplete, or in a wrong layout."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong with a data set.
+    """One fault of a data set.
 
     Attributes
     ----------
     problem : str
-        What must be, and what is: a sentence.
+        The requirement and how it is violated, as a sentence ("each ... must ...; got ...").
     remedy : str
-        What to do about the files: a sentence.
+        How to correct the files, as a sentence.
     instead : str
-        What an option does about it, such as "leave such classes out"; "" where no option helps.
+        What an option does to avoid the fault, such as "leave such classes out"; "" if no option helps.
     option : (str, value)
-        That option, by its name in Python, and the value to give.
+        The name of that option in Python and the value to pass.
     """
 
     problem: str
@@ -51,18 +52,19 @@ class Fault:
     option: tuple[str, Any] = ("", None)
 
     def text(self, name_option: OptionName) -> str:
-        """Problem and remedies; options are named as `name_option` does, which gives None for one that is not there."""
+        """Return problem and remedies; `name_option` says how an option is called in the user interface."""
+        message = f"{self.problem} {self.remedy}"
         option = name_option(*self.option) if self.instead else None
-        return f"{self.problem} {self.remedy}" + (f" Or {self.instead}: {option}." if option else "")
+        return f"{message} Or {self.instead}: {option}." if option else message
 
 
 class FaultsError(DataError):
-    """Everything that is wrong with a data set, told together.
+    """All faults of a data set in one error.
 
     Attributes
     ----------
     data : str
-        The data set, as the caller named it.
+        The data set, as named by the caller.
     faults : tuple of Fault
         At least one.
     """
@@ -73,12 +75,13 @@ class FaultsError(DataError):
         super().__init__(self.text(python_argument))
 
     def text(self, name_option: OptionName) -> str:
-        """All faults with their remedies, in the words of one door: Python, command line or app.
+        """Return all faults with their remedies, for one user interface: Python, command line or app.
 
         Parameters
         ----------
-        name_option : from the name and value of an option in Python to what it is called there; None where there is no
-            such option.
+        name_option : callable
+            Takes the name and value of an option in Python, and returns how the option is called in that interface, or
+            None if the interface does not have it.
         """
         if len(self.faults) == 1:
             return self.faults[0].text(name_option)
@@ -88,7 +91,7 @@ class FaultsError(DataError):
         )
 
     def _summary(self, name_option: OptionName) -> list[str]:
-        """Which options do about all faults together, where they can."""
+        """Return a line with the options that avoid all faults together, or no line if some fault has no option."""
         options = [name_option(*fault.option) if fault.instead else None for fault in self.faults]
         if None in options:
             return []
@@ -97,5 +100,5 @@ class FaultsError(DataError):
 
 
 def python_argument(name: str, value: Any) -> str:
-    """An option as an argument of a Python call."""
+    """Write an option as an argument of a Python call."""
     return f"{name}={value!r}"

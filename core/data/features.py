@@ -1,6 +1,7 @@
-"""Ready-made features with labels: a file, or a folder of files, one layer each, in network order."""
+"""Precomputed features with labels, from one file or from a folder with one file per layer."""
 
 import re
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,20 +13,29 @@ from core.data import labels as label_files
 from core.data.arrays import IDS, LABELS, SUFFIXES, LayerFile, columns, entries, list_layers, read_array, read_column
 from core.data.errors import DataError
 from core.data.files import check_regular, check_utf8_name
-from core.data.labels import checked, checked_ids, column_note, names_file, read_ids, read_labels
+from core.data.labels import check_ids, check_labels, column_note, names_file, read_ids, read_labels
 from core.data.sampling import name_some
 from core.label_text import alike_note
 
-_NUMBERED = re.compile(r"(\d+)[-_. ]+(.+)")
+_NUMBERED = re.compile(r"(\d+)[-_. ]+(.+)")  # a file name such as 03-conv2
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledFeatures:
-    """Layers in network order, none of them read yet, and a label for each sample, shape (n,).
+    """Features of several layers, not read yet, with the labels of the samples.
 
-    ids : what the samples are called, distinct, shape (n,); None where nothing names them.
-    label_column, id_column : of the tables, where they are columns. notes : how the labels were read, where that does
-    not go without saying.
+    Attributes
+    ----------
+    layers : tuple of LayerFile
+        In network order.
+    labels : np.ndarray, integers or strings, shape (n,)
+        Class of each sample.
+    ids : np.ndarray of str, shape (n,), or None
+        Unique names of the samples; None if they have no names.
+    label_column, id_column : str
+        Columns of the Parquet tables with the labels and ids; "" if these come from elsewhere.
+    notes : tuple of str
+        Remarks about how the labels were read, for the user.
     """
 
     layers: tuple[LayerFile, ...]
@@ -41,23 +51,26 @@ def open_features(path: str | Path, labels: str | None = None, ids: str | None =
 
     Parameters
     ----------
-    path : an .npy, .npz or .parquet file, or a folder of such files. An .npz file with several arrays holds several
-        layers. A Parquet table's columns are the features; a column of lists counts as many as a list is long.
-        The files of a folder are named by layer and come in natural order (conv2 before conv10); where each name begins
-        with a number, as in 03-conv2.npy, in the order of the numbers, which are no part of the layer's name.
-    labels : a column of the Parquet table(s), "FILE" or "FILE:COLUMN" (see `labels.read_labels`). By default the array
+    path : str or Path
+        A .npy, .npz or .parquet file, or a folder of such files. An .npz file with several arrays holds several layers.
+        The columns of a Parquet table are the features; a column of lists of length k gives k features. The files of a
+        folder are named by layer and sorted in natural order (conv2 before conv10). If each name begins with a number,
+        as in 03-conv2.npy, they are sorted by these numbers, which do not become part of the layer's name.
+    labels : str, optional
+        A column of the Parquet table(s), "FILE" or "FILE:COLUMN" (see `labels.read_labels`). Default: the array
         `labels` of the .npz file, or the file labels.npy, labels.txt, labels.csv or labels.parquet in the folder.
-    ids : what the samples are called, in the same ways; by default what is named `ids` there, if there is such a thing.
+    ids : str, optional
+        Names of the samples, given like `labels`. Default: the array or file called `ids`, if there is one.
 
     Raises
     ------
     ValueError
-        If there are no labels, `labels` or `ids` is neither a file nor a column of the tables, or the kind of file is
-        not understood.
+        If there are no labels, if `labels` or `ids` is neither a file nor a column of the tables, or if the format of a
+        file is not supported.
     DataError
-        If a file is damaged or holds something else, or the lengths differ.
+        If a file is damaged or has unsuitable content, or the lengths differ.
     FileNotFoundError
-        If there is no such file or folder.
+        If the file or folder does not exist.
     """
     root = Path(path)
     if not root.exists():
@@ -69,167 +82,183 @@ def open_features(path: str | Path, labels: str | None = None, ids: str | None =
             check_utf8_name(file, "features")
     label_column, id_column = _column(files, labels, LABELS), _column(files, ids, IDS)
     without = tuple(filter(None, (label_column, id_column)))
-    layers = _ordered(files, without) if root.is_dir() else tuple(list_layers(root, without))
+    layers = _ordered_layers(files, without) if root.is_dir() else tuple(list_layers(root, without))
     num_samples = _common_length(layers)
-    read = _common_column(layers, label_column, num_samples) if label_column else _labels(root, labels, num_samples)
-    return LabelledFeatures(
-        layers,
-        read,
-        _common_ids(layers, id_column, num_samples) if id_column else _ids(root, ids, num_samples),
-        label_column,
-        id_column,
-        _notes(read, "" if label_column else labels or _beside(root, LABELS)),
-    )
+    if label_column:
+        label_values = _common_column(layers, label_column, num_samples)
+        label_file = ""
+    else:
+        label_values = _read_labels(root, labels, num_samples)
+        label_file = labels or _default_file(root, LABELS)
+    id_values = _common_ids(layers, id_column, num_samples) if id_column else _read_ids(root, ids, num_samples)
+    return LabelledFeatures(layers, label_values, id_values, label_column, id_column, _notes(label_values, label_file))
 
 
 def open_test_features(
     path: str | Path, labels: str | None, train: LabelledFeatures, ids: str | None = None
 ) -> LabelledFeatures:
-    """The test samples' features, of the same layers as those of the training samples.
+    """Open the features of the test samples, which must have the same layers as those of the training samples.
 
     Parameters
     ----------
-    path, labels, ids : as in `open_features`; by default labels and ids are in the same columns as those of `train`.
+    path : str or Path
+        As in `open_features`.
+    labels : str or None
+        As in `open_features`; default: the same column as in `train`.
+    train : LabelledFeatures
+        The training samples.
+    ids : str, optional
+        As in `open_features`; default: the same column as in `train`.
 
     Raises
     ------
     ValueError, OSError
-        As `open_features`; also where the layers are others.
+        As `open_features`; also if the layers differ.
     """
     test = open_features(path, labels or train.label_column or None, ids or train.id_column or None)
-    names, others = ([layer.name for layer in part.layers] for part in (train, test))
-    if len(names) != len(others) or (len(names) > 1 and names != others):
+    train_names = [layer.name for layer in train.layers]
+    test_names = [layer.name for layer in test.layers]
+    # With a single layer in each, the names of the files need not agree.
+    if len(train_names) != len(test_names) or (len(train_names) > 1 and train_names != test_names):
         raise ValueError(
-            f"test must have the layers of FEATURES, {', '.join(names[:5])}; got {', '.join(others[:5])}. "
+            f"test must have the layers of FEATURES, {', '.join(train_names[:5])}; got {', '.join(test_names[:5])}. "
             "Name the files alike."
         )
-    both = (train.labels, test.labels)
-    if all(labels.dtype.kind == "U" for labels in both):
-        note = alike_note(np.unique(np.concatenate(both)).tolist())
+    if train.labels.dtype.kind == test.labels.dtype.kind == "U":
+        note = alike_note(np.unique(np.concatenate([train.labels, test.labels])).tolist())
         if note and note not in (*train.notes, *test.notes):
             return replace(test, notes=(*test.notes, note))
     return test
 
 
 def _column(files: list[Path], name: str | None, what: str) -> str:
-    """The column of labels or ids, which all tables have; empty where they are in a file, or there are no tables."""
+    """Return the column of labels or ids, which all tables must have; "" if a file is named or there are no tables."""
     tables = [file for file in files if file.suffix.lower() == ".parquet"]
     if not name or not tables:
         return ""
-    lacking = next((table for table in tables if name not in columns(table)), None)
-    if lacking is None:
+    incomplete = next((table for table in tables if name not in columns(table)), None)
+    if incomplete is None:
         return name
     if names_file(name):
         return ""
     raise ValueError(
-        f"{what} must name a file, or a column of {lacking}; got {name!r}. Its columns are "
-        f"{name_some(columns(lacking))}."
+        f"{what} must name a file, or a column of {incomplete}; got {name!r}. Its columns are "
+        f"{name_some(columns(incomplete))}."
     )
 
 
 def _common_ids(layers: tuple[LayerFile, ...], column: str, num_samples: int) -> NDArray[np.str_]:
-    found = _common_column(layers, column, num_samples, IDS)
-    return checked_ids(found, num_samples, f"column {column!r}")
+    values = _common_column(layers, column, num_samples, IDS)
+    return check_ids(values, num_samples, f"column {column!r}")
 
 
 def _common_column(layers: tuple[LayerFile, ...], column: str, num_samples: int, what: str = LABELS) -> NDArray[Any]:
-    """A column which is the same in all tables, for else their rows are in different orders."""
+    """Return a column that must be the same in all tables; otherwise their rows are in different orders."""
     tables = [layer.path for layer in layers if layer.without]
-    values = checked(read_column(tables[0], column), num_samples, f"column {column!r}", what)
-    for other in tables[1:]:
-        if not np.array_equal(read_column(other, column), values):
+    values = check_labels(read_column(tables[0], column), num_samples, f"column {column!r}", what)
+    for table in tables[1:]:
+        if not np.array_equal(read_column(table, column), values):
             raise DataError(
-                f"column {column!r} must be the same in all tables; {other} differs from {tables[0]}. "
-                "Write the samples in one order."
+                f"column {column!r} must be the same in all tables; {table} differs from {tables[0]}. "
+                "Write the samples in the same order."
             )
     return values
 
 
-def _labels(root: Path, labels: str | None, num_samples: int) -> NDArray[Any]:
-    """Labels from the file that was named, or from where they lie beside the features."""
+def _read_labels(root: Path, labels: str | None, num_samples: int) -> NDArray[Any]:
+    """Read the labels from the given file, or by default from beside the features."""
     if labels is not None:
         return read_labels(labels, num_samples)
     if root.suffix.lower() == ".npz" and LABELS in entries(root):
-        return checked(read_array(root, LABELS), num_samples, str(root))
-    if beside := _beside(root, LABELS):
-        return read_labels(beside, num_samples)
+        return check_labels(read_array(root, LABELS), num_samples, str(root))
+    if default_file := _default_file(root, LABELS):
+        return read_labels(default_file, num_samples)
     raise ValueError(
         f"labels must be given, since {root} holds none; got nothing. Name a file, or the column of a Parquet table."
     )
 
 
-def _ids(root: Path, ids: str | None, num_samples: int) -> NDArray[np.str_] | None:
-    """Ids from the file that was named, or from beside the features; None where there are none."""
+def _read_ids(root: Path, ids: str | None, num_samples: int) -> NDArray[np.str_] | None:
+    """Read the ids from the given file, or by default from beside the features; None if there are none."""
     if ids is not None:
         return read_ids(ids, num_samples)
     if root.suffix.lower() == ".npz" and IDS in entries(root):
-        return checked_ids(read_array(root, IDS), num_samples, root)
-    beside = _beside(root, IDS)
-    return read_ids(beside, num_samples) if beside else None
+        return check_ids(read_array(root, IDS), num_samples, root)
+    default_file = _default_file(root, IDS)
+    return read_ids(default_file, num_samples) if default_file else None
 
 
 def _notes(labels: NDArray[Any], file: str) -> tuple[str, ...]:
-    """Which column the labels are, and that they are no classes. file : of the labels, "" where they lie elsewhere."""
+    """Return remarks about the labels. `file` is the file that they came from, or "" if they came from elsewhere."""
     notes = [column_note(file, LABELS)] if file else []
     if len(np.unique(labels)) == len(labels):
         notes.append(
-            f"Each of the {len(labels):,} samples has a label of its own, so that no two can be of one class: are "
-            "these the labels?"
+            f"All {len(labels):,} samples have different labels, so no two samples are of the same class. Check that "
+            "these are the labels."
         )
     if labels.dtype.kind == "U":
         notes.append(alike_note(np.unique(labels).tolist()))
     return tuple(filter(None, notes))
 
 
-def _beside(folder: Path, name: str) -> str:
-    """A file of labels or ids in the features' folder; empty where there is none."""
-    files = [file for suffix in label_files.SUFFIXES if (file := folder / f"{name}{suffix}").is_file()]
-    return str(files[0]) if files else ""
+def _default_file(folder: Path, name: str) -> str:
+    """Return the file of labels or ids in the folder of the features; "" if there is none."""
+    for suffix in label_files.SUFFIXES:
+        file = folder / f"{name}{suffix}"
+        if file.is_file():
+            return str(file)
+    return ""
 
 
 def _layer_files(folder: Path) -> list[Path]:
-    """The files of a folder that are layers, in natural order."""
-    files = [
-        file
-        for file in sorted(folder.iterdir(), key=lambda file: _natural(file.name))
-        if file.suffix.lower() in SUFFIXES and file.stem.lower() not in (LABELS, IDS) and not file.name.startswith(".")
-    ]
+    """List the files of a folder that hold layers, in natural order."""
+    files = []
+    for file in sorted(folder.iterdir(), key=lambda file: _natural_key(file.name)):
+        is_hidden = file.name.startswith(".")
+        if file.suffix.lower() in SUFFIXES and file.stem.lower() not in (LABELS, IDS) and not is_hidden:
+            files.append(file)
     if not files:
-        raise DataError(f"{folder} must hold files of {', '.join(SUFFIXES)}, one a layer; got none. Check the path.")
+        raise DataError(f"{folder} must hold files of {', '.join(SUFFIXES)}, one per layer; got none. Check the path.")
     return files
 
 
-def _ordered(files: list[Path], without: tuple[str, ...]) -> tuple[LayerFile, ...]:
-    """The layers of a folder's files, named after the files."""
-    numbered = [_NUMBERED.fullmatch(file.stem) for file in files]
-    names = [match[2] if match else file.stem for match, file in zip(numbered, files, strict=True)]
-    if not all(numbered) or len(set(names)) < len(names):
-        names = [file.stem for file in files]
+def _ordered_layers(files: list[Path], without: tuple[str, ...]) -> tuple[LayerFile, ...]:
+    """List the layers in the files of a folder, named after the files."""
     layers = []
-    for name, file in zip(names, files, strict=True):
-        held = list_layers(file, without if file.suffix.lower() == ".parquet" else ())
-        layers += [_renamed(layer, name if len(held) == 1 else f"{name}/{layer.name}") for layer in held]
-    repeated = sorted({layer.name for layer in layers if sum(other.name == layer.name for other in layers) > 1})
+    for name, file in zip(_layer_names(files), files, strict=True):
+        file_layers = list_layers(file, without if file.suffix.lower() == ".parquet" else ())
+        if len(file_layers) == 1:
+            layers.append(replace(file_layers[0], name=name))
+        else:
+            layers += [replace(layer, name=f"{name}/{layer.name}") for layer in file_layers]
+    counts = Counter(layer.name for layer in layers)
+    repeated = sorted(name for name, count in counts.items() if count > 1)
     if repeated:
-        raise DataError(f"each layer must have a file of its own; got several for {name_some(repeated)}. Rename them.")
+        raise DataError(f"each layer must have its own file; got several for {name_some(repeated)}. Rename them.")
     return tuple(layers)
 
 
-def _renamed(layer: LayerFile, name: str) -> LayerFile:
-    return LayerFile(name, layer.path, layer.num_samples, layer.entry, layer.without)
+def _layer_names(files: list[Path]) -> list[str]:
+    """Return the names of the files, without leading numbers if all names have one and still differ without it."""
+    stems = [file.stem for file in files]
+    matches = [_NUMBERED.fullmatch(stem) for stem in stems]
+    names = [match[2] for match in matches if match]
+    is_unambiguous = len(names) == len(stems) == len(set(names))
+    return names if is_unambiguous else stems
 
 
 def _common_length(layers: tuple[LayerFile, ...]) -> int:
     first = layers[0]
-    for other in layers:
-        if other.num_samples != first.num_samples:
+    for layer in layers:
+        if layer.num_samples != first.num_samples:
             raise DataError(
                 f"layers must all have the same samples; got {first.num_samples:,} in {first.name!r} and "
-                f"{other.num_samples:,} in {other.name!r}."
+                f"{layer.num_samples:,} in {layer.name!r}."
             )
     return first.num_samples
 
 
-def _natural(name: str) -> list[tuple[int, int | str]]:
-    """A key that orders numbers in names by their value."""
-    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", name.lower()) if part]
+def _natural_key(name: str) -> list[tuple[int, int | str]]:
+    """Return a sort key that orders numbers within names by their value."""
+    parts = [part for part in re.split(r"(\d+)", name.lower()) if part]
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]

@@ -1,4 +1,4 @@
-"""Reading files that strangers name: only regular ones, and no more than they may hold."""
+"""Reading of untrusted files: regular files only, and at most a given number of bytes."""
 
 import os
 import stat
@@ -7,27 +7,34 @@ from core.data.errors import DataError
 
 
 def check_regular(path: str | os.PathLike[str]) -> None:
-    """Refuse what is there but no regular file: reading a named pipe waits for good, a device may never end.
+    """Raise an error unless the path is a regular file.
+
+    Reading from a named pipe could wait forever, and a device may never end.
 
     Raises
     ------
     DataError
-        It is a pipe, a device, a socket or a folder, or a link to one.
+        If the path is a pipe, device, socket or folder, or a link to one.
     FileNotFoundError, OSError
-        It is not there, or cannot be looked at.
+        If the path does not exist or cannot be accessed.
     """
     _refuse_other_kinds(path, os.stat(path).st_mode)
 
 
 def check_utf8_name(path: str | os.PathLike[str], name: str) -> None:
-    """Refuse a path that is no UTF-8, which Arrow cannot open.
+    """Raise an error if the path is not valid UTF-8, since Arrow cannot open such a file.
 
-    name : of the argument that it was given as.
+    Parameters
+    ----------
+    path : str or path-like
+        Path of a file or folder.
+    name : str
+        The argument that the path was passed as, for the error message.
 
     Raises
     ------
     DataError
-        The path holds bytes that are no UTF-8.
+        If the path contains bytes that are not UTF-8.
     """
     try:
         os.fspath(path).encode()
@@ -38,16 +45,17 @@ def check_utf8_name(path: str | os.PathLike[str], name: str) -> None:
 
 
 def read_file(path: str | os.PathLike[str], most_bytes: int) -> bytes:
-    """All of a regular file of at most so many bytes.
+    """Return the content of a regular file of at most `most_bytes` bytes.
 
     Raises
     ------
     DataError
-        As `check_regular`; also where the file is larger.
+        As `check_regular`; also if the file is larger.
     """
     if "\0" in os.fspath(path):
         raise DataError(f"the path of a file must not hold NUL characters; got {os.fspath(path)!r}.")
-    # Opened without waiting for a pipe's other end, and looked at once it is open: a path may change in between.
+    # O_NONBLOCK: do not wait for the other end of a pipe. The check comes after opening, because the file behind a
+    # path may change between a check and the opening.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
         _refuse_other_kinds(path, os.fstat(descriptor).st_mode)

@@ -1,7 +1,7 @@
 """Seeded subsamples and splits that depend on ids and the random seed alone.
 
-Each sample's place in the pseudo-random order comes from a hash of (seed, id). So neither the order in which a file
-system lists the samples nor the presence of other samples changes which of two comes first, on any machine.
+The pseudo-random order sorts the samples by a hash of (seed, id). So neither the order in which a file system lists the
+samples nor the presence of other samples changes which of two samples comes first, on any machine.
 """
 
 import hashlib
@@ -10,18 +10,18 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-MIN_PER_CLASS = 2  # a class of one sample has no neighbor of its own class
+MIN_PER_CLASS = 2  # a sample that is alone in its class has no neighbor of the same class
 
 
 def sample_order(ids: Sequence[str], seed: int) -> np.ndarray:
-    """Rows in the pseudo-random order of a seed.
+    """Return the rows in the pseudo-random order of a seed.
 
     Parameters
     ----------
     ids : sequence of str, length n
         Unique names of the samples.
     seed : int
-        Another seed gives another, unrelated order.
+        Random seed; different seeds give unrelated orders.
 
     Returns
     -------
@@ -47,9 +47,9 @@ def take_per_class(
     seed: int,
     class_names: Sequence[str] | None = None,
 ) -> np.ndarray:
-    """Rows of the first `per_class` samples of each class in the order of `sample_order`.
+    """Return the rows of the first `per_class` samples of each class in the order of `sample_order`.
 
-    Nested: what is taken for 5 a class is taken for 10 a class, too.
+    The selections are nested: the samples chosen with ``per_class=5`` are among those chosen with ``per_class=10``.
 
     Parameters
     ----------
@@ -58,11 +58,11 @@ def take_per_class(
     labels : integers or strings, shape (n,)
         Class of each sample.
     per_class : int
-        How many samples of each class, at least 1.
+        Number of samples per class, at least 1.
     seed : int
         Random seed.
     class_names : sequence of str, optional
-        Names for error messages, where the labels are integers 0 to C - 1.
+        Class names for error messages, if the labels are integers from 0 to C - 1.
 
     Returns
     -------
@@ -72,7 +72,7 @@ def take_per_class(
     Raises
     ------
     ValueError
-        If `per_class` is below 1 or above the size of a class, which the message names.
+        If `per_class` is below 1 or larger than a class; the message names the class.
     """
     classes, codes = _classes(ids, labels)
     if per_class < 1:
@@ -81,9 +81,9 @@ def take_per_class(
     if small.size:
         raise ValueError(
             f"per_class must be at most the size of the smallest class; got {per_class}, but there are only "
-            f"{_sizes(classes, codes, small, class_names)}. Ask for fewer, or add samples."
+            f"{_class_sizes(classes, codes, small, class_names)}. Ask for fewer, or add samples."
         )
-    return np.flatnonzero(_places(ids, codes, seed) < per_class)
+    return np.flatnonzero(_ranks_in_class(ids, codes, seed) < per_class)
 
 
 def stratified_split(
@@ -94,10 +94,23 @@ def stratified_split(
     seed: int,
     class_names: Sequence[str] | None = None,
 ) -> np.ndarray:
-    """Split of each sample: about `test_fraction` of every class is test, at least two samples each way.
+    """Split the samples into training and test, class by class.
 
-    The first samples of a class in the order of `sample_order` are its test samples, as many as the rounded share (half
-    to even), but at least 2 and at most all but 2.
+    The first samples of a class in the order of `sample_order` become its test samples. Their number is
+    `test_fraction` of the class, rounded (half to even), but both splits get at least 2 samples of each class.
+
+    Parameters
+    ----------
+    ids : sequence of str, length n
+        Unique names of the samples.
+    labels : integers or strings, shape (n,)
+        Class of each sample.
+    test_fraction : float
+        Share of the test split in each class, between 0 and 1, both excluded.
+    seed : int
+        Random seed.
+    class_names : sequence of str, optional
+        Class names for error messages, if the labels are integers from 0 to C - 1.
 
     Returns
     -------
@@ -116,12 +129,12 @@ def stratified_split(
     small = np.flatnonzero(counts < 2 * MIN_PER_CLASS)
     if small.size:
         raise ValueError(
-            f"each class must have at least {2 * MIN_PER_CLASS} samples to be split, {MIN_PER_CLASS} each way; got "
-            f"{_sizes(classes, codes, small, class_names)}. Add samples, leave such classes out, or make the split "
-            "yourself (a folder that holds only train/ is not split)."
+            f"each class must have at least {2 * MIN_PER_CLASS} samples to be split, {MIN_PER_CLASS} for each split; "
+            f"got {_class_sizes(classes, codes, small, class_names)}. Add samples, leave such classes out, or make the "
+            "split yourself (a folder that holds only train/ is not split)."
         )
     test_counts = np.clip(np.rint(test_fraction * counts), MIN_PER_CLASS, counts - MIN_PER_CLASS)
-    return np.where(_places(ids, codes, seed) < test_counts[codes], "test", "train")
+    return np.where(_ranks_in_class(ids, codes, seed) < test_counts[codes], "test", "train")
 
 
 def stratified_subsample(
@@ -132,12 +145,26 @@ def stratified_subsample(
     seed: int,
     class_names: Sequence[str] | None = None,
 ) -> np.ndarray:
-    """Rows of `size` samples in all, shared among the classes in proportion to their sizes, at least two a class.
+    """Choose `size` samples, distributed over the classes in proportion to their sizes, at least two per class.
 
-    Seats are dealt one by one by the method of Webster and Sainte-Laguë: after two for each class, the next goes to the
-    class with the largest n_c / (2 s + 1), where s is what it has already; equals go in the order of `sample_order`.
-    Each share is its rounded proportion but for rare cases. With the largest-remainder method a larger `size` may take
-    a seat away from a class; here the subsamples of one seed are always nested: that of 50 lies in that of 100.
+    The seats are apportioned by the Webster/Sainte-Laguë method: each class first gets two; every further seat goes to
+    the class with the largest quotient n_c / (2 s + 1), where s is the number of seats that it already has. Ties are
+    broken by `sample_order`. Except in rare cases each class gets its rounded proportion. Unlike with the
+    largest-remainder method, subsamples of the same seed are always nested: the one of size 50 is part of the one of
+    size 100.
+
+    Parameters
+    ----------
+    ids : sequence of str, length n
+        Unique names of the samples.
+    labels : integers or strings, shape (n,)
+        Class of each sample.
+    size : int
+        Total number of samples, from 2 per class to n.
+    seed : int
+        Random seed.
+    class_names : sequence of str, optional
+        Class names for error messages, if the labels are integers from 0 to C - 1.
 
     Returns
     -------
@@ -154,53 +181,57 @@ def stratified_subsample(
     small = np.flatnonzero(counts < MIN_PER_CLASS)
     if small.size:
         raise ValueError(
-            f"each class must have at least {MIN_PER_CLASS} samples; got {_sizes(classes, codes, small, class_names)}. "
-            "Add samples, or leave such classes out."
+            f"each class must have at least {MIN_PER_CLASS} samples; got "
+            f"{_class_sizes(classes, codes, small, class_names)}. Add samples, or leave such classes out."
         )
-    smallest = MIN_PER_CLASS * len(classes)
-    if not smallest <= size <= len(codes):
+    min_size = MIN_PER_CLASS * len(classes)
+    if not min_size <= size <= len(codes):
         raise ValueError(
-            f"size must be between {smallest} ({MIN_PER_CLASS} for each of {len(classes)} classes) and {len(codes)} "
+            f"size must be between {min_size} ({MIN_PER_CLASS} for each of {len(classes)} classes) and {len(codes)} "
             f"(all samples); got {size}. Choose a size in that range."
         )
     ranks = np.empty(len(codes), dtype=np.int64)
     ranks[sample_order(ids, seed)] = np.arange(len(codes))
-    places = _places(ids, codes, seed)
-    # Equal quotients are equal floats, as division rounds correctly: ties are real ties.
-    turn = np.where(places < MIN_PER_CLASS, 0.0, (2 * places + 1) / counts[codes])
-    return np.sort(np.lexsort((ranks, turn))[:size])
+    class_ranks = _ranks_in_class(ids, codes, seed)
+    # The reciprocal of each sample's quotient. Division is correctly rounded, so equal quotients are equal floats.
+    priority = np.where(class_ranks < MIN_PER_CLASS, 0.0, (2 * class_ranks + 1) / counts[codes])
+    return np.sort(np.lexsort((ranks, priority))[:size])
 
 
 def _classes(ids: Sequence[str], labels: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct labels, and each sample's index among them."""
+    """Return the distinct labels and, for each sample, the index of its label among them."""
     values = np.asarray(labels)
     if values.shape != (len(ids),) or not len(ids):
         raise ValueError(
             f"labels must have shape (n,), one for each of the n >= 1 ids; got {values.shape} for {len(ids)} ids. "
-            "Give one label a sample."
+            "Give one label per sample."
         )
     classes, codes = np.unique(values, return_inverse=True)
     return classes, codes
 
 
-def _places(ids: Sequence[str], codes: np.ndarray, seed: int) -> np.ndarray:
-    """Place of each sample within its class in the seeded order, from 0."""
+def _ranks_in_class(ids: Sequence[str], codes: np.ndarray, seed: int) -> np.ndarray:
+    """Return the rank of each sample within its class in the seeded order, from 0."""
     order = sample_order(ids, seed)
     by_class = order[np.argsort(codes[order], kind="stable")]
     counts = np.bincount(codes)
-    places = np.empty(len(codes), dtype=np.int64)
-    places[by_class] = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return places
+    class_ranks = np.empty(len(codes), dtype=np.int64)
+    class_ranks[by_class] = np.arange(len(codes)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return class_ranks
 
 
-def _sizes(classes: np.ndarray, codes: np.ndarray, which: np.ndarray, class_names: Sequence[str] | None) -> str:
-    """The named classes with their sizes, such as "1 of 'husky'"."""
+def _class_sizes(classes: np.ndarray, codes: np.ndarray, chosen: np.ndarray, class_names: Sequence[str] | None) -> str:
+    """List the chosen classes with their sizes, such as "1 of 'husky'"."""
     counts = np.bincount(codes)
-    names = (classes if class_names is None else np.asarray(class_names)[classes]).tolist()
-    return name_some([f"{counts[code]} of {names[code]!r}" for code in which])
+    names = classes.tolist() if class_names is None else [class_names[code] for code in classes]
+    return name_some([f"{counts[code]} of {names[code]!r}" for code in chosen])
 
 
 def name_some(items: Sequence[str], most: int = 5) -> str:
-    """The first few of a list for an error message, and how many more there are."""
-    rest = f" and {len(items) - most} more" if len(items) > most else ""
-    return ", ".join(items[:most]) + rest
+    """List the first `most` items for a message, and the number of the remaining ones.
+
+    >>> name_some(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    listed = ", ".join(items[:most])
+    return f"{listed} and {len(items) - most} more" if len(items) > most else listed

@@ -1,4 +1,4 @@
-"""Samples that are there twice: in both splits, within a split, or in several classes."""
+"""Notes on duplicate samples: in both splits, within a split, or in several classes."""
 
 from collections.abc import Iterator
 
@@ -7,13 +7,23 @@ from numpy.typing import NDArray
 
 from core.data.images.labelled_images import LabelledImages
 
-_SPLITS = {"train": "training", "test": "test"}
+_ADJECTIVES = {"train": "training", "test": "test"}  # by split
 
 
 def copy_notes(images: LabelledImages, *, measured: LabelledImages | None = None) -> tuple[str, ...]:
-    """What images that are equal, byte for byte, do to the results: in both splits, within one, in several classes.
+    """Say how images that are equal, byte for byte, affect the results.
 
-    measured : the images that are each other's neighbors, where not all are; copies within a split are counted there.
+    Parameters
+    ----------
+    images : LabelledImages
+        All images.
+    measured : LabelledImages, optional
+        The images whose neighbors are searched, if these are not all; copies within a split are counted among them.
+
+    Returns
+    -------
+    tuple of str
+        One sentence or two for each kind of copies: in both splits, within a split, in several classes.
     """
     contents, labels = _contents(images), images.labels
     notes = list(leak_notes(contents, images.splits, "image", "byte for byte"))
@@ -28,33 +38,50 @@ def copy_notes(images: LabelledImages, *, measured: LabelledImages | None = None
 
 
 def _contents(images: LabelledImages) -> NDArray[np.int64]:
-    """A number for each image, equal where images are equal."""
-    digests = np.array(images.digests, dtype="S64")  # hexadecimal, of the encoded images
+    """Return a number for each image that is the same for equal images."""
+    digests = np.array(images.digests, dtype="S64")  # SHA-256 of the encoded images, in hexadecimal
     return np.unique(digests, return_inverse=True)[1]
 
 
 def leak_notes(contents: NDArray[np.int64], splits: NDArray[np.str_], noun: str, how: str) -> Iterator[str]:
-    """What test samples do that are training samples too; nothing where there are none.
+    """Say how test samples that are also training samples affect the results; no note if there are none.
 
-    contents : a number for each sample, equal where samples are equal. noun : of a sample. how : what is equal in them.
+    Parameters
+    ----------
+    contents : np.ndarray, int64, shape (n,)
+        A number for each sample that is the same for equal samples.
+    splits : np.ndarray of str, shape (n,)
+        "train" or "test".
+    noun : str
+        What a sample is called, such as "image".
+    how : str
+        In which way copies are equal, such as "byte for byte".
+
+    Yields
+    ------
+    str
+        At most one note.
     """
     is_train = splits == "train"
     num_leaked = int(np.isin(contents[~is_train], contents[is_train]).sum())
-    if num_leaked:
-        what = f"1 test {noun} is also a training {noun}" if num_leaked == 1 else ""
-        what = what or f"{num_leaked:,} test {noun}s are also training {noun}s"
-        yield f"{what}, {how}: test-to-train SI, kNN and probe are too good. Remove the copies."
+    if num_leaked == 0:
+        return
+    if num_leaked == 1:
+        what = f"1 test {noun} is also a training {noun}"
+    else:
+        what = f"{num_leaked:,} test {noun}s are also training {noun}s"
+    yield f"{what}, {how}: test-to-train SI, kNN and probe are too good. Remove the copies."
 
 
 def within_split_notes(contents: NDArray[np.int64], splits: NDArray[np.str_], noun: str) -> Iterator[str]:
-    """What copies within a split do, one text for each split that has some. Parameters are those of `leak_notes`."""
-    for split, kind in _SPLITS.items():
+    """Say how copies within a split affect the results, one note per split with copies; parameters as `leak_notes`."""
+    for split, adjective in _ADJECTIVES.items():
         in_split = contents[splits == split]
         _, codes, counts = np.unique(in_split, return_inverse=True, return_counts=True)
         num_copied = int((counts[codes] > 1).sum())
         if num_copied:
             yield (
-                f"{num_copied:,} of {len(in_split):,} {kind} {noun}s have an exact copy among the others: SI, kNN and "
-                f"probe within {split} count copies as neighbors, and are too good where these are of the same class; "
-                "the chance level does not know that. Remove the copies."
+                f"{num_copied:,} of {len(in_split):,} {adjective} {noun}s have an exact copy among the others: SI, kNN "
+                f"and probe within {split} count copies as neighbors, and are too good if these are of the same class; "
+                "the chance level does not account for that. Remove the copies."
             )

@@ -1,4 +1,4 @@
-"""The image files of a folder: which are samples, of which class and split, and what is wrong with single classes."""
+"""The image files of a folder as samples with class and split, and the faults of single classes."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from core.data.images.layouts import (
 )
 from core.data.sampling import name_some
 
-# Files that often lie among images and are none; others are worth a word.
+# Files that often accompany images. Only other files are mentioned to the user: they may be unreadable images.
 _COMPANIONS = {
     ".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".md", ".rst", ".html", ".htm", ".yaml", ".yml", ".ini", ".log",
     ".db", ".pkl", ".mat", ".npy", ".npz", ".parquet", ".py", ".ipynb", ".zip", ".tar", ".gz", ".sha256", ".md5",
@@ -39,19 +39,19 @@ class FoundImages:
     labels : np.ndarray, int64, shape (n,)
         Index into `class_names`.
     class_names : tuple of str
-        Ascending; those of classes without images, too, as long as `faults` name them.
+        Ascending; including classes without images, which `faults` name.
     splits : np.ndarray of str, shape (n,)
-        "train" or "test"; empty where the folder has no splits.
+        "train" or "test"; empty if the folder has no splits.
     notes : tuple of str
-        What was decided about the layout, and what was left out.
+        Decisions about the layout, and files that were left out.
     faults : tuple of Fault
-        What is wrong with single classes and files; the samples are what is left without them.
+        Faults of single classes and files; the samples are the images without these faults.
     told : frozenset of (str, str)
-        Class and split ("" without splits) that `faults` say to have no images.
+        Class and split ("" without splits) for which `faults` already report that there are no images.
     ignored : mapping of str to int
-        Files that are no images that can be read here, by extension; "" where there is none.
+        Number of files that are not readable images, by extension ("" for files without extension).
     other_ids : tuple of str
-        Images of the split that was not asked for.
+        Images of the split that was not requested.
     """
 
     ids: tuple[str, ...]
@@ -66,24 +66,23 @@ class FoundImages:
 
 
 def find_images(root: Path, split: str) -> FoundImages:
-    """The samples of a folder, nothing decoded yet.
+    """Find the samples of a folder; no image is decoded.
 
     Parameters
     ----------
     root : Path
         See `loading.load_images` for the layouts.
     split : {"both", "train", "test"}
-        Which of the folder's splits to take.
+        The splits to find.
 
     Raises
     ------
     FaultsError
-        If the layout says neither what the splits nor what the classes are. What is wrong with single classes is
-        returned as `faults`.
+        If the layout is ambiguous or unusable. Faults of single classes are returned as `faults` instead.
     ValueError
-        If the split is not there.
+        If the folder does not have the split.
     FileNotFoundError
-        If there is no such folder.
+        If the folder does not exist.
     ModuleNotFoundError
         If Pillow is not installed.
     """
@@ -97,14 +96,14 @@ def find_images(root: Path, split: str) -> FoundImages:
     if layout.splits and split != "both" and split not in layout.splits:
         raise ValueError(
             f"split must be one that the folder has; got {split!r}, but {str(root)!r} holds only "
-            f"{next(iter(layout.splits.values())).name}/. Choose that one."
+            f"{next(iter(layout.splits.values())).name}/. Choose that split."
         )
-    return _found(root, layout, split)
+    return _to_samples(root, layout, split)
 
 
 @dataclass(frozen=True, eq=False)
 class _ClassFolder:
-    """A class in a split: its images, and the extensions of what is none."""
+    """The images of a class in a split, and the number of other files by extension."""
 
     images: tuple[Path, ...]
     ignored: Counter[str]
@@ -113,22 +112,24 @@ class _ClassFolder:
 _ClassFolders = Mapping[str, Mapping[str, _ClassFolder]]  # by split ("" without splits), then by class
 
 
-def _found(root: Path, layout: Layout, split: str) -> FoundImages:
-    """The samples of a layout, and what is wrong with single classes."""
-    wanted = {name: folder for name, folder in layout.splits.items() if split in ("both", name)}
-    classes = _class_folders(layout, wanted)
-    empty_faults, told = _empty_faults(classes, layout)
-    parents = [root, *(folder.path for folder in wanted.values())]
-    ignored = _all_ignored(root, wanted, classes)
-    class_names = tuple(sorted({name for folders in classes.values() for name in folders}))
+def _to_samples(root: Path, layout: Layout, split: str) -> FoundImages:
+    """Return the samples of a layout, and the faults of single classes."""
+    chosen = {name: folder for name, folder in layout.splits.items() if split in ("both", name)}
+    classes = _class_folders(layout, chosen)
+    empty_faults, without_images = _empty_faults(classes, layout)
+    parents = [root, *(split_folder.path for split_folder in chosen.values())]
+    ignored = _all_ignored(root, chosen, classes)
+    class_names = tuple(sorted(set().union(*classes.values())))
     codes = {name: code for code, name in enumerate(class_names)}
     samples = []
     for split_name, folders in classes.items():
         for name, folder in folders.items():
             samples += [(path.relative_to(root).as_posix(), codes[name], split_name) for path in folder.images]
     ids, labels, splits = zip(*sorted(samples), strict=True)
-    others = [folder for name, folder in layout.splits.items() if name not in wanted]
-    other_images = [path for folder in others for path in folder.all_images]
+    other_images: list[Path] = []
+    for name, split_folder in layout.splits.items():
+        if name not in chosen:
+            other_images += split_folder.all_images
     return FoundImages(
         ids=ids,
         labels=np.array(labels, dtype=np.int64),
@@ -136,25 +137,25 @@ def _found(root: Path, layout: Layout, split: str) -> FoundImages:
         splits=np.array(splits if layout.splits else [], dtype=str),
         notes=layout.notes + _ignored_notes(ignored),
         faults=(*stray_faults(parents), *empty_faults),
-        told=told,
+        told=without_images,
         ignored=dict(sorted(ignored.items())),
         other_ids=tuple(path.relative_to(root).as_posix() for path in other_images),
     )
 
 
-def _class_folders(layout: Layout, wanted: Mapping[str, Folder]) -> _ClassFolders:
+def _class_folders(layout: Layout, chosen: Mapping[str, Folder]) -> _ClassFolders:
     if not layout.splits:
         return {"": {folder.name: _ClassFolder(folder.all_images, folder.all_ignored) for folder in layout.classes}}
-    found: dict[str, dict[str, _ClassFolder]] = {}
-    for split, folder in wanted.items():
-        found[split] = {name: _ClassFolder(files, folder.ignored[name]) for name, files in folder.below.items()}
-    return found
+    classes: dict[str, dict[str, _ClassFolder]] = {}
+    for split, folder in chosen.items():
+        classes[split] = {name: _ClassFolder(files, folder.ignored[name]) for name, files in folder.below.items()}
+    return classes
 
 
-def _all_ignored(root: Path, wanted: Mapping[str, Folder], classes: _ClassFolders) -> Counter[str]:
-    """The extensions of files that are no images: in the class folders, the split folders, and the folder itself."""
+def _all_ignored(root: Path, chosen: Mapping[str, Folder], classes: _ClassFolders) -> Counter[str]:
+    """Count the files that are not images by extension: in class folders, split folders and the folder itself."""
     ignored = Counter(extension(path.name) for path in visible_files(root) if not is_image(path.name))
-    for split in wanted.values():
+    for split in chosen.values():
         ignored += split.ignored[""]
     for folders in classes.values():
         for folder in folders.values():
@@ -163,35 +164,36 @@ def _all_ignored(root: Path, wanted: Mapping[str, Folder], classes: _ClassFolder
 
 
 def _empty_faults(classes: _ClassFolders, layout: Layout) -> tuple[list[Fault], frozenset[tuple[str, str]]]:
-    """Class folders without images, classes that are in one split only, and the class and split of each."""
-    told: set[tuple[str, str]] = set()
-    empty, lone = [], []
+    """Return faults for class folders without images and for classes in one split only, and (class, split) of each."""
+    without_images: set[tuple[str, str]] = set()
+    empty, in_one_split = [], []
     for split, folders in classes.items():
         for name, folder in sorted(folders.items()):
             if not folder.images:
-                told.add((name, split))
-                place = f"{layout.splits[split].name}/{name}" if split else name
-                kinds = extension_counts(folder.ignored)
-                empty.append(f"{place!r}{f' (only {kinds})' if kinds else ''}")
-        for other in classes.keys() - {split}:
-            for name in folders.keys() - classes[other].keys():
-                told.add((name, other))
+                without_images.add((name, split))
+                path = f"{layout.splits[split].name}/{name}" if split else name
+                empty.append(f"{path!r} (only {extension_counts(folder.ignored)})" if folder.ignored else repr(path))
+        for other_split in classes.keys() - {split}:
+            for name in folders.keys() - classes[other_split].keys():
+                without_images.add((name, other_split))
                 if folders[name].images:
-                    lone.append(f"{name!r} only in {layout.splits[split].name}/")
+                    in_one_split.append(f"{name!r} only in {layout.splits[split].name}/")
     faults = []
     if empty:
         problem = f"each class folder must hold images; these hold none: {name_some(empty)}."
         faults.append(Fault(problem, "Add images, or remove the folder.", *LEAVE_SMALL_OUT))
-    if lone:
-        problem = f"each class must be in both splits; got {name_some(sorted(lone))}."
+    if in_one_split:
+        problem = f"each class must be in both splits; got {name_some(sorted(in_one_split))}."
         faults.append(Fault(problem, "Add the missing folders.", *LEAVE_SMALL_OUT))
-    return faults, frozenset(told)
+    return faults, frozenset(without_images)
 
 
 def _ignored_notes(ignored: Counter[str]) -> tuple[str, ...]:
-    """A word about files that may have been meant as images; others are counted in `ignored` alone."""
+    """Return a note on files that may be images in an unknown format; usual other files do not need one."""
     if all(extension in _COMPANIONS for extension in ignored):
         return ()
     total = sum(ignored.values())
-    are = "file is left out, which is" if total == 1 else "files are left out, which are"
-    return (f"{total:,} {are} no image that can be read here: {extension_counts(ignored)}.",)
+    files = (
+        "1 file is not a readable image and is" if total == 1 else f"{total:,} files are not readable images and are"
+    )
+    return (f"{files} left out: {extension_counts(ignored)}.",)

@@ -1,4 +1,4 @@
-"""The usual names of split folders, and which folder serves as which split."""
+"""The usual names of split folders, and the split that each folder name means."""
 
 import re
 import unicodedata
@@ -33,19 +33,19 @@ _OTHER_LANGUAGES = {
     ),
 }
 _NAMES |= {name: role for role, names in _OTHER_LANGUAGES.items() for name in names}
-# Words that say nothing about the split, as in "training_set", "test images" and "seg_train".
+# Words that do not matter for the split, as in "training_set", "test images" and "seg_train".
 _FILLERS = {"set", "data", "dataset", "images", "image", "img", "imgs", "pictures", "photos", "split", "samples", "seg"}
 
 
 def split_role(folder: str) -> str | None:
-    """What a folder of this name usually is: "train", "test" or "validation"; None for any other name.
+    """Return what a folder of this name usually is: "train", "test" or "validation"; None for any other name.
 
-    Case, separators, numbers at the end, and words such as "set" and "images" do not count.
+    Case, separators, trailing numbers, and words such as "set" and "images" are ignored.
 
     >>> [split_role(name) for name in ("Training", "test_set", "val2017", "ValidationImages", "trainset", "trains")]
     ['train', 'test', 'validation', 'validation', 'train', None]
     """
-    composed = unicodedata.normalize("NFC", folder)  # macOS may name files in decomposed letters
+    composed = unicodedata.normalize("NFC", folder)  # macOS may store letters and accents separately
     words = re.split(r"[\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", composed).lower())
     words = [re.sub(r"\d+$", "", word) for word in words]
     words = [word for word in words if word and word not in _FILLERS]
@@ -55,21 +55,22 @@ def split_role(folder: str) -> str | None:
 
 
 def split_and_rest(folder: str) -> tuple[str, str] | None:
-    """The split that one word of a name means, and the other words; None where no word or several do, or no other is.
+    """Split a name into the split that one of its words means, and the remaining words.
 
-    Case and numbers do not count.
+    Case and numbers are ignored. None if the number of words that mean a split is not one, or if no other word remains.
 
     >>> [split_and_rest(name) for name in ("X_train", "test-cat 2", "trainA", "test", "train_test_cat", "contest")]
     [('train', 'x'), ('test', 'cat'), ('train', 'a'), None, None, None]
     """
-    words = [word for word in re.split(r"[\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", folder).lower()) if word]
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", folder)  # "trainCats" is two words
+    words = [word for word in re.split(r"[\W\d_]+", spaced.lower()) if word]
     splits = [_NAMES[word] for word in words if word in _NAMES]
-    rest = "_".join(word for word in words if word not in _NAMES and word not in _FILLERS)
-    return (splits[0], rest) if len(splits) == 1 and rest else None
+    remaining = "_".join(word for word in words if word not in _NAMES and word not in _FILLERS)
+    return (splits[0], remaining) if len(splits) == 1 and remaining else None
 
 
 def roles_of(folders: Iterable[str]) -> dict[str, list[str]]:
-    """The folders of each role, in the order given; folders that are no splits are left out."""
+    """Group folder names by their role, in the given order; folders that are not splits are left out."""
     roles: dict[str, list[str]] = {}
     for folder in folders:
         role = split_role(folder)

@@ -1,8 +1,8 @@
-"""Labelled images of TensorFlow Datasets: one pass finds each image's place in the files, its label and its id.
+"""Labelled images of TensorFlow Datasets: one pass finds each image's position in the files, its label and its id.
 
-The shards are read record by record, so an image and its label come from the same record and cannot part; images are
-read again from their place when they are asked for, so memory holds none of them. TensorFlow itself is needed only
-where a data set has to be downloaded first.
+The shards are read record by record, so that image and label always come from the same record. The images themselves
+are read from their positions when they are needed, and are not kept in memory. TensorFlow is only needed if a data set
+must be downloaded first.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import difflib
 import os
 import struct
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -23,12 +23,14 @@ from core.data.sampling import name_some
 
 PREFIX = "tfds:"
 _NAMES = ("image/filename", "image/file_name", "filename", "file_name", "id", "image/id", "image_id")
-_PARTS = {"train": ("train",), "test": ("test", "validation")}  # our split is the first of these with labels
-_TFRECORD_HEAD = struct.Struct("<QI")  # length of the record, and a checksum; another checksum ends it
+_OFFICIAL_SPLITS = {"train": ("train",), "test": ("test", "validation")}  # the first one that has labels is used
+# A TFRecord is: length and checksum of the length (this header), the data, and a 4-byte checksum of the data.
+_TFRECORD_HEAD = struct.Struct("<QI")
+_CHECKSUM_BYTES = 4
 
 
 class FileSlice(NamedTuple):
-    """Some consecutive bytes of a file."""
+    """A range of bytes in a file."""
 
     path: str
     start: int
@@ -41,7 +43,7 @@ class FileSlice(NamedTuple):
 
 
 class _Record(NamedTuple):
-    """One sample as the data set has it; `name` is "" where it has none."""
+    """One sample of the data set; `name` is "" if the data set has no names."""
 
     name: str
     label: int
@@ -52,9 +54,16 @@ class _Record(NamedTuple):
 class TfdsImages:
     """The samples of a data set.
 
-    name : with configuration and version, such as "stanford_dogs/0.2.0".
-    found : ids, labels, class names (in the data set's own order) and splits, ascending by id.
-    encoded : the bytes of each id's image, where they lie. notes : what a reader of results must know.
+    Attributes
+    ----------
+    name : str
+        Name with configuration and version, such as "stanford_dogs/0.2.0".
+    found : FoundImages
+        Ids, labels, class names (in the order of the data set) and splits, ascending by id.
+    encoded : mapping of str to FileSlice
+        For each id the position of the encoded image.
+    notes : tuple of str
+        Remarks for the readers of results.
     """
 
     name: str
@@ -63,31 +72,33 @@ class TfdsImages:
     notes: tuple[str, ...] = ()
 
     def read(self, sample: str) -> bytes:
-        """The encoded image of an id."""
+        """Return the encoded image of an id."""
         return self.encoded[sample].read()
 
 
 def find_tfds_images(data: str, split: str) -> TfdsImages:
-    """The samples of a data set, downloaded and prepared first where they are not yet.
+    """Find the samples of a data set; download and prepare it first if necessary.
 
-    The official splits are kept: train, and test; where there is no test split, or one without labels, validation takes
-    its place, and a note says so. Where there is train alone, `splits` is empty, as of a folder without splits. Ids
-    are split and file name (or the data set's own id), else split and running number.
+    The official splits train and test are used. If there is no test split, or one without labels, the validation split
+    is used instead, and a note says so. If there is only a training split, `splits` is empty, as for a folder without
+    splits. The ids consist of the split and the file name (or the id in the data set), or of the split and a number.
 
     Parameters
     ----------
-    data : "tfds:NAME", "tfds:NAME/CONFIG" or "tfds:NAME:VERSION". The files are looked for in the folder that the
-        environment variable SI_TFDS_DIR names, else TFDS_DATA_DIR, else ~/tensorflow_datasets.
-    split : "both", "train" or "test".
+    data : str
+        "tfds:NAME", "tfds:NAME/CONFIG" or "tfds:NAME:VERSION". The files are searched in the folder given by the
+        environment variable SI_TFDS_DIR, else TFDS_DATA_DIR, else ~/tensorflow_datasets.
+    split : {"both", "train", "test"}
+        Which splits to find.
 
     Raises
     ------
     ValueError
-        If there is no such data set or split.
+        If the data set or the split does not exist.
     DataError
         If the data set has no images with labels, or its files are damaged.
     OSError
-        If the data set has to be downloaded and cannot be.
+        If the data set must be downloaded, but the download fails.
     ModuleNotFoundError
         If tensorflow-datasets or Pillow is not installed.
     """
@@ -95,50 +106,59 @@ def find_tfds_images(data: str, split: str) -> TfdsImages:
     builder = _builder(data.removeprefix(PREFIX))
     _prepare(builder)
     reader = _RecordReader.of(builder)
-    there = {name: tuple(part for part in parts if part in builder.info.splits) for name, parts in _PARTS.items()}
-    there = {name: parts for name, parts in there.items() if parts}
-    unsplit = set(there) == {"train"}
-    wanted = {name: parts for name, parts in there.items() if unsplit or split in ("both", name)}
-    if not wanted:
+    available = _available_splits(builder.info.splits)
+    unsplit = set(available) == {"train"}
+    records = {}
+    notes = []
+    for name, official_splits in available.items():
+        if not unsplit and split not in ("both", name):
+            continue
+        official_split, records[name] = reader.first_labelled(official_splits)
+        if official_split != name:
+            notes.append(
+                f"The {official_split} split of {builder.info.full_name} serves as the {name} split: there is no "
+                "other with labels."
+            )
+    if not records:
         raise ValueError(
             f"split must be one that the data set has; got {split!r}, but {data!r} has only "
             f"{name_some(list(builder.info.splits))}. Choose another."
         )
-    taken = {name: reader.first_labelled(parts) for name, parts in wanted.items()}
-    notes = tuple(
-        f"The {part} split of {builder.info.full_name} serves as the {name} split: there is no other with labels."
-        for name, (part, _) in taken.items()
-        if part != name
-    )
-    records = {name: records for name, (_, records) in taken.items()}
-    return _gathered(builder.info.full_name, records, reader.class_names, unsplit, notes)
+    found, encoded = _samples(records, reader.class_names, unsplit)
+    return TfdsImages(builder.info.full_name, found, encoded, tuple(notes))
 
 
-def _gathered(
-    name: str,
-    records: Mapping[str, Sequence[_Record]],
-    class_names: tuple[str, ...],
-    unsplit: bool,
-    notes: tuple[str, ...],
-) -> TfdsImages:
-    """All records as samples, ascending by id."""
-    samples = sorted(
-        (sample, record.label, split, record.image)
-        for split, own in records.items()
-        for sample, record in zip(_ids(own, "" if unsplit else f"{split}/"), own, strict=True)
-    )
-    ids, labels, splits, images = zip(*samples, strict=True)
+def _available_splits(names: Container[str]) -> dict[str, list[str]]:
+    """For each of train and test, list the official splits of the data set that can serve as it."""
+    available = {}
+    for split, official_names in _OFFICIAL_SPLITS.items():
+        existing = [name for name in official_names if name in names]
+        if existing:
+            available[split] = existing
+    return available
+
+
+def _samples(
+    records: Mapping[str, Sequence[_Record]], class_names: tuple[str, ...], unsplit: bool
+) -> tuple[FoundImages, dict[str, FileSlice]]:
+    """Return all records as samples, ascending by id, and the position of each image by id."""
+    samples = []
+    for split, split_records in records.items():
+        sample_ids = _ids(split_records, "" if unsplit else f"{split}/")
+        for sample_id, record in zip(sample_ids, split_records, strict=True):
+            samples.append((sample_id, record.label, split, record.image))
+    ids, labels, splits, images = zip(*sorted(samples), strict=True)
     found = FoundImages(
         ids=ids,
         labels=np.array(labels, dtype=np.int64),
         class_names=class_names,
         splits=np.array([] if unsplit else splits, dtype=str),
     )
-    return TfdsImages(name, found, dict(zip(ids, images, strict=True)), notes)
+    return found, dict(zip(ids, images, strict=True))
 
 
 def _ids(records: Sequence[_Record], prefix: str) -> list[str]:
-    """The records' names where they are distinct, else their numbers."""
+    """Return the names of the records if they are unique, otherwise their numbers."""
     names = [record.name for record in records]
     if len(set(names)) < len(names) or "" in names:
         names = [f"{number:07d}" for number in range(len(records))]
@@ -146,7 +166,7 @@ def _ids(records: Sequence[_Record], prefix: str) -> list[str]:
 
 
 def _builder(name: str) -> Any:
-    """The data set's own description, nothing read yet."""
+    """Return the builder of a data set; no samples are read."""
     try:
         import tensorflow_datasets as tfds
     except ImportError as error:
@@ -156,9 +176,9 @@ def _builder(name: str) -> Any:
         ) from error
     try:
         return tfds.builder(name, data_dir=os.environ.get("SI_TFDS_DIR") or None)
-    except (ValueError, ImportError) as error:  # its own text lists a thousand names
-        near = difflib.get_close_matches(name, tfds.list_builders(with_community_datasets=False))
-        hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    except (ValueError, ImportError) as error:  # its message lists a thousand names
+        similar = difflib.get_close_matches(name, tfds.list_builders(with_community_datasets=False))
+        hint = f" Did you mean {' or '.join(similar)}?" if similar else ""
         raise ValueError(
             f"data must name a data set of TensorFlow Datasets after {PREFIX!r}; got {PREFIX + name!r}.{hint} "
             "All are listed at tensorflow.org/datasets/catalog."
@@ -166,13 +186,13 @@ def _builder(name: str) -> Any:
 
 
 def _prepare(builder: Any) -> None:
-    """Download and prepare a data set that is not there yet."""
+    """Download and prepare a data set if that has not been done."""
     if builder.is_prepared():
         return
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # where it announces itself
+        with contextlib.redirect_stdout(sys.stderr):  # standard output is for results; the builder prints there
             builder.download_and_prepare()
-    except Exception as error:  # of the network, of archives, of data sets that ask for a download by hand
+    except Exception as error:  # from the network, from archives, from data sets that need a manual download
         raise OSError(
             f"{builder.info.full_name!r} must be prepared in {builder.data_dir} or be downloaded; got: "
             f"{failure_reason(error)}. Connect to the network, or prepare it elsewhere and set SI_TFDS_DIR to "
@@ -182,7 +202,7 @@ def _prepare(builder: Any) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _RecordReader:
-    """Reads a prepared data set's records: which feature is the image, which its label, which its name."""
+    """Reads the records of a prepared data set; `image`, `label` and `name` are the names of the features."""
 
     info: Any
     image: str
@@ -191,7 +211,7 @@ class _RecordReader:
 
     @classmethod
     def of(cls, builder: Any) -> "_RecordReader":
-        """Choose the features, and refuse what is no set of images with a label each."""
+        """Find the features for image, label and name; raise an error if it is not a data set of labelled images."""
         import tensorflow_datasets as tfds
 
         info = builder.info
@@ -200,11 +220,11 @@ class _RecordReader:
                 f"{info.full_name!r} must be prepared as tfrecord; got {info.file_format.value}. Prepare it again in "
                 "another folder, and set SI_TFDS_DIR to it."
             )
-        names = [name for name in _NAMES if isinstance(_items(info).get(name), tfds.features.Text)]
+        names = [name for name in _NAMES if isinstance(_features(info).get(name), tfds.features.Text)]
         return cls(
             info=info,
-            image=_only(info, tfds.features.Image, "image"),
-            label=_only(info, tfds.features.ClassLabel, "label"),
+            image=_feature_name(info, tfds.features.Image, "image"),
+            label=_feature_name(info, tfds.features.ClassLabel, "label"),
             name=names[0] if names else None,
         )
 
@@ -213,7 +233,7 @@ class _RecordReader:
         return tuple(self.info.features[self.label].names)
 
     def first_labelled(self, splits: Sequence[str]) -> tuple[str, list[_Record]]:
-        """The first of some splits in which every sample has a label, with its records."""
+        """Return the first of the given splits in which every sample has a label, with its records."""
         for split in splits:
             records = self._records(split)
             if records and all(0 <= record.label < len(self.class_names) for record in records):
@@ -224,19 +244,21 @@ class _RecordReader:
         )
 
     def _records(self, split: str) -> list[_Record]:
-        """A split's records in the order of its files."""
-        described = self.info.splits[split]
-        paths = [os.fspath(path) for path in described.filepaths]
-        records = [self._record(path, start, data) for path in paths for start, data in _tfrecords(path)]
-        if len(records) != described.num_examples:
+        """Read the records of a split in the order of its files."""
+        split_info = self.info.splits[split]
+        records = []
+        for file in split_info.filepaths:
+            path = os.fspath(file)
+            records += [self._record(path, start, data) for start, data in _tfrecords(path)]
+        if len(records) != split_info.num_examples:
             raise DataError(
-                f"{self.info.full_name!r} must have {described.num_examples:,} samples in {split}; got "
+                f"{self.info.full_name!r} must have {split_info.num_examples:,} samples in {split}; got "
                 f"{len(records):,}. Delete {self.info.data_dir}, and prepare it again."
             )
         return records
 
     def _record(self, path: str, start: int, data: bytes) -> _Record:
-        """What a record says, and where in the file its image lies."""
+        """Parse a record that begins at byte `start` of a file."""
         from tensorflow_datasets.proto import tf_example_pb2
 
         try:
@@ -244,35 +266,37 @@ class _RecordReader:
             image = values[self.image].bytes_list.value[0]
             label = values[self.label].int64_list.value[0]
             name = values[self.name].bytes_list.value[0] if self.name else b""
-        except Exception as error:  # protobuf's own, or no value where one must be
+        except Exception as error:  # protobuf's own errors, or a missing value
             raise DataError(f"{path} is damaged at byte {start:,}. Delete its folder, and prepare it again.") from error
-        place = FileSlice(path, start + data.index(image), len(image))
-        return _Record(name.decode("utf-8", "surrogateescape"), label, place)
+        position = FileSlice(path, start + data.index(image), len(image))
+        return _Record(name.decode("utf-8", "surrogateescape"), label, position)
 
 
 def _tfrecords(path: str) -> Iterator[tuple[int, bytes]]:
-    """Each record of a file, and the byte where it begins."""
+    """Yield the position and the data of each record of a file."""
     with open(path, "rb") as file:
         while head := file.read(_TFRECORD_HEAD.size):
             start = file.tell()
             length = _TFRECORD_HEAD.unpack(head)[0] if len(head) == _TFRECORD_HEAD.size else -1
-            if not 0 <= length <= os.fstat(file.fileno()).st_size - start - 4:
+            if not 0 <= length <= os.fstat(file.fileno()).st_size - start - _CHECKSUM_BYTES:
                 raise DataError(f"{path} is cut short at byte {start:,}. Delete its folder, and prepare it again.")
             yield start, file.read(length)
-            file.seek(4, os.SEEK_CUR)
+            file.seek(_CHECKSUM_BYTES, os.SEEK_CUR)
 
 
-def _items(info: Any) -> dict[str, Any]:
-    """The features by name; a data set whose samples have no names for their parts has none."""
+def _features(info: Any) -> dict[str, Any]:
+    """Return the features by name; empty for a data set whose samples are not dictionaries."""
     return dict(info.features.items()) if hasattr(info.features, "items") else {}
 
 
-def _only(info: Any, kind: type, usual: str) -> str:
-    """The feature of a kind that bears the usual name, or is the only one."""
-    found = sorted(name for name, feature in _items(info).items() if isinstance(feature, kind))
-    if usual in found or len(found) == 1:
-        return usual if usual in found else found[0]
+def _feature_name(info: Any, kind: type, usual_name: str) -> str:
+    """Return the feature of a kind that has the usual name, or is the only one of that kind."""
+    candidates = sorted(name for name, feature in _features(info).items() if isinstance(feature, kind))
+    if usual_name in candidates:
+        return usual_name
+    if len(candidates) == 1:
+        return candidates[0]
     raise DataError(
-        f"{info.full_name!r} must have one {kind.__name__} feature, or one named {usual!r}; got "
-        f"{name_some(found) if found else 'none'}. Choose a data set for image classification."
+        f"{info.full_name!r} must have one {kind.__name__} feature, or one named {usual_name!r}; got "
+        f"{name_some(candidates) or 'none'}. Choose a data set for image classification."
     )

@@ -235,7 +235,7 @@ def test_labels_that_look_alike_stay_apart(
 def test_labels_that_are_all_different_are_doubted(features: Path, capsys: pytest.CaptureFixture[str]):
     (features / "labels.txt").write_text("\n".join(f"name {number}" for number in range(40)))
     assert measure(features, "labels.txt") == 0
-    assert "note: Each of the 40 samples has a label of its own" in capsys.readouterr().err
+    assert "note: All 40 samples have different labels" in capsys.readouterr().err
 
 
 def test_a_damaged_archive_is_one_sentence(features: Path, capsys: pytest.CaptureFixture[str]):

@@ -115,7 +115,7 @@ def test_an_entry_is_named(tmp_path: Path):
 
 
 def test_a_gap_late_in_a_large_file_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("core.data.arrays._BLOCK", 7)  # two rows a block
+    monkeypatch.setattr("core.data.arrays._BLOCK_SIZE", 7)  # two rows a block
     values = VALUES.copy()
     values[3, 2] = np.inf
     np.save(tmp_path / "f.npy", values)
@@ -135,7 +135,7 @@ def zipped(**members: bytes) -> bytes:
     [
         ("f.npy", b"", r"f\.npy must be a NumPy array; got: .*Write it again"),
         ("f.npy", b"layer,1,2", r"f\.npy must be a NumPy array; got"),
-        ("f.npz", b"PK", r"must be an \.npz file; got something else, or a part of one"),
+        ("f.npz", b"PK", r"must be an \.npz file; got another format or an incomplete file"),
         ("f.npz", zipped(), r"must hold an array of features; got none"),
         ("f.npz", zipped(layer=b"x"), r"array 'layer' of .*f\.npz must be a NumPy array"),
         ("f.parquet", b"PAR1", r"must be a Parquet file; got"),
@@ -169,14 +169,14 @@ def test_an_npz_of_labels_alone(tmp_path: Path):
         ),
         (
             {"a": [1, 2], "label": [0, 1]},
-            r"must be features; got 'label', by name none\. Ask for the labels with --labels",
+            r"must be features; got 'label', which by their names are not\. Name the labels with --labels",
         ),
-        ({"a": [1, 2], "ID": [7, 8]}, "got 'ID', by name none"),
-        ({"a": [1.0, None]}, "column 'a' of .* must have no gaps; got some"),
-        ({"a": [[1.0], [1.0, 2.0]]}, "the lists in column 'a' of .* must be of one length; got 1 to 2"),
-        ({"a": [[1.0], [None]]}, "column 'a' of .* must have no gaps"),
+        ({"a": [1, 2], "ID": [7, 8]}, "got 'ID', which by their names are not"),
+        ({"a": [1.0, None]}, "column 'a' of .* must not have missing values; got some"),
+        ({"a": [[1.0], [1.0, 2.0]]}, "the lists in column 'a' of .* must have equal lengths; got 1 to 2"),
+        ({"a": [[1.0], [None]]}, "column 'a' of .* must not have missing values"),
         ({"a": [1.0, float("nan")]}, "must hold finite numbers; got nan in row 1, column 0"),
-        ({"a": pa.array([], pa.float32())}, "must be numbers, or lists of numbers; got nothing else"),
+        ({"a": pa.array([], pa.float32())}, "must be numbers, or lists of numbers; got no such"),
     ],
 )
 def test_tables_that_are_no_features(tmp_path: Path, columns: dict, message: str):
@@ -186,7 +186,7 @@ def test_tables_that_are_no_features(tmp_path: Path, columns: dict, message: str
 
 def test_an_index_that_pandas_stored_is_no_feature(tmp_path: Path):
     pd.DataFrame({"a": [1.0, 2.0]}, index=[5, 3]).to_parquet(tmp_path / "f.parquet")
-    refuse(tmp_path / "f.parquet", "got '__index_level_0__', by name none")
+    refuse(tmp_path / "f.parquet", "got '__index_level_0__', which by their names are not")
 
 
 def test_another_kind_of_file_is_wrong_usage(tmp_path: Path):

@@ -21,8 +21,8 @@ def within(count: str, split: str = "train", noun: str = "image") -> str:
     kind = {"train": "training", "test": "test"}[split]
     return (
         f"{count} {kind} {noun}s have an exact copy among the others: SI, kNN and probe within {split} count copies as "
-        "neighbors, and are too good where these are of the same class; the chance level does not know that. Remove "
-        "the copies."
+        "neighbors, and are too good if these are of the same class; the chance level does not account for that. "
+        "Remove the copies."
     )
 
 

@@ -135,12 +135,12 @@ def test_lengths_that_differ(tmp_path: Path, labels: str):
 def test_a_layer_in_two_files(tmp_path: Path, labels: str):
     save(tmp_path / "f", "a.npy")
     np.savez(tmp_path / "f/a.npz", x=np.ones((4, 2)))
-    with pytest.raises(DataError, match=r"each layer must have a file of its own; got several for a\."):
+    with pytest.raises(DataError, match=r"each layer must have its own file; got several for a\."):
         open_features(tmp_path / "f", labels)
 
 
 def test_a_folder_without_features(tmp_path: Path, labels: str):
-    with pytest.raises(DataError, match=r"must hold files of \.npy, \.npz, \.parquet, one a layer; got none"):
+    with pytest.raises(DataError, match=r"must hold files of \.npy, \.npz, \.parquet, one per layer; got none"):
         open_features(save(tmp_path / "f"), labels)
     with pytest.raises(FileNotFoundError, match="features must be a file or a folder; there is no"):
         open_features(tmp_path / "g", labels)

@@ -169,7 +169,7 @@ def test_progress_counts_every_image(pets: Path):
         ({"a": 5}, {}, r"at least two classes; got only 'a'"),
         ({"train/a": 3, "train/b": 3, "test/a": 3, "test/c": 2}, {}, r"got 'b' only in train/, 'c' only in test/\."),
         ({"train/a": 1, "train/b": 2}, {}, r"at least 2 readable images in each split; got 1 of 'a \(train\)'\."),
-        ({"a": 3, "b": 9}, {}, r"at least 4 samples to be split, 2 each way; got 3 of 'a'\."),
+        ({"a": 3, "b": 9}, {}, r"at least 4 samples to be split, 2 for each split; got 3 of 'a'\."),
         ({"train/a": 3, "train/b": 3}, {"per_class": 4}, r"got 4, but there are only 3 of 'a \(train\)', 3 of 'b \("),
         ({"train/a": 3, "train/b": 3}, {"per_class": 1}, r"per_class must be at least 2.*got 1"),
         ({"train/a": 3, "train/b": 3}, {"split": "val"}, r"split must be 'train', 'test' or 'both'; got 'val'"),

@@ -130,13 +130,13 @@ def test_arrays_that_are_no_labels(tmp_path: Path, values: np.ndarray, message: 
 
 def test_gaps_in_a_column(tmp_path: Path):
     pd.DataFrame({"y": ["a", None, "b"]}).to_parquet(tmp_path / "l.parquet")
-    with pytest.raises(DataError, match=r"column 'y' of .* must have no gaps; got 1\."):
+    with pytest.raises(DataError, match=r"column 'y' of .* must not have missing values; got 1\."):
         read_labels(str(tmp_path / "l.parquet"), 3)
 
 
 def test_bytes_that_are_no_text(tmp_path: Path):
     (tmp_path / "l.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match=r"must be text in UTF-8; got bytes that are none"):
+    with pytest.raises(DataError, match=r"must be text in UTF-8; got other bytes"):
         read_labels(str(tmp_path / "l.txt"), 3)
 
 

@@ -81,12 +81,12 @@ def test_a_class_may_be_called_train(tmp_path: Path):
 @pytest.mark.parametrize(
     ("counts", "message"),
     [
-        ({"train": 4, "test": 4}, r"called as splits are, test/ and train/, .*Move the images to test/CLASS/"),
+        ({"train": 4, "test": 4}, r"have names of splits, test/ and train/, .*Move the images to test/CLASS/"),
         (
             {**cat_and_dog("train"), "test": 4},
             r"test' holds 4 images and no class folders\. .*Or take .*: split='train'",
         ),
-        (cat_and_dog("train", "training"), r"'train' and 'training' for the train split\. Join them"),
+        (cat_and_dog("train", "training"), r"'train' and 'training' for the train split\. Merge them"),
         (cat_and_dog("train", "val", "dev"), r"'dev' and 'val' for the test split"),
         (cat_and_dog("images"), r"the single folder 'images' around 2 others, 'cat', 'dog'\. Give '.*/images' as data"),
         (cat_and_dog("set/train", "set/test"), r"single folder 'set' around 2 others, 'test', 'train'\. Give '.*/set'"),
@@ -96,18 +96,18 @@ def test_a_class_may_be_called_train(tmp_path: Path):
         ({**cat_and_dog("train"), "extra/x": 2}, r"holds 'train' beside 'extra'\. Move"),
         (
             cat_and_dog("apprentissage", "controle"),
-            r"got apprentissage/, a usual name of a split, and controle/, which is none, with the same folders, cat/, "
+            r"got apprentissage/, a usual name of a split, and controle/, which is not, with the same folders, cat/, "
             r"dog/\. If they are splits, rename apprentissage/ to train/ and controle/ to test/; if they are the cl",
         ),
         (cat_and_dog("train", "controle"), r"If they are splits, rename controle/ to test/; if they are the classes"),
         (cat_and_dog("lehrdaten", "val"), r"If they are splits, rename val/ to test/ and lehrdaten/ to train/; if"),
         (
             cat_and_dog("dev", "eval"),
-            r"for the test split\. Join them, rename the one that is the training split to trai",
+            r"for the test split\. Merge them, rename the one that is the training split to trai",
         ),
         (
             {"cat/train": 2, "cat/test": 2, "dog/train": 2},
-            r"got test/, train/ within 'cat', 'dog'\. Turn the folders round, to test/cat/",
+            r"got test/, train/ within 'cat', 'dog'\. Swap the levels, to test/cat/",
         ),
     ],
 )
@@ -138,7 +138,7 @@ def test_what_looks_like_splits_or_wrappers_is_refused_with_a_remedy(tmp_path: P
             {**cat_and_dog("earlier", "later"), "earlier/cow": 3},
             r"got earlier/, later/ that hold mostly the same folders, cat/, dog/\. If the outer ones are splits",
         ),
-        ({**cat_and_dog("train"), "train/val/cat": 3}, r"train/val' is called as a split is, and holds cat/\. Move it"),
+        ({**cat_and_dog("train"), "train/val/cat": 3}, r"train/val' has the name of a split, and holds cat/\. Move it"),
     ],
 )
 def test_splits_by_other_names_are_no_classes(tmp_path: Path, counts: dict, message: str):
@@ -296,7 +296,7 @@ def test_files_that_are_no_images_are_counted_and_odd_ones_named(tmp_path: Path)
         (root / f"test/dog/{number}.HEIC").write_bytes(b"ftypheic")
     images = load_images(root)
     (note,) = images.notes
-    assert note == "12 files are left out, which are no image that can be read here: 9 .heic, 1 .db, 1 .md, 1 .txt."
+    assert note == "12 files are not readable images and are left out: 9 .heic, 1 .db, 1 .md, 1 .txt."
 
 
 def test_a_class_of_files_that_cannot_be_read_is_named_with_their_kind(tmp_path: Path):
@@ -311,7 +311,7 @@ def test_a_link_to_an_image_that_is_gone_is_counted_as_left_out(tmp_path: Path):
     (root / "dog/gone.png").symlink_to(root / "nowhere.png")
     images = load_images(root, test_fraction=0)
     assert images.ignored == {".png": 1}
-    assert images.notes == ("1 file is left out, which is no image that can be read here: 1 .png.",)
+    assert images.notes == ("1 file is not a readable image and is left out: 1 .png.",)
 
 
 @pytest.mark.parametrize("renames", [{"apprentissage": "train", "controle": "test"}, {"apprentissage": "course"}])

@@ -94,7 +94,7 @@ def test_split_does_not_depend_on_the_order_of_the_samples():
 
 def test_split_names_the_classes_that_are_too_small():
     ids, labels = make_samples(3, 9)
-    with pytest.raises(ValueError, match=r"at least 4 samples to be split, 2 each way; got 3 of 'cat'\. Add"):
+    with pytest.raises(ValueError, match=r"at least 4 samples to be split, 2 for each split; got 3 of 'cat'\. Add"):
         stratified_split(ids, labels, seed=0, class_names=["cat", "dog"])
 
 

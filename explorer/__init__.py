@@ -1,1 +1,1 @@
-"""The Streamlit app: people pick layers and samples and compare separation with what the layers cost."""
+"""The Streamlit app: choose layers and samples, and compare how well they separate classes with what they cost."""

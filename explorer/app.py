@@ -1,7 +1,7 @@
-"""The explorer: `streamlit run explorer/app.py [-- --study PATH]`.
+"""Entry point of the explorer: `streamlit run explorer/app.py [-- --study PATH]`.
 
-The server imports this file as a module and serves its `app`; each visitor's page is this file run as a script. A host
-that knows scripts only gets by without the first part.
+Streamlit uses this file in two ways: the server imports it and serves `app`, and for each session it runs the file as a
+script, which draws a page. A host that only runs scripts (Community Cloud) uses the second way alone.
 """
 
 import sys
@@ -22,8 +22,8 @@ ICON = str(Path(__file__).with_name("icon.svg"))
 
 
 def show_page() -> None:
-    """The page that the address names, beneath the way to the others."""
-    st.set_option("client.showErrorDetails", "none")  # what goes wrong within is for the server's log only
+    """Draw the navigation and the page that the address names."""
+    st.set_option("client.showErrorDetails", "none")  # tracebacks go to the server's log, never to the page
     st.set_page_config(page_title="Separation Index Explorer", page_icon=ICON, layout="wide")
     st.logo(ICON, size="large")
     pages = [

@@ -1,4 +1,4 @@
-"""What the server does before it answers, so that the first visitor need not wait for it."""
+"""Start-up of the server: load modules and draw the first study in advance, so that the first visitor need not wait."""
 
 import asyncio
 import logging
@@ -16,40 +16,43 @@ from explorer.runs.housekeeping import housekeeping
 from explorer.server.public_mode import limits
 
 MODULES = (
-    *(
-        "explorer.controls.downloads",
-        "explorer.controls.page_header",
-        "explorer.studies.pictures",
-        "explorer.pages.layers.content",
-        "explorer.controls.sample_cards",
-    ),
-    *("explorer.pages.layers.overview_strip", "explorer.controls.layer_table", "explorer.runs.uploads.checking"),
-    # What Streamlit loads with the first script, the first icon and the first picture.
-    *("streamlit.runtime.scriptrunner.magic_funcs", "streamlit.material_icon_names", "PIL.Image"),
+    "core.report.words.findings",
+    "explorer.controls.downloads",
+    "explorer.controls.layer_table",
+    "explorer.controls.page_header",
+    "explorer.controls.sample_cards",
+    "explorer.pages.layers.content",
+    "explorer.pages.layers.overview_strip",
+    "explorer.runs.uploads.checking",
+    "explorer.studies.pictures",
+    # Streamlit loads these with the first script, the first icon and the first picture.
+    "PIL.Image",
+    "streamlit.material_icon_names",
+    "streamlit.runtime.scriptrunner.magic_funcs",
 )
-OPENING_S = 0.2  # from here until the server listens
+OPENING_S = 0.2  # the server listens this much later; before that a browser would find nothing
 log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
 async def serving(app: st.App) -> AsyncIterator[None]:
-    """Around the time in which the server answers: warm up first, then show the page to the person at the keyboard."""
+    """Lifespan of the server: warm up, open a browser where there is one, and clean up while the server runs."""
     try:
         warm_up(sys.argv[1:])
-    except Exception:  # the page says what is wrong, and the server is there to show it
-        log.warning("the first visitor will wait a little longer: the warm-up failed", exc_info=True)
+    except Exception:  # start all the same: the page itself shows what is wrong with the study
+        log.warning("the warm-up failed; the first page will load more slowly", exc_info=True)
     asyncio.get_running_loop().call_later(OPENING_S, open_page)
     with housekeeping(is_active_session):
         yield
 
 
 def is_active_session(session: str) -> bool:
-    """Whether a browser is connected to the session of this id."""
+    """Whether a browser is connected to the session with this id."""
     return not runtime.exists() or runtime.get_instance().is_active_session(session)
 
 
 def open_page() -> None:
-    """Open the page, unless the server is headless: `streamlit run` opens a browser for scripts, not for an app."""
+    """Open a browser unless the server is headless: `streamlit run` does this for scripts, not for an ASGI app."""
     from streamlit import cli_util
     from streamlit.web.server import server_util
 
@@ -58,7 +61,7 @@ def open_page() -> None:
 
 
 def max_file_bytes() -> int:
-    """The largest file that may be uploaded."""
+    """The largest size of one uploaded file."""
     return int(st.get_option("server.maxUploadSize")) << 20
 
 
@@ -66,12 +69,12 @@ def max_sessions() -> int | None:
     """How many browser tabs may be connected at the same time; None for any number."""
     try:
         return limits().sessions
-    except ValueError:  # of what the server was started with: the pages say what
+    except ValueError:  # a setting of the server is invalid; the pages show which one
         return None
 
 
 def page_host() -> str:
-    """Where a browser on this machine finds the server, by the rules of `streamlit run`."""
+    """The host name under which a browser on this machine finds the server, by the rules of `streamlit run`."""
     from streamlit import config
     from streamlit.web.server import server_util
 
@@ -82,20 +85,23 @@ def page_host() -> str:
 
 
 def warm_up(arguments: Sequence[str]) -> None:
-    """Import what the pages import, open the first study, and draw it once for nobody.
+    """Import what the pages import, open the first study, and fill the caches with its first page.
 
-    arguments : of the command line, which may name the first study.
+    Parameters
+    ----------
+    arguments : sequence of str
+        Arguments of the command line, which may name the first study.
 
     Raises
     ------
     ValueError, OSError
-        The first study cannot be opened, or has nothing to draw.
+        If the first study cannot be opened, or has nothing to draw.
     """
     from streamlit import env_util
 
     for name in MODULES:
         import_module(name)
-    env_util.is_repl()  # the first element asks, and the first answer looks at every module that is loaded
+    env_util.is_repl()  # Streamlit calls this for the first element; its first call inspects every loaded module
     from explorer.pages.layers.content import prepare
     from explorer.studies.loading import bundled_studies, first_study, study_stamp
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from explorer.state.choices import DRAWS
 
-LEAST_P = 1e-4  # shown for anything smaller: 9,999 permutations tell no more
+MIN_P = 1e-4  # shown for anything smaller: 9,999 permutations tell no more
 CATALOGUE: Mapping[str, Any] = {
     "layer": st.column_config.TextColumn("Layer", pinned=True),
     "position": st.column_config.NumberColumn("Position", width="small"),
@@ -72,7 +72,7 @@ def _line_columns(rows: pd.DataFrame, significance: bool) -> dict[str, pd.Series
         )
     if significance:
         columns |= {f"{name} z": rows["z"]}
-        columns |= {f"{name} {test[0]}": rows[test].clip(lower=LEAST_P) for test in ("p_value", "q_value")}
+        columns |= {f"{name} {test[0]}": rows[test].clip(lower=MIN_P) for test in ("p_value", "q_value")}
     return columns
 
 

@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.report.words.formatting import plain
 from core.study.store.opening import is_being_written
-from explorer.controls.widgets import opened
+from explorer.controls.widgets import open_expander
 from explorer.server.page_errors import guarded
 from explorer.studies.loading import OpenStudy
 from explorer.studies.provenance import caption, facts
@@ -31,7 +31,7 @@ def show_cautions(study: OpenStudy) -> None:
 @guarded
 def show_provenance(study: OpenStudy) -> None:
     """The command and everything a reader needs to judge the numbers, sent when it is opened."""
-    told = opened("How this was computed", f"provenance of {study.path}")
+    told = open_expander("How this was computed", f"provenance of {study.path}")
     if told is None:
         return
     with told:

@@ -12,7 +12,7 @@ from explorer.controls.downloads import save_table_buttons
 from explorer.controls.widgets import widget_key
 from explorer.server.page_errors import guarded
 from explorer.server.public_mode import is_public
-from explorer.studies.class_tables import Place, pages
+from explorer.studies.class_tables import LayerSelection, pages
 from explorer.studies.gallery import EXPLAINED, FILTERS, PAGE_SIZE, SORTS, Filter, agreement_text, short_id
 from explorer.studies.loading import OpenStudy
 from explorer.studies.pictures import Pictures
@@ -39,12 +39,14 @@ def show_selected(
     neighbors: pd.DataFrame,
     pictures: Pictures,
     selected: int,
-    place: Place,
+    selection: LayerSelection,
 ) -> None:
     """The selected sample beside its stored neighbors."""
     row = table[table["sample"] == selected].iloc[0]
     st.subheader(f"{plain(row['id'])}", anchor=False)
-    st.markdown(f"Class **{plain(row['class_name'])}**. Its {len(neighbors)} nearest at `{place.layer}`, as stored:")
+    st.markdown(
+        f"Class **{plain(row['class_name'])}**. Its {len(neighbors)} nearest at `{selection.layer}`, as stored:"
+    )
     with st.container(horizontal=True, gap="small"):
         with st.container(border=True, width=158):
             show_picture(pictures, row["source"], row["class_name"], 124)

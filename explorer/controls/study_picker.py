@@ -13,7 +13,7 @@ from core.study.store.opening import StudyError, read_info
 from explorer.controls.widgets import widget_key
 from explorer.runs.study_list import known_studies, known_title, study_path, typed_path
 from explorer.server.public_mode import is_public
-from explorer.state.address import asked_layer, asked_study, keep_layer, keep_study
+from explorer.state.address import current_layer, current_study, keep_layer, keep_study
 from explorer.state.links import link_to
 from explorer.studies.loading import OpenStudy, bundled_studies, first_study, read_study, study_stamp
 from explorer.studies.provenance import control_of
@@ -66,16 +66,16 @@ def show_name() -> None:
 
 def carry_study() -> None:
     """Keep the open study and the chosen layer in the address of a page that does not speak about them."""
-    if study := asked_study():
+    if study := current_study():
         keep_study(study)
-    if layer := asked_layer():
+    if layer := current_layer():
         keep_layer(layer)
 
 
 def pick_layer(study: OpenStudy, page: str, placeholder: str = "Click one in the chart") -> str | None:
     """The layer that all pages speak about: chosen here, or by whoever sets the widget's key; None for none."""
     names, key = list(study.layers["layer"]), widget_key(page, "layer", study)
-    carried = asked_layer()
+    carried = current_layer()
     st.session_state.setdefault(key, carried if carried in names else None)
     chosen = st.selectbox(
         "Layer",
@@ -114,7 +114,7 @@ def cached_study(path: str, stamp: tuple[int, ...]) -> OpenStudy:
 def pick_study() -> Path | None:
     """The bundled studies, the ones named at the start and in the address, and any folder that is typed in."""
     known = known_studies()
-    started, linked = first_study(sys.argv[1:], os.environ), asked_study()
+    started, linked = first_study(sys.argv[1:], os.environ), current_study()
     names = list(dict.fromkeys(name for name in (started, *known, linked) if name))
     chosen = st.selectbox(
         "Study",

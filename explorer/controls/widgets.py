@@ -17,7 +17,7 @@ def widget_key(page: str, name: str, study: OpenStudy) -> str:
     return f"{page} {name} of {study.path}"
 
 
-def opened(label: str, key: str) -> AbstractContextManager[object] | None:
+def open_expander(label: str, key: str) -> AbstractContextManager[object] | None:
     """An expander, where it is open: what it holds is made and sent only then. Another label would close it."""
     expander = st.expander(label, key=key, on_change="rerun")
     return expander if expander.open else None

@@ -67,7 +67,7 @@ def has_network(info: Mapping[str, Any]) -> bool:
     return asked.get("model", PIXELS) != PIXELS and "data" in asked
 
 
-def hindrance(info: Mapping[str, Any], places: Sequence[Path], *, data: bool) -> str:
+def cannot_cut(info: Mapping[str, Any], places: Sequence[Path], *, data: bool) -> str:
     """Why the study's network cannot be cut here, as a sentence; "" where nothing is known to be in the way.
 
     data : whether the study's images are needed, too.
@@ -95,7 +95,7 @@ def missing_text(info: Mapping[str, Any], places: Sequence[Path], names: Sequenc
     return f"{' and '.join(map(one_layer, missing))} {rest}."
 
 
-def places_of(study: Path) -> tuple[Path, ...]:
+def search_folders(study: Path) -> tuple[Path, ...]:
     """Where relative paths of a study may begin: where the app was started, or in the folder of its run."""
     return Path.cwd(), study.resolve().parent
 

@@ -28,7 +28,7 @@ from explorer.server.public_mode import is_public
 from explorer.state.address import keep_study
 
 EVERY_S = 1.0
-MOST_REMOVED = 5  # shown, of the runs in the trash
+MAX_REMOVED = 5  # shown, of the runs in the trash
 STATES = {
     "waiting": (":material/hourglass_top:", "Waiting in line"),
     "running": (":material/progress_activity:", "Running"),
@@ -74,11 +74,11 @@ def _show_progress(job: Job, now: Status) -> None:
             st.caption(f"{now.layers:,}{of} {_layers(job.num_layers or now.layers)} measured.{_what_next(now)}")
         return
     if now.state == "waiting":
-        st.caption(f"{line_text(now.before)} It starts by itself: you may leave this page, and come back to it.")
+        st.caption(f"{queue_text(now.before)} It starts by itself: you may leave this page, and come back to it.")
         return
     share = min(now.layers / job.num_layers, 1.0) if job.num_layers else 0.0
     if job.makes_study:
-        st.progress(share, text=f"{now.layers:,}{of} {_layers(job.num_layers)} measured · {time_line(job, now)}")
+        st.progress(share, text=f"{now.layers:,}{of} {_layers(job.num_layers)} measured · {time_text(job, now)}")
     if now.total:
         count = f"{now.done:,} of {now.total:,} {now.unit}"
         left = "" if now.stage_left_s is None else f", {in_words(now.stage_left_s)} left in this step"
@@ -87,14 +87,14 @@ def _show_progress(job: Job, now: Status) -> None:
         st.caption("Starting. Loading a network takes a few seconds.")
 
 
-def line_text(before: int) -> str:
+def queue_text(before: int) -> str:
     """The place in the line, in words."""
     if not before:
         return "Yours is next."
     return f"{before:,} {'run' if before == 1 else 'runs'} before yours."
 
 
-def time_line(job: Job, now: Status) -> str:
+def time_text(job: Job, now: Status) -> str:
     """Time taken, and time left: as planned, unless the step alone takes longer; by the layers once some are there."""
     left = max(job.estimated_s - now.elapsed_s, now.stage_left_s or 0)
     if 0 < now.layers < job.num_layers and not job.estimated_s:
@@ -143,7 +143,7 @@ def show_removed(name: str, *, only: str = "") -> bool:
 
     name : of the panel, where a page has several. only : the id of the one to show; default all.
     """
-    removed = [job for job in own_removed_jobs() if only in ("", job.id)][:MOST_REMOVED]
+    removed = [job for job in own_removed_jobs() if only in ("", job.id)][:MAX_REMOVED]
     for job in removed:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f":material/delete: Removed · **{plain(job.title)}**", width="stretch")

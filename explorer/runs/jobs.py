@@ -22,7 +22,7 @@ from typing import Any
 
 from core.study.store.locks import is_locked, lock_file
 from core.study.store.opening import StudyError, finished_layers, layer_parts
-from explorer.runs.run_queue import ALIVE, WAITING, is_waiting, num_before, num_waiting, stand_in_line
+from explorer.runs.run_queue import ALIVE, WAITING, is_waiting, join_queue, num_ahead, num_waiting
 from explorer.runs.worker import EXIT, STARTED, TIME_LIMIT
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -148,7 +148,7 @@ def start(job: Job, *, line: int | None = None, limit_s: float | None = None, en
         for name in (_CANCELLED, STARTED, EXIT, WAITING):
             (job.folder / name).unlink(missing_ok=True)
         if line is not None:
-            stand_in_line(job.folder)
+            join_queue(job.folder)
         started = replace(job, started=time.time())
         _write(started)
         process = _spawn(job, environ if limit_s is None else {**environ, TIME_LIMIT: str(limit_s)})
@@ -261,7 +261,7 @@ def status(job: Job) -> Status:
     alive = is_alive(job)
     cancelled = (job.folder / _CANCELLED).exists()
     exit_status = None if alive else _exit_status(job)
-    before = num_before(job.folder) if alive and is_waiting(job.folder) else 0
+    before = num_ahead(job.folder) if alive and is_waiting(job.folder) else 0
     if alive:
         state = "stopping" if cancelled else "waiting" if is_waiting(job.folder) else "running"
     elif exit_status == 0:

@@ -17,7 +17,7 @@ _TURN = ".turn"
 _EVERY_S = 0.5
 
 
-def stand_in_line(folder: Path) -> None:
+def join_queue(folder: Path) -> None:
     """Give the run of this folder the last place. Only one process at a time may do so."""
     last = max((number for _, number in _line(folder.parent)), default=0)
     (folder / WAITING).write_text(str(last + 1), encoding="ascii")
@@ -33,7 +33,7 @@ def is_waiting(folder: Path) -> bool:
     return (folder / WAITING).exists()
 
 
-def num_before(folder: Path) -> int:
+def num_ahead(folder: Path) -> int:
     """How many runs must end before this one's turn: those that wait before it, and the one that works."""
     own = _number(folder)
     before = sum(is_locked(other / ALIVE) for other, number in _line(folder.parent) if number < own)
@@ -47,7 +47,7 @@ def turn(folder: Path) -> Iterator[None]:
         yield
         return
     with (folder.parent / _TURN).open("a+b") as handle:
-        while num_before(folder) or not _try(handle.fileno()):
+        while num_ahead(folder) or not _try(handle.fileno()):
             time.sleep(_EVERY_S)
         (folder / WAITING).unlink()
         yield

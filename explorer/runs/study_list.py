@@ -11,13 +11,13 @@ from explorer.server.visitors import visitor_id
 from explorer.studies.loading import bundled_studies
 from explorer.studies.provenance import study_title
 
-MOST_LISTED = 20
+MAX_LISTED = 20
 _OWN = "own runs"
 
 
 def known_studies() -> dict[str, Path]:
     """Bundled studies by folder name, then runs with results by id, the latest first."""
-    runs = {job.id: job.study for job in own_jobs()[:MOST_LISTED] if has_results(job)}
+    runs = {job.id: job.study for job in own_jobs()[:MAX_LISTED] if has_results(job)}
     return bundled_studies() | runs
 
 

@@ -1,1 +1,1 @@
-"""The server around the pages: the public mode's limits, its visitors, its disk, its errors."""
+"""The server around the pages: limits of the public mode, visitors, sessions and error messages."""

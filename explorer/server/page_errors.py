@@ -1,4 +1,4 @@
-"""The last resort of every page: what goes wrong is one sentence on it, and a traceback only in the server's log."""
+"""Error handling of all pages: a page shows one sentence, the traceback goes to the server's log."""
 
 import functools
 import logging
@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 
 
 def guarded(render: Callable[Parameters, None]) -> Callable[Parameters, None]:
-    """The same part of a page, whose errors are told in its place.
+    """Wrap a part of a page so that an exception becomes a message at that part.
 
-    Streamlit's own signals, such as that a page is run again, are no errors and pass.
+    Streamlit's control signals (rerun, stop) are no subclasses of `Exception` and pass through.
     """
 
     @functools.wraps(render)
@@ -33,15 +33,14 @@ def guarded(render: Callable[Parameters, None]) -> Callable[Parameters, None]:
 
 
 def show_error(error: Exception) -> None:
-    """What is wrong, for the person at the page; what only a developer understands goes to the log."""
-    if isinstance(error, StudyError | DataError):  # tables are checked when they are read
-        reason = "It is damaged, or gone." if is_public() else plain(error)
+    """Show what is wrong in the user's words; log the traceback of anything unexpected."""
+    if isinstance(error, StudyError | DataError):  # tables are read lazily, so a damaged one is noticed only here
+        reason = "It is damaged or was removed." if is_public() else plain(error)
         st.error(f"**This study cannot be shown.** {reason}", icon=":material/folder_off:")
         return
     log.error("a page failed", exc_info=error)
-    told = "The log of the server says more." if is_public() else "The terminal that the app runs in says more."
+    details = "Details are in the server's log." if is_public() else "Details are in the terminal that runs the app."
     st.error(
-        "**This page cannot be shown.** That is a defect of the program. Choose another study or view, and report it. "
-        + told,
+        "**This page cannot be shown.** This is a bug. Choose another study or view, and please report it. " + details,
         icon=":material/bug_report:",
     )

@@ -1,7 +1,8 @@
-"""What a visitor may do when the app is open to the public, and where the app keeps the studies it computes.
+"""Limits of a server that is open to the public, and the folder where computed studies are stored.
 
-`SI_EXPLORER_PUBLIC=1` takes every path of the server out of reach; locally all is open to the person at the keyboard.
-`SI_EXPLORER_MEMORY`, such as 4GiB, says how much memory the server has; `SI_EXPLORER_STUDIES` where runs are kept.
+`SI_EXPLORER_PUBLIC=1` turns the public mode on: visitors cannot reach any path of the server. Without it there are no
+limits. `SI_EXPLORER_MEMORY`, such as 4GiB, sets how much memory the server has; `SI_EXPLORER_STUDIES` sets the folder
+of the studies.
 """
 
 import os
@@ -11,32 +12,54 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MIB = 1 << 20
-# Importing TensorFlow takes 620 to 670 MB, the pages up to 690 MB, and a network's activations what is left.
+# Networks are allowed from this much memory on: importing TensorFlow takes 620 to 670 MB and the pages up to 690 MB;
+# the rest is for activations.
 NETWORK_BYTES = 3 << 29
-SESSION_BYTES = 11_000_000  # of the server's for each tab, which takes 0.2 to 1.2 MB; the rest is for all of them
-KEEP_S = 24 * 3600  # runs of visitors, and what they uploaded
+# Memory of the server for each connected tab. A tab itself takes 0.2 to 1.2 MB; the rest is its share of the pages.
+SESSION_BYTES = 11_000_000
+KEEP_S = 24 * 3600  # for which visitors' runs and uploads are kept
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a run and an upload may be.
+    """Upper limits of sessions, uploads and runs.
 
     Attributes
     ----------
-    public : whether strangers use this server.
-    sessions : browser tabs that may be connected at the same time; None for no limit.
-    networks : whether runs may load TensorFlow.
-    upload_bytes, uploads : of the uploaded files of a visitor together, and their number.
-    all_upload_bytes : of the uploaded files of all visitors together; None for no limit.
-    disk_bytes : of all that the server keeps: uploads, runs and what was removed; None for no limit.
-    visitor_bytes : of a visitor's runs with their uploads; None for no limit.
-    plans : that may be made at the same time; None for no limit.
-    unpacked_bytes, files : of an archive's content.
-    samples, layers : of a run.
-    memory_bytes : for the activations of a pass; None leaves it to the run.
-    process_bytes : that a run's process may allocate, where it loads no network; None for no limit.
-    run_s : seconds that a run may take; None for no end.
-    waiting : runs that may wait in line for the one that works; None lets all start at once.
+    public : bool
+        Whether the server is open to the public.
+    sessions : int or None
+        Browser tabs connected at the same time; None for no limit.
+    networks : bool
+        Whether runs may load TensorFlow.
+    upload_bytes : int
+        Total size of one visitor's uploaded files.
+    uploads : int
+        Number of one visitor's uploaded files.
+    all_upload_bytes : int or None
+        Total size of all visitors' uploaded files; None for no limit.
+    disk_bytes : int or None
+        Total size of uploads, runs and trash; None for no limit.
+    visitor_bytes : int or None
+        Total size of one visitor's runs and their uploads; None for no limit.
+    plans : int or None
+        Plans that are made at the same time; None for no limit.
+    unpacked_bytes : int
+        Total size of the files in an archive.
+    files : int
+        Number of files in an archive.
+    samples : int or None
+        Samples of a run; None for no limit.
+    layers : int or None
+        Layers of a run; None for no limit.
+    memory_bytes : int or None
+        Memory for the activations of one pass; None leaves the choice to the run.
+    process_bytes : int or None
+        Memory that a run's process may allocate if it loads no network; None for no limit.
+    run_s : float or None
+        Seconds that a run may take; None for no limit.
+    waiting : int or None
+        Runs that may wait while one works; None starts every run at once.
     """
 
     public: bool
@@ -59,12 +82,17 @@ class Limits:
 
 
 def limits(environ: Mapping[str, str] = os.environ) -> Limits:
-    """The limits that hold on this server.
+    """The limits of this server.
+
+    Parameters
+    ----------
+    environ : mapping
+        Environment variables.
 
     Raises
     ------
     ValueError
-        SI_EXPLORER_MEMORY is no number of bytes.
+        If SI_EXPLORER_MEMORY is no number of bytes.
     """
     if not is_public(environ):
         return Limits(
@@ -86,24 +114,25 @@ def limits(environ: Mapping[str, str] = os.environ) -> Limits:
             run_s=None,
             waiting=None,
         )
-    from core.study.plan import parse_bytes  # not for every page
+    from core.study.plan import parse_bytes  # here, because most pages never need it
 
-    granted = parse_bytes(environ.get("SI_EXPLORER_MEMORY") or "690MB")
+    server_bytes = parse_bytes(environ.get("SI_EXPLORER_MEMORY") or "690MB")
+    networks = server_bytes >= NETWORK_BYTES
     return Limits(
         public=True,
-        sessions=max(1, granted // SESSION_BYTES),
-        networks=granted >= NETWORK_BYTES,
+        sessions=max(1, server_bytes // SESSION_BYTES),
+        networks=networks,
         upload_bytes=100 * MIB,
         uploads=200,
         all_upload_bytes=500 * MIB,
         disk_bytes=2048 * MIB,
         visitor_bytes=500 * MIB,
-        plans=2 if granted < NETWORK_BYTES else max(1, granted // (2 * NETWORK_BYTES)),
+        plans=max(1, server_bytes // (2 * NETWORK_BYTES)) if networks else 2,
         unpacked_bytes=200 * MIB,
         files=5_000,
         samples=5_000,
         layers=100,
-        memory_bytes=128 * MIB if granted < NETWORK_BYTES else granted // 4,
+        memory_bytes=server_bytes // 4 if networks else 128 * MIB,
         process_bytes=768 * MIB,
         run_s=600,
         waiting=5,
@@ -111,12 +140,14 @@ def limits(environ: Mapping[str, str] = os.environ) -> Limits:
 
 
 def is_public(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether strangers use this server."""
+    """Whether the server is open to the public."""
     return environ.get("SI_EXPLORER_PUBLIC", "").strip().lower() not in ("", "0", "false", "no")
 
 
 def studies_folder(environ: Mapping[str, str] = os.environ) -> Path:
-    """Where runs are kept: `studies` where the app was started; in public among the temporary files."""
-    if asked := environ.get("SI_EXPLORER_STUDIES"):
-        return Path(asked).expanduser().resolve()
-    return Path(tempfile.gettempdir()) / "separation-index-explorer" if is_public(environ) else Path.cwd() / "studies"
+    """The folder of the runs: by default `studies` in the working folder; in public a temporary folder."""
+    if folder := environ.get("SI_EXPLORER_STUDIES"):
+        return Path(folder).expanduser().resolve()
+    if is_public(environ):
+        return Path(tempfile.gettempdir()) / "separation-index-explorer"
+    return Path.cwd() / "studies"

@@ -1,7 +1,7 @@
-"""Bounds how many browser tabs may be connected to the public server at once: each takes memory while it stays.
+"""Limits the number of browser tabs connected to the public server, because each tab takes memory.
 
-Who comes when there is no place gets a page that says so, instead of the app. Streamlit itself refuses nobody; of the
-sessions that have lost their connection it keeps 128, for two minutes.
+Above the limit, a visitor gets a page that says that the server is full. Streamlit itself has no such limit; it also
+keeps up to 128 disconnected sessions for two minutes.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -12,7 +12,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 RETRY_S = 60
-_TRY_AGAIN_LATER = 1013  # of the codes with which a websocket is closed
+_TRY_AGAIN_LATER = 1013  # a websocket close code
 _FULL = f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -21,48 +21,54 @@ _FULL = f"""<!doctype html>
 <title>Separation Index Explorer</title>
 <body style="font: 1rem/1.5 sans-serif; max-width: 36rem; margin: 4rem auto; padding: 0 1rem">
 <h1 style="font-size: 1.4rem">The server is full</h1>
-<p>As many visitors look at it as it has room for. This page tries again by itself in a minute. The app also runs on
-your own computer, where nobody else uses it.</p>
+<p>It has reached its maximum number of visitors. This page tries again by itself in a minute. You can also run the app
+on your own computer.</p>
 """
 
 
 class SessionLimit:
-    """ASGI middleware around Streamlit.
+    """ASGI middleware around Streamlit that refuses connections above a limit.
 
-    most : connections at the same time; None for no limit.
+    Parameters
+    ----------
+    app : ASGI application
+        The application to serve.
+    max_connections : callable
+        Returns how many connections are allowed at the same time; None for no limit.
     """
 
-    def __init__(self, app: Any, most: Callable[[], int | None]) -> None:
-        self.app, self.most = app, most
-        self._connected = 0
+    def __init__(self, app: Any, max_connections: Callable[[], int | None]) -> None:
+        self.app = app
+        self.max_connections = max_connections
+        self._num_connected = 0
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request, or serve one connection until it is closed."""
         if scope["type"] == "websocket":
             await self._serve(scope, receive, send)
-        elif self._is_full() and _asks_for_page(scope):
+        elif self._is_full() and _is_page_request(scope):
             await _send_full(send)
         else:
             await self.app(scope, receive, send)
 
     def _is_full(self) -> bool:
-        most = self.most()
-        return most is not None and self._connected >= most
+        limit = self.max_connections()
+        return limit is not None and self._num_connected >= limit
 
     async def _serve(self, scope: Message, receive: Receive, send: Send) -> None:
         if self._is_full():
-            await receive()  # that it wants to connect
+            await receive()  # the protocol requires reading "connect" before the connection can be closed
             await send({"type": "websocket.close", "code": _TRY_AGAIN_LATER, "reason": "The server is full."})
             return
-        self._connected += 1
+        self._num_connected += 1
         try:
             await self.app(scope, receive, send)
         finally:
-            self._connected -= 1
+            self._num_connected -= 1
 
 
-def _asks_for_page(scope: Message) -> bool:
-    """Whether a browser opens a page of the app; what the pages of others need is still served."""
+def _is_page_request(scope: Message) -> bool:
+    """Whether a browser opens a page of the app; other requests belong to tabs that are already connected."""
     if scope["type"] != "http" or scope["method"] != "GET" or "/_stcore/" in scope["path"]:
         return False
     accepted = [value for name, value in scope["headers"] if name.lower() == b"accept"]

@@ -1,7 +1,8 @@
-"""Who a visitor of the public server is: a random cookie that the browser keeps for a day, known here only by its hash.
+"""Identifies visitors of the public server by a random cookie that the browser keeps for a day.
 
-A session ends with every reload and with the server; the cookie does not, so that a browser finds its runs again and
-its limits hold over all of its tabs. A client that keeps no cookie is a new visitor with each session.
+Only a hash of the cookie is stored. A session ends when the page is reloaded or the server restarts; the cookie
+remains, so that a browser finds its runs again and its limits hold over all of its tabs. A client without cookies is a
+new visitor in each session.
 """
 
 import hashlib
@@ -16,19 +17,27 @@ _TOKEN = re.compile(r"[0-9a-f]{32}")
 
 
 def new_cookie(*, secure: bool) -> str:
-    """The value of a `Set-Cookie` header for a new visitor. secure : whether the page came over https."""
-    attributes = f"Max-Age={MAX_AGE_S}; Path=/; HttpOnly; SameSite=Lax"
-    return f"{COOKIE}={secrets.token_hex(16)}; {attributes}{'; Secure' if secure else ''}"
+    """The value of a `Set-Cookie` header for a new visitor.
+
+    Parameters
+    ----------
+    secure : bool
+        Whether the page was requested over https; the cookie is then sent over https only.
+    """
+    cookie = f"{COOKIE}={secrets.token_hex(16)}; Max-Age={MAX_AGE_S}; Path=/; HttpOnly; SameSite=Lax"
+    return f"{cookie}; Secure" if secure else cookie
 
 
 def visitor_id(cookies: Mapping[str, str]) -> str:
-    """The visitor with these cookies; "" where there is none of ours."""
+    """The id of the visitor with these cookies; "" without a valid cookie of this app."""
     token = str(cookies.get(COOKIE, ""))
-    return hashlib.sha256(token.encode("ascii")).hexdigest()[:32] if _TOKEN.fullmatch(token) else ""
+    if not _TOKEN.fullmatch(token):
+        return ""
+    return hashlib.sha256(token.encode("ascii")).hexdigest()[:32]
 
 
 def parse_cookies(header: str) -> dict[str, str]:
-    """The cookies of a `Cookie` header; none where it is malformed."""
+    """The cookies of a `Cookie` header; none if it is malformed."""
     try:
         return {name: morsel.value for name, morsel in SimpleCookie(header).items()}
     except CookieError:

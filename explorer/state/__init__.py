@@ -1,1 +1,1 @@
-"""What a person has chosen to see, in the session and in the page's address."""
+"""The user's choices, kept in the session and in the page's address."""

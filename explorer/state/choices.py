@@ -1,6 +1,6 @@
-"""What a person has chosen to see, and what remains of a study's tables under that choice."""
+"""The view of the page Layers: what a study offers, what the user chose, and the rows of its tables that remain."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ import pandas as pd
 from core.analysis.curves import has_space
 from core.network.layer_names import matches
 
-DRAWS = "draws"  # target of a band from the lowest to the highest draw: no interval
+DRAWS = "draws"  # value of the column `target` for a band from the lowest to the highest draw, which is no interval
 SAMPLES = {"test": "Test", "train": "Train", "cross": "Test to train"}
 POOLINGS = {"mean": "Channel means", "flat": "All activations", "both": "Both"}
 COLUMNS = {"interval": "Value and interval", "significance": "+ Significance"}
@@ -17,12 +17,28 @@ COLUMNS = {"interval": "Value and interval", "significance": "+ Significance"}
 
 @dataclass(frozen=True)
 class Selection:
-    """The view of a study.
+    """The user's choices on the page Layers.
 
-    pooling : "mean", "flat" or "both". samples : of "train", "test", "cross". knn : whether the baseline is shown.
-    kinds, blocks : of these only; empty means all. names : names or patterns (`*_add`); empty means all.
-    columns : "interval" or "significance", what the table has. measure, sampling : as `lines` offers them.
-    table : whether the table is open. span : the first and the last layer; empty means all.
+    Attributes
+    ----------
+    pooling : str
+        "mean", "flat" or "both".
+    samples : tuple of str
+        Any of "train", "test" and "cross".
+    knn : bool
+        Whether the kNN baseline is shown.
+    kinds, blocks : tuple of str
+        Kinds and blocks of the layers to show; empty means all.
+    names : tuple of str
+        Names or patterns (`*_add`) of the layers to show; empty means all.
+    columns : str
+        Columns of the table: "interval" or "significance".
+    measure, sampling : str
+        As `explorer.pages.layers.measure_options` offers them.
+    table : bool
+        Whether the table is open.
+    span : tuple of str
+        The first and the last layer to show; empty means all.
     """
 
     pooling: str
@@ -40,7 +56,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Choices:
-    """What a study offers to choose from, each in the order to be shown."""
+    """What a study offers to choose from, each in the order of display."""
 
     poolings: tuple[str, ...]
     samples: tuple[str, ...]
@@ -58,11 +74,18 @@ def choices(
     measures: tuple[str, ...] = ("separation",),
     samplings: tuple[str, ...] = ("full",),
 ) -> Choices:
-    """What the study offers; the measures and samplings as `lines` found them."""
-    found = list(curves.loc[curves["measure"] == "SI", "samples"].unique())
+    """What the study offers to choose from.
+
+    Parameters
+    ----------
+    layers, curves : DataFrame
+        Tables of `OpenStudy`.
+    measures, samplings : tuple of str
+        As `explorer.pages.layers.measure_options` offers them.
+    """
     return Choices(
         poolings=_poolings(layers, curves),
-        samples=(*(name for name in SAMPLES if name in found), *(name for name in found if name not in SAMPLES)),
+        samples=ordered_samples(curves.loc[curves["measure"] == "SI", "samples"].unique()),
         knn=bool((curves["measure"] == "kNN").any()),
         kinds=_distinct(layers["kind"]),
         blocks=_distinct(layers["block"]),
@@ -72,14 +95,21 @@ def choices(
     )
 
 
+def ordered_samples(names: Iterable[str]) -> tuple[str, ...]:
+    """The known names in the order of `SAMPLES`, then any others as given."""
+    given = list(names)
+    known = [name for name in SAMPLES if name in given]
+    return (*known, *(name for name in given if name not in SAMPLES))
+
+
 def default_selection(offered: Choices) -> Selection:
-    """Channel means where there are any, each split by itself, the baseline where there is one, all layers."""
+    """Channel means and the baseline if the study has them, each split by itself, all layers."""
     splits = tuple(name for name in offered.samples if name != "cross")
     return Selection(offered.poolings[0], splits or offered.samples, offered.knn)
 
 
 def from_query(query: Mapping[str, Sequence[str]], offered: Choices) -> Selection:
-    """The view that an address asks for, as far as the study offers it; the default for the rest."""
+    """The choices in an address, as far as the study offers them; the default for the rest."""
     default = default_selection(offered)
     return Selection(
         pooling=one_offered(query, "pooling", offered.poolings) or default.pooling,
@@ -97,22 +127,26 @@ def from_query(query: Mapping[str, Sequence[str]], offered: Choices) -> Selectio
 
 
 def to_query(selection: Selection, offered: Choices) -> dict[str, list[str]]:
-    """What the address has to say of a view: where it differs from the default."""
+    """The query parameters of the choices that differ from the default."""
     default = default_selection(offered)
-    lists = {"samples": selection.samples, "kinds": selection.kinds, "blocks": selection.blocks}
-    usual = {"samples": default.samples, "kinds": (), "blocks": ()}
-    query = {name: list(chosen) for name, chosen in lists.items() if set(chosen) != set(usual[name])}
-    query |= {"layers": list(selection.names), "span": list(selection.span)}
+    query = {"layers": list(selection.names), "span": list(selection.span)}
+    for name in ("samples", "kinds", "blocks"):
+        chosen = getattr(selection, name)
+        if set(chosen) != set(getattr(default, name)):
+            query[name] = list(chosen)
     for name in ("pooling", "columns", "measure", "sampling"):
-        chosen, first = getattr(selection, name), getattr(default, name)
-        query |= {name: [chosen]} if chosen != first else {}
-    query |= {"knn": ["no"]} if default.knn and not selection.knn else {}
-    query |= {"table": ["open"]} if selection.table else {}
+        value = getattr(selection, name)
+        if value != getattr(default, name):
+            query[name] = [value]
+    if default.knn and not selection.knn:
+        query["knn"] = ["no"]
+    if selection.table:
+        query["table"] = ["open"]
     return {name: values for name, values in query.items() if values}
 
 
 def select_layers(layers: pd.DataFrame, selection: Selection) -> pd.DataFrame:
-    """The chosen layers: those in the span that are of the chosen kinds, blocks and names at once."""
+    """The layers that are in the span and have one of the chosen kinds, one of the blocks and one of the names."""
     keep = pd.Series(True, index=layers.index)
     if selection.span:
         first, last = (layers["layer"].tolist().index(name) for name in selection.span)
@@ -129,7 +163,8 @@ def select_layers(layers: pd.DataFrame, selection: Selection) -> pd.DataFrame:
 def select_curves(curves: pd.DataFrame, layers: pd.DataFrame, selection: Selection) -> pd.DataFrame:
     """The chosen curves at the given layers: SI before kNN, test before train, channel means before all activations.
 
-    Where both poolings are shown, a layer to which pooling makes no difference stands in the curve of means only.
+    If both poolings are chosen, a layer without spatial extent, whose values are equal for both, is part of the curve
+    of channel means only.
     """
     poolings = ["mean", "flat"] if selection.pooling == "both" else [selection.pooling]
     keep = curves["layer"].isin(layers["layer"])
@@ -144,8 +179,12 @@ def select_curves(curves: pd.DataFrame, layers: pd.DataFrame, selection: Selecti
 
 
 def unmatched_names(layers: Sequence[str], patterns: Sequence[str]) -> tuple[str, ...]:
-    """Names and patterns that no layer bears."""
-    return tuple(pattern for pattern in patterns if not any(_matches(layer, [pattern]) for layer in layers))
+    """Names and patterns that match no layer."""
+    unmatched = []
+    for pattern in patterns:
+        if not any(_matches(layer, [pattern]) for layer in layers):
+            unmatched.append(pattern)
+    return tuple(unmatched)
 
 
 def _matches(layer: str, patterns: Sequence[str]) -> bool:
@@ -153,7 +192,7 @@ def _matches(layer: str, patterns: Sequence[str]) -> bool:
 
 
 def one_offered(query: Mapping[str, Sequence[str]], name: str, offered: Sequence[str]) -> str | None:
-    """The first value that the address gives and the study offers."""
+    """The first value of a query parameter that the study offers; None without one."""
     return next((value for value in query.get(name, ()) if value in offered), None)
 
 
@@ -161,23 +200,23 @@ def _offered(query: Mapping[str, Sequence[str]], name: str, offered: Sequence[st
     return tuple(value for value in offered if value in query.get(name, ()))
 
 
-def _span(asked: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
-    """First and last layer, as far as the study has both; empty for all."""
-    if len(asked) != 2 or not set(asked) <= set(names):
+def _span(requested: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """First and last layer in network order if the study has both; empty for all layers."""
+    if len(requested) != 2 or not set(requested) <= set(names):
         return ()
-    first, last = sorted(asked, key=names.index)
+    first, last = sorted(requested, key=names.index)
     return () if (first, last) == (names[0], names[-1]) else (first, last)
 
 
 def _poolings(layers: pd.DataFrame, curves: pd.DataFrame) -> tuple[str, ...]:
-    """Poolings of the layers where it makes a difference; of all layers where it never does."""
+    """Poolings of the layers with spatial extent, where pooling makes a difference; without any, of all layers."""
     spatial = layers.loc[has_space(layers), "layer"]
     rows = curves[curves["layer"].isin(spatial)]
-    found = set((rows if len(rows) else curves)["pooling"])
-    names = tuple(name for name in ("mean", "flat") if name in found)
+    poolings = set((rows if len(rows) else curves)["pooling"])
+    names = tuple(name for name in ("mean", "flat") if name in poolings)
     return (*names, "both") if len(names) == 2 else names
 
 
 def _distinct(values: pd.Series) -> tuple[str, ...]:
-    """In order of appearance, without the empty text."""
+    """Distinct non-empty values in order of appearance."""
     return tuple(value for value in dict.fromkeys(values) if value)

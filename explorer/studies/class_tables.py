@@ -16,7 +16,7 @@ BARS = 15
 
 
 @dataclass(frozen=True)
-class Place:
+class LayerSelection:
     """What the pages about samples look at: a layer, "mean" or "flat", and "train", "test" or "cross"."""
 
     layer: str
@@ -34,7 +34,7 @@ class Place:
         return "train" if self.samples == "cross" else self.samples
 
 
-def offered_places(curves: pd.DataFrame) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def offered_poolings_and_samples(curves: pd.DataFrame) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Poolings and samples that the study has, the usual one first; samples of one class only come last."""
     rows = curves[curves["measure"] == "SI"]
     several_classes, one_class = (set(rows.loc[(rows["chance"] == 1) == alike, "samples"]) for alike in (False, True))
@@ -43,20 +43,20 @@ def offered_places(curves: pd.DataFrame) -> tuple[tuple[str, ...], tuple[str, ..
     return offered_poolings(rows), tuple(names)
 
 
-def chosen_place(query: Mapping[str, Sequence[str]], layer: str | None, curves: pd.DataFrame) -> Place:
-    """The place that an address asks for, as far as the study has it; else the best layer of the usual samples."""
-    poolings, samples = offered_places(curves)
+def layer_selection(query: Mapping[str, Sequence[str]], layer: str | None, curves: pd.DataFrame) -> LayerSelection:
+    """The selection that an address asks for, as far as the study has it; else the best layer of the usual samples."""
+    poolings, samples = offered_poolings_and_samples(curves)
     pooling = next((one for one in query.get("pooling", ()) if one in poolings), poolings[0])
     chosen = next((one for one in query.get("split", ()) if one in samples), samples[0])
     layers = offered_layers(curves, pooling, chosen)
-    return Place(layer if layer in layers else best_layer(curves, pooling, chosen), pooling, chosen)
+    return LayerSelection(layer if layer in layers else best_layer(curves, pooling, chosen), pooling, chosen)
 
 
-def place_query(place: Place, curves: pd.DataFrame) -> dict[str, list[str]]:
-    """What the address has to say of a place beside its layer: where it differs from the usual one."""
-    poolings, samples = offered_places(curves)
-    query = {"pooling": [place.pooling]} if place.pooling != poolings[0] else {}
-    return query | ({"split": [place.samples]} if place.samples != samples[0] else {})
+def layer_query(selection: LayerSelection, curves: pd.DataFrame) -> dict[str, list[str]]:
+    """What the address has to say of a selection beside its layer: where it differs from the usual one."""
+    poolings, samples = offered_poolings_and_samples(curves)
+    query = {"pooling": [selection.pooling]} if selection.pooling != poolings[0] else {}
+    return query | ({"split": [selection.samples]} if selection.samples != samples[0] else {})
 
 
 def offered_layers(curves: pd.DataFrame, pooling: str, samples: str) -> list[str]:
@@ -69,25 +69,27 @@ def best_layer(curves: pd.DataFrame, pooling: str, samples: str) -> str:
     return separation_level.best_layer(_lines(curves, pooling, samples))
 
 
-def class_values(classes: pd.DataFrame, layers: pd.DataFrame, names: pd.Series, place: Place) -> pd.DataFrame:
+def class_values(
+    classes: pd.DataFrame, layers: pd.DataFrame, names: pd.Series, selection: LayerSelection
+) -> pd.DataFrame:
     """SI by class and layer.
 
     Parameters
     ----------
-    classes, layers : tables of the study. names : class names by label. place : only its pooling and samples count.
+    classes, layers : tables of the study. names : class names by label. selection : only its pooling and samples count.
 
     Returns
     -------
     DataFrame
         layer, position, class_name, value, chance, num_queries; in network order.
     """
-    measure = "cross" if place.samples == "cross" else "separation"
-    rows = classes[(classes["split"] == place.split) & (classes["measure"] == measure) & (classes["order"] == 1)]
+    measure = "cross" if selection.samples == "cross" else "separation"
+    rows = classes[(classes["split"] == selection.split) & (classes["measure"] == measure) & (classes["order"] == 1)]
     rows = rows.assign(layer=rows["layer"].astype(str), class_name=rows["label"].map(names).astype(str))
     known = layers.set_index("layer")
     rows = rows[rows["layer"].isin(known.index)]
     flat = known["output_shape"].map(len) <= 1
-    stored = rows["layer"].map(flat).map({True: "flat", False: place.pooling})
+    stored = rows["layer"].map(flat).map({True: "flat", False: selection.pooling})
     rows = rows[rows["pooling"].astype(str) == stored].assign(position=rows["layer"].map(known["position"]))
     columns = ["layer", "position", "class_name", "value", "chance", "num_queries"]
     return rows.sort_values(["position", "class_name"], ignore_index=True)[columns]
@@ -101,22 +103,22 @@ def ranked_classes(values: pd.DataFrame, layer: str) -> pd.DataFrame:
     ]
 
 
-def classes_finding(ranked: pd.DataFrame, pairs: pd.DataFrame | None, place: Place) -> str:
+def classes_finding(ranked: pd.DataFrame, pairs: pd.DataFrame | None, selection: LayerSelection) -> str:
     """The classes of the lowest and the highest SI with their samples, and the most confused ones.
 
     pairs : of `core.analysis.samples.neighborhoods.confused_pairs`; None where the study stores no neighbors there.
     """
     if ranked.empty:
-        return f"No class has an SI at {one_layer(place.layer)}."
+        return f"No class has an SI at {one_layer(selection.layer)}."
     lowest, highest = ranked.iloc[0], ranked.iloc[-1]
     text = (
-        f"At {one_layer(place.layer)}, the lowest SI of {len(ranked):,} classes is that of {_class_value(lowest)}, "
+        f"At {one_layer(selection.layer)}, the lowest SI of {len(ranked):,} classes is that of {_class_value(lowest)}, "
         f"chance {number(lowest['chance'])}; the highest that of {_class_value(highest)}."
     )
     if pairs is None:
         return f"{text} The study stores no neighbors of this layer, which would tell the most confused classes."
-    pair = most_confused(pairs, place.layer)
-    confused = confused_text(pair, place.layer)
+    pair = most_confused(pairs, selection.layer)
+    confused = confused_text(pair, selection.layer)
     return f"{text} Most confused: {confused}" if pair else f"{text} {confused}"
 
 

@@ -58,7 +58,7 @@ def filter_query(chosen: Filter) -> dict[str, list[str]]:
     return {name: [value] for name, value in query.items() if value}
 
 
-def asked_filter(query: Mapping[str, Sequence[str]], classes: Sequence[str]) -> Filter:
+def filter_from_query(query: Mapping[str, Sequence[str]], classes: Sequence[str]) -> Filter:
     """The filter that an address asks for, as far as there is such a thing."""
 
     def one(name: str, offered: Sequence[str]) -> str:
@@ -117,7 +117,7 @@ def depth_text(row: Mapping[Any, Any], layers: int, voters: int) -> str:
     return f"{who} no longer changes {where}: {end}."
 
 
-def keep_shown(table: pd.DataFrame, chosen: Filter, layer: str) -> pd.DataFrame:
+def filter_samples(table: pd.DataFrame, chosen: Filter, layer: str) -> pd.DataFrame:
     """The samples of `samples_at` that the filter lets through, in its order."""
     conditions = {
         "": pd.Series(True, index=table.index),
@@ -151,7 +151,7 @@ def samples_finding(table: pd.DataFrame, layer: str, of: str) -> str:
     )
 
 
-def asked_sample(query: Mapping[str, Sequence[str]], table: pd.DataFrame) -> int | None:
+def sample_from_query(query: Mapping[str, Sequence[str]], table: pd.DataFrame) -> int | None:
     """The sample that an address names by its id, or by its number in the study."""
     for name in query.get("sample", ()):
         rows = table[(table["id"] == name) | (table["sample"].astype(str) == name)]

@@ -18,7 +18,7 @@ from explorer.server.public_mode import is_public
 DIGITS = "digits"
 DIGIT_PIXELS = 160  # of a picture's side; twenty times a digit's own, so that its pixels stay square
 PICTURE_PIXELS = 320  # of the longer side; two a point of the screen
-LARGEST_FILE = 32 << 20  # bytes
+MAX_FILE_BYTES = 32 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def _digit_values() -> NDArray[np.float64]:
 
 
 def _thumbnail(path: Path, ranges: PixelRanges | None) -> bytes | None:
-    if path.stat().st_size > LARGEST_FILE:
+    if path.stat().st_size > MAX_FILE_BYTES:
         return None
     image = decode(path.read_bytes(), ranges)
     image.thumbnail((PICTURE_PIXELS, PICTURE_PIXELS))

@@ -12,18 +12,25 @@ import core
 from core.analysis.samples.paths import agreement, fates, nearest_by_layer
 from core.analysis.samples.prediction_depth import prediction_depth
 from core.study.store.class_names import short_class, short_classes
-from explorer.controls.place import class_names
-from explorer.pages.samples.charts import MOST_DOTS, drawn_dots
-from explorer.studies.class_tables import Place, best_layer, chosen_place, class_values, pages, ranked_classes
+from explorer.controls.layer_controls import class_names
+from explorer.pages.samples.charts import MAX_DOTS, drawn_dots
+from explorer.studies.class_tables import (
+    LayerSelection,
+    best_layer,
+    class_values,
+    layer_selection,
+    pages,
+    ranked_classes,
+)
 from explorer.studies.gallery import (
     Filter,
-    asked_filter,
-    asked_sample,
+    filter_from_query,
     filter_query,
-    keep_shown,
+    filter_samples,
     neighbors_of,
     path_finding,
     path_of,
+    sample_from_query,
     samples_at,
     short_id,
 )
@@ -76,7 +83,7 @@ def test_pages_cover_every_entry():
 
 def test_classes_are_ranked_at_the_layer(folder):
     study = core.load_study(folder)
-    place = Place("early", "flat", "train")
+    place = LayerSelection("early", "flat", "train")
     values = class_values(study.classes, study.layers, class_names(study.samples), place)
     assert values["layer"].tolist() == ["early", "early", "late", "late"]
     assert values["value"].tolist() == [0, 0, 1, 1]
@@ -85,8 +92,8 @@ def test_classes_are_ranked_at_the_layer(folder):
 
 def test_a_place_falls_back_to_what_the_study_has(folder):
     curves = read_study(folder).curves
-    assert chosen_place({"split": ["test"]}, "nowhere", curves) == Place("late", "flat", "train")
-    assert chosen_place({}, "early", curves).layer == "early"
+    assert layer_selection({"split": ["test"]}, "nowhere", curves) == LayerSelection("late", "flat", "train")
+    assert layer_selection({}, "early", curves).layer == "early"
 
 
 def test_the_best_layer_is_one_without_many_ties():
@@ -97,21 +104,21 @@ def test_the_best_layer_is_one_without_many_ties():
 
 
 def test_filters(table):
-    assert len(keep_shown(table, Filter("disagree"), "early")) == 4
-    assert keep_shown(table, Filter("first"), "early").empty
-    assert len(keep_shown(table, Filter("first"), "late")) == 4
-    assert keep_shown(table, Filter("", "ant", "bee"), "early")["id"].tolist() == ["a/0.png", "a/1.png"]
-    assert keep_shown(table, Filter("", "ant", "ant"), "early").empty
-    assert keep_shown(table, Filter("never"), "early").empty
+    assert len(filter_samples(table, Filter("disagree"), "early")) == 4
+    assert filter_samples(table, Filter("first"), "early").empty
+    assert len(filter_samples(table, Filter("first"), "late")) == 4
+    assert filter_samples(table, Filter("", "ant", "bee"), "early")["id"].tolist() == ["a/0.png", "a/1.png"]
+    assert filter_samples(table, Filter("", "ant", "ant"), "early").empty
+    assert filter_samples(table, Filter("never"), "early").empty
 
 
 def test_filter_and_sample_come_back_from_the_address(table):
     chosen = Filter("lost", "ant", "bee")
-    assert asked_filter(filter_query(chosen), ["ant", "bee"]) == chosen
-    assert asked_filter({"show": ["nothing"], "class": ["wasp"]}, ["ant"]) == Filter()
-    assert asked_sample({"sample": ["b/0.png"]}, table) == 2
-    assert asked_sample({"sample": ["3"]}, table) == 3
-    assert asked_sample({"sample": ["elsewhere"]}, table) is None
+    assert filter_from_query(filter_query(chosen), ["ant", "bee"]) == chosen
+    assert filter_from_query({"show": ["nothing"], "class": ["wasp"]}, ["ant"]) == Filter()
+    assert sample_from_query({"sample": ["b/0.png"]}, table) == 2
+    assert sample_from_query({"sample": ["3"]}, table) == 3
+    assert sample_from_query({"sample": ["elsewhere"]}, table) is None
 
 
 def test_neighbors_and_path_of_a_sample(folder):
@@ -125,9 +132,9 @@ def test_neighbors_and_path_of_a_sample(folder):
 
 
 def test_many_dots_are_thinned_but_for_those_to_keep():
-    places = pd.DataFrame({"sample": np.arange(2 * MOST_DOTS + 2)})
+    places = pd.DataFrame({"sample": np.arange(2 * MAX_DOTS + 2)})
     drawn = drawn_dots(places, {1})
-    assert len(drawn) <= MOST_DOTS + 1
+    assert len(drawn) <= MAX_DOTS + 1
     assert 1 in set(drawn["sample"])
     assert len(drawn_dots(places.head(10), set())) == 10
 

@@ -7,7 +7,7 @@ import pytest
 import core
 from core.analysis.samples.class_pairs import pair_curve
 from explorer.pages.classes.pair_view import pair_chart, pair_finding
-from explorer.studies.gallery import Filter, asked_filter, depth_text, filter_query, keep_shown, sorted_samples
+from explorer.studies.gallery import Filter, depth_text, filter_from_query, filter_query, keep_shown, sorted_samples
 
 LABELS = ["ant", "ant", "bee", "bee", "cow", "cow"]
 IDS = ["a/0.png", "a/1.png", "b/0.png", "b/1.png", "c/0.png", "c/1.png"]
@@ -145,8 +145,8 @@ def test_a_pair_either_way_and_the_order():
 
 def test_pair_and_order_come_back_from_the_address():
     chosen = Filter("", "ant", "bee", either=True, sort="late")
-    assert asked_filter(filter_query(chosen), ["ant", "bee"]) == chosen
-    assert asked_filter({"either": ["no"], "sort": ["age"]}, []) == Filter()
+    assert filter_from_query(filter_query(chosen), ["ant", "bee"]) == chosen
+    assert filter_from_query({"either": ["no"], "sort": ["age"]}, []) == Filter()
 
 
 @pytest.mark.parametrize(

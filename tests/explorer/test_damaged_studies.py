@@ -238,7 +238,7 @@ def test_a_defect_is_a_sentence_on_the_page_and_a_traceback_in_the_log(
     page = AppTest.from_function(failing_page).run()
     assert page.title[0].value == "Before"
     assert not page.exception
-    assert "**This page cannot be shown.** That is a defect of the program." in page.error[0].value
+    assert "**This page cannot be shown.** This is a bug." in page.error[0].value
     assert "secret" not in page.error[0].value
     assert "secret of the server" in caplog.text
 
@@ -277,7 +277,7 @@ def test_a_run_s_panel_and_its_buttons_show_no_traceback(
         assert not page.error
         page.button(key="stop_run").click().run()
     assert not page.exception
-    assert "**This page cannot be shown.** That is a defect of the program." in page.error[0].value
+    assert "**This page cannot be shown.** This is a bug." in page.error[0].value
     assert "secret" not in page.error[0].value
     assert page.title[0].value == "After"
     assert "secret of the server" in caplog.text

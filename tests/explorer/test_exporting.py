@@ -9,7 +9,7 @@ import pytest
 import core
 from core.study.store.opening import load_study
 from explorer.runs import jobs
-from explorer.runs.commands import Cut, hindrance, missing_text, shown_path, verify_arguments
+from explorer.runs.commands import Cut, cannot_cut, missing_text, shown_path, verify_arguments
 from explorer.studies.loading import DEMO
 
 INFO = {"asked": {"model": "efficientnet-lite0", "data": "images", "weights": "tuned.keras"}}
@@ -53,7 +53,7 @@ def test_the_command_and_the_arguments_of_a_run(tmp_path):
 def test_what_is_in_the_way(tmp_path, asked, there, data, reason):
     for name in there:
         (tmp_path / name).touch()
-    found = hindrance({"asked": asked}, [tmp_path], data=data)
+    found = cannot_cut({"asked": asked}, [tmp_path], data=data)
     assert found.startswith(reason) if not reason else reason in found
     assert bool(found) == bool(reason)
 
@@ -61,7 +61,7 @@ def test_what_is_in_the_way(tmp_path, asked, there, data, reason):
 def test_without_tensorflow_there_is_no_export(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     asked = {"model": "efficientnet-lite0", "data": "digits", "weights": "imagenet"}
-    assert "needs TensorFlow" in hindrance({"asked": asked}, [tmp_path], data=False)
+    assert "needs TensorFlow" in cannot_cut({"asked": asked}, [tmp_path], data=False)
 
 
 def test_the_page_lists_blocks_and_the_command(open_view, monkeypatch, tmp_path):

@@ -7,16 +7,16 @@ import pytest
 import core
 from core.analysis.layer_overlap import neighbor_overlap
 from explorer.pages.compare import geometry_tables
-from explorer.pages.compare.geometry_charts import likeness_chart, sibling_chart
+from explorer.pages.compare.geometry_charts import related_chart, similarity_chart
 from explorer.pages.compare.geometry_tables import (
-    LIKENESS,
     MEASURES,
+    SIMILARITIES,
     best_layers,
-    likeness_note,
-    likeness_rows,
-    sibling_columns,
-    sibling_rows,
-    sibling_table,
+    related_columns,
+    related_rows,
+    related_table,
+    similarity_note,
+    similarity_rows,
 )
 from explorer.pages.compare.tables import CompareSelection
 from explorer.studies.loading import read_study
@@ -46,7 +46,7 @@ def tables(folder):
 
 @pytest.fixture(scope="module")
 def rows(folder, tables):
-    return sibling_rows(read_study(folder), tables, TEST)
+    return related_rows(read_study(folder), tables, TEST)
 
 
 def test_rows_are_those_of_the_study_with_si(rows, tables):
@@ -59,14 +59,14 @@ def test_rows_are_those_of_the_study_with_si(rows, tables):
 
 
 def test_test_to_train_shows_the_test_samples(folder, tables, rows):
-    pd.testing.assert_frame_equal(sibling_rows(read_study(folder), tables, CROSS), rows)
+    pd.testing.assert_frame_equal(related_rows(read_study(folder), tables, CROSS), rows)
 
 
 def test_the_table_has_a_column_a_measure_with_its_direction(rows):
-    table = sibling_table(rows)
+    table = related_table(rows)
     assert list(table) == ["layer", *MEASURES]
     assert table["layer"].tolist() == LAYERS
-    config = sibling_columns()
+    config = related_columns()
     assert set(table) <= set(config)
     for name, column in config.items():
         assert name == "layer" or " is better" in column["help"]
@@ -85,40 +85,40 @@ def test_the_best_layers_follow_the_direction_of_each_measure():
     assert best_layers(rows).startswith(f"Best value of 2 layers: {expected} A best value is no certain difference")
 
 
-@pytest.mark.parametrize("kind", LIKENESS)
+@pytest.mark.parametrize("kind", SIMILARITIES)
 def test_likeness_has_all_ordered_pairs_and_the_diagonal(tables, kind):
-    found = likeness_rows(tables, TEST, kind)
+    found = similarity_rows(tables, TEST, kind)
     wide = found.pivot_table(index="layer", columns="other", values="value", sort=False)
     assert list(wide.index) == list(wide.columns) == LAYERS
     np.testing.assert_allclose(wide, wide.T)
     np.testing.assert_allclose(np.diag(wide), 1)
-    note = likeness_note(found, TEST, kind)
+    note = similarity_note(found, TEST, kind)
     assert "60 test samples" in note
     assert "chance" in note
 
 
 def test_overlap_is_that_of_stored_neighbors(tables):
-    found = likeness_rows(tables, TEST, "overlap")
+    found = similarity_rows(tables, TEST, "overlap")
     expected = neighbor_overlap(tables, split="test")
     assert sorted(found["value"]) == sorted(expected["value"])
-    assert "4 nearest neighbors" in likeness_note(found, TEST, "overlap")
+    assert "4 nearest neighbors" in similarity_note(found, TEST, "overlap")
 
 
 def test_many_layers_are_thinned_evenly(tables, monkeypatch):
-    monkeypatch.setattr(geometry_tables, "MOST_LAYERS", 2)
-    found = likeness_rows(tables, TEST, "cka")
+    monkeypatch.setattr(geometry_tables, "MAX_LAYERS", 2)
+    found = similarity_rows(tables, TEST, "cka")
     assert found["layer"].unique().tolist() == [LAYERS[0], LAYERS[-1]]
     assert len(found) == 4
 
 
 def test_charts_are_valid_and_hold_no_more_than_they_draw(rows, tables):
     for name, shown in MEASURES.items():
-        specification = sibling_chart(rows, name, "top_conv").to_dict(validate=True)
+        specification = related_chart(rows, name, "top_conv").to_dict(validate=True)
         scales = [layer["encoding"]["y"]["scale"] for layer in specification["layer"] if "y" in layer["encoding"]]
         assert all((scale.get("type") == "log") == shown.logarithmic for scale in scales)
         columns = {column for data in specification["datasets"].values() for row in data for column in row}
         assert columns <= {"layer", "value", "line", "low", "high", "chance", "value_text", "chance_text"}
-    specification = likeness_chart(likeness_rows(tables, TEST, "debiased"), "CKA").to_dict(validate=True)
+    specification = similarity_chart(similarity_rows(tables, TEST, "debiased"), "CKA").to_dict(validate=True)
     cells = next(iter(specification["datasets"].values()))
     assert set(cells[0]) == {"layer", "other", "value", "chance"}
 
@@ -127,7 +127,7 @@ def test_collapsed_layers_have_no_place_on_a_log_axis():
     rows = pd.DataFrame(
         {"layer": ["a", "b"], "measure": "fuzziness", "value": [0.0, 2.0], "low": np.nan, "high": np.nan, "chance": 9.0}
     )
-    specification = sibling_chart(rows, "fuzziness").to_dict(validate=True)
+    specification = related_chart(rows, "fuzziness").to_dict(validate=True)
     assert all([row["layer"] for row in data] == ["b"] for data in specification["datasets"].values())
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from explorer.runs.job_view import hide_paths, time_line
+from explorer.runs.job_view import hide_paths, time_text
 from explorer.runs.jobs import Job, Status, new_job
 from explorer.runs.planning import PlanError, plan
 from explorer.runs.request import Request, asked_request, check_plan, check_request, models, sources, weights_of
@@ -221,10 +221,10 @@ def test_paths_are_hidden(text, shown):
 
 def test_time_left_follows_the_plan_then_the_layers():
     job = Job(Path("x"), (), "x", num_layers=4, estimated_s=100.0)
-    assert time_line(job, Status("running", 0, elapsed_s=40.0)) == "40 s so far, about 60 s left"
-    assert time_line(job, Status("running", 0, elapsed_s=120.0, stage_left_s=600)) == "2 min so far, about 10 min left"
+    assert time_text(job, Status("running", 0, elapsed_s=40.0)) == "40 s so far, about 60 s left"
+    assert time_text(job, Status("running", 0, elapsed_s=120.0, stage_left_s=600)) == "2 min so far, about 10 min left"
     assert (
-        time_line(replace(job, estimated_s=0), Status("running", 1, elapsed_s=20.0)) == "20 s so far, about 60 s left"
+        time_text(replace(job, estimated_s=0), Status("running", 1, elapsed_s=20.0)) == "20 s so far, about 60 s left"
     )
 
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from explorer.charts.layer_chart import layers_chart, spec_and_tables
-from explorer.pages.layers.overview_strip import brushed, strip_chart
+from explorer.pages.layers.overview_strip import brushed_span, strip_chart
 from explorer.state.choices import Choices, Selection, from_query, select_curves, select_layers, to_query
 from explorer.studies.loading import read_study
 
@@ -25,14 +25,14 @@ OFFERED = Choices(("mean",), ("test",), False, (), (), tuple(NAMES))
     ],
 )
 def test_what_is_drawn_over_is_a_span_of_layers(drawn, span):
-    assert brushed({} if drawn is None else {"place": drawn}, NAMES) == span
+    assert brushed_span({} if drawn is None else {"place": drawn}, NAMES) == span
 
 
 @pytest.mark.parametrize(
     "forged", [3, {"place": 3}, {"place": [1]}, {"place": ["a", "b"]}, {"place": [float("nan"), 1]}, {"x": [1, 2]}]
 )
 def test_what_no_browser_sends_is_no_span(forged):
-    assert brushed(forged, NAMES) == ()
+    assert brushed_span(forged, NAMES) == ()
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,8 @@ from core.report.words.samples_to_check import TOO_FEW
 from core.study.store.class_names import sample_classes, short_classes
 from core.study.store.opening import StudyError, load_study
 from core.study.store.writing import begin, end, write_layer
-from explorer.controls.place import class_names
-from explorer.studies.class_tables import chosen_place, class_values, classes_finding, ranked_classes
+from explorer.controls.layer_controls import class_names
+from explorer.studies.class_tables import class_values, classes_finding, layer_selection, ranked_classes
 from explorer.studies.loading import DEMO, read_study
 
 SAMPLES = 60
@@ -173,7 +173,7 @@ def test_all_doors_name_the_same_pair_and_number(name):
     study = read_study(DEMO / name)
     tables, lead = load_study(DEMO / name), lead_curve(study.curves)
     card = make_cards(tables, lead)[1].text
-    place = chosen_place({}, None, study.curves)
+    place = layer_selection({}, None, study.curves)
     pairs = confused_pairs(tables, place.layer, place.pooling, place.split, among=place.among)
     words = short_classes(sample_classes(tables.samples))
     pairs = pairs.assign(first=pairs["first"].map(words), second=pairs["second"].map(words))

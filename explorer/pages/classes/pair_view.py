@@ -15,11 +15,11 @@ from explorer.controls.downloads import export_row
 from explorer.controls.sample_cards import show_picture
 from explorer.controls.widgets import widget_key
 from explorer.server.page_errors import guarded
-from explorer.studies.class_tables import Place
+from explorer.studies.class_tables import LayerSelection
 from explorer.studies.gallery import short_id
 from explorer.studies.loading import OpenStudy
-from explorer.studies.paths import Pair, cached_pair
 from explorer.studies.pictures import Pictures, study_pictures
+from explorer.studies.sample_paths import PairPaths, cached_pair_paths
 
 PAIR_HEIGHT, CARDS, PICTURE = 190, 8, 104
 CURVE = "class_pair"
@@ -31,10 +31,10 @@ CAPTION = (
 )
 
 
-def show_pair(study: OpenStudy, pair: tuple[str, str], place: Place) -> dict[str, list[str]] | None:
+def show_pair(study: OpenStudy, pair: tuple[str, str], selection: LayerSelection) -> dict[str, list[str]] | None:
     """The pair's curve and the samples behind it; where to go on: filters for the page Samples, or None."""
     first, second = pair
-    found = cached_pair(study.path, study.stamp, place, pair)
+    found = cached_pair_paths(study.path, study.stamp, selection, pair)
     if found.nearest.empty:
         st.info("The study stores no neighbors of these samples, which would tell who causes it.")
         return None
@@ -42,15 +42,15 @@ def show_pair(study: OpenStudy, pair: tuple[str, str], place: Place) -> dict[str
     if curve.empty:
         st.info("No sample of these two classes was asked.")
         return None
-    said = pair_finding(curve, pair, place.layer)
+    said = pair_finding(curve, pair, selection.layer)
     st.markdown(said)
     known = study.layers[study.layers["layer"].isin(curve["layer"])]
     with st.container(key=CURVE):
-        chart = pair_chart(curve, known, place.layer)
+        chart = pair_chart(curve, known, selection.layer)
         st.altair_chart(chart, width="stretch", alt=f"Confusion of {first} and {second} by layer. {said}")
     st.caption(CAPTION)
     export_row(CURVE, lambda: curve, f"{Path(study.path).name}_{first}_{second}".replace(" ", "_"), study.info)
-    return show_causes(study, found, pair, place, curve)
+    return show_causes(study, found, pair, selection, curve)
 
 
 def pair_finding(curve: pd.DataFrame, pair: tuple[str, str], layer: str) -> str:
@@ -124,23 +124,23 @@ def _parted_band(rows: pd.DataFrame, x: alt.X) -> list[alt.Chart]:
 
 
 def show_causes(
-    study: OpenStudy, found: Pair, pair: tuple[str, str], place: Place, curve: pd.DataFrame
+    study: OpenStudy, found: PairPaths, pair: tuple[str, str], selection: LayerSelection, curve: pd.DataFrame
 ) -> dict[str, list[str]] | None:
     """The samples that cause the confusion at the chosen layer, each beside its neighbor; where to go on, or None."""
     first, second = pair
-    if place.layer not in set(curve["layer"]):
+    if selection.layer not in set(curve["layer"]):
         show_worst(
-            study, curve, f"The study stores no neighbors at `{place.layer}`, which would tell who causes it there."
+            study, curve, f"The study stores no neighbors at `{selection.layer}`, which would tell who causes it there."
         )
         return None
-    causes = pair_causes(found.nearest, found.names, first, second, place.layer)
+    causes = pair_causes(found.nearest, found.names, first, second, selection.layer)
     if causes.empty:
-        reason = f"At `{place.layer}` no sample of the one has its nearest neighbor in the other."
+        reason = f"At `{selection.layer}` no sample of the one has its nearest neighbor in the other."
         show_worst(study, curve, reason)
         return None
     filters = {"class": [first], "taken": [second], "either": ["yes"]}
     st.markdown(
-        f"**The images that cause it at `{place.layer}`**, those that most layers take for the other class first:"
+        f"**The images that cause it at `{selection.layer}`**, those that most layers take for the other class first:"
     )
     pictures, known = study_pictures(study.info), found.samples.set_index("sample")
     with st.container(horizontal=True, gap="small"):

@@ -9,10 +9,10 @@ from core.analysis.samples.neighborhoods import confused_pairs
 from core.study.store.class_names import sample_classes, short_class, short_classes
 from core.study.store.opening import StudyError
 from explorer.controls.downloads import export_row
+from explorer.controls.layer_controls import class_names, layer_controls
 from explorer.controls.page_header import show_notes, show_provenance
-from explorer.controls.place import class_names, place_controls
 from explorer.controls.study_picker import open_chosen_study
-from explorer.controls.widgets import opened, selected_point, selected_row, widget_key
+from explorer.controls.widgets import open_expander, selected_point, selected_row, widget_key
 from explorer.pages.classes.charts import PICKED, confusion_chart, development_chart, heat_map
 from explorer.pages.classes.pair_view import show_pair
 from explorer.server.page_errors import guarded
@@ -22,11 +22,11 @@ from explorer.studies.class_tables import (
     BARS,
     DEVELOPED,
     PAGE_SIZE,
-    Place,
+    LayerSelection,
     class_values,
     classes_finding,
+    layer_query,
     pages,
-    place_query,
     ranked_classes,
 )
 from explorer.studies.loading import OpenStudy, cached_tables
@@ -63,31 +63,31 @@ def render() -> None:
         return
     head = st.container()
     query = asked_view(PAGE)
-    place = place_controls(study, PAGE, query)
-    values = cached_values(study.path, study.stamp, place)
-    pairs = cached_pairs(study.path, study.stamp, place)
-    ranked = ranked_classes(values, place.layer)
+    selection = layer_controls(study, PAGE, query)
+    values = cached_values(study.path, study.stamp, selection)
+    pairs = cached_pairs(study.path, study.stamp, selection)
+    ranked = ranked_classes(values, selection.layer)
     with head:
         st.title("Classes", anchor=False)
-        st.markdown(classes_finding(ranked, pairs, place))
+        st.markdown(classes_finding(ranked, pairs, selection))
         show_notes(study)
     if ranked.empty:
         st.info("This study stores no Separation Index by class. Run its command again with this version.")
         return
-    shown = show_map(study, values, ranked, place, query)
-    show_development(study, values, ranked, place)
-    show_confusions(study, pairs, place)
+    shown = show_map(study, values, ranked, selection, query)
+    show_development(study, values, ranked, selection)
+    show_confusions(study, pairs, selection)
     pair = pair_controls(study, sorted(ranked["class_name"]), pairs, query)
-    filters = show_pair(study, pair, place) if pair else None
-    view = place_query(place, study.curves) | ({"page": [shown]} if shown else {})
+    filters = show_pair(study, pair, selection) if pair else None
+    view = layer_query(selection, study.curves) | ({"page": [shown]} if shown else {})
     keep_view(PAGE, view | ({"pair": list(pair)} if pair else {}))
     show_provenance(study)
     if filters:
-        open_samples(study, place, filters)
+        open_samples(study, selection, filters)
 
 
 def show_map(
-    study: OpenStudy, values: pd.DataFrame, ranked: pd.DataFrame, place: Place, query: dict[str, list[str]]
+    study: OpenStudy, values: pd.DataFrame, ranked: pd.DataFrame, selection: LayerSelection, query: dict[str, list[str]]
 ) -> str:
     """The heat map of some classes, and which of them; a click leads to their samples."""
     st.header("Every class through the network", anchor=False)
@@ -101,9 +101,9 @@ def show_map(
         chosen = str(st.selectbox(label, parts, key=key, width=300))
     classes = ranked["class_name"].tolist()[parts.index(chosen) * PAGE_SIZE :][:PAGE_SIZE]
     part = f"Classes {chosen} of {len(ranked):,} shown." if len(parts) > 1 else f"All {len(ranked):,} classes shown."
-    alt = f"Heat map: SI of {len(classes)} classes at each layer. The table below has the numbers at {place.layer}."
+    alt = f"Heat map: SI of {len(classes)} classes at each layer. The table below has the numbers at {selection.layer}."
     with st.container(key=HEAT):
-        chart = heat_map(values, classes, place.layer)
+        chart = heat_map(values, classes, selection.layer)
         event = st.altair_chart(
             chart,
             width="stretch",
@@ -113,29 +113,35 @@ def show_map(
             key=widget_key(PAGE, "map", study),
         )
     if picked := selected_point(event, PICKED, "layer", "class_name"):
-        open_samples(study, Place(picked["layer"], place.pooling, place.samples), {"class": [picked["class_name"]]})
+        open_samples(
+            study,
+            LayerSelection(picked["layer"], selection.pooling, selection.samples),
+            {"class": [picked["class_name"]]},
+        )
     st.caption(f"{part} {HEAT_CAPTION}")
     export_row(HEAT, lambda: values, f"{Path(study.path).name}_classes", study.info)
-    if listed := opened("The classes at this layer as a table, hardest first", widget_key(PAGE, "ranked", study)):
+    if listed := open_expander(
+        "The classes at this layer as a table, hardest first", widget_key(PAGE, "ranked", study)
+    ):
         with listed:
             st.dataframe(ranked, hide_index=True, column_config=CONFIG)
     return chosen if chosen != parts[0] else ""
 
 
-def show_development(study: OpenStudy, values: pd.DataFrame, ranked: pd.DataFrame, place: Place) -> None:
+def show_development(study: OpenStudy, values: pd.DataFrame, ranked: pd.DataFrame, selection: LayerSelection) -> None:
     """How the classes that are hardest here fare at the other layers."""
     st.header("How the hardest classes develop", anchor=False)
     classes = ranked["class_name"].tolist()[:DEVELOPED]
     with st.container(key=LINES):
-        chart = development_chart(values, classes, place.layer)
+        chart = development_chart(values, classes, selection.layer)
         alt = f"Separation Index through the network of {', '.join(classes)}, and the mean of all classes."
         st.altair_chart(chart, width="stretch", alt=alt)
-    st.caption(f"The {len(classes)} hardest of {len(ranked):,} classes at {place.layer} (dotted rule).")
+    st.caption(f"The {len(classes)} hardest of {len(ranked):,} classes at {selection.layer} (dotted rule).")
     drawn = values[values["class_name"].isin(classes)]
     export_row(LINES, lambda: drawn, f"{Path(study.path).name}_hardest_classes", study.info)
 
 
-def show_confusions(study: OpenStudy, pairs: pd.DataFrame | None, place: Place) -> None:
+def show_confusions(study: OpenStudy, pairs: pd.DataFrame | None, selection: LayerSelection) -> None:
     """The most confused classes, as bars and as a table; a click chooses the pair that is shown beneath."""
     st.header("Most confused classes", anchor=False)
     if pairs is None:
@@ -145,8 +151,8 @@ def show_confusions(study: OpenStudy, pairs: pd.DataFrame | None, place: Place) 
         st.info("No sample's nearest neighbor is of another class here.")
         return
     st.caption(
-        f"{SAMPLES[place.samples]} samples at {place.layer}. Counted are the samples of two classes whose nearest "
-        "neighbor is of the other one, both ways together. A click on a bar or a row shows the two classes beneath, "
+        f"{SAMPLES[selection.samples]} samples at {selection.layer}. For two classes, this counts the samples of either "
+        "class whose nearest neighbor is of the other class. A click on a bar or a row shows the two classes below, "
         "through the layers and with their images."
     )
     left, right = st.columns(2, gap="medium")
@@ -163,7 +169,7 @@ def show_confusions(study: OpenStudy, pairs: pd.DataFrame | None, place: Place) 
 
     with left, st.container(key=CONFUSIONS):
         top = pairs.head(BARS)
-        alt = f"Bars: the {len(top)} most confused pairs at {place.layer}; the table has all {len(pairs):,}."
+        alt = f"Bars: the {len(top)} most confused pairs at {selection.layer}; the table has all {len(pairs):,}."
         chart, mode = confusion_chart(top), PICKED
         st.altair_chart(
             chart, width="stretch", alt=alt, on_select=guarded(pick_bar), selection_mode=mode, key=keys["bars"]
@@ -212,24 +218,24 @@ def choose_pair(study: OpenStudy, first: str, second: str) -> None:
         st.session_state[widget_key(PAGE, name, study)] = value
 
 
-def open_samples(study: OpenStudy, place: Place, filters: dict[str, list[str]]) -> None:
-    """Go on to the page Samples, at this place, with these filters."""
-    query = {"study": [st.query_params.get("study", study.path)], "layer": [place.layer]}
-    st.switch_page("pages/samples/view.py", query_params=query | place_query(place, study.curves) | filters)
+def open_samples(study: OpenStudy, selection: LayerSelection, filters: dict[str, list[str]]) -> None:
+    """Go on to the page Samples, at this selection, with these filters."""
+    query = {"study": [st.query_params.get("study", study.path)], "layer": [selection.layer]}
+    st.switch_page("pages/samples/view.py", query_params=query | layer_query(selection, study.curves) | filters)
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
-def cached_values(path: str, stamp: tuple[int, ...], place: Place) -> pd.DataFrame:
+def cached_values(path: str, stamp: tuple[int, ...], selection: LayerSelection) -> pd.DataFrame:
     study = cached_tables(path, stamp)
-    return class_values(study.classes, study.layers, class_names(study.samples), place)
+    return class_values(study.classes, study.layers, class_names(study.samples), selection)
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-def cached_pairs(path: str, stamp: tuple[int, ...], place: Place) -> pd.DataFrame | None:
+def cached_pairs(path: str, stamp: tuple[int, ...], selection: LayerSelection) -> pd.DataFrame | None:
     """The confused pairs by the names that the page shows; None where the study stores no neighbors of the layer."""
     study = cached_tables(path, stamp)
     try:
-        pairs = confused_pairs(study, place.layer, place.pooling, place.split, among=place.among)
+        pairs = confused_pairs(study, selection.layer, selection.pooling, selection.split, among=selection.among)
     except StudyError:
         return None
     words = short_classes(sample_classes(study.samples))

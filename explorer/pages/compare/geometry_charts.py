@@ -9,16 +9,16 @@ from altair.utils.schemapi import debug_mode
 from explorer.charts.layer_chart import GRAY, NAMES, Panel, UncheckedChart, framed, layer_x
 from explorer.pages.compare.geometry_tables import MEASURES
 
-SMALL_HEIGHT, ROW_HEIGHT, LEAST_HEIGHT = 130, 9, 240
+SMALL_HEIGHT, ROW_HEIGHT, MIN_HEIGHT = 130, 9, 240
 
 
 @debug_mode(False)
-def sibling_chart(rows: pd.DataFrame, measure: str, chosen: str | None = None) -> UncheckedChart:
+def related_chart(rows: pd.DataFrame, measure: str, chosen: str | None = None) -> UncheckedChart:
     """One measure through the network, small, with its interval and its chance level where it has them.
 
     Parameters
     ----------
-    rows : of `sibling_rows`. measure : one of `MEASURES` that they have. chosen : a layer to be marked.
+    rows : of `related_rows`. measure : one of `MEASURES` that they have. chosen : a layer to be marked.
     """
     shown, own = MEASURES[measure], rows[(rows["measure"] == measure) & rows["value"].notna()]
     if shown.logarithmic:
@@ -53,12 +53,12 @@ def sibling_chart(rows: pd.DataFrame, measure: str, chosen: str | None = None) -
 
 
 @debug_mode(False)
-def likeness_chart(rows: pd.DataFrame, title: str) -> UncheckedChart:
+def similarity_chart(rows: pd.DataFrame, title: str) -> UncheckedChart:
     """How alike each two layers are: a cell a pair.
 
     Parameters
     ----------
-    rows : of `likeness_rows`. title : of the color's legend.
+    rows : of `similarity_rows`. title : of the color's legend.
     """
     layers = rows[["layer"]].drop_duplicates()
     cells = rows[["layer", "other", "value", "chance"]].assign(
@@ -78,7 +78,7 @@ def likeness_chart(rows: pd.DataFrame, title: str) -> UncheckedChart:
     mark = alt.Chart(cells).mark_rect(aria=False).encode(x=layer_x(layers), y=y, color=color, tooltip=tooltip)
     return framed(
         [mark],
-        height=max(LEAST_HEIGHT, ROW_HEIGHT * len(layers)),
+        height=max(MIN_HEIGHT, ROW_HEIGHT * len(layers)),
         params=[alt.VariableParameter(name=NAMES, value=tuple(layers["layer"]))],
     )
 

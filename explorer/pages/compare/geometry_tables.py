@@ -15,11 +15,11 @@ from explorer.pages.compare.tables import CompareSelection
 from explorer.state.choices import POOLINGS, SAMPLES
 from explorer.studies.loading import OpenStudy
 
-MOST_LAYERS = 100  # beside each other: a table of their pairs is drawn cell by cell
+MAX_LAYERS = 100  # beside each other: a table of their pairs is drawn cell by cell
 
 
 @dataclass(frozen=True)
-class Shown:
+class MeasureDisplay:
     """How a measure is shown: its title, whether its axis is logarithmic, digits, and what the table says of it."""
 
     title: str
@@ -28,44 +28,44 @@ class Shown:
     help: str
 
 
-MEASURES: Mapping[str, Shown] = {
-    "si": Shown("SI", False, "%.3f", "Separation Index. 0 to 1, higher is better."),
-    "silhouette": Shown(
+MEASURES: Mapping[str, MeasureDisplay] = {
+    "si": MeasureDisplay("SI", False, "%.3f", "Separation Index. 0 to 1, higher is better."),
+    "silhouette": MeasureDisplay(
         "Silhouette",
         False,
         "%.3f",
         "How much nearer a sample is to its class than to the nearest other class, on average. −1 to 1, higher is "
         "better (Rousseeuw 1987).",
     ),
-    "discrimination": Shown(
+    "discrimination": MeasureDisplay(
         "Discrimination value (GDV)",
         False,
         "%.3f",
         "Mean distance within classes minus between classes, of z-scored channels. LOWER is better: about −1 for "
         "perfectly separated classes, exactly 0 by chance (arXiv 1811.01753).",
     ),
-    "neural_collapse": Shown(
+    "neural_collapse": MeasureDisplay(
         "Neural collapse (NC1)",
         True,
         "%.3g",
         "tr(Σ_W Σ_B⁺)/C: scatter within classes against that of the class means, each class counting the same. 0 to "
         "infinity, LOWER is better (Papyan, Han and Donoho 2020).",
     ),
-    "fuzziness": Shown(
+    "fuzziness": MeasureDisplay(
         "Separation fuzziness (D)",
         True,
         "%.3g",
         "tr(SS_w SS_b⁺), classes counting by size: C times NC1 where they are equal. 0 to infinity, LOWER is better; "
         "its logarithm falls evenly in well-trained networks (arXiv 2210.17020).",
     ),
-    "dimension_mle": Shown(
+    "dimension_mle": MeasureDisplay(
         "Intrinsic dimension",
         False,
         "%.1f",
         "Two-NN, by maximum likelihood, with a 95 % interval. At least 0; neither end is better. Labels play no part "
         "(Facco et al. 2017).",
     ),
-    "hubness": Shown(
+    "hubness": MeasureDisplay(
         "Hubness",
         False,
         "%.2f",
@@ -74,7 +74,7 @@ MEASURES: Mapping[str, Shown] = {
     ),
 }
 OVERLAP, CKA, DEBIASED = "overlap", "cka", "debiased"
-LIKENESS: Mapping[str, str] = {OVERLAP: "Neighbor overlap", CKA: "CKA", DEBIASED: "CKA, debiased"}
+SIMILARITIES: Mapping[str, str] = {OVERLAP: "Neighbor overlap", CKA: "CKA", DEBIASED: "CKA, debiased"}
 
 
 def split_of(selection: CompareSelection) -> str:
@@ -82,7 +82,7 @@ def split_of(selection: CompareSelection) -> str:
     return "test" if selection.samples == "cross" else selection.samples
 
 
-def sibling_rows(study: OpenStudy, tables: Study, selection: CompareSelection) -> pd.DataFrame:
+def related_rows(study: OpenStudy, tables: Study, selection: CompareSelection) -> pd.DataFrame:
     """One row a layer and measure of `MEASURES`: layer, measure, value, low, high, chance, in network order.
 
     Empty where the study was made without `--related-measures`. SI is that of channel means.
@@ -101,15 +101,15 @@ def sibling_rows(study: OpenStudy, tables: Study, selection: CompareSelection) -
     return both[["layer", "measure", "value", "low", "high", "chance"]]
 
 
-def sibling_table(rows: pd.DataFrame) -> pd.DataFrame:
+def related_table(rows: pd.DataFrame) -> pd.DataFrame:
     """One row a layer, one column a measure."""
     names = [name for name in MEASURES if (rows["measure"] == name).any()]
     wide = rows.pivot_table(index="layer", columns="measure", values="value", sort=False, observed=True)
     return wide.reindex(index=rows["layer"].unique(), columns=names).reset_index().rename_axis(columns=None)
 
 
-def sibling_columns() -> dict[str, Any]:
-    """How the columns of `sibling_table` are shown."""
+def related_columns() -> dict[str, Any]:
+    """How the columns of `related_table` are shown."""
     numbers = {
         name: st.column_config.NumberColumn(shown.title, format=shown.digits, help=shown.help)
         for name, shown in MEASURES.items()
@@ -138,8 +138,8 @@ def best_layers(rows: pd.DataFrame) -> str:
     )
 
 
-def likeness_rows(tables: Study, selection: CompareSelection, kind: str) -> pd.DataFrame:
-    """One row an ordered pair of layers: layer, other, value, chance, num_samples; at most `MOST_LAYERS` layers.
+def similarity_rows(tables: Study, selection: CompareSelection, kind: str) -> pd.DataFrame:
+    """One row an ordered pair of layers: layer, other, value, chance, num_samples; at most `MAX_LAYERS` layers.
 
     Empty where the study has none. CKA is of channel means whatever the pooling.
     """
@@ -155,7 +155,7 @@ def likeness_rows(tables: Study, selection: CompareSelection, kind: str) -> pd.D
     return _thinned(rows, tables.layers["layer"].tolist())
 
 
-def likeness_note(rows: pd.DataFrame, selection: CompareSelection, kind: str) -> str:
+def similarity_note(rows: pd.DataFrame, selection: CompareSelection, kind: str) -> str:
     """What the chart shows, on which samples, and what chance would give."""
     count, samples = int(rows["num_samples"].iloc[0]), SAMPLES.get(split_of(selection), split_of(selection)).lower()
     if kind == OVERLAP:
@@ -188,10 +188,10 @@ def _alignment(tables: Study, split: str, kind: str) -> pd.DataFrame:
 
 
 def _thinned(rows: pd.DataFrame, order: list[str]) -> pd.DataFrame:
-    """In network order; of more than `MOST_LAYERS` layers, as many evenly spaced ones."""
+    """In network order; of more than `MAX_LAYERS` layers, as many evenly spaced ones."""
     present = [layer for layer in order if layer in set(rows["layer"])]
-    if len(present) > MOST_LAYERS:
-        chosen = np.linspace(0, len(present) - 1, MOST_LAYERS).round().astype(int)
+    if len(present) > MAX_LAYERS:
+        chosen = np.linspace(0, len(present) - 1, MAX_LAYERS).round().astype(int)
         present = [present[place] for place in chosen]
     place = {layer: number for number, layer in enumerate(present)}
     rows = rows[rows["layer"].isin(present) & rows["other"].isin(present)]

@@ -13,7 +13,7 @@ from core.study.store.ties import has_many_ties
 from explorer.state.choices import SAMPLES, one_offered
 from explorer.studies.loading import OpenStudy, offered_poolings
 
-LEAST_LAYERS = 4  # for a rank correlation with an interval
+MIN_LAYERS = 4  # for a rank correlation with an interval
 
 # What SI is drawn against: title, whether the axis is logarithmic.
 AGAINST: Mapping[str, tuple[str, bool]] = {
@@ -117,7 +117,7 @@ def rank_correlation(first: pd.Series, second: pd.Series) -> RankCorrelation:
     """
     known = first.notna() & second.notna()
     x, y = first[known].rank(), second[known].rank()
-    if len(x) < LEAST_LAYERS or x.nunique() < 2 or y.nunique() < 2:
+    if len(x) < MIN_LAYERS or x.nunique() < 2 or y.nunique() < 2:
         return RankCorrelation(float("nan"), float("nan"), float("nan"), len(x))
     value = float(np.corrcoef(x, y)[0, 1])
     center, half = atanh(np.clip(value, -0.999999, 0.999999)), 1.959964 * sqrt(1.06 / (len(x) - 3))

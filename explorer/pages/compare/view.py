@@ -32,7 +32,7 @@ from explorer.pages.compare.tables import (
     probe_accuracies,
 )
 from explorer.server.page_errors import guarded
-from explorer.state.address import asked_layer, asked_view, keep_view
+from explorer.state.address import asked_view, current_layer, keep_view
 from explorer.state.choices import POOLINGS, SAMPLES
 from explorer.studies.loading import OpenStudy, cached_tables, study_stamp
 
@@ -117,7 +117,7 @@ def show_dots(study: OpenStudy, selection: CompareSelection) -> None:
         for place, name in zip(st.columns(COLUMNS, gap="medium"), names[row : row + COLUMNS], strict=False):
             with place, st.container(key=f"dots_{name}"):
                 title, text = AGAINST[name][0], correlation_text(found[name])
-                chart = dots_chart(dots, name, asked_layer())
+                chart = dots_chart(dots, name, current_layer())
                 st.altair_chart(chart, width="stretch", alt=f"Separation Index against {title}, a dot a layer. {text}.")
                 st.caption(text)
                 file = f"{Path(study.path).name}_{name}"

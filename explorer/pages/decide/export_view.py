@@ -21,7 +21,7 @@ from core.study.store.opening import StudyError
 from explorer.controls.downloads import save_table_row
 from explorer.controls.layer_table import show_numbers
 from explorer.controls.widgets import choose_one, widget_key
-from explorer.runs.commands import HEADS, Cut, has_network, hindrance, shown_path, verify_arguments
+from explorer.runs.commands import HEADS, Cut, cannot_cut, has_network, shown_path, verify_arguments
 from explorer.runs.job_view import show_job
 from explorer.runs.jobs import BusyError, is_alive, list_jobs, new_job
 from explorer.runs.starting import start_run
@@ -155,7 +155,7 @@ def _hindrance(study: OpenStudy, *, data: bool) -> str:
     """Why there is no button."""
     if is_public():
         return "On your own computer, the page has a button for it."
-    return hindrance(study.info, _places(study), data=data)
+    return cannot_cut(study.info, _places(study), data=data)
 
 
 def _places(study: OpenStudy) -> tuple[Path, ...]:

@@ -12,10 +12,10 @@ from core.study.store.opening import StudyError
 from core.study.store.study_json import look_up
 from explorer.controls.downloads import export_row
 from explorer.controls.layer_table import show_numbers
-from explorer.controls.widgets import opened, widget_key
+from explorer.controls.widgets import open_expander, widget_key
 from explorer.pages.decide.charts import ranking_chart
 from explorer.pages.decide.tables import MEANINGS, ranked_samples, verdict
-from explorer.runs.commands import missing_text, places_of
+from explorer.runs.commands import missing_text, search_folders
 from explorer.server.public_mode import is_public
 from explorer.studies.loading import DEMO, RANKING, OpenStudy, cached_tables
 
@@ -54,7 +54,7 @@ def show_ranking(study: OpenStudy) -> None:
     st.caption(_how_to_use(study))
     example = cached_ranking(str(DEMO / RANKING))
     label = f"An example, of other samples than this study's: {_data_name(example)}"
-    if listed := opened(label, widget_key(PAGE, "example", study)):
+    if listed := open_expander(label, widget_key(PAGE, "example", study)):
         with listed:
             other = f"Its samples are those of {plain(_data_name(example))}."
             st.markdown(f"**An example: this is not about {plain(Path(study.path).name)}.** {other}")
@@ -94,7 +94,7 @@ def _how_to_use(study: OpenStudy) -> str:
     """What has to be put into the command, and how its result is shown here."""
     if is_public():
         return "It runs on your own computer, and so does the page that shows the ranking."
-    missing = missing_text(study.info, places_of(Path(study.path)), ("data",))
+    missing = missing_text(study.info, search_folders(Path(study.path)), ("data",))
     then = (
         "Then open the study of one of its networks, such as `ranking/efficientnet-lite0`: this page shows the ranking."
     )

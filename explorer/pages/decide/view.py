@@ -15,7 +15,7 @@ from explorer.controls.downloads import export_row
 from explorer.controls.layer_table import show_numbers
 from explorer.controls.page_header import show_notes, show_provenance
 from explorer.controls.study_picker import open_chosen_study
-from explorer.controls.widgets import choose_one, opened, widget_key
+from explorer.controls.widgets import choose_one, open_expander, widget_key
 from explorer.pages.decide.charts import VERDICTS, cut_chart
 from explorer.pages.decide.export_view import show_blocks, show_export
 from explorer.pages.decide.ranking_view import show_ranking
@@ -24,15 +24,15 @@ from explorer.runs.commands import has_network, shown_path
 from explorer.server.page_errors import guarded
 from explorer.server.public_mode import is_public
 from explorer.state.address import (
-    LEAST_TOLERANCE,
-    MOST_TOLERANCE,
-    asked_layer,
-    asked_tolerance,
+    MAX_TOLERANCE,
+    MIN_TOLERANCE,
+    current_layer,
+    current_tolerance,
     keep_layer,
     keep_tolerance,
 )
 from explorer.state.choices import POOLINGS, SAMPLES
-from explorer.studies.class_tables import offered_places
+from explorer.studies.class_tables import offered_poolings_and_samples
 from explorer.studies.loading import OpenStudy, cached_tables
 
 PAGE, CUT = "decide", "decide_cut"
@@ -70,7 +70,7 @@ def render() -> None:
 def show_cut(study: OpenStudy) -> Advice | None:
     """The advice, and what a cut at any layer saves and costs; None, with a message, where there is none."""
     heading = st.container()
-    poolings, samples = offered_places(study.curves)
+    poolings, samples = offered_poolings_and_samples(study.curves)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         shown = choose_one("Samples", samples, SAMPLES, first=samples[0], key=widget_key(PAGE, "samples", study))
         pooling = choose_one("Pooling", poolings, POOLINGS, first=poolings[0], key=widget_key(PAGE, "pooling", study))
@@ -97,7 +97,7 @@ def show_cut(study: OpenStudy) -> Advice | None:
     )
     file = f"{Path(study.path).name}_cut"
     export_row(CUT, lambda: advice.layers, file, study.info)
-    if listed := opened("All layers", widget_key(PAGE, "listed", study)):
+    if listed := open_expander("All layers", widget_key(PAGE, "listed", study)):
         with listed:
             show_numbers(listed_layers(advice), CUT_COLUMNS)
     show_export(study, layer, advice.pooling)
@@ -107,11 +107,11 @@ def show_cut(study: OpenStudy) -> Advice | None:
 def choose_tolerance(study: OpenStudy) -> float:
     """How much less SI than the best is acceptable; kept in the address, for the other pages, too."""
     key = widget_key(PAGE, "tolerance", study)
-    st.session_state.setdefault(key, asked_tolerance())
+    st.session_state.setdefault(key, current_tolerance())
     tolerance = st.number_input(
         "Tolerance",
-        min_value=LEAST_TOLERANCE,
-        max_value=MOST_TOLERANCE,
+        min_value=MIN_TOLERANCE,
+        max_value=MAX_TOLERANCE,
         step=0.005,
         format="%.3f",
         key=key,
@@ -150,7 +150,7 @@ def listed_layers(advice: Advice) -> pd.DataFrame:
 def choose_cut(study: OpenStudy, advice: Advice) -> str:
     """The layer to cut at: the one chosen here or on another page, else the recommended one, which it then follows."""
     names, key = advice.layers["layer"].tolist(), widget_key(PAGE, "cut", study)
-    followed, asked = f"{key}, recommended before", asked_layer()
+    followed, asked = f"{key}, recommended before", current_layer()
     if st.session_state.get(key) not in names:
         st.session_state[key] = asked if asked in names else advice.target
     elif st.session_state[key] == st.session_state.get(followed):

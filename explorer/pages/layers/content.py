@@ -24,7 +24,7 @@ from explorer.studies.loading import OpenStudy, cached_tables
 
 
 @dataclass(frozen=True, eq=False)
-class Shown:
+class ChartData:
     """What is on the page: curves at layers, what their rows of SI show, the untrained control, the chosen layer."""
 
     curves: pd.DataFrame
@@ -39,11 +39,11 @@ def offered_choices(study: OpenStudy) -> Choices:
     return choices(study.layers, study.curves, offered_measures(study), offered_samplings(study))
 
 
-def what_is_shown(study: OpenStudy, selection: Selection, chosen: str | None) -> Shown:
+def chart_data(study: OpenStudy, selection: Selection, chosen: str | None) -> ChartData:
     """The tables behind the chart."""
     layers = select_layers(study.layers, selection)
     curves = select_curves(chosen_curves(study, selection.measure, selection.sampling), layers, selection)
-    return Shown(curves, layers, short_title(selection.measure), control_values(study, selection, curves), chosen)
+    return ChartData(curves, layers, short_title(selection.measure), control_values(study, selection, curves), chosen)
 
 
 def control_values(study: OpenStudy, selection: Selection, curves: pd.DataFrame) -> pd.DataFrame:
@@ -61,7 +61,7 @@ def control_values(study: OpenStudy, selection: Selection, curves: pd.DataFrame)
 @st.cache_data(max_entries=64, show_spinner=False)
 def cached_chart(path: str, stamp: tuple[int, ...], selection: Selection, chosen: str | None) -> dict[str, Any]:
     """The chart of a selection that has a value, as Vega-Lite with its tables."""
-    shown = what_is_shown(cached_study(path, stamp), selection, chosen)
+    shown = chart_data(cached_study(path, stamp), selection, chosen)
     chart = layers_chart(shown.curves, shown.layers, measure=shown.measure, control=shown.control, chosen=chosen)
     return spec_and_tables(chart)
 

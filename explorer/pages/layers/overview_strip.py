@@ -15,12 +15,12 @@ from explorer.server.page_errors import guarded
 from explorer.studies.loading import OpenStudy
 
 BRUSH, STRIP = "brush", "layers_strip"
-LEAST_LAYERS = 12  # fewer are seen at a glance
+MIN_LAYERS = 12  # fewer are seen at a glance
 HEIGHT = 44  # pixels
 HINT = "Draw over the strip above to look at some of the layers; a double click on it brings all back."
 
 
-def brushed(brush: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:
+def brushed_span(brush: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:
     """First and last of the layers whose middle was drawn over, or the one that was drawn within; () for all.
 
     brush : of the chart's selection; layer i of `names` reaches from i to i + 1.
@@ -62,7 +62,7 @@ def strip_chart(values: Sequence[float], start: tuple[int, int] | None) -> dict[
 
 
 @dataclass(frozen=True)
-class Turn:
+class ControlState:
     """A control as it was last made: the widget's key, the span it started from, and the one that it shows by now."""
 
     number: int
@@ -74,12 +74,12 @@ class Turn:
 def show_strip(study: OpenStudy, key: str) -> None:
     """The strip; the first and last layer that are drawn over go into the session under `key`, () for all."""
     names = study.layers["layer"].tolist()
-    if len(names) < LEAST_LAYERS:
+    if len(names) < MIN_LAYERS:
         return
-    turn = _turn("strip", key)
+    turn = _control_state("strip", key)
 
     def take() -> None:
-        _choose(turn, key, brushed(selected(st.session_state[turn.widget]).get(BRUSH, {}), names))
+        _choose(turn, key, brushed_span(selected(st.session_state[turn.widget]).get(BRUSH, {}), names))
 
     values = lead_curve(study.curves).set_index("layer")["value"].reindex(names).fillna(0.0).tolist()
     chart = strip_chart(values, (names.index(turn.start[0]), names.index(turn.start[1])) if turn.start else None)
@@ -94,7 +94,7 @@ def show_slider(names: Sequence[str], key: str) -> None:
     """The same choice on a slider."""
     if len(names) < 2:
         return
-    turn, everything = _turn("slider", key), (names[0], names[-1])
+    turn, everything = _control_state("slider", key), (names[0], names[-1])
 
     def take() -> None:
         chosen = st.session_state[turn.widget]
@@ -103,20 +103,20 @@ def show_slider(names: Sequence[str], key: str) -> None:
     st.select_slider("From layer to layer", names, turn.start or everything, key=turn.widget, on_change=guarded(take))
 
 
-def _turn(control: str, key: str) -> Turn:
+def _control_state(control: str, key: str) -> ControlState:
     """The control as it was; made anew where another one has changed the span, or the page is opened again.
 
     Made anew on every change, it would forget what is being drawn on it, and that it has the focus.
     """
     span, kept = st.session_state[key], f"{control} for {key}"
-    last: Turn | None = st.session_state.get(kept)
+    last: ControlState | None = st.session_state.get(kept)
     if last is None or last.shows != span or last.widget not in st.session_state:
         number = last.number + 1 if last else 1
-        last = st.session_state[kept] = Turn(number, f"{control} {number} for {key}", span, span)
+        last = st.session_state[kept] = ControlState(number, f"{control} {number} for {key}", span, span)
     return last
 
 
-def _choose(turn: Turn, key: str, span: tuple[str, ...]) -> None:
+def _choose(turn: ControlState, key: str, span: tuple[str, ...]) -> None:
     """Take over what a control shows."""
     control = turn.widget.partition(" ")[0]
     st.session_state[f"{control} for {key}"] = replace(turn, shows=span)

@@ -18,12 +18,12 @@ from explorer.controls.layer_table import column_config, layer_table
 from explorer.controls.page_header import show_cautions, show_notes, show_provenance
 from explorer.controls.sample_cards import show_picture
 from explorer.controls.study_picker import open_chosen_study, pick_layer
-from explorer.controls.widgets import opened, selected_point, widget_key
-from explorer.pages.layers.content import Shown, cached_chart, cards_of, offered_choices, what_is_shown
+from explorer.controls.widgets import open_expander, selected_point, widget_key
+from explorer.pages.layers.content import ChartData, cached_chart, cards_of, chart_data, offered_choices
 from explorer.pages.layers.measure_options import FULL, SEPARATION, explained, measure_title, sampling_title
-from explorer.pages.layers.overview_strip import HINT, LEAST_LAYERS, show_slider, show_strip
+from explorer.pages.layers.overview_strip import HINT, MIN_LAYERS, show_slider, show_strip
 from explorer.server.page_errors import guarded
-from explorer.state.address import asked_tolerance, asked_view, keep_view
+from explorer.state.address import asked_view, current_tolerance, keep_view
 from explorer.state.choices import (
     COLUMNS,
     DRAWS,
@@ -76,7 +76,7 @@ def render() -> None:
     with right:
         chosen = pick_layer(study, PAGE)
         panel, cards = st.container(), st.container()
-    shown = what_is_shown(study, selection, chosen)
+    shown = chart_data(study, selection, chosen)
     with head:
         show_finding(study, selection, shown)
     with left:
@@ -188,7 +188,7 @@ def show_all_button(keys: Mapping[str, str], *, key: str, disabled: bool = False
     st.button("Show all layers", on_click=guarded(drop_filters), key=key, disabled=disabled)
 
 
-def show_finding(study: OpenStudy, selection: Selection, shown: Shown) -> None:
+def show_finding(study: OpenStudy, selection: Selection, shown: ChartData) -> None:
     """The headline and the sentences that the numbers of SI say, and what the study itself cautions against."""
     count = len(shown.layers)
     lead = lead_curve(shown.curves)
@@ -203,7 +203,7 @@ def show_finding(study: OpenStudy, selection: Selection, shown: Shown) -> None:
     show_notes(study, cautions=False)
 
 
-def show_chart(study: OpenStudy, selection: Selection, shown: Shown) -> None:
+def show_chart(study: OpenStudy, selection: Selection, shown: ChartData) -> None:
     """The chart, what it shows in a line, and how to take it away. A click on it chooses a layer for all pages."""
     key, picked = widget_key(PAGE, "layer", study), f"click of {study.path}"
 
@@ -218,7 +218,7 @@ def show_chart(study: OpenStudy, selection: Selection, shown: Shown) -> None:
     show_strip(study, _keys(study)[SPAN])  # beneath, so that the browser draws the chart first
     targets = set(shown.curves.loc[(shown.curves["measure"] == "SI") & shown.curves["low"].notna(), "target"])
     texts = [explained(selection.measure), CHANCE, *(text for target, text in BANDS.items() if target in targets)]
-    texts += [CONTROL] * bool(len(shown.control)) + [HINT] * (len(study.layers) >= LEAST_LAYERS)
+    texts += [CONTROL] * bool(len(shown.control)) + [HINT] * (len(study.layers) >= MIN_LAYERS)
     texts.append(baseline_text(cached_tables(study.path, study.stamp).samples, shown.curves))
     st.caption(" ".join(filter(None, texts)))
     file = f"{Path(study.path).name}_layers"
@@ -231,7 +231,7 @@ def picked_layer(event: Any) -> str | None:
     return str(point["layer"]) if point else None
 
 
-def show_layer(shown: Shown) -> None:
+def show_layer(shown: ChartData) -> None:
     """The chosen layer's numbers, and the pages that look at it more closely."""
     rows = shown.layers[shown.layers["layer"] == shown.chosen]
     if rows.empty:
@@ -245,7 +245,7 @@ def show_layer(shown: Shown) -> None:
 
 def show_cards(study: OpenStudy, selection: Selection) -> None:
     """Three cards that lead on: where it is good enough, the most confused classes, samples to check."""
-    found, pictures = cards_of(study, selection, asked_tolerance()), study_pictures(study.info)
+    found, pictures = cards_of(study, selection, current_tolerance()), study_pictures(study.info)
     for (title, icon, view, label), card in zip(CARDS, found, strict=False):
         with st.container(border=True, gap="xsmall"):
             st.markdown(f"{icon} **{title}**")
@@ -268,16 +268,16 @@ def offered_columns(curves: pd.DataFrame) -> tuple[str, ...]:
     return tuple(COLUMNS) if curves["q_value"].notna().any() else ("interval",)
 
 
-def show_table(study: OpenStudy, shown: Shown) -> None:
+def show_table(study: OpenStudy, shown: ChartData) -> None:
     """One row a layer, made when it is opened; a click on a column's head sorts. Significance is said why."""
     if shown.curves["value"].isna().all():
         return
-    if listed := opened("The layers as a table", _keys(study)["table"]):
+    if listed := open_expander("The layers as a table", _keys(study)["table"]):
         with listed:
             show_rows(study, shown)
 
 
-def show_rows(study: OpenStudy, shown: Shown) -> None:
+def show_rows(study: OpenStudy, shown: ChartData) -> None:
     """The table, with the columns that are asked for."""
     offered, key = offered_columns(shown.curves), _keys(study)["columns"]
     columns: str | None = None

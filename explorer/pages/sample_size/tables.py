@@ -16,7 +16,7 @@ from explorer.state.choices import SAMPLES, one_offered
 from explorer.studies.loading import OpenStudy, offered_poolings
 
 SUBSAMPLE, QUERIES = "subsample", "queries"
-MOST_LAYERS = 5  # that the theme has colors for
+MAX_LAYERS = 5  # that the theme has colors for
 FIRST_LAYERS = 4
 PRECISION = 0.01  # half of a 95 % interval
 LINE_COLUMNS = [
@@ -70,7 +70,7 @@ def size_selection(query: Mapping[str, Sequence[str]], study: OpenStudy, carried
     pooling = pooling or offered_poolings(study.subsamples)[0]
     samples = samples or offered_samples(study.subsamples)[0]
     offered = offered_layers(study.subsamples, pooling, samples)
-    asked = tuple(name for name in offered if name in query.get("layers", ()))[:MOST_LAYERS]
+    asked = tuple(name for name in offered if name in query.get("layers", ()))[:MAX_LAYERS]
     return SizeSelection(pooling, samples, asked or first_layers(study.curves, offered, pooling, samples, carried))
 
 

@@ -12,7 +12,7 @@ from explorer.controls.study_picker import open_chosen_study
 from explorer.controls.widgets import choose_one, widget_key
 from explorer.pages.sample_size.charts import size_chart, size_top
 from explorer.pages.sample_size.tables import (
-    MOST_LAYERS,
+    MAX_LAYERS,
     QUERIES,
     SUBSAMPLE,
     SizeSelection,
@@ -29,10 +29,10 @@ from explorer.pages.sample_size.tables import (
     size_selection,
     suggested_command,
 )
-from explorer.runs.commands import missing_text, places_of
+from explorer.runs.commands import missing_text, search_folders
 from explorer.server.page_errors import guarded
 from explorer.server.public_mode import is_public
-from explorer.state.address import asked_layer, asked_view, keep_view
+from explorer.state.address import asked_view, current_layer, keep_view
 from explorer.state.choices import POOLINGS, SAMPLES
 from explorer.studies.loading import OpenStudy, offered_poolings, read_fitted
 
@@ -107,7 +107,7 @@ def show_how(study: OpenStudy) -> None:
         return
     st.info("This study has no values over sample size. They are computed with `--sizes`, into a folder of their own:")
     st.code(command, language="bash", wrap_lines=True)
-    missing = "" if is_public() else missing_text(study.info, places_of(Path(study.path)))
+    missing = "" if is_public() else missing_text(study.info, search_folders(Path(study.path)))
     st.caption(
         f"{missing} "
         "Sizes are numbers of samples of a split, at least two a class. Each is drawn as often as `--repeats` says, in "
@@ -118,7 +118,7 @@ def show_how(study: OpenStudy) -> None:
 
 def controls(study: OpenStudy) -> SizeSelection:
     """The widgets above the charts, started from the address and written back to it; no layer means the first ones."""
-    carried = asked_layer()
+    carried = current_layer()
     start = size_selection(asked_view(PAGE), study, carried)
     keys = {name: widget_key(PAGE, name, study) for name in ("pooling", "samples", "layers")}
     poolings, splits = offered_poolings(study.subsamples), offered_samples(study.subsamples)
@@ -129,7 +129,7 @@ def controls(study: OpenStudy) -> SizeSelection:
         kept = [name for name in st.session_state.get(keys["layers"], start.layers) if name in offered]
         st.session_state[keys["layers"]] = kept or list(first_layers(study.curves, offered, pooling, samples, carried))
         chosen = st.multiselect(
-            "Layers", offered, key=keys["layers"], max_selections=MOST_LAYERS, filter_mode="contains", width=640
+            "Layers", offered, key=keys["layers"], max_selections=MAX_LAYERS, filter_mode="contains", width=640
         )
     selection = SizeSelection(pooling, samples, tuple(name for name in offered if name in chosen))
     keep_view(PAGE, size_query(selection, study, carried))

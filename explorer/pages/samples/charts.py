@@ -10,9 +10,9 @@ from explorer.charts.layer_chart import GRAY, NAMES, UncheckedChart, framed, lay
 
 PICKED = "picked"  # the chart's selection, as Streamlit reports it
 PLANE_HEIGHT, ROW_HEIGHT = 420, 24
-MOST_DOTS = 3000  # that a browser draws without delay
-MOST_COLORS = 10
-MOST_ROWS = 12  # classes in a path
+MAX_DOTS = 3000  # that a browser draws without delay
+MAX_COLORS = 10
+MAX_ROWS = 12  # classes in a path
 OTHERS = "other classes"
 SAME, OTHER, REFERENCE = "nearest is of the same class", "nearest is of another class", "a neighbor, of the other split"
 SAYS = {SAME: "circle", OTHER: "cross", REFERENCE: "triangle-up"}
@@ -24,9 +24,9 @@ def drawn_dots(places: pd.DataFrame, keep: set[int]) -> pd.DataFrame:
 
     places : one row a sample. keep : samples that must not be left out.
     """
-    if len(places) <= MOST_DOTS:
+    if len(places) <= MAX_DOTS:
         return places
-    step = -(-len(places) // MOST_DOTS)
+    step = -(-len(places) // MAX_DOTS)
     return places[(places.index % step == 0) | places["sample"].isin(keep)]
 
 
@@ -76,7 +76,7 @@ def path_chart(path: pd.DataFrame, layers: pd.DataFrame, class_name: str, layer:
     path : of `gallery.path_of`. layers : in network order. class_name : the sample's. layer : marked by a rule.
     """
     foreign = path.loc[path["nearest_class"] != class_name, "nearest_class"].value_counts().index.tolist()
-    named = [class_name, *foreign[: MOST_ROWS - 1]]
+    named = [class_name, *foreign[: MAX_ROWS - 1]]
     rows = path.assign(
         row=path["nearest_class"].where(path["nearest_class"].isin(named), OTHERS),
         says=path["agrees"].map({True: "same class", False: "other class"}),
@@ -117,14 +117,14 @@ def path_chart(path: pd.DataFrame, layers: pd.DataFrame, class_name: str, layer:
 def _class_color(rows: pd.DataFrame) -> Any:
     """A color a class where there are few; else one for all."""
     classes = sorted(rows["class_name"].unique())
-    if len(classes) > MOST_COLORS:
+    if len(classes) > MAX_COLORS:
         return alt.value("#3d8fd1")
     return alt.Color("class_name:N", scale=alt.Scale(domain=classes, scheme="tableau10"), legend=None)
 
 
 def _class_labels(rows: pd.DataFrame, place: dict[str, Any]) -> list[alt.Chart]:
     """Each class's name in the middle of its samples, where there are few, so that no color must be looked up."""
-    if rows["class_name"].nunique() > MOST_COLORS:
+    if rows["class_name"].nunique() > MAX_COLORS:
         return []
     middle = rows.groupby("class_name", as_index=False)[["x", "y"]].median()
     text: dict[str, Any] = {"fontSize": 14, "fontWeight": 700, "aria": False}

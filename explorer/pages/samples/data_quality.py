@@ -16,11 +16,11 @@ from explorer.controls.downloads import save_table_row
 from explorer.controls.sample_cards import PAGE, selected_key, show_picture
 from explorer.controls.widgets import selected_row, widget_key
 from explorer.server.page_errors import guarded
-from explorer.studies.class_tables import Place
+from explorer.studies.class_tables import LayerSelection
 from explorer.studies.gallery import short_id
 from explorer.studies.loading import OpenStudy
-from explorer.studies.paths import Journeys, cached_duplicates
 from explorer.studies.pictures import Pictures
+from explorer.studies.sample_paths import SamplePaths, cached_duplicates
 
 NEAR = {0.0: "Exact", 0.1: "Near"}
 FLAGS = {"across": "in the other split", "within": "in its own split"}
@@ -59,36 +59,40 @@ CONFIG: Mapping[str, Any] = {
 }
 
 
-def show_second_look(study: OpenStudy, journeys: Journeys, place: Place, pictures: Pictures) -> None:
+def show_data_quality(
+    study: OpenStudy, sample_paths: SamplePaths, selection: LayerSelection, pictures: Pictures
+) -> None:
     """Duplicates first, for they flatter every number; then samples to check and hard samples."""
     st.header("Worth a second look", anchor=False)
-    flags = show_duplicates(study, journeys, place)
-    if journeys.small_classes:
-        st.caption(f":orange[:material/warning:] {journeys.small_classes}")
+    flags = show_duplicates(study, sample_paths, selection)
+    if sample_paths.small_classes:
+        st.caption(f":orange[:material/warning:] {sample_paths.small_classes}")
     check, hard = st.tabs(["Samples to check", "Hard samples"])
     with check:
-        show_samples_to_check(study, journeys, flags, pictures)
+        show_samples_to_check(study, sample_paths, flags, pictures)
     with hard:
-        show_hard(study, journeys)
+        show_hard(study, sample_paths)
 
 
-def show_samples_to_check(study: OpenStudy, journeys: Journeys, flags: Mapping[int, str], pictures: Pictures) -> None:
+def show_samples_to_check(
+    study: OpenStudy, sample_paths: SamplePaths, flags: Mapping[int, str], pictures: Pictures
+) -> None:
     """Samples whose neighbors name another class, the first with pictures, all as a table; how many may be wrong."""
-    listed = journeys.to_check
+    listed = sample_paths.to_check
     if listed.empty:
         st.info("No sample's neighbors at the late layers name another class more often than its label.")
         return
     listed = listed.assign(duplicate=listed["sample"].map(flags).map(FLAGS).fillna(""))
     layers = int(listed["layers"].iloc[0])
     st.markdown(
-        f"**{journeys.num_clear:,}** of {len(journeys.fates):,} samples have a score of {CLEAR_SCORE} or more; "
+        f"**{sample_paths.num_clear:,}** of {len(sample_paths.fates):,} samples have a score of {CLEAR_SCORE} or more; "
         f"{len(listed):,} with 0.6 or more are listed. At the last {layers} layers, a sample's stored neighbors vote, "
         "and those that it is a neighbor of; the score is the share of the strongest other class among its votes and "
-        f"the label's. That alone makes no label wrong. {journeys.expectation}"
+        f"the label's. That alone makes no label wrong. {sample_paths.expectation}"
     )
-    show_swaps(journeys.swaps, journeys.num_clear)
+    show_swaps(sample_paths.swaps, sample_paths.num_clear)
     if pictures:
-        show_check_cards(study, listed.head(CARDS), journeys, pictures)
+        show_check_cards(study, listed.head(CARDS), sample_paths, pictures)
     show_selectable(study, listed.drop(columns="layers"), "errors", "Samples to check, the highest score first")
     save_table_row(lambda: listed, f"{Path(study.path).name}_samples_to_check")
 
@@ -111,9 +115,9 @@ def show_swaps(swaps: PlantedSwaps | None, num_clear: int) -> None:
     )
 
 
-def show_check_cards(study: OpenStudy, found: pd.DataFrame, journeys: Journeys, pictures: Pictures) -> None:
+def show_check_cards(study: OpenStudy, found: pd.DataFrame, sample_paths: SamplePaths, pictures: Pictures) -> None:
     """The samples with the highest score: picture, label, and what their neighbors say."""
-    sources = journeys.samples.set_index("sample")["source"]
+    sources = sample_paths.samples.set_index("sample")["source"]
     with st.container(horizontal=True, gap="small"):
         for row in found.to_dict("records"):
             with st.container(border=True, width=164):
@@ -130,14 +134,14 @@ def show_check_cards(study: OpenStudy, found: pd.DataFrame, journeys: Journeys, 
                 st.button("Look closer", key=key, on_click=guarded(select), width="stretch")
 
 
-def show_hard(study: OpenStudy, journeys: Journeys) -> None:
+def show_hard(study: OpenStudy, sample_paths: SamplePaths) -> None:
     """Samples by how late their vote settles."""
-    found = hard_samples(journeys.depths, journeys.samples)
+    found = hard_samples(sample_paths.depths, sample_paths.samples)
     if found.empty:
         return
     wrong, late = int((~found["correct"]).sum()), int((~found["settled"]).sum())
     st.markdown(
-        f"Prediction depth is the layer from which on the vote of a sample's {journeys.voters} stored neighbors no "
+        f"Prediction depth is the layer from which on the vote of a sample's {sample_paths.voters} stored neighbors no "
         f"longer changes; half of the samples are decided by layer {int(found['depth'].median()) + 1:,}. For "
         f"**{late:,}** of {len(found):,} the vote still changes at the last one; **{wrong:,}** end in a wrong class."
     )
@@ -167,7 +171,7 @@ def show_selectable(study: OpenStudy, found: pd.DataFrame, name: str, alt: str) 
     st.caption("A click on a row selects the sample.")
 
 
-def show_duplicates(study: OpenStudy, journeys: Journeys, place: Place) -> Mapping[int, str]:
+def show_duplicates(study: OpenStudy, sample_paths: SamplePaths, selection: LayerSelection) -> Mapping[int, str]:
     """Pairs that the layer cannot tell apart, of training and test first; by sample, where its duplicate is."""
     within = st.segmented_control(
         "Duplicates",
@@ -179,22 +183,24 @@ def show_duplicates(study: OpenStudy, journeys: Journeys, place: Place) -> Mappi
         help="Near: within a tenth of the median distance to the nearest neighbor.",
     )
     try:
-        found = cached_duplicates(study.path, study.stamp, place, float(within or 0.0))
+        found = cached_duplicates(study.path, study.stamp, selection, float(within or 0.0))
     except StudyError:  # nothing is stored of this layer
-        st.markdown(f"The study stores no neighbors of `{place.layer}`, so that duplicates cannot be looked for there.")
+        st.markdown(
+            f"The study stores no neighbors of `{selection.layer}`, so that duplicates cannot be looked for there."
+        )
         return {}
     how = "coincide, or nearly," if within else "coincide"
     if found.empty:
-        st.markdown(f":material/check_circle: No two samples {how} at `{place.layer}`, among the stored neighbors.")
+        st.markdown(f":material/check_circle: No two samples {how} at `{selection.layer}`, among the stored neighbors.")
         return {}
     across, contrary = int(found["across"].sum()), int((~found["same_class"].astype(bool)).sum())
     text = (
-        f"**{len(found):,}** pairs {how} at `{place.layer}`: **{across:,}** of a training and a test sample, which "
+        f"**{len(found):,}** pairs {how} at `{selection.layer}`: **{across:,}** of a training and a test sample, which "
         f"make every number about the test too good; **{contrary:,}** of different labels, of which one must be wrong "
         "if the images are the same. Activations coincide; the images may differ."
     )
     (st.warning if across else st.info)(text, icon=":material/content_copy:")
-    ids = journeys.samples.set_index("sample")["id"]
+    ids = sample_paths.samples.set_index("sample")["id"]
     named = found.assign(first=found["first"].map(ids), second=found["second"].map(ids))
     st.dataframe(named, hide_index=True, column_config=dict(CONFIG))
     save_table_row(lambda: named, f"{Path(study.path).name}_duplicates")

@@ -7,34 +7,34 @@ import pandas as pd
 import streamlit as st
 
 from explorer.controls.downloads import export_row
+from explorer.controls.layer_controls import layer_controls
 from explorer.controls.page_header import show_notes, show_provenance
-from explorer.controls.place import place_controls
 from explorer.controls.sample_cards import PAGE, offer_pictures, selected_key, show_gallery, show_selected
 from explorer.controls.study_picker import open_chosen_study
-from explorer.controls.widgets import opened, selected_point, widget_key
+from explorer.controls.widgets import open_expander, selected_point, widget_key
 from explorer.pages.samples.charts import OTHER, PICKED, REFERENCE, SAME, drawn_dots, path_chart, plane_chart
-from explorer.pages.samples.data_quality import CONFIG, show_second_look
+from explorer.pages.samples.data_quality import CONFIG, show_data_quality
 from explorer.server.page_errors import guarded
 from explorer.state.address import asked_view, keep_view
-from explorer.studies.class_tables import Place, place_query
+from explorer.studies.class_tables import LayerSelection, layer_query
 from explorer.studies.gallery import (
     FILTERS,
     SORTS,
     Filter,
-    asked_filter,
-    asked_sample,
     depth_text,
+    filter_from_query,
     filter_query,
-    keep_shown,
+    filter_samples,
     neighbors_of,
     path_finding,
     path_of,
+    sample_from_query,
     samples_at,
     samples_finding,
 )
 from explorer.studies.loading import OpenStudy
-from explorer.studies.paths import Journeys, cached_journeys, cached_neighbors, cached_places
 from explorer.studies.pictures import study_pictures
+from explorer.studies.sample_paths import SamplePaths, cached_neighbors, cached_projection, cached_sample_paths
 
 PLANE, PATH = "samples_plane", "samples_path"
 OF = {"test": "test samples", "train": "training samples", "cross": "test samples (among the training samples)"}
@@ -64,35 +64,35 @@ def render() -> None:
         return
     head = st.container()
     query, fresh = asked_view(PAGE), widget_key(PAGE, "layer", study) not in st.session_state
-    place = place_controls(study, PAGE, query)
-    journeys = cached_journeys(study.path, study.stamp, place.pooling, place.split, place.among)
-    table = _table(journeys, place.layer)
+    selection = layer_controls(study, PAGE, query)
+    sample_paths = cached_sample_paths(study.path, study.stamp, selection.pooling, selection.split, selection.among)
+    table = _table(sample_paths, selection.layer)
     with head:
         st.title("Samples", anchor=False)
         if len(table):
-            st.markdown(samples_finding(table, place.layer, OF[place.samples]))
+            st.markdown(samples_finding(table, selection.layer, OF[selection.samples]))
         show_notes(study)
     if table.empty:
-        st.info(f"The study stores no neighbors of {place.layer}. Choose another layer, or other samples, above.")
+        st.info(f"The study stores no neighbors of {selection.layer}. Choose another layer, or other samples, above.")
         return
     pictures = study_pictures(study.info)
     offer_pictures(pictures)
     if fresh:  # a new address, or the page is opened again
-        st.session_state[selected_key(study)] = asked_sample(query, table)
-    chosen = filter_controls(study, asked_filter(query, sorted(table["class_name"].unique())), table)
-    shown = keep_shown(table, chosen, place.layer)
+        st.session_state[selected_key(study)] = sample_from_query(query, table)
+    chosen = filter_controls(study, filter_from_query(query, sorted(table["class_name"].unique())), table)
+    shown = filter_samples(table, chosen, selection.layer)
     selected = selected_sample(study, table, shown)
-    neighbors = neighbors_of(cached_neighbors(study.path, study.stamp, place), journeys.samples, selected)
+    neighbors = neighbors_of(cached_neighbors(study.path, study.stamp, selection), sample_paths.samples, selected)
     left, right = st.columns([5, 6], gap="large")
     with left:
-        show_plane(study, journeys, table, shown, neighbors, selected, place)
+        show_plane(study, sample_paths, table, shown, neighbors, selected, selection)
     with right:
-        show_selected(table, neighbors, pictures, selected, place)
-    show_path(study, journeys, table, selected, place)
+        show_selected(table, neighbors, pictures, selected, selection)
+    show_path(study, sample_paths, table, selected, selection)
     page = show_gallery(study, shown, pictures, chosen, len(table), query)
-    show_second_look(study, journeys, place, pictures)
+    show_data_quality(study, sample_paths, selection, pictures)
     named = table.loc[table["sample"] == selected, "id"].iloc[0]
-    keep_view(PAGE, place_query(place, study.curves) | filter_query(chosen) | page | {"sample": [str(named)]})
+    keep_view(PAGE, layer_query(selection, study.curves) | filter_query(chosen) | page | {"sample": [str(named)]})
     show_provenance(study)
 
 
@@ -124,20 +124,20 @@ def selected_sample(study: OpenStudy, table: pd.DataFrame, shown: pd.DataFrame) 
 
 def show_plane(
     study: OpenStudy,
-    journeys: Journeys,
+    sample_paths: SamplePaths,
     table: pd.DataFrame,
     shown: pd.DataFrame,
     neighbors: pd.DataFrame,
     selected: int,
-    place: Place,
+    selection: LayerSelection,
 ) -> None:
     """The samples on the plane; a click selects one."""
     st.subheader("The samples on a plane", anchor=False)
-    places = cached_places(study.path, study.stamp, place.layer)
+    places = cached_projection(study.path, study.stamp, selection.layer)
     if places.empty:
         st.info(NO_PLANE, icon=":material/scatter_plot:")
         return
-    dots = _dots(places, journeys, table, shown, neighbors, selected)
+    dots = _dots(places, sample_paths, table, shown, neighbors, selected)
     drawn = drawn_dots(dots, {selected, *neighbors["sample"]})
     key = widget_key(PAGE, "plane", study)
 
@@ -148,7 +148,9 @@ def show_plane(
 
     with st.container(key=PLANE):
         name = table.loc[table["sample"] == selected, "id"].iloc[0]
-        alt = f"{len(drawn):,} samples at {place.layer} on a plane. Selected: {name}. The gallery lists the samples."
+        alt = (
+            f"{len(drawn):,} samples at {selection.layer} on a plane. Selected: {name}. The gallery lists the samples."
+        )
         st.altair_chart(
             plane_chart(drawn), width="stretch", alt=alt, on_select=guarded(select), selection_mode=PICKED, key=key
         )
@@ -157,34 +159,36 @@ def show_plane(
     export_row(PLANE, lambda: dots, f"{Path(study.path).name}_plane", study.info)
 
 
-def show_path(study: OpenStudy, journeys: Journeys, table: pd.DataFrame, selected: int, place: Place) -> None:
+def show_path(
+    study: OpenStudy, sample_paths: SamplePaths, table: pd.DataFrame, selected: int, selection: LayerSelection
+) -> None:
     """Who is nearest to the selected sample at every layer."""
     st.subheader("Its nearest neighbor through the layers", anchor=False)
-    path = path_of(journeys.nearest, journeys.samples, selected)
+    path = path_of(sample_paths.nearest, sample_paths.samples, selected)
     path = path.assign(layer=path["layer"].astype(str))
-    own = journeys.samples.set_index("sample")["class_name"][selected]
+    own = sample_paths.samples.set_index("sample")["class_name"][selected]
     said = path_finding(path, own)
     row = table[table["sample"] == selected].iloc[0].to_dict()
-    st.markdown(f"{said}  \n{depth_text(row, path['layer'].nunique(), journeys.voters)}")
+    st.markdown(f"{said}  \n{depth_text(row, path['layer'].nunique(), sample_paths.voters)}")
     with st.container(key=PATH):
-        chart = path_chart(path, study.layers, own, place.layer)
+        chart = path_chart(path, study.layers, own, selection.layer)
         st.altair_chart(chart, width="stretch", alt=f"Class of the nearest neighbor at each layer. {said}")
     st.caption("● the sample's class, ✚ another class; dotted: the chosen layer. The rows are the neighbors' classes.")
     export_row(PATH, lambda: path, f"{Path(study.path).name}_path", study.info)
-    if table_of_path := opened("The path as a table", widget_key(PAGE, "path", study)):
+    if table_of_path := open_expander("The path as a table", widget_key(PAGE, "path", study)):
         with table_of_path:
             st.dataframe(path.drop(columns="nearest"), hide_index=True, column_config=CONFIG)
 
 
-def _table(journeys: Journeys, layer: str) -> pd.DataFrame:
-    if journeys.nearest.empty:
+def _table(sample_paths: SamplePaths, layer: str) -> pd.DataFrame:
+    if sample_paths.nearest.empty:
         return pd.DataFrame()
-    return samples_at(journeys.nearest, journeys.fates, journeys.samples, layer, journeys.depths)
+    return samples_at(sample_paths.nearest, sample_paths.fates, sample_paths.samples, layer, sample_paths.depths)
 
 
 def _dots(
     places: pd.DataFrame,
-    journeys: Journeys,
+    sample_paths: SamplePaths,
     table: pd.DataFrame,
     shown: pd.DataFrame,
     neighbors: pd.DataFrame,

@@ -14,7 +14,7 @@ from core.study.store.opening import Study, StudyError
 from core.study.store.ties import MANY_TIES, NO_CONCLUSION, left_out_text
 from core.training.recording.epochs import has_epochs, load_epoch, read_epochs, read_history, recorded_epochs
 from explorer.runs.study_list import known_studies, study_path
-from explorer.state.address import asked_study
+from explorer.state.address import current_study
 
 CHOSEN = "study"  # the session key of the picker, which knows of a change before the address does
 
@@ -38,7 +38,7 @@ class Training:
 
 def shows_training() -> bool:
     """Whether the study that is open, or being opened, has epochs to show."""
-    name = st.session_state.get(CHOSEN) or asked_study()
+    name = st.session_state.get(CHOSEN) or current_study()
     if not name:
         return False
     try:

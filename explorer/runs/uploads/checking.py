@@ -24,8 +24,8 @@ from explorer.server.public_mode import Limits
 UPLOADS = ".uploads"
 FEATURE_SUFFIXES = (".npy", ".npz", ".parquet")
 LABEL_SUFFIXES = label_files.SUFFIXES
-MOST_PIXELS = 50_000_000  # of one image
-FEWEST_PIXELS = 2  # a side
+MAX_PIXELS = 50_000_000  # of one image
+MIN_SIDE_PIXELS = 2  # a side
 _CHUNK = 1 << 20
 _NPY, _ZIP, _PARQUET = b"\x93NUMPY", b"PK\x03\x04", b"PAR1"
 
@@ -343,13 +343,13 @@ def _image_fault(path: Path, folder: Path) -> str:
             width, height = image.size
     except Exception as error:
         return f"{name!r} must be an image; got: {failure_reason(error)}. Leave it out."
-    if min(width, height) < FEWEST_PIXELS:
+    if min(width, height) < MIN_SIDE_PIXELS:
         return (
-            f"{name!r} must be at least {FEWEST_PIXELS} × {FEWEST_PIXELS} pixels; got {width} × {height}. An image "
+            f"{name!r} must be at least {MIN_SIDE_PIXELS} × {MIN_SIDE_PIXELS} pixels; got {width} × {height}. An image "
             "that small shows nothing; leave it out."
         )
-    if width * height > MOST_PIXELS:
-        return f"{name!r} must have at most {MOST_PIXELS:,} pixels; got {width} × {height}. Shrink it."
+    if width * height > MAX_PIXELS:
+        return f"{name!r} must have at most {MAX_PIXELS:,} pixels; got {width} × {height}. Shrink it."
     return ""
 
 

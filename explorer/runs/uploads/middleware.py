@@ -23,7 +23,7 @@ STALL_S = 60.0  # after which an upload that brings nothing is given up
 _FORM_BYTES = 1 << 20  # what a form may have beside its file
 _WRAPPING_BYTES = 2048  # what a browser's form usually has, and more
 _BUFFER_BYTES = 1 << 20
-_MOST_DIGITS = 20  # of an announced length
+_MAX_DIGITS = 20  # of an announced length
 _UPLOAD = re.compile(r"/_stcore/upload_file/([^/]+)/([^/]+)")
 
 
@@ -95,7 +95,7 @@ class UploadMiddleware:
         """Write the form's file to disk; the form without its content."""
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         length = headers.get(b"content-length", "")
-        announced = int(length) if length.isdecimal() and len(length) < _MOST_DIGITS else 0
+        announced = int(length) if length.isdecimal() and len(length) < _MAX_DIGITS else 0
         most = self.max_file_bytes()
         if announced > most + _FORM_BYTES:
             raise _UploadEnded(413, f"A file may have at most {most:,} bytes.")

@@ -7,16 +7,22 @@ import streamlit as st
 
 from core.study.store.class_names import sample_classes, short_classes
 from explorer.controls.widgets import choose_one, widget_key
-from explorer.state.address import asked_layer, keep_layer
+from explorer.state.address import current_layer, keep_layer
 from explorer.state.choices import POOLINGS, SAMPLES
-from explorer.studies.class_tables import Place, best_layer, chosen_place, offered_layers, offered_places
+from explorer.studies.class_tables import (
+    LayerSelection,
+    best_layer,
+    layer_selection,
+    offered_layers,
+    offered_poolings_and_samples,
+)
 from explorer.studies.loading import OpenStudy
 
 
-def place_controls(study: OpenStudy, page: str, query: Mapping[str, Sequence[str]]) -> Place:
+def layer_controls(study: OpenStudy, page: str, query: Mapping[str, Sequence[str]]) -> LayerSelection:
     """The widgets, started from the address; the layer is kept for the other pages where it was chosen."""
-    start = chosen_place(query, asked_layer(), study.curves)
-    poolings, samples = offered_places(study.curves)
+    start = layer_selection(query, current_layer(), study.curves)
+    poolings, samples = offered_poolings_and_samples(study.curves)
     keys = {name: widget_key(page, name, study) for name in ("layer", "pooling", "samples")}
     st.session_state.setdefault(keys["layer"], start.layer)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
@@ -27,9 +33,9 @@ def place_controls(study: OpenStudy, page: str, query: Mapping[str, Sequence[str
         if st.session_state[keys["layer"]] not in layers:
             st.session_state[keys["layer"]] = best
         layer = str(st.selectbox("Layer", layers, key=keys["layer"], filter_mode="contains", width=300))
-    if layer != best or asked_layer() is not None:
+    if layer != best or current_layer() is not None:
         keep_layer(layer)
-    return Place(layer, pooling, shown)
+    return LayerSelection(layer, pooling, shown)
 
 
 def class_names(samples: pd.DataFrame) -> pd.Series:

@@ -11,7 +11,7 @@ from core.report.words.samples_to_check import expectation_text, trial_swaps
 from core.report.words.small_classes import small_classes_text
 from core.study.store.class_names import sample_classes, short_classes
 from core.study.store.opening import Study, StudyError
-from explorer.studies.class_tables import Place
+from explorer.studies.class_tables import LayerSelection
 from explorer.studies.loading import cached_tables
 
 
@@ -22,24 +22,24 @@ def named_samples(study: Study) -> pd.DataFrame:
     return samples.assign(class_name=classes.map(short_classes(classes)).to_numpy())
 
 
-class Pair:
+class PairPaths:
     """The samples of two classes at every layer, which is little to read of a large study."""
 
-    def __init__(self, path: str, stamp: tuple[int, ...], place: Place, pair: tuple[str, str]) -> None:
+    def __init__(self, path: str, stamp: tuple[int, ...], selection: LayerSelection, pair: tuple[str, str]) -> None:
         study = cached_tables(path, stamp)
         self.samples = named_samples(study)
         self.names = self.samples.set_index("sample")["class_name"]
-        self.possible = self.names[(self.samples["split"] == place.among).to_numpy()]
+        self.possible = self.names[(self.samples["split"] == selection.among).to_numpy()]
         ours = self.samples.loc[self.samples["class_name"].isin(pair), "sample"].tolist()
-        self.nearest = nearest_by_layer(study, place.pooling, place.split, among=place.among, samples=ours)
+        self.nearest = nearest_by_layer(study, selection.pooling, selection.split, among=selection.among, samples=ours)
 
 
 @st.cache_resource(max_entries=16, show_spinner="Following two classes through the layers")
-def cached_pair(path: str, stamp: tuple[int, ...], place: Place, pair: tuple[str, str]) -> Pair:
-    return Pair(path, stamp, place, pair)
+def cached_pair_paths(path: str, stamp: tuple[int, ...], selection: LayerSelection, pair: tuple[str, str]) -> PairPaths:
+    return PairPaths(path, stamp, selection, pair)
 
 
-class Journeys:
+class SamplePaths:
     """A study's samples at every layer, for one pooling and comparison; computed once."""
 
     def __init__(self, path: str, stamp: tuple[int, ...], pooling: str, split: str, among: str) -> None:
@@ -60,25 +60,25 @@ class Journeys:
 
 
 @st.cache_resource(max_entries=4, show_spinner="Following the samples through the layers")
-def cached_journeys(path: str, stamp: tuple[int, ...], pooling: str, split: str, among: str) -> Journeys:
-    return Journeys(path, stamp, pooling, split, among)
+def cached_sample_paths(path: str, stamp: tuple[int, ...], pooling: str, split: str, among: str) -> SamplePaths:
+    return SamplePaths(path, stamp, pooling, split, among)
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def cached_neighbors(path: str, stamp: tuple[int, ...], place: Place) -> pd.DataFrame:
+def cached_neighbors(path: str, stamp: tuple[int, ...], selection: LayerSelection) -> pd.DataFrame:
     study = cached_tables(path, stamp)
     try:
-        return stored_neighbors(study, place.layer, place.pooling, place.split, among=place.among)
+        return stored_neighbors(study, selection.layer, selection.pooling, selection.split, among=selection.among)
     except StudyError:  # it stores none of this layer
         return study.table("neighbors", filters=[("sample", "==", -1)])
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
-def cached_places(path: str, stamp: tuple[int, ...], layer: str) -> pd.DataFrame:
+def cached_projection(path: str, stamp: tuple[int, ...], layer: str) -> pd.DataFrame:
     return cached_tables(path, stamp).table("projection", ["sample", "x", "y"], filters=[("layer", "==", layer)])
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def cached_duplicates(path: str, stamp: tuple[int, ...], place: Place, within: float) -> pd.DataFrame:
+def cached_duplicates(path: str, stamp: tuple[int, ...], selection: LayerSelection, within: float) -> pd.DataFrame:
     study = cached_tables(path, stamp)
-    return duplicates_first(study, place.layer, place.pooling, within=within)
+    return duplicates_first(study, selection.layer, selection.pooling, within=within)

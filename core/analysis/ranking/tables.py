@@ -22,7 +22,7 @@ from itertools import combinations
 
 import pandas as pd
 
-from core.analysis.comparing import compare_layers, measured_layers
+from core.analysis.comparing import compare_layers, layer_values
 from core.analysis.separation_level import clearly_above_chance
 from core.study.store.opening import Study, StudyError
 from core.study.store.ties import LIMIT_TEXT, has_many_ties
@@ -158,7 +158,7 @@ def _judged_values(study: Study, judged: Judged) -> pd.DataFrame:
 
 def _values(study: Study, measure: str, split: str, pooling: str) -> pd.DataFrame:
     """Value, low, high, chance and what tells ties, indexed by layer."""
-    found = measured_layers(study, measure=measure, pooling=pooling, split=split)
+    found = layer_values(study, measure=measure, pooling=pooling, split=split)
     found = found[["value", "low", "high", "num_queries", "num_tied"]]
     rows = study.measurements
     rows = rows[(rows["measure"] == measure) & (rows["split"] == split) & (rows["repeat"] == 0)]

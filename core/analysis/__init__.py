@@ -1,1 +1,1 @@
-"""Questions that finished studies answer: compare, cut, blocks, rank, samples to check."""
+"""Analyses of finished studies: comparison, cutting a network, its blocks, ranking of networks, samples to check."""

@@ -1,4 +1,4 @@
-"""Two studies of the same samples, layer by layer: before and after fine-tuning, network against network."""
+"""Compare SI between two studies of the same samples, layer by layer: before and after training, or two networks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from core.analysis.curves import has_pooling
 from core.measures.paired import paired_difference, unpaired_interval
 from core.measures.significance import normal_p, q_values, wilson, wilson_n
 from core.study.store.opening import Study, StudyError
@@ -17,32 +18,32 @@ from core.study.store.ties import MANY_TIES, has_many_ties
 
 MEASURES = ("separation", "cross")
 MATCHES = ("name", "position")
-CERTAIN = 0.05  # of q-values
-Z_95 = 1.959964
-_LEVEL = 0.95  # of the intervals that studies store
+CERTAIN = 0.05  # a change with a q-value below this one is called certain
+Z_95 = 1.959964  # standard errors in half of a 95 % interval
+_LEVEL = 0.95  # level of the intervals that studies store
 COLUMNS = [
     *("layer", "layer_before", "position", "position_before", "relative_position", "before", "after", "difference"),
     *("low", "high", "z", "p_value", "q_value", "paired", "num_samples", "matched_by", "meaning"),
 ]
-_OF_ALL = ("q_value", "matched_by", "meaning")  # columns that speak of a comparison of all layers
+_ALL_LAYERS_ONLY = ("q_value", "matched_by", "meaning")  # columns that need a comparison of all layers
 
 
 @dataclass(frozen=True)
 class LayerMatch:
-    """Which layers of two studies are compared with each other.
+    """The layers of two studies that are compared with each other.
 
     Attributes
     ----------
-    by
-        "name" or "position".
-    pairs
-        A layer of `before` and one of `after` each, in the network order of `after`.
-    only_before, only_after
-        The layers of either study that are compared with none.
-    num_common
-        Names that both studies have.
-    assumes_same_samples
-        Whether nothing says that the samples are the same ones, since neither study has ids: see `lacks_ids`.
+    by : str
+        How layers were matched: by "name" or by "position".
+    pairs : tuple of (str, str)
+        Pairs of a layer of `before` and a layer of `after`, in the network order of `after`.
+    only_before, only_after : tuple of str
+        The layers of each study that have no partner in the other.
+    num_common : int
+        Number of layer names that both studies have.
+    assumes_same_samples : bool
+        Whether the samples are only assumed to be the same, because neither study has ids; see `lacks_ids`.
     """
 
     by: str
@@ -62,46 +63,53 @@ def compare_studies(
     split: str = "test",
     match: str | None = None,
 ) -> pd.DataFrame:
-    """The change of SI from one study to another at each common layer, with 95 % intervals of the difference.
+    """Return the change of SI from one study to another at each pair of layers, with its 95 % interval.
 
-    Where both studies store a layer's nearest neighbors, the interval is paired: of the same samples, its variance
-    summed over samples that share neighbors in either graph. Where one does not, it comes from the two values' own
-    intervals, as if the samples were others: wider than needed. Without those there is none.
+    Where both studies store a layer's nearest neighbors, the interval is paired: both values are of the same samples,
+    and the variance is summed over samples that share neighbors in either graph. Otherwise the interval is computed
+    from the intervals of the two values, as if these were of independent samples, so it is wider than necessary. Where
+    one of those is missing, there is no interval.
 
     Parameters
     ----------
-    before, after : studies of the same samples; the networks may be different ones. Where neither has ids, that the
-        samples are the same, in the same order, is taken on trust: `match_layers` says so in `assumes_same_samples`.
-    measure : "separation", or "cross" (test samples and their nearest training samples; split "test").
-    pooling : "mean" or "flat"; a layer without space counts in both.
-    split : of the samples.
-    match : "name" or "position"; by default `match_layers` chooses.
+    before : Study
+        The study to compare with.
+    after : Study
+        A study of the same samples; the network may be another one. Where neither study has ids, the samples are
+        assumed to be the same in the same order, which `match_layers` reports in `assumes_same_samples`.
+    measure : {"separation", "cross"}
+        SI within the split, or SI of test samples and their nearest training samples (split "test").
+    pooling : {"mean", "flat"}
+        Which features of a layer; a layer without spatial extent counts in both.
+    split : {"test", "train"}
+        Which samples.
+    match : {"name", "position"}, optional
+        How layers are matched; default as `match_layers` chooses.
 
     Returns
     -------
     DataFrame
-        One row a layer of `after` that has a partner, in network order: layer, layer_before, position, position_before,
-        relative_position (0 to 1), before, after, difference (after − before), low, high, z, p_value (two-sided),
-        q_value (Benjamini and Hochberg, over these rows), paired (whether the interval is), num_samples (behind both
-        values; the fewer where they differ), matched_by ("name" or "position"), meaning: "rose" or "fell" where
-        q < 0.05, else "no certain change", which is not "no change"; "no interval" where there is none; "many ties" for
-        layers of which one has many tied samples (`core.study.store.ties`), which have no q and count in none of the
-        others.
+        One row for each layer of `after` that has a partner, in network order: layer, layer_before, position,
+        position_before, relative_position (0 to 1), before, after (SI), difference (after − before), low, high (95 %
+        interval of the difference), z, p_value (two-sided), q_value (Benjamini and Hochberg, over these rows), paired
+        (whether the interval is paired), num_samples (of the value with fewer samples), matched_by ("name" or
+        "position"), meaning. The meaning is "rose" or "fell" where q < 0.05, otherwise "no certain change", which is
+        not "no change"; "no interval" where there is none; "many ties" where one of the two layers has many tied
+        samples (`core.study.store.ties`). Rows with many ties have no q-value and do not count in those of the others.
 
     Raises
     ------
     StudyError
         The studies are of different samples, or one lacks the measure; the message says what differs.
     ValueError
-        An unknown measure or match.
+        Unknown measure or match.
     """
     layers = match_layers(before, after, measure=measure, pooling=pooling, split=split, match=match)
-    splits = _splits(measure, split)
-    check_same_samples(before, after, splits=splits)
-    first, second = (_Side(study, measure, pooling, split, splits) for study in (before, after))
-    table = pd.DataFrame([_compared(first, second, *pair) for pair in layers.pairs], columns=COLUMNS)
+    check_same_samples(before, after, splits=_splits(measure, split))
+    first, second = (_MeasuredStudy(study, measure, pooling, split) for study in (before, after))
+    table = pd.DataFrame([_compare_pair(first, second, *pair) for pair in layers.pairs], columns=COLUMNS)
     table["matched_by"] = layers.by
-    tied = table["layer_before"].isin(first.tied) | table["layer"].isin(second.tied)
+    tied = table["layer_before"].isin(first.tied_layers) | table["layer"].isin(second.tied_layers)
     table["q_value"] = q_values(table["p_value"].mask(tied).to_numpy(float))
     table["meaning"] = [_meaning(*row) for row in zip(table["difference"], table["q_value"], strict=True)]
     table["meaning"] = table["meaning"].mask(tied, MANY_TIES)
@@ -117,35 +125,38 @@ def match_layers(
     split: str = "test",
     match: str | None = None,
 ) -> LayerMatch:
-    """Which layers of two studies `compare_studies` compares with each other.
+    """Match the layers of two studies for `compare_studies`.
 
-    By default layers are matched by name wherever that can be done: where all names of one study are among those of
-    the other, where both are studies of one network that have a name in common, and where at least half of the names
-    of the study with fewer layers are among those of the other. So two parts of one network are never laid over each
-    other, and two networks that share no more than names such as `input`, `avg_pool` and `predictions` are matched by
-    position: each layer of `after` with the one of `before` nearest by relative position (0 the first layer, 1 the
-    last).
+    By default, layers are matched by name in three cases: all names of one study are among those of the other; both
+    studies are of the same network and have a name in common; at least half of the names of the study with fewer layers
+    are among those of the other. So two parts of one network are never matched by position. Two networks that share
+    only names such as `input`, `avg_pool` and `predictions` are matched by position: each layer of `after` with the
+    layer of `before` whose relative position (0 for the first layer, 1 for the last) is nearest.
 
     Parameters
     ----------
-    before, after, measure, pooling, split : as in `compare_studies`; layers without that measure do not count.
-    match : "name" or "position", to decide otherwise.
+    before, after, measure, pooling, split
+        As in `compare_studies`; layers without this measure do not count.
+    match : {"name", "position"}, optional
+        How layers are matched instead of the default.
 
     Raises
     ------
     StudyError
         A study lacks the measure.
     ValueError
-        An unknown measure or match.
+        Unknown measure or match.
     """
     _check_choice("measure", measure, MEASURES)
     if match is not None:
         _check_choice("match", match, MATCHES)
-    first, second = (measured_layers(study, measure=measure, pooling=pooling, split=split) for study in (before, after))
+    first, second = (layer_values(study, measure=measure, pooling=pooling, split=split) for study in (before, after))
     common = second.index.intersection(first.index)
-    by = match or _usual_match(len(common), len(first), len(second), _is_one_network(before, after))
-    pairs = tuple((str(name), str(name)) for name in common) if by == "name" else _by_position(first, second)
-    used_before, used_after = ({pair[side] for pair in pairs} for side in (0, 1))
+    by = match or _default_match(len(common), len(first), len(second), _is_one_network(before, after))
+    same_name = tuple((str(name), str(name)) for name in common)
+    pairs = same_name if by == "name" else _pairs_by_position(first, second)
+    used_before = {layer for layer, _ in pairs}
+    used_after = {layer for _, layer in pairs}
     return LayerMatch(
         by=by,
         pairs=pairs,
@@ -157,9 +168,9 @@ def match_layers(
 
 
 def lacks_ids(study: Study) -> bool:
-    """Whether the samples are only numbered, as a study of features without ids numbers them, and nothing names them.
+    """Whether the ids of a study are only the row numbers that features without ids get.
 
-    Two such studies may be of other samples, or of the same in another order: their ids agree in any case.
+    The ids of two such studies are equal even if their samples are different, or the same in another order.
     """
     samples = study.samples
     numbers = samples["sample"].astype(str)
@@ -167,20 +178,26 @@ def lacks_ids(study: Study) -> bool:
     return bool((samples["id"] == numbers).all() and not named.any())
 
 
-def _usual_match(num_common: int, num_before: int, num_after: int, one_network: bool) -> str:
-    """How layers are matched where nobody says it: see `match_layers`."""
+def _default_match(num_common: int, num_before: int, num_after: int, one_network: bool) -> str:
+    """Choose between "name" and "position" by the rules of `match_layers`."""
     by_name = num_common > 0 and (one_network or 2 * num_common >= min(num_before, num_after))
     return "name" if by_name else "position"
 
 
 def _is_one_network(before: Study, after: Study) -> bool:
-    """Whether both studies say that they are of the network of one name."""
+    """Whether both studies record the same network name."""
     first, second = (look_up(study.info, "used.model.name") for study in (before, after))
     return first is not None and first == second
 
 
-def measured_layers(study: Study, *, measure: str, pooling: str, split: str) -> pd.DataFrame:
-    """The first-order SI of every layer of a study that was measured so.
+def layer_values(study: Study, *, measure: str, pooling: str, split: str) -> pd.DataFrame:
+    """Return the first-order SI of every layer of a study that has this measure.
+
+    Parameters
+    ----------
+    study : Study
+    measure, pooling, split
+        As in `compare_studies`.
 
     Returns
     -------
@@ -192,9 +209,9 @@ def measured_layers(study: Study, *, measure: str, pooling: str, split: str) -> 
     Raises
     ------
     StudyError
-        There is none.
+        No layer has this measure.
     """
-    return _Side(study, measure, pooling, split, _splits(measure, split)).measured
+    return _MeasuredStudy(study, measure, pooling, split).table
 
 
 def compare_layers(
@@ -207,19 +224,23 @@ def compare_layers(
     split: str = "test",
     level: float = 0.95,
 ) -> pd.DataFrame:
-    """The change of SI from a layer of one study to a layer of another, paired where neighbors are stored.
+    """Return the change of SI from layers of one study to layers of another, paired where neighbors are stored.
 
     Parameters
     ----------
-    before, after : studies of the same samples, or twice the same study.
-    pairs : a layer of each, both measured; no more than their neighbors are read.
-    measure, pooling, split : as in `compare_studies`.
-    level : of the intervals. Unpaired ones follow from the values' own, which are stored at 95 %.
+    before, after : Study
+        Studies of the same samples, or twice the same study.
+    pairs : sequence of (str, str)
+        Pairs of a layer of `before` and a layer of `after`, both measured. Only their neighbors are read.
+    measure, pooling, split
+        As in `compare_studies`.
+    level : float
+        Level of the intervals. Unpaired ones are computed from the intervals of the values, stored at 95 %.
 
     Returns
     -------
     DataFrame
-        One row a pair, in the given order, with the columns of `compare_studies` but for q_value, matched_by, meaning.
+        One row a pair, in the given order, with the columns of `compare_studies` except q_value, matched_by, meaning.
 
     Raises
     ------
@@ -227,77 +248,84 @@ def compare_layers(
         The samples differ, or a study lacks the measure or a layer of it.
     """
     _check_choice("measure", measure, MEASURES)
-    splits = _splits(measure, split)
-    if before is not after:
-        check_same_samples(before, after, splits=splits)
-    layers: tuple[tuple[str, ...], ...] = tuple(zip(*pairs, strict=True)) or ((), ())
-    first = _side_with(before, layers[0] + layers[1] * (before is after), measure, pooling, split, splits)
-    second = first if before is after else _side_with(after, layers[1], measure, pooling, split, splits)
-    columns = [column for column in COLUMNS if column not in _OF_ALL]
-    return pd.DataFrame([_compared(first, second, *pair, level) for pair in pairs], columns=columns)
+    layers_before = [layer for layer, _ in pairs]
+    layers_after = [layer for _, layer in pairs]
+    if before is after:
+        first = second = _measured_at([*layers_before, *layers_after], before, measure, pooling, split)
+    else:
+        check_same_samples(before, after, splits=_splits(measure, split))
+        first = _measured_at(layers_before, before, measure, pooling, split)
+        second = _measured_at(layers_after, after, measure, pooling, split)
+    columns = [column for column in COLUMNS if column not in _ALL_LAYERS_ONLY]
+    return pd.DataFrame([_compare_pair(first, second, *pair, level) for pair in pairs], columns=columns)
 
 
-def _side_with(
-    study: Study, layers: Sequence[str], measure: str, pooling: str, split: str, splits: tuple[str, ...]
-) -> "_Side":
-    """A side of which only some layers are read, all of them measured."""
-    side = _Side(study, measure, pooling, split, splits, tuple(dict.fromkeys(layers)))
-    unknown = [layer for layer in side.layers or () if layer not in side.measured.index]
+def _measured_at(layers: Sequence[str], study: Study, measure: str, pooling: str, split: str) -> "_MeasuredStudy":
+    """Restrict a study to some layers, all of which must have a value."""
+    measured = _MeasuredStudy(study, measure, pooling, split, tuple(dict.fromkeys(layers)))
+    unknown = [layer for layer in measured.layers or () if layer not in measured.table.index]
     if unknown:
         raise StudyError(
             f"The study in {study.path} has no {measure}, {pooling}, of {split} samples at {unknown[0]!r}. "
-            f"It has it at {', '.join(side.measured.index[:5])} and others."
+            f"It has it at {', '.join(measured.table.index[:5])} and others."
         )
-    return side
+    return measured
 
 
 def check_same_samples(before: Study, after: Study, *, splits: Sequence[str]) -> None:
-    """Refuse two studies whose samples of these splits differ in number, id, order or class.
+    """Raise an error where the samples of two studies differ in number, id, order or class.
+
+    Parameters
+    ----------
+    before, after : Study
+    splits : sequence of str
+        The splits to check.
 
     Raises
     ------
     StudyError
-        Says what differs, and where first.
+        With the first difference.
     """
     for split in splits:
         first, second = _samples_of(before, split), _samples_of(after, split)
         if len(first) != len(second) or first.empty:
             raise _different(f"{len(first):,} {split} samples before and {len(second):,} after")
         for column in ("id", "class"):
-            places = np.flatnonzero(first[column].to_numpy() != second[column].to_numpy())
-            if len(places):
-                raise _different(_first_difference(first, second, column, split, int(places[0])))
+            rows = np.flatnonzero(first[column].to_numpy() != second[column].to_numpy())
+            if len(rows):
+                raise _different(_first_difference(first, second, column, split, int(rows[0])))
 
 
 def _splits(measure: str, split: str) -> tuple[str, ...]:
-    """The splits whose samples a measure speaks about."""
+    """The splits of all samples that a measure uses, as queries or as neighbors."""
     return ("train", "test") if measure == "cross" else (split,)
 
 
 @dataclass(frozen=True, eq=False)
-class _Side:
-    """One of two studies under the choices that both share. `splits` are those that the measure speaks about.
+class _MeasuredStudy:
+    """The values and the nearest neighbors of a study's layers for one measure, pooling and split.
 
-    layers : whose neighbors are read; default all.
+    layers : the only layers whose neighbors are read; default all.
     """
 
     study: Study
     measure: str
     pooling: str
     split: str
-    splits: tuple[str, ...]
     layers: tuple[str, ...] | None = None
 
     @cached_property
-    def measured(self) -> pd.DataFrame:
-        """One row a measured layer in network order, with the columns of `measured_layers`.
+    def table(self) -> pd.DataFrame:
+        """One row a measured layer in network order, with the columns of `layer_values`.
 
-        An interval of another target than the population is left out.
+        Only intervals whose target is the population are included; the others, such as the range of several draws, say
+        nothing about other samples.
         """
         rows = self.study.measurements
-        keep = (rows["measure"] == self.measure) & (rows["order"] == 1) & (rows["repeat"] == 0)
-        keep &= (rows["split"] == self.split) & rows["sampling"].isin(["full", "queries"])
-        rows = _one_kind(rows[keep & self._pooled(rows)]).astype({"layer": object})
+        selected = (rows["measure"] == self.measure) & (rows["order"] == 1) & (rows["repeat"] == 0)
+        selected &= (rows["split"] == self.split) & rows["sampling"].isin(["full", "queries"])
+        selected &= has_pooling(rows, self.study.layers, self.pooling)
+        rows = _preferred_rows(rows[selected]).astype({"layer": object})
         if rows.empty:
             raise StudyError(
                 f"The study in {self.study.path} has no {self.measure}, {self.pooling}, of {self.split} samples. "
@@ -321,57 +349,62 @@ class _Side:
         )
 
     @property
-    def tied(self) -> list[str]:
+    def tied_layers(self) -> list[str]:
         """The layers with many tied samples."""
-        return [str(layer) for layer in self.measured.index[has_many_ties(self.measured)]]
+        return [str(layer) for layer in self.table.index[has_many_ties(self.table)]]
 
     @cached_property
     def neighbors(self) -> dict[str, pd.DataFrame]:
-        """By layer, the nearest neighbor of each sample asked: sample and nearest (places in `classes`), agrees."""
+        """By layer, the nearest neighbor of each query: sample and nearest (both index `classes`), agrees."""
         table = self._read_neighbors()
-        table = table[self._pooled(table)]
+        table = table[has_pooling(table, self.study.layers, self.pooling)]
         if table.empty:
             return {}
-        place = np.full(int(self.study.samples["sample"].max()) + 1, -1, dtype=np.int64)
-        place[self._members["sample"].to_numpy()] = np.arange(len(self._members))
-        placed = table.assign(sample=place[table["sample"]], nearest=place[table["nearest"]])
-        placed = placed.sort_values("sample", kind="stable")
-        return {str(layer): rows for layer, rows in placed.groupby("layer", observed=True)}
+        # The two studies may number the same samples differently, so samples are numbered anew, in their order.
+        index_of_sample = np.full(int(self.study.samples["sample"].max()) + 1, -1, dtype=np.int64)
+        index_of_sample[self._members["sample"].to_numpy()] = np.arange(len(self._members))
+        renumbered = table.assign(
+            sample=index_of_sample[table["sample"]], nearest=index_of_sample[table["nearest"]]
+        ).sort_values("sample", kind="stable")
+        return {str(layer): rows for layer, rows in renumbered.groupby("layer", observed=True)}
 
     def _read_neighbors(self) -> pd.DataFrame:
-        """No more of the table than it takes: of a large study it is most of what there is."""
+        """Read only the rows and columns that are needed: the neighbors are the largest table of a study."""
         among = "train" if self.measure == "cross" else self.split
         filters: list[tuple[str, str, Any]] = [("split", "==", self.split), ("nearest_split", "==", among)]
         filters += [("rank", "==", 1), ("pooling", "in", [self.pooling, "flat"])]
-        filters += [] if self.layers is None else [("layer", "in", list(self.layers))]
+        if self.layers is not None:
+            filters.append(("layer", "in", list(self.layers)))
         return self.study.table("neighbors", ["layer", "pooling", "sample", "nearest", "agrees"], filters)
 
     @cached_property
     def classes(self) -> NDArray[np.object_]:
-        """The class of each sample of the splits."""
+        """The class of each sample of the splits, shape (n,)."""
         return self._members["class"].to_numpy(object)
 
     @cached_property
     def _members(self) -> pd.DataFrame:
-        return pd.concat([_samples_of(self.study, split) for split in self.splits], ignore_index=True)
-
-    def _pooled(self, rows: pd.DataFrame) -> pd.Series:
-        """Rows of the pooling; those of layers without space, stored as `flat`, in both."""
-        flat_only = self.study.layers.loc[self.study.layers["output_shape"].map(len) <= 1, "layer"]
-        return (rows["pooling"] == self.pooling) | rows["layer"].isin(flat_only)
+        """The samples of the splits, with the columns of `_samples_of`."""
+        splits = _splits(self.measure, self.split)
+        return pd.concat([_samples_of(self.study, split) for split in splits], ignore_index=True)
 
 
-def _by_position(before: pd.DataFrame, after: pd.DataFrame) -> tuple[tuple[str, str], ...]:
-    """Each layer of after with the one of before nearest by relative position."""
+def _pairs_by_position(before: pd.DataFrame, after: pd.DataFrame) -> tuple[tuple[str, str], ...]:
+    """Pair each layer of `after` with the layer of `before` whose relative position is nearest."""
     positions = before["relative_position"].to_numpy()
-    nearest = [int(np.abs(positions - position).argmin()) for position in after["relative_position"]]
-    return tuple((str(before.index[at]), str(layer)) for at, layer in zip(nearest, after.index, strict=True))
+    pairs = []
+    for layer, position in after["relative_position"].items():
+        nearest = int(np.abs(positions - position).argmin())
+        pairs.append((str(before.index[nearest]), str(layer)))
+    return tuple(pairs)
 
 
-def _compared(before: _Side, after: _Side, layer_before: str, layer: str, level: float = _LEVEL) -> dict[str, object]:
-    """One row: the two values, their difference, and how sure it is."""
-    first: pd.Series = before.measured.T[layer_before]
-    second: pd.Series = after.measured.T[layer]
+def _compare_pair(
+    before: _MeasuredStudy, after: _MeasuredStudy, layer_before: str, layer: str, level: float = _LEVEL
+) -> dict[str, object]:
+    """Return a row of `compare_layers`: the two values, their difference and its interval."""
+    first: pd.Series = before.table.T[layer_before]
+    second: pd.Series = after.table.T[layer]
     row: dict[str, object] = {
         "layer": layer,
         "layer_before": layer_before,
@@ -386,8 +419,10 @@ def _compared(before: _Side, after: _Side, layer_before: str, layer: str, level:
     return row | (_paired(before, after, layer_before, layer, level) or _unpaired(first, second, level))
 
 
-def _paired(before: _Side, after: _Side, layer_before: str, layer: str, level: float) -> dict[str, object] | None:
-    """The paired interval; None where a study lacks the layer's neighbors, or they are of other queries."""
+def _paired(
+    before: _MeasuredStudy, after: _MeasuredStudy, layer_before: str, layer: str, level: float
+) -> dict[str, object] | None:
+    """The paired interval; None where a study lacks the layer's neighbors, or the queries are different samples."""
     first, second = before.neighbors.get(layer_before), after.neighbors.get(layer)
     if first is None or second is None or not np.array_equal(first["sample"], second["sample"]):
         return None
@@ -403,20 +438,25 @@ def _paired(before: _Side, after: _Side, layer_before: str, layer: str, level: f
 
 
 def _unpaired(before: pd.Series, after: pd.Series, level: float) -> dict[str, object]:
-    """The interval from the two values' own, and z by the half of the one of 95 % that reaches toward 0."""
+    """The interval from the intervals of the two values; z from the half of the 95 % interval that faces 0."""
     low, high = unpaired_interval(at_level(before, level), at_level(after, level))
-    usual = unpaired_interval(at_level(before, _LEVEL), at_level(after, _LEVEL))
+    low_95, high_95 = unpaired_interval(at_level(before, _LEVEL), at_level(after, _LEVEL))
     difference = after["value"] - before["value"]
-    half = difference - usual[0] if difference > 0 else usual[1] - difference
+    half = difference - low_95 if difference > 0 else high_95 - difference
     z = Z_95 * difference / half if half > 0 else float("nan")
     p_value = min(1.0, 2 * normal_p(abs(z))) if np.isfinite(z) else float("nan")
     return {"low": low, "high": high, "z": z, "p_value": p_value, "paired": False}
 
 
 def at_level(measured: pd.Series, level: float) -> tuple[float, float, float]:
-    """A layer's value with its own interval at a level; the stored one is Wilson's of 95 %.
+    """Return a layer's value and the low and high ends of its interval at another level than the stored 95 %.
 
-    measured : a row of `measured_layers`.
+    Parameters
+    ----------
+    measured : Series
+        A row of `layer_values`, whose interval is Wilson's.
+    level : float
+        Between 0 and 1.
     """
     value, low, high = (float(measured[name]) for name in ("value", "low", "high"))
     if level == _LEVEL:
@@ -432,32 +472,32 @@ def _meaning(difference: float, q_value: float) -> str:
     return "rose" if difference > 0 else "fell"
 
 
-def _one_kind(rows: pd.DataFrame) -> pd.DataFrame:
-    """Euclidean distances, the first of ties, and all samples as queries, where the study has them."""
-    for column, first in {"metric": "euclidean", "ties": "first", "sampling": "full"}.items():
-        usual = rows[rows[column] == first]
-        rows = rows if usual.empty else usual
+def _preferred_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of Euclidean distance, the first of ties, and all samples as queries, where the study has such rows."""
+    for column, preferred in {"metric": "euclidean", "ties": "first", "sampling": "full"}.items():
+        matching = rows[rows[column] == preferred]
+        rows = rows if matching.empty else matching
     return rows
 
 
 def _samples_of(study: Study, split: str) -> pd.DataFrame:
-    """The samples of a split in their order: sample, id, class (its name, or its label where it has none)."""
+    """The samples of a split in their order: sample, id, class (the name, or the label where there is no name)."""
     rows = study.samples[study.samples["split"] == split].sort_values("sample", ignore_index=True)
     names = rows["class_name"].astype(object)
     labels = rows["label"].astype(str).astype(object)
     return rows[["sample", "id"]].assign(**{"class": names.where(names.notna(), labels)})
 
 
-def _first_difference(first: pd.DataFrame, second: pd.DataFrame, column: str, split: str, at: int) -> str:
+def _first_difference(first: pd.DataFrame, second: pd.DataFrame, column: str, split: str, row: int) -> str:
     reordered = column == "id" and set(first["id"]) == set(second["id"])
     note = "the same ids in another order: " if reordered else ""
-    values = f"{column} {first[column][at]!r} before and {second[column][at]!r} after"
-    return f"{note}{values}, at {split} sample {at:,}"
+    values = f"{column} {first[column][row]!r} before and {second[column][row]!r} after"
+    return f"{note}{values}, at {split} sample {row:,}"
 
 
-def _different(what: str) -> StudyError:
+def _different(difference: str) -> StudyError:
     return StudyError(
-        f"before and after must be studies of the same samples; got {what}. "
+        f"before and after must be studies of the same samples; got {difference}. "
         "Make both of the same data: of images with the same split, samples a class and seed, of features with the "
         "same ids in the same order."
     )

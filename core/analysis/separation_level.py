@@ -8,29 +8,25 @@ from numpy.typing import NDArray
 
 from core.study.store.ties import has_many_ties
 
-CLEAR = 3.0  # standard errors above chance, where there is no interval
-
-
-SIGNIFICANT = 0.05  # of q-values
-
-
-LEVELS = (("hardly", 0.0), ("partly", 0.25), ("largely", 0.5), ("almost completely", 0.9))  # from which excess on
-
-
-_Z_95 = 1.959964
-
-
-_SPREAD = 1.4  # times the binomial standard error: how much SI of permuted labels scatters at most
-
-
-_INTERVALS = ("population", "data")  # targets; others, such as the range of draws, are no intervals
+CLEAR = 3.0  # standard errors above chance from which SI may be called clearly above chance
+SIGNIFICANT = 0.05  # a q-value below this one is significant
+LEVELS = (("hardly", 0.0), ("partly", 0.25), ("largely", 0.5), ("almost completely", 0.9))  # name, least excess
+_Z_95 = 1.959964  # standard errors in half of a 95 % interval
+_SPREAD = 1.4  # the standard deviation of SI with permuted labels is at most this many binomial standard errors
+_INTERVALS = ("population", "data")  # targets of intervals; others, such as the range of draws, are no intervals
 
 
 def lead_curve(curves: pd.DataFrame) -> pd.DataFrame:
-    """The one curve to speak about: SI; test before train before test to train; channel means before all activations.
+    """Select the curve that the summary of a study describes.
 
-    Samples of several classes come before samples of one class, of which SI says nothing. Layers without a value are
-    left out.
+    It is a curve of SI: of test samples if there are any, else training samples, else test to training samples; of
+    channel means if there are any, else all activations. Samples of several classes come before samples of a single
+    class, about which SI says nothing. Layers without a value are left out.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        As returned by `core.analysis.curves.tidy_curves`.
     """
     rows = curves[(curves["measure"] == "SI") & curves["value"].notna()]
     several_classes = ~(rows["chance"] == 1)
@@ -41,14 +37,17 @@ def lead_curve(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def best_layer(curve: pd.DataFrame) -> str:
-    """The layer of the highest SI; one with many tied samples only where there is no other."""
+    """Return the layer of the highest SI, without layers with many tied samples unless there are no others."""
     tied = has_many_ties(curve)
     rows = curve if tied.all() else curve[~tied]
     return str(rows["layer"].iloc[int(rows["value"].argmax())])
 
 
 def intervals(curve: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Low and high of each layer; where the study stores none, Wilson's, as if its samples were independent."""
+    """Return the low and high ends of each layer's 95 % interval.
+
+    Where the study stores none, it is Wilson's interval, as if the samples were independent.
+    """
     value, count = (curve[name].to_numpy(float) for name in ("value", "num_queries"))
     low, high = column_or_nan(curve, "low"), column_or_nan(curve, "high")
     squared = _Z_95**2
@@ -59,7 +58,7 @@ def intervals(curve: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.floa
 
 
 def joint_intervals(curve: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Low and high of each layer, wide enough for all layers together to hold with 95 % (Bonferroni)."""
+    """Return intervals of all layers that hold together with 95 % confidence (Bonferroni): low and high ends."""
     value = curve["value"].to_numpy(float)
     low, high = intervals(curve)
     wider = NormalDist().inv_cdf(1 - 0.025 / len(curve)) / _Z_95
@@ -67,7 +66,10 @@ def joint_intervals(curve: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[n
 
 
 def separation_levels(low: float, high: float, chance: float) -> tuple[str, ...]:
-    """The levels that an interval of SI reaches, the lowest first; none where chance is 1, as with one class."""
+    """Return the names of the levels that an interval of SI covers, the lowest first.
+
+    There are none where chance is 1, as with a single class.
+    """
     if chance >= 1:
         return ()
     first, last = (level_index((end - chance) / (1 - chance)) for end in (low, high))
@@ -75,11 +77,23 @@ def separation_levels(low: float, high: float, chance: float) -> tuple[str, ...]
 
 
 def half_way_range(curve: pd.DataFrame, best: int) -> tuple[int, int]:
-    """The earliest and the latest layer from which on half of the best layer's gain over chance may be reached.
+    """Return the range of layers in which the curve may reach half of the best layer's gain over chance for good.
 
-    Earlier ones are followed by a layer that certainly has less than half of the gain; from the latest on, up to the
-    best layer, every one certainly has half of it or more. Certain is what holds at both ends of both intervals, taken
-    for all layers together.
+    Before the earliest layer of the range, there is still a layer to come that certainly has less than half of the
+    gain. From the latest one up to the best layer, every layer certainly has half of it or more. "Certainly" means at
+    both ends of both intervals, at the level at which the intervals of all layers hold together.
+
+    Parameters
+    ----------
+    curve : DataFrame
+        As returned by `lead_curve`.
+    best : int
+        The row of the best layer.
+
+    Returns
+    -------
+    earliest, latest : int
+        Rows of the curve.
     """
     low, high = joint_intervals(curve)
     chance = chance_or_zero(curve)
@@ -92,12 +106,15 @@ def half_way_range(curve: pd.DataFrame, best: int) -> tuple[int, int]:
 
 
 def clearly_above_chance(curve: pd.DataFrame) -> np.ndarray:
-    """Whether SI lies three binomial standard errors above chance, and its whole 95 % interval, where known, above it.
+    """Return whether each layer's SI is clearly above chance.
 
-    The interval alone would let a layer or two of many pass by luck. The first is a rough guide: labels permuted on a
-    fixed neighbor graph spread up to 1.4 times as much, because two samples may be each other's nearest. A small q says
-    little, since with many samples it is small next to chance; but a q that is known must be below 0.05: with a handful
-    of samples no value may be so unusual, whatever standard errors say.
+    Three conditions must hold: SI lies more than three binomial standard errors above chance; the whole 95 % interval,
+    where it is known, lies above chance; the q-value, where it is known, is below 0.05.
+
+    The interval alone would let a few of many layers pass by luck. The standard errors are a rough guide: under
+    permutation of the labels on a fixed neighbor graph, SI varies up to 1.4 times as much, because two samples may be
+    each other's nearest neighbor. A small q-value alone says little, because with many samples it is small even if SI
+    is very close to chance; but with a handful of samples no value may be unusual, whatever the standard errors say.
     """
     chance, low = curve["chance"].to_numpy(float), curve["low"].to_numpy(float)
     error = np.sqrt(chance * (1 - chance) / curve["num_queries"].to_numpy(float))
@@ -107,17 +124,19 @@ def clearly_above_chance(curve: pd.DataFrame) -> np.ndarray:
 
 
 def level_index(excess: float) -> int:
-    """The place among `LEVELS` of an excess over chance."""
+    """Return the index in `LEVELS` of an excess over chance, (SI − chance) / (1 − chance)."""
     return max(0, sum(excess >= least for _, least in LEVELS) - 1)
 
 
 def best_is_clear(curve: pd.DataFrame, best: int) -> bool:
-    """Whether the best layer is clearly above chance although it is the best of many by luck too.
+    """Whether the best layer is clearly above chance, corrected for having been chosen as the best of many.
 
     Parameters
     ----------
-    curve : value, low, high, chance, num_queries of all layers that it is the best of.
-    best : its row.
+    curve : DataFrame
+        All layers among which it is the best: value, low, high, chance, num_queries.
+    best : int
+        Its row.
     """
     chance, count = float(curve["chance"].iloc[best]), float(curve["num_queries"].iloc[best])
     least = max(CLEAR, _SPREAD * NormalDist().inv_cdf(1 - 0.05 / len(curve)))
@@ -126,22 +145,27 @@ def best_is_clear(curve: pd.DataFrame, best: int) -> bool:
 
 
 def chance_or_zero(curve: pd.DataFrame) -> NDArray[np.float64]:
-    """Chance by layer; 0 where the study does not say it of all of them."""
+    """Return the chance level of each layer, or zeros where it is unknown for some layer."""
     chance = curve["chance"].to_numpy(float)
     return chance if np.isfinite(chance).all() else np.zeros_like(chance)
 
 
 def has_interval(curve: pd.DataFrame) -> NDArray[np.bool_]:
-    """Whether low and high of each layer are an interval, and not such as the range of draws."""
+    """Return whether low and high of each layer are an interval, and not, for example, the range of several draws."""
     if "target" not in curve:
         return np.ones(len(curve), bool)
     return (curve["target"].isna() | curve["target"].isin(_INTERVALS)).to_numpy()
 
 
 def column_or_nan(curve: pd.DataFrame, name: str) -> NDArray[np.float64]:
+    """Return a column as floats, or nan for each row where the table lacks it."""
     return curve[name].to_numpy(float) if name in curve else np.full(len(curve), np.nan)
 
 
 def _preferred(values: pd.Series, order: tuple[str, ...]) -> str | None:
-    found = list(values.unique())
-    return next((name for name in order if name in found), found[0] if found else None)
+    """The first name of `order` that occurs; where none does, the first value; None where there are no values."""
+    present = list(values.unique())
+    for name in order:
+        if name in present:
+            return name
+    return present[0] if present else None

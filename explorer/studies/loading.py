@@ -9,7 +9,15 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core.analysis.curves import CURVE_COLUMNS, measured_layers, one_metric, one_of, placed, tidy_curves, with_texts
+from core.analysis.curves import (
+    CURVE_COLUMNS,
+    in_network_order,
+    measured_layers,
+    one_metric,
+    preferred_value,
+    tidy_curves,
+    with_texts,
+)
 from core.analysis.cut.verified_blocks import FILE as BLOCKS_FILE
 from core.study.store.opening import Study, load_study
 from core.study.store.schemas import TABLES
@@ -116,10 +124,10 @@ def tidy_family(layers: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFram
     `measure` bears the order too where a measure has several, as in "soft 3".
     """
     rows = with_texts(measurements[measurements["measure"].isin(FAMILY) & (measurements["repeat"] == 0)])
-    rows = one_metric(rows[rows["sampling"] == one_of(rows["sampling"], "full")])
+    rows = one_metric(rows[rows["sampling"] == preferred_value(rows["sampling"], "full")])
     order = rows["order"].fillna(1).astype(int)
     named = rows["measure"].where(order == 1, rows["measure"] + " " + order.astype(str))
-    return placed(rows.assign(samples=rows["split"], measure=named, order=order), layers)[CURVE_COLUMNS]
+    return in_network_order(rows.assign(samples=rows["split"], measure=named, order=order), layers)[CURVE_COLUMNS]
 
 
 def read_fitted(path: Path) -> pd.DataFrame:
@@ -131,8 +139,8 @@ def read_fitted(path: Path) -> pd.DataFrame:
     rows = study.curves
     texts = {name: rows[name].astype(object) for name in ("split", "layer", "pooling", "measure", "kind", "metric")}
     rows = rows.assign(**texts)
-    usual = (rows["measure"] == "separation") & (rows["metric"] == one_of(rows["metric"], "euclidean"))
-    return placed(rows[usual].rename(columns={"split": "samples"}), measured_layers(study))
+    usual = (rows["measure"] == "separation") & (rows["metric"] == preferred_value(rows["metric"], "euclidean"))
+    return in_network_order(rows[usual].rename(columns={"split": "samples"}), measured_layers(study))
 
 
 def tidy_subsamples(layers: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
@@ -140,7 +148,7 @@ def tidy_subsamples(layers: pd.DataFrame, measurements: pd.DataFrame) -> pd.Data
     rows = with_texts(measurements)
     rows = rows[(rows["measure"] == "separation") & (rows["order"] == 1)]
     rows = one_metric(rows[rows["sampling"].isin(["subsample", "queries"]) & (rows["repeat"] > 0)])
-    return placed(rows.assign(samples=rows["split"]), layers)[SUBSAMPLE_COLUMNS]
+    return in_network_order(rows.assign(samples=rows["split"]), layers)[SUBSAMPLE_COLUMNS]
 
 
 def offered_poolings(rows: pd.DataFrame) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.analysis.comparing import MEASURES, at_level, compare_layers, measured_layers
+from core.analysis.comparing import MEASURES, at_level, compare_layers, layer_values
 from core.analysis.cut.time_saved import COLUMNS as TIME_COLUMNS
 from core.analysis.cut.time_saved import time_saved
 from core.analysis.separation_level import best_is_clear
@@ -237,7 +237,7 @@ class _Candidates:
             raise ValueError(f"measure must be one of {', '.join(MEASURES)}; got {measure!r}.")
         check_tolerance(tolerance)
         split, pooling = _available(study, measure, split, pooling)
-        measured = measured_layers(study, measure=measure, pooling=pooling, split=split)
+        measured = layer_values(study, measure=measure, pooling=pooling, split=split)
         candidates = _chosen(study, measured, layers, f"{measure}, {pooling}, of {split} samples")
         head = head_layer(study)
         head = None if head in candidates.index or head not in measured.index else head
@@ -375,7 +375,7 @@ def _available(study: Study, measure: str, split: str | None, pooling: str) -> t
 def _chosen(study: Study, measured: pd.DataFrame, layers: Sequence[str] | None, what: str) -> pd.DataFrame:
     """The candidates in network order, indexed by layer: position, value, low, high, chance, num_queries.
 
-    measured : of `measured_layers`. what : was measured, in words.
+    measured : of `layer_values`. what : was measured, in words.
     """
     unknown = [layer for layer in layers or () if layer not in measured.index]
     if unknown:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from core.analysis.comparing import compare_layers, measured_layers
+from core.analysis.comparing import compare_layers, layer_values
 from core.measures.noninferiority import verdicts_of
 from core.measures.paired import paired_difference
 from core.measures.significance import wilson
@@ -98,7 +98,7 @@ def separation_across_blocks(
     StudyError
         The study lacks the measure, or knows no blocks.
     """
-    values = measured_layers(study, measure=measure, pooling=pooling, split=split)
+    values = layer_values(study, measure=measure, pooling=pooling, split=split)
     values = values[values["value"].notna()]  # layers without a value, of which the study says why, end no block
     layers = study.layers.set_index("layer")
     spatial = [layer for layer in values.index if len(layers["output_shape"][layer]) > 1]

@@ -1,1 +1,1 @@
-"""Which of several networks separates the same samples best."""
+"""Ranking: which of several networks separates the same samples best."""

@@ -1,4 +1,4 @@
-"""What is asked of a ranking of networks."""
+"""The options of a ranking of networks."""
 
 import os
 import shlex
@@ -15,16 +15,38 @@ from core.study.plan import PIXELS, StudyOptions
 
 @dataclass(frozen=True)
 class RankOptions:
-    """What is asked of a ranking.
+    """The options of a ranking.
 
-    data : an image folder, "tfds:NAME" or "digits"; empty to rank features alone.
-    models : networks as in `core.network.models.registry.load_network`, paths of `.keras` or `.h5` files, or "pixels".
-    features : other networks' features, which may be several layers each; their samples must be those of `data`, paired
-        by id where the files have ids, else in the order of a study's: training samples first, ids ascending.
-    weights : of the models but for files. layers : candidates of each network; see
-        `core.network.catalogue.select_layers`. pooling : "mean" or "flat". per_class, seed : the choice of samples.
-    neighbors : stored a sample, in the studies. probe : also the accuracy of a linear probe.
-    skip_broken, skip_small_classes, test_fraction : of `data`, see `core.data.images.loading.load_images`.
+    Attributes
+    ----------
+    data : str
+        An image folder, "tfds:NAME" or "digits"; empty to rank features alone.
+    models : tuple of str
+        Names of networks as in `core.network.models.registry.load_network`, paths of `.keras` or `.h5` files, or
+        "pixels".
+    features : tuple of FeatureFiles
+        Features of other networks, with one or more layers each. Their samples must be those of `data`: matched by id
+        where the files have ids, otherwise in the order of a study, which is training samples first, ids ascending.
+    weights : str
+        Weights of all models that are not files.
+    layers : str
+        The candidate layers of each network; see `core.network.catalogue.select_layers`.
+    pooling : {"mean", "flat"}
+    per_class : int, optional
+        Number of samples a class; default all.
+    seed : int
+        Seed of the choice of samples.
+    neighbors : int
+        Number of neighbors a sample that the studies store.
+    probe : bool
+        Whether to compute the accuracy of a linear probe too.
+    skip_broken, skip_small_classes, test_fraction
+        How `data` is read; see `core.data.images.loading.load_images`.
+
+    Raises
+    ------
+    ValueError
+        Unknown pooling, models without data or the reverse, fewer than two networks, or a repeated name.
     """
 
     data: str = ""
@@ -59,11 +81,11 @@ class RankOptions:
 
     @property
     def names(self) -> list[str]:
-        """The networks' names, which are their folders': a file goes by its own name."""
-        return [network_name(model) for model in self.models] + [one.name for one in self.features]
+        """The names of the networks, which are also the names of their folders."""
+        return [network_name(model) for model in self.models] + [files.name for files in self.features]
 
     def study(self, model: str) -> StudyOptions:
-        """What is asked of a network's study."""
+        """Return the options of a network's study."""
         has_weights = model == PIXELS or is_model_file(model)
         return StudyOptions(
             data=self.data,
@@ -79,32 +101,43 @@ class RankOptions:
             skip_small_classes=self.skip_small_classes,
             test_fraction=self.test_fraction,
             projection="none",
-            allow_long_search=True,  # its intervals are of pairs of samples, so all are asked
+            allow_long_search=True,  # paired intervals need the same queries in all studies: all samples
         )
 
     def asked(self) -> dict[str, Any]:
-        """The options as ranking.json records them."""
+        """Return the options as ranking.json records them."""
         simple = {field.name: getattr(self, field.name) for field in fields(self)}
-        return simple | {"models": list(self.models), "features": [asdict(one) for one in self.features]}
+        return simple | {"models": list(self.models), "features": [asdict(files) for files in self.features]}
 
     def command(self, out: str | os.PathLike[str]) -> str:
-        """The command that asks for this ranking."""
-        words = ["python", "-m", "core", "rank", *([self.data] if self.data else []), "--out", os.fspath(out)]
-        words += ["--models", ",".join(self.models)] if self.models else []
+        """Return the command that computes this ranking."""
+        words = ["python", "-m", "core", "rank"]
+        if self.data:
+            words.append(self.data)
+        words += ["--out", os.fspath(out)]
+        if self.models:
+            words += ["--models", ",".join(self.models)]
         for option in ("weights", "layers", "pooling", "per_class", "seed", "neighbors", "test_fraction"):
             value = getattr(self, option)
             if value != getattr(RankOptions, option):
                 words += [f"--{option.replace('_', '-')}", str(value)]
-        words += [] if self.probe else ["--no-probe"]
-        words += ["--skip-broken"] * self.skip_broken + ["--skip-small-classes"] * self.skip_small_classes
-        for one in self.features:
-            words += ["--features", f"{one.name}={one.path}", *(["--test", f"{one.name}={one.test}"] * bool(one.test))]
-        for name in ("labels", "test_labels", "ids", "test_ids"):
-            given = {getattr(one, name) for one in self.features} - {None}
-            words += [word for value in sorted(given) for word in (f"--{name.replace('_', '-')}", value)]
+        if not self.probe:
+            words.append("--no-probe")
+        if self.skip_broken:
+            words.append("--skip-broken")
+        if self.skip_small_classes:
+            words.append("--skip-small-classes")
+        for files in self.features:
+            words += ["--features", f"{files.name}={files.path}"]
+            if files.test:
+                words += ["--test", f"{files.name}={files.test}"]
+        for option in ("labels", "test_labels", "ids", "test_ids"):
+            values = {getattr(files, option) for files in self.features} - {None}
+            for value in sorted(values):
+                words += [f"--{option.replace('_', '-')}", value]
         return shlex.join(words)
 
 
 def network_name(model: str) -> str:
-    """What a network is called in a ranking: a file goes by its own name."""
+    """Return the name of a network in a ranking: that of a file is the file's, without folder and extension."""
     return Path(model).stem if is_model_file(model) else model

@@ -1,8 +1,8 @@
-"""Which pre-trained network separates these samples best: one study a network, compared on the same samples.
+"""Rank pre-trained networks by how well they separate given samples: one study a network, compared on the same samples.
 
-A ranking is a folder: `ranking.json` (format, what was asked and used, state, how networks are compared),
-`ranking.parquet` (one row a network and candidate layer), `networks.parquet` (one row a network), and an ordinary study
-folder for each network. `ranking_tables` says what the columns are, and how a network's layer is chosen.
+A ranking is a folder: `ranking.json` (format, options, inputs, state, how the networks are compared), `ranking.parquet`
+(one row a network and candidate layer), `networks.parquet` (one row a network), and an ordinary study folder for each
+network. `core.analysis.ranking.tables` describes the columns and how the layer of a network is chosen.
 """
 
 import os
@@ -25,11 +25,11 @@ from core.analysis.ranking.ready_features import (
 )
 from core.analysis.ranking.tables import (
     LEVEL,
-    judged_by,
-    layer_table,
+    candidate_table,
+    choose_criterion,
     network_table,
-    nothing_to_judge,
     num_comparisons,
+    reason_to_leave_out,
 )
 from core.data.images.labelled_images import LabelledImages
 from core.study.plan import Plan, Report, chosen_images, plan_study
@@ -46,16 +46,25 @@ from core.study.streaming import renamed
 FORMAT = 1
 _INFO = "ranking.json"
 _TIMED = {"batch_size": 8, "repeats": 3}
-_EARLIER_OPTIONS = {"skip_broken": False, "skip_small_classes": False, "test_fraction": 0.2}  # of earlier rankings
-_PATHS = ("data", "features")  # what counts is the fingerprint of what lies there
+# Values of options that older files of this format do not record.
+_EARLIER_OPTIONS = {"skip_broken": False, "skip_small_classes": False, "test_fraction": 0.2}
+_PATHS = ("data", "features")  # options that may change: the fingerprint of the files is compared instead
 
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """A ranking folder.
+    """A ranking folder. Both tables are empty while the ranking is not complete.
 
-    path : the folder. info : the content of `ranking.json`. layers : `ranking.parquet`. networks : `networks.parquet`,
-    the best first. Both tables are empty while the ranking is not complete; see `ranking_tables` for their columns.
+    Attributes
+    ----------
+    path : Path
+        The folder.
+    info : mapping
+        The content of `ranking.json`.
+    layers : DataFrame
+        `ranking.parquet`, with the columns of `core.analysis.ranking.tables.candidate_table`.
+    networks : DataFrame
+        `networks.parquet`, the best first, with the columns of `core.analysis.ranking.tables.network_table`.
     """
 
     path: Path
@@ -65,38 +74,41 @@ class Ranking:
 
     @property
     def state(self) -> str:
-        """ "complete", "running", or "partial": the same call goes on with it."""
+        """Either "complete", "running", or "partial": interrupted, to be resumed by the same call."""
         return str(self.info["state"])
 
     def study(self, network: str) -> Study:
-        """The study of one of the networks."""
+        """Open the study of one of the networks."""
         return load_study(self.path / network)
 
 
 def rank_networks(
     options: RankOptions, out: str | os.PathLike[str], *, memory: int | None = None, progress: Report | None = None
 ) -> Ranking:
-    """Study each network on the same samples, time them, and say which are certainly worse than the best.
+    """Study each network on the same samples, time the networks, and compare each of them with the best.
 
-    A network from whose layers nothing can be concluded is left out, with a caution that says why; fewer than two
-    others are refused as soon as that is known. What was computed stays in the folder.
+    A network from whose layers nothing can be concluded is left out, with a caution that gives the reason. Where fewer
+    than two networks would remain, the run stops; the studies made so far stay in the folder.
 
     Parameters
     ----------
-    options : what is asked.
-    out : the ranking's folder. If it holds the same ranking, only what is missing is computed.
-    memory : bytes for the activations of one pass; default half of what is available.
-    progress : called with a `Progress` now and then.
+    options : RankOptions
+    out : path
+        The folder of the ranking. If it holds the same ranking, only what is missing is computed.
+    memory : int, optional
+        Bytes for the activations of one pass; default half of the available memory.
+    progress : callable, optional
+        Called with a `Progress` from time to time.
 
     Raises
     ------
     StudyError
-        The folder holds something else, or another run writes to it, or it is removed meanwhile; samples that differ
-        from network to network; fewer than two networks from whose layers anything can be concluded.
+        The folder holds something else, another run writes to it, or it is removed during the run; the networks have
+        different samples; nothing can be concluded for all but one network.
     ValueError, OSError
-        As `core.study.plan.plan_study`, before anything is computed.
+        As in `core.study.plan.plan_study`, before anything is computed.
     """
-    folder, told = Path(out), progress or (lambda _: None)
+    folder, report = Path(out), progress or (lambda _: None)
     for model in options.models:
         begin_as_recorded(read_info(folder / network_name(model)))
     images = None
@@ -106,23 +118,23 @@ def rank_networks(
     with study_lock(folder):
         info = _begin(folder, options, images, features)
         if info["state"] != "complete":
-            plans = _plans(options, images, memory, told)
+            plans = _make_plans(options, images, memory, report)
             samples = _common_samples(plans, features)
-            with _recorded(folder, info):
-                studies, left_out = _studies(options, plans, features, samples, told, folder)
-                seconds = _seconds({name: plan for name, plan in plans.items() if name in studies})
-                _check_still_there(folder, studies)
+            with _state_recorded(folder, info):
+                studies, left_out = _make_studies(options, plans, features, samples, report, folder)
+                seconds = _measure_seconds({name: plan for name, plan in plans.items() if name in studies})
+                _check_not_removed(folder, studies)
                 _write_tables(folder, info, studies, seconds, options.pooling, left_out)
     return load_ranking(folder)
 
 
 def load_ranking(path: str | os.PathLike[str]) -> Ranking:
-    """Open a ranking folder, complete or not.
+    """Open a ranking folder, whether the ranking is complete or not.
 
     Raises
     ------
     StudyError
-        The folder is missing, holds no ranking, or one of a newer format.
+        The folder is missing, or holds no ranking or one of another format.
     """
     folder = Path(path)
     info = _read_info(folder)
@@ -136,7 +148,7 @@ def load_ranking(path: str | os.PathLike[str]) -> Ranking:
     if faults := ranking_faults(info):
         raise StudyError(f"ranking.json in {folder} cannot be used: {'; '.join(faults)}. Rank again in another folder.")
     if info["state"] == "running" and not is_locked(folder / ".lock"):
-        info["state"] = "partial"  # its run was killed before it could say so
+        info["state"] = "partial"  # its run was killed before it could record that
     if info["state"] != "complete":
         return Ranking(folder, info, pd.DataFrame(), pd.DataFrame())
     layers, networks = (
@@ -149,14 +161,14 @@ def load_ranking(path: str | os.PathLike[str]) -> Ranking:
 
 
 def ranks_samples_of(ranking: Ranking, study: Study) -> bool:
-    """Whether a complete ranking was made of a study's samples: those of the splits that it compares networks by.
+    """Whether a complete ranking compares its networks by the samples of a study.
 
-    Samples are the same that have the same ids and classes in the same order; of two sets of images that are both known
-    by what they hold, what they hold must be the same, too.
+    The samples of the splits that are compared must have the same ids and classes in the same order. Where the
+    fingerprints of both sets of images are known, they must be equal too.
     """
     compared = ranking.info["compared"]
     splits = ("train", "test") if compared["measure"] == "cross" else (str(compared["split"]),)
-    if look_up(study.info, "asked.data"):  # else its fingerprint is not that of images
+    if look_up(study.info, "asked.data"):  # other studies are of features: no fingerprint of images to compare
         fingerprints = [look_up(info, "used.data.fingerprint") for info in (study.info, ranking.info)]
         if None not in fingerprints and fingerprints[0] != fingerprints[1]:
             return False
@@ -177,16 +189,8 @@ def _read_info(folder: Path) -> dict[str, Any] | None:
         raise StudyError(f"{error} Delete the folder.") from error
 
 
-def _check_still_there(folder: Path, networks: Iterable[str]) -> None:
-    """Refuse to go on with a folder from which others have taken what this run has written into it.
-
-    networks : whose studies are complete.
-
-    Raises
-    ------
-    StudyError
-        The folder, its ranking.json or the study of one of the networks is gone.
-    """
+def _check_not_removed(folder: Path, networks: Iterable[str]) -> None:
+    """Raise a StudyError if the folder, its ranking.json or one of the networks' studies was removed during the run."""
     files = [_INFO, *(f"{name}/study.json" for name in networks)]
     lost = [name for name in files if not (folder / name).exists()]
     if lost:
@@ -197,46 +201,50 @@ def _check_still_there(folder: Path, networks: Iterable[str]) -> None:
 def _begin(
     folder: Path, options: RankOptions, images: LabelledImages | None, features: Sequence[OpenFeatures]
 ) -> dict[str, Any]:
-    """What ranking.json shall say of a ranking that starts, or goes on; as it stands if the same one is complete."""
+    """Return the content of ranking.json for a ranking that starts or is resumed, or that of a complete one.
+
+    A folder with anything else is refused.
+    """
     data = {} if images is None else {"name": images.name, "fingerprint": images.fingerprint}
-    used = {"data": data, "features": {one.files.name: one.fingerprint() for one in features}}
-    there = _read_info(folder)
-    if there is None:
+    used = {"data": data, "features": {opened.files.name: opened.fingerprint() for opened in features}}
+    info = _read_info(folder)
+    if info is None:
         others = sorted(path.name for path in folder.iterdir() if path.name != ".lock")
         if others:
             raise StudyError(
                 f"{folder} must be empty or hold a ranking; it has {', '.join(others[:3])} and no ranking.json. "
                 "Choose another folder."
             )
-        there = {"format": FORMAT, "created": now_utc()}
+        info = {"format": FORMAT, "created": now_utc()}
     else:
-        _refuse_differences(folder, there, options.asked(), used)
-        if there.get("state") == "complete":
-            return there
-    return there | {"state": "running", "command": options.command(folder), "asked": options.asked(), "used": used}
+        _refuse_differences(folder, info, options.asked(), used)
+        if info.get("state") == "complete":
+            return info
+    return info | {"state": "running", "command": options.command(folder), "asked": options.asked(), "used": used}
 
 
-def _refuse_differences(folder: Path, there: Mapping[str, Any], asked: dict[str, Any], used: dict[str, Any]) -> None:
-    if there.get("format") != FORMAT:
+def _refuse_differences(folder: Path, info: Mapping[str, Any], asked: dict[str, Any], used: dict[str, Any]) -> None:
+    """Raise an error where a folder holds a ranking with other options or inputs than those of this run."""
+    if info.get("format") != FORMAT:
         raise StudyError(
-            f"{folder} holds a ranking of format {there.get('format')!r}, not {FORMAT}. Choose another folder."
+            f"{folder} holds a ranking of format {info.get('format')!r}, not {FORMAT}. Choose another folder."
         )
-    if faults := ranking_faults(there):
+    if faults := ranking_faults(info):
         raise StudyError(f"{_INFO} in {folder} cannot be used: {'; '.join(faults)}. Choose another folder.")
-    old = _EARLIER_OPTIONS | {name: value for name, value in there.get("asked", {}).items() if name not in _PATHS}
+    old = _EARLIER_OPTIONS | {name: value for name, value in info.get("asked", {}).items() if name not in _PATHS}
     new = {name: value for name, value in asked.items() if name not in _PATHS}
-    before = there.get("used", {})
-    changed = differences(old, new) + differences({name: before.get(name) for name in used}, used)
+    recorded = info.get("used", {})
+    changed = differences(old, new) + differences({name: recorded.get(name) for name in used}, used)
     if changed:
         raise StudyError(
             f"{folder} holds another ranking; it differs in {'; '.join(changed)}. "
-            "Ask for the same to go on with it, or choose another folder."
+            "Give the same options to resume it, or choose another folder."
         )
 
 
 @contextmanager
-def _recorded(folder: Path, info: Mapping[str, Any]) -> Iterator[None]:
-    """From here on the folder holds this ranking; a run that ends early leaves one that says so."""
+def _state_recorded(folder: Path, info: Mapping[str, Any]) -> Iterator[None]:
+    """Write ranking.json, and record the state "partial" in it if the run ends early."""
     write_json(folder / _INFO, info)
     try:
         yield
@@ -244,39 +252,37 @@ def _recorded(folder: Path, info: Mapping[str, Any]) -> Iterator[None]:
         if (folder / _INFO).exists():
             write_json(folder / _INFO, dict(info) | {"state": "partial"})
         elif isinstance(error, Exception):
-            _check_still_there(folder, ())
+            _check_not_removed(folder, ())
         raise
 
 
-def _plans(
+def _make_plans(
     options: RankOptions, images: LabelledImages | None, memory: int | None, progress: Report
 ) -> dict[str, Plan]:
-    """Every network loaded and planned before the first one runs: a wrong name is told now, not in an hour."""
-    return {
-        network_name(model): plan_study(
-            options.study(model), memory=memory, images=images, progress=renamed(progress, network_name(model))
-        )
-        for model in options.models
-    }
+    """Load and plan every network before the first one runs, so that a wrong name is an error now, not in an hour."""
+    plans = {}
+    for model in options.models:
+        name = network_name(model)
+        plans[name] = plan_study(options.study(model), memory=memory, images=images, progress=renamed(progress, name))
+    return plans
 
 
 def _common_samples(plans: Mapping[str, Plan], features: Sequence[OpenFeatures]) -> StudySamples:
-    """The samples of all networks, checked to be the same before anything is computed."""
+    """Return the samples of all networks, checked to be the same before anything is computed."""
     samples = next((plan.samples for plan in plans.values()), None)
-    named = {one.files.name: one.ids is not None for one in features}
-    if not plans and len(set(named.values())) > 1:
-        lacking = next(name for name, has_ids in named.items() if not has_ids)
+    without_ids = [opened.files.name for opened in features if opened.ids is None]
+    if not plans and 0 < len(without_ids) < len(features):
         raise StudyError(
-            f"features must all have ids, or none, where no data says what the samples are; {lacking} has none. "
-            "Name them with --ids."
+            f"features must have ids in all files, or in none, where no images are given; {without_ids[0]} has none. "
+            "Give its ids with --ids."
         )
-    for one in features:
-        samples = ranked_samples(one, like=samples)
+    for opened in features:
+        samples = ranked_samples(opened, like=samples)
     assert samples is not None, "there are at least two networks"
     return samples
 
 
-def _studies(
+def _make_studies(
     options: RankOptions,
     plans: Mapping[str, Plan],
     features: Sequence[OpenFeatures],
@@ -284,50 +290,55 @@ def _studies(
     progress: Report,
     folder: Path,
 ) -> tuple[dict[str, Study], list[str]]:
-    """The study of each network, of which only what is missing is computed; and why some networks are left out."""
+    """Compute what is missing of each network's study; return the studies and why some networks are left out."""
     studies: dict[str, Study] = {}
     left_out: list[str] = []
 
     def add(name: str, study: Study) -> None:
-        if why := nothing_to_judge(study, judged_by(study, options.pooling)):
-            left_out.append(f"The network {name} {why}.")
+        if reason := reason_to_leave_out(study, choose_criterion(study, options.pooling)):
+            left_out.append(f"The network {name} {reason}.")
             _check_enough(len(options.names) - len(left_out), left_out, folder)
         else:
             studies[name] = study
 
-    for one in features:
-        name = one.files.name
-        _check_still_there(folder, studies)
+    for opened in features:
+        name = opened.files.name
+        _check_not_removed(folder, studies)
         written = write_ranked_features(
-            one, samples, folder / name, neighbors=options.neighbors, probe=options.probe, progress=progress
+            opened, samples, folder / name, neighbors=options.neighbors, probe=options.probe, progress=progress
         )
         add(name, written)
     for name, plan in plans.items():
-        _check_still_there(folder, studies)
+        _check_not_removed(folder, studies)
         add(name, run_study(plan, folder / name, progress=renamed(progress, name)))
     return {name: studies[name] for name in options.names if name in studies}, left_out
 
 
 def _check_enough(remaining: int, left_out: Sequence[str], folder: Path) -> None:
-    """Refuse a ranking of fewer than two networks."""
+    """Raise an error where fewer than two networks remain to be ranked."""
     if remaining < 2:
         raise StudyError(
-            f"{' '.join(left_out)} A ranking must have two other networks or more; it has {remaining}. Rank in "
-            f"another folder, with another network; the studies made so far are in {folder}."
+            f"{' '.join(left_out)} A ranking must have at least two other networks; it has {remaining}. Add a network "
+            f"and rank in another folder; the studies made so far are in {folder}."
         )
 
 
-def _seconds(plans: Mapping[str, Plan]) -> dict[tuple[str, str], float]:
-    """Seconds an image by network and layer, the networks taking turns; 0 without a network."""
-    found = {(name, layer.layer): 0.0 for name, plan in plans.items() for layer in plan.layers}
-    networks = {name: plan.network for name, plan in plans.items() if plan.network is not None}
-    if not networks:
-        return found
+def _measure_seconds(plans: Mapping[str, Plan]) -> dict[tuple[str, str], float]:
+    """Measure the seconds an image takes, by network and layer, with all of them taking turns; 0 for pixels."""
+    seconds, timed = {}, []
+    for name, plan in plans.items():
+        for layer in plan.layers:
+            seconds[name, layer.layer] = 0.0
+            if plan.network is not None:
+                timed.append((name, plan.network, layer.layer))
+    if not timed:
+        return seconds
     from core.network.timing import interleaved_prefix_seconds
 
-    places = [place for place in found if place[0] in networks]
-    elapsed = interleaved_prefix_seconds([(networks[name], layer) for name, layer in places], **_TIMED)
-    return found | dict(zip(places, elapsed, strict=True))
+    elapsed = interleaved_prefix_seconds([(network, layer) for _, network, layer in timed], **_TIMED)
+    for (name, _, layer_name), elapsed_s in zip(timed, elapsed, strict=True):
+        seconds[name, layer_name] = elapsed_s
+    return seconds
 
 
 def _write_tables(
@@ -338,17 +349,18 @@ def _write_tables(
     pooling: str,
     left_out: Sequence[str],
 ) -> None:
-    """Both tables, and in ranking.json how the networks were compared, and why some are left out."""
+    """Write both tables, and add to ranking.json how the networks were compared and why some are left out."""
     first = next(iter(studies.values()))
-    judged = judged_by(first, pooling)
-    layers = layer_table(studies, seconds, judged)
-    for name, table in {"ranking": layers, "networks": network_table(studies, layers, judged)}.items():
+    criterion = choose_criterion(first, pooling)
+    layers = candidate_table(studies, seconds, criterion)
+    for name, table in {"ranking": layers, "networks": network_table(studies, layers, criterion)}.items():
         replace_file(folder / f"{name}.parquet", partial(table.to_parquet, index=False))
-    compared = asdict(judged) | {"level": LEVEL, "num_comparisons": num_comparisons(layers, judged)}
-    cautions = dict.fromkeys([*(f"{why} It is left out." for why in left_out), *_cautions(studies)])
-    if not judged.apart:
-        cautions[_ONE_SPLIT.format(judged.split)] = None
-    done = {
+    compared = asdict(criterion) | {"level": LEVEL, "num_comparisons": num_comparisons(layers, criterion)}
+    cautions = [f"{reason} It is left out." for reason in left_out]
+    cautions += _cautions(studies)
+    if not criterion.chosen_separately:
+        cautions.append(_ONE_SPLIT.format(criterion.split))
+    results = {
         "state": "complete",
         "finished": now_utc(),
         "compared": compared,
@@ -356,13 +368,13 @@ def _write_tables(
         "num_classes": int(first.samples["label"].nunique()),
         "timing": _TIMED | {"threads": int(os.environ.get("TF_NUM_INTRAOP_THREADS") or os.cpu_count() or 1)},
         "versions": dict(package_versions()),
-        "cautions": list(cautions),
+        "cautions": list(dict.fromkeys(cautions)),
     }
-    write_json(folder / _INFO, dict(info) | done)
+    write_json(folder / _INFO, dict(info) | results)
 
 
 def _cautions(studies: Mapping[str, Study]) -> Iterator[str]:
-    """What the studies caution against; what not all of them do, with the network's name."""
+    """The cautions of all studies; those that not all of them have begin with the name of the network."""
     by_network = {name: study.info.get("cautions", []) for name, study in studies.items()}
     for name, texts in by_network.items():
         for text in texts:
@@ -371,6 +383,6 @@ def _cautions(studies: Mapping[str, Study]) -> Iterator[str]:
 
 
 _ONE_SPLIT = (
-    "All samples are of the split {}: networks are compared by SI within it, which also chose the layer of each. The "
-    "intervals are corrected for that, and wider than with samples of both splits."
+    "All samples are of the split {}. Networks are compared by SI within it, by which the layer of each was chosen "
+    "too; the intervals are corrected for that, and wider than with samples of both splits."
 )

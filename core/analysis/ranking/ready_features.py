@@ -1,4 +1,4 @@
-"""Ready-made features of a network that is ranked beside others: files, checked to be of the same samples."""
+"""Ready-made features of a network that is ranked with others: read from files and matched to the same samples."""
 
 import hashlib
 import os
@@ -21,10 +21,21 @@ _FOLDER_NAME = re.compile(r"\w[\w.-]*")
 
 @dataclass(frozen=True)
 class FeatureFiles:
-    """Where a network's features lie.
+    """The files with a network's features.
 
-    name : of the network, and of its folder. path, labels, ids : the training samples', or those of the only split, as
-    in `core.data.features.open_features`. test, test_labels, test_ids : the test samples', where there are any.
+    Attributes
+    ----------
+    name : str
+        Name of the network and of its folder.
+    path, labels, ids : str
+        Files of the training samples, or of the only split, as in `core.data.features.open_features`.
+    test, test_labels, test_ids : str, optional
+        Files of the test samples.
+
+    Raises
+    ------
+    ValueError
+        The name cannot be that of a folder.
     """
 
     name: str
@@ -44,7 +55,7 @@ class FeatureFiles:
 
 @dataclass(frozen=True, eq=False)
 class OpenFeatures:
-    """What lies there: headers and labels checked, the features themselves read a layer at a time."""
+    """Opened feature files: headers and labels are checked, features are read one layer at a time."""
 
     files: FeatureFiles
     train: LabelledFeatures
@@ -52,21 +63,21 @@ class OpenFeatures:
 
     @property
     def parts(self) -> list[LabelledFeatures]:
-        """By split, training samples first."""
+        """The features of each split, training samples first."""
         return [self.train] if self.test is None else [self.train, self.test]
 
     @property
     def ids(self) -> list[str] | None:
-        """Of all samples, training samples first; None where the files name none."""
+        """The ids of all samples, training samples first; None where the files have none."""
         return joined_ids(self.parts)
 
     @property
     def splits(self) -> NDArray[np.str_]:
-        """Of all samples, in the same order."""
+        """The split of each sample, in the same order, shape (n,)."""
         return np.repeat(["train", "test"][: len(self.parts)], [len(part.labels) for part in self.parts])
 
     def fingerprint(self) -> str:
-        """SHA-256 of the labels, the ids and all bytes of the files."""
+        """Return the SHA-256 of the labels, the ids and all bytes of the files."""
         digest = hashlib.sha256()
         for part in self.parts:
             digest.update("\n".join(map(str, part.labels.tolist())).encode())
@@ -78,12 +89,12 @@ class OpenFeatures:
 
 
 def open_feature_files(files: FeatureFiles) -> OpenFeatures:
-    """Find the files and read the labels.
+    """Open the files and read the labels.
 
     Raises
     ------
     ValueError, OSError
-        As `core.data.features.open_features`.
+        As in `core.data.features.open_features`.
     """
     train = open_features(files.path, files.labels, files.ids)
     if files.test is None:
@@ -92,55 +103,63 @@ def open_feature_files(files: FeatureFiles) -> OpenFeatures:
 
 
 def ranked_samples(features: OpenFeatures, like: StudySamples | None) -> StudySamples:
-    """The samples of a network's features.
+    """Return the samples of a network's features, checked to be those of the other networks.
 
     Parameters
     ----------
-    like : those of the networks before it, which they must be: with the same ids where the files have some, else in
-        this order. They bring ids and class names. Default: ids are those of the files, or numbers.
+    features : OpenFeatures
+    like : StudySamples or None
+        The samples of the other networks. The features must be of the same samples: with the same ids where the files
+        have ids, otherwise in the same order. None for the first network, whose ids are those of the files, or row
+        numbers.
 
     Raises
     ------
     StudyError
-        They are others; the message says where they differ first.
+        The samples are different; the message names the first difference.
+    ValueError
+        Labels are integers in one split and strings in the other.
     """
     ids, splits, labels = features.ids, features.splits, [part.labels for part in features.parts]
     if len({array.dtype.kind == "U" for array in labels}) > 1:
         raise ValueError("labels must be of one kind; got integers in one part and strings in the other.")
     if like is None:
         return study_samples(np.concatenate(labels), ids=ids, splits=splits.tolist())
-    counts, asked = ({split: int((of == split).sum()) for split in ("train", "test")} for of in (splits, like.splits))
-    if counts != asked:
-        raise _different(features, f"{_counted(counts)}, not {_counted(asked)}")
-    order = _order(features, like)
-    known, own = np.array(like.class_names)[like.labels], np.concatenate(labels)[order]
-    if own.dtype.kind != "U":
-        if own.min() < 0 or own.max() >= len(like.class_names):
-            raise _different(features, f"labels {own.min()} to {own.max()}, not 0 to {len(like.class_names) - 1}")
-        own = np.array(like.class_names)[own]
-    if (own != known).any():
-        at = int(np.flatnonzero(own != known)[0])
-        place = f"sample {like.ids[at]}" if ids else f"row {at:,}, sample {like.ids[at]}"
-        raise _different(features, f"class {own[at]} and not {known[at]} in {place}")
+    counts, expected_counts = _split_counts(splits), _split_counts(like.splits)
+    if counts != expected_counts:
+        raise _different(features, f"{_counts_text(counts)}, not {_counts_text(expected_counts)}")
+    names = np.array(like.class_names)
+    expected = names[like.labels]
+    classes = np.concatenate(labels)[_row_order(features, like)]
+    if classes.dtype.kind != "U":
+        low, high = classes.min(), classes.max()
+        if low < 0 or high >= len(names):
+            raise _different(features, f"labels {low} to {high}, not 0 to {len(names) - 1}")
+        classes = names[classes]
+    if (classes != expected).any():
+        first = int(np.flatnonzero(classes != expected)[0])
+        where = f"sample {like.ids[first]}" if ids else f"row {first:,}, sample {like.ids[first]}"
+        raise _different(features, f"class {classes[first]} and not {expected[first]} in {where}")
     return like
 
 
-def _order(features: OpenFeatures, like: StudySamples) -> NDArray[np.int64]:
-    """The row of the features, split after split, that holds each of the samples."""
+def _row_order(features: OpenFeatures, like: StudySamples) -> NDArray[np.int64]:
+    """The row of the features, with all splits one after another, that holds each of the samples."""
     ids = features.ids
     if ids is None:
         return np.arange(len(like))
-    rows = {place: row for row, place in enumerate(zip(features.splits.tolist(), ids, strict=True))}
-    wanted = list(zip(like.splits.tolist(), like.ids, strict=True))
-    lost = [place for place in wanted if place not in rows]
-    if lost:
-        unknown = sorted(set(rows) - set(wanted))
+    row_of = {key: row for row, key in enumerate(zip(features.splits.tolist(), ids, strict=True))}
+    keys = list(zip(like.splits.tolist(), like.ids, strict=True))
+    missing = [key for key in keys if key not in row_of]
+    if missing:
+        split, sample = missing[0]
+        unknown = sorted(set(row_of) - set(keys))
         raise StudyError(
             f"features must be of the same samples as the other networks, with their ids; {features.files.name} has no "
-            f"{lost[0][0]} sample {lost[0][1]!r} ({len(lost):,} are missing), but {unknown[0][1]!r}. Name the samples "
+            f"{split} sample {sample!r} ({len(missing):,} are missing), but {unknown[0][1]!r}. Name the samples "
             "as in a study's samples.parquet, in all files or in none."
         )
-    return np.array([rows[place] for place in wanted])
+    return np.array([row_of[key] for key in keys])
 
 
 def write_ranked_features(
@@ -152,15 +171,29 @@ def write_ranked_features(
     probe: bool,
     progress: Report,
 ) -> Study:
-    """The study of a network's features, of which only what is missing is computed. Each sample is one flat row.
+    """Compute what is missing of the study of a network's features, with each sample as one flat row.
+
+    Parameters
+    ----------
+    features : OpenFeatures
+    samples : StudySamples
+        As returned by `ranked_samples`.
+    out : path
+        The folder of the study.
+    neighbors : int
+        Number of neighbors a sample to store.
+    probe : bool
+        Whether to compute the accuracy of a linear probe.
+    progress : callable
+        Called with a `Progress` before each layer.
 
     Raises
     ------
     StudyError
         The folder holds another study.
     """
-    there = read_info(Path(out))
-    if there is not None and there.get("state") == "complete":
+    info = read_info(Path(out))
+    if info is not None and info.get("state") == "complete":
         return load_study(out)
     writer = FeatureStudyWriter(
         out,
@@ -173,24 +206,29 @@ def write_ranked_features(
         projection="none",
     )
     layers = features.train.layers
-    order = _order(features, samples)
+    order = _row_order(features, samples)
+    is_in_order = bool((order == np.arange(len(order))).all())
     with writer:
-        for place, layer in enumerate(layers):
-            progress(Progress(f"{features.files.name}, measuring in {layer.name}", place, len(layers), "layers"))
+        for index, layer in enumerate(layers):
+            progress(Progress(f"{features.files.name}, measuring in {layer.name}", index, len(layers), "layers"))
             if layer.name not in finished_layers(writer.path):
-                arrays = [part.layers[place].read() for part in features.parts]
+                arrays = [part.layers[index].read() for part in features.parts]
                 rows = np.concatenate([array.reshape(len(array), -1) for array in arrays])
-                writer.add_layer(layer.name, rows if (order == np.arange(len(order))).all() else rows[order])
+                writer.add_layer(layer.name, rows if is_in_order else rows[order])
     return load_study(out)
 
 
-def _counted(counts: dict[str, int]) -> str:
+def _split_counts(splits: NDArray[np.str_]) -> dict[str, int]:
+    return {split: int((splits == split).sum()) for split in ("train", "test")}
+
+
+def _counts_text(counts: dict[str, int]) -> str:
     return " and ".join(f"{number:,} {split}" for split, number in counts.items()) + " samples"
 
 
-def _different(features: OpenFeatures, what: str) -> StudyError:
+def _different(features: OpenFeatures, difference: str) -> StudyError:
     return StudyError(
-        f"features must be of the same samples as the other networks; {features.files.name} has {what}. Give their "
-        "ids with --ids, or write the rows in one order: of images, by split, training first, ids ascending, as in a "
-        "study's samples.parquet."
+        f"features must be of the same samples as the other networks; {features.files.name} has {difference}. Give "
+        "their ids with --ids, or write the rows in one order: of images, by split, training first, ids ascending, as "
+        "in a study's samples.parquet."
     )

@@ -137,7 +137,7 @@ def test_a_network_whose_layers_are_all_tied_does_not_cost_the_others_their_rank
 def test_too_few_networks_that_can_be_judged_are_refused_as_soon_as_that_is_known(files, tmp_path):
     points = np.eye(CLASSES, dtype=np.float32)[LABELS]
     tied, good = files("tied", {"points": (points, points)}), files("good", {"x": 2.0})
-    with pytest.raises(StudyError, match=r"The network tied must .* two other networks or more; it has 1\."):
+    with pytest.raises(StudyError, match=r"The network tied must .* at least two other networks; it has 1\."):
         rank(tmp_path / "out", tied, good)
     assert not (tmp_path / "out" / "good").exists()  # nothing more was computed
     assert load_ranking(tmp_path / "out").state == "partial"
@@ -203,11 +203,11 @@ def test_one_split_is_ranked_within_and_pays_for_the_choice(files, tmp_path):
     found = rank(tmp_path / "out", one, files("two", {"x": 40.0, "y": 50.0}, test=False))
     assert found.info["compared"]["measure"] == found.info["compared"]["chosen_by"] == "separation"
     assert found.info["compared"]["num_comparisons"] == 6
-    assert "which also chose the layer" in found.info["cautions"][0]
+    assert "by which the layer of each was chosen too" in found.info["cautions"][0]
     assert list(found.networks["meaning"]) == [BEST, WORSE]
     assert (found.layers["value"] == found.layers["within"]).all()
-    judged = ranking.judged_by(found.study("one"), "mean")
-    assert num_comparisons(pd.DataFrame({"network": list("aaabbc")}), judged) == 3 * 2 + 3 * 1 + 2 * 1
+    criterion = ranking.choose_criterion(found.study("one"), "mean")
+    assert num_comparisons(pd.DataFrame({"network": list("aaabbc")}), criterion) == 3 * 2 + 3 * 1 + 2 * 1
 
 
 def test_what_stopped_goes_on_and_ends_the_same(files, tmp_path, monkeypatch):
@@ -300,7 +300,7 @@ def test_samples_are_paired_by_id_whatever_their_order(tmp_path):
 @pytest.mark.parametrize(
     ("ids", "message"),
     [
-        (None, r"must all have ids, or none, where.*; b has none"),
+        (None, r"must have ids in all files, or in none, where.*; b has none"),
         (
             np.char.replace(NAMES, "image 7", "photo"),
             r"b has no train sample 'image 7-train' \(\d+ are missing\), but 'photo",

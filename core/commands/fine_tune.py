@@ -9,16 +9,15 @@ from dataclasses import fields
 from typing import Any
 
 from core.commands.terminal.arguments import (
-    DATA_HELP,
     JSON_HELP,
     add_command,
-    add_data_options,
     at_least,
     print_notes,
-    seed,
 )
+from core.commands.terminal.option_flags import add_option
 from core.commands.terminal.progress import StatusLine, interrupt_when_terminated
 from core.network.models.registry import DEFAULT_MODEL, DEFAULT_WEIGHTS
+from core.study.options import STUDY_OPTIONS
 from core.training.augmentation import Augmentation
 from core.training.fine_tuning import FineTuned, FineTuneOptions, fine_tune
 from core.training.options import TrainingOptions
@@ -35,7 +34,7 @@ def add_parser(commands: Any) -> None:
     """Add the command and its options."""
     parser = add_command(commands, "fine-tune", "Train a new head for a network, then its tail.", EXAMPLES)
     default = FineTuneOptions("")
-    _add_data(parser.add_argument_group("data"), default.training)
+    _add_data(parser.add_argument_group("data"))
     _add_network(parser.add_argument_group("network"))
     _add_recipe(parser.add_argument_group("training"), default.training)
     _add_augmentation(parser.add_argument_group("augmentation"), default.training.augmentation)
@@ -44,16 +43,9 @@ def add_parser(commands: Any) -> None:
     parser.set_defaults(run=run, interrupted="The same command goes on from the last whole epoch.")
 
 
-def _add_data(group: Any, default: TrainingOptions) -> None:
-    group.add_argument("data", metavar="DATA", help=DATA_HELP)
-    group.add_argument(
-        "--per-class",
-        type=at_least(2),
-        metavar="K",
-        help="Number of images to draw from each class of each split. Default: all.",
-    )
-    add_data_options(group)
-    _add_option(group, "seed", default, {"metavar": "N", "type": seed}, "Seed of the split and of everything random.")
+def _add_data(group: Any) -> None:
+    for name in ("data", "per_class", "skip_broken", "skip_small_classes", "test_fraction", "seed"):
+        add_option(group, STUDY_OPTIONS[name])
 
 
 def _add_network(group: Any) -> None:

@@ -14,16 +14,14 @@ from core.analysis.ranking.ranking import Ranking, rank_networks
 from core.analysis.ranking.ready_features import FeatureFiles
 from core.analysis.ranking.tables import BEST, TIE, WORSE, at_chance_text
 from core.commands.terminal.arguments import (
-    DATA_HELP,
     JSON_HELP,
     MEMORY_HELP,
     add_command,
-    add_data_options,
-    at_least,
     memory,
-    seed,
 )
+from core.commands.terminal.option_flags import add_option
 from core.commands.terminal.progress import add_progress, interrupt_when_terminated, progress_on
+from core.study.options import STUDY_OPTIONS
 
 _MEANINGS = {BEST: "highest SI", TIE: "not certainly worse"}
 _COMPARED = {"cross": "test to train", "separation": "within {}"}
@@ -44,7 +42,7 @@ def add_parser(commands: Any) -> None:
     _add_network(parser.add_argument_group("network"))
     _add_layers(parser.add_argument_group("layers"))
     measures = parser.add_argument_group("measures")
-    measures.add_argument("--no-probe", dest="probe", action="store_false", help="Leave out the linear probe.")
+    add_option(measures, STUDY_OPTIONS["probe"])
     cost = parser.add_argument_group("cost")
     cost.add_argument("--memory", type=memory, metavar="SIZE", help=MEMORY_HELP)
     _add_output(parser.add_argument_group("output"))
@@ -53,22 +51,14 @@ def add_parser(commands: Any) -> None:
 
 def _add_data(group: Any) -> None:
     group.add_argument(
-        "data", metavar="DATA", nargs="?", default="", help=f"{DATA_HELP} Leave it out to rank only --features."
+        "data",
+        metavar="DATA",
+        nargs="?",
+        default="",
+        help=f"{STUDY_OPTIONS['data'].help} Leave it out to rank only --features.",
     )
-    group.add_argument(
-        "--per-class",
-        type=at_least(2),
-        metavar="K",
-        help="Number of samples to draw from each class of each split. Default: all.",
-    )
-    add_data_options(group)
-    group.add_argument(
-        "--seed",
-        type=seed,
-        default=RankOptions.seed,
-        metavar="N",
-        help="Seed of splits and of all random draws. Default: %(default)s.",
-    )
+    for name in ("per_class", "skip_broken", "skip_small_classes", "test_fraction", "seed"):
+        add_option(group, STUDY_OPTIONS[name])
 
 
 def _add_features(group: Any) -> None:
@@ -138,13 +128,7 @@ def _add_layers(group: Any) -> None:
         default=RankOptions.pooling,
         help="Features of a layer: flat takes all activations, mean the mean of each channel. Default: %(default)s.",
     )
-    group.add_argument(
-        "--neighbors",
-        type=at_least(1),
-        default=RankOptions.neighbors,
-        metavar="K",
-        help="Number of nearest neighbors to store for each sample. Default: %(default)s.",
-    )
+    add_option(group, STUDY_OPTIONS["neighbors"])
 
 
 def _add_output(group: Any) -> None:

@@ -5,7 +5,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
@@ -16,7 +16,7 @@ import psutil
 
 from core.data.images.copies import copy_notes
 from core.data.images.labelled_images import LabelledImages
-from core.data.images.loading import TEST_FRACTION, load_images
+from core.data.images.loading import load_images
 from core.data.images.pixel_cache import bytes_to_keep
 from core.data.sampling import name_some
 from core.network.catalogue import (
@@ -40,12 +40,17 @@ from core.network.passes import Pass, plan_passes
 from core.search.sliced import working_bytes
 from core.study.measuring.projection import check_projection
 from core.study.measuring.searches import KNN
+from core.study.options import (
+    PIXELS,
+    POOLINGS,
+    STUDY_OPTIONS,
+    StudyChoices,
+    check_options,
+    with_parameters,
+)
 from core.study.samples import MeasureOptions, StudySamples
 
-PIXELS = "pixels"  # the model that is none: the values of the images themselves
-PROTOCOLS = ("separation", "notebook")
 NOTEBOOK: Mapping[str, Any] = {"layers": "main", "pooling": "flat", "per_class": 10}  # the original notebook's choices
-POOLINGS: Mapping[str, tuple[str, ...]] = {"flat": ("flat",), "mean": ("mean",), "both": ("flat", "mean")}
 UNLIMITED_MEMORY = 1 << 62  # bytes, more than any machine has; for plans whose activations lie in a cluster's storage
 _WNID = re.compile(r"n\d{8}($|[-_])")
 
@@ -63,57 +68,15 @@ class Progress:
 Report = Callable[[Progress], None]
 
 
+@with_parameters
 @dataclass(frozen=True)
-class StudyOptions:
+class StudyOptions(StudyChoices):
     """The options of a study; two studies with the same options have the same tables.
 
-    data : an image folder, "tfds:NAME", or "digits".
-    model, weights, input_size : see `core.network.models.registry.load_network`; model "pixels" is none.
-    Afterwards model is None where the file that weights names says what network it is.
-    input_size : height and width of the network's images in pixels; default what it was made for.
-    layers : comma-separated union of `main`, `last_pool`, `output`, `all`, `blocks`, names and patterns; see
-    `core.network.catalogue.select_layers`. By default the first three, as far as a network has them.
-    pooling : "flat", "mean" or "both".
-    split : "train", "test" or "both". per_class : samples of each class and split; default all.
-    test_fraction : share of the test split, where the data have no splits; 0 measures all samples as one split.
-    skip_broken, skip_small_classes : what to leave out, see `core.data.images.loading.load_images`.
-    neighbors : neighbors stored a sample. neighbor_layers : the layers whose neighbors are stored, as in `layers`.
-    seed : of splits and choices. batch_size : images a forward pass.
-    sizes, repeats : sizes of stratified subsamples of each split, and how often each is drawn.
-    protocol : "separation", or "notebook" for the center measures of the original notebook with permuted controls.
-    probe : a linear probe where activations have no space or are averaged over it.
-    precision : half the width of the 95 % interval of SI wanted for the samples at hand, such as 0.01; then only as
-    many samples as that takes are asked, each against all others. pilot : samples of each split that are asked first,
-    to find out how many it takes, and then not again; 0 asks as many as it takes at worst.
-    projection : how samples are drawn on a plane: "pca", "umap" if umap-learn is installed, or "none".
-    related_measures : the siblings of SI, intrinsic dimension and hubness of layers, and linear CKA between them.
-    allow_long_search : ask all samples although that takes hours, see `core.study.exactness`; it changes no number.
+    Afterwards model is None where the file that weights names says what network it is. See
+    `core.network.models.registry.load_network` on networks, `core.network.catalogue.select_layers` on layers,
+    `core.data.images.loading.load_images` on data, and `core.study.exactness` on searches of hours.
     """
-
-    data: str
-    model: str | None = None
-    weights: str | None = None
-    layers: str = DEFAULT_LAYERS
-    pooling: str = "mean"
-    split: str = "both"
-    per_class: int | None = None
-    neighbors: int = 10
-    seed: int = 0
-    skip_broken: bool = False
-    skip_small_classes: bool = False
-    test_fraction: float = TEST_FRACTION
-    batch_size: int = 32
-    sizes: tuple[int, ...] = ()
-    repeats: int = 5
-    protocol: str = "separation"
-    probe: bool = True
-    precision: float | None = None
-    pilot: int = 0
-    input_size: int | None = None
-    neighbor_layers: str = "all"
-    projection: str = "pca"
-    related_measures: bool = False
-    allow_long_search: bool = False
 
     def __post_init__(self) -> None:
         model, weights = network_choice(self.model, self.weights)
@@ -123,31 +86,25 @@ class StudyOptions:
             )
         object.__setattr__(self, "model", model)
         object.__setattr__(self, "weights", weights)
-        if self.protocol not in PROTOCOLS:
-            raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}; got {self.protocol!r}.")
-        if self.pooling not in POOLINGS:
-            raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}; got {self.pooling!r}.")
+        check_options(self)
         if self.precision is not None and not 0 < self.precision < 0.5:
             raise ValueError(f"precision must lie between 0 and 0.5; got {self.precision}. 0.01 is ± one point.")
         if self.precision is not None and self.sizes:
             raise ValueError("precision and sizes must not be combined; both draw samples. Make two studies.")
         if self.precision is not None and self.allow_long_search:
             raise ValueError("precision and allow_long_search must not be combined; choose one of them.")
-        if self.pilot < 0 or (self.pilot and self.precision is None):
+        if self.pilot and self.precision is None:
             raise ValueError(f"pilot must be at least 0, and go with a precision; got {self.pilot}. 200 is usual.")
-        if self.input_size is not None and (self.input_size < 1 or self.model == PIXELS):
+        if self.input_size is not None and self.model == PIXELS:
             raise ValueError(
                 f"input_size must be at least 1, and go with a network; got {self.input_size} with {self.model!r}."
             )
         check_projection(self.projection)
-        for name in ("neighbors", "batch_size", "repeats"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}.")
 
     def asked(self) -> dict[str, Any]:
         """The options as study.json records them: those that the tables depend on."""
         options = asdict(self) | {"sizes": list(self.sizes)}
-        return {name: value for name, value in options.items() if name != "allow_long_search"}
+        return {name: value for name, value in options.items() if STUDY_OPTIONS[name].recorded}
 
     def measures(self) -> MeasureOptions:
         """What is computed at each layer."""
@@ -166,14 +123,14 @@ class StudyOptions:
     def command(self, out: str | os.PathLike[str]) -> str:
         """The command that asks for this study."""
         words = ["python", "-m", "core", "study", self.data, "--out", os.fspath(out)]
-        for option in fields(self):
-            value = getattr(self, option.name)
-            default = {"model": DEFAULT_MODEL, "weights": DEFAULT_WEIGHTS}.get(option.name, option.default)
-            if option.name == "data" or value in (default, option.default):
+        usual = {"model": DEFAULT_MODEL, "weights": DEFAULT_WEIGHTS}
+        for name, option in STUDY_OPTIONS.items():
+            value = getattr(self, name)
+            if name == "data" or value in (option.default, usual.get(name, option.default)):
                 continue
-            words.append(f"--{'no-' if value is False else ''}{option.name.replace('_', '-')}")
-            if not isinstance(value, bool):
-                words.append(",".join(map(str, value)) if isinstance(value, tuple) else str(value))
+            words.append(option.flag)
+            if option.kind is not bool:
+                words.append(",".join(map(str, value)) if option.kind is tuple else str(value))
         return shlex.join(words)
 
 

@@ -3,14 +3,13 @@
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from core.data.images.loading import TEST_FRACTION
-from core.network.catalogue import DEFAULT_LAYERS
-from core.network.models.registry import DEFAULT_MODEL, backbones, is_model_file
+from core.network.models.registry import DEFAULT_MODEL, DEFAULT_WEIGHTS, backbones, is_model_file
 from core.search.neighbors import METRICS
-from core.study.plan import PIXELS
+from core.study.options import PIXELS, STUDY_OPTIONS, Option, StudyChoices
 from explorer.runs.jobs import STUDY
 from explorer.server.public_mode import Limits
 
@@ -21,80 +20,46 @@ SOURCES = {
     "images": "Upload images (zip)",
     "features": "Upload features",
 }
-MOST_TEST = 0.9
-SKIP_BROKEN, SKIP_SMALL = "Leave out unreadable images", "Leave out small classes"  # labels of the form's fields
-_FIELDS = {
-    "--skip-broken": f"tick “{SKIP_BROKEN}”",
-    "--skip-small-classes": f"tick “{SKIP_SMALL}”",
+FORM_OPTIONS = {name: option for name, option in STUDY_OPTIONS.items() if option.label}  # those with a field
+_SWITCHES = [option for option in FORM_OPTIONS.values() if option.kind is bool]
+_FIELDS = {option.flag: f"tick “{option.label}”" for option in _SWITCHES} | {
     "--split train": "choose “Train” as the split",
     "--split test": "choose “Test” as the split",
 }
 USUAL_WEIGHTS = ("imagenet", "none")
 FURTHER_MODELS = ("resnet50", "mobilenet-v3-small", "ConvNeXtTiny")  # of keras.applications; any other can be typed
-RANGES = {"per_class": (2, 2**31 - 1), "repeats": (1, 100), "neighbors": (1, 100), "seed": (0, 2**32 - 1)}
 _LONGEST = 2_000  # characters of a text in an address
-_NO_ADDRESS = (
-    "labels",
-    "test",
-    "test_labels",
-    "precision",
-    "allow_long_search",
-)  # an upload's, or of a plan not there yet
-_FLAGS = ("related_measures", "allow_long_search", "skip_broken", "skip_small_classes")
-_STUDY_OPTIONS = (
-    "model",
-    "weights",
-    "layers",
-    "pooling",
-    "split",
-    "per_class",
-    "sizes",
-    "repeats",
-    "neighbors",
-    "seed",
-)
+_TEXTS = ("source", "data", "memory", "spool", "metric", "cluster", "cluster_storage")  # of the address, beside options
 
 
 @dataclass(frozen=True)
-class Request:
-    """What the form says; the texts are as typed, and the command line is what judges them.
+class Request(StudyChoices):
+    """What the form says: the choices of a study, and what else a run needs. The command line is what judges them.
 
     Attributes
     ----------
     source : one of `SOURCES`.
     data : a folder, the name of a TensorFlow data set, or the path of what was uploaded.
+    sizes : as typed.
     labels : a column of the uploaded table, or the path of the uploaded file of labels.
-    test, test_labels : the paths of the test samples' uploaded features and labels. metric : of features.
-    cluster, cluster_storage : as in `python -m core study`. precision, allow_long_search : chosen once there is a plan.
-    The rest as in `core.study.plan.StudyOptions`; "" or 0 leaves an option out.
+    test, test_labels : the paths of the test samples' uploaded features and labels.
+    metric : of features.
+    memory, spool, cluster, cluster_storage : as in `python -m core study`; "" leaves an option out.
     """
 
-    source: str = "digits"
     data: str = ""
-    labels: str = ""
     model: str = PIXELS
-    weights: str = "imagenet"
-    layers: str = DEFAULT_LAYERS
-    pooling: str = "mean"
-    split: str = "both"
-    per_class: int = 0
-    sizes: str = ""
-    repeats: int = 5
-    neighbors: int = 10
+    weights: str = DEFAULT_WEIGHTS
+    sizes: str = ""  # type: ignore[assignment]
+    source: str = "digits"
+    labels: str = ""
     memory: str = ""
     spool: str = ""
-    seed: int = 0
-    related_measures: bool = False
     metric: str = METRICS[0]
     test: str = ""
     test_labels: str = ""
     cluster: str = ""
     cluster_storage: str = ""
-    precision: str = ""
-    allow_long_search: bool = False
-    test_fraction: float = TEST_FRACTION
-    skip_broken: bool = False
-    skip_small_classes: bool = False
 
     @property
     def command(self) -> str:
@@ -116,16 +81,9 @@ class Request:
 
     def arguments(self, out: str = STUDY) -> tuple[str, ...]:
         """Of `python -m core`. Each value is tied to its option, so that none can become another option."""
-        if self.source == "features":
-            options = {"labels": self.labels, "neighbors": str(self.neighbors), "metric": self._option("metric")}
-            options |= {"test": self.test, "test_labels": self.test_labels}
-        else:
-            options = {name: str(value) for name in _STUDY_OPTIONS if (value := self._option(name))}
-            options |= {"test_fraction": f"{self.test_fraction:g}"} if self.test_fraction != TEST_FRACTION else {}
-            options |= {"memory": self.memory, "spool": _absolute(self.spool), "precision": self.precision}
-            options |= {"cluster": self.cluster, "cluster_storage": _place(self.cluster_storage)}
+        options = self._feature_options() if self.source == "features" else self._study_options()
         given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items() if value]
-        flags = [f"--{name.replace('_', '-')}" for name in self._flags() if getattr(self, name)]
+        flags = [option.flag for option in self._switches() if getattr(self, option.name) != option.default]
         return (self.command, self._data(), f"--out={out}", *given, *flags)
 
     def repeated_by(self, upload: str = "") -> str:
@@ -136,27 +94,40 @@ class Request:
 
     def query(self) -> dict[str, list[str]]:
         """The form in the address: what differs from the defaults. Uploads have no address."""
-        there = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _NO_ADDRESS}
         uploaded = self.source in ("images", "features")
         usual = replace(Request(), model=usual_model(self.source))
-        return {
-            name: [str(value)]
-            for name, value in there.items()
-            if value != getattr(usual, name) and not (uploaded and name == "data")
-        }
+        shown = [name for name in (*_TEXTS, *FORM_OPTIONS) if not (uploaded and name == "data")]
+        return {name: [str(getattr(self, name))] for name in shown if getattr(self, name) != getattr(usual, name)}
 
-    def _flags(self) -> tuple[str, ...]:
-        """Options that are given or not."""
-        return ("related_measures", "allow_long_search") if self.source == "features" else _FLAGS
+    def _feature_options(self) -> dict[str, str]:
+        """The options of `measure` that have a value."""
+        metric = "" if self.metric == METRICS[0] else self.metric
+        options = {"labels": self.labels, "neighbors": str(self.neighbors), "metric": metric}
+        return options | {"test": self.test, "test_labels": self.test_labels}
 
-    def _option(self, name: str) -> str | int:
-        value: str | int = getattr(self, name)
-        default = {"model": DEFAULT_MODEL}.get(name, getattr(Request(), name))
-        if name == "weights" and (not self.uses_network or is_model_file(self.model)):
+    def _study_options(self) -> dict[str, str]:
+        """The options of `study` that have a value: "" where it is the default."""
+        named = [option for option in STUDY_OPTIONS.values() if option.kind is not bool and option.name != "data"]
+        options = {option.name: self._value(option) for option in named}
+        options |= {"memory": self.memory, "spool": _absolute(self.spool)}
+        return options | {"cluster": self.cluster, "cluster_storage": _place(self.cluster_storage)}
+
+    def _switches(self) -> list[Option]:
+        """The options without a value that the command has."""
+        names = ("related_measures",) if self.source == "features" else STUDY_OPTIONS
+        return [STUDY_OPTIONS[name] for name in names if STUDY_OPTIONS[name].kind is bool]
+
+    def _value(self, option: Option) -> str:
+        """An option's value as the command line takes it; "" where it is the default."""
+        value = getattr(self, option.name)
+        if option.name == "weights" and (not self.uses_network or is_model_file(self.model)):
             return ""
-        if name in ("model", "weights") and is_model_file(str(value)):
+        if option.name in ("model", "weights") and is_model_file(str(value)):
             return _absolute(str(value))  # a run works in a folder of its own
-        return "" if value == default else value
+        usual = {"model": DEFAULT_MODEL}.get(option.name, getattr(Request(), option.name))
+        if value in (usual, None):
+            return ""
+        return f"{value:g}" if option.kind is float else str(value)
 
     def _data(self) -> str:
         if self.source == "digits":
@@ -168,32 +139,34 @@ class Request:
 
 def asked_request(query: Mapping[str, Sequence[str]]) -> Request:
     """The form as the address asks for it; what it says wrongly stays at the default."""
-    found: dict[str, str | float] = {}
-    for field in fields(Request):
-        text = next(iter(query.get(field.name, [])), None)
-        if text is None or field.name in _NO_ADDRESS:
+    values: dict[str, Any] = {}
+    for name in (*_TEXTS, *FORM_OPTIONS):
+        text = next(iter(query.get(name, [])), None)
+        if text is None:
             continue
-        if field.type is bool:
-            found[field.name] = text == str(True)
-        elif field.type is float:
-            found[field.name] = _fraction(text)
-        elif field.type is int:
-            least, most = RANGES[field.name]
-            if text.isascii() and text.isdecimal() and len(text) <= 10 and least <= int(text) <= most:
-                found[field.name] = int(text)
-        elif text in _CHOICES.get(field.name, [text]) and text.isprintable() and len(text) <= _LONGEST:
-            found[field.name] = text
-    usual = usual_model(str(found.get("source", "digits")))
-    return replace(Request(), **({"model": usual} | found))  # type: ignore[arg-type]
+        value = _read(text, FORM_OPTIONS.get(name))
+        if value is not None and value in _CHOICES.get(name, [value]):
+            values[name] = value
+    usual = usual_model(str(values.get("source", "digits")))
+    return replace(Request(), **({"model": usual} | values))
 
 
-def _fraction(text: str) -> float:
-    """A number from 0 to 0.9; what is none is the usual test fraction."""
+def _read(text: str, option: Option | None) -> str | float | None:
+    """A value of the address; None where the form cannot show it. option : None for what is none of a study."""
+    kind = str if option is None else option.kind
+    if kind is bool:
+        return text == str(True)
+    if option is None or kind not in (int, float):
+        is_choice = option is None or not option.choices or text in option.choices
+        return text if is_choice and text.isprintable() and len(text) <= _LONGEST else None
+    if kind is int and not (text.isascii() and text.isdecimal() and len(text) <= 10):
+        return None
     try:
-        value = float(text)
+        number = kind(text)
     except ValueError:
-        return TEST_FRACTION
-    return value if 0 <= value <= MOST_TEST else TEST_FRACTION
+        return None
+    least, most = option.form_limits
+    return number if least <= number <= most else None
 
 
 def in_form_words(text: str) -> str:
@@ -210,8 +183,6 @@ def usual_model(source: str) -> str:
 
 _CHOICES = {
     "source": tuple(SOURCES),
-    "pooling": ("mean", "flat", "both"),
-    "split": ("both", "train", "test"),
     "metric": METRICS,
 }
 
@@ -246,8 +217,7 @@ def check_request(request: Request, limits: Limits) -> None:
     ValueError
         With what may be asked for instead.
     """
-    texts = {field.name: getattr(request, field.name) for field in fields(request) if field.type is str}
-    damaged = [name for name, text in texts.items() if "\0" in text]
+    damaged = [name for name, value in vars(request).items() if isinstance(value, str) and "\0" in value]
     if damaged:
         raise ValueError(f"{damaged[0]} must not hold NUL characters. Type it again.")
     if request.source in ("folder", "tfds", "images", "features") and not request.data:
@@ -272,13 +242,11 @@ def check_request(request: Request, limits: Limits) -> None:
 
 
 def _check_numbers(request: Request) -> None:
-    """The ranges of the form's fields, which a client need not keep to; no `per_class` means all samples."""
-    ranges = RANGES | {"test_fraction": (0, MOST_TEST)}
+    """The ranges of the form's fields, which a client need not keep to."""
     outside = []
-    for name, (least, most) in ranges.items():
-        value = getattr(request, name)
-        is_left_out = name == "per_class" and value == 0
-        if not is_left_out and not least <= value <= most:
+    for name, option in FORM_OPTIONS.items():
+        value, (least, most) = getattr(request, name), option.form_limits
+        if option.kind in (int, float) and value is not None and not least <= value <= most:
             outside.append(f"{name} must be between {least:,} and {most:,}; got {value:,}.")
     if outside:
         raise ValueError(" ".join(outside))

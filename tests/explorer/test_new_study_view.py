@@ -86,7 +86,7 @@ def test_all_that_is_wrong_with_a_folder_is_told_in_the_words_of_the_form(studie
     assert said.endswith("tick “Leave out small classes” and “Leave out unreadable images”")
     assert "--" not in said
     page.checkbox(key="new skip broken").check().run()
-    page.checkbox(key="new skip small").check().run()
+    page.checkbox(key="new skip small classes").check().run()
     press(page, "show_plan")
     assert [one.value for one in page.metric][:3] == ["8", "2", "1"]
     said = [one.value for one in page.caption]

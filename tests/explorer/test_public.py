@@ -123,7 +123,7 @@ def test_arguments_of_a_study():
 
 
 def test_arguments_of_a_cluster_and_of_a_choice():
-    request = Request(cluster="tcp://host:8786", cluster_storage="s3://bucket/a", precision="0.007")
+    request = Request(cluster="tcp://host:8786", cluster_storage="s3://bucket/a", precision=0.007)
     assert request.arguments()[4:] == (
         "--precision=0.007", "--cluster=tcp://host:8786", "--cluster-storage=s3://bucket/a",
     )  # fmt: skip
@@ -183,7 +183,7 @@ def test_the_form_is_in_the_address_and_comes_back_from_it():
     cluster = Request(cluster="local:2", cluster_storage="s3://bucket")
     assert asked_request(cluster.query()) == cluster
     assert asked_request({"allow_long_search": ["True"], "precision": ["0.1"]}) == Request()  # chosen at each plan anew
-    assert Request(allow_long_search=True, precision="0.1").query() == {}
+    assert Request(allow_long_search=True, precision=0.1).query() == {}
     assert asked_request({"source": ["nonsense"], "seed": ["-1"], "per_class": ["many"], "other": ["1"]}) == Request()
     assert "data" not in Request(source="features", data=".uploads/ab").query()
 

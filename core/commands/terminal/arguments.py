@@ -5,12 +5,10 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from core.data.images.loading import TEST_FRACTION
+from core.study.options import LARGEST_COUNT
 from core.study.plan import parse_bytes
 
-LARGEST = 2**31 - 1  # of counts, which tables hold as int32
 _MOST_DIGITS = 4_000  # Python reads no longer numbers
-DATA_HELP = "Labelled images: a folder (train/CLASS/..., test/CLASS/..., or CLASS/...), tfds:NAME, or digits."
 JSON_HELP = "Print the results as JSON, for other programs."
 MEMORY_HELP = "Memory for the activations of a pass, such as 2GiB. Default: half of what is free."
 
@@ -34,34 +32,6 @@ def add_command(commands: Any, name: str, summary: str, examples: Sequence[str])
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     return parser
-
-
-def add_data_options(data: Any) -> None:
-    """Add the options of every command that reads labelled images.
-
-    Parameters
-    ----------
-    data : the command's group of options about data.
-    """
-    data.add_argument(
-        "--skip-broken",
-        action="store_true",
-        help="Leave out images that cannot be read, and record them, instead of stopping.",
-    )
-    data.add_argument(
-        "--skip-small-classes",
-        action="store_true",
-        help="Leave out classes that are empty, too small, or missing in a split, and record them, instead of "
-        "stopping.",
-    )
-    data.add_argument(
-        "--test-fraction",
-        type=fraction,
-        default=TEST_FRACTION,
-        metavar="F",
-        help="Share of the samples that becomes the test split where the data have no splits; 0 measures all samples "
-        "as one split. Default: %(default)s.",
-    )
 
 
 def print_notes(notes: Iterable[str]) -> None:
@@ -89,7 +59,7 @@ def memory(text: str) -> int:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
-def at_least(minimum: int, most: int = LARGEST) -> Callable[[str], int]:
+def at_least(minimum: int, most: int = LARGEST_COUNT) -> Callable[[str], int]:
     """A parser of whole numbers from `minimum` to `most`."""
 
     def parse(text: str) -> int:
@@ -113,7 +83,7 @@ def seed(text: str) -> int:
 def sizes(text: str) -> tuple[int, ...]:
     """Distinct whole numbers, ascending, from a text such as "50,100,200"."""
     numbers = [_whole(part) for part in text.split(",")]
-    known = {number for number in numbers if number is not None and number <= LARGEST}
+    known = {number for number in numbers if number is not None and number <= LARGEST_COUNT}
     if len(known) < len(set(numbers)):
         raise argparse.ArgumentTypeError(f"sizes must be whole numbers such as 50,100,200; got {_short(text)}")
     return tuple(sorted(known))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from core.measures.rows import work_alone
+from core.search.rows import work_alone
 
 _Layer = TypeVar("_Layer")
 _Activations = TypeVar("_Activations")

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh
 from scipy.sparse.linalg import ArpackError, eigsh
 
+from core.study.options import PROJECTIONS
 from core.study.samples import StudySamples
 
-PROJECTIONS = ("pca", "umap", "none")
 _FEWEST_FOR_UMAP = 4  # its initial layout needs as many
 _FEWEST_FOR_LANCZOS = 32  # rows of a matrix; smaller ones are decomposed
 _LANCZOS_VECTORS = 10

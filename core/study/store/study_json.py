@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from core.data.files import read_file
+from core.study.options import STUDY_OPTIONS
 
 Info = Mapping[str, Any]
 
@@ -31,31 +32,12 @@ _FIELDS: Mapping[str, tuple[type, ...]] = {
     "finished": _TEXT,
     "command": _TEXT,
     "asked": (dict,),
-    "asked.data": _TEXT,
-    "asked.model": _TEXT,
-    "asked.weights": _TEXT,
-    "asked.layers": (str, list, type(None)),
-    "asked.layers.*": (str,),
-    "asked.pooling": _TEXT,
-    "asked.split": _TEXT,
-    "asked.per_class": _COUNT,
-    "asked.neighbors": _COUNT,
-    "asked.neighbor_layers": _TEXT,
-    "asked.metric": _TEXT,
-    "asked.seed": _COUNT,
-    "asked.skip_broken": (bool,),
-    "asked.batch_size": _COUNT,
-    "asked.sizes": (list,),
+    **{f"asked.{name}": option.json_types for name, option in STUDY_OPTIONS.items() if option.recorded},
     "asked.sizes.*": (int,),
-    "asked.repeats": _COUNT,
-    "asked.protocol": _TEXT,
-    "asked.probe": (bool,),
-    "asked.precision": (float, int, type(None)),
-    "asked.pilot": _COUNT,
-    "asked.input_size": _COUNT,
-    "asked.projection": _TEXT,
-    "asked.related_measures": (bool,),
-    "asked.centers": (bool,),
+    "asked.layers": (str, list, type(None)),  # a recorded training lists them
+    "asked.layers.*": (str,),
+    "asked.metric": _TEXT,  # of ready-made features
+    "asked.centers": (bool,),  # of ready-made features
     "used": (dict,),
     "used.seed": _COUNT,
     "used.data": (dict,),

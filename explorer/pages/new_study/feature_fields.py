@@ -6,6 +6,7 @@ from typing import Any
 import streamlit as st
 
 from core.search.neighbors import METRICS
+from explorer.pages.new_study.option_fields import option_field
 from explorer.runs.disk import holds, make_room
 from explorer.runs.request import Request
 from explorer.runs.uploads.checking import FEATURE_SUFFIXES, LABEL_SUFFIXES, Saved, check_column, save_features
@@ -50,19 +51,14 @@ def feature_options(request: Request, start: Request) -> Request:
     """Neighbors, metric, and whether to compute related measures."""
     left, middle, right = st.columns(3, vertical_alignment="bottom")
     with left:
-        neighbors = st.number_input("Neighbors stored", 1, 100, start.neighbors, key="new neighbors")
+        neighbors = option_field("neighbors", start)
     with middle:
         metric = st.segmented_control(
             "Metric", METRICS, format_func=str.capitalize, default=start.metric, required=True, key="new metric"
         )
     with right:
-        related_measures = related_measures_field(start)
-    return replace(request, neighbors=int(neighbors), metric=str(metric), related_measures=related_measures)
-
-
-def related_measures_field(start: Request) -> bool:
-    """Whether a study computes related measures, too."""
-    return st.checkbox("Related measures", start.related_measures, key="new related measures", help=_RELATED_HELP)
+        related_measures = option_field("related_measures", start)
+    return replace(request, neighbors=neighbors, metric=str(metric), related_measures=related_measures)
 
 
 def saved_features(request: Request, allowed: Limits) -> tuple[Request, Saved]:
@@ -90,9 +86,3 @@ def saved_features(request: Request, allowed: Limits) -> tuple[Request, Saved]:
 
 def _one(files: list[Any]) -> Any:
     return files[0] if files else None
-
-
-_RELATED_HELP = (
-    "Also compute related separability measures, intrinsic dimension and hubness of each layer, and how alike layers "
-    "are (linear CKA), for the page Compare. It takes longer."
-)

@@ -173,7 +173,7 @@ def _ways(request: Request, found: dict[str, Any]) -> list[tuple[str, Request, f
     return [
         (
             f"Start with sampled queries, ≈ {in_words(sampled_s)}",
-            replace(request, precision=f"{precision:g}"),
+            replace(request, precision=precision),
             sampled_s,
         ),
         (f"Start with every sample, ≈ {in_words(exact_s)}", replace(request, allow_long_search=True), exact_s),

@@ -1,6 +1,5 @@
 """A new study: what to measure, the plan before it starts, and the run in a process of its own."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,23 +8,15 @@ import streamlit as st
 
 from core.network.catalogue import DEFAULT_LAYERS
 from core.report.words.formatting import plain
-from core.study.plan import PIXELS
+from core.study.options import PIXELS
 from explorer.controls.study_picker import carry_study, show_name
-from explorer.pages.new_study.feature_fields import (
-    ARCHIVE,
-    UPLOADERS,
-    feature_fields,
-    feature_options,
-    related_measures_field,
-)
+from explorer.pages.new_study.feature_fields import ARCHIVE, UPLOADERS, feature_fields, feature_options
+from explorer.pages.new_study.option_fields import option_field
 from explorer.pages.new_study.plan_view import plan_and_start
 from explorer.runs import jobs
 from explorer.runs.job_view import STATES, show_job, show_removed
 from explorer.runs.request import (
-    MOST_TEST,
-    RANGES,
-    SKIP_BROKEN,
-    SKIP_SMALL,
+    FORM_OPTIONS,
     SOURCES,
     Request,
     asked_request,
@@ -42,8 +33,8 @@ from explorer.state.address import asked_view, keep_view
 
 PAGE = "new_study"
 WIDTH = 960  # pixels
-POOLINGS = {"mean": "Mean of each channel", "flat": "All activations", "both": "Both"}
-SPLITS = {"both": "Train and test", "train": "Train", "test": "Test"}
+# Options that have a place of their own; the others stand under "More options".
+PLACED = ("data", "model", "weights", "layers", "pooling", "split", "per_class", "sizes")
 
 
 def render() -> None:
@@ -143,13 +134,10 @@ def _network_fields(request: Request, start: Request, allowed: Limits) -> Reques
             request = replace(request, weights=_weights_field(known, request.model, start, allowed))
     left, right = st.columns(2)
     with left:
-        layers = _text("Layers", start.layers, "new layers", DEFAULT_LAYERS, _LAYERS_HELP)
+        layers = option_field("layers", start)
     with right:
-        pooling = st.segmented_control(
-            "Pooling", list(POOLINGS), format_func=POOLINGS.__getitem__, default=start.pooling, required=True,
-            key="new pooling",
-        )  # fmt: skip
-    return replace(request, layers=layers or DEFAULT_LAYERS, pooling=str(pooling))
+        pooling = option_field("pooling", start)
+    return replace(request, layers=layers or DEFAULT_LAYERS, pooling=pooling)
 
 
 def _weights_field(known: tuple[str, ...], model: str, start: Request, allowed: Limits) -> str:
@@ -168,55 +156,42 @@ def _weights_field(known: tuple[str, ...], model: str, start: Request, allowed: 
 
 
 def _further_fields(request: Request, start: Request, allowed: Limits) -> Request:
-    number: Callable[..., Any] = st.number_input
     if request.source == "features":
         return feature_options(request, start)
     left, middle, right = st.columns(3)
     with left:
-        split = st.segmented_control(
-            "Split", list(SPLITS), format_func=SPLITS.__getitem__, default=start.split, required=True, key="new split"
-        )
+        split = option_field("split", start)
     with middle:
-        per_class = number(
-            "Samples a class", *RANGES["per_class"], start.per_class or None, placeholder="all", key="new per class",
-            help="Of each split, drawn by the seed. Empty: all.",
-        )  # fmt: skip
+        per_class = option_field("per_class", start)
     with right:
-        sizes = _text("Sample sizes", start.sizes, "new sizes", "none, or 100,200,400", _SIZES_HELP)
+        sizes = option_field("sizes", start)
+    request = replace(request, split=split, per_class=per_class, sizes=sizes.replace(" ", ""))
+    further = [option for name, option in FORM_OPTIONS.items() if name not in PLACED]
     with st.expander("More options"):
         columns = st.columns(3)
-        with columns[0]:
-            repeats = number("Draws of each size", *RANGES["repeats"], start.repeats, key="new repeats")
-            neighbors = number("Neighbors stored", *RANGES["neighbors"], start.neighbors, key="new neighbors")
-            test_fraction = number(
-                "Test fraction", 0.0, MOST_TEST, start.test_fraction, 0.05, format="%.2f", key="new test fraction",
-                help=_FRACTION_HELP,
-            )  # fmt: skip
-        with columns[1]:
-            seed = number("Seed", *RANGES["seed"], start.seed, key="new seed")
-            if not allowed.public:
-                memory = _text(
-                    "Memory for activations", start.memory, "new memory", "half of what is free", _MEMORY_HELP
-                )
-        with columns[2]:
-            if not allowed.public:
-                spool = _text("Spool folder", start.spool, "new spool", "none", _SPOOL_HELP)
-        related_measures = related_measures_field(start)
-        skip_broken = st.checkbox(SKIP_BROKEN, start.skip_broken, key="new skip broken", help=_BROKEN_HELP)
-        skip_small = st.checkbox(SKIP_SMALL, start.skip_small_classes, key="new skip small", help=_SMALL_HELP)
+        valued = [option.name for option in further if option.kind is not bool]
+        for place, name in enumerate(valued):
+            with columns[place % 3]:
+                request = replace(request, **{name: option_field(name, start)})
+        for option in further:
+            if option.kind is bool:
+                request = replace(request, **{option.name: option_field(option.name, start)})
         if not allowed.public:
-            cluster, storage = _cluster_fields(start)
-    request = replace(
-        request, split=str(split), per_class=int(per_class or 0), sizes=sizes.replace(" ", ""), repeats=int(repeats),
-        neighbors=int(neighbors), seed=int(seed), related_measures=related_measures, test_fraction=float(test_fraction),
-        skip_broken=skip_broken, skip_small_classes=skip_small,
-    )  # fmt: skip
-    if allowed.public:
-        return request
-    return replace(request, memory=memory, spool=spool, cluster=cluster, cluster_storage=storage)
+            request = _cluster_fields(_memory_fields(request, start), start)
+    return request
 
 
-def _cluster_fields(start: Request) -> tuple[str, str]:
+def _memory_fields(request: Request, start: Request) -> Request:
+    """The memory for activations, and the folder for those that do not fit."""
+    left, right = st.columns(2)
+    with left:
+        memory = _text("Memory for activations", start.memory, "new memory", "half of what is free", _MEMORY_HELP)
+    with right:
+        spool = _text("Spool folder", start.spool, "new spool", "none", _SPOOL_HELP)
+    return replace(request, memory=memory, spool=spool)
+
+
+def _cluster_fields(request: Request, start: Request) -> Request:
     """The address of a cluster, and the storage that its workers share."""
     left, right = st.columns(2)
     with left:
@@ -225,7 +200,7 @@ def _cluster_fields(start: Request) -> tuple[str, str]:
         storage = _text(
             "Cluster storage", start.cluster_storage, "new cluster storage", "beside the study", _STORAGE_HELP
         )
-    return cluster, storage
+    return replace(request, cluster=cluster, cluster_storage=storage)
 
 
 def show_runs(shown: jobs.Job | None) -> None:
@@ -255,16 +230,7 @@ _FOLDER_HELP = (
     "where they are."
 )
 _TFDS_HELP = "Needs the package tensorflow-datasets; the data set is downloaded where it is not there yet."
-_LAYERS_HELP = "A union of main, all, names, and patterns such as block*_add, separated by commas."
-_FRACTION_HELP = "Share of the test split, where the data have no splits. 0: no split, all samples are measured as one."
-_BROKEN_HELP = "Images that cannot be read are left out and recorded, instead of an error."
-_SMALL_HELP = "Classes that are empty, too small, or missing in a split are left out and named, instead of an error."
 _NETWORK_HELP = "Or type the name of any network of keras.applications, or the path of a .keras or .h5 file."
-_LAYERS_HELP = (
-    "A union of main, last_pool (the last global pooling), output, all, names, and patterns such as block*_add, "
-    "separated by commas."
-)
-_SIZES_HELP = "Numbers of samples of a split, for the page Sample size: each is drawn several times."
 _MEMORY_HELP = "Such as 2GiB. Layers that do not fit come in slices, or are spooled."
 _SPOOL_HELP = "A folder for the activations of layers that do not fit the memory, removed afterwards."
 _CLUSTER_HELP = (

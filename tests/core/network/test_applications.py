@@ -254,9 +254,10 @@ def test_the_command_lists_the_layers_at_a_size(capsys):
 
 def test_a_study_names_its_input_size():
     assert StudyOptions("digits", "resnet50", input_size=64).command("out").endswith("--input-size 64")
-    for wrong in ({"input_size": 0}, {"input_size": 64, "model": "pixels"}):
-        with pytest.raises(ValueError, match="input_size must be at least 1, and go with a network"):
-            StudyOptions("digits", **wrong)
+    with pytest.raises(ValueError, match=r"^input_size must be at least 1; got 0\.$"):
+        StudyOptions("digits", input_size=0)
+    with pytest.raises(ValueError, match="input_size must be at least 1, and go with a network; got 64 with 'pixels'"):
+        StudyOptions("digits", model="pixels", input_size=64)
 
 
 # Keras's weights, as if they had been downloaded

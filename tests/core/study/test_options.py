@@ -1,0 +1,116 @@
+"""An option is declared once: all that a person sees or records of it follows from the declaration."""
+
+import argparse
+import dataclasses
+from dataclasses import dataclass, fields
+from typing import Any
+
+import pytest
+
+import core
+from core.cli import make_parser
+from core.commands.terminal.option_flags import add_option
+from core.study.options import STUDY_OPTIONS, Option, StudyChoices, check_options, declare, options_of, with_parameters
+from core.study.store.study_json import info_faults
+from explorer.runs.request import FORM_OPTIONS, Request, asked_request
+
+
+@with_parameters
+@dataclass(frozen=True)
+class Extended(StudyChoices):
+    """A study with one option more."""
+
+    whitening: int | None = declare(
+        None,
+        help="Number of principal components to whiten.",
+        group="measures",
+        metavar="N",
+        least=1,
+        most=64,
+        default_text="all",
+        label="Whitening",
+    )
+
+
+def parser_of(options: dict[str, Option]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser()
+    for option in options.values():
+        add_option(parser, option)
+    return parser
+
+
+def test_a_new_option_is_one_field():
+    option = options_of(Extended)["whitening"]
+    assert (option.flag, option.kind, option.default, option.form_limits) == ("--whitening", int, None, (1, 64))
+    assert option.json_types == (int, type(None))
+    parser = parser_of(options_of(Extended))
+    assert parser.parse_args(["digits", "--whitening", "8"]).whitening == 8
+    assert "Number of principal components to whiten. Default: all." in " ".join(parser.format_help().split())
+    assert "    whitening : int, default all\n        Number of principal components to whiten." in Extended.__doc__
+    check_options(Extended("digits", whitening=64))
+    with pytest.raises(ValueError, match=r"^whitening must be at most 64; got 65\.$"):
+        check_options(Extended("digits", whitening=65))
+
+
+def test_every_field_of_a_study_is_declared():
+    assert list(STUDY_OPTIONS) == [field.name for field in fields(core.StudyOptions)]
+
+
+@pytest.mark.parametrize("option", STUDY_OPTIONS.values(), ids=lambda option: option.name)
+def test_every_option_is_a_flag_and_stands_in_the_docstring(option: Option):
+    (commands,) = [action.choices for action in make_parser()._actions if isinstance(action.choices, dict)]
+    (flag,) = [action for action in commands["study"]._actions if action.dest == option.name]
+    is_needed = option.default is dataclasses.MISSING
+    assert flag.option_strings == ([] if is_needed else [option.flag])
+    assert is_needed or flag.default == option.default
+    assert f"\n    {option.name} : {option.kind.__name__}" in str(core.StudyOptions.__doc__)
+    assert option.help in str(core.StudyOptions.__doc__)
+
+
+WRONG: dict[type, Any] = {str: 1, int: "1", float: "1", bool: "yes", tuple: 3}
+
+
+@pytest.mark.parametrize("option", STUDY_OPTIONS.values(), ids=lambda option: option.name)
+def test_study_json_records_every_option_that_tables_depend_on_with_its_type(option: Option):
+    asked = core.StudyOptions("digits").asked()
+    assert (option.name in asked) == option.recorded
+    assert info_faults({"state": "complete", "asked": asked}) == []
+    faults = info_faults({"state": "complete", "asked": asked | {option.name: WRONG[option.kind]}})
+    assert bool(faults) == option.recorded
+    assert not faults or faults[0].startswith(f"'asked.{option.name}' must be ")
+
+
+IN_ADDRESS: dict[type, Any] = {int: 7, float: 0.25, bool: True}
+
+
+@pytest.mark.parametrize("option", FORM_OPTIONS.values(), ids=lambda option: option.name)
+def test_every_option_of_the_form_is_in_its_address_and_in_the_command(option: Option):
+    value = IN_ADDRESS.get(option.kind, option.choices[0] if option.choices else "50,100")
+    start = Request(source="folder", data="images", model="resnet50")
+    asked = dataclasses.replace(start, **{option.name: value})
+    assert asked.query()[option.name] == [str(value)]
+    assert asked_request(asked.query()) == asked
+    words = {"model": "--model=50,100"}.get(option.name, f"{option.flag}={value}")
+    assert (option.flag if option.kind is bool else words) in asked.arguments()
+
+
+def test_an_option_without_a_field_is_not_in_the_address():
+    assert asked_request({"batch_size": ["7"], "allow_long_search": ["True"], "precision": ["0.1"]}) == Request()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"neighbors": 0}, r"^neighbors must be at least 1; got 0\.$"),
+        ({"per_class": 1}, r"^per_class must be at least 2; got 1\.$"),
+        ({"seed": 2**32}, r"^seed must be at most 4,294,967,295; got 4,294,967,296\.$"),
+        ({"split": "val"}, r"^split must be one of train, test, both; got 'val'\.$"),
+        (
+            {"repeats": 0, "protocol": "x"},
+            r"^repeats must be at least 1; got 0\. protocol must be one of separation, notebook; got 'x'\.$",
+        ),
+    ],
+)
+def test_values_beyond_the_declaration_are_refused_together(values: dict[str, Any], message: str):
+    with pytest.raises(ValueError, match=message):
+        core.StudyOptions("digits", **values)

@@ -18,7 +18,7 @@ from core.analysis.cut.blocks import (
     verify_blocks,
     with_verified,
 )
-from core.analysis.cut.verified_blocks import FILE, keep_verified, kept_verified
+from core.analysis.cut.verified_blocks import FILE, load_verified, save_verified
 from core.commands.terminal.arguments import JSON_HELP, add_command
 from core.commands.terminal.progress import add_progress, interrupt_when_terminated, progress_on
 from core.report.words.blocks import ALONE, NO_MEASUREMENT, blocks_text, change_text
@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     interrupt_when_terminated()
     study = load_study(options.study)
     blocks = separation_across_blocks(study, pooling=options.pooling, measure=options.measure)
-    verified = _verify(study, blocks, options) if options.verify else kept_verified(study)
+    verified = _verify(study, blocks, options) if options.verify else load_verified(study)
     table = with_verified(blocks, verified, options.tolerance)
     if options.json:
         print(json.dumps(_as_json(table, verified, options.tolerance), indent=1))
@@ -102,7 +102,7 @@ def _verify(study: Study, blocks: pd.DataFrame, options: argparse.Namespace) -> 
     finally:
         report.close()
     try:
-        keep_verified(study, plan, verified)
+        save_verified(study, plan, verified)
     except OSError as error:
         print(f"note: {FILE} could not be written into {study.path}, so nothing is kept: {error}", file=sys.stderr)
     return verified

@@ -10,7 +10,7 @@ import pandas as pd
 from core.analysis.comparing import compare_studies, match_layers
 from core.analysis.curves import measured_layers, tidy_curves
 from core.analysis.cut.blocks import TOLERANCE, cannot_verify, separation_across_blocks, with_verified
-from core.analysis.cut.verified_blocks import kept_verified
+from core.analysis.cut.verified_blocks import load_verified
 from core.analysis.samples.neighborhoods import confused_pairs
 from core.analysis.separation_level import best_layer, lead_curve
 from core.report.charts import class_chart, layers_chart, sizes_chart
@@ -162,7 +162,7 @@ def _blocks_section(study: Study, lead: pd.DataFrame) -> Section | None:
         blocks = separation_across_blocks(study, split=split, pooling=str(lead["pooling"].iloc[0]), measure=measure)
     except StudyError:
         return None
-    verified = kept_verified(study)
+    verified = load_verified(study)
     table = with_verified(blocks, verified, TOLERANCE)
     if verified is not None:
         text = f"{blocks_text(table, verified, TOLERANCE)} {ALONE}"

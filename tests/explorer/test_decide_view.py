@@ -8,7 +8,7 @@ import pytest
 
 import core
 from core.analysis.cut.advice import advise, with_seconds
-from core.analysis.cut.timings import kept_timing
+from core.analysis.cut.timings import load_timing
 from core.analysis.ranking.ranking import load_ranking
 from core.cli import main
 from core.report.content import make_report
@@ -23,7 +23,7 @@ from explorer.studies.loading import DEMO
 @pytest.fixture(scope="module")
 def advice():
     study = load_study(DEMO / "dogs")
-    return with_seconds(advise(study), kept_timing(study))
+    return with_seconds(advise(study), load_timing(study))
 
 
 def said(page):

@@ -1,1 +1,1 @@
-"""Where a network can be cut, which blocks it can do without, and what that saves."""
+"""Smaller networks: the layer to cut at, blocks that can be removed, and what either saves and costs."""

@@ -1,9 +1,9 @@
-"""Which layer to cut a network at: the earliest that is not worse than the best by more than a tolerance.
+"""Recommend the layer to cut a network at: the earliest that is not worse than the best by more than a tolerance.
 
 The rule is that of `core.measures.noninferiority`: the interval of a layer's difference to the best, paired on the same
-samples and corrected for the number of layers compared, must lie above minus the tolerance, whichever of the layers
-that may be the best is the best. Where no layer can be named with the samples at hand, none is recommended, and how
-many samples would be enough is said. The network's own head, its last dense layer, is no place to cut.
+samples and corrected for the number of layers compared, must lie above minus the tolerance. This must hold for each of
+the layers that may be the best. Where the samples are too few to name a layer, none is recommended, and the advice says
+how many would be enough. The network's own head, its last dense layer, is not a candidate.
 """
 
 import math
@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.analysis.comparing import MEASURES, at_level, compare_layers, layer_values
+from core.analysis.curves import has_pooling, has_space
 from core.analysis.cut.time_saved import COLUMNS as TIME_COLUMNS
 from core.analysis.cut.time_saved import time_saved
 from core.analysis.separation_level import best_is_clear
@@ -24,54 +25,61 @@ from core.measures.paired import unpaired_interval
 from core.study.store.opening import Study, StudyError
 from core.study.store.ties import has_many_ties
 
-TOLERANCE = 0.03  # of SI
+TOLERANCE = 0.03  # default, as a difference of SI
 _SIZES = {"parameters": "cumulative_parameters", "flop": "cumulative_flop"}
 
 
 @dataclass(frozen=True, eq=False)
 class Advice:
-    """Where to cut, and what each cut saves and costs.
+    """The layer to cut at, and what a cut at each layer saves and costs.
 
     Attributes
     ----------
-    best
+    best : str
         The layer of the highest SI.
-    recommended
+    recommended : str or None
         The earliest layer that is certainly not worse than the best by more than the tolerance; None where the samples
-        cannot name one.
-    tolerance
+        cannot decide on one.
+    tolerance : float
         How much less SI than the best is acceptable.
-    num_samples, num_candidates
-        Samples whose neighbor was asked for, and layers compared.
-    separates
-        Whether the best layer's own interval, corrected likewise, lies above chance by more than the tolerance and the
-        headline would call it clearly above chance, or chance is unknown. Where it does not, a layer that knows nothing
-        of the classes would be within the tolerance, and none is recommended.
-    head, head_value
-        The network's own head, which is no candidate, and its SI; None and nan where it was not measured.
-    tied
-        The layers that are no candidates because many samples have several neighbors at the same smallest distance
-        (`core.study.store.ties`). Where all are so, they are compared all the same and none is recommended.
-    samples_needed
-        Samples with which a layer could be named if all values stayed as they are; nan where unknown.
-    smallest_tolerance
-        A larger tolerance than this one names a layer with the same samples; nan where no interval is known.
-    most_tolerance
-        `separates` holds for tolerances below this one; 0 where for none, inf where chance or the interval is unknown.
-    first
+    num_samples : int
+        Number of queries: samples whose nearest neighbor was searched.
+    num_candidates : int
+        Number of layers among which the best is the best; intervals are corrected for it.
+    separates : bool
+        Whether the best layer is above chance by more than the tolerance: the lower end of its interval, corrected
+        likewise, is, and the layer is clearly above chance by the rule of the headline; also True where chance is
+        unknown. Where it is False, a layer without any information about the classes could be within the tolerance, so
+        none is recommended.
+    head : str or None
+        The network's own head, which is not a candidate; None where it was not measured.
+    head_value : float
+        SI of the head; nan where it was not measured.
+    tied : tuple of str
+        The layers that are not candidates because many samples have several neighbors at the same smallest distance
+        (`core.study.store.ties`). Where all layers are tied, they are compared nevertheless, and none is recommended.
+    samples_needed : float
+        Number of samples with which a layer could be recommended if all values stayed as they are; nan where unknown.
+    smallest_tolerance : float
+        With any larger tolerance, a layer could be recommended with the same samples; nan where no interval is known.
+    most_tolerance : float
+        `separates` is True for all tolerances below this one; 0 where it never is, inf where chance or the interval is
+        unknown.
+    first : str
         The first candidate in network order.
-    split, pooling, measure
-        What was compared.
-    layers
-        One row a candidate, in network order: layer, position; value, low, high, chance (SI and its own 95 % interval);
-        difference (SI minus the highest), difference_low, difference_high (95 % interval of the difference to the best
-        layer, whichever that is, corrected for the number of candidates; at most 0), paired (whether it knows that the
-        samples are the same); verdict: "within" the tolerance, "worse" than that, or "undecided"; samples_needed (at
-        which the layer would be within if all values stayed as they are; inf where it would not, nan where unknown);
-        parameters, flop (up to the layer, on one image; null where unknown); parameters_saved, flop_saved (shares of
-        those up to the deepest layer measured); seconds, seconds_saved, seconds_saved_low, seconds_saved_high,
-        timing_rounds (an image; of `core.analysis.cut.time_saved`, null unless `with_seconds`);
-        linear_probe, linear_probe_difference (accuracy, and that minus the one of the best; null where not measured).
+    split, pooling, measure : str
+        The values that were compared.
+    layers : DataFrame
+        One row a candidate, in network order: layer, position; value, low, high, chance (SI and its individual 95 %
+        interval); difference (SI minus the highest), difference_low, difference_high (95 % interval of the difference
+        to the best layer, whichever that is, corrected for the number of candidates; at most 0), paired (whether the
+        interval is paired on the same samples); verdict ("within" the tolerance, "worse" or "undecided");
+        samples_needed (with which the layer would be within the tolerance if all values stayed as they are; inf where
+        it would not, nan where unknown); parameters, flop (up to the layer, for one image; null where unknown);
+        parameters_saved, flop_saved (shares of those up to the deepest measured layer); seconds, seconds_saved,
+        seconds_saved_low, seconds_saved_high, timing_rounds (for one image, as in `core.analysis.cut.time_saved`; null
+        unless added by `with_seconds`); linear_probe, linear_probe_difference (accuracy, and accuracy minus that at the
+        best layer; null where not measured).
     """
 
     best: str
@@ -99,23 +107,23 @@ class Advice:
 
     @property
     def target(self) -> str:
-        """The layer to look at first: the recommended one, else the best."""
+        """The layer to look at first: the recommended one if there is one, else the best."""
         return self.recommended or self.best
 
     @property
     def undecided(self) -> pd.DataFrame:
-        """The layers before the recommended one, or else the best, that these samples leave open."""
+        """The rows of the layers before `target` for which these samples cannot decide."""
         before = self.layers["position"] < self.row(self.target)["position"]
         rows: pd.DataFrame = self.layers[before & (self.layers["verdict"] == UNDECIDED)]
         return rows
 
     def row(self, layer: str) -> pd.Series:
-        """What is known of a candidate.
+        """Return the row of a candidate.
 
         Raises
         ------
         ValueError
-            It is none.
+            The layer is not a candidate.
         """
         rows = self.layers[self.layers["layer"] == layer]
         if rows.empty:
@@ -136,20 +144,26 @@ def advise(
 
     Parameters
     ----------
-    study : of any kind; of ready-made features, which know no network, sizes and savings are null.
-    split : of the samples; default "test". A study without test samples is asked about its training samples, by default
-        one with test samples of a single class, too.
-    pooling : "mean" or "flat"; a study that has only the other one is asked about that.
-    measure : "separation" (default), or "cross": test samples and their nearest training samples.
-    layers : the candidates; default all at which a network can be cut (`cut_candidates`).
-    tolerance : how much less SI than the best is acceptable, between 0 and 1.
+    study : Study
+        In a study of ready-made features, where the network is unknown, sizes and savings are null.
+    split : {"test", "train"}, optional
+        Which samples. The default is "test", or "train" where there are no test samples or all of them are of a single
+        class. Where a study has no test samples, "test" means its training samples too.
+    pooling : {"mean", "flat"}
+        Where the study has only the other one, that one is used.
+    measure : {"separation", "cross"}, optional
+        SI within the split (default), or SI of test samples and their nearest training samples.
+    layers : sequence of str, optional
+        The candidates; default all layers at which a network can be cut (`cut_candidates`).
+    tolerance : float
+        How much less SI than the best is acceptable, between 0 and 1.
 
     Raises
     ------
     StudyError
         The study lacks the measure, or none of the candidates has a value.
     ValueError
-        An unknown measure, or a tolerance out of range.
+        Unknown measure, or tolerance out of range.
     """
     candidates = _Candidates.of(study, split, pooling, measure, layers, tolerance)
     return _advice(candidates, candidates.layers)
@@ -164,18 +178,19 @@ def recommend_layer(
     layers: Sequence[str] | None = None,
     tolerance: float = TOLERANCE,
 ) -> Advice:
-    """The same recommendation as `advise`, without comparing the layers whose own intervals put them beyond doubt.
+    """Return the same recommendation as `advise` in less time.
 
-    Parameters and errors are those of `advise`; `layers` of the result lists the compared ones only.
+    Layers whose individual intervals already exclude that they are within the tolerance are not compared, and are
+    missing from the table `layers` of the result. Parameters and errors are those of `advise`.
     """
     candidates = _Candidates.of(study, split, pooling, measure, layers, tolerance)
     return _advice(candidates, candidates.layers[candidates.may_be_within()])
 
 
 def cut_candidates(study: Study) -> list[str]:
-    """The measured layers at which a network can be cut, in network order.
+    """Return the measured layers at which a network can be cut, in network order.
 
-    These are all but the pixels and the network's own head; all layers where nothing else was measured.
+    These are all layers except the pixels and the network's own head, or all layers if nothing else was measured.
     """
     head = head_layer(study)
     layers = study.layers[study.layers["kind"].astype(str) != "Input"]
@@ -184,16 +199,20 @@ def cut_candidates(study: Study) -> list[str]:
 
 
 def head_layer(study: Study) -> str | None:
-    """The network's own head: its last measured layer, where that is dense and without space."""
+    """Return the network's own head: the last measured layer, if it is dense and without spatial extent."""
     last = study.layers.iloc[-1]
     is_head = str(last["kind"]) == "Dense" and len(last["output_shape"]) == 1
     return str(last["layer"]) if is_head else None
 
 
 def with_seconds(advice: Advice, timing: Mapping[str, Any]) -> Advice:
-    """The same advice with the seconds an image that were measured from the pixels to some layers.
+    """Return the advice with the measured seconds an image from the pixels to each layer.
 
-    timing : with seconds and, where known, rounds, as `core.analysis.cut.timings` measures and keeps them.
+    Parameters
+    ----------
+    advice : Advice
+    timing : mapping
+        With seconds and, where known, rounds, as returned by `core.analysis.cut.timings.load_timing`.
     """
     table = time_saved(timing["seconds"], timing.get("rounds"), advice.layers["layer"].tolist())
     columns = {name: table[name].to_numpy() for name in TIME_COLUMNS}
@@ -202,12 +221,12 @@ def with_seconds(advice: Advice, timing: Mapping[str, Any]) -> Advice:
 
 @dataclass(frozen=True, eq=False)
 class _Candidates:
-    """The layers to choose from under the choices of a question, and how sure their differences are.
+    """The candidates of one call of `advise`, their values, and the intervals of their differences.
 
-    layers : in network order, indexed by layer: position, value, low, high, chance,
-        num_queries.
-    measured : the same of all layers with a value but for those with many tied samples, candidates or not.
-    tied : the layers that are no candidates because of their many tied samples.
+    layers : the candidates in network order, indexed by layer: position, value, low, high, chance, num_queries,
+        num_tied.
+    measured : the values of all layers, candidates or not, without those that have no value or many tied samples.
+    tied : the layers that are not candidates because of their many tied samples.
     """
 
     study: Study
@@ -231,16 +250,17 @@ class _Candidates:
         layers: Sequence[str] | None,
         tolerance: float,
     ) -> "_Candidates":
-        """Find the candidates, or say what the study lacks."""
+        """Select the candidates; raise an error that says what the study lacks if there are none."""
         measure = measure or MEASURES[0]
         if measure not in MEASURES:
             raise ValueError(f"measure must be one of {', '.join(MEASURES)}; got {measure!r}.")
         check_tolerance(tolerance)
         split, pooling = _available(study, measure, split, pooling)
         measured = layer_values(study, measure=measure, pooling=pooling, split=split)
-        candidates = _chosen(study, measured, layers, f"{measure}, {pooling}, of {split} samples")
+        candidates = _select(study, measured, layers, f"{measure}, {pooling}, of {split} samples")
         head = head_layer(study)
-        head = None if head in candidates.index or head not in measured.index else head
+        if head in candidates.index or head not in measured.index:
+            head = None
         head_value = float("nan") if head is None else float(measured["value"].to_dict()[head])
         tied = has_many_ties(candidates)
         return cls(
@@ -258,20 +278,21 @@ class _Candidates:
 
     @property
     def level(self) -> float:
-        """That of each interval."""
+        """The level of each interval, corrected for the number of candidates."""
         return corrected_level(len(self.layers))
 
     def may_be_within(self) -> NDArray[np.bool_]:
-        """Whether a layer's own interval and that of the best leave it possible that it is within the tolerance."""
+        """Return whether each layer may be within the tolerance, as far as the individual intervals tell."""
         best = at_level(self.layers.iloc[int(self.layers["value"].argmax())], self.level)
-        own = [at_level(row, self.level) for _, row in self.layers.iterrows()]
-        high = np.array([unpaired_interval(best, layer)[1] for layer in own])
-        return ~(high < -self.tolerance)
+        intervals = [at_level(row, self.level) for _, row in self.layers.iterrows()]
+        high = np.array([unpaired_interval(best, interval)[1] for interval in intervals])
+        return ~(high < -self.tolerance)  # also where the upper end is nan, which decides nothing
 
     def most_tolerance(self, best: str) -> float:
-        """The tolerance from which on the best layer is no longer certain to be above chance by more than it.
+        """Return the tolerance from which on the best layer is no longer certainly above chance by more than it.
 
-        It must be clearly above chance by the rule of the headline, too, as one of all layers that are measured.
+        It is 0 where the best layer is not clearly above chance by the rule of the headline, which corrects for the
+        number of all measured layers.
         """
         if best in self.tied:
             return 0.0
@@ -282,7 +303,7 @@ class _Candidates:
         return math.inf if math.isnan(margin) else max(0.0, margin)
 
     def compare(self, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
-        """SI of the first layer of each pair minus that of the second, a row a pair: low, high, paired."""
+        """Compare SI of the first layer of each pair with that of the second: low, high and paired, one row a pair."""
         rows = compare_layers(
             self.study,
             self.study,
@@ -296,11 +317,12 @@ class _Candidates:
 
 
 def _advice(candidates: _Candidates, values: pd.DataFrame) -> Advice:
-    """Decide among some of the candidates, all others being worse beyond doubt."""
+    """Decide among the candidates in `values`; all others are certainly worse."""
     names = values.index.tolist()
     compared: list[pd.DataFrame] = []
 
     def intervals(pairs: Pairs) -> NDArray[np.float64]:
+        """Compute the intervals that the decision needs, and remember which of them are paired."""
         if not pairs:
             return np.empty((0, 2))
         compared.append(candidates.compare([(names[first], names[second]) for first, second in pairs]))
@@ -311,10 +333,13 @@ def _advice(candidates: _Candidates, values: pd.DataFrame) -> Advice:
     most_tolerance = candidates.most_tolerance(best)
     separates = candidates.tolerance < most_tolerance
     recommended = decision.recommended if separates else None
-    paired = {first for rows in compared for first, second in rows.index[rows["paired"].eq(True)] if second == best}
-    table = _decided(values, decision).assign(paired=values.index.isin([*paired, best]))
+    paired = {best}
+    for rows in compared:
+        paired.update(first for first, second in rows.index[rows["paired"].eq(True)] if second == best)
+    table = _with_decision(values, decision).assign(paired=values.index.isin(paired))
     study = candidates.study
-    table = table.join(_sizes(study, table)).join(_probe(study, table, best, candidates.pooling, candidates.split))
+    table = table.join(_sizes(study, table))
+    table = table.join(_probe_accuracies(study, table, best, candidates.pooling, candidates.split))
     return Advice(
         best=best,
         recommended=None if recommended is None else names[recommended],
@@ -336,8 +361,8 @@ def _advice(candidates: _Candidates, values: pd.DataFrame) -> Advice:
     )
 
 
-def _decided(values: pd.DataFrame, decision: Decision) -> pd.DataFrame:
-    """The candidates, indexed by layer, with their differences to the best and the verdicts."""
+def _with_decision(values: pd.DataFrame, decision: Decision) -> pd.DataFrame:
+    """Add the differences to the best and the verdicts to the candidates."""
     needed = [_samples_needed(*row) for row in zip(decision.sample_ratio, values["num_queries"], strict=True)]
     return values.drop(columns=["num_queries", "num_tied"]).assign(
         difference=values["value"] - values["value"].iloc[decision.best],
@@ -349,7 +374,7 @@ def _decided(values: pd.DataFrame, decision: Decision) -> pd.DataFrame:
 
 
 def _samples_needed(ratio: float, num_samples: float) -> float:
-    """A number of samples, rounded up to two digits: more would pretend to know it."""
+    """The number of samples that a ratio means, rounded up to two digits, because it is only an estimate."""
     exact = ratio * num_samples
     if not np.isfinite(exact) or exact <= 0:
         return exact
@@ -358,7 +383,7 @@ def _samples_needed(ratio: float, num_samples: float) -> float:
 
 
 def _available(study: Study, measure: str, split: str | None, pooling: str) -> tuple[str, str]:
-    """The split and the pooling asked for, or the ones that there are where the study has no other."""
+    """The requested split and pooling, or those that the study has instead; see `advise`."""
     rows = study.measurements
     rows = rows[(rows["measure"] == measure) & (rows["repeat"] == 0)]
     if split is None:
@@ -367,20 +392,17 @@ def _available(study: Study, measure: str, split: str | None, pooling: str) -> t
         rows = rows[~(rows["chance"] == 1)] if (several_classes == "train").any() else rows
     if not (rows["split"] == split).any() and measure == "separation":
         split = "train" if (rows["split"] == "train").any() else split
-    spatial = study.layers.loc[study.layers["output_shape"].map(len) > 1, "layer"]
+    spatial = study.layers.loc[has_space(study.layers), "layer"]
     poolings = set(rows.loc[rows["layer"].isin(spatial), "pooling"].astype(str))
     return split, poolings.pop() if len(poolings) == 1 else pooling
 
 
-def _chosen(study: Study, measured: pd.DataFrame, layers: Sequence[str] | None, what: str) -> pd.DataFrame:
-    """The candidates in network order, indexed by layer: position, value, low, high, chance, num_queries.
-
-    measured : of `layer_values`. what : was measured, in words.
-    """
+def _select(study: Study, measured: pd.DataFrame, layers: Sequence[str] | None, description: str) -> pd.DataFrame:
+    """Select the rows of the candidates from those of `layer_values`. description : what was measured, in words."""
     unknown = [layer for layer in layers or () if layer not in measured.index]
     if unknown:
         raise StudyError(
-            f"The study in {study.path} has no {what} at {unknown[0]!r}. "
+            f"The study in {study.path} has no {description} at {unknown[0]!r}. "
             f"It has it at {', '.join(measured.index[:5])} and others."
         )
     chosen = cut_candidates(study) if layers is None else list(layers)
@@ -391,21 +413,21 @@ def _chosen(study: Study, measured: pd.DataFrame, layers: Sequence[str] | None, 
 
 
 def _sizes(study: Study, compared: pd.DataFrame) -> pd.DataFrame:
-    """What the network holds and does up to each candidate, and the shares of it that cutting there saves."""
+    """Parameters and operations up to each candidate, and the shares of them that a cut there saves."""
     layers = study.layers.set_index("layer")
     columns = {}
     for name, column in _SIZES.items():
-        whole = layers[column].astype(float)
-        columns[name] = whole.reindex(compared.index)
-        columns[f"{name}_saved"] = 1 - columns[name] / (whole.max() if whole.max() > 0 else np.nan)
+        cumulative = layers[column].astype(float)
+        total = cumulative.max() if cumulative.max() > 0 else np.nan
+        columns[name] = cumulative.reindex(compared.index)
+        columns[f"{name}_saved"] = 1 - columns[name] / total
     return pd.DataFrame(columns).assign(**dict.fromkeys(TIME_COLUMNS, np.nan))
 
 
-def _probe(study: Study, compared: pd.DataFrame, best: str, pooling: str, split: str) -> pd.DataFrame:
+def _probe_accuracies(study: Study, compared: pd.DataFrame, best: str, pooling: str, split: str) -> pd.DataFrame:
     """The accuracy of the linear probe at each candidate, where it was measured."""
     rows = study.measurements
     rows = rows[(rows["measure"] == "linear_probe") & (rows["split"] == split) & (rows["repeat"] == 0)]
-    flat_only = study.layers.loc[study.layers["output_shape"].map(len) <= 1, "layer"]
-    rows = rows[(rows["pooling"] == pooling) | rows["layer"].isin(flat_only)].drop_duplicates("layer")
+    rows = rows[has_pooling(rows, study.layers, pooling)].drop_duplicates("layer")
     accuracy = rows.astype({"layer": object}).set_index("layer")["value"].reindex(compared.index)
     return pd.DataFrame({"linear_probe": accuracy, "linear_probe_difference": accuracy - accuracy[best]})

@@ -1,8 +1,8 @@
-"""Blocks of a network: how SI changes across each, and the accuracy of the network without it.
+"""Blocks of a network: the change of SI across each block, and the accuracy of the network without it.
 
-SI does not tell which blocks a network can do without: early blocks may prepare what later ones separate, and of 18
-residual blocks that were tried out, a flat SI named the right ones 11 times. So a residual block is taken out for a
-test, its shortcut going on in place of its sum, and the accuracy is measured.
+SI does not tell whether a network needs a block, because early blocks may prepare what later ones separate: among 18
+residual blocks that were tested, a flat SI gave the right answer 11 times. So each residual block is removed for a
+test, with its shortcut in place of its sum, and the accuracy is measured.
 """
 
 from collections.abc import Sequence
@@ -21,15 +21,27 @@ from core.network.cutting import bypass_blocks, largest_units, residual_layers
 from core.study.plan import PIXELS, Plan, Progress, Report
 from core.study.store.opening import Study, StudyError
 
-TOLERANCE = 0.01  # of accuracy
+TOLERANCE = 0.01  # default, as a difference of accuracy
 NOT_WORSE, WORSE, UNDECIDED, NOT_TRIED = "not worse", "worse", "cannot be decided", ""
-_WORDS = {"within": NOT_WORSE, "worse": WORSE, "undecided": UNDECIDED}  # for the verdicts of intervals
+_VERDICTS = {"within": NOT_WORSE, "worse": WORSE, "undecided": UNDECIDED}  # of `core.measures.noninferiority`
 MEASURED = ["block", "output", "accuracy", "change", "low", "high"]
 
 
 @dataclass(frozen=True)
 class Together:
-    """Blocks that are not worse alone, taken out all at once. tolerance : by which they were chosen."""
+    """The accuracy after joint removal of all blocks whose single removal makes the network not worse.
+
+    Attributes
+    ----------
+    blocks : tuple of str
+        Names of the blocks.
+    tolerance : float
+        The tolerance by which they were called not worse.
+    accuracy, change : float
+        Accuracy on the test images without them, and its difference to that of the whole network.
+    low, high : float
+        Interval of the change.
+    """
 
     blocks: tuple[str, ...]
     tolerance: float
@@ -41,23 +53,24 @@ class Together:
 
 @dataclass(frozen=True, eq=False)
 class Verified:
-    """Residual blocks, each taken out alone from the network that the rest of it was trained with.
+    """The accuracy of a network without each of its residual blocks, removed one at a time and without training.
 
     Attributes
     ----------
-    accuracy
-        Of the whole network, on the test images.
-    num_test
-        Test images.
-    level
-        Of the intervals, so that all of them together hold with 95 %: 1 − 0.05 / number of blocks.
-    blocks
-        One row a block that could be taken out, with the columns `MEASURED`: accuracy (without it), change (that minus
-        the accuracy of the whole network), low, high (its interval, paired on the same images).
-    together
-        Those not worse, taken out at once; None where they are fewer than two.
-    chance
-        The accuracy of naming the most frequent class of the test images for each of them; nan where unknown.
+    accuracy : float
+        Accuracy of the whole network on the test images.
+    num_test : int
+        Number of test images.
+    level : float
+        Level of each interval, 1 − 0.05 / number of blocks, so that all of them hold together with 95 % confidence.
+    blocks : DataFrame
+        One row for each block that could be removed, with the columns `MEASURED`: block, output (its last layer),
+        accuracy (without it), change (that minus the accuracy of the whole network), low, high (interval of the change,
+        paired on the same images).
+    together : Together or None
+        The result without all blocks that are not worse; None where these are fewer than two.
+    chance : float
+        The accuracy of always predicting the most frequent class of the test images; nan where unknown.
     """
 
     accuracy: float
@@ -71,7 +84,7 @@ class Verified:
     def is_above_chance(self) -> bool:
         """Whether the whole network's accuracy is certainly above chance, by Wilson's interval, or chance is unknown.
 
-        A network that knows nothing of the classes is worse without none of its blocks, which says nothing of them.
+        Otherwise nothing follows about the blocks: a network at chance cannot become worse without any of them.
         """
         return not wilson(self.accuracy, self.num_test)[0] <= self.chance
 
@@ -79,31 +92,39 @@ class Verified:
 def separation_across_blocks(
     study: Study, *, split: str = "test", pooling: str = "mean", measure: str = "separation"
 ) -> pd.DataFrame:
-    """How much SI changes across each block of a study's network, from its tables alone.
+    """Return the change of SI across each block of a study's network, from its tables alone.
 
-    It describes a block, and is no reason to take it out: `verify_blocks` measures what that costs.
+    This describes a block and is not a reason to remove it; `verify_blocks` measures what the removal costs.
 
-    A block reaches from the last layer with space that was measured before it to its own last one. Where the layer
-    before is a convolution whose batch normalization comes after it, SI before the block is that of the convolution.
+    A block reaches from the last measured layer with spatial extent before it to its own last one. Where the layer
+    before the block is a convolution followed by batch normalization, SI before the block is that of the convolution.
+
+    Parameters
+    ----------
+    study : Study
+    split : {"test", "train"}
+    pooling : {"mean", "flat"}
+    measure : {"separation", "cross"}
+        As in `core.analysis.comparing.compare_studies`.
 
     Returns
     -------
     DataFrame
-        One row a block, in network order: block, input, output (layers); before, after, difference, low, high, paired
-        (95 % interval of the difference); parameters (from input to output), parameters_share (of those up to the
-        deepest layer measured).
+        One row a block, in network order: block, input, output (layers); before, after (SI), difference, low, high (95
+        % interval of the difference), paired; parameters (from input to output), parameters_share (of those up to the
+        deepest measured layer).
 
     Raises
     ------
     StudyError
-        The study lacks the measure, or knows no blocks.
+        The study lacks the measure, or has layers of fewer than two blocks.
     """
     values = layer_values(study, measure=measure, pooling=pooling, split=split)
-    values = values[values["value"].notna()]  # layers without a value, of which the study says why, end no block
+    values = values[values["value"].notna()]
     layers = study.layers.set_index("layer")
     spatial = [layer for layer in values.index if len(layers["output_shape"][layer]) > 1]
-    ends = {str(layers["block"][layer]): layer for layer in spatial}  # the last layer of each block
-    outputs = sorted(ends.values(), key=lambda layer: values["position"][layer])
+    last_layers = {str(layers["block"][layer]): layer for layer in spatial}  # later layers replace earlier ones
+    outputs = sorted(last_layers.values(), key=lambda layer: values["position"][layer])
     if len(outputs) < 2:
         raise StudyError(
             f"The study in {study.path} must have layers of at least two blocks; got {len(outputs)}. "
@@ -128,18 +149,22 @@ def separation_across_blocks(
 def verify_blocks(
     plan: Plan, blocks: pd.DataFrame, *, tolerance: float = TOLERANCE, progress: Report | None = None
 ) -> Verified:
-    """Take each residual block out of the network and measure the accuracy of what is left on the test images.
+    """Measure the accuracy of the network on the test images without each of its residual blocks.
 
-    Nothing is trained again. Which class a unit of the network's head stands for is learned from the training images:
-    the class whose images have it as their largest unit most often. So a head of other classes, such as ImageNet's, can
-    be judged on classes that are among its own.
+    The network is not trained again. The class of each output unit of its head is determined by the training images: it
+    is the class whose images have this unit as their largest one most often. So a head for other classes, such as those
+    of ImageNet, can be evaluated on classes that are among them.
 
     Parameters
     ----------
-    plan : of the study, as `core.study.reopening.reopen_plan` gives it; with training and test images.
-    blocks : what `separation_across_blocks` gives. Blocks that do not end in a sum of their input are left out.
-    tolerance : blocks that are not worse by more than that are taken out together, too.
-    progress : told how many images are done.
+    plan : Plan
+        The plan of the study, as returned by `core.study.reopening.reopen_plan`, with training and test images.
+    blocks : DataFrame
+        As returned by `separation_across_blocks`. Blocks that do not end in a sum with their input are left out.
+    tolerance : float
+        The blocks without which accuracy is not worse by more than this are also removed all together.
+    progress : callable, optional
+        Called with the number of images that are done.
 
     Raises
     ------
@@ -151,99 +176,113 @@ def verify_blocks(
     assert plan.network is not None, "reopening refuses studies without a network"
     model, samples = plan.network.model, plan.samples
     if samples.split_names != ("train", "test"):
-        raise StudyError("Verifying needs training and test images. Run the study with --split both.")
+        raise StudyError(
+            "The accuracy without a block needs training and test images. Run the study with --split both."
+        )
     residual = blocks[blocks["output"].isin(residual_layers(model))].reset_index(drop=True)
     if residual.empty:
-        raise StudyError("None of the blocks ends in a sum that its input goes into: nothing can be bypassed.")
+        raise StudyError("No block can be bypassed: none of them ends in a sum with its input.")
     train, test = samples.rows("train"), samples.rows("test")
-    units = _units(plan, model, train, "naming the training images", progress)[0]
+    units = _largest_units(plan, model, train, "naming the training images", progress)[0]
     class_of = _class_of_units(units, samples.labels[train], num_units=model.outputs[0].shape[-1])
+    labels = samples.labels[test]
 
-    def correct_without(groups: Sequence[Sequence[str]], stage: str) -> NDArray[np.bool_]:
-        """Whether each test image is named right: by the whole network, then without each group of blocks."""
-        values: NDArray[np.bool_] = (
-            class_of[_units(plan, bypass_blocks(model, groups), test, stage, progress)] == samples.labels[test]
+    def predict(groups: Sequence[Sequence[str]], stage: str) -> NDArray[np.bool_]:
+        """Whether each test image is predicted correctly, by the whole network and without each group of blocks."""
+        correct: NDArray[np.bool_] = (
+            class_of[_largest_units(plan, bypass_blocks(model, groups), test, stage, progress)] == labels
         )
-        return values
+        return correct
 
     level = 1 - 0.05 / len(residual)
-    correct = correct_without([[layer] for layer in residual["output"]], "without each block")
-    changes = pd.DataFrame([_change(correct[0], without, samples.labels[test], level) for without in correct[1:]])
+    correct = predict([[layer] for layer in residual["output"]], "without each block")
+    changes = pd.DataFrame([_change(correct[0], without, labels, level) for without in correct[1:]])
     measured = pd.concat([residual[["block", "output"]], changes], axis=1)[MEASURED]
-    together = None
-    chance = most_frequent_share(samples.labels[test])
-    whole_network = Verified(float(correct[0].mean()), len(test), level, measured, chance=chance)
+    chance = most_frequent_share(labels)
+    verified = Verified(float(correct[0].mean()), len(test), level, measured, chance=chance)
     harmless = measured[verdicts(measured, tolerance) == NOT_WORSE]
-    if len(harmless) > 1 and whole_network.is_above_chance:
-        whole, without = correct_without([harmless["output"].tolist()], "without all that are not worse")
-        change = _change(whole, without, samples.labels[test], level)
-        together = Together(tuple(harmless["block"]), tolerance, **change)
-    return replace(whole_network, together=together)
+    if len(harmless) < 2 or not verified.is_above_chance:
+        return verified
+    whole, without = predict([harmless["output"].tolist()], "without all that are not worse")
+    change = _change(whole, without, labels, level)
+    return replace(verified, together=Together(tuple(harmless["block"]), tolerance, **change))
 
 
 def most_frequent_share(labels: ArrayLike) -> float:
-    """The share of the most frequent class."""
-    return float(np.unique(np.asarray(labels), return_counts=True)[1].max() / len(np.asarray(labels)))
+    """Return the share of the most frequent class."""
+    counts = np.unique(np.asarray(labels), return_counts=True)[1]
+    return float(counts.max() / len(np.asarray(labels)))
 
 
 def verdicts(measured: pd.DataFrame, tolerance: float) -> pd.Series:
-    """What the intervals say of each block.
+    """Return the verdict on each block.
 
     Parameters
     ----------
-    measured : low and high, the interval of the change of accuracy without a block; nan where it was not measured.
-    tolerance : of accuracy, in (0, 1).
+    measured : DataFrame
+        With low and high, the interval of the change of accuracy without a block; nan where it was not measured.
+    tolerance : float
+        Acceptable loss of accuracy, in (0, 1).
 
     Returns
     -------
     Series of str
-        "not worse" (by more than the tolerance) where low lies above −tolerance, "worse" where high lies below it,
-        else "cannot be decided"; "" where nothing was measured.
+        "not worse" where low lies above −tolerance, "worse" where high lies below −tolerance, otherwise "cannot be
+        decided"; "" where nothing was measured.
     """
     if not 0 < tolerance < 1:
         raise ValueError(f"tolerance must lie between 0 and 1; got {tolerance}. 0.01 is one point of accuracy.")
     verdict = pd.Series(verdicts_of(measured["low"], measured["high"], tolerance), measured.index, dtype=object)
-    return verdict.map(_WORDS).where(measured["low"].notna(), NOT_TRIED)
+    return verdict.map(_VERDICTS).where(measured["low"].notna(), NOT_TRIED)
 
 
 def with_verified(blocks: pd.DataFrame, verified: Verified | None, tolerance: float = TOLERANCE) -> pd.DataFrame:
-    """The rows of `separation_across_blocks`, and what was measured of each.
+    """Add the measured accuracy without each block to the rows of `separation_across_blocks`.
+
+    Parameters
+    ----------
+    blocks : DataFrame
+        As returned by `separation_across_blocks`.
+    verified : Verified or None
+        None where nothing was measured.
+    tolerance : float
+        Acceptable loss of accuracy, in (0, 1).
 
     Returns
     -------
     DataFrame
-        Added: accuracy, change, change_low, change_high, verdict (of `verdicts`; none can be decided where the whole
-        network is not certainly above chance); nan and "" where it was not measured.
+        With the additional columns accuracy, change, change_low, change_high, verdict. Where the whole network is not
+        certainly above chance, each verdict is "cannot be decided". Blocks that were not measured have nan and "".
     """
     measured = (verified.blocks if verified else pd.DataFrame(columns=MEASURED)).set_index("output")
-    found = measured.reindex(blocks["output"])[["accuracy", "change", "low", "high"]].astype(float)
-    found = found.set_index(blocks.index)
-    renamed = found.rename(columns={"low": "change_low", "high": "change_high"})
-    verdict = verdicts(found, tolerance)
+    changes = measured.reindex(blocks["output"])[["accuracy", "change", "low", "high"]].astype(float)
+    changes = changes.set_index(blocks.index)
+    renamed = changes.rename(columns={"low": "change_low", "high": "change_high"})
+    verdict = verdicts(changes, tolerance)
     if verified is not None and not verified.is_above_chance:
         verdict = verdict.where(verdict == NOT_TRIED, UNDECIDED)
     return pd.concat([blocks, renamed], axis=1).assign(verdict=verdict)
 
 
 def cannot_verify(study: Study) -> str:
-    """Why `verify_blocks` cannot be asked about a study, as a sentence; "" where it can."""
-    asked = study.info.get("asked", {})
-    if asked.get("model", PIXELS) == PIXELS or "data" not in asked:
-        return "The study was made from features or from pixels: it has no network to take blocks out of."
+    """Return why `verify_blocks` cannot run on a study, as a sentence; "" where it can."""
+    options = study.info.get("asked", {})
+    if options.get("model", PIXELS) == PIXELS or "data" not in options:
+        return "The study is of features or of pixels: it has no network from which blocks could be removed."
     if set(study.samples["split"].astype(str)) != {"train", "test"}:
-        return "Accuracy without a block takes training and test images: run the study with --split both."
+        return "The accuracy without a block needs training and test images. Run the study with --split both."
     return ""
 
 
-def _units(
+def _largest_units(
     plan: Plan, model: object, rows: NDArray[np.int64], stage: str, progress: Report | None
 ) -> NDArray[np.int64]:
-    """The largest unit of each output on some of the plan's images."""
+    """The index of the largest unit of each output of a model, for some of the plan's images."""
     assert plan.network is not None
     size = plan.network.input_size
     return largest_units(
         model,
-        lambda places: plan.images.load(rows[places], size),
+        lambda batch: plan.images.load(rows[batch], size),
         len(rows),
         batch_size=plan.options.batch_size,
         progress=progress and (lambda done, total: progress(Progress(stage, done, total, "images"))),
@@ -251,7 +290,7 @@ def _units(
 
 
 def _class_of_units(units: NDArray[np.int64], labels: NDArray[np.int64], num_units: int) -> NDArray[np.int64]:
-    """The label that each unit stands for, -1 where no image has it as its largest; the lowest of equals."""
+    """The label of each unit: the most frequent one, the lowest of equals; -1 where no image has it as its largest."""
     counts = np.zeros((num_units, int(labels.max()) + 1), np.int64)
     np.add.at(counts, (units, labels), 1)
     return np.where(counts.any(axis=1), counts.argmax(axis=1), -1)
@@ -260,8 +299,8 @@ def _class_of_units(units: NDArray[np.int64], labels: NDArray[np.int64], num_uni
 def _change(
     whole: NDArray[np.bool_], bypassed: NDArray[np.bool_], labels: NDArray[np.int64], level: float
 ) -> dict[str, float]:
-    """What taking blocks out does to accuracy, on the same images."""
-    own = np.arange(len(whole))[:, None]
-    change = paired_difference(whole, bypassed, labels, nodes_before=own, nodes_after=own)
+    """The accuracy without blocks, and its change with a paired interval."""
+    rows = np.arange(len(whole))[:, None]  # each prediction depends on its own image only
+    change = paired_difference(whole, bypassed, labels, nodes_before=rows, nodes_after=rows)
     low, high = change.interval(level)
     return {"accuracy": float(bypassed.mean()), "change": change.value, "low": low, "high": high}

@@ -1,7 +1,8 @@
-"""What a cut costs single classes: a mean over all of them can hide that one loses much more.
+"""The loss of SI that a cut causes in each class, because a mean over all classes can hide a large loss in one of them.
 
-Each class's difference is paired on its own samples. Classes have few samples and the intervals a high level, since all
-of them shall hold together; there a normal interval is too short, and exact bounds are taken.
+The difference of each class is paired on its own samples. Classes have few samples, and the intervals of all classes
+must hold together, so each has a high level. Under these conditions a normal interval is too short; exact bounds are
+used instead.
 """
 
 import numpy as np
@@ -18,11 +19,15 @@ COLUMNS = ["class_name", "num_samples", "difference", "low", "high"]
 
 
 def class_differences(study: Study, advice: Advice, layer: str) -> pd.DataFrame:
-    """Each class's SI at a layer minus that at the best layer, on the same samples.
+    """Return each class's SI at a layer minus that at the best layer, on the same samples.
 
     Parameters
     ----------
-    study : that the advice is about. layer : one of the candidates.
+    study : Study
+    advice : Advice
+        The advice on the study, which names the best layer.
+    layer : str
+        One of the candidates.
 
     Returns
     -------
@@ -39,12 +44,12 @@ def class_differences(study: Study, advice: Advice, layer: str) -> pd.DataFrame:
     classes = best["sample"].map(all_classes.map(short_classes(all_classes))).to_numpy(object)
     names = sorted(set(classes))
     level = 1 - (1 - LEVEL) / len(names)
-    rows = [_compared(name, best[classes == name], other[classes == name], level) for name in names]
+    rows = [_class_row(name, best[classes == name], other[classes == name], level) for name in names]
     table = pd.DataFrame(rows, columns=COLUMNS)
     return table.sort_values(["difference", "high", "class_name"], ignore_index=True)
 
 
-def _compared(name: str, before: pd.DataFrame, after: pd.DataFrame, level: float) -> tuple[object, ...]:
+def _class_row(name: str, before: pd.DataFrame, after: pd.DataFrame, level: float) -> tuple[object, ...]:
     """A row of `class_differences`."""
     difference = paired_difference(
         before["agrees"],

@@ -1,9 +1,8 @@
-"""A study's network, cut at a layer, as a file that Keras loads by itself, with a classifier on top where asked for."""
+"""Export a study's network up to a layer, with an optional classifier on top, as a file that Keras alone can load."""
 
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,6 @@ from core.network.models.registry import Network
 from core.network.passes import Pass
 from core.study.plan import Plan, Progress, Report
 from core.study.reopening import reopen_network, reopen_plan
-from core.study.samples import StudySamples
 from core.study.store.opening import Study, StudyError
 from core.study.store.writing import write_json
 
@@ -27,8 +25,8 @@ if TYPE_CHECKING:
     import keras
 
 HEADS = ("probe", "nearest")
-TOLERANCE = 1e-5  # of the largest activation, or of 1 where that is smaller
-_CHECKED = 8  # images on which a file is compared with the network
+TOLERANCE = 1e-5  # largest difference of activations, as a share of the largest activation or, if larger, of 1
+_NUM_CHECKED = 8  # images on which a file is compared with the network
 
 
 @dataclass(frozen=True)
@@ -37,21 +35,28 @@ class Export:
 
     Attributes
     ----------
-    path, layer, pooling, head
-        The file, and what it holds; head None where it ends in features.
-    shape
-        Of what it gives for one image.
-    parameters
-        Numbers in its weights.
-    largest_difference, largest_activation
-        Between the file's features and those of the whole network on a few images, and the largest of the latter.
-    checked_on
-        Which images these were, in words.
-    class_names
-        In the order of the head's outputs; empty without a head.
-    num_train, num_test, accuracy, low, high
-        Of the head: training and test images, and the share of the latter named rightly, with Wilson's 95 % interval;
-        nan where the study has no test images.
+    path : Path
+        The file.
+    layer, pooling : str
+        The layer at which the network was cut, and how its activations are pooled.
+    head : str or None
+        The kind of the classifier on top; None where the output is features.
+    shape : tuple of int
+        Shape of the output for one image.
+    parameters : int
+        Number of parameters.
+    largest_difference : float
+        Largest absolute difference between the features of the file and those of the whole network on a few images.
+    largest_activation : float
+        Largest absolute activation of the whole network on these images.
+    checked_on : str
+        Description of these images.
+    class_names : tuple of str
+        The classes in the order of the head's outputs; empty without a head.
+    num_train, num_test : int
+        Number of images on which the head was trained and tested.
+    accuracy, low, high : float
+        Accuracy of the head on the test images, with Wilson's 95 % interval; nan without test images.
     """
 
     path: Path
@@ -71,6 +76,15 @@ class Export:
     high: float = float("nan")
 
 
+@dataclass(frozen=True, eq=False)
+class _Cut:
+    """A layer of a network, and how its activations are pooled."""
+
+    network: Network
+    info: LayerInfo
+    pooling: str
+
+
 def export_cut(
     study: Study,
     layer: str,
@@ -82,26 +96,35 @@ def export_cut(
     weights: str | None = None,
     progress: Report | None = None,
 ) -> Export:
-    """Write the network of a study up to a layer to a `.keras` file, and what is known of it to a `.json` beside it.
+    """Write the network of a study up to a layer to a `.keras` file, and its description to a `.json` file beside it.
 
-    The file takes raw pixels, and gives features; with a head, a score a class, the largest of which wins. It is loaded
-    again and compared with the network before this returns.
+    The input of the model is raw pixels. Its output is features or, with a head, one score a class, the largest of
+    which is the prediction. Before the function returns, the file is loaded again and compared with the network.
 
     Parameters
     ----------
-    layer : a layer of the network, measured or not.
-    out : the file; one of that name is replaced.
-    pooling : "mean", "flat" or "none".
-    head : "probe" (the study's ridge probe, as one dense layer), "nearest" (the nearest training sample's class) or
-        None. Trained on the study's training images, tested on its test images.
-    data, weights : where the study's images and `.keras` file lie now; default where they lay.
+    study : Study
+    layer : str
+        A layer of the network, measured or not.
+    out : path
+        The file to write; an existing one is replaced.
+    pooling : {"mean", "flat", "none"}
+        Channel means, all activations as a vector, or the activations with their spatial extent.
+    head : {"probe", "nearest"}, optional
+        The study's ridge probe as a dense layer, or the class of the nearest training sample; default no head. It is
+        trained on the study's training images and tested on its test images.
+    data, weights : str, optional
+        Where the study's images and its `.keras` file are now; default where they were.
+    progress : callable, optional
+        Called with a `Progress` from time to time.
 
     Raises
     ------
     ValueError
-        An unknown layer, pooling or head, a file that does not end in `.keras`.
+        Unknown layer, pooling or head, or a file name that does not end in `.keras`.
     StudyError
-        The study has no network, or no training images for the head; network or images are gone or others by now.
+        The study has no network, or no training images for the head; the network or the images are missing or have
+        changed.
     RuntimeError
         The file's activations are not those of the network.
     """
@@ -118,120 +141,108 @@ def export_cut(
     infos = {info.layer: info for info in catalogue(network.model)}
     info = infos[known_layer(layer, infos)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    cut = cut_network(network.model, layer, pooling=pooling)
+    cut, model = _Cut(network, info, pooling), cut_network(network.model, layer, pooling=pooling)
     if plan is None:
-        cut.save(path)
-        pixels = np.random.default_rng(0).uniform(0, 255, (_CHECKED, *network.input_size, 3)).astype(np.float32)
-        export = _checked(path, network, info, pooling, pixels, f"{_CHECKED} images of random pixels")
+        model.save(path)
+        pixels = np.random.default_rng(0).uniform(0, 255, (_NUM_CHECKED, *network.input_size, 3)).astype(np.float32)
+        export = _check_file(path, cut, pixels, f"{_NUM_CHECKED} images of random pixels")
     else:
-        export = _export_with_head(plan, network, info, cut, path, pooling, str(head), progress)
-    write_json(path.with_suffix(".json"), _record(study, network, export))
+        export = _export_with_head(plan, cut, model, path, str(head), progress)
+    write_json(path.with_suffix(".json"), _description(study, network, export))
     return export
 
 
 def _export_with_head(
-    plan: Plan,
-    network: Network,
-    info: LayerInfo,
-    cut: "keras.Model",
-    path: Path,
-    pooling: str,
-    head: str,
-    progress: Report | None,
+    plan: Plan, cut: _Cut, model: "keras.Model", path: Path, head: str, progress: Report | None
 ) -> Export:
-    """Train the head on the activations of the training images, and test it on those of the test images."""
+    """Train the head on the activations of the training images, write the file, and test it on the test images."""
     samples = plan.samples
     train, test = samples.rows("train"), samples.rows("test")
     if not len(train):
         raise StudyError("The study has no training images to make a head of. Run it with --split both.")
-    load = partial(_load, plan, network)
-    features = _activations(network, info, pooling, load, len(samples), plan.options.batch_size, progress)
-    trained, classes = _trained(head, features[train], samples.labels[train])
-    with_head(cut, trained).save(path)
-    rows = (test if len(test) else train)[:_CHECKED]
-    pixels = plan.images.load(rows, network.input_size)
-    export = _checked(path, network, info, pooling, pixels, f"{len(rows)} of the study's images", headed=True)
+    input_size = cut.network.input_size
+
+    def load(rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        return plan.images.load(rows, input_size)
+
+    features = _activations(cut, load, len(samples), plan.options.batch_size, progress)
+    trained, classes = _train_head(head, features[train], samples.labels[train])
+    with_head(model, trained).save(path)
+    rows = (test if len(test) else train)[:_NUM_CHECKED]
+    export = _check_file(path, cut, load(rows), f"{len(rows)} of the study's images", has_head=True)
     names = tuple(samples.class_names[code] for code in classes)
-    scored = _scored(trained, features[test], samples, test, classes) if len(test) else {}
-    return replace(export, head=head, class_names=names, num_train=len(train), **scored)
+    export = replace(export, head=head, class_names=names, num_train=len(train))
+    if not len(test):
+        return export
+    predicted = classes[np.argmax(trained.predict(features[test], verbose=0), axis=1)]
+    accuracy = float((predicted == samples.labels[test]).mean())
+    low, high = wilson(accuracy, len(test))
+    return replace(export, num_test=len(test), accuracy=accuracy, low=low, high=high)
 
 
-def _trained(head: str, features: NDArray[np.float32], labels: NDArray[np.int64]) -> tuple[Any, NDArray[np.int64]]:
-    """The head, and the label that each of its outputs stands for."""
+def _train_head(head: str, features: NDArray[np.float32], labels: NDArray[np.int64]) -> tuple[Any, NDArray[np.int64]]:
+    """Return the trained head, and the label of each of its outputs."""
     if head == "probe":
-        found = fit_linear_scores(features, labels)
-        return linear_head(found.weights, found.offsets), np.asarray(found.classes, np.int64)
+        scores = fit_linear_scores(features, labels)
+        return linear_head(scores.weights, scores.offsets), np.asarray(scores.classes, np.int64)
     classes, codes = np.unique(labels, return_inverse=True)
     return nearest_head(features, codes, len(classes)), classes
 
 
-def _scored(
-    head: Any, features: NDArray[np.float32], samples: StudySamples, test: NDArray[np.int64], classes: NDArray[np.int64]
-) -> dict[str, Any]:
-    """How many test images the head names rightly."""
-    named = classes[np.argmax(head.predict(features, verbose=0), axis=1)]
-    accuracy = float((named == samples.labels[test]).mean())
-    low, high = wilson(accuracy, len(test))
-    return {"num_test": len(test), "accuracy": accuracy, "low": low, "high": high}
-
-
-def _checked(
-    path: Path,
-    network: Network,
-    info: LayerInfo,
-    pooling: str,
-    pixels: NDArray[np.float32],
-    checked_on: str,
-    *,
-    headed: bool = False,
+def _check_file(
+    path: Path, cut: _Cut, pixels: NDArray[np.float32], checked_on: str, *, has_head: bool = False
 ) -> Export:
-    """Load the file again, and compare what it gives with the network's activations, as a study computes them."""
+    """Load the file again, and compare its features with the network's activations as a study computes them."""
     import keras
 
     loaded = keras.models.load_model(path, compile=False)
-    features = keras.Model(loaded.inputs[0], loaded.operations[-2].output) if headed else loaded  # the head comes last
-    given = np.asarray(features(pixels, training=False)).reshape(len(pixels), -1)
-    expected = _activations(network, info, pooling, lambda rows: pixels[rows], len(pixels), len(pixels), None)
-    difference = float(np.abs(given - expected).max())
+    # The head is the last operation: the output of the one before it is the features.
+    features = keras.Model(loaded.inputs[0], loaded.operations[-2].output) if has_head else loaded
+    actual = np.asarray(features(pixels, training=False)).reshape(len(pixels), -1)
+    expected = _activations(cut, lambda rows: pixels[rows], len(pixels), len(pixels), None)
+    difference = float(np.abs(actual - expected).max())
     largest = float(np.abs(expected).max())
     if difference > TOLERANCE * max(1.0, largest):
         raise RuntimeError(
             f"{path} gives other numbers than the network: they differ by up to {difference:.2g}, where the largest is "
             f"{largest:.2g}. Please report this with the network's name."
         )
-    shape = tuple(loaded.outputs[0].shape[1:])
-    return Export(path, info.layer, pooling, None, shape, loaded.count_params(), difference, largest, checked_on)
-
-
-def _load(plan: Plan, network: Network, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    return plan.images.load(rows, network.input_size)
+    return Export(
+        path=path,
+        layer=cut.info.layer,
+        pooling=cut.pooling,
+        head=None,
+        shape=tuple(loaded.outputs[0].shape[1:]),
+        parameters=loaded.count_params(),
+        largest_difference=difference,
+        largest_activation=largest,
+        checked_on=checked_on,
+    )
 
 
 def _activations(
-    network: Network,
-    info: LayerInfo,
-    pooling: str,
+    cut: _Cut,
     load: Callable[[NDArray[np.int64]], NDArray[np.float32]],
     num_samples: int,
     batch_size: int,
     progress: Report | None,
 ) -> NDArray[np.float32]:
-    """The layer's activations as a study streams them, shape (n, d)."""
-    kind = "mean" if pooling == "mean" and info.spatial else "flat"
-    found = stream_pass(
-        network,
-        Pass((info,), 0),
+    """Compute the layer's activations as a study does, shape (n, d)."""
+    pooling = "mean" if cut.pooling == "mean" and cut.info.spatial else "flat"
+    activations = stream_pass(
+        cut.network,
+        Pass((cut.info,), 0),
         load,
         num_samples,
-        poolings=(kind,),
+        poolings=(pooling,),
         batch_size=batch_size,
         progress=progress and (lambda done, total: progress(Progress("activations", done, total, "images"))),
     )
-    return found[info.layer, kind]
+    return activations[cut.info.layer, pooling]
 
 
-def _record(study: Study, network: Network, export: Export) -> dict[str, Any]:
-    """What the file beside the network says: how to use it, and where it comes from."""
+def _description(study: Study, network: Network, export: Export) -> dict[str, Any]:
+    """The content of the `.json` file beside the network: how to use it, and where it comes from."""
     numbers = {name: getattr(export, name) for name in ("largest_difference", "accuracy", "low", "high")}
     return {
         "layer": export.layer,

@@ -1,9 +1,9 @@
-"""How much of a network's time a cut saves, and whether the measurement can tell.
+"""The share of a network's time that a cut saves, and whether the measurement is precise enough to name it.
 
 All layers take turns in each round of a measurement (`core.network.timing`), so each round gives the share of the time
 that a cut saves: 1 minus the layer's seconds divided by those of the layer that takes longest. The share is the median
-of the rounds, with their range. On a busy machine the rounds differ: where the range is wider than `WIDEST_RANGE`, the
-share cannot be told, and none is given.
+of the rounds, and their range is reported with it. On a busy machine the rounds differ: where the range is wider than
+`WIDEST_RANGE`, the measurement is too imprecise and no share is given.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,28 +11,31 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-WIDEST_RANGE = 0.2  # of the time: a saving of 10 % more or less seldom changes where one cuts
-FEWEST_ROUNDS = 3  # that a range needs
+WIDEST_RANGE = 0.2  # as a share of the time; 10 % more or less seldom changes the choice of a layer
+FEWEST_ROUNDS = 3  # rounds without which no range is given
 COLUMNS = ["seconds", "seconds_saved", "seconds_saved_low", "seconds_saved_high", "timing_rounds"]
 
 
 def time_saved(
     seconds: Mapping[str, float], rounds: Mapping[str, Sequence[float]] | None, layers: Sequence[str]
 ) -> pd.DataFrame:
-    """Seconds and the share of the time saved by cutting at each layer.
+    """Return the seconds an image up to each layer, and the share of the time that a cut there saves.
 
     Parameters
     ----------
-    seconds : an image, by layer; where all are 0, as of the pixels alone, nothing can be saved, and all is null.
-    rounds : the same in each round of the measurement, where that is known.
-    layers : that are asked about; those that were not timed have null in all columns.
+    seconds : mapping
+        From layer to seconds an image. Where all are 0, as for pixels, nothing can be saved and all columns are null.
+    rounds : mapping or None
+        From layer to the seconds in each round of the measurement; None where they are unknown.
+    layers : sequence of str
+        The layers of the result. Those that were not timed have null in all columns.
 
     Returns
     -------
     DataFrame
-        Indexed by layer: seconds; seconds_saved (a share; null where the rounds differ too much to tell),
-        seconds_saved_low, seconds_saved_high (over the rounds; null where there are fewer than three, or they are not
-        known), timing_rounds (null where there are too few).
+        Indexed by layer: seconds; seconds_saved (share in 0 to 1; null where the rounds differ too much),
+        seconds_saved_low, seconds_saved_high (range over the rounds), timing_rounds (number of rounds). The last three
+        are null where there are fewer than three rounds, or they are unknown.
     """
     longest = max(seconds, key=lambda layer: seconds[layer])
     table = pd.DataFrame(np.nan, index=pd.Index(layers), columns=COLUMNS)
@@ -51,9 +54,12 @@ def time_saved(
 
 
 def time_saved_text(row: pd.Series) -> str:
-    """What a cut saves of the time, with the range over the rounds; "" where it was not measured.
+    """Return the share of the time that a cut saves, with the range over the rounds; "" where it was not measured.
 
-    row : of the table of `core.analysis.cut.advice.Advice`.
+    Parameters
+    ----------
+    row : Series
+        A row of the table `layers` of `core.analysis.cut.advice.Advice`.
     """
     if pd.isna(row["seconds"]):
         return ""
@@ -63,13 +69,13 @@ def time_saved_text(row: pd.Series) -> str:
 
 
 def range_text(row: pd.Series) -> str:
-    """How far apart the rounds of the measurement are."""
+    """Return the range and the number of rounds of the measurement, as a phrase."""
     if pd.isna(row["timing_rounds"]):
         return "measured without a range"
     return f"{span_text(row)} in {row['timing_rounds']:.0f} rounds"
 
 
 def span_text(row: pd.Series) -> str:
-    """The least and the largest share of the rounds."""
+    """Return the lowest and the highest share over the rounds, such as "40 to 45%"."""
     low, high = (round(100 * row[f"seconds_saved_{end}"]) for end in ("low", "high"))
     return f"{low} to {high}%"

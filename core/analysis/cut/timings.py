@@ -1,4 +1,4 @@
-"""How long a study's network takes to each of its layers, measured once on one machine and kept beside the tables."""
+"""Measure the time that a study's network takes up to each of its layers, and store it beside the tables."""
 
 import os
 import platform
@@ -14,21 +14,25 @@ if TYPE_CHECKING:
     from core.network.models.registry import Network
 
 FILE = "timing.json"
-_LONGEST_S = 1e9
-_HOW = {"batch_size": 8, "repeats": 5}
+_LONGEST_S = 1e9  # no plausible duration; a file with longer ones is damaged
+_SETTINGS = {"batch_size": 8, "repeats": 5}
 
 
 def time_layers(study: Study, network: "Network", layers: Sequence[str] | None = None) -> dict[str, Any]:
-    """Measure the seconds an image from the pixels to each layer, and keep them in the study's `timing.json`.
+    """Measure the seconds an image from the pixels to each layer, and write them to the study's `timing.json`.
 
     Parameters
     ----------
-    network : the study's, as `core.study.reopening.reopen_network` gives it.
-    layers : default all that the study measured. The deepest one is timed in any case: savings are shares of it.
+    study : Study
+    network : Network
+        The study's network, as returned by `core.study.reopening.reopen_network`.
+    layers : sequence of str, optional
+        Default all layers of the study. The deepest layer is always timed, because savings are shares of its time.
 
     Returns
     -------
-    What the file says; see `kept_timing`.
+    dict
+        The content of the file; see `load_timing`.
     """
     timing = measure_timing(study, network, layers)
     write_json(study.path / FILE, timing)
@@ -36,38 +40,43 @@ def time_layers(study: Study, network: "Network", layers: Sequence[str] | None =
 
 
 def measure_timing(study: Study, network: "Network", layers: Sequence[str] | None = None) -> dict[str, Any]:
-    """The same as `time_layers`, and nothing is kept."""
+    """Measure the same as `time_layers` without writing a file."""
     from core.network.timing import prefix_rounds
 
     measured = study.layers["layer"].tolist()
     check_layers(study, layers or ())
     timed = [layer for layer in measured if layers is None or layer in layers or layer == measured[-1]]
-    rounds = prefix_rounds(network, timed, **_HOW)
+    rounds = prefix_rounds(network, timed, **_SETTINGS)
     seconds = {layer: min(values) for layer, values in rounds.items()}
     threads = int(os.environ.get("TF_NUM_INTRAOP_THREADS") or os.cpu_count() or 1)
     machine = {"machine": platform.machine(), "threads": threads, "measured": now_utc()}
-    return {"seconds": seconds, "rounds": rounds, **_HOW, **machine}
+    return {"seconds": seconds, "rounds": rounds, **_SETTINGS, **machine}
 
 
-def kept_timing(study: Study) -> Mapping[str, Any]:
-    """What `timing.json` says: seconds, rounds, batch_size, repeats, threads, machine, measured (when).
+def load_timing(study: Study) -> Mapping[str, Any]:
+    """Read `timing.json` of a study.
 
-    seconds : by layer, an image, in the fastest round. rounds : by layer, an image, in each round; all layers took
-    turns in each. Files written by earlier versions have no rounds. Empty where nothing was measured, or the file is
-    damaged.
+    Returns
+    -------
+    mapping
+        seconds (from layer to seconds an image in the fastest round), rounds (from layer to seconds an image in each
+        round, in which all layers took turns; missing in files of earlier versions), batch_size, repeats, threads,
+        machine, measured (date and time). Empty where nothing was measured, or the file is damaged.
     """
     try:
-        found = read_json_object(study.path / FILE, FILE)
+        timing = read_json_object(study.path / FILE, FILE)
     except (OSError, ValueError):
         return {}
-    seconds, layers = found.get("seconds"), set(study.layers["layer"])
+    seconds, layers = timing.get("seconds"), set(study.layers["layer"])
     if not isinstance(seconds, dict) or not _are_durations(seconds) or not set(seconds) <= layers:
         return {}
-    return found if "rounds" not in found or _are_rounds(found["rounds"], seconds) else {}
+    if "rounds" in timing and not _are_rounds(timing["rounds"], seconds):
+        return {}
+    return timing
 
 
 def _are_rounds(rounds: Any, seconds: Mapping[str, float]) -> bool:
-    """Whether there are durations of each layer, equally many, and 0 for the pixels alone."""
+    """Whether each layer has the same number of durations, which are 0 only where those in `seconds` are (pixels)."""
     if not isinstance(rounds, dict) or set(rounds) != set(seconds):
         return False
     if not all(isinstance(values, list) and len(values) > 0 for values in rounds.values()):
@@ -81,7 +90,7 @@ def _are_rounds(rounds: Any, seconds: Mapping[str, float]) -> bool:
 
 
 def _are_durations(seconds: Mapping[str, Any]) -> bool:
-    """Whether these are seconds by layer, not all of them 0, as those of the pixels are."""
+    """Whether all values are durations, at least one of them above 0; those of the pixels are 0."""
     return all(map(_is_duration, seconds.values())) and any(seconds.values())
 
 

@@ -1,4 +1,4 @@
-"""The accuracy without each block, measured once and kept beside a study's tables, in `blocks.json`."""
+"""The file `blocks.json` of a study: the measured accuracy of its network without each block."""
 
 from dataclasses import asdict
 from typing import Any
@@ -15,10 +15,15 @@ from core.study.store.writing import now_utc, write_json
 FILE, FORMAT = "blocks.json", 1
 
 
-def keep_verified(study: Study, plan: Plan, verified: Verified) -> None:
+def save_verified(study: Study, plan: Plan, verified: Verified) -> None:
     """Write `blocks.json` into the study's folder, in one step.
 
-    plan : what was measured; its network and images are named in the file.
+    Parameters
+    ----------
+    study : Study
+    plan : Plan
+        The plan whose network and images were used; the file records both.
+    verified : Verified
     """
     assert plan.network is not None, "only networks have blocks"
     content = {
@@ -35,8 +40,8 @@ def keep_verified(study: Study, plan: Plan, verified: Verified) -> None:
     write_json(study.path / FILE, content)
 
 
-def kept_verified(study: Study) -> Verified | None:
-    """What `blocks.json` says; None where nothing was measured, the file is damaged, or of other weights or images."""
+def load_verified(study: Study) -> Verified | None:
+    """Read `blocks.json`; None where it is missing or damaged, or where its weights or images are not the study's."""
     try:
         content = read_json_object(study.path / FILE, FILE)
         if content["format"] != FORMAT or not _is_of(study, content):
@@ -57,7 +62,7 @@ def kept_verified(study: Study) -> Verified | None:
 
 
 def _is_of(study: Study, content: dict[str, Any]) -> bool:
-    """Whether the file was measured with the study's weights and images, as far as the study names them."""
+    """Whether the weights and images of the file are those of the study, as far as the study records them."""
     used = study.info.get("used", {})
     weights = used.get("model", {}).get("weights_sha256")
     images = used.get("data", {}).get("fingerprint")

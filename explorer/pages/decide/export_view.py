@@ -15,7 +15,7 @@ from core.analysis.cut.blocks import (
     separation_across_blocks,
     with_verified,
 )
-from core.analysis.cut.verified_blocks import kept_verified
+from core.analysis.cut.verified_blocks import load_verified
 from core.report.words.blocks import ALONE, NO_MEASUREMENT, blocks_text
 from core.study.store.opening import StudyError
 from explorer.controls.downloads import save_table_row
@@ -132,7 +132,7 @@ def cached_blocks(
     """SI across the blocks, and the accuracy without them where it was measured; `stamp` makes both anew."""
     study = cached_tables(path, stamp)
     blocks = separation_across_blocks(study, split=split, pooling=pooling, measure=measure)
-    return blocks, kept_verified(study)
+    return blocks, load_verified(study)
 
 
 def run_here(label: str, arguments: Sequence[str], title: str, *, key: str) -> None:

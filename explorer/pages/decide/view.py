@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from core.analysis.cut.advice import Advice, advise, with_seconds
-from core.analysis.cut.timings import kept_timing
+from core.analysis.cut.timings import load_timing
 from core.report.words.class_losses import class_cost_text
 from core.report.words.cut import difference_text, explanation, headline, level_text
 from core.study.store.opening import StudyError
@@ -128,7 +128,7 @@ def cached_advice(path: str, stamp: tuple[int, ...], samples: str, pooling: str,
     study = cached_tables(path, stamp)
     measure, split = ("cross", "test") if samples == "cross" else ("separation", samples)
     advice = advise(study, split=split, pooling=pooling, measure=measure, tolerance=tolerance)
-    timing = kept_timing(study)
+    timing = load_timing(study)
     return with_seconds(advice, timing) if timing else advice
 
 

@@ -22,7 +22,7 @@ from core.analysis.cut.blocks import (
     verify_blocks,
     with_verified,
 )
-from core.analysis.cut.verified_blocks import keep_verified, kept_verified
+from core.analysis.cut.verified_blocks import load_verified, save_verified
 from core.cli import main
 from core.measures.paired import paired_difference
 from core.report.words.blocks import blocks_text
@@ -215,10 +215,10 @@ def copy(study, tmp_path) -> Study:
 
 
 def test_what_was_measured_is_kept_and_read_again(copy, verified):
-    assert kept_verified(copy) is None
+    assert load_verified(copy) is None
     together = Together(("block1a", "block1b"), 0.02, 0.5, -0.2, -0.3, -0.1)
-    keep_verified(copy, reopen_plan(copy), dataclasses.replace(verified, together=together))
-    found = kept_verified(copy)
+    save_verified(copy, reopen_plan(copy), dataclasses.replace(verified, together=together))
+    found = load_verified(copy)
     pd.testing.assert_frame_equal(found.blocks, verified.blocks)
     assert (found.accuracy, found.num_test, found.level) == (verified.accuracy, 200, verified.level)
     assert found.together == together
@@ -248,11 +248,11 @@ def options_of(study: Study) -> dict[str, object]:
     ],
 )
 def test_stale_or_damaged_measurements_are_not_shown(copy, verified, change):
-    keep_verified(copy, reopen_plan(copy), verified)
+    save_verified(copy, reopen_plan(copy), verified)
     file = copy.path / "blocks.json"
     content = json.loads(file.read_text(encoding="utf-8"))
     file.write_text("[" if change is None else json.dumps(content | change), encoding="utf-8")
-    assert kept_verified(copy) is None
+    assert load_verified(copy) is None
 
 
 def test_the_command_measures_keeps_and_shows(copy, capsys):
@@ -340,7 +340,7 @@ def test_several_blocks_at_once_are_told_or_said_not_to_be_known():
 
 def test_the_bundled_dogs_bring_what_was_measured():
     study = load_study(DEMO / "dogs")
-    verified = kept_verified(study)
+    verified = load_verified(study)
     assert verified is not None
     assert verified.num_test == 1200
     assert verified.accuracy == pytest.approx(0.873, abs=5e-4)

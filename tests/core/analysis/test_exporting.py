@@ -15,7 +15,7 @@ from core.analysis.cut import exporting
 from core.analysis.cut.advice import advise
 from core.analysis.cut.exporting import export_cut
 from core.analysis.cut.time_saved import WIDEST_RANGE
-from core.analysis.cut.timings import kept_timing
+from core.analysis.cut.timings import load_timing
 from core.cli import main
 from core.report.words.cut import enough_tolerance
 from core.study.reopening import reopen_network, reopen_plan
@@ -192,13 +192,13 @@ def test_the_head_is_called_so_and_not_one_that_was_not_measured(study, capsys):
 
 def test_without_a_file_the_command_only_looks_and_keeps_the_seconds(study, tmp_path, capsys):
     copy = shutil.copytree(study.path, tmp_path / "copy")
-    assert kept_timing(load_study(copy)) == {}
+    assert load_timing(load_study(copy)) == {}
     assert main(["cut", str(copy)]) == 0
     text = capsys.readouterr().out
     assert "ms an image are left" in text
     assert ("of the time (" in text) != ("of the time a share that cannot be told (" in text)
     assert "written to" not in text
-    kept = kept_timing(load_study(copy))
+    kept = load_timing(load_study(copy))
     assert list(kept["seconds"]) == study.layers["layer"].tolist()
     assert min(kept["seconds"].values()) > 0
     assert kept["batch_size"] == 8
@@ -213,7 +213,7 @@ def test_without_a_file_the_command_only_looks_and_keeps_the_seconds(study, tmp_
         assert row["timing_rounds"] == 5
         assert row["time_saved"].endswith("% in 5 rounds)")
     (copy / "timing.json").write_text("[", encoding="utf-8")
-    assert kept_timing(load_study(copy)) == {}
+    assert load_timing(load_study(copy)) == {}
 
 
 def test_the_command_for_machines(study, tmp_path, capsys):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.analysis.cut.timings import kept_timing
+from core.analysis.cut.timings import load_timing
 from core.study.store.opening import load_study
 from core.study.store.writing import write_json
 from tests.damage import write_small_study
@@ -27,7 +27,7 @@ def study(tmp_path_factory):
 )
 def test_a_file_with_or_without_rounds_is_read(study, content):
     write_json(study.path / "timing.json", content)
-    assert kept_timing(study) == content
+    assert load_timing(study) == content
 
 
 @pytest.mark.parametrize(
@@ -50,4 +50,4 @@ def test_a_file_with_or_without_rounds_is_read(study, content):
 )
 def test_what_cannot_be_right_counts_as_nothing_measured(study, content):
     write_json(study.path / "timing.json", content)
-    assert kept_timing(study) == {}
+    assert load_timing(study) == {}

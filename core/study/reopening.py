@@ -6,7 +6,8 @@ from typing import Any
 from core.data.errors import FaultsError
 from core.network.catalogue import DEFAULT_LAYERS, EARLIER_DEFAULT_LAYERS
 from core.network.models.registry import Network, is_model_file, load_network
-from core.study.plan import PIXELS, Plan, Report, StudyOptions, plan_study
+from core.study.options import PIXELS
+from core.study.plan import Plan, Report, StudyOptions, plan_study
 from core.study.store.opening import Study, StudyError
 
 

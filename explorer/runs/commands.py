@@ -10,7 +10,7 @@ from typing import Any
 
 from core.network.models.registry import is_model_file
 from core.report.words.formatting import one_layer
-from core.study.plan import PIXELS
+from core.study.options import PIXELS
 from explorer.runs.jobs import ROOT
 
 HEADS = {"none": "None: features", "probe": "Linear probe", "nearest": "Nearest training image"}

@@ -18,7 +18,8 @@ from core.measures.noninferiority import verdicts_of
 from core.measures.paired import paired_difference
 from core.measures.significance import wilson
 from core.network.cutting import bypass_blocks, largest_units, residual_layers
-from core.study.plan import PIXELS, Plan, Progress, Report
+from core.study.options import PIXELS
+from core.study.plan import Plan, Progress, Report
 from core.study.store.opening import Study, StudyError
 
 TOLERANCE = 0.01  # default, as a difference of accuracy

@@ -10,7 +10,8 @@ from core.analysis.ranking.ready_features import FeatureFiles
 from core.data.images.loading import TEST_FRACTION
 from core.network.catalogue import DEFAULT_LAYERS
 from core.network.models.registry import is_model_file
-from core.study.plan import PIXELS, StudyOptions
+from core.study.options import PIXELS
+from core.study.plan import StudyOptions
 
 
 @dataclass(frozen=True)

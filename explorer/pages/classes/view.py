@@ -151,9 +151,9 @@ def show_confusions(study: OpenStudy, pairs: pd.DataFrame | None, selection: Lay
         st.info("No sample's nearest neighbor is of another class here.")
         return
     st.caption(
-        f"{SAMPLES[selection.samples]} samples at {selection.layer}. For two classes, this counts the samples of either "
-        "class whose nearest neighbor is of the other class. A click on a bar or a row shows the two classes below, "
-        "through the layers and with their images."
+        f"{SAMPLES[selection.samples]} samples at {selection.layer}. For two classes, this counts the samples of "
+        "either class whose nearest neighbor is of the other class. A click on a bar or a row shows the two classes "
+        "below, through the layers and with their images."
     )
     left, right = st.columns(2, gap="medium")
     keys = {name: widget_key(PAGE, name, study) for name in ("bars", "pairs")}

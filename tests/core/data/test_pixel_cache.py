@@ -43,6 +43,15 @@ def test_only_what_did_not_fit_is_decoded_again(folder, monkeypatch, num_kept):
     assert len(decoded) == 6 - num_kept + again
 
 
+def test_decoded_images_of_the_right_size_are_taken_as_they_are(folder, monkeypatch):
+    images = load_images(folder, test_fraction=0, keep_bytes=1 << 20)
+    expected = images.load([1, 1], (3, 4))  # another size: Pillow resizes
+    monkeypatch.setattr(KeptPixels, "get", lambda kept, sample: pytest.fail("no detour through Pillow"))
+    np.testing.assert_array_equal(images.load([1], (6, 8))[0], images.kept.pixels(images.ids[1]))
+    monkeypatch.undo()
+    np.testing.assert_array_equal(images.load([1, 1], (3, 4)), expected)
+
+
 def test_selected_samples_stay_decoded(folder, monkeypatch):
     images = load_images(folder, test_fraction=0, keep_bytes=1 << 20)
     expected = images.raw([4])

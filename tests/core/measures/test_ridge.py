@@ -57,6 +57,15 @@ def test_the_penalty_of_the_least_error_over_some_samples():
     assert ridge.best_penalty(rows) == PENALTIES[int(np.argmin(errors))]
 
 
+def test_the_residuals_of_a_penalty_serve_all_folds(ridge):
+    """Asked again they are the same array, and after another penalty equal numbers."""
+    first, other = (ridge._residuals(penalty) for penalty in (10.0, 0.1))
+    assert ridge._residuals(0.1) is other
+    again = ridge._residuals(10.0)
+    assert ridge._residuals(10.0) is again
+    np.testing.assert_array_equal(again, first)
+
+
 def test_constant_columns_change_nothing():
     ridge = path(30, 6)
     wider = RidgePath(np.hstack([ridge.features, np.zeros((30, 40))]), ridge.targets, PENALTIES)

@@ -181,6 +181,25 @@ def test_shared_nodes_against_every_pair():
     assert significance.shared_node_n(0.5, residuals, nodes) == pytest.approx(0.25 / (total / 60**2))
 
 
+def test_scores_of_one_order_share_what_they_depend_on(monkeypatch):
+    """Two orders, five measures: it is found twice, and each interval is that of the measure by itself."""
+    features, labels = clumped(60, 3)
+    measures = [
+        lambda graph: graph.separation(),
+        lambda graph: graph.balanced(),
+        lambda graph: graph.high_order(2),
+        lambda graph: graph.soft(2),
+        lambda graph: graph.anti(2),
+    ]
+    alone = [measure(labelled_graph(features, labels, k=2)).interval() for measure in measures]
+    calls = []
+    found = significance.dependent_pairs
+    monkeypatch.setattr("core.measures.neighbor_graph.dependent_pairs", lambda nodes: calls.append(1) or found(nodes))
+    graph = labelled_graph(features, labels, k=2)
+    assert [measure(graph).interval() for measure in measures] == alone
+    assert len(calls) == 2
+
+
 def test_duplicated_samples_are_worth_less():
     features, labels = clumped(200, 2)
     once = core.separation_index(features, labels).interval()

@@ -156,6 +156,23 @@ def test_a_batch_of_one_is_filled_up_like_any_other(lite0, images):
     assert all(np.array_equal(one[key][0], five[key][0]) for key in one)
 
 
+def test_only_the_last_batch_is_copied_to_be_filled_up(lite0, images):
+    batches, given = [images[:2], images[2:4], images[4:]], []
+
+    def forward(batch):
+        given.append(batch)
+        return [batch[:, 0, 0, :]]
+
+    pass_ = Pass((catalogue(lite0.model)[0],), 0)
+    found = stream_pass(
+        lite0, pass_, lambda rows: batches[rows[0] // 2], 5, poolings=("mean",), batch_size=2, forward=forward
+    )
+    assert given[0] is batches[0]
+    assert given[1] is batches[1]
+    np.testing.assert_array_equal(given[2], images[[4, 4]])
+    np.testing.assert_array_equal(found["input", "mean"], images[:, 0, 0, :])
+
+
 def test_rows_come_in_order_from_one_other_thread(lite0, images):
     calls: list[tuple[list[int], int]] = []
 

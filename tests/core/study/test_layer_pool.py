@@ -1,5 +1,6 @@
 """Layers measured at once: in network order, and nothing left running after a failure."""
 
+import os
 import threading
 import time
 
@@ -8,6 +9,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from core.search.blas_threads import one_blas_thread
+from core.search.rows import in_threads
 from core.study.measuring.layer_pool import measured_in_order
 
 
@@ -28,6 +30,18 @@ def test_small_layers_are_measured_beside_each_other():
         return both_there.wait() >= 0
 
     assert [done for _, done in measured_in_order([(1, 0), (2, 0)], measure, num_threads=2)] == [1, 1]
+
+
+@pytest.mark.parametrize(("num_threads", "is_alone"), [(2, True), (1, False)])
+def test_layers_beside_each_other_take_no_more_threads(num_threads, is_alone, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+
+    def measure(layer, _):
+        workers = in_threads(lambda part: threading.get_ident(), range(8))
+        return set(workers) == {threading.get_ident()}
+
+    layers = [(1, None), (2, None)]
+    assert [alone for _, alone in measured_in_order(layers, measure, num_threads=num_threads)] == [is_alone] * 2
 
 
 def test_few_layers_are_taken_ahead():

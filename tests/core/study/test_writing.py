@@ -249,3 +249,21 @@ def test_a_folder_with_a_colon_is_no_address(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     study = core.study_from_features({"line": [[0.0], [1.0], [8.0], [9.0]]}, ["a", "a", "b", "b"], out="s:x")
     assert len(study.table("neighbors", filters=[("rank", "==", 1)])) == 4
+
+
+def test_the_finished_layers_are_listed_once_however_many_are_expected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    begin(tmp_path, info(), SAMPLES)
+    write_one(tmp_path, 0)
+    calls: list[Path] = []
+
+    def counted(folder: Path) -> set[str]:
+        calls.append(folder)
+        return finished_layers(folder)
+
+    monkeypatch.setattr(writing, "finished_layers", counted)
+    there = sorted(finished_layers(tmp_path))
+    writing.check_still_there(tmp_path, there)
+    assert calls == [tmp_path]
+    with pytest.raises(StudyError, match="it has lost the rows of 'second', the rows of 'third'"):
+        writing.check_still_there(tmp_path, [*there, "second", "third"])
+    assert calls == [tmp_path, tmp_path]

@@ -6,7 +6,7 @@ type that study.json may record; the field of the page New study and its key in 
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from core.data.images.loading import TEST_FRACTION
@@ -142,6 +142,25 @@ def check_options(values: Any) -> None:
     faults = [option.fault(getattr(values, name)) for name, option in options_of(type(values)).items()]
     if any(faults):
         raise ValueError(" ".join(fault for fault in faults if fault))
+
+
+def flags_of(values: Any, usual: Mapping[str, Any] = MappingProxyType({})) -> list[str]:
+    """The words of the command line that ask for values, where they are not the defaults.
+
+    Parameters
+    ----------
+    values : an instance of a dataclass that declares options.
+    usual : by name, a value that stands for the default, too.
+    """
+    words = []
+    for name, option in options_of(type(values)).items():
+        value = getattr(values, name)
+        if option.default is MISSING or value in (option.default, usual.get(name, option.default)):
+            continue
+        words.append(option.flag)
+        if option.kind is not bool:
+            words.append(",".join(map(str, value)) if option.kind is tuple else str(value))
+    return words
 
 
 def with_parameters(declaring: _Class) -> _Class:
@@ -347,3 +366,15 @@ class StudyChoices:
 
 
 STUDY_OPTIONS = options_of(StudyChoices)
+
+
+def declare_as_in_study(name: str, **differences: Any) -> Any:
+    """Declare an option that a study has, too, with the same default.
+
+    Parameters
+    ----------
+    name : of the option of a study.
+    differences : attributes of `Option` that differ, such as help.
+    """
+    option = STUDY_OPTIONS[name]
+    return field(default=option.default, metadata={_METADATA: replace(option, **differences)})

@@ -7,42 +7,56 @@ from pathlib import Path
 from typing import Any
 
 from core.analysis.ranking.ready_features import FeatureFiles
-from core.data.images.loading import TEST_FRACTION
-from core.network.models.registry import is_model_file
-from core.study.plan import DEFAULT_LAYERS, PIXELS, StudyOptions
+from core.network.catalogue import DEFAULT_LAYERS
+from core.network.models.registry import DEFAULT_WEIGHTS, is_model_file
+from core.study.options import PIXELS, check_options, declare, declare_as_in_study, flags_of, with_parameters
+from core.study.plan import StudyOptions
 
 
+@with_parameters
 @dataclass(frozen=True)
 class RankOptions:
     """What is asked of a ranking.
 
-    data : an image folder, "tfds:NAME" or "digits"; empty to rank features alone.
+    data : labelled images, as for a study; empty to rank features alone.
     models : networks as in `core.network.models.registry.load_network`, paths of `.keras` or `.h5` files, or "pixels".
     features : other networks' features, which may be several layers each; their samples must be those of `data`, paired
         by id where the files have ids, else in the order of a study's: training samples first, ids ascending.
-    weights : of the models but for files. layers : candidates of each network; see
-        `core.network.catalogue.select_layers`. pooling : "mean" or "flat". per_class, seed : the choice of samples.
-    neighbors : stored a sample, in the studies. probe : also the accuracy of a linear probe.
-    skip_broken, skip_small_classes, test_fraction : of `data`, see `core.data.images.loading.load_images`.
     """
 
     data: str = ""
     models: tuple[str, ...] = ()
     features: tuple[FeatureFiles, ...] = ()
-    weights: str = "imagenet"
-    layers: str = "blocks"
-    pooling: str = "mean"
-    per_class: int | None = None
-    seed: int = 0
-    neighbors: int = 10
-    probe: bool = True
-    skip_broken: bool = False
-    skip_small_classes: bool = False
-    test_fraction: float = TEST_FRACTION
+    weights: str = declare(
+        DEFAULT_WEIGHTS,
+        help="Weights of all networks but files: imagenet or none.",
+        group="network",
+        metavar="WEIGHTS",
+    )
+    layers: str = declare(
+        "blocks",
+        help="Candidate layers of each network, separated by commas: blocks, main, all, names and patterns.",
+        group="layers",
+        metavar="LAYERS",
+    )
+    pooling: str = declare(
+        "mean",
+        help="Features of a layer: flat takes all activations, mean the mean of each channel.",
+        group="layers",
+        choices=("mean", "flat"),
+    )
+    per_class: int | None = declare_as_in_study("per_class")
+    seed: int = declare_as_in_study("seed")
+    neighbors: int = declare_as_in_study("neighbors")
+    test_fraction: float = declare_as_in_study("test_fraction")
+    probe: bool = declare_as_in_study("probe")
+    skip_broken: bool = declare_as_in_study("skip_broken")
+    skip_small_classes: bool = declare_as_in_study("skip_small_classes")
 
     def __post_init__(self) -> None:
         if self.pooling not in ("mean", "flat"):
             raise ValueError(f"pooling must be mean or flat; got {self.pooling!r}. Rank twice to have both.")
+        check_options(self)
         if bool(self.data) != bool(self.models):
             given = "networks without data" if self.models else "data without networks"
             raise ValueError(f"models must go with data to run on; got {given}. Name both, or only features.")
@@ -90,12 +104,7 @@ class RankOptions:
         """The command that asks for this ranking."""
         words = ["python", "-m", "core", "rank", *([self.data] if self.data else []), "--out", os.fspath(out)]
         words += ["--models", ",".join(self.models)] if self.models else []
-        for option in ("weights", "layers", "pooling", "per_class", "seed", "neighbors", "test_fraction"):
-            value = getattr(self, option)
-            if value != getattr(RankOptions, option):
-                words += [f"--{option.replace('_', '-')}", str(value)]
-        words += [] if self.probe else ["--no-probe"]
-        words += ["--skip-broken"] * self.skip_broken + ["--skip-small-classes"] * self.skip_small_classes
+        words += flags_of(self)
         for one in self.features:
             words += ["--features", f"{one.name}={one.path}", *(["--test", f"{one.name}={one.test}"] * bool(one.test))]
         for name in ("labels", "test_labels", "ids", "test_ids"):

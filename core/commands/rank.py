@@ -13,15 +13,10 @@ from core.analysis.ranking.options import RankOptions
 from core.analysis.ranking.ranking import Ranking, rank_networks
 from core.analysis.ranking.ready_features import FeatureFiles
 from core.analysis.ranking.tables import BEST, TIE, WORSE, at_chance_text
-from core.commands.terminal.arguments import (
-    JSON_HELP,
-    MEMORY_HELP,
-    add_command,
-    memory,
-)
-from core.commands.terminal.option_flags import add_options
+from core.commands.terminal.arguments import JSON_HELP, add_command
+from core.commands.terminal.option_flags import add_option, add_options
 from core.commands.terminal.progress import add_progress, interrupt_when_terminated, progress_on
-from core.study.options import STUDY_OPTIONS, options_of
+from core.study.options import RUN_OPTIONS, STUDY_OPTIONS, options_of
 
 _MEANINGS = {BEST: "highest SI", TIE: "not certainly worse"}
 _COMPARED = {"cross": "test to train", "separation": "within {}"}
@@ -56,7 +51,7 @@ def add_parser(commands: Any) -> None:
     for group in groups.values():
         add_options(group, options_of(RankOptions).values())
     _add_features(groups["features"])
-    groups["cost"].add_argument("--memory", type=memory, metavar="SIZE", help=MEMORY_HELP)
+    add_option(groups["cost"], RUN_OPTIONS["memory"])
     _add_output(groups["output"])
     parser.set_defaults(run=run)
 

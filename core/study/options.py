@@ -1,4 +1,4 @@
-"""The options of a study, each declared once, as a field of `StudyChoices`.
+"""The options of a study, each declared once, as a field of `StudyChoices` or `RunChoices`.
 
 From a field follow the flag of `python -m core study`, its help, default and limits; what `StudyOptions` refuses; the
 type that study.json may record; the field of the page New study and its key in the address; and the docstring.
@@ -365,7 +365,49 @@ class StudyChoices:
     )
 
 
+@with_parameters
+@dataclass(frozen=True)
+class RunChoices:
+    """How a study is computed, which changes no number, not checked yet. A new option is one more field here."""
+
+    memory: str | None = declare(
+        None,
+        help="Memory for the activations of a pass, such as 2GiB.",
+        group="cost",
+        metavar="SIZE",
+        default_text="half of what is free",
+        label="Memory for activations",
+    )
+    spool: str | None = declare(
+        None,
+        help="Folder for the activations of layers that do not fit the memory; they are removed afterwards.",
+        group="cost",
+        metavar="DIR",
+        default_text="none, such layers are computed in slices",
+        label="Spool folder",
+    )
+    cluster: str | None = declare(
+        None,
+        help="Address of the Dask scheduler whose workers compute, such as tcp://host:8786, or local:N or local:N:2GiB "
+        "for N processes of this computer; needs the extra cluster.",
+        group="cluster",
+        metavar="ADDRESS",
+        default_text="none, this process computes",
+        label="Cluster",
+    )
+    cluster_storage: str | None = declare(
+        None,
+        help="Folder or s3://... address that all workers of the cluster reach, for activations; they are removed "
+        "afterwards.",
+        group="cluster",
+        metavar="ADDRESS",
+        default_text="a folder beside the study",
+        label="Cluster storage",
+    )
+
+
 STUDY_OPTIONS = options_of(StudyChoices)
+RUN_OPTIONS = options_of(RunChoices)
 
 
 def declare_as_in_study(name: str, **differences: Any) -> Any:

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING
 from typing import Any
 
-from core.commands.terminal.arguments import at_least, fraction, seed, sizes
+from core.commands.terminal.arguments import at_least, fraction, memory, seed, sizes
 from core.study.options import Option
 
-_SPECIAL: Mapping[str, Callable[[str], Any]] = {"seed": seed, "test_fraction": fraction}  # with errors of their own
+_SPECIAL: Mapping[str, Callable[[str], Any]] = {"seed": seed, "test_fraction": fraction, "memory": memory}
 
 
 def add_option(group: Any, option: Option) -> None:

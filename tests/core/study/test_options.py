@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,16 @@ import core
 from core.analysis.ranking.options import RankOptions
 from core.cli import make_parser
 from core.commands.terminal.option_flags import add_option
-from core.study.options import STUDY_OPTIONS, Option, StudyChoices, check_options, declare, options_of, with_parameters
+from core.study.options import (
+    STUDY_OPTIONS,
+    Option,
+    RunChoices,
+    StudyChoices,
+    check_options,
+    declare,
+    options_of,
+    with_parameters,
+)
 from core.study.store.study_json import info_faults
 from core.training.augmentation import Augmentation
 from core.training.options import TrainingOptions
@@ -63,6 +73,7 @@ DECLARED = [
     pytest.param(command, declaring, option, id=f"{command} {option.name}")
     for command, declaring in (
         ("study", core.StudyOptions),
+        ("study", RunChoices),
         ("rank", RankOptions),
         ("fine-tune", core.FineTuneOptions),
         ("fine-tune", TrainingOptions),
@@ -109,7 +120,10 @@ def test_every_option_of_the_form_is_in_its_address_and_in_the_command(option: O
     asked = dataclasses.replace(start, **{option.name: value})
     assert asked.query()[option.name] == [str(value)]
     assert asked_request(asked.query()) == asked
-    words = {"model": "--model=50,100"}.get(option.name, f"{option.flag}={value}")
+    absolute = option.name in ("spool", "cluster_storage")
+    words = {"model": "--model=50,100"}.get(
+        option.name, f"{option.flag}={Path(value).resolve() if absolute else value}"
+    )
     assert (option.flag if option.kind is bool else words) in asked.arguments()
 
 

@@ -11,18 +11,17 @@ from typing import Any
 from core.commands.terminal.arguments import (
     JSON_HELP,
     add_command,
-    at_least,
     print_notes,
 )
-from core.commands.terminal.option_flags import add_option
+from core.commands.terminal.option_flags import add_options
 from core.commands.terminal.progress import StatusLine, interrupt_when_terminated
-from core.network.models.registry import DEFAULT_MODEL, DEFAULT_WEIGHTS
-from core.study.options import STUDY_OPTIONS
+from core.study.options import options_of
 from core.training.augmentation import Augmentation
 from core.training.fine_tuning import FineTuned, FineTuneOptions, fine_tune
 from core.training.options import TrainingOptions
 from core.training.phases import TrainingProgress
 
+GROUPS = ("data", "network", "training", "augmentation", "cost", "output")
 EXAMPLES = (
     "path/to/images --out tuned",
     "path/to/images --head-epochs 10 --tail-epochs 0 --out tuned-head",
@@ -33,93 +32,12 @@ EXAMPLES = (
 def add_parser(commands: Any) -> None:
     """Add the command and its options."""
     parser = add_command(commands, "fine-tune", "Train a new head for a network, then its tail.", EXAMPLES)
-    default = FineTuneOptions("")
-    _add_data(parser.add_argument_group("data"))
-    _add_network(parser.add_argument_group("network"))
-    _add_recipe(parser.add_argument_group("training"), default.training)
-    _add_augmentation(parser.add_argument_group("augmentation"), default.training.augmentation)
-    _add_cost(parser.add_argument_group("cost"), default)
-    _add_output(parser.add_argument_group("output"))
+    groups = {title: parser.add_argument_group(title) for title in GROUPS}
+    for declaring in (FineTuneOptions, TrainingOptions, Augmentation):
+        for group in groups.values():
+            add_options(group, options_of(declaring).values())
+    _add_output(groups["output"])
     parser.set_defaults(run=run, interrupted="The same command goes on from the last whole epoch.")
-
-
-def _add_data(group: Any) -> None:
-    for name in ("data", "per_class", "skip_broken", "skip_small_classes", "test_fraction", "seed"):
-        add_option(group, STUDY_OPTIONS[name])
-
-
-def _add_network(group: Any) -> None:
-    group.add_argument(
-        "--model",
-        metavar="MODEL",
-        help="Network to train: its name, or a .keras or .h5 file. "
-        f"Default: {DEFAULT_MODEL}, or the network in the file given to --weights.",
-    )
-    group.add_argument(
-        "--weights",
-        metavar="WEIGHTS",
-        help="Weights to start from: imagenet, noisy-student (of efficientnet-b0), none, or a .keras or .h5 file of "
-        f"the network. Default: {DEFAULT_WEIGHTS}.",
-    )
-
-
-def _add_recipe(group: Any, default: TrainingOptions) -> None:
-    whole, real = {"metavar": "N"}, {"type": float, "metavar": "X"}
-    for name, options, text in (
-        (
-            "head-epochs",
-            whole | {"type": at_least(1)},
-            "Number of epochs of the first phase, which trains the new head.",
-        ),
-        (
-            "tail-epochs",
-            whole | {"type": at_least(0)},
-            "Number of epochs of the second phase, which also trains the unfrozen tail; 0 leaves it out.",
-        ),
-        ("head-learning-rate", real, "Adam's learning rate in the first phase."),
-        ("tail-learning-rate", real, "Adam's learning rate in the second phase."),
-        ("batch-size", whole | {"type": at_least(1)}, "Number of images in a training step."),
-        ("unfreeze", {"metavar": "PATTERN"}, "Name or pattern of the layer with which the tail begins."),
-        ("dropout", real, "Share of the pooled activations that is dropped before the last layer."),
-    ):
-        _add_option(group, name, default, options, text)
-    group.add_argument(
-        "--early-stopping",
-        type=at_least(1),
-        metavar="N",
-        help="Number of epochs without a lower val_loss after which a phase ends, with the weights of its best epoch. "
-        "Default: each phase runs to its end.",
-    )
-
-
-def _add_augmentation(group: Any, default: Augmentation) -> None:
-    for name, text in (
-        ("rotation", "Largest rotation of a training image, as a share of a full turn."),
-        ("translation", "Largest shift of a training image, as a share of its height and width."),
-        ("contrast", "Largest change of the contrast of a training image, as a share of it."),
-    ):
-        _add_option(group, name, default, {"type": float, "metavar": "X"}, text)
-    group.add_argument("--no-flip", dest="flip", action="store_false", help="Leave out mirroring left to right.")
-
-
-def _add_cost(group: Any, default: FineTuneOptions) -> None:
-    group.add_argument(
-        "--cache",
-        action=argparse.BooleanOptionalAction,
-        help="Compute the frozen layers once, and train on their stored output. Default: only without a GPU.",
-    )
-    _add_option(
-        group,
-        "variants",
-        default,
-        {"type": at_least(0), "metavar": "K"},
-        "Number of augmented copies of each training image in the cache; 0 stores the images as they are.",
-    )
-    group.add_argument(
-        "--mixed-precision",
-        action=argparse.BooleanOptionalAction,
-        help="Compute the network's products in float16. Default: only on a GPU.",
-    )
 
 
 def _add_output(group: Any) -> None:
@@ -135,11 +53,6 @@ def _add_output(group: Any) -> None:
         help="Folder of a study to record SI in during the training, which the page Training plays. Default: none.",
     )
     group.add_argument("--json", action="store_true", help=JSON_HELP)
-
-
-def _add_option(group: Any, name: str, default: Any, options: dict[str, Any], text: str) -> None:
-    value = getattr(default, name.replace("-", "_"))
-    group.add_argument(f"--{name}", default=value, help=f"{text} Default: %(default)s.", **options)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -13,20 +13,16 @@ from core.analysis.ranking.options import RankOptions
 from core.analysis.ranking.ranking import Ranking, rank_networks
 from core.analysis.ranking.ready_features import FeatureFiles
 from core.analysis.ranking.tables import BEST, TIE, WORSE, at_chance_text
-from core.commands.terminal.arguments import (
-    JSON_HELP,
-    MEMORY_HELP,
-    add_command,
-    memory,
-)
-from core.commands.terminal.option_flags import add_option
+from core.commands.terminal.arguments import JSON_HELP, add_command
+from core.commands.terminal.option_flags import add_option, add_options
 from core.commands.terminal.progress import add_progress, interrupt_when_terminated, progress_on
-from core.study.options import STUDY_OPTIONS
+from core.study.options import RUN_OPTIONS, STUDY_OPTIONS, options_of
 
 _MEANINGS = {BEST: "highest SI", TIE: "not certainly worse"}
 _COMPARED = {"cross": "test to train", "separation": "within {}"}
 
 
+GROUPS = ("data", "features", "network", "layers", "measures", "cost", "output")
 EXAMPLES = (
     "path/to/images --models efficientnet-lite0,efficientnet-lite1,efficientnet-lite2 --out ranking",
     "digits --models pixels,efficientnet-lite0 --per-class 20 --out digits-ranking",
@@ -37,28 +33,27 @@ EXAMPLES = (
 def add_parser(commands: Any) -> None:
     """Add the command and its options."""
     parser = add_command(commands, "rank", "Say which of several networks separate labelled images best.", EXAMPLES)
-    _add_data(parser.add_argument_group("data"))
-    _add_features(parser.add_argument_group("features"))
-    _add_network(parser.add_argument_group("network"))
-    _add_layers(parser.add_argument_group("layers"))
-    measures = parser.add_argument_group("measures")
-    add_option(measures, STUDY_OPTIONS["probe"])
-    cost = parser.add_argument_group("cost")
-    cost.add_argument("--memory", type=memory, metavar="SIZE", help=MEMORY_HELP)
-    _add_output(parser.add_argument_group("output"))
-    parser.set_defaults(run=run)
-
-
-def _add_data(group: Any) -> None:
-    group.add_argument(
+    groups = {title: parser.add_argument_group(title) for title in GROUPS}
+    groups["data"].add_argument(
         "data",
         metavar="DATA",
         nargs="?",
         default="",
         help=f"{STUDY_OPTIONS['data'].help} Leave it out to rank only --features.",
     )
-    for name in ("per_class", "skip_broken", "skip_small_classes", "test_fraction", "seed"):
-        add_option(group, STUDY_OPTIONS[name])
+    groups["network"].add_argument(
+        "--models",
+        type=_listed,
+        default=(),
+        metavar="A,B,...",
+        help="Networks to rank, separated by commas: names, .keras or .h5 files, or pixels. Default: none.",
+    )
+    for group in groups.values():
+        add_options(group, options_of(RankOptions).values())
+    _add_features(groups["features"])
+    add_option(groups["cost"], RUN_OPTIONS["memory"])
+    _add_output(groups["output"])
+    parser.set_defaults(run=run)
 
 
 def _add_features(group: Any) -> None:
@@ -96,39 +91,6 @@ def _add_features(group: Any) -> None:
     group.add_argument(
         "--test-ids", metavar="COLUMN|FILE", help="Ids of the test samples. Default: the column given to --ids."
     )
-
-
-def _add_network(group: Any) -> None:
-    group.add_argument(
-        "--models",
-        type=_listed,
-        default=(),
-        metavar="A,B,...",
-        help="Networks to rank, separated by commas: names, .keras or .h5 files, or pixels. Default: none.",
-    )
-    group.add_argument(
-        "--weights",
-        default=RankOptions.weights,
-        metavar="WEIGHTS",
-        help="Weights of all networks but files: imagenet or none. Default: %(default)s.",
-    )
-
-
-def _add_layers(group: Any) -> None:
-    group.add_argument(
-        "--layers",
-        default=RankOptions.layers,
-        metavar="LAYERS",
-        help="Candidate layers of each network: blocks, main, all, names and patterns, separated by commas. "
-        "Default: %(default)s.",
-    )
-    group.add_argument(
-        "--pooling",
-        choices=("mean", "flat"),
-        default=RankOptions.pooling,
-        help="Features of a layer: flat takes all activations, mean the mean of each channel. Default: %(default)s.",
-    )
-    add_option(group, STUDY_OPTIONS["neighbors"])
 
 
 def _add_output(group: Any) -> None:

@@ -13,10 +13,10 @@ import pandas as pd
 
 from core.cluster.engine import DaskEngine
 from core.commands.study_plan import print_plan
-from core.commands.terminal.arguments import JSON_HELP, MEMORY_HELP, add_command, memory, print_notes
+from core.commands.terminal.arguments import JSON_HELP, add_command, print_notes
 from core.commands.terminal.option_flags import add_options
 from core.commands.terminal.progress import add_progress, interrupt_when_terminated, progress_on
-from core.study.options import PIXELS, STUDY_OPTIONS
+from core.study.options import PIXELS, RUN_OPTIONS, STUDY_OPTIONS
 from core.study.plan import NOTEBOOK, UNLIMITED_MEMORY, Plan, StudyOptions, plan_study
 from core.study.run import check_room, run_study
 from core.study.store.opening import Study
@@ -35,36 +35,12 @@ def add_parser(commands: Any) -> None:
     parser = add_command(commands, "study", "Measure how each layer of a network separates labelled images.", EXAMPLES)
     groups = {title: parser.add_argument_group(title) for title in GROUPS}
     for group in groups.values():
-        add_options(group, STUDY_OPTIONS.values())
-    _add_cost(groups["cost"])
-    _add_cluster(groups["cluster"])
+        add_options(group, [*STUDY_OPTIONS.values(), *RUN_OPTIONS.values()])
+    groups["cost"].add_argument(
+        "--dry-run", action="store_true", help="Print what would be computed and its cost, and stop."
+    )
     _add_output(groups["output"])
     parser.set_defaults(run=run)
-
-
-def _add_cost(group: Any) -> None:
-    group.add_argument("--memory", type=memory, metavar="SIZE", help=MEMORY_HELP)
-    group.add_argument(
-        "--spool",
-        metavar="DIR",
-        help="Folder for the activations of layers that do not fit the memory; removed afterwards. "
-        "Default: such layers are computed in slices.",
-    )
-    group.add_argument("--dry-run", action="store_true", help="Print what would be computed and its cost, and stop.")
-
-
-def _add_cluster(group: Any) -> None:
-    group.add_argument(
-        "--cluster",
-        metavar="ADDRESS",
-        help="Address of the Dask scheduler whose workers compute, or local:N or local:N:2GiB for N processes of this "
-        "computer. Default: this process computes.",
-    )
-    group.add_argument(
-        "--cluster-storage",
-        metavar="ADDRESS",
-        help="Folder or s3://... address that all workers reach, for activations. Default: a folder beside DIR.",
-    )
 
 
 def _add_output(group: Any) -> None:

@@ -1,4 +1,4 @@
-"""The options of a study, each declared once, as a field of `StudyChoices`.
+"""The options of a study, each declared once, as a field of `StudyChoices` or `RunChoices`.
 
 From a field follow the flag of `python -m core study`, its help, default and limits; what `StudyOptions` refuses; the
 type that study.json may record; the field of the page New study and its key in the address; and the docstring.
@@ -6,7 +6,7 @@ type that study.json may record; the field of the page New study and its key in 
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from core.data.images.loading import TEST_FRACTION
@@ -142,6 +142,25 @@ def check_options(values: Any) -> None:
     faults = [option.fault(getattr(values, name)) for name, option in options_of(type(values)).items()]
     if any(faults):
         raise ValueError(" ".join(fault for fault in faults if fault))
+
+
+def flags_of(values: Any, usual: Mapping[str, Any] = MappingProxyType({})) -> list[str]:
+    """The words of the command line that ask for values, where they are not the defaults.
+
+    Parameters
+    ----------
+    values : an instance of a dataclass that declares options.
+    usual : by name, a value that stands for the default, too.
+    """
+    words = []
+    for name, option in options_of(type(values)).items():
+        value = getattr(values, name)
+        if option.default is MISSING or value in (option.default, usual.get(name, option.default)):
+            continue
+        words.append(option.flag)
+        if option.kind is not bool:
+            words.append(",".join(map(str, value)) if option.kind is tuple else str(value))
+    return words
 
 
 def with_parameters(declaring: _Class) -> _Class:
@@ -346,4 +365,58 @@ class StudyChoices:
     )
 
 
+@with_parameters
+@dataclass(frozen=True)
+class RunChoices:
+    """How a study is computed, which changes no number, not checked yet. A new option is one more field here."""
+
+    memory: str | None = declare(
+        None,
+        help="Memory for the activations of a pass, such as 2GiB.",
+        group="cost",
+        metavar="SIZE",
+        default_text="half of what is free",
+        label="Memory for activations",
+    )
+    spool: str | None = declare(
+        None,
+        help="Folder for the activations of layers that do not fit the memory; they are removed afterwards.",
+        group="cost",
+        metavar="DIR",
+        default_text="none, such layers are computed in slices",
+        label="Spool folder",
+    )
+    cluster: str | None = declare(
+        None,
+        help="Address of the Dask scheduler whose workers compute, such as tcp://host:8786, or local:N or local:N:2GiB "
+        "for N processes of this computer; needs the extra cluster.",
+        group="cluster",
+        metavar="ADDRESS",
+        default_text="none, this process computes",
+        label="Cluster",
+    )
+    cluster_storage: str | None = declare(
+        None,
+        help="Folder or s3://... address that all workers of the cluster reach, for activations; they are removed "
+        "afterwards.",
+        group="cluster",
+        metavar="ADDRESS",
+        default_text="a folder beside the study",
+        label="Cluster storage",
+    )
+
+
 STUDY_OPTIONS = options_of(StudyChoices)
+RUN_OPTIONS = options_of(RunChoices)
+
+
+def declare_as_in_study(name: str, **differences: Any) -> Any:
+    """Declare an option that a study has, too, with the same default.
+
+    Parameters
+    ----------
+    name : of the option of a study.
+    differences : attributes of `Option` that differ, such as help.
+    """
+    option = STUDY_OPTIONS[name]
+    return field(default=option.default, metadata={_METADATA: replace(option, **differences)})

@@ -46,6 +46,7 @@ from core.study.options import (
     STUDY_OPTIONS,
     StudyChoices,
     check_options,
+    flags_of,
     with_parameters,
 )
 from core.study.samples import MeasureOptions, StudySamples
@@ -123,15 +124,7 @@ class StudyOptions(StudyChoices):
     def command(self, out: str | os.PathLike[str]) -> str:
         """The command that asks for this study."""
         words = ["python", "-m", "core", "study", self.data, "--out", os.fspath(out)]
-        usual = {"model": DEFAULT_MODEL, "weights": DEFAULT_WEIGHTS}
-        for name, option in STUDY_OPTIONS.items():
-            value = getattr(self, name)
-            if name == "data" or value in (option.default, usual.get(name, option.default)):
-                continue
-            words.append(option.flag)
-            if option.kind is not bool:
-                words.append(",".join(map(str, value)) if option.kind is tuple else str(value))
-        return shlex.join(words)
+        return shlex.join([*words, *flags_of(self, {"model": DEFAULT_MODEL, "weights": DEFAULT_WEIGHTS})])
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,19 +10,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.study.options import declare, with_parameters
 
+
+@with_parameters
 @dataclass(frozen=True)
 class Augmentation:
-    """How far images are changed; the defaults are those of the original notebook, which mirrors left and right.
+    """How far images are changed; the defaults are those of the original notebook, which mirrors left and right."""
 
-    rotation : at most this share of a full turn either way. translation : at most this share of height and width.
-    contrast : at most this share more or less, around each channel's mean. flip : half of the images are mirrored.
-    """
-
-    rotation: float = 0.15
-    translation: float = 0.1
-    contrast: float = 0.1
-    flip: bool = True
+    rotation: float = declare(
+        0.15,
+        help="Largest rotation of a training image, either way, as a share of a full turn.",
+        group="augmentation",
+        metavar="X",
+    )
+    translation: float = declare(
+        0.1,
+        help="Largest shift of a training image, as a share of its height and width.",
+        group="augmentation",
+        metavar="X",
+    )
+    contrast: float = declare(
+        0.1,
+        help="Largest change of the contrast of a training image around each channel's mean, as a share of it.",
+        group="augmentation",
+        metavar="X",
+    )
+    flip: bool = declare(True, help="Mirror training images left to right at random.", group="augmentation")
 
     def __post_init__(self) -> None:
         for name, limit in (("rotation", 0.5), ("translation", 1.0), ("contrast", 1.0)):

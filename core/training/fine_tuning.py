@@ -20,10 +20,11 @@ import pandas as pd
 
 from core.data.images.copies import copy_notes
 from core.data.images.labelled_images import LabelledImages
-from core.data.images.loading import TEST_FRACTION, load_images
+from core.data.images.loading import load_images
 from core.data.images.pixel_cache import bytes_to_keep
 from core.network.kernels import current_kernels, recorded_kernels
 from core.network.models.registry import Network, load_network, network_choice
+from core.study.options import check_options, declare, declare_as_in_study, with_parameters
 from core.study.plan import available_bytes
 from core.study.resumed_kernels import begin_as_recorded, refuse_other_kernels
 from core.study.run import package_versions
@@ -53,38 +54,54 @@ Info = dict[str, Any]
 Report = Callable[[TrainingProgress], None]
 
 
+@with_parameters
 @dataclass(frozen=True)
 class FineTuneOptions:
-    """What is asked of a fine-tuning.
+    """What is asked of a fine-tuning; the data must have a test split.
 
-    data : an image folder, or "digits", with a test split. model, weights : see `core.network.models.registry`;
-    afterwards model is None where the file that weights names says what network it is.
-    training : the recipe; its seed also decides the split and the choice of images. per_class : images of each class
-    and split; default all. skip_broken, skip_small_classes, test_fraction : see `core.data.images.loading.load_images`.
-    cache : whether the activations of the frozen layers are computed once and kept in files; None: without a GPU.
-    variants : changed copies of each training image in the cache; 0: the images themselves. Without a cache every
-    epoch sees new copies.
-    mixed_precision : products in float16; None: on a GPU.
+    Afterwards model is None where the file that weights names says what network it is.
+    training : the recipe; its seed also decides the split and the choice of images. Without a cache every epoch sees
+    new copies of the training images.
     """
 
-    data: str
-    model: str | None = None
-    weights: str | None = None
+    data: str = declare_as_in_study("data")
+    model: str | None = declare_as_in_study("model", help="Network to train: its name, or a .keras or .h5 file.")
+    weights: str | None = declare_as_in_study(
+        "weights",
+        help="Weights to start from: imagenet, noisy-student (of efficientnet-b0), none, or a .keras or .h5 file of "
+        "the network.",
+    )
     training: TrainingOptions = field(default_factory=TrainingOptions)
-    per_class: int | None = None
-    skip_broken: bool = False
-    skip_small_classes: bool = False
-    test_fraction: float = TEST_FRACTION
-    cache: bool | None = None
-    variants: int = 4
-    mixed_precision: bool | None = None
+    per_class: int | None = declare_as_in_study(
+        "per_class", help="Number of images to draw from each class of each split."
+    )
+    skip_broken: bool = declare_as_in_study("skip_broken")
+    skip_small_classes: bool = declare_as_in_study("skip_small_classes")
+    test_fraction: float = declare_as_in_study("test_fraction")
+    cache: bool | None = declare(
+        None,
+        help="Compute the frozen layers once, and train on their stored output.",
+        group="cost",
+        default_text="only without a GPU",
+    )
+    variants: int = declare(
+        4,
+        help="Number of augmented copies of each training image in the cache; 0 stores the images as they are.",
+        group="cost",
+        metavar="K",
+    )
+    mixed_precision: bool | None = declare(
+        None,
+        help="Compute the network's products in float16.",
+        group="cost",
+        default_text="only on a GPU",
+    )
 
     def __post_init__(self) -> None:
         model, weights = network_choice(self.model, self.weights)
         object.__setattr__(self, "model", model)
         object.__setattr__(self, "weights", weights)
-        if self.variants < 0:
-            raise ValueError(f"variants must be at least 0; got {self.variants}. 0 keeps the images themselves only.")
+        check_options(self)
 
     def execution(self) -> Execution:
         """How it is carried out on this machine."""

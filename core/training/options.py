@@ -4,39 +4,65 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from core.study.options import check_options, declare, declare_as_in_study, with_parameters
 from core.training.augmentation import Augmentation
 
 PHASES = ("head", "tail")
 
 
+@with_parameters
 @dataclass(frozen=True)
 class TrainingOptions:
     """How a network is fine-tuned; the defaults are those of the original notebook.
 
-    head_epochs, tail_epochs : at most, in each phase; without tail epochs there is no second phase.
-    head_learning_rate, tail_learning_rate : Adam's learning rate in each phase. batch_size : images a step.
-    unfreeze : name or pattern of the layer from which on the second phase trains.
-    dropout : share of pooled activations dropped before the last layer. augmentation : how training images vary.
-    early_stopping : a phase ends when val_loss has not fallen for so many epochs, and keeps its best weights; None: it
-    runs to its end and keeps its last. seed : of everything random.
+    augmentation : how training images vary.
     """
 
-    head_epochs: int = 25
-    tail_epochs: int = 10
-    head_learning_rate: float = 1e-2
-    tail_learning_rate: float = 1e-4
-    batch_size: int = 64
-    unfreeze: str = "block7a_expand_conv"
-    dropout: float = 0.2
+    head_epochs: int = declare(
+        25,
+        help="Number of epochs of the first phase, which trains the new head.",
+        group="training",
+        metavar="N",
+        least=1,
+    )
+    tail_epochs: int = declare(
+        10,
+        help="Number of epochs of the second phase, which also trains the unfrozen tail; 0 leaves it out.",
+        group="training",
+        metavar="N",
+    )
+    head_learning_rate: float = declare(
+        1e-2, help="Adam's learning rate in the first phase.", group="training", metavar="X"
+    )
+    tail_learning_rate: float = declare(
+        1e-4, help="Adam's learning rate in the second phase.", group="training", metavar="X"
+    )
+    batch_size: int = declare(64, help="Number of images in a training step.", group="training", metavar="N", least=1)
+    unfreeze: str = declare(
+        "block7a_expand_conv",
+        help="Name or pattern of the layer with which the tail begins.",
+        group="training",
+        metavar="PATTERN",
+    )
+    dropout: float = declare(
+        0.2,
+        help="Share of the pooled activations that is dropped before the last layer.",
+        group="training",
+        metavar="X",
+    )
     augmentation: Augmentation = field(default_factory=Augmentation)
-    early_stopping: int | None = None
-    seed: int = 0
+    early_stopping: int | None = declare(
+        None,
+        help="Number of epochs without a lower val_loss after which a phase ends, with the weights of its best epoch.",
+        group="training",
+        metavar="N",
+        least=1,
+        default_text="each phase runs to its end, and keeps its last weights",
+    )
+    seed: int = declare_as_in_study("seed", help="Seed of the split and of everything random.")
 
     def __post_init__(self) -> None:
-        minima = {"head_epochs": 1, "tail_epochs": 0, "batch_size": 1, "seed": 0, "early_stopping": 1}
-        for name, minimum in minima.items():
-            if (getattr(self, name) if getattr(self, name) is not None else minimum) < minimum:
-                raise ValueError(f"{name} must be at least {minimum}; got {getattr(self, name)}.")
+        check_options(self)
         for name in ("head_learning_rate", "tail_learning_rate"):
             if not 0 < getattr(self, name) < np.inf:
                 raise ValueError(

@@ -9,7 +9,7 @@ from typing import Any
 
 from core.network.models.registry import DEFAULT_MODEL, DEFAULT_WEIGHTS, backbones, is_model_file
 from core.search.neighbors import METRICS
-from core.study.options import PIXELS, STUDY_OPTIONS, Option, StudyChoices
+from core.study.options import PIXELS, RUN_OPTIONS, STUDY_OPTIONS, Option, RunChoices, StudyChoices
 from explorer.runs.jobs import STUDY
 from explorer.server.public_mode import Limits
 
@@ -20,7 +20,9 @@ SOURCES = {
     "images": "Upload images (zip)",
     "features": "Upload features",
 }
-FORM_OPTIONS = {name: option for name, option in STUDY_OPTIONS.items() if option.label}  # those with a field
+FORM_OPTIONS = {  # those with a field
+    name: option for name, option in (STUDY_OPTIONS | RUN_OPTIONS).items() if option.label
+}
 _SWITCHES = [option for option in FORM_OPTIONS.values() if option.kind is bool]
 _FIELDS = {option.flag: f"tick “{option.label}”" for option in _SWITCHES} | {
     "--split train": "choose “Train” as the split",
@@ -29,11 +31,11 @@ _FIELDS = {option.flag: f"tick “{option.label}”" for option in _SWITCHES} | 
 USUAL_WEIGHTS = ("imagenet", "none")
 FURTHER_MODELS = ("resnet50", "mobilenet-v3-small", "ConvNeXtTiny")  # of keras.applications; any other can be typed
 _LONGEST = 2_000  # characters of a text in an address
-_TEXTS = ("source", "data", "memory", "spool", "metric", "cluster", "cluster_storage")  # of the address, beside options
+_TEXTS = ("source", "data", "metric")  # of the address, beside options
 
 
 @dataclass(frozen=True)
-class Request(StudyChoices):
+class Request(StudyChoices, RunChoices):
     """What the form says: the choices of a study, and what else a run needs. The command line is what judges them.
 
     Attributes
@@ -44,7 +46,6 @@ class Request(StudyChoices):
     labels : a column of the uploaded table, or the path of the uploaded file of labels.
     test, test_labels : the paths of the test samples' uploaded features and labels.
     metric : of features.
-    memory, spool, cluster, cluster_storage : as in `python -m core study`; "" leaves an option out.
     """
 
     data: str = ""
@@ -53,13 +54,9 @@ class Request(StudyChoices):
     sizes: str = ""  # type: ignore[assignment]
     source: str = "digits"
     labels: str = ""
-    memory: str = ""
-    spool: str = ""
     metric: str = METRICS[0]
     test: str = ""
     test_labels: str = ""
-    cluster: str = ""
-    cluster_storage: str = ""
 
     @property
     def command(self) -> str:
@@ -107,10 +104,10 @@ class Request(StudyChoices):
 
     def _study_options(self) -> dict[str, str]:
         """The options of `study` that have a value: "" where it is the default."""
-        named = [option for option in STUDY_OPTIONS.values() if option.kind is not bool and option.name != "data"]
-        options = {option.name: self._value(option) for option in named}
-        options |= {"memory": self.memory, "spool": _absolute(self.spool)}
-        return options | {"cluster": self.cluster, "cluster_storage": _place(self.cluster_storage)}
+        options = [*STUDY_OPTIONS.values(), *RUN_OPTIONS.values()]
+        return {
+            option.name: self._value(option) for option in options if option.kind is not bool and option.name != "data"
+        }
 
     def _switches(self) -> list[Option]:
         """The options without a value that the command has."""
@@ -127,6 +124,10 @@ class Request(StudyChoices):
         usual = {"model": DEFAULT_MODEL}.get(option.name, getattr(Request(), option.name))
         if value in (usual, None):
             return ""
+        if option.name == "spool":
+            return _absolute(str(value))
+        if option.name == "cluster_storage":
+            return _place(str(value))
         return f"{value:g}" if option.kind is float else str(value)
 
     def _data(self) -> str:

@@ -7,66 +7,58 @@ from pathlib import Path
 from typing import Any
 
 from core.analysis.ranking.ready_features import FeatureFiles
-from core.data.images.loading import TEST_FRACTION
 from core.network.catalogue import DEFAULT_LAYERS
-from core.network.models.registry import is_model_file
-from core.study.options import PIXELS
+from core.network.models.registry import DEFAULT_WEIGHTS, is_model_file
+from core.study.options import PIXELS, check_options, declare, declare_as_in_study, flags_of, with_parameters
 from core.study.plan import StudyOptions
 
 
+@with_parameters
 @dataclass(frozen=True)
 class RankOptions:
     """The options of a ranking.
 
-    Attributes
-    ----------
-    data : str
-        An image folder, "tfds:NAME" or "digits"; empty to rank features alone.
-    models : tuple of str
-        Names of networks as in `core.network.models.registry.load_network`, paths of `.keras` or `.h5` files, or
+    data : labelled images, as for a study; empty to rank features alone.
+    models : names of networks as in `core.network.models.registry.load_network`, paths of `.keras` or `.h5` files, or
         "pixels".
-    features : tuple of FeatureFiles
-        Features of other networks, with one or more layers each. Their samples must be those of `data`: matched by id
-        where the files have ids, otherwise in the order of a study, which is training samples first, ids ascending.
-    weights : str
-        Weights of all models that are not files.
-    layers : str
-        The candidate layers of each network; see `core.network.catalogue.select_layers`.
-    pooling : {"mean", "flat"}
-    per_class : int, optional
-        Number of samples a class; default all.
-    seed : int
-        Seed of the choice of samples.
-    neighbors : int
-        Number of neighbors a sample that the studies store.
-    probe : bool
-        Whether to compute the accuracy of a linear probe too.
-    skip_broken, skip_small_classes, test_fraction
-        How `data` is read; see `core.data.images.loading.load_images`.
-
-    Raises
-    ------
-    ValueError
-        Unknown pooling, models without data or the reverse, fewer than two networks, or a repeated name.
+    features : features of other networks, with one or more layers each. Their samples must be those of `data`: matched
+        by id where the files have ids, otherwise in the order of a study, which is training samples first, ids
+        ascending.
     """
 
     data: str = ""
     models: tuple[str, ...] = ()
     features: tuple[FeatureFiles, ...] = ()
-    weights: str = "imagenet"
-    layers: str = "blocks"
-    pooling: str = "mean"
-    per_class: int | None = None
-    seed: int = 0
-    neighbors: int = 10
-    probe: bool = True
-    skip_broken: bool = False
-    skip_small_classes: bool = False
-    test_fraction: float = TEST_FRACTION
+    weights: str = declare(
+        DEFAULT_WEIGHTS,
+        help="Weights of all networks but files: imagenet or none.",
+        group="network",
+        metavar="WEIGHTS",
+    )
+    layers: str = declare(
+        "blocks",
+        help="Candidate layers of each network, separated by commas: blocks, main, all, names and patterns.",
+        group="layers",
+        metavar="LAYERS",
+    )
+    pooling: str = declare(
+        "mean",
+        help="Features of a layer: flat takes all activations, mean the mean of each channel.",
+        group="layers",
+        choices=("mean", "flat"),
+    )
+    per_class: int | None = declare_as_in_study("per_class")
+    seed: int = declare_as_in_study("seed")
+    neighbors: int = declare_as_in_study("neighbors")
+    test_fraction: float = declare_as_in_study("test_fraction")
+    probe: bool = declare_as_in_study("probe")
+    skip_broken: bool = declare_as_in_study("skip_broken")
+    skip_small_classes: bool = declare_as_in_study("skip_small_classes")
 
     def __post_init__(self) -> None:
         if self.pooling not in ("mean", "flat"):
             raise ValueError(f"pooling must be mean or flat; got {self.pooling!r}. Rank twice to have both.")
+        check_options(self)
         if bool(self.data) != bool(self.models):
             given = "networks without data" if self.models else "data without networks"
             raise ValueError(f"models must go with data to run on; got {given}. Name both, or only features.")
@@ -112,22 +104,9 @@ class RankOptions:
 
     def command(self, out: str | os.PathLike[str]) -> str:
         """Return the command that computes this ranking."""
-        words = ["python", "-m", "core", "rank"]
-        if self.data:
-            words.append(self.data)
-        words += ["--out", os.fspath(out)]
-        if self.models:
-            words += ["--models", ",".join(self.models)]
-        for option in ("weights", "layers", "pooling", "per_class", "seed", "neighbors", "test_fraction"):
-            value = getattr(self, option)
-            if value != getattr(RankOptions, option):
-                words += [f"--{option.replace('_', '-')}", str(value)]
-        if not self.probe:
-            words.append("--no-probe")
-        if self.skip_broken:
-            words.append("--skip-broken")
-        if self.skip_small_classes:
-            words.append("--skip-small-classes")
+        words = ["python", "-m", "core", "rank", *([self.data] if self.data else []), "--out", os.fspath(out)]
+        words += ["--models", ",".join(self.models)] if self.models else []
+        words += flags_of(self)
         for files in self.features:
             words += ["--features", f"{files.name}={files.path}"]
             if files.test:

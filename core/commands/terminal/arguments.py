@@ -10,7 +10,6 @@ from core.study.plan import parse_bytes
 
 _MOST_DIGITS = 4_000  # Python reads no longer numbers
 JSON_HELP = "Print the results as JSON, for other programs."
-MEMORY_HELP = "Memory for the activations of a pass, such as 2GiB. Default: half of what is free."
 
 
 def add_command(commands: Any, name: str, summary: str, examples: Sequence[str]) -> argparse.ArgumentParser:

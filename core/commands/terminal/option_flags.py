@@ -1,19 +1,24 @@
 """Flags of the command line made from declared options."""
 
+from argparse import BooleanOptionalAction
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING
 from typing import Any
 
-from core.commands.terminal.arguments import at_least, fraction, seed, sizes
+from core.commands.terminal.arguments import at_least, fraction, memory, seed, sizes
 from core.study.options import Option
 
-_SPECIAL: Mapping[str, Callable[[str], Any]] = {"seed": seed, "test_fraction": fraction}  # with errors of their own
+_SPECIAL: Mapping[str, Callable[[str], Any]] = {"seed": seed, "test_fraction": fraction, "memory": memory}
 
 
 def add_option(group: Any, option: Option) -> None:
     """Add the flag of an option, or its argument without a flag where it must be given, to a group of a parser."""
     text = option.help.replace("%", "%%")
-    if option.kind is bool:
+    if option.kind is bool and option.default is None:
+        group.add_argument(
+            option.flag, action=BooleanOptionalAction, help=f"{text} Default: {option.default_in_words}."
+        )
+    elif option.kind is bool:
         action = "store_false" if option.default else "store_true"
         help_text = f"Do not {text[0].lower()}{text[1:]}" if option.default else text
         group.add_argument(option.flag, dest=option.name, action=action, help=help_text)

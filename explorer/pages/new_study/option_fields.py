@@ -76,11 +76,11 @@ def _number(option: Option, value: float) -> float:
     )
 
 
-def _text(option: Option, value: str) -> str:
+def _text(option: Option, value: str | None) -> str | None:
     text = st.text_input(
-        option.label, value, key=key_of(option.name), placeholder=option.default_in_words, help=option.help
+        option.label, value or "", key=key_of(option.name), placeholder=option.default_in_words, help=option.help
     )
-    return str(text).strip()
+    return str(text).strip() or option.default if option.default is None else str(text).strip()
 
 
 _FIELDS: Mapping[type, Callable[[Option, Any], Any]] = {bool: _switch, int: _whole_number, float: _number}

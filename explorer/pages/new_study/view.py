@@ -1,5 +1,6 @@
 """A new study: what to measure, the plan before it starts, and the run in a process of its own."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -8,7 +9,7 @@ import streamlit as st
 
 from core.network.catalogue import DEFAULT_LAYERS
 from core.report.words.formatting import plain
-from core.study.options import PIXELS
+from core.study.options import PIXELS, RUN_OPTIONS, STUDY_OPTIONS
 from explorer.controls.study_picker import carry_study, show_name
 from explorer.pages.new_study.feature_fields import ARCHIVE, UPLOADERS, feature_fields, feature_options
 from explorer.pages.new_study.option_fields import option_field
@@ -166,41 +167,22 @@ def _further_fields(request: Request, start: Request, allowed: Limits) -> Reques
     with right:
         sizes = option_field("sizes", start)
     request = replace(request, split=split, per_class=per_class, sizes=sizes.replace(" ", ""))
-    further = [option for name, option in FORM_OPTIONS.items() if name not in PLACED]
     with st.expander("More options"):
-        columns = st.columns(3)
-        valued = [option.name for option in further if option.kind is not bool]
-        for place, name in enumerate(valued):
-            with columns[place % 3]:
-                request = replace(request, **{name: option_field(name, start)})
-        for option in further:
-            if option.kind is bool:
-                request = replace(request, **{option.name: option_field(option.name, start)})
+        further = [name for name in STUDY_OPTIONS if name in FORM_OPTIONS and name not in PLACED]
+        request = _fields([name for name in further if FORM_OPTIONS[name].kind is not bool], 3, request, start)
+        request = _fields([name for name in further if FORM_OPTIONS[name].kind is bool], 1, request, start)
         if not allowed.public:
-            request = _cluster_fields(_memory_fields(request, start), start)
+            request = _fields([name for name in RUN_OPTIONS if name in FORM_OPTIONS], 2, request, start)
     return request
 
 
-def _memory_fields(request: Request, start: Request) -> Request:
-    """The memory for activations, and the folder for those that do not fit."""
-    left, right = st.columns(2)
-    with left:
-        memory = _text("Memory for activations", start.memory, "new memory", "half of what is free", _MEMORY_HELP)
-    with right:
-        spool = _text("Spool folder", start.spool, "new spool", "none", _SPOOL_HELP)
-    return replace(request, memory=memory, spool=spool)
-
-
-def _cluster_fields(request: Request, start: Request) -> Request:
-    """The address of a cluster, and the storage that its workers share."""
-    left, right = st.columns(2)
-    with left:
-        cluster = _text("Cluster", start.cluster, "new cluster", "none, or tcp://host:8786", _CLUSTER_HELP)
-    with right:
-        storage = _text(
-            "Cluster storage", start.cluster_storage, "new cluster storage", "beside the study", _STORAGE_HELP
-        )
-    return replace(request, cluster=cluster, cluster_storage=storage)
+def _fields(names: Sequence[str], num_columns: int, request: Request, start: Request) -> Request:
+    """Show the fields of options in rows. Returns the request with their values."""
+    columns = st.columns(num_columns)
+    for place, name in enumerate(names):
+        with columns[place % num_columns]:
+            request = replace(request, **{name: option_field(name, start)})
+    return request
 
 
 def show_runs(shown: jobs.Job | None) -> None:
@@ -231,12 +213,5 @@ _FOLDER_HELP = (
 )
 _TFDS_HELP = "Needs the package tensorflow-datasets; the data set is downloaded where it is not there yet."
 _NETWORK_HELP = "Or type the name of any network of keras.applications, or the path of a .keras or .h5 file."
-_MEMORY_HELP = "Such as 2GiB. Layers that do not fit come in slices, or are spooled."
-_SPOOL_HELP = "A folder for the activations of layers that do not fit the memory, removed afterwards."
-_CLUSTER_HELP = (
-    "Of a Dask scheduler, or local:4 for four processes of this computer: its workers compute. Needs the extra "
-    "`cluster`."
-)
-_STORAGE_HELP = "A folder or s3://... that all workers reach, for the activations; removed afterwards."
 
 guarded(render)()

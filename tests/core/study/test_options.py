@@ -3,15 +3,28 @@
 import argparse
 import dataclasses
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import core
+from core.analysis.ranking.options import RankOptions
 from core.cli import make_parser
 from core.commands.terminal.option_flags import add_option
-from core.study.options import STUDY_OPTIONS, Option, StudyChoices, check_options, declare, options_of, with_parameters
+from core.study.options import (
+    STUDY_OPTIONS,
+    Option,
+    RunChoices,
+    StudyChoices,
+    check_options,
+    declare,
+    options_of,
+    with_parameters,
+)
 from core.study.store.study_json import info_faults
+from core.training.augmentation import Augmentation
+from core.training.options import TrainingOptions
 from explorer.runs.request import FORM_OPTIONS, Request, asked_request
 
 
@@ -56,15 +69,32 @@ def test_every_field_of_a_study_is_declared():
     assert list(STUDY_OPTIONS) == [field.name for field in fields(core.StudyOptions)]
 
 
-@pytest.mark.parametrize("option", STUDY_OPTIONS.values(), ids=lambda option: option.name)
-def test_every_option_is_a_flag_and_stands_in_the_docstring(option: Option):
+DECLARED = [
+    pytest.param(command, declaring, option, id=f"{command} {option.name}")
+    for command, declaring in (
+        ("study", core.StudyOptions),
+        ("study", RunChoices),
+        ("rank", RankOptions),
+        ("fine-tune", core.FineTuneOptions),
+        ("fine-tune", TrainingOptions),
+        ("fine-tune", Augmentation),
+    )
+    for option in options_of(declaring).values()
+]
+
+
+@pytest.mark.parametrize(("command", "declaring", "option"), DECLARED)
+def test_every_option_is_a_flag_and_stands_in_the_docstring(command: str, declaring: type, option: Option):
     (commands,) = [action.choices for action in make_parser()._actions if isinstance(action.choices, dict)]
-    (flag,) = [action for action in commands["study"]._actions if action.dest == option.name]
+    (flag,) = [action for action in commands[command]._actions if action.dest == option.name]
     is_needed = option.default is dataclasses.MISSING
-    assert flag.option_strings == ([] if is_needed else [option.flag])
+    can_be_turned_off = option.kind is bool and option.default is None
+    flags = [option.flag, *([f"--no-{option.flag.removeprefix('--')}"] if can_be_turned_off else [])]
+    assert flag.option_strings == ([] if is_needed else flags)
     assert is_needed or flag.default == option.default
-    assert f"\n    {option.name} : {option.kind.__name__}" in str(core.StudyOptions.__doc__)
-    assert option.help in str(core.StudyOptions.__doc__)
+    assert flag.container.title == option.group
+    assert f"\n    {option.name} : {option.kind.__name__}" in str(declaring.__doc__)
+    assert option.help in str(declaring.__doc__)
 
 
 WRONG: dict[type, Any] = {str: 1, int: "1", float: "1", bool: "yes", tuple: 3}
@@ -90,7 +120,10 @@ def test_every_option_of_the_form_is_in_its_address_and_in_the_command(option: O
     asked = dataclasses.replace(start, **{option.name: value})
     assert asked.query()[option.name] == [str(value)]
     assert asked_request(asked.query()) == asked
-    words = {"model": "--model=50,100"}.get(option.name, f"{option.flag}={value}")
+    absolute = option.name in ("spool", "cluster_storage")
+    words = {"model": "--model=50,100"}.get(
+        option.name, f"{option.flag}={Path(value).resolve() if absolute else value}"
+    )
     assert (option.flag if option.kind is bool else words) in asked.arguments()
 
 

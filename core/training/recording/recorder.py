@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from core.network.catalogue import LayerInfo, catalogue, select_layers
-from core.network.channel_means import ChannelMeans, a_handful
+from core.network.channel_means import ChannelMeans, representative_layers
 from core.network.kernels import current_kernels
 from core.study.measuring.layer_tables import layer_row, measure_layer
 from core.study.run import package_versions
@@ -155,5 +155,5 @@ def chosen_layers(model: "keras.Model", layers: str | Sequence[str] | None) -> t
         )
     there = catalogue(model)
     if layers is None:
-        return a_handful(there)
+        return representative_layers(there)
     return select_layers(there, layers if isinstance(layers, str) else ",".join(layers))

@@ -17,7 +17,7 @@ from core.network.models.registry import Network, is_model_file, load_network
 from core.network.passes import Pass, plan_passes, poolings_of
 from core.study.measuring.unusable import Survey, survey
 from core.study.plan import Plan
-from core.study.streaming import Relay
+from core.study.streaming import PassOutput
 
 Key = tuple[str, str]  # layer, pooling
 
@@ -130,9 +130,9 @@ def extract(extraction: Extraction, images: LabelledImages, start: int) -> dict[
             surveys[key] = survey(pixels)
             shards.write(start, pixels)
         return surveys
-    network, relay = _network(extraction.recipe), Relay(extraction.passes)
+    network, pass_output = _network(extraction.recipe), PassOutput(extraction.passes)
     for pass_ in extraction.passes:
-        boundary = relay.start(pass_)
+        boundary = pass_output.start(pass_)
         found = stream_pass(
             network,
             pass_,
@@ -140,13 +140,13 @@ def extract(extraction: Extraction, images: LabelledImages, start: int) -> dict[
             len(images),
             poolings=extraction.poolings,
             batch_size=extraction.batch_size,
-            allocate=relay.memory(pass_),
+            allocate=pass_output.memory(pass_),
             start=boundary,
             forward=_compiled(
                 extraction.recipe, pass_, extraction.poolings, extraction.batch_size, boundary is not None
             ),
         )
-        relay.take(pass_, found)
+        pass_output.take(pass_, found)
         for key, activations in found.items():
             if key in extraction.shards:
                 surveys[key] = survey(activations)

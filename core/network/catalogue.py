@@ -1,17 +1,18 @@
-"""The layer catalogue: which operations of a network have activations worth measuring, and how large they are.
+"""The layer catalogue: the operations of a network whose activations can be measured, with their sizes and blocks.
 
-`layer_names` says what a layer is called.
+The module `layer_names` defines how a layer is named.
 
-A block is the part of a layer's name up to its block's number, or else before the first underscore: `block1a`,
-`conv2_block1`, `stage_0_block_2`; `stem`, `top`; `avg_pool` is in `avg`; `backbone/conv2_block1_add` in
-`backbone/conv2_block1`. Names that Keras made up, such as `conv2d_7`, tell no blocks: where a sum at the end of a
-residual block bears one, the layers that it sums up are in one block with it, that of the names of some of them, or
-else one named after the sum; made-up names between two such blocks are in a block named after the first of them.
+*Blocks.* The block of a layer is the part of its name up to the number of the block, or else before the first
+underscore: `block1a`, `conv2_block1`, `stage_0_block_2`; `stem`, `top`; `avg_pool` is in `avg`, and
+`backbone/conv2_block1_add` in `backbone/conv2_block1`. Names that Keras has generated, such as `conv2d_7`, do not
+contain a block. If the sum at the end of a residual block has such a name, the sum and all layers of the residual block
+form one block. It is named after a block in the names of these layers, or else after the sum. Other layers with
+generated names, between two such blocks, form a block that is named after the first of them.
 
-*Main* layers are the convolutions, and the sums, products and concatenations of several tensors, that still have the
-image's axes. Left out is what comes after a global pooling: the head, and the squeeze-excite branches, but not the
-product that brings them back. In EfficientNet these are the layers that the original notebook chose by name (`conv` at
-its end, or a product or sum). A dense layer over the image's axes is a convolution of one pixel, and counts as one.
+*Main layers* are the convolutions, and the sums, products and concatenations of several tensors, that have spatial axes
+and do not depend on a global pooling alone. So the head and the squeeze-excite branches are excluded, but not the
+product that applies such a branch. In EfficientNet these are the layers that the original notebook selected by name
+(ending in `conv`, or a product or sum). A dense layer over spatial axes is a 1x1 convolution, and counts as one.
 """
 
 import itertools
@@ -22,7 +23,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from core.network.layer_names import JOINS, is_made_up, is_of_interest, matching_names, name_hint, step_names
+from core.network.layer_names import JOINS, is_automatic_name, is_of_interest, matching_names, name_hint, step_names
 from core.network.operations import Step, open_model, unique_name
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 INPUT_LAYER = "input"
 LAST_POOLING, OUTPUT = "last_pool", "output"
 DEFAULT_LAYERS = f"main,{LAST_POOLING},{OUTPUT}"
-EARLIER_DEFAULT_LAYERS = "main,avg_pool,predictions"  # in studies that were made before there were these words
+EARLIER_DEFAULT_LAYERS = "main,avg_pool,predictions"  # in studies written before `last_pool` and `output` existed
 _BLOCK = re.compile(r"(.*?(?:stage_?\d+_)?block_?\d+[a-z]?)(_|$)")
 
 
@@ -41,34 +42,34 @@ class LayerInfo:
 
     Attributes
     ----------
-    position
-        Place in network order; 0 is the input.
-    layer
-        Its name, unique in the network.
-    kind
-        Its class, such as `DepthwiseConv2D` or `Add`; `Input` for the pixels.
-    block
-        The part of the network that it belongs to.
-    channels
-        Size of the last axis of its output.
-    parameters
-        Numbers in its own weights.
-    cumulative_parameters
-        Numbers in the weights of everything up to it, batch normalization included; shared layers count once.
-    output_shape
-        Without the batch axis.
-    num_features
-        Activations of one image.
-    pooled
-        Whether it comes after a global pooling, so that nothing of the image's axes is left in it.
-    flop
-        Floating-point operations of its own weights on one image, a multiplication and an addition counted as two:
-        each weight counts once at each position of the output. Products of two activations and all that is elementwise,
-        batch normalization included, count nothing.
-    cumulative_flop
-        Of everything up to it; a layer used twice counts twice.
-    is_output
-        Whether the network's output is its activations, or is made of them by operations that are not listed.
+    position : int
+        Position in network order; 0 is the input.
+    layer : str
+        Unique name.
+    kind : str
+        Class, such as `DepthwiseConv2D` or `Add`; `Input` for the pixels.
+    block : str
+        Name of the block that the layer belongs to.
+    channels : int
+        Size of the last axis of the output.
+    parameters : int
+        Number of parameters (of weights and biases) of the operation.
+    cumulative_parameters : int
+        Number of parameters up to and including this layer, with batch normalization; shared layers count once.
+    output_shape : tuple of int
+        Shape of the output without the batch axis.
+    num_features : int
+        Number of activations per image.
+    pooled : bool
+        Whether the layer depends on global poolings alone, so that it has no spatial information.
+    flop : int
+        Floating-point operations of the layer's weights for one image; a multiplication and an addition count as two,
+        and each weight counts once per output position. Products of two activations and elementwise operations,
+        including batch normalization, are not counted.
+    cumulative_flop : int
+        Floating-point operations up to and including this layer; a layer that is used twice counts twice.
+    is_output : bool
+        Whether the output of the network is that of this layer, or is computed from it by unlisted operations.
     """
 
     position: int
@@ -87,20 +88,31 @@ class LayerInfo:
 
     @property
     def spatial(self) -> bool:
-        """Whether there are axes to average over beside the channels."""
+        """Whether the output has spatial axes to average over, besides the channels."""
         return len(self.output_shape) > 1
 
     @property
     def is_main(self) -> bool:
-        """Whether it is one of the main layers; see the module's docstring."""
+        """Whether the layer is one of the main layers; see the module's docstring."""
         return self.spatial and not self.pooled and (self.kind in JOINS or "Conv" in self.kind or "Dense" in self.kind)
 
 
 @dataclass(frozen=True, eq=False)
 class OpenedNetwork:
-    """A network with its nested models opened, once, so that all that is asked of it speaks of the same tensors.
+    """A network whose nested models have been expanded once, so that all results refer to the same tensors.
 
-    steps : every operation, in network order. step_names : what each is called. outputs : of the network.
+    Attributes
+    ----------
+    model : keras.Model
+        The network.
+    steps : tuple of Step
+        Every operation, in network order.
+    step_names : tuple of str
+        Names of the steps.
+    outputs : tuple of keras.KerasTensor
+        Outputs of the network.
+    entries : tuple of _Entry
+        The operations that are listed in the catalogue.
     """
 
     model: "keras.Model"
@@ -111,33 +123,33 @@ class OpenedNetwork:
 
     @cached_property
     def layers(self) -> tuple[LayerInfo, ...]:
-        """What `catalogue` lists."""
-        blocks = _blocks(self)
-        infos = [
-            _info(position, entry, block)
-            for position, (entry, block) in enumerate(zip(self.entries, blocks, strict=True))
-        ]
-        totals = itertools.accumulate(info.flop for info in infos)
-        return tuple(replace(info, cumulative_flop=total) for info, total in zip(infos, totals, strict=True))
+        """The layers that `catalogue` returns."""
+        layers = []
+        cumulative_flop = 0
+        for position, (entry, block) in enumerate(zip(self.entries, _blocks(self), strict=True)):
+            layer = _layer_info(position, entry, block)
+            cumulative_flop += layer.flop
+            layers.append(replace(layer, cumulative_flop=cumulative_flop))
+        return tuple(layers)
 
     @property
     def tensors(self) -> "dict[str, keras.KerasTensor]":
-        """What `layer_tensors` gives."""
+        """The tensors that `layer_tensors` returns."""
         return {entry.name: entry.tensor for entry in self.entries}
 
     @property
     def boundaries(self) -> tuple[LayerInfo, ...]:
-        """What `boundary_layers` gives."""
+        """The layers that `boundary_layers` returns."""
         return tuple(info for info, entry in zip(self.layers, self.entries, strict=True) if entry.is_boundary)
 
 
 def open_network(model: "keras.Model") -> OpenedNetwork:
-    """Open the nested models of a network and name its operations.
+    """Expand the nested models of a network and name its operations.
 
     Raises
     ------
     ValueError
-        The model has several inputs.
+        If the model has several inputs.
     """
     if len(model.inputs) != 1:
         raise ValueError(f"model must have one input, the images; {model.name} has {len(model.inputs)}.")
@@ -151,42 +163,64 @@ def open_network(model: "keras.Model") -> OpenedNetwork:
 def catalogue(model: "keras.Model") -> tuple[LayerInfo, ...]:
     """List the operations of interest in network order.
 
-    These are the input, convolutions, products, sums and concatenations of several tensors (also those that are no
-    layers), pooling and dense layers, those in nested models included. What they are called is said above.
+    These are the input, convolutions, products, sums and concatenations of several tensors (also if they are operations
+    that are not layers), pooling and dense layers, including those in nested models.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A network with one input of a fixed size.
+
+    Returns
+    -------
+    tuple of LayerInfo
 
     Raises
     ------
     ValueError
-        The model has several inputs or an open image size.
+        If the model has several inputs, or no fixed image size.
     """
     return open_network(model).layers
 
 
 def layer_tensors(model: "keras.Model") -> "dict[str, keras.KerasTensor]":
-    """The symbolic output of every operation in the catalogue, by name, connected to the model's input.
+    """Return the symbolic output of every operation in the catalogue, by name, connected to the model's input.
 
-    The layers of a nested model are called anew for this, on the tensor that goes into it. `graph.connect` makes a
-    model between such tensors.
+    The layers of a nested model are called again for this, on the tensor that the nested model was called on.
+    `operations.connect` makes a model between such tensors.
     """
     return open_network(model).tensors
 
 
 def boundary_layers(model: "keras.Model") -> tuple[LayerInfo, ...]:
-    """The layers of the catalogue that everything after them depends on alone, but for the input, in network order.
+    """Return the layers, in network order and without the input, that all later layers depend on alone.
 
-    The network can be cut there: what comes later can be computed from this one tensor.
+    The network can be split there: everything after such a layer can be computed from its output.
     """
     return open_network(model).boundaries
 
 
 def select_layers(layers: Sequence[LayerInfo], patterns: str) -> tuple[LayerInfo, ...]:
-    """Choose layers by a comma-separated union of words, names and patterns such as `block*_add`.
+    """Select layers by a comma-separated list of words, names and patterns such as `block*_add`.
 
-    The words are `main`; `all`; `last_pool`, the global pooling behind the main layers (the last other pooling where
-    there is none); `output`, the layer that the network's output comes from; `blocks`, the last main layer of each
-    block and the global pooling behind them. A layer that bears one of these names is chosen with what the word means.
-    A pattern without a slash is matched with the last part of names in nested models, too: `block*_add` also means
-    `backbone/block1a_add`. A name in full means that layer alone, commas in it included.
+    ========= ======================================================================================================
+    main      The main layers.
+    all       All layers.
+    last_pool The global pooling after the main layers, or the last other pooling if there is none.
+    output    The layer that the network's output comes from.
+    blocks    The last main layer of each block, and the global pooling after them.
+    ========= ======================================================================================================
+
+    A layer whose name is one of these words is selected in addition. A pattern without a slash is also matched with the
+    last part of names in nested models: `block*_add` matches `backbone/block1a_add`. If `patterns` as a whole is the
+    name of a layer, that layer is selected, even if the name contains commas.
+
+    Parameters
+    ----------
+    layers : sequence of LayerInfo
+        The layers to select from.
+    patterns : str
+        Words, names and patterns, separated by commas.
 
     Returns
     -------
@@ -196,32 +230,35 @@ def select_layers(layers: Sequence[LayerInfo], patterns: str) -> tuple[LayerInfo
     Raises
     ------
     ValueError
-        A part matches nothing; the message names it and similar layers.
+        If a part matches nothing; the message names it and similar layers.
     """
     whole = tuple(info for info in layers if info.layer == patterns)
     if whole and "," in patterns:
         return whole
-    chosen: set[int] = set()
-    for pattern in (part.strip() for part in patterns.split(",")):
-        matched = [info.position for info in _matched(layers, pattern)]
-        if not matched:
-            raise ValueError(_no_match(layers, patterns, pattern))
-        chosen.update(matched)
-    return tuple(info for info in sorted(layers, key=lambda info: info.position) if info.position in chosen)
+    positions: set[int] = set()
+    for part in patterns.split(","):
+        matching = _matching_layers(layers, part.strip())
+        if not matching:
+            raise ValueError(_no_match_message(layers, patterns, part.strip()))
+        positions.update(info.position for info in matching)
+    return tuple(info for info in sorted(layers, key=lambda info: info.position) if info.position in positions)
 
 
 def select_default_layers(layers: Sequence[LayerInfo]) -> tuple[LayerInfo, ...]:
-    """The main layers, the last global pooling and the output, as far as there are any; all without a main layer.
+    """Select the main layers, the last global pooling and the output, as far as they exist; all without main layers.
 
-    `DEFAULT_LAYERS` as a choice of layers means this.
+    This is what the selection `DEFAULT_LAYERS` means.
     """
     if not any(info.is_main for info in layers):
         return tuple(layers)
-    chosen = [info for pattern in DEFAULT_LAYERS.split(",") for info in _matched(layers, pattern)]
-    return tuple(sorted(dict.fromkeys(chosen), key=lambda info: info.position))
+    selected: set[LayerInfo] = set()
+    for pattern in DEFAULT_LAYERS.split(","):
+        selected.update(_matching_layers(layers, pattern))
+    return tuple(sorted(selected, key=lambda info: info.position))
 
 
-def _matched(layers: Sequence[LayerInfo], pattern: str) -> list[LayerInfo]:
+def _matching_layers(layers: Sequence[LayerInfo], pattern: str) -> list[LayerInfo]:
+    """Return the layers that one word, name or pattern selects."""
     names = set(matching_names([info.layer for info in layers], pattern))
     named = [info for info in layers if info.layer in names]
     if pattern == "main":
@@ -238,29 +275,31 @@ def _matched(layers: Sequence[LayerInfo], pattern: str) -> list[LayerInfo]:
 
 
 def _block_ends(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
-    """The last main layer of each block, and the network's last global pooling if it comes after them."""
+    """Return the last main layer of each block, and the network's last global pooling if it comes after them."""
     ends = list({info.block: info for info in layers if info.is_main}.values())
-    return [*ends, *_behind_main(layers, "Global")[-1:]]
+    return [*ends, *_poolings_after_main(layers, "Global")[-1:]]
 
 
 def _last_pooling(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
-    """The global poolings behind the main layers, several where a network has several backbones; else the last one."""
-    return _behind_main(layers, "Global") or _behind_main(layers, "")[-1:]
+    """Return the global poolings after the main layers (several backbones may have several), or the last pooling."""
+    return _poolings_after_main(layers, "Global") or _poolings_after_main(layers, "")[-1:]
 
 
-def _behind_main(layers: Sequence[LayerInfo], prefix: str) -> list[LayerInfo]:
-    """The poolings behind the last main layer whose kind begins so."""
+def _poolings_after_main(layers: Sequence[LayerInfo], prefix: str) -> list[LayerInfo]:
+    """Return the poolings after the last main layer whose kind begins with `prefix`."""
     last = max((info.position for info in layers if info.is_main), default=0)
     poolings = [info for info in layers if "Pool" in info.kind and info.kind.startswith(prefix)]
     return [info for info in poolings if info.position > last]
 
 
-def _no_match(layers: Sequence[LayerInfo], patterns: str, pattern: str) -> str:
+def _no_match_message(layers: Sequence[LayerInfo], patterns: str, pattern: str) -> str:
     hint = name_hint([info.layer for info in layers], pattern)
-    return f"layers must match at least one layer with each part; got {pattern!r} in {patterns!r}. {hint}"
+    return f"each part of layers must match at least one layer; got {pattern!r} in {patterns!r}. {hint}"
 
 
 class _Entry(NamedTuple):
+    """An operation in the catalogue; for the fields see `LayerInfo`."""
+
     name: str
     kind: str
     tensor: Any
@@ -269,66 +308,81 @@ class _Entry(NamedTuple):
     pooled: bool
     is_boundary: bool
     is_output: bool
-    has_made_up_name: bool = False
+    has_automatic_name: bool = False
 
 
 def _entries(
     model: "keras.Model", steps: Sequence[Step], names: Sequence[str], outputs: Sequence[Any]
 ) -> Iterator[_Entry]:
-    """What catalogue and tensors have in common: the pixels, then the operations of interest, named."""
+    """Yield the entry of the pixels, then those of the operations of interest."""
     pixels = unique_name(INPUT_LAYER, set(names))
     yield _Entry(pixels, "Input", model.inputs[0], 0, 0, pooled=False, is_boundary=False, is_output=False)
     counted: set[int] = set()
     pooled: set[int] = set()
     cumulative = 0
-    ends = _output_tensors(steps, outputs)
+    output_tensors = _output_tensors(steps, outputs)
     for step, name, still_needed in zip(steps, names, _still_needed(steps), strict=True):
         parameters = sum(math.prod(weight.shape) for weight in getattr(step.operation, "weights", ()))
-        cumulative += 0 if id(step.operation) in counted else parameters
-        counted.add(id(step.operation))
+        if id(step.operation) not in counted:
+            counted.add(id(step.operation))
+            cumulative += parameters
         is_pooled = _is_pooled(step, pooled)
         pooled.update(id(tensor) for tensor in step.outputs if is_pooled)
         if is_of_interest(step):
             tensor = step.outputs[0]
-            is_boundary, is_output = still_needed == {id(tensor)}, id(tensor) in ends
-            made_up = is_made_up(step.operation)
-            yield _Entry(name, step.kind, tensor, parameters, cumulative, is_pooled, is_boundary, is_output, made_up)
+            yield _Entry(
+                name,
+                step.kind,
+                tensor,
+                parameters,
+                cumulative,
+                pooled=is_pooled,
+                is_boundary=still_needed == {id(tensor)},
+                is_output=id(tensor) in output_tensors,
+                has_automatic_name=is_automatic_name(step.operation),
+            )
 
 
 def _output_tensors(steps: Sequence[Step], outputs: Sequence[Any]) -> set[int]:
-    """The ids of the outputs, or of what the nearest operation of interest before each of them gives."""
-    made_by = {id(tensor): step for step in steps for tensor in step.outputs}
-    found: set[int] = set()
+    """Return the ids of the outputs of the operations of interest that are nearest before each network output."""
+    source: dict[int, Step] = {}  # by the id of a tensor, the step that returns it
+    for step in steps:
+        source.update((id(tensor), step) for tensor in step.outputs)
+    nearest: set[int] = set()
     for output in outputs:
-        level = [output]
+        level = [output]  # tensors at the same distance from the output
         while level:
-            of_interest = [t for t in level if id(t) in made_by and is_of_interest(made_by[id(t)])]
+            level = [tensor for tensor in level if id(tensor) in source]
+            of_interest = [tensor for tensor in level if is_of_interest(source[id(tensor)])]
             if of_interest:
-                found.update(map(id, of_interest))
+                nearest.update(map(id, of_interest))
                 break
-            level = [before for t in level if id(t) in made_by for before in made_by[id(t)].inputs]
-    return found
+            level = list(itertools.chain.from_iterable(source[id(tensor)].inputs for tensor in level))
+    return nearest
 
 
 def _still_needed(steps: Sequence[Step]) -> list[set[int]]:
-    """After each step, the ids of the tensors there are by then that later steps take."""
-    last_use = {id(tensor): place for place, step in enumerate(steps) for tensor in step.inputs}
+    """Return, for each step, the ids of the tensors that exist after it and are inputs of later steps."""
+    last_use: dict[int, int] = {}
+    for number, step in enumerate(steps):
+        last_use.update((id(tensor), number) for tensor in step.inputs)
     needed: set[int] = set()
-    found = []
-    for place, step in enumerate(steps):
-        needed = {key for key in (*needed, *map(id, (*step.inputs, *step.outputs))) if last_use.get(key, -1) > place}
-        found.append(needed)
-    return found
+    needed_after = []
+    for number, step in enumerate(steps):
+        existing = needed.union(map(id, step.inputs), map(id, step.outputs))
+        needed = {tensor_id for tensor_id in existing if last_use.get(tensor_id, -1) > number}
+        needed_after.append(needed)
+    return needed_after
 
 
 def _is_pooled(step: Step, pooled: set[int]) -> bool:
-    """Whether the step is a global pooling, or all that goes into it comes after one."""
+    """Return whether the step is a global pooling, or all its inputs depend on global poolings alone."""
     is_pooling = step.kind.startswith("Global")
     return is_pooling or (bool(step.inputs) and all(id(tensor) in pooled for tensor in step.inputs))
 
 
 def _block(name: str, model: str) -> str:
-    """The block that a layer belongs to; where the model's name comes first, it is left out."""
+    """Return the block that a layer's name contains, without the model's name at the beginning."""
     path, _, last = name.rpartition("/")
     if path and not last.startswith(path):
         return f"{path}/{_block(last, path.rpartition('/')[2])}"
@@ -338,61 +392,77 @@ def _block(name: str, model: str) -> str:
 
 
 def _blocks(opened: OpenedNetwork) -> list[str]:
-    """The block of each entry; see the module's docstring.
-
-    All that is computed between the input of a residual block and its sum is no boundary: the input is still needed.
-    """
+    """Return the block of each entry; see the module's docstring."""
     entries = opened.entries
     blocks = [_block(entry.name, opened.model.name) for entry in entries]
-    residual = shortcuts(opened)
-    sums = [place for place, entry in enumerate(entries) if entry.has_made_up_name and entry.name in residual]
-    between = list(range(1, len(entries))) if sums else []
-    for place in sums:
-        first = place
+    residual_sums = shortcuts(opened)
+    sums = [
+        position for position, entry in enumerate(entries) if entry.has_automatic_name and entry.name in residual_sums
+    ]
+    if not sums:
+        return blocks
+    outside = set(range(1, len(entries)))  # positions that are in no residual block
+    for position in sums:
+        # No layer between the input of a residual block and its sum is a boundary, because the input is still needed.
+        first = position
         while first > 1 and not entries[first - 1].is_boundary:
             first -= 1
-        own = range(first, place + 1)
-        told = [blocks[member] for member in own if _BLOCK.match(blocks[member].rpartition("/")[2])]
-        for member in own:
-            blocks[member] = told[-1] if told else entries[place].name
-        between = [member for member in between if member not in own]
+        members = range(first, position + 1)
+        named_blocks = [blocks[member] for member in members if _BLOCK.match(blocks[member].rpartition("/")[2])]
+        block = named_blocks[-1] if named_blocks else entries[position].name
+        for member in members:
+            blocks[member] = block
+        outside.difference_update(members)
     previous = None
-    for place in between:
-        if not entries[place].has_made_up_name or entries[place].pooled:
+    for position in sorted(outside):
+        if not entries[position].has_automatic_name or entries[position].pooled:
             continue
-        blocks[place] = blocks[previous] if previous == place - 1 else entries[place].name
-        previous = place
+        blocks[position] = blocks[previous] if previous == position - 1 else entries[position].name
+        previous = position
     return blocks
 
 
 def shortcuts(opened: OpenedNetwork) -> dict[str, Any]:
-    """What comes to the sum at the end of each residual block on the shorter way, by the sum's name, in order."""
+    """Return the shortcut of each residual block: the input of its sum that depends on fewer tensors.
+
+    Returns
+    -------
+    dict of str to keras.KerasTensor
+        By the name of the sum at the end of the block, in network order.
+    """
     steps = {id(step.outputs[0]): step for step in opened.steps}
     tensors: dict[str, Any] = {}
     for entry in opened.entries:
-        step = steps[id(entry.tensor)] if entry.kind == "Add" and entry.is_boundary else None
-        alike = [given for given in step.inputs if given.shape == step.outputs[0].shape] if step else []
-        if len(alike) > 1:
-            tensors[entry.name] = min(alike, key=lambda tensor: len(_ancestors(tensor, steps)))
+        if entry.kind != "Add" or not entry.is_boundary:
+            continue
+        step = steps[id(entry.tensor)]
+        same_shape = [tensor for tensor in step.inputs if tensor.shape == step.outputs[0].shape]
+        if len(same_shape) > 1:
+            tensors[entry.name] = min(same_shape, key=lambda tensor: len(_ancestors(tensor, steps)))
     return tensors
 
 
 def _ancestors(tensor: Any, steps: Mapping[int, Step]) -> set[int]:
-    """The ids of all tensors that this one is made of."""
-    found: set[int] = set()
-    left = [tensor]
-    while left:
-        step = steps.get(id(left.pop()))
-        new = [given for given in step.inputs if id(given) not in found] if step else []
-        found.update(map(id, new))
-        left += new
-    return found
+    """Return the ids of all tensors that a tensor is computed from."""
+    ancestors: set[int] = set()
+    remaining = [tensor]
+    while remaining:
+        step = steps.get(id(remaining.pop()))
+        if step is None:
+            continue
+        new = [source for source in step.inputs if id(source) not in ancestors]
+        ancestors.update(map(id, new))
+        remaining += new
+    return ancestors
 
 
-def _info(position: int, entry: _Entry, block: str) -> LayerInfo:
+def _layer_info(position: int, entry: _Entry, block: str) -> LayerInfo:
     shape = tuple(entry.tensor.shape[1:])
     if None in shape:
-        raise ValueError(f"model must have a fixed image size; {entry.name} gives {shape}. Rebuild it with one.")
+        raise ValueError(
+            f"model must have a fixed image size; got {shape} as the output of {entry.name}. Rebuild it with a fixed "
+            "size."
+        )
     return LayerInfo(
         position=position,
         layer=entry.name,

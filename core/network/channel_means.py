@@ -1,4 +1,4 @@
-"""Channel means of some layers of a model that is being trained: computed as at test time, leaving it as it was."""
+"""Channel means of selected layers of a model during its training, computed in inference mode without side effects."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -12,65 +12,81 @@ from core.network.operations import connect
 if TYPE_CHECKING:
     import keras
 
-_MOST_MAIN, _MOST_OTHERS = 5, 3
+_MAX_MAIN, _MAX_OTHERS = 5, 3
 
 
-def a_handful(layers: Sequence[LayerInfo]) -> tuple[LayerInfo, ...]:
-    """A few layers that show the way through a network: five main ones, evenly spaced, and the last three of its head.
+def representative_layers(layers: Sequence[LayerInfo]) -> tuple[LayerInfo, ...]:
+    """Choose a few layers from the whole depth of a network: five main layers, evenly spaced, and three of the head.
 
-    The main ones are ends of blocks where the network has five blocks or more.
+    The main layers are the last ones of their blocks if the network has five blocks or more.
 
     Parameters
     ----------
-    layers : all of them, as `core.network.catalogue.catalogue` lists them.
+    layers : sequence of LayerInfo
+        All layers, as listed by `core.network.catalogue.catalogue`.
     """
     main = [layer for layer in layers if layer.is_main]
-    ends = list({layer.block: layer for layer in main}.values())
+    block_ends = list({layer.block: layer for layer in main}.values())
     others = [layer for layer in layers if not layer.spatial and layer.kind != "Input"]
-    if main:  # squeeze-excite branches are pooled too, but in the middle of the network
-        others = [layer for layer in others if layer.position > main[-1].position]
-    chosen = evenly_spaced(ends if len(ends) >= _MOST_MAIN else main, _MOST_MAIN)
-    return (*chosen, *others[-_MOST_OTHERS if main else -(_MOST_MAIN + _MOST_OTHERS) :])
+    if not main:
+        return tuple(others[-(_MAX_MAIN + _MAX_OTHERS) :])
+    # Squeeze-excite branches have no spatial axes either, but lie in the middle of the network.
+    head = [layer for layer in others if layer.position > main[-1].position]
+    chosen = evenly_spaced(block_ends if len(block_ends) >= _MAX_MAIN else main, _MAX_MAIN)
+    return (*chosen, *head[-_MAX_OTHERS:])
 
 
 def evenly_spaced(layers: Sequence[LayerInfo], most: int) -> list[LayerInfo]:
-    """At most so many of them, the last one and, where there are two, the first one among them."""
-    places = np.linspace(0, len(layers) - 1, min(most, len(layers))).round().astype(int)
-    return [layers[place] for place in places]
+    """Choose at most `most` of the layers, evenly spaced, including the last one and, if `most` > 1, the first one."""
+    positions = np.linspace(0, len(layers) - 1, min(most, len(layers))).round().astype(int)
+    return [layers[position] for position in positions]
 
 
 class ChannelMeans:
-    """Runs a model as far as the deepest of some layers, and averages each over space.
+    """Runs a model up to the deepest of some layers, and averages the activations of each layer over space.
 
-    The run is one at test time: batch normalization uses its moving averages and leaves them alone, dropout and
-    augmentation do nothing. It reads the weights as they are when it is called, and draws no random number.
+    The model runs in inference mode: batch normalization uses its moving averages without updating them, dropout and
+    augmentation have no effect. Each call uses the weights at that moment, and draws no random numbers.
 
-    model : a functional or sequential Keras model. layers : of its catalogue. batch_size : samples a run.
+    Parameters
+    ----------
+    model : keras.Model
+        A functional or sequential model.
+    layers : sequence of LayerInfo
+        Layers from its catalogue.
+    batch_size : int
+        Samples per batch.
     """
 
     def __init__(self, model: "keras.Model", layers: Sequence[LayerInfo], *, batch_size: int = 32) -> None:
         self.layers = tuple(layers)
         self.image_shape = tuple(model.inputs[0].shape[1:])
         self._batch_size = batch_size
-        self._forward = _compiled(model, [layer.layer for layer in layers], (batch_size, *self.image_shape))
+        self._forward = _compile(model, [layer.layer for layer in layers], (batch_size, *self.image_shape))
 
     def __call__(
         self, load: Callable[[NDArray[np.int64]], NDArray[Any]], num_samples: int
     ) -> dict[str, NDArray[np.float32]]:
-        """The channel means of samples 0 to `num_samples` - 1.
+        """Compute the channel means of the samples 0 to `num_samples` - 1.
 
-        load : from rows, int64 of shape (b,), to what the model takes of them, shape (b, ...).
+        Parameters
+        ----------
+        load : callable
+            Takes rows, int64 of shape (b,), and returns the inputs of the model for these samples, shape (b, ...).
+        num_samples : int
+            Number of samples.
 
         Returns
         -------
-        dict from layer to float32 array of shape (num_samples, channels)
+        dict of str to np.ndarray, float32, shape (num_samples, channels)
+            Channel means by layer.
 
         Raises
         ------
         ValueError
-            `load` gives another shape than the model takes.
+            If `load` returns inputs of another shape than the model takes.
         """
-        found = {layer.layer: np.empty((num_samples, layer.channels), np.float32) for layer in self.layers}
+        means = {layer.layer: np.empty((num_samples, layer.channels), np.float32) for layer in self.layers}
         for start in range(0, num_samples, self._batch_size):
             rows = np.arange(start, min(start + self._batch_size, num_samples))
             images = np.asarray(load(rows))
@@ -79,14 +95,16 @@ class ChannelMeans:
                     f"data must hold samples of the shape that the model takes, {self.image_shape}; "
                     f"got {images.shape[1:]}. Prepare them as those that the model is trained on."
                 )
+            # The graph has a fixed batch size, so the last batch is filled up.
             padding = [(0, self._batch_size - len(rows))] + [(0, 0)] * len(self.image_shape)
-            for kept, output in zip(found.values(), self._forward(np.pad(images, padding, mode="edge")), strict=True):
-                kept[rows] = output.numpy()[: len(rows)]
-        return found
+            outputs = self._forward(np.pad(images, padding, mode="edge"))
+            for layer_means, output in zip(means.values(), outputs, strict=True):
+                layer_means[rows] = output.numpy()[: len(rows)]
+        return means
 
 
-def _compiled(model: "keras.Model", names: Sequence[str], shape: tuple[int, ...]) -> Callable[[Any], list[Any]]:
-    """The model up to the deepest layer, as a TensorFlow graph of one shape."""
+def _compile(model: "keras.Model", names: Sequence[str], shape: tuple[int, ...]) -> Callable[[Any], list[Any]]:
+    """Compile the model up to the deepest layer for inputs of one shape."""
     import tensorflow as tf
 
     tensors = layer_tensors(model)
@@ -96,13 +114,15 @@ def _compiled(model: "keras.Model", names: Sequence[str], shape: tuple[int, ...]
     @tf.function(input_signature=[tf.TensorSpec(shape, dtype)], autograph=False)
     def forward(images: Any) -> list[Any]:
         outputs = part(images, training=False)
-        return [_averaged(output) for output in (outputs if len(names) > 1 else [outputs])]
+        if len(names) == 1:  # Keras then returns the tensor itself
+            outputs = [outputs]
+        return [_spatial_mean(output) for output in outputs]
 
-    traced = forward.get_concrete_function()  # now: a training should not wait for it
+    traced = forward.get_concrete_function()  # traced now, so that the training does not wait for it later
     return lambda images: traced(tf.cast(images, dtype))
 
 
-def _averaged(output: Any) -> Any:
+def _spatial_mean(output: Any) -> Any:
     import tensorflow as tf
 
     return tf.reduce_mean(tf.cast(output, tf.float32), axis=range(1, len(output.shape) - 1))

@@ -1,8 +1,9 @@
-"""A network cut at a layer: its lower part as a model of its own, classifiers on top, and a block taken out.
+"""Parts of a network as new models: the network up to a layer, classifier heads on top, and bypassed residual blocks.
 
-What comes back consists of Keras's own layers, so that a saved file loads without this project.
+The new models consist of Keras's own layers only, so that a saved file loads without this project.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,22 +21,25 @@ POOLINGS = ("mean", "flat", "none")
 
 
 def cut_network(model: "keras.Model", layer: str, *, pooling: str = "mean") -> "keras.Model":
-    """The network from its images to one layer; layers above it are not part of the result, all others are shared.
+    """Return the network from its images up to one layer; the new model shares these layers with the network.
 
-    The result has no nested models. Where two of them have layers of one name, copies of these are part of the result,
-    named by their paths, such as `left_conv1`.
+    Nested models are expanded. If two of them have layers of the same name, the new model contains copies of these
+    layers, named by their paths, such as `left_conv1`.
 
     Parameters
     ----------
-    model : a network on raw pixels.
-    layer : a name as in `core.network.catalogue.catalogue`.
-    pooling : "mean" (over all axes but the channels), "flat" (all activations, shape (n, d)) or "none" (as they are);
-        all the same for a layer without space.
+    model : keras.Model
+        A network that takes raw pixels.
+    layer : str
+        Name of a layer as in `core.network.catalogue.catalogue`.
+    pooling : {"mean", "flat", "none"}
+        "mean" averages over all axes but the channels; "flat" gives all activations, shape (n, d); "none" leaves the
+        activations as they are. Without effect for a layer without spatial axes.
 
     Raises
     ------
     ValueError
-        An unknown layer (the message names similar ones) or pooling.
+        If the layer (the message names similar ones) or the pooling is unknown.
     """
     import keras
 
@@ -48,17 +52,17 @@ def cut_network(model: "keras.Model", layer: str, *, pooling: str = "mean") -> "
         output = _global_average(len(output.shape) - 2)(output)
     if pooling == "flat" and spatial:
         output = keras.layers.Flatten(name="cut_flat")(output)
-    name = f"{model.name}_to_{layer}".replace("/", "_")  # Keras admits no slash
+    name = f"{model.name}_to_{layer}".replace("/", "_")  # Keras does not allow slashes in names
     return with_distinct_names(connect(model.inputs[0], output, name=name), opened.steps)
 
 
 def known_layer(layer: str, layers: Sequence[str] | Mapping[str, Any]) -> str:
-    """The name itself, if it is one of these layers.
+    """Return the name of a layer, after checking that it is one of the given layers.
 
     Raises
     ------
     ValueError
-        It is not; the message names similar ones.
+        If it is not; the message names similar layers.
     """
     if layer in layers:
         return layer
@@ -66,11 +70,14 @@ def known_layer(layer: str, layers: Sequence[str] | Mapping[str, Any]) -> str:
 
 
 def linear_head(weights: ArrayLike, offsets: ArrayLike) -> "keras.Model":
-    """A linear classifier: features of shape (n, d) to scores of shape (n, classes), of which the largest wins.
+    """Return a linear classifier from features of shape (n, d) to one score per class, shape (n, classes).
 
     Parameters
     ----------
-    weights, offsets : shapes (d, classes) and (classes,).
+    weights : array-like, shape (d, classes)
+        Weights of the features.
+    offsets : array-like, shape (classes,)
+        Constant terms.
     """
     import keras
 
@@ -83,89 +90,104 @@ def linear_head(weights: ArrayLike, offsets: ArrayLike) -> "keras.Model":
 
 
 def nearest_head(features: ArrayLike, codes: ArrayLike, num_classes: int) -> "keras.Model":
-    """The class of the nearest training sample: features of shape (n, d) to 1 for that class and 0 for all others.
+    """Return a 1-nearest-neighbor classifier from features of shape (n, d) to one-hot classes, shape (n, num_classes).
 
-    Largest is x·t − |t|²/2 where |x − t|² is least; both are centered first, so that float32 serves. Samples whose
-    distances differ by less than its rounding may be taken for one another; the first of equal ones wins.
+    The squared distance |x − t|² of a sample x to a training sample t is smallest where x·t − |t|²/2 is largest, which
+    a dense layer computes. All samples are centered first to reduce rounding errors in float32. Training samples whose
+    distances differ by less than the rounding error may be confused; among equal ones the first is the nearest.
 
     Parameters
     ----------
-    features : of the m training samples, shape (m, d). codes : int, shape (m,): their classes, from 0.
+    features : array-like, shape (m, d)
+        Features of the training samples.
+    codes : array-like of int, shape (m,)
+        Their classes, from 0.
+    num_classes : int
+        Number of classes.
     """
     import keras
 
-    known = np.asarray(features, np.float64)
-    center = known.mean(axis=0).astype(np.float32)
-    known -= center
+    training = np.asarray(features, np.float64)
+    center = training.mean(axis=0).astype(np.float32)
+    training -= center
     layers = keras.layers
-    given = keras.Input(known.shape[1:], name="features")
-    centered = layers.Normalization(mean=center, variance=np.ones_like(center), name="centered")(given)
-    closeness = layers.Dense(len(known), name="closeness")
-    votes = layers.Embedding(len(known), num_classes, name="votes")
+    inputs = keras.Input(training.shape[1:], name="features")
+    centered = layers.Normalization(mean=center, variance=np.ones_like(center), name="centered")(inputs)
+    closeness = layers.Dense(len(training), name="closeness")
+    votes = layers.Embedding(len(training), num_classes, name="votes")
     nearest = keras.ops.argmax(closeness(centered), axis=-1)
-    model = keras.Model(given, votes(nearest), name="nearest_head")
-    closeness.set_weights([known.T.astype(np.float32), (-(known**2).sum(axis=1) / 2).astype(np.float32)])
+    model = keras.Model(inputs, votes(nearest), name="nearest_head")
+    closeness.set_weights([training.T.astype(np.float32), (-(training**2).sum(axis=1) / 2).astype(np.float32)])
     votes.set_weights([np.eye(num_classes, dtype=np.float32)[np.asarray(codes)]])
     return model
 
 
 def with_head(cut: "keras.Model", head: "keras.Model") -> "keras.Model":
-    """From images to what the head makes of a cut network's features."""
+    """Return the model that applies a head to the features of a cut network."""
     import keras
 
     return keras.Model(cut.inputs[0], head(cut.outputs[0]), name=cut.name)
 
 
 def residual_layers(model: "keras.Model") -> tuple[str, ...]:
-    """The sums that end a residual block which can be bypassed: all that comes after depends on the sum alone."""
+    """Return the names of the sums that end a residual block that can be bypassed.
+
+    These are the sums that all later layers depend on alone.
+    """
     return tuple(shortcuts(open_network(model)))
 
 
 def bypass_blocks(model: "keras.Model", groups: Sequence[Sequence[str]]) -> "keras.Model":
-    """A network and, beside it, one variant for each group of residual blocks, in which these are taken out together.
+    """Return a model with the output of a network and of variants in which residual blocks are bypassed.
 
-    In place of a block's sum its shortcut goes on: the input of the block, or what a projection on the shortcut makes
-    of it.
+    A bypassed block is replaced by its shortcut: the input of the block, or the result of a projection on the shortcut.
 
     Parameters
     ----------
-    groups : of sums, each one of those that `residual_layers` names.
+    model : keras.Model
+        A network with residual blocks.
+    groups : sequence of sequence of str
+        One variant is made for each group, in which all blocks of the group are bypassed. A block is given by the name
+        of its sum, as in `residual_layers`.
 
     Returns
     -------
     keras.Model
-        From images to a list: the network's output, then that of the variants, in the given order. The variants share
-        all weights and, up to their first block, all of the work.
+        From images to a list: the output of the network, then those of the variants, in the given order. The variants
+        share all weights and, up to their first bypassed block, all computations.
 
     Raises
     ------
     ValueError
-        A layer that is no such sum.
+        If a name is not that of such a sum.
     """
     opened = open_network(model)
     tensors, shortcut_of = opened.tensors, shortcuts(opened)
-    for layer in (layer for group in groups for layer in group):
+    for layer in itertools.chain.from_iterable(groups):
         if layer not in shortcut_of:
             raise ValueError(
-                f"groups must be of sums that end residual blocks; got {layer!r}. "
+                f"groups must name sums that end residual blocks; got {layer!r}. "
                 f"This network has {', '.join(shortcut_of) or 'none'}."
             )
-    order, whole = list(shortcut_of), opened.outputs[0]
+    order, network_output = list(shortcut_of), opened.outputs[0]
     variants = []
     for group in groups:
-        reached, given = model.inputs[0], model.inputs[0]  # a tensor of the network, and what stands in its place
+        # `tensor` is a tensor of the network, and `replacement` takes its place in the variant.
+        tensor, replacement = model.inputs[0], model.inputs[0]
         for layer in sorted(group, key=order.index):
-            given = _between(reached, shortcut_of[layer], given)
-            reached = tensors[layer]
-        variants.append(_between(reached, whole, given))
-    return connect(model.inputs[0], [whole, *variants], name=f"{model.name}_bypassed")
+            replacement = _apply_between(tensor, shortcut_of[layer], replacement)
+            tensor = tensors[layer]
+        variants.append(_apply_between(tensor, network_output, replacement))
+    return connect(model.inputs[0], [network_output, *variants], name=f"{model.name}_bypassed")
 
 
-def _between(start: Any, end: Any, given: Any) -> Any:
-    """What the network makes of `given` from one of its tensors to another."""
-    if start is given:
+def _apply_between(start: Any, end: Any, tensor: Any) -> Any:
+    """Apply the part of the network between two of its tensors to another tensor."""
+    if start is tensor:
         return end
-    return given if start is end else connect(start, end)(given)
+    if start is end:
+        return tensor
+    return connect(start, end)(tensor)
 
 
 def largest_units(
@@ -176,41 +198,48 @@ def largest_units(
     batch_size: int = 32,
     progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.int64]:
-    """Which unit of each output of a network is the largest, image by image: what a classifier names.
+    """Return the index of the largest unit of each output for each image: the class that a classifier predicts.
 
     Parameters
     ----------
-    model : with outputs of shape (n, units), such as `bypass_blocks` gives.
-    load : from rows, int64 of shape (b,), to their images, float32 of shape (b, height, width, 3).
-    progress : called after each batch with the number of images done and `num_samples`.
+    model : keras.Model
+        A model with outputs of shape (n, units), such as the result of `bypass_blocks`.
+    load : callable
+        Takes rows, int64 of shape (b,), and returns their images, float32 of shape (b, height, width, 3).
+    num_samples : int
+        Number of images; the rows are 0 to `num_samples` - 1.
+    batch_size : int
+        Images per batch.
+    progress : callable, optional
+        Called after each batch with the number of images done and `num_samples`.
 
     Returns
     -------
-    int64, shape (outputs, num_samples)
+    np.ndarray, int64, shape (outputs, num_samples)
 
     Raises
     ------
     ValueError
-        An output has space: the network has no head.
+        If an output has spatial axes, as in a network without a head.
     """
     import keras
     import tensorflow as tf
 
     for tensor in model.outputs:
         if len(tensor.shape) != 2:
-            raise ValueError(f"model must end in one number a class; got an output of shape {tensor.shape[1:]}.")
+            raise ValueError(f"model must end in one number per class; got an output of shape {tensor.shape[1:]}.")
 
     @tf.function(reduce_retracing=True)
-    def named(images: Any) -> Any:
+    def predict(images: Any) -> Any:
         return [tf.argmax(output, axis=1) for output in keras.tree.flatten(model(images, training=False))]
 
-    found = np.empty((len(model.outputs), num_samples), np.int64)
+    predictions = np.empty((len(model.outputs), num_samples), np.int64)
     for start in range(0, num_samples, batch_size):
         rows = np.arange(start, min(start + batch_size, num_samples))
-        found[:, rows] = [units.numpy() for units in named(tf.constant(load(rows)))]
+        predictions[:, rows] = [units.numpy() for units in predict(tf.constant(load(rows)))]
         if progress is not None:
             progress(int(rows[-1]) + 1, num_samples)
-    return found
+    return predictions
 
 
 def _global_average(num_axes: int) -> Any:

@@ -1,6 +1,6 @@
-"""How fast TensorFlow's two sets of kernels compute a network on this processor: oneDNN's, and its own.
+"""The speed of a network on this processor with TensorFlow's two sets of kernels: oneDNN's and its own.
 
-Which of them is used is decided once, while TensorFlow is imported, so each is timed in a process of its own.
+TensorFlow chooses its kernels once, while it is imported, so each set is timed in a separate process.
 """
 
 import json
@@ -15,19 +15,24 @@ _BATCH_SIZE, _BATCHES = 32, 4
 
 
 def forward_seconds() -> dict[bool, float]:
-    """Seconds an image of EfficientNet-Lite0 with the default layers as outputs, with oneDNN's kernels and without.
+    """Measure EfficientNet-Lite0 with the default layers as outputs, with oneDNN's kernels and without.
 
-    The weights are random, and so are the pixels. Of some batches the fastest counts.
+    Weights and pixels are random. The fastest of several batches counts.
+
+    Returns
+    -------
+    dict of bool to float
+        Seconds per image, with oneDNN (True) and without (False).
 
     Raises
     ------
     RuntimeError
-        A process that measures fails; the message has the end of what it said.
+        If one of the processes fails; the message contains the end of its error output.
     """
-    return {onednn: _measured_apart(onednn) for onednn in (True, False)}
+    return {onednn: _measure_in_subprocess(onednn) for onednn in (True, False)}
 
 
-def _measured_apart(onednn: bool) -> float:
+def _measure_in_subprocess(onednn: bool) -> float:
     environment = os.environ | {ONEDNN: "1" if onednn else "0"}
     command = [sys.executable, "-m", "core.network.kernel_speed"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -48,7 +53,7 @@ def _measure() -> float:
     layers = tuple(select_default_layers(catalogue(network.model)))
     forward = compile_pass(network, Pass(layers, 0), poolings=("mean",), batch_size=_BATCH_SIZE)
     images = np.random.default_rng(0).uniform(0, 255, (_BATCH_SIZE, *network.input_size, 3)).astype(np.float32)
-    np.asarray(forward(images)[-1])  # compiles
+    np.asarray(forward(images)[-1])  # the first call compiles the graph
     seconds = []
     for _ in range(_BATCHES):
         start = time.perf_counter()

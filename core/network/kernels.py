@@ -1,10 +1,11 @@
-"""Which kernels TensorFlow computes with, on which the last bits of its results depend.
+"""The kernels that TensorFlow computes with (oneDNN or its own), which determine the last bits of its results.
 
-They depend on the number of threads, too: without oneDNN's kernels those of most layers, with them those of dense
+The last bits also depend on the number of threads: with TensorFlow's own kernels in most layers, with oneDNN in dense
 layers with many inputs. So all processes that work on one study use the same kernels and the same number of threads.
-TensorFlow turns oneDNN on by itself on some processors only; on the others its kernels are faster, too. It reads its
-settings once, while it is imported. So `import core` asks for oneDNN, unless the environment says whether to, or
-TensorFlow is loaded already.
+
+TensorFlow enables oneDNN by default on some processors only, although its kernels are faster on the others as well. It
+reads its settings once, while it is imported. Therefore `import core` enables oneDNN, unless the environment already
+sets it or TensorFlow is loaded already.
 """
 
 import os
@@ -21,24 +22,24 @@ ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 MAX_ISA = "ONEDNN_MAX_CPU_ISA"
 THREADS = "TF_NUM_INTRAOP_THREADS"
 _ISA = re.compile("[A-Z0-9_]*")
+# Widest first; oneDNN chooses its kernels by the widest one.
 _INSTRUCTIONS = ("amx_bf16", "avx512_fp16", "avx512_bf16", "avx512_vnni", "avx512bw", "avx_vnni", "avx2", "avx")
 
 
 @dataclass(frozen=True)
 class Kernels:
-    """What TensorFlow's results on a processor depend on, as `study.json` records it.
+    """The settings that TensorFlow's results on a processor depend on, as recorded in `study.json`.
 
     Attributes
     ----------
-    onednn
-        Whether oneDNN's kernels are in effect; None where TensorFlow does not say.
-    max_isa
+    onednn : bool or None
+        Whether oneDNN's kernels are used; None if this is unknown.
+    max_isa : str or None
         The instruction set that ONEDNN_MAX_CPU_ISA limits oneDNN to; None without a limit.
-    threads
-        Of one operation.
-    instructions
-        The widest instruction set of the processor, by which oneDNN chooses, such as avx512_bf16; None where the system
-        does not say.
+    threads : int
+        Threads per operation.
+    instructions : str or None
+        The widest instruction set of the processor, such as avx512_bf16; None if the system does not report it.
     """
 
     onednn: bool | None
@@ -47,14 +48,14 @@ class Kernels:
     instructions: str | None
 
     def environment(self) -> dict[str, str | None]:
-        """The variables of a process that shall compute in the same way; None for one that must not be set."""
+        """Return the environment variables for a process that shall compute in the same way; None means unset."""
         variables: dict[str, str | None] = {MAX_ISA: self.max_isa, THREADS: str(self.threads)}
         if self.onednn is not None:
             variables[ONEDNN] = "1" if self.onednn else "0"
         return variables
 
     def has_settings_of(self, other: "Kernels") -> bool:
-        """Whether a process that is set as the other one is set as this one; the instructions are the processor's."""
+        """Return whether all settings are equal; `instructions` is a property of the processor, not a setting."""
         return (self.onednn, self.max_isa, self.threads) == (other.onednn, other.max_isa, other.threads)
 
     def __str__(self) -> str:
@@ -65,18 +66,18 @@ class Kernels:
 
 
 def prefer_onednn() -> None:
-    """Have a TensorFlow that is imported later use oneDNN, unless the environment says whether to."""
+    """Enable oneDNN in a TensorFlow that is imported later, unless the environment already sets it."""
     if not tensorflow_is_loaded():
         os.environ.setdefault(ONEDNN, "1")
 
 
 def tensorflow_is_loaded() -> bool:
-    """Whether its settings have been read, and cannot be changed any more in this process."""
+    """Return whether TensorFlow has been imported, after which its settings can no longer be changed."""
     return "tensorflow" in sys.modules
 
 
 def current_kernels() -> Kernels | None:
-    """The kernels in effect, or, where TensorFlow is not loaded yet, those that will be; None where there is none."""
+    """Return the kernels in use, or those that TensorFlow will use once imported; None if it is not installed."""
     if not tensorflow_is_loaded() and find_spec("tensorflow") is None:
         return None
     limit = os.environ.get(MAX_ISA, "").upper()
@@ -89,7 +90,7 @@ def current_kernels() -> Kernels | None:
 
 
 def use_kernels(kernels: Kernels) -> None:
-    """Have a TensorFlow that is imported later compute with these, whatever the environment said."""
+    """Set the environment so that a TensorFlow that is imported later uses these kernels."""
     for name, value in kernels.environment().items():
         if value is None:
             os.environ.pop(name, None)
@@ -98,33 +99,33 @@ def use_kernels(kernels: Kernels) -> None:
 
 
 def recorded_kernels(info: Mapping[str, Any]) -> Kernels | None:
-    """The kernels that `study.json` says were used; None where it does not say."""
+    """Return the kernels recorded in the content of `study.json`; None if there is no valid record."""
     used = info.get("used")
     recorded = used.get("kernels") if isinstance(used, Mapping) else None
     if not isinstance(recorded, Mapping):
         return None
-    usual = {"onednn": bool | None, "max_isa": str | None, "threads": int, "instructions": str | None}
-    if not all(name in recorded and isinstance(recorded[name], kind) for name, kind in usual.items()):
+    types = {"onednn": bool | None, "max_isa": str | None, "threads": int, "instructions": str | None}
+    if not all(name in recorded and isinstance(recorded[name], kind) for name, kind in types.items()):
         return None
-    if not _ISA.fullmatch(recorded["max_isa"] or ""):
+    if not _ISA.fullmatch(recorded["max_isa"] or ""):  # a damaged file must not set arbitrary environment variables
         return None
-    return Kernels(**{name: recorded[name] for name in usual})
+    return Kernels(**{name: recorded[name] for name in types})
 
 
 def _onednn() -> bool | None:
-    """What a loaded TensorFlow does; else what it will do as the environment is."""
+    """Return whether a loaded TensorFlow uses oneDNN, or whether it will with the current environment."""
     if tensorflow_is_loaded():
         try:
             return bool(import_module("tensorflow.python.util._pywrap_util_port").IsMklEnabled())
-        except (ImportError, AttributeError):  # it has no public name, and may move
+        except (ImportError, AttributeError):  # this is not a public interface, and may change
             return None
-    if sys.platform == "darwin":  # its TensorFlow comes without oneDNN
+    if sys.platform == "darwin":  # TensorFlow for macOS is built without oneDNN
         return False
     return {"1": True, "0": False}.get(os.environ.get(ONEDNN, ""))
 
 
 def _threads() -> int:
-    """Of one operation of TensorFlow: as set in the program, else in the environment, else as many as cores."""
+    """Return the threads per operation: as set in the program, else in the environment, else the number of cores."""
     config = getattr(sys.modules.get("tensorflow"), "config", None)
     in_program = config.threading.get_intra_op_parallelism_threads() if config else 0
     in_environment = os.environ.get(THREADS, "")
@@ -136,6 +137,7 @@ def _threads() -> int:
 
 
 def _instructions() -> str | None:
+    """Return the widest instruction set of the processor, on Linux; None on other systems."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

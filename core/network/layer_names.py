@@ -1,9 +1,8 @@
-"""What the layers of a network are called, and which names a pattern means.
+"""The names of the layers of a network, and the matching of names with patterns.
 
-A layer is called what Keras calls it, the name under which `model.get_layer(name)` finds it; one in a nested model is
-called by its path, such as `backbone/conv1`. An operation that is no layer has no such name: it is called after its
-kind and position, such as `add_3`. A layer that is used again gets `_2`, `_3` and so on. No such name is one that
-another layer bears.
+A layer has its Keras name, under which `model.get_layer(name)` finds it; a layer in a nested model is named by its
+path, such as `backbone/conv1`. An operation that is not a layer is named by its kind and position, such as `add_3`. If
+a layer is called several times, the further calls get `_2`, `_3` and so on. All names are unique.
 """
 
 import difflib
@@ -23,24 +22,24 @@ _KINDS = re.compile(r"\w*(Conv|Pool)\w*|Multiply|Add|Concatenate|Dense|EinsumDen
 
 
 def is_of_interest(step: Step) -> bool:
-    """Whether a step belongs in the catalogue."""
-    # `x * 0.5` is a product as well, but its activations separate exactly as those of x do.
+    """Return whether a step is listed in the catalogue."""
+    # `x * 0.5` is a product, too, but with a single input; its activations separate exactly as well as those of x.
     return bool(_KINDS.fullmatch(step.kind)) and (step.kind not in JOINS or len(step.inputs) > 1)
 
 
 def step_names(steps: Sequence[Step]) -> list[str]:
-    """What each step is called: a layer as Keras calls it, an operation that is none after its kind and position."""
+    """Return the unique name of each step, as described in the module's docstring."""
     import keras
 
-    of_layers = {_path(step) for step in steps if isinstance(step.operation, keras.Layer)}
+    layer_paths = {_path(step) for step in steps if isinstance(step.operation, keras.Layer)}
     used: set[str] = set()
     names = []
     position = 1
     for step in steps:
         is_layer = isinstance(step.operation, keras.Layer)
-        name = _path(step) if is_layer else _operation_name(step, position)
-        if name in used or (not is_layer and name in of_layers):
-            name = unique_name(name, used | of_layers)
+        name = _path(step) if is_layer else _name_operation(step, position)
+        if name in used or (not is_layer and name in layer_paths):
+            name = unique_name(name, used | layer_paths)
         used.add(name)
         names.append(name)
         position += is_of_interest(step)
@@ -51,23 +50,27 @@ def _path(step: Step) -> str:
     return "/".join((*step.path, step.operation.name))
 
 
-def _operation_name(step: Step, position: int) -> str:
-    """The name of an operation that is no layer; one that somebody gave it stays. position : of what comes next."""
-    if not is_made_up(step.operation):
+def _name_operation(step: Step, position: int) -> str:
+    """Name an operation that is not a layer; a name given by the user is kept.
+
+    `position` is the catalogue position of the operation, or of the next one listed there.
+    """
+    if not is_automatic_name(step.operation):
         return _path(step)
-    words = _snake_case(step.operation)
-    return "/".join((*step.path, f"{words}_{position}" if is_of_interest(step) else f"{words}_before_{position}"))
+    kind = _snake_case(step.operation)
+    name = f"{kind}_{position}" if is_of_interest(step) else f"{kind}_before_{position}"
+    return "/".join((*step.path, name))
 
 
 def number_unnamed_layers(model: "keras.Model") -> None:
-    """Name the layers that nobody named after their position in the network.
+    """Rename the layers with automatic names by their position in the network.
 
-    Keras calls them `conv2d_17`, counting through the process, so that the names of a network that it builds change
-    from build to build. The layers of interest get kind and position, such as `conv2d_3`; all others, and nested
-    models, are counted from the first one of their kind.
+    Keras names such layers `conv2d_17`, counting all layers of the process, so that the names change from build to
+    build. Here the layers of the catalogue are named by kind and position, such as `conv2d_3`; all others, and nested
+    models, are numbered within their kind.
     """
     steps = open_model(model)[0]
-    unnamed = {id(layer): layer for layer in _all_layers(model) if is_made_up(layer)}
+    unnamed = {id(layer): layer for layer in _all_layers(model) if is_automatic_name(layer)}
     taken = {layer.name for layer in _all_layers(model) if id(layer) not in unnamed}
     position = 1
     for step in steps:
@@ -80,14 +83,14 @@ def number_unnamed_layers(model: "keras.Model") -> None:
         position += 1
     counts: Counter[str] = Counter()
     for layer in unnamed.values():
-        words = _snake_case(layer)
-        layer.name = unique_name(f"{words}_{counts[words]}" if counts[words] else words, taken)
+        kind = _snake_case(layer)
+        layer.name = unique_name(f"{kind}_{counts[kind]}" if counts[kind] else kind, taken)
         taken.add(layer.name)
-        counts[words] += 1
+        counts[kind] += 1
 
 
 def _all_layers(model: "keras.Model") -> Iterator[Any]:
-    """The layers of a model and of those in it, but for inputs."""
+    """Yield the layers of a model and of its nested models, except inputs."""
     for layer in model.layers:
         if type(layer).__name__ != "InputLayer":
             yield layer
@@ -96,30 +99,37 @@ def _all_layers(model: "keras.Model") -> Iterator[Any]:
 
 
 def matching_names(names: Sequence[str], pattern: str) -> list[str]:
-    """The names that a name or pattern means; see `select_layers`."""
+    """Return the names that a name or pattern matches; see `select_layers`."""
     if pattern in names:
         return [pattern]
     return [name for name in names if matches(name, pattern)]
 
 
 def name_hint(names: Sequence[str], wrong: str) -> str:
-    """What may have been meant by a name that no layer bears."""
-    close = difflib.get_close_matches(wrong, names, n=3, cutoff=0.5)
+    """Suggest similar names in place of a wrong one, for error messages."""
+    similar = difflib.get_close_matches(wrong, names, n=3, cutoff=0.5)
     by_last_part = {name.rpartition("/")[2]: name for name in names}
     nested = difflib.get_close_matches(wrong, list(by_last_part), n=3, cutoff=0.5)
-    close = list(dict.fromkeys([*close, *(by_last_part[part] for part in nested)]))[:3]
-    return f"Did you mean {', '.join(close)}?" if close else "`python -m core layers MODEL` lists the layers."
+    similar += [by_last_part[part] for part in nested]
+    if not similar:
+        return "`python -m core layers MODEL` lists the layers."
+    suggestions = list(dict.fromkeys(similar))[:3]
+    return f"Did you mean {', '.join(suggestions)}?"
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Whether a pattern means a name; one without a slash is matched with the last part of the name, too."""
+    """Return whether a pattern matches a name; without a slash it may also match the last part of the name.
+
+    >>> matches("backbone/block1a_add", "block*_add")
+    True
+    """
     if "/" not in pattern and fnmatch.fnmatchcase(name.rpartition("/")[2], pattern):
         return True
     return fnmatch.fnmatchcase(name, pattern)
 
 
-def is_made_up(operation: Any) -> bool:
-    """Whether Keras made the name up: the kind, and a number but for the first one in the process."""
+def is_automatic_name(operation: Any) -> bool:
+    """Return whether Keras has named an operation itself: by its kind and, except for the first one, a number."""
     return bool(re.fullmatch(rf"{_snake_case(operation)}(_\d+)?", operation.name))
 
 

@@ -1,4 +1,4 @@
-"""The operations of a network in order, nested models opened, and models built between their tensors."""
+"""The operations of a network in order, with nested models expanded, and models built between their tensors."""
 
 import contextlib
 from collections import Counter
@@ -10,7 +10,17 @@ if TYPE_CHECKING:
 
 
 class Step(NamedTuple):
-    """One operation with the tensors that it takes and gives; path : the names of the nested models that it is in."""
+    """One call of an operation.
+
+    Attributes
+    ----------
+    operation : keras.Operation
+        The operation, such as a layer.
+    inputs, outputs : list of keras.KerasTensor
+        The tensors that it takes and returns.
+    path : tuple of str
+        Names of the nested models that contain the operation, outermost first.
+    """
 
     operation: Any
     inputs: list[Any]
@@ -23,28 +33,28 @@ class Step(NamedTuple):
 
 
 def network_steps(model: "keras.Model") -> list[Step]:
-    """Every operation in network order with the tensors that it takes and gives, nested models opened."""
+    """Return every operation in network order with its tensors, with nested models expanded."""
     return open_model(model)[0]
 
 
 def open_model(model: "keras.Model") -> tuple[list[Step], list[Any]]:
-    """The steps of a network, nested models opened, and its outputs as tensors among theirs.
+    """Return the steps of a network, with nested models expanded, and the outputs of the network among their tensors.
 
-    The layers of a nested model are called anew for this, on the tensor that goes into it.
+    The layers of a nested model are called again for this, on the tensor that the nested model was called on.
     """
-    return _walk(model, model.inputs, ())
+    return _expand(model, model.inputs, ())
 
 
 def top_level_steps(model: "keras.Model") -> list[Step]:
-    """Every operation in network order, a nested model as one of them."""
+    """Return every operation in network order, each nested model as a single operation."""
     return [Step(node.operation, list(node.input_tensors), list(node.outputs)) for node in _nodes(model)]
 
 
 def connect(inputs: Any, outputs: Any, *, name: str | None = None) -> "keras.Model":
-    """The Keras model between tensors of a network, whose operations may bear the same name in two nested models.
+    """Return the Keras model between tensors of a network, even if operations of nested models share a name.
 
-    Keras refuses such a model; so the names differ while it is built, and are afterwards what they were. A model that
-    is to be saved needs distinct names for good: see `with_distinct_names`.
+    Keras raises an error for repeated names. So the operations are renamed while the model is built, and get their
+    names back afterwards. A model that is to be saved needs unique names permanently: see `with_distinct_names`.
     """
     import keras
 
@@ -52,11 +62,17 @@ def connect(inputs: Any, outputs: Any, *, name: str | None = None) -> "keras.Mod
         return keras.Model(inputs, outputs, name=name)
 
 
-def with_distinct_names(model: "keras.Model", paths: Sequence[Step]) -> "keras.Model":
-    """The same model, in which copies stand for the layers of nested models whose names are used twice.
+def with_distinct_names(model: "keras.Model", steps: Sequence[Step]) -> "keras.Model":
+    """Return the same model, with copies in place of the layers whose names are used more than once.
 
-    model : without nested models. paths : the steps of the network that it was cut from, which say where a layer is.
-    A copy bears its path as a name, such as `left_conv1`; all other layers are shared.
+    A copy is named by its path, such as `left_conv1`; all other layers are shared.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A model without nested models.
+    steps : sequence of Step
+        The steps of the network that the model was cut from, which contain the paths of the layers.
     """
     import keras
 
@@ -66,11 +82,11 @@ def with_distinct_names(model: "keras.Model", paths: Sequence[Step]) -> "keras.M
         return model
     taken = set(counts)
     copies: dict[int, Any] = {}
-    for step in paths:
+    for step in steps:
         if id(step.operation) in repeated and id(step.operation) not in copies:
             new_name = unique_name("_".join((*step.path, step.operation.name)), taken)
             taken.add(new_name)
-            copies[id(step.operation)] = _copied(step.operation, new_name)
+            copies[id(step.operation)] = _copy_layer(step.operation, new_name)
     clone = keras.models.clone_model(model, clone_function=lambda layer: copies.get(id(layer), layer))
     for operation in model.operations:
         if id(operation) in copies and operation.weights:
@@ -79,11 +95,11 @@ def with_distinct_names(model: "keras.Model", paths: Sequence[Step]) -> "keras.M
 
 
 def rename_repeated(outputs: Any, steps: Sequence[Step]) -> None:
-    """Give layers whose names are used twice behind some tensors their paths as names, for good."""
-    behind = _operations_behind(outputs)
-    counts = Counter(operation.name for operation in behind)
+    """Permanently rename the layers with repeated names that some tensors are computed with, by their paths."""
+    operations = _operations_before(outputs)
+    counts = Counter(operation.name for operation in operations)
     taken, renamed = set(counts), set[int]()
-    members = {id(operation) for operation in behind}
+    members = {id(operation) for operation in operations}
     for step in steps:
         operation = step.operation
         if id(operation) in members - renamed and counts[operation.name] > 1:
@@ -93,20 +109,25 @@ def rename_repeated(outputs: Any, steps: Sequence[Step]) -> None:
 
 
 def unique_name(name: str, taken: "set[str]") -> str:
-    """The name itself, or with the first of `_2`, `_3`, ... that makes it one that is not taken."""
+    """Return the name, with `_2`, `_3`, ... appended if it is taken.
+
+    >>> unique_name("conv", {"conv", "conv_2"})
+    'conv_3'
+    """
     candidate, number = name, 2
     while candidate in taken:
         candidate, number = f"{name}_{number}", number + 1
     return candidate
 
 
-def _copied(layer: Any, name: str) -> Any:
+def _copy_layer(layer: Any, name: str) -> Any:
     return type(layer).from_config(layer.get_config() | {"name": name})
 
 
 @contextlib.contextmanager
 def _names_made_distinct(outputs: Any) -> Iterator[None]:
-    operations = _operations_behind(outputs)
+    """Give all operations that the outputs are computed with different names for a while."""
+    operations = _operations_before(outputs)
     counts = Counter(operation.name for operation in operations)
     names = {id(operation): operation.name for operation in operations}
     repeated = [operation for operation in operations if counts[operation.name] > 1]
@@ -119,8 +140,8 @@ def _names_made_distinct(outputs: Any) -> Iterator[None]:
             operation.name = names[id(operation)]
 
 
-def _operations_behind(outputs: Any) -> list[Any]:
-    """All operations that some tensors are computed with."""
+def _operations_before(outputs: Any) -> list[Any]:
+    """Return all operations that some tensors are computed with."""
     import keras
 
     operations: dict[int, Any] = {}
@@ -131,30 +152,30 @@ def _operations_behind(outputs: Any) -> list[Any]:
         if id(tensor) in seen:
             continue
         seen.add(id(tensor))
-        history = tensor._keras_history  # Keras has no public way to ask what made a tensor
+        history = tensor._keras_history  # there is no public interface for the operation that returned a tensor
         operations[id(history.operation)] = history.operation
         remaining += history.operation._inbound_nodes[history.node_index].input_tensors
     return list(operations.values())
 
 
 def _nodes(model: "keras.Model") -> Iterator[Any]:
-    """The nodes of a model's graph in network order, but for its inputs."""
+    """Yield the nodes of a model's graph in network order, except the inputs."""
     import keras
 
-    graph = keras.Model(model.inputs, model.outputs)  # a Sequential becomes a graph, too
-    depths = graph._nodes_by_depth  # Keras has no public way to ask what connects a graph's operations
+    graph = keras.Model(model.inputs, model.outputs)  # this also turns a Sequential model into a graph
+    depths = graph._nodes_by_depth  # there is no public interface for the nodes of a graph
     for depth in sorted(depths, reverse=True):
         yield from (node for node in depths[depth] if not node.is_input)
 
 
-def _walk(model: "keras.Model", inputs: Sequence[Any], path: tuple[str, ...]) -> tuple[list[Step], list[Any]]:
-    """The steps of the network in order when it runs on `inputs`, nested models opened, and its outputs."""
-    connected = {id(tensor): given for tensor, given in zip(model.inputs, inputs, strict=True)}
+def _expand(model: "keras.Model", inputs: Sequence[Any], path: tuple[str, ...]) -> tuple[list[Step], list[Any]]:
+    """Return the steps and outputs of a model when it is called on `inputs`, with nested models expanded."""
+    connected = {id(tensor): new for tensor, new in zip(model.inputs, inputs, strict=True)}
     steps: list[Step] = []
     for node in _nodes(model):
         arguments = [connected[id(tensor)] for tensor in node.input_tensors]
         if is_nested(node.operation):
-            inner, outputs = _walk(node.operation, arguments, (*path, node.operation.name))
+            inner, outputs = _expand(node.operation, arguments, (*path, node.operation.name))
             steps.extend(inner)
         else:
             outputs = _outputs(node, arguments, connected)
@@ -164,7 +185,7 @@ def _walk(model: "keras.Model", inputs: Sequence[Any], path: tuple[str, ...]) ->
 
 
 def _outputs(node: Any, arguments: list[Any], connected: dict[int, Any]) -> list[Any]:
-    """What the node gave when the network was built, or, inside and after a nested model, what it gives now."""
+    """Return the outputs of a node; inside and after a nested model its operation is called again."""
     if all(new is old for new, old in zip(arguments, node.input_tensors, strict=True)):
         return list(node.outputs)
     import keras
@@ -174,7 +195,7 @@ def _outputs(node: Any, arguments: list[Any], connected: dict[int, Any]) -> list
 
 
 def is_nested(operation: Any) -> bool:
-    """Whether an operation is a model whose own operations are known."""
+    """Return whether an operation is a model whose operations are known."""
     import keras
 
     is_graph = isinstance(operation, keras.Sequential) or hasattr(operation, "operations")

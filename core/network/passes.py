@@ -1,7 +1,7 @@
-"""Which layers are computed together in one run over the images, so that their activations fit a memory budget.
+"""Division of the layers into passes: layers computed in one run over the images, within a memory budget.
 
-A pass may keep the activations of one *boundary* for the next, which then starts there instead of at the pixels. A
-boundary is a layer that all that comes after it depends on alone, such as the sum at the end of a residual block.
+A pass may keep the activations of one *boundary* for the next pass, which then starts there instead of at the pixels. A
+boundary is a layer that all later layers depend on alone, such as the sum at the end of a residual block.
 """
 
 from collections.abc import Sequence
@@ -13,22 +13,30 @@ import numpy as np
 from core.network.catalogue import LayerInfo
 
 POOLINGS = ("flat", "mean")
-SLICE_STEP = 16384  # slices begin at multiples of so many columns, as the search over them needs
-_BOUNDARY_SHARE = 4  # a boundary takes at most this part of the budget: one fourth
+SLICE_STEP = 16384  # columns; slices begin at multiples of this, as the search over slices requires
+_ITEM_BYTES = 4  # of a float32
+_BOUNDARY_SHARE = 4  # a boundary takes at most one fourth of the budget
 
 
 @dataclass(frozen=True)
 class Pass:
-    """Layers that are computed together, and the memory that their activations take.
+    """Layers that are computed together, and the memory for their activations.
 
-    layers : in network order; a single one where it has slices or is spooled.
-    num_bytes : of their activations, or of the largest slice and what the search over slices holds beside it; and of
-        the boundaries.
-    slices : columns of the flattened activations that are in memory at once, where the layer is too large for more;
-        each takes a run of the network of its own.
-    spooled_bytes : of the activations, where they are kept in a file instead.
-    start : the boundary at which the network can start; None starts at the pixels.
-    keep : the boundary at which the next pass starts, which may be the same.
+    Attributes
+    ----------
+    layers : tuple of LayerInfo
+        In network order; a single layer if it is divided into slices or spooled.
+    num_bytes : int
+        Bytes of the activations and boundaries; for slices, those of the widest slice, the boundaries and the search.
+    slices : tuple of slice
+        Columns of the flattened activations that are in memory at the same time, if the layer is too large as a whole.
+        The network runs again for each slice.
+    spooled_bytes : int
+        Bytes of the activations if they are kept in a file; otherwise 0.
+    start : LayerInfo or None
+        The boundary at which the network starts; None starts at the pixels.
+    keep : LayerInfo or None
+        The boundary at which the next pass starts, which may be the same.
     """
 
     layers: tuple[LayerInfo, ...]
@@ -40,7 +48,10 @@ class Pass:
 
     @property
     def num_runs(self) -> int:
-        """Runs of the network over the images; slices are seen twice, but for the one that is still there."""
+        """Number of runs of the network over the images.
+
+        Each slice is computed twice, except that the last slice is still in memory when the second round begins.
+        """
         return max(1, 2 * len(self.slices) - 1)
 
     @property
@@ -49,13 +60,14 @@ class Pass:
         return max(layer.position for layer in (*self.layers, self.keep or self.layers[0]))
 
     def again(self) -> "Pass":
-        """What a further run does: it starts at the boundary that the first one kept if that comes before the layer."""
-        started = self.keep and self.keep.position < self.layers[0].position
-        return replace(self, start=self.keep if started else self.start, keep=None)
+        """Return the pass for a further run, which starts at the kept boundary if that is before the layer."""
+        if self.keep and self.keep.position < self.layers[0].position:
+            return replace(self, start=self.keep, keep=None)
+        return replace(self, keep=None)
 
 
 def poolings_of(layer: LayerInfo, poolings: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the forms in which a layer appears: as asked, but once, as `flat`, where there is no space to average."""
+    """Return the poolings of a layer: those requested, or only `flat` if the layer has no spatial axes to average."""
     unknown = [pooling for pooling in poolings if pooling not in POOLINGS]
     if unknown or not poolings:
         raise ValueError(f"poolings must be some of {POOLINGS}; got {poolings}.")
@@ -74,50 +86,50 @@ def plan_passes(
 ) -> tuple[Pass, ...]:
     """Divide layers into passes whose activations fit the budget.
 
-    A layer that does not fit becomes a pass of its own: spooled where that is allowed, else in slices as wide as fit.
-    A pass starts at the last boundary before it that takes at most a fourth of the budget, and fits it beside the
-    layers of its own and of the pass before.
+    A layer that does not fit into the budget becomes a pass of its own: spooled if allowed, otherwise in slices as wide
+    as possible. A pass starts at the last boundary before it that takes at most a fourth of the budget, and that fits
+    beside its own layers and beside those of the previous pass.
 
     Parameters
     ----------
-    layers
-        The layers wanted, in network order.
-    num_samples
-        Images.
-    poolings
-        Some of `flat` (all activations) and `mean` (global average per channel).
-    budget_bytes
-        For the float32 activations of one pass; the network's own memory comes on top.
-    search_bytes
-        What the search over slices holds beside a slice; it counts against the budget.
-    spool
+    layers : sequence of LayerInfo
+        The layers to compute, in network order.
+    num_samples : int
+        Number of images.
+    poolings : tuple of str
+        One or both of "flat" (all activations) and "mean" (global average per channel).
+    budget_bytes : int
+        Budget for the float32 activations of one pass; the memory of the network itself is not included.
+    search_bytes : int
+        Bytes that the search over slices needs in addition to a slice; they count towards the budget.
+    spool : bool
         Whether layers that do not fit are kept in files.
-    boundaries
-        Where passes may start, as `core.network.catalogue.boundary_layers` gives them; default only at the pixels.
+    boundaries : sequence of LayerInfo
+        Where passes may start, as returned by `core.network.catalogue.boundary_layers`; default only at the pixels.
 
     Returns
     -------
     tuple of Pass
-        In network order, each as full as the budget allows.
+        In network order, each with as many layers as fit.
 
     Raises
     ------
     ValueError
-        A single layer exceeds the budget, and so does its narrowest slice with the search over it.
+        If a single layer exceeds the budget, and so does its narrowest slice with the search over it.
     """
     budget = _Budget(num_samples, poolings, budget_bytes, search_bytes, spool)
     small = [layer for layer in boundaries if _BOUNDARY_SHARE * budget.boundary_bytes(layer) <= budget_bytes]
     passes: list[Pass] = []
-    left, start = list(layers), None
-    while left:
-        passes.append(_next_pass(budget, left, small, start))
-        left, start = left[len(passes[-1].layers) :], passes[-1].keep
+    remaining, start = list(layers), None
+    while remaining:
+        passes.append(_next_pass(budget, remaining, small, start))
+        remaining, start = remaining[len(passes[-1].layers) :], passes[-1].keep
     return tuple(passes)
 
 
 @dataclass(frozen=True)
 class _Budget:
-    """What is the same for all passes of a plan, and the bytes that follow from it."""
+    """The settings that all passes of a plan share, and the sizes in bytes that follow from them."""
 
     num_samples: int
     poolings: tuple[str, ...]
@@ -126,96 +138,103 @@ class _Budget:
     spool: bool
 
     def layer_bytes(self, layer: LayerInfo) -> int:
+        """Bytes of the activations of a layer in all poolings."""
         return _num_bytes(layer, self.num_samples, self.poolings)
 
     def boundary_bytes(self, layer: LayerInfo | None) -> int:
-        return 0 if layer is None else 4 * self.num_samples * layer.num_features
-
-    def holds(self, layer: LayerInfo) -> bool:
-        return self.layer_bytes(layer) <= self.num_bytes
+        """Bytes of the activations of a boundary; 0 for the pixels."""
+        return 0 if layer is None else _ITEM_BYTES * self.num_samples * layer.num_features
 
     def kept_bytes(self, layers: Sequence[LayerInfo], start: LayerInfo | None, keep: LayerInfo | None) -> int:
-        """Bytes that a pass takes for the next one's start beside its own layers, which may be it, and its start."""
-        there = keep == start or (keep in layers and "flat" in self.poolings)
-        return 0 if there else self.boundary_bytes(keep)
+        """Additional bytes for the boundary that a pass keeps; 0 if it is its start, or one of its layers."""
+        is_included = keep == start or (keep in layers and "flat" in self.poolings)
+        return 0 if is_included else self.boundary_bytes(keep)
 
-    def alone(self, layer: LayerInfo, boundary_bytes: int = 0) -> Pass | None:
-        """A pass of one layer beside boundaries, or None where they would cost it room that it needs."""
-        room = self.num_bytes - boundary_bytes
-        if self.holds(layer):
-            needed = self.layer_bytes(layer)
-            return Pass((layer,), needed + boundary_bytes) if needed <= room else None
+    def pass_of_layer(self, layer: LayerInfo, boundary_bytes: int = 0) -> Pass | None:
+        """Return the pass of one layer, or None if the boundaries take memory that the layer needs."""
+        available = self.num_bytes - boundary_bytes
+        layer_bytes = self.layer_bytes(layer)
+        if layer_bytes <= self.num_bytes:
+            return Pass((layer,), layer_bytes + boundary_bytes) if layer_bytes <= available else None
         if self.spool:
-            return Pass((layer,), boundary_bytes, spooled_bytes=self.layer_bytes(layer)) if room >= 0 else None
-        found = self._slices(layer, room)
-        if not found or len(found) > len(self._slices(layer, self.num_bytes)):
+            return Pass((layer,), boundary_bytes, spooled_bytes=layer_bytes) if available >= 0 else None
+        slices = self._slices(layer, available)
+        # Boundaries must not increase the number of slices, since the network runs again for each.
+        if not slices or len(slices) > len(self._slices(layer, self.num_bytes)):
             return None
-        widest = max(part.stop - part.start for part in found)
-        return Pass((layer,), self._beside(layer) + 4 * self.num_samples * widest + boundary_bytes, found)
+        widest = max(part.stop - part.start for part in slices)
+        num_bytes = self._slice_overhead(layer) + _ITEM_BYTES * self.num_samples * widest + boundary_bytes
+        return Pass((layer,), num_bytes, slices)
 
-    def together(self, layers: tuple[LayerInfo, ...], boundary_bytes: int) -> Pass | None:
-        """A pass of one or more layers beside boundaries, or None where they do not fit."""
+    def pass_of_layers(self, layers: tuple[LayerInfo, ...], boundary_bytes: int) -> Pass | None:
+        """Return the pass of one or more layers, or None if they do not fit beside the boundaries."""
         if len(layers) == 1:
-            return self.alone(layers[0], boundary_bytes)
-        needed = sum(map(self.layer_bytes, layers)) + boundary_bytes
-        return Pass(layers, needed) if needed <= self.num_bytes else None
+            return self.pass_of_layer(layers[0], boundary_bytes)
+        num_bytes = sum(map(self.layer_bytes, layers)) + boundary_bytes
+        return Pass(layers, num_bytes) if num_bytes <= self.num_bytes else None
 
-    def _slices(self, layer: LayerInfo, room: int) -> tuple[slice, ...]:
-        """A layer in as few slices as fit, of nearly equal width; none where not even the narrowest fits."""
+    def _slices(self, layer: LayerInfo, available_bytes: int) -> tuple[slice, ...]:
+        """Divide a layer into as few slices as fit, of nearly equal width; empty if not even the narrowest fits."""
         if "flat" not in self.poolings or not layer.spatial or layer.num_features <= SLICE_STEP:
             return ()
-        steps = -(-layer.num_features // SLICE_STEP)
-        most = (room - self._beside(layer)) // (4 * self.num_samples * SLICE_STEP)
-        if most < 1:
+        num_steps = -(-layer.num_features // SLICE_STEP)
+        step_bytes = _ITEM_BYTES * self.num_samples * SLICE_STEP
+        max_steps = (available_bytes - self._slice_overhead(layer)) // step_bytes
+        if max_steps < 1:
             return ()
-        bounds = np.linspace(0, steps, -(-steps // most) + 1).round().astype(int) * SLICE_STEP
+        num_slices = -(-num_steps // max_steps)
+        bounds = np.linspace(0, num_steps, num_slices + 1).round().astype(int) * SLICE_STEP
         bounds[-1] = layer.num_features
         return tuple(slice(int(start), int(stop)) for start, stop in pairwise(bounds))
 
-    def _beside(self, layer: LayerInfo) -> int:
-        return self.search_bytes + (4 * self.num_samples * layer.channels if "mean" in self.poolings else 0)
+    def _slice_overhead(self, layer: LayerInfo) -> int:
+        """Bytes that are needed in addition to a slice: those of the search and of the channel means."""
+        if "mean" not in self.poolings:
+            return self.search_bytes
+        return self.search_bytes + _ITEM_BYTES * self.num_samples * layer.channels
 
-    def refuse(self, layer: LayerInfo) -> ValueError:
-        """What to say of a layer of which not even a slice fits."""
-        needed = self.layer_bytes(layer)
+    def too_large_error(self, layer: LayerInfo) -> ValueError:
+        """Return the error for a layer of which not even one slice fits."""
+        min_bytes = self.layer_bytes(layer)
         if "flat" in self.poolings and layer.spatial and layer.num_features > SLICE_STEP:
-            needed = self._beside(layer) + 4 * self.num_samples * SLICE_STEP
-        return ValueError(_too_large(layer, needed, self.num_samples, self.poolings, self.num_bytes))
+            min_bytes = self._slice_overhead(layer) + _ITEM_BYTES * self.num_samples * SLICE_STEP
+        return ValueError(_too_large(layer, min_bytes, self.num_samples, self.poolings, self.num_bytes))
 
 
 def _next_pass(
-    budget: _Budget, left: Sequence[LayerInfo], boundaries: Sequence[LayerInfo], start: LayerInfo | None
+    budget: _Budget, remaining: Sequence[LayerInfo], boundaries: Sequence[LayerInfo], start: LayerInfo | None
 ) -> Pass:
-    """As many of the layers that are left as fit, and the boundary for those after them."""
-    if budget.alone(left[0]) is None:
-        raise budget.refuse(left[0])
-    taken = _num_taken(budget, left, boundaries, start)
-    layers, rest = tuple(left[:taken]), left[taken:]
-    beside = budget.boundary_bytes(start)
-    useful = (
-        [keep for keep in _before(boundaries, rest[0]) if budget.alone(rest[0], budget.boundary_bytes(keep))]
-        if rest
-        else []
-    )
-    filled = (
-        (keep, budget.together(layers, beside + budget.kept_bytes(layers, start, keep)))
-        for keep in [*reversed(useful), None]
-    )
-    return next(replace(pass_, start=start, keep=keep) for keep, pass_ in filled if pass_)
+    """Return a pass with as many of the remaining layers as fit, and the boundary for the layers after them."""
+    if budget.pass_of_layer(remaining[0]) is None:
+        raise budget.too_large_error(remaining[0])
+    num_layers = _num_layers(budget, remaining, boundaries, start)
+    layers, later = tuple(remaining[:num_layers]), remaining[num_layers:]
+    candidates: list[LayerInfo | None] = []  # for the boundary to keep, the best one first
+    if later:
+        for boundary in reversed(_before(boundaries, later[0])):
+            if budget.pass_of_layer(later[0], budget.boundary_bytes(boundary)):
+                candidates.append(boundary)
+    for keep in [*candidates, None]:
+        boundary_bytes = budget.boundary_bytes(start) + budget.kept_bytes(layers, start, keep)
+        pass_ = budget.pass_of_layers(layers, boundary_bytes)
+        if pass_:
+            return replace(pass_, start=start, keep=keep)
+    raise budget.too_large_error(layers[0])  # not reached: `start` was chosen so that the first layer fits beside it
 
 
-def _num_taken(
-    budget: _Budget, left: Sequence[LayerInfo], boundaries: Sequence[LayerInfo], start: LayerInfo | None
+def _num_layers(
+    budget: _Budget, remaining: Sequence[LayerInfo], boundaries: Sequence[LayerInfo], start: LayerInfo | None
 ) -> int:
-    """As many as fit beside the best boundary for the next pass; where that never fits, as many as fit without it."""
-    room = budget.num_bytes - budget.boundary_bytes(start)
-    fitting = [number for number, total in enumerate(accumulate(map(budget.layer_bytes, left)), 1) if total <= room]
+    """Return how many layers fit beside the best boundary for the next pass or, if none do, without a boundary."""
+    available = budget.num_bytes - budget.boundary_bytes(start)
+    totals = accumulate(map(budget.layer_bytes, remaining))
+    fitting = [number for number, total in enumerate(totals, start=1) if total <= available]
     for number in reversed(fitting):
-        layers, rest = left[:number], left[number:]
-        earlier = _before(boundaries, rest[0]) if rest else []
+        layers, later = remaining[:number], remaining[number:]
+        earlier = _before(boundaries, later[0]) if later else []
         keep = earlier[-1] if earlier else None
         total = sum(map(budget.layer_bytes, layers)) + budget.kept_bytes(layers, start, keep)
-        if total <= room:
+        if total <= available:
             return number
     return max(fitting, default=1)
 
@@ -225,27 +244,31 @@ def _before(boundaries: Sequence[LayerInfo], layer: LayerInfo) -> list[LayerInfo
 
 
 def _num_bytes(layer: LayerInfo, num_samples: int, poolings: tuple[str, ...]) -> int:
-    return (
-        4
-        * num_samples
-        * sum(layer.channels if pooling == "mean" else layer.num_features for pooling in poolings_of(layer, poolings))
-    )
+    """Return the bytes of a layer's float32 activations in all poolings."""
+    num_columns = 0
+    for pooling in poolings_of(layer, poolings):
+        num_columns += layer.channels if pooling == "mean" else layer.num_features
+    return _ITEM_BYTES * num_samples * num_columns
 
 
-def _too_large(layer: LayerInfo, needed: int, num_samples: int, poolings: tuple[str, ...], budget_bytes: int) -> str:
-    whole = _num_bytes(layer, num_samples, poolings)
-    ways = ["raise --memory", f"give a folder with --spool ({_in_words(whole)})", "take fewer samples with --per-class"]
+def _too_large(layer: LayerInfo, min_bytes: int, num_samples: int, poolings: tuple[str, ...], budget_bytes: int) -> str:
+    layer_bytes = _num_bytes(layer, num_samples, poolings)
+    remedies = [
+        "raise --memory",
+        f"give a folder with --spool ({_format_bytes(layer_bytes)})",
+        "take fewer samples with --per-class",
+    ]
     if "flat" in poolings and layer.spatial:
-        mean = _num_bytes(layer, num_samples, ("mean",))
-        ways.insert(2, f"choose --pooling mean ({_in_words(mean)})")
-    at_least = "" if needed == whole else f", and {_in_words(needed)} slice by slice"
+        mean_bytes = _num_bytes(layer, num_samples, ("mean",))
+        remedies.insert(2, f"choose --pooling mean ({_format_bytes(mean_bytes)})")
+    in_slices = "" if min_bytes == layer_bytes else f", or {_format_bytes(min_bytes)} slice by slice"
     return (
-        f"budget_bytes must hold every single layer; {layer.layer} needs {_in_words(whole)} for {num_samples} "
-        f"samples{at_least}, got {_in_words(budget_bytes)}. To go on, {', or '.join(ways)}."
+        f"budget_bytes must suffice for every single layer; {layer.layer} needs {_format_bytes(layer_bytes)} for "
+        f"{num_samples} samples{in_slices}, got {_format_bytes(budget_bytes)}. To go on, {', or '.join(remedies)}."
     )
 
 
-def _in_words(num_bytes: float) -> str:
+def _format_bytes(num_bytes: float) -> str:
     for unit in ("bytes", "KiB", "MiB"):
         if num_bytes < 1024:
             return f"{num_bytes:.4g} {unit}"

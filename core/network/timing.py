@@ -1,4 +1,4 @@
-"""How long a network takes from the pixels to one of its layers, measured on this machine."""
+"""The time that a network takes from the pixels to one of its layers, measured on this machine."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -14,54 +14,74 @@ from core.network.operations import connect
 if TYPE_CHECKING:
     import keras
 
-_Networks = Union[Network, "keras.Model"]  # a Keras model stands for itself
+_NetworkOrModel = Union[Network, "keras.Model"]
 
 
 def prefix_rounds(
-    network: _Networks, layers: Sequence[str], *, batch_size: int = 32, repeats: int = 5
+    network: _NetworkOrModel, layers: Sequence[str], *, batch_size: int = 32, repeats: int = 5
 ) -> dict[str, list[float]]:
-    """Seconds an image from the pixels to each of these layers in each round: the network cut there, nothing else.
+    """Measure the time per image from the pixels to each of some layers, in several rounds.
 
-    Loading and decoding images, pooling and the search of neighbors are left out. The layers take turns, once a round,
-    so that a machine that is busy for a while slows all of them. The least of a layer's rounds is the least disturbed
-    one; how far two layers' ratio differs between rounds tells how much the machine was disturbed.
+    Only the network itself is timed, without loading and decoding images, pooling, or the search of neighbors. Each
+    round runs every layer once, so that a temporary load of the machine slows all layers down. The fastest round of a
+    layer is the least disturbed one; the variation of the ratio of two layers between rounds shows the disturbance.
 
     Parameters
     ----------
-    network : a network, or its Keras model.
-    layers : names as in `core.network.catalogue.catalogue`.
-    batch_size : images a run. repeats : rounds, after one that warms up.
+    network : Network or keras.Model
+        The network.
+    layers : sequence of str
+        Names as in `core.network.catalogue.catalogue`.
+    batch_size : int
+        Images per run.
+    repeats : int
+        Number of rounds, after one round for warming up.
 
     Returns
     -------
-    dict from layer to the seconds an image of each round, float > 0; exactly 0 for the pixels.
+    dict of str to list of float
+        For each layer the seconds per image in each round; exactly 0 for the pixels.
 
     Raises
     ------
     ValueError
-        A layer that the network does not have, or a batch size or number of rounds below 1.
+        If the network does not have a layer, or if `batch_size` or `repeats` is below 1.
     """
     rounds = _rounds([(network, layer) for layer in layers], batch_size, repeats)
     return {layer: rounds[:, column].tolist() for column, layer in enumerate(layers)}
 
 
 def interleaved_prefix_seconds(
-    prefixes: Sequence[tuple[_Networks, str]], *, batch_size: int = 32, repeats: int = 3
+    prefixes: Sequence[tuple[_NetworkOrModel, str]], *, batch_size: int = 32, repeats: int = 3
 ) -> list[float]:
-    """Seconds an image of each network up to a layer, in this order: the least of its rounds, all taking turns.
+    """Measure the time per image of several networks, each up to a layer, for comparison.
 
-    For networks that are compared: each round runs every prefix of every network once, as in `prefix_rounds`.
+    Each round runs every network once, as in `prefix_rounds`; the fastest round counts.
+
+    Parameters
+    ----------
+    prefixes : sequence of (Network or keras.Model, str)
+        Networks, each with the name of the layer up to which it runs.
+    batch_size : int
+        Images per run.
+    repeats : int
+        Number of rounds, after one round for warming up.
+
+    Returns
+    -------
+    list of float
+        Seconds per image, in the order of `prefixes`.
     """
     seconds: list[float] = _rounds(prefixes, batch_size, repeats).min(axis=0).tolist()
     return seconds
 
 
-def _rounds(prefixes: Sequence[tuple[_Networks, str]], batch_size: int, repeats: int) -> NDArray[np.float64]:
-    """Seconds an image, shape (rounds, prefixes), after one round that warms up."""
+def _rounds(prefixes: Sequence[tuple[_NetworkOrModel, str]], batch_size: int, repeats: int) -> NDArray[np.float64]:
+    """Return the seconds per image, shape (rounds, prefixes), measured after one round for warming up."""
     for name, value in (("batch_size", batch_size), ("repeats", repeats)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1; got {value}.")
-    runs = _runs(prefixes, batch_size)
+    runs = _build_runs(prefixes, batch_size)
     for run, _ in runs:
         run()
     elapsed_s = np.zeros((repeats, len(runs)))
@@ -77,9 +97,11 @@ def _elapsed_s(run: Callable[[], Any]) -> float:
     return time.perf_counter() - began
 
 
-def _runs(prefixes: Sequence[tuple[_Networks, str]], batch_size: int) -> list[tuple[Callable[[], Any], bool]]:
-    """For each prefix, what runs it once on random pixels and waits for the result, and whether it is the pixels."""
-    tensors: dict[int, dict[str, Any]] = {}  # by model, because walking its operations takes a while
+def _build_runs(
+    prefixes: Sequence[tuple[_NetworkOrModel, str]], batch_size: int
+) -> list[tuple[Callable[[], Any], bool]]:
+    """Return for each prefix a function that runs it once on random pixels, and whether it ends at the pixels."""
+    tensors: dict[int, dict[str, Any]] = {}  # by model: listing the operations of a network takes a while
     runs = []
     for network, layer in prefixes:
         model = network.model if isinstance(network, Network) else network
@@ -91,11 +113,11 @@ def _runs(prefixes: Sequence[tuple[_Networks, str]], batch_size: int) -> list[tu
                 "`python -m core layers MODEL` lists them."
             )
         pixels, output = model.inputs[0], tensors[id(model)][layer]
-        runs.append((_run(pixels, output, batch_size), output is pixels))
+        runs.append((_build_run(pixels, output, batch_size), output is pixels))
     return runs
 
 
-def _run(pixels: Any, output: Any, batch_size: int) -> Callable[[], Any]:
+def _build_run(pixels: Any, output: Any, batch_size: int) -> Callable[[], Any]:
     import tensorflow as tf
 
     prefix = connect(pixels, output)
@@ -105,6 +127,7 @@ def _run(pixels: Any, output: Any, batch_size: int) -> Callable[[], Any]:
     traced = forward.get_concrete_function(tf.TensorSpec(shape, pixels.dtype))
 
     def run() -> None:
-        traced(images)[(0,) * len(output.shape)].numpy()  # one number of it: a device may still be computing
+        # The call may return while a device is still computing; reading one number waits for the result.
+        traced(images)[(0,) * len(output.shape)].numpy()
 
     return run

@@ -25,7 +25,7 @@ from core.study.measuring.searches import Key, SlicedLayer, answer, pilot_questi
 from core.study.measuring.unusable import survey
 from core.study.plan import Plan, Progress, Report
 from core.study.samples import MeasureOptions
-from core.study.streaming import Activations, Relay, layer_bytes, renamed, stream_layers
+from core.study.streaming import Activations, PassOutput, layer_bytes, renamed, stream_layers
 
 _WORKING_COPIES = 16  # of a layer's activations, in float32, that measuring it takes at most: copies in float64
 
@@ -103,10 +103,13 @@ class _LocalWork:
 
     def pilot_answers(self, progress: Report) -> Iterator[Mapping[Key, Neighbors]]:
         plan, passes = self._plan, self._plan.passes()
-        questions, relay = pilot_questions(plan.samples, plan.options.pilot, plan.options.seed), Relay(passes)
+        questions, pass_output = (
+            pilot_questions(plan.samples, plan.options.pilot, plan.options.seed),
+            PassOutput(passes),
+        )
         for pass_ in passes:
             with closing(
-                stream_layers(plan, pass_, questions, relay=relay, stage="pilot", progress=progress)
+                stream_layers(plan, pass_, questions, pass_output=pass_output, stage="pilot", progress=progress)
             ) as layers:
                 for _, activations in layers:
                     yield from [_answers(found, questions) for found in activations.values() if _is_usable(found)]
@@ -116,20 +119,22 @@ class _LocalWork:
     ) -> Generator[tuple[LayerInfo, dict[str, pd.DataFrame]]]:
         """Every pass that is still needed, the first one from the pixels."""
         passes = self._plan.passes(finished)
-        relay = Relay(passes)
+        pass_output = PassOutput(passes)
         for number, pass_ in enumerate(passes, start=1):
             stage = f"pass {number} of {len(passes)}"
-            yield from self._measured(pass_, options, relay, renamed(progress, stage))
+            yield from self._measured(pass_, options, pass_output, renamed(progress, stage))
 
     def _measured(
-        self, pass_: Pass, options: MeasureOptions, relay: Relay, progress: Report
+        self, pass_: Pass, options: MeasureOptions, pass_output: PassOutput, progress: Report
     ) -> Iterator[tuple[LayerInfo, dict[str, pd.DataFrame]]]:
         """Stream the layers of a pass and measure each; its activations go as it goes."""
         plan = self._plan
         questions, stage = study_questions(plan.samples, options), "activations"
         num_layers = len(pass_.layers)
         with (
-            closing(stream_layers(plan, pass_, questions, relay=relay, stage=stage, progress=progress)) as layers,
+            closing(
+                stream_layers(plan, pass_, questions, pass_output=pass_output, stage=stage, progress=progress)
+            ) as layers,
             closing(self._measured_layers(pass_, layers, options)) as measured,
         ):
             for number, (layer, tables) in enumerate(measured, start=1):

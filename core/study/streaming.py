@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from core.network.activations import Allocate, stream_pass
 from core.network.catalogue import LayerInfo
 from core.network.passes import Pass, poolings_of
-from core.network.shared_buffer import Arena, shares
+from core.network.shared_buffer import SharedBuffer, uses_shared_buffer
 from core.search.sliced import Question, SlicedSearch
 from core.study.measuring.layer_tables import activation_bytes, layer_row
 from core.study.measuring.searches import Key, SlicedLayer
@@ -24,14 +24,14 @@ from core.study.plan import Plan, Progress, Report
 Activations = NDArray[Any] | SlicedLayer | UnusableLayer
 
 
-class Relay:
+class PassOutput:
     """What one pass hands on to the next: memory, and a boundary; without one, a pass starts at the pixels.
 
     passes : those that will come, in order.
     """
 
     def __init__(self, passes: Sequence[Pass]) -> None:
-        self._arena = Arena(passes)
+        self._shared_buffer = SharedBuffer(passes)
         self._boundary: LayerInfo | None = None
         self._activations: NDArray[np.float32] | None = None
 
@@ -41,9 +41,9 @@ class Relay:
 
     def memory(self, pass_: Pass) -> Allocate | None:
         """Makes the arrays of a pass; None where each is to have memory of its own."""
-        if shares(pass_):
-            return self._arena.open(pass_)
-        self._arena.release(pass_)
+        if uses_shared_buffer(pass_):
+            return self._shared_buffer.open(pass_)
+        self._shared_buffer.release(pass_)
         return None
 
     def take(self, pass_: Pass, found: Mapping[tuple[str, str], NDArray[np.float32]]) -> None:
@@ -55,23 +55,23 @@ class Relay:
 
 
 def stream_layers(
-    plan: Plan, pass_: Pass, questions: Mapping[Key, Question], *, relay: Relay, stage: str, progress: Report
+    plan: Plan, pass_: Pass, questions: Mapping[Key, Question], *, pass_output: PassOutput, stage: str, progress: Report
 ) -> Generator[tuple[LayerInfo, dict[str, Activations]]]:
     """Each layer of a pass with its activations by pooling; the dict is emptied when the next one is asked for.
 
     Close it where it is not read to its end, so that files are removed.
 
-    relay : hands memory and boundaries on, the same one for all passes of a plan, in order.
+    pass_output : hands memory and boundaries on, the same one for all passes of a plan, in order.
     questions : what will be asked; a layer in slices is searched for the answers to these, and to no others.
     stage : names the runs of the network to `progress`.
     """
-    memory = relay.memory(pass_)
+    memory = pass_output.memory(pass_)
     if pass_.slices:
-        yield pass_.layers[0], _searched(plan, pass_, questions, relay, stage, progress)
+        yield pass_.layers[0], _searched(plan, pass_, questions, pass_output, stage, progress)
         return
     with _spool(plan.spool if pass_.spooled_bytes else None, pass_) as in_files:
-        activations = _run(plan, pass_, relay.start(pass_), stage, progress, allocate=in_files or memory)
-        relay.take(pass_, activations)
+        activations = _run(plan, pass_, pass_output.start(pass_), stage, progress, allocate=in_files or memory)
+        pass_output.take(pass_, activations)
         for layer in pass_.layers:
             own: dict[str, Activations] = {
                 pooling: activations.pop((layer.layer, pooling)) for pooling in _poolings(plan, layer)
@@ -81,10 +81,10 @@ def stream_layers(
 
 
 def _searched(
-    plan: Plan, pass_: Pass, questions: Mapping[Key, Question], relay: Relay, stage: str, progress: Report
+    plan: Plan, pass_: Pass, questions: Mapping[Key, Question], pass_output: PassOutput, stage: str, progress: Report
 ) -> dict[str, Activations]:
     """A layer searched slice by slice; its mean, where asked for, is small and kept whole."""
-    slices = _Slices(plan, pass_, relay, stage, progress)
+    slices = _Slices(plan, pass_, pass_output, stage, progress)
     centers = plan.options.measures().centers
     search = SlicedSearch(
         list(questions.values()), num_rows=len(plan.images), dtype=np.float64 if centers else np.float32
@@ -110,9 +110,9 @@ def _searched(
 class _Slices:
     """The slices of a layer, of which one at a time is in memory."""
 
-    def __init__(self, plan: Plan, pass_: Pass, relay: Relay, stage: str, progress: Report) -> None:
+    def __init__(self, plan: Plan, pass_: Pass, pass_output: PassOutput, stage: str, progress: Report) -> None:
         self._plan, self._pass, self._stage, self._progress = plan, pass_, stage, progress
-        self._relay, self._start = relay, relay.start(pass_)
+        self._pass_output, self._start = pass_output, pass_output.start(pass_)
         self._columns: slice | None = None
         self._held: NDArray[np.float32] | None = None
         self._num_runs = 0
@@ -134,10 +134,10 @@ class _Slices:
 
     def _start_later(self, found: Mapping[tuple[str, str], NDArray[np.float32]]) -> None:
         """Further runs keep no boundary, and start at the one that the first run kept where that is of use."""
-        self._relay.take(self._pass, found)
+        self._pass_output.take(self._pass, found)
         again = self._pass.again()
         if again.start != self._pass.start:
-            self._start = self._relay.start(again)
+            self._start = self._pass_output.start(again)
         self._pass = again
 
 

@@ -1,6 +1,6 @@
-"""Random variants of images: turned, shifted, mirrored and with another contrast, each image by draws of its own.
+"""Data augmentation: random rotation, translation, mirroring and contrast of images.
 
-What an image becomes depends on its row and the seeds alone, not on the batch that it comes in.
+The variant of an image depends only on its row and the seeds, not on the batch that it is in.
 """
 
 from collections.abc import Sequence
@@ -50,7 +50,19 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Draws:
-    """What was drawn for each of n images: radians, shares of height and width, 1 or -1, factor; each of shape (n,)."""
+    """The random values for each of n images, each of shape (n,).
+
+    Attributes
+    ----------
+    angles : np.ndarray
+        Rotations in radians.
+    down, right : np.ndarray
+        Shifts as shares of height and width.
+    mirrored : np.ndarray
+        -1 for images that are mirrored, otherwise 1.
+    contrasts : np.ndarray
+        Factors of the contrast.
+    """
 
     angles: NDArray[np.float64]
     down: NDArray[np.float64]
@@ -72,18 +84,23 @@ def draw(augmentation: Augmentation, num_images: int, seeds: Sequence[int]) -> D
 
 
 def augment(images: NDArray[np.float32], draws: Draws, rows: NDArray[np.int64]) -> Any:
-    """Images of some rows as drawn.
+    """Apply the drawn transformations to the images of some rows.
+
+    Rotation, shift and mirroring are one bilinear interpolation; pixels from outside the image are reflected at its
+    edge.
 
     Parameters
     ----------
-    images : float32, shape (b, height, width, channels), pixels from 0 to 255.
-    draws : of all images.
-    rows : int, shape (b,), which draw is which image's.
+    images : np.ndarray, float32, shape (b, height, width, channels)
+        Pixels from 0 to 255.
+    draws : Draws
+        Random values for all images.
+    rows : np.ndarray, int, shape (b,)
+        Rows of the images in `draws`.
 
     Returns
     -------
-    tensor, float32, shape of `images`
-        Bilinear, in one step for turn, shift and mirror; what comes in from outside is the image reflected at its edge.
+    tf.Tensor, float32, shape of `images`
     """
     import tensorflow as tf
 
@@ -102,7 +119,7 @@ def augment(images: NDArray[np.float32], draws: Draws, rows: NDArray[np.int64]) 
 
 
 def _transforms(draws: Draws, rows: NDArray[np.int64], height: int, width: int) -> NDArray[np.float32]:
-    """From a place in the result to its place in the image, shape (b, 8): a0 a1 a2 b0 b1 b2 0 0, x before y."""
+    """Return the mapping from positions in the result to those in the image, shape (b, 8): a0 a1 a2 b0 b1 b2 0 0."""
     cos, sin = np.cos(draws.angles[rows]), np.sin(draws.angles[rows])
     mirrored = draws.mirrored[rows]
     x_center, y_center = (width - 1) / 2, (height - 1) / 2

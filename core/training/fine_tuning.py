@@ -1,11 +1,11 @@
-"""Fine-tuning a network on labelled images, into a folder that says what was asked, what was used and what came out.
+"""Fine-tuning of a network on labelled images, with a record of options, data and results in a folder.
 
-    training.json     what was asked, what was used (data fingerprint, weights and their hash, versions), state, results
+    training.json     the options, what was used (data fingerprint, weights and their hash, versions), and the state
     history.parquet   phase, epoch, loss, accuracy, val_loss, val_accuracy
-    head.keras        the network after the first phase, the new head on the unchanged backbone
+    head.keras        the network after the first phase, with the new head on the unchanged backbone
     final.keras       the network after the last phase
 
-While a training goes on, there are also a checkpoint and the cache of frozen activations.
+During the training the folder also contains a checkpoint and the cache of frozen activations.
 """
 
 import os
@@ -45,7 +45,6 @@ from core.training.phases import (
 )
 from core.training.recording.fine_tuning_recorder import FineTuningRecord
 from core.training.saved_state import EpochResult
-from core.training.tails import HeadedNetwork
 
 FORMAT = 1
 _INFO, _HISTORY = "training.json", "history.parquet"
@@ -57,7 +56,7 @@ Report = Callable[[TrainingProgress], None]
 @with_parameters
 @dataclass(frozen=True)
 class FineTuneOptions:
-    """What is asked of a fine-tuning; the data must have a test split.
+    """The options of a fine-tuning; the data must have a test split.
 
     Afterwards model is None where the file that weights names says what network it is.
     training : the recipe; its seed also decides the split and the choice of images. Without a cache every epoch sees
@@ -104,11 +103,11 @@ class FineTuneOptions:
         check_options(self)
 
     def execution(self) -> Execution:
-        """How it is carried out on this machine."""
+        """Return how the training is carried out on this machine."""
         gpu = has_gpu()
-        cached = not gpu if self.cache is None else self.cache
+        uses_cache = not gpu if self.cache is None else self.cache
         return Execution(
-            num_variants=self.variants if cached else None,
+            num_variants=self.variants if uses_cache else None,
             mixed_precision=gpu if self.mixed_precision is None else self.mixed_precision,
         )
 
@@ -122,11 +121,11 @@ class FineTuned:
     @cached_property
     def info(self) -> Info:
         """The content of training.json."""
-        return _there(self.path) or {}
+        return _read_info(self.path) or {}
 
     @cached_property
     def history(self) -> pd.DataFrame:
-        """One row an epoch: phase, epoch, loss, accuracy, val_loss, val_accuracy."""
+        """One row per epoch: phase, epoch, loss, accuracy, val_loss, val_accuracy."""
         rows: pd.DataFrame = read_table_file(self.path / _HISTORY, TRAINING_HISTORY).to_pandas()
         return rows
 
@@ -148,15 +147,19 @@ def fine_tune(
     separation: str | os.PathLike[str] | None = None,
     progress: Report | None = None,
 ) -> FineTuned:
-    """Train a new head for a network, then its tail, or go on with a training that was interrupted.
+    """Train a new head for a network, then its tail, or resume an interrupted training.
 
     Parameters
     ----------
-    options : what is asked.
-    out : the folder for the results. If it holds the same training, only the epochs that are missing are computed.
-    separation : the folder of a study of the training, which records SI meanwhile (see `FineTuningRecord`); the
-        training comes out the same. Default none.
-    progress : called after each batch and each epoch. An exception that it raises ends the run.
+    options : FineTuneOptions
+        Data, network and recipe.
+    out : str or path-like
+        Folder for the results. If it contains the same training, only the missing epochs are computed.
+    separation : str or path-like, optional
+        Folder for a study that records SI during the training (see `FineTuningRecord`), which does not affect the
+        results. Default: none.
+    progress : callable, optional
+        Called with a `TrainingProgress` after each batch and each epoch. An exception that it raises ends the run.
 
     Returns
     -------
@@ -165,18 +168,18 @@ def fine_tune(
     Raises
     ------
     StudyError
-        The folder holds another training (the difference is named) or something else, or another run writes to it, or
-        it is removed meanwhile.
+        If the folder contains another training (the message says how it differs) or something else, if another run
+        writes to it, or if it is removed during the training.
     ValueError, OSError
-        Broken or missing data, no test split, an unknown model or weight set, nothing that matches `unfreeze`, or too
-        little room on the disk.
+        If the data are missing or unusable, have no test split, if the model or weights are unknown, if nothing matches
+        `unfreeze`, or if the disk is too small.
     RuntimeError
-        The loss became infinite or undefined.
+        If the loss becomes infinite or undefined.
     KeyboardInterrupt
-        As it came; the same call goes on from the last whole epoch.
+        As raised by the user; the same call resumes the training after the last complete epoch.
     """
     folder, report = Path(out), progress or _ignore
-    begin_as_recorded(_there(folder))
+    begin_as_recorded(_read_info(folder))
     images = load_images(
         options.data,
         seed=options.training.seed,
@@ -188,23 +191,28 @@ def fine_tune(
         progress=lambda done, total: report(TrainingProgress("checking images", 0, 0, done, total)),
     )
     if set(images.splits.tolist()) != {"train", "test"}:
-        remedy = "Lay them out as train/CLASS/... and test/CLASS/..."
+        if options.test_fraction:
+            remedy = "Lay them out as train/CLASS/... and test/CLASS/..."
+        else:
+            remedy = "Choose a test fraction above 0."
         raise ValueError(
-            f"data must have images to train on and to test on; {options.data!r} has only the split "
-            f"{str(images.splits[0])!r}. {remedy if options.test_fraction else 'Choose a test fraction above 0.'}"
+            f"data must have a training split and a test split; {options.data!r} has only the split "
+            f"{str(images.splits[0])!r}. {remedy}"
         )
     network = load_network(options.model, options.weights, seed=options.training.seed)
     headed = with_head(network.model, len(images.class_names), options.training)
     execution = options.execution()
     with study_lock(folder):
-        info = _begin(folder, _info(options, images, network, execution))
+        info = _begin_or_resume(folder, _build_info(options, images, network, execution))
         if info["state"] != "complete":
             data = _training_data(images, network.input_size)
             try:
-                record = _record(images, headed, options, folder, separation)
-                seen = _watching(folder, report)
-                told = seen if record is None else _both(record, seen)
-                history = train(headed, data, options.training, folder, execution=execution, report=told)
+                report = _check_folder(folder, report)
+                record = None
+                if separation is not None:
+                    record = FineTuningRecord(images, headed, options.training, folder, separation)
+                    report = _with_record(record, report)
+                history = train(headed, data, options.training, folder, execution=execution, report=report)
             except BaseException as error:
                 if (folder / _INFO).exists():
                     _write_info(folder, info | {"state": "partial"})
@@ -220,35 +228,25 @@ def fine_tune(
     return FineTuned(folder)
 
 
-def _record(
-    images: LabelledImages,
-    network: HeadedNetwork,
-    options: FineTuneOptions,
-    folder: Path,
-    out: str | os.PathLike[str] | None,
-) -> FineTuningRecord | None:
-    return None if out is None else FineTuningRecord(images, network, options.training, folder, out)
+def _with_record(record: FineTuningRecord, report: Report) -> Report:
+    """Pass progress on to `report` and then to the record, so that an epoch is reported before it is measured."""
 
-
-def _both(record: FineTuningRecord, report: Report) -> Report:
-    """Tell both; the record last, so that an epoch is seen before it is measured."""
-
-    def told(progress: TrainingProgress) -> None:
+    def report_and_record(progress: TrainingProgress) -> None:
         report(progress)
         record(progress)
 
-    return told
+    return report_and_record
 
 
-def _watching(folder: Path, report: Report) -> Report:
-    """Tell, and after each epoch see that the folder is there still."""
+def _check_folder(folder: Path, report: Report) -> Report:
+    """Pass progress on to `report`, after checking at the end of each epoch that the folder still exists."""
 
-    def told(progress: TrainingProgress) -> None:
+    def check_and_report(progress: TrainingProgress) -> None:
         if progress.result is not None:
             _check_still_there(folder)
         report(progress)
 
-    return told
+    return check_and_report
 
 
 def _training_data(images: LabelledImages, size: tuple[int, int]) -> TrainingData:
@@ -260,8 +258,8 @@ def _training_data(images: LabelledImages, size: tuple[int, int]) -> TrainingDat
     )
 
 
-def _info(options: FineTuneOptions, images: LabelledImages, network: Network, execution: Execution) -> Info:
-    """training.json but for format, state and times."""
+def _build_info(options: FineTuneOptions, images: LabelledImages, network: Network, execution: Execution) -> Info:
+    """Return the content of training.json, without format, state and times."""
     asked, kernels = asdict(options), current_kernels()
     used = {
         "data": {
@@ -281,57 +279,56 @@ def _info(options: FineTuneOptions, images: LabelledImages, network: Network, ex
         "versions": dict(package_versions()),
         "kernels": kernels and asdict(kernels),
     }
-    skipped = [asdict(one) for one in images.skipped]
-    found = {"asked": asked, "used": used, "class_names": list(images.class_names), "skipped": skipped}
-    return found | {"notes": [*images.notes, *copy_notes(images)]}
+    return {
+        "asked": asked,
+        "used": used,
+        "class_names": list(images.class_names),
+        "skipped": [asdict(skipped) for skipped in images.skipped],
+        "notes": [*images.notes, *copy_notes(images)],
+    }
 
 
-_EARLIER_OPTIONS = {"skip_small_classes": False, "test_fraction": 0.2}  # of trainings begun before there were these
-# Options for which something that was used stands: the fingerprint, the hash, the execution.
-_STOOD_FOR = ("data", "model", "weights", "cache", "variants", "mixed_precision")
+# The values of options that trainings of earlier versions did not record.
+_EARLIER_OPTIONS = {"skip_small_classes": False, "test_fraction": 0.2}
+# Options that are compared by what was used for them instead: the fingerprint, the hash and the execution.
+_REPRESENTED = ("data", "model", "weights", "cache", "variants", "mixed_precision")
 
 
-def _begin(folder: Path, info: Info) -> Info:
-    """Start a training, or go on with the one in the folder if it is the same."""
-    there = _there(folder)
-    if there is None:
-        others = sorted(one.name for one in folder.iterdir() if one.name not in (".lock", f".{_INFO}.tmp"))
-        if others:
+def _begin_or_resume(folder: Path, info: Info) -> Info:
+    """Begin a training, or resume the one in the folder if it is the same; return its record."""
+    recorded = _read_info(folder)
+    if recorded is None:
+        names = sorted(path.name for path in folder.iterdir() if path.name not in (".lock", f".{_INFO}.tmp"))
+        if names:
             raise StudyError(
-                f"{folder} must be empty or hold a training; it has {', '.join(others[:3])} and no {_INFO}. "
+                f"{folder} must be empty or hold a training; it has {', '.join(names[:3])} and no {_INFO}. "
                 "Choose another folder."
             )
-        there = {"format": FORMAT, "state": "running", "created": now_utc()}
+        recorded = {"format": FORMAT, "state": "running", "created": now_utc()}
     else:
-        _refuse_differences(folder, there, info)
-        if there.get("state") == "complete":
-            return there
-        before, now = recorded_kernels(there), recorded_kernels(info)
-        if before and now:
-            refuse_other_kernels(folder, before, now)
-    running = there | info | {"state": "running"}
+        _check_same_training(folder, recorded, info)
+        if recorded.get("state") == "complete":
+            return recorded
+        earlier_kernels, kernels = recorded_kernels(recorded), recorded_kernels(info)
+        if earlier_kernels and kernels:
+            refuse_other_kernels(folder, earlier_kernels, kernels)
+    running = recorded | info | {"state": "running"}
     _write_info(folder, running)
     return running
 
 
 def _check_still_there(folder: Path, *files: str) -> None:
-    """Refuse to go on with a folder from which others have taken what this training has written into it.
-
-    Raises
-    ------
-    StudyError
-        The folder, its training.json or one of the files is gone.
-    """
-    lost = [name for name in (_INFO, *files) if not (folder / name).exists()]
-    if lost:
-        gone = f"it has lost {', '.join(lost)}" if folder.is_dir() else "it has been removed"
+    """Raise a StudyError if the folder, its training.json or one of the files has been removed."""
+    missing = [name for name in (_INFO, *files) if not (folder / name).exists()]
+    if missing:
+        state = f"it has lost {', '.join(missing)}" if folder.is_dir() else "it has been removed"
         raise StudyError(
-            f"{folder} must stay as it is while a training writes to it; {gone}. Run the same command again."
+            f"{folder} must stay as it is while a training writes to it; {state}. Run the same command again."
         )
 
 
-def _there(folder: Path) -> Info | None:
-    """What training.json says of a training that was begun; None where there is none."""
+def _read_info(folder: Path) -> Info | None:
+    """Return the content of training.json; None if there is none."""
     try:
         return read_json_object(folder / _INFO, f"{_INFO} in {folder}")
     except (FileNotFoundError, NotADirectoryError):
@@ -340,26 +337,26 @@ def _there(folder: Path) -> Info | None:
         raise StudyError(f"{error} Delete the folder to start over.") from error
 
 
-def _refuse_differences(folder: Path, there: Info, here: Info) -> None:
-    if there.get("format") != FORMAT:
+def _check_same_training(folder: Path, recorded: Info, info: Info) -> None:
+    if recorded.get("format") != FORMAT:
         raise StudyError(
-            f"{folder} holds a training of format {there.get('format')!r}, not {FORMAT}. Choose another folder."
+            f"{folder} holds a training of format {recorded.get('format')!r}, not {FORMAT}. Choose another folder."
         )
-    if faults := fine_tuning_faults(there):
+    if faults := fine_tuning_faults(recorded):
         raise StudyError(f"{_INFO} in {folder} cannot be used: {'; '.join(faults)}. Choose another folder.")
-    changed = differences(_compared(there), _compared(here))
+    changed = differences(_compared(recorded), _compared(info))
     if changed:
         raise StudyError(
             f"{folder} holds another training; it differs in {'; '.join(changed)}. "
-            "Ask for the same to go on with it, choose another folder, or delete this one."
+            "Use the same settings to resume it, choose another folder, or delete this one."
         )
 
 
 def _compared(info: Info) -> Info:
-    """What makes two trainings the same; paths do not."""
+    """Return the part of a record that is the same for equal trainings; paths may differ."""
     asked, used = _EARLIER_OPTIONS | info["asked"], info["used"]
     return {
-        **{name: value for name, value in asked.items() if name not in _STOOD_FOR},
+        **{name: value for name, value in asked.items() if name not in _REPRESENTED},
         "data": {"fingerprint": used["data"]["fingerprint"]},
         "weights_sha256": used["model"]["weights_sha256"],
         "execution": used["execution"],
@@ -376,4 +373,4 @@ def _write_info(folder: Path, info: Mapping[str, Any]) -> None:
 
 
 def _ignore(progress: TrainingProgress) -> None:
-    """No one asked for progress."""
+    """Discard progress reports."""

@@ -1,7 +1,7 @@
-"""Fine-tuning in two phases: a new head on the frozen network, then the network's tail with it.
+"""Fine-tuning in two phases: first a new head on the frozen network, then the head and the network's tail.
 
-Every random choice of an epoch comes from the seed, the phase and the epoch, and each epoch ends with a checkpoint; so
-a run that was interrupted goes on from its last whole epoch, and ends as it would have ended.
+All random choices of an epoch are determined by the seed, the phase and the epoch, and each epoch ends with a
+checkpoint. So an interrupted training can be resumed after its last complete epoch, with the same results.
 """
 
 import shutil
@@ -45,9 +45,20 @@ _CACHE = "cache"
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Where a training is: `done` of the `total` images of a stage (`activations`, `head`, `tail`), in an epoch.
+    """The progress of a training.
 
-    result is there once an epoch has ended. epoch counts from 1; it is 0 where there are no epochs.
+    Attributes
+    ----------
+    stage : str
+        Such as "activations", "head" or "tail".
+    epoch : int
+        Number of the epoch, from 1; 0 in a stage without epochs.
+    epochs : int
+        Number of epochs of the stage; 0 in a stage without epochs.
+    done, total : int
+        Number of images done, and of all images of the stage.
+    result : EpochResult or None
+        The result of an epoch that has just ended.
     """
 
     stage: str
@@ -62,14 +73,14 @@ Report = Callable[[TrainingProgress], None]
 
 
 def has_gpu() -> bool:
-    """Whether TensorFlow sees a GPU."""
+    """Return whether TensorFlow can use a GPU."""
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))
 
 
 def with_head(model: "keras.Model", num_classes: int, options: TrainingOptions) -> HeadedNetwork:
-    """Give a network the head that is trained, and cut it as the options ask; see `tails.add_head`."""
+    """Add a new head to a network, and cut it according to the options; see `tails.add_head`."""
     unfreeze = options.unfreeze if options.tail_epochs else None
     return add_head(model, num_classes, unfreeze=unfreeze, dropout=options.dropout, seed=options.seed)
 
@@ -83,41 +94,43 @@ def train(
     execution: Execution,
     report: Report,
 ) -> tuple[EpochResult, ...]:
-    """Fine-tune a network, or go on with a training that was interrupted.
+    """Fine-tune a network, or resume an interrupted training.
 
     Parameters
     ----------
-    network
-        From `with_head` with the same options; it is changed.
-    data
-        Labelled images. The test split is only measured, unless `early_stopping` chooses an epoch by it.
-    options
-        What is asked.
-    folder
-        For the checkpoint, the cache and the results: `head.keras` as the first phase leaves the network, `final.keras`
-        as the last one does. Both are whole models in float32, from pixels to probabilities, without augmentation.
-    execution
-        How it is carried out.
-    report
-        Called after each batch and each epoch. An exception that it raises ends the training; the same call goes on
-        from the last whole epoch.
+    network : HeadedNetwork
+        From `with_head` with the same options; its weights are changed.
+    data : TrainingData
+        Labelled images. The test split is only evaluated, unless `early_stopping` chooses an epoch by it.
+    options : TrainingOptions
+        The recipe.
+    folder : Path
+        For the checkpoint, the cache and the results: `head.keras` is the network after the first phase, `final.keras`
+        the one after the last. Both are complete float32 models from pixels to probabilities, without augmentation.
+    execution : Execution
+        How the training is carried out on this machine.
+    report : callable
+        Called after each batch and each epoch. An exception that it raises ends the training; the same call resumes it
+        after the last complete epoch.
 
     Returns
     -------
     tuple of EpochResult
-        Of all epochs of both phases.
+        All epochs of both phases.
 
     Raises
     ------
     OSError
-        The disk is too small for the cache.
+        If the disk is too small for the cache.
     RuntimeError
-        The loss became infinite or undefined.
+        If the loss becomes infinite or undefined.
     """
     run = _Training(network, data, options, folder, execution, report)
     run.set_precision()
     state = read_state(folder)
-    for phase in PHASES[PHASES.index(state.phase) if state else 0 : 2 if options.tail_epochs else 1]:
+    first = PHASES.index(state.phase) if state else 0
+    num_phases = 2 if options.tail_epochs else 1
+    for phase in PHASES[first:num_phases]:
         state = run.phase(phase, state)
     assert state is not None  # there is always a phase
     run.save(FINAL_FILE)
@@ -125,14 +138,14 @@ def train(
 
 
 def clean_up(folder: Path) -> None:
-    """Remove what only a training that goes on needs: the checkpoint and the cache."""
+    """Remove the checkpoint and the cache, which are only needed to resume a training."""
     shutil.rmtree(folder / _CACHE, ignore_errors=True)
     remove_state(folder)
 
 
 @dataclass(frozen=True, eq=False)
 class _Training:
-    """What both phases have in common."""
+    """One training, with the arguments of `train`."""
 
     network: HeadedNetwork
     data: TrainingData
@@ -142,7 +155,7 @@ class _Training:
     report: Report
 
     def phase(self, phase: str, state: TrainingState | None) -> TrainingState:
-        """What is left of a phase; `state` is how the last whole epoch left the network."""
+        """Run the remaining epochs of a phase; `state` is the one after the last complete epoch."""
         steps = Steps(
             self.network,
             phase,
@@ -168,7 +181,7 @@ class _Training:
         self.network.set_precision("mixed_float16" if self.execution.mixed_precision else "float32")
 
     def save(self, name: str) -> None:
-        """Write the whole model as one that computes in float32."""
+        """Write the complete model, which computes in float32."""
         self.network.set_precision("float32")
         write_model(self.folder / name, self.network.whole)
         self.set_precision()
@@ -178,7 +191,7 @@ class _Training:
         while not self._is_over(state):
             result = self._epoch(steps, source, state.phase, len(state.of_phase) + 1)
             variables = values(self.network.state())
-            is_best = all(result.val_loss < other.val_loss for other in state.of_phase)
+            is_best = all(result.val_loss < earlier.val_loss for earlier in state.of_phase)
             state = TrainingState(
                 state.phase,
                 (*state.history, result),
@@ -200,22 +213,24 @@ class _Training:
         return bool(patience and losses) and len(losses) - 1 - int(np.argmin(losses)) >= (patience or 0)
 
     def _epoch(self, steps: Steps, source: Source, phase: str, epoch: int) -> EpochResult:
-        """Train on every image once, in an order of its own, then measure the test split."""
+        """Train on every image once, in a new random order, then evaluate the test split."""
         data, options = self.data, self.options
-        place = PHASES.index(phase)
-        order = np.random.default_rng((options.seed, ORDER, place, epoch)).permutation(data.train)
+        phase_number = PHASES.index(phase)
+        order = np.random.default_rng((options.seed, ORDER, phase_number, epoch)).permutation(data.train)
         batches = in_batches(order, options.batch_size)
-        seeds = np.random.default_rng((options.seed, DROPOUT, place, epoch)).integers(2**31, size=(len(batches), 2))
+        dropout_rng = np.random.default_rng((options.seed, DROPOUT, phase_number, epoch))
+        seeds = dropout_rng.integers(2**31, size=(len(batches), 2))
         loss, hits = 0.0, 0
         start, epochs = (epoch - 1) * len(order), options.epochs(phase)
-        for number, tensors in enumerate(source.train_batches(batches, place, epoch)):
-            sums = steps.train(tensors, data.labels[batches[number]], seeds[number])
-            loss, hits = loss + sums[0], hits + sums[1]
+        for number, tensors in enumerate(source.train_batches(batches, phase_number, epoch)):
+            batch_loss, batch_hits = steps.train(tensors, data.labels[batches[number]], seeds[number])
+            loss += batch_loss
+            hits += batch_hits
             done = start + min((number + 1) * options.batch_size, len(order))
             self.report(TrainingProgress(phase, epoch, epochs, done, epochs * len(order)))
         if not np.isfinite(loss):
             raise RuntimeError(
-                f"the loss became {loss} in epoch {epoch} of the phase {phase}. Start anew with a lower rate: "
+                f"the loss became {loss} in epoch {epoch} of the phase {phase}. Start again with a lower rate: "
                 f"--{phase}-learning-rate {options.rate(phase) / 10:g}."
             )
         val_loss, val_accuracy = self._test(steps, source)
@@ -224,30 +239,34 @@ class _Training:
     def _test(self, steps: Steps, source: Source) -> tuple[float, float]:
         rows = self.data.test
         batches = in_batches(rows, self.options.batch_size)
-        tested = zip(batches, source.test_batches(batches), strict=True)
-        losses, hits = zip(*(steps.test(tensors, self.data.labels[batch]) for batch, tensors in tested), strict=True)
-        return sum(losses) / len(rows), sum(hits) / len(rows)
+        loss, hits = 0.0, 0
+        for batch, tensors in zip(batches, source.test_batches(batches), strict=True):
+            batch_loss, batch_hits = steps.test(tensors, self.data.labels[batch])
+            loss += batch_loss
+            hits += batch_hits
+        return loss / len(rows), hits / len(rows)
 
     def _source(self, phase: str) -> Source:
-        """Pooled activations for the head, those at the cut for the tail; computed each time, or once."""
+        """Return the source of a phase's inputs, pooled for the head, at the cut for the tail; computed or cached."""
         network, data, options = self.network, self.data, self.options
 
         def pooled(images: Any) -> list[Any]:
             return [network.pooled(network.below_cut(images))]
 
-        through = pooled if phase == "head" and self.execution.num_variants is None else network.below_cut
-        computed = ComputedActivations(through, data, options.augmentation, options.seed)
-        if self.execution.num_variants is None:
+        is_cached = self.execution.num_variants is not None
+        transform = network.below_cut if is_cached or phase == "tail" else pooled
+        computed = ComputedActivations(transform, data, options.augmentation, options.seed)
+        if not is_cached:
             return computed
-        at_cut = self._cached("cut", computed, lambda tensors: tensors)
+        at_cut = self._fill_cache("cut", computed, lambda tensors: tensors)
         if phase == "tail" or network.tail is None:
             return at_cut
-        return self._cached("pooled", at_cut, compiled(lambda tensors: [network.pooled(tensors)]))
+        return self._fill_cache("pooled", at_cut, compiled(lambda tensors: [network.pooled(tensors)]))
 
-    def _cached(
-        self, name: str, source: ComputedActivations | CachedActivations, through: Callable[[Any], list[Any]]
+    def _fill_cache(
+        self, name: str, source: ComputedActivations | CachedActivations, transform: Callable[[Any], list[Any]]
     ) -> CachedActivations:
-        """Activations in files, filled as far as they are not."""
+        """Return activations in files, after computing the missing ones."""
         cache = CachedActivations(
             self.folder / _CACHE / name,
             self.data,
@@ -257,7 +276,7 @@ class _Training:
         stage = "activations" if name == "cut" else "pooling"
         cache.fill(
             source,
-            through,
+            transform,
             self.options.batch_size,
             lambda done, total: self.report(TrainingProgress(stage, 0, 0, done, total)),
         )

@@ -1,4 +1,4 @@
-"""What a training leaves on disk while it goes on: a checkpoint after each epoch, and models. Whole or not there."""
+"""The checkpoint that a training writes after each epoch, and its models; all files are replaced atomically."""
 
 import json
 import os
@@ -16,14 +16,23 @@ if TYPE_CHECKING:
     import keras
 
 _CHECKPOINT = "checkpoint.npz"
+_GROUPS = ("variables", "best", "optimizer")  # of arrays in a checkpoint
 
 
 @dataclass(frozen=True)
 class EpochResult:
-    """One epoch of a phase, counted from 1.
+    """The result of one epoch of a phase.
 
-    loss, accuracy : mean over the training images as they were seen in this epoch, varied and with dropout, while the
-    weights changed. val_loss, val_accuracy : of the test split after it.
+    Attributes
+    ----------
+    phase : str
+        "head" or "tail".
+    epoch : int
+        Number of the epoch in its phase, from 1.
+    loss, accuracy : float
+        Means over the training images during the epoch, with augmentation and dropout, while the weights changed.
+    val_loss, val_accuracy : float
+        Means over the test split after the epoch.
     """
 
     phase: str
@@ -36,10 +45,20 @@ class EpochResult:
 
 @dataclass(frozen=True, eq=False)
 class TrainingState:
-    """All that the next epoch depends on.
+    """Everything that the next epoch depends on.
 
-    phase : the phase of the last epoch. history : all epochs of all phases. variables : those that any phase changes.
-    best : the same after the epoch of this phase with the lowest val_loss. optimizer : its variables.
+    Attributes
+    ----------
+    phase : str
+        Phase of the last epoch.
+    history : tuple of EpochResult
+        All epochs of all phases.
+    variables : tuple of np.ndarray
+        Values of the variables that any phase changes.
+    best : tuple of np.ndarray
+        The same after the epoch of this phase with the lowest `val_loss`.
+    optimizer : tuple of np.ndarray
+        Values of the optimizer's variables.
     """
 
     phase: str
@@ -55,13 +74,12 @@ class TrainingState:
 
 
 def write_state(folder: Path, state: TrainingState) -> None:
-    """Replace the checkpoint in one step."""
+    """Replace the checkpoint atomically."""
     meta = json.dumps({"phase": state.phase, "history": [asdict(result) for result in state.history]})
-    arrays = {
-        f"{name}_{place:04d}": array
-        for name in ("variables", "best", "optimizer")
-        for place, array in enumerate(getattr(state, name))
-    }
+    arrays = {}
+    for group in _GROUPS:
+        for number, array in enumerate(getattr(state, group)):
+            arrays[f"{group}_{number:04d}"] = array
     scratch = folder / f".{_CHECKPOINT}.tmp"
     with scratch.open("wb") as handle:
         np.savez(handle, meta=np.array(meta), **arrays)
@@ -69,30 +87,30 @@ def write_state(folder: Path, state: TrainingState) -> None:
 
 
 def read_state(folder: Path) -> TrainingState | None:
-    """Read the checkpoint, if there is one.
+    """Read the checkpoint; None if there is none.
 
     Raises
     ------
     OSError
-        It is damaged.
+        If it is damaged.
     """
     path = folder / _CHECKPOINT
     if not path.exists():
         return None
     try:
         if not path.is_file():
-            raise ValueError("it is no regular file")
+            raise ValueError("it is not a regular file")
         with path.open("rb") as handle, np.load(handle) as file:
             meta = json.loads(str(file["meta"]))
-            groups = {
-                name: tuple(file[key] for key in sorted(file.files) if key.startswith(f"{name}_"))
-                for name in ("variables", "best", "optimizer")
-            }
+            groups = {}
+            for group in _GROUPS:
+                keys = sorted(key for key in file.files if key.startswith(f"{group}_"))
+                groups[group] = tuple(file[key] for key in keys)
         if meta["phase"] not in PHASES:
             raise ValueError(f"its phase is {meta['phase']!r}")
         history = tuple(EpochResult(**result) for result in meta["history"])
         return TrainingState(meta["phase"], history, **groups)
-    except Exception as error:  # what NumPy, zipfile, zlib and a header's parser raise on damage has no common kind
+    except Exception as error:  # NumPy, zipfile, zlib and the parser of a header raise many kinds of errors
         reason = " ".join(str(error).split()).rstrip(".")
         raise OSError(
             f"{path} cannot be read: {reason}. Delete it to train from the first epoch, or choose another folder."
@@ -100,23 +118,23 @@ def read_state(folder: Path) -> TrainingState | None:
 
 
 def remove_state(folder: Path) -> None:
-    """Drop the checkpoint of a training whose results are written."""
+    """Delete the checkpoint of a finished training."""
     (folder / _CHECKPOINT).unlink(missing_ok=True)
 
 
 def values(variables: Sequence[Any]) -> tuple[NDArray[Any], ...]:
-    """A copy of what variables hold."""
+    """Return copies of the values of variables."""
     return tuple(np.array(variable) for variable in variables)
 
 
 def assign(variables: Sequence[Any], arrays: Sequence[NDArray[Any]]) -> None:
-    """Give variables their values back."""
+    """Set the values of variables."""
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)
 
 
 def write_model(path: Path, model: "keras.Model") -> None:
-    """Write a whole model in one step."""
-    scratch = path.with_name(f".{path.stem}.tmp.keras")  # Keras insists on the ending
+    """Write a complete model atomically."""
+    scratch = path.with_name(f".{path.stem}.tmp.keras")  # Keras requires this extension
     model.save(scratch)
     os.replace(scratch, path)

@@ -1,4 +1,4 @@
-"""A step of training, and of measuring, in one phase: tensors at the cut in, losses and hits out."""
+"""Training and test steps of one phase, which return the loss and the number of correct predictions of a batch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,14 +8,27 @@ import numpy as np
 from core.training.inputs import compiled
 from core.training.tails import HeadedNetwork
 
-Sums = tuple[float, int]
+Sums = tuple[float, int]  # sum of the losses, number of correct predictions
 
 
 class Steps:
     """The steps of a phase (`head` or `tail`) and their optimizer, Adam.
 
-    In the phase `head` a step takes pooled activations, in the phase `tail` what crosses the network's cut. Batch
-    normalization of the head learns in the phase `head` only, that of the tail never.
+    In the phase `head` the inputs are pooled activations, in the phase `tail` the tensors that cross the network's cut.
+    The batch normalization of the head is trained in the phase `head` only, that of the tail never.
+
+    Parameters
+    ----------
+    network : HeadedNetwork
+        The network.
+    phase : {"head", "tail"}
+        The phase of training.
+    rate : float
+        Learning rate.
+    dropout : float
+        Share of the pooled activations that are dropped in training.
+    mixed_precision : bool
+        Whether the network computes in float16.
     """
 
     def __init__(
@@ -36,15 +49,15 @@ class Steps:
         return list(self._optimizer.variables)
 
     def train(self, tensors: Sequence[Any], labels: np.ndarray, seed: np.ndarray) -> Sums:
-        """Learn from a batch. Returns the sum of its losses and the number of its hits before that.
+        """Train on a batch; return the sum of its losses and the number of correct predictions before the update.
 
-        seed : two integers, for the dropout.
+        `seed` are two integers for the dropout.
         """
         loss, hits = self._train(list(tensors), labels, seed.astype(np.int32))
         return float(loss), int(hits)
 
     def test(self, tensors: Sequence[Any], labels: np.ndarray) -> Sums:
-        """The sum of a batch's losses and the number of its hits."""
+        """Return the sum of the losses of a batch and the number of correct predictions."""
         loss, hits = self._test(list(tensors), labels)
         return float(loss), int(hits)
 
@@ -65,15 +78,15 @@ class Steps:
         return tf.reduce_sum(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)), _hits(logits, labels)
 
     def _logits(self, tensors: list[Any], seed: Any) -> Any:
-        """The last layer without its softmax, which belongs to the loss; `seed` is None outside of training."""
+        """Return the outputs of the last layer before the softmax; `seed` is None outside of training."""
         import tensorflow as tf
 
         network, training = self._network, seed is not None
         x = tensors[0] if self._phase == "head" else network.pooled(tensors)
         x = network.normalization(x, training=training and self._phase == "head")
         if training and self._dropout:
-            kept = tf.random.stateless_uniform(tf.shape(x), seed) >= self._dropout
-            x = tf.where(kept, x / (1 - self._dropout), 0.0)
+            is_active = tf.random.stateless_uniform(tf.shape(x), seed) >= self._dropout
+            x = tf.where(is_active, x / (1 - self._dropout), 0.0)
         return tf.matmul(x, network.predictions.kernel) + network.predictions.bias
 
 

@@ -33,7 +33,7 @@ from core.network.passes import Pass
 from core.study.measuring.searches import SlicedLayer, answer, study_questions
 from core.study.plan import Plan, StudyOptions, parse_bytes, plan_study
 from core.study.run import run_study
-from core.study.streaming import Relay, stream_layers
+from core.study.streaming import PassOutput, stream_layers
 from tests.benchmarks.report import RESULTS, write_report
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "stanford_dogs_224"
@@ -63,9 +63,11 @@ def streaming(per_class: int, memory: int, layers: str) -> Result:
     key, question = ("train", "train"), study_questions(samples, measures)["train", "train"]
     question = type(question)(question.queries, question.references, 1)
     passes = plan.passes()
-    found, search_s, relay, start = {}, 0.0, Relay(passes), time.perf_counter()
+    found, search_s, pass_output, start = {}, 0.0, PassOutput(passes), time.perf_counter()
     for pass_ in passes:
-        layers_ = stream_layers(plan, pass_, {key: question}, relay=relay, stage="", progress=lambda _: None)
+        layers_ = stream_layers(
+            plan, pass_, {key: question}, pass_output=pass_output, stage="", progress=lambda _: None
+        )
         for layer, activations in layers_:
             began, flat = time.perf_counter(), activations["flat"]
             neighbors = flat.answers[key] if isinstance(flat, SlicedLayer) else answer(flat, question)

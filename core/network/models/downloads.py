@@ -1,4 +1,4 @@
-"""Files from the internet, kept in a cache folder: resumed where they stopped, checked, put in place in one step."""
+"""Downloads into a cache folder: resumable, verified by hash, and moved into place atomically."""
 
 import base64
 import hashlib
@@ -22,12 +22,12 @@ ReportBytes = Callable[[int, int], None]
 
 
 class DownloadError(OSError):
-    """A file could not be had; the message names its address and what to do."""
+    """A file could not be downloaded; the message names its address and what to do."""
 
 
 @dataclass(frozen=True)
 class CachedFile:
-    """A file in the cache: where it lies, where it came from, and the hash of what it holds."""
+    """A file in the cache, the address that it comes from, and the SHA-256 hash of its content."""
 
     path: Path
     address: str
@@ -35,7 +35,7 @@ class CachedFile:
 
 
 def cache_folder() -> Path:
-    """The folder of downloaded files: what SEPARATION_INDEX_CACHE names, else ~/.cache/separation-index."""
+    """Return the folder of downloaded files: SEPARATION_INDEX_CACHE, or by default ~/.cache/separation-index."""
     return Path(os.environ.get(CACHE_VARIABLE) or "~/.cache/separation-index").expanduser()
 
 
@@ -46,52 +46,63 @@ def cached_download(
     progress: ReportBytes | None = None,
     timeout_s: float = 30.0,
 ) -> CachedFile:
-    """Return a file from the cache, after downloading it where it is not there yet.
+    """Return a file from the cache, after downloading it if necessary.
 
-    Trust on first use: where the cache knows no hash of the file, the one of what came is recorded beside it, as
-    `<name>.sha256` in the format of sha256sum, and everything later must agree with it. To pin a hash that is known
-    from elsewhere, write that file beforehand. A download that breaks off leaves `<name>.part`, and the next one goes
-    on from there, if the server still has the same file. A file put into the cache by hand counts as downloaded.
+    Trust on first use: if no hash of the file is known, the hash of the first download is recorded beside it, as
+    `<name>.sha256` in the format of sha256sum, and is required from then on. To require a hash that is known from
+    elsewhere, write that file beforehand. An interrupted download leaves `<name>.part`, and the next one continues from
+    there if the file on the server has not changed. A file that was put into the cache by hand counts as downloaded.
 
     Parameters
     ----------
-    address : of the file; its last part is the name in the cache.
-    folder : of the cache; default `cache_folder()`.
-    progress : told the bytes there are and the bytes in all, 0 where the server does not say.
-    timeout_s : how long the server may stay silent.
+    address : str
+        Address of the file; its last part is the name in the cache.
+    folder : Path, optional
+        Folder of the cache; default `cache_folder()`.
+    progress : callable, optional
+        Called with the number of bytes so far and the total number, which is 0 if the server does not report it.
+    timeout_s : float
+        Seconds to wait for data from the server.
+
+    Returns
+    -------
+    CachedFile
 
     Raises
     ------
     DownloadError
-        There is no connection, the server refuses or breaks off, or the file has another hash than the recorded one.
+        If there is no connection, the server returns an error or breaks off, or the file does not have the recorded
+        hash.
     """
     folder = cache_folder() if folder is None else folder
     file = folder / Path(urlsplit(address).path).name
-    known = _recorded_hash(file)
-    fetched = not file.is_file()
-    if fetched:
+    recorded = _recorded_hash(file)
+    is_new = not file.is_file()
+    if is_new:
         folder.mkdir(parents=True, exist_ok=True)
         _fetch(address, file, progress, timeout_s)
-    origin = _part(file) if fetched else file
-    found = file_sha256(origin)
-    if known is not None and found != known:
-        if fetched:
-            _forget_part(file)
-        what, advice = ("what came", "Nothing was kept") if fetched else (file, "Delete it to download it again")
+    current = _part(file) if is_new else file
+    sha256 = file_sha256(current)
+    if recorded is not None and sha256 != recorded:
+        if is_new:
+            _delete_part(file)
+            what, advice = "the downloaded file", "Nothing was kept"
+        else:
+            what, advice = str(file), "Delete it to download it again"
         raise DownloadError(
-            f"{address} must have the SHA-256 hash {known}, recorded in {_hash_file(file)}; {what} has {found}. "
+            f"{address} must have the SHA-256 hash {recorded}, recorded in {_hash_file(file)}; {what} has {sha256}. "
             f"{advice}; if the other file is right, delete the recorded hash first."
         )
-    if fetched:
-        os.replace(origin, file)
+    if is_new:
+        os.replace(current, file)
         _validator_file(file).unlink(missing_ok=True)
-    if known is None:
-        _write_atomically(_hash_file(file), f"{found}  {file.name}\n")
-    return CachedFile(file, address, found)
+    if recorded is None:
+        _write_atomically(_hash_file(file), f"{sha256}  {file.name}\n")
+    return CachedFile(file, address, sha256)
 
 
 def file_sha256(path: Path) -> str:
-    """The SHA-256 hash of a file, in hexadecimal."""
+    """Return the SHA-256 hash of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -101,7 +112,7 @@ def _part(file: Path) -> Path:
 
 
 def _validator_file(file: Path) -> Path:
-    """Holds what tells the server's version of a part from others: its entity tag."""
+    """Return the file with the entity tag (ETag) of a part, which identifies the version of the file on the server."""
     return file.with_name(f"{file.name}.part.etag")
 
 
@@ -109,7 +120,7 @@ def _hash_file(file: Path) -> Path:
     return file.with_name(f"{file.name}.sha256")
 
 
-def _forget_part(file: Path) -> None:
+def _delete_part(file: Path) -> None:
     _part(file).unlink(missing_ok=True)
     _validator_file(file).unlink(missing_ok=True)
 
@@ -125,26 +136,26 @@ def _recorded_hash(file: Path) -> str | None:
 
 
 def _write_atomically(path: Path, text: str) -> None:
-    beside = path.with_name(f"{path.name}.tmp{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    os.replace(beside, path)
+    temporary = path.with_name(f"{path.name}.tmp{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
 
 
 def _fetch(address: str, file: Path, progress: ReportBytes | None, timeout_s: float) -> None:
-    """Bring the part to its full length, from where it stands or from the start."""
-    with _explained(address, file):
+    """Download the part file completely, continuing an earlier download if possible."""
+    with _explain_failure(address, file):
         start = _resumable_bytes(file)
         try:
             _transfer(address, file, start, progress, timeout_s)
         except urllib.error.HTTPError as error:
             if error.code != http.client.REQUESTED_RANGE_NOT_SATISFIABLE or not start:
                 raise
-            _forget_part(file)  # it is longer than the file
+            _delete_part(file)  # the part is longer than the file on the server
             _transfer(address, file, 0, progress, timeout_s)
 
 
 def _resumable_bytes(file: Path) -> int:
-    """Length of a part whose version is known; others are of no use."""
+    """Return the length of a part whose version is known, else 0: without the version it cannot be continued."""
     if _part(file).is_file() and _validator_file(file).is_file():
         return _part(file).stat().st_size
     return 0
@@ -153,7 +164,7 @@ def _resumable_bytes(file: Path) -> int:
 def _transfer(address: str, file: Path, start: int, progress: ReportBytes | None, timeout_s: float) -> None:
     headers = {"User-Agent": "separation-index-explorer", "Accept-Encoding": "identity"}
     if start:
-        # The rest of this very version, or else all of the new one.
+        # The server sends the remaining bytes if the file is unchanged, otherwise the whole new file.
         headers |= {"Range": f"bytes={start}-", "If-Range": _validator_file(file).read_text(encoding="utf-8")}
     request = urllib.request.Request(address, headers=headers)
     with urllib.request.urlopen(request, timeout=timeout_s) as response:
@@ -192,7 +203,7 @@ def _append(response: Any, part: Path, start: int, total: int, progress: ReportB
 
 
 def _check_md5(part: Path, headers: Message) -> None:
-    """Google's storage says what hash the file has there: it finds what a network damaged."""
+    """Compare a download with the MD5 hash that Google's storage sends, to detect damage on the way."""
     match = re.search(r"\bmd5=([\w+/]+=*)", ",".join(headers.get_all("x-goog-hash", [])))
     if match is None:
         return
@@ -200,30 +211,30 @@ def _check_md5(part: Path, headers: Message) -> None:
         digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).digest()
     if base64.b64encode(digest).decode() != match[1]:
         part.unlink()
-        raise http.client.HTTPException("what came has another hash than the server states")
+        raise http.client.HTTPException("the downloaded file does not have the hash that the server states")
 
 
 @contextmanager
-def _explained(address: str, file: Path) -> Iterator[None]:
-    """Every failure of a transfer as one error that says what to do."""
+def _explain_failure(address: str, file: Path) -> Iterator[None]:
+    """Turn all failures of a transfer into a DownloadError that says what to do."""
     try:
         yield
     except urllib.error.HTTPError as error:
         reason = f"the server answered {error.code} {error.reason}"
         error.close()
-        raise DownloadError(_advice(address, file, reason)) from error
+        raise DownloadError(_failure_message(address, file, reason)) from error
     except http.client.IncompleteRead as error:
         reason = f"the connection broke off with {error.expected:,} bytes to go" if error.expected else str(error)
-        raise DownloadError(_advice(address, file, reason, resumes=True)) from error
+        raise DownloadError(_failure_message(address, file, reason, resumes=True)) from error
     except urllib.error.URLError as error:
-        raise DownloadError(_advice(address, file, str(error.reason))) from error
+        raise DownloadError(_failure_message(address, file, str(error.reason))) from error
     except (OSError, http.client.HTTPException) as error:
         reason = str(error) or type(error).__name__
-        raise DownloadError(_advice(address, file, reason, resumes=_resumable_bytes(file) > 0)) from error
+        raise DownloadError(_failure_message(address, file, reason, resumes=_resumable_bytes(file) > 0)) from error
 
 
-def _advice(address: str, file: Path, reason: str, *, resumes: bool = False) -> str:
-    again = "Try again: it goes on where it stopped" if resumes else "Try again later"
+def _failure_message(address: str, file: Path, reason: str, *, resumes: bool = False) -> str:
+    again = "Try again: the download continues where it stopped" if resumes else "Try again later"
     return (
         f"{address} could not be downloaded: {reason}. {again}, or download it elsewhere and put it at {file} "
         f"({CACHE_VARIABLE} moves that folder)."

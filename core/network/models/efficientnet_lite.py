@@ -1,4 +1,4 @@
-"""EfficientNet-Lite in Keras: EfficientNet-B0 without squeeze-excite, with ReLU6 and with B0's layer names."""
+"""EfficientNet-Lite in Keras: EfficientNet-B0 without squeeze-excite, with ReLU6, and with B0's layer names."""
 
 import math
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -15,7 +15,7 @@ class _Stage(NamedTuple):
     strides: int
 
 
-# EfficientNet-B0's; https://arxiv.org/abs/1905.11946, table 1
+# The stages of EfficientNet-B0; https://arxiv.org/abs/1905.11946, table 1
 _STAGES = (
     _Stage(3, repeats=1, channels=16, expansion=1, strides=1),
     _Stage(3, repeats=2, channels=24, expansion=6, strides=2),
@@ -33,10 +33,22 @@ _HEAD_INITIALIZER = {"scale": 1 / 3, "mode": "fan_out", "distribution": "uniform
 def build_efficientnet_lite(name: str, input_size: int, *, width: float, depth: float, dropout: float) -> "keras.Model":
     """Build the network with random weights.
 
-    Width and depth scale B0's channels and repeats, but stem and head keep their channels, the first and the last stage
-    their repeats. The model takes raw pixels, scales them to (x - 127) / 128 and gives the probabilities of ImageNet's
-    1,000 classes. Its convolutions pad like TensorFlow's `same`, at the bottom and right first, as the official weights
-    expect.
+    The model takes raw pixels, scales them to (x - 127) / 128 and returns the probabilities of ImageNet's 1,000
+    classes. Its convolutions are padded like TensorFlow's `same`, at the bottom and right first, as the official
+    weights expect.
+
+    Parameters
+    ----------
+    name : str
+        Name of the model.
+    input_size : int
+        Height and width of the images in pixels.
+    width : float
+        Factor for the numbers of channels of B0; stem and head keep their channels.
+    depth : float
+        Factor for the numbers of repeated blocks of B0; the first and the last stage keep theirs.
+    dropout : float
+        Dropout rate before the classifier.
     """
     from keras import Input, Model, initializers, layers
 
@@ -55,10 +67,11 @@ def build_efficientnet_lite(name: str, input_size: int, *, width: float, depth: 
 
 
 def _scaled_blocks(width: float, depth: float) -> list[tuple[str, _Stage]]:
-    """Each block's name, `block1a` to `block7a`, and geometry."""
+    """Return name and geometry of each block, from `block1a` to `block7a`."""
     blocks = []
     for number, stage in enumerate(_STAGES, start=1):
-        repeats = math.ceil(stage.repeats * depth) if 1 < number < len(_STAGES) else stage.repeats
+        is_scaled = 1 < number < len(_STAGES)
+        repeats = math.ceil(stage.repeats * depth) if is_scaled else stage.repeats
         for index in range(repeats):
             strides = stage.strides if index == 0 else 1
             scaled = stage._replace(channels=_round_channels(stage.channels * width), strides=strides)
@@ -67,7 +80,7 @@ def _scaled_blocks(width: float, depth: float) -> list[tuple[str, _Stage]]:
 
 
 def _round_channels(channels: float) -> int:
-    """The nearest multiple of 8, but not more than 10 % fewer."""
+    """Round to the nearest multiple of 8, but not down by more than 10 %."""
     rounded = max(8, int(channels + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels else rounded
 

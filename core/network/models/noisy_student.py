@@ -1,9 +1,9 @@
-"""EfficientNet-B0's NoisyStudent weights: the authors' checkpoint archive, unpacked, converted for Keras, scaled for.
+"""EfficientNet-B0's NoisyStudent weights: download, unpacking and conversion of the authors' checkpoint for Keras.
 
 The archive holds a TensorFlow 1 checkpoint (https://arxiv.org/abs/1911.04252; code at
-github.com/tensorflow/tpu/tree/master/models/official/efficientnet). Its variables bear the names that TensorFlow 1 gave
-them: the first convolution of a scope is `conv2d`, the second `conv2d_1`. The trained network is in the exponential
-moving averages, not in the raw variables.
+github.com/tensorflow/tpu/tree/master/models/official/efficientnet). Its variables have the names of TensorFlow 1: the
+first convolution of a scope is `conv2d`, the second `conv2d_1`. The trained network consists of the exponential moving
+averages, not of the raw variables.
 """
 
 import gzip
@@ -25,39 +25,41 @@ from core.network.models.downloads import ReportBytes, cached_download
 if TYPE_CHECKING:
     import keras
 
-# The authors publish no hash of it: the one of the first download is recorded and holds from then on.
+# The authors do not publish its hash: that of the first download is recorded, and required from then on.
 ADDRESS = (
     "https://storage.googleapis.com/cloud-tpu-checkpoints/efficientnet/noisystudent/"
     "noisy_student_efficientnet-b0.tar.gz"
 )
-MEAN = (0.485, 0.456, 0.406)  # ImageNet's, of RGB pixels from 0 to 1
+MEAN = (0.485, 0.456, 0.406)  # of ImageNet's RGB pixels on a scale from 0 to 1
 STD = (0.229, 0.224, 0.225)
 _SCOPE = "efficientnet-b0/"
 _AVERAGE = "/ExponentialMovingAverage"
 _CHECKPOINT_FILE = re.compile(r"(?P<prefix>[\w.-]*\.ckpt[\w-]*)\.(index|data-\d{5}-of-\d{5})")
-_MAX_BYTES = 1 << 30  # unpacked; the real one takes a few percent of it
+_MAX_BYTES = 1 << 30  # of the unpacked archive; the official one has a few percent of this
 
 
 def load_noisy_student(model: "keras.Model", *, progress: ReportBytes | None = None) -> dict[str, Any]:
-    """Download the archive where it is not cached, and give its weights and scaling to Keras's EfficientNet-B0.
+    """Set the weights and the scaling of Keras's EfficientNet-B0 to the official ones; download them if necessary.
 
     Parameters
     ----------
-    model : from `keras.applications.EfficientNetB0(weights=None)`, with or without top.
-    progress : told the bytes there are and the bytes in all.
+    model : keras.Model
+        From `keras.applications.EfficientNetB0(weights=None)`, with or without top.
+    progress : callable, optional
+        Called with the number of bytes so far and the total number during the download.
 
     Returns
     -------
     dict
-        For a study's record: `address` and `sha256` of the archive, the number of its `raw_copies` that the averages
-        replace, and the names of the other variables that were `ignored`.
+        For the record of a study: `address` and `sha256` of the archive, the number of `raw_copies` (variables that
+        moving averages replace), and the names of the other variables that were `ignored`.
 
     Raises
     ------
     DownloadError
         See `cached_download`.
     ValueError
-        The archive is damaged, holds what it must not, or its variables do not fit the model.
+        If the archive is damaged or unsafe, or its variables do not fit the model.
     """
     archive = cached_download(ADDRESS, progress=progress)
     variables = read_checkpoint_archive(archive.path)
@@ -74,46 +76,57 @@ def load_noisy_student(model: "keras.Model", *, progress: ReportBytes | None = N
 def read_checkpoint_archive(path: Path) -> dict[str, np.ndarray]:
     """Read the variables of the one checkpoint in a `.tar.gz`, by name.
 
-    Nothing is unpacked but the checkpoint's own files, into a temporary folder and under names made here.
+    Only the files of the checkpoint are unpacked, into a temporary folder and with names chosen here.
+
+    Parameters
+    ----------
+    path : Path
+        The archive.
+
+    Returns
+    -------
+    dict of str to np.ndarray
 
     Raises
     ------
     ValueError
-        The archive is damaged, holds links, devices or paths that lead out of it, is too large, or holds no checkpoint
-        or several.
+        If the archive is damaged, contains links, devices or paths that lead out of it, is too large, or contains no
+        checkpoint or several.
     """
-    with tempfile.TemporaryDirectory(prefix="checkpoint-") as folder, _damage_named(path):
+    with tempfile.TemporaryDirectory(prefix="checkpoint-") as folder, _explain_damage(path):
         return _read_variables(_unpack(path, Path(folder)))
 
 
 def assign_noisy_student(model: "keras.Model", variables: Mapping[str, np.ndarray]) -> tuple[str, ...]:
-    """Assign the moving averages to the model, each exactly once, and make it scale pixels as they expect.
+    """Assign the moving averages to the model, each exactly once, and set the scaling of pixels that they require.
 
-    The official network takes (x - mean) / std with ImageNet's mean and standard deviation of pixels from 0 to 1. Keras
-    divides by 255 first; its `Normalization`, which a model built without weights leaves at mean 0 and variance 1,
-    does the rest here.
+    The official network takes (x - mean) / std, with ImageNet's mean and standard deviation of pixels from 0 to 1. In
+    Keras, a first layer divides by 255; the `Normalization` after it, which has mean 0 and variance 1 in a model built
+    without weights, is set to ImageNet's values here.
 
     Parameters
     ----------
-    model : Keras's EfficientNet-B0; without top, the head's dense layer is ignored.
-    variables : all of the checkpoint's, by name.
+    model : keras.Model
+        Keras's EfficientNet-B0; without top, the dense layer of the checkpoint's head is ignored.
+    variables : mapping of str to np.ndarray
+        All variables of the checkpoint.
 
     Returns
     -------
     tuple of str
-        Names of the variables that were not used, in order: raw copies, the training step and the like.
+        Sorted names of the unused variables: raw copies, the training step and similar ones.
 
     Raises
     ------
     ValueError
-        A moving average is missing, is left over, or has another shape; the message names it.
+        If a moving average is missing, has no counterpart, or has another shape; the message names it.
     """
     weights = _weights_by_variable(model)
     averages = {name for name in variables if name.endswith(_AVERAGE)}
     if not any(name.startswith(f"{_SCOPE}head/dense/") for name in weights):
         averages -= {f"{_SCOPE}head/dense/{name}{_AVERAGE}" for name in ("kernel", "bias")}
     for name in sorted(averages ^ set(weights)):
-        state = "is missing" if name in weights else "has no weight to go to"
+        state = "is missing" if name in weights else "has no counterpart in the model"
         raise ValueError(f"variables must be those of EfficientNet-B0; {name} {state}. Use the official checkpoint.")
     for name, weight in weights.items():
         if variables[name].shape != tuple(weight.shape):
@@ -128,12 +141,12 @@ def assign_noisy_student(model: "keras.Model", variables: Mapping[str, np.ndarra
 
 
 def set_normalization(model: "keras.Model", mean: Any, variance: Any) -> None:
-    """Set mean and variance of the model's `Normalization`, of pixels as they reach it."""
+    """Set mean and variance of the model's `Normalization` layer, on the scale of the layer's inputs."""
     import keras
 
     (layer,) = (layer for layer in model.layers if isinstance(layer, keras.layers.Normalization))
     layer.set_weights([np.asarray(mean, np.float32), np.asarray(variance, np.float32), np.zeros((), np.int32)])
-    layer.finalize_state()  # the layer computes with copies that only this renews
+    layer.finalize_state()  # the layer computes with copies of its weights, which this updates
 
 
 class _UnreadableError(Exception):
@@ -141,18 +154,19 @@ class _UnreadableError(Exception):
 
 
 @contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
+def _explain_damage(path: Path) -> Iterator[None]:
+    """Turn errors of a damaged archive into a ValueError that says what to do."""
     try:
         yield
     except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, _UnreadableError) as error:
         raise ValueError(
-            f"{path} must be a whole .tar.gz archive with a checkpoint; it is damaged ({error}). "
-            "Delete it and the file with its hash beside it, and it is downloaded again."
+            f"{path} must be a complete .tar.gz archive with a checkpoint; it is damaged ({error}). "
+            "Delete it and the file with its hash beside it to download it again."
         ) from error
 
 
 def _unpack(path: Path, folder: Path) -> Path:
-    """Write the checkpoint's files to the folder; returns their common prefix."""
+    """Write the files of the checkpoint to the folder, and return their common prefix."""
     prefixes, num_bytes = set(), 0
     with tarfile.open(path, "r:gz") as archive:
         for member in archive:
@@ -160,23 +174,24 @@ def _unpack(path: Path, folder: Path) -> Path:
             num_bytes += member.size
             if num_bytes > _MAX_BYTES:
                 raise ValueError(f"{path} must hold at most {_MAX_BYTES:,} bytes; it holds more. Do not trust it.")
-            place = PurePosixPath(member.name)
-            match = _CHECKPOINT_FILE.fullmatch(place.name)
+            member_path = PurePosixPath(member.name)
+            match = _CHECKPOINT_FILE.fullmatch(member_path.name)
             content = archive.extractfile(member)
             if match is None or content is None:
                 continue
-            prefixes.add(str(place.with_name(match["prefix"])))
+            prefixes.add(str(member_path.with_name(match["prefix"])))
             with (folder / f"checkpoint.{match[2]}").open("wb") as file:
                 shutil.copyfileobj(content, file)
     if len(prefixes) != 1:
-        found = ", ".join(sorted(prefixes)) or "none"
-        raise ValueError(f"{path} must hold one checkpoint; got {found}. Use the official archive.")
+        names = ", ".join(sorted(prefixes)) or "none"
+        raise ValueError(f"{path} must hold one checkpoint; got {names}. Use the official archive.")
     return folder / "checkpoint"
 
 
 def _check_member(member: tarfile.TarInfo) -> None:
-    place = PurePosixPath(member.name)
-    if not (member.isfile() or member.isdir()) or place.is_absolute() or ".." in place.parts or "\\" in member.name:
+    path = PurePosixPath(member.name)
+    is_special = not (member.isfile() or member.isdir())
+    if is_special or path.is_absolute() or ".." in path.parts or "\\" in member.name:
         raise ValueError(
             f"an archive of weights must hold files and folders inside itself; got {member.name!r}, a link, a device "
             "or a path that leads out. Do not trust it."
@@ -194,11 +209,11 @@ def _read_variables(prefix: Path) -> dict[str, np.ndarray]:
 
 
 def _weights_by_variable(model: "keras.Model") -> dict[str, Any]:
-    """Each weight of the network under the name of its moving average."""
+    """Return the weights of the model by the names of their moving averages in the checkpoint."""
     import keras
 
-    found: dict[str, Any] = {}
-    used: Counter[str] = Counter()
+    weights: dict[str, Any] = {}
+    counts: Counter[str] = Counter()
     blocks: list[str] = []
     for layer in model.layers:
         if not layer.weights or isinstance(layer, keras.layers.Normalization):
@@ -206,17 +221,20 @@ def _weights_by_variable(model: "keras.Model") -> dict[str, Any]:
         part, _, role = layer.name.partition("_")
         if part.startswith("block") and part not in blocks:
             blocks.append(part)
-        scope = f"blocks_{blocks.index(part)}" if part in blocks else {"stem": "stem"}.get(part, "head")
+        scope = f"blocks_{blocks.index(part)}" if part in blocks else _SCOPES.get(part, "head")
         kind = _KINDS[type(layer).__name__]
-        place = f"{scope}/se/{kind}" if role.startswith("se_") else f"{scope}/{kind}"
-        number = used[place]
-        used[place] += 1
+        operation = f"{scope}/se/{kind}" if role.startswith("se_") else f"{scope}/{kind}"
+        number = counts[operation]
+        counts[operation] += 1
+        if number:
+            operation += f"_{number}"
         for weight in layer.weights:
             name = "depthwise_kernel" if kind == "depthwise_conv2d" else weight.name
-            found[f"{_SCOPE}{place}{f'_{number}' if number else ''}/{name}{_AVERAGE}"] = weight
-    return found
+            weights[f"{_SCOPE}{operation}/{name}{_AVERAGE}"] = weight
+    return weights
 
 
+_SCOPES = {"stem": "stem"}
 _KINDS = {
     "Conv2D": "conv2d",
     "DepthwiseConv2D": "depthwise_conv2d",

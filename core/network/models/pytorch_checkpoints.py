@@ -1,4 +1,4 @@
-"""Official PyTorch checkpoints to Keras weights, read without PyTorch and without running what a pickle asks for."""
+"""Conversion of official PyTorch checkpoints to Keras weights, without PyTorch and without executing pickled code."""
 
 import collections
 import io
@@ -32,26 +32,26 @@ _STORAGE_DTYPES = {
 def read_torch_checkpoint(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Read a state dict that PyTorch saved in its legacy format (before version 1.6).
 
-    The file holds four pickles (magic number, protocol version, system information, the state dict with references
-    to storages), a fifth with the storages' keys, and then the raw storages. They are read by an unpickler that
-    admits tensors and ordered dictionaries and nothing else, so a checkpoint from elsewhere cannot run code.
+    The file consists of four pickles (magic number, protocol version, system information, the state dict with
+    references to storages), a fifth with the keys of the storages, and then the raw storages. They are read by an
+    unpickler that only allows tensors and ordered dictionaries, so that an untrusted checkpoint cannot execute code.
 
     Parameters
     ----------
-    path
+    path : str or path-like
         A `.pth` file.
 
     Returns
     -------
-    dict of str to numpy.ndarray
-        The tensors by name, contiguous, in the file's order and dtype.
+    dict of str to np.ndarray
+        The tensors by name, contiguous, in the order and with the dtypes of the file.
 
     Raises
     ------
     pickle.UnpicklingError
-        The file asks for anything but tensors; the message names it.
+        If the file contains anything but tensors; the message names it.
     ValueError
-        The file is truncated, in another format, or inconsistent.
+        If the file is truncated, in another format, or inconsistent.
     """
     with Path(path).open("rb") as file:
         if file.read(4) == b"PK\x03\x04":
@@ -64,10 +64,10 @@ def read_torch_checkpoint(path: str | os.PathLike[str]) -> dict[str, np.ndarray]
             return _read_tensors(file)
         except _RefusedError:
             raise
-        # A damaged pickle can raise nearly anything, from EOFError to OverflowError.
+        # A damaged pickle can raise nearly any exception, from EOFError to OverflowError.
         except Exception as error:
             raise ValueError(
-                f"path must be a whole PyTorch checkpoint; {path} is truncated or no checkpoint ({error}). "
+                f"path must be a complete PyTorch checkpoint; {path} is truncated or in another format ({error}). "
                 "Download or install it again."
             ) from error
 
@@ -75,14 +75,21 @@ def read_torch_checkpoint(path: str | os.PathLike[str]) -> dict[str, np.ndarray]
 def load_efficientnet_lite(model: "keras.Model", tensors: Mapping[str, np.ndarray]) -> None:
     """Assign the tensors of a PyTorch EfficientNet-Lite to the Keras model, each tensor and each weight exactly once.
 
-    Convolutions turn from (out, in, height, width) to (height, width, in, out), depthwise ones from
-    (channels, 1, height, width) to (height, width, channels, 1), the classifier is transposed. PyTorch's counters
-    `num_batches_tracked` have no counterpart and are left out.
+    Kernels of convolutions are transposed from (out, in, height, width) to (height, width, in, out), those of depthwise
+    convolutions from (channels, 1, height, width) to (height, width, channels, 1); the classifier is transposed, too.
+    PyTorch's counters `num_batches_tracked` have no counterpart in Keras and are ignored.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A model from `build_efficientnet_lite`.
+    tensors : mapping of str to np.ndarray
+        Tensors from `read_torch_checkpoint`.
 
     Raises
     ------
     ValueError
-        A tensor has no counterpart or another shape, or a weight gets no tensor; the message names it.
+        If a tensor has no counterpart or another shape, or a weight gets no tensor; the message names it.
     """
     blocks = [layer.name.removesuffix("_dwconv") for layer in model.layers if layer.name.endswith("_dwconv")]
     missing = {f"{layer.name}/{weight.name}": weight for layer in model.layers for weight in layer.weights}
@@ -92,7 +99,7 @@ def load_efficientnet_lite(model: "keras.Model", tensors: Mapping[str, np.ndarra
         target = _keras_name(name, blocks)
         weight = missing.pop(target, None)
         if weight is None:
-            raise ValueError(f"tensors must fit {model.name}; {name} has no weight {target} left to go to.")
+            raise ValueError(f"tensors must fit {model.name}; there is no (further) weight {target} for {name}.")
         value = _keras_layout(tensor, target)
         if value.shape != tuple(weight.shape):
             raise ValueError(f"tensors must fit {model.name}; {name} gives shape {value.shape}, not {weight.shape}.")
@@ -102,7 +109,7 @@ def load_efficientnet_lite(model: "keras.Model", tensors: Mapping[str, np.ndarra
 
 
 class _RefusedError(pickle.UnpicklingError):
-    """What the file asks for is no tensor."""
+    """The file contains something other than tensors."""
 
 
 class _Storage(NamedTuple):
@@ -118,11 +125,11 @@ class _Tensor(NamedTuple):
     strides: tuple[int, ...]
 
     def view(self, buffer: np.ndarray) -> np.ndarray:
-        """The tensor cut out of its storage, after a check that it lies inside."""
+        """Return the tensor from its storage, after checking that it lies inside."""
         if len(self.shape) != len(self.strides) or min((0, self.offset, *self.shape, *self.strides)) < 0:
             raise ValueError(f"a tensor has shape {self.shape}, strides {self.strides} and offset {self.offset}")
         last = self.offset + sum((n - 1) * step for n, step in zip(self.shape, self.strides, strict=True))
-        # The second part refuses a small storage repeated (stride 0) until memory is full.
+        # The second condition rejects a small storage that is repeated (stride 0) until memory is full.
         if (math.prod(self.shape) > 0 and last >= buffer.size) or math.prod(self.shape) > buffer.size:
             raise ValueError(f"a tensor of shape {self.shape} reaches beyond its storage of {buffer.size}")
         strides = [step * buffer.itemsize for step in self.strides]
@@ -130,7 +137,7 @@ class _Tensor(NamedTuple):
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """Admits references to tensors, ordered dictionaries and plain values; refuses every other global."""
+    """Allows references to tensors, ordered dictionaries and plain values; rejects every other global."""
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file)
@@ -151,7 +158,7 @@ class _TensorUnpickler(pickle.Unpickler):
             raise _RefusedError(f"a checkpoint must hold tensors only; got the reference {reference}.")
         storage = _Storage(str(key), dtype, int(size))
         if self.storages.setdefault(storage.key, storage) != storage:
-            raise ValueError(f"storage {key} is described twice, differently")
+            raise ValueError(f"storage {key} is described twice with different properties")
         return storage
 
     def _rebuild_tensor(self, storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _Tensor:
@@ -162,14 +169,15 @@ class _TensorUnpickler(pickle.Unpickler):
 
 def _read_tensors(file: BinaryIO) -> dict[str, np.ndarray]:
     for expected in (_MAGIC_NUMBER, _PROTOCOL_VERSION):
-        if (found := _TensorUnpickler(file).load()) != expected:
-            raise ValueError(f"it begins with {found!r} instead of {expected}")
+        value = _TensorUnpickler(file).load()
+        if value != expected:
+            raise ValueError(f"it begins with {value!r} instead of {expected}")
     if not _TensorUnpickler(file).load()["little_endian"]:
         raise ValueError("it was written on a big-endian machine")
     unpickler = _TensorUnpickler(file)
     tensors = unpickler.load()
     if not isinstance(tensors, dict) or not all(isinstance(tensor, _Tensor) for tensor in tensors.values()):
-        raise ValueError("it holds something else than a dictionary of tensors")
+        raise ValueError("it holds something other than a dictionary of tensors")
     keys = _TensorUnpickler(file).load()
     if sorted(keys) != sorted(unpickler.storages):
         raise ValueError("the storages differ from the ones its tensors use")
@@ -178,13 +186,13 @@ def _read_tensors(file: BinaryIO) -> dict[str, np.ndarray]:
 
 
 def _read_storage(file: BinaryIO, storage: _Storage) -> np.ndarray:
-    """The next raw storage: its length as a 64-bit integer, then its values."""
+    """Read the next raw storage: its length as a 64-bit integer, then its values."""
     size = int.from_bytes(file.read(8), "little")
     if size != storage.size:
         raise ValueError(f"storage {storage.key} holds {size} values instead of {storage.size}")
     position = file.tell()
     num_bytes = size * np.dtype(storage.dtype).itemsize
-    # Compared before reading: a forged length must not make us allocate it.
+    # Checked before reading, so that a forged length does not allocate that much memory.
     if num_bytes > file.seek(0, io.SEEK_END) - position:
         raise ValueError(f"storage {storage.key} ends early")
     file.seek(position)
@@ -216,7 +224,7 @@ _BATCH_NORM_NAMES = {
 
 
 def _keras_name(name: str, blocks: list[str]) -> str:
-    """`_blocks.1._bn0.running_mean` is `block2a_expand_bn/moving_mean`."""
+    """Translate a name such as `_blocks.1._bn0.running_mean` to `block2a_expand_bn/moving_mean`."""
     try:
         match name.split("."):
             case ["_blocks", index, layer, weight]:
@@ -225,12 +233,15 @@ def _keras_name(name: str, blocks: list[str]) -> str:
                 target = _LAYER_NAMES[layer]
             case _:
                 raise KeyError(name)
-        return f"{target}/{(_BATCH_NORM_NAMES if target.endswith('bn') else _WEIGHT_NAMES)[weight]}"
+        weight_names = _BATCH_NORM_NAMES if target.endswith("bn") else _WEIGHT_NAMES
+        return f"{target}/{weight_names[weight]}"
     except (KeyError, IndexError, ValueError):
-        raise ValueError(f"tensors must be those of an EfficientNet-Lite; {name} is no name of one.") from None
+        raise ValueError(f"tensors must be those of an EfficientNet-Lite; got one named {name}.") from None
 
 
 def _keras_layout(tensor: np.ndarray, target: str) -> np.ndarray:
-    if tensor.ndim == 4:
-        return tensor.transpose(2, 3, 0, 1) if target.endswith("dwconv/kernel") else tensor.transpose(2, 3, 1, 0)
-    return tensor.T
+    """Transpose a tensor to the layout of the Keras weight `target`."""
+    if tensor.ndim != 4:
+        return tensor.T
+    is_depthwise = target.endswith("dwconv/kernel")
+    return tensor.transpose(2, 3, 0, 1) if is_depthwise else tensor.transpose(2, 3, 1, 0)

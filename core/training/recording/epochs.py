@@ -1,11 +1,11 @@
-"""The epochs of a training on disk: a study of the network after each recorded epoch, in one folder.
+"""The recorded epochs of a training on disk: one folder with a study of the network after each recorded epoch.
 
-    epochs/00000/     an ordinary study of the network before the first epoch, epochs/00003/ of the one after the third
-    history.parquet   one row an epoch, in order; see `HISTORY`
-    study.json, ...   the tables of the last recorded epoch again: the folder is an ordinary study, too
+    epochs/00000/     a study of the network before the first epoch; epochs/00003/ is the one after the third
+    history.parquet   one row per epoch, in order; see `HISTORY`
+    study.json, ...   copies of the tables of the last recorded epoch: the folder itself is a study, too
 
-An epoch's folder is renamed into place when it is whole, and only then copied to the top, a table at a time. A training
-that goes on from an earlier epoch drops the later ones.
+The folder of an epoch is renamed into place when it is complete, and only then its tables are copied to the top. If a
+training is resumed from an earlier epoch, the later ones are removed.
 """
 
 import os
@@ -38,31 +38,31 @@ from core.study.store.writing import (
 
 HISTORY = HISTORY_TABLE.schema
 _EPOCHS, _HISTORY_FILE = "epochs", "history.parquet"
-_OURS = (".lock", _EPOCHS, _HISTORY_FILE)  # of a start that was cut short
+_OWN_FILES = (".lock", _EPOCHS, _HISTORY_FILE)  # may exist without a study.json after an interrupted start
 
 Info = dict[str, Any]
 Tables = Mapping[str, pd.DataFrame]
 
 
 def has_epochs(folder: Path) -> bool:
-    """Whether a study has recorded epochs of a training."""
+    """Return whether a study has recorded epochs of a training."""
     return bool(recorded_epochs(folder))
 
 
 def recorded_epochs(folder: str | os.PathLike[str]) -> tuple[int, ...]:
-    """The numbers of the epochs that a study has, ascending; 0 is the network before the first one."""
+    """Return the numbers of the recorded epochs, ascending; 0 is the network before the first epoch."""
     epochs = Path(folder) / _EPOCHS
     names = [path.name for path in epochs.iterdir()] if epochs.is_dir() else []
     return tuple(sorted(int(name) for name in names if re.fullmatch("[0-9]{5,9}", name)))
 
 
 def load_epoch(folder: str | os.PathLike[str], epoch: int) -> Study:
-    """The study of the network after one epoch.
+    """Open the study of the network after one epoch.
 
     Raises
     ------
     StudyError
-        The epoch was not recorded.
+        If the epoch was not recorded.
     """
     recorded = recorded_epochs(folder)
     if epoch not in recorded:
@@ -71,7 +71,7 @@ def load_epoch(folder: str | os.PathLike[str], epoch: int) -> Study:
 
 
 def read_epochs(folder: str | os.PathLike[str]) -> pd.DataFrame:
-    """The table `measurements` of every recorded epoch, in order, with the column `epoch` in front."""
+    """Return the table `measurements` of all recorded epochs, in order, with an additional first column `epoch`."""
     tables = []
     for epoch in recorded_epochs(folder):
         table = load_epoch(folder, epoch).measurements
@@ -83,12 +83,12 @@ def read_epochs(folder: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 def read_history(folder: str | os.PathLike[str]) -> pd.DataFrame:
-    """One row an epoch of the training, with the columns of `HISTORY`; empty where there is none.
+    """Return one row per epoch of the training, with the columns of `HISTORY`; empty without a history.
 
     Raises
     ------
     StudyError
-        The file is damaged.
+        If the file is damaged.
     """
     path = Path(folder) / _HISTORY_FILE
     table = read_table_file(path, HISTORY_TABLE) if path.exists() else HISTORY.empty_table()
@@ -99,8 +99,14 @@ def read_history(folder: str | os.PathLike[str]) -> pd.DataFrame:
 class EpochsWriter:
     """Writes the epochs of one training into a folder, one at a time.
 
-    folder : of the study, made where it does not exist. samples : the same at every epoch.
-    info : `asked` and `used` of study.json; a training that goes on must have the same `asked` and the same data.
+    Parameters
+    ----------
+    folder : str or path-like
+        Folder of the study; it is created if it does not exist.
+    samples : StudySamples
+        The samples, the same at every epoch.
+    info : dict
+        `asked` and `used` for study.json; a resumed training must have the same `asked` and the same data.
     """
 
     def __init__(self, folder: str | os.PathLike[str], samples: StudySamples, info: Info) -> None:
@@ -110,30 +116,37 @@ class EpochsWriter:
         self._written: set[int] = set()
 
     def start(self, epoch: int) -> bool:
-        """Begin, or go on, after so many epochs; later ones are dropped. Returns whether this epoch is recorded.
+        """Begin, or resume after `epoch` epochs; later epochs are removed. Return whether this epoch is recorded.
 
         Raises
         ------
         StudyError
-            The folder holds something else, another training, or, where `epoch` is 0, later epochs of one.
+            If the folder contains something else, another training or, for `epoch` 0, later epochs.
         """
         with study_lock(self.folder):
-            there = read_info(self.folder)
-            self._check(there)
+            existing_info = read_info(self.folder)
+            self._check_same_training(existing_info)
             recorded = recorded_epochs(self.folder)
             if epoch == 0 and recorded and recorded[-1] > 0:
                 raise StudyError(
-                    f"{self.folder} holds epochs up to {recorded[-1]}. Pass initial_epoch={recorded[-1]} to fit to go "
-                    "on from there, choose another folder, or delete this one."
+                    f"{self.folder} holds epochs up to {recorded[-1]}. Pass initial_epoch={recorded[-1]} to fit to "
+                    "resume from there, choose another folder, or delete this one."
                 )
-            self._created = (there or {}).get("created", self._created)
-            self._drop_after(epoch)
+            self._created = (existing_info or {}).get("created", self._created)
+            self._remove_later_epochs(epoch)
             self._written = {number for number in recorded if number <= epoch}
             return epoch in recorded
 
     def write(self, epoch: int, layers: Sequence[Tables]) -> None:
-        """Record an epoch: the tables of each layer, as `core.study.measuring.layer_tables.measure_layer` returns
-        them."""
+        """Record an epoch from the tables of each layer, which `core.study.measuring.layer_tables.measure_layer` makes.
+
+        Parameters
+        ----------
+        epoch : int
+            Number of the epoch.
+        layers : sequence of mapping
+            For each layer its tables by name.
+        """
         self._check_still_there()
         with study_lock(self.folder):
             final = _epoch_folder(self.folder, epoch)
@@ -151,14 +164,14 @@ class EpochsWriter:
             self._written.add(epoch)
 
     def add_history(self, row: Mapping[str, Any]) -> None:
-        """Append an epoch's row to the history."""
+        """Append the row of an epoch to the history, replacing an earlier row of this epoch."""
         self._check_still_there()
         history = read_history(self.folder)
         rows = [*history[history["epoch"] != row["epoch"]].to_dict("records"), dict(row)]
         self._write_history(pd.DataFrame(rows, columns=HISTORY.names))
 
     def finish(self) -> None:
-        """Say that the training has ended."""
+        """Record that the training has ended."""
         self._check_still_there()
         recorded = recorded_epochs(self.folder)
         if recorded:
@@ -166,26 +179,26 @@ class EpochsWriter:
                 self._publish(_epoch_folder(self.folder, recorded[-1]), finished=True)
 
     def _check_still_there(self) -> None:
-        """Refuse to go on where the epochs that this training has written, or went on from, are gone."""
-        lost = sorted(self._written - set(recorded_epochs(self.folder)))
-        if lost:
-            gone = f"epoch {lost[0]} is gone" if self.folder.is_dir() else "it has been removed"
-            raise StudyError(f"{self.folder} must stay as it is while a training writes to it; {gone}. Train again.")
+        """Raise an error if epochs that this training has written or resumed from have been removed."""
+        missing = sorted(self._written - set(recorded_epochs(self.folder)))
+        if missing:
+            state = f"epoch {missing[0]} is gone" if self.folder.is_dir() else "it has been removed"
+            raise StudyError(f"{self.folder} must stay as it is while a training writes to it; {state}. Train again.")
 
-    def _drop_after(self, epoch: int) -> None:
-        """Go back to an earlier epoch."""
-        kept = [number for number in recorded_epochs(self.folder) if number <= epoch]
+    def _remove_later_epochs(self, epoch: int) -> None:
+        """Remove the epochs after `epoch`, and copy the last remaining one to the top."""
+        remaining = [number for number in recorded_epochs(self.folder) if number <= epoch]
         later = [number for number in recorded_epochs(self.folder) if number > epoch]
         for number in later:
             shutil.rmtree(_epoch_folder(self.folder, number))
         history = read_history(self.folder)
         if (history["epoch"] > epoch).any():
             self._write_history(history[history["epoch"] <= epoch])
-        if later and kept:
-            self._publish(_epoch_folder(self.folder, kept[-1]), finished=False)
+        if later and remaining:
+            self._publish(_epoch_folder(self.folder, remaining[-1]), finished=False)
 
     def _publish(self, newest: Path, *, finished: bool) -> None:
-        """Copy an epoch's tables to the top, study.json last; nothing where one of them is no regular file."""
+        """Copy the tables of an epoch to the top, study.json last; nothing if one of them is not a regular file."""
         files = list(newest.glob("*.parquet"))
         try:
             for file in files:
@@ -199,32 +212,32 @@ class EpochsWriter:
         write_info(self.folder, info | {"created": self._created, "training": info["training"] | training})
 
     def _study_info(self, epoch: int) -> Info:
-        """study.json of one epoch but for format, state and times."""
+        """Return the content of study.json for one epoch, without format, state and times."""
         used = dict(self._info["used"])
-        used["model"] = {**used.get("model", {}), "weights": _after(epoch)}
+        used["model"] = {**used.get("model", {}), "weights": _weights_text(epoch)}
         return {**self._info, "used": used, "training": {"epoch": epoch}}
 
-    def _check(self, there: Info | None) -> None:
-        """Refuse a folder that holds anything but this training."""
-        if there is None:
-            others = sorted(path.name for path in self.folder.iterdir() if path.name not in _OURS)
-            others = [name for name in others if not name.endswith((".parquet", ".tmp"))]
-            if others:
+    def _check_same_training(self, existing_info: Info | None) -> None:
+        """Raise an error if the folder contains anything but this training."""
+        if existing_info is None:
+            names = sorted(path.name for path in self.folder.iterdir() if path.name not in _OWN_FILES)
+            unexpected = [name for name in names if not name.endswith((".parquet", ".tmp"))]
+            if unexpected:
                 raise StudyError(
-                    f"{self.folder} must be empty or hold the epochs of a training; it has {', '.join(others[:3])}. "
-                    "Choose another folder."
+                    f"{self.folder} must be empty or hold the epochs of a training; it has "
+                    f"{', '.join(unexpected[:3])}. Choose another folder."
                 )
             return
-        if there.get("format") != FORMAT or "training" not in there:
-            raise StudyError(f"{self.folder} holds a study that is none of a training. Choose another folder.")
-        if faults := info_faults(there):
+        if existing_info.get("format") != FORMAT or "training" not in existing_info:
+            raise StudyError(f"{self.folder} holds a study without training epochs. Choose another folder.")
+        if faults := info_faults(existing_info):
             raise StudyError(f"study.json in {self.folder} cannot be used: {'; '.join(faults)}. Choose another folder.")
-        changed = differences(there.get("asked", {}), self._info["asked"])
-        changed += differences(there.get("used", {}).get("data", {}), self._info["used"]["data"], "data.")
+        changed = differences(existing_info.get("asked", {}), self._info["asked"])
+        changed += differences(existing_info.get("used", {}).get("data", {}), self._info["used"]["data"], "data.")
         if changed:
             raise StudyError(
                 f"{self.folder} holds another training; it differs in {'; '.join(changed)}. "
-                "Ask for the same to go on with it, choose another folder, or delete this one."
+                "Use the same settings to resume it, choose another folder, or delete this one."
             )
 
     def _write_history(self, history: pd.DataFrame) -> None:
@@ -236,6 +249,8 @@ def _epoch_folder(folder: Path, epoch: int) -> Path:
     return folder / _EPOCHS / f"{epoch:05d}"
 
 
-def _after(epoch: int) -> str:
-    """How the weights of an epoch came about."""
-    return "before training" if epoch == 0 else f"after {epoch} epoch{'s' * (epoch > 1)}"
+def _weights_text(epoch: int) -> str:
+    """Describe the weights of an epoch."""
+    if epoch == 0:
+        return "before training"
+    return f"after {epoch} epoch" if epoch == 1 else f"after {epoch} epochs"

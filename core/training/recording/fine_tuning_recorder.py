@@ -1,4 +1,4 @@
-"""SI while a network is fine-tuned: what the training reports of itself, listened to."""
+"""Recording of SI while a network is fine-tuned."""
 
 import os
 import time
@@ -17,18 +17,28 @@ SAMPLES = 500
 
 
 class FineTuningRecord:
-    """Called with the progress of a fine-tuning, it records SI of a handful of layers on the same test images.
+    """Records SI of a few layers on the same test images; it is called with the progress of a fine-tuning.
 
-    It does so as often as takes at most 5 % of the time, before the first epoch and after the last. Epochs are counted
-    through both phases. A training that goes on goes on in the same study.
+    SI is recorded before the first epoch, after the last, and in between as often as takes at most 5 % of the time.
+    Epochs are numbered through both phases. A resumed training continues in the same study.
 
-    images : with a test split. network : about to be trained. training : its folder, which may hold a checkpoint.
-    out : the study's folder.
+    Parameters
+    ----------
+    images : LabelledImages
+        Images with a test split.
+    network : HeadedNetwork
+        The network that is about to be trained.
+    options : TrainingOptions
+        The recipe of the training.
+    training : Path
+        Folder of the training, which may contain a checkpoint.
+    out : str or path-like
+        Folder of the study.
 
     Raises
     ------
     core.study.store.opening.StudyError
-        The folder `out` holds another study, or later epochs of this training.
+        If the folder `out` contains another study, or later epochs of this training.
     """
 
     def __init__(
@@ -41,27 +51,29 @@ class FineTuningRecord:
     ) -> None:
         watched = watched_samples(images, SAMPLES, split="test", class_names=None, seed=options.seed)
         layers, pace = chosen_layers(network.whole, None), Pace(None, BUDGET)
-        asked = {"num_samples": SAMPLES, "split": "test", "seed": options.seed}
+        recorded_options = {"num_samples": SAMPLES, "split": "test", "seed": options.seed}
         state = read_state(training)
         if state is not None:
             assign(network.state(), state.variables)
         self._done = len(state.history) if state else 0
-        self._last = (PHASES[bool(options.tail_epochs)], options.epochs(PHASES[bool(options.tail_epochs)]))
-        self._record = TrainingRecord(network.whole, watched, layers, Path(out), asked, pace)
+        last_phase = "tail" if options.tail_epochs else "head"
+        self._last = (last_phase, options.epochs(last_phase))
+        self._record = TrainingRecord(network.whole, watched, layers, Path(out), recorded_options, pace)
         self._record.begin(self._done)
-        self._seconds, self._told = 0.0, time.perf_counter()
+        self._epoch_s, self._last_report = 0.0, time.perf_counter()
 
     def __call__(self, progress: TrainingProgress) -> None:
-        """What the training reports; an epoch's time is that between its reports."""
+        """Take a progress report; the duration of an epoch is the time between its reports."""
         now = time.perf_counter()
-        self._seconds += (now - self._told) * (progress.stage in PHASES)
+        if progress.stage in PHASES:
+            self._epoch_s += now - self._last_report
         if progress.result is not None:
             self._done += 1
-            row = asdict(progress.result) | {"epoch": self._done, "seconds": self._seconds}
+            row = asdict(progress.result) | {"epoch": self._done, "seconds": self._epoch_s}
             self._record.end_epoch(row, is_last=(progress.stage, progress.epoch) == self._last)
-            self._seconds = 0.0
-        self._told = time.perf_counter()
+            self._epoch_s = 0.0
+        self._last_report = time.perf_counter()
 
     def finish(self) -> None:
-        """Say that the training has ended."""
+        """Record that the training has ended."""
         self._record.finish()

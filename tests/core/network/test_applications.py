@@ -16,7 +16,13 @@ from PIL import Image
 
 from core.cli import main
 from core.network.catalogue import LayerInfo, catalogue, select_layers
-from core.network.models.applications import Application, Preprocessing, _measure, applications, find_application
+from core.network.models.applications import (
+    Application,
+    Preprocessing,
+    _measure_preprocessing,
+    applications,
+    find_application,
+)
 from core.network.models.registry import Network, load_network
 from core.study.plan import StudyOptions, plan_study
 from core.study.run import run_study
@@ -75,24 +81,24 @@ def test_preprocessing_is_that_of_keras_and_survives_a_file(mode, tmp_path):
         return keras.applications.imagenet_utils.preprocess_input(images, mode=mode)
 
     image = keras.Input((SIZE, SIZE, 3))
-    keras.Model(image, _measure("any", preprocess).apply(image)).save(tmp_path / "pre.keras")
+    keras.Model(image, _measure_preprocessing("any", preprocess).apply(image)).save(tmp_path / "pre.keras")
     again = keras.models.load_model(tmp_path / "pre.keras", safe_mode=True)
     images = pixels()
     assert np.abs(np.asarray(again(images)) - preprocess(images.copy())).max() < 1e-5 * 255
 
 
 def test_preprocessing_measured_by_hand():
-    assert _measure("any", lambda x: x) == Preprocessing(False, (1, 1, 1), (0, 0, 0))
-    assert not _measure("any", lambda x: x).is_needed
-    assert _measure("any", lambda x: x * 2 - 1) == Preprocessing(False, (2, 2, 2), (-1, -1, -1))
-    turned = _measure("any", lambda x: x[..., ::-1] + [1, 2, 3])
+    assert _measure_preprocessing("any", lambda x: x) == Preprocessing(False, (1, 1, 1), (0, 0, 0))
+    assert not _measure_preprocessing("any", lambda x: x).is_needed
+    assert _measure_preprocessing("any", lambda x: x * 2 - 1) == Preprocessing(False, (2, 2, 2), (-1, -1, -1))
+    turned = _measure_preprocessing("any", lambda x: x[..., ::-1] + [1, 2, 3])
     assert turned == Preprocessing(True, (1, 1, 1), (1, 2, 3))
     assert str(turned) == "turns them to BGR and takes scale * x + offset, scale 1 1 1, offset 1 2 3"
 
 
 def test_preprocessing_that_mixes_colors_is_refused():
     with pytest.raises(RuntimeError, match="preprocessing of odd-net mixes colors"):
-        _measure("odd-net", lambda x: x @ np.array([[1, 1, 0], [0, 1, 0], [0, 0, 1.0]]))
+        _measure_preprocessing("odd-net", lambda x: x @ np.array([[1, 1, 0], [0, 1, 0], [0, 0, 1.0]]))
 
 
 @pytest.mark.parametrize(

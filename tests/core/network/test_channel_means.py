@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from core.network.catalogue import catalogue
-from core.network.channel_means import ChannelMeans, a_handful, evenly_spaced
+from core.network.channel_means import ChannelMeans, evenly_spaced, representative_layers
 
 keras = pytest.importorskip("keras")
 
 
 def names(model):
-    return [layer.layer for layer in a_handful(catalogue(model))]
+    return [layer.layer for layer in representative_layers(catalogue(model))]
 
 
 def test_of_efficientnet_the_ends_of_blocks_and_the_head():

@@ -202,5 +202,5 @@ def test_the_largest_units_come_batch_by_batch(small):
 
 
 def test_a_network_without_a_head_names_nothing(small):
-    with pytest.raises(ValueError, match=r"model must end in one number a class; got an output of shape \(4, 4, 3\)"):
+    with pytest.raises(ValueError, match=r"model must end in one number per class; got an output of shape \(4, 4, 3\)"):
         largest_units(cut_network(small, "block1a_add", pooling="none"), lambda rows: PIXELS[rows], 3)

@@ -161,7 +161,9 @@ def test_a_server_without_a_version_never_resumes(server, tmp_path):
 
 def test_a_download_must_have_the_recorded_hash(server, tmp_path):
     (tmp_path / "weights.tar.gz.sha256").write_text(f"{'0' * 64}  weights.tar.gz\n")
-    with pytest.raises(DownloadError, match=rf"hash 0{{64}}, recorded in .*what came has {HASH}.*Nothing was kept"):
+    with pytest.raises(
+        DownloadError, match=rf"hash 0{{64}}, recorded in .*the downloaded file has {HASH}.*Nothing was kept"
+    ):
         cached_download(server.address, folder=tmp_path)
     assert names(tmp_path) == ["weights.tar.gz.sha256"]
 

@@ -276,7 +276,7 @@ def with_another_shape(variables: Variables) -> Variables:
     ("change", "message"),
     [
         (without, rf"{MISSING} is missing"),
-        (with_another, rf"{EXTRA} has no weight to go to"),
+        (with_another, rf"{EXTRA} has no counterpart in the model"),
         (with_another_shape, rf"{MISSING} has shape \(12,\), not \(40,\)"),
     ],
 )
@@ -358,5 +358,5 @@ def test_a_damaged_archive(damage, archive, tmp_path):
         "empty": b"",
     }[damage]
     (tmp_path / "damaged.tar.gz").write_bytes(damaged)
-    with pytest.raises(ValueError, match=r"damaged\.tar\.gz must be a whole .*Delete it"):
+    with pytest.raises(ValueError, match=r"damaged\.tar\.gz must be a complete .*Delete it"):
         read_checkpoint_archive(tmp_path / "damaged.tar.gz")

@@ -70,7 +70,7 @@ def test_slices_of_a_layer_beside_what_the_search_holds(poolings, budget_bytes, 
 
 
 def test_a_slice_that_does_not_fit_is_refused_with_what_it_needs():
-    with pytest.raises(ValueError, match=r"layer4 needs 1\.907 MiB for 10 samples, and 641 KiB slice by slice, got"):
+    with pytest.raises(ValueError, match=r"layer4 needs 1\.907 MiB for 10 samples, or 641 KiB slice by slice, got"):
         plan_passes((HUGE,), 10, ("flat",), STEP + 1023, search_bytes=1024)
 
 

@@ -147,7 +147,7 @@ def test_a_reference_to_anything_but_a_storage_is_refused(tmp_path):
 
 @pytest.mark.parametrize("cut", range(0, len(small_checkpoint()), 7))
 def test_a_truncated_file_is_an_error_wherever_it_ends(cut, tmp_path):
-    with pytest.raises(ValueError, match=r"state\.pth is truncated or no checkpoint"):
+    with pytest.raises(ValueError, match=r"state\.pth is truncated or in another format"):
         read(small_checkpoint()[:cut], tmp_path)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from core.network.catalogue import LayerInfo
 from core.network.passes import Pass, plan_passes
-from core.network.shared_buffer import Arena
+from core.network.shared_buffer import SharedBuffer
 
 NUM_SAMPLES = 7
 
@@ -15,9 +15,9 @@ def layer(position: int, side: int, channels: int) -> LayerInfo:
     return LayerInfo(position, f"layer{position}", "Conv2D", "b", channels, 0, 0, shape, side * side * channels)
 
 
-def filled(arena: Arena, pass_: Pass, value: float) -> dict[str, np.ndarray]:
+def filled(shared_buffer: SharedBuffer, pass_: Pass, value: float) -> dict[str, np.ndarray]:
     """The arrays of a pass, written to as a run does: its layers, then the boundary if it is none of them."""
-    allocate, keys = arena.open(pass_), list(pass_.layers)
+    allocate, keys = shared_buffer.open(pass_), list(pass_.layers)
     if pass_.keep and pass_.keep != pass_.start and pass_.keep not in keys:
         keys.append(pass_.keep)
     made = {one.layer: allocate((one.layer, "flat"), (NUM_SAMPLES, one.num_features)) for one in keys}
@@ -34,11 +34,11 @@ def test_no_pass_writes_over_what_it_started_from_or_over_itself(seed: int):
     budget = 4 * NUM_SAMPLES * int(max(one.num_features for one in layers) * rng.uniform(1, 3))
     passes = plan_passes(layers, NUM_SAMPLES, ("flat",), budget, boundaries=boundaries)
     assert sum(pass_.start is not None for pass_ in passes) > 1
-    arena, started = Arena(passes), None
+    shared_buffer, started = SharedBuffer(passes), None
     for number, pass_ in enumerate(passes):
         assert (pass_.start is None) == (started is None)
         before = None if started is None else started.copy()
-        made = filled(arena, pass_, 100.0 * number)
+        made = filled(shared_buffer, pass_, 100.0 * number)
         for place, array in enumerate(made.values()):
             assert (array == 100.0 * number + place).all()
             assert array.ctypes.data % 64 == 0
@@ -50,8 +50,8 @@ def test_no_pass_writes_over_what_it_started_from_or_over_itself(seed: int):
 
 def test_a_pass_uses_the_pages_of_the_one_before():
     passes = [Pass((layer(0, 8, 8),), 4 * NUM_SAMPLES * 512), Pass((layer(1, 8, 8),), 4 * NUM_SAMPLES * 512)]
-    arena = Arena(passes)
-    first, second = (filled(arena, pass_, 1.0) for pass_ in passes)
+    shared_buffer = SharedBuffer(passes)
+    first, second = (filled(shared_buffer, pass_, 1.0) for pass_ in passes)
     assert first["layer0"].ctypes.data == second["layer1"].ctypes.data
 
 
@@ -60,14 +60,14 @@ def test_pages_go_back_for_a_pass_in_slices_and_its_start_stays():
     one = Pass((small,), 8 * NUM_SAMPLES * 512, keep=small)
     other = Pass((large,), 8 * NUM_SAMPLES * 512, slices=(slice(0, 10),), start=small)
     many = Pass((layer(2, 64, 64),), 4 * NUM_SAMPLES * 64**3)
-    arena = Arena([many, one, other])
-    rest = filled(arena, many, 3.0)["layer2"]
-    kept = filled(arena, one, 1.0)["layer0"]
-    arena.release(other)
+    shared_buffer = SharedBuffer([many, one, other])
+    rest = filled(shared_buffer, many, 3.0)["layer2"]
+    kept = filled(shared_buffer, one, 1.0)["layer0"]
+    shared_buffer.release(other)
     assert (kept == 1).all()
     assert (rest[NUM_SAMPLES // 2] == 0).all()  # an anonymous page that was given back reads as zeros
 
 
 def test_more_than_the_system_has_is_said_plainly():
     with pytest.raises(MemoryError, match="lower --memory"):
-        Arena([Pass((layer(0, 8, 8),), 1 << 60)])
+        SharedBuffer([Pass((layer(0, 8, 8),), 1 << 60)])

@@ -28,7 +28,7 @@ def test_prefixes_take_turns_and_the_fastest_round_counts(model, monkeypatch):
     """Elapsed seconds given out: the warm-up is not timed, then round by round."""
     given = iter([8.0, 2.0, 4.0, 6.0])
     order = []
-    monkeypatch.setattr(timing, "_run", lambda pixels, output, batch_size: lambda: order.append(output.name))
+    monkeypatch.setattr(timing, "_build_run", lambda pixels, output, batch_size: lambda: order.append(output.name))
     monkeypatch.setattr(timing, "_elapsed_s", lambda run: (run(), next(given))[1])
     prefixes = [(model, "cheap_conv"), (model, "avg_pool")]
     assert interleaved_prefix_seconds(prefixes, batch_size=4, repeats=2) == [1.0, 0.5]

@@ -128,7 +128,7 @@ def test_a_record_that_got_slower_waits_longer():
 def test_a_training_that_goes_on_counts_what_it_took():
     history = pd.DataFrame({"epoch": [0, 1, 2], "seconds": [np.nan, 10.0, 10.0], "separation_s": [5.0, 0.0, 1.0]})
     pace = Pace(None, 0.1)
-    pace.go_on(history, (0, 2))
+    pace.resume(history, (0, 2))
     assert pace.is_due(3)  # 1 s spent, 1 s for one more, of 20 s
     pace.recorded(1.0, counts=True)
     assert not pace.is_due(3)
@@ -220,7 +220,7 @@ def test_a_subsample_is_stratified_and_repeatable():
     ("data", "options", "text"),
     [
         (IMAGES, {}, r"data must be \(images, labels\).*got ndarray"),
-        ((IMAGES, LABELS[:5]), {}, r"one label a sample; got 5 labels for 90 samples"),
+        ((IMAGES, LABELS[:5]), {}, r"one label per sample; got 5 labels for 90 samples"),
         ((IMAGES, np.eye(3)[LABELS]), {}, r"labels must have shape \(n,\); got \(90, 3\).*argmax"),
         ((IMAGES, LABELS), {"every": 0}, r"every must be at least 1; got 0"),
         ((IMAGES, LABELS), {"budget": 0}, r"budget must be above 0, a share of the training's time; got 0"),

@@ -121,7 +121,7 @@ def test_other_folders_are_refused(tmp_path):
         EpochsWriter(tmp_path / "full", SAMPLES, INFO).start(0)
     ordinary = load_epoch(tmp_path / "study", 0).path
     (ordinary / "study.json").write_text('{"format": 1, "state": "complete"}')
-    with pytest.raises(StudyError, match="a study that is none of a training"):
+    with pytest.raises(StudyError, match="a study without training epochs"):
         EpochsWriter(ordinary, SAMPLES, INFO).start(0)
 
 

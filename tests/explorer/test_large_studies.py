@@ -42,7 +42,7 @@ def test_a_thousand_classes_are_shown_page_by_page(open_view, many_classes):
     parts.select("991–1000").run()
     assert not page.exception
     assert "991–1000" in page.query_params["page"]
-    assert any("Classes 991–1000 of 1,000 shown." in one.value for one in page.caption)
+    assert any("Classes 991–1000 of 1,000 are shown." in one.value for one in page.caption)
 
 
 def test_two_hundred_layers_are_drawn_and_listed(open_view, many_layers):

@@ -113,7 +113,7 @@ def test_duplicates_come_before_the_samples_to_check(open_view, tmp_path):
     page = open_view("samples", write(tmp_path / "study", line))
     text = said(page)
     assert "**1** pairs of samples have equal activations at `only`: **0** of a training and a test sample" in text
-    assert "**1** of different labels" in text
+    assert "**1** with different labels" in text
     shown = [frame.value for frame in page.dataframe]
     first = next(at for at, table in enumerate(shown) if "second" in table)
     assert shown[first][["first", "second"]].to_numpy().tolist() == [["a/0.png", "b/0.png"]]

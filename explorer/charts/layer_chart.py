@@ -1,8 +1,8 @@
 """The chart of a measure through the network: DataFrames in, an Altair chart out.
 
-One view holds four panels on one x axis (SI, the kNN baseline, channels, parameters), each with a y scale whose range
-is a part of the height. So the chart follows the width of the page, one hover band crosses all panels, and one picture
-has everything.
+One view holds up to four panels on one x axis (SI, kNN baseline, channels, parameters). Each panel has a y scale whose
+range is a part of the view's height. Unlike a concatenation of charts, one view follows the width of the page, lets the
+hover band cross all panels, and can be saved as one picture.
 """
 
 import math
@@ -20,19 +20,12 @@ from explorer.charts.labels import chance_levels, direct_labels, tooltip_table, 
 from explorer.state.choices import SAMPLES
 
 MAIN_HEIGHT, BASELINE_HEIGHT, PANEL_HEIGHT, GAP = 300, 72, 48, 36
-LABEL_HEIGHT = 15  # pixels a direct label needs
-DRAWN = [
-    "layer",
-    "pooling",
-    "value",
-    "low",
-    "high",
-    "series",
-    "samples_name",
-]  # no more in the specification
+LABEL_HEIGHT = 15  # pixels of a label beside the plot
+# Columns that the marks need; others would only make the specification larger.
+DRAWN = ["layer", "pooling", "value", "low", "high", "series", "samples_name"]
 UNTRAINED = "untrained"
-PICK = "pick"  # the selection that a click makes
-NAMES = "layers"  # the x axis, as a parameter: once in the specification, not once a mark
+PICK = "pick"  # name of the selection that a click makes
+NAMES = "layers"  # parameter with the layers' names, so that the specification has them once instead of once per mark
 GRAY = "#808895"  # readable on white and on near-black
 DASHES = {"mean": [1, 0], "flat": [7, 3]}
 SHAPES = {"mean": "circle", "flat": "diamond"}
@@ -40,46 +33,55 @@ SHAPES = {"mean": "circle", "flat": "diamond"}
 
 @dataclass(frozen=True)
 class Panel:
-    """A part of the chart's height, in pixels from the top."""
+    """A part of a chart's height.
+
+    Attributes
+    ----------
+    top, bottom : int
+        Pixels from the top of the chart.
+    """
 
     top: int
     bottom: int
 
     @property
     def height(self) -> int:
+        """Pixels."""
         return self.bottom - self.top
 
     def below(self, height: int) -> "Panel":
-        """The next panel, after a gap that holds its title."""
+        """The next panel, below a gap for its title."""
         return Panel(self.bottom + GAP, self.bottom + GAP + height)
 
     def scale(self, **options: Any) -> alt.Scale:
+        """A y scale within the panel."""
         return alt.Scale(range=[self.bottom, self.top], **options)
 
     def axis(self, title: str, **options: Any) -> alt.Axis:
-        """A y axis whose title stands above it, to be read without turning the head."""
-        place: dict[str, Any] = {
+        """A y axis with a horizontal title above it."""
+        style: dict[str, Any] = {
             "titleAngle": 0,
             "titleAlign": "left",
             "titleAnchor": "end",
             "titleBaseline": "bottom",
             "labelFlush": False,
         }
-        return alt.Axis(orient="left", title=title, titleX=-38, titleY=self.top - 9, minExtent=38, **place, **options)
+        return alt.Axis(orient="left", title=title, titleX=-38, titleY=self.top - 9, minExtent=38, **style, **options)
 
 
 class UncheckedChart(alt.LayerChart):
-    """A chart that is checked against Vega-Lite's schema only when asked, as the tests do.
+    """A chart that is not validated against Vega-Lite's schema by default; the tests validate it.
 
-    Streamlit would have each one checked whenever it is shown: half of the time that a change of a widget takes, and
-    with the schema to load most of what the server does before the first chart.
+    Streamlit calls `to_dict` whenever it shows a chart. Validation takes half of the time of a page's rerun, and
+    loading the schema most of the time before the first chart.
     """
 
     def to_dict(self, validate: bool = False, **options: Any) -> dict[str, Any]:
+        """The specification of the chart."""
         return super().to_dict(validate=validate, **options)
 
 
-@debug_mode(False)  # which would check every part of the chart when it is made
+@debug_mode(False)  # debug mode would validate every part of the chart when it is made
 def layers_chart(
     curves: pd.DataFrame,
     layers: pd.DataFrame,
@@ -88,16 +90,22 @@ def layers_chart(
     control: pd.DataFrame | None = None,
     chosen: str | None = None,
 ) -> UncheckedChart:
-    """Draw curves through the network above those of the kNN baseline, and the layers' channels and
-    parameters; a click selects a layer (`PICK`).
+    """Curves through the network, the kNN baseline, and the channels and parameters of the layers.
+
+    A click selects a layer; Streamlit reports it under `PICK`.
 
     Parameters
     ----------
-    curves : rows of `OpenStudy.curves`, at least one with a value.
-    layers : the layers on the x axis, in network order; at least one.
-    measure : what the rows of SI show.
-    control : layer and value of the network without training, drawn in gray.
-    chosen : the layer that is marked.
+    curves : DataFrame
+        Rows of `OpenStudy.curves`, at least one with a value.
+    layers : DataFrame
+        The layers on the x axis, in network order; at least one.
+    measure : str
+        Title of the measure in the rows of "SI".
+    control : DataFrame, optional
+        Layer and value of the same network without training, drawn in gray.
+    chosen : str, optional
+        The layer to mark.
     """
     lines = with_series(curves, measure)
     separation, baseline = lines[lines["measure"] == "SI"], lines[lines["measure"] == "kNN"]
@@ -108,36 +116,37 @@ def layers_chart(
     if baseline["value"].notna().any():
         panel = panel.below(BASELINE_HEIGHT)
         panels.append(_baseline_panel(baseline, layers, panel))
-    for column, title, scale in _catalogue_panels(layers):
+    for column, title, scale in _property_panels(layers):
         panel = panel.below(PANEL_HEIGHT)
         axis = panel.axis(title, tickCount=2, labelExpr="format(datum.value, '~s')")
         panels.append(_bar_panel(layers, column, axis, panel.scale(**scale)))
     return framed(
         [*_block_bands(layers), *_chosen_band(layers, chosen), *panels, _hover_band(lines, layers)],
         height=panel.bottom,
-        params=[alt.VariableParameter(name=NAMES, value=tuple(layers["layer"]))],  # lists are copied often
+        params=[alt.VariableParameter(name=NAMES, value=tuple(layers["layer"]))],  # Altair copies lists, not tuples
         resolve={"scale": {"y": "independent"}},
     )
 
 
 def spec_and_tables(chart: UncheckedChart) -> dict[str, Any]:
-    """The chart as Vega-Lite, with each of its tables once, by name: what can be kept, and shown as often as asked."""
+    """The chart as a Vega-Lite specification with named datasets, to be cached and shown repeatedly."""
     tables: dict[str, pd.DataFrame] = {}
     _name_tables(chart, tables)
     return chart.to_dict() | {"datasets": tables}
 
 
 def _name_tables(chart: Any, tables: dict[str, pd.DataFrame]) -> None:
-    """Move the tables of a chart and its layers into `tables`."""
+    """Move the tables of a chart and its layers into `tables`; a table that several marks share is stored once."""
     if isinstance(chart.data, pd.DataFrame):
         name = next((name for name, table in tables.items() if table is chart.data), f"table{len(tables)}")
-        tables[name], chart.data = chart.data, alt.NamedData(name)
+        tables[name] = chart.data
+        chart.data = alt.NamedData(name)
     for part in getattr(chart, "layer", ()):
         _name_tables(part, tables)
 
 
 def framed(layer: Sequence[alt.Chart | alt.LayerChart], *, height: int, **options: Any) -> UncheckedChart:
-    """One view as wide as the page, with its labels, drawn as SVG so that it can be saved as such."""
+    """One view that is as wide as the page, including labels, drawn as SVG so that it can be saved as SVG."""
     return UncheckedChart(
         layer=list(layer),
         height=height,
@@ -151,6 +160,7 @@ def framed(layer: Sequence[alt.Chart | alt.LayerChart], *, height: int, **option
 def _curve_panel(
     lines: pd.DataFrame, layers: pd.DataFrame, panel: Panel, measure: str, control: pd.DataFrame
 ) -> alt.LayerChart:
+    """The curves with their bands, chance levels, the control and labels."""
     top = upper_end(lines[["value", "high", "chance"]].to_numpy(float))
     title = "Separation Index" if measure == "SI" else measure
     y = alt.Y("value:Q", scale=panel.scale(domain=[0, top]), axis=panel.axis(title, tickCount=6))
@@ -161,14 +171,14 @@ def _curve_panel(
         base.mark_line(strokeWidth=2, aria=False).encode(strokeDash=_dash()),
         base.mark_point(filled=True, size=size, opacity=1, aria=False).encode(shape=shape),
     ]
-    others = {UNTRAINED: float(control["value"].iloc[-1])} if len(control) else {}
+    gray_labels = {UNTRAINED: float(control["value"].iloc[-1])} if len(control) else {}
     bands, rules = _bands(base, lines), _chance_rules(lines, y)
-    labels = _label_marks(direct_labels(lines, top, top * LABEL_HEIGHT / panel.height, others), lines, y)
+    labels = _label_marks(direct_labels(lines, top, top * LABEL_HEIGHT / panel.height, gray_labels), lines, y)
     return alt.LayerChart(layer=[*bands, *rules, *_control_line(control, layers, y), *marks, *labels])
 
 
 def _baseline_panel(lines: pd.DataFrame, layers: pd.DataFrame, panel: Panel) -> alt.LayerChart:
-    """The accuracy of kNN on the same axis: lines with their names, no band."""
+    """Lines with the accuracy of kNN and their names; no bands."""
     top = upper_end(lines[["value"]].to_numpy(float))
     title = f"Accuracy of kNN (k = {lines['order'].iloc[0]})"
     y = alt.Y("value:Q", scale=panel.scale(domain=[0, top]), axis=panel.axis(title, tickCount=3))
@@ -178,12 +188,12 @@ def _baseline_panel(lines: pd.DataFrame, layers: pd.DataFrame, panel: Panel) -> 
 
 
 def _lines_base(lines: pd.DataFrame, layers: pd.DataFrame, y: alt.Y) -> alt.Chart:
-    """One line a series, in its samples' color."""
+    """The encodings of one line per series, in the color of its samples."""
     return alt.Chart(lines[DRAWN]).encode(x=layer_x(layers), y=y, color=_samples_color(lines), detail="series:N")
 
 
 def _control_rows(control: pd.DataFrame | None, layers: pd.DataFrame) -> pd.DataFrame:
-    """The control at the layers shown, in network order; empty where there is none."""
+    """The control's values at the layers of the chart, in network order; empty without a control."""
     if control is None or control.empty:
         return pd.DataFrame({"layer": [], "value": []})
     values = control.set_index("layer")["value"]
@@ -198,7 +208,7 @@ def _control_line(control: pd.DataFrame, layers: pd.DataFrame, y: alt.Y) -> list
 
 
 def _bands(base: alt.Chart, lines: pd.DataFrame) -> list[alt.Chart]:
-    """The intervals, where the study has them."""
+    """Bands from low to high, if the study has intervals."""
     if not (lines["low"].notna() & lines["high"].notna()).any():
         return []
     return [base.mark_area(opacity=0.16, line=False, aria=False).encode(y=alt.Y("low:Q"), y2="high:Q")]
@@ -216,13 +226,13 @@ def _label_marks(labels: pd.DataFrame, lines: pd.DataFrame, y: alt.Y) -> list[al
     """The texts of `direct_labels` beside the plot, each in the color of its line."""
     labels = labels.rename(columns={"y": "value"})
     text: dict[str, Any] = {"align": "left", "baseline": "middle", "dx": 7, "fontSize": 12}
-    chance = labels["samples_name"].isna()
-    place = {"x": alt.value("width"), "y": y, "text": "text:N"}
-    names = alt.Chart(labels[~chance]).mark_text(fontWeight=600, **text)
-    names = names.encode(color=_samples_color(lines), **place)
-    if not chance.any():
+    is_gray = labels["samples_name"].isna()
+    encodings = {"x": alt.value("width"), "y": y, "text": "text:N"}
+    names = alt.Chart(labels[~is_gray]).mark_text(fontWeight=600, **text)
+    names = names.encode(color=_samples_color(lines), **encodings)
+    if not is_gray.any():
         return [names]
-    return [names, alt.Chart(labels[chance]).mark_text(color=GRAY, **text).encode(**place)]
+    return [names, alt.Chart(labels[is_gray]).mark_text(color=GRAY, **text).encode(**encodings)]
 
 
 def _bar_panel(layers: pd.DataFrame, column: str, axis: alt.Axis, scale: alt.Scale) -> alt.Chart:
@@ -233,17 +243,17 @@ def _bar_panel(layers: pd.DataFrame, column: str, axis: alt.Axis, scale: alt.Sca
     return chart
 
 
-def _catalogue_panels(layers: pd.DataFrame) -> list[tuple[str, str, dict[str, Any]]]:
-    """The panels beneath, as far as the study knows the numbers. Parameters reach from none to millions."""
+def _property_panels(layers: pd.DataFrame) -> list[tuple[str, str, dict[str, Any]]]:
+    """Column, title and scale of the panels with properties of the layers that the study knows."""
     panels: list[tuple[str, str, dict[str, Any]]] = [
         ("channels", "Depth (channels)", {}),
-        ("parameters", "Parameters (square-root scale)", {"type": "sqrt"}),
+        ("parameters", "Parameters (square-root scale)", {"type": "sqrt"}),  # from 0, which has no logarithm
     ]
     return [panel for panel in panels if (layers[panel[0]] > 0).any()]
 
 
 def _block_bands(layers: pd.DataFrame) -> list[alt.Chart]:
-    """A faint ground beneath every other block, where the study has blocks."""
+    """A faint background behind every second block, if the study has blocks."""
     run = (layers["block"] != layers["block"].shift()).cumsum()
     runs = layers.groupby(run)["layer"].agg(["first", "last"])[1::2]
     if runs.empty or layers["block"].eq("").all():
@@ -255,16 +265,16 @@ def _block_bands(layers: pd.DataFrame) -> list[alt.Chart]:
 
 
 def _chosen_band(layers: pd.DataFrame, chosen: str | None) -> list[alt.Chart]:
-    """The chosen layer, marked over all panels."""
-    here = layers.loc[layers["layer"] == chosen, ["layer"]]
-    if here.empty:
+    """A band over all panels that marks the chosen layer."""
+    chosen_layer = layers.loc[layers["layer"] == chosen, ["layer"]]
+    if chosen_layer.empty:
         return []
-    band = alt.Chart(here).mark_rect(color=GRAY, opacity=0.28, stroke=GRAY, strokeWidth=1.5, aria=False)
+    band = alt.Chart(chosen_layer).mark_rect(color=GRAY, opacity=0.28, stroke=GRAY, strokeWidth=1.5, aria=False)
     return [band.encode(x=layer_x(layers))]
 
 
 def _hover_band(lines: pd.DataFrame, layers: pd.DataFrame) -> alt.Chart:
-    """One band a layer over all panels: shown under the pointer, all that is known in its tooltip, a click selects."""
+    """One band per layer over all panels: visible under the pointer, with a tooltip; a click selects the layer."""
     table, columns = tooltip_table(lines, layers)
     hover = alt.selection_point(name="hover", on="pointerover", clear="pointerout", fields=["layer"], empty=False)
     pick = alt.selection_point(name=PICK, on="click", clear=False, toggle=False, fields=["layer"], empty=False)
@@ -284,7 +294,7 @@ def _hover_band(lines: pd.DataFrame, layers: pd.DataFrame) -> alt.Chart:
 
 
 def layer_x(layers: pd.DataFrame) -> alt.X:
-    """The layers in network order; the chart has their names as its parameter `NAMES`."""
+    """An x axis of layers in network order; the chart must have their names as its parameter `NAMES`."""
     return alt.X("layer:N", scale=_x_scale(layers), axis=layer_axis())
 
 
@@ -293,16 +303,16 @@ def _x_scale(layers: pd.DataFrame) -> alt.Scale:
 
 
 def layer_axis() -> alt.Axis:
-    """Names upright, thinned out where there is no room for all of them."""
+    """An axis with vertical names; where there is no room for all of them, some are left out."""
     return alt.Axis(
         title=None, labelAngle=-90, labelOverlap="greedy", labelLimit=140, labelPadding=4, ticks=True, grid=False
     )
 
 
 def _samples_color(lines: pd.DataFrame) -> alt.Color:
-    """The same color for the same samples in every chart; the colors are the theme's."""
-    others = [name for name in lines["samples_name"].unique() if name not in SAMPLES.values()]
-    return alt.Color("samples_name:N", scale=alt.Scale(domain=[*SAMPLES.values(), *others]), legend=None)
+    """The theme's colors, the same for the same samples in every chart."""
+    names = list(dict.fromkeys([*SAMPLES.values(), *lines["samples_name"]]))
+    return alt.Color("samples_name:N", scale=alt.Scale(domain=names), legend=None)
 
 
 def _dash() -> alt.StrokeDash:
@@ -310,6 +320,6 @@ def _dash() -> alt.StrokeDash:
 
 
 def upper_end(values: NDArray[np.float64]) -> float:
-    """The next tenth above all values, with a little room; at most 1."""
+    """The end of a y axis from 0: the next tenth at least 0.02 above all values, and at most 1."""
     highest = np.max(values, initial=0, where=~np.isnan(values))
     return min(1.0, max(0.1, math.ceil(highest * 10 + 0.2) / 10))

@@ -1,1 +1,1 @@
-"""Parts that several pages show: the head of a page, choices, cards, tables, downloads."""
+"""Parts that several pages share: page header, widgets, sample cards, tables and download buttons."""

@@ -1,4 +1,4 @@
-"""Saving what is seen: a chart as PNG or SVG, as it is drawn; a table as CSV or Parquet; the study's configuration."""
+"""Download buttons: charts as PNG or SVG, tables as CSV or Parquet, a study's configuration and its report."""
 
 import io
 import json
@@ -23,18 +23,18 @@ button {
 button:hover, button:focus-visible { color: var(--st-primary-color); border-color: var(--st-primary-color); }
 """
 _JS = """
-const SCALE = 2;  // pixels of the PNG for one of the screen
+const SCALE = 2;  // PNG pixels per screen pixel
 
 function drawnSvg(container) {
   const drawn = document.querySelector(`.st-key-${container} .stVegaLiteChart svg.marks`);
   if (!drawn) return null;
   const svg = drawn.cloneNode(true);
   svg.setAttribute("xmlns", "http://www.w3.org/2000/svg");
-  const ground = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-  ground.setAttribute("width", "100%");
-  ground.setAttribute("height", "100%");
-  ground.setAttribute("fill", getComputedStyle(document.querySelector(".stApp")).backgroundColor);
-  svg.prepend(ground);
+  const background = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+  background.setAttribute("width", "100%");
+  background.setAttribute("height", "100%");
+  background.setAttribute("fill", getComputedStyle(document.querySelector(".stApp")).backgroundColor);
+  svg.prepend(background);
   return { blob: new Blob([svg.outerHTML], { type: "image/svg+xml" }), box: drawn.getBoundingClientRect() };
 }
 
@@ -62,7 +62,7 @@ function savePng({ blob, box }, name) {
 export default function ({ parentElement, data }) {
   const button = parentElement.querySelector("button");
   button.textContent = data.label;
-  button.setAttribute("aria-label", data.said);
+  button.setAttribute("aria-label", data.ariaLabel);
   button.onclick = () => {
     const svg = drawnSvg(data.container);
     if (!svg) return;
@@ -75,17 +75,32 @@ _save_chart = st.components.v2.component("separation_index_save_chart", html=_HT
 
 
 def save_chart_button(label: str, *, container: str, file_name: str) -> None:
-    """A button that saves the chart in `st.container(key=container)` as it is drawn, with the page's ground.
+    """Show a button that saves a chart as it is drawn, on the page's background color.
 
-    file_name : ends in .png or .svg, which decides what is saved.
+    Parameters
+    ----------
+    label : str
+        Text of the button.
+    container : str
+        Key of the `st.container` that holds the chart.
+    file_name : str
+        Name of the saved file; its suffix, .png or .svg, decides the format.
     """
     kind = file_name.rpartition(".")[2].upper()
-    data = {"label": label, "said": f"Chart as {kind}", "container": container, "fileName": file_name}
+    data = {"label": label, "ariaLabel": f"Chart as {kind}", "container": container, "fileName": file_name}
     _save_chart(data=data, key=f"save_{kind}_{container}", width="content", height="content")
 
 
 def save_table_buttons(table: Callable[[], pd.DataFrame], file: str) -> None:
-    """Buttons that save a table, which is made only when one of them is clicked."""
+    """Show buttons that save a table as CSV or Parquet.
+
+    Parameters
+    ----------
+    table : callable
+        Returns the table; called only when a button is clicked.
+    file : str
+        Name of the saved file without suffix, unique on the page.
+    """
     st.download_button(
         "CSV",
         lambda: table().to_csv(index=False).encode(),
@@ -108,9 +123,20 @@ def export_row(
     *,
     report_of: str | None = None,
 ) -> None:
-    """Everything that can be taken away of a chart, in one row: pictures, numbers, and how the study was made.
+    """Show all download buttons of a chart in one row.
 
-    report_of : the folder of a study, whose report is offered too.
+    Parameters
+    ----------
+    container : str
+        Key of the `st.container` that holds the chart.
+    table : callable
+        Returns the chart's numbers; called only when a button is clicked.
+    file : str
+        Name of the saved files without suffix, unique on the page.
+    info : mapping, optional
+        Content of study.json; if given, it can be saved too.
+    report_of : str, optional
+        Folder of a study; if given, its report can be saved too.
     """
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption("Save", width="content")
@@ -124,21 +150,21 @@ def export_row(
 
 
 def save_table_row(table: Callable[[], pd.DataFrame], file: str) -> None:
-    """A table's buttons, in a row of their own."""
+    """Show the download buttons of a table in a separate row; see `save_table_buttons`."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption("Save", width="content")
         save_table_buttons(table, file)
 
 
 def save_configuration_button(info: Mapping[str, Any], file: str) -> None:
-    """A button that saves how the study was made: its study.json."""
+    """Show a button that saves the study's configuration, study.json."""
     text = json.dumps(dict(info), indent=1, ensure_ascii=False)
     name, kind = "study.json", "application/json"
     st.download_button("Configuration", text, name, kind, on_click="ignore", key=f"study_{file}")
 
 
 def save_report_button(study: Path) -> None:
-    """A button that saves the study as one HTML file, which is made when it is clicked."""
+    """Show a button that saves a report of the study as one HTML file, made when the button is clicked."""
     missing = find_spec("vl_convert") is None
     st.download_button(
         "Report",
@@ -148,12 +174,12 @@ def save_report_button(study: Path) -> None:
         on_click="ignore",
         key=f"report_{study}",
         disabled=missing,
-        help=NO_REPORT if missing else "The whole study as one page that needs nothing else. It takes a few seconds.",
+        help=NO_REPORT if missing else "The whole study as one self-contained HTML page. It takes a few seconds.",
     )
 
 
 def _report(study: Path) -> bytes:
-    from core.report.content import make_report  # here, for no page needs them to be shown
+    from core.report.content import make_report  # here, because no page needs these modules to be drawn
     from core.report.html import as_html
 
     return as_html(make_report(study)).encode()

@@ -1,4 +1,4 @@
-"""What the pages about classes and samples have in common: the layer, pooling and samples that they look at."""
+"""The widgets of the pages Classes and Samples that choose samples, pooling and layer."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,26 +20,36 @@ from explorer.studies.loading import OpenStudy
 
 
 def layer_controls(study: OpenStudy, page: str, query: Mapping[str, Sequence[str]]) -> LayerSelection:
-    """The widgets, started from the address; the layer is kept for the other pages where it was chosen."""
+    """Show the widgets, initialized from the address; a chosen layer is kept for the other pages.
+
+    Parameters
+    ----------
+    study : OpenStudy
+        The open study.
+    page : str
+        The page, for the session keys of its widgets.
+    query : mapping
+        Query parameters of the page.
+    """
     start = layer_selection(query, current_layer(), study.curves)
     poolings, samples = offered_poolings_and_samples(study.curves)
     keys = {name: widget_key(page, name, study) for name in ("layer", "pooling", "samples")}
     st.session_state.setdefault(keys["layer"], start.layer)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        shown = choose_one("Samples", samples, SAMPLES, first=start.samples, key=keys["samples"])
+        chosen_samples = choose_one("Samples", samples, SAMPLES, first=start.samples, key=keys["samples"])
         pooling = choose_one("Pooling", poolings, POOLINGS, first=start.pooling, key=keys["pooling"])
-        layers = offered_layers(study.curves, pooling, shown)
-        best = best_layer(study.curves, pooling, shown)
+        layers = offered_layers(study.curves, pooling, chosen_samples)
+        best = best_layer(study.curves, pooling, chosen_samples)
         if st.session_state[keys["layer"]] not in layers:
             st.session_state[keys["layer"]] = best
         layer = str(st.selectbox("Layer", layers, key=keys["layer"], filter_mode="contains", width=300))
-    if layer != best or current_layer() is not None:
+    if layer != best or current_layer() is not None:  # the default is not a choice that other pages should follow
         keep_layer(layer)
-    return LayerSelection(layer, pooling, shown)
+    return LayerSelection(layer, pooling, chosen_samples)
 
 
 def class_names(samples: pd.DataFrame) -> pd.Series:
-    """Class name by label, as the pages show it."""
+    """Short class names, indexed by label."""
     named = samples.assign(name=sample_classes(samples).to_numpy())
     names = named.drop_duplicates("label").set_index("label")["name"]
     return names.map(short_classes(names))

@@ -1,4 +1,4 @@
-"""The table beneath the chart: one row a layer, its lines' numbers first, then what the catalogue knows of it."""
+"""The table of layers below the chart: the values of each line first, then what is known about the layer itself."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,17 +8,17 @@ import streamlit as st
 
 from explorer.state.choices import DRAWS
 
-MIN_P = 1e-4  # shown for anything smaller: 9,999 permutations tell no more
-CATALOGUE: Mapping[str, Any] = {
+MIN_P = 1e-4  # displayed for any smaller value, because 9,999 permutations cannot resolve it
+LAYER_COLUMNS: Mapping[str, Any] = {
     "layer": st.column_config.TextColumn("Layer", pinned=True),
     "position": st.column_config.NumberColumn("Position", width="small"),
     "kind": st.column_config.TextColumn("Kind"),
     "block": st.column_config.TextColumn("Block", width="small"),
     "channels": st.column_config.NumberColumn("Depth (channels)", format="localized"),
     "parameters": st.column_config.NumberColumn("Parameters", format="localized"),
-    "num_features": st.column_config.NumberColumn("Activations", format="localized", help="Numbers a sample."),
+    "num_features": st.column_config.NumberColumn("Activations", format="localized", help="Values per sample."),
 }
-JUDGED = {
+TESTS = {  # number format and help
     "z": ("%.1f", "Standard deviations above chance, under permuted labels."),
     "p_value": ("%.4f", "One-sided, under permuted labels; 0.0001 stands for this or less."),
     "q_value": ("%.4f", "p after Benjamini and Hochberg, over all tests of the study; 0.0001 stands for this or less."),
@@ -27,13 +27,16 @@ INTERVAL, DRAWN, CHANCE = ", 95 %", ", lowest to highest", "chance"
 
 
 def layer_table(lines: pd.DataFrame, layers: pd.DataFrame, *, significance: bool) -> pd.DataFrame:
-    """One row a layer; the columns of each line in the order of the lines, then chance, the baseline, the catalogue.
+    """One row per layer: the columns of each line, then chance, the kNN baseline and the properties of the layer.
 
     Parameters
     ----------
-    lines : rows of curves with `series` and `title`, as `with_series` names them.
-    layers : the layers to list, in order.
-    significance : z, p and q of each line too.
+    lines : DataFrame
+        Rows of `OpenStudy.curves` with the columns that `with_series` adds.
+    layers : DataFrame
+        The layers to list, in this order.
+    significance : bool
+        Whether each line also has columns for z, p and q.
     """
     table = layers[["layer"]].copy()
     separation = [rows.set_index("layer") for _, rows in lines[lines["measure"] == "SI"].groupby("title", sort=False)]
@@ -44,40 +47,40 @@ def layer_table(lines: pd.DataFrame, layers: pd.DataFrame, *, significance: bool
         table[title] = table["layer"].map(values)
     for name, rows in lines[lines["measure"] != "SI"].groupby("title", sort=False):
         table[str(name)] = table["layer"].map(rows.set_index("layer")["value"])
-    known = [column for column in CATALOGUE if layers[column].notna().any() and (layers[column] != "").any()]
-    return table.merge(layers[known], on="layer")
+    known_columns = [name for name in LAYER_COLUMNS if layers[name].notna().any() and (layers[name] != "").any()]
+    return table.merge(layers[known_columns], on="layer")
 
 
 def column_config(table: pd.DataFrame) -> dict[str, Any]:
-    """How the columns of `layer_table` are shown."""
+    """Streamlit's column configuration of a `layer_table`."""
     config: dict[str, Any] = {}
     for name in map(str, table.columns):
-        if name in CATALOGUE:
-            config[name] = CATALOGUE[name]
+        if name in LAYER_COLUMNS:
+            config[name] = LAYER_COLUMNS[name]
         elif name.endswith((INTERVAL, DRAWN)):
-            config[name] = st.column_config.TextColumn(help="The text beneath the chart says of what.")
+            config[name] = st.column_config.TextColumn(help="The text below the chart explains this interval.")
         else:
             config[name] = _number_column(name)
     return config
 
 
 def _line_columns(rows: pd.DataFrame, significance: bool) -> dict[str, pd.Series]:
-    """Title to values by layer of one line."""
+    """The columns of one line by title, each indexed by layer."""
     name, title = rows["series"].iloc[0], rows["title"].iloc[0]
     columns = {title: rows["value"]}
     if rows["low"].notna().any():
         low, high = rows["low"].map("{:.3f}".format), rows["high"].map("{:.3f}".format)
-        columns[title + (DRAWN if (rows["target"] == DRAWS).all() else INTERVAL)] = (low + " – " + high).where(
-            rows["low"].notna()
-        )
+        suffix = DRAWN if (rows["target"] == DRAWS).all() else INTERVAL
+        columns[title + suffix] = (low + " – " + high).where(rows["low"].notna())
     if significance:
-        columns |= {f"{name} z": rows["z"]}
-        columns |= {f"{name} {test[0]}": rows[test].clip(lower=MIN_P) for test in ("p_value", "q_value")}
+        columns[f"{name} z"] = rows["z"]
+        columns[f"{name} p"] = rows["p_value"].clip(lower=MIN_P)
+        columns[f"{name} q"] = rows["q_value"].clip(lower=MIN_P)
     return columns
 
 
 def _chance_columns(separation: list[pd.DataFrame]) -> dict[str, pd.Series]:
-    """One column where all lines have the same chance at a layer, else one a line; none where it is not known."""
+    """One column if all lines have the same chance level at each layer, else one per line; none if it is unknown."""
     if not separation or pd.concat(separation)["chance"].isna().all():
         return {}
     first = separation[0]["chance"]
@@ -87,17 +90,26 @@ def _chance_columns(separation: list[pd.DataFrame]) -> dict[str, pd.Series]:
 
 
 def _number_column(title: str) -> Any:
-    """Number format and help of a column, by the last word of its title."""
-    by_word = {name[0]: shown for name, shown in JUDGED.items()}
-    by_word[CHANCE] = ("%.4f", "What meaningless labels would score on average.")
-    numbers, text = by_word.get(title.lower().split()[-1], ("%.3f", None))
-    return st.column_config.NumberColumn(format=numbers, help=text)
+    """Number format and help of a column, by the last word of its title: "z", "p", "q", "chance" or a measure."""
+    by_word: dict[str, tuple[str, str | None]] = {name[0]: formatting for name, formatting in TESTS.items()}
+    by_word[CHANCE] = ("%.4f", "Expected value with randomly permuted labels.")
+    number_format, help_text = by_word.get(title.lower().split()[-1], ("%.3f", None))
+    return st.column_config.NumberColumn(format=number_format, help=help_text)
 
 
 def show_numbers(table: pd.DataFrame, titles: dict[str, str]) -> None:
-    """A table with the columns that have a title."""
-    shown = table[list(titles)].rename(columns=titles)
-    decimals = {title: "%.3f" for title in titles.values() if shown[title].dtype == float}
-    decimals |= {title: "%.0f" for title in ("Parameters",) if title in shown}
-    config = {title: st.column_config.NumberColumn(format=form) for title, form in decimals.items()}
-    st.dataframe(shown, hide_index=True, column_config=config)
+    """Show some columns of a table.
+
+    Parameters
+    ----------
+    table : DataFrame
+        The numbers.
+    titles : dict of str to str
+        Column to title; other columns are left out.
+    """
+    titled = table[list(titles)].rename(columns=titles)
+    formats = {title: "%.3f" for title in titles.values() if titled[title].dtype == float}
+    if "Parameters" in titled:
+        formats["Parameters"] = "%.0f"
+    config = {title: st.column_config.NumberColumn(format=number_format) for title, number_format in formats.items()}
+    st.dataframe(titled, hide_index=True, column_config=config)

@@ -1,4 +1,4 @@
-"""What pages about a study have in common: its notes beneath the headline, and how it was computed at the end."""
+"""Parts of every page about a study: notes below the headline, and at the end how the study was computed."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from explorer.studies.provenance import caption, facts
 
 
 def show_notes(study: OpenStudy, *, cautions: bool = True) -> None:
-    """Network, data and numbers of samples; whether the study is finished; what it cautions against."""
+    """Show network, data, numbers of samples, whether the study is complete, and its cautions."""
     st.caption(caption(study))
     if study.state != "complete":
         _show_unfinished(study)
@@ -22,7 +22,7 @@ def show_notes(study: OpenStudy, *, cautions: bool = True) -> None:
 
 
 def show_cautions(study: OpenStudy) -> None:
-    """What the study itself cautions against."""
+    """Show the cautions that the study stores."""
     for caution in study.info.get("cautions", []):
         st.caption(f":orange[:material/warning:] {plain(caution)}")
 
@@ -30,19 +30,23 @@ def show_cautions(study: OpenStudy) -> None:
 @st.fragment
 @guarded
 def show_provenance(study: OpenStudy) -> None:
-    """The command and everything a reader needs to judge the numbers, sent when it is opened."""
-    told = open_expander("How this was computed", f"provenance of {study.path}")
-    if told is None:
+    """Show the study's command and settings in an expander, filled when it is opened."""
+    expander = open_expander("How this was computed", f"provenance of {study.path}")
+    if expander is None:
         return
-    with told:
+    with expander:
         if study.info.get("command"):
             st.code(study.info["command"], language="bash", wrap_lines=True)
         st.table(facts(study), border="horizontal")
 
 
 def _show_unfinished(study: OpenStudy) -> None:
-    again = "its command, run again," if study.info.get("command") else "the same call, made again,"
-    text = "is running" if is_being_written(Path(study.path)) else f"was interrupted; {again} finishes it"
+    if is_being_written(Path(study.path)):
+        text = "This study is being computed."
+    elif study.info.get("command"):
+        text = "This study was interrupted. Run its command again to complete it."
+    else:
+        text = "This study was interrupted. Repeat the call that made it to complete it."
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.info(f"This study {text}. It has {len(study.layers)} layers so far.", icon=":material/hourglass_top:")
-        st.button("Look again", icon=":material/refresh:")
+        st.info(f"{text} It has {len(study.layers)} layers so far.", icon=":material/hourglass_top:")
+        st.button("Refresh", icon=":material/refresh:")

@@ -1,4 +1,4 @@
-"""The head of every page: the app's name and the study that all pages speak about."""
+"""The top of every page: the app's name, and the widgets that choose the study and the layer."""
 
 import os
 import sys
@@ -18,11 +18,11 @@ from explorer.state.links import link_to
 from explorer.studies.loading import OpenStudy, bundled_studies, first_study, read_study, study_stamp
 from explorer.studies.provenance import control_of
 
-TYPED = "Choose a study, or type the path of a study folder: what a command or `core.study_from_features` wrote."
+PICKER_HELP = "Choose a study, or type the path of a folder that a command or `core.study_from_features` wrote."
 
 
 def open_chosen_study() -> OpenStudy | None:
-    """The study in the picker; None, with a message on the page, where there is none."""
+    """Show the picker and open its study; None, with a message on the page, if there is none."""
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         show_name()
         with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
@@ -33,21 +33,38 @@ def open_chosen_study() -> OpenStudy | None:
     try:
         with st.spinner("Opening the study"):
             return cached_study(str(path), study_stamp(path))
-    except (ValueError, OSError) as error:  # a StudyError is a ValueError, as is a path that none can be
-        reason = "It is damaged, or gone." if is_public() else plain(error)
+    except (ValueError, OSError) as error:  # StudyError is a ValueError; so is what an impossible path raises
+        reason = "It is damaged or was removed." if is_public() else plain(error)
         st.error(f"**This study cannot be opened.** {reason}", icon=":material/folder_off:")
-        st.caption("Choose another study above, or correct the path; the rest of the view is kept.")
+        st.caption("Choose another study above, or correct the path. Your other choices are kept.")
         return None
 
 
-def pick_other_study(open_path: str, asked: str, *, label: str, key: str) -> tuple[str, Path | None]:
-    """Another study than the open one, from the bundled ones or a folder that is typed: its name, and where it is."""
+def pick_other_study(open_path: str, start: str, *, label: str, key: str) -> tuple[str, Path | None]:
+    """Show a picker for a second study.
+
+    Parameters
+    ----------
+    open_path : str
+        Path of the open study, which is not offered.
+    start : str
+        Name of the study to start from; "" for none.
+    label, key : str
+        Label and session key of the widget.
+
+    Returns
+    -------
+    name : str
+        Name of the chosen study; "" for none.
+    path : Path or None
+        Its folder; None without a choice, or if there is no such study, which the page then says.
+    """
     known = {name: path for name, path in known_studies().items() if str(path) != open_path}
-    names = list(dict.fromkeys(name for name in (*known, asked) if name))
+    names = list(dict.fromkeys(name for name in (*known, start) if name))
     chosen = st.selectbox(
         label,
         names,
-        index=names.index(asked) if asked else None,
+        index=names.index(start) if start else None,
         format_func=lambda name: known_title(name, known),
         key=key,
         accept_new_options=not is_public(),
@@ -60,12 +77,12 @@ def pick_other_study(open_path: str, asked: str, *, label: str, key: str) -> tup
 
 
 def show_name() -> None:
-    """The app's name and what it is for; all of the head on a page that speaks about no study."""
+    """Show the app's name and what it is for."""
     st.markdown("**Separation Index Explorer**  \nSee where a network separates your classes", width="content")
 
 
 def carry_study() -> None:
-    """Keep the open study and the chosen layer in the address of a page that does not speak about them."""
+    """Keep the open study and the chosen layer in the address of a page that does not use them."""
     if study := current_study():
         keep_study(study)
     if layer := current_layer():
@@ -73,10 +90,10 @@ def carry_study() -> None:
 
 
 def pick_layer(study: OpenStudy, page: str, placeholder: str = "Click one in the chart") -> str | None:
-    """The layer that all pages speak about: chosen here, or by whoever sets the widget's key; None for none."""
+    """Show a picker for the layer that all pages share; None for none. A page may also set its widget's key."""
     names, key = list(study.layers["layer"]), widget_key(page, "layer", study)
-    carried = current_layer()
-    st.session_state.setdefault(key, carried if carried in names else None)
+    start = current_layer()
+    st.session_state.setdefault(key, start if start in names else None)
     chosen = st.selectbox(
         "Layer",
         names,
@@ -84,21 +101,21 @@ def pick_layer(study: OpenStudy, page: str, placeholder: str = "Click one in the
         key=key,
         placeholder=placeholder,
         filter_mode="contains",
-        help="The layer that is carried to every other page.",
+        help="All pages use this layer.",
     )
     keep_layer(chosen)
     return chosen
 
 
 def untrained_control(study: OpenStudy) -> OpenStudy | None:
-    """The bundled study of the same network with untrained weights on the same data."""
+    """The bundled study of the same network with untrained weights on the same data; None without one."""
     bundled = bundled_studies()
-    name = control_of(study, bundled, {name: read_info_or_none(path) for name, path in bundled.items()})
+    name = control_of(study, {name: _read_info_or_empty(path) for name, path in bundled.items()})
     return cached_study(str(bundled[name]), study_stamp(bundled[name])) if name else None
 
 
-def read_info_or_none(path: Path) -> Mapping[str, Any]:
-    """study.json, or nothing where it cannot be read."""
+def _read_info_or_empty(path: Path) -> Mapping[str, Any]:
+    """The content of study.json; {} if it cannot be read."""
     try:
         return read_info(path) or {}
     except StudyError:
@@ -107,41 +124,44 @@ def read_info_or_none(path: Path) -> Mapping[str, Any]:
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def cached_study(path: str, stamp: tuple[int, ...]) -> OpenStudy:
-    """The study as the pages see it. Nobody may change it: all sessions share it."""
+    """The study as the pages use it. All sessions share it, so it must not be modified."""
     return read_study(Path(path))
 
 
 def pick_study() -> Path | None:
-    """The bundled studies, the ones named at the start and in the address, and any folder that is typed in."""
+    """Show the picker of studies; locally, the path of any folder can be typed too. None, with a message, for none."""
     known = known_studies()
-    started, linked = first_study(sys.argv[1:], os.environ), current_study()
-    names = list(dict.fromkeys(name for name in (started, *known, linked) if name))
+    from_start, current = first_study(sys.argv[1:], os.environ), current_study()
+    names = list(dict.fromkeys(name for name in (from_start, *known, current) if name))
+    start = 0 if names else None
+    if current:
+        start = names.index(current)
     chosen = st.selectbox(
         "Study",
         names,
-        index=names.index(linked) if linked else (0 if names else None),
+        index=start,
         format_func=lambda name: known_title(name, known),
         key="study",
         accept_new_options=not is_public(),
         filter_mode="contains",
         placeholder="Choose a study" if is_public() else "Type the path of a study folder",
-        help="Choose a study." if is_public() else TYPED,
+        help="Choose a study." if is_public() else PICKER_HELP,
         width=460,
     )
     if not chosen:
         st.info(f"No study is open. {'Choose one' if is_public() else 'Type the path of a study folder'} above.")
         return None
     keep_study(chosen)
-    return _path_or_message(chosen, known, started)
+    return _path_or_message(chosen, known, from_start)
 
 
-def _path_or_message(name: str, known: dict[str, Path], started: str | None = None) -> Path | None:
-    """Where a study is, or why it is nowhere.
+def _path_or_message(name: str, known: dict[str, Path], from_start: str | None = None) -> Path | None:
+    """The folder of a study; None, with a message, if there is none.
 
-    started : the study that the app was started with, which in public may be anywhere.
+    `from_start` is the study that the app was started with: its path is allowed even in public.
     """
     try:
-        return typed_path(name) if name == started and name not in known else study_path(name, known)
+        return typed_path(name) if name == from_start and name not in known else study_path(name, known)
     except StudyError as error:
         st.error(f"**This study cannot be opened.** {plain(error)}", icon=":material/folder_off:")
         return None

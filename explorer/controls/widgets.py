@@ -1,4 +1,4 @@
-"""What the pages' widgets have in common: their session keys, and the choice of one thing from a few."""
+"""Streamlit widgets that the pages share: session keys, expanders, a choice of one, selections in charts and tables."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -10,21 +10,39 @@ from explorer.studies.loading import OpenStudy
 
 
 def widget_key(page: str, name: str, study: OpenStudy) -> str:
-    """A widget's session key: a study has its own, because another one offers other choices.
+    """A widget's session key.
 
-    So has a page: with one key for all, a page would start from none.
+    It contains the study, because another study offers other choices, and the page, because Streamlit drops the state
+    of a widget when its page is left.
     """
     return f"{page} {name} of {study.path}"
 
 
 def open_expander(label: str, key: str) -> AbstractContextManager[object] | None:
-    """An expander, where it is open: what it holds is made and sent only then. Another label would close it."""
+    """Show an expander; returns it if it is open, else None, so that its content is computed only when needed.
+
+    The label must stay the same between runs, or the expander closes.
+    """
     expander = st.expander(label, key=key, on_change="rerun")
     return expander if expander.open else None
 
 
 def choose_one(label: str, offered: Sequence[str], names: Mapping[str, str], *, first: str, key: str) -> str:
-    """One of those offered, shown by their names where they have one; `first` until another is chosen."""
+    """Show a segmented control and return the chosen value.
+
+    Parameters
+    ----------
+    label : str
+        Label of the widget.
+    offered : sequence of str
+        The values to choose from.
+    names : mapping
+        Value to display name; a value without a name is displayed itself.
+    first : str
+        The value until another is chosen.
+    key : str
+        Session key of the widget.
+    """
     st.session_state.setdefault(key, first)
     return str(
         st.segmented_control(label, offered, format_func=lambda name: names.get(name, name), required=True, key=key)
@@ -32,21 +50,29 @@ def choose_one(label: str, offered: Sequence[str], names: Mapping[str, str], *, 
 
 
 def selected_point(event: object, name: str, *fields: str) -> dict[str, Any]:
-    """The first point of a chart's selection; {} where there is none with these fields, for a client may forge it."""
+    """The first point of a chart's selection; {} without one that has all fields.
+
+    Everything is checked, because the browser sends the event and a client may forge it.
+    """
     points = selected(event).get(name)
-    point = points[0] if isinstance(points, list) and points else None
-    whole = isinstance(point, Mapping) and all(isinstance(point.get(field), str | int) for field in fields)
-    return dict(point) if whole and isinstance(point, Mapping) else {}
+    if not isinstance(points, list) or not points or not isinstance(points[0], Mapping):
+        return {}
+    point = dict(points[0])
+    if not all(isinstance(point.get(field), str | int) for field in fields):
+        return {}
+    return point
 
 
 def selected_row(event: object, count: int) -> int | None:
-    """The first row selected of a table that has `count` of them; None where there is none."""
+    """The index of the first selected row of a table with `count` rows; None without one."""
     rows = selected(event).get("rows")
-    row = rows[0] if isinstance(rows, list) and rows else None
+    if not isinstance(rows, list) or not rows:
+        return None
+    row = rows[0]
     return row if isinstance(row, int) and 0 <= row < count else None
 
 
 def selected(event: object) -> Mapping[str, Any]:
-    """What was selected in a chart or table, as the browser says; nothing where it says something else."""
+    """The selection in an event of a chart or table; {} if the browser sent anything else."""
     selection = event.get("selection") if isinstance(event, Mapping) else None
     return selection if isinstance(selection, Mapping) else {}

@@ -1,1 +1,1 @@
-"""One folder a page: `view.py` renders it, its tables and charts lie beside it."""
+"""The pages: one folder each, with `view.py`, which draws the page, and its tables and charts."""

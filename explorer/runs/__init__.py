@@ -1,1 +1,1 @@
-"""Background runs of `python -m core`: asked for, planned, started, queued, shown."""
+"""Background runs of `python -m core`: requested, planned, started, queued and shown."""

@@ -1,4 +1,4 @@
-"""What the page Decide hands on: the commands that cut the open study's network, and whether they can run here."""
+"""The commands that cut a study's network or remove its blocks, and whether they can run on this machine."""
 
 import importlib.util
 import re
@@ -13,14 +13,23 @@ from core.report.words.formatting import one_layer
 from core.study.options import PIXELS
 from explorer.runs.jobs import ROOT
 
-HEADS = {"none": "None: features", "probe": "Linear probe", "nearest": "Nearest training image"}
+HEADS = {"none": "None (features)", "probe": "Linear probe", "nearest": "Nearest training image"}
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A cut that may be exported.
+    """A cut of a study's network, to be exported.
 
-    study : the study's folder. layer, pooling : where, and how its activations are averaged. head : of `HEADS`.
+    Attributes
+    ----------
+    study : Path
+        The study's folder.
+    layer : str
+        The last layer of the cut network.
+    pooling : str
+        "mean" or "flat": how the layer's activations become features.
+    head : str
+        A key of `HEADS`: the classifier on top of the features.
     """
 
     study: Path
@@ -30,94 +39,135 @@ class Cut:
 
     @property
     def file(self) -> str:
-        """The name of the network's file."""
-        name = "-".join((self.study.name, self.layer, *([] if self.head == "none" else [self.head])))
+        """The name of the exported file."""
+        name = f"{self.study.name}-{self.layer}"
+        if self.head != "none":
+            name += f"-{self.head}"
         return f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', name)}.keras"
 
     def command(self, *, public: bool = False) -> str:
-        """What does it by hand; in public without a path of the server."""
+        """The command for a terminal; in public without a path of the server."""
         words = ["python", "-m", "core", "cut", shown_path(self.study, public=public), "--layer", self.layer]
         return shlex.join([*words, *self._options(), "--out", self.file])
 
-    def arguments(self, info: Mapping[str, Any], places: Sequence[Path]) -> tuple[str, ...]:
-        """Of `python -m core`, from any folder: what the study names by relative paths lies in one of `places`."""
-        found = ["cut", str(self.study.resolve()), f"--layer={self.layer}", f"--out={self.file}", *self._options()]
-        return (*found, *_located(info, places, data=self.head != "none"), "--progress=json")
+    def arguments(self, info: Mapping[str, Any], folders: Sequence[Path]) -> tuple[str, ...]:
+        """The arguments of `python -m core` for a process in any folder.
+
+        Parameters
+        ----------
+        info : mapping
+            Content of study.json.
+        folders : sequence of Path
+            Of `search_folders`.
+        """
+        words = ["cut", str(self.study.resolve()), f"--layer={self.layer}", f"--out={self.file}", *self._options()]
+        return (*words, *_file_options(info, folders, data=self.head != "none"), "--progress=json")
 
     def _options(self) -> list[str]:
-        options = {"pooling": (self.pooling, "mean"), "head": (self.head, "none")}
-        return [f"--{name}={value}" for name, (value, default) in options.items() if value != default]
+        """The options that differ from their defaults."""
+        options = []
+        if self.pooling != "mean":
+            options.append(f"--pooling={self.pooling}")
+        if self.head != "none":
+            options.append(f"--head={self.head}")
+        return options
 
 
 def shown_path(study: Path, *, public: bool) -> str:
-    """A study's folder as commands name it: from the project's root; in public, a run is called `my-study`."""
+    """A study's folder in a command: relative to the project's root if possible; in public, a run is `my-study`."""
     if study.is_relative_to(ROOT):
         return study.relative_to(ROOT).as_posix()
     return "my-study" if public else str(study)
 
 
-def verify_arguments(study: Path, info: Mapping[str, Any], places: Sequence[Path]) -> tuple[str, ...]:
-    """Of `python -m core`: take each residual block out."""
-    return ("blocks", str(study.resolve()), "--verify", *_located(info, places, data=True), "--progress=json")
+def verify_arguments(study: Path, info: Mapping[str, Any], folders: Sequence[Path]) -> tuple[str, ...]:
+    """The arguments of `python -m core` that measure the accuracy without each block; see `Cut.arguments`."""
+    return ("blocks", str(study.resolve()), "--verify", *_file_options(info, folders, data=True), "--progress=json")
 
 
 def has_network(info: Mapping[str, Any]) -> bool:
     """Whether a study is of a network that can be loaded again, not of features or pixels."""
-    asked = info.get("asked", {})
-    return asked.get("model", PIXELS) != PIXELS and "data" in asked
+    options = info.get("asked", {})
+    return options.get("model", PIXELS) != PIXELS and "data" in options
 
 
-def cannot_cut(info: Mapping[str, Any], places: Sequence[Path], *, data: bool) -> str:
-    """Why the study's network cannot be cut here, as a sentence; "" where nothing is known to be in the way.
+def cannot_cut(info: Mapping[str, Any], folders: Sequence[Path], *, data: bool) -> str:
+    """Why the study's network cannot be cut here, as a sentence; "" without a known reason.
 
-    data : whether the study's images are needed, too.
+    Parameters
+    ----------
+    info : mapping
+        Content of study.json.
+    folders : sequence of Path
+        Of `search_folders`.
+    data : bool
+        Whether the study's images are needed, too.
     """
     if not has_network(info):
         return "This study was made from features or from pixels: it has no network to cut."
     if importlib.util.find_spec("tensorflow") is None:
         return "Cutting the network needs TensorFlow, which is not installed here."
     for name, path in _files(info, data=data).items():
-        if _found(path, places) is None:
-            return f"The study's {name}, {path}, are not here. Say with --{name} where they lie."
+        if _locate(path, folders) is None:
+            return f"The study's {name}, {path}, are not here. Run the command with --{name} and their present path."
     return ""
 
 
-def missing_text(info: Mapping[str, Any], places: Sequence[Path], names: Sequence[str] = ("weights", "data")) -> str:
-    """Which paths in a study's command have to be replaced, because nothing lies there, as Markdown; "" where none.
+def missing_text(info: Mapping[str, Any], folders: Sequence[Path], names: Sequence[str] = ("weights", "data")) -> str:
+    """Which paths in a study's command must be replaced because they do not exist, as Markdown; "" without any.
 
-    names : of the files that the command uses.
+    Parameters
+    ----------
+    info : mapping
+        Content of study.json.
+    folders : sequence of Path
+        Of `search_folders`.
+    names : sequence of str
+        The options with paths that the command has.
     """
     files = _files(info, data=True) if info.get("asked", {}).get("data") else {}
-    missing = [path for name, path in files.items() if name in names and _found(path, places) is None]
+    missing = [path for name, path in files.items() if name in names and _locate(path, folders) is None]
     if not missing:
         return ""
-    rest = "is not here: put in where it lies now" if len(missing) == 1 else "are not here: put in where they lie now"
-    return f"{' and '.join(map(one_layer, missing))} {rest}."
+    paths = " and ".join(map(one_layer, missing))
+    if len(missing) == 1:
+        return f"{paths} is not here: replace it by its present path."
+    return f"{paths} are not here: replace them by their present paths."
 
 
 def search_folders(study: Path) -> tuple[Path, ...]:
-    """Where relative paths of a study may begin: where the app was started, or in the folder of its run."""
+    """The folders that a study's relative paths may refer to: the working folder, and the folder of its run."""
     return Path.cwd(), study.resolve().parent
 
 
 def _files(info: Mapping[str, Any], *, data: bool) -> dict[str, str]:
-    """The files and folders that a study names, by the option that says where they lie."""
-    asked = info.get("asked", {})
-    weights, images = str(asked.get("weights", "")), str(asked.get("data", ""))
-    found = {"weights": weights} if is_model_file(weights) else {}
-    from_folder = images != "digits" and not images.startswith("tfds:")
-    return found | ({"data": images} if data and from_folder else {})
+    """The paths of the study's weights and, if `data`, images, by the option that sets them."""
+    options = info.get("asked", {})
+    weights, images = str(options.get("weights", "")), str(options.get("data", ""))
+    files = {}
+    if is_model_file(weights):
+        files["weights"] = weights
+    if data and images != "digits" and not images.startswith("tfds:"):
+        files["data"] = images
+    return files
 
 
-def _located(info: Mapping[str, Any], places: Sequence[Path], *, data: bool) -> list[str]:
-    """The options that say where these files lie."""
-    found = {name: _found(path, places) for name, path in _files(info, data=data).items()}
-    return [f"--{name}={path}" for name, path in found.items() if path is not None]
+def _file_options(info: Mapping[str, Any], folders: Sequence[Path], *, data: bool) -> list[str]:
+    """The options that set the paths of the study's files, as absolute paths."""
+    options = []
+    for name, path in _files(info, data=data).items():
+        located = _locate(path, folders)
+        if located is not None:
+            options.append(f"--{name}={located}")
+    return options
 
 
-def _found(path: str, places: Sequence[Path]) -> Path | None:
-    """The first of the places that has it; an absolute path is itself."""
+def _locate(path: str, folders: Sequence[Path]) -> Path | None:
+    """The path in the first folder that contains it; an absolute path is returned if it exists."""
     try:
-        return next((there.resolve() for place in places if (there := place / path).exists()), None)
+        for folder in folders:
+            if (folder / path).exists():
+                return (folder / path).resolve()
     except OSError:  # a name that is too long for any file
         return None
+    return None

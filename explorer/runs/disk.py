@@ -1,4 +1,4 @@
-"""What the folder of studies holds on disk: whose uploads are still wanted, and what makes room where it is full."""
+"""Disk space of the folder of studies: which uploads are still in use, and what to remove if the disk is full."""
 
 import os
 import shutil
@@ -12,18 +12,21 @@ from explorer.runs import jobs
 from explorer.runs.uploads.checking import UPLOADS
 from explorer.runs.uploads.store import GRACE_S
 
-YOUNG_S = 3600.0  # a finished run is not given up for others before this age
+YOUNG_S = 3600.0  # a finished run is not removed to make room for others before this age
 
 
 class FullError(ValueError):
-    """There is no room, and nothing that may be removed to make some."""
+    """The disk is full, and nothing on it may be removed."""
 
 
 @dataclass
 class UploadHolds:
-    """Which session still wants which upload, as long as no run uses it: the one of its last plan.
+    """Protects uploads that no run uses yet: each session holds the upload of its last plan.
 
-    clock : seconds.
+    Attributes
+    ----------
+    clock : callable
+        Returns the time in seconds.
     """
 
     clock: Callable[[], float] = time.monotonic
@@ -32,23 +35,26 @@ class UploadHolds:
     _lock: RLock = field(default_factory=RLock)
 
     def hold(self, session: str, upload: str, studies: Path) -> None:
-        """Keep an upload for a session; the one that it wanted before is removed, where nobody else wants it."""
+        """Hold an upload for a session; the one that it held before is removed unless it is used elsewhere."""
         with self._lock:
-            before = self._folders.get(session)
+            previous = self._folders.get(session)
             self._folders[session] = upload
-            if before and before != upload:
-                self._remove_unwanted(studies, before)
+            if previous and previous != upload:
+                self._remove_unused(studies, previous)
 
     def release(self, session: str, studies: Path) -> None:
-        """The session does not want its upload any more."""
+        """Release the upload that a session holds."""
         with self._lock:
             upload = self._folders.pop(session, None)
             self._inactive_since.pop(session, None)
             if upload:
-                self._remove_unwanted(studies, upload)
+                self._remove_unused(studies, upload)
 
     def sweep(self, is_active: Callable[[str], bool], studies: Path) -> None:
-        """Release the uploads of sessions that ended; mark the others as wanted, for other servers of this folder."""
+        """Release the uploads of sessions that ended.
+
+        The others get a new modification time, so that other servers with the same folder do not remove them.
+        """
         with self._lock:
             for session, upload in list(self._folders.items()):
                 if is_active(session):
@@ -60,11 +66,11 @@ class UploadHolds:
                     os.utime(studies / upload)
 
     def wanted(self) -> set[str]:
-        """The uploads that a session wants."""
+        """The uploads that any session holds."""
         with self._lock:
             return set(self._folders.values())
 
-    def _remove_unwanted(self, studies: Path, upload: str) -> None:
+    def _remove_unused(self, studies: Path, upload: str) -> None:
         if upload not in self._folders.values() and upload not in jobs.used_uploads(studies):
             shutil.rmtree(studies / upload, ignore_errors=True)
 
@@ -73,67 +79,93 @@ holds = UploadHolds()
 
 
 def remove_unused_uploads(studies: Path, keep_s: float, wanted: Collection[str] = ()) -> None:
-    """Delete the uploads that no run uses, nobody wants, and nobody has wanted for so many seconds."""
-    unused = [path for path in (studies / UPLOADS).glob("*/") if f"{UPLOADS}/{path.name}" not in wanted]
-    used = jobs.used_uploads(studies) if unused else set()
-    for path in unused:
+    """Delete uploads that no run uses and no session holds.
+
+    Parameters
+    ----------
+    studies : Path
+        The folder of studies.
+    keep_s : float
+        Seconds since an upload was last held, after which it is deleted.
+    wanted : collection of str
+        Of `UploadHolds.wanted`.
+    """
+    candidates = [path for path in (studies / UPLOADS).glob("*/") if f"{UPLOADS}/{path.name}" not in wanted]
+    used = jobs.used_uploads(studies) if candidates else set()
+    for path in candidates:
         if f"{UPLOADS}/{path.name}" not in used and _modified(path) < time.time() - keep_s:
             shutil.rmtree(path, ignore_errors=True)
 
 
 def used_bytes(*folders: Path) -> int:
-    """What folders hold; a file with several names counts once."""
+    """The size of all files in some folders; a file with several hard links counts once."""
     sizes = {}
     for entry in _files(folders):
         try:
-            facts = entry.stat(follow_symlinks=False)
-        except OSError:  # it has gone since
+            stat = entry.stat(follow_symlinks=False)
+        except OSError:  # the file was deleted meanwhile
             continue
-        sizes[facts.st_dev, facts.st_ino] = facts.st_size
+        sizes[stat.st_dev, stat.st_ino] = stat.st_size
     return sum(sizes.values())
 
 
-def make_room(studies: Path, most: int | None, needed: int, wanted: Collection[str] = ()) -> None:
-    """Remove what may be removed until `needed` bytes more stay below `most`.
+def make_room(studies: Path, max_bytes: int | None, needed: int, wanted: Collection[str] = ()) -> None:
+    """Remove files until there is room for more.
 
-    First goes the trash, then uploads that nobody wants, then runs that are over, the oldest first; none that is young.
+    The trash is emptied first. Then unused uploads are removed, and then finished runs that are not young, the oldest
+    first.
+
+    Parameters
+    ----------
+    studies : Path
+        The folder of studies.
+    max_bytes : int or None
+        Largest size of the folder; None for no limit.
+    needed : int
+        Bytes that must still fit.
+    wanted : collection of str
+        Uploads that must not be removed.
 
     Raises
     ------
     FullError
-        That does not suffice.
+        If that is not enough.
     """
-    if most is None or used_bytes(studies) + needed <= most:
+    if max_bytes is None or used_bytes(studies) + needed <= max_bytes:
         return
     jobs.empty_trash(studies, -1)
     remove_unused_uploads(studies, 0, wanted)
     runs = sorted(jobs.list_jobs(studies), key=lambda job: job.started)
     for job in runs:
-        if used_bytes(studies) + needed <= most:
+        if used_bytes(studies) + needed <= max_bytes:
             return
         if job.started < time.time() - YOUNG_S and not jobs.is_alive(job):
             jobs.delete(job)
-    if used_bytes(studies) + needed > most:
+    if used_bytes(studies) + needed > max_bytes:
         raise FullError(
-            "The server's disk holds as many studies of other visitors as it can. Try again in an hour, or run the app "
-            "on your own computer."
+            "The server's disk is full of other visitors' studies. Try again in an hour, or run the app on your own "
+            "computer."
         )
 
 
 def _files(folders: Collection[Path]) -> Iterator[os.DirEntry[str]]:
-    """All files below some folders; what disappears meanwhile is left out."""
-    waiting = [str(folder) for folder in folders]
-    while waiting:
+    """All files in some folders and their subfolders, without those that disappear meanwhile."""
+    unread = [str(folder) for folder in folders]
+    while unread:
         try:
-            with os.scandir(waiting.pop()) as entries:
-                found = list(entries)
+            with os.scandir(unread.pop()) as scan:
+                entries = list(scan)
         except OSError:
             continue
-        waiting += [entry.path for entry in found if entry.is_dir(follow_symlinks=False)]
-        yield from (entry for entry in found if not entry.is_dir(follow_symlinks=False))
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                unread.append(entry.path)
+            else:
+                yield entry
 
 
 def _modified(path: Path) -> float:
+    """When a path was modified, in seconds since 1970; now if it does not exist."""
     try:
         return path.stat().st_mtime
     except OSError:

@@ -1,7 +1,4 @@
-"""What the server clears away while it serves: uploads that nobody wants any more, old runs, runs that take too long.
-
-It waits for no visitor to start the next run, and begins with what a server left that was killed.
-"""
+"""Background thread of the server that removes unused uploads and old runs, and stops runs that take too long."""
 
 import ctypes
 import logging
@@ -15,28 +12,33 @@ from explorer.runs.uploads.store import store
 from explorer.server.public_mode import KEEP_S, Limits, is_public, limits, studies_folder
 
 EVERY_S = 10.0
-UPLOAD_KEEP_S = 3600.0  # in public: how long a file may stay in an uploader before there is a run of it
-UNWANTED_S = {False: KEEP_S, True: 300.0}  # local and public: for which an upload without a run is kept
-TRASH_S = {False: KEEP_S, True: 900.0}  # local and public: for which a removed run can be put back
+UPLOAD_KEEP_S = 3600.0  # in public: a file in an uploader is removed after this time
+UNWANTED_S = {False: KEEP_S, True: 300.0}  # local and public: an unused upload is removed after this time
+TRASH_S = {False: KEEP_S, True: 900.0}  # local and public: a removed run can be restored for this time
 log = logging.getLogger(__name__)
 
 
 @contextmanager
 def housekeeping(is_active: Callable[[str], bool], *, every_s: float = EVERY_S) -> Iterator[None]:
-    """Clear away, again and again, for as long as the context lasts.
+    """Clean up repeatedly while the context is open.
 
-    is_active : whether the session of this id has a connection.
+    Parameters
+    ----------
+    is_active : callable
+        Whether the session with a given id is connected.
+    every_s : float
+        Seconds between two rounds.
     """
     ended = threading.Event()
 
     def work() -> None:
         while not ended.wait(every_s):
-            _tidy(is_active)
+            _tidy_or_log(is_active)
             if is_public():
                 release_memory()
 
-    store.remove_leftovers()
-    _tidy(is_active)
+    store.remove_leftovers()  # of a server that was killed
+    _tidy_or_log(is_active)
     thread = threading.Thread(target=work, name="housekeeping", daemon=True)
     thread.start()
     try:
@@ -48,7 +50,15 @@ def housekeeping(is_active: Callable[[str], bool], *, every_s: float = EVERY_S) 
 
 
 def tidy(is_active: Callable[[str], bool], allowed: Limits) -> None:
-    """Clear away once."""
+    """Clean up once.
+
+    Parameters
+    ----------
+    is_active : callable
+        Whether the session with a given id is connected.
+    allowed : Limits
+        The server's limits.
+    """
     studies = studies_folder()
     store.sweep(is_active, UPLOAD_KEEP_S if allowed.public else None)
     holds.sweep(is_active, studies)
@@ -64,16 +74,16 @@ def tidy(is_active: Callable[[str], bool], allowed: Limits) -> None:
 
 
 def release_memory() -> None:
-    """Give memory that was freed back to the system, where its C library keeps it for later (glibc does)."""
+    """Return freed memory to the system, if the C library keeps it for later (glibc does)."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _tidy(is_active: Callable[[str], bool]) -> None:
-    """Whatever goes wrong with one file, the server serves on, and the next round tries again."""
+def _tidy_or_log(is_active: Callable[[str], bool]) -> None:
+    """Clean up once; an error is logged, and the next round tries again."""
     try:
         tidy(is_active, limits())
     except FullError:
         log.warning("the folder of studies is full, and nothing in it is old enough to be removed")
     except (OSError, ValueError, jobs.BusyError) as error:
-        log.warning("clearing away has failed: %s", error)
+        log.warning("cleaning up failed: %s", error)

@@ -1,4 +1,4 @@
-"""One run on the page: how far it is, what can be done with it, and what it printed."""
+"""The panel of one run: progress, buttons and log; and the runs in the trash."""
 
 import re
 from pathlib import Path
@@ -27,8 +27,8 @@ from explorer.server.page_errors import guarded
 from explorer.server.public_mode import is_public
 from explorer.state.address import keep_study
 
-EVERY_S = 1.0
-MAX_REMOVED = 5  # shown, of the runs in the trash
+EVERY_S = 1.0  # between two updates of the panel
+MAX_REMOVED = 5  # runs shown of those in the trash
 STATES = {
     "waiting": (":material/hourglass_top:", "Waiting in line"),
     "running": (":material/progress_activity:", "Running"),
@@ -40,9 +40,14 @@ STATES = {
 
 
 def show_job(job: Job, *, name: str = "run") -> None:
-    """The run, looked at again and again as long as it goes on; the rest of the page is left alone.
+    """Show the panel of a run, updated every second until the run ends; the rest of the page is not rerun.
 
-    name : of the panel, where a page has several.
+    Parameters
+    ----------
+    job : Job
+        The run.
+    name : str
+        Distinguishes the panels of a page.
     """
     every = None if status(job).is_over else EVERY_S
     st.fragment(guarded(_panel), run_every=every)(job.folder.parent, job.id, name, watched=every is not None)
@@ -54,84 +59,113 @@ def _panel(studies: Path, run: str, name: str, *, watched: bool) -> None:
         if not show_removed(name, only=run):
             st.info("This run has been removed.")
         return
-    now = status(job)
-    if watched and now.is_over:
-        st.rerun()  # the whole page: the list of runs and the picker change, and nobody needs to look again
-    icon, word = STATES[now.state]
+    current = status(job)
+    if watched and current.is_over:
+        st.rerun()  # of the whole page: the list of runs and the picker change, and updates of the panel end
+    icon, state = STATES[current.state]
     with st.container(border=True, key=f"{name}_panel"):
-        st.markdown(f"{icon} **{word}** · {plain(job.title)}")
-        _show_progress(job, now)
-        _show_buttons(job, now, name)
+        st.markdown(f"{icon} **{state}** · {plain(job.title)}")
+        if current.is_over:
+            _show_result(job, current)
+        else:
+            _show_progress(job, current)
+        _show_buttons(job, current, name)
         _show_log(job)
 
 
-def _show_progress(job: Job, now: Status) -> None:
-    of = f" of {job.num_layers:,}" if job.num_layers else ""
-    if now.is_over:
-        if now.state == "failed":
-            st.error(_public_text(error_text(job)))
-        if job.makes_study:
-            st.caption(f"{now.layers:,}{of} {_layers(job.num_layers or now.layers)} measured.{_what_next(now)}")
-        return
-    if now.state == "waiting":
-        st.caption(f"{queue_text(now.before)} It starts by itself: you may leave this page, and come back to it.")
-        return
-    share = min(now.layers / job.num_layers, 1.0) if job.num_layers else 0.0
+def _show_result(job: Job, ended: Status) -> None:
+    """Show the error of a failed run, and how many layers were measured."""
+    if ended.state == "failed":
+        st.error(_public_text(error_text(job)))
     if job.makes_study:
-        st.progress(share, text=f"{now.layers:,}{of} {_layers(job.num_layers)} measured · {time_text(job, now)}")
-    if now.total:
-        count = f"{now.done:,} of {now.total:,} {now.unit}"
-        left = "" if now.stage_left_s is None else f", {in_words(now.stage_left_s)} left in this step"
-        st.progress(min(now.done / now.total, 1.0), text=f"{plain(now.stage)}: {count}{left}")
+        text = f"{_layers_text(job, ended)} measured."
+        if ended.state != "complete":
+            text += " Go on computes the rest."
+        st.caption(text)
+
+
+def _show_progress(job: Job, current: Status) -> None:
+    """Show the progress of a run that waits or works."""
+    if current.state == "waiting":
+        st.caption(f"{queue_text(current.before)} It starts by itself: you may leave this page and come back.")
+        return
+    if job.makes_study:
+        share = min(current.layers / job.num_layers, 1.0) if job.num_layers else 0.0
+        st.progress(share, text=f"{_layers_text(job, current)} measured · {time_text(job, current)}")
+    if current.total:
+        text = f"{plain(current.stage)}: {current.done:,} of {current.total:,} {current.unit}"
+        if current.stage_left_s is not None:
+            text += f", {in_words(current.stage_left_s)} left in this step"
+        st.progress(min(current.done / current.total, 1.0), text=text)
     else:
         st.caption("Starting. Loading a network takes a few seconds.")
 
 
-def queue_text(before: int) -> str:
-    """The place in the line, in words."""
-    if not before:
+def _layers_text(job: Job, current: Status) -> str:
+    """Such as "1 of 5 layers", or "1 layer" if the number of layers was not planned."""
+    if not job.num_layers:
+        return f"{current.layers:,} {'layer' if current.layers == 1 else 'layers'}"
+    return f"{current.layers:,} of {job.num_layers:,} {'layer' if job.num_layers == 1 else 'layers'}"
+
+
+def queue_text(num_ahead: int) -> str:
+    """How many runs are ahead in the queue, in words."""
+    if not num_ahead:
         return "Yours is next."
-    return f"{before:,} {'run' if before == 1 else 'runs'} before yours."
+    return f"{num_ahead:,} {'run' if num_ahead == 1 else 'runs'} before yours."
 
 
-def time_text(job: Job, now: Status) -> str:
-    """Time taken, and time left: as planned, unless the step alone takes longer; by the layers once some are there."""
-    left = max(job.estimated_s - now.elapsed_s, now.stage_left_s or 0)
-    if 0 < now.layers < job.num_layers and not job.estimated_s:
-        left = now.elapsed_s / now.layers * (job.num_layers - now.layers)
-    taken = f"{in_words(now.elapsed_s)} so far"
-    return f"{taken}, about {in_words(left)} left" if left >= 1 else taken
+def time_text(job: Job, current: Status) -> str:
+    """Elapsed and remaining time in words.
+
+    The remaining time follows from the plan, but is at least that of the present step. Without a plan it is
+    extrapolated from the measured layers.
+    """
+    left_s = max(job.estimated_s - current.elapsed_s, current.stage_left_s or 0)
+    if 0 < current.layers < job.num_layers and not job.estimated_s:
+        left_s = current.elapsed_s / current.layers * (job.num_layers - current.layers)
+    elapsed = f"{in_words(current.elapsed_s)} so far"
+    return f"{elapsed}, about {in_words(left_s)} left" if left_s >= 1 else elapsed
 
 
-def _show_buttons(job: Job, now: Status, name: str) -> None:
+def _show_buttons(job: Job, current: Status, name: str) -> None:
+    """Show buttons for what can be done with the run in its present state."""
     with st.container(horizontal=True):
         if has_results(job):
-            label = "Open the study" if now.state == "complete" else "Open what is there so far"
+            label = "Open the study" if current.state == "complete" else "Open the finished layers"
             if st.button(label, type="primary", icon=":material/monitoring:", key=f"open_{name}"):
                 keep_study(job.id)
                 st.switch_page("pages/layers/view.py")
-        if now.state == "complete" and (file := job.exported):
+        if current.state == "complete" and (file := job.exported):
             kind = "application/octet-stream"
             st.download_button(
                 f"Download {file.name}", file.read_bytes, file.name, kind, on_click="ignore", key=f"download_{name}"
             )
         if not may_change(job):
             return
-        if now.state == "running":
+        if current.state == "running":
             st.button("Stop", icon=":material/stop:", key=f"stop_{name}", on_click=guarded(cancel), args=(job,))
-        elif now.state == "waiting":
+        elif current.state == "waiting":
             st.button(
                 "Leave the line", icon=":material/close:", key=f"stop_{name}", on_click=guarded(cancel), args=(job,)
             )
-        elif now.state == "stopping":
+        elif current.state == "stopping":
             st.button(
-                "Stop at once", icon=":material/dangerous:", key=f"kill_{name}", on_click=guarded(cancel), args=(job,),
-                kwargs={"at_once": True}, help="Without waiting for the step that it is in.",
-            )  # fmt: skip
-        elif now.state != "complete" and st.button(_again(job), icon=":material/resume:", key=f"resume_{name}"):
+                "Stop at once",
+                icon=":material/dangerous:",
+                key=f"kill_{name}",
+                on_click=guarded(cancel),
+                args=(job,),
+                kwargs={"at_once": True},
+                help="Without waiting for the present step.",
+            )
+        elif current.state != "complete" and st.button(_again(job), icon=":material/resume:", key=f"resume_{name}"):
             _resume(job)
-        if now.is_over and st.button(
-            "Remove", icon=":material/delete:", key=f"remove_{name}", help="With its results. It can be put back."
+        if current.is_over and st.button(
+            "Remove",
+            icon=":material/delete:",
+            key=f"remove_{name}",
+            help="Removes the run and its results. Can be undone.",
         ):
             remove(job)
             st.query_params.pop("run", None)
@@ -139,9 +173,14 @@ def _show_buttons(job: Job, now: Status, name: str) -> None:
 
 
 def show_removed(name: str, *, only: str = "") -> bool:
-    """The runs in the trash, each with a button that puts it back. Returns whether there are any.
+    """Show the runs in the trash, each with a button that restores it. Returns whether there are any.
 
-    name : of the panel, where a page has several. only : the id of the one to show; default all.
+    Parameters
+    ----------
+    name : str
+        Distinguishes the panels of a page.
+    only : str
+        Id of the run to show; "" for all.
     """
     removed = [job for job in own_removed_jobs() if only in ("", job.id)][:MAX_REMOVED]
     for job in removed:
@@ -154,6 +193,7 @@ def show_removed(name: str, *, only: str = "") -> bool:
 
 
 def _again(job: Job) -> str:
+    """Label of the button that starts a run again: a study keeps its finished layers, other commands start over."""
     return "Go on" if job.makes_study else "Start again"
 
 
@@ -169,27 +209,18 @@ def _resume(job: Job) -> None:
 def _show_log(job: Job) -> None:
     lines = log_lines(job)
     if lines and not is_public():
-        with st.expander("What it printed", expanded=not job.makes_study and status(job).state == "complete"):
+        is_only_result = not job.makes_study and status(job).state == "complete"
+        with st.expander("Log", expanded=is_only_result):
             st.code("\n".join(lines), language=None, wrap_lines=True, height=220)
             study = f", the study in `{job.study}`" if job.makes_study else ""
-            st.caption(f"All of it is in `{job.folder}`{study}.")
+            st.caption(f"The full log is in `{job.folder}`{study}.")
 
 
 def _public_text(text: str) -> str:
-    """The command's words; in public without anything that could be a path of this server."""
+    """A message of the command line; in public without anything that could be a path of this server."""
     return plain(in_form_words(hide_paths(text) if is_public() else text))
 
 
 def hide_paths(text: str) -> str:
-    """A text in which every absolute path, and every path within the folder of uploads, is only its last name."""
+    """Replace each absolute path, and each path in the folder of uploads, by its last part."""
     return re.sub(r"(?<!\w)(?:\.\.)?(?:/[^\s'\",;:]+)+/([^\s'\",;:/]+)", r"\1", text)
-
-
-def _what_next(now: Status) -> str:
-    if now.state == "complete":
-        return ""
-    return " Go on computes the rest."
-
-
-def _layers(count: int) -> str:
-    return "layer" if count == 1 else "layers"

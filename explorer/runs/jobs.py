@@ -1,7 +1,8 @@
-"""Runs of `python -m core`, each in a process and a folder of its own; everything known about one is in its folder.
+"""Background runs of `python -m core`, each in its own process and its own folder.
 
-So a page that is opened anew, a second tab and a restarted server all find a run again. A folder holds `job.json` (what
-was asked), `log.txt` (progress as lines of JSON, and what the command printed), `study/`, and what `worker` leaves.
+The folder contains everything about the run, so that a new page, a second tab and a restarted server find it again:
+`job.json` (the request), `log.txt` (progress as lines of JSON, and the command's output), `study/`, and the files of
+`worker`.
 """
 
 import json
@@ -27,12 +28,12 @@ from explorer.runs.worker import EXIT, STARTED, TIME_LIMIT
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDY = "study"
-TRASH = ".trash"  # within the folder of studies: runs that were removed, and can be put back
+TRASH = ".trash"  # within the folder of studies: removed runs, which can be restored
 START_S = 20  # more than a busy machine needs to start Python
-_TAIL = 64 << 10  # bytes read of a log
+_TAIL_BYTES = 64 << 10  # read at the end of a log
 _CANCELLED, _LOG, _RECORD, _REMOVED = "cancelled", "log.txt", "job.json", "removed"
-_LATE_S = 30  # after its limit a run is killed from outside: it stops itself, if it can
-_INTERRUPTED = 130
+_LATE_S = 30  # a run normally ends itself at its time limit; this much later the server kills it
+_INTERRUPTED = 130  # exit status of an interrupted command
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,80}")
 
 
@@ -42,13 +43,22 @@ class Job:
 
     Attributes
     ----------
-    folder : its folder; the folder's name is its id.
-    arguments : of `python -m core`, with paths relative to the folder.
-    title : what it is called on screen.
-    num_layers, estimated_s : what the plan said; 0 where there was none.
-    started : seconds since 1970 of its last start, or of its record before the first.
-    uploads : the folder of the uploaded data, else "".
-    visitor : whose it is on a public server, else "".
+    folder : Path
+        The run's folder; its name is the run's id.
+    arguments : tuple of str
+        Arguments of `python -m core`, with paths relative to the folder.
+    title : str
+        Name of the run on the page.
+    num_layers : int
+        Number of layers according to the plan; 0 without a plan.
+    estimated_s : float
+        Duration according to the plan; 0 without a plan.
+    started : float
+        Time of the last start, in seconds since 1970; before the first start, when the run was recorded.
+    uploads : str
+        Folder of the uploaded data, relative to the folder of studies; "" without any.
+    visitor : str
+        Id of the visitor who started the run on a public server; "" locally.
     """
 
     folder: Path
@@ -70,30 +80,43 @@ class Job:
 
     @property
     def makes_study(self) -> bool:
-        """Whether its command writes a study; others print something, or export a network."""
+        """Whether the command writes a study; others print something or export a network."""
         return self.arguments[:1] in (("study",), ("measure",))
 
     @property
     def exported(self) -> Path | None:
-        """The network's file, once the run has exported one."""
-        out = next((word.removeprefix("--out=") for word in self.arguments if word.startswith("--out=")), "")
-        file = self.folder / out
+        """The file of the exported network; None if there is none yet."""
+        outputs = [word.removeprefix("--out=") for word in self.arguments if word.startswith("--out=")]
+        if not outputs:
+            return None
+        file = self.folder / outputs[0]
         return file if file.suffix == ".keras" and file.is_file() else None
 
 
 @dataclass(frozen=True)
 class Status:
-    """What has become of a run.
+    """The state of a run.
 
     Attributes
     ----------
-    state : "waiting", "running", "stopping", "complete", "cancelled" or "failed".
-    before : runs that must end before this one's turn, for a run that waits.
-    layers : layers whose rows are there.
-    stage, done, total, unit : the last progress that was reported.
-    stage_left_s : seconds that the stage will still take, as reported; None where not known.
-    elapsed_s : since the last start, or its turn, for a run that goes on.
-    exit_status : of the process; None while it runs, and where it was killed.
+    state : str
+        "waiting", "running", "stopping", "complete", "cancelled" or "failed".
+    layers : int
+        Number of layers that have been measured.
+    before : int
+        For a waiting run: number of runs that must end before its turn.
+    stage : str
+        The present step, as last reported.
+    done, total : int
+        Progress of the step, as last reported.
+    unit : str
+        Unit of `done` and `total`.
+    stage_left_s : float or None
+        Remaining seconds of the step, as last reported; None if unknown.
+    elapsed_s : float
+        Seconds since the run's turn or last start; 0 for a run that has ended.
+    exit_status : int or None
+        Exit status of the process; None while it runs, or if it was killed.
     """
 
     state: str
@@ -109,67 +132,104 @@ class Status:
 
     @property
     def is_over(self) -> bool:
+        """Whether the run has ended."""
         return self.state not in ("waiting", "running", "stopping")
 
 
 class BusyError(RuntimeError):
-    """The run goes on already, or no more may wait in line."""
+    """The run is already active, or too many runs wait."""
 
 
 def new_job(studies: Path, arguments: Sequence[str], *, title: str, **plan: Any) -> Job:
-    """Record a run in a new folder of `studies`. Its id cannot be guessed: in public, it is the key to its results."""
+    """Record a run in a new folder.
+
+    Parameters
+    ----------
+    studies : Path
+        The folder of studies.
+    arguments : sequence of str
+        Arguments of `python -m core`, with paths relative to the run's folder.
+    title : str
+        Name of the run on the page.
+    **plan
+        Further attributes of `Job`.
+    """
     slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:40].strip("-") or "study"
-    recorded = {"started": time.time(), **plan}  # old runs are removed: one that is about to start must not look old
-    job = Job(studies / f"{slug}-{secrets.token_hex(8)}", tuple(arguments), title, **recorded)
+    values = {"started": time.time(), **plan}  # without a time the run would count as old and be removed
+    # The id cannot be guessed, because in public everyone who knows it can see the results.
+    job = Job(studies / f"{slug}-{secrets.token_hex(8)}", tuple(arguments), title, **values)
     job.folder.mkdir(parents=True)
     _write(job)
     return job
 
 
-def start(job: Job, *, line: int | None = None, limit_s: float | None = None, environ: Mapping[str, str] = {}) -> Job:
-    """Start a run, or go on with one that ended early: its command skips the layers that are there.
+def start(
+    job: Job, *, max_waiting: int | None = None, limit_s: float | None = None, environ: Mapping[str, str] = {}
+) -> Job:
+    """Start a run, or continue one that ended early: its command skips the layers that have been measured.
 
     Parameters
     ----------
-    line : wait until no other run of this line works, and refuse if so many wait already; default: start at once.
-    limit_s : seconds from its turn on, after which it is stopped; default never.
-    environ : variables of its process beside this one's.
+    job : Job
+        The run.
+    max_waiting : int, optional
+        Put the run into the queue, and refuse it if this many runs wait already. By default it starts at once.
+    limit_s : float, optional
+        Seconds after which the run is stopped, counted from its turn; by default it is never stopped.
+    environ : mapping
+        Environment variables of its process in addition to those of this process.
+
+    Returns
+    -------
+    Job
+        The run with its new start time.
 
     Raises
     ------
     BusyError
-        This run goes on, or the line is full.
+        If the run is already active, or the queue is full.
     """
     with _only_one_starts(job.folder.parent):
         if is_alive(job):
-            raise BusyError("This run goes on already.")
-        if line is not None and num_waiting(job.folder.parent) >= line:
-            raise BusyError(f"{line} runs wait in line, and no more may. Try again when one of them has ended.")
+            raise BusyError("This run is already active.")
+        if max_waiting is not None and num_waiting(job.folder.parent) >= max_waiting:
+            raise BusyError(f"{max_waiting} runs wait in line, and no more may. Try again when one of them has ended.")
         for name in (_CANCELLED, STARTED, EXIT, WAITING):
             (job.folder / name).unlink(missing_ok=True)
-        if line is not None:
+        if max_waiting is not None:
             join_queue(job.folder)
         started = replace(job, started=time.time())
         _write(started)
         process = _spawn(job, environ if limit_s is None else {**environ, TIME_LIMIT: str(limit_s)})
         _wait_for_start(job, process)
-    threading.Thread(target=process.wait, daemon=True).start()  # so that no zombie stays
+    threading.Thread(target=process.wait, daemon=True).start()  # a process that nobody waits for becomes a zombie
     return started
 
 
 def cancel(job: Job, *, at_once: bool = False) -> None:
-    """Ask a run to stop; it leaves a valid study of the layers done so far. `at_once` kills it, which does so too."""
+    """Ask a run to stop, or kill it. Either leaves a valid study of the layers that have been measured.
+
+    Parameters
+    ----------
+    job : Job
+        The run.
+    at_once : bool
+        Kill the process instead of asking it to stop after the present step.
+    """
     number = process_id(job)
     if number is None:
         return
     (job.folder / _CANCELLED).touch()
     signal_number = signal.SIGKILL if at_once and hasattr(signal, "SIGKILL") else signal.SIGTERM
     with suppress(ProcessLookupError):
-        os.killpg(number, signal_number) if hasattr(os, "killpg") else os.kill(number, signal_number)
+        if hasattr(os, "killpg"):
+            os.killpg(number, signal_number)
+        else:  # Windows has no process groups of this kind
+            os.kill(number, signal_number)
 
 
 def process_id(job: Job) -> int | None:
-    """The process of a run that goes on, which leads a process group; whichever server started it."""
+    """The process id of an active run, which is also the id of its process group; None if the run is not active."""
     try:
         number = int((job.folder / STARTED).read_text(encoding="ascii"))
     except (OSError, ValueError):
@@ -178,15 +238,15 @@ def process_id(job: Job) -> int | None:
 
 
 def remove(job: Job) -> None:
-    """Move a run that is over to the trash, with its study.
+    """Move a run that has ended to the trash, with its study.
 
     Raises
     ------
     BusyError
-        It goes on.
+        If the run is active.
     """
     if is_alive(job):
-        raise BusyError("This run goes on. Stop it first.")
+        raise BusyError("This run is active. Stop it first.")
     trash = job.folder.parent / TRASH
     trash.mkdir(exist_ok=True)
     (job.folder / _REMOVED).touch()
@@ -194,12 +254,12 @@ def remove(job: Job) -> None:
 
 
 def removed_jobs(studies: Path) -> list[Job]:
-    """The runs in the trash, the last removed first."""
-    return sorted(list_jobs(studies / TRASH), key=_removed, reverse=True)
+    """The runs in the trash, the most recently removed first."""
+    return sorted(list_jobs(studies / TRASH), key=_removal_time, reverse=True)
 
 
 def restore(job: Job) -> Job:
-    """Take a run out of the trash."""
+    """Move a run from the trash back to the folder of studies."""
     restored = replace(job, folder=job.folder.parents[1] / job.id)
     os.replace(job.folder, restored.folder)
     (restored.folder / _REMOVED).unlink(missing_ok=True)
@@ -207,7 +267,7 @@ def restore(job: Job) -> Job:
 
 
 def delete(job: Job) -> None:
-    """Delete a run that is over, for good, with its study, and its upload where no other run uses it."""
+    """Delete a run that has ended permanently, with its study, and with its upload unless another run uses it."""
     in_trash = job.folder.parent.name == TRASH
     studies = job.folder.parents[1] if in_trash else job.folder.parent
     if not in_trash:
@@ -218,9 +278,9 @@ def delete(job: Job) -> None:
 
 
 def empty_trash(studies: Path, keep_s: float) -> None:
-    """Delete what was removed more than this many seconds ago, and what an interrupted deletion left."""
+    """Delete the runs that were removed more than `keep_s` seconds ago, and remains of interrupted deletions."""
     for job in removed_jobs(studies):
-        if _removed(job) < time.time() - keep_s:
+        if _removal_time(job) < time.time() - keep_s:
             delete(job)
     for folder in (studies / TRASH).glob("*/"):
         if find_job(studies / TRASH, folder.name) is None:
@@ -228,12 +288,12 @@ def empty_trash(studies: Path, keep_s: float) -> None:
 
 
 def used_uploads(studies: Path) -> set[str]:
-    """The folders of uploads that a run uses, be it a removed one that can be put back."""
+    """The folders of uploads that any run uses, including removed runs, which can be restored."""
     return {job.uploads for job in (*list_jobs(studies), *list_jobs(studies / TRASH)) if job.uploads}
 
 
 def find_job(studies: Path, name: str) -> Job | None:
-    """The run of this id, if there is one. No other text than an id is ever part of a path."""
+    """The run with this id; None if there is none, or if the text is no id and must not become part of a path."""
     if not _NAME.fullmatch(name):
         return None
     try:
@@ -245,71 +305,84 @@ def find_job(studies: Path, name: str) -> Job | None:
 
 
 def list_jobs(studies: Path) -> list[Job]:
-    """All runs, the latest first."""
+    """All runs, the most recently started first."""
     names = [path.name for path in studies.iterdir()] if studies.is_dir() else []
     jobs = [job for name in names if (job := find_job(studies, name))]
     return sorted(jobs, key=lambda job: job.started, reverse=True)
 
 
 def is_alive(job: Job) -> bool:
-    """Whether its process holds its lock, whoever started it. A process that merely got the same number does not."""
+    """Whether the run's process exists. It is known by its lock, because process ids are reused."""
     return is_locked(job.folder / ALIVE)
 
 
 def status(job: Job) -> Status:
-    """What the files of a run say of it."""
-    alive = is_alive(job)
-    cancelled = (job.folder / _CANCELLED).exists()
-    exit_status = None if alive else _exit_status(job)
-    before = num_ahead(job.folder) if alive and is_waiting(job.folder) else 0
-    if alive:
-        state = "stopping" if cancelled else "waiting" if is_waiting(job.folder) else "running"
-    elif exit_status == 0:
+    """The state of a run according to its files."""
+    num_layers, cancelled = _num_layers(job), (job.folder / _CANCELLED).exists()
+    if is_alive(job):
+        return _active_status(job, num_layers, cancelled)
+    exit_status = _exit_status(job)
+    if exit_status == 0:
         state = "complete"
+    elif cancelled or exit_status == _INTERRUPTED:
+        state = "cancelled"
     else:
-        state = "cancelled" if cancelled or exit_status == _INTERRUPTED else "failed"
-    report = _last_report(job) if alive else {}
-    elapsed_s = max(0.0, time.time() - _began(job)) if alive else 0.0
-    return Status(state, _num_layers(job), before, elapsed_s=elapsed_s, exit_status=exit_status, **report)
+        state = "failed"
+    return Status(state, num_layers, exit_status=exit_status)
+
+
+def _active_status(job: Job, num_layers: int, cancelled: bool) -> Status:
+    """The state of a run whose process exists."""
+    waits = is_waiting(job.folder)
+    if cancelled:
+        state = "stopping"
+    elif waits:
+        state = "waiting"
+    else:
+        state = "running"
+    before = num_ahead(job.folder) if waits else 0
+    elapsed_s = max(0.0, time.time() - _start_time(job))
+    return Status(state, num_layers, before, elapsed_s=elapsed_s, **_last_report(job))
 
 
 def log_lines(job: Job, most: int = 200) -> list[str]:
-    """The last lines that the command printed, without its progress."""
-    return [line for line in _tail(job) if not line.startswith("{") and line.strip()][-most:]
+    """The last lines of the command's output, without its progress; at most `most`."""
+    lines = [line for line in _log_tail(job) if not line.startswith("{") and line.strip()]
+    return lines[-most:]
 
 
 def error_text(job: Job) -> str:
-    """Why a run failed: what its command said last, or what its silence means."""
+    """Why a run failed: the error message of its command, or what the lack of one means."""
     lines = log_lines(job)
-    errors = [place for place, line in enumerate(lines) if line.startswith("error: ") or ": error: " in line]
-    if errors:
-        return "\n".join(lines[errors[-1] :]).split("error: ", 1)[-1]
+    error_lines = [index for index, line in enumerate(lines) if line.startswith("error: ") or ": error: " in line]
+    if error_lines:
+        return "\n".join(lines[error_lines[-1] :]).split("error: ", 1)[-1]
     if is_waiting(job.folder):
-        return "The process was ended from outside while it waited in line. Go on puts it there again."
+        return "The process was killed while it waited in line. Go on puts it back in line."
     if _exit_status(job) is None:
         return (
-            "The process was ended from outside without a word, most often because memory ran out. Take fewer samples "
-            "or a smaller memory budget; the layers done so far are kept."
+            "The process was killed without a message, most often because memory ran out. Take fewer samples or a "
+            "smaller memory budget; the layers measured so far are kept."
         )
-    return lines[-1] if lines else "The process ended without saying why."
+    return lines[-1] if lines else "The process ended without a message."
 
 
 def forget_old(studies: Path, keep_s: float) -> None:
-    """Delete runs that are over, when they were started more than this many seconds ago."""
+    """Delete runs that have ended and were started more than `keep_s` seconds ago."""
     for job in list_jobs(studies):
         if job.started < time.time() - keep_s and not is_alive(job):
             delete(job)
 
 
 def stop_overdue(studies: Path, limit_s: float) -> None:
-    """Kill the runs that take longer than this, whichever server started them, and with whatever limit."""
+    """Kill the runs that take longer than `limit_s` seconds, whichever server started them."""
     for job in list_jobs(studies):
-        if time.time() - _began(job) > limit_s + _LATE_S and is_alive(job) and not is_waiting(job.folder):
+        if time.time() - _start_time(job) > limit_s + _LATE_S and is_alive(job) and not is_waiting(job.folder):
             cancel(job, at_once=True)
 
 
 def has_results(job: Job) -> bool:
-    """Whether there is a study to open, be it of one layer."""
+    """Whether there is a study with at least one layer."""
     return _num_layers(job) > 0
 
 
@@ -323,18 +396,18 @@ def _spawn(job: Job, environ: Mapping[str, str]) -> "subprocess.Popen[bytes]":
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C at the server is not meant for it, and it can be stopped with its children
+            start_new_session=True,  # so that Ctrl-C at the server does not stop it, and its children stop with it
         )
 
 
 def core_environ() -> dict[str, str]:
-    """The environment of `python -m core` in any folder: the project need not be installed."""
+    """Environment variables for `python -m core` in any folder, even if the project is not installed."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
 
 
 def _wait_for_start(job: Job, process: "subprocess.Popen[bytes]") -> None:
-    """Until its lock tells that it lives, or it has ended."""
+    """Wait until the process has recorded that it started, or has ended."""
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline and process.poll() is None and not (job.folder / STARTED).exists():
         time.sleep(0.02)
@@ -342,7 +415,7 @@ def _wait_for_start(job: Job, process: "subprocess.Popen[bytes]") -> None:
 
 @contextmanager
 def _only_one_starts(studies: Path) -> Iterator[None]:
-    """One start at a time, over all tabs and servers; the others wait for a while."""
+    """Allow one start at a time, over all tabs and servers; others wait up to `START_S`."""
     deadline = time.monotonic() + START_S
     with (studies / ".starting").open("a+b") as handle:
         while True:
@@ -363,16 +436,16 @@ def _write(job: Job) -> None:
     os.replace(scratch, job.folder / _RECORD)
 
 
-def _began(job: Job) -> float:
-    """When it was started, or its turn came, in seconds since 1970."""
+def _start_time(job: Job) -> float:
+    """When the run started or its turn came, in seconds since 1970."""
     try:
         return (job.folder / STARTED).stat().st_mtime
     except OSError:
         return job.started
 
 
-def _removed(job: Job) -> float:
-    """When it was removed, in seconds since 1970."""
+def _removal_time(job: Job) -> float:
+    """When the run was removed, in seconds since 1970."""
     try:
         return (job.folder / _REMOVED).stat().st_mtime
     except OSError:
@@ -387,27 +460,29 @@ def _exit_status(job: Job) -> int | None:
 
 
 def _num_layers(job: Job) -> int:
-    """Complete parts, which are counted without being read; else the layers of the merged tables."""
+    """The number of measured layers: complete parts, which need not be read, else the layers of the merged tables."""
     try:
         return len(layer_parts(job.study)) or len(finished_layers(job.study))
-    except (StudyError, OSError):  # the parts are being merged at this moment
+    except (StudyError, OSError):  # the parts are just being merged
         return 0
 
 
 def _last_report(job: Job) -> dict[str, Any]:
-    for line in reversed(_tail(job)):
+    """The last progress in the log, by attribute of `Status`; {} without any."""
+    for line in reversed(_log_tail(job)):
         if line.startswith('{"stage"'):
-            with suppress(ValueError):  # a line that is being written
+            with suppress(ValueError):  # the line is not complete yet
                 report = json.loads(line)
                 return {"stage_left_s": report.pop("left_s"), **report}
     return {}
 
 
-def _tail(job: Job) -> list[str]:
+def _log_tail(job: Job) -> list[str]:
+    """The last lines of the log."""
     try:
         with (job.folder / _LOG).open("rb") as log:
             log.seek(0, os.SEEK_END)
-            log.seek(max(0, log.tell() - _TAIL))
+            log.seek(max(0, log.tell() - _TAIL_BYTES))
             return log.read().decode("utf-8", "replace").splitlines()
     except FileNotFoundError:
         return []

@@ -1,8 +1,8 @@
-"""Runs that wait in line until no other works: who is next is told by files, to any process that looks.
+"""The queue of runs: a run waits until no other run works. Its state is stored in files, which any process can read.
 
-A run that waits has a number in its `waiting`, greater than those before it, and removes the file when its turn comes;
-one that works holds a lock in the folder of studies. A process that is gone has lost its place. Of the standard library
-alone, for a run waits before it loads anything.
+A waiting run has a file `waiting` with a number that is greater than those of the runs before it; it removes the file
+when its turn comes. The working run holds a lock in the folder of studies. A process that ended leaves the queue by
+itself, because its lock is released. This module imports little, because a run waits before it loads anything else.
 """
 
 import time
@@ -18,42 +18,44 @@ _EVERY_S = 0.5
 
 
 def join_queue(folder: Path) -> None:
-    """Give the run of this folder the last place. Only one process at a time may do so."""
-    last = max((number for _, number in _line(folder.parent)), default=0)
+    """Put the run of this folder at the end of the queue. Only one process at a time may call this."""
+    last = max((number for _, number in _waiting_runs(folder.parent)), default=0)
     (folder / WAITING).write_text(str(last + 1), encoding="ascii")
 
 
 def num_waiting(studies: Path) -> int:
-    """How many runs wait, and live."""
-    return sum(is_locked(folder / ALIVE) for folder, _ in _line(studies))
+    """How many runs wait, without those whose process ended."""
+    return sum(is_locked(folder / ALIVE) for folder, _ in _waiting_runs(studies))
 
 
 def is_waiting(folder: Path) -> bool:
-    """Whether the run of this folder waits, or died when it did."""
+    """Whether the run of this folder waits, or its process ended while it waited."""
     return (folder / WAITING).exists()
 
 
 def num_ahead(folder: Path) -> int:
-    """How many runs must end before this one's turn: those that wait before it, and the one that works."""
-    own = _number(folder)
-    before = sum(is_locked(other / ALIVE) for other, number in _line(folder.parent) if number < own)
-    return before + is_locked(folder.parent / _TURN)
+    """How many runs must end before this one starts: those that wait before it, and the one that works."""
+    own_number = _number(folder)
+    num_waiting_before = 0
+    for run, number in _waiting_runs(folder.parent):
+        num_waiting_before += number < own_number and is_locked(run / ALIVE)
+    return num_waiting_before + is_locked(folder.parent / _TURN)
 
 
 @contextmanager
 def turn(folder: Path) -> Iterator[None]:
-    """Wait for the turn of a run that stands in line, and keep it; one that does not stand there goes ahead."""
+    """Wait for a run's turn, and hold it while the context is open; a run outside the queue starts at once."""
     if not is_waiting(folder):
         yield
         return
     with (folder.parent / _TURN).open("a+b") as handle:
-        while num_ahead(folder) or not _try(handle.fileno()):
+        while num_ahead(folder) or not _try_lock(handle.fileno()):
             time.sleep(_EVERY_S)
         (folder / WAITING).unlink()
         yield
 
 
-def _try(descriptor: int) -> bool:
+def _try_lock(descriptor: int) -> bool:
     try:
         lock_file(descriptor)
     except OSError:
@@ -61,13 +63,13 @@ def _try(descriptor: int) -> bool:
     return True
 
 
-def _line(studies: Path) -> list[tuple[Path, int]]:
-    """The folders of runs that wait, or died when they did, and their numbers."""
+def _waiting_runs(studies: Path) -> list[tuple[Path, int]]:
+    """The folders and numbers of the runs for which `is_waiting`."""
     return [(path.parent, _number(path.parent)) for path in studies.glob(f"*/{WAITING}")]
 
 
 def _number(folder: Path) -> int:
     try:
         return int((folder / WAITING).read_text(encoding="ascii"))
-    except (OSError, ValueError):  # it has left the line at this moment
+    except (OSError, ValueError):  # the run has just left the queue
         return 0

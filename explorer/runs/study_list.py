@@ -1,4 +1,4 @@
-"""The studies that can be named: those that come with the app, and those that it computed."""
+"""The studies and runs that a visitor can see, open and change."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from explorer.studies.loading import bundled_studies
 from explorer.studies.provenance import study_title
 
 MAX_LISTED = 20
-_OWN = "own runs"
+_SESSION_RUNS = "own runs"  # session key of the ids of runs that this session started
 
 
 def known_studies() -> dict[str, Path]:
@@ -22,7 +22,7 @@ def known_studies() -> dict[str, Path]:
 
 
 def own_jobs() -> list[Job]:
-    """The runs that may be listed: all of them locally; in public those that this visitor started or was linked to."""
+    """The runs that the visitor sees: locally all; in public those that the visitor started, or has a link to."""
     studies = studies_folder()
     if not is_public():
         return list_jobs(studies)
@@ -32,72 +32,79 @@ def own_jobs() -> list[Job]:
 
 
 def remember_job(job: Job) -> None:
-    """List a run in this session from now on, as one that it started."""
-    st.session_state[_OWN] = tuple(dict.fromkeys((*st.session_state.get(_OWN, ()), job.id)))
+    """Remember that this session started a run."""
+    st.session_state[_SESSION_RUNS] = tuple(dict.fromkeys((*st.session_state.get(_SESSION_RUNS, ()), job.id)))
 
 
 def started_jobs() -> list[Job]:
-    """The runs that this visitor started: in this session, or in another one of the same browser."""
-    return _own_jobs(studies_folder())
+    """The runs that this visitor started, in this session or another one of the same browser."""
+    return _started_jobs(studies_folder())
 
 
 def own_removed_jobs() -> list[Job]:
-    """The runs in the trash that may be put back: all of them locally; in public those that this visitor started."""
+    """The runs in the trash that the visitor may restore: locally all; in public those that the visitor started."""
     if not is_public():
         return removed_jobs(studies_folder())
-    return _own_jobs(studies_folder() / TRASH)
+    return _started_jobs(studies_folder() / TRASH)
 
 
 def may_change(job: Job) -> bool:
-    """Whether this visitor may stop or remove a run: in public only who started it, and not who has its link."""
+    """Whether this visitor may stop or remove a run: in public only its owner, not everyone with its link."""
     if not is_public() or job.visitor in ("", current_visitor()):
         return True
-    return job.id in st.session_state.get(_OWN, ())
+    return job.id in st.session_state.get(_SESSION_RUNS, ())
 
 
 def current_visitor() -> str:
-    """Who looks at this page of a public server; "" where the browser has no cookie of ours."""
+    """The id of the visitor of a public server; "" locally, or without a cookie of this app."""
     return visitor_id(st.context.cookies) if is_public() else ""
 
 
-def _own_jobs(folder: Path) -> list[Job]:
-    visitor, ids = current_visitor(), st.session_state.get(_OWN, ())
+def _started_jobs(folder: Path) -> list[Job]:
+    visitor, ids = current_visitor(), st.session_state.get(_SESSION_RUNS, ())
     if not visitor:
         return [job for name in ids if (job := find_job(folder, name))]
     return [job for job in list_jobs(folder) if job.visitor == visitor or job.id in ids]
 
 
 def study_path(name: str, known: dict[str, Path]) -> Path:
-    """Where the study of this name is; in public, only a known one is anywhere.
+    """The folder of a study.
+
+    Parameters
+    ----------
+    name : str
+        A name in `known`; locally also the path of any folder.
+    known : dict
+        Of `known_studies`.
 
     Raises
     ------
     StudyError
-        No such study, in public. Locally any text is a path, if it can be one.
+        If there is no such study, in public; or if the text cannot be a path.
     """
     if name in known:
         return known[name]
     if is_public():
-        raise StudyError("There is no study of this name here, or it has been removed. Choose one of the list.")
+        raise StudyError("There is no study with this name, or it was removed. Choose one from the list.")
     return typed_path(name)
 
 
 def typed_path(name: str) -> Path:
-    """The path that a text is, with ~ for the home folder.
+    """A path that the user typed, in which ~ is the home folder.
 
     Raises
     ------
     StudyError
-        There is no such home folder.
+        If there is no such home folder.
     """
     try:
         return Path(name).expanduser()
     except RuntimeError as error:  # "~name" where there is no such user
-        raise StudyError(f"There is no home folder {name.split('/')[0]!r} here. Type the whole path.") from error
+        raise StudyError(f"There is no home folder {name.split('/')[0]!r} here. Type the full path.") from error
 
 
 def known_title(name: str, known: dict[str, Path]) -> str:
-    """What a study is called in a list."""
+    """The title of a study in a list."""
     if name not in known:
         return name
     folder = known[name].name

@@ -1,8 +1,8 @@
-"""The process of a run: `python -m explorer.runs.worker FOLDER ARGUMENT...` is `python -m core ARGUMENT...`, recorded.
+"""The process of a run: `python -m explorer.runs.worker FOLDER ARGUMENT...` runs `python -m core ARGUMENT...`.
 
-It holds a lock on FOLDER/alive for as long as it lives, so that any other process can tell whether it does, whatever
-has become of the one that started it; its process id is in FOLDER/started, and it leaves its exit status in
-FOLDER/exit. Where it stands in line, it waits for its turn before it loads anything.
+The process holds a lock on FOLDER/alive as long as it lives, so that any other process can check whether it does, even
+if the server that started it has ended. It writes its process id to FOLDER/started and its exit status to FOLDER/exit.
+If it is in the queue, it waits for its turn before it loads anything.
 """
 
 import contextlib
@@ -16,13 +16,21 @@ from pathlib import Path
 from core.study.store.locks import lock_file
 from explorer.runs.run_queue import ALIVE, turn
 
-DATA_LIMIT = "SI_EXPLORER_RUN_BYTES"  # the variable that bounds its memory
-TIME_LIMIT = "SI_EXPLORER_RUN_S"  # the variable that bounds the seconds from its turn on
+DATA_LIMIT = "SI_EXPLORER_RUN_BYTES"  # environment variable: largest memory that the process may allocate
+TIME_LIMIT = "SI_EXPLORER_RUN_S"  # environment variable: seconds that the process may take from its turn on
 STARTED, EXIT = "started", "exit"
 
 
 def work(folder: Path, arguments: list[str]) -> int:
-    """Run the command with little claim on the processor. Returns its exit status."""
+    """Run the command with low priority. Returns its exit status.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    arguments : list of str
+        Arguments of `python -m core`.
+    """
     if hasattr(os, "nice"):
         os.nice(10)  # the pages come first
     with (folder / ALIVE).open("a+b") as handle:
@@ -30,12 +38,12 @@ def work(folder: Path, arguments: list[str]) -> int:
         (folder / EXIT).unlink(missing_ok=True)
         record_process(folder)
         with turn(folder):
-            (folder / STARTED).touch()  # its time counts from here
+            (folder / STARTED).touch()  # the elapsed time is counted from the modification time
             return _work(folder, arguments)
 
 
 def record_process(folder: Path) -> None:
-    """Write the number of this process in one step: whoever finds the file can read the number."""
+    """Write the process id in one step, so that no reader finds an incomplete file."""
     unfinished = folder / f"{STARTED}.part"
     unfinished.write_text(str(os.getpid()), encoding="ascii")
     os.replace(unfinished, folder / STARTED)
@@ -43,7 +51,7 @@ def record_process(folder: Path) -> None:
 
 def _work(folder: Path, arguments: list[str]) -> int:
     bound_time()
-    from core.cli import main  # here, for the pages import this module's names, and who waits holds no memory
+    from core.cli import main  # here, because the pages import this module, and a waiting run shall take no memory
 
     bound_memory()
     status = 1
@@ -58,9 +66,9 @@ def _work(folder: Path, arguments: list[str]) -> int:
 
 
 def bound_time() -> None:
-    """Bound the time that the process takes from now on, where the server asks for it; it says so, and is killed."""
-    if asked := os.environ.get(TIME_LIMIT):
-        timer = threading.Timer(float(asked), _end, [float(asked)])
+    """Kill this process, with a message, after the time that `TIME_LIMIT` sets; without it there is no limit."""
+    if limit := os.environ.get(TIME_LIMIT):
+        timer = threading.Timer(float(limit), _end, [float(limit)])
         timer.daemon = True
         timer.start()
 
@@ -72,17 +80,17 @@ def _end(limit_s: float) -> None:
 
 
 def bound_memory() -> None:
-    """Bound what the process may allocate, where the server asks for it and the system can."""
-    asked = os.environ.get(DATA_LIMIT)
+    """Limit the memory of this process to what `DATA_LIMIT` sets, if the system supports it."""
+    limit = os.environ.get(DATA_LIMIT)
     with contextlib.suppress(ImportError):  # Windows has no such limits
         import resource
 
-        if asked:
-            resource.setrlimit(resource.RLIMIT_DATA, (int(asked), int(asked)))
+        if limit:
+            resource.setrlimit(resource.RLIMIT_DATA, (int(limit), int(limit)))
 
 
 def _lock(descriptor: int) -> None:
-    """Take the lock; a page that asks whether a run lives holds it for an instant."""
+    """Take the lock; try repeatedly, because a page that checks whether a run lives holds it for an instant."""
     for _ in range(50):
         try:
             return lock_file(descriptor)

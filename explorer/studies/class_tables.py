@@ -1,4 +1,4 @@
-"""What the page Classes speaks about: SI by class through the network, and which classes run into each other."""
+"""SI by class and layer, and the choice of layer, pooling and samples on the pages Classes and Samples."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,14 +10,24 @@ from core.report.words.cards import confused_text, most_confused
 from core.report.words.formatting import number, one_layer, plain
 from explorer.studies.loading import offered_poolings
 
-PAGE_SIZE = 30  # classes in a heat map, readable on a phone too
+PAGE_SIZE = 30  # classes in a heat map; more are not readable on a phone
 DEVELOPED = 5  # lines in the chart of the hardest classes
-BARS = 15
+BARS = 15  # pairs in the chart of confused classes
 
 
 @dataclass(frozen=True)
 class LayerSelection:
-    """What the pages about samples look at: a layer, "mean" or "flat", and "train", "test" or "cross"."""
+    """What the pages Classes and Samples show.
+
+    Attributes
+    ----------
+    layer : str
+        Name of the layer.
+    pooling : str
+        "mean" or "flat".
+    samples : str
+        "train", "test", or "cross": test samples, whose neighbors are searched among the training samples.
+    """
 
     layer: str
     pooling: str
@@ -25,7 +35,7 @@ class LayerSelection:
 
     @property
     def split(self) -> str:
-        """The split of the samples that are asked."""
+        """The split of the query samples."""
         return "test" if self.samples == "cross" else self.samples
 
     @property
@@ -35,37 +45,50 @@ class LayerSelection:
 
 
 def offered_poolings_and_samples(curves: pd.DataFrame) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Poolings and samples that the study has, the usual one first; samples of one class only come last."""
+    """The poolings and the samples that the study has, the default first; samples of one class only come last."""
     rows = curves[curves["measure"] == "SI"]
-    several_classes, one_class = (set(rows.loc[(rows["chance"] == 1) == alike, "samples"]) for alike in (False, True))
-    names = [name for name in ("test", "train", "cross") if name in several_classes]
-    names += [name for name in ("test", "train", "cross") if name in one_class - several_classes]
-    return offered_poolings(rows), tuple(names)
+    has_one_class = rows["chance"] == 1  # every neighbor agrees, whatever the labels
+    several_classes = set(rows.loc[~has_one_class, "samples"])
+    one_class = set(rows.loc[has_one_class, "samples"]) - several_classes
+    names = ("test", "train", "cross")
+    samples = [name for name in names if name in several_classes] + [name for name in names if name in one_class]
+    return offered_poolings(rows), tuple(samples)
 
 
 def layer_selection(query: Mapping[str, Sequence[str]], layer: str | None, curves: pd.DataFrame) -> LayerSelection:
-    """The selection that an address asks for, as far as the study has it; else the best layer of the usual samples."""
-    poolings, samples = offered_poolings_and_samples(curves)
-    pooling = next((one for one in query.get("pooling", ()) if one in poolings), poolings[0])
-    chosen = next((one for one in query.get("split", ()) if one in samples), samples[0])
-    layers = offered_layers(curves, pooling, chosen)
-    return LayerSelection(layer if layer in layers else best_layer(curves, pooling, chosen), pooling, chosen)
+    """The choices in an address, as far as the study has them; else the defaults and their best layer.
+
+    Parameters
+    ----------
+    query : mapping
+        Query parameters of the page.
+    layer : str or None
+        The layer that all pages share.
+    curves : DataFrame
+        Of `OpenStudy`.
+    """
+    poolings, all_samples = offered_poolings_and_samples(curves)
+    pooling = next((value for value in query.get("pooling", ()) if value in poolings), poolings[0])
+    samples = next((value for value in query.get("split", ()) if value in all_samples), all_samples[0])
+    if layer is None or layer not in offered_layers(curves, pooling, samples):
+        layer = best_layer(curves, pooling, samples)
+    return LayerSelection(layer, pooling, samples)
 
 
 def layer_query(selection: LayerSelection, curves: pd.DataFrame) -> dict[str, list[str]]:
-    """What the address has to say of a selection beside its layer: where it differs from the usual one."""
+    """The query parameters of the choices that differ from the default; the layer is a parameter of all pages."""
     poolings, samples = offered_poolings_and_samples(curves)
     query = {"pooling": [selection.pooling]} if selection.pooling != poolings[0] else {}
     return query | ({"split": [selection.samples]} if selection.samples != samples[0] else {})
 
 
 def offered_layers(curves: pd.DataFrame, pooling: str, samples: str) -> list[str]:
-    """The layers measured so, in network order."""
+    """The layers that have an SI for this pooling and these samples, in network order."""
     return list(_lines(curves, pooling, samples).sort_values("position")["layer"])
 
 
 def best_layer(curves: pd.DataFrame, pooling: str, samples: str) -> str:
-    """The layer of the highest SI, as the headline names it: see `core.analysis.separation_level.best_layer`."""
+    """The layer with the highest SI; see `core.analysis.separation_level.best_layer`."""
     return separation_level.best_layer(_lines(curves, pooling, samples))
 
 
@@ -76,7 +99,12 @@ def class_values(
 
     Parameters
     ----------
-    classes, layers : tables of the study. names : class names by label. selection : only its pooling and samples count.
+    classes, layers : DataFrame
+        Tables of the study.
+    names : Series
+        Class name by label.
+    selection : LayerSelection
+        Pooling and samples; its layer is not used.
 
     Returns
     -------
@@ -88,15 +116,16 @@ def class_values(
     rows = rows.assign(layer=rows["layer"].astype(str), class_name=rows["label"].map(names).astype(str))
     known = layers.set_index("layer")
     rows = rows[rows["layer"].isin(known.index)]
-    flat = known["output_shape"].map(len) <= 1
-    stored = rows["layer"].map(flat).map({True: "flat", False: selection.pooling})
-    rows = rows[rows["pooling"].astype(str) == stored].assign(position=rows["layer"].map(known["position"]))
+    # A layer without spatial extent has no channel means: its rows are stored as "flat" only.
+    has_vector_output = known["output_shape"].map(len) <= 1
+    pooling = rows["layer"].map(has_vector_output).map({True: "flat", False: selection.pooling})
+    rows = rows[rows["pooling"].astype(str) == pooling].assign(position=rows["layer"].map(known["position"]))
     columns = ["layer", "position", "class_name", "value", "chance", "num_queries"]
     return rows.sort_values(["position", "class_name"], ignore_index=True)[columns]
 
 
 def ranked_classes(values: pd.DataFrame, layer: str) -> pd.DataFrame:
-    """The classes at one layer, the hardest to separate first: class_name, value, chance, num_queries."""
+    """The classes at one layer, the lowest SI first: class_name, value, chance, num_queries."""
     rows = values[values["layer"] == layer].dropna(subset=["value"])
     return rows.sort_values(["value", "class_name"], ignore_index=True)[
         ["class_name", "value", "chance", "num_queries"]
@@ -104,9 +133,16 @@ def ranked_classes(values: pd.DataFrame, layer: str) -> pd.DataFrame:
 
 
 def classes_finding(ranked: pd.DataFrame, pairs: pd.DataFrame | None, selection: LayerSelection) -> str:
-    """The classes of the lowest and the highest SI with their samples, and the most confused ones.
+    """The classes with the lowest and the highest SI, and the most confused pair, as Markdown.
 
-    pairs : of `core.analysis.samples.neighborhoods.confused_pairs`; None where the study stores no neighbors there.
+    Parameters
+    ----------
+    ranked : DataFrame
+        Of `ranked_classes`.
+    pairs : DataFrame or None
+        Of `core.analysis.samples.neighborhoods.confused_pairs`; None if the study stores no neighbors of the layer.
+    selection : LayerSelection
+        The layer that both are of.
     """
     if ranked.empty:
         return f"No class has an SI at {one_layer(selection.layer)}."
@@ -116,23 +152,24 @@ def classes_finding(ranked: pd.DataFrame, pairs: pd.DataFrame | None, selection:
         f"chance {number(lowest['chance'])}; the highest that of {_class_value(highest)}."
     )
     if pairs is None:
-        return f"{text} The study stores no neighbors of this layer, which would tell the most confused classes."
+        return f"{text} The study stores no neighbors of this layer, so the most confused classes are unknown."
     pair = most_confused(pairs, selection.layer)
     confused = confused_text(pair, selection.layer)
     return f"{text} Most confused: {confused}" if pair else f"{text} {confused}"
 
 
 def _class_value(row: pd.Series) -> str:
-    """A class with its SI and how many samples that rests on."""
+    """A class with its SI and its number of samples."""
     count = int(row["num_queries"])
     return f"**{plain(row['class_name'])}**, **{number(row['value'])}** ({count:,} sample{'s' * (count != 1)})"
 
 
 def pages(count: int, size: int = PAGE_SIZE) -> list[str]:
-    """The pages of a list, named by their first and last entry."""
+    """The names of a list's pages: their first and last entry, such as "31–60"."""
     return [f"{start + 1}–{min(start + size, count)}" for start in range(0, count, size)]
 
 
 def _lines(curves: pd.DataFrame, pooling: str, samples: str) -> pd.DataFrame:
+    """The rows of `curves` that have an SI for this pooling and these samples."""
     keep = (curves["measure"] == "SI") & (curves["pooling"] == pooling) & (curves["samples"] == samples)
     return curves[keep & curves["value"].notna()]

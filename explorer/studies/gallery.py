@@ -1,4 +1,4 @@
-"""Samples at a layer: who is nearest to whom, which of them are shown, and the path of one through the network."""
+"""Tables and texts of the page Samples: nearest neighbors at a layer, filters, and one sample through the network."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,8 +39,18 @@ EXPLAINED = {
 class Filter:
     """Which samples are shown, and in which order.
 
-    shown : of `FILTERS`. class_name, taken : of these only those of a class, with a neighbor of another; where
-    `either`, those of the other with a neighbor of the one, too. sort : of `SORTS`.
+    Attributes
+    ----------
+    shown : str
+        A key of `FILTERS`.
+    class_name : str
+        Only samples of this class; "" for all.
+    taken : str
+        Only samples whose nearest neighbor is of this class; "" for all.
+    either : bool
+        Also samples with these two classes exchanged.
+    sort : str
+        A key of `SORTS`.
     """
 
     shown: str = ""
@@ -51,74 +61,116 @@ class Filter:
 
 
 def filter_query(chosen: Filter) -> dict[str, list[str]]:
-    """What the address has to say of a filter."""
-    either = "yes" if chosen.either else ""
-    query = {"show": chosen.shown, "class": chosen.class_name, "taken": chosen.taken, "either": either}
-    query |= {"sort": chosen.sort}
+    """The query parameters of a filter."""
+    query = {
+        "show": chosen.shown,
+        "class": chosen.class_name,
+        "taken": chosen.taken,
+        "either": "yes" if chosen.either else "",
+        "sort": chosen.sort,
+    }
     return {name: [value] for name, value in query.items() if value}
 
 
 def filter_from_query(query: Mapping[str, Sequence[str]], classes: Sequence[str]) -> Filter:
-    """The filter that an address asks for, as far as there is such a thing."""
-
-    def one(name: str, offered: Sequence[str]) -> str:
-        return next((value for value in map(short_class, query.get(name, ())) if value in offered), "")
-
-    shown, class_name, taken = one("show", tuple(FILTERS)), one("class", classes), one("taken", classes)
-    return Filter(shown, class_name, taken, one("either", ("yes",)) == "yes", one("sort", tuple(SORTS)))
-
-
-def samples_at(
-    nearest: pd.DataFrame, fates: pd.DataFrame, samples: pd.DataFrame, layer: str, depths: pd.DataFrame
-) -> pd.DataFrame:
-    """One row a sample that was asked at the layer, those that most layers disagree about first.
+    """The filter in an address, as far as it is valid.
 
     Parameters
     ----------
-    nearest : of `nearest_by_layer`. fates : of `core.analysis.samples.paths.fates`. samples : the table `samples`.
-    depths : of `core.analysis.samples.prediction_depth.depths`.
+    query : mapping
+        Query parameters of the page.
+    classes : sequence of str
+        Short names of the classes that samples may be of.
+    """
+
+    def first_valid(name: str, offered: Sequence[str]) -> str:
+        return next((value for value in map(short_class, query.get(name, ())) if value in offered), "")
+
+    return Filter(
+        shown=first_valid("show", tuple(FILTERS)),
+        class_name=first_valid("class", classes),
+        taken=first_valid("taken", classes),
+        either=first_valid("either", ("yes",)) == "yes",
+        sort=first_valid("sort", tuple(SORTS)),
+    )
+
+
+def samples_at(
+    nearest: pd.DataFrame, summaries: pd.DataFrame, samples: pd.DataFrame, layer: str, depths: pd.DataFrame
+) -> pd.DataFrame:
+    """One row per query sample of a layer, those with a neighbor of another class at most layers first.
+
+    Parameters
+    ----------
+    nearest : DataFrame
+        Of `SamplePaths`.
+    summaries : DataFrame
+        Of `SamplePaths`.
+    samples : DataFrame
+        Of `named_samples`.
+    layer : str
+        The layer.
+    depths : DataFrame
+        Of `SamplePaths`.
 
     Returns
     -------
     DataFrame
-        sample, id, source, class_name, nearest, nearest_id, nearest_source, nearest_class, distance, agrees, and the
-        columns of `fates`; depth, prediction and correct of `depths`, and decided: its layer, "" for a sample that is
-        not settled.
+        sample, id, source, class_name, nearest, nearest_id, nearest_source, nearest_class, distance, agrees; the
+        columns of `summaries`; depth, prediction and correct of `depths`; and decided: the layer of the prediction
+        depth, "" for a sample whose vote does not settle.
     """
     rows = nearest.loc[nearest["layer"] == layer, ["sample", "nearest", "distance", "agrees"]]
     known = samples.set_index("sample")[["id", "source", "class_name"]].astype(object)
-    found = rows.join(known, on="sample").join(known.add_prefix("nearest_"), on="nearest")
-    found = found.rename(columns={"nearest_class_name": "nearest_class"}).join(fates, on="sample")
+    table = rows.join(known, on="sample").join(known.add_prefix("nearest_"), on="nearest")
+    table = table.rename(columns={"nearest_class_name": "nearest_class"}).join(summaries, on="sample")
     decided = depths["layer"].where(depths["settled"].astype(bool), "")
-    found = found.join(depths[["depth", "prediction", "correct"]].assign(decided=decided), on="sample")
-    return found.sort_values(["share", "sample"], ignore_index=True)
+    table = table.join(depths[["depth", "prediction", "correct"]].assign(decided=decided), on="sample")
+    return table.sort_values(["share", "sample"], ignore_index=True)
 
 
 def sorted_samples(table: pd.DataFrame, sort: str) -> pd.DataFrame:
-    """Rows of `samples_at` in an order of `SORTS`; of samples decided equally late, those that end wrong first."""
+    """Rows of `samples_at` in an order of `SORTS`; for equal prediction depth, wrong predictions first."""
     if sort not in ("late", "early"):
         return table
     ascending = [sort == "early", True, True]
     return table.sort_values(["depth", "correct", "share"], ascending=ascending, kind="stable", ignore_index=True)
 
 
-def depth_text(row: Mapping[Any, Any], layers: int, voters: int) -> str:
-    """From where on the vote of a sample's neighbors no longer changes, and what it says, as Markdown.
+def depth_text(row: Mapping[Any, Any], num_layers: int, num_voters: int) -> str:
+    """The prediction depth of a sample in words, as Markdown.
 
-    row : of `samples_at`. layers, voters : how many there are.
+    Parameters
+    ----------
+    row : mapping
+        Of `samples_at`.
+    num_layers : int
+        Number of layers.
+    num_voters : int
+        Number of stored neighbors.
     """
-    who = f"The vote of its {voters} nearest neighbors" if voters > 1 else "The class of its nearest neighbor"
+    who = f"The vote of its {num_voters} nearest neighbors" if num_voters > 1 else "The class of its nearest neighbor"
     end = f"**{plain(row['prediction'])}**, which is {'right' if row['correct'] else 'wrong'}"
     if not row["decided"]:
         return f"{who} still changes at the last layer (prediction depth {row['depth']}, the greatest): {end}."
     if not row["depth"]:
-        return f"{who} is the same at all {layers} layers (prediction depth 0): {end}."
-    where = f"from `{row['decided']}` on (prediction depth {row['depth']} of {layers - 1})"
+        return f"{who} is the same at all {num_layers} layers (prediction depth 0): {end}."
+    where = f"from `{row['decided']}` on (prediction depth {row['depth']} of {num_layers - 1})"
     return f"{who} no longer changes {where}: {end}."
 
 
 def filter_samples(table: pd.DataFrame, chosen: Filter, layer: str) -> pd.DataFrame:
-    """The samples of `samples_at` that the filter lets through, in its order."""
+    """The rows of `samples_at` that pass the filter, in its order.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `samples_at`.
+    chosen : Filter
+        The filter.
+    layer : str
+        The layer of `table`.
+    """
     conditions = {
         "": pd.Series(True, index=table.index),
         "disagree": ~table["agrees"].astype(bool),
@@ -129,30 +181,45 @@ def filter_samples(table: pd.DataFrame, chosen: Filter, layer: str) -> pd.DataFr
         "lost": table["fate"] == "lost",
     }
     keep = conditions[chosen.shown]
-    one_way = _taken(table, chosen.class_name, chosen.taken)
-    other_way = _taken(table, chosen.taken, chosen.class_name) if chosen.either else one_way
-    return sorted_samples(table[keep & (one_way | other_way)].reset_index(drop=True), chosen.sort)
+    classes = _has_classes(table, chosen.class_name, chosen.taken)
+    if chosen.either:
+        classes |= _has_classes(table, chosen.taken, chosen.class_name)
+    return sorted_samples(table[keep & classes].reset_index(drop=True), chosen.sort)
 
 
-def _taken(table: pd.DataFrame, class_name: str, taken: str) -> pd.Series:
-    """Whether a sample is of the one class, and its neighbor of the other; no name means any class."""
-    own, other = table["class_name"] == class_name, table["nearest_class"] == taken
-    return (own | (not class_name)) & (other | (not taken))
+def _has_classes(table: pd.DataFrame, class_name: str, nearest_class: str) -> pd.Series:
+    """Whether each sample and its nearest neighbor are of these classes; "" means any class."""
+    matches = pd.Series(True, index=table.index)
+    if class_name:
+        matches &= table["class_name"] == class_name
+    if nearest_class:
+        matches &= table["nearest_class"] == nearest_class
+    return matches
 
 
-def samples_finding(table: pd.DataFrame, layer: str, of: str) -> str:
-    """How many samples agree here, never, always, and were lost again; of : such as "test samples"."""
-    agree, count = int(table["agrees"].sum()), len(table)
-    fates = table["fate"].value_counts()
+def samples_finding(table: pd.DataFrame, layer: str, kind: str) -> str:
+    """How many samples have a nearest neighbor of their class here, and always, never or only earlier.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `samples_at`.
+    layer : str
+        The layer of `table`.
+    kind : str
+        What the samples are, such as "test samples".
+    """
+    num_agreeing = int(table["agrees"].sum())
+    counts = table["fate"].value_counts()
     return (
-        f"At `{layer}`, **{agree:,} of {count:,}** {of} have a nearest neighbor of their own class. "
-        f"Through all layers: **{fates.get('always', 0):,}** always do, **{fates.get('never', 0):,}** never do, and "
-        f"**{fates.get('lost', 0):,}** did at some layer but no longer at the last."
+        f"At `{layer}`, **{num_agreeing:,} of {len(table):,}** {kind} have a nearest neighbor of their own class. "
+        f"Through all layers: **{counts.get('always', 0):,}** always do, **{counts.get('never', 0):,}** never do, and "
+        f"**{counts.get('lost', 0):,}** did at some layer but no longer at the last."
     )
 
 
 def sample_from_query(query: Mapping[str, Sequence[str]], table: pd.DataFrame) -> int | None:
-    """The sample that an address names by its id, or by its number in the study."""
+    """The sample that an address names by its id or by its number in the study; None without one."""
     for name in query.get("sample", ()):
         rows = table[(table["id"] == name) | (table["sample"].astype(str) == name)]
         if len(rows):
@@ -165,17 +232,22 @@ def neighbors_of(stored: pd.DataFrame, samples: pd.DataFrame, sample: int) -> pd
 
     Parameters
     ----------
-    stored : of `stored_neighbors`. samples : the table `samples`.
+    stored : DataFrame
+        Of `stored_neighbors`.
+    samples : DataFrame
+        Of `named_samples`.
+    sample : int
+        The query sample.
 
     Returns
     -------
     DataFrame
-        sample, rank, distance, agrees, id, source, split, class_name; all of the neighbor.
+        sample, rank, distance, agrees, id, source, split and class_name of each neighbor.
     """
     rows = stored.loc[stored["sample"] == sample, ["nearest", "rank", "distance", "agrees"]]
     known = samples.set_index("sample")[["id", "source", "split", "class_name"]].astype(object)
-    found = rows.join(known, on="nearest").rename(columns={"nearest": "sample"})
-    return found.sort_values("rank", ignore_index=True)
+    table = rows.join(known, on="nearest").rename(columns={"nearest": "sample"})
+    return table.sort_values("rank", ignore_index=True)
 
 
 def path_of(nearest: pd.DataFrame, samples: pd.DataFrame, sample: int) -> pd.DataFrame:
@@ -188,14 +260,22 @@ def path_of(nearest: pd.DataFrame, samples: pd.DataFrame, sample: int) -> pd.Dat
 
 
 def path_finding(path: pd.DataFrame, class_name: str) -> str:
-    """A sentence about one sample's way through the network."""
+    """A sentence about a sample's nearest neighbors through the network.
+
+    Parameters
+    ----------
+    path : DataFrame
+        Of `path_of`.
+    class_name : str
+        The sample's class.
+    """
     agrees = path["agrees"].to_numpy(bool)
     count = len(path)
     if agrees.all():
         return f"At all {count} layers its nearest neighbor is of its class, {class_name}."
-    others = path.loc[~agrees, "nearest_class"].value_counts()
+    other_classes = path.loc[~agrees, "nearest_class"].value_counts()
     text = f"At {int(agrees.sum())} of {count} layers its nearest neighbor is of its class, {class_name}"
-    text += f"; most often else it is {others.index[0]} ({others.iloc[0]} layers)."
+    text += f"; otherwise most often of {other_classes.index[0]} ({other_classes.iloc[0]} layers)."
     if not agrees.any():
         return text
     first = path["layer"].iloc[int(agrees.argmax())]
@@ -204,12 +284,13 @@ def path_finding(path: pd.DataFrame, class_name: str) -> str:
 
 
 def short_id(name: str) -> str:
-    """A file's name without its folders; any other id as it is."""
-    return name.rpartition("/")[2] if "." in name.rpartition("/")[2] else name
+    """The name of a file without its folders; any other id unchanged."""
+    last_part = name.rpartition("/")[2]
+    return last_part if "." in last_part else name
 
 
 def agreement_text(agrees: bool, other: str) -> str:
-    """Icon and words, as Markdown; never the color alone."""
+    """Whether a neighbor has the same class, as Markdown: icon and words, because color alone is not accessible."""
     if agrees:
         return ":green[:material/check_circle:] same class"
     return f":red[:material/cancel:] other class: {other}"

@@ -1,4 +1,4 @@
-"""Study folders as the pages see them: where they are, and their tables tidied into curves."""
+"""Finds study folders and reads them as the pages use them: curves in long form, one row per layer and line."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ from core.study.store.schemas import TABLES
 
 DEMO = Path(__file__).resolve().parents[1] / "demo"
 FIRST_DEMO = "dogs"
-NOTEBOOK = DEMO / "notebook"  # for the page Method; not in the picker, for its plain SI is the dogs' once more
+NOTEBOOK = DEMO / "notebook"  # for the page Method only: its SI is that of the dogs, so the picker leaves it out
 RANKING = "ranking"  # the bundled ranking of networks, a folder of studies
 FAMILY = ("balanced", "high_order", "soft", "anti", "center", "center_in_sample")
 
@@ -46,17 +46,28 @@ SUBSAMPLE_COLUMNS = [
 
 @dataclass(frozen=True, eq=False)
 class OpenStudy:
-    """A study in memory.
+    """The tables of a study that every page needs.
 
     Attributes
     ----------
-    path, state, info : as in `core.study.store.opening.Study`.
-    stamp : of its files when they were read, for the caches of what is made of them.
-    layers : one row a layer that has been measured, in network order.
-    curves : one row a layer, measure ("SI" or "kNN"), samples ("train", "test" or "cross") and pooling.
-    family : the other measures of separation, rows like those of `curves`; measure is such as "balanced" or "soft 3".
-    subsamples : SI over sample size, one row a layer, samples, pooling, sampling ("subsample" or "queries"), size and
-        repeat; empty where the study was made without sizes.
+    path : str
+        The study's folder.
+    stamp : tuple of int
+        Of `study_stamp`, taken before the tables were read; a part of the key of every cache.
+    state : str
+        As in `core.study.store.opening.Study`.
+    info : mapping
+        Content of study.json.
+    layers : DataFrame
+        One row per measured layer, in network order.
+    curves : DataFrame
+        One row per layer, measure ("SI" or "kNN"), samples ("train", "test" or "cross") and pooling; columns
+        `core.analysis.curves.CURVE_COLUMNS`.
+    family : DataFrame
+        The variants of SI, with the columns of `curves`; `measure` is such as "balanced" or "soft 3".
+    subsamples : DataFrame
+        SI over sample size, one row per layer, samples, pooling, sampling ("subsample" or "queries"), size and repeat;
+        columns `SUBSAMPLE_COLUMNS`. Empty if the study was made without sizes.
     """
 
     path: str
@@ -70,40 +81,43 @@ class OpenStudy:
 
 
 def bundled_studies(folder: Path = DEMO) -> dict[str, Path]:
-    """The studies that come with the app, by folder name; the dogs first, the ranking's last, none of the notebook."""
-    found = sorted(path.parent for path in folder.glob("*/study.json") if path.parent.name != NOTEBOOK.name)
+    """The studies that come with the app, by name: the dogs first, the ranking's last, without the notebook's."""
+    folders = [path.parent for path in folder.glob("*/study.json") if path.parent.name != NOTEBOOK.name]
+    folders.sort(key=lambda path: (path.name != FIRST_DEMO, path))
     ranked = sorted(path.parent for path in folder.glob(f"{RANKING}/*/study.json"))
-    studies = {path.name: path for path in sorted(found, key=lambda path: path.name != FIRST_DEMO)}
-    return studies | {f"{RANKING}-{path.name}": path for path in ranked}
+    return {path.name: path for path in folders} | {f"{RANKING}-{path.name}": path for path in ranked}
 
 
 def first_study(arguments: Sequence[str], environ: Mapping[str, str]) -> str | None:
-    """The study to open first, where the command line (`-- --study PATH`) or SI_EXPLORER_STUDY names one."""
+    """The study that the command line (`-- --study PATH`) or SI_EXPLORER_STUDY names; None for neither."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--study")
     try:
-        asked = parser.parse_known_args(list(arguments))[0].study
+        study = parser.parse_known_args(list(arguments))[0].study
     except argparse.ArgumentError:
-        asked = None
-    return asked or environ.get("SI_EXPLORER_STUDY") or None
+        study = None
+    return study or environ.get("SI_EXPLORER_STUDY") or None
 
 
 def study_stamp(path: Path) -> tuple[int, ...]:
-    """Changes when the study's files do, for a cache."""
-    tables = (f"{name}.parquet" for name in TABLES)
-    files = (path / name for name in ("study.json", "timing.json", BLOCKS_FILE, "parts", *tables))
-    return tuple(file.stat().st_mtime_ns if file.exists() else 0 for file in files)
+    """Modification times of the study's files, as a cache key: it changes when a file does."""
+    names = ["study.json", "timing.json", BLOCKS_FILE, "parts", *(f"{table}.parquet" for table in TABLES)]
+    times = []
+    for name in names:
+        file = path / name
+        times.append(file.stat().st_mtime_ns if file.exists() else 0)
+    return tuple(times)
 
 
 def read_study(path: Path) -> OpenStudy:
-    """Read what the pages need of a study.
+    """Read the tables of a study that every page needs.
 
     Raises
     ------
     core.study.store.opening.StudyError
-        The folder is no study, or its tables are broken.
+        If the folder is no study, or its tables are damaged.
     """
-    stamp = study_stamp(path)  # before the tables: what is written meanwhile shall be read again
+    stamp = study_stamp(path)  # before the tables, so that a file that changes meanwhile is read again
     study = load_study(path)
     layers = measured_layers(study)
     return OpenStudy(
@@ -119,9 +133,9 @@ def read_study(path: Path) -> OpenStudy:
 
 
 def tidy_family(layers: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
-    """The measures of `FAMILY` over all samples, with the columns `CURVE_COLUMNS`; pooling as in `tidy_curves`.
+    """The variants of SI over all samples, with the columns `CURVE_COLUMNS`; pooling as in `tidy_curves`.
 
-    `measure` bears the order too where a measure has several, as in "soft 3".
+    For orders above 1, `measure` contains the order, as in "soft 3".
     """
     rows = with_texts(measurements[measurements["measure"].isin(FAMILY) & (measurements["repeat"] == 0)])
     rows = one_metric(rows[rows["sampling"] == preferred_value(rows["sampling"], "full")])
@@ -131,16 +145,15 @@ def tidy_family(layers: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFram
 
 
 def read_fitted(path: Path) -> pd.DataFrame:
-    """The curves fitted over sample size, with `samples` for the split; pooling as in `tidy_curves`.
+    """The curves fitted over sample size, with the column `samples` for the split; pooling as in `tidy_curves`.
 
-    Empty where the study was made without sizes, or with fewer than a curve needs.
+    Empty if the study was made without sizes, or with too few to fit a curve.
     """
     study = load_study(path)
     rows = study.curves
-    texts = {name: rows[name].astype(object) for name in ("split", "layer", "pooling", "measure", "kind", "metric")}
-    rows = rows.assign(**texts)
-    usual = (rows["measure"] == "separation") & (rows["metric"] == preferred_value(rows["metric"], "euclidean"))
-    return in_network_order(rows[usual].rename(columns={"split": "samples"}), measured_layers(study))
+    rows = rows.astype(dict.fromkeys(("split", "layer", "pooling", "measure", "kind", "metric"), object))
+    of_separation = (rows["measure"] == "separation") & (rows["metric"] == preferred_value(rows["metric"], "euclidean"))
+    return in_network_order(rows[of_separation].rename(columns={"split": "samples"}), measured_layers(study))
 
 
 def tidy_subsamples(layers: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
@@ -152,9 +165,12 @@ def tidy_subsamples(layers: pd.DataFrame, measurements: pd.DataFrame) -> pd.Data
 
 
 def offered_poolings(rows: pd.DataFrame) -> tuple[str, ...]:
-    """Channel means first; all activations only where some of their SI is not that of the means: see `tidy_curves`.
+    """The poolings to choose from: channel means first, then all activations if any of their values differs.
 
-    rows : SI, with layer, samples, pooling and value; of curves or of subsamples.
+    Parameters
+    ----------
+    rows : DataFrame
+        Rows of SI with layer, samples, pooling and value, of `OpenStudy.curves` or `OpenStudy.subsamples`.
     """
     rows = rows.drop_duplicates(["layer", "samples", "pooling"]).fillna({"value": -1.0})
     values = {
@@ -167,5 +183,5 @@ def offered_poolings(rows: pd.DataFrame) -> tuple[str, ...]:
 
 @st.cache_resource(max_entries=2, show_spinner=False)
 def cached_tables(path: str, stamp: tuple[int, ...]) -> Study:
-    """The study's tables, each read on first use. Nobody may change them: all sessions share them."""
+    """The study's tables, each read on first use. All sessions share them, so they must not be modified."""
     return load_study(path)

@@ -1,4 +1,4 @@
-"""Where a study's pictures come from: scikit-learn's digits, or the study's data folder if it is on this machine."""
+"""Pictures of a study's samples: from scikit-learn's digits, or from the study's data folder on this machine."""
 
 import io
 import os
@@ -16,16 +16,23 @@ from core.study.store.study_json import look_up
 from explorer.server.public_mode import is_public
 
 DIGITS = "digits"
-DIGIT_PIXELS = 160  # of a picture's side; twenty times a digit's own, so that its pixels stay square
-PICTURE_PIXELS = 320  # of the longer side; two a point of the screen
-MAX_FILE_BYTES = 32 << 20  # bytes
+DIGIT_PIXELS = 160  # side of a picture: an integer multiple of a digit's 8 pixels, so that they stay square
+PICTURE_PIXELS = 320  # longer side of a picture: twice its size on the page, for screens of high resolution
+MAX_FILE_BYTES = 32 << 20
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """The pictures of one study: of scikit-learn's digits, in a folder, or none.
+    """The pictures of one study; false if it has none.
 
-    ranges : what the study took for white in images of more than 8 bits a pixel.
+    Attributes
+    ----------
+    digits : bool
+        Whether the samples are scikit-learn's digits.
+    folder : Path or None
+        The folder of the images.
+    ranges : PixelRanges or None
+        Which values the study took for white in images of more than 8 bits per pixel.
     """
 
     digits: bool = False
@@ -36,25 +43,33 @@ class Pictures:
         return self.digits or self.folder is not None
 
     def png(self, source: str) -> bytes | None:
-        """A sample's picture as PNG, small; None where there is none, or it cannot be read.
+        """A small picture of a sample as PNG; None if there is none or it cannot be read.
 
-        source : of the table `samples`: "digits/0042", or a path below the folder.
+        Parameters
+        ----------
+        source : str
+            Column of the table `samples`: such as "digits/0042", or a path below the folder.
         """
         try:
             if self.digits:
                 return _digit(int(source.rpartition("/")[2]))
             path = None if self.folder is None else inside(self.folder, source)
             return None if path is None else _thumbnail(path, self.ranges)
-        except Exception:  # whatever a broken file makes a decoder do, the page shows the sample's name instead
+        except Exception:  # decoders raise anything on broken files; the page then shows the sample's name
             return None
 
 
 def study_pictures(info: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Pictures:
-    """Where the pictures of a study are: below its data folder, or, of ready-made features, below that of its sources.
+    """Locate the pictures of a study: in its data folder or, for ready-made features, in the folder of their sources.
 
-    In public no folder of the server is ever opened, whatever a study says.
+    On a public server no folder is ever opened, whatever a study names.
 
-    info : the content of study.json.
+    Parameters
+    ----------
+    info : mapping
+        Content of study.json.
+    environ : mapping
+        Environment variables.
     """
     data = look_up(info, "asked.data") or look_up(info, "used.data.sources_folder")
     if data == DIGITS:
@@ -63,14 +78,14 @@ def study_pictures(info: Mapping[str, Any], environ: Mapping[str, str] = os.envi
         return Pictures()
     try:
         folder = Path(data).expanduser()
-        is_there = folder.is_dir()
-    except (OSError, RuntimeError):  # a name that is too long, or the home folder of nobody
+        exists = folder.is_dir()
+    except (OSError, RuntimeError):  # a name that is too long, or "~name" without such a user
         return Pictures()
-    return Pictures(folder=folder.resolve(), ranges=_ranges(info)) if is_there else Pictures()
+    return Pictures(folder=folder.resolve(), ranges=_ranges(info)) if exists else Pictures()
 
 
 def _ranges(info: Mapping[str, Any]) -> PixelRanges | None:
-    """What the study says of images of more than 8 bits a pixel; None where it says nothing, or no numbers."""
+    """The values of white in images of more than 8 bits per pixel; None if the study has no valid ones."""
     white = [look_up(info, f"used.data.white.{kind}") for kind in ("integers", "floats")]
     if not all(isinstance(value, int | float) and value >= 1 for value in white):
         return None
@@ -78,7 +93,7 @@ def _ranges(info: Mapping[str, Any]) -> PixelRanges | None:
 
 
 def inside(folder: Path, source: str) -> Path | None:
-    """The file that a source names below the folder; None where there is none, or it leads out of the folder."""
+    """The file of a source below the folder; None if there is none, or if the path leads out of the folder."""
     if not source or "\0" in source:
         return None
     path = (folder / source).resolve()
@@ -97,7 +112,7 @@ def _digit(row: int) -> bytes:
 
 @cache
 def _digit_values() -> NDArray[np.float64]:
-    """All digits, shape (1797, 8, 8), from 0 to 16: 0.9 MB, read once."""
+    """All digits, shape (1797, 8, 8), values from 0 to 16; kept, because they take only 0.9 MB."""
     from sklearn.datasets import load_digits
 
     return np.asarray(load_digits().images)

@@ -1,4 +1,4 @@
-"""What a study says of itself, in words. All of study.json but `format` and `state` may be missing."""
+"""Texts about a study from its study.json, in which everything but `format` and `state` may be missing."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,41 +15,60 @@ from explorer.studies.loading import OpenStudy
 
 
 def study_title(folder: Path) -> str:
-    """A study's name in the picker: folder, weights, network and data; what tells studies apart comes first."""
+    """A study's name in the picker: folder, weights, network and data; what differs between studies comes first."""
     try:
         info = read_info(folder) or {}
-    except StudyError:  # nothing has opened it yet: a run's study.json may be damaged, and is in the list all the same
+    except StudyError:  # a study with a damaged study.json is still listed, by its folder
         info = {}
     words = [folder.name, weights_text(info), look_up(info, "used.model.name"), look_up(info, "used.data.name")]
     return " · ".join(dict.fromkeys(str(word) for word in words if word))
 
 
 def caption(study: OpenStudy) -> str:
-    """One line of Markdown: network, data, numbers of samples, seed."""
+    """Network, data, numbers of samples and seed in one line of Markdown."""
     return " · ".join(map(plain, caption_parts(study.info, study.curves)))
 
 
 def facts(study: OpenStudy) -> pd.Series:
-    """What `known_facts` says, and the folder; strangers are shown no path of the server."""
-    found = known_facts(study.info, study.state, study.curves)
-    if is_public():
-        found |= {"Weights": weights_text(study.info) or ""} if "Weights" in found else {}
-    else:
-        found = {"Folder": study.path} | found
-    return pd.Series(found, name="")
+    """The facts of `known_facts` and, unless the server is public, the study's folder."""
+    values = known_facts(study.info, study.state, study.curves)
+    if not is_public():
+        values = {"Folder": study.path} | values
+    elif "Weights" in values:  # they may be a path of the server
+        values["Weights"] = weights_text(study.info) or ""
+    return pd.Series(values, name="")
 
 
-UNTRAINED = ("none", "untrained", "random")  # what studies call weights that were never trained
+UNTRAINED = ("none", "untrained", "random")  # names of weights that were never trained
 
 
-def control_of(study: OpenStudy, others: Mapping[str, Path], infos: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """The study of the same network with untrained weights on the same data, by name; None where there is none."""
-    own = [look_up(study.info, path) for path in ("used.model.name", "used.data.fingerprint")]
-    if None in own or str(look_up(study.info, "used.model.weights")).lower() in UNTRAINED:
+def control_of(study: OpenStudy, infos: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The study of the same network with untrained weights on the same data.
+
+    Parameters
+    ----------
+    study : OpenStudy
+        The study to find a control for.
+    infos : mapping
+        Name to content of study.json, of the studies to choose from.
+
+    Returns
+    -------
+    str or None
+        Name of the control; None without one, or if `study` itself is untrained.
+    """
+    network_and_data = _network_and_data(study.info)
+    if None in network_and_data or _is_untrained(study.info):
         return None
-    for name in others:
-        info = infos.get(name, {})
-        same = [look_up(info, path) for path in ("used.model.name", "used.data.fingerprint")] == own
-        if same and str(look_up(info, "used.model.weights")).lower() in UNTRAINED:
+    for name, info in infos.items():
+        if _network_and_data(info) == network_and_data and _is_untrained(info):
             return name
     return None
+
+
+def _network_and_data(info: Mapping[str, Any]) -> tuple[Any, Any]:
+    return look_up(info, "used.model.name"), look_up(info, "used.data.fingerprint")
+
+
+def _is_untrained(info: Mapping[str, Any]) -> bool:
+    return str(look_up(info, "used.model.weights")).lower() in UNTRAINED

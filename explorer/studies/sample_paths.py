@@ -1,4 +1,4 @@
-"""A study's samples as the page Samples needs them, read once and kept."""
+"""Tables of a study's samples and their neighbors at every layer, computed once and cached for all sessions."""
 
 import pandas as pd
 import streamlit as st
@@ -16,31 +16,74 @@ from explorer.studies.loading import cached_tables
 
 
 def named_samples(study: Study) -> pd.DataFrame:
-    """The table `samples`, with the classes' short names."""
+    """The table `samples` with the column `class_name`, the classes' short names."""
     classes = sample_classes(study.samples)
     samples = study.samples.astype({"split": str})
     return samples.assign(class_name=classes.map(short_classes(classes)).to_numpy())
 
 
 class PairPaths:
-    """The samples of two classes at every layer, which is little to read of a large study."""
+    """The samples of two classes at every layer; much faster to read than all samples of a large study.
+
+    Attributes
+    ----------
+    samples : DataFrame
+        Of `named_samples`: all samples of the study.
+    names : Series
+        Class name by sample.
+    possible : Series
+        Class names of all possible neighbors.
+    nearest : DataFrame
+        Of `core.analysis.samples.paths.nearest_by_layer`, for the samples of the two classes.
+    """
 
     def __init__(self, path: str, stamp: tuple[int, ...], selection: LayerSelection, pair: tuple[str, str]) -> None:
         study = cached_tables(path, stamp)
         self.samples = named_samples(study)
         self.names = self.samples.set_index("sample")["class_name"]
         self.possible = self.names[(self.samples["split"] == selection.among).to_numpy()]
-        ours = self.samples.loc[self.samples["class_name"].isin(pair), "sample"].tolist()
-        self.nearest = nearest_by_layer(study, selection.pooling, selection.split, among=selection.among, samples=ours)
+        of_pair = self.samples.loc[self.samples["class_name"].isin(pair), "sample"].tolist()
+        self.nearest = nearest_by_layer(
+            study, selection.pooling, selection.split, among=selection.among, samples=of_pair
+        )
 
 
 @st.cache_resource(max_entries=16, show_spinner="Following two classes through the layers")
 def cached_pair_paths(path: str, stamp: tuple[int, ...], selection: LayerSelection, pair: tuple[str, str]) -> PairPaths:
+    """Two classes through the layers, computed once."""
     return PairPaths(path, stamp, selection, pair)
 
 
 class SamplePaths:
-    """A study's samples at every layer, for one pooling and comparison; computed once."""
+    """All samples of one split at every layer, for one pooling.
+
+    Attributes
+    ----------
+    study : Study
+        The study's tables.
+    samples : DataFrame
+        Of `named_samples`.
+    names : Series
+        Class name by sample.
+    num_voters : int
+        Number of stored neighbors per sample, which vote on its class.
+    small_classes : str
+        A caution about classes that are too small for the vote; "" without any.
+    depths : DataFrame
+        Of `core.analysis.samples.prediction_depth.depths`.
+    summaries : DataFrame
+        Of `core.analysis.samples.paths.fates`: at which layers each sample has a nearest neighbor of its class.
+    to_check : DataFrame
+        Of `core.analysis.samples.suspects.samples_to_check`.
+    num_clear : int
+        How many of them have at least `CLEAR_SCORE`.
+    swaps : PlantedSwaps or None
+        How often labels that were swapped for a trial are found.
+    expectation : str
+        What follows from this trial, as Markdown.
+    nearest : DataFrame
+        The nearest neighbor of each sample at each layer.
+    """
 
     def __init__(self, path: str, stamp: tuple[int, ...], pooling: str, split: str, among: str) -> None:
         self.study = cached_tables(path, stamp)
@@ -48,10 +91,10 @@ class SamplePaths:
         self.names = self.samples.set_index("sample")["class_name"]
         neighbors = neighbors_by_layer(self.study, pooling, split, among=among)
         nearest = neighbors[neighbors["rank"] == 1].drop(columns="rank")
-        self.voters = int(neighbors["rank"].max()) if len(neighbors) else 0
-        self.small_classes = small_classes_text(self.samples, split, self.voters, among=among)
+        self.num_voters = int(neighbors["rank"].max()) if len(neighbors) else 0
+        self.small_classes = small_classes_text(self.samples, split, self.num_voters, among=among)
         self.depths = depths(votes(neighbors, self.names), self.names)
-        self.fates = fates(agreement(nearest)) if len(nearest) else pd.DataFrame()
+        self.summaries = fates(agreement(nearest)) if len(nearest) else pd.DataFrame()
         self.to_check = samples_to_check(neighbors, self.samples)
         self.num_clear = int((self.to_check["score"] >= CLEAR_SCORE).sum())
         self.swaps = trial_swaps(self.study, neighbors, split)
@@ -61,20 +104,23 @@ class SamplePaths:
 
 @st.cache_resource(max_entries=4, show_spinner="Following the samples through the layers")
 def cached_sample_paths(path: str, stamp: tuple[int, ...], pooling: str, split: str, among: str) -> SamplePaths:
+    """All samples of a split through the layers, computed once."""
     return SamplePaths(path, stamp, pooling, split, among)
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def cached_neighbors(path: str, stamp: tuple[int, ...], selection: LayerSelection) -> pd.DataFrame:
+    """The stored neighbors at one layer; no rows if the study stores none there."""
     study = cached_tables(path, stamp)
     try:
         return stored_neighbors(study, selection.layer, selection.pooling, selection.split, among=selection.among)
-    except StudyError:  # it stores none of this layer
-        return study.table("neighbors", filters=[("sample", "==", -1)])
+    except StudyError:  # the study stores none of this layer
+        return study.table("neighbors", filters=[("sample", "==", -1)])  # no row, but all columns
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def cached_projection(path: str, stamp: tuple[int, ...], layer: str) -> pd.DataFrame:
+    """Coordinates of the samples on the plane of one layer: sample, x, y; no rows without a projection."""
     return cached_tables(path, stamp).table("projection", ["sample", "x", "y"], filters=[("layer", "==", layer)])
 
 

@@ -185,7 +185,7 @@ def test_samples_page_restores_a_link(open_view, folder):
     assert "**0 of 4** training samples have a nearest neighbor of their own class" in said(page)
     assert [one.value for one in page.subheader][1] == "b/1.png"
     assert "Disagrees here: 2 of 4 samples" in [one.value for one in page.subheader]
-    assert "No pictures: the folder with its images is not here" in said(page)
+    assert "No pictures: the study's image folder is not here" in said(page)
     assert {name: query(page, name) for name in view} == view
 
 
@@ -207,7 +207,7 @@ def test_sources_of_features_are_shown_as_pictures(open_view, pictured, monkeypa
     assert len(page.get("image")) >= 4
     monkeypatch.setenv("SI_EXPLORER_PUBLIC", "1")
     page = open_view("samples", pictured, layer="early")
-    assert "this explorer is open to everyone and reads no folder" in said(page)
+    assert "a public server reads no image folders" in said(page)
     assert not page.get("image")
 
 

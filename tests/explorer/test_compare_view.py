@@ -46,9 +46,9 @@ def widget(page, kind, name):
 
 def test_si_against_what_the_layers_are(open_view, tiny_study):
     page = open_view("compare", tiny_study)
-    assert [one.value for one in page.header] == ["What SI goes with", "Against another study"]
+    assert [one.value for one in page.header] == ["SI versus layer properties", "Comparison with another study"]
     assert len(charts(page)) == 5  # no linear probe in this study
-    assert "with its rough 95 % interval, SI goes with" in said(page)
+    assert "with an approximate 95 % interval, SI is correlated with" in said(page)
     assert "Choose a study of the same samples" in page.info[0].value
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from explorer.pages.compare.charts import change_chart, dots_chart
 from explorer.pages.compare.tables import (
-    AGAINST,
+    PROPERTIES,
     CompareSelection,
     compare_query,
     compare_selection,
@@ -78,15 +78,17 @@ def test_ties_share_their_rank():
     assert rank_correlation(pd.Series([1, 1, 2, 2]), pd.Series([1, 2, 3, 4])).value == pytest.approx(0.8944, abs=1e-4)
 
 
-def test_what_si_goes_with_is_said_in_order_with_intervals(study, probe):
+def test_the_properties_that_si_is_correlated_with_are_in_order_with_intervals(study, probe):
     selection = CompareSelection("mean", "test")
     found = correlations(layer_dots(study, probe, selection))
     text = dots_finding(found, selection)
-    assert text.startswith("Test samples, channel means: by Spearman's rank correlation, with its rough 95 % interval,")
+    assert text.startswith(
+        "Test samples, channel means: by Spearman's rank correlation, with an approximate 95 % interval,"
+    )
     assert "position in the network (1.00 [1.00, 1.00], 5 layers)" in text
     uncertain = {name: one for name, one in found.items() if not (one.low > 0 or one.high < 0)}
-    assert "cannot be decided with these layers" in dots_finding(uncertain, selection)
-    assert "goes with none" not in dots_finding(uncertain, selection)
+    assert "these layers cannot decide" in dots_finding(uncertain, selection)
+    assert "correlated with none" not in dots_finding(uncertain, selection)
 
 
 def test_layers_with_many_ties_are_shown_and_not_judged(study, probe):
@@ -105,7 +107,7 @@ def test_an_address_says_what_differs_from_the_default(study):
     assert compare_selection({"pooling": ["max"], "match": ["guess"]}, curves) == CompareSelection("mean", "test")
 
 
-def test_the_control_is_the_untrained_network_on_the_same_data(study, tmp_path):
+def test_the_control_is_the_untrained_network_on_the_same_data(study):
     def info(weights, data="0f3a" * 16, model="efficientnet-lite0"):
         return {"used": {"model": {"name": model, "weights": weights}, "data": {"fingerprint": data}}}
 
@@ -115,21 +117,20 @@ def test_the_control_is_the_untrained_network_on_the_same_data(study, tmp_path):
         "other network": info("none", model="b0"),
         "control": info("none"),
     }
-    paths = dict.fromkeys(infos, tmp_path)
-    assert control_of(study, paths, infos) == "control"
-    assert control_of(study, {"trained": tmp_path}, infos) is None
+    assert control_of(study, infos) == "control"
+    assert control_of(study, {"trained": infos["trained"]}) is None
     curve = control_curve(study, CompareSelection("mean", "test"), ["stem_conv", "elsewhere"])
     assert list(curve["layer"]) == ["stem_conv"]
 
 
-@pytest.mark.parametrize("column", AGAINST)
+@pytest.mark.parametrize("column", PROPERTIES)
 def test_the_dots_are_drawn_as_the_schema_asks(study, probe, column):
     dots = layer_dots(study, probe, CompareSelection("mean", "test"))
     spec = dots_chart(dots.assign(low=dots["si"] - 0.01, high=dots["si"] + 0.01), column).to_dict(validate=True)
     point = spec["layer"][-1]["encoding"]
     assert point["x"]["field"] == column
-    assert point["x"]["scale"]["type"] == ("log" if AGAINST[column][1] else "linear")
-    assert point["x"]["axis"]["title"] == AGAINST[column][0]
+    assert point["x"]["scale"]["type"] == ("log" if PROPERTIES[column][1] else "linear")
+    assert point["x"]["axis"]["title"] == PROPERTIES[column][0]
 
 
 def test_both_curves_the_control_and_the_difference_are_drawn():

@@ -7,7 +7,7 @@ import pytest
 import core
 from core.analysis.samples.class_pairs import pair_curve
 from explorer.pages.classes.pair_view import pair_chart, pair_finding
-from explorer.studies.gallery import Filter, depth_text, filter_from_query, filter_query, keep_shown, sorted_samples
+from explorer.studies.gallery import Filter, depth_text, filter_from_query, filter_query, filter_samples, sorted_samples
 
 LABELS = ["ant", "ant", "bee", "bee", "cow", "cow"]
 IDS = ["a/0.png", "a/1.png", "b/0.png", "b/1.png", "c/0.png", "c/1.png"]
@@ -48,15 +48,18 @@ def test_the_page_shows_the_most_confused_pair_and_where_it_parts(open_view, fol
     page = open_view("classes", folder, layer="early")
     text = said(page)
     assert "**4 of 4** samples of ant and bee have their nearest neighbor in the other class (100.0%" in text
-    assert "parted for good from `late` on" in text
+    assert "separated from `late` on" in text
     assert "**ant** beside **bee**" in text
-    assert "so at 2 layers (67%)" in text  # a/1.png, at early and middle
+    assert "at 2 layers (67%)" in text  # a/1.png, at early and middle
     assert query(page, "pair") == ["ant", "bee"]
 
 
 def test_a_link_restores_a_pair_that_nobody_confuses(open_view, folder):
     page = open_view("classes", folder, layer="late", pair=["cow", "ant"])
-    apart = "The two are apart at every layer: none of their 4 samples has its nearest neighbor in the other class."
+    apart = (
+        "The two classes are separated at every layer: none of their 4 samples has its nearest neighbor in the other "
+        "class."
+    )
     assert apart in said(page)
     assert query(page, "pair") == ["cow", "ant"]
 
@@ -70,8 +73,8 @@ def test_the_same_class_twice_is_no_pair(open_view, folder):
 
 def test_from_a_layer_that_parts_them_a_button_leads_to_the_one_that_does_not(open_view, folder):
     page = open_view("classes", folder, layer="late", pair=["ant", "bee"])
-    assert "At `late` no sample of the one has its nearest neighbor in the other." in said(page)
-    next(one for one in page.button if one.label.startswith("Look at early, where 4 do")).click().run()
+    assert "At `late` no sample of either class has its nearest neighbor in the other class." in said(page)
+    next(one for one in page.button if one.label.startswith("Show early, where 4 do")).click().run()
     assert not page.exception
     assert query(page, "layer") == ["early"]
     assert "**4 of 4** samples" in said(page)
@@ -109,8 +112,8 @@ def test_duplicates_come_before_the_samples_to_check(open_view, tmp_path):
     line = {"only": [0.0, 1, 0, 9, 20, 21]}  # a/0.png and b/0.png are one
     page = open_view("samples", write(tmp_path / "study", line))
     text = said(page)
-    assert "**1** pairs coincide at `only`: **0** of a training and a test sample" in text
-    assert "**1** of different labels" in text
+    assert "**1** pairs of samples have equal activations at `only`: **0** of a training and a test sample" in text
+    assert "**1** with different labels" in text
     shown = [frame.value for frame in page.dataframe]
     first = next(at for at, table in enumerate(shown) if "second" in table)
     assert shown[first][["first", "second"]].to_numpy().tolist() == [["a/0.png", "b/0.png"]]
@@ -136,8 +139,8 @@ TABLE = pd.DataFrame(
 
 def test_a_pair_either_way_and_the_order():
     chosen = Filter("", "ant", "bee", either=True)
-    assert keep_shown(TABLE, chosen, "here")["sample"].tolist() == [0, 1]
-    assert keep_shown(TABLE, Filter("", "ant", "bee"), "here")["sample"].tolist() == [0]
+    assert filter_samples(TABLE, chosen, "here")["sample"].tolist() == [0, 1]
+    assert filter_samples(TABLE, Filter("", "ant", "bee"), "here")["sample"].tolist() == [0]
     assert sorted_samples(TABLE, "late")["sample"].tolist() == [2, 1, 0, 3]
     assert sorted_samples(TABLE, "early")["sample"].tolist() == [3, 0, 2, 1]
     assert sorted_samples(TABLE, "")["sample"].tolist() == [0, 1, 2, 3]
@@ -173,7 +176,7 @@ def test_a_pair_that_never_parts_in_words():
     )
     text = pair_finding(curve, ("ant", "bee"), "a")
     assert "At `a`, **3 of 8** samples of ant and bee" in text
-    assert "**They never part**: at the last layer, `b`, it is 1 of 8; most at `a`: 3." in text
+    assert "**They are still confused at the last layer**, `b`: 1 of 8; most at `a`: 3." in text
 
 
 @pytest.mark.parametrize("counts", [[2, 1, 0], [2, 0, 1], [0, 0, 0]])

@@ -44,7 +44,7 @@ def test_the_slider_says_what_a_cut_costs_and_the_address_keeps_it(open_view, ad
     page.select_slider[0].set_value("block5b_add").run()
     row = advice.row("block5b_add")
     figures = {metric.label: metric.value for metric in page.metric}
-    assert figures["SI there"] == f"{row['value']:.3f}"
+    assert figures["SI at the cut"] == f"{row['value']:.3f}"
     assert figures["Parameters saved"] == f"{row['parameters_saved']:.0%}"
     classes = class_cost_text(load_study(DEMO / "dogs"), advice, "block5b_add")
     assert "more than the tolerance" in classes

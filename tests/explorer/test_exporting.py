@@ -43,8 +43,8 @@ def test_the_command_and_the_arguments_of_a_run(tmp_path):
     [
         ({}, (), False, "made from features or from pixels"),
         ({"model": "pixels", "data": "digits"}, (), False, "made from features or from pixels"),
-        (INFO["asked"], (), False, "The study's weights, tuned.keras, are not here. Say with --weights"),
-        (INFO["asked"], ("tuned.keras",), True, "The study's data, images, are not here. Say with --data"),
+        (INFO["asked"], (), False, "The study's weights, tuned.keras, are not here. Run the command with --weights"),
+        (INFO["asked"], ("tuned.keras",), True, "The study's data, images, are not here. Run the command with --data"),
         (INFO["asked"], ("tuned.keras",), False, ""),
         (INFO["asked"], ("tuned.keras", "images"), True, ""),
         ({"model": "efficientnet-lite0", "data": "digits", "weights": "imagenet"}, (), True, ""),
@@ -111,7 +111,7 @@ def test_in_public_there_are_only_tables_and_commands(open_view, monkeypatch, tm
     monkeypatch.setenv("SI_EXPLORER_PUBLIC", "1")
     page = open_view("decide", "digits")
     assert not {button.key for button in page.button} & {"run_export", "run_verify"}
-    assert "On your own computer, the page has a button for it." in said(page)
+    assert "If you run the app on your own computer, a button here runs the command." in said(page)
     assert any("core cut explorer/demo/digits" in code.value for code in page.code)
     shown = said(page) + " ".join([*(code.value for code in page.code), *(one.help or "" for one in page.metric)])
     assert str(DEMO.parent.parent) not in shown
@@ -133,7 +133,7 @@ def test_features_have_nothing_to_export(open_view, tmp_path):
     [
         (None, "{0}%", "{0}% of the time (measured without a range)"),
         ((1, 1, 1), "{0}% ({0} to {0}%)", "{0}% of the time ({0} to {0}% in 3 rounds)"),
-        ((1, 5, 1), "cannot be told", "of the time a share that cannot be told (0 to {0}% in 3 rounds)"),
+        ((1, 5, 1), "unknown", "of the time a share that cannot be told (0 to {0}% in 3 rounds)"),
     ],
 )
 def test_kept_seconds_are_shown_with_their_range(open_view, tmp_path, factors, share, sentence):
@@ -149,7 +149,7 @@ def test_kept_seconds_are_shown_with_their_range(open_view, tmp_path, factors, s
     assert not page.exception
     (metric,) = [metric for metric in page.metric if metric.label == "Time saved"]
     assert metric.value == share.format(80)
-    assert "2 ms an image are left in the fastest round" in metric.help
+    assert "The cut network takes 2 ms per image in the fastest round" in metric.help
     assert sentence.format(80) in said(page)
 
 
@@ -171,8 +171,8 @@ def test_a_run_exports_a_network_that_can_be_downloaded(open_view, monkeypatch, 
 def test_paths_of_a_study_that_lie_nowhere_are_named(tmp_path):
     info = {"asked": {"data": "photos", "model": "efficientnet-lite0", "weights": "tuned/final.keras"}}
     text = missing_text(info, [tmp_path])
-    assert text == "`tuned/final.keras` and `photos` are not here: put in where they lie now."
-    assert missing_text(info, [tmp_path], ("data",)) == "`photos` is not here: put in where it lies now."
+    assert text == "`tuned/final.keras` and `photos` are not here: replace them by their present paths."
+    assert missing_text(info, [tmp_path], ("data",)) == "`photos` is not here: replace it by its present path."
     (tmp_path / "photos").mkdir()
     assert missing_text(info, [tmp_path], ("data",)) == ""
     assert missing_text({"asked": {"data": "digits"}}, [tmp_path]) == ""

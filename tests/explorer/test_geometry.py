@@ -82,7 +82,7 @@ def test_the_best_layers_follow_the_direction_of_each_measure():
         ]
     )
     expected = "`late` by SI, Silhouette and Separation fuzziness (D); `early` by Discrimination value (GDV)."
-    assert best_layers(rows).startswith(f"Best value of 2 layers: {expected} A best value is no certain difference")
+    assert best_layers(rows).startswith(f"Best value of 2 layers: {expected} The difference to other layers need not")
 
 
 @pytest.mark.parametrize("kind", SIMILARITIES)
@@ -138,10 +138,10 @@ def said(page):
 def test_the_page_has_both_sections(open_view, folder):
     page = open_view("compare", folder)
     headers = [one.value for one in page.header]
-    assert headers[-2:] == ["Siblings of SI", "How alike the layers are"]
+    assert headers[-2:] == ["Related separability measures", "Similarity of layers"]
     assert "Best value of" in said(page)
     assert list(page.dataframe[-1].value) == ["layer", *MEASURES]
-    kinds = next(one for one in page.segmented_control if one.label == "Alike by")
+    kinds = next(one for one in page.segmented_control if one.label == "Similarity measure")
     assert "4 nearest neighbors" in said(page)
     kinds.set_value("debiased").run()
     assert not page.exception
@@ -153,6 +153,6 @@ def test_a_study_without_has_what_its_neighbors_say(open_view, tmp_path):
     core.study_from_features({"one": features, "two": features[:, :2]}, [0, 1] * 20, out=tmp_path / "plain")
     page = open_view("compare", tmp_path / "plain")
     headers = [one.value for one in page.header]
-    assert "Siblings of SI" not in headers
-    assert headers[-1] == "How alike the layers are"
-    assert not any(one.label == "Alike by" for one in page.segmented_control)
+    assert "Related separability measures" not in headers
+    assert headers[-1] == "Similarity of layers"
+    assert not any(one.label == "Similarity measure" for one in page.segmented_control)

@@ -252,7 +252,7 @@ def test_a_plan_is_given_up_with_its_process_when_its_visitor_leaves(tmp_path, m
 
 
 def test_a_plan_is_made_once():
-    plans = starting.RecentPlans(keep_s=1000, most=2)
+    plans = starting.RecentPlans(keep_s=1000, max_plans=2)
     for number in range(3):
         plans.keep(number, {"samples": number})
     assert [plans.find(number) for number in range(3)] == [None, {"samples": 1}, {"samples": 2}]

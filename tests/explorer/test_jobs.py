@@ -111,7 +111,7 @@ def test_wrong_usage_of_the_command_line_is_told_without_its_usage(tmp_path):
 
 def test_a_run_that_goes_on_is_neither_started_nor_removed(slow):
     job = jobs.start(slow)
-    with pytest.raises(jobs.BusyError, match="goes on already"):
+    with pytest.raises(jobs.BusyError, match="is already active"):
         jobs.start(job)
     with pytest.raises(jobs.BusyError, match="Stop it first"):
         jobs.delete(job)
@@ -120,7 +120,7 @@ def test_a_run_that_goes_on_is_neither_started_nor_removed(slow):
 
 
 def in_line(studies: Path, *titles: str) -> list[jobs.Job]:
-    return [jobs.start(jobs.new_job(studies, PIXELS, title=title), line=2) for title in titles]
+    return [jobs.start(jobs.new_job(studies, PIXELS, title=title), max_waiting=2) for title in titles]
 
 
 def test_runs_in_line_work_one_after_the_other(tmp_path, another_works):
@@ -135,7 +135,7 @@ def test_runs_in_line_work_one_after_the_other(tmp_path, another_works):
         jobs.cancel(first)
         assert wait_for_end(first).state == "cancelled"
         assert jobs.status(second).before == 1
-        first = jobs.start(first, line=2)
+        first = jobs.start(first, max_waiting=2)
         assert (jobs.status(second).before, jobs.status(first).before) == (1, 2)
     assert wait_for_end(second).state == "complete"
     assert wait_for_end(first).state == "complete"
@@ -256,7 +256,7 @@ import os, sys
 from pathlib import Path
 from explorer.runs import jobs
 studies, name = Path(sys.argv[1]), sys.argv[2]
-jobs.start(jobs.find_job(studies, name), line=1)
+jobs.start(jobs.find_job(studies, name), max_waiting=1)
 os._exit(9)
 """
     studies = slow.folder.parent
@@ -264,7 +264,7 @@ os._exit(9)
     job = jobs.find_job(studies, slow.id)
     wait_for(lambda: jobs.status(job).state == "running", "its turn")
     other = jobs.new_job(studies, PIXELS, title="Another")
-    jobs.start(other, line=1)
+    jobs.start(other, max_waiting=1)
     assert jobs.status(other).before == 1  # the orphan counts
     jobs.stop_overdue(studies, limit_s=3600)
     assert jobs.status(job).state == "running"

@@ -75,7 +75,7 @@ def test_the_tooltip_has_the_full_name_and_every_value(tiny):
 
 def test_the_tooltip_says_where_pooling_makes_no_difference(tiny):
     table, _ = tooltip_table(lines_of(tiny), tiny.layers)
-    assert table.set_index("layer")["output"]["avg_pool"] == "16 (no space to average over)"
+    assert table.set_index("layer")["output"]["avg_pool"] == "16 (no spatial axes)"
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_chance_and_n_are_said_once_where_all_lines_share_them(tiny):
 def test_sampled_queries_are_told_from_all_samples(tiny):
     lines = lines_of(tiny).assign(sampling="queries", num_queries=200)
     table, titles = tooltip_table(lines, tiny.layers)
-    assert set(table[_column(titles, "N")]) == {"200 asked, among 1,200"}
+    assert set(table[_column(titles, "N")]) == {"200 queries among 1,200"}
 
 
 def _column(titles, wanted):
@@ -121,5 +121,5 @@ def test_no_rows_have_no_counts():
     rows = pd.DataFrame({"num_queries": [5], "num_references": [9], "sampling": ["queries"]}).astype(
         {"num_queries": "int32", "num_references": "int32"}
     )
-    assert _sample_counts(rows).tolist() == ["5 asked, among 9"]
+    assert _sample_counts(rows).tolist() == ["5 queries among 9"]
     assert _sample_counts(rows.iloc[:0]).tolist() == []

@@ -37,12 +37,12 @@ def many_layers(tmp_path_factory):
 def test_a_thousand_classes_are_shown_page_by_page(open_view, many_classes):
     page = open_view("classes", many_classes)
     assert "the lowest SI of 1,000 classes" in " ".join(one.value for one in page.markdown)
-    parts = next(one for one in page.selectbox if "1,000 in all" in one.label)
+    parts = next(one for one in page.selectbox if "1,000 in total" in one.label)
     assert (len(parts.options), parts.options[0], parts.options[-1]) == (34, "1–30", "991–1000")
     parts.select("991–1000").run()
     assert not page.exception
     assert "991–1000" in page.query_params["page"]
-    assert any("Classes 991–1000 of 1,000 shown." in one.value for one in page.caption)
+    assert any("Classes 991–1000 of 1,000 are shown." in one.value for one in page.caption)
 
 
 def test_two_hundred_layers_are_drawn_and_listed(open_view, many_layers):

@@ -148,7 +148,7 @@ def test_a_sampling_is_chosen_and_shown_as_what_it_is(open_page, sized_study):
     assert address(page)["sampling"] == ["subsample 240"]
     assert "Test SI, lowest to highest" in table(page).columns
     assert "the lowest to the highest draw" in said(page)
-    assert "the mean of draws of 240 samples" in said(page)
+    assert "means over draws of 240 samples" in said(page)
 
 
 def test_another_measure_is_drawn_and_the_headline_stays_about_si(open_page, study_writer, sized_info, tmp_path):

@@ -152,7 +152,7 @@ def test_a_run_is_found_again_after_a_reload_stopped_and_gone_on_with(page, addr
     expect(running).to_be_visible()
     press(page, "Stop")
     expect(page.get_by_text("Go on computes the rest")).to_be_visible()
-    press(page, "Open what is there so far")
+    press(page, "Open the finished layers")
     expect(page.locator("svg.marks")).to_have_count(1, timeout=30_000)
     expect(page.get_by_text("was interrupted")).to_be_visible()
 

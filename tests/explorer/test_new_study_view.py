@@ -216,7 +216,7 @@ def test_in_public_a_visitor_has_one_place_in_line(studies, open_view, monkeypat
         page.number_input(key="new per class").set_value(9).run()
         press(page, "show_plan")
         press(page, "start_run")
-        assert "One of your runs waits or works already: digits, pixels" in page.warning[0].value
+        assert "You already have an active run: digits, pixels" in page.warning[0].value
         assert [job.id for job in jobs.list_jobs(studies)] == [first.id]
 
         other = open_view("new_study", per_class="9")  # another visitor

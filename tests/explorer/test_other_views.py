@@ -120,7 +120,7 @@ def test_method_defines_the_whole_family_and_tells_the_lesson(open_view, bundle,
     measures = ("separation", "cross", "balanced", "high_order", "soft", "anti", "center", "smoothness")
     assert all(f"`{measure}`" in text for measure in measures)
     for words in (
-        "*whatever the labels say*",
+        "*whatever the labels are*",
         "another order than the activations",
         "0.138 on train",
         "below* guessing",

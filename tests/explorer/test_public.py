@@ -111,7 +111,7 @@ def test_a_plan_that_is_too_large_is_refused():
 def test_a_path_names_a_study_only_locally(monkeypatch, tmp_path):
     assert study_path(str(tmp_path), {}) == tmp_path
     monkeypatch.setenv("SI_EXPLORER_PUBLIC", "1")
-    with pytest.raises(ValueError, match="There is no study of this name here"):
+    with pytest.raises(ValueError, match="There is no study with this name"):
         study_path(str(tmp_path), {"dogs": tmp_path})
     assert study_path("dogs", {"dogs": tmp_path}) == tmp_path
 
@@ -244,5 +244,5 @@ def test_in_public_only_linked_runs_are_listed(monkeypatch, tmp_path, open_view)
 def test_in_public_a_path_in_the_address_opens_nothing(monkeypatch, open_view, tiny_study, view):
     monkeypatch.setenv("SI_EXPLORER_PUBLIC", "1")
     page = open_view(view, study=str(tiny_study))
-    assert "There is no study of this name here" in page.error[0].value
+    assert "There is no study with this name" in page.error[0].value
     assert not page.get("vega_lite_chart")

@@ -44,7 +44,7 @@ def test_runs_and_uploads_of_a_killed_server_are_found_by_the_next_one(tmp_path,
                 assert jobs.process_id(job) == number
                 client.send({"show_plan": True})
                 client.send({"start_run": True})
-                assert any("One of your runs waits or works already" in text for text in client.texts("alert"))
+                assert any("You already have an active run" in text for text in client.texts("alert"))
                 client.open("new-study", f"run={job.id}")
                 client.send({"stop_run": True})
                 deadline = time.monotonic() + 60

@@ -91,8 +91,8 @@ def test_what_is_said_of_the_best_layer(sized):
     assert size_finding(size_lines(study, selection), ends, selection) == (
         "Among the test samples (channel means), SI of `a` is **0.50** with 50 samples and **0.80** with 400. "
         "Compare studies at equal sizes only. "
-        "Asking only 50 of them, with all 400 kept as possible neighbors, gives between 0.75 and 0.85 in 2 draws: "
-        "no bias, only scatter."
+        "With only 50 queries among all 400 samples, it lies between 0.75 and 0.85 in 2 draws: "
+        "these values vary, but are not biased."
     )
 
 
@@ -217,8 +217,8 @@ def test_fitted_curves_are_drawn_dashed_on_a_logarithmic_axis_to_their_end(sized
 def test_what_the_fitted_curve_and_a_precision_say(sized):
     ends = size_ends(sized.curves, "mean", "test", ("avg_pool",))
     text = extrapolation_finding(fitted_lines(FITTED, SizeSelection("mean", "test", ("avg_pool",))), ends)
-    assert "comes to **0.75** (0.70 to 0.80) with 7,680 samples" in text
-    assert "0.80 in the end" in text
+    assert "reaches **0.75** (0.70 to 0.80) with 7,680 samples" in text
+    assert "approaches 0.80 with ever more samples" in text
     assert extrapolation_finding(FITTED[:0], ends) == ""
-    assert "ask **1,067** of them" in precision_finding(ends)  # 9604·1200/(1200 + 9604), rounded up
+    assert "**1,067** queries suffice" in precision_finding(ends)  # 9604·1200/(1200 + 9604), rounded up
     assert precision_finding(ends[:0]) == ""

@@ -25,11 +25,11 @@ OFFERED = Choices(("mean",), ("test",), False, (), (), tuple(NAMES))
     ],
 )
 def test_what_is_drawn_over_is_a_span_of_layers(drawn, span):
-    assert brushed_span({} if drawn is None else {"place": drawn}, NAMES) == span
+    assert brushed_span({} if drawn is None else {"index": drawn}, NAMES) == span
 
 
 @pytest.mark.parametrize(
-    "forged", [3, {"place": 3}, {"place": [1]}, {"place": ["a", "b"]}, {"place": [float("nan"), 1]}, {"x": [1, 2]}]
+    "forged", [3, {"index": 3}, {"index": [1]}, {"index": ["a", "b"]}, {"index": [float("nan"), 1]}, {"x": [1, 2]}]
 )
 def test_what_no_browser_sends_is_no_span(forged):
     assert brushed_span(forged, NAMES) == ()

@@ -61,7 +61,7 @@ def test_play_begins_at_the_start_and_stops_at_the_end(open_view):
 
 def test_a_study_without_epochs_says_how_to_record_them(open_view):
     page = open_view("training", DEMO / "digits")
-    assert "no epochs to play" in said(page)
+    assert "no recorded epochs" in said(page)
     assert "core.SeparationCallback" in page.code[0].value
 
 
@@ -69,7 +69,7 @@ def test_the_words_carry_the_numbers(training):
     finding = describe_training(training)
     change = training.change
     certain = change[change["meaning"] != "no certain change"]
-    assert finding.headline == f"Training moved {len(certain)} of {len(change)} layers"
+    assert finding.headline == f"SI changed in {len(certain)} of {len(change)} layers during training"
     assert all(f"`{name}`" in finding.detail for name in certain["layer"])
     most = change.loc[change["difference"].abs().idxmax()]
     assert f"{most['difference']:+.3f}" in finding.detail
@@ -92,5 +92,5 @@ def test_what_an_epoch_and_the_recording_are_called(training):
     assert epoch_text(training, 0) == "**Before training**"
     assert epoch_text(training, 2).startswith("**After epoch 2 of 10** · loss **")
     history = pd.DataFrame({"seconds": [np.nan, 9.0, 11.0], "separation_s": [5.0, 0.5, 0.5]})
-    assert cost_text(history) == "Recording took 1.0 s beside 20.0 s of training, 5.0%."
+    assert cost_text(history) == "Recording took 1.0 s in addition to 20.0 s of training, 5.0%."
     assert cost_text(history.iloc[:1]) == ""

@@ -208,7 +208,7 @@ def test_a_file_of_test_samples_is_no_layer_of_the_others(tmp_path):
 
 
 def test_test_samples_are_judged_like_the_others(tmp_path):
-    with pytest.raises(DataError, match="must be what its name says"):
+    with pytest.raises(DataError, match="must be a file of the kind that its name says"):
         save_features([npy(np.ones((4, 2)))], None, tmp_path, PUBLIC, test=[Upload("t.npy", b"no array")])
     assert nothing_is_kept(tmp_path)
 
@@ -251,9 +251,9 @@ def npz(**arrays: np.ndarray) -> Upload:
         (Upload("layer.parquet", b"PAR1"), "whole Parquet file"),
         (Upload("layer.npz", b"PK\x03\x04"), "whole .npz file"),
         (Upload("layer.npy", b"\x93NUMPY\x01\x00\x05\x00(((((" ), "header cannot be read"),
-        (truncated(), "header promises"),
+        (truncated(), "header announces"),
         (npy(np.array(["a", "b"])), "real numbers"),
-        (Upload("layer.pkl", pickle.dumps([1])), "must be what its name says"),
+        (Upload("layer.pkl", pickle.dumps([1])), "must be a file of the kind that its name says"),
     ],
     ids=lambda value: value.name if isinstance(value, Upload) else "",
 )  # fmt: skip
@@ -278,7 +278,7 @@ def test_compressed_arrays_and_tables_that_unpack_to_too_much_are_refused(tmp_pa
     [
         (Upload("labels.npy", pickle.dumps([1])), "pickled Python objects"),
         (npy(np.array([Evil()], dtype=object), "labels.npy"), "pickled objects"),
-        (Upload("labels.txt", b"\0\0"), "must be what its name says"),
+        (Upload("labels.txt", b"\0\0"), "must be a file of the kind that its name says"),
         (Upload("labels.exe", b"MZ"), "labels must be a file of"),
     ],
 )

@@ -1,1 +1,1 @@
-"""Which classes a network separates."""
+"""The page Classes: how well each class is separated."""

@@ -1,4 +1,4 @@
-"""Two classes that run into each other: where in the network, where no longer, and the images that cause it."""
+"""The part of the page Classes about two confused classes: the confusion by layer, and the samples that cause it."""
 
 from pathlib import Path
 from typing import Any
@@ -25,59 +25,83 @@ PAIR_HEIGHT, CARDS, PICTURE = 190, 8, 104
 CURVE = "class_pair"
 LINES = {"the other class": ("share", [1, 0]), "their own class": ("own", [5, 3])}  # column and dash
 CAPTION = (
-    "Share of the samples of both classes whose nearest neighbor is of the other one (solid), and of their own "
-    "(dashed): where both are small, the network knows neither. Gray: the other class by meaningless labels; dotted: "
-    "the chosen layer; shaded: parted for good, none beside the other class from there to the end."
+    "Share of the samples of both classes whose nearest neighbor is of the other class (solid) or of their own class "
+    "(dashed); where both shares are small, the neighbors are of further classes. Gray: chance level of the other "
+    "class; dotted: the chosen layer; shaded: the layers from which on the two classes are never confused."
 )
 
 
 def show_pair(study: OpenStudy, pair: tuple[str, str], selection: LayerSelection) -> dict[str, list[str]] | None:
-    """The pair's curve and the samples behind it; where to go on: filters for the page Samples, or None."""
+    """Show the confusion of two classes by layer, and the samples that cause it.
+
+    Parameters
+    ----------
+    study : OpenStudy
+        The open study.
+    pair : tuple of str
+        Short names of the two classes.
+    selection : LayerSelection
+        Layer, pooling and samples.
+
+    Returns
+    -------
+    dict or None
+        Query parameters for the page Samples, if the user wants to open the samples there.
+    """
     first, second = pair
-    found = cached_pair_paths(study.path, study.stamp, selection, pair)
-    if found.nearest.empty:
-        st.info("The study stores no neighbors of these samples, which would tell who causes it.")
+    paths = cached_pair_paths(study.path, study.stamp, selection, pair)
+    if paths.nearest.empty:
+        st.info("The study stores no neighbors of these samples, so their confusion cannot be shown by layer.")
         return None
-    curve = pair_curve(found.nearest, found.names, first, second, possible=found.possible)
+    curve = pair_curve(paths.nearest, paths.names, first, second, possible=paths.possible)
     if curve.empty:
-        st.info("No sample of these two classes was asked.")
+        st.info("No sample of these two classes was a query.")
         return None
-    said = pair_finding(curve, pair, selection.layer)
-    st.markdown(said)
-    known = study.layers[study.layers["layer"].isin(curve["layer"])]
+    finding = pair_finding(curve, pair, selection.layer)
+    st.markdown(finding)
+    layers = study.layers[study.layers["layer"].isin(curve["layer"])]
     with st.container(key=CURVE):
-        chart = pair_chart(curve, known, selection.layer)
-        st.altair_chart(chart, width="stretch", alt=f"Confusion of {first} and {second} by layer. {said}")
+        chart = pair_chart(curve, layers, selection.layer)
+        st.altair_chart(chart, width="stretch", alt=f"Confusion of {first} and {second} by layer. {finding}")
     st.caption(CAPTION)
     export_row(CURVE, lambda: curve, f"{Path(study.path).name}_{first}_{second}".replace(" ", "_"), study.info)
-    return show_causes(study, found, pair, selection, curve)
+    return show_causes(study, paths, pair, selection, curve)
 
 
 def pair_finding(curve: pd.DataFrame, pair: tuple[str, str], layer: str) -> str:
-    """How confused two classes are at a layer, and from where on no longer, as Markdown.
+    """How confused two classes are at a layer, and from which layer on they are not confused, as Markdown.
 
-    curve : of `pair_curve`.
+    Parameters
+    ----------
+    curve : DataFrame
+        Of `pair_curve`.
+    pair : tuple of str
+        Short names of the two classes.
+    layer : str
+        The layer.
     """
-    here, parted, last = curve[curve["layer"] == layer], parted_from(curve), curve.iloc[-1]
-    text, asked = "", f"none of their {last['total']} samples has its nearest neighbor in the other class"
-    if len(here):
-        row = here.iloc[0]
+    text = ""
+    at_layer = curve[curve["layer"] == layer]
+    if len(at_layer):
+        row = at_layer.iloc[0]
         text = (
             f"At {one_layer(layer)}, **{row['count']} of {row['total']}** samples of {plain(pair[0])} and "
             f"{plain(pair[1])} have their nearest neighbor in the other class ({row['share']:.1%}; chance "
             f"{row['chance']:.1%}), {row['own']:.0%} in their own. "
         )
-    if parted == curve["layer"].iloc[0]:
-        return text + f"The two are apart at every layer: {asked}."
-    if parted is not None:
-        return text + f"They are **parted for good from {one_layer(parted)} on**: {asked}."
-    most = curve.iloc[int(curve["count"].argmax())]
-    end = (
-        f"**They never part**: at the last layer, {one_layer(last['layer'])}, it is {last['count']} of {last['total']}"
+    separated, last = parted_from(curve), curve.iloc[-1]
+    none = f"none of their {last['total']} samples has its nearest neighbor in the other class"
+    if separated == curve["layer"].iloc[0]:
+        return f"{text}The two classes are separated at every layer: {none}."
+    if separated is not None:
+        return f"{text}They are **separated from {one_layer(separated)} on**: {none}."
+    worst = curve.iloc[int(curve["count"].argmax())]
+    text += (
+        f"**They are still confused at the last layer**, {one_layer(last['layer'])}: {last['count']} of {last['total']}"
     )
-    return text + (
-        f"{end}." if most["count"] == last["count"] else f"{end}; most at {one_layer(most['layer'])}: {most['count']}."
-    )
+    if worst["count"] != last["count"]:
+        text += f"; most at {one_layer(worst['layer'])}: {worst['count']}"
+    return f"{text}."
 
 
 @debug_mode(False)
@@ -86,20 +110,28 @@ def pair_chart(curve: pd.DataFrame, layers: pd.DataFrame, layer: str) -> Uncheck
 
     Parameters
     ----------
-    curve : of `pair_curve`. layers : those of the curve, in network order. layer : marked by a rule.
+    curve : DataFrame
+        Of `pair_curve`.
+    layers : DataFrame
+        The layers of the curve, in network order.
+    layer : str
+        The layer to mark by a vertical line.
     """
-    rows = curve.assign(text=curve["count"].astype(str) + " of " + curve["total"].astype(str))
-    for name, column in {"percent": "share", "by": "chance", "same": "own"}.items():
-        rows[name] = rows[column].map("{:.1%}".format)
+    rows = curve.assign(
+        count_text=curve["count"].astype(str) + " of " + curve["total"].astype(str),
+        share_text=curve["share"].map("{:.1%}".format),
+        chance_text=curve["chance"].map("{:.1%}".format),
+        own_text=curve["own"].map("{:.1%}".format),
+    )
     top = upper_end(rows[["share", "chance", "own"]].to_numpy(float))
     x, y = layer_x(layers), alt.Y("value:Q", scale=alt.Scale(domain=[0, top]), axis=alt.Axis(format="%", tickCount=4))
     y = y.title("Nearest neighbor is of …")
     titles = {
         "layer": "Layer",
-        "text": "Beside the other class",
-        "percent": "Share",
-        "by": "Chance",
-        "same": "Own class",
+        "count_text": "Nearest to the other class",
+        "share_text": "Share",
+        "chance_text": "Chance",
+        "own_text": "Nearest to own class",
     }
     tooltip = [alt.Tooltip(f"{name}:N", title=title) for name, title in titles.items()]
     rule = alt.Chart(pd.DataFrame({"layer": [layer]})).mark_rule(color=GRAY, strokeDash=[3, 3], aria=False)
@@ -111,79 +143,82 @@ def pair_chart(curve: pd.DataFrame, layers: pd.DataFrame, layer: str) -> Uncheck
         mark = line.mark_line(strokeWidth=2, strokeDash=dash, aria=False, point={"size": 22})
         marks.append(mark.encode(x=x, y=y, color=color, tooltip=tooltip))
     params = [alt.VariableParameter(name=NAMES, value=tuple(layers["layer"]))]
-    return framed([*_parted_band(rows, x), *marks], height=PAIR_HEIGHT, params=params)
+    return framed([*_separated_band(rows, x), *marks], height=PAIR_HEIGHT, params=params)
 
 
-def _parted_band(rows: pd.DataFrame, x: alt.X) -> list[alt.Chart]:
-    """The layers at which the pair is parted for good, shaded."""
-    parted = parted_from(rows)
-    if parted is None:
+def _separated_band(rows: pd.DataFrame, x: alt.X) -> list[alt.Chart]:
+    """A shaded band over the layers from which on the pair is never confused."""
+    separated = parted_from(rows)
+    if separated is None:
         return []
-    after = rows.iloc[rows["layer"].tolist().index(parted) :][["layer"]]
-    return [alt.Chart(after).mark_rect(color="#2b8a3e", opacity=0.14, aria=False).encode(x=x)]
+    layers = rows.iloc[rows["layer"].tolist().index(separated) :][["layer"]]
+    return [alt.Chart(layers).mark_rect(color="#2b8a3e", opacity=0.14, aria=False).encode(x=x)]
 
 
 def show_causes(
-    study: OpenStudy, found: PairPaths, pair: tuple[str, str], selection: LayerSelection, curve: pd.DataFrame
+    study: OpenStudy, paths: PairPaths, pair: tuple[str, str], selection: LayerSelection, curve: pd.DataFrame
 ) -> dict[str, list[str]] | None:
-    """The samples that cause the confusion at the chosen layer, each beside its neighbor; where to go on, or None."""
+    """Show the samples that cause the confusion at the chosen layer, each beside its neighbor; see `show_pair`."""
     first, second = pair
     if selection.layer not in set(curve["layer"]):
         show_worst(
-            study, curve, f"The study stores no neighbors at `{selection.layer}`, which would tell who causes it there."
+            study, curve, f"The study stores no neighbors of `{selection.layer}`, so the confused samples are unknown."
         )
         return None
-    causes = pair_causes(found.nearest, found.names, first, second, selection.layer)
+    causes = pair_causes(paths.nearest, paths.names, first, second, selection.layer)
     if causes.empty:
-        reason = f"At `{selection.layer}` no sample of the one has its nearest neighbor in the other."
+        reason = f"At `{selection.layer}` no sample of either class has its nearest neighbor in the other class."
         show_worst(study, curve, reason)
         return None
     filters = {"class": [first], "taken": [second], "either": ["yes"]}
     st.markdown(
         f"**The images that cause it at `{selection.layer}`**, those that most layers take for the other class first:"
     )
-    pictures, known = study_pictures(study.info), found.samples.set_index("sample")
+    pictures, samples = study_pictures(study.info), paths.samples.set_index("sample")
     with st.container(horizontal=True, gap="small"):
         for row in causes.head(CARDS).to_dict("records"):
             with st.container(border=True, width=252):
-                if show_cause(study, row, known, pictures):
-                    return {**filters, "sample": [str(known["id"][row["sample"]])]}
+                if show_cause(study, row, samples, pictures):
+                    return {**filters, "sample": [str(samples["id"][row["sample"]])]}
     more = f"The first {CARDS} of {len(causes)} are shown. " if len(causes) > CARDS else ""
     with st.container(horizontal=True, vertical_alignment="center"):
         label = "Open this sample" if len(causes) == 1 else f"Open all {len(causes)} among the samples"
         key = widget_key("classes", "open pair", study)
-        asked = st.button(label, icon=":material/photo_library:", key=key, type="primary")
-        st.caption(f"{more}There with all their neighbors, and their path through the layers.", width="content")
-    return filters if asked else None
+        is_clicked = st.button(label, icon=":material/photo_library:", key=key, type="primary")
+        st.caption(
+            f"{more}The page Samples shows all their neighbors, and their nearest neighbor at every layer.",
+            width="content",
+        )
+    return filters if is_clicked else None
 
 
-def show_cause(study: OpenStudy, row: dict[Any, Any], known: pd.DataFrame, pictures: Pictures) -> bool:
-    """One sample and its nearest neighbor; whether it was chosen."""
-    sample, nearest = known.loc[row["sample"]], known.loc[row["nearest"]]
+def show_cause(study: OpenStudy, row: dict[Any, Any], samples: pd.DataFrame, pictures: Pictures) -> bool:
+    """Show a sample, its nearest neighbor and a button; returns whether the button was clicked."""
+    sample, nearest = samples.loc[row["sample"]], samples.loc[row["nearest"]]
     with st.container(horizontal=True, gap="xsmall"):
         show_picture(pictures, sample["source"], row["class_name"], PICTURE)
         show_picture(pictures, nearest["source"], f"nearest neighbor, {row['nearest_class']}", PICTURE)
     st.markdown(
         f"**{plain(row['class_name'])}** beside **{plain(row['nearest_class'])}**  \n"
         f"{plain(short_id(sample['id']))} – {plain(short_id(nearest['id']))}  \n"
-        f":small[so at {row['layers']} layers ({row['share']:.0%})]"
+        f":small[at {row['layers']} layers ({row['share']:.0%})]"
     )
     return st.button("Look closer", key=f"cause {row['sample']} of {study.path}", width="stretch")
 
 
 def show_worst(study: OpenStudy, curve: pd.DataFrame, reason: str) -> None:
-    """Why this layer shows no confused samples, and a button to the layer that has most of them."""
+    """Show why there are no confused samples at this layer, and a button that chooses the layer with most of them."""
     worst = curve.iloc[int(curve["count"].argmax())]
     if not worst["count"]:
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         st.info(reason)
 
-        def go() -> None:
+        def choose_worst() -> None:
             st.session_state[widget_key("classes", "layer", study)] = worst["layer"]
 
         st.button(
-            f"Look at {worst['layer']}, where {worst['count']} do",
-            on_click=guarded(go),
+            f"Show {worst['layer']}, where {worst['count']} do",
+            on_click=guarded(choose_worst),
             icon=":material/arrow_forward:",
         )

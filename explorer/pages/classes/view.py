@@ -1,4 +1,4 @@
-"""Which classes a network separates, where, and which it takes for each other."""
+"""The page Classes: SI of each class by layer, and the classes that are confused."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from explorer.pages.classes.charts import PICKED, confusion_chart, development_c
 from explorer.pages.classes.pair_view import show_pair
 from explorer.server.page_errors import guarded
 from explorer.state.address import asked_view, keep_view
-from explorer.state.choices import SAMPLES
+from explorer.state.choices import SAMPLES, one_offered
 from explorer.studies.class_tables import (
     BARS,
     DEVELOPED,
@@ -35,8 +35,8 @@ PAGE = "classes"
 PAIR = ("first of the pair", "second of the pair")
 HEAT, LINES, CONFUSIONS = "class_map", "class_lines", "class_confusions"
 HEAT_CAPTION = (
-    "SI of a class: the share of its samples whose nearest other sample has its label. Rows: hardest first at the "
-    "layer that is outlined. A click on a field opens the samples of that class at that layer."
+    "SI of a class: the share of its samples whose nearest other sample has its label. The classes are ordered by SI "
+    "at the outlined layer, the lowest first. A click on a cell opens the samples of that class at that layer."
 )
 CONFIG = {
     "class_name": st.column_config.TextColumn("Class", pinned=True),
@@ -45,16 +45,16 @@ CONFIG = {
     "count": st.column_config.NumberColumn("Samples", help="Of either class, with a nearest neighbor of the other."),
     "of_first": st.column_config.NumberColumn("Of the first", help="The part of them that is of the first class."),
     "of_second": st.column_config.NumberColumn("Of the second", help="The part of them that is of the second class."),
-    "total": st.column_config.NumberColumn("Of", help="Samples of both classes that were asked."),
+    "total": st.column_config.NumberColumn("Of", help="Query samples of both classes."),
     "share": st.column_config.NumberColumn("Share", format="percent"),
-    "chance": st.column_config.NumberColumn("Chance", format="percent", help="With meaningless labels."),
+    "chance": st.column_config.NumberColumn("Chance", format="percent", help="Expected with permuted labels."),
     "value": st.column_config.ProgressColumn("SI", format="%.3f", min_value=0, max_value=1),
     "num_queries": st.column_config.NumberColumn("Samples"),
 }
 
 
 def render() -> None:
-    """The hardest classes, the map of all, how they develop, and the most confused ones."""
+    """Draw the page: heat map, the hardest classes through the network, confused classes, and one pair of classes."""
     study = open_chosen_study()
     if study is None:
         return
@@ -74,13 +74,17 @@ def render() -> None:
     if ranked.empty:
         st.info("This study stores no Separation Index by class. Run its command again with this version.")
         return
-    shown = show_map(study, values, ranked, selection, query)
+    map_page = show_map(study, values, ranked, selection, query)
     show_development(study, values, ranked, selection)
     show_confusions(study, pairs, selection)
     pair = pair_controls(study, sorted(ranked["class_name"]), pairs, query)
     filters = show_pair(study, pair, selection) if pair else None
-    view = layer_query(selection, study.curves) | ({"page": [shown]} if shown else {})
-    keep_view(PAGE, view | ({"pair": list(pair)} if pair else {}))
+    view = layer_query(selection, study.curves)
+    if map_page:
+        view["page"] = [map_page]
+    if pair:
+        view["pair"] = list(pair)
+    keep_view(PAGE, view)
     show_provenance(study)
     if filters:
         open_samples(study, selection, filters)
@@ -89,18 +93,32 @@ def render() -> None:
 def show_map(
     study: OpenStudy, values: pd.DataFrame, ranked: pd.DataFrame, selection: LayerSelection, query: dict[str, list[str]]
 ) -> str:
-    """The heat map of some classes, and which of them; a click leads to their samples."""
+    """Show the heat map of one page of classes, and return this page; "" for the first one.
+
+    A click on a cell opens the samples of a class.
+
+    Parameters
+    ----------
+    study : OpenStudy
+        The open study.
+    values, ranked : DataFrame
+        Of `class_values` and `ranked_classes`.
+    selection : LayerSelection
+        Layer, pooling and samples.
+    query : dict
+        Query parameters of the page.
+    """
     st.header("Every class through the network", anchor=False)
-    parts, key = pages(len(ranked)), widget_key(PAGE, "page", study)
-    asked = next((one for one in query.get("page", ()) if one in parts), parts[0])
-    chosen = asked
-    if len(parts) > 1:
-        if st.session_state.setdefault(key, asked) not in parts:
-            st.session_state[key] = parts[0]
-        label = f"Classes, hardest first ({len(ranked):,} in all)"
-        chosen = str(st.selectbox(label, parts, key=key, width=300))
-    classes = ranked["class_name"].tolist()[parts.index(chosen) * PAGE_SIZE :][:PAGE_SIZE]
-    part = f"Classes {chosen} of {len(ranked):,} shown." if len(parts) > 1 else f"All {len(ranked):,} classes shown."
+    page_names, key = pages(len(ranked)), widget_key(PAGE, "page", study)
+    chosen, part = page_names[0], f"All {len(ranked):,} classes are shown."
+    if len(page_names) > 1:
+        start = one_offered(query, "page", page_names) or page_names[0]
+        if st.session_state.setdefault(key, start) not in page_names:
+            st.session_state[key] = page_names[0]
+        label = f"Classes, lowest SI first ({len(ranked):,} in total)"
+        chosen = str(st.selectbox(label, page_names, key=key, width=300))
+        part = f"Classes {chosen} of {len(ranked):,} are shown."
+    classes = ranked["class_name"].tolist()[page_names.index(chosen) * PAGE_SIZE :][:PAGE_SIZE]
     alt = f"Heat map: SI of {len(classes)} classes at each layer. The table below has the numbers at {selection.layer}."
     with st.container(key=HEAT):
         chart = heat_map(values, classes, selection.layer)
@@ -125,27 +143,27 @@ def show_map(
     ):
         with listed:
             st.dataframe(ranked, hide_index=True, column_config=CONFIG)
-    return chosen if chosen != parts[0] else ""
+    return chosen if chosen != page_names[0] else ""
 
 
 def show_development(study: OpenStudy, values: pd.DataFrame, ranked: pd.DataFrame, selection: LayerSelection) -> None:
-    """How the classes that are hardest here fare at the other layers."""
-    st.header("How the hardest classes develop", anchor=False)
+    """Show SI of the classes that are hardest at the chosen layer at all layers."""
+    st.header("The hardest classes through the network", anchor=False)
     classes = ranked["class_name"].tolist()[:DEVELOPED]
     with st.container(key=LINES):
         chart = development_chart(values, classes, selection.layer)
         alt = f"Separation Index through the network of {', '.join(classes)}, and the mean of all classes."
         st.altair_chart(chart, width="stretch", alt=alt)
-    st.caption(f"The {len(classes)} hardest of {len(ranked):,} classes at {selection.layer} (dotted rule).")
+    st.caption(f"The {len(classes)} hardest of {len(ranked):,} classes at {selection.layer} (dotted line).")
     drawn = values[values["class_name"].isin(classes)]
     export_row(LINES, lambda: drawn, f"{Path(study.path).name}_hardest_classes", study.info)
 
 
 def show_confusions(study: OpenStudy, pairs: pd.DataFrame | None, selection: LayerSelection) -> None:
-    """The most confused classes, as bars and as a table; a click chooses the pair that is shown beneath."""
+    """Show the most confused classes as bars and as a table; a click chooses the pair that is shown below."""
     st.header("Most confused classes", anchor=False)
     if pairs is None:
-        st.info("The study stores no neighbors of this layer, which would tell.")
+        st.info("The study stores no neighbors of this layer, so the confused classes are unknown.")
         return
     if pairs.empty:
         st.info("No sample's nearest neighbor is of another class here.")
@@ -191,21 +209,32 @@ def show_confusions(study: OpenStudy, pairs: pd.DataFrame | None, selection: Lay
 def pair_controls(
     study: OpenStudy, classes: list[str], pairs: pd.DataFrame | None, query: dict[str, list[str]]
 ) -> tuple[str, str] | None:
-    """The two classes to look at: of the address, or clicked, or chosen here; first the most confused ones."""
+    """Show the widgets for two classes, by default the most confused ones; None, with a message, if they are equal.
+
+    Parameters
+    ----------
+    study : OpenStudy
+        The open study.
+    classes : list of str
+        The classes to choose from.
+    pairs : DataFrame or None
+        Of `cached_pairs`.
+    query : dict
+        Query parameters of the page.
+    """
     if len(classes) < 2:
         return None
-    asked = [name for name in map(short_class, query.get("pair", ())) if name in classes]
-    usual = classes[:2] if pairs is None or pairs.empty else pairs[["first", "second"]].iloc[0].tolist()
+    start = [name for name in map(short_class, query.get("pair", ())) if name in classes]
+    if len(set(start)) != 2:
+        start = classes[:2] if pairs is None or pairs.empty else pairs[["first", "second"]].iloc[0].tolist()
     keys = [widget_key(PAGE, name, study) for name in PAIR]
-    for key, start in zip(keys, asked if len(set(asked)) == 2 else usual, strict=True):
-        if st.session_state.setdefault(key, start) not in classes:
-            st.session_state[key] = start
+    for key, name in zip(keys, start, strict=True):
+        if st.session_state.setdefault(key, name) not in classes:
+            st.session_state[key] = name
     st.header("Two classes, layer by layer", anchor=False)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        first, second = (
-            str(st.selectbox(label, classes, key=key, filter_mode="contains", width=240))
-            for label, key in zip(("Class", "and class"), keys, strict=True)
-        )
+        first = str(st.selectbox("Class", classes, key=keys[0], filter_mode="contains", width=240))
+        second = str(st.selectbox("and class", classes, key=keys[1], filter_mode="contains", width=240))
     if first == second:
         st.info("Choose two different classes.")
         return None
@@ -213,33 +242,34 @@ def pair_controls(
 
 
 def choose_pair(study: OpenStudy, first: str, second: str) -> None:
-    """Put two classes into the widgets, before these are drawn."""
+    """Set the widgets of `pair_controls`; only possible before they are drawn."""
     for name, value in zip(PAIR, (first, second), strict=True):
         st.session_state[widget_key(PAGE, name, study)] = value
 
 
 def open_samples(study: OpenStudy, selection: LayerSelection, filters: dict[str, list[str]]) -> None:
-    """Go on to the page Samples, at this selection, with these filters."""
+    """Switch to the page Samples with the same selection and these filters."""
     query = {"study": [st.query_params.get("study", study.path)], "layer": [selection.layer]}
     st.switch_page("pages/samples/view.py", query_params=query | layer_query(selection, study.curves) | filters)
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
 def cached_values(path: str, stamp: tuple[int, ...], selection: LayerSelection) -> pd.DataFrame:
+    """SI by class and layer; see `class_values`."""
     study = cached_tables(path, stamp)
     return class_values(study.classes, study.layers, class_names(study.samples), selection)
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def cached_pairs(path: str, stamp: tuple[int, ...], selection: LayerSelection) -> pd.DataFrame | None:
-    """The confused pairs by the names that the page shows; None where the study stores no neighbors of the layer."""
+    """The confused pairs with short class names; None if the study stores no neighbors of the layer."""
     study = cached_tables(path, stamp)
     try:
         pairs = confused_pairs(study, selection.layer, selection.pooling, selection.split, among=selection.among)
     except StudyError:
         return None
-    words = short_classes(sample_classes(study.samples))
-    return pairs.assign(first=pairs["first"].map(words), second=pairs["second"].map(words))
+    short_names = short_classes(sample_classes(study.samples))
+    return pairs.assign(first=pairs["first"].map(short_names), second=pairs["second"].map(short_names))
 
 
 guarded(render)()

@@ -1,1 +1,1 @@
-"""SI against what a layer is, and two studies beside each other."""
+"""The page Compare: SI versus layer properties, and two studies."""

@@ -1,4 +1,4 @@
-"""Charts of the siblings of SI and of how alike layers are: DataFrames in, an Altair chart out."""
+"""Charts of related separability measures and of the similarity of layers: DataFrames in, an Altair chart out."""
 
 from typing import Any
 
@@ -14,21 +14,29 @@ SMALL_HEIGHT, ROW_HEIGHT, MIN_HEIGHT = 130, 9, 240
 
 @debug_mode(False)
 def related_chart(rows: pd.DataFrame, measure: str, chosen: str | None = None) -> UncheckedChart:
-    """One measure through the network, small, with its interval and its chance level where it has them.
+    """A small chart of one measure through the network, with its interval and chance level if it has them.
 
     Parameters
     ----------
-    rows : of `related_rows`. measure : one of `MEASURES` that they have. chosen : a layer to be marked.
+    rows : DataFrame
+        Of `related_rows`.
+    measure : str
+        A key of `MEASURES` that `rows` has.
+    chosen : str, optional
+        The layer to mark.
     """
-    shown, own = MEASURES[measure], rows[(rows["measure"] == measure) & rows["value"].notna()]
-    if shown.logarithmic:
-        own = own[own["value"] > 0]
-        own = own.assign(chance=own["chance"].where(own["chance"] > 0))
-    own = own.assign(line="after", value_text=own["value"].map(lambda value: shown.digits % value))
-    own = own.assign(chance_text=own["chance"].map(lambda value: shown.digits % value if pd.notna(value) else "–"))
+    display = MEASURES[measure]
+    values = rows[(rows["measure"] == measure) & rows["value"].notna()]
     panel = Panel(0, SMALL_HEIGHT)
-    scale = panel.scale(type="log", nice=True) if shown.logarithmic else panel.scale(zero=False, nice=True)
-    axis = panel.axis(shown.title, tickCount=4, **({"format": "~g"} if shown.logarithmic else {}))
+    if display.logarithmic:  # only positive numbers have a logarithm
+        values = values[values["value"] > 0]
+        values = values.assign(chance=values["chance"].where(values["chance"] > 0))
+        scale, axis = panel.scale(type="log", nice=True), panel.axis(display.title, tickCount=4, format="~g")
+    else:
+        scale, axis = panel.scale(zero=False, nice=True), panel.axis(display.title, tickCount=4)
+    chance_text = values["chance"].map(lambda value: display.digits % value).where(values["chance"].notna(), "–")
+    value_text = values["value"].map(lambda value: display.digits % value)
+    values = values.assign(line="after", value_text=value_text, chance_text=chance_text)
     x = alt.X(
         "layer:N",
         scale=alt.Scale(type="band", domain=alt.ExprRef(NAMES), padding=0),
@@ -37,28 +45,33 @@ def related_chart(rows: pd.DataFrame, measure: str, chosen: str | None = None) -
     y = alt.Y("value:Q", scale=scale, axis=axis)
     color = alt.Color("line:N", scale=alt.Scale(domain=["after"]), legend=None)
     marks = [
-        _mark(own.dropna(subset=["chance"]), "chance", x, scale).mark_line(strokeDash=[5, 4], color=GRAY, aria=False),
-        alt.Chart(own[["layer", "value", "line"]]).mark_line(strokeWidth=2, aria=False).encode(x=x, y=y, color=color),
-        *_hover(own, x, shown.title),
+        _chance_line(values.dropna(subset=["chance"]), x, scale),
+        alt.Chart(values[["layer", "value", "line"]])
+        .mark_line(strokeWidth=2, aria=False)
+        .encode(x=x, y=y, color=color),
+        *_hover_band(values, x, display.title),
     ]
-    band = own.dropna(subset=["low", "high"])
+    band = values.dropna(subset=["low", "high"])
     if len(band):
         area = alt.Chart(band[["layer", "low", "high", "line"]]).mark_area(opacity=0.2, line=False, aria=False)
         marks.insert(0, area.encode(x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q", color=color))
-    here = own.loc[own["layer"] == chosen, ["layer"]]
-    if len(here):
-        marks.insert(0, alt.Chart(here).mark_rect(color=GRAY, opacity=0.28, aria=False).encode(x=x))
+    chosen_layer = values.loc[values["layer"] == chosen, ["layer"]]
+    if len(chosen_layer):
+        marks.insert(0, alt.Chart(chosen_layer).mark_rect(color=GRAY, opacity=0.28, aria=False).encode(x=x))
     parameters = [alt.VariableParameter(name=NAMES, value=tuple(rows["layer"].unique()))]
     return framed(marks, height=SMALL_HEIGHT, params=parameters)
 
 
 @debug_mode(False)
 def similarity_chart(rows: pd.DataFrame, title: str) -> UncheckedChart:
-    """How alike each two layers are: a cell a pair.
+    """A heat map of the similarity of layers: one cell per pair.
 
     Parameters
     ----------
-    rows : of `similarity_rows`. title : of the color's legend.
+    rows : DataFrame
+        Of `similarity_rows`.
+    title : str
+        Title of the color legend.
     """
     layers = rows[["layer"]].drop_duplicates()
     cells = rows[["layer", "other", "value", "chance"]].assign(
@@ -83,12 +96,15 @@ def similarity_chart(rows: pd.DataFrame, title: str) -> UncheckedChart:
     )
 
 
-def _mark(rows: pd.DataFrame, column: str, x: alt.X, scale: alt.Scale) -> alt.Chart:
-    return alt.Chart(rows[["layer", column]]).encode(x=x, y=alt.Y(f"{column}:Q", scale=scale))
+def _chance_line(rows: pd.DataFrame, x: alt.X, scale: alt.Scale) -> alt.Chart:
+    """A dashed gray line through the chance levels."""
+    line = alt.Chart(rows[["layer", "chance"]]).mark_line(strokeDash=[5, 4], color=GRAY, aria=False)
+    chart: alt.Chart = line.encode(x=x, y=alt.Y("chance:Q", scale=scale))
+    return chart
 
 
-def _hover(rows: pd.DataFrame, x: alt.X, title: str) -> list[Any]:
-    """A band a layer, shown under the pointer, with the numbers in its tooltip."""
+def _hover_band(rows: pd.DataFrame, x: alt.X, title: str) -> list[Any]:
+    """One band per layer, visible under the pointer, with the numbers in its tooltip."""
     hover = alt.selection_point(name="hover", on="pointerover", clear="pointerout", fields=["layer"], empty=False)
     texts = {"layer": "Layer", "value_text": title, "chance_text": "Chance"}
     tooltip = [alt.Tooltip(f"{name}:N", title=text) for name, text in texts.items()]

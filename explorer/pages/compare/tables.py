@@ -1,4 +1,4 @@
-"""What the page Compare shows, as tables and words: SI against what a layer is, and a study against another."""
+"""Tables and texts of the page Compare: the view's choices, and SI versus layer properties."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ import pandas as pd
 from core.report.words.formatting import POOLED
 from core.study.store.opening import Study
 from core.study.store.ties import has_many_ties
-from explorer.state.choices import SAMPLES, one_offered
+from explorer.state.choices import SAMPLES, one_offered, ordered_samples
 from explorer.studies.loading import OpenStudy, offered_poolings
 
 MIN_LAYERS = 4  # for a rank correlation with an interval
 
-# What SI is drawn against: title, whether the axis is logarithmic.
-AGAINST: Mapping[str, tuple[str, bool]] = {
+# The properties that SI is compared with: title, and whether the axis is logarithmic.
+PROPERTIES: Mapping[str, tuple[str, bool]] = {
     "parameters": ("Parameters", True),
     "channels": ("Depth (channels)", True),
     "cumulative_parameters": ("Cumulative parameters", True),
@@ -28,7 +28,19 @@ AGAINST: Mapping[str, tuple[str, bool]] = {
 
 @dataclass(frozen=True)
 class CompareSelection:
-    """The view of the page: one pooling, one split or "cross", how layers are matched ("" for as they are), study."""
+    """The user's choices on the page.
+
+    Attributes
+    ----------
+    pooling : str
+        "mean" or "flat".
+    samples : str
+        "train", "test" or "cross".
+    match : str
+        How layers of two studies are matched: "name", "position", or "" for by name where possible.
+    before : str
+        Name of the study to compare with; "" for none.
+    """
 
     pooling: str
     samples: str
@@ -38,7 +50,15 @@ class CompareSelection:
 
 @dataclass(frozen=True)
 class RankCorrelation:
-    """Spearman's over layers, with Fisher's interval; nan where there are too few layers or one value only."""
+    """Spearman's rank correlation over layers.
+
+    Attributes
+    ----------
+    value, low, high : float
+        The correlation and its 95 % interval; nan if there are too few layers or only one value.
+    num_layers : int
+        Number of layers.
+    """
 
     value: float
     low: float
@@ -47,7 +67,7 @@ class RankCorrelation:
 
 
 def compare_selection(query: Mapping[str, Sequence[str]], curves: pd.DataFrame) -> CompareSelection:
-    """The view that an address asks for, as far as the study offers it; the default for the rest."""
+    """The choices in an address, as far as the study offers them; the default for the rest."""
     poolings, samples = offered(curves)
     return CompareSelection(
         pooling=one_offered(query, "pooling", poolings) or poolings[0],
@@ -58,33 +78,48 @@ def compare_selection(query: Mapping[str, Sequence[str]], curves: pd.DataFrame) 
 
 
 def compare_query(selection: CompareSelection, curves: pd.DataFrame) -> dict[str, list[str]]:
-    """What the address has to say of a view: where it differs from the default."""
+    """The query parameters of the choices that differ from the default."""
     default = compare_selection({}, curves)
-    names = ("pooling", "samples", "match", "before")
-    chosen = {name: (getattr(selection, name), getattr(default, name)) for name in names}
-    return {name: [value] for name, (value, usual) in chosen.items() if value and value != usual}
+    query = {}
+    for name in ("pooling", "samples", "match", "before"):
+        value = getattr(selection, name)
+        if value and value != getattr(default, name):
+            query[name] = [value]
+    return query
 
 
 def offered(curves: pd.DataFrame) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Poolings, channel means first, and samples, test first."""
+    """The poolings, channel means first, and the samples, test first."""
     rows = curves[curves["measure"] == "SI"]
-    found = set(rows["samples"])
-    samples = (*(name for name in SAMPLES if name in found), *sorted(found - set(SAMPLES)))
-    return offered_poolings(rows), samples
+    return offered_poolings(rows), ordered_samples(sorted(rows["samples"].unique()))
 
 
 def layer_dots(study: OpenStudy, probe: pd.DataFrame, selection: CompareSelection) -> pd.DataFrame:
-    """One row a layer that has an SI: layer, kind, block, si, low, high, columns of `AGAINST` (nan if unknown), tied.
+    """SI and the properties of each layer.
 
-    probe : rows of the linear probe, as `probe_accuracies` returns them.
+    Parameters
+    ----------
+    study : OpenStudy
+        The open study.
+    probe : DataFrame
+        Of `probe_accuracies`.
+    selection : CompareSelection
+        The choices on the page.
+
+    Returns
+    -------
+    DataFrame
+        One row per layer that has an SI: layer, kind, block, si, low, high; the columns of `PROPERTIES`, nan if
+        unknown; and tied: whether many samples have several nearest neighbors.
     """
     rows = _curve(study.curves, "SI", selection).set_index("layer")
     layers = study.layers[study.layers["layer"].isin(rows.index)].reset_index(drop=True)
     dots = layers[["layer", "kind", "block", "position", "channels", "parameters", "cumulative_parameters"]].copy()
     for name, column in {"si": "value", "low": "low", "high": "high"}.items():
         dots[name] = dots["layer"].map(rows[column])
-    for name in (column for column, (_, logarithmic) in AGAINST.items() if logarithmic):
-        dots[name] = dots[name].where(dots[name] > 0)  # such as the parameters of sums: no place on a log axis
+    for name, (_, logarithmic) in PROPERTIES.items():
+        if logarithmic:  # 0, such as the parameters of a sum, has no logarithm
+            dots[name] = dots[name].where(dots[name] > 0)
     dots["knn"] = dots["layer"].map(_curve(study.curves, "kNN", selection).set_index("layer")["value"])
     split = "test" if selection.samples == "cross" else selection.samples
     dots["linear_probe"] = dots["layer"].map(probe[probe["split"] == split].set_index("layer")["value"])
@@ -98,7 +133,7 @@ def _curve(curves: pd.DataFrame, measure: str, selection: CompareSelection) -> p
 
 
 def probe_accuracies(study: Study) -> pd.DataFrame:
-    """The linear probe on channel means: split, layer, value."""
+    """Accuracies of the linear probe on channel means: split, layer, value."""
     rows = study.measurements
     rows = rows[(rows["measure"] == "linear_probe") & (rows["sampling"] == "full") & (rows["repeat"] == 0)]
     rows = rows.astype({"layer": object, "split": object})
@@ -106,14 +141,15 @@ def probe_accuracies(study: Study) -> pd.DataFrame:
 
 
 def known_columns(dots: pd.DataFrame) -> list[str]:
-    """Columns of `AGAINST` in which the layers are known to differ."""
-    return [name for name in AGAINST if dots[name].min() < dots[name].max()]
+    """The properties in which the layers are known to differ."""
+    return [name for name in PROPERTIES if dots[name].min() < dots[name].max()]
 
 
 def rank_correlation(first: pd.Series, second: pd.Series) -> RankCorrelation:
-    """Spearman's rank correlation, with Fisher's z and the variance 1.06/(n − 3) of Fieller et al. (1957).
+    """Spearman's rank correlation with a 95 % interval.
 
-    Layers of a network are no independent draws, so the interval is a rough guide.
+    The interval uses Fisher's z and the variance 1.06/(n − 3) of Fieller et al. (1957). It is approximate, because the
+    layers of a network are not independent.
     """
     known = first.notna() & second.notna()
     x, y = first[known].rank(), second[known].rank()
@@ -133,44 +169,60 @@ def correlation_text(correlation: RankCorrelation) -> str:
 
 
 def correlations(dots: pd.DataFrame) -> dict[str, RankCorrelation]:
-    """SI's rank correlation with each known column, over the layers without many tied samples."""
-    judged = dots[~dots["tied"]]
-    return {name: rank_correlation(judged[name], judged["si"]) for name in known_columns(judged)}
+    """SI's rank correlation with each known property, over the layers without many tied samples."""
+    untied = dots[~dots["tied"]]
+    return {name: rank_correlation(untied[name], untied["si"]) for name in known_columns(untied)}
 
 
-def dots_finding(found: Mapping[str, RankCorrelation], selection: CompareSelection) -> str:
-    """What the order of the layers by SI goes with, each with interval and layers, as Markdown."""
-    certain = {name: one for name, one in found.items() if one.low > 0 or one.high < 0}
-    where = f"{SAMPLES.get(selection.samples, selection.samples)} samples, {POOLED[selection.pooling]}"
-    rest = [name for name in found if name not in certain]
-    undecided = [f"{_named(name)} ({_span(found[name])})" for name in rest]
+def dots_finding(correlations: Mapping[str, RankCorrelation], selection: CompareSelection) -> str:
+    """The properties with which SI is correlated, each with interval and number of layers, as Markdown.
+
+    Parameters
+    ----------
+    correlations : mapping
+        Of the function `correlations`; at least one.
+    selection : CompareSelection
+        The choices on the page.
+    """
+    samples = f"{SAMPLES.get(selection.samples, selection.samples)} samples, {POOLED[selection.pooling]}"
+    certain_names = [name for name, correlation in correlations.items() if correlation.low > 0 or correlation.high < 0]
+    certain_names.sort(key=lambda name: -abs(correlations[name].value))
+    texts = {name: f"{_lower_title(name)} ({_interval_text(correlations[name])})" for name in correlations}
+    certain = [texts[name] for name in certain_names]
+    uncertain = [text for name, text in texts.items() if name not in certain_names]
     if not certain:
-        return f"{where}: whether SI goes with {_listed(undecided, 'or')} cannot be decided with these layers."
-    ranked = sorted(certain, key=lambda name: -abs(certain[name].value))
-    words = [f"{_named(name)} ({_span(certain[name])})" for name in ranked]
-    less = f" Whether it goes with {_listed(undecided, 'or')} cannot be decided with these layers." if rest else ""
-    return (
-        f"{where}: by Spearman's rank correlation, with its rough 95 % interval, SI goes with {_listed(words)}.{less}"
+        return f"{samples}: these layers cannot decide whether SI is correlated with {_listed(uncertain, 'or')}."
+    text = (
+        f"{samples}: by Spearman's rank correlation, with an approximate 95 % interval, SI is correlated with "
+        f"{_listed(certain, 'and')}."
     )
+    if uncertain:
+        text += f" These layers cannot decide whether it is correlated with {_listed(uncertain, 'or')}."
+    return text
 
 
-def _span(one: RankCorrelation) -> str:
+def _interval_text(correlation: RankCorrelation) -> str:
     """A correlation with its interval and the number of layers."""
-    if np.isnan(one.value):
-        return f"too few different values, {one.num_layers} layers"
-    return f"{one.value:.2f} [{one.low:.2f}, {one.high:.2f}], {one.num_layers} layers"
+    if np.isnan(correlation.value):
+        return f"too few different values, {correlation.num_layers} layers"
+    low, high = correlation.low, correlation.high
+    return f"{correlation.value:.2f} [{low:.2f}, {high:.2f}], {correlation.num_layers} layers"
 
 
-def _named(name: str) -> str:
-    title = AGAINST[name][0]
+def _lower_title(name: str) -> str:
+    """A property's title within a sentence."""
+    title = PROPERTIES[name][0]
     return title if title.startswith("kNN") else title[0].lower() + title[1:]
 
 
-def _listed(words: Sequence[str], last: str = "and") -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
+def _listed(words: Sequence[str], conjunction: str) -> str:
+    """Such as "a, b and c"."""
+    if len(words) == 1:
+        return words[0]
+    return f"{', '.join(words[:-1])} {conjunction} {words[-1]}"
 
 
 def control_curve(study: OpenStudy, selection: CompareSelection, layers: Sequence[str]) -> pd.DataFrame:
-    """The control's SI at these layers: layer and value, where it has one."""
+    """The control's SI at the given layers that it has: layer and value."""
     rows = _curve(study.curves, "SI", selection)
     return rows[rows["layer"].isin(layers)][["layer", "value"]].dropna().reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""SI against what a layer is, and this study against another one of the same samples."""
+"""The page Compare: SI versus layer properties, this study and another one of the same samples, related measures."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ from explorer.controls.widgets import choose_one, widget_key
 from explorer.pages.compare.charts import change_chart, dots_chart
 from explorer.pages.compare.geometry_view import show_geometry
 from explorer.pages.compare.tables import (
-    AGAINST,
+    PROPERTIES,
     CompareSelection,
     compare_query,
     compare_selection,
@@ -40,18 +40,18 @@ PAGE, CHANGES = "compare", "change_chart"
 MATCHES = {"": "By name where possible", "name": "By name", "position": "By relative position"}
 COLUMNS = 3  # charts beside each other
 DOTS_CAPTION = (
-    "One dot a layer; bars: 95 % interval of SI. Spearman's rank correlation over the layers shown, with a 95 % "
-    "interval after Fisher. Layers of a network follow from one another, so read it as a rough guide. Layers without "
-    "parameters (sums, pooling) are left out against parameters. The linear probe is trained on channel means."
+    "One dot per layer; bars: 95 % interval of SI. Spearman's rank correlation over the layers shown, with Fisher's "
+    "95 % interval. Layers of a network are not independent, so the interval is approximate. The charts of parameters "
+    "leave out layers without parameters (sums, pooling). The linear probe is trained on channel means."
 )
 CHANGE_CAPTION = (
     "Difference: the open study minus the other. ▲ rose, ▼ fell: q < 0.05 over these layers (Benjamini and Hochberg); "
-    "● no certain change, which is not to say that there is none; ■ many ties, nothing concluded. The "
-    "interval is for a fresh sample of the same size and classes."
+    "● no certain change, which does not prove that there is none; ■ many ties, no conclusion. The interval is for a "
+    "fresh sample of the same size and classes."
 )
 UNPAIRED = (
-    "At {count} of {total} layers one of the studies has no stored neighbors. There the interval is not paired: it "
-    "follows from the two values' own intervals, and is wider than it needs to be."
+    "At {count} of {total} layers one of the studies has no stored neighbors. There the interval is not paired: it is "
+    "computed from the intervals of the two values, and is wider than a paired one."
 )
 CONFIG: Mapping[str, Any] = {
     "layer": st.column_config.TextColumn("Layer", pinned=True),
@@ -62,7 +62,9 @@ CONFIG: Mapping[str, Any] = {
     "low": st.column_config.NumberColumn("95 %, from", format="%+.3f"),
     "high": st.column_config.NumberColumn("95 %, to", format="%+.3f"),
     "q_value": st.column_config.NumberColumn("q", format="%.4f", help="p after Benjamini and Hochberg."),
-    "paired": st.column_config.CheckboxColumn("Paired", help="Whether the interval knows that samples are the same."),
+    "paired": st.column_config.CheckboxColumn(
+        "Paired", help="Whether the interval uses that the samples are the same."
+    ),
     "meaning": st.column_config.TextColumn("Meaning"),
     "matched_by": st.column_config.TextColumn("Matched by", help="How the layer of the other study was found."),
     "position": st.column_config.NumberColumn("Position"),
@@ -70,7 +72,7 @@ CONFIG: Mapping[str, Any] = {
 
 
 def render() -> None:
-    """Choose a study; SI against what its layers are; the study against another."""
+    """Draw the page: SI versus layer properties, the comparison with another study, related measures."""
     study = open_chosen_study()
     if study is None:
         return
@@ -89,7 +91,7 @@ def render() -> None:
 
 
 def controls(study: OpenStudy, start: CompareSelection) -> CompareSelection:
-    """Pooling and samples, for both parts of the page."""
+    """Show the widgets for pooling, samples and layer, which all parts of the page use."""
     poolings, samples = offered(study.curves)
     keys = {name: widget_key(PAGE, name, study) for name in ("pooling", "samples")}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
@@ -101,29 +103,21 @@ def controls(study: OpenStudy, start: CompareSelection) -> CompareSelection:
 
 
 def show_dots(study: OpenStudy, selection: CompareSelection) -> None:
-    """A chart for each thing that is known of the layers, and which of them SI goes with."""
-    st.header("What SI goes with", anchor=False)
+    """Show a chart of SI versus each property of the layers, and with which of them SI is correlated."""
+    st.header("SI versus layer properties", anchor=False)
     tables = cached_tables(study.path, study.stamp)
-    probe = probe_accuracies(tables)
-    dots = layer_dots(study, probe, selection)
-    found = correlations(dots)
-    if not found:
+    dots = layer_dots(study, probe_accuracies(tables), selection)
+    rank_correlations = correlations(dots)
+    if not rank_correlations:
         st.info("This study has too few layers for a comparison.")
         return
     left_out = left_out_text(dots.loc[dots["tied"], "layer"].tolist())
-    st.markdown(f"{dots_finding(found, selection)} {left_out}".strip())
-    names = list(found)
-    for row in range(0, len(names), COLUMNS):
-        for place, name in zip(st.columns(COLUMNS, gap="medium"), names[row : row + COLUMNS], strict=False):
-            with place, st.container(key=f"dots_{name}"):
-                title, text = AGAINST[name][0], correlation_text(found[name])
-                chart = dots_chart(dots, name, current_layer())
-                st.altair_chart(chart, width="stretch", alt=f"Separation Index against {title}, a dot a layer. {text}.")
-                st.caption(text)
-                file = f"{Path(study.path).name}_{name}"
-                with st.container(horizontal=True, gap="small"):
-                    for kind in ("png", "svg"):
-                        save_chart_button(kind.upper(), container=f"dots_{name}", file_name=f"{file}.{kind}")
+    st.markdown(f"{dots_finding(rank_correlations, selection)} {left_out}".strip())
+    names = list(rank_correlations)
+    for start in range(0, len(names), COLUMNS):
+        for column, name in zip(st.columns(COLUMNS, gap="medium"), names[start : start + COLUMNS], strict=False):
+            with column:
+                _show_dots_chart(study, dots, name, correlation_text(rank_correlations[name]))
     small = baseline_text(tables.samples, study.curves[study.curves["samples"] == selection.samples])
     st.caption(f"{DOTS_CAPTION} {small}".strip())
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -132,9 +126,21 @@ def show_dots(study: OpenStudy, selection: CompareSelection) -> None:
         save_configuration_button(study.info, f"{Path(study.path).name}_compare")
 
 
+def _show_dots_chart(study: OpenStudy, dots: pd.DataFrame, name: str, correlation: str) -> None:
+    """Show the chart of one property with its correlation and download buttons."""
+    with st.container(key=f"dots_{name}"):
+        alt = f"Separation Index versus {PROPERTIES[name][0]}, one dot per layer. {correlation}."
+        st.altair_chart(dots_chart(dots, name, current_layer()), width="stretch", alt=alt)
+        st.caption(correlation)
+        with st.container(horizontal=True, gap="small"):
+            for kind in ("png", "svg"):
+                file = f"{Path(study.path).name}_{name}.{kind}"
+                save_chart_button(kind.upper(), container=f"dots_{name}", file_name=file)
+
+
 def show_other(study: OpenStudy, selection: CompareSelection, start: CompareSelection) -> CompareSelection:
-    """The study to compare with, and what changed from it to the open one."""
-    st.header("Against another study", anchor=False)
+    """Show a picker for another study, and the change from it to the open one; returns the completed selection."""
+    st.header("Comparison with another study", anchor=False)
     keys = {name: widget_key(PAGE, name, study) for name in ("before", "match")}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         name, path = pick_other_study(study.path, start.before, label="Compare with", key=keys["before"])
@@ -142,20 +148,19 @@ def show_other(study: OpenStudy, selection: CompareSelection, start: CompareSele
     selection = CompareSelection(selection.pooling, selection.samples, match, name)
     if path is None:
         st.info(
-            "Choose a study of the same samples: the network before fine-tuning, untrained, or another network on the "
-            "same images. The open study is taken as *after*, the other as *before*."
+            "Choose a study of the same samples: of the network before fine-tuning, of the untrained network, or of "
+            "another network. The open study is *after*, the other one *before*."
         )
         return selection
     try:
         table, layers = _cached_changes(str(path), study_stamp(path), study.path, study.stamp, selection)
-    except (ValueError, OSError) as error:  # a StudyError is a ValueError, as is a path that none can be
+    except (ValueError, OSError) as error:  # StudyError is a ValueError; so is what an impossible path raises
         st.error(f"**These studies cannot be compared.** {plain(error)}", icon=":material/difference:")
         return selection
     if table.empty:
         st.info(
-            f"None of the {len(layers.only_after)} layers of this study has the name of one of the "
-            f"{len(layers.only_before)} of the other, so by name nothing can be compared. Match them by relative "
-            "position, if the two networks go through comparable stages."
+            f"The {len(layers.only_after)} layers of this study and the {len(layers.only_before)} layers of the other "
+            "have no name in common. Match layers by relative position if the networks have comparable stages."
         )
         return selection
     show_changes(study, table, layers, Path(name).name, selection)
@@ -165,7 +170,7 @@ def show_other(study: OpenStudy, selection: CompareSelection, start: CompareSele
 def show_changes(
     study: OpenStudy, table: pd.DataFrame, layers: LayerMatch, before: str, selection: CompareSelection
 ) -> None:
-    """The sentence, the chart, the table by size of change."""
+    """Show the change between two studies: text, chart, and a table with the largest changes first."""
     after = Path(study.path).name
     finding = describe_changes(table, layers, (before, after))
     st.markdown(f"From **{plain(before)}** to **{plain(after)}**: {finding}")
@@ -179,13 +184,14 @@ def show_changes(
     file = f"{before}_to_{after}"
     export_row(CHANGES, lambda: table, file)
     ranked = table.sort_values("difference", key=abs, ascending=False, ignore_index=True)
-    same = (table["layer"] == table["layer_before"]).all()
-    columns = [name for name in CONFIG if not (same and name == "layer_before")]
+    columns = list(CONFIG)
+    if (table["layer"] == table["layer_before"]).all():
+        columns.remove("layer_before")
     st.dataframe(ranked[columns], hide_index=True, column_config=CONFIG)
 
 
 def _control(study: OpenStudy, selection: CompareSelection, table: pd.DataFrame) -> pd.DataFrame:
-    """SI of the untrained control at the layers shown; empty where none is bundled, or it is what is compared with."""
+    """SI of the untrained control at the compared layers; empty without a control, or if it is the other study."""
     control = untrained_control(study)
     if control is None or Path(control.path).name == selection.before:
         return pd.DataFrame(columns=["layer", "value"])
@@ -200,14 +206,14 @@ def _cached_changes(
     after_stamp: tuple[int, ...],
     selection: CompareSelection,
 ) -> tuple[pd.DataFrame, LayerMatch]:
-    """The comparison, and which layers were compared with which."""
+    """The change of SI from one study to another, and which layers were compared."""
     first, second = cached_tables(before, before_stamp), cached_tables(after, after_stamp)
-    cross, match = selection.samples == "cross", selection.match or None
-    measure, split = ("cross", "test") if cross else ("separation", selection.samples)
-    pooling = selection.pooling
-    layers = match_layers(first, second, measure=measure, pooling=pooling, split=split, match=match)
-    table = compare_studies(first, second, measure=measure, pooling=pooling, split=split, match=match)
-    return table, layers
+    options: dict[str, Any] = {"pooling": selection.pooling, "match": selection.match or None}
+    if selection.samples == "cross":
+        options |= {"measure": "cross", "split": "test"}
+    else:
+        options |= {"measure": "separation", "split": selection.samples}
+    return compare_studies(first, second, **options), match_layers(first, second, **options)
 
 
 guarded(render)()

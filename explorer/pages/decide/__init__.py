@@ -1,1 +1,1 @@
-"""From a number to a decision."""
+"""The page Decide: where to cut a network, and which network to use."""

@@ -1,4 +1,4 @@
-"""The charts of the page Decide as Vega-Lite specifications: DataFrame in, dict out."""
+"""The charts of the page Decide: DataFrames in, Vega-Lite specifications out."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,14 +7,23 @@ import pandas as pd
 
 from core.report.marks import GRAY, Spec, layer_axis, legend, page_wide, records, si_axis
 
-VERDICTS = {"within": "within the tolerance", "undecided": "cannot be decided", "worse": "worse than that"}
+VERDICTS = {"within": "within the tolerance", "undecided": "cannot be decided", "worse": "worse than the tolerance"}
 _SHAPES = ["circle", "diamond", "cross"]
 
 
 def cut_chart(layers: pd.DataFrame, chosen: str, tolerance: float) -> Spec:
-    """Each layer's SI minus that of the best with its interval, by verdict; the dashed lines are 0 and -tolerance.
+    """SI of each layer minus that of the best layer, with intervals, colored by verdict.
 
-    layers : the table of `core.analysis.cut.advice.Advice`. chosen : the layer that is marked.
+    Dashed lines mark 0 and minus the tolerance.
+
+    Parameters
+    ----------
+    layers : DataFrame
+        The table of `core.analysis.cut.advice.Advice`.
+    chosen : str
+        The layer to mark.
+    tolerance : float
+        The accepted loss of SI.
     """
     columns = ["layer", "value", "difference", "difference_low", "difference_high", "meaning"]
     rows = records(layers.assign(meaning=layers["verdict"].map(VERDICTS)), columns)
@@ -23,8 +32,8 @@ def cut_chart(layers: pd.DataFrame, chosen: str, tolerance: float) -> Spec:
     y = {"field": "difference", "type": "quantitative", "title": "SI minus that of the best layer"}
     meaning = {"field": "meaning", "type": "nominal", "scale": {"domain": meanings}}
     bounds = [
-        {"mark": {"type": "rule", "color": GRAY, "strokeDash": [4, 3]}, "encoding": {"y": {"datum": at}, "x": None}}
-        for at in (0, -tolerance)
+        {"mark": {"type": "rule", "color": GRAY, "strokeDash": [4, 3]}, "encoding": {"y": {"datum": bound}, "x": None}}
+        for bound in (0, -tolerance)
     ]
     return page_wide(
         {
@@ -56,19 +65,24 @@ def cut_chart(layers: pd.DataFrame, chosen: str, tolerance: float) -> Spec:
 
 
 def ranking_chart(layers: pd.DataFrame, networks: Sequence[str]) -> Spec:
-    """SI against the seconds an image up to the layer, one dot a candidate layer; each network's chosen one is ringed.
+    """SI against time per image up to the layer: one dot per candidate layer, a ring around each network's chosen one.
 
-    layers : the table of `core.analysis.ranking.ranking.Ranking`. networks : the best first.
+    Parameters
+    ----------
+    layers : DataFrame
+        The table of `core.analysis.ranking.ranking.Ranking`.
+    networks : sequence of str
+        The networks, the best first.
     """
     columns = ["network", "layer", "value", "seconds", "chosen"]
-    found = records(layers.assign(milliseconds=1000 * layers["seconds"]), [*columns, "milliseconds"])
+    rows = records(layers.assign(milliseconds=1000 * layers["seconds"]), [*columns, "milliseconds"])
     name = {"field": "network", "type": "nominal", "scale": {"domain": list(networks)}}
-    y = si_axis([row["value"] for row in found if row["value"] is not None])
-    x = {"field": "milliseconds", "type": "quantitative", "title": "Milliseconds an image, up to the layer"}
+    y = si_axis([row["value"] for row in rows if row["value"] is not None])
+    x = {"field": "milliseconds", "type": "quantitative", "title": "Milliseconds per image, up to the layer"}
     encoding: dict[str, Any] = {"x": x, "y": {**y, "field": "value"}}
     return page_wide(
         {
-            "data": {"values": found},
+            "data": {"values": rows},
             "height": 320,
             "encoding": encoding,
             "layer": [
@@ -77,7 +91,7 @@ def ranking_chart(layers: pd.DataFrame, networks: Sequence[str]) -> Spec:
                     "encoding": {
                         "color": {**name, "legend": legend()},
                         "shape": name,
-                        "tooltip": _tooltip({"value": "SI", "milliseconds": "ms an image"}, "network", "layer"),
+                        "tooltip": _tooltip({"value": "SI", "milliseconds": "ms per image"}, "network", "layer"),
                     },
                 },
                 {

@@ -1,4 +1,4 @@
-"""The part of the page Decide that hands on: the cut network as a file, and the blocks tried out."""
+"""Parts of the page Decide that run commands: export of the cut network, and accuracy without each block."""
 
 import shlex
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from core.study.store.opening import StudyError
 from explorer.controls.downloads import save_table_row
 from explorer.controls.layer_table import show_numbers
 from explorer.controls.widgets import choose_one, widget_key
-from explorer.runs.commands import HEADS, Cut, cannot_cut, has_network, shown_path, verify_arguments
+from explorer.runs.commands import HEADS, Cut, cannot_cut, has_network, search_folders, shown_path, verify_arguments
 from explorer.runs.job_view import show_job
 from explorer.runs.jobs import BusyError, is_alive, list_jobs, new_job
 from explorer.runs.starting import start_run
@@ -53,26 +53,26 @@ BLOCK_COLUMNS = {
 
 
 def show_export(study: OpenStudy, layer: str, pooling: str) -> None:
-    """The command that exports the network up to a layer, and, where it can run here, a button that runs it."""
-    st.header("Take the cut along", anchor=False)
+    """Show the command that exports the network up to a layer and, if it can run here, a button that runs it."""
+    st.header("Export the cut network", anchor=False)
     if not has_network(study.info):
-        st.caption(_hindrance(study, data=False))
+        st.caption(_cannot_run(study, data=False))
         return
     head = choose_one("Classifier on top", list(HEADS), HEADS, first="none", key=widget_key(PAGE, "top", study))
     cut = Cut(Path(study.path), layer, pooling, head)
-    text = "the features of the layer" if head == "none" else "a score a class, the largest of which wins"
-    st.markdown(f"The network up to `{layer}`: a file that Keras loads by itself. From raw pixels it gives {text}.")
+    output = "the features of the layer" if head == "none" else "one score per class; the largest is the prediction"
+    st.markdown(f"A Keras file of the network up to `{layer}`. Its input is raw pixels, its output {output}.")
     st.code(cut.command(public=is_public()), language="bash", wrap_lines=True)
-    if reason := _hindrance(study, data=head != "none"):
+    if reason := _cannot_run(study, data=head != "none"):
         st.caption(reason)
         return
-    arguments = cut.arguments(study.info, _places(study))
+    arguments = cut.arguments(study.info, search_folders(Path(study.path)))
     run_here("Export it", arguments, f"{layer}, cut from {Path(study.path).name}", key="export")
 
 
 def show_blocks(study: OpenStudy, split: str, pooling: str, measure: str) -> None:
-    """The accuracy without each block, where it was measured, and SI across the blocks; else how to measure it."""
-    st.header("Blocks it can do without", anchor=False)
+    """Show SI before and after each block, and the accuracy without each block or how to measure it."""
+    st.header("Blocks that can be removed", anchor=False)
     try:
         blocks, verified = cached_blocks(study.path, study.stamp, split, pooling, measure)
     except StudyError as error:
@@ -88,14 +88,14 @@ def show_blocks(study: OpenStudy, split: str, pooling: str, measure: str) -> Non
     table = with_verified(blocks, verified, tolerance)
     st.markdown(blocks_text(table, verified, tolerance))
     show_numbers(table[table["verdict"] != NOT_TRIED], MEASURED_COLUMNS)
-    st.caption(f"{ALONE} The other blocks have no shortcut that could go on in their place.")
+    st.caption(f"{ALONE} The other blocks have no shortcut connection that could replace them.")
     show_numbers(table, BLOCK_COLUMNS)
     save_table_row(lambda: table, f"{Path(study.path).name}_blocks")
-    st.caption("SI before and after each block describes it, and does not tell whether the network needs it.")
+    st.caption("SI before and after a block does not show whether the network needs the block.")
 
 
 def choose_tolerance(study: OpenStudy) -> float:
-    """The loss of accuracy up to which a block is not needed."""
+    """Show a field for the accepted loss of accuracy when a block is removed."""
     return float(
         st.number_input(
             "Tolerance (accuracy)",
@@ -106,22 +106,22 @@ def choose_tolerance(study: OpenStudy) -> float:
             format="%.3f",
             width=200,
             key=widget_key(PAGE, "block_tolerance", study),
-            help="A block is not needed where the accuracy without it is certainly lower by no more than this.",
+            help="A block is not needed if removing it certainly lowers the accuracy by no more than this.",
         )
     )
 
 
 def show_verification(study: OpenStudy) -> None:
-    """The command that measures the accuracy without each block, and a button where it can run here."""
+    """Show the command that measures the accuracy without each block and, if it can run here, a button."""
     if reason := cannot_verify(cached_tables(study.path, study.stamp)):
         st.caption(reason)
         return
     folder = shown_path(Path(study.path), public=is_public())
     st.code(shlex.join(["python", "-m", "core", "blocks", folder, "--verify"]), language="bash", wrap_lines=True)
-    if reason := _hindrance(study, data=True):
+    if reason := _cannot_run(study, data=True):
         st.caption(reason)
         return
-    arguments = verify_arguments(Path(study.path), study.info, _places(study))
+    arguments = verify_arguments(Path(study.path), study.info, search_folders(Path(study.path)))
     run_here("Measure it", arguments, f"blocks of {Path(study.path).name}, taken out", key="verify")
 
 
@@ -129,17 +129,29 @@ def show_verification(study: OpenStudy) -> None:
 def cached_blocks(
     path: str, stamp: tuple[int, ...], split: str, pooling: str, measure: str
 ) -> tuple[pd.DataFrame, Verified | None]:
-    """SI across the blocks, and the accuracy without them where it was measured; `stamp` makes both anew."""
+    """SI before and after each block, and the accuracy without it if measured; a changed `stamp` reads both again."""
     study = cached_tables(path, stamp)
     blocks = separation_across_blocks(study, split=split, pooling=pooling, measure=measure)
     return blocks, load_verified(study)
 
 
 def run_here(label: str, arguments: Sequence[str], title: str, *, key: str) -> None:
-    """A button that starts the command in a process of its own, and the latest run of it, whoever started it."""
-    job = next((one for one in list_jobs(studies_folder()) if one.arguments == tuple(arguments)), None)
-    busy = job is not None and is_alive(job)
-    if st.button(label, icon=":material/play_arrow:", key=f"run_{key}", disabled=busy):
+    """Show a button that runs a command in the background, and the latest run of this command.
+
+    Parameters
+    ----------
+    label : str
+        Text of the button.
+    arguments : sequence of str
+        Arguments of `python -m core`.
+    title : str
+        What the run is called.
+    key : str
+        Distinguishes the widgets from those of other commands on the page.
+    """
+    job = next((run for run in list_jobs(studies_folder()) if run.arguments == tuple(arguments)), None)
+    is_running = job is not None and is_alive(job)
+    if st.button(label, icon=":material/play_arrow:", key=f"run_{key}", disabled=is_running):
         try:
             job = start_run(new_job(studies_folder(), arguments, title=title))
         except BusyError as error:
@@ -151,13 +163,8 @@ def run_here(label: str, arguments: Sequence[str], title: str, *, key: str) -> N
         show_job(job, name=key)
 
 
-def _hindrance(study: OpenStudy, *, data: bool) -> str:
-    """Why there is no button."""
+def _cannot_run(study: OpenStudy, *, data: bool) -> str:
+    """Why the command cannot run here; "" if it can. `data` tells whether it needs the study's images."""
     if is_public():
-        return "On your own computer, the page has a button for it."
-    return cannot_cut(study.info, _places(study), data=data)
-
-
-def _places(study: OpenStudy) -> tuple[Path, ...]:
-    """Where relative paths of the study may begin: where the app was started, or in the folder of its run."""
-    return Path.cwd(), Path(study.path).resolve().parent
+        return "If you run the app on your own computer, a button here runs the command."
+    return cannot_cut(study.info, search_folders(Path(study.path)), data=data)

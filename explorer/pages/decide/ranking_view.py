@@ -1,4 +1,4 @@
-"""The part of the page Decide about networks: the ranking of the open study's samples, or an example named as one."""
+"""The part of the page Decide about networks: a ranking on the open study's samples, or else a bundled example."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import streamlit as st
 from core.analysis.ranking.options import RankOptions
 from core.analysis.ranking.ranking import Ranking, load_ranking, ranks_samples_of
 from core.analysis.ranking.tables import at_chance_text
-from core.report.words.formatting import plain
+from core.report.words.formatting import SPLIT_NAMES, plain
 from core.study.store.opening import StudyError
 from core.study.store.study_json import look_up
 from explorer.controls.downloads import export_row
@@ -32,37 +32,37 @@ COLUMNS = {
     "meaning": "Meaning",
     "linear_probe": "Linear probe",
     "cumulative_parameters": "Parameters",
-    "seconds": "Seconds an image",
+    "seconds": "Seconds per image",
 }
 CAPTION = (
-    "One dot a candidate layer; ringed: the layer chosen for each network by SI within the {chosen_in} samples, "
-    "compared by SI {compared}. Time was measured on one machine."
+    "One dot per candidate layer. Ring: the layer chosen for each network by SI within the {chosen_in} samples; the "
+    "networks are compared by SI {compared}. Time was measured on one machine."
 )
 FEATURES_COMMAND = "python -m core rank --features A=A.npz --features B=B.npz --labels LABELS --ids IDS --out ranking"
 MODELS = "efficientnet-lite0,efficientnet-lite1,efficientnet-lite2"
 
 
 def show_ranking(study: OpenStudy) -> None:
-    """The ranking of the study's samples where there is one; else the bundled one as the example that it is."""
-    st.header("Which network", anchor=False)
+    """Show the ranking on the study's samples if there is one; else the command that makes it, and an example."""
+    st.header("Which network to use", anchor=False)
     ranking = ranking_of(study)
     if ranking is not None:
         _show(ranking)
         return
-    st.markdown("No ranking of this study's samples is here. A command makes one of several networks on them:")
+    st.markdown("There is no ranking on this study's samples yet. This command ranks several networks on them:")
     st.code(rank_command(study), language="bash", wrap_lines=True)
     st.caption(_how_to_use(study))
     example = cached_ranking(str(DEMO / RANKING))
-    label = f"An example, of other samples than this study's: {_data_name(example)}"
-    if listed := open_expander(label, widget_key(PAGE, "example", study)):
-        with listed:
-            other = f"Its samples are those of {plain(_data_name(example))}."
-            st.markdown(f"**An example: this is not about {plain(Path(study.path).name)}.** {other}")
+    label = f"An example on other samples: {_data_name(example)}"
+    if expander := open_expander(label, widget_key(PAGE, "example", study)):
+        with expander:
+            data = f"Its samples are those of {plain(_data_name(example))}."
+            st.markdown(f"**An example: this is not about {plain(Path(study.path).name)}.** {data}")
             _show(example)
 
 
 def ranking_of(study: OpenStudy) -> Ranking | None:
-    """The ranking in whose folder the study lies, or the bundled one, if its samples are the study's."""
+    """A ranking on the study's samples: in the folder that contains the study, or the bundled one; None for neither."""
     folders = dict.fromkeys([Path(study.path).resolve().parent, (DEMO / RANKING).resolve()])
     for folder in folders:
         try:
@@ -75,14 +75,14 @@ def ranking_of(study: OpenStudy) -> Ranking | None:
 
 
 def rank_command(study: OpenStudy) -> str:
-    """The command that ranks networks on the open study's samples, or, of features, one to be filled in."""
+    """The command that ranks networks on the study's samples; for a study of features, one to be filled in."""
     data = look_up(study.info, "asked.data")
-    if not data:  # a study of features says nothing of images
+    if not data:  # a study of features names no images
         return FEATURES_COMMAND
     per_class = look_up(study.info, "asked.per_class")
     seed = look_up(study.info, "asked.seed")
     options = RankOptions(
-        data="DATA" if is_public() and not _is_named_data(data) else data,
+        data=data if not is_public() or _is_named_data(data) else "DATA",  # no path of a public server
         models=tuple(MODELS.split(",")),
         per_class=per_class,
         seed=0 if seed is None else seed,
@@ -91,35 +91,33 @@ def rank_command(study: OpenStudy) -> str:
 
 
 def _how_to_use(study: OpenStudy) -> str:
-    """What has to be put into the command, and how its result is shown here."""
+    """What to replace in the command, and how to open its result."""
     if is_public():
-        return "It runs on your own computer, and so does the page that shows the ranking."
+        return "Run the command, and the app that shows the ranking, on your own computer."
     missing = missing_text(study.info, search_folders(Path(study.path)), ("data",))
-    then = (
-        "Then open the study of one of its networks, such as `ranking/efficientnet-lite0`: this page shows the ranking."
-    )
-    return f"{missing} {then}".strip()
+    next_step = "Then open the study of one of its networks, such as `ranking/efficientnet-lite0`, on this page."
+    return f"{missing} {next_step}".strip()
 
 
 def _is_named_data(data: str) -> bool:
-    """Whether that is the name of a data set, and no path."""
+    """Whether `data` is the name of a data set instead of a path."""
     return data == "digits" or data.startswith("tfds:")
 
 
 def _show(ranking: Ranking) -> None:
-    """A ranking's sentence, chart and table."""
+    """Show a ranking: text, chart and table."""
     samples, compared = ranked_samples(ranking.info), ranking.info["compared"]
     unclear = at_chance_text(ranking.networks, int(ranking.info["samples"][compared["split"]]))
-    st.markdown(" ".join(filter(None, [verdict(ranking.networks, samples), unclear and f"**But {plain(unclear)}.**"])))
+    st.markdown(verdict(ranking.networks, samples) + (f" **But {plain(unclear)}.**" if unclear else ""))
     with st.container(key=NETWORKS):
         chart = ranking_chart(ranking.layers, ranking.networks["network"].tolist())
         st.vega_lite_chart(chart | SVG, width="stretch")
-    across = "of test samples among the training samples"
-    within = f"within the {compared['split']} samples"
-    text = CAPTION.format(
-        chosen_in="training" if compared["chosen_in"] == "train" else compared["chosen_in"],
-        compared=across if compared["measure"] == "cross" else within,
-    )
+    if compared["measure"] == "cross":
+        compared_by = "of test samples among the training samples"
+    else:
+        compared_by = f"within the {compared['split']} samples"
+    chosen_in = SPLIT_NAMES.get(compared["chosen_in"], compared["chosen_in"])
+    text = CAPTION.format(chosen_in=chosen_in, compared=compared_by)
     cautions = [plain(caution) for caution in ranking.info.get("cautions", [])]
     st.caption(" ".join([f"{plain(_data_name(ranking))}, {samples}.", text, *cautions]))
     export_row(NETWORKS, lambda: ranking.layers, "ranking")
@@ -127,7 +125,7 @@ def _show(ranking: Ranking) -> None:
 
 
 def _data_name(ranking: Ranking) -> str:
-    """What the ranked samples are called."""
+    """The name of the ranked data."""
     return str(look_up(ranking.info, "used.data.name") or "ready-made features")
 
 

@@ -1,4 +1,4 @@
-"""What the page Decide says: where to cut the open study's network, and which network separates the classes best."""
+"""Texts of the page Decide: what a cut saves, and which network separates the classes best."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,47 +14,57 @@ MEANINGS = {"best": "highest SI", "tie": "not certainly worse", "certainly worse
 
 
 def share(value: float) -> str:
-    """A share as the page shows it."""
+    """A share in percent; a dash if it is unknown."""
     return "–" if pd.isna(value) else f"{value:.0%}"
 
 
 def time_share(row: pd.Series) -> str:
-    """What a cut saves of the time, in figures: the share and its range over the rounds, where it can be told."""
+    """The share of the time that a cut saves, with its range over the rounds.
+
+    Parameters
+    ----------
+    row : Series
+        A row of `core.analysis.cut.advice.Advice`.
+    """
     if pd.isna(row["seconds"]):
         return "–"
     if pd.isna(row["seconds_saved"]):
-        return "cannot be told"
+        return "unknown"
     saved = share(row["seconds_saved"])
     return saved if pd.isna(row["timing_rounds"]) else f"{saved} ({span_text(row)})"
 
 
 def time_help(row: pd.Series) -> str:
-    """What stands behind the share of the time; "" where it was not measured."""
+    """The measurement behind the share of the time; "" if the time was not measured."""
     if pd.isna(row["seconds"]):
         return ""
-    text = f"{1000 * row['seconds']:.3g} ms an image are left in the fastest round; {range_text(row)}."
+    text = f"The cut network takes {1000 * row['seconds']:.3g} ms per image in the fastest round; {range_text(row)}."
     if pd.notna(row["seconds_saved"]):
         return text
     return f"{text} The rounds differ by more than {share(WIDEST_RANGE)} of the time: the machine was busy."
 
 
 def savings(row: pd.Series) -> str:
-    """What a cut at a layer saves, of what is known, as a sentence; "" where nothing is."""
-    parts = [
-        f"{share(row[f'{name}_saved'])} of the {words}"
-        for name, words in (("parameters", "parameters"), ("flop", "operations"))
-        if pd.notna(row[f"{name}_saved"])
-    ]
-    parts += [text] if (text := time_saved_text(row)) else []
-    if not parts:
-        return ""
-    return f"Cutting there saves {', '.join(parts[:-1])}{' and ' * (len(parts) > 1)}{parts[-1]}."
+    """What a cut at a layer saves, as a sentence; "" if nothing is known."""
+    parts = []
+    if pd.notna(row["parameters_saved"]):
+        parts.append(f"{share(row['parameters_saved'])} of the parameters")
+    if pd.notna(row["flop_saved"]):
+        parts.append(f"{share(row['flop_saved'])} of the operations")
+    if text := time_saved_text(row):
+        parts.append(text)
+    return f"Cutting there saves {_listed(parts, 'and')}." if parts else ""
 
 
 def verdict(networks: pd.DataFrame, samples: str) -> str:
     """A ranking in sentences, each difference with its interval, as Markdown.
 
-    networks : of a ranking, the best first. samples : such as "1,800 test samples", those that were compared.
+    Parameters
+    ----------
+    networks : DataFrame
+        The table `networks` of a ranking.
+    samples : str
+        Of `ranked_samples`.
     """
     best = networks[networks["meaning"] == BEST].iloc[0]
     worse = [_ranked(row) for _, row in networks[networks["meaning"] == WORSE].iterrows()]
@@ -65,19 +75,30 @@ def verdict(networks: pd.DataFrame, samples: str) -> str:
         text += f", but {samples} cannot decide whether it is better than {_listed(ties, 'or')}."
     else:
         text = f"**{best['network']}** separates these samples best: SI {value} at `{best['layer']}`, {samples}."
-    return text + (f" Certainly worse: {_listed(worse, 'and')}." if worse else "")
+    if worse:
+        text += f" Certainly worse: {_listed(worse, 'and')}."
+    return text
 
 
 def ranked_samples(info: Mapping[str, Any]) -> str:
-    """The samples that a ranking compares networks on, such as "1,800 test samples". info : of the ranking."""
+    """The samples on which a ranking compares networks, such as "1,800 test samples".
+
+    Parameters
+    ----------
+    info : mapping
+        `Ranking.info`.
+    """
     split = str(info["compared"]["split"])
     return f"{info['samples'][split]:,} {SPLIT_NAMES.get(split, split)} samples"
 
 
 def _ranked(row: pd.Series) -> str:
-    """A network with its difference to the best one."""
+    """A network with its difference to the best network."""
     return f"{row['network']} ({difference_text(row)})"
 
 
-def _listed(words: Sequence[str], last: str) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}"
+def _listed(words: Sequence[str], conjunction: str) -> str:
+    """Such as "a, b and c"."""
+    if len(words) == 1:
+        return words[0]
+    return f"{', '.join(words[:-1])} {conjunction} {words[-1]}"

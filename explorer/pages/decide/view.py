@@ -1,4 +1,4 @@
-"""From a number to a decision: where to cut this network, what that saves and costs, and which network to take."""
+"""The page Decide: at which layer to cut the network, what this saves and costs, and which network to use."""
 
 from pathlib import Path
 
@@ -55,7 +55,7 @@ CUT_COLUMNS = {
 
 
 def render() -> None:
-    """The cut and what to take along, the blocks, then the networks."""
+    """Draw the page: the cut and its export, the blocks, and the ranking of networks."""
     study = open_chosen_study()
     if study is None:
         return
@@ -68,44 +68,44 @@ def render() -> None:
 
 
 def show_cut(study: OpenStudy) -> Advice | None:
-    """The advice, and what a cut at any layer saves and costs; None, with a message, where there is none."""
+    """Show the recommended cut, and what a cut at any layer saves and costs; None, with a message, if impossible."""
     heading = st.container()
     poolings, samples = offered_poolings_and_samples(study.curves)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        shown = choose_one("Samples", samples, SAMPLES, first=samples[0], key=widget_key(PAGE, "samples", study))
+        chosen = choose_one("Samples", samples, SAMPLES, first=samples[0], key=widget_key(PAGE, "samples", study))
         pooling = choose_one("Pooling", poolings, POOLINGS, first=poolings[0], key=widget_key(PAGE, "pooling", study))
         tolerance = choose_tolerance(study)
     try:
-        advice = cached_advice(study.path, study.stamp, shown, pooling, tolerance)
+        advice = cached_advice(study.path, study.stamp, chosen, pooling, tolerance)
     except StudyError as error:
         st.info(str(error))
         return None
     heading.title(headline(advice), anchor=False)
-    saved = "" if advice.recommended is None else savings(advice.row(advice.recommended))
-    heading.markdown(f"{explanation(advice)} {saved}".strip())
+    savings_text = "" if advice.recommended is None else savings(advice.row(advice.recommended))
+    heading.markdown(f"{explanation(advice)} {savings_text}".strip())
     layer = choose_cut(study, advice)
     show_cost(study, advice.row(layer))
-    if text := cached_class_costs(study.path, study.stamp, shown, pooling, tolerance, layer):
+    if text := cached_class_costs(study.path, study.stamp, chosen, pooling, tolerance, layer):
         st.markdown(text)
     with st.container(key=CUT):
         st.vega_lite_chart(cut_chart(advice.layers, layer, advice.tolerance) | SVG, width="stretch")
-    paired = ", paired: of the same samples" if advice.layers["paired"].all() else ""
+    paired = ", paired: both layers use the same samples" if advice.layers["paired"].all() else ""
     st.caption(
         f"Bars: interval of the difference to the best layer, whichever that is ({level_text(advice)}{paired}). A "
-        "layer is recommended only where its whole bar lies above the lower dashed line, the tolerance. Where a bar "
-        "crosses that line, these samples cannot decide. The network's own head and the pixels are no places to cut."
+        "layer is recommended only if its whole bar lies above the lower dashed line, the tolerance. If a bar crosses "
+        "that line, these samples cannot decide. The network's own head and the input pixels are not offered as cuts."
     )
     file = f"{Path(study.path).name}_cut"
     export_row(CUT, lambda: advice.layers, file, study.info)
-    if listed := open_expander("All layers", widget_key(PAGE, "listed", study)):
-        with listed:
-            show_numbers(listed_layers(advice), CUT_COLUMNS)
+    if expander := open_expander("All layers", widget_key(PAGE, "listed", study)):
+        with expander:
+            show_numbers(table_of_layers(advice), CUT_COLUMNS)
     show_export(study, layer, advice.pooling)
     return advice
 
 
 def choose_tolerance(study: OpenStudy) -> float:
-    """How much less SI than the best is acceptable; kept in the address, for the other pages, too."""
+    """Show a field for the accepted loss of SI; the value is kept in the address for the other pages."""
     key = widget_key(PAGE, "tolerance", study)
     st.session_state.setdefault(key, current_tolerance())
     tolerance = st.number_input(
@@ -116,15 +116,16 @@ def choose_tolerance(study: OpenStudy) -> float:
         format="%.3f",
         key=key,
         width=140,
-        help="How much less SI than the best layer's is acceptable.",
+        help="The accepted loss of SI compared with the best layer.",
     )
-    keep_tolerance(round(float(tolerance), 4))
-    return round(float(tolerance), 4)
+    rounded = round(float(tolerance), 4)
+    keep_tolerance(rounded)
+    return rounded
 
 
 @st.cache_data(max_entries=16, show_spinner="Comparing the layers …")
 def cached_advice(path: str, stamp: tuple[int, ...], samples: str, pooling: str, tolerance: float) -> Advice:
-    """The advice; `stamp` makes it anew when the study changes."""
+    """The recommended cut; a changed `stamp` computes it again."""
     study = cached_tables(path, stamp)
     measure, split = ("cross", "test") if samples == "cross" else ("separation", samples)
     advice = advise(study, split=split, pooling=pooling, measure=measure, tolerance=tolerance)
@@ -136,49 +137,52 @@ def cached_advice(path: str, stamp: tuple[int, ...], samples: str, pooling: str,
 def cached_class_costs(
     path: str, stamp: tuple[int, ...], samples: str, pooling: str, tolerance: float, layer: str
 ) -> str:
-    """What a cut costs single classes, in a sentence; each class takes a while."""
+    """What a cut costs single classes, in a sentence; cached, because each class takes a while."""
     return class_cost_text(cached_tables(path, stamp), cached_advice(path, stamp, samples, pooling, tolerance), layer)
 
 
-def listed_layers(advice: Advice) -> pd.DataFrame:
-    """The table as the page shows it."""
+def table_of_layers(advice: Advice) -> pd.DataFrame:
+    """The table of layers with verdicts in words, and the samples needed to decide where these cannot."""
     layers = advice.layers
     needed = layers["samples_needed"].where(layers["verdict"] == "undecided").replace(np.inf, np.nan)
     return layers.assign(verdict=layers["verdict"].map(VERDICTS), samples_needed=needed.astype("Int64"))
 
 
 def choose_cut(study: OpenStudy, advice: Advice) -> str:
-    """The layer to cut at: the one chosen here or on another page, else the recommended one, which it then follows."""
+    """Show a slider for the layer to cut at: the one chosen here or on another page, else the recommended one.
+
+    As long as the user has not moved the slider, it follows the recommendation when the tolerance changes.
+    """
     names, key = advice.layers["layer"].tolist(), widget_key(PAGE, "cut", study)
-    followed, asked = f"{key}, recommended before", current_layer()
+    previous_key, shared_layer = f"{key}, recommended before", current_layer()
     if st.session_state.get(key) not in names:
-        st.session_state[key] = asked if asked in names else advice.target
-    elif st.session_state[key] == st.session_state.get(followed):
+        st.session_state[key] = shared_layer if shared_layer in names else advice.target
+    elif st.session_state[key] == st.session_state.get(previous_key):
         st.session_state[key] = advice.target
-    st.session_state[followed] = advice.target
+    st.session_state[previous_key] = advice.target
     layer = str(st.select_slider("Cut after", names, key=key))
-    if layer != advice.target or asked is not None:
+    if layer != advice.target or shared_layer is not None:
         keep_layer(layer)
     return layer
 
 
 def show_cost(study: OpenStudy, row: pd.Series) -> None:
-    """What the cut saves and costs, in figures."""
+    """Show what the cut saves and costs, in figures."""
+    probe = row["linear_probe_difference"]
     with st.container(horizontal=True, gap="large"):
-        st.metric("SI there", f"{row['value']:.3f}", help="Its 95 % interval is on the page Layers.")
+        st.metric("SI at the cut", f"{row['value']:.3f}", help="The page Layers shows its 95 % interval.")
         st.metric("Minus the best layer", "the best" if row["difference"] == 0 else difference_text(row))
         st.metric("Parameters saved", share(row["parameters_saved"]))
         st.metric("Operations saved", share(row["flop_saved"]))
         st.metric("Time saved", time_share(row), help=f"{time_help(row)} {_timing_help(study)}".strip())
-        probe = row["linear_probe_difference"]
         st.metric("Linear probe, minus the best layer's", "–" if pd.isna(probe) else f"{probe:+.3f}")
 
 
 def _timing_help(study: OpenStudy) -> str:
-    """What the time is, and the command that measures it where the study has a network."""
+    """What the time means, and the command that measures it if the study has a network."""
     if not has_network(study.info):
-        return "Of an image. This study has no network whose time could be measured."
-    return f"Of an image; `python -m core cut {shown_path(Path(study.path), public=is_public())}` measures it."
+        return "Time per image. This study has no network that could be measured."
+    return f"Time per image; `python -m core cut {shown_path(Path(study.path), public=is_public())}` measures it."
 
 
 guarded(render)()

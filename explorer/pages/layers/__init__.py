@@ -1,1 +1,1 @@
-"""The first page: a measure through the network."""
+"""The page Layers: a measure through the network."""

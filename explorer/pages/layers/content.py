@@ -1,4 +1,4 @@
-"""What the page Layers shows of a study: tables, chart and cards, each made once for all who look at the same."""
+"""Content of the page Layers: tables, chart and cards, cached for all sessions that show the same."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,7 +25,21 @@ from explorer.studies.loading import OpenStudy, cached_tables
 
 @dataclass(frozen=True, eq=False)
 class ChartData:
-    """What is on the page: curves at layers, what their rows of SI show, the untrained control, the chosen layer."""
+    """The data of the chart and of the table below it.
+
+    Attributes
+    ----------
+    curves : DataFrame
+        The chosen rows of `OpenStudy.curves`.
+    layers : DataFrame
+        The chosen layers, in network order.
+    measure : str
+        Title of the measure in the rows of "SI".
+    control : DataFrame
+        Layer and value of the same network without training; empty without one.
+    chosen : str or None
+        The layer that the user chose.
+    """
 
     curves: pd.DataFrame
     layers: pd.DataFrame
@@ -35,54 +49,55 @@ class ChartData:
 
 
 def offered_choices(study: OpenStudy) -> Choices:
-    """What the controls offer."""
+    """What the widgets of the page offer."""
     return choices(study.layers, study.curves, offered_measures(study), offered_samplings(study))
 
 
 def chart_data(study: OpenStudy, selection: Selection, chosen: str | None) -> ChartData:
-    """The tables behind the chart."""
+    """The data of the chart for the user's choices."""
     layers = select_layers(study.layers, selection)
     curves = select_curves(chosen_curves(study, selection.measure, selection.sampling), layers, selection)
     return ChartData(curves, layers, short_title(selection.measure), control_values(study, selection, curves), chosen)
 
 
 def control_values(study: OpenStudy, selection: Selection, curves: pd.DataFrame) -> pd.DataFrame:
-    """Layer and value of the untrained control along the curve that is spoken about; empty where there is none."""
+    """Layer and value of the untrained control for the leading curve; empty without a control."""
     lead = lead_curve(curves)
     control = untrained_control(study)
     if control is None or lead.empty or selection.sampling != FULL:
         return pd.DataFrame({"layer": [], "value": []})
     rows = chosen_curves(control, selection.measure, FULL)
     keep = (rows["measure"] == "SI") & (rows["samples"] == lead["samples"].iloc[0])
-    result: pd.DataFrame = rows.loc[keep & (rows["pooling"] == lead["pooling"].iloc[0]), ["layer", "value"]].dropna()
-    return result
+    keep &= rows["pooling"] == lead["pooling"].iloc[0]
+    values: pd.DataFrame = rows.loc[keep, ["layer", "value"]].dropna()
+    return values
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def cached_chart(path: str, stamp: tuple[int, ...], selection: Selection, chosen: str | None) -> dict[str, Any]:
-    """The chart of a selection that has a value, as Vega-Lite with its tables."""
-    shown = chart_data(cached_study(path, stamp), selection, chosen)
-    chart = layers_chart(shown.curves, shown.layers, measure=shown.measure, control=shown.control, chosen=chosen)
+    """The chart as a Vega-Lite specification with its tables; at least one value must be shown."""
+    data = chart_data(cached_study(path, stamp), selection, chosen)
+    chart = layers_chart(data.curves, data.layers, measure=data.measure, control=data.control, chosen=chosen)
     return spec_and_tables(chart)
 
 
 def cards_of(study: OpenStudy, selection: Selection, tolerance: float) -> tuple[Card, ...]:
-    """The three cards, about the layers that are shown and all samples; none where no value is there.
+    """The three cards about the chosen layers and all samples; none without any value.
 
-    Where not all layers are shown, each card says which it speaks of: the first two of those shown, as the headline
-    does; the last of the late layers of the study, whatever is shown.
+    If not all layers are chosen, each card says which layers it is about: the first two about the chosen layers, as the
+    headline is; the last one about the late layers of the study, whichever are chosen.
     """
     layers = select_layers(study.layers, selection)
     lead = lead_curve(select_curves(study.curves, layers, replace(selection, measure=SEPARATION, sampling=FULL)))
     if lead.empty:
         return ()
-    place = str(lead["pooling"].iloc[0]), str(lead["samples"].iloc[0])
-    cards = cached_cards(study.path, study.stamp, *place, tuple(lead["layer"]), tolerance)
+    pooling, samples = str(lead["pooling"].iloc[0]), str(lead["samples"].iloc[0])
+    cards = cached_cards(study.path, study.stamp, pooling, samples, tuple(lead["layer"]), tolerance)
     if len(layers) == len(study.layers):
         return cards
-    shown = f"This is about the {len(layers)} layers shown, of {len(study.layers)}."
-    every = f"This is about all {len(study.layers)} layers, whichever are shown."
-    scopes = (shown, shown, every)
+    chosen_scope = f"This is about the {len(layers)} layers shown, of {len(study.layers)}."
+    full_scope = f"This is about all {len(study.layers)} layers, whichever are shown."
+    scopes = (chosen_scope, chosen_scope, full_scope)
     return tuple(replace(card, text=f"{card.text} {scope}") for card, scope in zip(cards, scopes, strict=True))
 
 
@@ -90,19 +105,19 @@ def cards_of(study: OpenStudy, selection: Selection, tolerance: float) -> tuple[
 def cached_cards(
     path: str, stamp: tuple[int, ...], pooling: str, samples: str, layers: tuple[str, ...], tolerance: float
 ) -> tuple[Card, Card, Card]:
-    """The cards about one curve at some layers."""
+    """The cards about one curve at the given layers."""
     study, tables = cached_study(path, stamp), cached_tables(path, stamp)
     keep = (study.curves["samples"] == samples) & (study.curves["pooling"] == pooling)
     return make_cards(tables, lead_curve(study.curves[keep & study.curves["layer"].isin(layers)]), tolerance)
 
 
 def prepare(path: str, stamp: tuple[int, ...]) -> None:
-    """Make what the first visitor of a study sees.
+    """Fill the caches with the default view of a study.
 
     Raises
     ------
     ValueError, OSError
-        The study cannot be opened.
+        If the study cannot be opened.
     """
     study = cached_study(path, stamp)
     selection = default_selection(offered_choices(study))

@@ -1,4 +1,4 @@
-"""Which measure is drawn, and over which samples: the family of separation, and subsamples of every size."""
+"""The measures and samplings that the page Layers offers: variants of SI, and SI of subsamples."""
 
 import pandas as pd
 
@@ -16,36 +16,36 @@ TITLES = {
     "center": "Center SI",
     "center_in_sample": "Center SI, in sample",
 }
-EXPLAINED = {
+EXPLANATIONS = {
     SEPARATION: "**Separation Index (SI)**: the share of samples whose nearest other sample, in that layer's "
     "activations, has the same label.",
-    "balanced": "**Balanced SI**: the same, as the mean over classes instead of samples.",
-    "high_order": "**High-order SI**: the share of samples whose r nearest all have their label.",
-    "soft": "**Soft SI**: the mean share of a sample's r nearest that have its label.",
-    "anti": "**Anti SI**: the share of samples none of whose r nearest has their label. Small is good.",
-    "center": "**Center SI**: the share of samples nearest to their own class's center, themselves left out of it.",
-    "center_in_sample": "**Center SI, in sample**: a center holds the sample it judges, so it is high for meaningless "
-    "labels too. The page *Method* explains why.",
+    "balanced": "**Balanced SI**: SI as the mean over classes instead of samples.",
+    "high_order": "**High-order SI**: the share of samples all of whose r nearest neighbors have their label.",
+    "soft": "**Soft SI**: the mean share of a sample's r nearest neighbors that have its label.",
+    "anti": "**Anti SI**: the share of samples none of whose r nearest neighbors has their label. Lower is better.",
+    "center": "**Center SI**: the share of samples whose nearest class center, computed without the sample, is that of "
+    "their own class.",
+    "center_in_sample": "**Center SI, in sample**: Center SI with centers that contain the sample. It is high even "
+    "for permuted labels; the page *Method* explains why.",
 }
 
 
 def offered_measures(study: OpenStudy) -> tuple[str, ...]:
-    """SI, and what else the study has of the family, by kind and ascending order."""
-    found = study.family[["measure", "order"]].drop_duplicates()
-    ranked = sorted(
-        zip(found["measure"], found["order"], strict=True), key=lambda one: (FAMILY.index(one[0].split()[0]), one[1])
-    )
-    return (SEPARATION, *(name for name, _ in ranked))
+    """SI, and the variants that the study has, by kind and order."""
+    variants = study.family[["measure", "order"]].drop_duplicates()
+    kinds = variants["measure"].map(lambda name: FAMILY.index(name.split()[0]))
+    ranked = variants.assign(kind=kinds).sort_values(["kind", "order"])
+    return (SEPARATION, *ranked["measure"])
 
 
 def offered_samplings(study: OpenStudy) -> tuple[str, ...]:
-    """All samples, then subsamples and sampled queries by size."""
-    found = study.subsamples[["sampling", "num_queries"]].drop_duplicates()
-    kinds = ["subsample", "queries"]
-    ranked = sorted(
-        zip(found["sampling"], found["num_queries"], strict=True), key=lambda one: (kinds.index(one[0]), one[1])
-    )
-    return (FULL, *(f"{kind} {size}" for kind, size in ranked))
+    """All samples, then subsamples and then query samples, each by size."""
+    subsamples = study.subsamples[["sampling", "num_queries"]].drop_duplicates()
+    samplings = [FULL]
+    for kind in ("subsample", "queries"):
+        sizes = sorted(subsamples.loc[subsamples["sampling"] == kind, "num_queries"])
+        samplings += [f"{kind} {size}" for size in sizes]
+    return tuple(samplings)
 
 
 def measure_title(measure: str) -> str:
@@ -55,36 +55,47 @@ def measure_title(measure: str) -> str:
 
 
 def short_title(measure: str) -> str:
-    """As a column or a label bears it."""
+    """The title of a measure in columns and labels."""
     return "SI" if measure == SEPARATION else measure_title(measure)
 
 
-def explained(measure: str) -> str:
+def explanation(measure: str) -> str:
     """The measure in a sentence, as Markdown."""
-    return EXPLAINED[measure.partition(" ")[0]]
+    return EXPLANATIONS[measure.partition(" ")[0]]
 
 
 def sampling_title(sampling: str) -> str:
-    """Such as "480 samples" for a subsample, "480 queries" where only the queries are drawn."""
+    """Such as "480 samples" for a subsample, "480 queries" if only the queries are drawn."""
     kind, _, size = sampling.partition(" ")
-    return "All samples" if kind == FULL else f"{int(size):,} {'samples' if kind == 'subsample' else 'queries'}"
+    if kind == FULL:
+        return "All samples"
+    noun = "samples" if kind == "subsample" else "queries"
+    return f"{int(size):,} {noun}"
 
 
 def chosen_curves(study: OpenStudy, measure: str, sampling: str) -> pd.DataFrame:
-    """`study.curves` with the rows of SI replaced by those of another measure, or of subsamples.
+    """`study.curves` with the rows of SI replaced by another measure, or by SI of subsamples.
 
-    Subsamples are of SI only; the value is their mean, low and high are the lowest and the highest draw.
+    Parameters
+    ----------
+    study : OpenStudy
+        The open study.
+    measure : str
+        Of `offered_measures`; not used for subsamples, which have SI only.
+    sampling : str
+        Of `offered_samplings`. For subsamples, the value is the mean of the draws; low and high are the lowest and the
+        highest draw.
     """
     if sampling != FULL:
         return drawn_curves(study.subsamples, sampling)
     if measure == SEPARATION:
         return study.curves
-    others = study.family[study.family["measure"] == measure].assign(measure="SI")
-    return pd.concat([others, study.curves[study.curves["measure"] != "SI"]], ignore_index=True)
+    variant = study.family[study.family["measure"] == measure].assign(measure="SI")
+    return pd.concat([variant, study.curves[study.curves["measure"] != "SI"]], ignore_index=True)
 
 
 def drawn_curves(subsamples: pd.DataFrame, sampling: str) -> pd.DataFrame:
-    """The draws of one kind and size, one row a layer, samples and pooling, with the columns of `OpenStudy.curves`."""
+    """Mean and range of the draws of one kind and size, with the columns of `OpenStudy.curves`."""
     kind, _, size = sampling.partition(" ")
     rows = subsamples[(subsamples["sampling"] == kind) & (subsamples["num_queries"] == int(size))]
     lines = rows.groupby(["position", "layer", "samples", "pooling"], as_index=False, sort=False).agg(

@@ -1,4 +1,4 @@
-"""A strip of all layers beneath the chart, to draw a part of them on; the same as a slider, for the keyboard."""
+"""A small chart of all layers on which a range of layers can be chosen; a slider does the same for the keyboard."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,34 +15,51 @@ from explorer.server.page_errors import guarded
 from explorer.studies.loading import OpenStudy
 
 BRUSH, STRIP = "brush", "layers_strip"
-MIN_LAYERS = 12  # fewer are seen at a glance
+MIN_LAYERS = 12  # a study with fewer layers needs no strip
 HEIGHT = 44  # pixels
-HINT = "Draw over the strip above to look at some of the layers; a double click on it brings all back."
+HINT = "Drag over the strip above to show a range of layers; a double click on it shows all layers."
 
 
 def brushed_span(brush: Mapping[str, Any], names: Sequence[str]) -> tuple[str, ...]:
-    """First and last of the layers whose middle was drawn over, or the one that was drawn within; () for all.
+    """The first and the last layer of a brushed range; () for all layers.
 
-    brush : of the chart's selection; layer i of `names` reaches from i to i + 1.
+    A layer is part of the range if its middle is. A range within one layer selects this layer.
+
+    Parameters
+    ----------
+    brush : mapping
+        The chart's selection: field to two positions; layer i extends from i to i + 1.
+    names : sequence of str
+        All layers, in network order.
     """
     try:
-        low, high = sorted(map(float, brush["place"]))
-    except (KeyError, TypeError, ValueError):  # nothing is chosen, or not by a browser
+        low, high = sorted(map(float, brush["index"]))
+    except (KeyError, TypeError, ValueError):  # nothing is brushed, or a client sent something else
         return ()
     if not np.isfinite([low, high]).all():
         return ()
-    within = [place for place in range(len(names)) if low <= place + 0.5 <= high]
-    places = within or [min(max(int((low + high) / 2), 0), len(names) - 1)]
-    span = names[places[0]], names[places[-1]]
-    return () if len(places) == len(names) else span
+    indices = [index for index in range(len(names)) if low <= index + 0.5 <= high]
+    if not indices:
+        indices = [min(max(int((low + high) / 2), 0), len(names) - 1)]
+    if len(indices) == len(names):
+        return ()
+    return names[indices[0]], names[indices[-1]]
 
 
 def strip_chart(values: Sequence[float], start: tuple[int, int] | None) -> dict[str, Any]:
-    """SI of all layers in small, as Vega-Lite. start : first and last place of those chosen when it is first drawn."""
-    rows = pd.DataFrame({"place": range(len(values)), "end": range(1, len(values) + 1), "value": values})
+    """Small bars with the SI of all layers, as a Vega-Lite specification.
+
+    Parameters
+    ----------
+    values : sequence of float
+        SI of each layer, in network order.
+    start : tuple of int or None
+        Indices of the first and the last layer of the initial brush; None for no brush.
+    """
+    rows = pd.DataFrame({"index": range(len(values)), "end": range(1, len(values) + 1), "value": values})
     brush = {"type": "interval", "encodings": ["x"], "mark": {"fill": GRAY, "fillOpacity": 0.3, "stroke": GRAY}}
     chosen = {"value": {"x": [start[0], start[1] + 1]}} if start else {}
-    x = {"field": "place", "type": "quantitative", "axis": None, "scale": {"domain": [0, len(values)], "nice": False}}
+    x = {"field": "index", "type": "quantitative", "axis": None, "scale": {"domain": [0, len(values)], "nice": False}}
     return {
         "data": {"name": "layers"},
         "datasets": {"layers": rows},
@@ -57,13 +74,25 @@ def strip_chart(values: Sequence[float], start: tuple[int, int] | None) -> dict[
             "y2": {"datum": 0},
         },
         "config": {"view": {"strokeOpacity": 0.3}},
-        "usermeta": {"embedOptions": {"renderer": "canvas"}},  # for it is drawn on, and never saved
+        "usermeta": {"embedOptions": {"renderer": "canvas"}},  # no SVG, because this chart is never saved
     }
 
 
 @dataclass(frozen=True)
 class ControlState:
-    """A control as it was last made: the widget's key, the span it started from, and the one that it shows by now."""
+    """State of a widget (strip or slider) that chooses a range of layers.
+
+    Attributes
+    ----------
+    number : int
+        How many widgets were created for this control, this one included.
+    widget : str
+        Session key of the widget.
+    start : tuple of str
+        First and last layer when the widget was created; () for all.
+    shows : tuple of str
+        First and last layer that the widget shows now; () for all.
+    """
 
     number: int
     widget: str
@@ -72,52 +101,63 @@ class ControlState:
 
 
 def show_strip(study: OpenStudy, key: str) -> None:
-    """The strip; the first and last layer that are drawn over go into the session under `key`, () for all."""
+    """Show the strip, unless the study has few layers.
+
+    Parameters
+    ----------
+    study : OpenStudy
+        The open study.
+    key : str
+        Session key under which the first and the last chosen layer are stored; () for all.
+    """
     names = study.layers["layer"].tolist()
     if len(names) < MIN_LAYERS:
         return
-    turn = _control_state("strip", key)
+    state = _control_state("strip", key)
 
-    def take() -> None:
-        _choose(turn, key, brushed_span(selected(st.session_state[turn.widget]).get(BRUSH, {}), names))
+    def store() -> None:
+        _store_span(state, key, brushed_span(selected(st.session_state[state.widget]).get(BRUSH, {}), names))
 
     values = lead_curve(study.curves).set_index("layer")["value"].reindex(names).fillna(0.0).tolist()
-    chart = strip_chart(values, (names.index(turn.start[0]), names.index(turn.start[1])) if turn.start else None)
+    start = (names.index(state.start[0]), names.index(state.start[1])) if state.start else None
+    chart = strip_chart(values, start)
     with st.container(key=STRIP):
-        alt = f"All {len(names)} layers in small. To choose some by keyboard, use the slider under All layers."
+        alt = f"Overview of all {len(names)} layers. To choose a range by keyboard, use the slider under All layers."
         st.vega_lite_chart(
-            chart, width="stretch", key=turn.widget, on_select=guarded(take), selection_mode=BRUSH, alt=alt
+            chart, width="stretch", key=state.widget, on_select=guarded(store), selection_mode=BRUSH, alt=alt
         )
 
 
 def show_slider(names: Sequence[str], key: str) -> None:
-    """The same choice on a slider."""
+    """Show a slider for the same choice as in `show_strip`."""
     if len(names) < 2:
         return
-    turn, everything = _control_state("slider", key), (names[0], names[-1])
+    state, full_span = _control_state("slider", key), (names[0], names[-1])
 
-    def take() -> None:
-        chosen = st.session_state[turn.widget]
-        _choose(turn, key, () if chosen == everything else chosen)
+    def store() -> None:
+        span = st.session_state[state.widget]
+        _store_span(state, key, () if span == full_span else span)
 
-    st.select_slider("From layer to layer", names, turn.start or everything, key=turn.widget, on_change=guarded(take))
+    st.select_slider("From layer to layer", names, state.start or full_span, key=state.widget, on_change=guarded(store))
 
 
 def _control_state(control: str, key: str) -> ControlState:
-    """The control as it was; made anew where another one has changed the span, or the page is opened again.
+    """The state of a control, with a new widget if the other control changed the span or the page was opened again.
 
-    Made anew on every change, it would forget what is being drawn on it, and that it has the focus.
+    A new widget is the only way to change what a widget shows. But a new one after every change would lose the focus
+    and interrupt the user's dragging.
     """
-    span, kept = st.session_state[key], f"{control} for {key}"
-    last: ControlState | None = st.session_state.get(kept)
-    if last is None or last.shows != span or last.widget not in st.session_state:
-        number = last.number + 1 if last else 1
-        last = st.session_state[kept] = ControlState(number, f"{control} {number} for {key}", span, span)
-    return last
+    span, state_key = st.session_state[key], f"{control} for {key}"
+    state: ControlState | None = st.session_state.get(state_key)
+    if state is None or state.shows != span or state.widget not in st.session_state:
+        number = state.number + 1 if state else 1
+        state = ControlState(number, f"{control} {number} for {key}", span, span)
+        st.session_state[state_key] = state
+    return state
 
 
-def _choose(turn: ControlState, key: str, span: tuple[str, ...]) -> None:
-    """Take over what a control shows."""
-    control = turn.widget.partition(" ")[0]
-    st.session_state[f"{control} for {key}"] = replace(turn, shows=span)
+def _store_span(state: ControlState, key: str, span: tuple[str, ...]) -> None:
+    """Store the span that the user chose on a control."""
+    control = state.widget.partition(" ")[0]
+    st.session_state[f"{control} for {key}"] = replace(state, shows=span)
     st.session_state[key] = span

@@ -1,1 +1,1 @@
-"""What the numbers mean."""
+"""The page Method: definitions and explanations."""

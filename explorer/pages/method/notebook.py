@@ -1,4 +1,4 @@
-"""The original notebook's curve, what its procedure gives here, and what it gives on meaningless labels."""
+"""Tables and text about the original notebook: its curve, a replication, and the same with permuted labels."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from explorer.studies.loading import DEMO, NOTEBOOK
 REPORTED = DEMO / "notebook_reported.csv"
 COMMAND = "python -m core study stanford_dogs_224 --out explorer/demo/notebook --protocol notebook --neighbors 1"
 
-# What each curve is called, in the order of colors: measure and column of the replication, None for the notebook's own.
+# The curves in the order of their colors: measure and column of the replication; None for the notebook's own values.
 SERIES: Mapping[str, tuple[str, str] | None] = {
     "reported": None,
     "replication": ("center_in_sample", "value"),
@@ -24,30 +24,44 @@ SERIES: Mapping[str, tuple[str, str] | None] = {
 
 
 def read_reported() -> pd.DataFrame:
-    """The notebook's layers in network order: layer, and its values under `train` and `test`."""
+    """The values in the notebook, in network order: layer, train, test."""
     table = pd.read_csv(REPORTED, comment="#")
     return table.rename(columns={"si_train": "train", "si_test": "test"})[["layer", "train", "test"]]
 
 
 def read_replication(folder: Path = NOTEBOOK) -> Study | None:
-    """The study of the same procedure; None where it is missing, broken or has no layer yet."""
+    """The bundled study that repeats the notebook's procedure; None if it is missing, damaged or empty."""
     try:
         study = load_study(folder)
-        return study if len(study.measurements) else None
+        return study if len(study.measurements) else None  # reading a damaged table raises, too
     except StudyError:
         return None
 
 
 def notebook_curves(reported: pd.DataFrame, replication: Study | None, split: str) -> pd.DataFrame:
-    """One row a layer of the notebook and series that has values: layer, series, value; null where a layer is missing.
+    """The curves of one split in long form.
 
-    The replication's network has no squeeze-excite layers, so they are gaps in its curves.
+    Parameters
+    ----------
+    reported : DataFrame
+        Of `read_reported`.
+    replication : Study or None
+        Of `read_replication`.
+    split : str
+        "train" or "test".
+
+    Returns
+    -------
+    DataFrame
+        One row per series and layer of the notebook: layer, series, value. Null for layers that the replication's
+        network does not have, the squeeze-excite layers. Series without any value are left out.
     """
     layers = reported["layer"]
     frames = []
     for series, source in SERIES.items():
-        own = reported.set_index("layer")[split]
-        values = replicated(replication, split, *source) if source else own
+        values = reported.set_index("layer")[split]
+        if source is not None:
+            values = replicated(replication, split, *source)
         frame = pd.DataFrame({"layer": layers, "series": series, "value": values.reindex(layers).to_numpy()})
         if frame["value"].notna().any():
             frames.append(frame)
@@ -55,7 +69,7 @@ def notebook_curves(reported: pd.DataFrame, replication: Study | None, split: st
 
 
 def replicated(replication: Study | None, split: str, measure: str, column: str) -> pd.Series:
-    """A column of the replication's measurements by layer."""
+    """A column of the replication's measurements, indexed by layer; empty without a replication."""
     if replication is None:
         return pd.Series(dtype=float)
     rows = replication.measurements
@@ -65,8 +79,9 @@ def replicated(replication: Study | None, split: str, measure: str, column: str)
 
 
 def replication_finding(replication: Study, split: str) -> str:
-    """What the permuted control says, in numbers, as Markdown; nothing where the study lacks the measures."""
-    true, permuted = (replicated(replication, split, "center_in_sample", column) for column in ("value", "chance"))
+    """How the notebook's measure scores on permuted labels, as Markdown; "" if the study lacks the measures."""
+    true = replicated(replication, split, "center_in_sample", "value")
+    permuted = replicated(replication, split, "center_in_sample", "chance")
     separation = replicated(replication, split, "separation", "value")
     if true.empty or separation.empty:
         return ""
@@ -76,15 +91,15 @@ def replication_finding(replication: Study, split: str) -> str:
         f"labels, and **{number(permuted.mean())}** with labels that are permuted and so mean nothing.",
         f"In blocks 3 to 5 the meaningless labels score {number(middle.mean())}." if len(middle) else "",
         f"First-order SI of these activations lies between {number(separation.min())} and {number(separation.max())}.",
-        _left_out_sentence(
+        _leave_one_out_sentence(
             replicated(replication, split, "center", "chance"), look_up(replication.info, "used.data.num_classes")
         ),
     ]
     return " ".join(filter(None, sentences))
 
 
-def _left_out_sentence(permuted: pd.Series, num_classes: object) -> str:
-    """How far the leave-one-out measure falls on permuted labels, beside guessing."""
+def _leave_one_out_sentence(permuted: pd.Series, num_classes: object) -> str:
+    """The leave-one-out measure on permuted labels, compared with guessing."""
     if permuted.empty or not isinstance(num_classes, int):
         return ""
     return (

@@ -1,4 +1,4 @@
-"""The chart of the notebook's curve beside its replication and the permuted control."""
+"""The chart of the notebook's curve, its replication and the same with permuted labels."""
 
 from typing import Any
 
@@ -15,7 +15,13 @@ SHAPES = dict(zip(SERIES, ("circle", "diamond", "cross", "triangle-up", "square"
 
 
 def notebook_chart(curves: pd.DataFrame) -> alt.LayerChart:
-    """Draw the rows of `notebook_curves`: one line a series, broken where a layer is missing."""
+    """One line per series, with gaps at layers that a network does not have.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        Of `notebook_curves`.
+    """
     layers = list(dict.fromkeys(curves["layer"]))
     x = alt.X("layer:N", scale=alt.Scale(type="band", domain=layers, padding=0), axis=layer_axis())
     y = alt.Y("value:Q", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(title=None, tickCount=6))
@@ -35,7 +41,7 @@ def notebook_chart(curves: pd.DataFrame) -> alt.LayerChart:
 
 
 def _names(curves: pd.DataFrame, y: alt.Y, color: alt.Color) -> list[alt.Chart]:
-    """The series' names beside their right ends, moved apart."""
+    """The names of the series at the right ends of their lines, moved apart where they would overlap."""
     last = curves.dropna(subset=["value"]).groupby("series", sort=False).tail(1).sort_values("value")
     labels = last.assign(value=spread(last["value"].to_list(), LABEL_HEIGHT / HEIGHT, 1.0))
     text: dict[str, Any] = {"align": "left", "baseline": "middle", "dx": 7, "fontSize": 12, "fontWeight": 600}
@@ -43,16 +49,17 @@ def _names(curves: pd.DataFrame, y: alt.Y, color: alt.Color) -> list[alt.Chart]:
 
 
 def _hover_band(curves: pd.DataFrame, x: alt.X) -> alt.Chart:
-    """One band a layer with every series' value in its tooltip."""
+    """One band per layer, visible under the pointer, with the values of all series in its tooltip."""
     texts = curves.assign(
         text=curves["value"].map("{:.3f}".format).where(curves["value"].notna(), "not in this network")
     )
     table = texts.pivot_table(index="layer", columns="series", values="text", aggfunc="first", sort=False)
     series = list(table.columns)
-    table = table.set_axis([f"s{place}" for place in range(len(series))], axis=1).reset_index()
+    # Vega-Lite reads special characters in field names, so the columns get plain ones.
+    table = table.set_axis([f"s{index}" for index in range(len(series))], axis=1).reset_index()
     hover = alt.selection_point(name="hover", on="pointerover", clear="pointerout", fields=["layer"], empty=False)
     tooltip = [alt.Tooltip("layer:N", title="Layer")]
-    tooltip += [alt.Tooltip(f"s{place}:N", title=name) for place, name in enumerate(series)]
+    tooltip += [alt.Tooltip(f"s{index}:N", title=name) for index, name in enumerate(series)]
     band = alt.Chart(table).mark_rect(color=GRAY)
     opacity = alt.condition(hover, alt.value(0.22), alt.value(0))
     chart: alt.Chart = band.encode(x=x, opacity=opacity, tooltip=tooltip).add_params(hover)

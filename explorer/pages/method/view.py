@@ -1,4 +1,4 @@
-"""What the numbers mean and how they are computed, and the lesson of the notebook that this started from."""
+"""The page Method: definitions of the measures, how to judge them, and what the original notebook's curve shows."""
 
 import pandas as pd
 import streamlit as st
@@ -53,17 +53,17 @@ SOURCE = (
     "74 layers, 10 images a class of Stanford Dogs. The others are ours: EfficientNet-Lite0 with ImageNet weights, not "
     "fine-tuned, as many images a class, all activations flattened. It has no squeeze-excite layers (`…_se_excite`), "
     "so they have gaps there. **replication**: center SI in sample, as in the notebook, true labels. **permuted "
-    "labels**: the same, mean over 20 permutations. **leave-one-out center**: each sample out of its own center."
+    "labels**: the same, mean over 20 permutations. **leave-one-out center**: each sample left out of its own center."
 )
 
 
 def render() -> None:
-    """The sections one after the other, with links to them at the top, in lines short enough to read."""
+    """Draw the page: links to the sections, then the sections, in lines short enough to read."""
     show_name()
     carry_study()
     with st.container(width=TEXT_WIDTH):
         st.title("Method", anchor=False)
-        st.markdown("What the numbers mean, how they are computed, and how not to be fooled by them.")
+        st.markdown("What the numbers mean, how they are computed, and how to avoid wrong conclusions.")
         st.markdown(" · ".join(f"[{title}](#{anchor})" for title, anchor in SECTIONS.items()))
         _header("The measures")
         st.markdown(NOTATION)
@@ -83,7 +83,7 @@ def render() -> None:
 
 
 def show_definition(definition: Definition) -> None:
-    """Words at the left, formula and chance at the right."""
+    """Show a measure: text on the left, formula and chance level on the right."""
     with st.container(border=True):
         words, formulas = st.columns([3, 2], gap="medium", vertical_alignment="center")
         with words:
@@ -96,7 +96,7 @@ def show_definition(definition: Definition) -> None:
 
 
 def show_notebook() -> None:
-    """The reported curve, our replication and the permuted control on one chart, and what follows from them."""
+    """Show the reported curve, the replication and the permuted control in one chart, and what they mean."""
     _header("The notebook, explained")
     st.markdown(
         "The notebook that this project started from reports values near 1.0 in the middle of the network. The same "
@@ -106,7 +106,7 @@ def show_notebook() -> None:
     replication = _cached_replication(study_stamp(NOTEBOOK))
     curves = notebook_curves(read_reported(), replication, str(split))
     if replication is None:
-        st.info("The replication is not bundled here, so only the reported curve is shown. This computes it:")
+        st.info("The replication is not bundled, so only the reported curve is shown. This command computes it:")
         st.code(COMMAND, language="bash", wrap_lines=True)
     elif finding := replication_finding(replication, str(split)):
         st.markdown(finding)
@@ -119,7 +119,7 @@ def _cached_replication(stamp: tuple[int, ...]) -> Study | None:
 
 
 def show_chart(curves: pd.DataFrame) -> None:
-    """The chart, where its curves come from, and the same numbers."""
+    """Show the chart, the sources of its curves, and the numbers as a table."""
     with st.container(key=CHART):
         names = ", ".join(curves["series"].unique())
         st.altair_chart(notebook_chart(curves), width="stretch", alt=f"By layer, in network order: {names}.")
@@ -132,6 +132,7 @@ def show_chart(curves: pd.DataFrame) -> None:
 
 
 def _header(title: str) -> None:
+    """A heading that the links at the top of the page point to."""
     st.header(title, anchor=SECTIONS[title])
 
 

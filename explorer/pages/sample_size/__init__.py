@@ -1,1 +1,1 @@
-"""SI over sample size."""
+"""The page Sample size: SI over the number of samples."""

@@ -1,4 +1,4 @@
-"""SI over sample size: what a study offers, which layers come first, the lines and their spread over repeats."""
+"""Tables and texts of the page Sample size: the view's choices, SI by sample size, and what the numbers say."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -12,21 +12,41 @@ from core.measures.sample_size import required_queries
 from core.report.words.formatting import POOLED, SPLIT_NAMES, number, one_layer
 from core.study.store.study_json import look_up
 from core.study.store.ties import has_many_ties, left_out_text
-from explorer.state.choices import SAMPLES, one_offered
+from explorer.state.choices import one_offered, ordered_samples
 from explorer.studies.loading import OpenStudy, offered_poolings
 
 SUBSAMPLE, QUERIES = "subsample", "queries"
-MAX_LAYERS = 5  # that the theme has colors for
-FIRST_LAYERS = 4
+MAX_LAYERS = 5  # the theme has five colors
+FIRST_LAYERS = 4  # layers that are shown by default
 PRECISION = 0.01  # half of a 95 % interval
 LINE_COLUMNS = [
-    *("layer", "position", "sampling", "size", "repeats", "value", "lowest", "highest", "low", "high", "chance")
+    "layer",
+    "position",
+    "sampling",
+    "size",
+    "repeats",
+    "value",
+    "lowest",
+    "highest",
+    "low",
+    "high",
+    "chance",
 ]
 
 
 @dataclass(frozen=True)
 class SizeSelection:
-    """The view of the page: one pooling, one split, some layers in network order."""
+    """The user's choices on the page.
+
+    Attributes
+    ----------
+    pooling : str
+        "mean" or "flat".
+    samples : str
+        The split.
+    layers : tuple of str
+        Names in network order; at most `MAX_LAYERS`.
+    """
 
     pooling: str
     samples: str
@@ -34,9 +54,8 @@ class SizeSelection:
 
 
 def offered_samples(subsamples: pd.DataFrame) -> tuple[str, ...]:
-    """Test first."""
-    found = list(subsamples["samples"].unique())
-    return (*(name for name in SAMPLES if name in found), *(name for name in found if name not in SAMPLES))
+    """The splits that have been measured over sample size, test first."""
+    return ordered_samples(subsamples["samples"].unique())
 
 
 def offered_layers(subsamples: pd.DataFrame, pooling: str, samples: str) -> tuple[str, ...]:
@@ -46,49 +65,81 @@ def offered_layers(subsamples: pd.DataFrame, pooling: str, samples: str) -> tupl
 
 
 def first_layers(
-    curves: pd.DataFrame, offered: tuple[str, ...], pooling: str, samples: str, carried: str | None = None
+    curves: pd.DataFrame, offered: tuple[str, ...], pooling: str, samples: str, shared_layer: str | None = None
 ) -> tuple[str, ...]:
-    """The best layer, and others spread over the network, from its first layer on; the carried one among them."""
+    """The layers that are shown by default: the best one, and others evenly spread over the network.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        Of `OpenStudy`.
+    offered : tuple of str
+        Of `offered_layers`.
+    pooling, samples : str
+        The chosen pooling and split.
+    shared_layer : str, optional
+        The layer chosen on another page, which is added.
+    """
     if not offered:
         return ()
     ends = size_ends(curves, pooling, samples).set_index("layer")
     values = ends["value"].mask(ends["tied"]).reindex(offered)
     best = str(values.idxmax()) if values.notna().any() else offered[-1]
-    others = [name for name in offered if name != best]
-    places = np.linspace(0, len(others) - 1, FIRST_LAYERS - 1).round() if others else ()
-    chosen = {best, carried, *(others[int(place)] for place in places)}
+    chosen = {best, shared_layer}
+    remaining = [name for name in offered if name != best]
+    if remaining:
+        indices = np.linspace(0, len(remaining) - 1, FIRST_LAYERS - 1).round().astype(int)
+        chosen |= {remaining[index] for index in indices}
     return tuple(name for name in offered if name in chosen)
 
 
-def size_selection(query: Mapping[str, Sequence[str]], study: OpenStudy, carried: str | None = None) -> SizeSelection:
-    """The view that an address asks for, as far as the study offers it; the default for the rest.
+def size_selection(
+    query: Mapping[str, Sequence[str]], study: OpenStudy, shared_layer: str | None = None
+) -> SizeSelection:
+    """The choices in an address, as far as the study offers them; the default for the rest.
 
-    carried : the layer chosen on another page, one of the first where no layers are asked for.
+    Parameters
+    ----------
+    query : mapping
+        Query parameters of the page.
+    study : OpenStudy
+        The open study.
+    shared_layer : str, optional
+        The layer chosen on another page, one of the default layers.
     """
-    pooling = one_offered(query, "pooling", offered_poolings(study.subsamples))
-    samples = one_offered(query, "samples", offered_samples(study.subsamples))
-    pooling = pooling or offered_poolings(study.subsamples)[0]
-    samples = samples or offered_samples(study.subsamples)[0]
+    poolings, all_samples = offered_poolings(study.subsamples), offered_samples(study.subsamples)
+    pooling = one_offered(query, "pooling", poolings) or poolings[0]
+    samples = one_offered(query, "samples", all_samples) or all_samples[0]
     offered = offered_layers(study.subsamples, pooling, samples)
-    asked = tuple(name for name in offered if name in query.get("layers", ()))[:MAX_LAYERS]
-    return SizeSelection(pooling, samples, asked or first_layers(study.curves, offered, pooling, samples, carried))
+    layers = tuple(name for name in offered if name in query.get("layers", ()))[:MAX_LAYERS]
+    if not layers:
+        layers = first_layers(study.curves, offered, pooling, samples, shared_layer)
+    return SizeSelection(pooling, samples, layers)
 
 
-def size_query(selection: SizeSelection, study: OpenStudy, carried: str | None = None) -> dict[str, list[str]]:
-    """What the address has to say of a view: where it differs from the default."""
-    default = size_selection({}, study, carried)
-    query = {"pooling": [selection.pooling]} if selection.pooling != default.pooling else {}
-    query |= {"samples": [selection.samples]} if selection.samples != default.samples else {}
+def size_query(selection: SizeSelection, study: OpenStudy, shared_layer: str | None = None) -> dict[str, list[str]]:
+    """The query parameters of the choices that differ from the default; see `size_selection`."""
+    default = size_selection({}, study, shared_layer)
+    query = {}
+    if selection.pooling != default.pooling:
+        query["pooling"] = [selection.pooling]
+    if selection.samples != default.samples:
+        query["samples"] = [selection.samples]
     offered = offered_layers(study.subsamples, selection.pooling, selection.samples)
-    usual = first_layers(study.curves, offered, selection.pooling, selection.samples, carried)
-    return query | ({"layers": list(selection.layers)} if selection.layers != usual else {})
+    if selection.layers != first_layers(study.curves, offered, selection.pooling, selection.samples, shared_layer):
+        query["layers"] = list(selection.layers)
+    return query
 
 
 def size_lines(study: OpenStudy, selection: SizeSelection) -> pd.DataFrame:
-    """One row a layer, sampling and size, with the columns `LINE_COLUMNS`, in network order.
+    """SI over sample size, averaged over the draws.
 
-    value, lowest, highest : mean, least and greatest SI of the repeats. low, high : the 95 % interval of one draw for
-    all samples at hand, averaged over the repeats; nan for subsamples of both sides, which have none.
+    Returns
+    -------
+    DataFrame
+        One row per layer, sampling and size, with the columns `LINE_COLUMNS`, in network order. `value`, `lowest` and
+        `highest` are mean, minimum and maximum of the draws. `low` and `high` are the 95 % interval of one draw for the
+        SI of all samples at hand, averaged over the draws; nan for the sampling "subsample", which has none.
     """
     rows = study.subsamples
     keep = (rows["pooling"] == selection.pooling) & (rows["samples"] == selection.samples)
@@ -107,21 +158,34 @@ def size_lines(study: OpenStudy, selection: SizeSelection) -> pd.DataFrame:
 
 
 def size_ends(curves: pd.DataFrame, pooling: str, samples: str, layers: Sequence[str] | None = None) -> pd.DataFrame:
-    """Layer, position, size, value and chance of all samples, and whether many of them are tied: the lines' right end.
+    """SI of all samples, the right ends of the lines.
 
-    Empty where not all were asked.
+    Returns
+    -------
+    DataFrame
+        layer, position, size, value, chance, and tied: whether many samples have several nearest neighbors. Empty if
+        not all samples were queries.
     """
     keep = (curves["measure"] == "SI") & (curves["sampling"] == "full")
     keep &= (curves["pooling"] == pooling) & (curves["samples"] == samples)
-    rows = curves[keep & (curves["layer"].isin(layers) if layers is not None else True)]
+    if layers is not None:
+        keep &= curves["layer"].isin(layers)
+    rows = curves[keep]
     rows = rows.assign(tied=has_many_ties(rows)).rename(columns={"num_queries": "size"})
     return rows[["layer", "position", "size", "value", "chance", "tied"]]
 
 
 def size_finding(lines: pd.DataFrame, ends: pd.DataFrame, selection: SizeSelection) -> str:
-    """What the numbers say of the best chosen layer, as Markdown; at least one line.
+    """How SI of the best chosen layer depends on sample size, as Markdown.
 
-    Nothing is concluded from layers with many tied samples, and that is said.
+    Layers with many tied samples are left out, and the text says so.
+
+    Parameters
+    ----------
+    lines, ends : DataFrame
+        Of `size_lines`, with at least one row, and `size_ends`.
+    selection : SizeSelection
+        The choices on the page.
     """
     ranked = ends[~ends["tied"]] if len(ends) else lines
     left_out = left_out_text(ends.loc[ends["tied"], "layer"].tolist())
@@ -132,13 +196,14 @@ def size_finding(lines: pd.DataFrame, ends: pd.DataFrame, selection: SizeSelecti
     end = ends[ends["layer"] == layer]
     split = SPLIT_NAMES.get(selection.samples, selection.samples)
     where = f"Among the {split} samples ({POOLED.get(selection.pooling, selection.pooling)})"
-    both = _rise(best[best["sampling"] == SUBSAMPLE], end, f"{where}, SI of {one_layer(layer)}")
-    return " ".join(filter(None, [both, _scatter(best[best["sampling"] == QUERIES], end), left_out]))
+    rise = _rise_text(best[best["sampling"] == SUBSAMPLE], end, f"{where}, SI of {one_layer(layer)}")
+    spread = _spread_text(best[best["sampling"] == QUERIES], end)
+    return " ".join(filter(None, [rise, spread, left_out]))
 
 
-def _rise(both: pd.DataFrame, end: pd.DataFrame, subject: str) -> str:
-    """How SI differs between the smallest and the largest size, both sides subsampled."""
-    points = pd.concat([both, end])[["size", "value"]]
+def _rise_text(subsamples: pd.DataFrame, end: pd.DataFrame, subject: str) -> str:
+    """How SI differs between the smallest and the largest number of samples."""
+    points = pd.concat([subsamples, end])[["size", "value"]]
     if len(points) < 2:
         return ""
     (small, low), (large, high) = points.iloc[[0, -1]].itertuples(index=False)
@@ -148,80 +213,83 @@ def _rise(both: pd.DataFrame, end: pd.DataFrame, subject: str) -> str:
     )
 
 
-def _scatter(asked: pd.DataFrame, end: pd.DataFrame) -> str:
-    """How much the smallest set of queries scatters around the SI of all samples."""
-    if asked.empty or end.empty:
+def _spread_text(queries: pd.DataFrame, end: pd.DataFrame) -> str:
+    """How much the smallest set of queries varies around the SI of all samples."""
+    if queries.empty or end.empty:
         return ""
-    least = asked.iloc[0]
-    span = f"between {number(least['lowest'])} and {number(least['highest'])}"
+    smallest = queries.iloc[0]
+    span = f"between {number(smallest['lowest'])} and {number(smallest['highest'])}"
     return (
-        f"Asking only {least['size']:,} of them, with all {end['size'].iloc[0]:,} kept as possible neighbors, gives "
-        f"{span} in {least['repeats']} draws: no bias, only scatter."
+        f"With only {smallest['size']:,} queries among all {end['size'].iloc[0]:,} samples, it lies {span} in "
+        f"{smallest['repeats']} draws: these values vary, but are not biased."
     )
 
 
 def fitted_lines(fitted: pd.DataFrame, selection: SizeSelection) -> pd.DataFrame:
-    """The chosen layers' curves over sample size, as `read_fitted` returns them: "fitted", then "extrapolated" rows."""
+    """The rows of `read_fitted` for the chosen layers: "fitted", then "extrapolated" ones."""
     keep = (fitted["pooling"] == selection.pooling) & (fitted["samples"] == selection.samples)
     keep &= fitted["layer"].isin(selection.layers) & fitted["kind"].isin(["fitted", "extrapolated"])
     return fitted[keep].sort_values(["position", "size"], ignore_index=True)
 
 
 def extrapolation_finding(curves: pd.DataFrame, ends: pd.DataFrame) -> str:
-    """Where the best layer's fitted curve leads, as Markdown; empty where there is none."""
+    """The extrapolated SI of the best layer, as Markdown; "" without a fitted curve."""
     curves = curves[~curves["layer"].isin(ends.loc[ends["tied"], "layer"])]
     if curves.empty:
         return ""
     last = curves.groupby("layer", sort=False).tail(1)
     best = last.iloc[int(last["value"].argmax())]
-    span = "" if pd.isna(best["low"]) else f" ({number(best['low'])} to {number(best['high'])})"
-    now = ends.loc[ends["layer"] == best["layer"], "value"]
-    today = f", against {number(now.iloc[0])} with the {ends['size'].iloc[0]:,} at hand" if len(now) else ""
+    interval = "" if pd.isna(best["low"]) else f" ({number(best['low'])} to {number(best['high'])})"
+    measured = ends.loc[ends["layer"] == best["layer"], "value"]
+    comparison = ""
+    if len(measured):
+        comparison = f", compared with {number(measured.iloc[0])} with the {ends['size'].iloc[0]:,} at hand"
     return (
-        f"If its curve keeps its form, {one_layer(best['layer'])} comes to **{number(best['value'])}**{span} with "
-        f"{best['size']:,} samples{today}, and to {number(best['asymptote'])} in the end."
+        f"If its curve keeps its form, {one_layer(best['layer'])} reaches **{number(best['value'])}**{interval} with "
+        f"{best['size']:,} samples{comparison}, and approaches {number(best['asymptote'])} with ever more samples."
     )
 
 
 def precision_finding(ends: pd.DataFrame) -> str:
-    """How many queries tell SI to within `PRECISION`, as Markdown; empty where not all samples were asked."""
+    """How many queries estimate SI to within `PRECISION`, as Markdown; "" if not all samples were queries."""
     ends = ends[~ends["tied"]]
     if ends.empty:
         return ""
     count = int(ends["size"].max())
     best = ends.iloc[int(ends["value"].argmax())]
     share = float(np.clip(best["value"], 0.01, 0.99))
-    worst, here = (required_queries(PRECISION, count, share=one) for one in (0.5, share))
+    num_always = required_queries(PRECISION, count, share=0.5)  # the variance of a share is largest at 0.5
+    num_here = required_queries(PRECISION, count, share=share)
     return (
-        f"To know the SI of all {count:,} to within ±{PRECISION} (95 %), ask **{worst:,}** of them; "
-        f"{here:,} are enough where SI is near {number(best['value'])}, as in {one_layer(best['layer'])}."
+        f"To estimate the SI of all {count:,} samples to within ±{PRECISION} (95 %), **{num_always:,}** queries "
+        f"suffice; {num_here:,} if SI is near {number(best['value'])}, as in {one_layer(best['layer'])}."
     )
 
 
 def suggested_command(study: OpenStudy) -> str | None:
-    """The study's command with sizes, to be run into another folder; None where no command made the study.
+    """The study's command with sizes and another output folder; None if no command made the study.
 
-    A precision is left out: it draws samples too, and does not go together with sizes.
+    The option --precision is removed, because it cannot be combined with --sizes.
     """
     if not study.info.get("command"):
         return None
     try:
         words = shlex.split(study.info["command"])
-    except ValueError:  # a quotation mark that nothing closes: it was not written by this program
+    except ValueError:  # an unclosed quotation mark: this program did not write the command
         return None
     if "--precision" in words[:-1]:
-        place = words.index("--precision")
-        del words[place : place + 2]
+        index = words.index("--precision")
+        del words[index : index + 2]
     if "--out" in words[:-1]:
-        place = words.index("--out") + 1
-        words[place] = f"{words[place].rstrip('/')}-sizes"
+        index = words.index("--out") + 1
+        words[index] = f"{words[index].rstrip('/')}-sizes"
     sizes = ",".join(map(str, suggested_sizes(study.curves, look_up(study.info, "used.data.num_classes"))))
     return f"{shlex.join(words)} --sizes {sizes} --repeats 5"
 
 
 def suggested_sizes(curves: pd.DataFrame, num_classes: Any) -> list[int]:
-    """Fifths of the smallest split, each at least two samples a class."""
+    """One to four fifths of the smallest split, but at least two samples per class."""
     counts = curves.loc[curves["samples"] != "cross"].groupby("samples")["num_queries"].max()
-    smallest = int(counts.min()) if len(counts) else 500
-    least = 2 if num_classes is None else 2 * num_classes
-    return sorted({min(max(smallest * part // 5, least), smallest) for part in range(1, 5)})
+    num_samples = int(counts.min()) if len(counts) else 500
+    minimum = 2 if num_classes is None else 2 * num_classes
+    return sorted({min(max(num_samples * fifths // 5, minimum), num_samples) for fifths in range(1, 5)})

@@ -1,4 +1,4 @@
-"""SI over sample size: how much a value depends on how many samples there are, or are asked."""
+"""The page Sample size: how SI depends on the number of samples, and on the number of queries."""
 
 from functools import partial
 from pathlib import Path
@@ -38,21 +38,21 @@ from explorer.studies.loading import OpenStudy, offered_poolings, read_fitted
 
 PAGE = "sample_size"
 TITLE = "SI depends on the number of samples"
-WAYS = {
+SAMPLINGS = {  # title and explanation of the chart
     SUBSAMPLE: (
         "Fewer samples: a learning curve",
-        "Queries and possible neighbors are drawn together. Among fewer samples the nearest is farther away, so SI "
-        "tends to be lower: biased low for the samples at hand. Band: lowest to highest draw. Diamond: all samples.",
+        "Queries and possible neighbors are drawn together. With fewer samples the nearest one is farther away, so SI "
+        "tends to be lower than for all samples. Band: lowest to highest draw. Diamond: all samples.",
     ),
     QUERIES: (
         "Fewer queries: an estimate",
-        "Only the queries are drawn; all samples stay possible neighbors. So the values are unbiased for the samples "
-        "at hand (diamond, dotted). Band: lowest to highest draw. Whiskers: the 95 % interval of one draw, on average.",
+        "Only the queries are drawn; all samples are possible neighbors. So the values are unbiased estimates for all "
+        "samples (diamond, dotted). Band: lowest to highest draw. Vertical lines: mean 95 % interval of one draw.",
     ),
 }
 FITTED = (
-    "Dashed: the curve a − b·n^(−c) fitted to the means; beyond the largest size with its 95 % band, which does not "
-    "cover that the curve may have another form."
+    "Dashed: the curve a − b·n^(−c), fitted to the means, with a 95 % band beyond the largest size. The band assumes "
+    "that the curve has this form."
 )
 COLUMNS = {
     "layer": st.column_config.TextColumn("Layer", pinned=True, width="medium"),
@@ -67,14 +67,14 @@ COLUMNS = {
     "chance": st.column_config.NumberColumn("Chance", format="%.4f"),
 }
 NO_COMMAND = (
-    "This study has no values over sample size, and it was not made by `python -m core study`, which can draw them. In "
-    "Python, `core.separation_index` of some of the rows gives the value of a subsample."
+    "This study has no values over sample size, and it was not made by `python -m core study`, which can compute them. "
+    "In Python, call `core.separation_index` with a part of the rows."
 )
 DRAWN = {SUBSAMPLE: "samples", QUERIES: "queries only", "full": "all"}
 
 
 def render() -> None:
-    """Choose a study, and show its SI over sample size both ways."""
+    """Draw the page: charts of both samplings and the table."""
     study = open_chosen_study()
     if study is None:
         return
@@ -85,8 +85,8 @@ def render() -> None:
     selection = controls(study)
     lines = size_lines(study, selection)
     curves = fitted_lines(cached_fitted(study.path, study.stamp), selection)
-    extrapolated = len(curves) > 0 and extrapolation_toggle(study)
-    curves = curves if extrapolated else curves[:0]
+    if len(curves) and not extrapolation_toggle(study):
+        curves = curves[:0]
     ends = size_ends(study.curves, selection.pooling, selection.samples, selection.layers)
     with head:
         st.title(TITLE, anchor=False)
@@ -98,94 +98,98 @@ def render() -> None:
 
 
 def show_how(study: OpenStudy) -> None:
-    """What this page would show, and how to compute it for this study."""
+    """Show the command that computes SI over sample size for this study."""
     st.title(TITLE, anchor=False)
     command = suggested_command(study)
     if command is None:
         st.info(NO_COMMAND)
         show_notes(study)
         return
-    st.info("This study has no values over sample size. They are computed with `--sizes`, into a folder of their own:")
+    st.info("This study has no values over sample size. This command computes them, in a new folder:")
     st.code(command, language="bash", wrap_lines=True)
     missing = "" if is_public() else missing_text(study.info, search_folders(Path(study.path)))
     st.caption(
         f"{missing} "
-        "Sizes are numbers of samples of a split, at least two a class. Each is drawn as often as `--repeats` says, in "
-        "every class's share, a smaller one being part of a larger one; all layers are compared on the same draws."
+        "Sizes are numbers of samples of a split, at least two per class. `--repeats` sets the number of draws of each "
+        "size. A draw keeps the shares of the classes and contains the smaller draws; all layers use the same draws."
     )
     show_notes(study)
 
 
 def controls(study: OpenStudy) -> SizeSelection:
-    """The widgets above the charts, started from the address and written back to it; no layer means the first ones."""
-    carried = current_layer()
-    start = size_selection(asked_view(PAGE), study, carried)
+    """Show the widgets above the charts, initialized from the address and written back to it."""
+    shared_layer = current_layer()
+    start = size_selection(asked_view(PAGE), study, shared_layer)
     keys = {name: widget_key(PAGE, name, study) for name in ("pooling", "samples", "layers")}
     poolings, splits = offered_poolings(study.subsamples), offered_samples(study.subsamples)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         pooling = choose_one("Pooling", poolings, POOLINGS, first=start.pooling, key=keys["pooling"])
         samples = choose_one("Samples", splits, SAMPLES, first=start.samples, key=keys["samples"])
         offered = offered_layers(study.subsamples, pooling, samples)
-        kept = [name for name in st.session_state.get(keys["layers"], start.layers) if name in offered]
-        st.session_state[keys["layers"]] = kept or list(first_layers(study.curves, offered, pooling, samples, carried))
+        layers = [name for name in st.session_state.get(keys["layers"], start.layers) if name in offered]
+        if not layers:
+            layers = list(first_layers(study.curves, offered, pooling, samples, shared_layer))
+        st.session_state[keys["layers"]] = layers
         chosen = st.multiselect(
             "Layers", offered, key=keys["layers"], max_selections=MAX_LAYERS, filter_mode="contains", width=640
         )
     selection = SizeSelection(pooling, samples, tuple(name for name in offered if name in chosen))
-    keep_view(PAGE, size_query(selection, study, carried))
+    keep_view(PAGE, size_query(selection, study, shared_layer))
     return selection
 
 
 def show_charts(study: OpenStudy, lines: pd.DataFrame, ends: pd.DataFrame, curves: pd.DataFrame) -> None:
-    """Both ways side by side, on the same scale; one beneath the other where the window is narrow."""
+    """Show the charts of both samplings side by side, on the same scale."""
     top = size_top(lines, ends, curves)
-    ways = [way for way in WAYS if (lines["sampling"] == way).any()]
-    for column, way in zip(st.columns(len(ways), gap="large"), ways, strict=True):
-        title, text = WAYS[way]
-        with column, st.container(key=f"size_chart_{way}"):
+    samplings = [name for name in SAMPLINGS if (lines["sampling"] == name).any()]
+    for column, sampling in zip(st.columns(len(samplings), gap="large"), samplings, strict=True):
+        title, text = SAMPLINGS[sampling]
+        fitted = curves if sampling == SUBSAMPLE and len(curves) else None
+        with column, st.container(key=f"size_chart_{sampling}"):
             st.subheader(title, anchor=False)
-            alt = f"SI over {DRAWN[way]}. {text}"
-            fitted = curves if way == SUBSAMPLE else None
-            st.altair_chart(size_chart(lines, ends, way, top=top, curves=fitted), width="stretch", alt=alt)
-            st.caption(f"{text} {FITTED}" if way == SUBSAMPLE and len(curves) else text)
-            if way == QUERIES:
+            alt = f"SI over {DRAWN[sampling]}. {text}"
+            st.altair_chart(size_chart(lines, ends, sampling, top=top, curves=fitted), width="stretch", alt=alt)
+            st.caption(text if fitted is None else f"{text} {FITTED}")
+            if sampling == QUERIES:
                 st.markdown(precision_finding(ends))
-            name = f"{Path(study.path).name}_{'sizes' if way == SUBSAMPLE else 'queries'}"
-            drawn = pd.concat(
-                [lines[lines["sampling"] == way], *([curves] if way == SUBSAMPLE and len(curves) else [])]
-            )
-            export_row(f"size_chart_{way}", partial(_as_is, drawn), name)
+            file = f"{Path(study.path).name}_{'sizes' if sampling == SUBSAMPLE else 'queries'}"
+            numbers = lines[lines["sampling"] == sampling]
+            if fitted is not None:
+                numbers = pd.concat([numbers, fitted])
+            export_row(f"size_chart_{sampling}", partial(_unchanged, numbers), file)
 
 
 def show_table(study: OpenStudy, lines: pd.DataFrame, ends: pd.DataFrame) -> None:
-    """The same numbers, all samples last, and every single draw as CSV."""
+    """Show the numbers as a table, all samples last, and buttons that save every single draw."""
     full = ends.assign(sampling="full")
     table = pd.concat([lines, full]).sort_values(["position", "sampling", "size"], key=_in_order, ignore_index=True)
     table["sampling"] = table["sampling"].map(DRAWN)
     st.dataframe(table[list(COLUMNS)], hide_index=True, column_config=COLUMNS, placeholder="")
-    shown = study.subsamples["layer"].isin(lines["layer"])
+    is_shown = study.subsamples["layer"].isin(lines["layer"])
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption("Save every draw", width="content")
-        save_table_buttons(lambda: study.subsamples[shown], f"{Path(study.path).name}_sample_sizes")
+        save_table_buttons(lambda: study.subsamples[is_shown], f"{Path(study.path).name}_sample_sizes")
         save_configuration_button(study.info, f"{Path(study.path).name}_sizes")
 
 
 def extrapolation_toggle(study: OpenStudy) -> bool:
-    """Whether the fitted curves are drawn, beyond the samples at hand too."""
+    """Show a switch for the fitted curves and their extrapolation."""
     return st.toggle("Fitted curves and extrapolation", value=True, key=widget_key(PAGE, "fitted", study))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def cached_fitted(path: str, stamp: tuple[int, ...]) -> pd.DataFrame:
-    """The study's fitted curves. Nobody may change them: all sessions share them."""
+    """The study's fitted curves. All sessions share them, so they must not be modified."""
     return read_fitted(Path(path))
 
 
-def _as_is(table: pd.DataFrame) -> pd.DataFrame:
+def _unchanged(table: pd.DataFrame) -> pd.DataFrame:
+    """For `partial`, which binds a table of the loop at once; a lambda would use the last one."""
     return table
 
 
 def _in_order(values: pd.Series) -> pd.Series:
+    """Sort key: samplings in the order of `DRAWN`, other columns by value."""
     return values.map(list(DRAWN).index) if values.name == "sampling" else values
 
 

@@ -1,1 +1,1 @@
-"""The samples behind a number."""
+"""The page Samples: the samples behind a number."""

@@ -8,26 +8,31 @@ from altair.utils.schemapi import debug_mode
 
 from explorer.charts.layer_chart import GRAY, NAMES, UncheckedChart, framed, layer_x
 
-PICKED = "picked"  # the chart's selection, as Streamlit reports it
+PICKED = "picked"  # name of the chart's selection, under which Streamlit reports it
 PLANE_HEIGHT, ROW_HEIGHT = 420, 24
 MAX_DOTS = 3000  # that a browser draws without delay
 MAX_COLORS = 10
-MAX_ROWS = 12  # classes in a path
+MAX_ROWS = 12  # classes in the chart of a sample's neighbors
 OTHERS = "other classes"
 SAME, OTHER, REFERENCE = "nearest is of the same class", "nearest is of another class", "a neighbor, of the other split"
-SAYS = {SAME: "circle", OTHER: "cross", REFERENCE: "triangle-up"}
-MARKED = {"selected": ("diamond", 260), "neighbor": ("square", 170)}
+SHAPES = {SAME: "circle", OTHER: "cross", REFERENCE: "triangle-up"}
+MARKS = {"selected": ("diamond", 260), "neighbor": ("square", 170)}  # shape and size
 
 
-def drawn_dots(places: pd.DataFrame, keep: set[int]) -> pd.DataFrame:
-    """The dots to draw: all, or every so many of them and those to keep.
+def drawn_dots(dots: pd.DataFrame, required: set[int]) -> pd.DataFrame:
+    """The dots to draw: all of them, or an evenly spaced part if a browser could not draw all.
 
-    places : one row a sample. keep : samples that must not be left out.
+    Parameters
+    ----------
+    dots : DataFrame
+        One row per sample.
+    required : set of int
+        Samples that must not be left out.
     """
-    if len(places) <= MAX_DOTS:
-        return places
-    step = -(-len(places) // MAX_DOTS)
-    return places[(places.index % step == 0) | places["sample"].isin(keep)]
+    if len(dots) <= MAX_DOTS:
+        return dots
+    step = -(-len(dots) // MAX_DOTS)  # rounded up
+    return dots[(dots.index % step == 0) | dots["sample"].isin(required)]
 
 
 @debug_mode(False)
@@ -36,65 +41,74 @@ def plane_chart(dots: pd.DataFrame) -> UncheckedChart:
 
     Parameters
     ----------
-    dots : sample, id, x, y, class_name, nearest_class, says (of `SAYS`), shown (whether the filter lets it through),
-        marked ("selected", "neighbor" or "").
+    dots : DataFrame
+        sample, id, x, y, class_name, nearest_class; agreement, a key of `SHAPES`; shown, whether the sample passes the
+        filter; marked, "selected", "neighbor" or "".
     """
-    rows = dots.assign(
-        seen=dots["shown"].map({True: 0.85, False: 0.12}),
-    )[["sample", "id", "x", "y", "class_name", "nearest_class", "says", "seen", "marked"]]
-    said = [text for text in SAYS if (rows["says"] == text).any()]
+    rows = dots.assign(opacity=dots["shown"].map({True: 0.85, False: 0.12}))
+    rows = rows[["sample", "id", "x", "y", "class_name", "nearest_class", "agreement", "opacity", "marked"]]
+    agreements = [text for text in SHAPES if (rows["agreement"] == text).any()]
     picked = alt.selection_point(name=PICKED, fields=["sample"], empty=False)
     axis = alt.Axis(labels=False, ticks=False, grid=False, title=None, domain=False)
-    place = {
+    position = {
         "x": alt.X("x:Q", scale=alt.Scale(zero=False, padding=14), axis=axis),
         "y": alt.Y("y:Q", scale=alt.Scale(zero=False, padding=14), axis=axis),
     }
-    titles = {"id": "Sample", "class_name": "Class", "nearest_class": "Nearest neighbor's class", "says": "Here"}
+    titles = {"id": "Sample", "class_name": "Class", "nearest_class": "Nearest neighbor's class", "agreement": "Here"}
     tooltip = [alt.Tooltip(f"{name}:N", title=title) for name, title in titles.items()]
     shape = alt.Shape(
-        "says:N",
-        scale=alt.Scale(domain=said, range=[SAYS[text] for text in said]),
+        "agreement:N",
+        scale=alt.Scale(domain=agreements, range=[SHAPES[text] for text in agreements]),
         legend=alt.Legend(
             title=None, orient="bottom", direction="horizontal", labelLimit=300, columns=1, symbolFillColor=GRAY
         ),
     )
     base = alt.Chart(rows)
     points = base.mark_point(filled=True, size=38, cursor="pointer", aria=False).encode(
-        **place, shape=shape, color=_class_color(rows), opacity=alt.Opacity("seen:Q", scale=None), tooltip=tooltip
+        **position, shape=shape, color=_class_color(rows), opacity=alt.Opacity("opacity:Q", scale=None), tooltip=tooltip
     )
     return framed(
-        [points.add_params(picked), *_class_labels(rows, place), *_marks(rows, place, tooltip)], height=PLANE_HEIGHT
+        [points.add_params(picked), *_class_labels(rows, position), *_marks(rows, position, tooltip)],
+        height=PLANE_HEIGHT,
     )
 
 
 @debug_mode(False)
 def path_chart(path: pd.DataFrame, layers: pd.DataFrame, class_name: str, layer: str) -> UncheckedChart:
-    """A sample's nearest neighbor at every layer: a row a class that it is of, the sample's own on top.
+    """The class of a sample's nearest neighbor at every layer: one row per class, the sample's own on top.
 
     Parameters
     ----------
-    path : of `gallery.path_of`. layers : in network order. class_name : the sample's. layer : marked by a rule.
+    path : DataFrame
+        Of `explorer.studies.gallery.path_of`.
+    layers : DataFrame
+        The study's layers, in network order.
+    class_name : str
+        The sample's class.
+    layer : str
+        The layer to mark by a vertical line.
     """
-    foreign = path.loc[path["nearest_class"] != class_name, "nearest_class"].value_counts().index.tolist()
-    named = [class_name, *foreign[: MAX_ROWS - 1]]
+    other_classes = path.loc[path["nearest_class"] != class_name, "nearest_class"].value_counts().index.tolist()
+    order = [class_name, *other_classes[: MAX_ROWS - 1]]
     rows = path.assign(
-        row=path["nearest_class"].where(path["nearest_class"].isin(named), OTHERS),
-        says=path["agrees"].map({True: "same class", False: "other class"}),
-        far=path["distance"].map("{:.4g}".format),
+        row=path["nearest_class"].where(path["nearest_class"].isin(order), OTHERS),
+        agreement=path["agrees"].map({True: "same class", False: "other class"}),
+        distance_text=path["distance"].map("{:.4g}".format),
     )
-    order = [*named, *([OTHERS] if (rows["row"] == OTHERS).any() else [])]
+    if (rows["row"] == OTHERS).any():
+        order.append(OTHERS)
     known = layers[layers["layer"].isin(path["layer"])]
     titles = {
         "layer": "Layer",
         "nearest_id": "Nearest",
         "nearest_class": "Class",
-        "says": "Which is the",
-        "far": "Distance",
+        "agreement": "Agreement",
+        "distance_text": "Distance",
     }
     shape = alt.Shape(
-        "says:N", scale=alt.Scale(domain=["same class", "other class"], range=["circle", "cross"]), legend=None
+        "agreement:N", scale=alt.Scale(domain=["same class", "other class"], range=["circle", "cross"]), legend=None
     )
-    color = alt.Color("says:N", scale=alt.Scale(domain=["same class", "other class"]), legend=None)
+    color = alt.Color("agreement:N", scale=alt.Scale(domain=["same class", "other class"]), legend=None)
     y = alt.Y("row:N", sort=order, scale=alt.Scale(domain=order), title=None, axis=alt.Axis(labelLimit=170, grid=True))
     rule = alt.Chart(pd.DataFrame({"layer": [layer]})).mark_rule(color=GRAY, strokeDash=[3, 3], aria=False)
     marks = alt.Chart(rows[["row", *titles]]).mark_point(filled=True, size=70, opacity=1, aria=False)
@@ -115,35 +129,35 @@ def path_chart(path: pd.DataFrame, layers: pd.DataFrame, class_name: str, layer:
 
 
 def _class_color(rows: pd.DataFrame) -> Any:
-    """A color a class where there are few; else one for all."""
+    """One color per class if there are few; else one for all."""
     classes = sorted(rows["class_name"].unique())
     if len(classes) > MAX_COLORS:
         return alt.value("#3d8fd1")
     return alt.Color("class_name:N", scale=alt.Scale(domain=classes, scheme="tableau10"), legend=None)
 
 
-def _class_labels(rows: pd.DataFrame, place: dict[str, Any]) -> list[alt.Chart]:
-    """Each class's name in the middle of its samples, where there are few, so that no color must be looked up."""
+def _class_labels(rows: pd.DataFrame, position: dict[str, Any]) -> list[alt.Chart]:
+    """The name of each class in the middle of its samples, if there are few classes."""
     if rows["class_name"].nunique() > MAX_COLORS:
         return []
     middle = rows.groupby("class_name", as_index=False)[["x", "y"]].median()
     text: dict[str, Any] = {"fontSize": 14, "fontWeight": 700, "aria": False}
-    base = alt.Chart(middle).encode(**place, text="class_name:N")
+    base = alt.Chart(middle).encode(**position, text="class_name:N")
     return [
         base.mark_text(**text, stroke="white", strokeWidth=4, strokeJoin="round", color="white"),
         base.mark_text(**text, color="black"),
     ]
 
 
-def _marks(rows: pd.DataFrame, place: dict[str, Any], tooltip: list[alt.Tooltip]) -> list[alt.Chart]:
-    """The selected sample and its neighbors: by shape and outline, above all others."""
+def _marks(rows: pd.DataFrame, position: dict[str, Any], tooltip: list[alt.Tooltip]) -> list[alt.Chart]:
+    """Outlines around the selected sample and its neighbors, above all other marks."""
     charts = []
-    for marked, (shape, size) in reversed(MARKED.items()):
+    for marked, (shape, size) in reversed(MARKS.items()):
         chosen = rows[rows["marked"] == marked]
         if len(chosen):
-            for stroke, width in (("white", 5), ("#d9480f", 2.5)):
+            for stroke, width in (("white", 5), ("#d9480f", 2.5)):  # a white margin, so that it stands out on dots
                 mark = alt.Chart(chosen).mark_point(
                     filled=False, shape=shape, size=size, stroke=stroke, strokeWidth=width, opacity=1, aria=False
                 )
-                charts.append(mark.encode(**place, tooltip=tooltip))
+                charts.append(mark.encode(**position, tooltip=tooltip))
     return charts

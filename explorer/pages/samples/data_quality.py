@@ -1,4 +1,4 @@
-"""Samples that deserve a second look: duplicates, samples to check and hard samples, ranked, to take away."""
+"""The part of the page Samples about data quality: duplicates, samples to check, and hard samples."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,14 +22,14 @@ from explorer.studies.loading import OpenStudy
 from explorer.studies.pictures import Pictures
 from explorer.studies.sample_paths import SamplePaths, cached_duplicates
 
-NEAR = {0.0: "Exact", 0.1: "Near"}
-FLAGS = {"across": "in the other split", "within": "in its own split"}
+DUPLICATES = {0.0: "Exact", 0.1: "Near"}  # by distance, as a share of the median distance to the nearest neighbor
+DUPLICATE_TEXTS = {"across": "in the other split", "within": "in its own split"}
 CARDS, PICTURE = 6, 104
 RATES = (0.01, 0.02, 0.05)  # of wrong labels
-ASSUMED = (
-    "They were swapped with classes that look alike, drawn by which ones the neighbors at the best layer mix up. It is "
-    "assumed that wrong labels are like these and spread evenly, and that the network was not trained on them. Images "
-    "that themselves look like the wrong class are listed less often."
+ASSUMPTIONS = (
+    "They were swapped with similar classes: those that the neighbors at the best layer confuse. This assumes that "
+    "wrong labels are like these and spread evenly, and that the network was not trained on them. Images that "
+    "themselves look like the wrong class are listed less often."
 )
 CONFIG: Mapping[str, Any] = {
     "id": st.column_config.TextColumn("Sample", pinned=True),
@@ -37,8 +37,8 @@ CONFIG: Mapping[str, Any] = {
     "class_name": st.column_config.TextColumn("Label"),
     "suggested": st.column_config.TextColumn("Neighbors say"),
     "score": st.column_config.ProgressColumn("Score", format="%.2f", min_value=0, max_value=1),
-    "votes": st.column_config.NumberColumn("Votes for that", format="%.1f", help="Of neighbors, a layer."),
-    "own_votes": st.column_config.NumberColumn("for the label", format="%.1f"),
+    "votes": st.column_config.NumberColumn("Votes for it", format="%.1f", help="Neighbors per layer."),
+    "own_votes": st.column_config.NumberColumn("Votes for the label", format="%.1f", help="Neighbors per layer."),
     "duplicate": st.column_config.TextColumn("Has a duplicate"),
     "depth": st.column_config.NumberColumn("Prediction depth"),
     "layer": st.column_config.TextColumn("Layer", pinned=True),
@@ -62,8 +62,8 @@ CONFIG: Mapping[str, Any] = {
 def show_data_quality(
     study: OpenStudy, sample_paths: SamplePaths, selection: LayerSelection, pictures: Pictures
 ) -> None:
-    """Duplicates first, for they flatter every number; then samples to check and hard samples."""
-    st.header("Worth a second look", anchor=False)
+    """Show duplicates first, because they make every number too good; then samples to check and hard samples."""
+    st.header("Data quality", anchor=False)
     flags = show_duplicates(study, sample_paths, selection)
     if sample_paths.small_classes:
         st.caption(f":orange[:material/warning:] {sample_paths.small_classes}")
@@ -77,18 +77,31 @@ def show_data_quality(
 def show_samples_to_check(
     study: OpenStudy, sample_paths: SamplePaths, flags: Mapping[int, str], pictures: Pictures
 ) -> None:
-    """Samples whose neighbors name another class, the first with pictures, all as a table; how many may be wrong."""
+    """Show the samples whose neighbors are of another class, and how many of their labels may be wrong.
+
+    Parameters
+    ----------
+    study : OpenStudy
+        The open study.
+    sample_paths : SamplePaths
+        The samples through the network.
+    flags : mapping
+        Of `show_duplicates`.
+    pictures : Pictures
+        The study's pictures.
+    """
     listed = sample_paths.to_check
     if listed.empty:
-        st.info("No sample's neighbors at the late layers name another class more often than its label.")
+        st.info("At the late layers, no sample has more neighbors of another class than of its label.")
         return
-    listed = listed.assign(duplicate=listed["sample"].map(flags).map(FLAGS).fillna(""))
-    layers = int(listed["layers"].iloc[0])
+    listed = listed.assign(duplicate=listed["sample"].map(flags).map(DUPLICATE_TEXTS).fillna(""))
+    num_layers = int(listed["layers"].iloc[0])
     st.markdown(
-        f"**{sample_paths.num_clear:,}** of {len(sample_paths.fates):,} samples have a score of {CLEAR_SCORE} or more; "
-        f"{len(listed):,} with 0.6 or more are listed. At the last {layers} layers, a sample's stored neighbors vote, "
-        "and those that it is a neighbor of; the score is the share of the strongest other class among its votes and "
-        f"the label's. That alone makes no label wrong. {sample_paths.expectation}"
+        f"**{sample_paths.num_clear:,}** of {len(sample_paths.summaries):,} samples have a score of {CLEAR_SCORE} or "
+        f"more; the {len(listed):,} with 0.6 or more are listed. At the last {num_layers} layers, a sample's stored "
+        "neighbors vote, and so do the samples whose neighbor it is. The score is a / (a + b), where a are the votes "
+        "for the strongest other class and b those for the label. A high score does not prove that a label is wrong. "
+        f"{sample_paths.expectation}"
     )
     show_swaps(sample_paths.swaps, sample_paths.num_clear)
     if pictures:
@@ -98,28 +111,28 @@ def show_samples_to_check(
 
 
 def show_swaps(swaps: PlantedSwaps | None, num_clear: int) -> None:
-    """How many wrong labels would be listed if some shares of all labels were wrong."""
+    """Show how many wrong labels would be listed if certain shares of all labels were wrong."""
     if swaps is None or not swaps.tells_wrong_labels(num_clear):
         return
     rates = [rate for rate in RATES if swaps.num_wrong(rate) >= LEAST_WRONG]
     table = pd.DataFrame(
         {
-            "If so many labels were wrong": [f"{rate:.0%}: {swaps.num_wrong(rate):,}" for rate in rates],
-            f"of them would score {CLEAR_SCORE} or more": [span(*swaps.expected(rate)) for rate in rates],
+            "Assumed wrong labels": [f"{rate:.0%}: {swaps.num_wrong(rate):,}" for rate in rates],
+            f"Of these, score of {CLEAR_SCORE} or more": [span(*swaps.expected(rate)) for rate in rates],
         }
     )
     st.table(table.set_index(table.columns[0]), border="horizontal", width="content")
     st.caption(
-        f"{swaps.share_listed:.0%} of {swaps.num_swapped:,} labels that were swapped for a trial, few at a time, score "
-        f"{CLEAR_SCORE} or more; the ranges are of 95 %. {ASSUMED}"
+        f"{swaps.share_listed:.0%} of {swaps.num_swapped:,} labels that were swapped as a test, a few at a time, have "
+        f"a score of {CLEAR_SCORE} or more; the ranges are 95 % intervals. {ASSUMPTIONS}"
     )
 
 
-def show_check_cards(study: OpenStudy, found: pd.DataFrame, sample_paths: SamplePaths, pictures: Pictures) -> None:
-    """The samples with the highest score: picture, label, and what their neighbors say."""
+def show_check_cards(study: OpenStudy, samples: pd.DataFrame, sample_paths: SamplePaths, pictures: Pictures) -> None:
+    """Show samples to check as cards: picture, label, and the class that their neighbors suggest."""
     sources = sample_paths.samples.set_index("sample")["source"]
     with st.container(horizontal=True, gap="small"):
-        for row in found.to_dict("records"):
+        for row in samples.to_dict("records"):
             with st.container(border=True, width=164):
                 show_picture(pictures, sources[row["sample"]], row["class_name"], PICTURE)
                 st.markdown(
@@ -135,32 +148,34 @@ def show_check_cards(study: OpenStudy, found: pd.DataFrame, sample_paths: Sample
 
 
 def show_hard(study: OpenStudy, sample_paths: SamplePaths) -> None:
-    """Samples by how late their vote settles."""
-    found = hard_samples(sample_paths.depths, sample_paths.samples)
-    if found.empty:
+    """Show the samples by prediction depth, the latest first."""
+    samples = hard_samples(sample_paths.depths, sample_paths.samples)
+    if samples.empty:
         return
-    wrong, late = int((~found["correct"]).sum()), int((~found["settled"]).sum())
+    num_wrong, num_unsettled = int((~samples["correct"]).sum()), int((~samples["settled"]).sum())
+    median_layer = int(samples["depth"].median()) + 1
     st.markdown(
-        f"Prediction depth is the layer from which on the vote of a sample's {sample_paths.voters} stored neighbors no "
-        f"longer changes; half of the samples are decided by layer {int(found['depth'].median()) + 1:,}. For "
-        f"**{late:,}** of {len(found):,} the vote still changes at the last one; **{wrong:,}** end in a wrong class."
+        f"Prediction depth is the layer from which on the vote of a sample's {sample_paths.num_voters} stored "
+        f"neighbors no longer changes; half of the samples are decided by layer {median_layer:,}. For "
+        f"**{num_unsettled:,}** of {len(samples):,} the vote still changes at the last layer; **{num_wrong:,}** end in "
+        "a wrong class."
     )
-    shown = found.rename(columns={"layer": "decided"})
-    show_selectable(study, shown, "hard", "Samples by prediction depth, the latest first")
-    save_table_row(lambda: found, f"{Path(study.path).name}_prediction_depth")
+    table = samples.rename(columns={"layer": "decided"})
+    show_selectable(study, table, "hard", "Samples by prediction depth, the latest first")
+    save_table_row(lambda: samples, f"{Path(study.path).name}_prediction_depth")
 
 
-def show_selectable(study: OpenStudy, found: pd.DataFrame, name: str, alt: str) -> None:
-    """A table of samples; a click on a row selects the sample for the whole page."""
+def show_selectable(study: OpenStudy, samples: pd.DataFrame, name: str, alt: str) -> None:
+    """Show a table of samples; a click on a row selects the sample for the whole page."""
     key = widget_key(PAGE, name, study)
 
     def select() -> None:
-        row = selected_row(st.session_state[key], len(found))
+        row = selected_row(st.session_state[key], len(samples))
         if row is not None:
-            st.session_state[selected_key(study)] = int(found["sample"].iloc[row])
+            st.session_state[selected_key(study)] = int(samples["sample"].iloc[row])
 
     st.dataframe(
-        found.drop(columns="sample"),
+        samples.drop(columns="sample"),
         hide_index=True,
         column_config=dict(CONFIG),
         on_select=guarded(select),
@@ -172,36 +187,49 @@ def show_selectable(study: OpenStudy, found: pd.DataFrame, name: str, alt: str) 
 
 
 def show_duplicates(study: OpenStudy, sample_paths: SamplePaths, selection: LayerSelection) -> Mapping[int, str]:
-    """Pairs that the layer cannot tell apart, of training and test first; by sample, where its duplicate is."""
+    """Show pairs of samples with (nearly) equal activations, pairs of a training and a test sample first.
+
+    Returns
+    -------
+    mapping
+        Of `core.analysis.samples.suspects.duplicate_flags`: sample to a key of `DUPLICATE_TEXTS`.
+    """
     within = st.segmented_control(
         "Duplicates",
-        list(NEAR),
-        format_func=NEAR.__getitem__,
+        list(DUPLICATES),
+        format_func=DUPLICATES.__getitem__,
         default=0.0,
         required=True,
         key=widget_key(PAGE, "within", study),
         help="Near: within a tenth of the median distance to the nearest neighbor.",
     )
     try:
-        found = cached_duplicates(study.path, study.stamp, selection, float(within or 0.0))
-    except StudyError:  # nothing is stored of this layer
+        duplicates = cached_duplicates(study.path, study.stamp, selection, float(within or 0.0))
+    except StudyError:  # the study stores no neighbors of this layer
         st.markdown(
             f"The study stores no neighbors of `{selection.layer}`, so that duplicates cannot be looked for there."
         )
         return {}
-    how = "coincide, or nearly," if within else "coincide"
-    if found.empty:
-        st.markdown(f":material/check_circle: No two samples {how} at `{selection.layer}`, among the stored neighbors.")
+    equal = "equal or nearly equal" if within else "equal"
+    if duplicates.empty:
+        st.markdown(
+            f":material/check_circle: Among the stored neighbors, no two samples have {equal} activations at "
+            f"`{selection.layer}`."
+        )
         return {}
-    across, contrary = int(found["across"].sum()), int((~found["same_class"].astype(bool)).sum())
+    num_across, num_contrary = int(duplicates["across"].sum()), int((~duplicates["same_class"].astype(bool)).sum())
     text = (
-        f"**{len(found):,}** pairs {how} at `{selection.layer}`: **{across:,}** of a training and a test sample, which "
-        f"make every number about the test too good; **{contrary:,}** of different labels, of which one must be wrong "
-        "if the images are the same. Activations coincide; the images may differ."
+        f"**{len(duplicates):,}** pairs of samples have {equal} activations at `{selection.layer}`: "
+        f"**{num_across:,}** of a training and a test sample, which make every number about the test samples too good; "
+        f"**{num_contrary:,}** with different labels, of which one must be wrong if the images are the same. Images "
+        "with equal activations may differ."
     )
-    (st.warning if across else st.info)(text, icon=":material/content_copy:")
+    if num_across:
+        st.warning(text, icon=":material/content_copy:")
+    else:
+        st.info(text, icon=":material/content_copy:")
     ids = sample_paths.samples.set_index("sample")["id"]
-    named = found.assign(first=found["first"].map(ids), second=found["second"].map(ids))
-    st.dataframe(named, hide_index=True, column_config=dict(CONFIG))
-    save_table_row(lambda: named, f"{Path(study.path).name}_duplicates")
-    return duplicate_flags(found)
+    table = duplicates.assign(first=duplicates["first"].map(ids), second=duplicates["second"].map(ids))
+    st.dataframe(table, hide_index=True, column_config=dict(CONFIG))
+    save_table_row(lambda: table, f"{Path(study.path).name}_duplicates")
+    return duplicate_flags(duplicates)

@@ -1,4 +1,4 @@
-"""The samples behind a number: each beside its nearest neighbors, and followed through the network."""
+"""The page Samples: single samples beside their nearest neighbors, and through the network."""
 
 from pathlib import Path
 from typing import Any
@@ -37,25 +37,25 @@ from explorer.studies.pictures import study_pictures
 from explorer.studies.sample_paths import SamplePaths, cached_neighbors, cached_projection, cached_sample_paths
 
 PLANE, PATH = "samples_plane", "samples_path"
-OF = {"test": "test samples", "train": "training samples", "cross": "test samples (among the training samples)"}
+KINDS = {"test": "test samples", "train": "training samples", "cross": "test samples (among the training samples)"}
 NO_PLANE = (
-    "This study has no projection of this layer: it was made with `--projection none`, before there was one, or from "
-    "activations with space. It is computed with the activations; run the study again in a new folder to have it."
+    "This study has no projection of this layer: it was made with `--projection none`, by an older version, or from "
+    "activations with spatial axes. Run the study again in a new folder to compute it."
 )
-EITHER = "Also samples of the second class whose nearest neighbor is of the first: all that confuse the two."
-DEPTH_HELP = (
-    "Decided late: by prediction depth, the layer from which on the vote of a sample's stored neighbors no longer "
-    "changes. What is decided late is hard to tell, and worth a look."
+EITHER_HELP = "Also samples of the second class whose nearest neighbor is of the first."
+SORT_HELP = (
+    "Decided late or early: by prediction depth, the layer from which on the vote of a sample's stored neighbors no "
+    "longer changes. Samples that are decided late are hard to classify."
 )
 PLANE_CAPTION = (
-    "Two principal components of the layer's channel means (or UMAP, where the study asked for it): a map to find "
-    "samples by, in which what is near need not be. A click on a dot selects its sample: ◇ selected, □ its neighbors, "
+    "Two principal components of the layer's channel means (or UMAP, if the study was made with it). Use this map to "
+    "find samples; distances on it are distorted. A click on a dot selects its sample: ◇ selected, □ its neighbors, "
     "faint: left out by the filter."
 )
 
 
 def render() -> None:
-    """The plane, the selected sample, the gallery, and what deserves a second look."""
+    """Draw the page: plane, selected sample, gallery and data quality."""
     study = open_chosen_study()
     if study is None:
         return
@@ -63,41 +63,51 @@ def render() -> None:
         st.info("This study has no samples to show yet. Come back when its first layer is done.")
         return
     head = st.container()
-    query, fresh = asked_view(PAGE), widget_key(PAGE, "layer", study) not in st.session_state
+    query, is_new_view = asked_view(PAGE), widget_key(PAGE, "layer", study) not in st.session_state
     selection = layer_controls(study, PAGE, query)
     sample_paths = cached_sample_paths(study.path, study.stamp, selection.pooling, selection.split, selection.among)
     table = _table(sample_paths, selection.layer)
     with head:
         st.title("Samples", anchor=False)
         if len(table):
-            st.markdown(samples_finding(table, selection.layer, OF[selection.samples]))
+            st.markdown(samples_finding(table, selection.layer, KINDS[selection.samples]))
         show_notes(study)
     if table.empty:
-        st.info(f"The study stores no neighbors of {selection.layer}. Choose another layer, or other samples, above.")
+        st.info(f"The study stores no neighbors of {selection.layer}. Choose another layer or other samples above.")
         return
     pictures = study_pictures(study.info)
     offer_pictures(pictures)
-    if fresh:  # a new address, or the page is opened again
+    if is_new_view:  # the address is new, or the page was opened again
         st.session_state[selected_key(study)] = sample_from_query(query, table)
     chosen = filter_controls(study, filter_from_query(query, sorted(table["class_name"].unique())), table)
-    shown = filter_samples(table, chosen, selection.layer)
-    selected = selected_sample(study, table, shown)
+    filtered = filter_samples(table, chosen, selection.layer)
+    selected = selected_sample(study, table, filtered)
     neighbors = neighbors_of(cached_neighbors(study.path, study.stamp, selection), sample_paths.samples, selected)
     left, right = st.columns([5, 6], gap="large")
     with left:
-        show_plane(study, sample_paths, table, shown, neighbors, selected, selection)
+        show_plane(study, table, filtered, neighbors, selected, selection)
     with right:
         show_selected(table, neighbors, pictures, selected, selection)
     show_path(study, sample_paths, table, selected, selection)
-    page = show_gallery(study, shown, pictures, chosen, len(table), query)
+    page_query = show_gallery(study, filtered, pictures, chosen, len(table), query)
     show_data_quality(study, sample_paths, selection, pictures)
-    named = table.loc[table["sample"] == selected, "id"].iloc[0]
-    keep_view(PAGE, layer_query(selection, study.curves) | filter_query(chosen) | page | {"sample": [str(named)]})
+    sample_query = {"sample": [str(table.loc[table["sample"] == selected, "id"].iloc[0])]}
+    keep_view(PAGE, layer_query(selection, study.curves) | filter_query(chosen) | page_query | sample_query)
     show_provenance(study)
 
 
 def filter_controls(study: OpenStudy, start: Filter, table: pd.DataFrame) -> Filter:
-    """Which samples are shown, on the plane and in the gallery."""
+    """Show the widgets that choose which samples the plane and the gallery show.
+
+    Parameters
+    ----------
+    study : OpenStudy
+        The open study.
+    start : Filter
+        The filter in the address.
+    table : DataFrame
+        Of `samples_at`.
+    """
     classes = ["", *sorted(table["class_name"].unique())]
     keys = {name: widget_key(PAGE, name, study) for name in ("shown", "class_name", "taken", "either", "sort")}
     for name, key in keys.items():
@@ -107,37 +117,51 @@ def filter_controls(study: OpenStudy, start: Filter, table: pd.DataFrame) -> Fil
         shown = st.selectbox("Show", list(FILTERS), format_func=FILTERS.__getitem__, key=keys["shown"], width=200)
         class_name = st.selectbox("Class", classes, key=keys["class_name"], **names)
         taken = st.selectbox("Neighbor's class", classes, key=keys["taken"], **names)
-        either = st.checkbox("Either way round", key=keys["either"], help=EITHER, disabled=not (class_name and taken))
+        no_pair = not (class_name and taken)
+        either = st.checkbox("Both directions", key=keys["either"], help=EITHER_HELP, disabled=no_pair)
         sort = st.selectbox(
-            "Show first", list(SORTS), format_func=SORTS.__getitem__, key=keys["sort"], width=200, help=DEPTH_HELP
+            "Show first", list(SORTS), format_func=SORTS.__getitem__, key=keys["sort"], width=200, help=SORT_HELP
         )
     return Filter(str(shown), str(class_name), str(taken), either, str(sort))
 
 
-def selected_sample(study: OpenStudy, table: pd.DataFrame, shown: pd.DataFrame) -> int:
-    """The sample that was chosen, if it was asked at this layer; else the first that is shown."""
+def selected_sample(study: OpenStudy, table: pd.DataFrame, filtered: pd.DataFrame) -> int:
+    """The sample that the user selected, if it is a query of this layer; else the first one that passes the filter."""
     chosen = st.session_state.get(selected_key(study))
     if chosen is None or not (table["sample"] == chosen).any():
-        chosen = int((shown if len(shown) else table)["sample"].iloc[0])
+        chosen = (filtered if len(filtered) else table)["sample"].iloc[0]
     return int(chosen)
 
 
 def show_plane(
     study: OpenStudy,
-    sample_paths: SamplePaths,
     table: pd.DataFrame,
-    shown: pd.DataFrame,
+    filtered: pd.DataFrame,
     neighbors: pd.DataFrame,
     selected: int,
     selection: LayerSelection,
 ) -> None:
-    """The samples on the plane; a click selects one."""
+    """Show the samples on a plane; a click selects one.
+
+    Parameters
+    ----------
+    study : OpenStudy
+        The open study.
+    table, filtered : DataFrame
+        Of `samples_at` and `filter_samples`.
+    neighbors : DataFrame
+        Of `neighbors_of`, for the selected sample.
+    selected : int
+        The selected sample.
+    selection : LayerSelection
+        The layer of the projection.
+    """
     st.subheader("The samples on a plane", anchor=False)
-    places = cached_projection(study.path, study.stamp, selection.layer)
-    if places.empty:
+    projection = cached_projection(study.path, study.stamp, selection.layer)
+    if projection.empty:
         st.info(NO_PLANE, icon=":material/scatter_plot:")
         return
-    dots = _dots(places, sample_paths, table, shown, neighbors, selected)
+    dots = _dots(projection, table, filtered, neighbors, selected)
     drawn = drawn_dots(dots, {selected, *neighbors["sample"]})
     key = widget_key(PAGE, "plane", study)
 
@@ -154,55 +178,55 @@ def show_plane(
         st.altair_chart(
             plane_chart(drawn), width="stretch", alt=alt, on_select=guarded(select), selection_mode=PICKED, key=key
         )
-    some = f" {len(drawn):,} of {len(dots):,} samples are drawn." if len(drawn) < len(dots) else ""
-    st.caption(PLANE_CAPTION + some)
+    caption = PLANE_CAPTION
+    if len(drawn) < len(dots):
+        caption += f" {len(drawn):,} of {len(dots):,} samples are drawn."
+    st.caption(caption)
     export_row(PLANE, lambda: dots, f"{Path(study.path).name}_plane", study.info)
 
 
 def show_path(
     study: OpenStudy, sample_paths: SamplePaths, table: pd.DataFrame, selected: int, selection: LayerSelection
 ) -> None:
-    """Who is nearest to the selected sample at every layer."""
+    """Show the nearest neighbor of the selected sample at every layer."""
     st.subheader("Its nearest neighbor through the layers", anchor=False)
     path = path_of(sample_paths.nearest, sample_paths.samples, selected)
     path = path.assign(layer=path["layer"].astype(str))
-    own = sample_paths.samples.set_index("sample")["class_name"][selected]
-    said = path_finding(path, own)
+    class_name = sample_paths.samples.set_index("sample")["class_name"][selected]
+    finding = path_finding(path, class_name)
     row = table[table["sample"] == selected].iloc[0].to_dict()
-    st.markdown(f"{said}  \n{depth_text(row, path['layer'].nunique(), sample_paths.voters)}")
+    st.markdown(f"{finding}  \n{depth_text(row, path['layer'].nunique(), sample_paths.num_voters)}")
     with st.container(key=PATH):
-        chart = path_chart(path, study.layers, own, selection.layer)
-        st.altair_chart(chart, width="stretch", alt=f"Class of the nearest neighbor at each layer. {said}")
+        chart = path_chart(path, study.layers, class_name, selection.layer)
+        st.altair_chart(chart, width="stretch", alt=f"Class of the nearest neighbor at each layer. {finding}")
     st.caption("● the sample's class, ✚ another class; dotted: the chosen layer. The rows are the neighbors' classes.")
     export_row(PATH, lambda: path, f"{Path(study.path).name}_path", study.info)
-    if table_of_path := open_expander("The path as a table", widget_key(PAGE, "path", study)):
-        with table_of_path:
+    if expander := open_expander("The neighbors as a table", widget_key(PAGE, "path", study)):
+        with expander:
             st.dataframe(path.drop(columns="nearest"), hide_index=True, column_config=CONFIG)
 
 
 def _table(sample_paths: SamplePaths, layer: str) -> pd.DataFrame:
+    """The query samples of a layer; see `samples_at`."""
     if sample_paths.nearest.empty:
         return pd.DataFrame()
-    return samples_at(sample_paths.nearest, sample_paths.fates, sample_paths.samples, layer, sample_paths.depths)
+    return samples_at(sample_paths.nearest, sample_paths.summaries, sample_paths.samples, layer, sample_paths.depths)
 
 
 def _dots(
-    places: pd.DataFrame,
-    sample_paths: SamplePaths,
-    table: pd.DataFrame,
-    shown: pd.DataFrame,
-    neighbors: pd.DataFrame,
-    selected: int,
+    projection: pd.DataFrame, table: pd.DataFrame, filtered: pd.DataFrame, neighbors: pd.DataFrame, selected: int
 ) -> pd.DataFrame:
-    """A dot a sample that was asked, and its neighbors from another split."""
-    asked = table[["sample", "id", "class_name", "nearest_class"]]
-    rows = places.merge(asked.assign(says=table["agrees"].map({True: SAME, False: OTHER})), on="sample")
-    others = neighbors[~neighbors["sample"].isin(rows["sample"])]
-    if len(others):
-        added = places.merge(others[["sample", "id", "class_name"]], on="sample")
-        rows = pd.concat([rows, added.assign(nearest_class="–", says=REFERENCE)], ignore_index=True)
-    marked = rows["sample"].map({**dict.fromkeys(neighbors["sample"], "neighbor"), selected: "selected"}).fillna("")
-    return rows.assign(shown=rows["sample"].isin(shown["sample"]), marked=marked)
+    """One row per query sample and neighbor of the selected one, with the columns that `plane_chart` needs."""
+    queries = table[["sample", "id", "class_name", "nearest_class"]]
+    queries = queries.assign(agreement=table["agrees"].map({True: SAME, False: OTHER}))
+    dots = projection.merge(queries, on="sample")
+    references = neighbors[~neighbors["sample"].isin(dots["sample"])]  # of the other split
+    if len(references):
+        reference_dots = projection.merge(references[["sample", "id", "class_name"]], on="sample")
+        reference_dots = reference_dots.assign(nearest_class="–", agreement=REFERENCE)
+        dots = pd.concat([dots, reference_dots], ignore_index=True)
+    marks = {**dict.fromkeys(neighbors["sample"], "neighbor"), selected: "selected"}
+    return dots.assign(shown=dots["sample"].isin(filtered["sample"]), marked=dots["sample"].map(marks).fillna(""))
 
 
 guarded(render)()

@@ -1,1 +1,1 @@
-"""SI while a network was trained."""
+"""The page Training: SI during the training of a network."""

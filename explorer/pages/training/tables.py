@@ -1,4 +1,4 @@
-"""The recorded epochs of a training: whether the open study has some, and what they say."""
+"""The epochs of a recorded training as tables and texts, and whether the open study has any."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,16 +16,27 @@ from core.training.recording.epochs import has_epochs, load_epoch, read_epochs, 
 from explorer.runs.study_list import known_studies, study_path
 from explorer.state.address import current_study
 
-CHOSEN = "study"  # the session key of the picker, which knows of a change before the address does
+PICKER_KEY = "study"  # session key of the study picker, which changes one run before the address does
 
 
 @dataclass(frozen=True, eq=False)
 class Training:
     """A recorded training.
 
-    epochs : recorded, ascending; at least two. layers : names in network order. rows : SI of one split, one row an
-    epoch and layer: epoch, layer, value, low, high, chance. history : as `core.training.recording.epochs.HISTORY`.
-    change : from the first recorded epoch to the last, as `compare_studies` gives it.
+    Attributes
+    ----------
+    epochs : tuple of int
+        Recorded epochs, ascending; at least two.
+    split : str
+        The split of `rows`: "test" if it was recorded, else "train".
+    layers : tuple of str
+        Names in network order.
+    rows : DataFrame
+        SI, one row per epoch and layer: epoch, layer, value, low, high, chance.
+    history : DataFrame
+        As `core.training.recording.epochs.HISTORY`.
+    change : DataFrame
+        Of `compare_studies`, from the first recorded epoch to the last.
     """
 
     epochs: tuple[int, ...]
@@ -37,18 +48,18 @@ class Training:
 
 
 def shows_training() -> bool:
-    """Whether the study that is open, or being opened, has epochs to show."""
-    name = st.session_state.get(CHOSEN) or current_study()
+    """Whether the study that is open, or chosen in the picker, has recorded epochs."""
+    name = st.session_state.get(PICKER_KEY) or current_study()
     if not name:
         return False
     try:
         return has_epochs(study_path(name, known_studies()))
-    except (StudyError, OSError):  # a name that is no study's here, or no path that the system can look at
+    except (StudyError, OSError):  # there is no such study, or no such path
         return False
 
 
 def read_training(study: Study) -> Training | None:
-    """The training that a study recorded; None where there are fewer than two epochs."""
+    """The training that a study recorded; None if it has fewer than two epochs."""
     epochs = recorded_epochs(study.path)
     table = read_epochs(study.path)
     table = table[(table["measure"] == "separation") & (table["order"] == 1) & (table["repeat"] == 0)]
@@ -70,51 +81,56 @@ def read_training(study: Study) -> Training | None:
 
 
 def describe_training(training: Training) -> Finding:
-    """What the training moved: the layers whose change is certain, and the one that changed most."""
+    """The layers whose SI certainly changed during the training, and the layer that changed most."""
     tied = training.change["meaning"] == MANY_TIES
     left_out = left_out_text(training.change.loc[tied, "layer"].tolist())
     if tied.all():
         return Finding(NO_CONCLUSION, left_out)
     change, first, last = training.change[~tied], training.epochs[0], training.epochs[-1]
-    moved = {word: list(change.loc[change["meaning"] == word, "layer"]) for word in ("rose", "fell")}
-    certain, count = sum(map(len, moved.values())), len(change)
+    changed = {verb: list(change.loc[change["meaning"] == verb, "layer"]) for verb in ("rose", "fell")}
+    num_changed, num_layers = sum(map(len, changed.values())), len(change)
     samples = samples_text(change)
-    headline = f"Training moved {certain} of {count} layers" if certain else f"No certain change with {samples}"
-    most = change.iloc[int(change["difference"].abs().argmax())]
-    span = "" if pd.isna(most["low"]) else f" [{most['low']:+.3f}, {most['high']:+.3f}]"
-    sentences = [
-        f"From epoch {first} to epoch {last}, {_names(moved)} (q < 0.05, {samples})." if certain else "",
-        f"The largest change is that of {one_layer(most['layer'])}: SI {most['before']:.3f} → {most['after']:.3f}, "
-        f"{most['difference']:+.3f}{span}.",
-        left_out,
-    ]
-    return Finding(headline, " ".join(filter(None, sentences)))
+    largest = change.iloc[int(change["difference"].abs().argmax())]
+    interval = "" if pd.isna(largest["low"]) else f" [{largest['low']:+.3f}, {largest['high']:+.3f}]"
+    largest_text = (
+        f"The largest change is that of {one_layer(largest['layer'])}: SI {largest['before']:.3f} → "
+        f"{largest['after']:.3f}, {largest['difference']:+.3f}{interval}."
+    )
+    if not num_changed:
+        return Finding(f"No certain change with {samples}", f"{largest_text} {left_out}".strip())
+    changes = f"From epoch {first} to epoch {last}, {_changed_text(changed)} (q < 0.05, {samples})."
+    headline = f"SI changed in {num_changed} of {num_layers} layers during training"
+    return Finding(headline, f"{changes} {largest_text} {left_out}".strip())
 
 
-def _names(moved: Mapping[str, list[str]]) -> str:
-    parts = [f"SI {word} in {', '.join(map(one_layer, names))}" for word, names in moved.items() if names]
+def _changed_text(changed: Mapping[str, list[str]]) -> str:
+    """Such as "SI rose in `a` and SI fell in `b`, `c`"; the mapping has the layers by verb."""
+    parts = [f"SI {verb} in {', '.join(map(one_layer, names))}" for verb, names in changed.items() if names]
     return " and ".join(parts)
 
 
 def epoch_text(training: Training, epoch: int) -> str:
-    """An epoch in a line, as Markdown: its place, and what the training reported."""
+    """The epoch, and what the training reported for it, in one line of Markdown."""
     row = training.history[training.history["epoch"] == epoch]
     reported = {"loss": "loss", "accuracy": "accuracy", "val_accuracy": "validation accuracy"}
     values = [f"{title} **{row[name].iloc[0]:.3f}**" for name, title in reported.items() if row[name].notna().any()]
-    place = "Before training" if epoch == 0 else f"After epoch {epoch} of {training.epochs[-1]}"
-    return " · ".join([f"**{place}**", *values])
+    title = "Before training" if epoch == 0 else f"After epoch {epoch} of {training.epochs[-1]}"
+    return " · ".join([f"**{title}**", *values])
 
 
 def cost_text(history: pd.DataFrame) -> str:
-    """What recording took beside the training; empty where the study does not say."""
-    known = history.dropna(subset=["seconds", "separation_s"])
-    if known.empty:
+    """The time that recording took in addition to the training; "" if the study does not store it."""
+    timed = history.dropna(subset=["seconds", "separation_s"])
+    if timed.empty:
         return ""
-    spent, trained = known["separation_s"].sum(), known["seconds"].sum()
-    return f"Recording took {spent:.1f} s beside {trained:.1f} s of training, {spent / trained:.1%}."
+    recording_s, training_s = timed["separation_s"].sum(), timed["seconds"].sum()
+    return (
+        f"Recording took {recording_s:.1f} s in addition to {training_s:.1f} s of training, "
+        f"{recording_s / training_s:.1%}."
+    )
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def cached_training(path: str, stamp: tuple[int, ...], _tables: Study) -> Training | None:
-    """Nobody may change it: all sessions share it."""
+    """The training of a study. All sessions share it, so it must not be modified."""
     return read_training(_tables)

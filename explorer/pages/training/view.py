@@ -1,4 +1,4 @@
-"""SI while the network was trained: its epochs played, and beside them loss and accuracy."""
+"""The page Training: SI of every recorded epoch as an animation, with loss and accuracy."""
 
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from explorer.state.address import asked_view, keep_view
 from explorer.studies.loading import OpenStudy, cached_tables
 
 PAGE, NETWORK, EPOCHS = "training", "training_network", "training_epochs"
-STEP_S = 0.7  # an epoch on screen
-HOW = """\
+STEP_S = 0.7  # for which the animation shows an epoch
+RECORDING_EXAMPLE = """\
 model.fit(images, labels, epochs=10, callbacks=[
     core.SeparationCallback((test_images, test_labels), out="training-study"),
 ])"""
@@ -24,15 +24,15 @@ SVG = {"usermeta": {"embedOptions": {"renderer": "svg"}}}  # so that a chart can
 
 
 def render() -> None:
-    """What the training moved, the epochs to play, and the numbers."""
+    """Draw the page: what changed, the animation and the table."""
     study = open_chosen_study()
     if study is None:
         return
     stamp = study.stamp
     training = cached_training(study.path, stamp, cached_tables(study.path, stamp))
     if training is None:
-        st.info("This study has no epochs to play. A training records them with a callback:")
-        st.code(HOW, language="python")
+        st.info("This study has no recorded epochs. A callback records them during training:")
+        st.code(RECORDING_EXAMPLE, language="python")
         return
     finding = describe_training(training)
     st.title(finding.headline, anchor=False)
@@ -44,7 +44,7 @@ def render() -> None:
 
 
 def play(study: OpenStudy, training: Training) -> None:
-    """Slider and button; while it plays, only the player runs again."""
+    """Show the animation with its slider and button; while it plays, only this part of the page is rerun."""
     playing = f"playing {study.path}"
     st.session_state.setdefault(playing, False)
     player = st.fragment(guarded(show_epoch), run_every=STEP_S if st.session_state[playing] else None)
@@ -52,9 +52,9 @@ def play(study: OpenStudy, training: Training) -> None:
 
 
 def show_epoch(study: OpenStudy, training: Training, playing: str) -> None:
-    """The network after the chosen epoch, and where that lies in the training."""
+    """Show one epoch; while the animation plays, the next one."""
     key = f"epoch of {study.path}"
-    epoch = st.session_state.setdefault(key, _asked(training))
+    epoch = st.session_state.setdefault(key, _start_epoch(training))
     if st.session_state[playing]:
         epoch = next((later for later in training.epochs if later > epoch), epoch)
         st.session_state[key] = epoch
@@ -65,30 +65,28 @@ def show_epoch(study: OpenStudy, training: Training, playing: str) -> None:
         label, icon = ("Stop", "stop") if st.session_state[playing] else ("Play", "play_arrow")
         if st.button(label, icon=f":material/{icon}:", key="play"):
             _toggle(training, playing, key)
-            st.rerun()  # the whole page: how often the player runs is decided there
+            st.rerun()  # of the whole page, because `play` sets how often this fragment runs
         epoch = st.select_slider("Epoch", training.epochs, key=key, width=420)
         st.markdown(epoch_text(training, epoch), width="content")
     keep_view(PAGE, {} if epoch == training.epochs[-1] else {"epoch": [str(epoch)]})
     show_charts(study, training, int(epoch))
 
 
-def _asked(training: Training) -> int:
-    """The epoch of the address, else the last one."""
-    asked = next(iter(asked_view(PAGE).get("epoch", ())), "")
-    return (
-        int(asked) if asked.isdecimal() and len(asked) < 10 and int(asked) in training.epochs else training.epochs[-1]
-    )
+def _start_epoch(training: Training) -> int:
+    """The epoch in the address if it was recorded, else the last one."""
+    in_address = asked_view(PAGE).get("epoch", ())
+    return next((epoch for epoch in training.epochs if str(epoch) in in_address[:1]), training.epochs[-1])
 
 
 def _toggle(training: Training, playing: str, key: str) -> None:
-    """Begin, from the start where the end is shown, or stop."""
+    """Start or stop the animation; from the last epoch it starts over."""
     st.session_state[playing] = not st.session_state[playing]
     if st.session_state[playing] and st.session_state[key] == training.epochs[-1]:
         st.session_state[key] = training.epochs[0]
 
 
 def show_charts(study: OpenStudy, training: Training, epoch: int) -> None:
-    """The layers at one epoch, the epochs at each layer, and what the training reported."""
+    """Show SI by layer at one epoch, SI by epoch for each layer, and loss and accuracy by epoch."""
     file = f"{Path(study.path).name}_training"
     left, right = st.columns(2, gap="medium")
     with left:
@@ -107,20 +105,20 @@ def show_charts(study: OpenStudy, training: Training, epoch: int) -> None:
 
 
 def show_table(study: OpenStudy, training: Training) -> None:
-    """One row a layer: the change over the training, with its paired interval."""
+    """Show the change of each layer over the training."""
     first, last = training.epochs[0], training.epochs[-1]
     table = training.change[["layer", "before", "after", "difference", "low", "high", "q_value", "meaning"]]
     titles = {"layer": "Layer", "before": f"SI, epoch {first}", "after": f"SI, epoch {last}", "difference": "Change"}
     titles |= {"low": "95 %, low", "high": "95 %, high", "q_value": "q", "meaning": "Meaning"}
-    shown = table.rename(columns=titles)
-    numbers = {name: st.column_config.NumberColumn(format="%.3f") for name in list(titles.values())[1:7]}
-    st.dataframe(shown, hide_index=True, column_config=numbers)
-    paired = " The interval is paired: of the same samples." if training.change["paired"].all() else ""
+    numeric = [title for name, title in titles.items() if name not in ("layer", "meaning")]
+    config = {title: st.column_config.NumberColumn(format="%.3f") for title in numeric}
+    st.dataframe(table.rename(columns=titles), hide_index=True, column_config=config)
+    paired = " The interval is paired: both epochs use the same samples." if training.change["paired"].all() else ""
     st.caption(f"Change of SI among the {training.split} samples.{paired} {cost_text(training.history)}")
 
 
 def _numbers(training: Training) -> pd.DataFrame:
-    """SI of every epoch and layer, with what the training reported."""
+    """SI of every epoch and layer, with loss and accuracy."""
     return training.rows.merge(training.history, on="epoch", how="left")
 
 

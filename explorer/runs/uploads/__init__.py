@@ -1,1 +1,1 @@
-"""Files from visitors: received, checked, kept and removed."""
+"""Uploaded files: received, checked, stored and removed."""

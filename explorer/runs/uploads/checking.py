@@ -1,4 +1,4 @@
-"""Uploaded files: judged by what they hold, never by what they are called, and kept under names of our own."""
+"""Checks uploaded files by their content, not by their names, and stores them under safe names."""
 
 import hashlib
 import os
@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -25,28 +26,36 @@ UPLOADS = ".uploads"
 FEATURE_SUFFIXES = (".npy", ".npz", ".parquet")
 LABEL_SUFFIXES = label_files.SUFFIXES
 MAX_PIXELS = 50_000_000  # of one image
-MIN_SIDE_PIXELS = 2  # a side
+MIN_SIDE_PIXELS = 2  # of the shorter side of an image
 _CHUNK = 1 << 20
 _NPY, _ZIP, _PARQUET = b"\x93NUMPY", b"PK\x03\x04", b"PAR1"
 
 
 class UploadedFile(Protocol):
-    """A file of an uploader. One that has a `path` is on disk; of others `getvalue` gives the content."""
+    """A file of an uploader: on disk if it has an attribute `path`, else in memory."""
 
     name: str
 
-    def getvalue(self) -> bytes: ...
+    def getvalue(self) -> bytes:
+        """All of its bytes."""
 
 
 @dataclass(frozen=True)
 class Saved:
-    """An upload on disk.
+    """An upload on disk. All paths are relative to the folder of studies.
 
     Attributes
     ----------
-    folder : within the folder of studies, its name there being `UPLOADS`/digest.
-    data, labels, test, test_labels : paths relative to the folder of studies; "" where there is no such file.
-    name : what the visitor calls it. left_out : files of an archive that are no images, such as "9 .heic".
+    folder : str
+        The upload's folder, `UPLOADS`/digest.
+    data, labels : str
+        Features or images, and labels; "" without such a file.
+    name : str
+        The visitor's name of the data.
+    test, test_labels : str
+        The same of test samples; "" without such a file.
+    left_out : str
+        Files of an archive that are no images, such as "9 .heic"; "" without any.
     """
 
     folder: str
@@ -59,16 +68,27 @@ class Saved:
 
 
 def save_images(file: UploadedFile, studies: Path, limits: Limits) -> Saved:
-    """Unpack an archive of images into a folder for each class.
+    """Unpack an archive with one folder of images per class.
+
+    Parameters
+    ----------
+    file : UploadedFile
+        A zip archive.
+    studies : Path
+        The folder of studies.
+    limits : Limits
+        The server's limits.
 
     Raises
     ------
     DataError
-        If it is no such archive, or holds what may do harm, or an image that is none; the message names it.
+        If the file is no such archive, or contains unsafe paths or files that cannot be read as images.
     """
     _check_size([file], limits)
     if not _starts_with(file, _ZIP):
-        raise DataError(f"{file.name!r} must be a zip archive of images; got {_kind_of(file)}. Pack a folder a class.")
+        raise DataError(
+            f"{file.name!r} must be a zip archive of images; got {_kind_of(file)}. Pack one folder per class."
+        )
     target = _target(studies, [[file]]) / (_safe_name(Path(file.name).stem) or "images")
 
     def unpack() -> None:
@@ -92,52 +112,68 @@ def save_features(
     test: Sequence[UploadedFile] = (),
     test_labels: UploadedFile | None = None,
 ) -> Saved:
-    """Keep files of features, one layer each or several in an .npz file, and the file of their labels.
+    """Store files of features and of their labels.
 
-    test, test_labels : the same of the test samples.
+    Parameters
+    ----------
+    files : sequence of UploadedFile
+        One file per layer, or .npz files with several layers.
+    labels : UploadedFile or None
+        The labels of the samples.
+    studies : Path
+        The folder of studies.
+    limits : Limits
+        The server's limits.
+    test : sequence of UploadedFile
+        Like `files`, of test samples.
+    test_labels : UploadedFile or None
+        The labels of the test samples.
 
     Raises
     ------
     DataError
-        If a file is none of the kinds known, holds pickled objects, or promises more numbers than it has.
+        If a file is of no supported kind, contains pickled objects, or is shorter than its header says.
     """
     groups = [files, [labels] if labels else [], test, [test_labels] if test_labels else []]
-    _check_size([file for group in groups for file in group], limits)
+    _check_size(list(chain.from_iterable(groups)), limits)
     folder = _target(studies, groups)
 
-    def keep() -> None:
-        _keep_samples(files, labels, folder, "", limits)
+    def store() -> None:
+        _store_samples(files, labels, folder, "", limits)
         if test:
-            _keep_samples(test, test_labels, folder, "test_", limits)
+            _store_samples(test, test_labels, folder, "test_", limits)
 
-    _once(folder / "features", keep)
-    saved = _saved(studies, _kept_features(folder, ""), _kept_labels(studies, folder, labels, ""), files[0].name)
+    _once(folder / "features", store)
+    saved = _saved(studies, _stored_features(folder, ""), _stored_labels(studies, folder, labels, ""), files[0].name)
     if not test:
         return saved
-    where = str(_kept_features(folder, "test_").relative_to(studies))
-    return replace(saved, test=where, test_labels=_kept_labels(studies, folder, test_labels, "test_"))
+    test_path = str(_stored_features(folder, "test_").relative_to(studies))
+    return replace(saved, test=test_path, test_labels=_stored_labels(studies, folder, test_labels, "test_"))
 
 
-def _keep_samples(
+def _store_samples(
     files: Sequence[UploadedFile], labels: UploadedFile | None, folder: Path, prefix: str, limits: Limits
 ) -> None:
-    """The features and labels of one split."""
+    """Store the features and the labels of one split."""
     features = folder / f"{prefix}features"
     features.mkdir(parents=True)
     for file in files:
-        _keep_features(file, features, limits)
+        _store_features(file, features, limits)
     if labels:
-        _keep_labels(labels, folder / f"{prefix}labels{_label_suffix(labels)}", limits)
+        _store_labels(labels, folder / f"{prefix}labels{_label_suffix(labels)}", limits)
 
 
-def _kept_features(folder: Path, prefix: str) -> Path:
-    """The only file where there is one, else their folder."""
-    kept = sorted((folder / f"{prefix}features").iterdir())
-    return kept[0] if len(kept) == 1 else folder / f"{prefix}features"
+def _stored_features(folder: Path, prefix: str) -> Path:
+    """The path of the stored features: the file if there is only one, else the folder."""
+    files = sorted((folder / f"{prefix}features").iterdir())
+    return files[0] if len(files) == 1 else folder / f"{prefix}features"
 
 
-def _kept_labels(studies: Path, folder: Path, labels: UploadedFile | None, prefix: str) -> str:
-    return str((folder / f"{prefix}labels{_label_suffix(labels)}").relative_to(studies)) if labels else ""
+def _stored_labels(studies: Path, folder: Path, labels: UploadedFile | None, prefix: str) -> str:
+    """The path of the stored labels; "" without any."""
+    if labels is None:
+        return ""
+    return str((folder / f"{prefix}labels{_label_suffix(labels)}").relative_to(studies))
 
 
 def _label_suffix(labels: UploadedFile) -> str:
@@ -148,19 +184,41 @@ def _label_suffix(labels: UploadedFile) -> str:
 
 
 def check_column(saved: Saved, column: str, studies: Path) -> None:
-    """Refuse what is no column of the uploaded tables: the command line would take it for a file of the server.
+    """Refuse a name that is no column of the uploaded tables: the command line would read it as a path of the server.
+
+    Parameters
+    ----------
+    saved : Saved
+        The upload.
+    column : str
+        The name.
+    studies : Path
+        The folder of studies.
 
     Raises
     ------
     DataError
-        It is none, or its name could be a path.
+        If a table has no such column, or the name could be a path.
     """
-    kept = [studies / path for path in (saved.data, saved.test) if path]
-    files = [file for path in kept for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
-    tables = [columns(file) for file in files if file.suffix == ".parquet"]
-    if not tables or not all(column in names for names in tables) or "/" in column or "\\" in column:
-        there = ", ".join(name for name in tables[0][:10]) if tables else "no Parquet table"
-        raise DataError(f"labels must be a column of the uploaded tables; got {column!r}, there is {there}.")
+    tables = []
+    for path in (saved.data, saved.test):
+        if path:
+            tables += [columns(file) for file in _files_at(studies / path) if file.suffix == ".parquet"]
+    if not tables:
+        raise DataError(
+            f"labels must be a column of the uploaded tables; got {column!r} and no Parquet table. Upload "
+            "a file of labels."
+        )
+    if not all(column in names for names in tables) or "/" in column or "\\" in column:
+        some_columns = ", ".join(tables[0][:10])
+        raise DataError(
+            f"labels must be a column of the uploaded tables; got {column!r}. Choose one of {some_columns}."
+        )
+
+
+def _files_at(path: Path) -> list[Path]:
+    """The files of a folder, or the file itself."""
+    return sorted(path.iterdir()) if path.is_dir() else [path]
 
 
 def _check_size(files: Sequence[UploadedFile], limits: Limits) -> None:
@@ -192,7 +250,7 @@ def _has_zero_byte(file: UploadedFile) -> bool:
 
 
 def _write(file: UploadedFile, target: Path) -> None:
-    """The content under another name, by a hard link where that is possible, so that the disk holds it once."""
+    """Store the content under another name; a hard link, if possible, needs no additional disk space."""
     path = getattr(file, "path", None)
     if path:
         with suppress(OSError):
@@ -203,10 +261,10 @@ def _write(file: UploadedFile, target: Path) -> None:
 
 
 def _target(studies: Path, groups: Sequence[Sequence[UploadedFile]]) -> Path:
-    """A folder named by content, so that the same upload is kept once and its name is none of the visitor's."""
+    """The upload's folder, named by content: equal uploads are stored once, and the visitor cannot choose the name."""
     digest = hashlib.sha256()
     for group in groups:
-        digest.update(f"{len(group)} files\0".encode())  # for a file of test samples is another thing
+        digest.update(f"{len(group)} files\0".encode())  # so that it matters to which group a file belongs
         for file in group:
             digest.update(f"{file.name}\0{_size(file)}\0".encode("utf-8", "replace"))
             with _open(file) as opened:
@@ -216,7 +274,7 @@ def _target(studies: Path, groups: Sequence[Sequence[UploadedFile]]) -> Path:
 
 
 def _once(target: Path, make: Callable[[], None]) -> None:
-    """Make what is not there yet; nothing is left of what is refused."""
+    """Call `make` unless the target exists; if it fails, remove everything that it wrote."""
     if target.exists():
         return
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -232,12 +290,12 @@ def _saved(studies: Path, data: Path, labels: str, name: str) -> Saved:
     return Saved("/".join(relative.parts[:2]), str(relative), labels, name)
 
 
-def _keep_features(file: UploadedFile, folder: Path, limits: Limits) -> None:
+def _store_features(file: UploadedFile, folder: Path, limits: Limits) -> None:
     suffix = Path(file.name).suffix.lower()
     magic = {".npy": _NPY, ".npz": _ZIP, ".parquet": _PARQUET}.get(suffix)
     if magic is None or not _starts_with(file, magic):
         raise DataError(
-            f"{file.name!r} must be what its name says, a file of {', '.join(FEATURE_SUFFIXES)}; got "
+            f"{file.name!r} must be a file of the kind that its name says ({', '.join(FEATURE_SUFFIXES)}); got "
             f"{_kind_of(file)}. Save it again, arrays with numpy.save."
         )
     path = folder / f"{_safe_name(Path(file.name).stem) or 'features'}{suffix}"
@@ -247,10 +305,12 @@ def _keep_features(file: UploadedFile, folder: Path, limits: Limits) -> None:
     _check_content(path, limits)
 
 
-def _keep_labels(file: UploadedFile, path: Path, limits: Limits) -> None:
+def _store_labels(file: UploadedFile, path: Path, limits: Limits) -> None:
     magic = {".npy": _NPY, ".parquet": _PARQUET}.get(path.suffix, b"")
     if not _starts_with(file, magic) or (not magic and _has_zero_byte(file)):
-        raise DataError(f"{file.name!r} must be what its name says; got {_kind_of(file)}. Save it again.")
+        raise DataError(
+            f"{file.name!r} must be a file of the kind that its name says; got {_kind_of(file)}. Save it again."
+        )
     _write(file, path)
     if path.suffix == ".npy":
         with path.open("rb") as opened:
@@ -260,7 +320,7 @@ def _keep_labels(file: UploadedFile, path: Path, limits: Limits) -> None:
 
 
 def _check_content(path: Path, limits: Limits) -> None:
-    """Headers only: what they promise must be there, and be numbers."""
+    """Check the headers: the file must contain as many numbers as they announce."""
     if path.suffix == ".npy":
         with path.open("rb") as opened:
             _check_array(opened, path.stat().st_size, path.name)
@@ -268,12 +328,12 @@ def _check_content(path: Path, limits: Limits) -> None:
         _check_npz(path, limits)
     else:
         _check_parquet(path, limits)
-        return  # its columns are judged when it is known which one holds the labels
+        return  # its columns are checked later, when it is known which one contains the labels
     list_layers(path)
 
 
 def _check_array(file: IO[bytes], size: int, name: str) -> None:
-    """The header of an array: no pickled objects, and as many bytes as its shape needs."""
+    """Check the header of an array: no pickled objects, and as many bytes as the shape needs."""
     try:
         shape, dtype = read_header(file)
     except ValueError as error:
@@ -285,7 +345,7 @@ def _check_array(file: IO[bytes], size: int, name: str) -> None:
         )
     needed = dtype.itemsize * int(np.prod([int(length) for length in shape], dtype=object))
     if needed > size:
-        raise DataError(f"{name!r} must hold the {needed:,} bytes that its header promises; got fewer. Save it again.")
+        raise DataError(f"{name!r} must hold the {needed:,} bytes that its header announces; got fewer. Save it again.")
 
 
 def _check_npz(path: Path, limits: Limits) -> None:
@@ -306,25 +366,28 @@ def _check_npz(path: Path, limits: Limits) -> None:
 
 
 def _check_parquet(path: Path, limits: Limits) -> None:
-    """A table's footer: a few bytes can stand for very many equal values."""
+    """Check the number of values in a table's footer, because a small file can encode very many equal values."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         footer = pq.read_metadata(path)
-        groups = [footer.row_group(place) for place in range(footer.num_row_groups)]
-        values = sum(group.column(place).num_values for group in groups for place in range(group.num_columns))
+        num_values = 0
+        for group_index in range(footer.num_row_groups):
+            group = footer.row_group(group_index)
+            num_values += sum(group.column(index).num_values for index in range(group.num_columns))
     except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"{path.name!r} must be a whole Parquet file; its end cannot be read. Save it again."
         ) from error
-    if 4 * values > limits.unpacked_bytes:
-        raise DataError(f"{path.name!r} must hold at most {limits.unpacked_bytes // 4:,} numbers; got {values:,}.")
+    if 4 * num_values > limits.unpacked_bytes:
+        raise DataError(f"{path.name!r} must hold at most {limits.unpacked_bytes // 4:,} numbers; got {num_values:,}.")
 
 
 def _check_images(folder: Path) -> None:
-    """By their headers, before anything is decoded; all that is wrong is told together."""
-    faults = [fault for path in sorted(folder.rglob("*")) if path.is_file() and (fault := _image_fault(path, folder))]
+    """Check the headers of all images before any is decoded, and report all faults together."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    faults = [fault for path in files if (fault := _image_fault(path, folder))]
     if len(faults) == 1:
         raise DataError(faults[0])
     if faults:
@@ -334,7 +397,7 @@ def _check_images(folder: Path) -> None:
 
 
 def _image_fault(path: Path, folder: Path) -> str:
-    """Why a file cannot be used, and what to do; "" where it can."""
+    """Why a file cannot be used, and what to do; "" if it can be used."""
     from PIL import Image
 
     name = path.relative_to(folder).as_posix()
@@ -354,7 +417,7 @@ def _image_fault(path: Path, folder: Path) -> str:
 
 
 def _kind_of(file: UploadedFile) -> str:
-    """What a file is by its first bytes, in words."""
+    """The kind of a file by its first bytes, in words."""
     with _open(file) as opened:
         content = opened.read(16)
     known = {
@@ -371,4 +434,5 @@ def _kind_of(file: UploadedFile) -> str:
 
 
 def _safe_name(name: str) -> str:
+    """A file name without characters that have a meaning in paths or shells."""
     return re.sub(r"[^\w.-]+", "_", name, flags=re.ASCII).strip("._-")[:80]

@@ -1,6 +1,6 @@
-"""Takes the bytes of uploads on their way to Streamlit, which keeps them in memory, and writes them to disk.
+"""Writes uploads to disk before they reach Streamlit, which would keep them in memory.
 
-Streamlit's own route still judges the request (session, cross-site token, form), but sees the form with an empty file.
+Streamlit's own route still checks the request (session, cross-site token, form), but gets a form with an empty file.
 """
 
 import asyncio
@@ -19,16 +19,24 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-STALL_S = 60.0  # after which an upload that brings nothing is given up
-_FORM_BYTES = 1 << 20  # what a form may have beside its file
-_WRAPPING_BYTES = 2048  # what a browser's form usually has, and more
+STALL_S = 60.0  # an upload that sends nothing for this time is cancelled
+_FORM_BYTES = 1 << 20  # largest size of a form without its file
+_WRAPPING_BYTES = 2048  # more than the usual size of a browser's form without its file
 _BUFFER_BYTES = 1 << 20
-_MAX_DIGITS = 20  # of an announced length
+_MAX_DIGITS = 20  # of the announced length; more would be no serious request
 _UPLOAD = re.compile(r"/_stcore/upload_file/([^/]+)/([^/]+)")
 
 
 class _UploadEnded(Exception):
-    """The client has gone, or its request is no form with one file. status : of the answer; 0 for none."""
+    """The client has disconnected, or the request is no form with one file.
+
+    Parameters
+    ----------
+    status : int
+        HTTP status of the answer; 0 for no answer.
+    reason : str
+        Body of the answer.
+    """
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -36,9 +44,16 @@ class _UploadEnded(Exception):
 
 
 class UploadMiddleware:
-    """ASGI middleware around Streamlit.
+    """ASGI middleware around Streamlit that writes uploads to disk.
 
-    max_file_bytes : of one file.
+    Parameters
+    ----------
+    app : ASGI application
+        The application to serve.
+    max_file_bytes : callable
+        Returns the largest size of one file.
+    uploads : UploadStore
+        Where the files are stored.
     """
 
     def __init__(self, app: Any, max_file_bytes: Callable[[], int], uploads: UploadStore = store) -> None:
@@ -92,14 +107,14 @@ class UploadMiddleware:
                 await send({"type": "http.response.body", "body": str(ended).encode()})
 
     async def _take_file(self, scope: Message, receive: Receive, session: str, file_id: str) -> bytes:
-        """Write the form's file to disk; the form without its content."""
+        """Write the form's file to disk, and return the form with an empty file."""
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         length = headers.get(b"content-length", "")
         announced = int(length) if length.isdecimal() and len(length) < _MAX_DIGITS else 0
-        most = self.max_file_bytes()
-        if announced > most + _FORM_BYTES:
-            raise _UploadEnded(413, f"A file may have at most {most:,} bytes.")
-        form = _Form(headers.get(b"content-type", ""), most)  # before anything is counted: it may be refused
+        max_bytes = self.max_file_bytes()
+        if announced > max_bytes + _FORM_BYTES:
+            raise _UploadEnded(413, f"A file may have at most {max_bytes:,} bytes.")
+        form = _Form(headers.get(b"content-type", ""), max_bytes)  # first, because it may refuse the request
         visitor = visitor_id(parse_cookies(headers.get(b"cookie", ""))) or session
         incoming = self.uploads.receive(session, file_id, visitor, max(0, announced - _WRAPPING_BYTES))
         try:
@@ -112,6 +127,7 @@ class UploadMiddleware:
 
 
 async def _copy(receive: Receive, form: "_Form", incoming: Incoming) -> None:
+    """Receive the request's body, and write the content of its file in large chunks."""
     more = True
     while more:
         try:
@@ -119,7 +135,7 @@ async def _copy(receive: Receive, form: "_Form", incoming: Incoming) -> None:
         except TimeoutError as error:
             raise _UploadEnded(408, "The upload has stopped.") from error
         if message["type"] == "http.disconnect":
-            raise _UploadEnded(0, "The client has gone.")
+            raise _UploadEnded(0, "The client has disconnected.")
         form.feed(message.get("body", b""))
         more = message.get("more_body", False)
         if len(form.content) >= _BUFFER_BYTES or not more:
@@ -128,9 +144,24 @@ async def _copy(receive: Receive, form: "_Form", incoming: Incoming) -> None:
 
 
 class _Form:
-    """A multipart form that arrives: `content` gets what its files hold, `head` what stands before the first one."""
+    """Parser of a multipart form.
 
-    def __init__(self, content_type: str, most: int) -> None:
+    Parameters
+    ----------
+    content_type : str
+        Header of the request.
+    max_bytes : int
+        Largest size of the file.
+
+    Attributes
+    ----------
+    content : bytearray
+        Bytes of the file that have not been taken yet.
+    head : bytearray
+        Headers of the file's part of the form.
+    """
+
+    def __init__(self, content_type: str, max_bytes: int) -> None:
         from python_multipart.exceptions import FormParserError
         from python_multipart.multipart import MultipartParser, parse_options_header
 
@@ -139,7 +170,7 @@ class _Form:
             raise _UploadEnded(400, "An upload must be a form of the type multipart/form-data.")
         self.boundary = options[b"boundary"]
         self.content, self.head = bytearray(), bytearray()
-        self._most, self._size, self._parts = most, 0, 0
+        self._max_bytes, self._size, self._parts = max_bytes, 0, 0
         callbacks: MultipartCallbacks = {
             "on_part_begin": self._begin_part,
             "on_header_field": self._add_head,
@@ -179,13 +210,13 @@ class _Form:
 
     def _add_content(self, data: bytes, start: int, end: int) -> None:
         self._size += end - start
-        if self._size > self._most:
-            raise _UploadEnded(413, f"A file may have at most {self._most:,} bytes.")
+        if self._size > self._max_bytes:
+            raise _UploadEnded(413, f"A file may have at most {self._max_bytes:,} bytes.")
         self.content.extend(data[start:end])
 
 
 def _with_cookie(scope: Message, send: Send) -> Send:
-    """Give a new visitor of the public server a cookie with the page."""
+    """On a public server, add a cookie to the first page that a new visitor gets."""
     if scope["type"] != "http" or not is_public():
         return send
     headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
@@ -195,8 +226,8 @@ def _with_cookie(scope: Message, send: Send) -> Send:
 
     async def send_cookie(message: Message) -> None:
         if message["type"] == "http.response.start":
-            kinds = [value for name, value in message.get("headers", ()) if name.lower() == b"content-type"]
-            if kinds and kinds[0].startswith(b"text/html"):
+            content_types = [value for name, value in message.get("headers", ()) if name.lower() == b"content-type"]
+            if content_types and content_types[0].startswith(b"text/html"):
                 cookie = (b"set-cookie", new_cookie(secure=secure).encode("ascii"))
                 message = {**message, "headers": [*message["headers"], cookie]}
         await send(message)

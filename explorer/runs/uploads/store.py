@@ -1,8 +1,8 @@
-"""Files that arrive from browsers: written to disk as they come, counted, and removed when nobody shows them any more.
+"""Stores uploaded files on disk within the server's limits, and removes them when they are not needed any more.
 
-Streamlit keeps an uploaded file in memory for as long as its session may come back. Here the bytes go to disk instead
-(`upload_middleware`), within what a visitor and the server may hold, and Streamlit keeps an empty file of that name.
-A file is removed when it was replaced or taken out of its uploader, when its page was left, and when its session ended.
+Streamlit keeps an uploaded file in memory as long as its session can be resumed. Here the bytes are written to disk
+instead (see `middleware`), and Streamlit keeps an empty file with the same name. A file is removed when it is replaced
+or taken out of its uploader, when its page is left, and when its session ends.
 """
 
 import errno
@@ -22,8 +22,8 @@ from core.study.store.locks import is_locked, lock_file
 from explorer.server.public_mode import Limits, limits, studies_folder
 
 RECEIVED = ".received"
-GRACE_S = 60.0  # for which the files of a session without a connection are kept: the browser may come back
-_OWNER = "owner"  # a file in the folder of a server, locked for as long as that server lives
+GRACE_S = 60.0  # the files of a disconnected session are kept for this time, because the browser may reconnect
+_OWNER = "owner"  # name of a file in the folder of a server, locked while the server lives
 log = logging.getLogger(__name__)
 
 
@@ -33,13 +33,20 @@ class StoredFile:
 
     Attributes
     ----------
-    path : where its content is; None where it was refused.
-    visitor : whose it is, over all sessions.
-    reserved : bytes that it holds, or was announced to have.
-    refused : why it was not kept; "" where it was.
-    complete : whether all of it has arrived.
-    shown : whether an uploader has shown it.
-    arrived : of the store's clock.
+    path : Path or None
+        Where the content is stored; None if the file was refused.
+    visitor : str
+        Id of the visitor, over all sessions.
+    reserved : int
+        Bytes that were received or announced, whichever are more.
+    refused : str
+        Why the file was refused; "" if it was not.
+    complete : bool
+        Whether all bytes were received.
+    shown : bool
+        Whether an uploader has shown the file.
+    arrived : float
+        When the upload began, by the store's clock.
     """
 
     path: Path | None
@@ -55,8 +62,14 @@ class StoredFile:
 class UploadStore:
     """The uploaded files of all sessions of this server. Its methods may be called from any thread.
 
-    folder : where the files are; made when the first one arrives.
-    clock : seconds.
+    Attributes
+    ----------
+    folder : callable
+        Returns the folder of the files of all servers; created for the first file.
+    limits : callable
+        Returns the server's limits.
+    clock : callable
+        Returns the time in seconds.
     """
 
     folder: Callable[[], Path] = lambda: studies_folder() / RECEIVED
@@ -69,9 +82,16 @@ class UploadStore:
     _own_folder: Path | None = None
 
     def receive(self, session: str, file_id: str, visitor: str, announced: int) -> "Incoming":
-        """Begin to receive a file of a session's uploader; one that exceeds a limit is refused from the start.
+        """Begin to receive a file; a file that exceeds a limit is refused at once.
 
-        announced : its bytes as far as the client says so, else 0.
+        Parameters
+        ----------
+        session, file_id : str
+            Ids of the session and of the file within it.
+        visitor : str
+            Id of the visitor.
+        announced : int
+            Size that the client announced; 0 if unknown.
         """
         with self._lock:
             self.remove(session, file_id)
@@ -84,19 +104,19 @@ class UploadStore:
         return Incoming(self, stored)
 
     def find(self, session: str, file_id: str) -> StoredFile | None:
-        """A file that has arrived, or was refused."""
+        """A file that is complete or was refused; None without such a file."""
         with self._lock:
             stored = self._files.get((session, file_id))
             return stored if stored and (stored.complete or stored.refused) else None
 
     def remove(self, session: str, file_id: str) -> None:
-        """Remove a file, if there is one; one that still arrives is not kept."""
+        """Remove a file, if there is one; the rest of a file that is still being received is dropped."""
         with self._lock:
             if stored := self._files.pop((session, file_id), None):
                 self.discard(stored, "It was removed.")
 
     def keep_shown(self, session: str, file_ids: Collection[str]) -> None:
-        """Remove what the session's uploaders have shown and do not show any more."""
+        """Remove the files that the session's uploaders have shown before and do not show any more."""
         with self._lock:
             for (owner, file_id), stored in list(self._files.items()):
                 if owner == session and file_id in file_ids:
@@ -126,9 +146,9 @@ class UploadStore:
                     self.remove(session, file_id)
 
     def held_bytes(self, visitor: str | None = None) -> int:
-        """Bytes that a visitor's files hold or were announced to have; of all visitors by default."""
+        """Bytes reserved for a visitor's files; for those of all visitors by default."""
         with self._lock:
-            return sum(one.reserved for one in self._files.values() if visitor in (None, one.visitor))
+            return sum(stored.reserved for stored in self._files.values() if visitor in (None, stored.visitor))
 
     def remove_leftovers(self) -> None:
         """Remove the files of servers that were killed."""
@@ -137,7 +157,7 @@ class UploadStore:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
-        """Remove everything, as the server ends."""
+        """Remove all files; called when the server ends."""
         with self._lock:
             for session, file_id in list(self._files):
                 self.remove(session, file_id)
@@ -147,7 +167,7 @@ class UploadStore:
                 self._own_folder = self._owner = None
 
     def grow(self, stored: StoredFile, size: int) -> bool:
-        """Let a file have `size` bytes; False, with the reason in it, where it may not."""
+        """Reserve `size` bytes for a file. Returns False, and refuses the file, if that exceeds a limit."""
         with self._lock:
             if stored.refused:
                 return False
@@ -161,28 +181,28 @@ class UploadStore:
             return True
 
     def discard(self, stored: StoredFile, reason: str) -> None:
-        """Give up a file's bytes, and say why."""
+        """Delete a file's content and record why."""
         with self._lock:
             if stored.path is not None:
                 stored.path.unlink(missing_ok=True)
             stored.path, stored.reserved, stored.refused = None, 0, reason
 
     def _reason(self, visitor: str, more: int, allowed: Limits, *, new: bool) -> str:
-        """Why so many bytes more may not come; "" where they may."""
-        own = [stored for stored in self._files.values() if stored.visitor == visitor]
-        if new and len(own) >= allowed.uploads:
+        """Why `more` bytes exceed a limit; "" if they do not. `new` tells whether they begin a new file."""
+        num_files = sum(stored.visitor == visitor for stored in self._files.values())
+        if new and num_files >= allowed.uploads:
             return f"At most {allowed.uploads:,} files may be uploaded. Pack the layers into one .npz file."
         if self.held_bytes(visitor) + more > allowed.upload_bytes:
             return (
                 f"Uploads may have at most {_mebibytes(allowed.upload_bytes)} MiB together, over all of your tabs. "
-                "Remove one that you do not need (×), or take fewer layers or float16 features."
+                "Remove one that you do not need (×), or upload fewer layers or float16 features."
             )
         if allowed.all_upload_bytes is not None and self.held_bytes() + more > allowed.all_upload_bytes:
-            return "The server holds as many uploads of other visitors as it can. Try again in some minutes."
+            return "The server is full of other visitors' uploads. Try again in some minutes."
         return ""
 
     def _new_path(self) -> Path:
-        """A new name in the folder of this server."""
+        """An unused path in the folder of this server, which is created if necessary."""
         if self._own_folder is None or not self._own_folder.is_dir():
             folder = self.folder() / secrets.token_hex(8)
             folder.mkdir(parents=True)
@@ -193,14 +213,14 @@ class UploadStore:
 
 
 class Incoming:
-    """A file that arrives: `write` takes its bytes, or drops them where it is refused."""
+    """A file that is being received."""
 
     def __init__(self, store: UploadStore, stored: StoredFile) -> None:
         self._store, self._stored, self._size = store, stored, 0
         self._file: IO[bytes] | None = None
 
     def write(self, chunk: bytes) -> None:
-        """Append to the file, within the limits."""
+        """Append bytes to the file, or drop them if the file is refused."""
         self._size += len(chunk)
         if not self._store.grow(self._stored, self._size):
             return
@@ -210,28 +230,28 @@ class Incoming:
             if self._file is not None:
                 self._file.write(chunk)
         except OSError as error:
-            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-            log.warning("an upload was not kept: %s", os.strerror(error.errno or 0))
-            self._store.discard(
-                self._stored, "The server's disk is full. Try again later." if full else "It cannot be kept here."
-            )
+            log.warning("an upload was not stored: %s", os.strerror(error.errno or 0))
+            reason = "The server cannot store it."
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                reason = "The server's disk is full. Try again later."
+            self._store.discard(self._stored, reason)
 
     def finish(self) -> None:
-        """All of it is there."""
-        self.write(b"")  # a file without content is a file
+        """Mark the file as complete."""
+        self.write(b"")  # creates the file even if it is empty
         self._close()
         if not self._stored.refused:
-            self._stored.reserved = self._size  # what was announced counts the wrapping, too
+            self._stored.reserved = self._size  # the announced size is that of the whole form
         self._stored.complete = True
 
     def abort(self, reason: str) -> None:
-        """It will not come any further."""
+        """Discard a file of which no more bytes will come."""
         self._close()
         self._store.discard(self._stored, reason)
 
     def _close(self) -> None:
         if self._file is not None:
-            with suppress(OSError):  # what is not on disk yet does not fit there; the reader of the file will tell
+            with suppress(OSError):  # the disk is full; whoever reads the file will notice that its end is missing
                 self._file.close()
 
 

@@ -1,4 +1,4 @@
-"""The files in the page's uploaders, as they were kept on disk; the rest of the session's files are given up."""
+"""The files in the page's uploaders as they are stored on disk; other files of the session are removed."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +12,25 @@ from explorer.runs.disk import holds
 from explorer.runs.uploads.store import store
 from explorer.server.public_mode import studies_folder
 
-_GONE = "It is empty, or was removed since, for it was there for long. Choose it again."
+_GONE = "It is empty, or it was removed because it was not used for a long time. Choose it again."
 
 
 @dataclass(frozen=True)
 class ReceivedFile:
-    """A file on disk. Another host than ours leaves it in memory: then it is Streamlit's own object that is passed on.
+    """An uploaded file on disk.
 
-    name : as the visitor calls it. path : None where the file was not kept, and `refused` says why.
+    On a host that does not use our middleware, files stay in memory, and Streamlit's own objects are used instead.
+
+    Attributes
+    ----------
+    name : str
+        The visitor's name of the file.
+    file_id : str
+        Streamlit's id of the file.
+    path : Path or None
+        Where the content is stored; None if the file was refused.
+    refused : str
+        Why the file was refused; "" if it was not.
     """
 
     name: str
@@ -40,12 +51,12 @@ def uploaded_files(key: str) -> list[Any]:
 
 
 def kept_files(key: str) -> list[Any]:
-    """The files in an uploader, all of which have been kept.
+    """The files in an uploader, none of which was refused.
 
     Raises
     ------
     ValueError
-        One was refused; why, and what to do.
+        If a file was refused; the message says why and what to do.
     """
     files = uploaded_files(key)
     refused = [f"{file.name!r} was not kept. {file.refused}" for file in files if getattr(file, "refused", "")]
@@ -55,42 +66,48 @@ def kept_files(key: str) -> list[Any]:
 
 
 def show_refused(keys: tuple[str, ...]) -> None:
-    """Say beneath the uploaders which files were not kept, by reason."""
+    """Show which files of the uploaders were refused, by reason."""
     reasons: dict[str, list[str]] = {}
     for key in keys:
         for file in uploaded_files(key):
             if reason := getattr(file, "refused", ""):
                 reasons.setdefault(reason, []).append(repr(file.name))
     for reason, names in reasons.items():
-        few = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        st.error(plain(f"Not kept: {few}. {reason}"), icon=":material/block:")
+        listed = ", ".join(names[:5])
+        if len(names) > 5:
+            listed += f" and {len(names) - 5} more"
+        st.error(plain(f"Not kept: {listed}. {reason}"), icon=":material/block:")
 
 
 def keep_shown(keys: tuple[str, ...]) -> None:
-    """Give up the files of this session that its uploaders showed before, and do not show now."""
+    """Remove the files of this session that its uploaders showed before and do not show now."""
     if session := _session():
-        store.keep_shown(session, {file.file_id for key in keys for file in uploaded_files(key)})
+        file_ids: set[str] = set()
+        for key in keys:
+            file_ids.update(file.file_id for file in uploaded_files(key))
+        store.keep_shown(session, file_ids)
 
 
 def release_uploads() -> None:
-    """Give up all files of this session: a page without uploaders is shown, and the uploaders start empty."""
+    """Remove all files of this session; called on pages without uploaders, because those will start empty."""
     if session := _session():
         store.remove_session(session)
 
 
 def hold_upload(upload: str) -> None:
-    """Keep what was saved for this session's plan, instead of what was saved for its last one."""
+    """Hold the upload of this session's plan instead of that of its previous plan."""
     if session := _session():
         holds.hold(session, upload, studies_folder())
 
 
 def release_upload() -> None:
-    """This session's plan has become a run, which keeps its upload, or is none any more."""
+    """Stop holding this session's upload: its plan was dropped, or became a run, which keeps the upload."""
     if session := _session():
         holds.release(session, studies_folder())
 
 
 def _received(file: Any) -> Any:
+    """The stored file for Streamlit's file; Streamlit's own one if it has content."""
     session = _session()
     stored = store.find(session, file.file_id) if session else None
     if stored:
@@ -99,5 +116,6 @@ def _received(file: Any) -> Any:
 
 
 def _session() -> str:
+    """The id of the present session; "" outside of one."""
     context = get_script_run_ctx(suppress_warning=True)
     return context.session_id if context else ""

@@ -75,7 +75,7 @@ def samples_at(
 
     Parameters
     ----------
-    nearest : of `nearest_by_layer`. fates : of `core.analysis.samples.paths.fates`. samples : the table `samples`.
+    nearest : of `nearest_by_layer`. fates : of `sample_summaries`. samples : the table `samples`.
     depths : of `core.analysis.samples.prediction_depth.depths`.
 
     Returns

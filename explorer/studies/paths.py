@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from core.analysis.samples.neighborhoods import stored_neighbors
-from core.analysis.samples.paths import agreement, fates, nearest_by_layer, neighbors_by_layer
+from core.analysis.samples.paths import agreement, nearest_by_layer, neighbors_by_layer, sample_summaries
 from core.analysis.samples.prediction_depth import depths, votes
 from core.analysis.samples.suspects import CLEAR_SCORE, duplicates_first, samples_to_check
 from core.report.words.samples_to_check import expectation_text, trial_swaps
@@ -51,7 +51,7 @@ class Journeys:
         self.voters = int(neighbors["rank"].max()) if len(neighbors) else 0
         self.small_classes = small_classes_text(self.samples, split, self.voters, among=among)
         self.depths = depths(votes(neighbors, self.names), self.names)
-        self.fates = fates(agreement(nearest)) if len(nearest) else pd.DataFrame()
+        self.fates = sample_summaries(agreement(nearest)) if len(nearest) else pd.DataFrame()
         self.to_check = samples_to_check(neighbors, self.samples)
         self.num_clear = int((self.to_check["score"] >= CLEAR_SCORE).sum())
         self.swaps = trial_swaps(self.study, neighbors, split)

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 from altair.utils.schemapi import debug_mode
 
-from core.analysis.samples.class_pairs import pair_causes, pair_curve, parted_from
+from core.analysis.samples.class_pairs import first_separated_layer, pair_causes, pair_curve
 from core.report.words.formatting import one_layer, plain
 from explorer.charts.layer_chart import GRAY, NAMES, UncheckedChart, framed, layer_x, upper_end
 from explorer.controls.downloads import export_row
@@ -58,7 +58,7 @@ def pair_finding(curve: pd.DataFrame, pair: tuple[str, str], layer: str) -> str:
 
     curve : of `pair_curve`.
     """
-    here, parted, last = curve[curve["layer"] == layer], parted_from(curve), curve.iloc[-1]
+    here, parted, last = curve[curve["layer"] == layer], first_separated_layer(curve), curve.iloc[-1]
     text, asked = "", f"none of their {last['total']} samples has its nearest neighbor in the other class"
     if len(here):
         row = here.iloc[0]
@@ -116,7 +116,7 @@ def pair_chart(curve: pd.DataFrame, layers: pd.DataFrame, layer: str) -> Uncheck
 
 def _parted_band(rows: pd.DataFrame, x: alt.X) -> list[alt.Chart]:
     """The layers at which the pair is parted for good, shaded."""
-    parted = parted_from(rows)
+    parted = first_separated_layer(rows)
     if parted is None:
         return []
     after = rows.iloc[rows["layer"].tolist().index(parted) :][["layer"]]

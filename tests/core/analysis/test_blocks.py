@@ -200,7 +200,7 @@ def test_units_are_named_after_the_training_images(study, verified):
 
 def test_what_cannot_be_verified_is_said(study, tmp_path):
     blocks = separation_across_blocks(study)
-    with pytest.raises(StudyError, match="None of the blocks ends in a sum"):
+    with pytest.raises(StudyError, match="none of them ends in a sum"):
         verify_blocks(reopen_plan(study), blocks.assign(output="stem_conv"))
     assert cannot_verify(study) == ""
     assert "no network" in cannot_verify(write(tmp_path / "features"))

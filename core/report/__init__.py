@@ -1,1 +1,1 @@
-"""A study as a document to hand on: one HTML file that needs nothing else, or Markdown for a pull request."""
+"""Reports of a study: a self-contained HTML file, or Markdown for a pull request."""

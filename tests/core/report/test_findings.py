@@ -85,7 +85,7 @@ def test_with_a_handful_of_samples_nothing_is_clear_whatever_standard_errors_say
 def test_layers_of_the_same_value_are_not_called_lower():
     text = describe(curve([0.5, 0.9, 0.9], half=0.01)).detail
     assert text.startswith(
-        "Among the test samples (channel means), SI is highest, and the same, in 2 layers, the first of which is `b`: "
+        "Among the test samples (channel means), SI is highest, and equal, in 2 layers, the first of which is `b`: "
     )
 
 
@@ -211,12 +211,12 @@ def test_one_layer_has_its_value_and_interval_and_nothing_of_shape():
 
 def test_without_a_stored_interval_wilsons_is_used_and_said_to_be_rough():
     # 45 of 50: center (45 + 1.92) / 53.84 = 0.871, half 0.085
-    assert describe(curve([0.9], num_queries=50)).headline == "One layer: SI 0.90 (95 %, roughly: 0.79 to 0.96)"
+    assert describe(curve([0.9], num_queries=50)).headline == "One layer: SI 0.90 (rough 95 % interval 0.79 to 0.96)"
 
 
 def test_the_range_of_draws_is_no_interval():
     rows = curve([0.9], num_queries=50, half=0.001).assign(target="draws")
-    assert describe(rows).headline == "One layer: SI 0.90 (95 %, roughly: 0.79 to 0.96)"
+    assert describe(rows).headline == "One layer: SI 0.90 (rough 95 % interval 0.79 to 0.96)"
 
 
 def test_the_sentences_name_the_best_layer_the_half_and_the_layers_at_chance():
@@ -244,7 +244,7 @@ def test_a_fall_after_the_best_layer_is_told_where_it_is_certain():
 
 def test_no_layer_above_chance_is_said_with_the_highest():
     detail = describe(curve([0.1, 0.11])).detail
-    assert "the highest is **0.11** (95 %, roughly: 0.092 to 0.13; chance 0.10; 1,000 samples) in `b`" in detail
+    assert "the highest is **0.11** (rough 95 % interval 0.092 to 0.13; chance 0.10; 1,000 samples) in `b`" in detail
 
 
 @pytest.mark.parametrize(

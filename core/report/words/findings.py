@@ -234,8 +234,8 @@ def _level_sentence(curve: pd.DataFrame, layer: int) -> str:
         return ""
     ends = (curve["value"].iloc[layer], *_level_interval(curve, layer))
     excess, least, most = (max(0.0, (value - chance) / (1 - chance)) for value in ends)
-    many = f", the best of {len(curve)} layers allowed for" if len(curve) > 1 else ""
-    text = f"From chance (0) to perfect (1) that is {excess:.2f} ({least:.2f} to {most:.2f}{many})"
+    correction = f", corrected for the choice of the best of {len(curve)} layers" if len(curve) > 1 else ""
+    text = f"On a scale from chance (0) to perfect (1), that is {excess:.2f} ({least:.2f} to {most:.2f}{correction})"
     if len(levels) == 1:
         return f"{text}: {levels[0]} separated."
     return f"{text}: {_level_range(levels)} separated, which {_samples(curve)} do not decide."

@@ -21,7 +21,8 @@ from core.analysis.cut.blocks import (
 from core.analysis.cut.verified_blocks import FILE, load_verified, save_verified
 from core.commands.terminal.arguments import JSON_HELP, add_command
 from core.commands.terminal.progress import add_progress, interrupt_when_terminated, progress_on
-from core.report.words.blocks import ALONE, NO_MEASUREMENT, blocks_text, change_text
+from core.report.words.blocks import ALONE, NO_MEASUREMENT, blocks_text
+from core.report.words.formatting import difference_text
 from core.study.reopening import reopen_plan
 from core.study.store.opening import Study, load_study
 
@@ -139,7 +140,7 @@ def _lines(table: pd.DataFrame) -> pd.DataFrame:
 
 def _changes(values: pd.Series, lows: pd.Series, highs: pd.Series) -> list[str]:
     rows = zip(values, lows, highs, strict=True)
-    return ["" if pd.isna(value) else change_text(value, low, high) for value, low, high in rows]
+    return ["" if pd.isna(value) else difference_text(value, low, high) for value, low, high in rows]
 
 
 def _without_marks(text: str) -> str:

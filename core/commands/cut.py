@@ -20,7 +20,7 @@ from core.commands.terminal.progress import add_progress, interrupt_when_termina
 from core.network.cutting import POOLINGS
 from core.network.models.registry import Network
 from core.report.words.class_losses import class_cost_text
-from core.report.words.cut import difference_text, enough_text, explanation, headline, level_text
+from core.report.words.cut import difference_to_best_text, enough_text, explanation, headline, level_text
 from core.study.reopening import reopen_network
 from core.study.store.opening import Study, StudyError, load_study
 from core.study.store.ties import reason_text
@@ -185,7 +185,7 @@ def _print_choice(study: Study, advice: Advice, layer: str, *, auto: bool) -> No
         return
     row = advice.row(layer)
     if layer != advice.best:
-        print(f"costs: SI {row['value']:.3f}, {difference_text(row)} against the best ({level_text(advice)})")
+        print(f"costs: SI {row['value']:.3f}, {difference_to_best_text(row)} against the best ({level_text(advice)})")
         if pd.notna(row["linear_probe_difference"]):
             accuracy, change = row["linear_probe"], row["linear_probe_difference"]
             print(f"       linear probe {accuracy:.3f}, {change:+.3f}")

@@ -1,4 +1,7 @@
-"""The charts of a report as Vega-Lite specifications: DataFrame in, dict out. Colors come with the page's theme."""
+"""The charts of a report as Vega-Lite specifications, each a function from a DataFrame to a dict.
+
+Colors are those of the page's theme.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -8,72 +11,86 @@ from core.report.marks import (
     GRAY,
     Spec,
     chance_rules,
-    faded,
+    known_values,
     layer_axis,
     legend,
-    one_alone,
+    legend_selection,
     page_wide,
     records,
-    shown,
+    selected_opacity,
     si_axis,
+    tooltip_field,
 )
 
 SAMPLES = {"test": "Test", "train": "Train", "cross": "Test to train"}
-HEIGHT, CLASS_HEIGHT = 300, 17
+HEIGHT, CLASS_HEIGHT = 300, 17  # pixels: of the chart of layers, of each class
 
 
 def layers_chart(curves: pd.DataFrame, layers: pd.DataFrame, marked: Mapping[str, str]) -> Spec:
-    """SI through the network, one line for each set of samples, with interval and chance; parameters beneath.
+    """Draw SI through the network: a line with interval for each set of samples, the chance level, and kNN, dotted.
 
     Parameters
     ----------
-    curves : of `core.analysis.curves.tidy_curves`, of one pooling; SI and, dotted, kNN.
-    layers : in network order. marked : a word beside some layers.
+    curves : DataFrame
+        As returned by `core.analysis.curves.tidy_curves`, of one pooling.
+    layers : DataFrame
+        The layers of the study, in network order.
+    marked : mapping
+        From some layers to a word that is written beside them.
     """
     rows = _curve_rows(curves, layers)
-    order = [name for name in layers["layer"] if name in {row["layer"] for row in rows}]
+    layers_shown, samples_shown = {row["layer"] for row in rows}, {row["samples"] for row in rows}
+    order = [name for name in layers["layer"] if name in layers_shown]
+    series = [name for name in SAMPLES.values() if name in samples_shown]
     x = {"field": "layer", "type": "nominal", "sort": None, "scale": {"domain": order}, "axis": layer_axis()}
-    y = si_axis([row[name] for row in rows for name in ("value", "high", "chance") if row[name] is not None])
-    series = [name for name in SAMPLES.values() if any(row["samples"] == name for row in rows)]
+    y = si_axis(known_values(rows, "value", "high", "chance"))
     color = {"field": "samples", "type": "nominal", "scale": {"domain": series}, "legend": legend()}
-    only = {"transform": [{"filter": "datum.measure === 'SI'"}]}
-    marks: list[Spec] = [
-        {
-            **only,
-            "mark": {"type": "area", "opacity": 0.16},
-            "encoding": {"y": {**y, "field": "low"}, "y2": {"field": "high"}},
-        },
-        *chance_rules(rows, y),
-        {
-            "transform": [{"filter": "datum.measure === 'kNN'"}],
-            "mark": {"type": "line", "strokeWidth": 1.3, "strokeDash": [2, 3], "opacity": 0.8},
-            "encoding": {"y": y},
-        },
-        {**only, "mark": {"type": "line", "strokeWidth": 2}, "encoding": {"y": y}},
-        {
-            **only,
-            "params": [one_alone("samples")],
-            "mark": {"type": "point", "filled": True, "size": 34 if len(order) <= 80 else 14},
-            "encoding": {"y": y, "tooltip": _tooltip(), "opacity": faded(1)},
-        },
-        *_marked_layers(rows, marked, y),
-    ]
-    for mark in (marks[0], *[one for one in marks if one["mark"]["type"] == "line"]):
-        mark["encoding"]["opacity"] = faded(mark["mark"].pop("opacity", 1))
+    si_only = {"transform": [{"filter": "datum.measure === 'SI'"}]}
+    interval = {
+        **si_only,
+        "mark": {"type": "area"},
+        "encoding": {"y": {**y, "field": "low"}, "y2": {"field": "high"}, "opacity": selected_opacity(0.16)},
+    }
+    knn_line = {
+        "transform": [{"filter": "datum.measure === 'kNN'"}],
+        "mark": {"type": "line", "strokeWidth": 1.3, "strokeDash": [2, 3]},
+        "encoding": {"y": y, "opacity": selected_opacity(0.8)},
+    }
+    si_line = {
+        **si_only,
+        "mark": {"type": "line", "strokeWidth": 2},
+        "encoding": {"y": y, "opacity": selected_opacity(1)},
+    }
+    points = {
+        **si_only,
+        "params": [legend_selection("samples")],
+        "mark": {"type": "point", "filled": True, "size": 34 if len(order) <= 80 else 14},
+        "encoding": {"y": y, "tooltip": _tooltip(), "opacity": selected_opacity(1)},
+    }
+    marks = [interval, *chance_rules(rows, y), knn_line, si_line, points, *_marked_layers(rows, marked, y)]
     return page_wide({"data": {"values": rows}, "height": HEIGHT, "encoding": {"x": x, "color": color}, "layer": marks})
 
 
 def class_chart(classes: pd.DataFrame) -> Spec:
-    """One bar a class in the order given; columns class_name, num_queries, value, chance."""
-    rows = records(
-        classes.assign(class_name=classes["class_name"].astype(str)), ["class_name", "value", "chance", "num_queries"]
-    )
+    """Draw one bar a class, in the order of the rows.
+
+    Parameters
+    ----------
+    classes : DataFrame
+        With the columns class_name, num_queries, value, chance.
+    """
+    named = classes.assign(class_name=classes["class_name"].astype(str))
+    rows = records(named, ["class_name", "value", "chance", "num_queries"])
     order = [row["class_name"] for row in rows]
     y: Spec = {"field": "class_name", "type": "nominal", "sort": None, "scale": {"domain": order}, "title": None}
-    scale = {"scale": {"domain": [0, 1]}, "title": "Separation Index", "axis": {"orient": "top", "tickCount": 5}}
-    tooltip = [shown("class_name", "Class"), shown("value", "SI", ".3f"), shown("chance", "Chance", ".4f")]
-    tooltip.append(shown("num_queries", "Samples", ","))
     y["axis"] = {"labelLimit": 170, "ticks": False, "domain": False}
+    scale = {"scale": {"domain": [0, 1]}, "title": "Separation Index", "axis": {"orient": "top", "tickCount": 5}}
+    tooltip = [
+        tooltip_field("class_name", "Class"),
+        tooltip_field("value", "SI", ".3f"),
+        tooltip_field("chance", "Chance", ".4f"),
+        tooltip_field("num_queries", "Samples", ","),
+    ]
     return page_wide(
         {
             "data": {"values": rows},
@@ -94,7 +111,13 @@ def class_chart(classes: pd.DataFrame) -> Spec:
 
 
 def sizes_chart(curve: pd.DataFrame) -> Spec:
-    """SI over sample size: rows of the table `curves`, of kind observed, fitted and extrapolated."""
+    """Draw SI over sample size.
+
+    Parameters
+    ----------
+    curve : DataFrame
+        Rows of the table `curves` of a study, of the kinds observed, fitted and extrapolated.
+    """
     rows = records(curve.assign(kind=curve["kind"].astype(str)), ["size", "kind", "value", "low", "high"])
     x = {
         "field": "size",
@@ -103,8 +126,12 @@ def sizes_chart(curve: pd.DataFrame) -> Spec:
         "title": "Samples",
         "axis": {"tickCount": 6, "grid": False, "labelOverlap": True},
     }
-    y = si_axis([row[name] for row in rows for name in ("value", "high") if row[name] is not None])
-    tooltip = [shown("size", "Samples", ","), shown("kind", "Kind"), shown("value", "SI", ".3f")]
+    y = si_axis(known_values(rows, "value", "high"))
+    tooltip = [
+        tooltip_field("size", "Samples", ","),
+        tooltip_field("kind", "Kind"),
+        tooltip_field("value", "SI", ".3f"),
+    ]
     line = {"transform": [{"filter": "datum.kind !== 'observed'"}]}
     dash: Spec = {"field": "kind", "type": "nominal", "legend": None}
     dash["scale"] = {"domain": ["fitted", "extrapolated"], "range": [[1, 0], [5, 4]]}
@@ -131,8 +158,9 @@ def sizes_chart(curve: pd.DataFrame) -> Spec:
 
 
 def _curve_rows(curves: pd.DataFrame, layers: pd.DataFrame) -> list[Spec]:
-    known = layers[["layer", "kind", "output_shape", "channels", "parameters"]]
-    rows = curves.merge(known, on="layer").sort_values("position", kind="stable")
+    """The rows of the curves with the properties of their layers, in network order."""
+    properties = layers[["layer", "kind", "output_shape", "channels", "parameters"]]
+    rows = curves.merge(properties, on="layer").sort_values("position", kind="stable")
     rows = rows.assign(
         samples=rows["samples"].map(lambda name: SAMPLES.get(name, name)),
         shape=rows["output_shape"].map(lambda shape: " × ".join(map(str, shape))),
@@ -142,24 +170,26 @@ def _curve_rows(curves: pd.DataFrame, layers: pd.DataFrame) -> list[Spec]:
 
 
 def _tooltip() -> list[Spec]:
-    texts = [shown("layer", "Layer"), shown("kind", "Kind"), shown("shape", "Output")]
-    numbers = [shown("value", "SI", ".3f"), shown("low", "95 %, low", ".3f"), shown("high", "95 %, high", ".3f")]
     return [
-        *texts,
-        shown("parameters", "Parameters", ","),
-        shown("samples", "Samples"),
-        *numbers,
-        shown("chance", "Chance", ".4f"),
+        tooltip_field("layer", "Layer"),
+        tooltip_field("kind", "Kind"),
+        tooltip_field("shape", "Output"),
+        tooltip_field("parameters", "Parameters", ","),
+        tooltip_field("samples", "Samples"),
+        tooltip_field("value", "SI", ".3f"),
+        tooltip_field("low", "95 %, low", ".3f"),
+        tooltip_field("high", "95 %, high", ".3f"),
+        tooltip_field("chance", "Chance", ".4f"),
     ]
 
 
 def _marked_layers(rows: Sequence[Spec], marked: Mapping[str, str], y: Spec) -> list[Spec]:
-    """A word above some layers, at the first line."""
-    first = rows[0]["samples"] if rows else ""
+    """A ring and a word above some layers, on the line of the first set of samples."""
+    samples = _first_samples(rows)
     values = [
         {"layer": row["layer"], "value": row["value"], "text": marked[row["layer"]]}
         for row in rows
-        if row["layer"] in marked and row["measure"] == "SI" and row["samples"] == _first_samples(rows, first)
+        if row["layer"] in marked and row["measure"] == "SI" and row["samples"] == samples
     ]
     if not values:
         return []
@@ -175,6 +205,10 @@ def _marked_layers(rows: Sequence[Spec], marked: Mapping[str, str], y: Spec) -> 
     ]
 
 
-def _first_samples(rows: Sequence[Spec], default: str) -> str:
-    found = {row["samples"] for row in rows}
-    return next((name for name in SAMPLES.values() if name in found), default)
+def _first_samples(rows: Sequence[Spec]) -> str:
+    """The set of samples whose line is named first in the legend."""
+    present = {row["samples"] for row in rows}
+    for name in SAMPLES.values():
+        if name in present:
+            return name
+    return str(rows[0]["samples"]) if rows else ""

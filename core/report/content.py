@@ -1,4 +1,4 @@
-"""What a report says, before it is HTML or Markdown: sentences, tables and charts, computed from a study's tables."""
+"""The content of a report, independent of its format: sentences, tables and charts, made from a study's tables."""
 
 import os
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from core.report.marks import Spec
 from core.report.tables import SAMPLES, Table, block_table, class_table, confusion_table, layer_table, training_table
 from core.report.training_charts import loss_chart, network_chart, training_chart
 from core.report.words.blocks import ALONE, NO_MEASUREMENT, blocks_text
-from core.report.words.cards import good_enough, make_cards
+from core.report.words.cards import cards_of, good_enough
 from core.report.words.changes import describe_changes
 from core.report.words.findings import Finding, describe
 from core.report.words.formatting import one_layer, plain
@@ -30,22 +30,23 @@ from core.training.recording.epochs import load_epoch, read_epochs, read_history
 
 METHOD = (
     "The **Separation Index (SI)** of a layer is the share of samples whose nearest other sample, in that layer's "
-    "activations, bears the same label (Kalhor et al., arXiv 1906.05156): the leave-one-out accuracy of a "
+    "activations, has the same label (Kalhor et al., arXiv 1906.05156): the leave-one-out accuracy of a "
     "one-nearest-neighbor classifier. Test to train: the nearest *training* sample of each test sample.",
-    "Neighbors are exact: a shortlist by bounded products, decided in float64; of equally near samples the first "
-    "counts. Channel means: each channel's average over the image; all activations: flattened, positions included.",
-    "**Chance** is what meaningless labels would score on average, exactly. The **interval** is one of 95 % for the SI "
-    "expected of a fresh sample of the same size and classes, or, where only some samples were asked, for the SI of "
-    "all at hand. It counts that samples share neighbors.",
+    "Neighbors are exact: matrix products with error bounds select candidates, and distances in float64 decide; of "
+    "equally near samples the first counts. Channel means: each channel's average over the image; all activations: "
+    "flattened, positions included.",
+    "**Chance** is the exact mean of SI with meaningless labels. The **interval** is a 95 % interval for the SI "
+    "expected of a fresh sample of the same size and classes or, where only some samples were queries, for the SI of "
+    "all samples of the study. It takes into account that samples share neighbors.",
 )
 LIMITS = (
-    "SI is no accuracy of the network: a layer whose classes a linear classifier parts may have a low SI, and the "
-    "reverse.",
+    "SI is not the accuracy of the network: a layer whose classes a linear classifier separates may have a low SI, and "
+    "vice versa.",
     "SI rises with the number of samples. Compare values at equal sizes only.",
     "SI depends on the distance: means and flattened activations of one layer are two different spaces.",
-    "The best layer was chosen by its value; the highest of many values is, by luck, a little too high.",
+    "The best layer was chosen by its value, and the highest of many values is biased upward.",
     "A layer is recommended as a cut only where the paired interval of its difference to the best, corrected for the "
-    "number of layers, lies above minus the tolerance. Where it does not, the samples cannot decide.",
+    "number of layers, lies above minus the tolerance. Otherwise the samples cannot decide.",
 )
 MEASURE_BLOCKS = "`python -m core blocks STUDY --verify` measures it."
 _MOST_CLASSES, _MOST_CONFUSIONS = 40, 12
@@ -53,7 +54,7 @@ _MOST_CLASSES, _MOST_CONFUSIONS = 40, 12
 
 @dataclass(frozen=True, eq=False)
 class Chart:
-    """A chart in words and as a specification of Vega-Lite. `note` is Markdown."""
+    """A chart as a specification of Vega-Lite, with its title and a note, which is Markdown."""
 
     title: str
     spec: Spec
@@ -62,7 +63,7 @@ class Chart:
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """A part of the report: charts, then tables, with a sentence before. Markdown."""
+    """A part of the report: a text, which is Markdown, then charts, then tables."""
 
     title: str
     text: str
@@ -72,10 +73,27 @@ class Section:
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """All that is said of a study. Texts are Markdown but for `name`, `command` and the facts, which are plain.
+    """The content of a report. Texts are Markdown, except `name`, `facts`, `repeat` and `write`, which are plain.
 
-    findings : one sentence each. cautions : of the study itself. facts : label to text. repeat : the command that
-    repeats the study, or "" where it does not say; write : the one that writes this report again.
+    Attributes
+    ----------
+    name : str
+        Name of the study's folder.
+    caption : str
+        Network, data, number of samples and seed.
+    finding : Finding
+        How far and where the classes separate.
+    findings : tuple of str
+        The cut, the most confused classes, the samples to check.
+    sections : tuple of Section
+    cautions : tuple of str
+        Cautions of the study.
+    facts : mapping
+        From a label to the text beside it.
+    repeat : str
+        The command that repeats the study; "" where the study does not record it.
+    write : str
+        The command that writes this report again.
     """
 
     name: str
@@ -90,16 +108,19 @@ class Report:
 
 
 def make_report(path: str | os.PathLike[str], *, write: str = "") -> Report:
-    """What there is to say of a study.
+    """Make the content of a study's report.
 
     Parameters
     ----------
-    path : its folder. write : the command that is named as the one that writes the report.
+    path : path
+        The folder of the study.
+    write : str
+        The command that writes the report, which the report quotes.
 
     Raises
     ------
     StudyError
-        The folder is no study, or one without a value of SI.
+        The folder is not a study, or the study has no value of SI.
     """
     study = load_study(path)
     layers = measured_layers(study)
@@ -108,9 +129,15 @@ def make_report(path: str | os.PathLike[str], *, write: str = "") -> Report:
     if lead.empty:
         raise StudyError(f"{os.fspath(path)} has no Separation Index to report. Run the study first.")
     best = best_layer(lead)
-    shown = curves[(curves["pooling"] == lead["pooling"].iloc[0]) & curves["value"].notna()]
+    advice = good_enough(study, lead)
+    cut, confused, check = cards_of(study, lead, advice)
+    findings = {"Where it is good enough": cut, "Most confused classes": confused, "Samples to check": check}
+    shown_curves = curves[(curves["pooling"] == lead["pooling"].iloc[0]) & curves["value"].notna()]
+    marked = {best: "best"}
+    if advice.recommended is not None:
+        marked.setdefault(advice.recommended, "cut here")
     sections = (
-        _layers_section(study, layers, shown, lead),
+        _layers_section(study, layers, shown_curves, marked),
         _blocks_section(study, lead),
         _classes_section(study, lead, best),
         _sizes_section(study, lead, best),
@@ -120,7 +147,7 @@ def make_report(path: str | os.PathLike[str], *, write: str = "") -> Report:
         name=Path(os.path.abspath(path)).name,
         caption=" · ".join(map(plain, caption_parts(study.info, curves))),
         finding=describe(lead),
-        findings=tuple(f"**{title}.** {text}" for title, text in _findings(study, lead).items()),
+        findings=tuple(f"**{title}.** {card.text}" for title, card in findings.items()),
         sections=tuple(section for section in sections if section is not None),
         cautions=tuple(plain(caution) for caution in study.info.get("cautions", [])),
         facts=known_facts(study.info, study.state, curves),
@@ -129,33 +156,21 @@ def make_report(path: str | os.PathLike[str], *, write: str = "") -> Report:
     )
 
 
-def _findings(study: Study, lead: pd.DataFrame) -> dict[str, str]:
-    cut, confused, check = make_cards(study, lead)
-    return {
-        "Where it is good enough": cut.text,
-        "Most confused classes": confused.text,
-        "Samples to check": check.text,
-    }
-
-
-def _layers_section(study: Study, layers: pd.DataFrame, shown: pd.DataFrame, lead: pd.DataFrame) -> Section:
-    marked = {best_layer(lead): "best"}
-    advice = good_enough(study, lead)
-    if advice.recommended is not None:
-        marked.setdefault(advice.recommended, "cut here")
-    votes = shown.loc[shown["measure"] == "kNN", "order"].unique()
-    dotted = f" Dotted: accuracy of kNN, k = {votes[0]}." if len(votes) else ""
+def _layers_section(study: Study, layers: pd.DataFrame, curves: pd.DataFrame, marked: Mapping[str, str]) -> Section:
+    """SI of every layer. marked : from some layers to a word beside them."""
+    orders = curves.loc[curves["measure"] == "kNN", "order"].unique()
+    dotted = f" Dotted: accuracy of kNN, k = {orders[0]}." if len(orders) else ""
     note = (
         f"In network order. Dashed gray: chance. Band: the 95 % interval.{dotted} Point at a layer for its numbers; "
         "click a name in the legend to show one line alone."
     )
-    note = " ".join(filter(None, [note, baseline_text(study.samples, shown)]))
-    chart = Chart("Separation Index by layer", layers_chart(shown, layers, marked), note)
-    return Section("Layer by layer", "", (chart,), (layer_table(study, shown, layers, marked),))
+    note = " ".join(filter(None, [note, baseline_text(study.samples, curves)]))
+    chart = Chart("Separation Index by layer", layers_chart(curves, layers, marked), note)
+    return Section("Layer by layer", "", (chart,), (layer_table(study, curves, layers, marked),))
 
 
 def _blocks_section(study: Study, lead: pd.DataFrame) -> Section | None:
-    """The accuracy without each block, where it was measured, and SI across it; nothing for features."""
+    """The accuracy without each block, where it was measured, and SI across it; None for features."""
     split, among = _splits(lead)
     measure = "cross" if among != split else "separation"
     try:
@@ -172,34 +187,35 @@ def _blocks_section(study: Study, lead: pd.DataFrame) -> Section | None:
 
 
 def _classes_section(study: Study, lead: pd.DataFrame, layer: str) -> Section | None:
+    """SI of each class at a layer, the hardest classes first, and the most confused classes."""
     classes = _of_lead(study, study.classes, lead, layer)
     if classes.empty:
         return None
     samples = study.samples.assign(class_name=study.samples["class_name"].astype(object))
-    full = samples.dropna(subset=["class_name"]).drop_duplicates("label").set_index("label")["class_name"]
-    words = short_classes(full.astype(str))
-    names = classes["label"].map(full.map(words)).fillna(classes["label"].astype(str))
+    class_names = samples.dropna(subset=["class_name"]).drop_duplicates("label").set_index("label")["class_name"]
+    short_names = short_classes(class_names.astype(str))
+    names = classes["label"].map(class_names.map(short_names)).fillna(classes["label"].astype(str))
     classes = classes.assign(class_name=names).sort_values(["value", "class_name"], ignore_index=True)
     hardest = classes.head(_MOST_CLASSES)
-    left_out = len(classes) - len(hardest)
-    note = f"The {len(hardest)} hardest of {len(classes)} classes." if left_out else "The hardest first."
+    all_shown = len(hardest) == len(classes)
+    note = "The hardest first." if all_shown else f"The {len(hardest)} hardest of {len(classes)} classes."
     charts = (Chart(f"SI of each class at {layer}", class_chart(hardest), f"{note} Tick: chance."),)
     return Section(
         "Class by class",
         f"At the best layer, {one_layer(layer)}, {_where(lead)}.",
         charts,
-        (*_confusions(study, lead, layer, words), class_table(classes)),
+        (*_confusions(study, lead, layer, short_names), class_table(classes)),
     )
 
 
-def _confusions(study: Study, lead: pd.DataFrame, layer: str, words: Mapping[str, str]) -> tuple[Table, ...]:
-    """The most confused classes; nothing where the study stores no neighbors there."""
+def _confusions(study: Study, lead: pd.DataFrame, layer: str, short_names: Mapping[str, str]) -> tuple[Table, ...]:
+    """The most confused classes; no table where the study stores no neighbors at the layer."""
     split, among = _splits(lead)
     try:
         pairs = confused_pairs(study, layer, str(lead["pooling"].iloc[0]), split, among=among)
     except StudyError:
         return ()
-    named = pairs.assign(**{name: pairs[name].replace(dict(words)) for name in ("first", "second")})
+    named = pairs.assign(**{name: pairs[name].replace(dict(short_names)) for name in ("first", "second")})
     return (confusion_table(named.head(_MOST_CONFUSIONS)),) if len(pairs) else ()
 
 
@@ -210,12 +226,12 @@ def _sizes_section(study: Study, lead: pd.DataFrame, layer: str) -> Section | No
         return None
     note = "Dots: mean over the draws; line: fitted, dashed where extrapolated; band: its 95 % interval."
     chart = Chart(f"SI of {layer} over sample size", sizes_chart(rows), note)
-    text = f"SI of {one_layer(layer)} with fewer or more samples, each the others' possible neighbor, {_where(lead)}."
+    text = f"SI of {one_layer(layer)} with fewer or more samples, all of them possible neighbors, {_where(lead)}."
     return Section("Sample size", text, (chart,))
 
 
 def _training_section(study: Study, lead: pd.DataFrame) -> Section | None:
-    """SI over the epochs of a training that was recorded."""
+    """SI over the epochs of a recorded training; None where fewer than two epochs are recorded."""
     epochs, history = read_epochs(study.path), read_history(study.path)
     rows = epochs[(epochs["measure"] == "separation") & (epochs["split"] == lead["samples"].iloc[0])]
     if rows["epoch"].nunique() < 2:
@@ -226,7 +242,8 @@ def _training_section(study: Study, lead: pd.DataFrame) -> Section | None:
         Chart(
             "SI through the network after each epoch",
             network_chart(rows, order),
-            "Move the slider to play the training. Epoch 0 is before it. Faint: the other epochs; dashed gray: chance.",
+            "Move the slider to choose an epoch; epoch 0 is before the training. Faint: the other epochs; dashed gray: "
+            "chance.",
         ),
         Chart("SI of each layer over the epochs", training_chart(rows, order), "Click a layer in the legend."),
     ]
@@ -238,7 +255,7 @@ def _training_section(study: Study, lead: pd.DataFrame) -> Section | None:
 
 
 def _training_change(study: Study, lead: pd.DataFrame, first: int, last: int) -> str:
-    """What changed from one recorded epoch to another, with intervals."""
+    """The change of SI from one recorded epoch to another, in words."""
     before, after = (load_epoch(study.path, epoch) for epoch in (first, last))
     split, pooling = str(lead["samples"].iloc[0]), str(lead["pooling"].iloc[0])
     table = compare_studies(before, after, pooling=pooling, split=split, match="name")
@@ -248,22 +265,25 @@ def _training_change(study: Study, lead: pd.DataFrame, first: int, last: int) ->
 
 
 def _of_lead(study: Study, table: pd.DataFrame, lead: pd.DataFrame, layer: str) -> pd.DataFrame:
-    """Rows of first-order SI, of the samples and pooling of the leading curve, at a layer."""
+    """The rows of a table at a layer, for the samples and the pooling of the lead curve; else the other pooling."""
     split, among = _splits(lead)
     measure = "cross" if among != split else "separation"
     rows = table[(table["layer"] == layer) & (table["split"] == split) & (table["measure"] == measure)]
     poolings = set(rows["pooling"].astype(str))
     pooling = str(lead["pooling"].iloc[0])
-    return rows[rows["pooling"] == (pooling if pooling in poolings else next(iter(poolings), pooling))]
+    if pooling not in poolings:
+        pooling = next(iter(poolings), pooling)
+    return rows[rows["pooling"] == pooling]
 
 
 def _splits(lead: pd.DataFrame) -> tuple[str, str]:
-    """Whose samples, and whose neighbors."""
+    """The split of the samples of a curve, and that of their neighbors."""
     samples = str(lead["samples"].iloc[0])
     return ("test", "train") if samples == "cross" else (samples, samples)
 
 
 def _where(lead: pd.DataFrame) -> str:
+    """The samples and the pooling of a curve, such as "test samples, channel means"."""
     pooling = {"mean": "channel means", "flat": "all activations"}
     samples = str(lead["samples"].iloc[0])
     return f"{SAMPLES.get(samples, samples).lower()} samples, {pooling.get(str(lead['pooling'].iloc[0]), '')}"

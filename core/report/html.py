@@ -1,4 +1,4 @@
-"""A report as one HTML file that loads nothing: charts, their JavaScript and the styles are in it."""
+"""Format a report as one self-contained HTML file, with charts, their JavaScript and styles."""
 
 import json
 import re
@@ -9,22 +9,23 @@ from importlib.resources import files
 from core.report.content import LIMITS, METHOD, Chart, Report, Section
 from core.report.tables import Table
 
-_INLINE = (  # in this order, on escaped text; a backslash keeps what follows as it is
+_INLINE = (  # applied in this order to text in which HTML is escaped
     (re.compile(r"`([^`]*)`"), r"<code>\1</code>"),
     (re.compile(r"\*\*(.+?)\*\*"), r"<strong>\1</strong>"),
     (re.compile(r"\*(.+?)\*"), r"<em>\1</em>"),
 )
-_KEPT = re.compile(r"\\([\\`*_\[\]$~&<>#|:])")
-_HIDDEN = 0xE000  # of the private use area: where kept characters wait while the marks are read
+_ESCAPED = re.compile(r"\\([\\`*_\[\]$~&<>#|:])")  # a character that a backslash protects from being Markdown
+# While Markdown is converted, protected characters are replaced by those this far above, in the private use area.
+_PRIVATE_USE = 0xE000
 
 
 def as_html(report: Report) -> str:
-    """The whole report; every text of the study is escaped.
+    """Format the whole report; every text of the study is escaped.
 
     Raises
     ------
     ImportError
-        vl-convert-python, which brings the charts' JavaScript, is not installed.
+        The package vl-convert-python, which contains the charts' JavaScript, is not installed.
     """
     charts = [chart for section in report.sections for chart in section.charts]
     style = files("core.report").joinpath("report.css").read_text(encoding="utf-8")
@@ -58,7 +59,7 @@ script-src 'unsafe-inline' 'unsafe-eval'; img-src data: blob:">
 
 
 def _bundle() -> str:
-    """Vega, Vega-Lite and vega-embed in one text."""
+    """The JavaScript of Vega, Vega-Lite and vega-embed."""
     try:
         from vl_convert import javascript_bundle
     except ImportError as error:
@@ -80,16 +81,17 @@ def _head(report: Report) -> str:
 
 
 def _sections(report: Report) -> str:
-    found, number = [], 0
+    sections, num_charts = [], 0
     for section in report.sections:
-        found.append(_section(section, number))
-        number += len(section.charts)
-    return "\n".join(found)
+        sections.append(_section(section, num_charts))
+        num_charts += len(section.charts)
+    return "\n".join(sections)
 
 
-def _section(section: Section, first: int) -> str:
+def _section(section: Section, first_chart: int) -> str:
+    """One section; its charts are numbered from `first_chart`, as in the list of all specifications."""
     text = f"<p>{inline(section.text)}</p>" if section.text else ""
-    charts = "".join(_chart(chart, first + place) for place, chart in enumerate(section.charts))
+    charts = "".join(_chart(chart, number) for number, chart in enumerate(section.charts, first_chart))
     return f"<section><h2>{escape(section.title)}</h2>{text}{charts}{''.join(map(_table, section.tables))}</section>"
 
 
@@ -129,9 +131,8 @@ def _method(report: Report) -> str:
 
 
 def inline(text: str) -> str:
-    """The little Markdown that sentences use as HTML: code, bold, italic, and escaped characters as they are."""
-    hidden = _KEPT.sub(lambda match: chr(_HIDDEN + ord(match[1])), text)
-    found = escape(hidden)
+    """Convert the Markdown of a sentence to HTML: code, bold, italic, and characters escaped by a backslash."""
+    html = escape(_ESCAPED.sub(lambda match: chr(_PRIVATE_USE + ord(match[1])), text))
     for pattern, tag in _INLINE:
-        found = pattern.sub(tag, found)
-    return re.sub("[\ue000-\ue0ff]", lambda match: escape(chr(ord(match[0]) - _HIDDEN)), found)
+        html = pattern.sub(tag, html)
+    return re.sub("[\ue000-\ue0ff]", lambda match: escape(chr(ord(match[0]) - _PRIVATE_USE)), html)

@@ -1,4 +1,6 @@
-"""A report as Markdown, for a pull request: findings, short tables, the long ones folded away."""
+"""Format a report as Markdown for a pull request: findings and short tables, with long tables collapsed."""
+
+import re
 
 from core.report.content import LIMITS, METHOD, Report, Section
 from core.report.tables import Table
@@ -6,7 +8,7 @@ from core.report.words.formatting import plain
 
 
 def as_markdown(report: Report) -> str:
-    """The whole report; every text of the study is escaped."""
+    """Format the whole report; every text of the study is escaped."""
     parts = [
         f"## {plain(report.name)}: {_lower_first(report.finding.headline)}",
         report.caption,
@@ -28,11 +30,11 @@ def _section(section: Section) -> list[str]:
 
 
 def _table(table: Table) -> list[str]:
-    """The rows that matter; all of them folded away where there are more."""
+    """The rows of the short form and, where there are more, all of them collapsed."""
     head = [plain(name) for name in table.frame.columns]
     rows = [[plain(cell) for cell in row] for row in table.frame.itertuples(index=False)]
     numbers = [name not in table.texts for name in table.frame.columns]
-    short = _grid(head, [rows[place] for place in table.lead], numbers)
+    short = _grid(head, [rows[index] for index in table.lead], numbers)
     if len(table.lead) == len(rows):
         return [f"**{table.title}**", short]
     whole = _details(f"All {len(rows)} rows", _grid(head, rows, numbers))
@@ -48,10 +50,12 @@ def _commands(report: Report) -> list[str]:
 
 
 def _longest_fence(text: str) -> int:
-    return max((len(run) for run in "".join(c if c == "`" else " " for c in text).split()), default=0)
+    """The length of the longest run of backticks, which a fence around the text must exceed."""
+    return max(map(len, re.findall("`+", text)), default=0)
 
 
 def _grid(head: list[str], rows: list[list[str]], numbers: list[bool] | None = None) -> str:
+    """A table of cells; columns of numbers are aligned to the right."""
     rule = ["---:" if number else "---" for number in numbers or [False] * len(head)]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
 

@@ -1,7 +1,7 @@
-"""What the specifications of Vega-Lite have in common: axes, rules, tooltips, rows as JSON."""
+"""Common parts of Vega-Lite specifications: axes, rules, tooltips, legends, and rows as JSON."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,42 +11,57 @@ Spec = dict[str, Any]
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 GRAY = "#808895"  # readable on white and on near-black
-_AXIS_WIDTH = 44  # the same for charts one above the other, so that their layers stand above each other
+_AXIS_WIDTH = 44  # pixels; equal in all charts, so that the same layer is at the same x in charts below each other
 
 
 def records(rows: pd.DataFrame, columns: list[str]) -> list[Spec]:
-    """Rows as JSON: what is not known is null, and no more digits than can be seen."""
+    """Return the columns of a table as JSON rows, with null for missing values and floats rounded to five decimals."""
     table = rows[columns].astype(object).where(rows[columns].notna(), None)
-    return [{str(name): _plain(value) for name, value in row.items()} for row in table.to_dict("records")]
+    return [_json_row(row) for row in table.to_dict("records")]
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, float | np.floating):
-        return round(float(value), 5)
-    return int(value) if isinstance(value, np.integer) else value
+def _json_row(row: Mapping[Hashable, Any]) -> Spec:
+    """Convert NumPy numbers to Python's, which JSON knows."""
+    values: Spec = {}
+    for name, value in row.items():
+        if isinstance(value, float | np.floating):
+            value = round(float(value), 5)
+        elif isinstance(value, np.integer):
+            value = int(value)
+        values[str(name)] = value
+    return values
 
 
-def shown(field: str, title: str, number: str = "") -> Spec:
-    kind: Spec = {"type": "quantitative", "format": number} if number else {"type": "nominal"}
+def known_values(rows: Sequence[Spec], *fields: str) -> list[float]:
+    """Return the values of some fields of all rows, without nulls."""
+    values = []
+    for row in rows:
+        values += [row[field] for field in fields if row[field] is not None]
+    return values
+
+
+def tooltip_field(field: str, title: str, number_format: str = "") -> Spec:
+    """Return the tooltip entry of a field: a number if it has a format, otherwise text."""
+    kind: Spec = {"type": "quantitative", "format": number_format} if number_format else {"type": "nominal"}
     return {"field": field, "title": title, **kind}
 
 
 def chance_rules(rows: Sequence[Spec], y: Spec) -> list[Spec]:
-    """One dashed line a level; levels that are closer than 0.01 share one."""
+    """Return one dashed line a level of chance; levels that are closer than 0.01 share a line."""
     levels: list[float] = []
-    for value in sorted({row["chance"] for row in rows if row["chance"] is not None}):
+    for value in sorted(set(known_values(rows, "chance"))):
         if not levels or value - levels[-1] >= 0.01:
             levels.append(value)
     if not levels:
         return []
     rule = {"type": "rule", "color": GRAY, "strokeDash": [6, 4]}
     values = [{"value": level, "text": "chance"} for level in levels]
-    place = {"y": {**y, "field": "value"}, "x": {"value": 0}, "x2": {"value": "width"}, "color": {"value": GRAY}}
-    return [{"data": {"values": values}, "mark": rule, "encoding": place}]
+    encoding = {"y": {**y, "field": "value"}, "x": {"value": 0}, "x2": {"value": "width"}, "color": {"value": GRAY}}
+    return [{"data": {"values": values}, "mark": rule, "encoding": encoding}]
 
 
 def si_axis(values: Sequence[float]) -> Spec:
-    """From 0 to the next tenth above all values, at most 1."""
+    """Return a y axis of SI, from 0 to the next tenth above all values, at most 1."""
     top = min(1.0, max(0.1, math.ceil(max(values, default=1.0) * 10 + 0.2) / 10))
     axis = {"tickCount": 6, "minExtent": _AXIS_WIDTH}
     return {
@@ -59,21 +74,25 @@ def si_axis(values: Sequence[float]) -> Spec:
 
 
 def layer_axis() -> Spec:
+    """Return an x axis of layer names."""
     return {"title": None, "labelAngle": -90, "labelOverlap": "greedy", "labelLimit": 140, "grid": False}
 
 
 def legend() -> Spec:
+    """Return a legend above the chart, without a title."""
     return {"orient": "top", "title": None, "labelLimit": 260, "symbolOpacity": 1}
 
 
-def one_alone(field: str) -> Spec:
-    """A click in the legend fades all but one line."""
+def legend_selection(field: str) -> Spec:
+    """Return a parameter that selects one line by a click in the legend; see `selected_opacity`."""
     return {"name": "alone", "select": {"type": "point", "fields": [field]}, "bind": "legend"}
 
 
-def faded(opacity: float) -> Spec:
+def selected_opacity(opacity: float) -> Spec:
+    """Return an opacity that fades everything but the line that `legend_selection` selects."""
     return {"condition": {"param": "alone", "value": opacity}, "value": 0.08 * opacity}
 
 
 def page_wide(spec: Spec) -> Spec:
+    """Complete a specification to a chart as wide as its page."""
     return {"$schema": SCHEMA, "width": "container", "autosize": {"type": "fit-x", "contains": "padding"}, **spec}

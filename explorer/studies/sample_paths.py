@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from core.analysis.samples.neighborhoods import stored_neighbors
-from core.analysis.samples.paths import agreement, fates, nearest_by_layer, neighbors_by_layer
+from core.analysis.samples.paths import agreement, sample_summaries, nearest_by_layer, neighbors_by_layer
 from core.analysis.samples.prediction_depth import depths, votes
 from core.analysis.samples.suspects import CLEAR_SCORE, duplicates_first, samples_to_check
 from core.report.words.samples_to_check import expectation_text, trial_swaps
@@ -72,7 +72,7 @@ class SamplePaths:
     depths : DataFrame
         Of `core.analysis.samples.prediction_depth.depths`.
     summaries : DataFrame
-        Of `core.analysis.samples.paths.fates`: at which layers each sample has a nearest neighbor of its class.
+        Of `core.analysis.samples.paths.sample_summaries`: at which layers each sample has a nearest neighbor of its class.
     to_check : DataFrame
         Of `core.analysis.samples.suspects.samples_to_check`.
     num_clear : int
@@ -94,7 +94,7 @@ class SamplePaths:
         self.num_voters = int(neighbors["rank"].max()) if len(neighbors) else 0
         self.small_classes = small_classes_text(self.samples, split, self.num_voters, among=among)
         self.depths = depths(votes(neighbors, self.names), self.names)
-        self.summaries = fates(agreement(nearest)) if len(nearest) else pd.DataFrame()
+        self.summaries = sample_summaries(agreement(nearest)) if len(nearest) else pd.DataFrame()
         self.to_check = samples_to_check(neighbors, self.samples)
         self.num_clear = int((self.to_check["score"] >= CLEAR_SCORE).sum())
         self.swaps = trial_swaps(self.study, neighbors, split)

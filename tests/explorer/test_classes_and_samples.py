@@ -9,7 +9,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 import core
-from core.analysis.samples.paths import agreement, fates, nearest_by_layer
+from core.analysis.samples.paths import agreement, nearest_by_layer, sample_summaries
 from core.analysis.samples.prediction_depth import prediction_depth
 from core.study.store.class_names import short_class, short_classes
 from explorer.controls.layer_controls import class_names
@@ -54,7 +54,7 @@ def table(folder):
     study = core.load_study(folder)
     nearest = nearest_by_layer(study, "flat", "train")
     depths = prediction_depth(study, "flat", "train", k=1)
-    return samples_at(nearest, fates(agreement(nearest)), study.samples, "early", depths)
+    return samples_at(nearest, sample_summaries(agreement(nearest)), study.samples, "early", depths)
 
 
 def said(page):

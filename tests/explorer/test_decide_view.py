@@ -13,7 +13,7 @@ from core.analysis.ranking.ranking import load_ranking
 from core.cli import main
 from core.report.content import make_report
 from core.report.words.class_losses import class_cost_text
-from core.report.words.cut import difference_text, explanation, headline
+from core.report.words.cut import difference_to_best_text, explanation, headline
 from core.study.store.opening import load_study
 from explorer.pages.decide.charts import cut_chart, ranking_chart
 from explorer.pages.decide.tables import savings, verdict
@@ -105,7 +105,7 @@ def test_training_samples_of_several_classes_lead_before_test_samples_of_one(one
     assert advice.split == "train"
     alone = advise(load_study(one_class / "alone"))
     assert headline(alone) == "All 20 test samples are of one class: SI is 1 by construction"
-    assert explanation(alone) == "No layer can be told from another by SI. Take samples of two classes or more."
+    assert explanation(alone) == "SI cannot distinguish between layers. Take samples of at least two classes."
     assert make_report(one_class / "alone").finding.headline == "All 20 test samples are of one class"
 
 
@@ -157,8 +157,8 @@ def test_the_slider_follows_the_recommendation_until_it_is_moved(open_view):
 
 def test_the_words_of_an_interval():
     row = pd.Series({"difference": -0.02, "difference_low": -0.05, "difference_high": 0.01})
-    assert difference_text(row) == "-0.020 [-0.050, +0.010]"
-    assert difference_text(row.replace(-0.05, np.nan)) == "-0.020, no interval"
+    assert difference_to_best_text(row) == "-0.020 [-0.050, +0.010]"
+    assert difference_to_best_text(row.replace(-0.05, np.nan)) == "-0.020, no interval"
 
 
 NETWORKS = pd.DataFrame(

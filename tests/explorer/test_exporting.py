@@ -133,7 +133,7 @@ def test_features_have_nothing_to_export(open_view, tmp_path):
     [
         (None, "{0}%", "{0}% of the time (measured without a range)"),
         ((1, 1, 1), "{0}% ({0} to {0}%)", "{0}% of the time ({0} to {0}% in 3 rounds)"),
-        ((1, 5, 1), "unknown", "of the time a share that cannot be told (0 to {0}% in 3 rounds)"),
+        ((1, 5, 1), "unknown", "a share of the time that cannot be told (0 to {0}% in 3 rounds)"),
     ],
 )
 def test_kept_seconds_are_shown_with_their_range(open_view, tmp_path, factors, share, sentence):

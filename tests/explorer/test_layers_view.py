@@ -169,7 +169,7 @@ def test_three_cards_lead_on_and_say_where_neighbors_are_missing(open_page, tiny
     text = said(open_page(tiny_study))
     for title in ("Where it is good enough", "Most confused classes", "Samples to check"):
         assert title in text
-    assert text.count("stores no neighbors that would tell") == 2
+    assert text.count("stores no neighbors for this") == 2
 
 
 def test_names_and_patterns_narrow_the_layers_and_can_be_dropped(open_page, tiny_study):

@@ -37,14 +37,14 @@ def class_differences(study: Study, advice: Advice, layer: str) -> pd.DataFrame:
     """
     split, among = ("test", "train") if advice.measure == "cross" else (advice.split, advice.split)
     nearest = read_nearest(study, [advice.best, layer], advice.pooling, split, among=among)
-    best, other = nearest.get(advice.best), nearest.get(layer)
-    if best is None or other is None or not np.array_equal(best["sample"], other["sample"]):
+    best, cut = nearest.get(advice.best), nearest.get(layer)
+    if best is None or cut is None or not np.array_equal(best["sample"], cut["sample"]):
         return pd.DataFrame(columns=COLUMNS)
     all_classes = sample_classes(study.samples)
     classes = best["sample"].map(all_classes.map(short_classes(all_classes))).to_numpy(object)
     names = sorted(set(classes))
     level = 1 - (1 - LEVEL) / len(names)
-    rows = [_class_row(name, best[classes == name], other[classes == name], level) for name in names]
+    rows = [_class_row(name, best[classes == name], cut[classes == name], level) for name in names]
     table = pd.DataFrame(rows, columns=COLUMNS)
     return table.sort_values(["difference", "high", "class_name"], ignore_index=True)
 

@@ -64,7 +64,7 @@ def time_saved_text(row: pd.Series) -> str:
     if pd.isna(row["seconds"]):
         return ""
     if pd.isna(row["seconds_saved"]):
-        return f"of the time a share that cannot be told ({range_text(row)})"
+        return f"a share of the time that cannot be told ({range_text(row)})"
     return f"{row['seconds_saved']:.0%} of the time ({range_text(row)})"
 
 

@@ -79,12 +79,13 @@ class RankOptions:
 
     def study(self, model: str) -> StudyOptions:
         """Return the options of a network's study."""
-        has_weights = model == PIXELS or is_model_file(model)
+        takes_weights = model != PIXELS and not is_model_file(model)
+        layers = DEFAULT_LAYERS if model == PIXELS else self.layers
         return StudyOptions(
             data=self.data,
             model=model,
-            weights=None if has_weights else self.weights,
-            layers=DEFAULT_LAYERS if model == PIXELS else self.layers,
+            weights=self.weights if takes_weights else None,
+            layers=layers,
             pooling=self.pooling,
             per_class=self.per_class,
             seed=self.seed,

@@ -1,1 +1,1 @@
-"""What stored neighbors say about samples and classes."""
+"""Samples and classes, analyzed by the nearest neighbors that a study stores."""

@@ -1,5 +1,6 @@
-"""Two classes through the network: how often they are confused, from where on they are parted, and who causes it."""
+"""Two classes through the network: how often they are confused, where they separate, and which samples are confused."""
 
+import numpy as np
 import pandas as pd
 
 from core.data.sampling import name_some
@@ -8,20 +9,26 @@ from core.data.sampling import name_some
 def pair_curve(
     nearest: pd.DataFrame, names: pd.Series, first: str, second: str, *, possible: pd.Series | None = None
 ) -> pd.DataFrame:
-    """How often two classes are confused at each layer.
+    """Return how often two classes are confused at each layer.
 
     Parameters
     ----------
-    nearest : of `core.analysis.samples.paths.nearest_by_layer`. names : class name by sample. first, second : two
-        classes.
-    possible : class name by sample, of all samples that may be neighbors; default all that are asked.
+    nearest : DataFrame
+        As returned by `core.analysis.samples.paths.nearest_by_layer`.
+    names : Series of str
+        Class name by sample.
+    first, second : str
+        Two classes.
+    possible : Series of str, optional
+        Class name by sample, for all samples that may be neighbors; default the queries.
 
     Returns
     -------
     DataFrame
-        layer, count (samples of either class whose nearest neighbor is of the other one), total (samples of both that
-        were asked), share (count of total), own (the share whose nearest is of their own class; both shares are small
-        where the network knows neither class), chance (what share would be with meaningless labels); in network order.
+        In network order: layer, count (samples of either class whose nearest neighbor is of the other class), total
+        (queries of both classes), share (count / total), own (share of queries whose nearest neighbor is of their own
+        class), chance (what share would be with meaningless labels). Both share and own are small where the layer
+        separates neither class from the rest.
 
     Raises
     ------
@@ -29,42 +36,47 @@ def pair_curve(
         A class is unknown, or both are the same.
     """
     _check_pair(names, first, second)
-    own, other = nearest["sample"].map(names), nearest["nearest"].map(names)
-    ours = nearest.assign(confused=_confused(own, other, first, second), own=own == other)[own.isin([first, second])]
-    layers = ours.groupby("layer", sort=False, observed=True)
+    sample_class, nearest_class = nearest["sample"].map(names), nearest["nearest"].map(names)
+    rows = nearest.assign(
+        confused=_confused(sample_class, nearest_class, first, second), own=sample_class == nearest_class
+    )
+    layers = rows[sample_class.isin([first, second])].groupby("layer", sort=False, observed=True)
     table = layers.agg(count=("confused", "sum"), total=("confused", "size"), own=("own", "mean")).reset_index()
     table["layer"] = table["layer"].astype(object)
     table.insert(3, "share", table["count"] / table["total"])
-    asked = names.reindex(nearest["sample"].unique())
-    return table.assign(chance=_chance(asked, asked if possible is None else possible, first, second))
+    queries = names.reindex(nearest["sample"].unique())
+    return table.assign(chance=_chance(queries, queries if possible is None else possible, first, second))
 
 
-def parted_from(curve: pd.DataFrame) -> str | None:
-    """The layer from which on two classes are parted for good; None where they never are.
-
-    From there to the last layer, no sample of either has its nearest neighbor in the other class.
-
-    curve : of `pair_curve`, at least one layer.
-    """
-    confused = curve["count"].to_numpy() > 0
-    if confused[-1]:
-        return None
-    return str(curve["layer"].iloc[len(confused) - int(confused[::-1].argmax()) if confused.any() else 0])
-
-
-def pair_causes(nearest: pd.DataFrame, names: pd.Series, first: str, second: str, layer: str) -> pd.DataFrame:
-    """The samples that make two classes run into each other at one layer.
+def first_separated_layer(curve: pd.DataFrame) -> str | None:
+    """Return the first layer from which on two classes are never confused, to the last layer; None if there is none.
 
     Parameters
     ----------
-    nearest, names, first, second : as for `pair_curve`. layer : where to look.
+    curve : DataFrame
+        As returned by `pair_curve`, with at least one layer.
+    """
+    confused_rows = np.flatnonzero(curve["count"].to_numpy() > 0)
+    first = int(confused_rows[-1]) + 1 if len(confused_rows) else 0
+    return str(curve["layer"].iloc[first]) if first < len(curve) else None
+
+
+def pair_causes(nearest: pd.DataFrame, names: pd.Series, first: str, second: str, layer: str) -> pd.DataFrame:
+    """Return the samples by which two classes are confused at one layer.
+
+    Parameters
+    ----------
+    nearest, names, first, second
+        As for `pair_curve`.
+    layer : str
+        One of the layers in `nearest`.
 
     Returns
     -------
     DataFrame
-        One row a sample of either class whose nearest neighbor is of the other: sample, nearest, distance, class_name,
-        nearest_class, layers (at how many layers its nearest is of that class), share (of all layers). The most lasting
-        first.
+        One row for each sample of either class whose nearest neighbor is of the other class: sample, nearest, distance,
+        class_name, nearest_class, layers (number of layers at which its nearest neighbor is of the other class), share
+        (of all layers). Samples with the most layers come first.
 
     Raises
     ------
@@ -75,13 +87,12 @@ def pair_causes(nearest: pd.DataFrame, names: pd.Series, first: str, second: str
     layers = nearest["layer"].astype(str).unique().tolist()
     if layer not in layers:
         raise ValueError(f"layer must be one of those in nearest; got {layer!r}. It has {name_some(layers)}.")
-    own, other = nearest["sample"].map(names), nearest["nearest"].map(names)
-    rows = nearest.assign(class_name=own, nearest_class=other)[_confused(own, other, first, second)]
-    lasting = rows["sample"].value_counts()
+    rows = nearest.assign(class_name=nearest["sample"].map(names), nearest_class=nearest["nearest"].map(names))
+    rows = rows[_confused(rows["class_name"], rows["nearest_class"], first, second)]
+    layers_confused = rows["sample"].value_counts()
     here = rows[rows["layer"] == layer]
-    here = here.assign(
-        layers=here["sample"].map(lasting), share=here["sample"].map(lasting) / nearest["layer"].nunique()
-    )
+    here = here.assign(layers=here["sample"].map(layers_confused))
+    here = here.assign(share=here["layers"] / nearest["layer"].nunique())
     columns = ["sample", "nearest", "distance", "class_name", "nearest_class", "layers", "share"]
     return here.sort_values(["layers", "sample"], ascending=[False, True], ignore_index=True)[columns]
 
@@ -95,17 +106,22 @@ def _check_pair(names: pd.Series, first: str, second: str) -> None:
         raise ValueError(f"first and second must be two classes; got {first!r} twice.")
 
 
-def _confused(own: pd.Series, other: pd.Series, first: str, second: str) -> pd.Series:
-    return ((own == first) & (other == second)) | ((own == second) & (other == first))
+def _confused(sample_class: pd.Series, nearest_class: pd.Series, first: str, second: str) -> pd.Series:
+    """Whether one of two classes is a sample's and the other one that of its nearest neighbor."""
+    first_as_second = (sample_class == first) & (nearest_class == second)
+    second_as_first = (sample_class == second) & (nearest_class == first)
+    return first_as_second | second_as_first
 
 
-def _chance(asked: pd.Series, possible: pd.Series, first: str, second: str) -> float:
-    """The share with permuted labels: the part that the other class has of all possible neighbors, the sample left out.
+def _chance(queries: pd.Series, possible: pd.Series, first: str, second: str) -> float:
+    """The expected share of confused samples with permuted labels.
 
-    asked, possible : class name by sample, of the samples that are asked and of those that may be their neighbors.
+    It is the share that the other class has of all possible neighbors, which do not include the sample itself.
+
+    queries, possible : class name by sample, of the queries and of the samples that may be their neighbors.
     """
-    others = len(possible) - int(asked.index.isin(possible.index).any())
-    counts, named = asked.value_counts(), possible.value_counts()
-    first_asked, second_asked = counts.get(first, 0), counts.get(second, 0)
-    expected = first_asked * named.get(second, 0) + second_asked * named.get(first, 0)
-    return float(expected / max(others, 1) / max(first_asked + second_asked, 1))
+    num_possible = len(possible) - int(queries.index.isin(possible.index).any())
+    query_counts, possible_counts = queries.value_counts(), possible.value_counts()
+    num_first, num_second = query_counts.get(first, 0), query_counts.get(second, 0)
+    expected = num_first * possible_counts.get(second, 0) + num_second * possible_counts.get(first, 0)
+    return float(expected / max(num_possible, 1) / max(num_first + num_second, 1))

@@ -1,10 +1,11 @@
-"""What a study's stored neighbors say beyond SI: duplicates, hubs, and which classes run into each other."""
+"""Read a study's stored neighbors, and find duplicates, hubs and confused classes in them."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
+from core.analysis.curves import has_pooling
 from core.data.sampling import name_some
 from core.measures.related.neighbor_overlap import hub_skewness
 from core.study.store.class_names import sample_classes
@@ -13,12 +14,19 @@ from core.study.store.opening import Study, StudyError
 
 
 def stored_neighbors(study: Study, layer: str, pooling: str, split: str, *, among: str | None = None) -> pd.DataFrame:
-    """The neighbors of one split's samples at one layer, in the order of samples and ranks.
+    """Read the neighbors of one split's samples at one layer, sorted by sample and rank.
 
     Parameters
     ----------
-    study, layer, pooling, split : what to look up; a layer without space, stored as `flat`, stands for both poolings.
-    among : the split of the neighbors; default the samples' own. "train" with split "test" gives test-to-train.
+    study : Study
+    layer : str
+    pooling : {"mean", "flat"}
+        A layer without spatial extent, stored as `flat`, is found under both.
+    split : {"test", "train"}
+        The split of the samples.
+    among : {"test", "train"}, optional
+        The split of the neighbors; default that of the samples. "train" with split "test" gives the nearest training
+        samples of the test samples.
 
     Raises
     ------
@@ -28,27 +36,33 @@ def stored_neighbors(study: Study, layer: str, pooling: str, split: str, *, amon
     check_split(study, split)
     check_split(study, among or split, "among")
     pooling = stored_pooling(study, layer, pooling)
-    place = {"layer": layer, "pooling": pooling, "split": split, "nearest_split": among or split}
-    found = study.table("neighbors", filters=[(column, "==", value) for column, value in place.items()])
-    if found.empty:
+    selection = {"layer": layer, "pooling": pooling, "split": split, "nearest_split": among or split}
+    neighbors = study.table("neighbors", filters=[(column, "==", value) for column, value in selection.items()])
+    if neighbors.empty:
         raise StudyError(
             f"The study in {study.path} stores no neighbors of {layer!r}, {pooling!r}, {split!r} among "
-            f"{among or split!r}. {_stored_words(study)}"
+            f"{among or split!r}. {_stored_layers_text(study)}"
         )
-    return found.sort_values(["sample", "rank"], ignore_index=True)
+    return neighbors.sort_values(["sample", "rank"], ignore_index=True)
 
 
 def read_nearest(
     study: Study, layers: Sequence[str], pooling: str, split: str, *, among: str | None = None
 ) -> dict[str, pd.DataFrame]:
-    """The nearest neighbor of each sample at some layers, reading no more of the table than that.
+    """Read the nearest neighbor of each sample at some layers, and no other rows of the table.
 
-    A layer without space, stored as `flat`, stands for both poolings.
+    Parameters
+    ----------
+    study : Study
+    layers : sequence of str
+    pooling, split, among
+        As in `stored_neighbors`.
 
     Returns
     -------
-    From layer to a DataFrame of sample, nearest, agrees, in the order of samples; without the layers that the study
-    stores no neighbors of.
+    dict
+        From layer to a DataFrame with the columns sample, nearest, agrees, sorted by sample. Layers whose neighbors
+        the study does not store are missing.
 
     Raises
     ------
@@ -64,24 +78,27 @@ def read_nearest(
     rows = study.table("neighbors", columns, [*filters, ("rank", "==", 1)]) if len(layers) else pd.DataFrame()
     if rows.empty:
         return {}
-    flat_only = study.layers.loc[study.layers["output_shape"].map(len) <= 1, "layer"]
-    rows = rows[(rows["pooling"] == pooling) | rows["layer"].isin(flat_only)].sort_values("sample", kind="stable")
+    rows = rows[has_pooling(rows, study.layers, pooling)].sort_values("sample", kind="stable")
     groups = rows.drop(columns="pooling").groupby("layer", observed=True)
     return {str(layer): group.drop(columns="layer").reset_index(drop=True) for layer, group in groups}
 
 
 def duplicates(study: Study, layer: str, pooling: str, *, within: float = 0.0) -> pd.DataFrame:
-    """Pairs of samples that a layer cannot tell apart, or hardly, within and across the splits.
+    """Return pairs of samples with equal or nearly equal activations, within and across the splits.
 
-    A pair is listed where one is among the other's stored neighbors at a distance of at most `within` times the median
-    distance to the nearest neighbor. So 0 lists exact duplicates (of the activations; the images may differ), 0.1
-    near-duplicates. Where more samples coincide than neighbors are stored, not every pair of them is listed.
+    A pair is listed where one sample is among the stored neighbors of the other, at a distance of at most `within`
+    times the median distance to the nearest neighbor. So 0 lists exact duplicates (of the activations; the images may
+    differ), 0.1 near-duplicates. Where more samples coincide than neighbors are stored, some pairs are missing.
 
     Parameters
     ----------
-    study, layer, pooling : what to look up. `input`, where the study has it, compares the images themselves; a layer
-        without space, stored as `flat`, stands for both poolings.
-    within : share of the median nearest distance, at least 0.
+    study : Study
+    layer : str
+        The layer `input`, where the study has it, compares the images themselves.
+    pooling : {"mean", "flat"}
+        A layer without spatial extent, stored as `flat`, is found under both.
+    within : float
+        Share of the median distance to the nearest neighbor, at least 0.
 
     Returns
     -------
@@ -93,6 +110,8 @@ def duplicates(study: Study, layer: str, pooling: str, *, within: float = 0.0) -
     ------
     StudyError
         The study has no such layer or pooling, or stores no neighbors of it; the message says what it has.
+    ValueError
+        `within` is negative.
     """
     if within < 0:
         raise ValueError(f"within must be at least 0; got {within}. 0 lists exact duplicates, 0.1 near ones.")
@@ -100,7 +119,7 @@ def duplicates(study: Study, layer: str, pooling: str, *, within: float = 0.0) -
     table = study.table("neighbors", filters=[("layer", "==", layer), ("pooling", "==", pooling)])
     if table.empty:
         raise StudyError(
-            f"The study in {study.path} stores no neighbors of {layer!r}, {pooling!r}. {_stored_words(study)}"
+            f"The study in {study.path} stores no neighbors of {layer!r}, {pooling!r}. {_stored_layers_text(study)}"
         )
     limit = within * float(table.loc[table["rank"] == 1, "distance"].median())
     close = table[table["distance"] <= limit]
@@ -118,22 +137,29 @@ def duplicates(study: Study, layer: str, pooling: str, *, within: float = 0.0) -
     return pairs.sort_values(["distance", "first", "second"], ignore_index=True)
 
 
-def _stored_words(study: Study) -> str:
-    """Which layers a study stores neighbors of."""
+def _stored_layers_text(study: Study) -> str:
+    """The layers whose neighbors a study stores, as a sentence."""
     layers = study.table("neighbors", ["layer"])["layer"].astype(str).unique().tolist()
     return f"It has those of {name_some(layers)}." if layers else "It has none at all."
 
 
 def hubness(study: Study, layer: str, pooling: str, split: str) -> tuple[pd.Series, float]:
-    """How often each sample is a nearest neighbor, and the skewness of that number over the samples.
+    """Return how often each sample is a nearest neighbor, and the skewness of that number over the samples.
 
-    A skewness far above 0 means hubs: a few samples are nearest to many, and errors about them count many times
-    (Radovanović et al. 2010, who define it so for the k nearest; here k = 1).
+    A skewness far above 0 means that there are hubs: a few samples are the nearest neighbor of many others, and errors
+    in their labels count many times (Radovanović et al. 2010, for the k nearest neighbors; here k = 1).
+
+    Parameters
+    ----------
+    study, layer, pooling, split
+        As in `stored_neighbors`.
 
     Returns
     -------
-    (counts, skewness) : a Series from sample to how often it is nearest, over all samples of the split; a float, nan
-    where all counts are equal.
+    counts : Series of int
+        By sample of the split, how often it is a nearest neighbor.
+    skewness : float
+        nan where all counts are equal.
     """
     nearest = stored_neighbors(study, layer, pooling, split).query("rank == 1")["nearest"]
     members = study.samples.loc[study.samples["split"] == split, "sample"]
@@ -142,40 +168,45 @@ def hubness(study: Study, layer: str, pooling: str, split: str) -> tuple[pd.Seri
 
 
 def confusion(study: Study, layer: str, pooling: str, split: str, *, among: str | None = None) -> pd.DataFrame:
-    """Which class each class's samples have as their nearest neighbor.
+    """Return the confusion matrix of the nearest neighbor's class.
+
+    Parameters
+    ----------
+    study, layer, pooling, split, among
+        As in `stored_neighbors`.
 
     Returns
     -------
     DataFrame
-        Counts of shape (classes, classes) by class name: row the samples' class, column their neighbors'. The diagonal
-        over the row sums is the SI of each class.
+        Counts of shape (classes, classes): rows are the classes of the samples, columns those of their nearest
+        neighbors. The diagonal divided by the row sums is the SI of each class.
     """
     nearest = stored_neighbors(study, layer, pooling, split, among=among).query("rank == 1")
     names = sample_classes(study.samples)
     classes = pd.Index(sorted(names.unique()), name="class_name")
-    own, other = (pd.Categorical(names.reindex(nearest[column]), classes) for column in ("sample", "nearest"))
-    counts = pd.crosstab(own, other, dropna=False)
+    sample_class = pd.Categorical(names.reindex(nearest["sample"]), classes)
+    nearest_class = pd.Categorical(names.reindex(nearest["nearest"]), classes)
+    counts = pd.crosstab(sample_class, nearest_class, dropna=False)
     return counts.rename_axis(index="class_name", columns="nearest_class")
 
 
 def confused_pairs(study: Study, layer: str, pooling: str, split: str, *, among: str | None = None) -> pd.DataFrame:
-    """Pairs of classes by how many samples of either have their nearest neighbor in the other one.
+    """Return pairs of classes by the number of samples of either whose nearest neighbor is of the other.
 
-    This is what all doors call the most confused classes: the pair at the top is the one whose confusion costs SI most.
-    Of pairs with equally many such samples the one with the larger share comes first, then the order of the names.
+    Command line, pages and report all use this order: the first pair, the most confused classes, is the one whose
+    confusion lowers SI most. Pairs with the same number are ordered by share, the larger first, then by name.
 
     Parameters
     ----------
-    study, layer, split : what to look up.
-    pooling : "mean" or "flat"; a layer without space, stored as `flat`, stands for both.
-    among : the split of the neighbors; default the samples' own.
+    study, layer, pooling, split, among
+        As in `stored_neighbors`.
 
     Returns
     -------
     DataFrame
-        One row a pair that is confused at least once: first, second (class names, first < second), count (samples of
-        either whose nearest neighbor is of the other), of_first, of_second (the part of count that belongs to either),
-        total (samples of both that were asked), share (count / total), chance (what share would be with meaningless
+        One row for each pair that is confused at least once: first, second (class names, first < second), count
+        (samples of either class whose nearest neighbor is of the other), of_first, of_second (count by the class of the
+        sample), total (queries of both classes), share (count / total), chance (what share would be with meaningless
         labels).
 
     Raises
@@ -187,14 +218,14 @@ def confused_pairs(study: Study, layer: str, pooling: str, split: str, *, among:
     if nearest is None:
         nearest = stored_neighbors(study, layer, pooling, split, among=among).query("rank == 1")
     names = sample_classes(study.samples)
-    own = names.reindex(nearest["sample"]).to_numpy(object)
-    other = names.reindex(nearest["nearest"]).to_numpy(object)
-    confused = own != other
-    is_first = own < other
+    sample_class = names.reindex(nearest["sample"]).to_numpy(object)
+    nearest_class = names.reindex(nearest["nearest"]).to_numpy(object)
+    confused = sample_class != nearest_class
+    is_first = sample_class < nearest_class
     rows = pd.DataFrame(
         {
-            "first": np.where(is_first, own, other)[confused],
-            "second": np.where(is_first, other, own)[confused],
+            "first": np.where(is_first, sample_class, nearest_class)[confused],
+            "second": np.where(is_first, nearest_class, sample_class)[confused],
             "of_first": is_first[confused].astype(int),
         }
     )
@@ -202,15 +233,17 @@ def confused_pairs(study: Study, layer: str, pooling: str, split: str, *, among:
         count=("of_first", "size"), of_first=("of_first", "sum")
     )
     pairs["of_second"] = pairs["count"] - pairs["of_first"]
-    asked = pd.Series(own, dtype=object).value_counts()
-    first_asked, second_asked = (pairs[name].map(asked).fillna(0).astype(int) for name in ("first", "second"))
-    pairs["total"] = first_asked + second_asked
+    query_counts = pd.Series(sample_class, dtype=object).value_counts()
+    first_queries, second_queries = (
+        pairs[name].map(query_counts).fillna(0).astype(int) for name in ("first", "second")
+    )
+    pairs["total"] = first_queries + second_queries
     pairs["share"] = pairs["count"] / pairs["total"]
     in_split = (study.samples["split"] == (among or split)).to_numpy()
-    possible = names[in_split].value_counts()
-    first_possible, second_possible = (pairs[name].map(possible).astype(float) for name in ("first", "second"))
-    expected = first_asked * second_possible + second_asked * first_possible
-    others = in_split.sum() - (among is None or among == split)  # a sample is not its own neighbor
-    pairs["chance"] = expected / others / pairs["total"]
+    possible_counts = names[in_split].value_counts()
+    first_possible, second_possible = (pairs[name].map(possible_counts).astype(float) for name in ("first", "second"))
+    expected = first_queries * second_possible + second_queries * first_possible
+    num_possible = in_split.sum() - (among is None or among == split)  # a sample is not its own neighbor
+    pairs["chance"] = expected / num_possible / pairs["total"]
     order = ["count", "share", "first", "second"]
     return pairs.sort_values(order, ascending=[False, False, True, True], ignore_index=True)

@@ -1,14 +1,15 @@
-"""Samples followed through the layers: who their neighbors are, and when the nearest is of their class."""
+"""Samples through the layers of a network: their neighbors, and whether the nearest one has their label."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
+from core.analysis.curves import has_pooling
 from core.study.store.lookup import check_layers, check_pooling, check_split
 from core.study.store.opening import Study
 
-FATES = ("always", "gained", "lost", "never")
+SUMMARIES = ("always", "gained", "lost", "never")
 
 
 def nearest_by_layer(
@@ -20,7 +21,7 @@ def nearest_by_layer(
     layers: Sequence[str] | None = None,
     samples: Sequence[int] | None = None,
 ) -> pd.DataFrame:
-    """Each sample's nearest neighbor at every layer: `neighbors_by_layer` with k = 1, without the rank."""
+    """Read each sample's nearest neighbor at every layer: `neighbors_by_layer` with k = 1, without the rank."""
     table = neighbors_by_layer(study, pooling, split, among=among, k=1, layers=layers, samples=samples)
     return table.drop(columns="rank")
 
@@ -35,22 +36,29 @@ def neighbors_by_layer(
     layers: Sequence[str] | None = None,
     samples: Sequence[int] | None = None,
 ) -> pd.DataFrame:
-    """Each sample's stored neighbors at every layer.
-
-    A layer without space is stored once, as `flat`; it stands here for `mean` too.
+    """Read each sample's stored neighbors at every layer.
 
     Parameters
     ----------
-    study, pooling, split : what to look up.
-    among : the split of the neighbors; default the samples' own.
-    k : no more neighbors than that; default all that are stored.
-    layers, samples : no more of the table is read than these; default all.
+    study : Study
+    pooling : {"mean", "flat"}
+        Layers without spatial extent are stored once, as `flat`, and are part of the result for both.
+    split : {"test", "train"}
+        The split of the samples.
+    among : {"test", "train"}, optional
+        The split of the neighbors; default that of the samples.
+    k : int, optional
+        Largest rank to read; default all stored neighbors.
+    layers : sequence of str, optional
+        The only layers to read; default all.
+    samples : sequence of int, optional
+        The only samples to read; default all.
 
     Returns
     -------
     DataFrame
-        layer (a category), sample, rank, nearest, distance, agrees; in network order, then by sample and rank. Empty
-        where nothing is stored.
+        layer (a category), sample, rank, nearest, distance, agrees (whether the labels are equal); in network order,
+        then by sample and rank. Empty where nothing is stored.
 
     Raises
     ------
@@ -63,13 +71,17 @@ def neighbors_by_layer(
     check_split(study, among or split, "among")
     columns = ["layer", "pooling", "sample", "rank", "nearest", "distance", "agrees"]
     filters: list[tuple[str, str, object]] = [("split", "==", split), ("nearest_split", "==", among or split)]
-    filters += [] if k is None else [("rank", "<=", k)]
-    filters += [] if layers is None else [("layer", "in", list(layers))]
-    filters += [] if samples is None else [("sample", "in", list(samples))]
+    if k is not None:
+        filters.append(("rank", "<=", k))
+    if layers is not None:
+        filters.append(("layer", "in", list(layers)))
+    if samples is not None:
+        filters.append(("sample", "in", list(samples)))
     table = study.table("neighbors", columns, filters)
-    once = study.layers.loc[study.layers["output_shape"].map(len) <= 1, "layer"]
-    asked = table["pooling"] == pooling
-    table = table[asked | (table["layer"].isin(once) & ~table["layer"].isin(table.loc[asked, "layer"].unique()))]
+    # A layer without spatial extent may be stored in both poolings; then only the requested one counts.
+    has_requested = table["pooling"] == pooling
+    stored_as_requested = table["layer"].isin(table.loc[has_requested, "layer"].unique())
+    table = table[has_requested | (has_pooling(table, study.layers, pooling) & ~stored_as_requested)]
     order = [layer for layer in study.layers["layer"] if layer in set(table["layer"].unique())]
     layer = table["layer"].astype("category").cat.set_categories(order)
     table = table.assign(layer=layer).dropna(subset=["layer"])
@@ -78,47 +90,52 @@ def neighbors_by_layer(
 
 
 def agreement(nearest: pd.DataFrame) -> pd.DataFrame:
-    """Whether the nearest neighbor is of the sample's class.
+    """Return whether the nearest neighbor of each sample has the sample's label, at each layer.
 
     Parameters
     ----------
-    nearest : rows of `nearest_by_layer`.
+    nearest : DataFrame
+        As returned by `nearest_by_layer`.
 
     Returns
     -------
-    DataFrame
-        bool, of shape (samples, layers): a row a sample, a column a layer, in network order. The mean of a column is
-        the layer's SI. Samples that some layer did not ask are left out.
+    DataFrame of bool, shape (samples, layers)
+        Layers are in network order. The mean of a column is the layer's SI. Samples that are not queries at every
+        layer are left out.
     """
     layers = list(dict.fromkeys(nearest["layer"]))
     table = nearest.set_index(["sample", "layer"])["agrees"].unstack()  # noqa: PD010 - pivot_table would average
     return table[layers].dropna().astype(bool)
 
 
-def fates(agrees: pd.DataFrame) -> pd.DataFrame:
-    """What becomes of each sample on its way through the network.
+def sample_summaries(agrees: pd.DataFrame) -> pd.DataFrame:
+    """Summarize at which layers each sample's nearest neighbor has its label.
 
     Parameters
     ----------
-    agrees : of `agreement`, at least one layer.
+    agrees : DataFrame
+        As returned by `agreement`, with at least one layer.
 
     Returns
     -------
     DataFrame
-        By sample: fate, one of `FATES`: its neighbor is of its class at every layer (always) or at none (never); not at
-        every layer, but at the last (gained); at some layer, but not at the last (lost). first, settled : the first
-        layer at which it is, and the one from which on it stays so to the end; null where there is none. share : of
-        the layers at which it is.
+        Indexed by sample.
+
+        - fate, one of `SUMMARIES`: the nearest neighbor has the sample's label at every layer (always); not at every
+          layer, but at the last one (gained); at some layer, but not at the last one (lost); at no layer (never).
+        - first: the first layer at which it has; null where there is none.
+        - settled: the first layer from which on it has, up to the last layer; null where there is none.
+        - share: of the layers at which it has.
     """
     values, layers = agrees.to_numpy(), agrees.columns.to_numpy(object)
     ever, last = values.any(axis=1), values[:, -1]
-    tail = np.logical_and.accumulate(values[:, ::-1], axis=1).sum(axis=1)  # layers at the end that agree
-    fate = np.select([values.all(axis=1), last, ever], FATES[:3], FATES[3])
+    num_settled = np.logical_and.accumulate(values[:, ::-1], axis=1).sum(axis=1)  # agreeing layers at the end
+    settled = np.minimum(len(layers) - num_settled, len(layers) - 1)
     return pd.DataFrame(
         {
-            "fate": fate,
+            "fate": np.select([values.all(axis=1), last, ever], SUMMARIES[:3], SUMMARIES[3]),
             "first": np.where(ever, layers[values.argmax(axis=1)], None),
-            "settled": np.where(last, layers[np.minimum(len(layers) - tail, len(layers) - 1)], None),
+            "settled": np.where(last, layers[settled], None),
             "share": values.mean(axis=1),
         },
         index=agrees.index,

@@ -1,16 +1,16 @@
-"""How many wrong labels to expect among the samples to check: labels are swapped on purpose, and counted.
+"""Estimate the number of wrong labels among the samples to check, by swapping labels and counting how many are listed.
 
-A sample to check is one whose late neighbors name another class (`core.analysis.samples.suspects`). Most such samples
-may be right: photographs of classes that look alike. How often a wrong label is listed, a study can try out by itself,
-because neighbors do not depend on labels: swap a few labels, count the votes again, and see how many of the swapped
-samples get a score that puts them on the list. A swapped sample gets the label of a class that its own class is
-confused with, drawn by the votes at the best layer; a uniform choice of the other class would be found more easily. Few
-labels are swapped at a time, a hundredth: the question is how many of those labels are listed that are wrong already,
-whatever their number.
+A sample is listed to be checked if its neighbors at the late layers have another label
+(`core.analysis.samples.suspects`). The labels of most listed samples may be correct, because some classes look alike.
+How often a wrong label is listed can be measured within a study, because neighbors do not depend on labels: swap a few
+labels, count the votes again, and count how many of the swapped samples are listed. A swapped sample gets the label of
+a class with which its own class is confused, drawn in proportion to the votes at the best layer; a class drawn
+uniformly would be detected more easily. Only a hundredth of the labels is swapped at a time, so that the other labels
+stay nearly as they are.
 
-What this assumes: wrong labels are spread evenly over the samples and lie between classes that the network itself
-confuses, the image being no more like the wrong class than others of its class are; and the network was not trained on
-the wrong labels. One that was may have learned them by heart, and agrees with them.
+Assumptions: wrong labels are spread evenly over the samples; they are between classes that the network itself confuses,
+and a mislabelled image is no more similar to the wrong class than other images of its class are; the network was not
+trained on the wrong labels. A network that was may have memorized them, and then its neighbors confirm them.
 """
 
 from dataclasses import dataclass
@@ -22,18 +22,24 @@ from numpy.typing import NDArray
 from core.analysis.samples.label_votes import LabelVotes
 
 SWAPPED_AT_ONCE = 0.01  # share of the labels
-ENOUGH, MOST_TRIALS = 2000, 200  # labels that are swapped in all, in at most so many trials
-LEAST_WRONG = 5  # wrong labels below which a range says nothing
-LEAST_GAIN = 2.0  # times as many of the swapped labels as of all must be listed
-LEVEL = 0.95
+ENOUGH, MOST_TRIALS = 2000, 200  # swapped labels in all trials together, and the largest number of trials
+LEAST_WRONG = 5  # with fewer wrong labels, a range of counts is not informative
+LEAST_GAIN = 2.0  # swapped labels must be listed at least this many times as often as labels in general
+LEVEL = 0.95  # of the range of expected counts
 
 
 @dataclass(frozen=True)
 class PlantedSwaps:
     """How often swapped labels are listed.
 
-    num_samples : that votes are counted about. num_swapped : labels that were swapped in all trials together.
-    num_listed : how many of these were listed.
+    Attributes
+    ----------
+    num_samples : int
+        Number of samples about which votes are counted.
+    num_swapped : int
+        Number of swapped labels in all trials together.
+    num_listed : int
+        Number of swapped labels that were listed.
     """
 
     num_samples: int
@@ -42,28 +48,38 @@ class PlantedSwaps:
 
     @property
     def share_listed(self) -> float:
-        """Of the swapped labels."""
+        """The share of the swapped labels that were listed."""
         return self.num_listed / self.num_swapped
 
     def num_wrong(self, rate: float) -> int:
-        """Wrong labels, if this share of all were wrong."""
+        """Return the number of wrong labels if this share of all labels were wrong."""
         return round(rate * self.num_samples)
 
     def expected(self, rate: float) -> tuple[int, int]:
-        """At least and at most so many of the wrong labels are listed, if a share of all labels is wrong; 95 %.
+        """Return a 95 % range of the number of wrong labels that are listed, if this share of all labels is wrong.
 
-        The predictive distribution of a binomial count after `num_listed` of `num_swapped`, with Jeffreys' prior.
+        It is computed from the predictive distribution of a binomial count, given `num_listed` of `num_swapped` and
+        Jeffreys' prior.
+
+        Returns
+        -------
+        low, high : int
         """
         probability = _beta_binomial(
             self.num_wrong(rate), self.num_listed + 0.5, self.num_swapped - self.num_listed + 0.5
         )
-        cumulative, outside = np.cumsum(probability), (1 - LEVEL) / 2
-        return tuple(np.searchsorted(cumulative, [outside, 1 - outside]).tolist())
+        tail = (1 - LEVEL) / 2
+        return tuple(np.searchsorted(np.cumsum(probability), [tail, 1 - tail]).tolist())
 
     def tells_wrong_labels(self, num_listed: int) -> bool:
-        """Whether swapped labels are listed at least twice as often as any; else a list says nothing about labels.
+        """Whether swapped labels are listed at least twice as often as labels in general.
 
-        num_listed : samples of the study that are listed.
+        Otherwise, being listed says nothing about whether a label is wrong.
+
+        Parameters
+        ----------
+        num_listed : int
+            Number of samples of the study that are listed.
         """
         return self.num_listed > 0 and self.share_listed * self.num_samples >= LEAST_GAIN * num_listed
 
@@ -71,35 +87,40 @@ class PlantedSwaps:
 def plant_swaps(
     votes: LabelVotes, codes: NDArray[np.int64], num_classes: int, *, at_least: float, seed: int = 0
 ) -> PlantedSwaps | None:
-    """Swap some labels at a time between classes that look alike, and count how many of these samples are listed.
+    """Swap a few labels at a time between classes that look alike, and count how many of these samples are listed.
 
     Parameters
     ----------
-    votes : of the late layers.
-    codes : shape (largest number of a sample + 1,), class codes by number of the sample.
-    num_classes : more than the largest code.
-    at_least : the score from which a sample is listed.
-    seed : of what is drawn.
+    votes : LabelVotes
+        The votes at the late layers.
+    codes : np.ndarray, int64, shape (largest sample number + 1,)
+        Class code of each sample, indexed by its number.
+    num_classes : int
+        More than the largest code.
+    at_least : float
+        The score from which on a sample is listed.
+    seed : int
+        Seed of the random choices.
 
     Returns
     -------
     PlantedSwaps or None
-        None where there are no votes, or there is one class only.
+        None where there are no votes, or only one class.
     """
-    judged = votes.samples
-    if not len(judged) or num_classes < 2:
+    num_samples = len(votes.samples)
+    if num_samples == 0 or num_classes < 2:
         return None
-    at_once = max(1, round(SWAPPED_AT_ONCE * len(judged)))
-    trials = min(ceil(ENOUGH / at_once), MOST_TRIALS)
+    num_at_once = max(1, round(SWAPPED_AT_ONCE * num_samples))
+    num_trials = min(ceil(ENOUGH / num_at_once), MOST_TRIALS)
     confusions = votes.confusions(codes, num_classes)
     rng = np.random.default_rng(seed)
     num_listed = 0
-    for _ in range(trials):
-        rows = rng.choice(judged, at_once, replace=False)
+    for _ in range(num_trials):
+        samples = rng.choice(votes.samples, num_at_once, replace=False)
         swapped = codes.copy()
-        swapped[rows] = swap_classes(codes[rows], confusions, num_classes, rng)
-        num_listed += int((votes.scores(swapped, num_classes, targets=rows).score >= at_least).sum())
-    return PlantedSwaps(len(judged), trials * at_once, num_listed)
+        swapped[samples] = swap_classes(codes[samples], confusions, num_classes, rng)
+        num_listed += int((votes.scores(swapped, num_classes, targets=samples).score >= at_least).sum())
+    return PlantedSwaps(num_samples, num_trials * num_at_once, num_listed)
 
 
 def swap_classes(
@@ -108,24 +129,37 @@ def swap_classes(
     num_classes: int,
     rng: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """Another class for each: drawn by how often the class is confused with it, or from all where it never is.
+    """Draw another class for each class, in proportion to how often the two are confused.
 
-    confusions : of `LabelVotes.confusions`: class (ascending), other class, votes.
+    Where a class is never confused with another, all other classes are equally probable.
+
+    Parameters
+    ----------
+    classes : np.ndarray, int64, shape (n,)
+    confusions : tuple of arrays
+        As returned by `LabelVotes.confusions`: class (ascending), other class, votes.
+    num_classes : int
+    rng : np.random.Generator
+
+    Returns
+    -------
+    np.ndarray, int64, shape (n,)
     """
     first, second, weight = confusions
     swapped = (classes + rng.integers(1, num_classes, len(classes))) % num_classes
+    # The confusions of a class are the entries from start to end; one is drawn by inverting the cumulative weights.
     start = np.searchsorted(first, classes, side="left")
     end = np.searchsorted(first, classes, side="right")
-    ends = np.concatenate([[0.0], np.cumsum(weight)])
-    drawn = ends[start] + rng.random(len(classes)) * (ends[end] - ends[start])
-    confused = end > start
-    place = np.clip(np.searchsorted(ends, drawn, side="right") - 1, start, np.maximum(end - 1, start))
-    swapped[confused] = second[place[confused]]
+    cumulative = np.concatenate([[0.0], np.cumsum(weight)])
+    drawn = cumulative[start] + rng.random(len(classes)) * (cumulative[end] - cumulative[start])
+    entry = np.clip(np.searchsorted(cumulative, drawn, side="right") - 1, start, np.maximum(end - 1, start))
+    is_confused = end > start
+    swapped[is_confused] = second[entry[is_confused]]
     return swapped
 
 
 def _beta_binomial(count: int, a: float, b: float) -> NDArray[np.float64]:
-    """Probabilities of 0 to `count` successes whose own probability is drawn from a beta distribution."""
+    """Probabilities of 0 to `count` successes in a beta-binomial distribution, shape (count + 1,)."""
     logs = [
         lgamma(count + 1) - lgamma(k + 1) - lgamma(count - k + 1) + lgamma(k + a) + lgamma(count - k + b)
         for k in range(count + 1)

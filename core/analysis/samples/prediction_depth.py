@@ -1,4 +1,4 @@
-"""Prediction depth: the layer from which on the vote of a sample's nearest neighbors no longer changes."""
+"""Prediction depth: the layer from which on a kNN prediction of a sample's class no longer changes."""
 
 from collections.abc import Sequence
 
@@ -21,54 +21,70 @@ def prediction_depth(
     k: int | None = None,
     layers: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Prediction depth of each sample of a split (Baldock, Maennel and Neyshabur 2021, arXiv 2106.09647).
+    """Return the prediction depth of each sample of a split (Baldock, Maennel and Neyshabur 2021, arXiv 2106.09647).
 
-    Training samples vote leave-one-out: their stored neighbors never hold the sample itself. Test samples are judged by
-    their nearest training samples where the study stores these, else by the other test samples. The paper has 30
-    neighbors vote, a study stores 10 unless told otherwise; with one, it is the nearest neighbor's class that settles.
+    Neighbors of training samples are other training samples, never the sample itself. Neighbors of test samples are
+    training samples where the study stores these, otherwise other test samples. In the paper, 30 neighbors vote; a
+    study stores 10 by default. With k = 1, the prediction is the class of the nearest neighbor.
 
     Parameters
     ----------
-    study, pooling, split : what to look up; a layer without space, stored as `flat`, stands for `mean` too.
-    among : the split of the neighbors; default as said above.
-    k : neighbors that vote, at least 1; default, or where the study stores fewer, as many as there are.
-    layers : only these are asked; default all.
+    study : Study
+    pooling : {"mean", "flat"}
+        Layers without spatial extent, stored as `flat`, are part of both.
+    split : {"test", "train"}
+        The split of the samples.
+    among : {"test", "train"}, optional
+        The split of the neighbors; default as described above.
+    k : int, optional
+        Number of neighbors that vote, at least 1. The default, and the maximum, is the number that the study stores.
+    layers : sequence of str, optional
+        The only layers to use; default all.
 
     Returns
     -------
     DataFrame
-        As `depths`; empty where the study stores no such neighbors.
+        As returned by `depths`; empty where the study stores no such neighbors.
 
     Raises
     ------
     ValueError
-        `k` is less than 1; the study has no such layer, pooling or split.
+        `k` is less than 1.
+    StudyError
+        The study has no such layer, pooling or split.
     """
     if k is not None and k < 1:
-        raise ValueError(f"k must be at least 1; got {k}. 1 asks the nearest neighbor alone.")
+        raise ValueError(f"k must be at least 1; got {k}. With 1, the nearest neighbor alone decides.")
     names = study.samples.set_index("sample")["class_name"].astype(str)
-    there = set(study.samples["split"].astype(str))
-    others = [name for name in dict.fromkeys(["train", split]) if name == split or name in there]
-    for split_asked in [among] if among else others:
-        neighbors = neighbors_by_layer(study, pooling, split, among=split_asked, k=k, layers=layers)
+    if among:
+        neighbor_splits = [among]
+    elif split == "train" or "train" not in set(study.samples["split"].astype(str)):
+        neighbor_splits = [split]
+    else:
+        neighbor_splits = ["train", split]
+    for neighbor_split in neighbor_splits:
+        neighbors = neighbors_by_layer(study, pooling, split, among=neighbor_split, k=k, layers=layers)
         if len(neighbors):
             break
     return depths(votes(neighbors, names), names)
 
 
 def votes(neighbors: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
-    """The class that most of a sample's neighbors name, at every layer.
+    """Return the most frequent class among each sample's neighbors, at every layer.
 
-    Of classes with equally many, the one whose nearest member is nearest wins; so two neighbors vote as the first.
+    Of equally frequent classes, the one with the nearest neighbor is chosen; so two neighbors vote like the first one.
 
     Parameters
     ----------
-    neighbors : of `neighbors_by_layer`, in its order. names : class name by sample.
+    neighbors : DataFrame
+        As returned by `neighbors_by_layer`, in its order.
+    names : Series of str
+        Class name by sample.
 
     Returns
     -------
-    DataFrame
-        Class names, of shape (samples, layers), in network order; without the samples that some layer did not ask.
+    DataFrame of str, shape (samples, layers)
+        Class names, with layers in network order. Samples that are not queries at every layer are left out.
     """
     layers = list(dict.fromkeys(neighbors["layer"]))
     if not layers:
@@ -76,29 +92,36 @@ def votes(neighbors: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
     classes = pd.Categorical(names)
     codes = pd.Series(classes.codes.astype(np.int32), names.index)
     layer, sample = pd.Categorical(neighbors["layer"], layers).codes, neighbors["sample"].to_numpy()
-    begins = np.append(True, (layer[1:] != layer[:-1]) | (sample[1:] != sample[:-1]))
-    ballots = np.full((int(begins.sum()), int(neighbors["rank"].max())), -1, dtype=np.int32)
-    ballots[np.cumsum(begins) - 1, neighbors["rank"].to_numpy() - 1] = codes.reindex(neighbors["nearest"])
+    is_first = np.append(True, (layer[1:] != layer[:-1]) | (sample[1:] != sample[:-1]))  # of its layer and sample
+    ballots = np.full((int(is_first.sum()), int(neighbors["rank"].max())), -1, dtype=np.int32)
+    ballots[np.cumsum(is_first) - 1, neighbors["rank"].to_numpy() - 1] = codes.reindex(neighbors["nearest"])
     vote = classes.categories.to_numpy(object)[_majority(ballots)]
-    table = pd.DataFrame({"sample": sample[begins], "layer": layer[begins], "vote": vote})
+    table = pd.DataFrame({"sample": sample[is_first], "layer": layer[is_first], "vote": vote})
     wide = table.set_index(["sample", "layer"])["vote"].unstack()  # noqa: PD010 - there is nothing to aggregate
     return wide.dropna().set_axis(layers, axis="columns")
 
 
 def depths(voted: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
-    """The depth from which on each sample's vote stays what it is at the last layer.
+    """Return the depth from which on each sample's vote is the same as at the last layer.
 
     Parameters
     ----------
-    voted : of `votes`. names : class name by sample.
+    voted : DataFrame
+        As returned by `votes`.
+    names : Series of str
+        Class name by sample.
 
     Returns
     -------
     DataFrame
-        By sample: depth, the number of layers before that one, from 0 (the vote is the same at all layers) to one less
-        than there are (it changed at the last layer); layer, that one's name; prediction, the vote at the last layer;
-        correct, whether that is the sample's class; settled, False for a sample whose vote changed at the last layer,
-        of which nobody knows whether it would have changed again.
+        Indexed by sample.
+
+        - depth: the number of layers before the one from which on the vote stays the same, from 0 (it is the same at
+          all layers) to the number of layers minus 1 (it changed at the last layer).
+        - layer: the name of that layer.
+        - prediction: the vote at the last layer.
+        - correct: whether the prediction is the sample's class.
+        - settled: False where the vote changed at the last layer, so that it might have changed again after it.
     """
     if voted.empty:
         return pd.DataFrame(columns=COLUMNS, index=pd.Index([], name="sample"))
@@ -118,7 +141,7 @@ def depths(voted: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
 
 
 def _majority(ballots: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The most frequent code of each row; of equally frequent ones, the first in the row; -1 is no code."""
-    counts = np.stack([(ballots == ballots[:, [at]]).sum(axis=1) for at in range(ballots.shape[1])], axis=1)
+    """The most frequent code of each row, and of equally frequent ones the first; entries of -1 are empty."""
+    counts = np.stack([(ballots == ballots[:, [rank]]).sum(axis=1) for rank in range(ballots.shape[1])], axis=1)
     best = np.where(ballots >= 0, counts, 0).argmax(axis=1)
     return np.asarray(ballots[np.arange(len(ballots)), best])

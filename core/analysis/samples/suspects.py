@@ -1,4 +1,4 @@
-"""Samples to look at: duplicates, samples whose neighbors name another class, and samples that a network finds hard."""
+"""Samples to check: duplicates, samples whose neighbors have another label, and samples that are predicted late."""
 
 from typing import Literal
 
@@ -12,32 +12,42 @@ from core.analysis.samples.paths import neighbors_by_layer
 from core.analysis.samples.planted_labels import PlantedSwaps, plant_swaps
 from core.study.store.opening import Study
 
-LATE = 20  # layers at the end, which are asked about labels
-CLEAR_SCORE = 0.9  # of a sample to check that is worth counting
+LATE = 20  # number of layers, counted from the last one, that vote about labels
+CLEAR_SCORE = 0.9  # score from which on a sample's label is clearly contradicted by its neighbors
 COLUMNS = ["sample", "id", "split", "class_name", "suggested", "score", "votes", "own_votes", "layers"]
 
 
 def samples_to_check(neighbors: pd.DataFrame, samples: pd.DataFrame, *, at_least: float = 0.6) -> pd.DataFrame:
-    """Samples whose neighbors at the late layers name another class: the label is wrong, or the image hard to tell.
+    """Return samples whose neighbors at the late layers have another label: the label is wrong, or the image unusual.
 
-    The last twenty layers vote, or as many as there are. At each, every stored neighbor of a sample has a vote for its
-    own label, and so has every sample that has this one among its neighbors: a mislabelled sample is often a neighbor
-    of those it belongs to. A layer's votes weigh as the square of its SI above chance, so that a layer at chance has
-    none. The score is the share that the strongest other class has of its own and the label's votes together: 1 where
-    nobody supports the label, 0.5 where both are even. Where classes look alike, most of these labels are right;
-    `expected_swaps` says how often wrong ones are listed.
+    The last twenty layers vote, or all if there are fewer. At each of them, every stored neighbor of a sample votes for
+    its own label, and so does every sample that has this one among its neighbors, because a mislabelled sample is often
+    a neighbor of the samples of its true class. The votes of a layer are weighted by the square of its SI above chance,
+    so a layer at chance has no weight. The score is the votes for the strongest other class, divided by the votes for
+    that class and for the label together: 1 where no vote is for the label, 0.5 where both have equally many. Where
+    classes look alike, most of the listed labels are correct; `expected_swaps` estimates how often wrong ones are
+    listed.
 
     Parameters
     ----------
-    neighbors : of `neighbors_by_layer`, from the layers that may vote. samples : the table `samples`.
-    at_least : the least score that is listed, more than 0.
+    neighbors : DataFrame
+        As returned by `neighbors_by_layer`, for the layers that may vote.
+    samples : DataFrame
+        The table `samples` of the study.
+    at_least : float
+        The lowest score that is listed, in (0, 1].
 
     Returns
     -------
     DataFrame
-        The highest score first, equal scores by the votes for the other class: sample, id, split, class_name,
-        suggested (the other class), score, votes and own_votes (for the other class and for the label, on average of a
-        layer), layers (how many voted).
+        The highest score first, equal scores ordered by the votes for the other class: sample, id, split, class_name,
+        suggested (the other class), score, votes, own_votes (for the other class and for the label, as weighted means
+        over the layers), layers (number of layers that vote).
+
+    Raises
+    ------
+    ValueError
+        `at_least` is out of range.
     """
     if not 0 < at_least <= 1:
         raise ValueError(f"at_least must be more than 0 and at most 1; got {at_least}. 0.6 lists clear majorities.")
@@ -62,23 +72,27 @@ def samples_to_check(neighbors: pd.DataFrame, samples: pd.DataFrame, *, at_least
 def expected_swaps(
     neighbors: pd.DataFrame, samples: pd.DataFrame, *, at_least: float = CLEAR_SCORE
 ) -> PlantedSwaps | None:
-    """How often `samples_to_check` lists wrong labels, tried out: see `core.analysis.samples.planted_labels`.
+    """Measure how often `samples_to_check` lists wrong labels; see `core.analysis.samples.planted_labels`.
 
     Parameters
     ----------
-    neighbors, samples, at_least : as for `samples_to_check`.
+    neighbors, samples, at_least
+        As for `samples_to_check`.
 
     Returns
     -------
     PlantedSwaps or None
-        None where there are no neighbors, or the samples are of one class.
+        None where there are no neighbors, or only one class.
     """
     codes, classes = _class_codes(samples)
     return plant_swaps(LabelVotes.of(_late_rows(neighbors)), codes, len(classes), at_least=at_least)
 
 
 def late_neighbors(study: Study, pooling: str, split: str, *, among: str | None = None) -> pd.DataFrame:
-    """`neighbors_by_layer` of as many layers at the end as `samples_to_check` asks; reads little of a large study."""
+    """Read the neighbors at the last layers, as many as `samples_to_check` uses; see `neighbors_by_layer`.
+
+    Of a large study, this reads a small part of the table.
+    """
     names = study.layers["layer"].tolist()
     neighbors = neighbors_by_layer(study, pooling, split, among=among, layers=names[-LATE:])
     if neighbors["layer"].nunique() < min(LATE, len(names)):  # neighbors may be stored of some layers only
@@ -87,25 +101,33 @@ def late_neighbors(study: Study, pooling: str, split: str, *, among: str | None 
 
 
 def hard_samples(depths: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
-    """Samples by how late the network decides about them.
+    """Return samples by prediction depth, the largest first.
 
     Parameters
     ----------
-    depths : of `core.analysis.samples.prediction_depth.prediction_depth`. samples : the table `samples`.
+    depths : DataFrame
+        As returned by `core.analysis.samples.prediction_depth.prediction_depth`.
+    samples : DataFrame
+        The table `samples` of the study.
 
     Returns
     -------
     DataFrame
-        The latest first, of equally late ones those that end in a wrong class: sample, id, split, class_name, and the
-        columns of `depths`.
+        Of samples with equal depth, wrong predictions come first: sample, id, split, class_name, and the columns of
+        `depths`.
     """
-    known = samples.set_index("sample")[["id", "split", "class_name"]].astype(str)
-    table = depths.join(known).reset_index()[["sample", *known, *depths]]
+    properties = samples.set_index("sample")[["id", "split", "class_name"]].astype(str)
+    table = depths.join(properties).reset_index()[["sample", *properties, *depths]]
     return table.sort_values(["depth", "correct", "sample"], ascending=[False, True, True], ignore_index=True)
 
 
 def duplicates_first(study: Study, layer: str, pooling: str, *, within: float = 0.0) -> pd.DataFrame:
-    """`duplicates`, those of a training and a test sample first: they make every number about the test too high.
+    """Return `duplicates` with pairs of a training and a test sample first, because they inflate all test results.
+
+    Parameters
+    ----------
+    study, layer, pooling, within
+        As for `core.analysis.samples.neighborhoods.duplicates`.
 
     Returns
     -------
@@ -118,26 +140,31 @@ def duplicates_first(study: Study, layer: str, pooling: str, *, within: float = 
 
 
 def duplicate_flags(pairs: pd.DataFrame) -> dict[int, Literal["across", "within"]]:
-    """By sample, whether it has a duplicate in the other split, or else in its own.
+    """Return, by sample, whether it has a duplicate in the other split ("across") or only in its own ("within").
 
-    pairs : of `duplicates_first`.
+    Parameters
+    ----------
+    pairs : DataFrame
+        As returned by `duplicates_first`.
     """
     flags: dict[int, Literal["across", "within"]] = {}
     for first, second, across in pairs[["first", "second", "across"]].itertuples(index=False):
         for sample in (int(first), int(second)):
-            if across or sample not in flags:
-                flags[sample] = "across" if across else "within"
+            if across:
+                flags[sample] = "across"
+            else:
+                flags.setdefault(sample, "within")
     return flags
 
 
 def _late_rows(neighbors: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the layers that vote."""
+    """The rows of the late layers, which vote."""
     late = list(dict.fromkeys(neighbors["layer"]))[-LATE:]
     return neighbors[neighbors["layer"].isin(late)]
 
 
 def _class_codes(samples: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
-    """The class of each sample by its number, and the classes' names in alphabetic order."""
+    """The class code of each sample, indexed by its number, and the class names in alphabetic order."""
     names = pd.Categorical(samples["class_name"].astype(str))
     codes = np.full(int(samples["sample"].max()) + 1 if len(samples) else 0, -1, dtype=np.int64)
     codes[samples["sample"]] = names.codes

@@ -1,1 +1,1 @@
-"""Conclusions in words: one wording for the command line, the pages and the report."""
+"""Conclusions in words: the same sentences for the command line, the pages and the report."""

@@ -1,33 +1,40 @@
-"""What is said of the blocks of a network: which of them it can do without, and what has not been measured."""
+"""Sentences about the blocks of a network: which of them it does not need, and what has not been measured."""
 
 import numpy as np
 import pandas as pd
 
 from core.analysis.cut.blocks import NOT_TRIED, NOT_WORSE, UNDECIDED, WORSE, Verified
+from core.report.words.formatting import difference_text
 
 NO_MEASUREMENT = (
-    "Whether the network needs a block is not to be seen from SI: a flat SI may be that of a block which prepares what "
-    "later ones separate. The accuracy without each residual block has not been measured."
+    "SI does not show whether the network needs a block: where SI stays the same, the block may prepare what later "
+    "ones separate. The accuracy without each residual block has not been measured."
 )
 ALONE = (
-    "Each residual block is taken out alone, its shortcut going on in its place, and nothing is trained again. "
+    "Each residual block is removed alone and replaced by its shortcut, without training the network again. "
     "Intervals are paired on the same images and corrected for the number of blocks."
 )
 
 
 def blocks_text(table: pd.DataFrame, verified: Verified, tolerance: float) -> str:
-    """Which blocks the network can do without, as Markdown.
+    """Say which blocks the network does not need, as Markdown.
 
-    table : of `core.analysis.cut.blocks.with_verified`, with the same tolerance.
+    Parameters
+    ----------
+    table : DataFrame
+        As returned by `core.analysis.cut.blocks.with_verified`, with the same tolerance.
+    verified : Verified
+    tolerance : float
+        Acceptable loss of accuracy.
     """
     tried = table[table["verdict"] != NOT_TRIED]
     harmless, undecided, worse = (tried[tried["verdict"] == name] for name in (NOT_WORSE, UNDECIDED, WORSE))
     images = f"{verified.num_test:,} test images"
     if not verified.is_above_chance:
         return (
-            f"The whole network's accuracy on {images} is **{verified.accuracy:.3f}**, not certainly above the "
-            f"{verified.chance:.3f} of naming the most frequent class for each. What its blocks do for it cannot be "
-            "decided."
+            f"The whole network's accuracy on {images} is **{verified.accuracy:.3f}**, not certainly above "
+            f"{verified.chance:.3f}, the accuracy of always predicting the most frequent class. What its blocks "
+            "contribute cannot be decided."
         )
     sentences = [
         f"The whole network's accuracy on {images} is **{verified.accuracy:.3f}**.",
@@ -36,7 +43,7 @@ def blocks_text(table: pd.DataFrame, verified: Verified, tolerance: float) -> st
     ]
     if len(undecided):
         sentences.append(
-            f"{images} cannot decide this for **{len(undecided)}**{_enough(undecided, verified, tolerance)}."
+            f"{images} cannot decide this for **{len(undecided)}**{_images_needed(undecided, verified, tolerance)}."
         )
     if len(worse):
         sentences.append(f"It is worse by more than that without **{len(worse)}**{_named(worse)}.")
@@ -44,42 +51,40 @@ def blocks_text(table: pd.DataFrame, verified: Verified, tolerance: float) -> st
 
 
 def _cases(count: int) -> str:
+    """Such as "no case", "1 case", "2 cases"."""
     return f"{count or 'no'} case{'s' * (count > 1)}"
 
 
 def _named(blocks: pd.DataFrame) -> str:
-    """Which blocks these are, and what they hold."""
+    """The names of blocks and their share of the parameters, in parentheses."""
     if blocks.empty:
         return ""
     names = ", ".join(f"`{name}`" for name in blocks["block"])
     return f" ({names}; {blocks['parameters_share'].sum():.0%} of the parameters)"
 
 
-def _enough(undecided: pd.DataFrame, verified: Verified, tolerance: float) -> str:
+def _images_needed(undecided: pd.DataFrame, verified: Verified, tolerance: float) -> str:
     """How many images would decide about the block that needs the fewest, if its change stays as it is."""
     change, low, high = (undecided[name].to_numpy(float) for name in ("change", "change_low", "change_high"))
-    reach = change + tolerance  # what half an interval must not reach
-    half = np.where(reach > 0, change - low, high - change)
-    possible = reach != 0
-    if not possible.any():
+    margin = change + tolerance  # an interval decides if half of it is shorter than this distance
+    half = np.where(margin > 0, change - low, high - change)
+    can_decide = margin != 0
+    if not can_decide.any():
         return ""
-    images = verified.num_test * (half[possible] / reach[possible]) ** 2
-    name, count = undecided["block"].to_numpy()[possible][images.argmin()], float(f"{images.min():.2g}")
-    return f": `{name}`, which needs the fewest, would take about {count:,.0f} if its change stays"
+    # The length of an interval is proportional to 1 / sqrt(number of images).
+    images = verified.num_test * (half[can_decide] / margin[can_decide]) ** 2
+    block = undecided["block"].to_numpy()[can_decide][images.argmin()]
+    rounded = float(f"{images.min():.2g}")
+    return f": `{block}`, which needs the fewest, would need about {rounded:,.0f} if its change stays the same"
 
 
 def together_text(verified: Verified, num_harmless: int) -> str:
-    """What taking several blocks out at once does, as Markdown; "" where there is no question of it."""
+    """Say what the joint removal of several blocks costs, as Markdown; "" for fewer than two blocks."""
     together = verified.together
     if together is not None:
         names = ", ".join(f"`{name}`" for name in together.blocks)
         return (
             f"Without {names} at once (each not worse by more than {together.tolerance:g}), it is "
-            f"**{together.accuracy:.3f}**: {change_text(together.change, together.low, together.high)}."
+            f"**{together.accuracy:.3f}**: {difference_text(together.change, together.low, together.high)}."
         )
     return "What several of them cost at once was not measured, and may be much more." if num_harmless > 1 else ""
-
-
-def change_text(change: float, low: float, high: float) -> str:
-    """A change with its interval, where it has one."""
-    return f"{change:+.3f}" if pd.isna(low) else f"{change:+.3f} [{low:+.3f}, {high:+.3f}]"

@@ -1,4 +1,4 @@
-"""What a study comes to, in three cards: where it is good enough, confused classes, samples to check."""
+"""The results of a study in three cards: where it is good enough, the most confused classes, samples to check."""
 
 from dataclasses import dataclass
 
@@ -17,16 +17,25 @@ from core.report.words.samples_to_check import check_text
 from core.study.store.class_names import sample_classes, short_classes
 from core.study.store.opening import Study, StudyError
 
-_SEPARATED = 0.25  # of the way from chance to 1, from which on the headline calls classes separated, if only partly
-NOT_STORED = "The study stores no neighbors that would tell. Make it again with one stored neighbor a sample or more."
+_SEPARATED = 0.25  # share of the way from chance to 1 from which on the headline calls classes (partly) separated
+NOT_STORED = "The study stores no neighbors for this. Run it again with at least one stored neighbor a sample."
 
 
 @dataclass(frozen=True)
 class ConfusedPair:
-    """The most confused classes at a layer: those at the top of `core.analysis.samples.neighborhoods.confused_pairs`.
+    """The most confused classes at a layer: the first of `core.analysis.samples.neighborhoods.confused_pairs`.
 
-    count, total : `count` of the `total` samples of both have their nearest neighbor in the other one.
-    chance : the share of them that would, with meaningless labels. num_equal : other pairs with the same count.
+    Attributes
+    ----------
+    first, second : str
+        The two classes.
+    count, total : int
+        `count` of the `total` samples of both classes have their nearest neighbor in the other class.
+    chance : float
+        The share that would, with meaningless labels.
+    layer : str
+    num_equal : int
+        Number of other pairs with the same count.
     """
 
     first: str
@@ -40,27 +49,34 @@ class ConfusedPair:
 
 @dataclass(frozen=True)
 class Card:
-    """What a card says, as Markdown, and its pictures: source in the table `samples`, and class, of each."""
+    """The text of a card, as Markdown, and its pictures: the source (see the table `samples`) and class of each."""
 
     text: str
     pictures: tuple[tuple[str, str], ...] = ()
 
 
 def good_enough(study: Study, curve: pd.DataFrame, tolerance: float = TOLERANCE) -> Advice:
-    """The earliest layer of a curve of SI, as `lead_curve` returns it, that is within the tolerance of the best.
+    """Recommend the earliest layer of a curve of SI that is within the tolerance of the best.
 
-    Pixels and the network's own head do not count, unless the curve has nothing else.
+    Pixels and the network's own head are not candidates, unless the curve has no other layers.
+
+    Parameters
+    ----------
+    study : Study
+    curve : DataFrame
+        As returned by `core.analysis.separation_level.lead_curve`.
+    tolerance : float
+        How much less SI than the best is acceptable.
     """
     pooling, samples = _where(curve)
     split, measure = ("test", "cross") if samples == "cross" else (samples, "separation")
-    candidates = set(cut_candidates(study))  # none of a study of pixels alone
+    candidates = set(cut_candidates(study))
     layers = [layer for layer in curve["layer"] if layer in candidates] or curve["layer"].tolist()
     return recommend_layer(study, split=split, pooling=pooling, measure=measure, layers=layers, tolerance=tolerance)
 
 
 def most_confused(pairs: pd.DataFrame, layer: str) -> ConfusedPair | None:
-    """The first of some pairs, as `core.analysis.samples.neighborhoods.confused_pairs` returns them; None where there
-    is none."""
+    """Return the first of the pairs from `core.analysis.samples.neighborhoods.confused_pairs`; None for no pairs."""
     if pairs.empty:
         return None
     first = pairs.iloc[0]
@@ -70,19 +86,24 @@ def most_confused(pairs: pd.DataFrame, layer: str) -> ConfusedPair | None:
 
 
 def check_card_text(study: Study, curve: pd.DataFrame) -> str:
-    """The third card, as Markdown."""
+    """Return the text of the card about samples to check, as Markdown."""
     pooling, split = _where(curve)
     neighbors = late_neighbors(study, pooling, split) if split != "cross" else pd.DataFrame()
     return NOT_STORED if neighbors.empty else check_text(study, neighbors, split)
 
 
 def _where(curve: pd.DataFrame) -> tuple[str, str]:
+    """The pooling and the samples of a curve."""
     return str(curve["pooling"].iloc[0]), str(curve["samples"].iloc[0])
 
 
 def make_cards(study: Study, curve: pd.DataFrame, tolerance: float = TOLERANCE) -> tuple[Card, Card, Card]:
-    """The three cards about one curve of SI; at least one layer with a value."""
-    advice = good_enough(study, curve, tolerance)
+    """Make the three cards about a curve of SI that has at least one layer with a value; see `good_enough`."""
+    return cards_of(study, curve, good_enough(study, curve, tolerance))
+
+
+def cards_of(study: Study, curve: pd.DataFrame, advice: Advice) -> tuple[Card, Card, Card]:
+    """Make the same cards as `make_cards` from the advice that `good_enough` returned for the curve."""
     best = best_layer(curve)
     return (
         Card(f"{explanation(advice)} {class_cost_text(study, advice, advice.target)}".strip()),
@@ -92,42 +113,43 @@ def make_cards(study: Study, curve: pd.DataFrame, tolerance: float = TOLERANCE) 
 
 
 def confused_card(study: Study, curve: pd.DataFrame, layer: str) -> Card:
-    """The second card, about one layer of a curve."""
+    """Make the card about the most confused classes at one layer of a curve."""
     pooling, samples = _where(curve)
     split, among = ("test", "train") if samples == "cross" else (samples, samples)
     try:
         pairs = confused_pairs(study, layer, pooling, split, among=among)
     except StudyError:  # a study may store no neighbors, or none of this layer and these samples
         return Card(NOT_STORED)
-    words = short_classes(sample_classes(study.samples))
-    named = pairs.assign(first=pairs["first"].map(words), second=pairs["second"].map(words))
+    short_names = short_classes(sample_classes(study.samples))
+    named = pairs.assign(first=pairs["first"].map(short_names), second=pairs["second"].map(short_names))
     text = f"{confused_text(most_confused(named, layer), layer)} {unseparated_text(study, curve, layer)}".strip()
     return Card(text, _pictures(study, pairs.iloc[0], pooling, (split, among), layer) if len(pairs) else ())
 
 
 def unseparated_text(study: Study, curve: pd.DataFrame, layer: str) -> str:
-    """Which classes are left at chance at a layer that separates the classes on the whole, as Markdown; else "".
+    """Name the classes that are at chance at a layer that separates the classes overall, as Markdown; "" for none.
 
-    SI of all samples says little of small classes: with two large and three small ones it may be near 1 although no
-    sample of the small ones is beside its own class. Classes of a single sample are not counted within a split.
+    SI of all samples says little about small classes: with two large and three small classes, it may be near 1 although
+    no sample of a small class has its nearest neighbor in its own class. Classes of a single sample are not counted
+    within a split.
     """
     pooling, samples = _where(curve)
     split, measure, fewest = ("test", "cross", 1) if samples == "cross" else (samples, "separation", 2)
-    whole = curve.set_index("layer").loc[layer]
-    if not whole["value"] - whole["chance"] >= _SEPARATED * (1 - whole["chance"]):
+    overall = curve.set_index("layer").loc[layer]
+    if not overall["value"] - overall["chance"] >= _SEPARATED * (1 - overall["chance"]):
         return ""
     rows = study.classes
     rows = rows[(rows["layer"] == layer) & (rows["split"] == split) & (rows["measure"] == measure)]
-    of_pooling = rows["pooling"] == pooling
-    rows = rows[of_pooling] if of_pooling.any() else rows
+    same_pooling = rows["pooling"] == pooling
+    rows = rows[same_pooling] if same_pooling.any() else rows
     rows = rows[(rows["num_queries"] >= fewest) & rows["value"].notna()]
     at_chance = rows[rows["value"] <= rows["chance"]]
     if at_chance.empty:
         return ""
     names = study.samples.drop_duplicates("label").set_index("label")["class_name"].astype(object)
-    words = short_classes(sample_classes(study.samples))
-    full = [str(names.get(label, label)) for label in at_chance["label"]]
-    named = [plain(words.get(name, name)) for name in full]
+    short_names = short_classes(sample_classes(study.samples))
+    full_names = [str(names.get(label, label)) for label in at_chance["label"]]
+    named = [plain(short_names.get(name, name)) for name in full_names]
     verb = "is" if len(named) == 1 else "are"
     return (
         f"**{len(named)} of {len(rows)} classes {verb} not separated** there, with an SI at chance: {name_some(named)}."
@@ -137,20 +159,24 @@ def unseparated_text(study: Study, curve: pd.DataFrame, layer: str) -> str:
 def _pictures(
     study: Study, pair: pd.Series, pooling: str, splits: tuple[str, str], layer: str
 ) -> tuple[tuple[str, str], ...]:
-    """A sample of each class of a pair, of which one is the other's nearest neighbor: its source, and its class."""
+    """The source and class of two samples, one of each class of a pair, one of them the nearest neighbor of the other.
+
+    splits : those of the samples and of their neighbors.
+    """
     nearest = read_nearest(study, [layer], pooling, splits[0], among=splits[1])[layer]
     classes = sample_classes(study.samples)
-    own, other = (classes.reindex(nearest[column]).to_numpy(object) for column in ("sample", "nearest"))
+    sample_class, nearest_class = (classes.reindex(nearest[name]).to_numpy(object) for name in ("sample", "nearest"))
     names = (pair["first"], pair["second"])
-    row = nearest.iloc[int(np.flatnonzero((own != other) & np.isin(own, names) & np.isin(other, names))[0])]
-    example = sorted((int(row["sample"]), int(row["nearest"])), key=lambda sample: names.index(classes[sample]))
+    confused = (sample_class != nearest_class) & np.isin(sample_class, names) & np.isin(nearest_class, names)
+    row = nearest.iloc[int(np.flatnonzero(confused)[0])]
+    samples = sorted((int(row["sample"]), int(row["nearest"])), key=lambda sample: names.index(classes[sample]))
     sources = study.samples.set_index("sample")["source"].astype(object).fillna("")
-    words = short_classes(classes)
-    return tuple((str(sources[sample]), words[classes[sample]]) for sample in example)
+    short_names = short_classes(classes)
+    return tuple((str(sources[sample]), short_names[classes[sample]]) for sample in samples)
 
 
 def confused_text(pair: ConfusedPair | None, layer: str) -> str:
-    """The most confused classes at a layer, and what is counted, as Markdown. None : no classes are confused."""
+    """Name the most confused classes at a layer and the counts, as Markdown; `pair` is None where none are confused."""
     if pair is None:
         return f"At {one_layer(layer)} no sample's nearest neighbor is of another class."
     others = f"{pair.num_equal} other pair{'s' * (pair.num_equal != 1)}"

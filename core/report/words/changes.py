@@ -1,7 +1,7 @@
-"""What the comparison of two studies comes to, in words: certain changes, small ones, and what cannot be decided.
+"""Sentences about the comparison of two studies: certain changes, small changes, and what cannot be decided.
 
-A change is certain where q < 0.05 over the layers compared. Where it is not, its 95 % interval says what that means: SI
-changed by less than `SMALL` if the interval lies within that to both sides of 0; else these samples cannot decide it.
+A change is certain where q < 0.05 over the compared layers. Otherwise its 95 % interval decides what can be said: if
+the interval lies between −`SMALL` and +`SMALL`, SI changed by less than `SMALL`; if not, these samples cannot decide.
 """
 
 from collections.abc import Sequence
@@ -11,39 +11,46 @@ import pandas as pd
 
 from core.analysis.comparing import LayerMatch
 from core.analysis.cut.advice import TOLERANCE
-from core.report.words.formatting import number, one_layer, plain
+from core.report.words.formatting import difference_text, number, one_layer, plain
 from core.study.store.ties import MANY_TIES, left_out_text
 
-SMALL = TOLERANCE  # of SI: a change that an interval has to rule out before anything is called small
+SMALL = TOLERANCE  # of SI: a change is called small if its interval excludes changes of this size
 CERTAIN = ("rose", "fell")
 ASSUMED_SAMPLES = "That these are the same samples, in the same order, is assumed: the studies have no ids."
-_LEAST_RUN = 3  # layers
-_NAMED = 3  # layers that are left out
+_SHORTEST_RUN = 3  # layers at the end with the same certain change, from which on that is mentioned
+_NUM_NAMED = 3  # layers without a partner that are named; others are counted
 
 
 def describe_changes(table: pd.DataFrame, match: LayerMatch, names: tuple[str, str]) -> str:
-    """What changed from one study to another, as Markdown.
+    """Describe the changes from one study to another, as Markdown.
 
-    Every conclusion has its difference, its interval and the samples behind it; layers that are matched by position
-    are said to be so in the first sentence. Nothing is concluded from layers with many tied samples, and that is said.
+    Conclusions come with the difference, its interval and the number of samples. The first sentence says if layers were
+    matched by position. Nothing is concluded from layers with many tied samples, which the text mentions.
 
     Parameters
     ----------
-    table : of `core.analysis.comparing.compare_studies`; at least one row.
-    match : of `core.analysis.comparing.match_layers`, with the same arguments.
-    names : what the two studies are called, before and after; plain text.
+    table : DataFrame
+        As returned by `core.analysis.comparing.compare_studies`, with at least one row.
+    match : LayerMatch
+        As returned by `core.analysis.comparing.match_layers` for the same arguments.
+    names : (str, str)
+        Names of the studies before and after, as plain text.
     """
     tied = table["meaning"] == MANY_TIES
-    judged = table[~tied]
-    parts = [_first_sentence(judged) if len(judged) else "", ASSUMED_SAMPLES if match.assumes_same_samples else ""]
-    if len(judged):
-        parts += [_uncertain(judged), _largest(judged), _end_run(table)]
-    parts += [left_out_text(table.loc[tied, "layer"].tolist()), _left_out(match, names)]
+    untied = table[~tied]
+    parts = []
+    if len(untied):
+        parts.append(_first_sentence(untied))
+    if match.assumes_same_samples:
+        parts.append(ASSUMED_SAMPLES)
+    if len(untied):
+        parts += [_uncertain(untied), _largest(untied), _end_run(table)]
+    parts += [left_out_text(table.loc[tied, "layer"].tolist()), _unmatched_layers(match, names)]
     return " ".join(filter(None, parts))
 
 
 def count_uncertain(table: pd.DataFrame) -> tuple[int, int, int]:
-    """Layers whose change is not certain: surely smaller than `SMALL`, not to be decided, and without an interval."""
+    """Count the layers whose change is not certain: smaller than `SMALL`, undecided, and without an interval."""
     rows = table[~table["meaning"].isin([*CERTAIN, MANY_TIES])]
     unknown = rows["low"].isna() | rows["high"].isna()
     small = (rows["low"] >= -SMALL) & (rows["high"] <= SMALL)
@@ -51,19 +58,12 @@ def count_uncertain(table: pd.DataFrame) -> tuple[int, int, int]:
 
 
 def samples_text(table: pd.DataFrame) -> str:
-    """Such as "1,200 samples": the number behind the values of a comparison."""
+    """Return the number of samples of a comparison, such as "1,200 samples" or "1,000 to 1,200 samples"."""
     counts = table["num_samples"].dropna()
     if counts.empty:
         return "these samples"
     least, most = int(counts.min()), int(counts.max())
     return f"{least:,} samples" if least == most else f"{least:,} to {most:,} samples"
-
-
-def difference_text(row: pd.Series) -> str:
-    """Such as "+0.120 (95 % interval +0.100 to +0.140)"."""
-    if pd.isna(row["low"]) or pd.isna(row["high"]):
-        return f"{row['difference']:+.3f} (no interval)"
-    return f"{row['difference']:+.3f} (95 % interval {row['low']:+.3f} to {row['high']:+.3f})"
 
 
 def _first_sentence(table: pd.DataFrame) -> str:
@@ -82,7 +82,7 @@ def _first_sentence(table: pd.DataFrame) -> str:
 
 
 def _uncertain(table: pd.DataFrame) -> str:
-    """What is known of the layers whose change is not certain; never that they are equal."""
+    """Describe the layers whose change is not certain, without calling any values equal that may differ."""
     small, undecided, unknown = count_uncertain(table)
     rows = table[~table["meaning"].isin(CERTAIN)]
     parts = []
@@ -101,7 +101,7 @@ def _uncertain(table: pd.DataFrame) -> str:
 
 
 def _largest(table: pd.DataFrame) -> str:
-    """The largest certain change; where none is, the largest difference."""
+    """The largest certain change; without any certain change, the largest difference."""
     certain = table[table["meaning"].isin(CERTAIN)]
     rows = table if certain.empty else certain
     row = rows.iloc[int(np.argmax(rows["difference"].abs().to_numpy(float)))]
@@ -109,46 +109,50 @@ def _largest(table: pd.DataFrame) -> str:
         return ""
     what = "largest difference" if certain.empty else "largest certain change"
     values = f"from {number(row['before'])} to {number(row['after'])}"
+    interval = "no interval" if pd.isna(row["low"]) or pd.isna(row["high"]) else "95 % interval"
+    change = f"{difference_text(row['difference'], row['low'], row['high'])} ({interval})"
     chance = ""
     if certain.empty and len(table) > 1 and (row["low"] > 0 or row["high"] < 0):
-        chance = f"; the largest of {len(table)} may be so by chance"
-    return f"The {what} is {difference_text(row)} in {_layer(row)}, {values}{chance}."
+        chance = f"; the largest of {len(table)} may exclude 0 by chance"
+    return f"The {what} is {change} in {_layer(row)}, {values}{chance}."
 
 
 def _layer(row: pd.Series) -> str:
-    """The layer, and the one it is compared with where that bears another name."""
-    name, other = str(row["layer"]), str(row["layer_before"])
-    return one_layer(name) if name == other else f"{one_layer(name)} (compared with {one_layer(other)})"
+    """The layer, and the one with which it is compared if that has another name."""
+    layer, layer_before = str(row["layer"]), str(row["layer_before"])
+    if layer == layer_before:
+        return one_layer(layer)
+    return f"{one_layer(layer)} (compared with {one_layer(layer_before)})"
 
 
 def _end_run(table: pd.DataFrame) -> str:
-    """From which layer on everything changed with certainty in one direction, where that is so to the end."""
+    """The layer from which on, to the last one, every layer changed with certainty in the same direction."""
     meaning = table["meaning"].tolist()
     first = len(meaning) - 1
     while first > 0 and meaning[first - 1] == meaning[-1]:
         first -= 1
-    if meaning[-1] not in CERTAIN or first == 0 or len(meaning) - first < _LEAST_RUN:
+    if meaning[-1] not in CERTAIN or first == 0 or len(meaning) - first < _SHORTEST_RUN:
         return ""
     return f"From {one_layer(table['layer'].iloc[first])} to the end, every layer {meaning[-1]}."
 
 
-def _left_out(match: LayerMatch, names: tuple[str, str]) -> str:
-    """How many layers were compared with none, and why layers were not matched by name."""
-    left = [
-        f"{len(layers)} of **{plain(name)}** ({_some(layers)})"
+def _unmatched_layers(match: LayerMatch, names: tuple[str, str]) -> str:
+    """How many layers were not compared and, for a match by position, how many names the studies share."""
+    unmatched = [
+        f"{len(layers)} of **{plain(name)}** ({_first_names(layers)})"
         for layers, name in zip((match.only_before, match.only_after), names, strict=True)
         if layers
     ]
     reason = "have no layer of their name in the other study" if match.by == "name" else "have no partner"
-    text = f"Not compared, since they {reason}: {' and '.join(left)}." if left else ""
+    text = f"Not compared, since they {reason}: {' and '.join(unmatched)}." if unmatched else ""
     if match.by == "name":
         return text
     common = f"{match.num_common or 'no'} layer name{'s' * (match.num_common != 1)}"
     return f"The two studies share {common}. {text}".strip()
 
 
-def _some(layers: Sequence[str]) -> str:
-    """The first layers by name, and how many more there are."""
-    more = len(layers) - _NAMED
-    named = ", ".join(map(one_layer, layers[:_NAMED]))
+def _first_names(layers: Sequence[str]) -> str:
+    """The names of the first layers, and the number of the others."""
+    more = len(layers) - _NUM_NAMED
+    named = ", ".join(map(one_layer, layers[:_NUM_NAMED]))
     return f"{named} and {more} more" if more > 0 else named

@@ -1,4 +1,4 @@
-"""What is said of where to cut: one wording for the command line, the pages and the report. Markdown."""
+"""Sentences about where to cut a network, as Markdown."""
 
 import math
 
@@ -6,15 +6,15 @@ import numpy as np
 import pandas as pd
 
 from core.analysis.cut.advice import Advice
-from core.report.words.formatting import SPLIT_NAMES, number, one_layer
-from core.study.store.ties import LIMIT_TEXT, reason_text
+from core.report.words.formatting import SPLIT_NAMES, difference_text, number, one_layer
+from core.study.store.ties import LIMIT_TEXT, left_out_text
 
-_LARGE_SHARE = 0.2  # of the best layer's gain over chance
-_MANY = 100  # times the samples: a number beyond it says nothing
+_LARGE_SHARE = 0.2  # share of the best layer's gain over chance from which on the tolerance is called large
+_MANY = 100  # an estimate of more than this many times the present samples is not given as a number
 
 
 def headline(advice: Advice) -> str:
-    """The recommendation in a line, without Markdown."""
+    """Return the recommendation in one line, without Markdown."""
     if _one_class(advice):
         return f"All {samples_text(advice)} are of one class: SI is 1 by construction"
     if advice.all_tied:
@@ -22,8 +22,8 @@ def headline(advice: Advice) -> str:
     if not advice.separates:
         return f"No layer is certain to be {tolerance_text(advice)} above chance"
     if advice.num_candidates == 1:
-        known = "can be judged" if advice.tied else "is measured"
-        return f"One layer{_before_head(advice)} {known}: there is nothing to choose"
+        usable = "can be compared" if advice.tied else "is measured"
+        return f"One layer{_before_head(advice)} {usable}: there is nothing to choose"
     if advice.recommended is None:
         return f"{samples_text(advice)} cannot decide where to cut"
     if advice.recommended == advice.best:
@@ -32,51 +32,56 @@ def headline(advice: Advice) -> str:
 
 
 def explanation(advice: Advice) -> str:
-    """Why: the best layer, the recommended one with its interval, and what cannot be decided."""
+    """Return the reasons: the best layer, the recommended one with its interval, and what cannot be decided."""
     if _one_class(advice):
-        return "No layer can be told from another by SI. Take samples of two classes or more."
+        return "SI cannot distinguish between layers. Take samples of at least two classes."
     best = advice.row(advice.best)
     chance = "" if pd.isna(best["chance"]) else f", chance {number(best['chance'])}"
     value = f"**{number(best['value'])}** ({samples_text(advice)}{chance})"
     parts = [f"SI is highest{_before_head(advice)} at {one_layer(advice.best)}: {value}.", _head(advice)]
     if advice.all_tied:
-        parts.append(_all_tied(advice))
+        parts.append(_all_tied())
     elif not advice.separates:
         parts.append(_at_chance(advice))
     elif advice.num_candidates > 1:
-        parts += [_recommended(advice) if advice.recommended else _none(advice), _undecided(advice), _scale(advice)]
-    if advice.tied and not advice.all_tied:
-        parts.append(_left_out(advice))
+        parts.append(_recommended(advice) if advice.recommended else _no_recommendation(advice))
+        parts += [_undecided(advice), _large_tolerance(advice)]
+    if not advice.all_tied:
+        parts.append(left_out_text(advice.tied))
     return " ".join(part for part in parts if part)
 
 
-def difference_text(row: pd.Series) -> str:
-    """A layer's SI minus that of the best, with its interval where there is one."""
-    text = f"{row['difference']:+.3f}" if row["difference"] else "0"
-    if pd.isna(row["difference_low"]):
-        return f"{text}, no interval"
-    return f"{text} [{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"
+def difference_to_best_text(row: pd.Series) -> str:
+    """Format a layer's SI minus that of the best, with its interval if there is one.
+
+    Parameters
+    ----------
+    row : Series
+        With difference, difference_low, difference_high.
+    """
+    text = difference_text(row["difference"], row["difference_low"], row["difference_high"])
+    return f"{text}, no interval" if pd.isna(row["difference_low"]) else text
 
 
 def samples_text(advice: Advice) -> str:
-    """How many samples, and whose."""
+    """Return the number and the split of the samples, such as "1,200 test samples"."""
     split = SPLIT_NAMES.get(advice.split, advice.split)
     among = " among the training samples" if advice.measure == "cross" else ""
     return f"{advice.num_samples:,} {split} samples{among}"
 
 
 def tolerance_text(advice: Advice) -> str:
-    """The tolerance without needless zeros."""
+    """Format the tolerance without trailing zeros."""
     return f"{advice.tolerance:g}"
 
 
 def level_text(advice: Advice) -> str:
-    """What kind of interval it is."""
+    """Return the level of the intervals, as a phrase."""
     return f"95 %, corrected for {advice.num_candidates} layers"
 
 
 def enough_text(advice: Advice) -> str:
-    """What would decide where these samples cannot; "" where that is not known."""
+    """Return what would lead to a recommendation: more samples, or another tolerance; "" where that is unknown."""
     ways = []
     if math.isfinite(advice.samples_needed):
         ways.append(f"about {advice.samples_needed:,.0f} samples, if all values stayed as they are")
@@ -86,7 +91,10 @@ def enough_text(advice: Advice) -> str:
 
 
 def enough_tolerance(advice: Advice) -> float | None:
-    """The next hundredth above the smallest tolerance that names a layer; None where it would reach down to chance."""
+    """Return a tolerance with which a layer would be recommended, rounded up to hundredths.
+
+    None where it is unknown, or so large that a layer at chance could be within it.
+    """
     if math.isnan(advice.smallest_tolerance):
         return None
     tolerance = (math.floor(100 * advice.smallest_tolerance) + 1) / 100
@@ -94,19 +102,19 @@ def enough_tolerance(advice: Advice) -> float | None:
 
 
 def _before_head(advice: Advice) -> str:
-    """Among which layers it is so, where the network's head is left out."""
+    """The phrase " before the head" where the network's head is not a candidate."""
     return "" if advice.head is None else " before the head"
 
 
 def _head(advice: Advice) -> str:
-    """What SI the head itself has."""
+    """SI of the head itself, as a sentence."""
     if advice.head is None or math.isnan(advice.head_value):
         return ""
     return f"The head itself, {one_layer(advice.head)}, has {number(advice.head_value)}."
 
 
-def _scale(advice: Advice) -> str:
-    """A warning where the tolerance is much of what there is to lose."""
+def _large_tolerance(advice: Advice) -> str:
+    """A warning where the tolerance is large in comparison with the best layer's gain over chance."""
     best = advice.row(advice.best)
     share = advice.tolerance / (best["value"] - best["chance"])
     if not share > _LARGE_SHARE:
@@ -120,51 +128,45 @@ def _one_class(advice: Advice) -> bool:
 
 
 def _at_chance(advice: Advice) -> str:
-    """Why nothing is recommended although some layer has the highest SI."""
+    """Why nothing is recommended where the best layer is not certain to be above chance."""
     return (
         f"With these samples no layer is certain to be more than the tolerance of {tolerance_text(advice)} above "
-        "chance, so that none can be recommended."
+        "chance, so none can be recommended."
     )
 
 
-def _all_tied(advice: Advice) -> str:
-    """Why nothing is recommended where no layer's neighbors are certain."""
+def _all_tied() -> str:
+    """Why nothing is recommended where all layers have many ties."""
     return (
         f"But at each layer more than {LIMIT_TEXT} of the samples have several neighbors at exactly the "
         "same smallest distance: SI then depends on the order of the samples."
     )
 
 
-def _left_out(advice: Advice) -> str:
-    """Which layers are no candidates because of their ties."""
-    one = len(advice.tied) == 1
-    which = (
-        f"{one_layer(advice.tied[0])} is" if one else f"{len(advice.tied)} layers, as {one_layer(advice.tied[0])}, are"
-    )
-    return f"{which} no candidate{'s' * (not one)}: {reason_text()}"
-
-
 def _recommended(advice: Advice) -> str:
-    """How sure the recommended layer is."""
-    tolerance = tolerance_text(advice)
+    """The recommended layer and the interval by which it is recommended."""
     row = advice.row(str(advice.recommended))
     if advice.recommended == advice.best:
-        parts = []
-        if advice.best == advice.first:
-            parts.append("No candidate comes before it.")
-        else:
-            parts.append(f"No earlier layer is certain to be within {tolerance} of it ({level_text(advice)}).")
-        if row["difference_low"] < 0:
-            parts.append(f"Another layer may be the best, but by at most {-row['difference_low']:.3f}.")
-        return " ".join(parts)
+        return _best_recommended(advice, row)
     paired = "" if row["paired"] else "; not paired, since the study stores no neighbors"
     return (
         f"{one_layer(row['layer'])}, **{number(row['value'])}**, is the earliest layer that is certain to be within "
-        f"{tolerance} of the best: {difference_text(row)} ({level_text(advice)}{paired})."
+        f"{tolerance_text(advice)} of the best: {difference_to_best_text(row)} ({level_text(advice)}{paired})."
     )
 
 
-def _none(advice: Advice) -> str:
+def _best_recommended(advice: Advice, row: pd.Series) -> str:
+    """Why the best layer itself is recommended. row : that layer's."""
+    if advice.best == advice.first:
+        text = "No candidate comes before it."
+    else:
+        text = f"No earlier layer is certain to be within {tolerance_text(advice)} of it ({level_text(advice)})."
+    if row["difference_low"] < 0:
+        return f"{text} Another layer may be the best, but by at most {-row['difference_low']:.3f}."
+    return text
+
+
+def _no_recommendation(advice: Advice) -> str:
     """What is missing for a recommendation."""
     ways = enough_text(advice)
     text = f"No layer is certain to be within {tolerance_text(advice)} of the best one ({level_text(advice)})."
@@ -172,14 +174,16 @@ def _none(advice: Advice) -> str:
 
 
 def _undecided(advice: Advice) -> str:
-    """Which layers before the recommended one may do as well."""
+    """The layers before the recommended one that may also be within the tolerance."""
     rows = advice.undecided
     if rows.empty or advice.recommended is None:
         return ""
-    names = "One earlier layer" if len(rows) == 1 else f"{len(rows)} earlier layers"
-    which = one_layer(rows["layer"].iloc[0]) if len(rows) == 1 else f"from {one_layer(rows['layer'].iloc[0])} on"
-    verb = "are" if len(rows) > 1 else "is"
-    text = f"{names}, {which}, {verb} not ruled out: {samples_text(advice)} cannot decide that"
+    first = one_layer(rows["layer"].iloc[0])
+    if len(rows) == 1:
+        text = f"One earlier layer, {first}, is not ruled out"
+    else:
+        text = f"{len(rows)} earlier layers, from {first} on, are not ruled out"
+    text = f"{text}: {samples_text(advice)} cannot decide that"
     finite = rows[np.isfinite(rows["samples_needed"])]
     if finite.empty:
         return f"{text}."

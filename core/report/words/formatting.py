@@ -1,24 +1,33 @@
-"""Names, numbers and plain text in sentences, as Markdown."""
+"""Format names, numbers and plain text for sentences in Markdown."""
 
+import math
 import re
 from typing import Any
 
 SPLIT_NAMES = {"train": "training", "test": "test"}
-
-
-def plain(text: Any) -> str:
-    """Text as Markdown that shows it as it is."""
-    return re.sub(r"([\\`*_\[\]$~<>#|:])", r"\\\1", str(text))
-
-
 POOLED = {"mean": "channel means", "flat": "all activations"}
 
 
+def plain(text: Any) -> str:
+    """Escape a text, so that Markdown shows it unchanged."""
+    return re.sub(r"([\\`*_\[\]$~<>#|:])", r"\\\1", str(text))
+
+
 def number(value: float) -> str:
-    """Two decimals, or as many as small values need for two digits."""
+    """Format a number with two decimals, or a small one with two significant digits."""
     return f"{value:.2f}" if abs(value) >= 0.095 or value == 0 else f"{value:.2g}"
 
 
+def difference_text(difference: float, low: float, high: float) -> str:
+    """Format a difference with its interval, such as "+0.120 [+0.100, +0.140]"; without one where it is nan.
+
+    >>> difference_text(0.12, 0.1, 0.14)
+    '+0.120 [+0.100, +0.140]'
+    """
+    text = f"{difference:+.3f}"
+    return text if math.isnan(low) or math.isnan(high) else f"{text} [{low:+.3f}, {high:+.3f}]"
+
+
 def one_layer(name: str) -> str:
-    """A layer's name as Markdown."""
+    """Format a layer's name as Markdown code."""
     return f"`{name.replace('`', '')}`"

@@ -1,4 +1,4 @@
-"""What a study says of itself, in words. All of study.json but `format` and `state` may be missing."""
+"""Describe the origin of a study in words. All fields of study.json except `format` and `state` may be missing."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ from core.report.words.formatting import SPLIT_NAMES
 from core.study.store.study_json import look_up, seed_of
 
 Info = Mapping[str, Any]
-WEIGHTS = {  # as `core fine-tune` names its files
+WEIGHTS = {  # names of weights, and of the files that `core fine-tune` writes
     "none": "untrained",
     "imagenet": "pre-trained on ImageNet",
     "noisy-student": "pre-trained, noisy student",
@@ -20,26 +20,34 @@ WEIGHTS = {  # as `core fine-tune` names its files
 
 
 def caption_parts(info: Info, curves: pd.DataFrame) -> list[str]:
-    """In a few words: network, data, numbers of samples, seed."""
+    """Return network, data, number of classes and samples, and seed, as far as they are known."""
     model, weights = look_up(info, "used.model.name"), weights_text(info)
-    classes, seed = look_up(info, "used.data.num_classes"), seed_of(info)
-    parts = [
-        f"{model}, {weights}" if model and weights else model,
-        look_up(info, "used.data.name"),
-        f"{classes:,} classes" if classes is not None else None,
-        sample_counts(curves),
-        f"seed {seed}" if seed is not None else None,
-    ]
+    num_classes, seed = look_up(info, "used.data.num_classes"), seed_of(info)
+    parts = [f"{model}, {weights}" if model and weights else model, look_up(info, "used.data.name")]
+    if num_classes is not None:
+        parts.append(f"{num_classes:,} classes")
+    parts.append(sample_counts(curves))
+    if seed is not None:
+        parts.append(f"seed {seed}")
     return [part for part in parts if part]
 
 
 def known_facts(info: Info, state: str, curves: pd.DataFrame) -> dict[str, str]:
-    """Everything that a reader needs to judge the numbers, or to compute them again: label to text.
+    """Return all facts that are needed to interpret the numbers or to compute them again, from a label to its text.
 
-    curves : of `core.analysis.curves.tidy_curves`.
+    Parameters
+    ----------
+    info : mapping
+        The content of study.json.
+    state : str
+        "complete", "running" or "partial".
+    curves : DataFrame
+        As returned by `core.analysis.curves.tidy_curves`.
     """
     seed, skipped = seed_of(info), info.get("skipped") or []
-    found = {
+    sampling = {"full": "every sample is a query", "queries": "sampled queries, all references"}
+    versions = look_up(info, "used.versions") or {}
+    facts = {
         "State": state,
         "Network": look_up(info, "used.model.name"),
         "Weights": look_up(info, "used.model.weights"),
@@ -50,24 +58,25 @@ def known_facts(info: Info, state: str, curves: pd.DataFrame) -> dict[str, str]:
         "Samples": sample_counts(curves),
         "Per class": look_up(info, "asked.per_class"),
         "Left out": f"{len(skipped):,} unreadable" if skipped else None,
-        "Files that are no images": _ignored_files(look_up(info, "used.data.ignored_files")),
+        "Files that are not images": _ignored_files(look_up(info, "used.data.ignored_files")),
         "Neighbors": _neighbors(curves),
-        "Sampling": {"full": "every sample is a query", "queries": "sampled queries, all references"}.get(
-            next(iter(curves["sampling"]), "")
-        ),
+        "Sampling": sampling.get(next(iter(curves["sampling"]), "")),
         "Ties": "the first of equally near samples counts",
         "Seed": seed,
-        "Versions": ", ".join(f"{name} {number}" for name, number in (look_up(info, "used.versions") or {}).items()),
+        "Versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
         "Kernels of TensorFlow": recorded_kernels(info),
         "Started": info.get("created"),
     }
-    return {name: str(value) for name, value in found.items() if value not in (None, "")}
+    return {name: str(value) for name, value in facts.items() if value not in (None, "")}
 
 
 def weights_text(info: Info) -> str | None:
-    """How the network's weights came about; of a weights file of one's own its name. None where the study is silent.
+    """Return the origin of the network's weights, or the name of a weights file; None where the study has none.
 
-    info : of any study, also one that cannot be opened, for the list of studies has their names.
+    Parameters
+    ----------
+    info : mapping
+        The content of study.json; the study itself need not be readable.
     """
     weights = look_up(info, "used.model.weights")
     if not isinstance(weights, str):
@@ -77,15 +86,15 @@ def weights_text(info: Info) -> str | None:
 
 
 def sample_counts(curves: pd.DataFrame) -> str:
-    """Such as "1,200 training and 1,200 test samples"."""
+    """Return the numbers of samples, such as "1,200 training and 1,200 test samples"; "" for no curves."""
     rows = curves[curves["samples"] != "cross"]
     counts = rows.groupby("samples", sort=False)["num_queries"].max().sort_index(key=lambda split: split != "train")
-    words = [f"{count:,} {SPLIT_NAMES.get(str(split), split)}" for split, count in counts.items()]
-    return f"{' and '.join(words)} samples" if words else ""
+    parts = [f"{count:,} {SPLIT_NAMES.get(str(split), split)}" for split, count in counts.items()]
+    return f"{' and '.join(parts)} samples" if parts else ""
 
 
 def _ignored_files(counts: Mapping[str, int] | None) -> str | None:
-    """Such as "3 .txt, 1 .csv"; None of a study that had none, or does not say."""
+    """Such as "3 .txt, 1 .csv"; None where there were none, or the study does not record them."""
     if not counts:
         return None
     return ", ".join(f"{count:,} {extension or 'without extension'}" for extension, count in counts.items())

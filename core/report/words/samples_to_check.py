@@ -1,4 +1,4 @@
-"""What is said of samples to check: how many there are, and how many wrong labels to expect among them."""
+"""Sentences about samples to check: how many there are, and how many wrong labels to expect among them."""
 
 from pathlib import PurePath
 
@@ -10,47 +10,56 @@ from core.report.words.formatting import SPLIT_NAMES
 from core.report.words.small_classes import small_classes_text
 from core.study.store.opening import Study
 
-USUAL_RATE = 0.02  # of wrong labels, in a sentence
+USUAL_RATE = 0.02  # share of wrong labels for which the expected number is given
 _NETWORK_FILES = (".keras", ".h5", ".hdf5")
 LEARNED = (
     "How many of these labels are wrong cannot be estimated here: the network may have been trained on them, and then "
-    "it agrees with the wrong ones too."
+    "neighbors confirm the wrong ones too."
 )
 TOO_FEW = (
-    "How many of these labels are wrong cannot be estimated from so few samples or classes: 2 % must be "
-    f"{LEAST_WRONG} samples or more, of two classes or more."
+    "How many of these labels are wrong cannot be estimated from so few samples or classes: 2 % of the samples must "
+    f"be at least {LEAST_WRONG}, and there must be at least two classes."
 )
 NOT_TOLD = (
-    "How many of these labels are wrong cannot be estimated: swapped labels would be listed hardly more often than any "
-    "others. These layers do not tell wrong labels from right ones."
+    "How many of these labels are wrong cannot be estimated: swapped labels would be listed hardly more often than "
+    "others. These layers cannot distinguish wrong labels from correct ones."
 )
 
 
 def check_text(study: Study, neighbors: pd.DataFrame, split: str) -> str:
-    """How many samples to check a split has, and how many wrong labels to expect among them, as Markdown.
+    """Return the number of samples to check in a split and the expected number of wrong labels, as Markdown.
 
-    neighbors : of `core.analysis.samples.suspects.late_neighbors`, not empty.
+    Parameters
+    ----------
+    study : Study
+    neighbors : DataFrame
+        As returned by `core.analysis.samples.suspects.late_neighbors`, not empty.
+    split : {"test", "train"}
+        The split of the samples.
     """
     count = len(samples_to_check(neighbors, study.samples, at_least=CLEAR_SCORE))
     swaps = trial_swaps(study, neighbors, split)
-    told = f"{count_text(count, neighbors['sample'].nunique(), split)} {expectation_text(study, split, swaps, count)}"
-    small = small_classes_text(study.samples, split, int(neighbors["rank"].max()))
-    return f"{told.strip()} {small}".strip()
+    sentences = [
+        count_text(count, neighbors["sample"].nunique(), split),
+        expectation_text(study, split, swaps, count),
+        small_classes_text(study.samples, split, int(neighbors["rank"].max())),
+    ]
+    return " ".join(filter(None, sentences))
 
 
 def count_text(count: int, total: int, split: str) -> str:
-    """How many of the samples have a clear score, as Markdown."""
+    """Return how many of the samples have labels that their neighbors clearly contradict, as Markdown."""
     kind = SPLIT_NAMES.get(split, "")
     if not count:
         return f"No label of {total:,} {kind} samples is clearly contradicted by its neighbors at the late layers."
     return (
-        f"**{count:,}** of {total:,} {kind} samples have hardly a neighbor of their label at the late layers, but many "
-        "of one other class. That alone makes no label wrong."
+        f"**{count:,}** of {total:,} {kind} samples have hardly any neighbors of their label at the late layers, but "
+        "many of one other class. That alone makes no label wrong."
     )
 
 
 def trial_swaps(study: Study, neighbors: pd.DataFrame, split: str) -> PlantedSwaps | None:
-    """`expected_swaps` of the samples of a split; None, too, where they are few, or their labels may be learned."""
+    """Return `expected_swaps` of a split, or None where its samples are few, or their labels may have been learned."""
     if may_have_learned(study, split):
         return None
     swaps = expected_swaps(neighbors, study.samples)
@@ -58,9 +67,16 @@ def trial_swaps(study: Study, neighbors: pd.DataFrame, split: str) -> PlantedSwa
 
 
 def expectation_text(study: Study, split: str, swaps: PlantedSwaps | None, count: int) -> str:
-    """How many of `count` listed samples would be wrong if 2 % of all labels were; or why that cannot be said.
+    """Say how many listed samples would have a wrong label if 2 % of all labels were wrong, or why this is unknown.
 
-    swaps : of `trial_swaps`.
+    Parameters
+    ----------
+    study : Study
+    split : {"test", "train"}
+    swaps : PlantedSwaps or None
+        As returned by `trial_swaps`.
+    count : int
+        Number of listed samples.
     """
     if swaps is not None:
         return swaps_text(swaps, count)
@@ -70,12 +86,12 @@ def expectation_text(study: Study, split: str, swaps: PlantedSwaps | None, count
 
 
 def swaps_text(swaps: PlantedSwaps, count: int) -> str:
-    """The expectation in a sentence; "" where there is none to say. count : of the samples listed."""
+    """Say the expected number of wrong labels among `count` listed samples; "" where nothing can be expected."""
     if not swaps.tells_wrong_labels(count):
         return NOT_TOLD if count else ""
     share = f"{100 * USUAL_RATE:.0f} % of the labels ({swaps.num_wrong(USUAL_RATE):,})"
     low, high = swaps.expected(USUAL_RATE)
-    if count == 0 and low == 0:  # none is listed, and none need be: nothing is to be expected of them
+    if count == 0 and low == 0:  # that none is listed agrees with the expectation
         return ""
     if low > count:
         return (
@@ -89,18 +105,18 @@ def swaps_text(swaps: PlantedSwaps, count: int) -> str:
 
 
 def span(low: int, high: int) -> str:
-    """A range of counts."""
+    """Format a range of counts, such as "3 to 12"."""
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def may_have_learned(study: Study, split: str) -> bool:
     """Whether the study's network may have been trained on the labels of a split.
 
-    True of the training samples of a network that was being trained, or came from a file; weights that come with the
-    program are of other data, and features do not say.
+    This is True for the training samples of a network that was recorded during training, or loaded from a file. The
+    weights that come with this program were trained on other data; for features, it is unknown.
     """
     if split != "train":
         return False
-    asked = study.info.get("asked", {})
-    files = [PurePath(str(asked.get(name, ""))).suffix.lower() for name in ("model", "weights")]
-    return "training" in study.info or any(suffix in _NETWORK_FILES for suffix in files)
+    options = study.info.get("asked", {})
+    suffixes = [PurePath(str(options.get(name, ""))).suffix.lower() for name in ("model", "weights")]
+    return "training" in study.info or any(suffix in _NETWORK_FILES for suffix in suffixes)

@@ -1,4 +1,4 @@
-"""What is said beside votes of neighbors, where classes are too small for them."""
+"""Sentences about classes that are too small for votes of neighbors."""
 
 import pandas as pd
 
@@ -8,9 +8,14 @@ from core.study.store.class_names import sample_classes
 
 
 def baseline_text(samples: pd.DataFrame, curves: pd.DataFrame) -> str:
-    """What to say beside the accuracy of kNN; "" where every class can hold a majority, or there is no kNN.
+    """Return a note on the accuracy of kNN; "" where every class can get a majority, or there is no kNN.
 
-    samples : the table `samples` of a study. curves : those shown, of `core.analysis.curves.tidy_curves`.
+    Parameters
+    ----------
+    samples : DataFrame
+        The table `samples` of a study.
+    curves : DataFrame
+        The curves that are shown, as returned by `core.analysis.curves.tidy_curves`.
     """
     votes = curves.loc[curves["measure"] == "kNN", ["samples", "order"]].drop_duplicates()
     texts = [small_classes_text(samples, str(split), int(k)) for split, k in votes.itertuples(index=False)]
@@ -18,40 +23,44 @@ def baseline_text(samples: pd.DataFrame, curves: pd.DataFrame) -> str:
 
 
 def small_classes_text(samples: pd.DataFrame, split: str, num_votes: int, *, among: str | None = None) -> str:
-    """What to say beside the votes of `num_votes` neighbors; "" where every class can hold a majority.
+    """Return a note on votes of `num_votes` neighbors; "" where every class can get a majority.
 
-    Parameters are those of `small_classes`.
+    Parameters are those of `core.analysis.samples.small_classes.small_classes`.
     """
     small = small_classes(samples, split, num_votes, among=among) if num_votes > 0 else pd.Series(dtype=int)
     if small.empty:
         return ""
-    in_split = samples["split"].astype(str).to_numpy() == split
-    num_classes, num_samples = sample_classes(samples)[in_split].nunique(), int(in_split.sum())
-    one = len(small) == 1
-    kind = SPLIT_NAMES.get(split, split)
+    has, they_are, them = ("has", "it is", "it") if len(small) == 1 else ("have", "they are", "them")
     others = "other samples" if among in (None, split) else f"{SPLIT_NAMES.get(str(among), among)} samples"
     return (
-        f"{len(small):,} of {num_classes:,} classes, with {int(small.sum()):,} of {num_samples:,} {kind} samples, "
-        f"{'has' if one else 'have'} fewer than {votes_for_majority(num_votes)} {others}: too few for a majority of "
-        f"{num_votes} votes. However well {'it is' if one else 'they are'} separated, a vote of neighbors names "
-        f"{'it' if one else 'them'} only where the other votes are spread over several classes, or equal."
+        f"{_counts_text(small, samples, split)} {has} fewer than {votes_for_majority(num_votes)} {others}: too few for "
+        f"a majority of {num_votes} votes. However well {they_are} separated, a vote of neighbors names {them} only "
+        "where the other votes are spread over several classes, or equal."
     )
 
 
 def order_text(samples: pd.DataFrame, split: str, order: int) -> str:
-    """What to say beside the high-order measure, which asks for `order` neighbors of the sample's class.
+    """Return a note on the high-order measure, which requires `order` neighbors of the sample's class.
 
-    "" where every class has so many other samples. Parameters are those of `small_classes`.
+    It is "" where every class has that many other samples. Parameters are those of
+    `core.analysis.samples.small_classes.small_classes`.
     """
     small = classes_with_fewer(samples, split, order) if order > 1 else pd.Series(dtype=int)
     if small.empty:
         return ""
+    has, them = ("has", "it") if len(small) == 1 else ("have", "them")
+    return (
+        f"{_counts_text(small, samples, split)} {has} fewer than {order} other samples: high_order of order {order} is "
+        f"0 for {them} by construction, and soft below 1. Choose a lower order."
+    )
+
+
+def _counts_text(small: pd.Series, samples: pd.DataFrame, split: str) -> str:
+    """The numbers of small classes and of their samples, as the subject of a sentence."""
     in_split = samples["split"].astype(str).to_numpy() == split
-    num_classes, num_samples = sample_classes(samples)[in_split].nunique(), int(in_split.sum())
-    one = len(small) == 1
+    num_classes = sample_classes(samples)[in_split].nunique()
+    num_samples = int(in_split.sum())
     return (
         f"{len(small):,} of {num_classes:,} classes, with {int(small.sum()):,} of {num_samples:,} "
-        f"{SPLIT_NAMES.get(split, split)} samples, {'has' if one else 'have'} fewer than {order} other samples: "
-        f"high_order of order {order} is 0 for {'it' if one else 'them'} by construction, and soft below 1. Ask for a "
-        "lower order."
+        f"{SPLIT_NAMES.get(split, split)} samples,"
     )

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 from altair.utils.schemapi import debug_mode
 
-from core.analysis.samples.class_pairs import pair_causes, pair_curve, parted_from
+from core.analysis.samples.class_pairs import first_separated_layer, pair_causes, pair_curve
 from core.report.words.formatting import one_layer, plain
 from explorer.charts.layer_chart import GRAY, NAMES, UncheckedChart, framed, layer_x, upper_end
 from explorer.controls.downloads import export_row
@@ -89,7 +89,7 @@ def pair_finding(curve: pd.DataFrame, pair: tuple[str, str], layer: str) -> str:
             f"{plain(pair[1])} have their nearest neighbor in the other class ({row['share']:.1%}; chance "
             f"{row['chance']:.1%}), {row['own']:.0%} in their own. "
         )
-    separated, last = parted_from(curve), curve.iloc[-1]
+    separated, last = first_separated_layer(curve), curve.iloc[-1]
     none = f"none of their {last['total']} samples has its nearest neighbor in the other class"
     if separated == curve["layer"].iloc[0]:
         return f"{text}The two classes are separated at every layer: {none}."
@@ -148,7 +148,7 @@ def pair_chart(curve: pd.DataFrame, layers: pd.DataFrame, layer: str) -> Uncheck
 
 def _separated_band(rows: pd.DataFrame, x: alt.X) -> list[alt.Chart]:
     """A shaded band over the layers from which on the pair is never confused."""
-    separated = parted_from(rows)
+    separated = first_separated_layer(rows)
     if separated is None:
         return []
     layers = rows.iloc[rows["layer"].tolist().index(separated) :][["layer"]]

@@ -7,7 +7,7 @@ import pandas as pd
 
 from core.analysis.cut.time_saved import WIDEST_RANGE, range_text, span_text, time_saved_text
 from core.analysis.ranking.tables import BEST, WORSE
-from core.report.words.cut import difference_text
+from core.report.words.cut import difference_to_best_text
 from core.report.words.formatting import SPLIT_NAMES
 
 MEANINGS = {"best": "highest SI", "tie": "not certainly worse", "certainly worse": "certainly worse"}
@@ -94,7 +94,7 @@ def ranked_samples(info: Mapping[str, Any]) -> str:
 
 def _ranked(row: pd.Series) -> str:
     """A network with its difference to the best network."""
-    return f"{row['network']} ({difference_text(row)})"
+    return f"{row['network']} ({difference_to_best_text(row)})"
 
 
 def _listed(words: Sequence[str], conjunction: str) -> str:

@@ -9,7 +9,7 @@ import streamlit as st
 from core.analysis.cut.advice import Advice, advise, with_seconds
 from core.analysis.cut.timings import load_timing
 from core.report.words.class_losses import class_cost_text
-from core.report.words.cut import difference_text, explanation, headline, level_text
+from core.report.words.cut import difference_to_best_text, explanation, headline, level_text
 from core.study.store.opening import StudyError
 from explorer.controls.downloads import export_row
 from explorer.controls.layer_table import show_numbers
@@ -171,7 +171,7 @@ def show_cost(study: OpenStudy, row: pd.Series) -> None:
     probe = row["linear_probe_difference"]
     with st.container(horizontal=True, gap="large"):
         st.metric("SI at the cut", f"{row['value']:.3f}", help="The page Layers shows its 95 % interval.")
-        st.metric("Minus the best layer", "the best" if row["difference"] == 0 else difference_text(row))
+        st.metric("Minus the best layer", "the best" if row["difference"] == 0 else difference_to_best_text(row))
         st.metric("Parameters saved", share(row["parameters_saved"]))
         st.metric("Operations saved", share(row["flop_saved"]))
         st.metric("Time saved", time_share(row), help=f"{time_help(row)} {_timing_help(study)}".strip())

@@ -111,7 +111,9 @@ def test_layers_with_many_tied_samples_are_no_candidates(tmp_path):
     advice = advise(load_study(write(tmp_path / "some", num_tied=(0, 0, 3, 4, 0))), tolerance=0.2)
     assert (advice.best, advice.tied, advice.num_candidates) == ("layer2", ("layer3",), 3)
     assert "layer3" not in set(advice.layers["layer"])
-    assert "`layer3` is no candidate: more than 5 % of the samples have several neighbors" in explanation(advice)
+    assert "Nothing is concluded from `layer3`: more than 5 % of the samples have several neighbors" in explanation(
+        advice
+    )
 
 
 def test_where_all_layers_have_many_tied_samples_none_is_recommended(tmp_path):

@@ -200,7 +200,7 @@ def test_units_are_named_after_the_training_images(study, verified):
 
 def test_what_cannot_be_verified_is_said(study, tmp_path):
     blocks = separation_across_blocks(study)
-    with pytest.raises(StudyError, match="None of the blocks ends in a sum"):
+    with pytest.raises(StudyError, match="none of them ends in a sum"):
         verify_blocks(reopen_plan(study), blocks.assign(output="stem_conv"))
     assert cannot_verify(study) == ""
     assert "no network" in cannot_verify(write(tmp_path / "features"))
@@ -309,7 +309,7 @@ def test_the_words_name_what_can_go_and_how_many_images_would_decide():
     assert "accuracy on 100 test images is **0.900**" in text
     assert "not worse by more than 0.01 in **1 case** (`a`; 17% of the parameters)." in text
     # b: half an interval of 0.010 must shrink to 0.005, which takes 4 times the images
-    assert "100 test images cannot decide this for **1**: `b`, which needs the fewest, would take about 400" in text
+    assert "100 test images cannot decide this for **1**: `b`, which needs the fewest, would need about 400" in text
     assert "worse by more than that without **1** (`c`; 17% of the parameters)." in text
     assert "at once" not in text
 
@@ -322,7 +322,9 @@ def test_a_network_at_chance_gives_no_verdicts(accuracy, decided):
     table = with_verified(blocks, verified, 0.01)
     assert table["verdict"].tolist() == ["not worse" if decided else "cannot be decided"] * 2
     text = blocks_text(table, verified, 0.01)
-    assert ("**0.590**, not certainly above the 0.500 of naming the most frequent class" in text) == (not decided)
+    assert (
+        "**0.590**, not certainly above 0.500, the accuracy of always predicting the most frequent class" in text
+    ) == (not decided)
     assert ("not worse by more" in text) == decided
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.analysis.samples.class_pairs import pair_causes, pair_curve, parted_from
+from core.analysis.samples.class_pairs import first_separated_layer, pair_causes, pair_curve
 
 NAMES = pd.Series(["ant", "ant", "bee", "bee", "cow", "cow"])
 
@@ -58,7 +58,7 @@ def test_chance_is_what_permuted_labels_give():
     [([0, 2, 1, 0], "3"), ([0, 2, 0, 0], "2"), ([0, 0, 0, 0], "0"), ([0, 0, 0, 1], None), ([3, 0, 1, 1], None)],
 )
 def test_the_layer_from_which_on_a_pair_is_parted(counts, layer):
-    assert parted_from(pd.DataFrame({"layer": list("0123"), "count": counts})) == layer
+    assert first_separated_layer(pd.DataFrame({"layer": list("0123"), "count": counts})) == layer
 
 
 def test_who_causes_it():

@@ -196,7 +196,7 @@ def test_without_a_file_the_command_only_looks_and_keeps_the_seconds(study, tmp_
     assert main(["cut", str(copy)]) == 0
     text = capsys.readouterr().out
     assert "ms an image are left" in text
-    assert ("of the time (" in text) != ("of the time a share that cannot be told (" in text)
+    assert ("of the time (" in text) != ("a share of the time that cannot be told (" in text)
     assert "written to" not in text
     kept = load_timing(load_study(copy))
     assert list(kept["seconds"]) == study.layers["layer"].tolist()

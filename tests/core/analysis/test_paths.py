@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import core
-from core.analysis.samples.paths import agreement, fates, nearest_by_layer, neighbors_by_layer
+from core.analysis.samples.paths import agreement, nearest_by_layer, neighbors_by_layer, sample_summaries
 
 LABELS = ["a", "a", "b", "b"]
 
@@ -58,7 +58,7 @@ def test_fates():
     agrees = pd.DataFrame(
         [[1, 1, 1], [0, 0, 0], [0, 1, 1], [1, 1, 0], [1, 0, 1]], columns=["one", "two", "three"], dtype=bool
     )
-    table = fates(agrees)
+    table = sample_summaries(agrees)
     assert table["fate"].tolist() == ["always", "never", "gained", "lost", "gained"]
     assert table["first"].fillna("").tolist() == ["one", "", "two", "one", "one"]
     assert table["settled"].fillna("").tolist() == ["one", "", "two", "", "three"]

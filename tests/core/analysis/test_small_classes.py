@@ -70,7 +70,7 @@ def test_what_is_said_of_plurality_holds():
 def test_classes_too_small_for_a_high_order():
     assert order_text(SAMPLES, "train", 4) == (  # a has four others
         "3 of 4 classes, with 4 of 9 training samples, have fewer than 4 other samples: high_order of order 4 is 0 for "
-        "them by construction, and soft below 1. Ask for a lower order."
+        "them by construction, and soft below 1. Choose a lower order."
     )
     assert order_text(SAMPLES, "test", 2).startswith("1 of 2 classes, with 2 of 6 test samples, has fewer than 2 other")
     assert order_text(SAMPLES, "test", 1) == order_text(SAMPLES[:5], "train", 4) == ""

@@ -27,7 +27,7 @@ def test_rounds_that_differ_too_much_cannot_tell_the_share():
     row = time_saved(SECONDS, rounds, ["stem"]).loc["stem"]
     assert pd.isna(row["seconds_saved"])
     assert (row["seconds_saved_low"], row["seconds_saved_high"]) == pytest.approx((0, 0.76))
-    assert time_saved_text(row) == "of the time a share that cannot be told (0 to 76% in 3 rounds)"
+    assert time_saved_text(row) == "a share of the time that cannot be told (0 to 76% in 3 rounds)"
 
 
 @pytest.mark.parametrize("rounds", [None, {}, {"stem": [2.0, 2.0], "top": [10.0, 10.0]}])

@@ -28,7 +28,7 @@ def test_certain_changes_are_told_with_differences_intervals_and_samples():
     assert describe_changes(table, BY_NAME, ("old", "new")) == (
         "SI **rose** at 3 and **fell** at 1 of 5 layers compared by name, with 1,200 samples. "
         "At 1 any change is smaller than 0.03 (the values are the same). "
-        "The largest certain change is +0.120 (95 % interval +0.100 to +0.140) in `e`, from 0.40 to 0.52. "
+        "The largest certain change is +0.120 [+0.100, +0.140] (95 % interval) in `e`, from 0.40 to 0.52. "
         "From `c` to the end, every layer rose."
     )
 
@@ -40,7 +40,7 @@ def test_what_is_not_certain_is_small_or_undecided_and_never_equal():
         "SI changed with certainty at none of 3 layers compared by name, with 40 samples. "
         "At 1 any change is smaller than 0.03; at 2 a change cannot be decided with 40 samples: "
         "the intervals reach from -0.040 to +0.040. "
-        "The largest difference is +0.020 (95 % interval +0.000 to +0.040) in `b`, from 0.40 to 0.42."
+        "The largest difference is +0.020 [+0.000, +0.040] (95 % interval) in `b`, from 0.40 to 0.42."
     )
 
 
@@ -63,7 +63,9 @@ def test_where_all_layers_have_many_ties_only_that_is_said():
 
 def test_the_largest_of_many_may_be_so_by_chance():
     table = changes([0.025, 0.0], ["no certain change"] * 2)
-    assert "from 0.40 to 0.43; the largest of 2 may be so by chance." in describe_changes(table, BY_NAME, ("a", "b"))
+    assert "from 0.40 to 0.43; the largest of 2 may exclude 0 by chance." in describe_changes(
+        table, BY_NAME, ("a", "b")
+    )
 
 
 def test_a_comparison_by_position_says_so_where_it_concludes():

@@ -85,7 +85,7 @@ def test_with_a_handful_of_samples_nothing_is_clear_whatever_standard_errors_say
 def test_layers_of_the_same_value_are_not_called_lower():
     text = describe(curve([0.5, 0.9, 0.9], half=0.01)).detail
     assert text.startswith(
-        "Among the test samples (channel means), SI is highest, and the same, in 2 layers, the first of which is `b`: "
+        "Among the test samples (channel means), SI is highest, and equal, in 2 layers, the first of which is `b`: "
     )
 
 
@@ -160,7 +160,10 @@ def test_an_untrained_network_is_not_called_apart_from_the_first_layer_on():
     finding = describe(curve(values, chance=0.15, half=0.03, num_queries=1400))
     assert finding.headline == "The classes are hardly to partly separated"
     # for seven layers together the low end lies 2.69/1.96 times as far below: 0.309
-    assert "From chance (0) to perfect (1) that is 0.24 (0.19 to 0.27, the best of 7 layers" in finding.detail
+    assert (
+        "On a scale from chance (0) to perfect (1), that is 0.24 (0.19 to 0.27, corrected for the choice of"
+        in finding.detail
+    )
     assert "hardly to partly separated, which 1,400 samples do not decide" in finding.detail
     assert "rises by +0.060 [+0.002, +0.118]" in finding.detail
 
@@ -203,7 +206,7 @@ def test_one_layer_has_its_value_and_interval_and_nothing_of_shape():
     assert finding.headline == "One layer: SI 0.90 (95 % interval 0.87 to 0.93)"
     assert finding.detail == (
         "Among the test samples (channel means), SI is **0.90** (95 % interval 0.87 to 0.93; chance 0.10; "
-        "1,000 samples) in `a`. From chance (0) to perfect (1) that is 0.89 (0.86 to 0.92): "
+        "1,000 samples) in `a`. On a scale from chance (0) to perfect (1), that is 0.89 (0.86 to 0.92): "
         "largely to almost completely separated, which 1,000 samples do not decide."
     )
     assert describe(curve([0.12], half=0.03)).detail.endswith("It is not clearly above chance.")
@@ -211,20 +214,21 @@ def test_one_layer_has_its_value_and_interval_and_nothing_of_shape():
 
 def test_without_a_stored_interval_wilsons_is_used_and_said_to_be_rough():
     # 45 of 50: center (45 + 1.92) / 53.84 = 0.871, half 0.085
-    assert describe(curve([0.9], num_queries=50)).headline == "One layer: SI 0.90 (95 %, roughly: 0.79 to 0.96)"
+    assert describe(curve([0.9], num_queries=50)).headline == "One layer: SI 0.90 (rough 95 % interval 0.79 to 0.96)"
 
 
 def test_the_range_of_draws_is_no_interval():
     rows = curve([0.9], num_queries=50, half=0.001).assign(target="draws")
-    assert describe(rows).headline == "One layer: SI 0.90 (95 %, roughly: 0.79 to 0.96)"
+    assert describe(rows).headline == "One layer: SI 0.90 (rough 95 % interval 0.79 to 0.96)"
 
 
 def test_the_sentences_name_the_best_layer_the_half_and_the_layers_at_chance():
     detail = describe(curve([0.10, 0.11, 0.3, 0.7, 0.94], half=0.01)).detail
     assert detail == (
         "Among the test samples (channel means), SI is highest in `e`, at **0.94** (95 % interval 0.93 to 0.95; "
-        "chance 0.10; 1,000 samples). From chance (0) to perfect (1) that is 0.93 (0.92 to 0.94, the best of 5 layers "
-        "allowed for): almost completely separated. From the first layer, `a`, it rises by +0.840 [+0.821, +0.859]. "
+        "chance 0.10; 1,000 samples). On a scale from chance (0) to perfect (1), that is 0.93 (0.92 to 0.94, corrected "
+        "for the choice of the best of 5 layers): almost completely separated. "
+        "From the first layer, `a`, it rises by +0.840 [+0.821, +0.859]. "
         "Half of that gain over chance is reached from `d` on, layer 4 of 5. "
         "2 layers, from `a` to `b`, are not clearly above chance."
     )
@@ -244,7 +248,7 @@ def test_a_fall_after_the_best_layer_is_told_where_it_is_certain():
 
 def test_no_layer_above_chance_is_said_with_the_highest():
     detail = describe(curve([0.1, 0.11])).detail
-    assert "the highest is **0.11** (95 %, roughly: 0.092 to 0.13; chance 0.10; 1,000 samples) in `b`" in detail
+    assert "the highest is **0.11** (rough 95 % interval 0.092 to 0.13; chance 0.10; 1,000 samples) in `b`" in detail
 
 
 @pytest.mark.parametrize(

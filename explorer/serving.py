@@ -21,8 +21,8 @@ MODULES = (
     "explorer.controls.layer_table",
     "explorer.controls.page_header",
     "explorer.controls.sample_cards",
-    "explorer.pages.layers.content",
-    "explorer.pages.layers.overview_strip",
+    "explorer.app_pages.layers.content",
+    "explorer.app_pages.layers.overview_strip",
     "explorer.runs.uploads.checking",
     "explorer.studies.pictures",
     # Streamlit loads these with the first script, the first icon and the first picture.
@@ -102,7 +102,7 @@ def warm_up(arguments: Sequence[str]) -> None:
     for name in MODULES:
         import_module(name)
     env_util.is_repl()  # Streamlit calls this for the first element; its first call inspects every loaded module
-    from explorer.pages.layers.content import prepare
+    from explorer.app_pages.layers.content import prepare
     from explorer.studies.loading import bundled_studies, first_study, study_stamp
 
     first = first_study(arguments, os.environ)

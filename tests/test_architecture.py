@@ -87,7 +87,7 @@ def read_imports(path: Path) -> set[str]:
 
 def room_of(module: str) -> str:
     """The room that a module is in: the package beneath core or explorer; a page is one, too."""
-    depth = 3 if within(module, "explorer.pages") else 2
+    depth = 3 if within(module, "explorer.app_pages") else 2
     return ".".join(module.split(".")[:depth])
 
 
@@ -107,12 +107,12 @@ def test_imports_are_found_wherever_they_stand():
     assert within("core.data.images.labelled_images", "core.data")
     assert not within("core.database", "core.data")
     assert room_of("core.data.images.labelled_images") == "core.data"
-    assert room_of("explorer.pages.layers.view") == "explorer.pages.layers"
+    assert room_of("explorer.app_pages.layers.view") == "explorer.app_pages.layers"
 
 
 def test_there_is_something_to_check():
     names = [module_name(path) for path in MODULES]
-    for package in [*ROOMS, *APP_ROOMS, *FORBIDDEN, "explorer.pages"]:
+    for package in [*ROOMS, *APP_ROOMS, *FORBIDDEN, "explorer.app_pages"]:
         assert sum(within(name, package) for name in names) >= 2, package
 
 
@@ -133,8 +133,8 @@ def may_import(room: str, other: str) -> bool:
         return other in ROOMS[room]
     if room in APP_ROOMS:
         return other in APP_ROOMS[room] or other in ROOMS or other == "core.cli"  # which a run's process starts
-    if within(room, "explorer.pages"):
-        return not within(other, "explorer.pages")
+    if within(room, "explorer.app_pages"):
+        return not within(other, "explorer.app_pages")
     return True  # core.cli, core.__main__, core itself; explorer.app and what it starts with
 
 

@@ -7,7 +7,7 @@ from streamlit.testing.v1 import AppTest
 
 from tests.conftest import MAIN_MODULE
 
-METHOD = Path(__file__).resolve().parents[1] / "explorer" / "pages" / "method" / "view.py"
+METHOD = Path(__file__).resolve().parents[1] / "explorer" / "app_pages" / "method" / "view.py"
 
 
 def test_first_a_page_takes_the_place_of_the_main_module():

@@ -135,7 +135,7 @@ def _show_buttons(job: Job, current: Status, name: str) -> None:
             label = "Open the study" if current.state == "complete" else "Open the finished layers"
             if st.button(label, type="primary", icon=":material/monitoring:", key=f"open_{name}"):
                 keep_study(job.id)
-                st.switch_page("pages/layers/view.py")
+                st.switch_page("app_pages/layers/view.py")
         if current.state == "complete" and (file := job.exported):
             kind = "application/octet-stream"
             st.download_button(

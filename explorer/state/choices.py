@@ -34,7 +34,7 @@ class Selection:
     columns : str
         Columns of the table: "interval" or "significance".
     measure, sampling : str
-        As `explorer.pages.layers.measure_options` offers them.
+        As `explorer.app_pages.layers.measure_options` offers them.
     table : bool
         Whether the table is open.
     span : tuple of str
@@ -81,7 +81,7 @@ def choices(
     layers, curves : DataFrame
         Tables of `OpenStudy`.
     measures, samplings : tuple of str
-        As `explorer.pages.layers.measure_options` offers them.
+        As `explorer.app_pages.layers.measure_options` offers them.
     """
     return Choices(
         poolings=_poolings(layers, curves),

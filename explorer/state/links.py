@@ -5,8 +5,8 @@ from streamlit.errors import StreamlitAPIException
 
 
 def link_to(page: str, label: str, icon: str | None = None) -> None:
-    """Show a link to a page of `pages/`; nothing if the app has no such page or runs this page alone."""
+    """Show a link to a page of `app_pages/`; nothing if the app has no such page or runs this page alone."""
     try:
-        st.page_link(f"pages/{page}/view.py", label=label, icon=icon)
+        st.page_link(f"app_pages/{page}/view.py", label=label, icon=icon)
     except (StreamlitAPIException, KeyError):  # KeyError: outside of the app's navigation
         return

@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from core.analysis.samples.neighborhoods import stored_neighbors
-from core.analysis.samples.paths import agreement, sample_summaries, nearest_by_layer, neighbors_by_layer
+from core.analysis.samples.paths import agreement, nearest_by_layer, neighbors_by_layer, sample_summaries
 from core.analysis.samples.prediction_depth import depths, votes
 from core.analysis.samples.suspects import CLEAR_SCORE, duplicates_first, samples_to_check
 from core.report.words.samples_to_check import expectation_text, trial_swaps
@@ -72,7 +72,8 @@ class SamplePaths:
     depths : DataFrame
         Of `core.analysis.samples.prediction_depth.depths`.
     summaries : DataFrame
-        Of `core.analysis.samples.paths.sample_summaries`: at which layers each sample has a nearest neighbor of its class.
+        Of `core.analysis.samples.paths.sample_summaries`: at which layers each sample has a nearest neighbor of its
+        class.
     to_check : DataFrame
         Of `core.analysis.samples.suspects.samples_to_check`.
     num_clear : int

@@ -48,7 +48,7 @@ from tests.damage import (
 )
 from tests.damaged_uploads import outcome, uploads
 
-PAGES = Path(core.__file__).resolve().parents[1] / "explorer" / "pages"
+PAGES = Path(core.__file__).resolve().parents[1] / "explorer" / "app_pages"
 DOORS = (
     *("files of features and labels", "studies, command line", "studies, pages", "links", "uploads"),
     *("timing.json and blocks.json", "rankings", "recorded trainings", "fine-tunings"),

@@ -18,7 +18,7 @@ import pandas as pd
 
 from core.analysis.ranking.options import RankOptions
 from core.analysis.ranking.ranking import load_ranking, rank_networks
-from explorer.pages.compare.tables import rank_correlation
+from explorer.app_pages.compare.tables import rank_correlation
 from tests.benchmarks.report import RESULTS, write_report
 
 DOGS = Path(__file__).resolve().parents[2] / "explorer" / "demo" / "ranking"

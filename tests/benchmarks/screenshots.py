@@ -21,7 +21,7 @@ REST_MS = 1500  # without which a chart may still be growing to its width
 
 def pages() -> list[str]:
     """The pages' names, as their folders are called; the first page first."""
-    names = sorted(path.parent.name for path in (ROOT / "explorer" / "pages").glob("*/view.py"))
+    names = sorted(path.parent.name for path in (ROOT / "explorer" / "app_pages").glob("*/view.py"))
     return [HOME, *(name for name in names if name != HOME)]
 
 

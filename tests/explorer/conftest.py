@@ -15,7 +15,7 @@ from core.study.store import opening, writing
 from core.study.store.locks import lock_file
 from tests.browser import DESKTOP, chromium, find_chromium
 
-PAGES = Path(__file__).resolve().parents[2] / "explorer" / "pages"
+PAGES = Path(__file__).resolve().parents[2] / "explorer" / "app_pages"
 CLASSES = 120
 CHANCE = {"train": 9 / 1199, "test": 9 / 1199, "cross": 1 / CLASSES}
 EFFICIENTNET_STAGES = {1: (1, 16), 2: (2, 24), 3: (2, 40), 4: (3, 80), 5: (3, 112), 6: (4, 192), 7: (1, 320)}

@@ -12,8 +12,8 @@ import core
 from core.analysis.samples.paths import agreement, nearest_by_layer, sample_summaries
 from core.analysis.samples.prediction_depth import prediction_depth
 from core.study.store.class_names import short_class, short_classes
+from explorer.app_pages.samples.charts import MAX_DOTS, drawn_dots
 from explorer.controls.layer_controls import class_names
-from explorer.pages.samples.charts import MAX_DOTS, drawn_dots
 from explorer.studies.class_tables import (
     LayerSelection,
     best_layer,

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from explorer.pages.compare.charts import change_chart, dots_chart
-from explorer.pages.compare.tables import (
+from explorer.app_pages.compare.charts import change_chart, dots_chart
+from explorer.app_pages.compare.tables import (
     PROPERTIES,
     CompareSelection,
     compare_query,

@@ -6,7 +6,7 @@ import pytest
 
 import core
 from core.analysis.samples.class_pairs import pair_curve
-from explorer.pages.classes.pair_view import pair_chart, pair_finding
+from explorer.app_pages.classes.pair_view import pair_chart, pair_finding
 from explorer.studies.gallery import Filter, depth_text, filter_from_query, filter_query, filter_samples, sorted_samples
 
 LABELS = ["ant", "ant", "bee", "bee", "cow", "cow"]
@@ -88,7 +88,7 @@ def test_the_way_on_names_the_pair_and_the_sample(open_view, folder, monkeypatch
     pressed(page, start).click().run()
     assert not page.exception
     ((view, asked),) = went
-    assert view == "pages/samples/view.py"
+    assert view == "app_pages/samples/view.py"
     assert (asked["class"], asked["taken"], asked["either"], asked["layer"]) == (["ant"], ["bee"], ["yes"], ["early"])
     assert asked.get("sample") == (["a/0.png"] if start.startswith("cause") else None)
 

@@ -13,7 +13,7 @@ from explorer.server.public_mode import limits
 from tests.damaged_uploads import WHOLE_FORM, Upload, forms, outcome, uploads, whole_uploads
 from tests.explorer.upload_client import Browser
 
-VIEW = Path(__file__).resolve().parents[2] / "explorer" / "pages" / "new_study" / "view.py"
+VIEW = Path(__file__).resolve().parents[2] / "explorer" / "app_pages" / "new_study" / "view.py"
 CORPUS = list(uploads(every=12))
 PARTS = 12  # of the corpus, of which one is tried; `python -m tests.benchmarks.damage --doors 5` tries all of it
 ALLOWED = replace(limits({"SI_EXPLORER_PUBLIC": "1"}), upload_bytes=2_000_000, all_upload_bytes=4_000_000)

@@ -15,8 +15,8 @@ from core.report.content import make_report
 from core.report.words.class_losses import class_cost_text
 from core.report.words.cut import difference_to_best_text, explanation, headline
 from core.study.store.opening import load_study
-from explorer.pages.decide.charts import cut_chart, ranking_chart
-from explorer.pages.decide.tables import savings, verdict
+from explorer.app_pages.decide.charts import cut_chart, ranking_chart
+from explorer.app_pages.decide.tables import savings, verdict
 from explorer.studies.loading import DEMO
 
 

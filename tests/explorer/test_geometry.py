@@ -6,9 +6,9 @@ import pytest
 
 import core
 from core.analysis.layer_overlap import neighbor_overlap
-from explorer.pages.compare import geometry_tables
-from explorer.pages.compare.geometry_charts import related_chart, similarity_chart
-from explorer.pages.compare.geometry_tables import (
+from explorer.app_pages.compare import geometry_tables
+from explorer.app_pages.compare.geometry_charts import related_chart, similarity_chart
+from explorer.app_pages.compare.geometry_tables import (
     MEASURES,
     SIMILARITIES,
     best_layers,
@@ -18,7 +18,7 @@ from explorer.pages.compare.geometry_tables import (
     similarity_note,
     similarity_rows,
 )
-from explorer.pages.compare.tables import CompareSelection
+from explorer.app_pages.compare.tables import CompareSelection
 from explorer.studies.loading import read_study
 
 LAYERS = ["stem_conv", "block1a_add", "top_conv", "avg_pool"]

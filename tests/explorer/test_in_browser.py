@@ -22,6 +22,16 @@ def address(study_writer, tmp_path_factory):
         yield address
 
 
+@pytest.mark.parametrize("path", ["method", "new-study"])
+def test_the_first_session_of_a_server_opens_the_page_of_its_address(page, path):
+    """A folder `pages` beside app.py would turn on Streamlit's older pages until the first session has run."""
+    with serve() as (server_address, _):
+        page.goto(f"{server_address}/{path}")
+        page.wait_for_selector("h1", timeout=60_000)
+        assert page.get_by_role("dialog").count() == 0
+        assert page.get_by_text("Page not found").count() == 0
+
+
 def test_a_control_changes_the_chart_the_headline_and_the_address(page, address):
     page.goto(address)
     chart = page.locator("svg.marks")

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from core.analysis.curves import CURVE_COLUMNS
-from explorer.pages.layers.measure_options import (
+from explorer.app_pages.layers.measure_options import (
     FULL,
     SEPARATION,
     chosen_curves,

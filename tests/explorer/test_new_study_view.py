@@ -157,7 +157,7 @@ def test_a_study_of_hours_starts_one_way_or_the_other(studies, open_view, monkey
         plan = {"samples": 200, "splits": {"train": 200}, "classes": 10, "layers": ["input"], "passes": []}
         return plan | {"estimated_s": 40_000.0, "choice": offered}
 
-    monkeypatch.setattr("explorer.pages.new_study.plan_view.planned", long)
+    monkeypatch.setattr("explorer.app_pages.new_study.plan_view.planned", long)
     page = open_view("new_study", per_class="10")
     press(page, "show_plan")
     assert "takes more than 4 hours" in page.info[0].value

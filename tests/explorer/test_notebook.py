@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from explorer.pages.method.notebook import (
+from explorer.app_pages.method.notebook import (
     REPORTED,
     SERIES,
     notebook_curves,
@@ -12,7 +12,7 @@ from explorer.pages.method.notebook import (
     read_reported,
     replication_finding,
 )
-from explorer.pages.method.notebook_chart import notebook_chart
+from explorer.app_pages.method.notebook_chart import notebook_chart
 
 
 @pytest.mark.shared

@@ -80,7 +80,7 @@ from explorer.serving import warm_up
 warm_up(["--study", sys.argv[1]])
 before = set(sys.modules)
 from streamlit.testing.v1 import AppTest
-page = AppTest.from_file("explorer/pages/layers/view.py", default_timeout=60).run()
+page = AppTest.from_file("explorer/app_pages/layers/view.py", default_timeout=60).run()
 assert not page.exception and page.title, page.exception
 print(sorted(name for name in set(sys.modules) - before if name.startswith(("explorer", "altair", "pandas", "core."))))
 print([name for name in ("tensorflow", "keras", "torch", "sklearn") if name in sys.modules])

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from explorer.pages.sample_size.charts import size_chart, size_top
-from explorer.pages.sample_size.tables import (
+from explorer.app_pages.sample_size.charts import size_chart, size_top
+from explorer.app_pages.sample_size.tables import (
     SizeSelection,
     extrapolation_finding,
     first_layers,

@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
+from explorer.app_pages.layers.overview_strip import brushed_span, strip_chart
 from explorer.charts.layer_chart import layers_chart, spec_and_tables
-from explorer.pages.layers.overview_strip import brushed_span, strip_chart
 from explorer.state.choices import Choices, Selection, from_query, select_curves, select_layers, to_query
 from explorer.studies.loading import read_study
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from core.study.store.opening import load_study
-from explorer.pages.training.tables import cost_text, describe_training, epoch_text, read_training
+from explorer.app_pages.training.tables import cost_text, describe_training, epoch_text, read_training
 from explorer.studies.loading import DEMO
 
 STUDY = DEMO / "digits-training"

@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from core.search.neighbors import METRICS
-from explorer.pages.new_study.option_fields import option_field
+from explorer.app_pages.new_study.option_fields import option_field
 from explorer.runs.disk import holds, make_room
 from explorer.runs.request import Request
 from explorer.runs.uploads.checking import FEATURE_SUFFIXES, LABEL_SUFFIXES, Saved, check_column, save_features

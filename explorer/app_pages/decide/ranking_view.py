@@ -10,11 +10,11 @@ from core.analysis.ranking.tables import at_chance_text
 from core.report.words.formatting import SPLIT_NAMES, plain
 from core.study.store.opening import StudyError
 from core.study.store.study_json import look_up
+from explorer.app_pages.decide.charts import ranking_chart
+from explorer.app_pages.decide.tables import MEANINGS, ranked_samples, verdict
 from explorer.controls.downloads import export_row
 from explorer.controls.layer_table import show_numbers
 from explorer.controls.widgets import open_expander, widget_key
-from explorer.pages.decide.charts import ranking_chart
-from explorer.pages.decide.tables import MEANINGS, ranked_samples, verdict
 from explorer.runs.commands import missing_text, search_folders
 from explorer.server.public_mode import is_public
 from explorer.studies.loading import DEMO, RANKING, OpenStudy, cached_tables

@@ -8,13 +8,13 @@ import streamlit as st
 from core.analysis.samples.neighborhoods import confused_pairs
 from core.study.store.class_names import sample_classes, short_class, short_classes
 from core.study.store.opening import StudyError
+from explorer.app_pages.classes.charts import PICKED, confusion_chart, development_chart, heat_map
+from explorer.app_pages.classes.pair_view import show_pair
 from explorer.controls.downloads import export_row
 from explorer.controls.layer_controls import class_names, layer_controls
 from explorer.controls.page_header import show_notes, show_provenance
 from explorer.controls.study_picker import open_chosen_study
 from explorer.controls.widgets import open_expander, selected_point, selected_row, widget_key
-from explorer.pages.classes.charts import PICKED, confusion_chart, development_chart, heat_map
-from explorer.pages.classes.pair_view import show_pair
 from explorer.server.page_errors import guarded
 from explorer.state.address import asked_view, keep_view
 from explorer.state.choices import SAMPLES, one_offered
@@ -250,7 +250,7 @@ def choose_pair(study: OpenStudy, first: str, second: str) -> None:
 def open_samples(study: OpenStudy, selection: LayerSelection, filters: dict[str, list[str]]) -> None:
     """Switch to the page Samples with the same selection and these filters."""
     query = {"study": [st.query_params.get("study", study.path)], "layer": [selection.layer]}
-    st.switch_page("pages/samples/view.py", query_params=query | layer_query(selection, study.curves) | filters)
+    st.switch_page("app_pages/samples/view.py", query_params=query | layer_query(selection, study.curves) | filters)
 
 
 @st.cache_data(max_entries=8, show_spinner=False)

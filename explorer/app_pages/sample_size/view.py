@@ -6,12 +6,8 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from explorer.controls.downloads import export_row, save_configuration_button, save_table_buttons
-from explorer.controls.page_header import show_notes, show_provenance
-from explorer.controls.study_picker import open_chosen_study
-from explorer.controls.widgets import choose_one, widget_key
-from explorer.pages.sample_size.charts import size_chart, size_top
-from explorer.pages.sample_size.tables import (
+from explorer.app_pages.sample_size.charts import size_chart, size_top
+from explorer.app_pages.sample_size.tables import (
     MAX_LAYERS,
     QUERIES,
     SUBSAMPLE,
@@ -29,6 +25,10 @@ from explorer.pages.sample_size.tables import (
     size_selection,
     suggested_command,
 )
+from explorer.controls.downloads import export_row, save_configuration_button, save_table_buttons
+from explorer.controls.page_header import show_notes, show_provenance
+from explorer.controls.study_picker import open_chosen_study
+from explorer.controls.widgets import choose_one, widget_key
 from explorer.runs.commands import missing_text, search_folders
 from explorer.server.page_errors import guarded
 from explorer.server.public_mode import is_public

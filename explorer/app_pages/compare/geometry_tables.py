@@ -11,7 +11,7 @@ import streamlit as st
 from core.analysis.layer_overlap import neighbor_overlap
 from core.study.measuring.geometry import MOST_ALIGNED
 from core.study.store.opening import Study, StudyError
-from explorer.pages.compare.tables import CompareSelection
+from explorer.app_pages.compare.tables import CompareSelection
 from explorer.state.choices import POOLINGS, SAMPLES
 from explorer.studies.loading import OpenStudy
 

@@ -8,9 +8,9 @@ import pandas as pd
 from altair.utils.schemapi import debug_mode
 
 from core.study.store.ties import MANY_TIES
+from explorer.app_pages.compare.tables import PROPERTIES
 from explorer.charts.labels import spread
 from explorer.charts.layer_chart import GRAY, LABEL_HEIGHT, NAMES, Panel, UncheckedChart, framed, layer_x, upper_end
-from explorer.pages.compare.tables import PROPERTIES
 
 DOTS_HEIGHT, VALUES_HEIGHT, CHANGE_HEIGHT, GAP = 230, 230, 170, 52
 SHAPES = {

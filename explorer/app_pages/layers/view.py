@@ -11,6 +11,9 @@ import streamlit as st
 from core.analysis.separation_level import lead_curve
 from core.report.words.findings import describe, layer_text, significance_note
 from core.report.words.small_classes import baseline_text
+from explorer.app_pages.layers.content import ChartData, cached_chart, cards_of, chart_data, offered_choices
+from explorer.app_pages.layers.measure_options import FULL, SEPARATION, explanation, measure_title, sampling_title
+from explorer.app_pages.layers.overview_strip import HINT, MIN_LAYERS, show_slider, show_strip
 from explorer.charts.labels import with_series
 from explorer.charts.layer_chart import PICK
 from explorer.controls.downloads import export_row
@@ -19,9 +22,6 @@ from explorer.controls.page_header import show_cautions, show_notes, show_proven
 from explorer.controls.sample_cards import show_picture
 from explorer.controls.study_picker import open_chosen_study, pick_layer
 from explorer.controls.widgets import open_expander, selected_point, widget_key
-from explorer.pages.layers.content import ChartData, cached_chart, cards_of, chart_data, offered_choices
-from explorer.pages.layers.measure_options import FULL, SEPARATION, explanation, measure_title, sampling_title
-from explorer.pages.layers.overview_strip import HINT, MIN_LAYERS, show_slider, show_strip
 from explorer.server.page_errors import guarded
 from explorer.state.address import asked_view, current_tolerance, keep_view
 from explorer.state.choices import (

@@ -12,13 +12,9 @@ from core.report.words.changes import describe_changes
 from core.report.words.formatting import plain
 from core.report.words.small_classes import baseline_text
 from core.study.store.ties import left_out_text
-from explorer.controls.downloads import export_row, save_chart_button, save_configuration_button, save_table_buttons
-from explorer.controls.page_header import show_notes, show_provenance
-from explorer.controls.study_picker import open_chosen_study, pick_layer, pick_other_study, untrained_control
-from explorer.controls.widgets import choose_one, widget_key
-from explorer.pages.compare.charts import change_chart, dots_chart
-from explorer.pages.compare.geometry_view import show_geometry
-from explorer.pages.compare.tables import (
+from explorer.app_pages.compare.charts import change_chart, dots_chart
+from explorer.app_pages.compare.geometry_view import show_geometry
+from explorer.app_pages.compare.tables import (
     PROPERTIES,
     CompareSelection,
     compare_query,
@@ -31,6 +27,10 @@ from explorer.pages.compare.tables import (
     offered,
     probe_accuracies,
 )
+from explorer.controls.downloads import export_row, save_chart_button, save_configuration_button, save_table_buttons
+from explorer.controls.page_header import show_notes, show_provenance
+from explorer.controls.study_picker import open_chosen_study, pick_layer, pick_other_study, untrained_control
+from explorer.controls.widgets import choose_one, widget_key
 from explorer.server.page_errors import guarded
 from explorer.state.address import asked_view, current_layer, keep_view
 from explorer.state.choices import POOLINGS, SAMPLES

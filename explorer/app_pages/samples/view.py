@@ -6,14 +6,14 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from explorer.app_pages.samples.charts import OTHER, PICKED, REFERENCE, SAME, drawn_dots, path_chart, plane_chart
+from explorer.app_pages.samples.data_quality import CONFIG, show_data_quality
 from explorer.controls.downloads import export_row
 from explorer.controls.layer_controls import layer_controls
 from explorer.controls.page_header import show_notes, show_provenance
 from explorer.controls.sample_cards import PAGE, offer_pictures, selected_key, show_gallery, show_selected
 from explorer.controls.study_picker import open_chosen_study
 from explorer.controls.widgets import open_expander, selected_point, widget_key
-from explorer.pages.samples.charts import OTHER, PICKED, REFERENCE, SAME, drawn_dots, path_chart, plane_chart
-from explorer.pages.samples.data_quality import CONFIG, show_data_quality
 from explorer.server.page_errors import guarded
 from explorer.state.address import asked_view, keep_view
 from explorer.studies.class_tables import LayerSelection, layer_query

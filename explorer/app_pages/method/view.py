@@ -4,9 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from core.study.store.opening import Study
-from explorer.controls.downloads import export_row
-from explorer.controls.study_picker import carry_study, show_name
-from explorer.pages.method.definitions import (
+from explorer.app_pages.method.definitions import (
     BIBTEX,
     CHECKING,
     CITATIONS,
@@ -19,14 +17,16 @@ from explorer.pages.method.definitions import (
     SAMPLE_SIZE,
     Definition,
 )
-from explorer.pages.method.notebook import (
+from explorer.app_pages.method.notebook import (
     COMMAND,
     notebook_curves,
     read_replication,
     read_reported,
     replication_finding,
 )
-from explorer.pages.method.notebook_chart import notebook_chart
+from explorer.app_pages.method.notebook_chart import notebook_chart
+from explorer.controls.downloads import export_row
+from explorer.controls.study_picker import carry_study, show_name
 from explorer.server.page_errors import guarded
 from explorer.studies.loading import NOTEBOOK, study_stamp
 

@@ -9,9 +9,7 @@ import streamlit as st
 from core.analysis.cut.advice import TOLERANCE
 from core.analysis.separation_level import lead_curve
 from core.report.words.cards import Card, make_cards
-from explorer.charts.layer_chart import layers_chart, spec_and_tables
-from explorer.controls.study_picker import cached_study, untrained_control
-from explorer.pages.layers.measure_options import (
+from explorer.app_pages.layers.measure_options import (
     FULL,
     SEPARATION,
     chosen_curves,
@@ -19,6 +17,8 @@ from explorer.pages.layers.measure_options import (
     offered_samplings,
     short_title,
 )
+from explorer.charts.layer_chart import layers_chart, spec_and_tables
+from explorer.controls.study_picker import cached_study, untrained_control
 from explorer.state.choices import Choices, Selection, choices, default_selection, select_curves, select_layers
 from explorer.studies.loading import OpenStudy, cached_tables
 

@@ -11,15 +11,15 @@ from core.analysis.cut.timings import load_timing
 from core.report.words.class_losses import class_cost_text
 from core.report.words.cut import difference_to_best_text, explanation, headline, level_text
 from core.study.store.opening import StudyError
+from explorer.app_pages.decide.charts import VERDICTS, cut_chart
+from explorer.app_pages.decide.export_view import show_blocks, show_export
+from explorer.app_pages.decide.ranking_view import show_ranking
+from explorer.app_pages.decide.tables import savings, share, time_help, time_share
 from explorer.controls.downloads import export_row
 from explorer.controls.layer_table import show_numbers
 from explorer.controls.page_header import show_notes, show_provenance
 from explorer.controls.study_picker import open_chosen_study
 from explorer.controls.widgets import choose_one, open_expander, widget_key
-from explorer.pages.decide.charts import VERDICTS, cut_chart
-from explorer.pages.decide.export_view import show_blocks, show_export
-from explorer.pages.decide.ranking_view import show_ranking
-from explorer.pages.decide.tables import savings, share, time_help, time_share
 from explorer.runs.commands import has_network, shown_path
 from explorer.server.page_errors import guarded
 from explorer.server.public_mode import is_public

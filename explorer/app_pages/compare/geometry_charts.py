@@ -6,8 +6,8 @@ import altair as alt
 import pandas as pd
 from altair.utils.schemapi import debug_mode
 
+from explorer.app_pages.compare.geometry_tables import MEASURES
 from explorer.charts.layer_chart import GRAY, NAMES, Panel, UncheckedChart, framed, layer_x
-from explorer.pages.compare.geometry_tables import MEASURES
 
 SMALL_HEIGHT, ROW_HEIGHT, MIN_HEIGHT = 130, 9, 240
 

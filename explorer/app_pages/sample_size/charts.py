@@ -6,9 +6,9 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from explorer.app_pages.sample_size.tables import QUERIES, SUBSAMPLE
 from explorer.charts.labels import spread
 from explorer.charts.layer_chart import GRAY, LABEL_HEIGHT, framed, upper_end
-from explorer.pages.sample_size.tables import QUERIES, SUBSAMPLE
 
 HEIGHT = 340
 TITLES = {

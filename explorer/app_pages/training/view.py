@@ -6,10 +6,10 @@ import pandas as pd
 import streamlit as st
 
 from core.report.training_charts import loss_chart, network_chart, training_chart
+from explorer.app_pages.training.tables import Training, cached_training, cost_text, describe_training, epoch_text
 from explorer.controls.downloads import export_row
 from explorer.controls.page_header import show_notes, show_provenance
 from explorer.controls.study_picker import open_chosen_study
-from explorer.pages.training.tables import Training, cached_training, cost_text, describe_training, epoch_text
 from explorer.server.page_errors import guarded
 from explorer.state.address import asked_view, keep_view
 from explorer.studies.loading import OpenStudy, cached_tables

@@ -5,9 +5,8 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from explorer.controls.downloads import export_row, save_table_row
-from explorer.pages.compare.geometry_charts import related_chart, similarity_chart
-from explorer.pages.compare.geometry_tables import (
+from explorer.app_pages.compare.geometry_charts import related_chart, similarity_chart
+from explorer.app_pages.compare.geometry_tables import (
     MEASURES,
     SIMILARITIES,
     best_layers,
@@ -18,7 +17,8 @@ from explorer.pages.compare.geometry_tables import (
     similarity_rows,
     split_of,
 )
-from explorer.pages.compare.tables import CompareSelection
+from explorer.app_pages.compare.tables import CompareSelection
+from explorer.controls.downloads import export_row, save_table_row
 from explorer.state.address import current_layer
 from explorer.state.choices import SAMPLES
 from explorer.studies.loading import OpenStudy, cached_tables

@@ -25,6 +25,8 @@ from core.measures.significance import (
 from core.search.neighbors import Neighbors, nearest_neighbors
 
 Scores = NDArray[np.float64]
+
+_MOST_QUERIES_REUSED = 100_000  # whose pairs are stored for further measures; those of a million take gigabytes
 _DRAWN_BY = 10  # samples' worth of the overall mean in a class's; chosen by tests/benchmarks/interval_coverage.py
 
 
@@ -147,11 +149,13 @@ class LabelledGraph:
 
     def _dependent_pairs(self, order: int) -> sparse.csr_array:
         """The pairs of queries whose scores of an order share samples, found once for all measures of that order."""
-        if order not in self._pairs_of_order:
-            own = np.arange(self.num_queries) + len(self.reference_codes) if self.own is None else self.own
-            nodes = np.column_stack([own, self.neighbors.indices[:, :order]])
-            self._pairs_of_order[order] = dependent_pairs(nodes)
-        return self._pairs_of_order[order]
+        if order in self._pairs_of_order:
+            return self._pairs_of_order[order]
+        own = np.arange(self.num_queries) + len(self.reference_codes) if self.own is None else self.own
+        pairs = dependent_pairs(np.column_stack([own, self.neighbors.indices[:, :order]]))
+        if self.num_queries <= _MOST_QUERIES_REUSED:
+            self._pairs_of_order[order] = pairs
+        return pairs
 
     def _undefined(self) -> dict[Label, float]:
         """Classes without a leave-one-out value: those of one sample."""

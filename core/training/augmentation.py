@@ -13,18 +13,10 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Augmentation:
-    """The strength of the augmentation; the defaults are those of the original notebook.
+    """How far images are changed; the defaults are those of the original notebook, which mirrors left and right.
 
-    Attributes
-    ----------
-    rotation : float
-        Largest rotation in either direction, as a share of a full turn, from 0 to 0.5.
-    translation : float
-        Largest shift as a share of height and width, from 0 to 1.
-    contrast : float
-        Largest relative change of the contrast, around the mean of each channel, from 0 to 1.
-    flip : bool
-        Whether half of the images are mirrored left to right.
+    rotation : at most this share of a full turn either way. translation : at most this share of height and width.
+    contrast : at most this share more or less, around each channel's mean. flip : half of the images are mirrored.
     """
 
     rotation: float = 0.15

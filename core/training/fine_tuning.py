@@ -54,30 +54,16 @@ Report = Callable[[TrainingProgress], None]
 
 @dataclass(frozen=True)
 class FineTuneOptions:
-    """Options of a fine-tuning.
+    """What is asked of a fine-tuning.
 
-    Attributes
-    ----------
-    data : str
-        An image folder, or "digits".
-    model, weights : str or None
-        See `core.network.models.registry.load_network`. In the resulting object `model` is None if the network is
-        determined by the file that `weights` names.
-    training : TrainingOptions
-        The recipe; its seed also determines the split and the choice of images.
-    per_class : int or None
-        Number of images of each class and split; None uses all.
-    skip_broken, skip_small_classes : bool
-        See `core.data.images.loading.load_images`.
-    test_fraction : float
-        See `core.data.images.loading.load_images`.
-    cache : bool or None
-        Whether the activations of the frozen layers are computed once and kept in files; None: only without a GPU.
-    variants : int
-        Number of augmented copies of each training image in the cache; 0 caches the original images only. Without a
-        cache each epoch gets new copies.
-    mixed_precision : bool or None
-        Whether products are computed in float16; None: only on a GPU.
+    data : an image folder, or "digits", with a test split. model, weights : see `core.network.models.registry`;
+    afterwards model is None where the file that weights names says what network it is.
+    training : the recipe; its seed also decides the split and the choice of images. per_class : images of each class
+    and split; default all. skip_broken, skip_small_classes, test_fraction : see `core.data.images.loading.load_images`.
+    cache : whether the activations of the frozen layers are computed once and kept in files; None: without a GPU.
+    variants : changed copies of each training image in the cache; 0: the images themselves. Without a cache every
+    epoch sees new copies.
+    mixed_precision : products in float16; None: on a GPU.
     """
 
     data: str
@@ -97,7 +83,7 @@ class FineTuneOptions:
         object.__setattr__(self, "model", model)
         object.__setattr__(self, "weights", weights)
         if self.variants < 0:
-            raise ValueError(f"variants must be at least 0; got {self.variants}. 0 keeps the original images only.")
+            raise ValueError(f"variants must be at least 0; got {self.variants}. 0 keeps the images themselves only.")
 
     def execution(self) -> Execution:
         """Return how the training is carried out on this machine."""

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 
 from core.cluster.connecting import Cluster
-from core.cluster.extraction import Key, check_images_seen, extract, plan_extraction
-from core.cluster.search_tasks import TileCount, answer_of, cut_search, submit_search
+from core.cluster.extraction import Key, check_images_readable, extract, plan_extraction
+from core.cluster.search_tasks import TileCount, neighbors_of, submit_search, tile_search
 from core.cluster.shards import Shards
 from core.cluster.storage import free_bytes, remove, storage
-from core.cluster.tiles import Findings
-from core.cluster.waiting import explained, result
+from core.cluster.tiles import Candidates
+from core.cluster.waiting import explain_failure, result
 from core.network.catalogue import LayerInfo
 from core.network.passes import poolings_of
 from core.search.neighbors import Neighbors
@@ -29,19 +29,31 @@ from core.study.plan import Plan, Progress, Report
 from core.study.samples import MeasureOptions, StudySamples
 from core.study.streaming import layer_bytes, renamed
 
-MOST_TASKS = 20_000  # that the scheduler knows of at once, but for those of a single layer
+MAX_TASKS = 20_000  # in the scheduler at the same time, except that a single layer may have more
 
-_MANY_TASKS = 100  # of a layer, from which on its tasks are told of one by one
+_MANY_TASKS = 100  # from this number of tasks of a layer on, progress is reported task by task
 Stage = tuple[LayerInfo, ...]
 Tables = dict[str, pd.DataFrame]
-Answers = Mapping[Comparison, Sequence[Findings]]
+Answers = Mapping[Comparison, Sequence[Candidates]]
 
 
 @contextmanager
 def on_cluster(plan: Plan, cluster: Cluster, storage_address: str | None, folder: Path) -> Iterator["ClusterStudy"]:
-    """Compute a plan on a cluster, while the storage lasts. folder : of the study."""
-    with storage(cluster, storage_address, folder) as address, explained(cluster):
-        check_images_seen(cluster, plan.images)
+    """Provide the computation of a plan on a cluster; at the end its storage is removed.
+
+    Parameters
+    ----------
+    plan : Plan
+        The plan of the study.
+    cluster : Cluster
+        The cluster.
+    storage_address : str or None
+        See `core.cluster.storage.storage`.
+    folder : Path
+        Folder of the study.
+    """
+    with storage(cluster, storage_address, folder) as address, explain_failure(cluster):
+        check_images_readable(cluster, plan.images)
         study = ClusterStudy(plan, cluster, address)
         try:
             yield study
@@ -50,69 +62,77 @@ def on_cluster(plan: Plan, cluster: Cluster, storage_address: str | None, folder
 
 
 class ClusterStudy:
-    """What a study computes, done by the workers of a cluster.
+    """Computes a study with the workers of a cluster.
 
-    Layers come in stages whose activations fit the storage together, usually one. In a stage all layers are extracted,
-    then searched and measured, as many at once as the scheduler shall know of.
+    The layers are divided into stages whose activations fit into the storage together; usually there is one stage. In
+    each stage all layers are extracted, then searched and measured, several at once, as long as the number of tasks
+    stays below `MAX_TASKS`.
     """
 
     def __init__(self, plan: Plan, cluster: Cluster, address: str) -> None:
         self._plan, self._cluster, self._address = plan, cluster, address
-        self._futures: deque[Any] = deque()  # of tasks that are awaited, in order
+        self._futures: deque[Any] = deque()  # of the tasks whose results are awaited, in order
         self._extracted: Stage = ()
         self._shards: Mapping[Key, Shards] = {}
         self._surveys: dict[Key, Survey] = {}
         self._tiles = TileCount(cluster)
 
     def pilot_answers(self, progress: Report) -> Iterator[Mapping[Comparison, Neighbors]]:
-        """What the pilot finds at each layer and pooling."""
+        """Yield the neighbors that the pilot search finds at each layer and pooling."""
         plan, cluster = self._plan, self._cluster
         questions = pilot_questions(plan.samples, plan.options.pilot, plan.options.seed)
         for stage in self._stages(plan.layers):
             self._extract(stage, progress)
-            for place, shards in self._shards.items():
-                if self._surveys[place].note:
+            for key, shards in self._shards.items():
+                if self._surveys[key].note:
                     continue
-                found = {key: submit_search(cluster, shards, question) for key, question in questions.items()}
-                yield {key: answer_of([result(cluster, one) for one in futures]) for key, futures in found.items()}
+                searches = {name: submit_search(cluster, shards, question) for name, question in questions.items()}
+                neighbors = {}
+                for name, futures in searches.items():
+                    neighbors[name] = neighbors_of([result(cluster, future) for future in futures])
+                yield neighbors
 
     def measured_layers(
         self, options: MeasureOptions, finished: frozenset[str], progress: Report
     ) -> Generator[tuple[LayerInfo, Tables]]:
-        """The tables of each layer that is not finished, in network order."""
-        left = [layer for layer in self._plan.layers if layer.layer not in finished]
-        samples = self._cluster.client.submit(_same, self._plan.samples, pure=False)  # comes again if its worker dies
-        stages = self._stages(left)
+        """Yield the tables of each layer that is not finished, in network order."""
+        remaining = [layer for layer in self._plan.layers if layer.layer not in finished]
+        # The result of a task, unlike scattered data, is computed again if its worker dies.
+        samples = self._cluster.client.submit(_return_samples, self._plan.samples, pure=False)
+        stages = self._stages(remaining)
         for number, stage in enumerate(stages, start=1):
             report = progress if len(stages) == 1 else renamed(progress, f"stage {number} of {len(stages)}")
             self._extract(stage, report)
-            yield from self._measured(stage, samples, options, report)
+            yield from self._measure_stage(stage, samples, options, report)
 
     def close(self) -> None:
-        """Leave no task waiting."""
+        """Cancel all tasks."""
         if self._cluster.client.status == "running":
             self._tiles.close()
             self._cluster.client.cancel(list(self._futures), force=True)
 
     def _stages(self, layers: Sequence[LayerInfo]) -> list[Stage]:
-        """Consecutive layers whose activations fit the storage together."""
-        room, stages, taken = free_bytes(self._address), list[Stage](), 0
+        """Divide layers into stages of consecutive layers whose activations fit into the storage together."""
+        available_bytes = free_bytes(self._address)
+        stages: list[Stage] = []
+        stage_bytes = 0
         for layer in layers:
-            needed = layer_bytes(self._plan, layer)
-            if needed > room:
+            num_bytes = layer_bytes(self._plan, layer)
+            if num_bytes > available_bytes:
                 raise ValueError(
-                    f"cluster storage must have {needed:,} bytes to spare for the activations of {layer.layer}; got "
-                    f"{room:,} at {self._address}. Name another place with --cluster-storage, or choose --pooling mean."
+                    f"cluster storage must have {num_bytes:,} bytes to spare for the activations of {layer.layer}; got "
+                    f"{available_bytes:,} at {self._address}. Name another place with --cluster-storage, or choose "
+                    "--pooling mean."
                 )
-            if not stages or taken + needed > room:
+            if not stages or stage_bytes + num_bytes > available_bytes:
                 stages.append(())
-                taken = 0
+                stage_bytes = 0
             stages[-1] += (layer,)
-            taken += needed
+            stage_bytes += num_bytes
         return stages
 
     def _extract(self, stage: Stage, progress: Report) -> None:
-        """Bring the activations of a stage into shards, in place of what is there, unless they are there."""
+        """Extract the activations of a stage into shards, after removing earlier ones, unless this has been done."""
         if set(stage) <= set(self._extracted):
             return
         for shards in self._shards.values():
@@ -123,62 +143,72 @@ class ClusterStudy:
         )
         for shards in extraction.shards.values():
             shards.create()
-        for start in range(0, num_images, extraction.rows_a_shard):
-            images = self._plan.images.select(np.arange(start, min(start + extraction.rows_a_shard, num_images)))
+        for start in range(0, num_images, extraction.rows_per_shard):
+            images = self._plan.images.select(np.arange(start, min(start + extraction.rows_per_shard, num_images)))
             self._futures.append(cluster.client.submit(extract, extraction, images, start, pure=False))
         done = 0
         self._surveys = {}
         progress(Progress("activations", done, num_images, "images"))
         while self._futures:
             surveys = result(cluster, self._futures[0])
-            for key, found in surveys.items():
-                self._surveys[key] = self._surveys[key].with_more(found) if key in self._surveys else found
+            for key, survey in surveys.items():
+                self._surveys[key] = self._surveys[key].with_more(survey) if key in self._surveys else survey
             done += next(iter(surveys.values())).num_samples
             self._futures.popleft()
             progress(Progress("activations", done, num_images, "images"))
         self._extracted, self._shards = stage, extraction.shards
 
-    def _measured(
+    def _measure_stage(
         self, stage: Stage, samples: Any, options: MeasureOptions, progress: Report
     ) -> Iterator[tuple[LayerInfo, Tables]]:
-        """Layer after layer; those behind are under way meanwhile."""
+        """Yield the tables of one layer after the other, while the following layers are being computed."""
         questions = comparison_questions(self._plan.samples, options)
-        waiting, tasks = deque(enumerate(stage)), deque[int]()
-        for place, layer in enumerate(stage):
-            while waiting and (not tasks or sum(tasks) + self._num_tasks(waiting[0][1], questions) <= MOST_TASKS):
-                number, following = waiting.popleft()
-                tasks.append(self._num_tasks(following, questions))
-                self._futures.append(self._measure(following, questions, samples, options, priority=-number))
-            progress(Progress(f"neighbors in {layer.layer}", place, len(stage), "layers"))
-            tables = result(self._cluster, self._futures[0], partial(self._report_tiles, layer, tasks[0], progress))
+        waiting = deque(enumerate(stage))  # layers that have not been submitted yet
+        submitted: deque[int] = deque()  # numbers of tasks of the submitted layers, the awaited one first
+        for number, layer in enumerate(stage):
+            while waiting:
+                next_number, next_layer = waiting[0]
+                num_tasks = self._num_tasks(next_layer, questions)
+                if submitted and sum(submitted) + num_tasks > MAX_TASKS:
+                    break
+                waiting.popleft()
+                submitted.append(num_tasks)
+                self._futures.append(self._measure(next_layer, questions, samples, options, priority=-next_number))
+            progress(Progress(f"neighbors in {layer.layer}", number, len(stage), "layers"))
+            report_tiles = partial(self._report_tiles, layer, submitted[0], progress)
+            tables = result(self._cluster, self._futures[0], report_tiles)
             self._futures.popleft()
-            tasks.popleft()
+            submitted.popleft()
             yield layer, tables
-            for shards in self._of(layer).values():
+            for shards in self._shards_by_pooling(layer).values():
                 remove(shards.address)
         progress(Progress("neighbors", len(stage), len(stage), "layers"))
 
     def _report_tiles(self, layer: LayerInfo, num_tasks: int, progress: Report) -> None:
-        """How far a search has come that takes long."""
+        """Report the progress within a layer that has many tasks."""
         if num_tasks >= _MANY_TASKS:
-            done = sum(self._tiles.count(shards) for shards in self._of(layer).values())
+            done = sum(self._tiles.count(shards) for shards in self._shards_by_pooling(layer).values())
             progress(Progress(f"tiles of {layer.layer}", min(done, num_tasks), num_tasks, "tasks"))
 
-    def _of(self, layer: LayerInfo) -> dict[str, Shards]:
-        """The shards of a layer, by pooling."""
+    def _shards_by_pooling(self, layer: LayerInfo) -> dict[str, Shards]:
+        """Return the shards of a layer, by pooling."""
         return {pooling: self._shards[layer.layer, pooling] for pooling in poolings_of(layer, self._plan.poolings)}
 
-    def _usable(self, layer: LayerInfo) -> dict[str, Shards]:
-        """The shards of a layer that can be searched, by pooling."""
-        shards = self._of(layer)
-        return {pooling: own for pooling, own in shards.items() if not self._surveys[layer.layer, pooling].note}
+    def _usable_shards(self, layer: LayerInfo) -> dict[str, Shards]:
+        """Return the shards of a layer that can be searched, by pooling."""
+        usable = {}
+        for pooling, shards in self._shards_by_pooling(layer).items():
+            if not self._surveys[layer.layer, pooling].note:
+                usable[pooling] = shards
+        return usable
 
     def _num_tasks(self, layer: LayerInfo, questions: Mapping[Comparison, Question]) -> int:
-        return 1 + sum(
-            cut_search(self._cluster, shards.num_features, question).num_tasks
-            for shards in self._usable(layer).values()
-            for question in questions.values()
-        )
+        """Return the number of tasks of a layer: those of its searches, and one that measures it."""
+        num_tasks = 1
+        for shards in self._usable_shards(layer).values():
+            for question in questions.values():
+                num_tasks += tile_search(self._cluster, shards.num_features, question).num_tasks
+        return num_tasks
 
     def _measure(
         self,
@@ -189,16 +219,14 @@ class ClusterStudy:
         *,
         priority: int,
     ) -> Any:
-        """The tables of a layer, as a future."""
-        shards = self._usable(layer)
-        notes = {pooling: self._surveys[layer.layer, pooling].note for pooling in self._of(layer)}
-        answers = {
-            pooling: {
-                key: submit_search(self._cluster, own, question, priority=priority)
-                for key, question in questions.items()
-            }
-            for pooling, own in shards.items()
-        }
+        """Submit all tasks of a layer; return a future of its tables."""
+        shards = self._usable_shards(layer)
+        notes = {pooling: self._surveys[layer.layer, pooling].note for pooling in self._shards_by_pooling(layer)}
+        answers: dict[str, dict[Comparison, list[Any]]] = {}
+        for pooling, pooling_shards in shards.items():
+            answers[pooling] = {}
+            for key, question in questions.items():
+                answers[pooling][key] = submit_search(self._cluster, pooling_shards, question, priority=priority)
         arguments = (layer_row(layer), shards, answers, samples, options, notes)
         return self._cluster.client.submit(measure, *arguments, priority=priority, pure=False)
 
@@ -211,19 +239,32 @@ def measure(
     options: MeasureOptions,
     notes: Mapping[str, str],
 ) -> Tables:
-    """On a worker: the tables of a layer whose neighbors have been found; by pooling its shards and the findings.
+    """On a worker: compute the tables of a layer whose nearest candidates have been found.
 
-    notes : by pooling, in their order, why there are neither; empty where there are.
+    Parameters
+    ----------
+    layer : mapping
+        The layer, as a row of the table of layers.
+    shards : mapping of str to Shards
+        By pooling the activations.
+    answers : mapping
+        By pooling and comparison the nearest candidates of all groups of queries.
+    samples : StudySamples
+        The samples of the study.
+    options : MeasureOptions
+        What to measure.
+    notes : mapping of str to str
+        By pooling, in order, why the layer cannot be measured; "" if it can.
     """
-    found: dict[str, StoredLayer | UnusableLayer] = {}
+    measurable: dict[str, StoredLayer | UnusableLayer] = {}
     for pooling, note in notes.items():
         if note:
-            found[pooling] = UnusableLayer(note)
+            measurable[pooling] = UnusableLayer(note)
             continue
-        answered = {key: answer_of(findings) for key, findings in answers[pooling].items()}
-        found[pooling] = StoredLayer(answered, shards[pooling].read_all, samples, options)
-    return measure_layer(layer, found, samples, options)
+        neighbors = {key: neighbors_of(candidates) for key, candidates in answers[pooling].items()}
+        measurable[pooling] = StoredLayer(neighbors, shards[pooling].read_all, samples, options)
+    return measure_layer(layer, measurable, samples, options)
 
 
-def _same(samples: StudySamples) -> StudySamples:
+def _return_samples(samples: StudySamples) -> StudySamples:
     return samples

@@ -1,7 +1,7 @@
-"""A connection to a Dask cluster that can do a study: found by an address or started here, checked before any work.
+"""Connection to a Dask cluster, which is checked before any work.
 
-An address is `local:N`, which starts N processes on this machine, `local:N:SIZE` with a memory limit for each, or that
-of a scheduler that runs, such as tcp://host:8786.
+An address is `local:N`, which starts N processes on this machine, `local:N:SIZE` with a memory limit for each process,
+or the address of a running scheduler, such as tcp://host:8786.
 """
 
 import os
@@ -20,25 +20,35 @@ from core.study.plan import available_bytes, parse_bytes
 if TYPE_CHECKING:
     from distributed import Client
 
-_CONNECT_S = 8.0  # to reach a scheduler, and then for a first worker
-_SAME = ("numpy", "scikit-learn", "distributed", "tensorflow", "tensorflow-cpu", "keras")
+_CONNECT_TIMEOUT_S = 8.0  # for the connection to a scheduler, and again for the first worker
+_PACKAGES = ("numpy", "scikit-learn", "distributed", "tensorflow", "tensorflow-cpu", "keras")
 _LOCAL = re.compile(r"local:(\d+)(?::(.+))?")
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-_KERNELS = "separation-index-kernels"  # the plugin that sets workers
+_PLUGIN_NAME = "separation-index-kernels"  # of the plugin that sets the kernels of workers
 
 
 class ClusterError(RuntimeError):
-    """A cluster cannot be reached, is not fit for a study, or is gone; the text says what to do."""
+    """A cluster cannot be reached, is not suitable for a study, or is gone; the message says what to do."""
 
 
 @dataclass(frozen=True, eq=False)
 class Cluster:
-    """A cluster that has been checked.
+    """A cluster that has been checked; the attributes describe it at the time of the check.
 
-    client : of `distributed`. address : as it was asked for. is_local : whether it was started here.
-    num_workers, worker_memory : tasks that run at once, and the bytes that each may hold; a worker of several threads
-    counts as several, and shares its memory among them. instructions : the instruction sets of the workers' processors.
-    All as they were when the cluster was checked.
+    Attributes
+    ----------
+    client : distributed.Client
+        The connection.
+    address : str
+        The address as given by the user.
+    num_workers : int
+        Number of tasks that run at the same time; a worker with several threads counts several times.
+    worker_memory : int
+        Bytes of memory for each of these tasks; a worker's memory is divided among its threads.
+    is_local : bool
+        Whether the cluster was started by this process.
+    instructions : tuple of str
+        The instruction sets of the workers' processors.
     """
 
     client: "Client"
@@ -51,19 +61,19 @@ class Cluster:
 
 @dataclass(frozen=True)
 class LocalWorkers:
-    """Processes to start on this machine, and the bytes that each may hold."""
+    """The number of processes to start on this machine, and the memory of each in bytes."""
 
     number: int
     memory: int
 
 
 def local_workers(address: str) -> LocalWorkers | None:
-    """What `local:N` or `local:N:SIZE` asks for; None for another kind of address.
+    """Parse `local:N` or `local:N:SIZE`; return None for another kind of address.
 
     Raises
     ------
     ValueError
-        No workers, or no size.
+        If the number of workers is 0, or the size is invalid.
     """
     local = _LOCAL.fullmatch(address)
     if local is None:
@@ -71,17 +81,13 @@ def local_workers(address: str) -> LocalWorkers | None:
     number, limit = int(local[1]), local[2]
     if number < 1:
         raise ValueError(f"cluster must have at least one worker; got {address}.")
-    return LocalWorkers(number, parse_bytes(limit) if limit else available_bytes() // (number + 1))  # and this process
+    if limit:
+        return LocalWorkers(number, parse_bytes(limit))
+    return LocalWorkers(number, available_bytes() // (number + 1))  # one share is for this process
 
 
 def check_installed() -> None:
-    """Refuse to go on without the extra.
-
-    Raises
-    ------
-    ModuleNotFoundError
-        With how to install it.
-    """
+    """Raise a ModuleNotFoundError if the extra `cluster` is not installed."""
     try:
         import distributed  # noqa: F401
     except ImportError as error:
@@ -90,16 +96,21 @@ def check_installed() -> None:
 
 @contextmanager
 def connect(address: "str | Client | Cluster") -> Iterator[Cluster]:
-    """Connect, check, and let go again; what `local:N` started ends with it. What is connected already stays so.
+    """Connect to a cluster and check it; at the end of the context close what was opened here.
+
+    Parameters
+    ----------
+    address : str, distributed.Client or Cluster
+        An address (see the module's docstring), or an existing connection, which stays open.
 
     Raises
     ------
     ModuleNotFoundError
-        The extra `cluster` is not installed.
+        If the extra `cluster` is not installed.
     ValueError
-        No such kind of address.
+        If the address is invalid.
     ClusterError
-        Nothing answers, there are no workers, or their versions differ from those here.
+        If nothing answers, if there are no workers, or if their versions differ from those of this process.
     """
     check_installed()
     import distributed
@@ -108,41 +119,41 @@ def connect(address: "str | Client | Cluster") -> Iterator[Cluster]:
         yield address
         return
     if isinstance(address, distributed.Client):
-        yield _checked(address, str(address.scheduler_info(n_workers=0)["address"]), is_local=False)
+        yield _check(address, str(address.scheduler_info(n_workers=0)["address"]), is_local=False)
         return
     local = local_workers(address)
     if local is None and "://" not in address:
         raise ValueError(
             f"cluster must be local:N, local:N:2GiB or an address such as tcp://host:8786; got {address!r}."
         )
-    with _started(local) if local else _reached(address) as client:
-        yield _checked(client, address, is_local=local is not None)
+    with _start_local(local) if local else _connect_to_scheduler(address) as client:
+        yield _check(client, address, is_local=local is not None)
 
 
 @contextmanager
-def _started(local: LocalWorkers) -> Iterator["Client"]:
-    """Processes on this machine, started by spawn, each watched by a nanny; they share cores and memory evenly.
+def _start_local(local: LocalWorkers) -> Iterator["Client"]:
+    """Start processes on this machine, by spawn and each watched by a nanny; they share cores and memory evenly.
 
-    A network runs in as many threads as it would in this process: its results depend on their number.
+    A network runs in as many threads as in this process, because its results depend on the number of threads.
     """
     import dask
     from distributed import Client, LocalCluster
 
     threads = str(max(1, (os.cpu_count() or 1) // local.number))
     kernels = current_kernels()
-    variables = {} if kernels is None else kernels.environment()
+    environment = dict.fromkeys(_THREADS, threads) | {"TF_CPP_MIN_LOG_LEVEL": "2"}
+    if kernels is not None:
+        environment |= {name: value for name, value in kernels.environment().items() if value is not None}
     settings = {
-        "distributed.worker.multiprocessing-method": "spawn",  # TensorFlow does not survive a fork
-        "distributed.nanny.pre-spawn-environ": dict.fromkeys(_THREADS, threads)
-        | {"TF_CPP_MIN_LOG_LEVEL": "2"}
-        | {name: value for name, value in variables.items() if value is not None},
-        # Results are small; what fills a worker is the work itself, which no spilling or pausing makes smaller.
+        "distributed.worker.multiprocessing-method": "spawn",  # TensorFlow does not work after a fork
+        "distributed.nanny.pre-spawn-environ": environment,
+        # Results are small; the memory is needed by the computation itself, which spilling or pausing cannot reduce.
         "distributed.worker.memory.target": False,
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.pause": False,
     }
     with (
-        _environment_kept(),
+        _restore_environment(),
         dask.config.set(settings),
         LocalCluster(
             n_workers=local.number,
@@ -158,8 +169,8 @@ def _started(local: LocalWorkers) -> Iterator["Client"]:
 
 
 @contextmanager
-def _environment_kept() -> Iterator[None]:
-    """What nannies set for the processes that they start is not set for this one afterwards."""
+def _restore_environment() -> Iterator[None]:
+    """Restore the environment of this process, in which nannies set variables for the processes that they start."""
     before = dict(os.environ)
     try:
         yield
@@ -169,12 +180,12 @@ def _environment_kept() -> Iterator[None]:
 
 
 @contextmanager
-def _reached(address: str) -> Iterator["Client"]:
-    """A scheduler that runs already."""
+def _connect_to_scheduler(address: str) -> Iterator["Client"]:
+    """Connect to a running scheduler."""
     from distributed import Client
 
     try:
-        client = Client(address, timeout=_CONNECT_S, set_as_default=False)
+        client = Client(address, timeout=_CONNECT_TIMEOUT_S, set_as_default=False)
     except (OSError, ValueError, ImportError) as error:
         raise ClusterError(
             f"cluster must be the address of a running scheduler; nothing answers at {address} ({error}). Start one "
@@ -184,10 +195,10 @@ def _reached(address: str) -> Iterator["Client"]:
         yield client
 
 
-def _checked(client: "Client", address: str, *, is_local: bool) -> Cluster:
-    """Workers are there, and what they run on is what runs here."""
+def _check(client: "Client", address: str, *, is_local: bool) -> Cluster:
+    """Check that the cluster has workers, and that their versions and kernels are those of this process."""
     try:
-        client.wait_for_workers(1, timeout=_CONNECT_S)
+        client.wait_for_workers(1, timeout=_CONNECT_TIMEOUT_S)
     except TimeoutError as error:
         raise ClusterError(
             f"cluster must have at least one worker; the scheduler at {address} has none. Start some with "
@@ -195,65 +206,71 @@ def _checked(client: "Client", address: str, *, is_local: bool) -> Cluster:
         ) from error
     try:
         workers: dict[str, Mapping[str, Any]] = client.run(describe_worker)
-    except (ImportError, AttributeError) as error:  # as they unpickle the question
+    except (ImportError, AttributeError) as error:  # a worker cannot unpickle the function
         raise ClusterError(
             f"workers must have this version of the project installed; those at {address} do not ({error}). Install it "
             "in their environment and start them again."
         ) from error
-    _refuse_differences(workers)
+    _check_versions(workers)
     instructions = _set_kernels(client)
     threads = client.nthreads()
-    limits = {name: info["memory_limit"] for name, info in client.scheduler_info(n_workers=-1)["workers"].items()}
-    memory = min((limits.get(name) or worker["memory"]) // threads.get(name, 1) for name, worker in workers.items())
-    return Cluster(client, address, sum(threads.values()), int(memory), is_local, instructions)
+    scheduler_workers = client.scheduler_info(n_workers=-1)["workers"]
+    task_memory = []  # of each worker, in bytes per thread
+    for name, worker in workers.items():
+        limit = scheduler_workers.get(name, {}).get("memory_limit")
+        task_memory.append((limit or worker["memory"]) // threads.get(name, 1))
+    return Cluster(client, address, sum(threads.values()), int(min(task_memory)), is_local, instructions)
 
 
 def _set_kernels(client: "Client") -> tuple[str, ...]:
-    """Have every worker compute as this process does, also one that comes later. Returns their instruction sets.
+    """Set all present and future workers to the kernels of this process; return the workers' instruction sets.
 
     Raises
     ------
     ClusterError
-        A worker has loaded TensorFlow with other settings.
+        If a worker has loaded TensorFlow with other settings.
     """
-    here = current_kernels()
-    if here is None:
+    own_kernels = current_kernels()
+    if own_kernels is None:
         return ()
     from core.cluster.worker_kernels import WorkerKernels  # which needs the extra `cluster`
 
-    client.register_plugin(WorkerKernels(here), name=_KERNELS)
+    client.register_plugin(WorkerKernels(own_kernels), name=_PLUGIN_NAME)
     workers: dict[str, Kernels | None] = client.run(current_kernels)
-    for name, there in workers.items():
-        if there is None or not there.has_settings_of(here):
+    instructions = set()
+    for name, kernels in workers.items():
+        if kernels is None or not kernels.has_settings_of(own_kernels):
             raise ClusterError(
-                f"workers must compute with the same kernels of TensorFlow as this process ({here}), for the last bits "
-                f"depend on them; {name} has loaded it with others ({there}). Start the workers again: they take the "
-                "settings of this process as long as they have not loaded TensorFlow."
+                f"workers must compute with the same kernels of TensorFlow as this process ({own_kernels}), because "
+                f"the last bits of results depend on them; {name} has loaded it with others ({kernels}). Start the "
+                "workers again: they take over the settings of this process if they have not loaded TensorFlow yet."
             )
-    return tuple(sorted({there.instructions for there in workers.values() if there and there.instructions}))
+        if kernels.instructions:
+            instructions.add(kernels.instructions)
+    return tuple(sorted(instructions))
 
 
-def _refuse_differences(workers: Mapping[str, Mapping[str, Any]]) -> None:
-    """Every worker has the versions of this process."""
-    here = describe_worker()["versions"]
+def _check_versions(workers: Mapping[str, Mapping[str, Any]]) -> None:
+    """Check that every worker has the versions of this process."""
+    own_versions = describe_worker()["versions"]
     for name, worker in workers.items():
-        there = worker["versions"]
-        differ = [
-            f"{package} {there.get(package)} (here {here.get(package)})"
-            for package in here | there
-            if here.get(package) != there.get(package)
+        versions = worker["versions"]
+        different = [
+            f"{package} {versions.get(package)} (here {own_versions.get(package)})"
+            for package in own_versions | versions
+            if own_versions.get(package) != versions.get(package)
         ]
-        if differ:
+        if different:
             raise ClusterError(
-                f"workers must run the same versions as this process; {name} has {', '.join(differ)}. Install the same "
-                "environment on all machines, for numbers and pickled tasks depend on it."
+                f"workers must run the same versions as this process; {name} has {', '.join(different)}. Install the "
+                "same environment on all machines, because results and pickled tasks depend on it."
             )
 
 
 def describe_worker() -> dict[str, Any]:
-    """What a worker runs on: its versions, and the bytes of memory that are free."""
+    """On a worker: return the versions of its packages, and its free memory in bytes."""
     versions = {"python": ".".join(platform.python_version_tuple()[:2]), "core": core.__version__}
-    for package in _SAME:
+    for package in _PACKAGES:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:

@@ -21,9 +21,10 @@ class DaskEngine:
 
     Parameters
     ----------
-    client : a `distributed.Client`, or an address as `core.cluster.connecting.connect` takes it, such as
-        "tcp://host:8786" or "local:2".
-    storage : a folder or an fsspec address that all workers reach, for activations meanwhile; default beside the study.
+    client : distributed.Client or str
+        A client, or an address for `core.cluster.connecting.connect`, such as "tcp://host:8786" or "local:2".
+    storage : str, optional
+        A folder or an fsspec address that all workers can access, for temporary activations; default beside the study.
     """
 
     client: "str | Client | Cluster"
@@ -45,7 +46,7 @@ class DaskEngine:
 
 @dataclass(frozen=True)
 class DaskConnection:
-    """A cluster that has been checked, and where a study's activations shall lie meanwhile."""
+    """A connection to a checked cluster, with the storage for temporary activations."""
 
     cluster: Cluster
     storage: str | None
@@ -56,12 +57,12 @@ class DaskConnection:
         return self.cluster.instructions
 
     def product_rate(self) -> float:
-        """Return the operations a second of large float32 matrix products, of all workers together."""
+        """Return the operations per second of large float32 matrix products, of all workers together."""
         size = cluster_size(self.cluster)
         return size.workers * size.rate
 
     def work(self, plan: Plan, folder: Path) -> AbstractContextManager[StudyWork]:
-        """Compute a plan on the cluster, while the storage lasts."""
+        """Return a context in which the plan can be computed on the cluster; at its end the storage is removed."""
         from core.cluster.cluster_study import on_cluster  # which needs the extra `cluster`
 
         return on_cluster(plan, self.cluster, self.storage, folder)

@@ -1,4 +1,4 @@
-"""Activations on workers: each task takes some images through the network, and writes a shard of every layer."""
+"""Extraction of activations on workers: a task runs the network on some images, and writes a shard of each layer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ from core.study.streaming import PassOutput
 
 Key = tuple[str, str]  # layer, pooling
 
-_SHARE = 4  # of a worker's memory: what a task's activations take at most is one fourth
-_TASKS_A_WORKER = 4  # at least, where there are images enough, so that none waits long for the last one
+_MEMORY_SHARE = 4  # the activations of a task take at most one fourth of a worker's memory
+_TASKS_PER_WORKER = 4  # at least, if there are enough images, so that no worker waits long for the last task
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a worker gets the network that the plan has, and how it recognizes it."""
+    """How a worker loads the network of the plan, and the hash that its weights must have."""
 
     model: str | None
     weights: str
@@ -37,21 +37,36 @@ class Recipe:
 
     @classmethod
     def of(cls, plan: Plan) -> "Recipe | None":
-        """None where there is no network."""
+        """Return the recipe of a plan; None if it has no network."""
         if plan.network is None:
             return None
-        asked, network = plan.options, plan.network
+        options, network = plan.options, plan.network
         if not is_model_file(network.weights):
-            return cls(asked.model, network.weights, asked.input_size, asked.seed, network.weights_sha256)
-        # The plan has checked that the file holds the network that was named, whose image size it may have taken.
+            return cls(options.model, network.weights, options.input_size, options.seed, network.weights_sha256)
+        # The plan has already checked that the file contains the named network. If the model in the file takes any
+        # image size, the plan has chosen one.
         height, width = network.input_size
         size = height if height == width else None
-        return cls(None, str(Path(network.weights).resolve()), size, asked.seed, network.weights_sha256)
+        return cls(None, str(Path(network.weights).resolve()), size, options.seed, network.weights_sha256)
 
 
 @dataclass(frozen=True)
 class Extraction:
-    """What all tasks of an extraction have in common."""
+    """The settings that all tasks of an extraction share.
+
+    Attributes
+    ----------
+    recipe : Recipe or None
+        The network; None for raw pixels.
+    passes : tuple of Pass
+        The passes of each task.
+    poolings : tuple of str
+        The poolings of the layers.
+    batch_size : int
+        Images per batch.
+    shards : mapping of (str, str) to Shards
+        By layer and pooling the storage of the activations.
+    """
 
     recipe: Recipe | None
     passes: tuple[Pass, ...]
@@ -60,27 +75,39 @@ class Extraction:
     shards: Mapping[Key, Shards]
 
     @property
-    def rows_a_shard(self) -> int:
-        return next(iter(self.shards.values())).rows_a_shard
+    def rows_per_shard(self) -> int:
+        return next(iter(self.shards.values())).rows_per_shard
 
 
 def plan_extraction(
     plan: Plan, layers: Sequence[LayerInfo], address: str, *, num_workers: int, worker_memory: int
 ) -> Extraction:
-    """How the activations of some layers come into shards.
+    """Plan the extraction of the activations of some layers into shards.
 
-    A shard is a multiple of the batch, so that every batch is the one of a run on one machine, with the same bits.
-    What does not fit a worker's share at once comes in passes, each from a boundary that the one before kept.
+    The size of a shard is a multiple of the batch size, so that all batches, and hence all bits of the results, are the
+    same as on one machine. If the activations do not fit into a worker's memory together, a task has several passes.
+
+    Parameters
+    ----------
+    plan : Plan
+        The plan of a study.
+    layers : sequence of LayerInfo
+        The layers to extract.
+    address : str
+        Storage that all workers can access.
+    num_workers : int
+        Number of workers.
+    worker_memory : int
+        Memory of a worker in bytes.
     """
     num_images, batch = len(plan.images), plan.options.batch_size
-    widths = {
-        (layer.layer, pooling): layer.channels if pooling == "mean" else layer.num_features
-        for layer in layers
-        for pooling in poolings_of(layer, plan.poolings)
-    }
-    budget = worker_memory // _SHARE
-    most = min(budget // (4 * sum(widths.values())), ceil(num_images / (_TASKS_A_WORKER * num_workers)))
-    rows = batch * max(1, most // batch)
+    widths: dict[Key, int] = {}
+    for layer in layers:
+        for pooling in poolings_of(layer, plan.poolings):
+            widths[layer.layer, pooling] = layer.channels if pooling == "mean" else layer.num_features
+    budget = worker_memory // _MEMORY_SHARE
+    max_rows = min(budget // (4 * sum(widths.values())), ceil(num_images / (_TASKS_PER_WORKER * num_workers)))
+    rows = batch * max(1, max_rows // batch)
     passes = plan_passes(layers, min(rows, num_images), plan.poolings, budget, boundaries=plan.boundaries)
     shards = {
         key: Shards(f"{address}/{number:05d}", num_images, width, rows)
@@ -90,29 +117,29 @@ def plan_extraction(
 
 
 def num_shards(plan: Plan, *, num_workers: int, worker_memory: int) -> int:
-    """Tasks of the extraction of all layers of a plan."""
+    """Return the number of tasks of the extraction of all layers of a plan."""
     extraction = plan_extraction(plan, plan.layers, "", num_workers=num_workers, worker_memory=worker_memory)
-    return ceil(len(plan.images) / extraction.rows_a_shard)
+    return ceil(len(plan.images) / extraction.rows_per_shard)
 
 
-def check_images_seen(cluster: Cluster, images: LabelledImages) -> None:
-    """All workers reach the images.
+def check_images_readable(cluster: Cluster, images: LabelledImages) -> None:
+    """Check that all workers can read the images.
 
     Raises
     ------
     ClusterError
-        One of them cannot read the first image.
+        If a worker cannot read the first image.
     """
     for worker, reason in cluster.client.run(_failure_to_read, images.select([0])).items():
         if reason is not None:
             raise ClusterError(
-                f"data must be at the same path on all workers; {worker} cannot read it ({reason}). Put it on a disk "
-                "that all machines share, and name it by the path that they share."
+                f"data must be at the same path on all workers; {worker} cannot read them ({reason}). Put them on a "
+                "shared disk, and give a path that is valid on all machines."
             )
 
 
 def _failure_to_read(images: LabelledImages) -> str | None:
-    """Why a worker cannot read an image; None where it can."""
+    """On a worker: return why it cannot read the images; None if it can."""
     try:
         images.load(np.arange(len(images)), (8, 8))
     except OSError as error:
@@ -121,7 +148,22 @@ def _failure_to_read(images: LabelledImages) -> str | None:
 
 
 def extract(extraction: Extraction, images: LabelledImages, start: int) -> dict[Key, Survey]:
-    """Take images through the network and write their shards, which start at `start`; returns what these are like."""
+    """On a worker: run the network on images, and write one shard of each layer.
+
+    Parameters
+    ----------
+    extraction : Extraction
+        The settings.
+    images : LabelledImages
+        The images of the shard.
+    start : int
+        Row of the first image among all images.
+
+    Returns
+    -------
+    dict of (str, str) to Survey
+        By layer and pooling a survey of the written activations.
+    """
     rows = np.arange(len(images))
     surveys: dict[Key, Survey] = {}
     if extraction.recipe is None:
@@ -133,7 +175,7 @@ def extract(extraction: Extraction, images: LabelledImages, start: int) -> dict[
     network, pass_output = _network(extraction.recipe), PassOutput(extraction.passes)
     for pass_ in extraction.passes:
         boundary = pass_output.start(pass_)
-        found = stream_pass(
+        pass_activations = stream_pass(
             network,
             pass_,
             partial(images.load, size=network.input_size),
@@ -142,12 +184,12 @@ def extract(extraction: Extraction, images: LabelledImages, start: int) -> dict[
             batch_size=extraction.batch_size,
             allocate=pass_output.memory(pass_),
             start=boundary,
-            forward=_compiled(
+            forward=_compile(
                 extraction.recipe, pass_, extraction.poolings, extraction.batch_size, boundary is not None
             ),
         )
-        pass_output.take(pass_, found)
-        for key, activations in found.items():
+        pass_output.take(pass_, pass_activations)
+        for key, activations in pass_activations.items():
             if key in extraction.shards:
                 surveys[key] = survey(activations)
                 extraction.shards[key].write(start, activations)
@@ -156,7 +198,7 @@ def extract(extraction: Extraction, images: LabelledImages, start: int) -> dict[
 
 @lru_cache(maxsize=1)
 def _network(recipe: Recipe) -> Network:
-    """Loaded once a worker; another study's takes its place."""
+    """Load the network, once per worker process; the network of another study replaces it."""
     network = load_network(recipe.model, recipe.weights, input_size=recipe.input_size, seed=recipe.seed)
     if network.weights_sha256 != recipe.weights_sha256:
         raise ValueError(
@@ -167,8 +209,7 @@ def _network(recipe: Recipe) -> Network:
 
 
 @lru_cache(maxsize=64)
-def _compiled(recipe: Recipe, pass_: Pass, poolings: tuple[str, ...], batch_size: int, at_boundary: bool) -> Forward:
-    """Traced once a worker and pass: it takes longer than to run a few images."""
-    return compile_pass(
-        _network(recipe), pass_, poolings=poolings, batch_size=batch_size, boundary=pass_.start if at_boundary else None
-    )
+def _compile(recipe: Recipe, pass_: Pass, poolings: tuple[str, ...], batch_size: int, at_boundary: bool) -> Forward:
+    """Compile a pass, once per worker process: this takes longer than running it on a few images."""
+    boundary = pass_.start if at_boundary else None
+    return compile_pass(_network(recipe), pass_, poolings=poolings, batch_size=batch_size, boundary=boundary)

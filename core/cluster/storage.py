@@ -1,9 +1,10 @@
-"""Where a study's activations lie while a cluster works on it, and whether all workers see the same place."""
+"""Shared storage for the activations of a study on a cluster, and the check that all workers can access it."""
 
 import hashlib
 import os
 import platform
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,43 +15,57 @@ from fsspec.implementations.local import LocalFileSystem
 
 from core.cluster.connecting import Cluster, ClusterError
 
+UNLIMITED_BYTES = sys.maxsize  # stands for storage without a known limit, such as an object store
+
 
 @contextmanager
-def storage(cluster: Cluster, asked: str | None, folder: Path) -> Iterator[str]:
-    """An address for a study's activations, empty at first and removed at the end.
+def storage(cluster: Cluster, parent: str | None, folder: Path) -> Iterator[str]:
+    """Provide an address for the activations of a study, which is empty at first and removed at the end.
 
-    asked : an address that fsspec knows, within which it lies; default beside the study.
-    folder : the study's.
+    Parameters
+    ----------
+    cluster : Cluster
+        The cluster whose workers must be able to access the address.
+    parent : str or None
+        A folder or fsspec address that will contain the new one; None: beside the study.
+    folder : Path
+        Folder of the study.
+
+    Yields
+    ------
+    str
+        The address.
 
     Raises
     ------
     ClusterError
-        Workers do not see what is written there, or cannot write to it.
+        If workers cannot read what is written there, or cannot write to it.
     """
-    address = _address(asked, folder.resolve())
+    address = _address(parent, folder.resolve())
     try:
         check_shared(cluster, address)
         yield address
     finally:
-        with suppress(OSError, ValueError, ImportError):  # what keeps it from being removed kept it from being used
+        with suppress(OSError, ValueError, ImportError):  # storage that cannot be removed has raised an error already
             remove(address)
 
 
-def _address(asked: str | None, folder: Path) -> str:
-    """A place that no other study takes; a folder is named so that it does not matter where a process was started."""
-    if asked is None:
+def _address(parent: str | None, folder: Path) -> str:
+    """Return an address that no other study uses; for a folder, an absolute path, valid in every process."""
+    if parent is None:
         return f"{folder}.activations"
     owner = hashlib.sha256(f"{platform.node()}:{folder}".encode()).hexdigest()[:12]
-    return f"{asked.rstrip('/') if '://' in asked else os.path.abspath(asked)}/{folder.name}-{owner}.activations"
+    base = parent.rstrip("/") if "://" in parent else os.path.abspath(parent)
+    return f"{base}/{folder.name}-{owner}.activations"
 
 
 def check_shared(cluster: Cluster, address: str) -> None:
-    """What this process writes every worker reads, and the other way round; what was there before is removed.
+    """Check that workers can read what this process writes, and vice versa; earlier content of the address is removed.
 
     Raises
     ------
     ClusterError
-        Workers do not see it, or it cannot be written to.
+        If workers cannot access the address, or it cannot be written to.
     """
     token = uuid.uuid4().hex
     try:
@@ -60,18 +75,18 @@ def check_shared(cluster: Cluster, address: str) -> None:
         unseen = [worker for worker, name in answers.items() if name is None or _read(f"{address}/{name}") != token]
     except (OSError, ValueError, ImportError) as error:
         raise ClusterError(
-            f"cluster storage must be a place that can be written to; {address}: {error}. Choose another with "
-            "--cluster-storage, such as s3://bucket/path (with s3fs installed everywhere)."
+            f"cluster storage must be writable; got {address}: {error}. Choose another with --cluster-storage, such as "
+            "s3://bucket/path (with s3fs installed everywhere)."
         ) from error
     if unseen:
         raise ClusterError(
-            f"cluster storage must be seen by this process and by all workers; {', '.join(unseen[:3])} cannot see "
-            f"{address}. Name a shared folder or an address such as s3://bucket/path with --cluster-storage."
+            f"cluster storage must be accessible to this process and to all workers; {', '.join(unseen[:3])} cannot "
+            f"access {address}. Name a shared folder or an address such as s3://bucket/path with --cluster-storage."
         )
 
 
 def _answer_token(address: str, token: str) -> str | None:
-    """A worker's answer to a token, under a name of its own; None where there is nothing to answer to."""
+    """On a worker: write the token to a new name and return the name; None if the token cannot be read."""
     try:
         if _read(f"{address}/{token}") != token:
             return None
@@ -97,15 +112,15 @@ def _read(address: str) -> str:
 
 
 def free_bytes(address: str) -> int:
-    """What may be filled: of a folder's disk, the half of what is free; other storage is not asked."""
+    """Return the bytes that may be used: half of the free space of a folder's disk, no limit in other storage."""
     system, path = fsspec.url_to_fs(address)
     if not isinstance(system, LocalFileSystem):
-        return 1 << 62
+        return UNLIMITED_BYTES
     return shutil.disk_usage(os.path.dirname(path)).free // 2
 
 
 def remove(address: str) -> None:
-    """Remove all that lies at an address."""
+    """Remove an address with all of its content."""
     system, path = fsspec.url_to_fs(address)
     if system.exists(path):
         system.rm(path, recursive=True)

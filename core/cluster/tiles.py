@@ -1,4 +1,4 @@
-"""What workers search: functions of small arguments that read shards, and return what little is found in them."""
+"""The search tasks of workers: they read shards, and return the nearest candidates that they find."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,128 +9,157 @@ from dask.sizeof import sizeof
 from distributed import get_worker
 from numpy.typing import NDArray
 
-from core.cluster.shards import Places, Shards, num_places, row_numbers
+from core.cluster.shards import RowSelection, Shards, num_selected, row_numbers
 from core.search.tiled import Best, best_across, best_among, best_within, merge, stack
 
 Array = NDArray[Any]
 TOPIC = "separation-index-tiles"  # of the events that count tasks
-Findings = dict[int, Best]  # what is known of the rows of a group, by its number
+Candidates = dict[int, Best]  # by the number of a group, the nearest candidates of its rows
 
 
 @sizeof.register(Best)
-def bytes_of(best: Best) -> int:
-    """By which a scheduler decides what to move; an unknown class would weigh nothing."""
+def best_bytes(best: Best) -> int:
+    """Return the size for the scheduler, which decides by it what to move; it would take unknown classes as tiny."""
     return best.indices.nbytes + best.squared.nbytes
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Rows that a worker holds at once: the place of the first among all that are asked about, and where they lie."""
+    """Rows that a worker holds at the same time.
+
+    Attributes
+    ----------
+    start : int
+        Position of the first row among all queries or references of the search.
+    rows : slice or np.ndarray
+        The rows in storage.
+    """
 
     start: int
-    rows: Places
+    rows: RowSelection
 
     def __len__(self) -> int:
-        return num_places(self.rows)
+        return num_selected(self.rows)
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """Consecutive blocks, one side of a task; `number` tells its findings apart."""
+    """Consecutive blocks, one side of a task; `number` identifies the group."""
 
     number: int
     blocks: tuple[Block, ...]
 
 
-def search_within(shards: Shards, group: Group, k: int) -> Findings:
-    """The k best of each row of a group among the others of it."""
-    known: list[Best] = []
-    for place in reversed(range(len(group.blocks))):
-        block, behind = group.blocks[place], group.blocks[place + 1 :]
-        features = _room(shards, block, behind)
-        shards.read_into(block.rows, features[: len(block)])
-        own = best_within(features[: len(block)], k).shifted(block.start)
-        found, back = _meet(shards, features, block, behind, own.within, [best.within for best in known], k)
-        known = [merge([own, found], k), *(merge(both, k) for both in zip(known, back, strict=True))]
-    return {group.number: stack(known)}
+def search_within(shards: Shards, group: Group, k: int) -> Candidates:
+    """Find the k nearest candidates of each row of a group among the other rows of the group."""
+    best: list[Best] = []  # of the blocks so far, from the last block to the first
+    for number in reversed(range(len(group.blocks))):
+        block, later_blocks = group.blocks[number], group.blocks[number + 1 :]
+        features = _read_with_space(shards, block, later_blocks)
+        within = best_within(features[: len(block)], k).shifted(block.start)
+        pair = _BlockPairs(shards, features, block, k)
+        in_later, of_later = pair.search(later_blocks, within.within, [candidates.within for candidates in best])
+        later_best = [merge(candidates, k) for candidates in zip(best, of_later, strict=True)]
+        best = [merge([within, in_later], k), *later_best]
+    return {group.number: stack(best)}
 
 
-def search_across(shards: Shards, left: Group, right: Group, known: Sequence[Findings], k: int) -> Findings:
-    """The best of each row of one group among the rows of another, and the other way round.
+def search_across(shards: Shards, left: Group, right: Group, known: Sequence[Candidates], k: int) -> Candidates:
+    """Find the nearest candidates of each row of one group in another group, and vice versa.
 
-    known : the findings of both groups within themselves. What is farther than these is left out, and they are not
-        part of what is returned.
+    Parameters
+    ----------
+    shards : Shards
+        The features.
+    left, right : Group
+        The two groups.
+    known : sequence of dict
+        The candidates of both groups within themselves. More distant rows are left out, and these candidates are not
+        part of the result.
+    k : int
+        Number of candidates.
     """
-    within = {number: best.within for findings in known for number, best in findings.items()}
-    limits = _by_block(right, within[right.number])
-    found, back = [], [Best.unknown(len(block), k) for block in right.blocks]
-    for block, limit in zip(left.blocks, _by_block(left, within[left.number]), strict=True):
-        features = _room(shards, block, right.blocks)
-        shards.read_into(block.rows, features[: len(block)])
-        forth, met = _meet(shards, features, block, right.blocks, limit, limits, k)
-        found.append(forth)
-        back = [merge(both, k) for both in zip(back, met, strict=True)]
-        limits = [np.minimum(limit, best.within) for limit, best in zip(limits, back, strict=True)]
-    return {left.number: stack(found), right.number: stack(back)}
+    limits: dict[int, Array] = {}  # by group, the distances below which candidates are of interest
+    for candidates in known:
+        limits.update((number, best.within) for number, best in candidates.items())
+    right_limits = _split_by_block(right, limits[right.number])
+    left_best, right_best = [], [Best.unknown(len(block), k) for block in right.blocks]
+    for block, limit in zip(left.blocks, _split_by_block(left, limits[left.number]), strict=True):
+        features = _read_with_space(shards, block, right.blocks)
+        in_right, of_right = _BlockPairs(shards, features, block, k).search(right.blocks, limit, right_limits)
+        left_best.append(in_right)
+        right_best = [merge(candidates, k) for candidates in zip(right_best, of_right, strict=True)]
+        right_limits = [np.minimum(old, best.within) for old, best in zip(right_limits, right_best, strict=True)]
+    return {left.number: stack(left_best), right.number: stack(right_best)}
 
 
-def search_among(shards: Shards, queries: Group, references: Group, k: int) -> Findings:
-    """The best of each query among the rows of a group, never itself."""
-    found = []
+def search_among(shards: Shards, queries: Group, references: Group, k: int) -> Candidates:
+    """Find the nearest candidates of each query in a group of references, never the query itself."""
+    best = []
     for block in queries.blocks:
-        asked, rows = shards.read(block.rows), row_numbers(block.rows)
+        query_features, query_rows = shards.read(block.rows), row_numbers(block.rows)
         parts = []
-        for other in references.blocks:
-            own = _places_in(row_numbers(other.rows), rows)
-            parts.append(best_among(shards.read(other.rows), asked, own, k).shifted(other.start))
-        found.append(merge(parts, k))
-    return {queries.number: stack(found)}
+        for reference_block in references.blocks:
+            own_positions = _positions_in(row_numbers(reference_block.rows), query_rows)
+            reference_features = shards.read(reference_block.rows)
+            candidates = best_among(reference_features, query_features, own_positions, k)
+            parts.append(candidates.shifted(reference_block.start))
+        best.append(merge(parts, k))
+    return {queries.number: stack(best)}
 
 
-def merge_findings(number: int, parts: Sequence[Findings], k: int) -> Findings:
-    """The k best of what some tasks have found of one group."""
-    return {number: merge([findings[number] for findings in parts], k)}
+def merge_candidates(number: int, parts: Sequence[Candidates], k: int) -> Candidates:
+    """Merge the results of several tasks for one group to its k nearest candidates."""
+    return {number: merge([candidates[number] for candidates in parts], k)}
 
 
-def counted(work: Callable[..., Findings], shards: Shards, *arguments: Any) -> Findings:
-    """Search, and let the client know that one more task has been done for these shards."""
-    findings = work(shards, *arguments)
+def search_and_report(work: Callable[..., Candidates], shards: Shards, *arguments: Any) -> Candidates:
+    """Search, and report to the client that one more task has been done for these shards."""
+    candidates = work(shards, *arguments)
     get_worker().log_event(TOPIC, shards.address)
-    return findings
+    return candidates
 
 
-def _room(shards: Shards, block: Block, others: Sequence[Block]) -> Array:
-    """Room for the features of a block, and behind it for those of any of the others."""
-    return np.empty((len(block) + max(map(len, others), default=0), shards.num_features), np.float32)
+def _read_with_space(shards: Shards, block: Block, others: Sequence[Block]) -> Array:
+    """Read the features of a block into an array with space after them for any of the other blocks."""
+    num_rows = len(block) + max(map(len, others), default=0)
+    features = np.empty((num_rows, shards.num_features), np.float32)
+    shards.read_into(block.rows, features[: len(block)])
+    return features
 
 
-def _meet(
-    shards: Shards,
-    features: Array,
-    block: Block,
-    others: Sequence[Block],
-    limit: Array,
-    limits: Sequence[Array],
-    k: int,
-) -> tuple[Best, list[Best]]:
-    """The best of a block, whose features come first in the room, among some others, and of each of these in it."""
-    found, back = Best.unknown(len(block), k), []
-    for other, other_limit in zip(others, limits, strict=True):
-        both = features[: len(block) + len(other)]
-        shards.read_into(other.rows, both[len(block) :])
-        within = np.concatenate([np.minimum(limit, found.within), other_limit])
-        forth, met = best_across(both, len(block), k, within)
-        found = merge([found, forth.shifted(other.start)], k)
-        back.append(met.shifted(block.start))
-    return found, back
+@dataclass(frozen=True, eq=False)
+class _BlockPairs:
+    """The search between one block, whose rows come first in `features`, and other blocks, one after the other."""
+
+    shards: Shards
+    features: Array
+    block: Block
+    k: int
+
+    def search(self, others: Sequence[Block], limit: Array, other_limits: Sequence[Array]) -> tuple[Best, list[Best]]:
+        """Return the nearest candidates of the block in the others, and those of each of the others in the block.
+
+        The limits are the distances of the candidates that are known already.
+        """
+        num_rows = len(self.block)
+        in_others, of_others = Best.unknown(num_rows, self.k), []
+        for other, other_limit in zip(others, other_limits, strict=True):
+            both = self.features[: num_rows + len(other)]
+            self.shards.read_into(other.rows, both[num_rows:])
+            within = np.concatenate([np.minimum(limit, in_others.within), other_limit])
+            in_other, of_other = best_across(both, num_rows, self.k, within)
+            in_others = merge([in_others, in_other.shifted(other.start)], self.k)
+            of_others.append(of_other.shifted(self.block.start))
+        return in_others, of_others
 
 
-def _by_block(group: Group, values: Array) -> list[Array]:
-    """Values of the rows of a group, block by block."""
+def _split_by_block(group: Group, values: Array) -> list[Array]:
+    """Split the values of the rows of a group by block."""
     return np.split(values, np.cumsum([len(block) for block in group.blocks])[:-1])
 
 
-def _places_in(rows: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where each wanted row stands among ascending rows, -1 where it does not."""
-    place = np.minimum(np.searchsorted(rows, wanted), len(rows) - 1)
-    return np.where(rows[place] == wanted, place, -1)
+def _positions_in(rows: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the position of each wanted row among ascending rows, -1 if it is not among them."""
+    positions = np.minimum(np.searchsorted(rows, wanted), len(rows) - 1)
+    return np.where(rows[positions] == wanted, positions, -1)

@@ -1,4 +1,4 @@
-"""Waiting for a cluster, and what it means when one fails."""
+"""Waiting for results of a cluster, and errors that explain its failures."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -8,54 +8,54 @@ from typing import Any
 
 from core.cluster.connecting import Cluster, ClusterError
 
-_LOOK_EVERY_S = 0.1
-_COUNT_EVERY_S = 2.0
-_PATIENCE_S = 30.0  # without any worker at work: a nanny replaces a worker that died within a few seconds
+_POLL_INTERVAL_S = 0.1
+_CHECK_INTERVAL_S = 2.0
+_PATIENCE_S = 30.0  # without an active worker; a nanny replaces a dead worker within a few seconds
 
-Future = Any  # of distributed, which has no types
+Future = Any  # `distributed` has no type annotations
 
 
 def result(cluster: Cluster, future: Future, waiting: Callable[[], None] = lambda: None) -> Any:
-    """The result of a future; `waiting` is called now and then before it is there.
+    """Wait for the result of a future; `waiting` is called repeatedly until it is available.
 
     Raises
     ------
     ClusterError
-        The scheduler is gone, or all workers are and none comes back, or all have paused for want of memory.
+        If the scheduler is gone, if all workers are gone and not replaced, or if all have paused for lack of memory.
     """
-    patience = _Patience(cluster)
+    watch = _Watch(cluster)
     while not future.done():
-        patience.look()
+        watch.check()
         waiting()
-        time.sleep(_LOOK_EVERY_S)
+        time.sleep(_POLL_INTERVAL_S)
     return future.result()
 
 
-class _Patience:
-    """Looks after the cluster while its work is awaited."""
+class _Watch:
+    """Checks the state of the cluster while its results are awaited."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._counted = self._seen = time.monotonic()
+        self._last_check = self._last_active = time.monotonic()
 
-    def look(self) -> None:
-        """Raise where waiting is in vain."""
+    def check(self) -> None:
+        """Raise an error if the result can no longer be expected."""
         client, now = self._cluster.client, time.monotonic()
         if client.status != "running":
-            raise _gone(self._cluster)
-        if now - self._counted < _COUNT_EVERY_S:
+            raise _scheduler_gone(self._cluster)
+        if now - self._last_check < _CHECK_INTERVAL_S:
             return
-        self._counted = now
+        self._last_check = now
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
         if any(worker["status"] != "paused" for worker in workers):
-            self._seen = now
-        elif now - self._seen > _PATIENCE_S:
-            raise _paused(self._cluster) if workers else _deserted(self._cluster)
+            self._last_active = now
+        elif now - self._last_active > _PATIENCE_S:
+            raise _all_paused(self._cluster) if workers else _no_workers(self._cluster)
 
 
 @contextmanager
-def explained(cluster: Cluster) -> Iterator[None]:
-    """What goes wrong with the cluster, as an error that says what to do."""
+def explain_failure(cluster: Cluster) -> Iterator[None]:
+    """Turn failures of the cluster into a ClusterError that says what to do."""
     from distributed import KilledWorker
     from distributed.client import ClosedClientError
     from distributed.comm import CommClosedError
@@ -64,14 +64,14 @@ def explained(cluster: Cluster) -> Iterator[None]:
         yield
     except KilledWorker as error:
         raise ClusterError(
-            f"{error.allowed_failures + 1} workers died one after the other at one task, most often because it takes "
-            f"more memory than a worker may hold ({cluster.worker_memory / 2**20:,.0f} MiB). {_more_memory(cluster)} "
-            f"The layers done so far are kept. ({error.task})"
+            f"{error.allowed_failures + 1} workers died one after the other during the same task, usually because it "
+            f"needs more memory than a worker has ({cluster.worker_memory / 2**20:,.0f} MiB). {_more_memory(cluster)} "
+            f"The finished layers are kept. ({error.task})"
         ) from error
     except MemoryError as error:
         raise ClusterError(f"a worker ran out of memory. {_more_memory(cluster)}") from error
     except (CancelledError, ClosedClientError, CommClosedError) as error:
-        raise _gone(cluster) from error
+        raise _scheduler_gone(cluster) from error
 
 
 def _more_memory(cluster: Cluster) -> str:
@@ -82,22 +82,22 @@ def _more_memory(cluster: Cluster) -> str:
     )
 
 
-def _deserted(cluster: Cluster) -> ClusterError:
+def _no_workers(cluster: Cluster) -> ClusterError:
     return ClusterError(
-        f"the cluster at {cluster.address} has lost all its workers. The layers done so far are kept; start workers, "
-        "and the same command goes on from there."
+        f"the cluster at {cluster.address} has lost all its workers. The finished layers are kept; start workers, and "
+        "run the same command again to resume."
     )
 
 
-def _paused(cluster: Cluster) -> ClusterError:
+def _all_paused(cluster: Cluster) -> ClusterError:
     return ClusterError(
         f"all workers of the cluster at {cluster.address} have paused, because their memory is nearly full "
-        f"({cluster.worker_memory / 2**20:,.0f} MiB each). {_more_memory(cluster)} The layers done so far are kept."
+        f"({cluster.worker_memory / 2**20:,.0f} MiB each). {_more_memory(cluster)} The finished layers are kept."
     )
 
 
-def _gone(cluster: Cluster) -> ClusterError:
+def _scheduler_gone(cluster: Cluster) -> ClusterError:
     return ClusterError(
-        f"the scheduler at {cluster.address} is gone. The layers done so far are kept; start it and its workers again, "
-        "and the same command goes on from there."
+        f"the scheduler at {cluster.address} is gone. The finished layers are kept; start it and its workers, and run "
+        "the same command again to resume."
     )

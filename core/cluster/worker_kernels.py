@@ -1,4 +1,4 @@
-"""What each worker does before its first task: it takes over how TensorFlow computes in the process that connected."""
+"""A plugin by which each worker takes over TensorFlow's kernel settings from the process that connected."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from core.network.kernels import Kernels, tensorflow_is_loaded, use_kernels
 
 
 class WorkerKernels(WorkerPlugin):
-    """Sets a worker process that has not loaded TensorFlow yet; also one that joins, or is started again, later."""
+    """Sets the kernels of workers that have not loaded TensorFlow yet, including workers that join or restart later."""
 
     def __init__(self, kernels: Kernels) -> None:
         self._kernels = kernels

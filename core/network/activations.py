@@ -1,4 +1,4 @@
-"""Activations of many layers at once, streamed in one run of the network over the images."""
+"""Computation of the activations of several layers in one run of the network over the images."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,46 +33,50 @@ def stream_pass(
 ) -> dict[tuple[str, str], np.ndarray]:
     """Compute the activations of one pass in one run over the images.
 
-    The network runs only as deep as the pass needs. Batches are always the same rows in the same shape, the last one
-    filled up with its last image, so that a layer's numbers do not depend on the pass that it is in. Images of the next
-    batch load while the network runs. A run that starts at a boundary gives the same bits as one from the pixels.
+    The network runs only up to the deepest layer of the pass. Batches always consist of the same rows in the same
+    shape, the last one filled up with its last image, so that the activations of a layer do not depend on the pass that
+    it is in. The images of the next batch are loaded while the network runs. A run that starts at a boundary gives the
+    same bits as one from the pixels.
 
     Parameters
     ----------
-    network, pass_
-        What to run and what to keep.
-    load
-        From rows, int64 of shape (b,), to their images, float32 of shape (b, height, width, 3), pixels from 0 to 255 in
-        the network's input size. Called in another thread, one batch at a time, in order.
-    num_samples
-        Images; rows are 0 to `num_samples` - 1.
-    poolings
-        Some of `flat` and `mean`; the mean over all axes but the channels is taken in float32 by TensorFlow.
-    batch_size
-        Images a batch.
-    columns
-        Columns of the flattened activations that are kept; default all. Means are kept whole.
-    allocate
-        Makes the array for a (layer, pooling) and a shape, such as one in a file; default in memory of its own.
-    start
-        Activations of the boundary `pass_.start`, float32 of shape (num_samples, d): the network starts there, and no
-        image is loaded. Default: from the pixels.
-    forward
-        What `compile_pass` gave for the same arguments, where several runs share it; default compiled for this one.
-    progress
+    network : Network
+        The network.
+    pass_ : Pass
+        The layers to compute.
+    load : callable
+        Takes rows, int64 of shape (b,); returns their images, float32 of shape (b, height, width, 3), pixels from 0 to
+        255, in the network's input size. Called in another thread, one batch at a time, in order.
+    num_samples : int
+        Number of images; the rows are 0 to `num_samples` - 1.
+    poolings : tuple of str
+        One or both of `flat` and `mean`; TensorFlow computes the mean over all axes but the channels in float32.
+    batch_size : int
+        Images per batch.
+    columns : slice, optional
+        Columns of the flattened activations to return; default all. Means are always returned completely.
+    allocate : callable, optional
+        Takes (layer, pooling) and a shape; returns the array for the result, such as one in a file. Default: a new
+        array in memory.
+    start : np.ndarray, float32, shape (num_samples, d), optional
+        Activations of the boundary `pass_.start`: the network starts there, and no images are loaded. Default: the
+        network starts at the pixels.
+    forward : callable, optional
+        The result of `compile_pass` for the same arguments, to share it between runs; default: compiled for this run.
+    progress : callable, optional
         Called after each batch with the number of images done and `num_samples`.
 
     Returns
     -------
-    dict from (layer, pooling) to numpy.ndarray
-        Float32 of shape (num_samples, d), or of as many columns as asked for; `input` gives the pixels as loaded. The
-        boundary `pass_.keep` is there as `flat`, but not where it is `pass_.start` and was given.
+    dict of (str, str) to np.ndarray, float32, shape (num_samples, d)
+        Activations by layer and pooling, with d restricted to `columns`; `input` has the pixels as loaded. The boundary
+        `pass_.keep` is included as `flat`, unless it is `pass_.start` and was given.
 
     Raises
     ------
     ValueError
-        `load` returns images of another shape or type, or `start` is not of its boundary's. What `load` itself raises
-        comes through unchanged.
+        If `load` returns images of another shape or type, or `start` does not have the shape and type of its boundary.
+        Errors raised by `load` are passed on unchanged.
     """
     if num_samples < 1 or batch_size < 1:
         raise ValueError(f"num_samples and batch_size must be at least 1; got {num_samples} and {batch_size}.")
@@ -99,9 +103,20 @@ def stream_pass(
 def compile_pass(
     network: Network, pass_: Pass, *, poolings: tuple[str, ...], batch_size: int = 32, boundary: LayerInfo | None = None
 ) -> Forward:
-    """The network as a pass runs it, for several runs of `stream_pass`.
+    """Compile the network for a pass, for several runs of `stream_pass`.
 
-    boundary : `pass_.start` where they start there; default from the pixels.
+    Parameters
+    ----------
+    network : Network
+        The network.
+    pass_ : Pass
+        The layers to compute.
+    poolings : tuple of str
+        One or both of `flat` and `mean`.
+    batch_size : int
+        Images per batch.
+    boundary : LayerInfo, optional
+        `pass_.start` if the runs start there; default: they start at the pixels.
     """
     return _forward(network, _wanted(pass_, poolings, None, boundary), batch_size, boundary)
 
@@ -110,7 +125,7 @@ _Wanted = tuple[LayerInfo, str, slice | None]  # layer, pooling, columns
 
 
 def _wanted(pass_: Pass, poolings: tuple[str, ...], columns: slice | None, boundary: LayerInfo | None) -> list[_Wanted]:
-    """What a run gives, each once: the layers of the pass, and the boundary for the next unless it is given."""
+    """List the outputs of a run: the layers of the pass, and the boundary for the next pass unless it is given."""
     wanted = [(layer, pooling, columns) for layer in pass_.layers for pooling in poolings_of(layer, poolings)]
     keep = pass_.keep
     if keep is None or keep == boundary or (keep, "flat", None) in wanted:
@@ -119,7 +134,7 @@ def _wanted(pass_: Pass, poolings: tuple[str, ...], columns: slice | None, bound
 
 
 def _check_start(start: NDArray[np.float32], boundary: LayerInfo | None, num_samples: int) -> tuple[int, ...]:
-    """The shape of the boundary's activations of one image."""
+    """Check the activations of a boundary; return their shape for one image."""
     if boundary is None:
         raise ValueError("start must go with a pass that has a boundary to start at; got one without. Leave start out.")
     if start.shape != (num_samples, boundary.num_features) or start.dtype != np.float32:
@@ -143,7 +158,7 @@ def _width(layer: LayerInfo, pooling: str, columns: slice | None = None) -> int:
 def _batches(
     load: Callable[[np.ndarray], np.ndarray], num_samples: int, batch_size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows and images, batch by batch, the next batch loading meanwhile."""
+    """Yield rows and images batch by batch; the next batch is loaded meanwhile."""
     batches = [np.arange(i, min(i + batch_size, num_samples)) for i in range(0, num_samples, batch_size)]
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="load-images") as executor:
         upcoming = executor.submit(load, batches[0])
@@ -155,7 +170,7 @@ def _batches(
 
 
 def _filled_up(images: np.ndarray, batch_size: int) -> np.ndarray:
-    """The images of a batch, its last one repeated until the batch is full; a full one as it is, without a copy."""
+    """Fill up a batch by repeating its last image; a full batch is returned without a copy."""
     missing = batch_size - len(images)
     return images if missing == 0 else np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
 
@@ -169,7 +184,7 @@ def _check_images(images: np.ndarray, expected: tuple[int, ...]) -> None:
 
 
 def _forward(network: Network, wanted: Sequence[_Wanted], batch_size: int, boundary: LayerInfo | None) -> Forward:
-    """The network from the boundary, else the pixels, up to the deepest layer, with all that is wanted as outputs."""
+    """Compile the network from the boundary, or the pixels, to all wanted outputs."""
     import tensorflow as tf
 
     tensors = layer_tensors(network.model)

@@ -1,4 +1,4 @@
-"""Every chosen image decoded once, before a long computation: digests, sizes, ranges, and what cannot be read."""
+"""The check of all chosen images before a long computation: digests, sizes, value ranges, and unreadable files."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
@@ -33,9 +33,18 @@ _DARK = 63  # the largest upper byte of 16-bit colors that fill at most 14 bits
 
 @dataclass(frozen=True)
 class _Facts:
-    """What the check of one image yields: SHA-256 of its bytes, (height, width), and its range if it is deep.
+    """The result of the check of one image.
 
-    brightest : its largest value, 0 to 255, unless that depends on the range.
+    Attributes
+    ----------
+    digest : str
+        SHA-256 of the encoded image.
+    size : (int, int)
+        Height and width.
+    deep : DeepPixels or None
+        Kind and largest value of pixels with more than 8 bits.
+    brightest : int
+        Largest value, from 0 to 255; has no meaning for deep pixels, since it depends on the range.
     """
 
     digest: str
@@ -54,16 +63,29 @@ def check_images(
     keep_bytes: int = 0,
     progress: Callable[[int, int], None] | None,
 ) -> Choice:
-    """The chosen samples, each image decoded once, with digests and sizes; the next ones stand in for broken ones.
+    """Choose samples, and decode each image once to check it; unreadable images can be replaced by other samples.
 
     Parameters
     ----------
-    images : all samples that may be chosen. encoded : from an id to the image's bytes.
-    choose : takes the samples wanted from the readable ones; asked again whenever broken ones are left out.
-    skip_broken : leave what cannot be read out, and list it in `.skipped`; otherwise it is a fault.
-    other_ids : further images of the data set, whose pixel values count where one scale is needed for all.
-    keep_bytes : of decoded pixels that stay in memory for `LabelledImages.load`.
-    progress : called with (images checked, images to check).
+    images : LabelledImages
+        All samples that may be chosen.
+    encoded : callable
+        Takes an id; returns the bytes of the image.
+    choose : callable
+        Chooses among readable samples; called again after unreadable ones have been left out.
+    skip_broken : bool
+        Leave out unreadable images, and list them in `.skipped`; otherwise they are a fault.
+    other_ids : sequence of str
+        Further images of the data set, whose pixel values count if one scale is needed for all images.
+    keep_bytes : int
+        Bytes of decoded pixels that are kept in memory for `LabelledImages.load`.
+    progress : callable or None
+        Called with the number of checked images and of all images to check.
+
+    Returns
+    -------
+    Choice
+        The chosen samples with digests and sizes, and faults.
     """
     facts: dict[str, _Facts | Skipped] = {}
     kept = KeptPixels(keep_bytes)
@@ -112,7 +134,7 @@ def _broken_fault(skipped: Sequence[Skipped], num_checked: int) -> Fault:
 
 
 def _range_notes(deep: Sequence[DeepPixels], ranges: PixelRanges) -> tuple[str, ...]:
-    """What was taken for white where that is not the whole range of the files, and what is too dark to be meant so."""
+    """Return notes on images whose white is not the largest possible value, and on dark 16-bit colors."""
     notes = []
     for kind, words, white, usual in (
         ("integers", "16 bits or more a pixel", ranges.integers, PixelRanges.integers),
@@ -134,7 +156,7 @@ def _range_notes(deep: Sequence[DeepPixels], ranges: PixelRanges) -> tuple[str, 
 
 
 def _dark_notes(facts: Sequence[_Facts], ranges: PixelRanges) -> tuple[str, ...]:
-    """How many of the images are black, or nearly, as they are read; 16-bit colors have a note of their own."""
+    """Return a note on images that are black or nearly black after decoding, except 16-bit colors."""
     plain = [fact.brightest for fact in facts if fact.deep is None]
     levels = [brightest_level(fact.deep, ranges) for fact in facts if fact.deep and fact.deep.kind != "colors"]
     if 2 * sum(level < _FEW_LEVELS for level in plain) >= len(plain):  # a few black photographs are meant so
@@ -162,7 +184,7 @@ def _facts(
     done: int,
     progress: Callable[[int, int], None] | None,
 ) -> dict[str, _Facts | Skipped]:
-    """Facts or the reason of failure for each id; `done` samples are known already."""
+    """Check the images with the given ids; return the result, or the reason of the failure, for each id."""
     facts: dict[str, _Facts | Skipped] = {}
     for start in range(0, len(ids), _CHUNK):
         chunk = ids[start : start + _CHUNK]
@@ -184,6 +206,6 @@ def _check(encoded: Callable[[str], bytes], kept: KeptPixels, sample: str) -> _F
 
 
 def _brightest(image: "Image") -> int:
-    """The largest value of any channel of an RGB image."""
+    """Return the largest value of any channel of an RGB image."""
     extremes: Any = image.getextrema()
     return max(int(high) for _, high in extremes)

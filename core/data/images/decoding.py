@@ -1,4 +1,4 @@
-"""Decoding image files with Pillow: safely, alike on every machine, in a few threads."""
+"""Safe and reproducible decoding of image files with Pillow, in several threads."""
 
 import contextlib
 import functools
@@ -16,7 +16,7 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# Only these decoders run, whatever a file's name promises: Pillow would start Ghostscript for PostScript, for one.
+# Only these decoders run, whatever the extension of a file is: for PostScript, for one, Pillow would run Ghostscript.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "AVIF", "JPEG2000", "PPM", "QOI", "HEIF")
 _LEVELS = (255, 1023, 4095, 16383, 65535)  # white in pixels of 8, 10, 12, 14 and 16 bits
 _THREADS = min(8, os.cpu_count() or 1)
@@ -28,14 +28,14 @@ _Out = TypeVar("_Out")
 
 @dataclass(frozen=True)
 class PixelRanges:
-    """What is white in images of more than 8 bits a pixel; black is 0.
+    """The value of white in images with more than 8 bits per pixel; black is 0.
 
     Attributes
     ----------
     integers : float
-        In 16- and 32-bit integers: 255, 1023, 4095, 16383 or 65535.
+        White of 16- and 32-bit integers: 255, 1023, 4095, 16383 or 65535.
     floats : float
-        In floating-point numbers: one of these, or 1.
+        White of floating-point numbers: one of these values, or 1.
     """
 
     integers: float = 65535
@@ -47,14 +47,14 @@ USUAL_RANGES = PixelRanges()
 
 @dataclass(frozen=True)
 class DeepPixels:
-    """What an image of more than 8 bits a channel holds.
+    """The kind and the largest value of the pixels of an image with more than 8 bits per channel.
 
     Attributes
     ----------
-    kind : str
-        "integers" or "floats", which are read by `PixelRanges`; "colors", of which Pillow gives the upper byte alone.
+    kind : {"integers", "floats", "colors"}
+        "integers" and "floats" are scaled by `PixelRanges`; of "colors" Pillow only returns the upper byte.
     largest : float
-        The largest value; of "colors" the largest upper byte.
+        The largest value; for "colors" the largest upper byte.
     """
 
     kind: str
@@ -62,7 +62,7 @@ class DeepPixels:
 
 
 def pixel_ranges(deep: Iterable[DeepPixels]) -> PixelRanges:
-    """The smallest ranges that hold the values of all images of a data set.
+    """Return the smallest ranges that contain the values of all images of a data set.
 
     >>> pixel_ranges([DeepPixels("integers", 200), DeepPixels("integers", 3000), DeepPixels("floats", 0.7)])
     PixelRanges(integers=4095, floats=1)
@@ -82,7 +82,7 @@ def _smallest(levels: tuple[int, ...], value: float) -> int:
 
 @functools.cache
 def image_suffixes() -> frozenset[str]:
-    """The extensions, as ".png", of files that Pillow reads here, in lower case."""
+    """Return the extensions of the files that Pillow can read here, such as ".png", in lower case."""
     from PIL import Image
 
     Image.init()
@@ -92,15 +92,20 @@ def image_suffixes() -> frozenset[str]:
 
 
 def decode(data: bytes, ranges: PixelRanges | None = None) -> "Image":
-    """An image file's first frame, upright, in RGB.
+    """Decode the first frame of an image file, upright and in RGB.
 
-    ranges : what is white in images of more than 8 bits; default the smallest range that holds this image.
+    Parameters
+    ----------
+    data : bytes
+        Content of the file.
+    ranges : PixelRanges, optional
+        White in images with more than 8 bits per pixel; default: the smallest range that contains this image.
     """
     return decode_deep(data, ranges)[0]
 
 
 def decode_deep(data: bytes, ranges: PixelRanges | None = None) -> "tuple[Image, DeepPixels | None]":
-    """As `decode`; and, of an image of more than 8 bits a channel, what it holds."""
+    """Decode an image like `decode`; also return its `DeepPixels` if it has more than 8 bits per channel."""
     from PIL import Image, ImageOps
 
     if not data:
@@ -119,7 +124,7 @@ def decode_deep(data: bytes, ranges: PixelRanges | None = None) -> "tuple[Image,
 
 @functools.cache
 def available_formats() -> tuple[str, ...]:
-    """Those of `FORMATS` that this Pillow reads."""
+    """Return those of `FORMATS` that the installed Pillow can read."""
     from PIL import Image
 
     Image.init()
@@ -127,7 +132,7 @@ def available_formats() -> tuple[str, ...]:
 
 
 def _deep_pixels(image: "Image", has_deep_colors: bool) -> DeepPixels | None:
-    """What an image of more than 8 bits a channel holds; None of any other."""
+    """Return the kind of pixels of an image with more than 8 bits per channel; None for other images."""
     if has_deep_colors:
         return DeepPixels("colors", float(np.asarray(image.convert("RGB")).max()))
     if image.mode[0] not in "IF":
@@ -140,21 +145,21 @@ def _deep_pixels(image: "Image", has_deep_colors: bool) -> DeepPixels | None:
 
 
 def _as_bytes(image: "Image", ranges: PixelRanges, kind: str) -> "Image":
-    """Gray of a wider range as 8-bit gray, where Pillow's own conversion would cut at 255; integers keep upper bits."""
+    """Scale gray of a wider range to 8 bits (Pillow would clip it at 255); of integers the upper bits are kept."""
     from PIL import Image
 
     return Image.fromarray(_gray_levels(np.asarray(image), ranges, kind))
 
 
 def brightest_level(pixels: DeepPixels, ranges: PixelRanges) -> int:
-    """The largest gray, from 0 to 255, that an image is read as."""
+    """Return the largest gray level of an image after the conversion to 8 bits, from 0 to 255."""
     if pixels.kind == "colors":
         return int(pixels.largest)
     return int(_gray_levels(np.array(pixels.largest), ranges, pixels.kind))
 
 
 def _gray_levels(values: np.ndarray, ranges: PixelRanges, kind: str) -> np.ndarray:
-    """Values of a wider range as 8-bit gray."""
+    """Scale values of a wider range to 8-bit gray."""
     if kind == "floats":
         gray = np.rint(np.clip(values / ranges.floats, 0, 1) * 255)
     else:
@@ -163,7 +168,7 @@ def _gray_levels(values: np.ndarray, ranges: PixelRanges, kind: str) -> np.ndarr
 
 
 def gray_image(values: np.ndarray) -> "Image":
-    """Values from 0 to 16 as gray from 0 to 255, in mode F, in which nothing is rounded."""
+    """Scale values from 0 to 16 to gray from 0 to 255, in mode F, so that nothing is rounded."""
     from PIL import Image
 
     return Image.fromarray(values * np.float32(255 / 16))
@@ -177,7 +182,7 @@ def resize(image: "Image", size: tuple[int, int]) -> "Image":
 
 
 def failure_reason(error: Exception) -> str:
-    """Why a file could not be read, in one line that is the same in each run."""
+    """Return the reason why a file could not be read, in one line that is the same in every run."""
     if type(error).__name__ == "UnidentifiedImageError":  # its text holds a memory address
         return "no image in a format known here"
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -185,14 +190,14 @@ def failure_reason(error: Exception) -> str:
 
 
 def in_threads(work: Callable[[_In], _Out], items: Iterable[_In]) -> list[_Out]:
-    """`work` of each item, in order, in a few threads: Pillow decodes without the interpreter's lock."""
+    """Apply `work` to each item in several threads, in order; Pillow decodes without the global interpreter lock."""
     with _pillow_warnings(), ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(work, items))
 
 
 @contextlib.contextmanager
 def _pillow_warnings() -> Iterator[None]:
-    """A suspected decompression bomb is an error, other complaints (as about odd EXIF data) are none."""
+    """Turn the warning about decompression bombs into an error, and ignore others, such as those about EXIF data."""
     from PIL import Image
 
     # Here and not in the pool's threads, and one caller at a time: the filters belong to the whole process.

@@ -1,4 +1,4 @@
-"""Labelled images: ids, labels and splits at hand, the pixels decoded batch by batch when they are asked for.
+"""Labelled images: ids, labels and splits in memory, pixels decoded batch by batch on demand.
 
 `core.data.images.loading` finds, chooses and checks them.
 """
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Skipped:
-    """An image that was left out because it could not be read, and why."""
+    """An image that was left out because it could not be read, with the reason."""
 
     id: str
     reason: str
@@ -39,7 +39,7 @@ class Skipped:
 
 @dataclass(frozen=True, eq=False)
 class LabelledImages:
-    """Images with ids, labels and splits; the pixels stay on disk until `load` or `raw` asks for them.
+    """Images with ids, labels and splits; the pixels stay on disk until `load` or `raw` reads them.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class LabelledImages:
     labels : np.ndarray, int64, shape (n,)
         Index into `class_names`.
     class_names : tuple of str
-        Ascending; of a TensorFlow data set in its own order.
+        Ascending; for a TensorFlow data set in the order of the data set.
     splits : np.ndarray of str, shape (n,)
         "train" or "test".
     root : Path or None
@@ -61,19 +61,19 @@ class LabelledImages:
     sizes : np.ndarray, int64, shape (n, 2)
         Height and width in pixels, upright.
     skipped : tuple of Skipped
-        What `skip_broken` left out, by id.
+        Images that were left out because of `skip_broken`, ascending by id.
     values : np.ndarray, float32, shape (n, h, w, c), or None
         Pixels of images that are not encoded.
     encoded : callable, or None
-        From an id to its encoded image's bytes; None where there are values.
+        Takes an id; returns the bytes of the encoded image. None if there are `values`.
     notes : tuple of str
-        What belongs beside any result, as that a validation split serves as the test split.
+        Remarks for the readers of results, such as that a validation split is used as the test split.
     ranges : PixelRanges
-        What is white in images of more than 8 bits a pixel: one scale for the whole data set.
+        White in images with more than 8 bits per pixel: one scale for the whole data set.
     ignored : mapping of str to int
-        Files of the folder that are no images that can be read, by extension.
+        Number of files of the folder that are not readable images, by extension.
     kept : KeptPixels
-        Images that the check has decoded and that are still in memory.
+        Images that were decoded by the check and are still in memory.
     """
 
     name: str
@@ -107,7 +107,7 @@ class LabelledImages:
         return hashlib.sha256("".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
 
     def describe(self) -> dict[str, Any]:
-        """What a record of results says of the files: those that are no images, and what was taken for white."""
+        """Describe the files for the record of a study: ignored files, and the value of white if it is unusual."""
         found: dict[str, Any] = {}
         if self.ignored:
             found["ignored_files"] = dict(self.ignored)
@@ -135,7 +135,7 @@ class LabelledImages:
         return height, width, 3 if self.values is None else self.values.shape[-1]
 
     def select(self, rows: ArrayLike) -> "LabelledImages":
-        """The samples of some rows, each at most once, in the order of `rows`; the class names stay all of them."""
+        """Return the samples of some rows, without repetition, in the order of `rows`; all class names are kept."""
         chosen = self._rows(rows)
         if len(np.unique(chosen)) != len(chosen):
             raise ValueError("rows must not repeat, since ids are unique; got duplicates. Ask for each row once.")
@@ -150,13 +150,13 @@ class LabelledImages:
         )
 
     def load(self, rows: ArrayLike, size: tuple[int, int]) -> np.ndarray:
-        """Pixels of some rows as RGB at one size, as a network takes them.
+        """Load the pixels of some rows as RGB at one size, for a network.
 
-        Files are turned upright as their EXIF orientation says; transparency is laid on white; gray, palette and CMYK
-        become RGB; gray of more than 8 bits is scaled as `ranges` says, alike in all images; of an animation or a
-        multi-page file the first frame counts.
-        Images of another size are resized by Pillow's antialiased bilinear filter without keeping the aspect ratio.
-        Digits are scaled from 0..16 to 0..255, with three equal channels.
+        Files are rotated according to their EXIF orientation; transparent pixels are blended with white; gray, palette
+        and CMYK images are converted to RGB; gray of more than 8 bits is scaled by `ranges`, in the same way for all
+        images; of an animation or a multi-page file the first frame is used. Images of another size are resized by
+        Pillow's antialiased bilinear filter without keeping the aspect ratio. Digits are scaled from 0..16 to 0..255,
+        with three equal channels.
 
         Parameters
         ----------
@@ -182,14 +182,24 @@ class LabelledImages:
         return self._stack(rows, size, (height, width, 3))
 
     def raw(self, rows: ArrayLike) -> np.ndarray:
-        """Pixels of some rows as they are, float32: digits (m, 8, 8, 1) from 0 to 16, files (m, h, w, 3) from 0 to 255.
+        """Load the pixels of some rows in their original size, without resizing.
 
-        Files are converted to upright RGB as in `load`, but not resized.
+        Files are converted to upright RGB as in `load`.
+
+        Parameters
+        ----------
+        rows : int, shape (m,)
+            Rows, which may repeat.
+
+        Returns
+        -------
+        np.ndarray, float32
+            Digits: shape (m, 8, 8, 1), from 0 to 16. Files: shape (m, height, width, 3), from 0 to 255.
 
         Raises
         ------
         ValueError
-            If the files' sizes differ (`pixel_shape` tells without reading anything).
+            If the sizes of the files differ (`pixel_shape` checks this without reading files).
         OSError
             If a file can no longer be read; the message names it.
         """
@@ -218,7 +228,7 @@ class LabelledImages:
         return pixels
 
     def _pixels(self, row: int, size: tuple[int, int] | None) -> np.ndarray:
-        """One image, resized where a size is given, of shape (h, w, 3), or (h, w, 1) if gray."""
+        """Return one image, resized if a size is given, of shape (h, w, 3), or (h, w, 1) if gray."""
         pixels = self.kept.pixels(self.ids[row])
         if pixels is not None and size in (None, pixels.shape[:2]):
             return pixels

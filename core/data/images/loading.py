@@ -1,7 +1,7 @@
-"""Labelled images from a folder, a set of TensorFlow Datasets, or scikit-learn's digits.
+"""Labelled images from a folder, a data set of TensorFlow Datasets, or scikit-learn's digits.
 
-`load_images` finds the samples, chooses among them by ids and seed, and reads every chosen file once, so that all that
-is wrong with the data is told together, before a long computation starts.
+`load_images` finds the samples, chooses among them by ids and seed, and reads every chosen file once, so that all
+faults of the data are reported together, before a long computation starts.
 """
 
 import hashlib
@@ -43,32 +43,33 @@ def load_images(
     Parameters
     ----------
     data : str or Path
-        "digits" (scikit-learn's 1,797 digits; the folder of that name is "./digits"), "tfds:NAME" (a set of TensorFlow
-        Datasets, see `tfds.find_tfds_images`), or a folder: train/<class>/... and test/<class>/... (one of the two is
-        enough), or <class>/..., which is split here. Other usual names of splits are known, in any case: Training,
-        test_set, val, validation, dev, ... (see `split_names`). A validation split serves as the test split where there
-        is none, and is left out where there is one; `.notes` says so. Images may lie deeper inside a class folder.
-        Hidden files are ignored; files that are no images which Pillow reads are counted in `.ignored`. A link to a
-        file, a class folder or a split folder is followed; a link to a folder deeper inside is not, so that no loop can
-        arise.
+        "digits" (scikit-learn's 1,797 digits; for a folder of that name write "./digits"), "tfds:NAME" (a data set of
+        TensorFlow Datasets, see `tfds.find_tfds_images`), or a folder: train/<class>/... and test/<class>/... (one of
+        the two is enough), or <class>/..., which is split by `load_images`. Other usual names of splits are recognized,
+        in upper and lower case: Training, test_set, val, validation, dev, ... (see `split_names`). A validation split
+        is used as the test split if there is no test split, and left out if there is one; `.notes` says so. Images may
+        also be in subfolders of a class folder. Hidden files are ignored; files that Pillow cannot read as images are
+        counted in `.ignored`. A link to a file, a class folder or a split folder is followed; a link to a folder deeper
+        inside is not, to avoid loops.
     seed : int
-        Decides the split of <class>/... and digits, and which samples `per_class` takes; see `sampling.sample_order`.
+        Random seed of the split of <class>/... and digits, and of the choice of `per_class` samples; see
+        `sampling.sample_order`.
     per_class : int, optional
-        Take this many samples of each class and split, at least 2. Default: all.
+        Number of samples of each class and split, at least 2. Default: all.
     split : {"both", "train", "test"}
-        Which splits to take.
+        The splits to load.
     skip_broken : bool
-        Leave unreadable images out and list them in `.skipped`, instead of an error. With `per_class`, the next sample
-        in the seeded order takes the place of a broken one.
+        Leave out unreadable images and list them in `.skipped`, instead of raising an error. With `per_class`, an
+        unreadable image is replaced by the next sample in the seeded order.
     skip_small_classes : bool
-        Leave classes out that have fewer than two images in a split (or than `per_class`, or than four where the split
-        is made here), empty and missing ones included; `.notes` names them.
+        Leave out classes that have fewer than two images in a split (or than `per_class`, or than four if the split is
+        made here), including empty and missing ones; `.notes` names them.
     test_fraction : float
-        Share of the test split where it is made here; 0 makes none: all samples are one split, "train".
+        Share of the test split if the split is made here; with 0 all samples are in one split, "train".
     keep_bytes : int
-        Bytes of decoded images that stay in memory, so that `LabelledImages.load` does not decode them again.
+        Bytes of decoded images that are kept in memory, so that `LabelledImages.load` does not decode them again.
     progress : callable, optional
-        Called with (images checked, images to check).
+        Called with the number of checked images and of all images to check.
 
     Returns
     -------
@@ -78,17 +79,17 @@ def load_images(
     Raises
     ------
     FaultsError
-        A DataError that tells all that is wrong together: images that are unreadable (also those larger than Pillow's
-        limit against decompression bombs), class folders that are empty, classes too small or missing in a split, fewer
-        than two classes, images outside the class folders, a layout that is mixed.
+        A DataError that lists all faults together: unreadable images (also those above Pillow's limit against
+        decompression bombs), empty class folders, classes that are too small or missing in a split, fewer than two
+        classes, images outside the class folders, a mixed layout.
     ValueError
-        If `per_class` is below 2, `test_fraction` is no fraction, or the split or TensorFlow data set is unknown.
+        If `per_class` is below 2, `test_fraction` is out of range, or the split or TensorFlow data set is unknown.
     FileNotFoundError
-        If there is no such folder.
+        If the folder does not exist.
     OSError
-        If a TensorFlow data set has to be downloaded and cannot be.
+        If a TensorFlow data set must be downloaded, but the download fails.
     ModuleNotFoundError
-        If images have to be decoded and Pillow is not installed, or tensorflow-datasets is needed and is not.
+        If Pillow is needed for decoding, or tensorflow-datasets for the data, and is not installed.
     """
     if split not in ("both", *SPLITS):
         raise ValueError(f"split must be 'train', 'test' or 'both'; got {split!r}. Choose one of the three.")
@@ -136,7 +137,7 @@ def load_images(
 
 @dataclass(frozen=True, eq=False)
 class _Source:
-    """All samples of some data, not split or chosen yet, and what `FoundImages` says of them."""
+    """All samples of a data set before splitting and choosing, with the faults found so far (see `FoundImages`)."""
 
     images: LabelledImages
     faults: tuple[Fault, ...] = ()
@@ -145,7 +146,7 @@ class _Source:
 
 
 def _of_split(images: LabelledImages, split: str) -> LabelledImages:
-    """The samples of one split."""
+    """Return the samples of one split."""
     rows = np.flatnonzero(images.splits == split)
     if not len(rows):
         there = "', '".join(splits_taken(images))
@@ -157,12 +158,12 @@ def _of_split(images: LabelledImages, split: str) -> LabelledImages:
 
 
 def _remaining(faults: list[Fault], skip_small_classes: bool) -> list[Fault]:
-    """Faults but for those that an option does away with."""
+    """Return the faults that `skip_small_classes` does not avoid."""
     return [fault for fault in faults if not (skip_small_classes and fault.option[0] == "skip_small_classes")]
 
 
 def _split_notes(images: LabelledImages, data: str | Path, test_fraction: float, seed: int) -> tuple[str, ...]:
-    """That a split was made, of data that people may want to see whole; digits are always split."""
+    """Return a note that a split was made, for data that the user may expect to be unsplit; none for digits."""
     if test_fraction == 0 or data == "digits":
         return ()
     return (
@@ -172,7 +173,7 @@ def _split_notes(images: LabelledImages, data: str | Path, test_fraction: float,
 
 
 def _with_note(choice: Choice) -> LabelledImages:
-    """The images, with a note that names the classes left out."""
+    """Return the images, with a note that names the classes left out."""
     if not choice.left_out:
         return choice.images
     count = len(choice.left_out)
@@ -181,7 +182,7 @@ def _with_note(choice: Choice) -> LabelledImages:
 
 
 def _digits() -> LabelledImages:
-    """scikit-learn's digits, not split yet."""
+    """Return scikit-learn's digits, not split yet."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -200,7 +201,7 @@ def _digits() -> LabelledImages:
 
 
 def _encoded(data: str | Path, split: str) -> _Source:
-    """The samples of a folder or a TensorFlow data set, nothing decoded yet; `splits` is empty where it has none."""
+    """Find the samples of a folder or a TensorFlow data set without decoding; `splits` is empty if it has none."""
     if isinstance(data, str) and data.startswith(PREFIX):
         tfds = find_tfds_images(data, split)
         return _undecoded(PREFIX + tfds.name, replace(tfds.found, notes=tfds.notes), None, tfds.read)

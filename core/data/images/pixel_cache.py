@@ -1,4 +1,4 @@
-"""Decoded images kept in memory, up to a limit, so that what a check has decoded is not decoded again."""
+"""A cache of decoded images of limited size, so that images are not decoded again after they have been checked."""
 
 import threading
 from typing import TYPE_CHECKING, Any
@@ -14,16 +14,19 @@ _SHARE = 8  # an eighth of the memory
 
 
 def bytes_to_keep(memory: int) -> int:
-    """How many bytes of decoded images to keep where so much memory is free: an eighth, at most 512 MiB."""
+    """Return the size of the cache for some free memory, both in bytes: an eighth of it, at most 512 MiB."""
     return min(_MOST_BYTES, memory // _SHARE)
 
 
 class KeptPixels:
-    """RGB images by id; those that come when the limit is reached are not kept. Safe to fill from several threads.
+    """A cache of RGB images by id, which can be filled from several threads; a full cache ignores further images.
 
-    A copy that is sent to another process is empty, and keeps nothing.
+    A copy that is sent to another process is empty, and stays empty.
 
-    limit_bytes : of all pixels together.
+    Parameters
+    ----------
+    limit_bytes : int
+        Largest number of bytes of all pixels together.
     """
 
     def __init__(self, limit_bytes: int = 0) -> None:
@@ -36,7 +39,7 @@ class KeptPixels:
         return len(self._pixels)
 
     def add(self, sample: str, image: "Image") -> None:
-        """Keep an RGB image, if there is room."""
+        """Add an RGB image, unless the cache is full."""
         num_bytes = 3 * image.height * image.width
         with self._lock:
             if self._num_bytes + num_bytes > self._limit_bytes:
@@ -45,11 +48,11 @@ class KeptPixels:
         self._pixels[sample] = np.asarray(image)
 
     def pixels(self, sample: str) -> NDArray[np.uint8] | None:
-        """The image's pixels, shape (height, width, 3); None where it is not kept."""
+        """Return the pixels of an image, shape (height, width, 3); None if it is not in the cache."""
         return self._pixels.get(sample)
 
     def get(self, sample: str) -> "Image | None":
-        """The image as it was; None where it is not kept."""
+        """Return an image; None if it is not in the cache."""
         from PIL import Image
 
         pixels = self.pixels(sample)

@@ -158,7 +158,7 @@ def test_studies_of_one_name_share_a_storage_and_no_activations(
 def test_few_tasks_at_once(
     cluster: Cluster, options: StudyOptions, plain: core.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(cluster_study, "MOST_TASKS", 1)
+    monkeypatch.setattr(cluster_study, "MAX_TASKS", 1)
     monkeypatch.setattr(cluster_study, "_MANY_TASKS", 1)
     seen: list[Progress] = []
     assert_same_tables(
@@ -237,7 +237,7 @@ def test_a_scheduler_that_goes_away_ends_the_run_and_the_same_call_goes_on(
 ):
     address, processes = scheduler
     report = at("neighbors", 2, processes[0].kill)
-    with pytest.raises(ClusterError, match=r"scheduler at tcp.* is gone.*layers done so far are kept") as failure:
+    with pytest.raises(ClusterError, match=r"scheduler at tcp.* is gone.*finished layers are kept") as failure:
         run_study(options, tmp_path / "study", engine=DaskEngine(address), progress=report)
     assert address in str(failure.value)
     partial = load_study(tmp_path / "study")

@@ -12,9 +12,9 @@ from distributed import Client, LocalCluster
 
 from core.cluster import connecting, waiting
 from core.cluster.connecting import Cluster, ClusterError, connect
-from core.cluster.extraction import check_images_seen
+from core.cluster.extraction import check_images_readable
 from core.cluster.storage import check_shared
-from core.cluster.waiting import explained, result
+from core.cluster.waiting import result
 from core.data.images.loading import load_images
 from core.network.kernels import MAX_ISA, ONEDNN, THREADS, current_kernels
 
@@ -45,7 +45,7 @@ def test_other_addresses_are_wrong(address: str):
 
 def test_nothing_answers(monkeypatch: pytest.MonkeyPatch):
     assert connecting._CONNECT_S <= 8
-    monkeypatch.setattr(connecting, "_CONNECT_S", 1.0)
+    monkeypatch.setattr(connecting, "_CONNECT_TIMEOUT_S", 1.0)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -55,7 +55,7 @@ def test_nothing_answers(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_no_workers(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(connecting, "_CONNECT_S", 0.5)
+    monkeypatch.setattr(connecting, "_CONNECT_TIMEOUT_S", 0.5)
     expected = r"at least one worker.*dask worker"
     with (
         LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=50) as empty,
@@ -107,24 +107,24 @@ class _Here:
 
 
 def test_storage_that_workers_do_not_see(cluster: Cluster):
-    with pytest.raises(ClusterError, match=r"seen by this process and by all workers.*--cluster-storage"):
+    with pytest.raises(ClusterError, match=r"accessible to this process and to all workers.*--cluster-storage"):
         check_shared(cluster, "memory://each-process-has-its-own")
 
 
 def test_storage_that_nobody_can_write(cluster: Cluster, tmp_path: Path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(ClusterError, match=r"can be written to.*--cluster-storage"):
+    with pytest.raises(ClusterError, match=r"must be writable.*--cluster-storage"):
         check_shared(cluster, str(tmp_path / "file" / "within"))
 
 
 def test_storage_of_an_unknown_kind(cluster: Cluster):
-    with pytest.raises(ClusterError, match=r"can be written to.*--cluster-storage"):
+    with pytest.raises(ClusterError, match=r"must be writable.*--cluster-storage"):
         check_shared(cluster, "nowhere://bucket")
 
 
 def test_a_worker_that_runs_out_of_memory(tmp_path: Path):
     with connect("local:1:400MiB") as cluster:
-        expected = r"more memory than a worker may hold \(400 MiB\).*local:1:SIZE"
+        expected = r"more memory than a worker has \(400 MiB\).*local:1:SIZE"
         with pytest.raises(ClusterError, match=expected), explained(cluster):
             result(cluster, cluster.client.submit(_fill_memory))  # rather than wait for good
 
@@ -157,10 +157,10 @@ def test_a_worker_of_two_threads_counts_as_two_of_half_its_memory(two_threads: C
 def test_data_that_workers_do_not_see(two_threads: Client, images: Path):
     found = load_images(images)
     with connect(two_threads) as cluster:
-        check_images_seen(cluster, found)
+        check_images_readable(cluster, found)
         elsewhere = replace(found, encoded=_Only(os.getpid(), found.encoded))
-        with pytest.raises(ClusterError, match=r"same path on all workers.*not here.*disk that all machines share"):
-            check_images_seen(cluster, elsewhere)
+        with pytest.raises(ClusterError, match=r"same path on all workers.*not here.*shared disk"):
+            check_images_readable(cluster, elsewhere)
 
 
 class _Only:
@@ -177,18 +177,18 @@ class _Only:
 
 def test_all_workers_lost(two_threads: Client, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(waiting, "_PATIENCE_S", 0.1)
-    monkeypatch.setattr(waiting, "_COUNT_EVERY_S", 0.1)
+    monkeypatch.setattr(waiting, "_CHECK_INTERVAL_S", 0.1)
     with connect(two_threads) as cluster:
         future = two_threads.submit(time.sleep, 60)
         two_threads.cluster.scale(0)
-        with pytest.raises(ClusterError, match=r"has lost all its workers.*same command goes on"):
+        with pytest.raises(ClusterError, match=r"has lost all its workers.*same command again to resume"):
             result(cluster, future)
 
 
 def test_workers_that_have_paused_for_want_of_memory(monkeypatch: pytest.MonkeyPatch):
     """As workers that were started by hand do; those that `local:N` starts do not pause."""
     dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
-    monkeypatch.setattr(waiting, "_COUNT_EVERY_S", 0.2)
+    monkeypatch.setattr(waiting, "_CHECK_INTERVAL_S", 0.2)
     monkeypatch.setattr(waiting, "_PATIENCE_S", 1.0)
     limits = {"target": False, "spill": False, "pause": 0.8, "terminate": False}
     settings = {f"distributed.worker.memory.{what}": share for what, share in limits.items()}

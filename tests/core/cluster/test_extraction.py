@@ -23,12 +23,12 @@ def test_shards_hold_the_activations_of_one_run(plan: Plan, tmp_path: Path, work
     assert plan.network is not None
     extraction = plan_extraction(plan, plan.layers, str(tmp_path), num_workers=1, worker_memory=worker_memory)
     assert len(extraction.passes) == num_passes
-    assert extraction.rows_a_shard % 4 == 0
+    assert extraction.rows_per_shard % 4 == 0
     for shards in extraction.shards.values():
         shards.create()
-    starts = range(0, len(plan.images), extraction.rows_a_shard)
+    starts = range(0, len(plan.images), extraction.rows_per_shard)
     for start in starts:
-        rows = np.arange(start, min(start + extraction.rows_a_shard, len(plan.images)))
+        rows = np.arange(start, min(start + extraction.rows_per_shard, len(plan.images)))
         surveys = extract(extraction, plan.images.select(rows), start)
         assert {found.num_samples for found in surveys.values()} == {len(rows)}
     size, together = plan.network.input_size, Pass(plan.layers, 0)
@@ -47,7 +47,7 @@ def test_shards_hold_the_activations_of_one_run(plan: Plan, tmp_path: Path, work
 
 def test_enough_tasks_for_all_workers(plan: Plan, tmp_path: Path):
     extraction = plan_extraction(plan, plan.layers, str(tmp_path), num_workers=2, worker_memory=1 << 30)
-    assert extraction.rows_a_shard == 4
+    assert extraction.rows_per_shard == 4
     assert len(plan.images) == 28
 
 

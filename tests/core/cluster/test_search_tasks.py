@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from core.cluster.connecting import Cluster
-from core.cluster.search_tasks import answer_of, cut_search, nearest_stored, submit_search
+from core.cluster.search_tasks import nearest_stored, neighbors_of, submit_search, tile_search
 from core.cluster.shards import Shards
 from core.cluster.waiting import result
 from core.search.neighbors import Neighbors, nearest_neighbors
@@ -34,7 +34,7 @@ def store(features: np.ndarray, folder: Path) -> Shards:
 
 
 def ask(cluster: Cluster, shards: Shards, question: Question) -> Neighbors:
-    return answer_of([result(cluster, future) for future in submit_search(cluster, shards, question)])
+    return neighbors_of([result(cluster, future) for future in submit_search(cluster, shards, question)])
 
 
 def assert_same(found: Neighbors, expected: Neighbors) -> None:
@@ -52,7 +52,7 @@ def test_neighbors_are_those_of_one_machine(cluster: Cluster, shards: Shards, me
 def test_there_are_many_tiles_where_little_fits(cluster: Cluster):
     rows = np.arange(700)
     for memory, least in ((1 << 30, 1), (MANY_TILES, 100)):
-        cut = cut_search(replace(cluster, worker_memory=memory), 12, Question(rows, rows, 5))
+        cut = tile_search(replace(cluster, worker_memory=memory), 12, Question(rows, rows, 5))
         assert cut.num_tiles >= least, memory
 
 
@@ -83,6 +83,6 @@ def test_a_worker_killed_during_the_search_changes_nothing(cluster: Cluster, tmp
         time.sleep(0.01)
     os.kill(killed, signal.SIGKILL)
     assert not all(future.done() for future in futures), "killed too late"
-    found = answer_of([result(cluster, future) for future in futures])
+    found = neighbors_of([result(cluster, future) for future in futures])
     assert_same(found, nearest_neighbors(features, k=5))
     assert killed not in cluster.client.run(os.getpid).values()

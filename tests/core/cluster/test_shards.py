@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from core.cluster import shards as module
-from core.cluster.shards import Shards, as_places, num_places, row_numbers
+from core.cluster.shards import Shards, num_selected, row_numbers, select_rows
 
 FEATURES = np.random.default_rng(0).normal(size=(23, 7)).astype(np.float32)
 
@@ -38,8 +38,8 @@ def test_what_lies_between_scattered_rows_is_not_read(tmp_path: Path, monkeypatc
     found.create()
     found.write(0, wide)
     filled: list[int] = []
-    fill = module._fill
-    monkeypatch.setattr(module, "_fill", lambda file, out: (filled.append(len(out)), fill(file, out)))
+    fill = module._read_exactly
+    monkeypatch.setattr(module, "_read_exactly", lambda file, out: (filled.append(len(out)), fill(file, out)))
     np.testing.assert_array_equal(found.read(np.array([1, 2, 5, 8])), wide[[1, 2, 5, 8]])
     assert sum(filled) == 4
 
@@ -77,16 +77,16 @@ def test_a_shard_that_is_too_short_is_an_error(shards: Shards):
     system, path = fsspec.url_to_fs(shards.address)
     whole = system.cat_file(f"{path}/000002.npy")
     system.pipe_file(f"{path}/000002.npy", whole[:-8])
-    with pytest.raises(OSError, match="shard must hold"):
+    with pytest.raises(OSError, match="shard must be complete; got 8 bytes too few"):
         shards.read_all()
 
 
 def test_rows_as_places():
-    assert as_places(np.array([3, 4, 5])) == slice(3, 6)
+    assert select_rows(np.array([3, 4, 5])) == slice(3, 6)
     scattered = np.array([3, 5])
-    assert as_places(scattered) is scattered
+    assert select_rows(scattered) is scattered
     turned = np.array([3, 5, 4, 6])
-    assert as_places(turned) is turned
-    assert num_places(slice(3, 6)) == 3
-    assert num_places(scattered) == 2
+    assert select_rows(turned) is turned
+    assert num_selected(slice(3, 6)) == 3
+    assert num_selected(scattered) == 2
     assert row_numbers(slice(3, 6)).tolist() == [3, 4, 5]

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.cluster.shards import Shards, as_places
-from core.cluster.tiles import Block, Group, merge_findings, search_across, search_among, search_within
+from core.cluster.shards import Shards, select_rows
+from core.cluster.tiles import Block, Group, merge_candidates, search_across, search_among, search_within
 from core.search.neighbors import nearest_neighbors
 
 FEATURES = np.round(np.random.default_rng(0).normal(size=(60, 3)) * 3).astype(np.float32)
@@ -23,7 +23,7 @@ def shards(tmp_path: Path) -> Shards:
 
 def group(number: int, rows: np.ndarray, *bounds: int) -> Group:
     """Rows in blocks between bounds, places counted from 0."""
-    return Group(number, tuple(Block(start, as_places(rows[start:stop])) for start, stop in pairwise(bounds)))
+    return Group(number, tuple(Block(start, select_rows(rows[start:stop])) for start, stop in pairwise(bounds)))
 
 
 ROWS = {"consecutive": np.arange(10, 50), "scattered": np.sort(np.random.default_rng(1).permutation(60)[:40])}
@@ -36,7 +36,7 @@ def test_groups_of_several_blocks_within_and_across(shards: Shards, rows: np.nda
     across = search_across(shards, left, right, within, 4)
     expected = nearest_neighbors(FEATURES[rows], k=4)
     for number, places in ((0, slice(0, 20)), (1, slice(20, 40))):
-        found = merge_findings(number, [across, within[number]], 4)[number]
+        found = merge_candidates(number, [across, within[number]], 4)[number]
         np.testing.assert_array_equal(found.indices, expected.indices[places])
         np.testing.assert_array_equal(found.squared, expected.squared[places])
 

@@ -153,7 +153,7 @@ def test_a_truncated_file_is_an_error_wherever_it_ends(cut, tmp_path):
 
 @pytest.mark.parametrize("content", [b"not a pickle at all", pickle.dumps(3), bytes(100)])
 def test_other_files_are_an_error(content, tmp_path):
-    with pytest.raises(ValueError, match="no checkpoint"):
+    with pytest.raises(ValueError, match="in another format"):
         read(content, tmp_path)
 
 
@@ -225,10 +225,10 @@ def test_every_tensor_goes_where_it_belongs():
     ("change", "message"),
     [
         ({"_fc.bias": None}, "no tensor for predictions/bias"),
-        ({"_blocks.1._bn1.weight": np.zeros(4)}, r"_blocks\.1\._bn1\.weight is no name"),
-        ({"_blocks.0._se_reduce.weight": np.zeros(4)}, r"_se_reduce\.weight is no name"),
-        ({"_conv_head.weight": np.zeros(4)}, r"_conv_head\.weight has no weight top_conv/kernel"),
-        ({"_blocks.00._bn1.bias": np.zeros(4)}, r"_blocks\.00\._bn1\.bias has no weight"),
+        ({"_blocks.1._bn1.weight": np.zeros(4)}, r"got one named _blocks\.1\._bn1\.weight"),
+        ({"_blocks.0._se_reduce.weight": np.zeros(4)}, r"got one named _blocks\.0\._se_reduce\.weight"),
+        ({"_conv_head.weight": np.zeros(4)}, r"no \(further\) weight top_conv/kernel for _conv_head"),
+        ({"_blocks.00._bn1.bias": np.zeros(4)}, r"no \(further\) weight block1a_bn/beta for _blocks\.00"),
         ({"_fc.bias": np.zeros(7)}, r"_fc\.bias gives shape \(7,\), not \(6,\)"),
     ],
 )

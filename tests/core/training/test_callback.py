@@ -226,7 +226,7 @@ def test_a_subsample_is_stratified_and_repeatable():
         ((IMAGES, LABELS), {"budget": 0}, r"budget must be above 0, a share of the training's time; got 0"),
         ((IMAGES, LABELS), {"num_samples": 5}, r"size must be between 6"),
         (tf.data.Dataset.from_tensor_slices((IMAGES, LABELS)), {"num_samples": 5}, r"num_samples must be at least 2"),
-        (tf.data.Dataset.from_tensor_slices(IMAGES), {}, r"data must give \(images, labels\)"),
+        (tf.data.Dataset.from_tensor_slices(IMAGES), {}, r"data must yield \(images, labels\)"),
     ],
 )
 def test_bad_input(tmp_path, data, options, text):

@@ -122,7 +122,7 @@ def test_layers_of_one_name_in_two_nested_networks_get_distinct_names(tmp_path):
 def test_two_backbones_side_by_side_are_refused():
     image = keras.Input((12, 12, 3))
     sides = [keras.layers.GlobalAveragePooling2D()(keras.layers.Conv2D(2, 3)(image)) for _ in range(2)]
-    with pytest.raises(ValueError, match="Fine-tune one of its backbones"):
+    with pytest.raises(ValueError, match="Save one of its backbones as a file and fine-tune that"):
         add_head(keras.Model(image, keras.layers.Concatenate()(sides)), 3, unfreeze=None)
 
 

@@ -125,7 +125,7 @@ def test_storage_of_an_unknown_kind(cluster: Cluster):
 def test_a_worker_that_runs_out_of_memory(tmp_path: Path):
     with connect("local:1:400MiB") as cluster:
         expected = r"more memory than a worker has \(400 MiB\).*local:1:SIZE"
-        with pytest.raises(ClusterError, match=expected), explained(cluster):
+        with pytest.raises(ClusterError, match=expected), explain_failure(cluster):
             result(cluster, cluster.client.submit(_fill_memory))  # rather than wait for good
 
 

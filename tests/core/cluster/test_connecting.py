@@ -14,7 +14,7 @@ from core.cluster import connecting, waiting
 from core.cluster.connecting import Cluster, ClusterError, connect
 from core.cluster.extraction import check_images_readable
 from core.cluster.storage import check_shared
-from core.cluster.waiting import result
+from core.cluster.waiting import explain_failure, result
 from core.data.images.loading import load_images
 from core.network.kernels import MAX_ISA, ONEDNN, THREADS, current_kernels
 

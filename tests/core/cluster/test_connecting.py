@@ -44,7 +44,7 @@ def test_other_addresses_are_wrong(address: str):
 
 
 def test_nothing_answers(monkeypatch: pytest.MonkeyPatch):
-    assert connecting._CONNECT_S <= 8
+    assert connecting._CONNECT_TIMEOUT_S <= 8
     monkeypatch.setattr(connecting, "_CONNECT_TIMEOUT_S", 1.0)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -49,11 +49,13 @@ def show_job(job: Job, *, name: str = "run") -> None:
     name : str
         Distinguishes the panels of a page.
     """
-    every = None if status(job).is_over else EVERY_S
-    st.fragment(guarded(_panel), run_every=every)(job.folder.parent, job.id, name, watched=every is not None)
+    is_over = status(job).is_over
+    panel = st.fragment(guarded(_panel), run_every=None if is_over else EVERY_S)
+    panel(job.folder.parent, job.id, name, watched=not is_over)
 
 
 def _panel(studies: Path, run: str, name: str, *, watched: bool) -> None:
+    """Show the panel once; `watched` tells whether it is updated repeatedly."""
     job = find_job(studies, run)
     if job is None:
         if not show_removed(name, only=run):

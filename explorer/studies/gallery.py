@@ -289,8 +289,8 @@ def short_id(name: str) -> str:
     return last_part if "." in last_part else name
 
 
-def agreement_text(agrees: bool, other: str) -> str:
+def agreement_text(agrees: bool, class_name: str) -> str:
     """Whether a neighbor has the same class, as Markdown: icon and words, because color alone is not accessible."""
     if agrees:
         return ":green[:material/check_circle:] same class"
-    return f":red[:material/cancel:] other class: {other}"
+    return f":red[:material/cancel:] other class: {class_name}"

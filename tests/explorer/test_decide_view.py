@@ -198,7 +198,7 @@ def test_a_ranking_of_the_study_s_own_samples_is_shown(open_view):
 @pytest.mark.parametrize("name", ["dogs", "dogs-untrained", "digits"])
 def test_a_ranking_of_other_samples_is_an_example_and_named_so(open_view, name):
     page = open_view("decide", DEMO / name)
-    assert "No ranking of this study's samples is here." in said(page)
+    assert "There is no ranking on this study's samples yet." in said(page)
     assert "best: SI" not in said(page)
     page.session_state[f"decide example of {DEMO / name}"] = True
     page.run()

@@ -51,4 +51,4 @@ def test_a_confused_pair_at_a_layer_without_stored_neighbors(open_view, study):
     pair = [names[within_test.iloc[-1][end]] for end in ("sample", "nearest")]
     page = open_view("classes", DEMO / study, layer=layer, pair=pair)
     check(page, layer)
-    assert f"stores no neighbors at `{layer}`" in " ".join(info.value for info in page.info)
+    assert f"stores no neighbors of `{layer}`" in " ".join(info.value for info in page.info)

@@ -161,7 +161,7 @@ def test_another_measure_is_drawn_and_the_headline_stays_about_si(open_page, stu
     finding = page.markdown[1].value
     widget(page, "measure").set_value("anti 3").run()
     assert "Test Anti SI (r = 3)" in table(page).columns
-    assert "Small is good" in said(page)
+    assert "Lower is better" in said(page)
     assert page.markdown[1].value == finding
 
 
@@ -270,7 +270,7 @@ def test_an_interrupted_study_shows_what_is_there(open_page, tmp_path, study_wri
 def test_a_running_study_is_said_to_run(open_page, tmp_path, study_writer):
     study = study_writer(tmp_path / "running", layers=[("a_conv", "Conv2D", 4, 2)], info={"state": "running"})
     with study_lock(study):
-        assert "is running" in said(open_page(study))
+        assert "is being computed" in said(open_page(study))
 
 
 def test_a_study_that_has_just_begun_asks_to_come_back(open_page, tmp_path, study_writer):

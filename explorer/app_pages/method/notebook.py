@@ -89,7 +89,7 @@ def replication_finding(replication: Study, split: str) -> str:
     sentences = [
         f"Here the same procedure scores **{number(true.mean())}** on average over {len(true)} layers with the true "
         f"labels, and **{number(permuted.mean())}** with labels that are permuted and so mean nothing.",
-        f"In blocks 3 to 5 the meaningless labels score {number(middle.mean())}." if len(middle) else "",
+        f"In blocks 3 to 5 the permuted labels score {number(middle.mean())}." if len(middle) else "",
         f"First-order SI of these activations lies between {number(separation.min())} and {number(separation.max())}.",
         _leave_one_out_sentence(
             replicated(replication, split, "center", "chance"), look_up(replication.info, "used.data.num_classes")

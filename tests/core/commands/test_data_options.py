@@ -89,7 +89,7 @@ def test_notes_on_the_labels_of_a_study_of_features_are_printed_once(
 ):
     (features / "labels.txt").write_text("\n".join(["Cat", "cat"] * 20))
     command = ["measure", str(features / "features.npy"), "--labels", str(features / "labels.txt")]
-    for more in (["--out", str(features / "study")], ["--permutations", "9"]):
+    for more in (["--out", str(features / "study")], []):
         assert main([*command, *more]) == 0
         out, err = capsys.readouterr()
         assert (out + err).count("'Cat'") == 1
@@ -208,7 +208,7 @@ def features(tmp_path: Path) -> Path:
 
 
 def measure(folder: Path, labels: str, name: str = "features.npy") -> int:
-    return main(["measure", str(folder / name), "--labels", str(folder / labels), "--permutations", "9"])
+    return main(["measure", str(folder / name), "--labels", str(folder / labels)])
 
 
 def test_the_index_of_a_table_is_never_the_labels(features: Path, capsys: pytest.CaptureFixture[str]):

@@ -111,7 +111,7 @@ def test_splits_in_an_archive_stay(tmp_path):
 @pytest.mark.parametrize("name", ["../evil.png", "a/../../evil.png", "/evil.png", "C:/evil.png", "a\\..\\evil.png"])
 def test_a_name_that_leads_outside_is_refused(tmp_path, name):
     archive = packed(pictures() | {name: png()})
-    with pytest.raises(DataError, match="stay within"):
+    with pytest.raises(DataError, match="must be relative paths inside it"):
         save_images(archive, tmp_path / "studies", PUBLIC)
     assert nothing_is_kept(tmp_path)
 
@@ -122,7 +122,7 @@ def test_a_link_is_refused(tmp_path):
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr(link, "/etc/passwd")
-    with pytest.raises(DataError, match="no links"):
+    with pytest.raises(DataError, match="not links or devices"):
         save_images(Upload("x.zip", file.getvalue()), tmp_path, PUBLIC)
     assert nothing_is_kept(tmp_path)
 

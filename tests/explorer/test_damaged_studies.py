@@ -198,7 +198,7 @@ def test_forged_studies_in_links(small: Path, open_view, study: str):
         ({"repeats": ["0"]}, {"repeats": 5}),
         ({"neighbors": ["99999"]}, {"neighbors": 10}),
         ({"seed": ["1" * 30]}, {"seed": 0}),
-        ({"per_class": ["1"]}, {"per_class": 0}),
+        ({"per_class": ["1"]}, {"per_class": None}),
         ({"repeats": ["100"], "neighbors": ["100"], "seed": [str(2**32 - 1)]}, {"repeats": 100, "seed": 2**32 - 1}),
         ({"data": ["a\0b"], "source": ["folder"]}, {"data": ""}),
         ({"layers": ["x" * 100_000]}, {"layers": Request().layers}),

@@ -177,7 +177,7 @@ def test_the_cost_of_slices(options: StudyOptions):
 
 
 def test_too_little_for_a_slice_names_the_need_and_the_ways_out(options: StudyOptions):
-    with pytest.raises(ValueError, match=r"stem_conv needs 7\.657 MiB for 40 samples, and 3\.2\d+ MiB slice") as error:
+    with pytest.raises(ValueError, match=r"stem_conv needs 7\.657 MiB for 40 samples, or 3\.2\d+ MiB slice") as error:
         plan_study(options, memory=3 * MIB)
     for way in ("raise --memory", "--spool (7.657 MiB)", "--pooling mean (640 bytes)", "--per-class"):
         assert way in str(error.value)

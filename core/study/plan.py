@@ -122,7 +122,7 @@ class StudyOptions(StudyChoices):
         )
 
     def command(self, out: str | os.PathLike[str]) -> str:
-        """The command that asks for this study."""
+        """Return the command that computes this study."""
         words = ["python", "-m", "core", "study", self.data, "--out", os.fspath(out)]
         return shlex.join([*words, *flags_of(self, {"model": DEFAULT_MODEL, "weights": DEFAULT_WEIGHTS})])
 

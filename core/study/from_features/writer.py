@@ -53,7 +53,8 @@ class FeatureStudyWriter:
     probe : a linear probe of each layer of one number a channel, shape (n, d); it may take longer than the rest.
     projection : how layers of shape (n, d) are drawn on a plane: "pca", "umap" if umap-learn is installed, or "none".
     centers : also the center measures, with their chance from permuted labels; each takes as long as SI or longer.
-    related_measures : also the siblings of SI, intrinsic dimension, hubness and CKA of layers of shape (n, d).
+    related_measures : also related separability measures, intrinsic dimension, hubness and CKA of layers of shape (n,
+        d).
     files : what study.json shall say of the files that the features come from: a fingerprint by layer.
     """
 

@@ -104,7 +104,8 @@ class Study:
 
     @cached_property
     def geometry(self) -> pd.DataFrame:
-        """The siblings of SI, intrinsic dimension and hubness; empty for a study made without `related_measures`."""
+        """Related separability measures, intrinsic dimension and hubness; empty for a study made without
+        `related_measures`."""
         return self.table("geometry")
 
     @cached_property

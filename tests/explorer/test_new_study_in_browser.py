@@ -32,6 +32,7 @@ def press(page, name: str) -> None:
 
 def upload(page, place: int, name: str, content: bytes) -> None:
     """Give a file to one of the page's uploaders, and wait until the server has it."""
+    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)  # or the uploader may be replaced yet
     file = {"name": name, "mimeType": "application/octet-stream", "buffer": content}
     with page.expect_response(lambda answer: "/upload_file/" in answer.url and answer.request.method == "PUT"):
         page.get_by_test_id("stFileUploaderDropzoneInput").nth(place).set_input_files(files=[file])

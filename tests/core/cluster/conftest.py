@@ -10,9 +10,12 @@ from PIL import Image
 from core.cluster.connecting import Cluster, connect
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """Two worker processes of 1 GiB each, with nannies."""
+    """Two worker processes of 1 GiB each, with nannies.
+
+    Not for the whole session: at its end distributed may have closed the loop that the cluster needs to stop.
+    """
     with connect("local:2:1GiB") as found:
         yield found
 

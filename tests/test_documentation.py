@@ -101,6 +101,32 @@ def test_files_that_a_document_names_exist(document: Path):
 # Commands
 
 
+NAMES_IN_FILE = re.compile(r"((?:`[\w.]+`(?:, | and )?)+) (?:in|of) `([\w./-]+\.(?:py|toml|js|css))`")
+
+
+def names_not_in_their_files(text: str) -> list[str]:
+    """Names that a document says to be in a file, such as "`TOLERANCE` in `core/analysis/cut/advice.py`", and are
+    not."""
+    faults = []
+    for names, file in NAMES_IN_FILE.findall(" ".join(text.split())):
+        words = set(re.findall(r"\w+", read(ROOT / file)))
+        for name in re.findall(r"`([\w.]+)`", names):
+            if name.rpartition(".")[2] not in words:
+                faults.append(f"{name} in {file}")
+    return faults
+
+
+def test_a_name_that_is_not_in_its_file_is_found():
+    text = "see `Separation.p_value` and\n`no_such_name` in `core/measures/separation.py`"
+    assert names_not_in_their_files(text) == ["no_such_name in core/measures/separation.py"]
+    assert len(NAMES_IN_FILE.findall(" ".join(read(ROOT / "CONTRIBUTING.md").split()))) > 10
+
+
+@each_document
+def test_names_are_in_the_files_that_a_document_says(document: Path):
+    assert not names_not_in_their_files(read(document))
+
+
 def test_commands_are_found_in_code_blocks():
     indented = "    A=1 .venv/bin/python -m core cut 'a b' --json  # why"
     text = f"Say `python -m core x`.\n\n{indented}\n\n```\npython -m core y | z\n```\n"

@@ -274,7 +274,7 @@ class StudyChoices:
     )
     seed: int = declare(
         0,
-        help="Seed of splits and of all random draws.",
+        help="Seed of splits, subsamples and cross-validation. The permutations behind p-values are always the same.",
         group="data",
         metavar="N",
         most=2**32 - 1,

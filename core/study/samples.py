@@ -20,10 +20,11 @@ from core.study.store.study_json import printable
 class MeasureOptions:
     """What is computed at each layer.
 
-    num_neighbors : stored a sample. metric : the distance. sizes, repeats : subsamples of each split, and how often
-    each is drawn, with `seed`. centers : the center measures too, with their permuted controls. probe : a linear probe
-    where activations have no space or are averaged over it. num_queries : by split, where only so many samples are
-    asked, each against all others; drawn after the first `pilot` ones. projection : how samples are drawn on a plane.
+    num_neighbors : neighbors stored for each sample. metric : the distance. sizes, repeats : subsamples of each split,
+    and how often each is drawn, with `seed`. centers : the center measures too, with their permuted controls. probe : a
+    linear probe where activations have no space or are averaged over it. num_queries : by split, where only so many
+    samples are asked, each against all others; drawn after the first `pilot` ones. projection : how samples are drawn
+    on a plane.
     geometry : the tables `geometry` and `alignment`. test_every_measure : p-values of the whole family on neighbors,
     not of SI and cross alone.
     """

@@ -1,7 +1,8 @@
 """The steps that measure a layer: each is a small function from a comparison to rows of one table.
 
-`STEPS` is the one list of them. Studies of networks and of ready-made features, `core measure`, recorded trainings and
-clusters all run it, so that a measure has the same settings wherever it appears.
+`STEPS` lists them in the order in which they run. Studies of networks and of ready-made features, `core measure`,
+recorded trainings and clusters all run this list, so that a measure has the same settings wherever it appears. Only
+the projection is not of a comparison; `core.study.measuring.layer_tables` computes it once a layer.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,7 +30,7 @@ class Step:
     """A step of measuring.
 
     table : that its rows belong to.
-    rows : from a comparison to them.
+    rows : function from a comparison to these rows.
     applies : whether a comparison has such rows.
     """
 

@@ -1,6 +1,6 @@
 """The tables of studies, trainings and rankings, declared once: columns, types, ranges, and keys.
 
-`results` reads tables, `validation` checks them against what is declared here, and `writing` writes them.
+`opening` reads tables, `validation` checks them against what is declared here, and `writing` writes them.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-# make run: the app on its bundled study.  make test: the whole test suite.  Both build .venv on first use.
+# make run: the app on its bundled study.  make test: the whole test suite.  make test-fast: a part, within a minute.  Both build .venv on first use.
 # Another interpreter beside it: make test PYTHON=python3.12 VENV=.venv312 PYTEST_OPTIONS='-m "not slow"'
 # The tests run in WORKERS processes, each of which takes up to 5 GB; a file's tests run in one of them.
 PYTHON ?= python3
@@ -7,13 +7,22 @@ PYTEST_OPTIONS ?=
 WORKERS ?= 2
 BIN := $(VENV)/bin
 
-.PHONY: run test venv lint format clean
+# Tests of functions, which end within a minute: no network, no worker process, no page.
+FAST_TESTS := tests/core/data tests/core/measures tests/core/search/test_neighbors.py tests/core/search/test_tiled.py \
+	tests/core/report/test_findings.py tests/core/report/test_changes.py tests/core/analysis/test_neighborhoods.py \
+	tests/core/analysis/test_planted_labels.py tests/core/analysis/test_small_classes.py tests/core/study/test_options.py \
+	tests/core/commands/test_help.py tests/core/test_options_in_messages.py tests/core/test_label_text.py
+
+.PHONY: run test test-fast venv lint format clean
 
 run: $(VENV)/.run-ready
 	$(BIN)/streamlit run explorer/app.py
 
 test: venv
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile $(PYTEST_OPTIONS)
+
+test-fast: venv
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m "not slow and not shared" $(FAST_TESTS)
 
 venv: $(VENV)/.dev-ready
 

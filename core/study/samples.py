@@ -20,13 +20,30 @@ from core.study.store.study_json import printable
 class MeasureOptions:
     """What is computed at each layer.
 
-    num_neighbors : neighbors stored for each sample. metric : the distance. sizes, repeats : subsamples of each split,
-    and how often each is drawn, with `seed`. centers : the center measures too, with their permuted controls. probe : a
-    linear probe where activations have no space or are averaged over it. num_queries : by split, where only so many
-    samples are asked, each against all others; drawn after the first `pilot` ones. projection : how samples are drawn
-    on a plane.
-    geometry : the tables `geometry` and `alignment`. test_every_measure : p-values of the whole family on neighbors,
-    not of SI and cross alone.
+    Attributes
+    ----------
+    num_neighbors : int
+        Number of neighbors stored for each sample.
+    metric : {"euclidean", "cosine"}
+        Distance.
+    sizes, repeats : tuple of int, int
+        Sizes of the subsamples of each split, and how often each size is drawn.
+    seed : int
+        Seed of subsamples, queries, folds and projections.
+    centers : bool
+        Whether to compute the center measures, with their permuted controls.
+    probe : bool
+        Whether to train a linear probe where activations have no space or are averaged over it.
+    num_queries : mapping of str to int
+        By split, the number of queries where not all samples are; each is compared with all others.
+    pilot : int
+        Number of samples that were queries of the pilot and are none now.
+    projection : {"pca", "umap", "none"}
+        How samples are projected to two dimensions.
+    geometry : bool
+        Whether to compute the tables `geometry` and `alignment`.
+    test_every_measure : bool
+        Whether all measures on neighbors have a p-value, not SI and cross SI alone.
     """
 
     num_neighbors: int = 10

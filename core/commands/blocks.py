@@ -19,7 +19,7 @@ from core.analysis.cut.blocks import (
     with_verified,
 )
 from core.analysis.cut.verified_blocks import FILE, load_verified, save_verified
-from core.commands.terminal.arguments import JSON_HELP, add_command
+from core.commands.terminal.arguments import JSON_HELP, add_command, add_network_study
 from core.commands.terminal.progress import add_progress, interrupt_when_terminated, progress_on
 from core.report.words.blocks import ALONE, NO_MEASUREMENT, blocks_text
 from core.report.words.formatting import difference_text
@@ -36,17 +36,7 @@ EXAMPLES = (
 def add_parser(commands: Any) -> None:
     """Add the command and its options."""
     parser = add_command(commands, "blocks", "Say which blocks a study's network can do without.", EXAMPLES)
-    data = parser.add_argument_group("data")
-    data.add_argument("study", metavar="STUDY", help="Folder of a study of a network.")
-    data.add_argument(
-        "--data",
-        metavar="DATA",
-        help="Folder in which the study's images lie now; they are read for --verify. Default: where they lay.",
-    )
-    network = parser.add_argument_group("network")
-    network.add_argument(
-        "--weights", metavar="FILE", help="The study's .keras or .h5 file where it lies now. Default: where it lay."
-    )
+    add_network_study(parser, images_for="--verify")
     measures = parser.add_argument_group("measures")
     measures.add_argument(
         "--verify",

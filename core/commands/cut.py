@@ -15,7 +15,7 @@ from core.analysis.cut.class_losses import class_differences
 from core.analysis.cut.exporting import HEADS, Export, export_cut
 from core.analysis.cut.time_saved import time_saved_text
 from core.analysis.cut.timings import measure_timing, time_layers
-from core.commands.terminal.arguments import JSON_HELP, add_command
+from core.commands.terminal.arguments import JSON_HELP, add_command, add_network_study
 from core.commands.terminal.progress import add_progress, interrupt_when_terminated, progress_on
 from core.network.cutting import POOLINGS
 from core.network.models.registry import Network
@@ -39,17 +39,7 @@ EXAMPLES = (
 def add_parser(commands: Any) -> None:
     """Add the command and its options."""
     parser = add_command(commands, "cut", "Say where to cut a study's network, and save what is below.", EXAMPLES)
-    data = parser.add_argument_group("data")
-    data.add_argument("study", metavar="STUDY", help="Folder of a study of a network.")
-    data.add_argument(
-        "--data",
-        metavar="DATA",
-        help="Folder in which the study's images lie now; they are read for a head. Default: where they lay.",
-    )
-    network = parser.add_argument_group("network")
-    network.add_argument(
-        "--weights", metavar="FILE", help="The study's .keras or .h5 file where it lies now. Default: where it lay."
-    )
+    network = add_network_study(parser, images_for="a head")
     network.add_argument(
         "--head",
         choices=HEADS,

@@ -13,9 +13,9 @@ from core.analysis.ranking.options import RankOptions
 from core.analysis.ranking.ranking import Ranking, rank_networks
 from core.analysis.ranking.ready_features import FeatureFiles
 from core.analysis.ranking.tables import BEST, TIE, WORSE, at_chance_text
-from core.commands.terminal.arguments import JSON_HELP, add_command
+from core.commands.terminal.arguments import add_command
 from core.commands.terminal.option_flags import add_option, add_options
-from core.commands.terminal.progress import add_progress, interrupt_when_terminated, progress_on
+from core.commands.terminal.progress import add_output, interrupt_when_terminated, progress_on
 from core.study.options import RUN_OPTIONS, STUDY_OPTIONS, options_of
 
 _MEANINGS = {BEST: "highest SI", TIE: "not certainly worse"}
@@ -52,7 +52,7 @@ def add_parser(commands: Any) -> None:
         add_options(group, options_of(RankOptions).values())
     _add_features(groups["features"])
     add_option(groups["cost"], RUN_OPTIONS["memory"])
-    _add_output(groups["output"])
+    add_output(groups["output"], "ranking")
     parser.set_defaults(run=run)
 
 
@@ -91,17 +91,6 @@ def _add_features(group: Any) -> None:
     group.add_argument(
         "--test-ids", metavar="COLUMN|FILE", help="Ids of the test samples. Default: the column given to --ids."
     )
-
-
-def _add_output(group: Any) -> None:
-    group.add_argument(
-        "--out",
-        required=True,
-        metavar="DIR",
-        help="Folder to write the ranking to; a ranking that was interrupted there goes on.",
-    )
-    group.add_argument("--json", action="store_true", help=JSON_HELP)
-    add_progress(group)
 
 
 def run(options: argparse.Namespace) -> int:

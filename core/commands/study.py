@@ -13,12 +13,13 @@ import pandas as pd
 
 from core.cluster.engine import DaskEngine
 from core.commands.study_plan import print_plan
-from core.commands.terminal.arguments import JSON_HELP, add_command, print_notes
+from core.commands.terminal.arguments import add_command, print_notes
 from core.commands.terminal.option_flags import add_options
-from core.commands.terminal.progress import add_progress, interrupt_when_terminated, progress_on
+from core.commands.terminal.progress import add_output, interrupt_when_terminated, progress_on
+from core.study.engine import LocalEngine
 from core.study.options import PIXELS, RUN_OPTIONS, STUDY_OPTIONS
-from core.study.plan import NOTEBOOK, UNLIMITED_MEMORY, Plan, StudyOptions, plan_study
-from core.study.run import check_room, run_study
+from core.study.plan import NOTEBOOK, Plan, StudyOptions, plan_study
+from core.study.run import memory_of_plan, run_study
 from core.study.store.opening import Study
 
 GROUPS = ("data", "network", "layers", "measures", "cost", "cluster", "output")
@@ -39,19 +40,8 @@ def add_parser(commands: Any) -> None:
     groups["cost"].add_argument(
         "--dry-run", action="store_true", help="Print what would be computed and its cost, and stop."
     )
-    _add_output(groups["output"])
+    add_output(groups["output"], "study")
     parser.set_defaults(run=run)
-
-
-def _add_output(group: Any) -> None:
-    group.add_argument(
-        "--out",
-        required=True,
-        metavar="DIR",
-        help="Folder to write the study to; a study that was interrupted there goes on.",
-    )
-    group.add_argument("--json", action="store_true", help=JSON_HELP)
-    add_progress(group)
 
 
 def study_options(options: argparse.Namespace) -> StudyOptions:
@@ -69,11 +59,10 @@ def run(options: argparse.Namespace) -> int:
     asked = study_options(options)
     report = progress_on(sys.stderr, options.progress)
     printed_notes: tuple[str, ...] = ()
+    engine = LocalEngine() if options.cluster is None else DaskEngine(options.cluster, options.cluster_storage)
     try:
         if options.dry_run:
-            if options.cluster is not None:
-                check_room(options.memory, options.spool)
-            memory = options.memory if options.cluster is None else UNLIMITED_MEMORY
+            memory = memory_of_plan(engine, options.memory, options.spool)
             plan = plan_study(asked, memory=memory, spool=options.spool, progress=report)
             report.close()
             if not options.json:
@@ -92,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
             options.out,
             memory=options.memory,
             spool=options.spool,
-            engine=None if options.cluster is None else DaskEngine(options.cluster, options.cluster_storage),
+            engine=engine,
             progress=report,
         )
     finally:

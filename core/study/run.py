@@ -64,9 +64,7 @@ def run_study(
         As it came; the layers done so far are a valid study, and the same call finishes it.
     """
     engine = engine or LocalEngine()
-    if engine.has_own_memory:
-        check_room(memory, spool)
-        memory = UNLIMITED_MEMORY
+    memory = memory_of_plan(engine, memory, spool)
     report, folder = progress or _discard, Path(out)
     begin_as_recorded(read_info(folder))
     with engine.connect() as connection:  # before anything that takes long
@@ -82,13 +80,22 @@ def run_study(
         return load_study(folder)
 
 
-def check_room(memory: int | None, spool: str | os.PathLike[str] | None) -> None:
-    """Refuse `memory` and `spool` for a study on a cluster, where activations do not lie in this process."""
+def memory_of_plan(engine: Engine, memory: int | None, spool: str | os.PathLike[str] | None) -> int | None:
+    """Return the memory to plan with: as given, or without limit where activations lie with the engine.
+
+    Raises
+    ------
+    ValueError
+        `memory` or `spool` is given for such an engine, as a cluster is.
+    """
+    if not engine.has_own_memory:
+        return memory
     if memory is not None or spool is not None:
         raise ValueError(
             "memory and spool must be left out on a cluster: its workers' own limits and its storage take their place. "
             "Give local:N:2GiB or start workers with --memory-limit, and name a --cluster-storage."
         )
+    return UNLIMITED_MEMORY
 
 
 def _complete(

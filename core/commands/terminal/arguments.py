@@ -33,6 +33,32 @@ def add_command(commands: Any, name: str, summary: str, examples: Sequence[str])
     return parser
 
 
+def add_network_study(parser: argparse.ArgumentParser, *, images_for: str) -> Any:
+    """Add the options of every command that loads the network of a finished study again.
+
+    Parameters
+    ----------
+    parser : of the command.
+    images_for : what the study's images are read for, in the help.
+
+    Returns
+    -------
+    The group of options about the network, for more of them.
+    """
+    data = parser.add_argument_group("data")
+    data.add_argument("study", metavar="STUDY", help="Folder of a study of a network.")
+    data.add_argument(
+        "--data",
+        metavar="DATA",
+        help=f"Folder in which the study's images lie now; they are read for {images_for}. Default: where they lay.",
+    )
+    network = parser.add_argument_group("network")
+    network.add_argument(
+        "--weights", metavar="FILE", help="The study's .keras or .h5 file where it lies now. Default: where it lay."
+    )
+    return network
+
+
 def print_notes(notes: Iterable[str]) -> None:
     """Say on stderr how data were read, before the results."""
     for note in notes:

@@ -7,7 +7,26 @@ from dataclasses import asdict
 from types import FrameType
 from typing import Any, TextIO
 
+from core.commands.terminal.arguments import JSON_HELP
 from core.study.plan import Progress
+
+
+def add_output(group: Any, what: str) -> None:
+    """Add the options about output of a command that writes a folder and can go on with it.
+
+    Parameters
+    ----------
+    group : the command's group of options about output.
+    what : what the folder holds, such as "study".
+    """
+    group.add_argument(
+        "--out",
+        required=True,
+        metavar="DIR",
+        help=f"Folder to write the {what} to; a {what} that was interrupted there goes on.",
+    )
+    group.add_argument("--json", action="store_true", help=JSON_HELP)
+    add_progress(group)
 
 
 def add_progress(output: Any) -> None:

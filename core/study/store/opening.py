@@ -18,11 +18,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from core.data.files import check_regular
 from core.study.store import validation
@@ -173,11 +171,11 @@ class Study:
             if self.state != "complete":
                 data = validation.of_layers(data, table, self._layer_names)
             faults = validation.layer_faults(data, table, self._layer_names)
-            faults += validation.sample_faults(data, table, self._sample_splits)
+            faults += validation.sample_faults(data, table, self._samples_by_number)
         if not faults and name == "neighbors":
-            faults = validation.neighbor_faults(data)
+            faults = validation.neighbor_faults(data) or validation.agreement_faults(data, self._samples_by_number)
         if not faults and name == "samples":
-            faults = validation.splits_by_number(data)[1]
+            faults = validation.samples_by_number(data)[1]
         if faults:
             raise _not_usable(f"{name}.parquet in {self.path}", faults)
         return data
@@ -187,11 +185,8 @@ class Study:
         return tuple(self.layers["layer"])
 
     @cached_property
-    def _sample_splits(self) -> NDArray[np.int8]:
-        """0 for a training sample, 1 for a test sample, by the sample's number."""
-        splits = np.zeros(len(self.samples), dtype=np.int8)
-        splits[self.samples["sample"].to_numpy()] = (self.samples["split"] == "test").to_numpy()
-        return splits
+    def _samples_by_number(self) -> validation.Samples:
+        return validation.samples_by_number(pa.Table.from_pandas(self.samples[["sample", "split", "label"]]))[0]
 
     def _files(self, name: str) -> list[Path]:
         """The files of a table. Of a study without a merged table, the parts that there were when it was opened."""

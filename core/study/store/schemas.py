@@ -33,7 +33,8 @@ class Column:
     choices
         The texts that are allowed; empty for any.
     refers_to
-        "layers" for the name of a layer of the study, "samples" for the number of one of its samples.
+        "layers" for the name of a layer of the study, "samples" for the number of one of its samples, "labels" for a
+        label that samples of the row's split have.
     added_later
         Whether studies of earlier versions lack the column; it is null there.
     """
@@ -142,7 +143,7 @@ TABLES: Mapping[str, Table] = {
             "pooling": _pooling,
             "measure": _name,
             "order": _count(),
-            "label": _count(required=True),
+            "label": Column(pa.int32(), required=True, least=0, refers_to="labels"),
             "num_queries": _count(required=True),
             "value": Column(pa.float32(), least=0, most=1),
             "chance": Column(pa.float32(), least=0, most=1),

@@ -5,6 +5,7 @@ as "column 'value' must lie in 0 to 1; got 1.7 in row 12"; none where all is wel
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from core.study.store.schemas import Column, Table
+from core.study.store.schemas import SPLITS, Column, Table
 
 _SLACK = 1e-6  # an interval's end may leave its range by a rounding error
 _MOST_PER_BYTE = 1_000  # values in a byte of a file, beyond a first million; the tables that core writes have ten
@@ -127,31 +128,65 @@ def of_layers(data: pa.Table, table: Table, layers: Sequence[str]) -> pa.Table:
     return data
 
 
-def sample_faults(data: pa.Table, table: Table, splits: NDArray[np.int8]) -> list[str]:
-    """Numbers of samples that the study does not have, or has in another split.
+@dataclass(frozen=True)
+class Samples:
+    """A study's samples by their number.
 
-    splits : the place in `SPLITS` of each sample, by its number.
+    splits : the place in `SPLITS` of each. labels : the label of each.
     """
+
+    splits: NDArray[np.int8]
+    labels: NDArray[np.int64]
+
+
+def sample_faults(data: pa.Table, table: Table, samples: Samples) -> list[str]:
+    """Return samples and labels that the study does not have, and what rows say of samples that is not so."""
     faults = []
     for name in data.column_names:
-        if table.columns[name].refers_to == "samples" and len(data):
-            numbers = data[name].to_numpy()
-            unknown = np.flatnonzero(numbers >= len(splits))
-            of = {"sample": "split", "nearest": "nearest_split"}[name]
-            if len(unknown):
-                faults.append(
-                    f"column {name!r} must be a sample of the table samples, 0 to {len(splits) - 1:,}; got "
-                    f"{numbers[unknown[0]]:,} in row {unknown[0]:,}"
-                )
-            elif of in data.column_names:
-                wrong = np.flatnonzero(splits[numbers] != _split_codes(data[of]))
-                if len(wrong):
-                    row = int(wrong[0])
-                    faults.append(
-                        f"column {of!r} must be that of the {name} in the table samples; got {data[of][row].as_py()!r} "
-                        f"for sample {numbers[row]:,} in row {row:,}"
-                    )
+        refers_to = table.columns[name].refers_to
+        if refers_to == "samples" and len(data):
+            faults += _number_faults(data, name, samples.splits)
+        elif refers_to == "labels" and "split" in data.column_names:
+            faults += _label_faults(data, name, samples)
     return faults
+
+
+def _number_faults(data: pa.Table, name: str, splits: NDArray[np.int8]) -> list[str]:
+    """The first row with a number that no sample has, or with another split than the sample's."""
+    numbers = data[name].to_numpy()
+    unknown = np.flatnonzero(numbers >= len(splits))
+    if len(unknown):
+        return [
+            f"column {name!r} must be a sample of the table samples, 0 to {len(splits) - 1:,}; got "
+            f"{numbers[unknown[0]]:,} in row {unknown[0]:,}"
+        ]
+    split = {"sample": "split", "nearest": "nearest_split"}[name]
+    if split not in data.column_names:
+        return []
+    wrong = np.flatnonzero(splits[numbers] != _split_codes(data[split]))
+    if not len(wrong):
+        return []
+    row = int(wrong[0])
+    return [
+        f"column {split!r} must be that of the {name} in the table samples; got {data[split][row].as_py()!r} for "
+        f"sample {numbers[row]:,} in row {row:,}"
+    ]
+
+
+def _label_faults(data: pa.Table, name: str, samples: Samples) -> list[str]:
+    """The first row with a label that no sample of its split has."""
+    labels = data[name].to_numpy()
+    splits = _split_codes(data["split"])
+    for place, split in enumerate(SPLITS):
+        known = np.unique(samples.labels[samples.splits == place])
+        wrong = np.flatnonzero((splits == place) & ~np.isin(labels, known))
+        if len(wrong):
+            row = int(wrong[0])
+            return [
+                f"column {name!r} must be one that {split} samples of the table samples have; got {labels[row]:,} in "
+                f"row {row:,}"
+            ]
+    return []
 
 
 def neighbor_faults(data: pa.Table) -> list[str]:
@@ -176,6 +211,24 @@ def neighbor_faults(data: pa.Table) -> list[str]:
         if (counts[counts > 0] != most).any():
             faults.append(f"column 'rank' must run from 1 to {most} for each sample; got fewer for some")
     return faults
+
+
+def agreement_faults(data: pa.Table, samples: Samples) -> list[str]:
+    """Return the first row that says of a sample and its neighbor what their labels do not.
+
+    Only for the table `neighbors`, whose samples are known to be there.
+    """
+    if not {"sample", "nearest", "agrees"} <= set(data.column_names):
+        return []
+    labels = samples.labels
+    same = labels[data["sample"].to_numpy()] == labels[data["nearest"].to_numpy()]
+    wrong = np.flatnonzero(same != data["agrees"].to_numpy())
+    if not len(wrong):
+        return []
+    row = int(wrong[0])
+    return [
+        f"column 'agrees' must be {same[row]}, as the labels in the table samples are; got otherwise in row {row:,}"
+    ]
 
 
 def _column_fault(name: str, data: pa.ChunkedArray, column: Column) -> str:
@@ -338,15 +391,15 @@ def _short(value: Any) -> str:
     return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]} …"
 
 
-def splits_by_number(data: pa.Table) -> tuple[NDArray[np.int8], list[str]]:
-    """The place in `SPLITS` of each sample, by its number; and what is wrong with the numbers."""
+def samples_by_number(data: pa.Table) -> tuple[Samples, list[str]]:
+    """The samples by their number; and what is wrong with the numbers."""
     numbers = data["sample"].to_numpy()
-    splits = np.zeros(len(numbers), dtype=np.int8)
+    splits, labels = np.zeros(len(numbers), dtype=np.int8), np.zeros(len(numbers), dtype=np.int64)
     if len(numbers) and numbers.max() >= len(numbers):
         row = int(numbers.argmax())
-        return splits, [
+        return Samples(splits, labels), [
             f"column 'sample' must number the samples from 0 to {len(numbers) - 1:,}; got {numbers[row]:,} in row "
             f"{row:,}"
         ]
-    splits[numbers] = _split_codes(data["split"])
-    return splits, []
+    splits[numbers], labels[numbers] = _split_codes(data["split"]), data["label"].to_numpy()
+    return Samples(splits, labels), []

@@ -98,7 +98,13 @@ def test_other_changes_are_refused_or_read(small: Path, tmp_path: Path, damage: 
         ("neighbors", lambda frame: frame.iloc[1:], "column 'rank' must run from 1 to 5 for each sample"),
         ("neighbors", lambda frame: frame.drop(columns="rank"), "it lacks the columns rank"),
         ("projection", put("x", float("nan")), "column 'x' must have no gaps; got one in row 0"),
+        ("neighbors", put("agrees", True), "column 'agrees' must be False, as the labels in the table samples are"),
         ("classes", lambda frame: frame.assign(label="a"), "column 'label' must hold whole numbers; got"),
+        (
+            "classes",
+            put("label", 40),
+            "column 'label' must be one that train samples of the table samples have; got 40",
+        ),
     ],
 )
 def test_by_hand(study: Path, table: str, edit: Callable, message: str | None):

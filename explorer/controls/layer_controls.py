@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import streamlit as st
 
+from core.report.words.formatting import SAMPLES
 from core.study.store.class_names import sample_classes, short_classes
 from explorer.controls.widgets import choose_one, widget_key
 from explorer.state.address import current_layer, keep_layer
-from explorer.state.choices import POOLINGS, SAMPLES
+from explorer.state.choices import POOLINGS
 from explorer.studies.class_tables import (
     LayerSelection,
     best_layer,

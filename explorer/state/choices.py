@@ -8,9 +8,9 @@ import pandas as pd
 
 from core.analysis.curves import has_space
 from core.network.layer_names import matches
+from core.report.words.formatting import SAMPLES
 
 DRAWS = "draws"  # value of the column `target` for a band from the lowest to the highest draw, which is no interval
-SAMPLES = {"test": "Test", "train": "Train", "cross": "Test to train"}
 POOLINGS = {"mean": "Channel means", "flat": "All activations", "both": "Both"}
 COLUMNS = {"interval": "Value and interval", "significance": "+ Significance"}
 

@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from core.analysis.samples.neighborhoods import confused_pairs
+from core.report.words.formatting import SAMPLES
 from core.study.store.class_names import sample_classes, short_class, short_classes
 from core.study.store.opening import StudyError
 from explorer.app_pages.classes.charts import PICKED, confusion_chart, development_chart, heat_map
@@ -17,7 +18,7 @@ from explorer.controls.study_picker import open_chosen_study
 from explorer.controls.widgets import open_expander, selected_point, selected_row, widget_key
 from explorer.server.page_errors import guarded
 from explorer.state.address import asked_view, keep_view
-from explorer.state.choices import SAMPLES, one_offered
+from explorer.state.choices import one_offered
 from explorer.studies.class_tables import (
     BARS,
     DEVELOPED,

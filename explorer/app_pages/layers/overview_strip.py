@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from core.analysis.separation_level import lead_curve
-from explorer.charts.layer_chart import GRAY
+from core.report.charts.theme import GRAY
 from explorer.controls.widgets import selected
 from explorer.server.page_errors import guarded
 from explorer.studies.loading import OpenStudy

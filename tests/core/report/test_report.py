@@ -150,7 +150,7 @@ def test_names_are_shown_and_are_never_markup(wicked):
     assert {"i", "b", "img"}.isdisjoint(page.tags)
     for name in (*WICKED, "<b>study & more", "first <i>", "last|`one`"):
         assert name in page.text
-    assert {row["class_name"] for row in page.specs[1]["data"]["values"]} == set(WICKED)
+    assert {row["class_name"] for rows in page.specs[1]["datasets"].values() for row in rows} == set(WICKED)
     text = as_markdown(make_report(wicked))
     assert "<img" not in re.sub(r"\\<", "", text)
     assert all(len({len(row) for row in grid}) == 1 for grid in grids(text))

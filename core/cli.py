@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core import __version__
-from core.commands import blocks, cut, devices, fine_tune, layers, measure, overlap, rank, report, study
+from core.commands import blocks, cut, devices, figures, fine_tune, layers, measure, overlap, rank, report, study
 from core.data.errors import DataError, FaultsError
 from core.study.store.opening import StudyError
 
@@ -62,7 +62,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     parser.set_defaults(interrupted="The layers done so far are kept; the same command goes on from there.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (study, rank, cut, blocks, overlap, fine_tune, measure, report, layers, devices):
+    for command in (study, rank, cut, blocks, overlap, fine_tune, measure, report, figures, layers, devices):
         command.add_parser(commands)
     for name, subparser in commands.choices.items():
         subparser.add_argument("--debug", action="store_true", help="Print the traceback of an error, too.")

@@ -14,6 +14,7 @@ from core.analysis.cut.blocks import TOLERANCE, cannot_verify, separation_across
 from core.analysis.cut.verified_blocks import load_verified
 from core.analysis.samples.neighborhoods import confused_pairs
 from core.analysis.separation_level import best_layer, lead_curve
+from core.report.lead_values import class_values, short_names, splits_of, values_at
 from core.report.tables import Table, block_table, class_table, confusion_table, layer_table, training_table
 from core.report.words.blocks import ALONE, NO_MEASUREMENT, blocks_text
 from core.report.words.cards import cards_of, good_enough
@@ -22,7 +23,6 @@ from core.report.words.findings import Finding, describe
 from core.report.words.formatting import SAMPLES, one_layer, plain
 from core.report.words.provenance import caption_parts, known_facts
 from core.report.words.small_classes import baseline_text
-from core.study.store.class_names import short_classes
 from core.study.store.opening import Study, StudyError, load_study
 from core.training.recording.epochs import load_epoch, read_epochs, read_history
 
@@ -177,7 +177,7 @@ def _layers_section(study: Study, layers: pd.DataFrame, curves: pd.DataFrame, ma
 
 def _blocks_section(study: Study, lead: pd.DataFrame) -> Section | None:
     """The accuracy without each block, where it was measured, and SI across it; None for features."""
-    split, among = _splits(lead)
+    split, among = splits_of(lead)
     measure = "cross" if among != split else "separation"
     try:
         blocks = separation_across_blocks(study, split=split, pooling=str(lead["pooling"].iloc[0]), measure=measure)
@@ -194,14 +194,9 @@ def _blocks_section(study: Study, lead: pd.DataFrame) -> Section | None:
 
 def _classes_section(study: Study, lead: pd.DataFrame, layer: str) -> Section | None:
     """SI of each class at a layer, the hardest classes first, and the most confused classes."""
-    classes = _of_lead(study, study.classes, lead, layer)
+    classes = class_values(study, lead, layer)
     if classes.empty:
         return None
-    samples = study.samples.assign(class_name=study.samples["class_name"].astype(object))
-    class_names = samples.dropna(subset=["class_name"]).drop_duplicates("label").set_index("label")["class_name"]
-    short_names = short_classes(class_names.astype(str))
-    names = classes["label"].map(class_names.map(short_names)).fillna(classes["label"].astype(str))
-    classes = classes.assign(class_name=names).sort_values(["value", "class_name"], ignore_index=True)
     hardest = classes.head(_MOST_CLASSES)
     all_shown = len(hardest) == len(classes)
     note = "The hardest first." if all_shown else f"The {len(hardest)} hardest of {len(classes)} classes."
@@ -217,24 +212,25 @@ def _classes_section(study: Study, lead: pd.DataFrame, layer: str) -> Section | 
         "Class by class",
         f"At the best layer, {one_layer(layer)}, {_where(lead)}.",
         charts,
-        (*_confusions(study, lead, layer, short_names), class_table(classes)),
+        (*_confusions(study, lead, layer), class_table(classes)),
     )
 
 
-def _confusions(study: Study, lead: pd.DataFrame, layer: str, short_names: Mapping[str, str]) -> tuple[Table, ...]:
+def _confusions(study: Study, lead: pd.DataFrame, layer: str) -> tuple[Table, ...]:
     """The most confused classes; no table where the study stores no neighbors at the layer."""
-    split, among = _splits(lead)
+    split, among = splits_of(lead)
     try:
         pairs = confused_pairs(study, layer, str(lead["pooling"].iloc[0]), split, among=among)
     except StudyError:
         return ()
-    named = pairs.assign(**{name: pairs[name].replace(dict(short_names)) for name in ("first", "second")})
+    names = short_names(study)
+    named = pairs.assign(**{name: pairs[name].replace(names) for name in ("first", "second")})
     return (confusion_table(named.head(_MOST_CONFUSIONS)),) if len(pairs) else ()
 
 
 def _sizes_section(study: Study, lead: pd.DataFrame, layer: str) -> Section | None:
     """SI over sample size at the best layer."""
-    rows = _of_lead(study, study.curves, lead, layer)
+    rows = values_at(study.curves, lead, layer)
     if rows.empty:
         return None
 
@@ -306,24 +302,6 @@ def _training_change(study: Study, lead: pd.DataFrame, first: int, last: int) ->
     match = match_layers(before, after, pooling=pooling, split=split, match="name")
     match = replace(match, assumes_same_samples=False)  # one training measures the same samples in each epoch
     return describe_changes(table, match, (f"epoch {first}", f"epoch {last}"))
-
-
-def _of_lead(study: Study, table: pd.DataFrame, lead: pd.DataFrame, layer: str) -> pd.DataFrame:
-    """The rows of a table at a layer, for the samples and the pooling of the lead curve; else the other pooling."""
-    split, among = _splits(lead)
-    measure = "cross" if among != split else "separation"
-    rows = table[(table["layer"] == layer) & (table["split"] == split) & (table["measure"] == measure)]
-    poolings = set(rows["pooling"].astype(str))
-    pooling = str(lead["pooling"].iloc[0])
-    if pooling not in poolings:
-        pooling = next(iter(poolings), pooling)
-    return rows[rows["pooling"] == pooling]
-
-
-def _splits(lead: pd.DataFrame) -> tuple[str, str]:
-    """The split of the samples of a curve, and that of their neighbors."""
-    samples = str(lead["samples"].iloc[0])
-    return ("test", "train") if samples == "cross" else (samples, samples)
 
 
 def _where(lead: pd.DataFrame) -> str:

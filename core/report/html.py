@@ -121,10 +121,15 @@ def _chart(chart: Chart, number: int) -> str:
 
 
 def _table(table: Table) -> str:
+    grid = f'<div class="scroll">{table_html(table)}</div>'
+    return f"<details open><summary>{escape(table.title)}, {len(table.frame)} rows</summary>{grid}</details>"
+
+
+def table_html(table: Table) -> str:
+    """The table as HTML; its texts are escaped."""
     head = "".join(f"<th{_kind(table, name)}>{escape(str(name))}</th>" for name in table.frame.columns)
     body = "".join(_row(table, row) for row in table.frame.itertuples(index=False))
-    grid = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-    return f"<details open><summary>{escape(table.title)}, {len(table.frame)} rows</summary>{grid}</details>"
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _row(table: Table, row: Iterable[object]) -> str:

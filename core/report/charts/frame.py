@@ -157,6 +157,13 @@ def standalone_spec(chart: UncheckedChart, config: Mapping[str, Any] | None = No
     return spec
 
 
+def notebook_html(chart: UncheckedChart) -> str:
+    """The chart as the HTML that Altair shows in notebooks."""
+    with alt.renderers.enable("html"):
+        bundle: Any = chart._repr_mimebundle_()
+    return str(bundle["text/html"])
+
+
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows of a table for JSON: null for missing values, and floats rounded to five decimals."""
     rounded = table.round(_DECIMALS)

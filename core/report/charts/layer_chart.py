@@ -1,6 +1,6 @@
 """The chart of a measure through the network: SI, the kNN baseline, channels and parameters, on one x axis."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -27,6 +27,8 @@ from core.report.charts.theme import GRAY
 from core.report.words.formatting import SAMPLES
 
 MAIN_HEIGHT, BASELINE_HEIGHT, PANEL_HEIGHT, GAP = 300, 72, 48, 36
+SINGLE_HEIGHT = 140  # of a panel with a property of the layers that has the chart to itself
+PANELS = ("si", "knn", "channels", "parameters")  # from the top
 # Columns that the marks need; others would only make the specification larger.
 DRAWN = ["layer", "pooling", "value", "low", "high", "series", "samples_name"]
 UNTRAINED = "untrained"
@@ -69,6 +71,7 @@ def layers_chart(
     control: pd.DataFrame | None = None,
     chosen: str | None = None,
     marked: Mapping[str, str] | None = None,
+    panels: Sequence[str] = PANELS,
     size: Size = PAGE,
 ) -> UncheckedChart:
     """Curves through the network, the kNN baseline, and the channels and parameters of the layers.
@@ -89,26 +92,30 @@ def layers_chart(
         The layer to highlight.
     marked : mapping, optional
         From some layers to a text that is written beside them.
+    panels : sequence of str
+        Which of `PANELS` to draw; those that the study knows nothing about are left out.
     size : Size
         A chart that is not interactive, such as a figure, names blocks in place of layers.
     """
     rows = _layer_rows(layers, size)
     lines = with_series(curves, measure)
     separation, baseline = lines[lines["measure"] == "SI"], lines[lines["measure"] == "kNN"]
-    panel = Panel(0, size(MAIN_HEIGHT), size)
-    panels: list[alt.Chart | alt.LayerChart] = [
-        _curve_panel(separation, rows, panel, measure, _control_rows(control, layers), marked or {})
-    ]
-    if baseline["value"].notna().any():
-        panel = panel.below(size(BASELINE_HEIGHT), size(GAP))
-        panels.append(_baseline_panel(baseline, rows, panel))
-    for column, title, scale in _property_panels(layers):
-        panel = panel.below(size(PANEL_HEIGHT), size(GAP))
+    panel = Panel(0, 0, size)
+    charts: list[alt.Chart | alt.LayerChart] = []
+    if "si" in panels:
+        panel = panel.below(size(MAIN_HEIGHT), 0)
+        charts.append(_curve_panel(separation, rows, panel, measure, _control_rows(control, layers), marked or {}))
+    if "knn" in panels and baseline["value"].notna().any():
+        panel = panel.below(size(BASELINE_HEIGHT), size(GAP) if charts else 0)
+        charts.append(_baseline_panel(baseline, rows, panel))
+    for column, title, scale in _property_panels(layers, panels):
+        height = SINGLE_HEIGHT if len(panels) == 1 else PANEL_HEIGHT
+        panel = panel.below(size(height), size(GAP) if charts else 0)
         axis = panel.axis(title, tickCount=2, labelExpr="format(datum.value, '~s')")
-        panels.append(_bar_panel(rows, column, axis, panel.scale(**scale)))
+        charts.append(_bar_panel(rows, column, axis, panel.scale(**scale)))
     hover = [_hover_band(lines, rows)] if size.interactive else []
     return framed(
-        [*block_bands(rows.runs, rows.axis), *_chosen_band(rows, chosen), *panels, *hover],
+        [*block_bands(rows.runs, rows.axis), *_chosen_band(rows, chosen), *charts, *hover],
         height=panel.bottom,
         size=size,
         params=[names_parameter(layers["layer"])],
@@ -263,13 +270,13 @@ def _bar_panel(rows: LayerRows, column: str, axis: alt.Axis, scale: alt.Scale) -
     return chart
 
 
-def _property_panels(layers: pd.DataFrame) -> list[tuple[str, str, dict[str, Any]]]:
+def _property_panels(layers: pd.DataFrame, panels: Sequence[str]) -> list[tuple[str, str, dict[str, Any]]]:
     """Column, title and scale of the panels with properties of the layers that the study knows."""
-    panels: list[tuple[str, str, dict[str, Any]]] = [
+    properties: list[tuple[str, str, dict[str, Any]]] = [
         ("channels", "Depth (channels)", {}),
         ("parameters", "Parameters (square-root scale)", {"type": "sqrt"}),  # from 0, which has no logarithm
     ]
-    return [panel for panel in panels if (layers[panel[0]] > 0).any()]
+    return [panel for panel in properties if panel[0] in panels and (layers[panel[0]] > 0).any()]
 
 
 def _chosen_band(rows: LayerRows, chosen: str | None) -> list[alt.Chart]:

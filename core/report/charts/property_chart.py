@@ -1,6 +1,7 @@
 """The chart of SI versus a property of the layers: one dot per layer."""
 
 from collections.abc import Mapping
+from math import ceil, floor, log10
 from typing import Any
 
 import altair as alt
@@ -46,6 +47,8 @@ def property_chart(
     rows = rows[["layer", "kind", "block", column, "si", "low", "high", "x_text", "si_text", "line"]]
     scale = alt.Scale(type="log" if logarithmic else "linear", zero=False, nice=not logarithmic, padding=8)
     labels: dict[str, Any] = {"labelExpr": "format(datum.value, '~s')"} if logarithmic else {}
+    if logarithmic and size != PAGE:
+        labels["values"] = _round_values(rows[column])
     axis = alt.Axis(title=title, grid=False, tickCount=5, labelOverlap="greedy", **labels)
     top = upper_end(rows[["si", "high"]].to_numpy(float))
     encodings = {
@@ -93,6 +96,15 @@ def _marked(
         )
         charts += [ring, name.encode(text="text:N")]
     return charts
+
+
+def _round_values(values: pd.Series) -> list[float]:
+    """The values 1, 2 and 5 times powers of ten within the range of a logarithmic axis; only 1 where it is wide."""
+    low, high = float(values.min()), float(values.max())
+    powers = range(floor(log10(low)), ceil(log10(high)) + 1)
+    steps = (1, 2, 5) if len(powers) <= 4 else (1,)
+    ticks = [float(step * 10**power) for power in powers for step in steps]
+    return [tick for tick in ticks if low <= tick <= high]
 
 
 def _middle(values: pd.Series, *, logarithmic: bool) -> float:

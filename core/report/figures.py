@@ -33,7 +33,8 @@ _PIXELS_AN_INCH = 300  # of a PNG
 _TEXT_POINTS = 7
 _FONT = "Liberation Sans, Arial, Helvetica, sans-serif"  # the first three are equally wide
 _AGAINST = {"parameters": "parameters", "channels": "depth", "knn": "knn"}  # property to its name in a file
-_INSTALL = "Figures need Altair and vl-convert-python: pip install altair vl-convert-python (or the extra `figures`)."
+_BESIDE_DOT = 30  # characters for which there is room beside a dot
+_INSTALL = "Figures need Altair and vl-convert-python: pip install altair vl-convert-python (or the extra `report`)."
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,13 +190,24 @@ def _layer_figures(study: Study, curves: pd.DataFrame, lead: pd.DataFrame, layer
     return figures
 
 
-def marked_layers(lead: pd.DataFrame) -> dict[str, str]:
-    """Return the texts beside the best and the last layer of a curve of SI: name and value."""
+def marked_layers(lead: pd.DataFrame, most_characters: int = 44) -> dict[str, str]:
+    """Return the texts beside the best and the last layer of a curve of SI: name and value.
+
+    Parameters
+    ----------
+    lead : DataFrame
+        As returned by `core.analysis.separation_level.lead_curve`.
+    most_characters : int
+        For which there is room; a longer text leaves out the name, which stands in the caption.
+    """
     values = lead.set_index("layer")["value"]
     best, last = best_layer(lead), str(lead["layer"].iloc[-1])
-    if best == last:
-        return {best: f"best and last: {best} {values[best]:.3f}"}
-    return {best: f"best: {best} {values[best]:.3f}", last: f"last: {last} {values[last]:.3f}"}
+    words = {best: "best and last"} if best == last else {best: "best", last: "last"}
+    texts = {}
+    for layer, word in words.items():
+        text = f"{word}: {layer} {values[layer]:.3f}"
+        texts[layer] = text if len(text) <= most_characters else f"{word} {values[layer]:.3f}"
+    return texts
 
 
 def _property_figure(
@@ -204,7 +216,7 @@ def _property_figure(
     def draw(size: "Size") -> "UncheckedChart":
         from core.report.charts.property_chart import property_chart
 
-        return property_chart(table, column, marked=marked_layers(lead), size=size)
+        return property_chart(table, column, marked=marked_layers(lead, _BESIDE_DOT), size=size)
 
     untied = table[~table["tied"]]
     correlation = rank_correlation(untied[column], untied["si"])

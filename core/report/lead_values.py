@@ -34,7 +34,7 @@ def chosen_curves(study: Study, *, samples: str | None = None, pooling: str | No
     offered = {"samples": [name for name in SAMPLES if (separation["samples"] == name).any()]}
     offered["pooling"] = [name for name in POOLINGS if (separation["pooling"] == name).any()]
     faults = [
-        f"{name} must be {' or '.join(map(repr, offered[name]))} for this study; got {value!r}."
+        f"{name} must be {_one_of(offered[name])} for this study; got {value!r}."
         for name, value in {"samples": samples, "pooling": pooling}.items()
         if value is not None and value not in offered[name]
     ]
@@ -46,6 +46,10 @@ def chosen_curves(study: Study, *, samples: str | None = None, pooling: str | No
     rank = rows["measure"].map(["SI", "kNN"].index) * len(SAMPLES) + rows["samples"].map(list(SAMPLES).index)
     ordered = rows.assign(rank=rank).sort_values(["rank", "position"], kind="stable", ignore_index=True)
     return ordered.drop(columns="rank")
+
+
+def _one_of(names: list[str]) -> str:
+    return f"one of {', '.join(map(repr, names))}" if len(names) > 1 else repr(names[0])
 
 
 def chosen_lead(study: Study, *, samples: str | None = None, pooling: str | None = None) -> pd.DataFrame:

@@ -43,7 +43,7 @@ def block_axis(layers: pd.DataFrame, size: Size) -> tuple[alt.Axis, pd.DataFrame
     """
     runs = block_runs(layers)
     if runs.empty:
-        return layer_axis(), runs
+        return layer_axis(size), runs
     short = layers["block"].str.removeprefix(_common_prefix(runs["block"]))
     stages = short.map(lambda name: re.sub(r"(?<=\d)[a-z]$", "", name))
     for names in (layers["block"], short, stages):

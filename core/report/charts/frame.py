@@ -201,10 +201,17 @@ def x_scale() -> alt.Scale:
     return alt.Scale(type="band", domain=alt.ExprRef(NAMES), padding=0)
 
 
-def layer_axis() -> alt.Axis:
+def layer_axis(size: Size = PAGE) -> alt.Axis:
     """An axis with vertical names; where there is no room for all of them, some are left out."""
+    limit, padding = size(140), size(4)
     return alt.Axis(
-        title=None, labelAngle=-90, labelOverlap="greedy", labelLimit=140, labelPadding=4, ticks=True, grid=False
+        title=None,
+        labelAngle=-90,
+        labelOverlap="greedy",
+        labelLimit=limit,
+        labelPadding=padding,
+        ticks=True,
+        grid=False,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -23,6 +23,7 @@ from core.report.charts.frame import (
     upper_end,
 )
 from core.report.charts.labels import chance_levels, direct_labels, tooltip_table, with_series
+from core.report.charts.marked_layers import marked_charts, marked_layers
 from core.report.charts.theme import GRAY
 from core.report.words.formatting import SAMPLES
 
@@ -145,11 +146,11 @@ def _curve_panel(
     base = _lines_base(lines, rows, y)
     shape = alt.Shape("pooling:N", scale=alt.Scale(domain=list(SHAPES), range=list(SHAPES.values())), legend=None)
     point_size = 34 if len(rows.layers) <= 80 else 12
-    scale = rows.size.scale
+    scale, order = rows.size.scale, rows.layers["layer"].tolist()
     marks = [
         base.mark_line(strokeWidth=rows.size(2), aria=False).encode(strokeDash=_dash()),
         base.mark_point(filled=True, size=point_size * scale**2, opacity=1, aria=False).encode(shape=shape),
-        *_marked_layers(lines, rows, y, top, marked),
+        *marked_charts(marked_layers(lines, order, marked, top, panel), rows.x, y, top, panel),
     ]
     gray_labels = {UNTRAINED: float(control["value"].iloc[-1])} if len(control) else {}
     bands, rules = _bands(base, lines), _chance_rules(lines, y, rows.size)
@@ -204,49 +205,6 @@ def _chance_rules(lines: pd.DataFrame, y: alt.Y, size: Size) -> list[alt.Chart]:
     dash = [size(6), size(4)]
     rule = alt.Chart(levels).mark_rule(strokeDash=dash, strokeWidth=size(1.2), color=GRAY)
     return [rule.encode(y=y, description="text:N")]
-
-
-def _marked_layers(
-    lines: pd.DataFrame, rows: LayerRows, y: alt.Y, top: float, marked: Mapping[str, str]
-) -> list[alt.Chart]:
-    """A ring around each marked layer on the first line, and a rule from it to its text, where there are few marks.
-
-    Below a high value and above a low one there is room for a text.
-    """
-    first = lines[(lines["series"] == lines["series"].iloc[0]) & lines["value"].notna()]
-    points = first.loc[first["layer"].isin(list(marked)), ["layer", "value"]].reset_index(drop=True)
-    if points.empty:
-        return []
-    high = points["value"].mean() > top / 2
-    order = rows.layers["layer"].tolist()
-    step = top * rows.size(LABEL_HEIGHT) / rows.size(MAIN_HEIGHT)
-    start = 0.32 * top if high else 0.8 * top
-    points["end"] = [start - step * index for index in range(len(points))]
-    points["text"] = points["layer"].map(marked)
-    right_half = points["layer"].map(order.index) >= len(order) / 2
-    base = alt.Chart(points).encode(x=rows.x)
-    ring = base.mark_point(
-        filled=False, size=150 * rows.size.scale**2, color=GRAY, strokeWidth=rows.size(2), opacity=1, aria=False
-    )
-    leader = base.mark_rule(color=GRAY, strokeWidth=rows.size(1), aria=False)
-    return [
-        leader.encode(y=y, y2="end:Q"),
-        ring.encode(y=y),
-        *_marked_texts(points[right_half], rows, y, "right"),
-        *_marked_texts(points[~right_half], rows, y, "left"),
-    ]
-
-
-def _marked_texts(points: pd.DataFrame, rows: LayerRows, y: alt.Y, align: Literal["left", "right"]) -> list[alt.Chart]:
-    """The texts beside the ends of their rules."""
-    if points.empty:
-        return []
-    points = points[["layer", "text"]].assign(value=points["end"])
-    dx = rows.size(-5) if align == "right" else rows.size(5)
-    text = alt.Chart(points).mark_text(
-        align=align, baseline="middle", dx=dx, fontSize=rows.size(FONT_SIZE), color=GRAY, fontWeight=600
-    )
-    return [text.encode(x=rows.x, y=y, text="text:N")]
 
 
 def _label_marks(labels: pd.DataFrame, lines: pd.DataFrame, y: alt.Y, size: Size) -> list[alt.Chart]:

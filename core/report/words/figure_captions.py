@@ -111,6 +111,7 @@ def property_caption(
         _left_out(lead["layer"].nunique() - num_shown),
         _chance(lead),
         "Bars: 95 % interval of SI." if lead["low"].notna().any() else "",
+        _best_and_last(lead),
         _correlation(correlation),
     ]
     return " ".join(filter(None, parts))

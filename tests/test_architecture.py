@@ -223,3 +223,10 @@ def test_requirements_are_the_base_install_and_the_extras():
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     required = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     assert required == [*project["dependencies"], *extras["network"], *extras["app"]]
+
+
+def test_the_app_has_the_colors_of_the_charts():
+    from core.report.charts.theme import CATEGORIES
+
+    theme = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["theme"]
+    assert {ground: theme[ground]["chartCategoricalColors"] for ground in CATEGORIES} == CATEGORIES

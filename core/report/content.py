@@ -14,7 +14,7 @@ from core.analysis.cut.blocks import TOLERANCE, cannot_verify, separation_across
 from core.analysis.cut.verified_blocks import load_verified
 from core.analysis.samples.neighborhoods import confused_pairs
 from core.analysis.separation_level import best_layer, lead_curve
-from core.report.lead_values import class_values, short_names, splits_of, values_at
+from core.report.lead_values import class_values, in_display_order, short_names, splits_of, values_at
 from core.report.tables import Table, block_table, class_table, confusion_table, layer_table, training_table
 from core.report.words.blocks import ALONE, NO_MEASUREMENT, blocks_text
 from core.report.words.cards import cards_of, good_enough
@@ -136,7 +136,7 @@ def make_report(path: str | os.PathLike[str], *, write: str = "") -> Report:
     advice = good_enough(study, lead)
     cut, confused, check = cards_of(study, lead, advice)
     findings = {"Where it is good enough": cut, "Most confused classes": confused, "Samples to check": check}
-    shown_curves = curves[(curves["pooling"] == lead["pooling"].iloc[0]) & curves["value"].notna()]
+    shown_curves = in_display_order(curves[(curves["pooling"] == lead["pooling"].iloc[0]) & curves["value"].notna()])
     marked = {best: "best"}
     if advice.recommended is not None:
         marked.setdefault(advice.recommended, "cut here")

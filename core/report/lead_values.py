@@ -42,9 +42,13 @@ def chosen_curves(study: Study, *, samples: str | None = None, pooling: str | No
         raise ValueError(" ".join(faults))
     splits = [name for name in offered["samples"] if name != "cross"] or offered["samples"]
     rows = curves[curves["samples"].isin([samples] if samples else splits)]
-    rows = rows[(rows["pooling"] == (pooling or offered["pooling"][0])) & rows["value"].notna()]
-    rank = rows["measure"].map(["SI", "kNN"].index) * len(SAMPLES) + rows["samples"].map(list(SAMPLES).index)
-    ordered = rows.assign(rank=rank).sort_values(["rank", "position"], kind="stable", ignore_index=True)
+    return in_display_order(rows[(rows["pooling"] == (pooling or offered["pooling"][0])) & rows["value"].notna()])
+
+
+def in_display_order(curves: pd.DataFrame) -> pd.DataFrame:
+    """Return curves with SI before kNN, test before training samples, in network order."""
+    rank = curves["measure"].map(["SI", "kNN"].index) * len(SAMPLES) + curves["samples"].map(list(SAMPLES).index)
+    ordered = curves.assign(rank=rank).sort_values(["rank", "position"], kind="stable", ignore_index=True)
     return ordered.drop(columns="rank")
 
 

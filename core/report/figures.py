@@ -19,6 +19,7 @@ from core.analysis.layer_properties import known_properties, rank_correlation
 from core.analysis.separation_level import best_layer, lead_curve
 from core.report.lead_values import chosen_curves, splits_of
 from core.report.plots import properties_of
+from core.report.svg_text import with_text_lengths
 from core.report.words.figure_captions import change_caption, curves_caption, panel_caption, property_caption
 from core.study.store.opening import Study
 from core.study.store.writing import replace_file
@@ -31,7 +32,6 @@ WIDTHS_MM = {"single": 89, "double": 183}  # of one column, and of a page of two
 _POINTS_A_MM = 72 / 25.4
 _PIXELS_AN_INCH = 300  # of a PNG
 _TEXT_POINTS = 7
-_FONT = "Liberation Sans, Arial, Helvetica, sans-serif"  # the first three are equally wide
 _AGAINST = {"parameters": "parameters", "channels": "depth", "knn": "knn"}  # property to its name in a file
 _BESIDE_DOT = 30  # characters for which there is room beside a dot
 _INSTALL = "Figures need Altair and vl-convert-python: pip install altair vl-convert-python (or the extra `report`)."
@@ -102,8 +102,8 @@ def write_figures(
     out : path
         A folder, which is made where it does not exist; files of the same names are replaced.
     file_format : {"pdf", "svg", "png"}
-        PDF embeds its fonts; SVG keeps texts as texts in Liberation Sans, Arial or Helvetica, which are equally wide;
-        PNG has 300 pixels an inch.
+        PDF embeds its fonts; SVG keeps texts as texts and states their widths, so that no other font clips them; PNG
+        has 300 pixels an inch.
     width : {"single", "double"}
         89 mm, one column, or 183 mm, two columns.
 
@@ -138,19 +138,19 @@ def rendered(figure: Figure, *, file_format: str = "pdf", width: str = "single")
         import vl_convert
 
         from core.report.charts.frame import Size, standalone_spec
-        from core.report.charts.theme import vega_config
+        from core.report.charts.theme import PORTABLE_FONT, vega_config
     except ImportError as error:
         raise ImportError(_INSTALL) from error
     points = round(WIDTHS_MM[width] * _POINTS_A_MM)
     size = Size(points, scale=_TEXT_POINTS / 12, interactive=False)
-    config = vega_config("light", font=_FONT, font_size=size(11))
+    config = vega_config("light", font=PORTABLE_FONT, font_size=size(11))
     spec = standalone_spec(figure.draw(size), {**config, "background": "#ffffff"})
     spec["padding"] = 2
     if file_format == "pdf":
         return bytes(vl_convert.vegalite_to_pdf(spec))
     if file_format == "png":
         return bytes(vl_convert.vegalite_to_png(spec, ppi=_PIXELS_AN_INCH))
-    return _in_millimeters(vl_convert.vegalite_to_svg(spec), WIDTHS_MM[width]).encode()
+    return _in_millimeters(with_text_lengths(vl_convert.vegalite_to_svg(spec)), WIDTHS_MM[width]).encode()
 
 
 def _in_millimeters(svg: str, width_mm: float) -> str:

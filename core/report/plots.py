@@ -4,6 +4,7 @@
 the first chart is drawn.
 """
 
+from base64 import b64encode
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from core.analysis.layer_properties import known_properties, layer_properties, p
 from core.analysis.separation_level import best_layer, lead_curve
 from core.report.html import inline, table_html
 from core.report.lead_values import chosen_curves, chosen_lead, class_values
+from core.report.svg_text import with_text_lengths
 from core.report.tables import layer_table
 from core.report.words.findings import describe
 from core.report.words.formatting import plain
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from core.report.charts.frame import UncheckedChart
 
 MOST_CLASSES = 40  # in the chart of classes
-_SCROLLED = "max-height: 20rem; overflow: auto"
+_SCROLLED = "max-height: 20rem; overflow: auto; white-space: nowrap"
 
 
 def layers_plot(study: Study, *, samples: str | None = None, pooling: str | None = None) -> "UncheckedChart":
@@ -134,14 +136,22 @@ def study_html(study: Study) -> str:
 
 
 def _chart_html(study: Study) -> str:
-    """The chart as Altair draws it in notebooks; a hint where Altair is not installed."""
+    """The chart as a picture, which needs no internet; without vl-convert-python, as Altair draws it in notebooks.
+
+    A hint where Altair is not installed.
+    """
     try:
         chart = layers_plot(study)
     except ImportError as error:
         return f"<p><small>{escape(str(error))}</small></p>"
-    from core.report.charts.frame import notebook_html
+    from core.report.charts.frame import notebook_html, standalone_spec
 
-    return notebook_html(chart)
+    try:
+        from vl_convert import vegalite_to_svg
+    except ImportError:
+        return notebook_html(chart)
+    picture = b64encode(with_text_lengths(vegalite_to_svg(standalone_spec(chart))).encode()).decode()
+    return f'<img alt="Separation Index by layer" src="data:image/svg+xml;base64,{picture}">'
 
 
 def _layers_of(study: Study, curves: pd.DataFrame) -> pd.DataFrame:

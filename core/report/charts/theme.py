@@ -15,6 +15,7 @@ CATEGORIES = {
     "light": ["#0b62a4", "#c4540a", "#0a7d5c", "#8e4b8f", "#5f6b7a"],
     "dark": ["#6cb6f0", "#f0a35e", "#4fcfa2", "#d59ad6", "#a3adba"],
 }
+PORTABLE_FONT = "Liberation Sans, Arial, Helvetica, sans-serif"  # for pictures; the first three are equally wide
 FONT_SIZE = 11  # of axes and legends on a page, in pixels
 _TEXT = {"light": "#1f2933", "dark": "#e6eaee"}
 _SOFT_TEXT = {"light": "#5b6672", "dark": "#a3adba"}
@@ -69,5 +70,5 @@ def _sizes(scale: float) -> dict[str, float]:
 def themed(chart: Chart, ground: str = "light") -> Chart:
     """Return the chart with its own colors and background, for a place that has no theme, such as a notebook."""
     background = {"light": "#ffffff", "dark": "#14181d"}[ground]
-    chart.config = {**vega_config(ground), "background": background}
+    chart.config = {**vega_config(ground, font=PORTABLE_FONT), "background": background}
     return chart

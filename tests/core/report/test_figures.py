@@ -18,7 +18,9 @@ from core.report.charts.frame import Size
 from core.report.figures import WIDTHS_MM, make_figures, marked_layers, rendered
 from core.report.lead_values import chosen_lead
 from core.report.plots import properties_of
+from core.report.svg_text import text_width
 from core.report.words.figure_captions import plain_text
+from tests.browser import chromium
 
 DEMO = Path(__file__).resolve().parents[3] / "explorer" / "demo"
 NAMES = ["layers", "si", "depth", "parameters", "si-versus-parameters", "si-versus-depth", "si-versus-knn"]
@@ -111,6 +113,37 @@ def test_an_svg_is_as_wide_as_the_column(figures):
     assert tree.get("width") == "183mm"
     height, width = (float(tree.get("viewBox").split()[index]) for index in (3, 2))
     assert float(tree.get("height").removesuffix("mm")) == pytest.approx(183 * height / width, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("text", "bold", "width"),
+    [("0.0", False, 5.56 * 2 + 2.78), ("iW", False, 2.22 + 9.44), ("iW", True, 2.78 + 9.44), ("−1 é", False, 19.74)],
+)
+def test_widths_of_texts_by_hand(text, bold, width):
+    assert text_width(text, 10, bold=bold) == pytest.approx(width)
+
+
+def test_every_text_of_an_svg_states_its_width(figures):
+    tree = ElementTree.fromstring(rendered(figures["layers"], file_format="svg"))
+    named = [element for element in tree.iter("{http://www.w3.org/2000/svg}text") if element.text]
+    (chance,) = [element for element in named if element.text == "chance 0.0075"]
+    size = float(chance.get("font-size").removesuffix("px"))
+    assert float(chance.get("textLength")) == pytest.approx(text_width("chance 0.0075", size), abs=0.01)
+    assert all(element.get("textLength") for element in named)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("name", ["layers", "si-versus-parameters", "before-after"])
+def test_no_font_clips_an_svg(figures, name, tmp_path):
+    svg = rendered(figures[name], file_format="svg").replace(b"Liberation Sans, Arial, Helvetica", b"DejaVu Sans")
+    (tmp_path / "figure.svg").write_bytes(svg)
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 800, "height": 800}, device_scale_factor=2)
+        page.goto((tmp_path / "figure.svg").as_uri())
+        shot = page.locator("svg").first.screenshot()
+    pixels = np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"))
+    assert (pixels[:, [0, 1, 2, -4, -3]] == 255).all()  # the very last pixel may be a part of the page
+    assert (pixels[[0, 1, 2, -4, -3]] == 255).all()
 
 
 def test_best_and_last_layer_are_labelled_with_their_values():

@@ -16,7 +16,7 @@ import pandas as pd
 from core.analysis.comparing import compare_studies, match_layers
 from core.analysis.curves import measured_layers
 from core.analysis.layer_properties import known_properties, rank_correlation
-from core.analysis.separation_level import best_layer, lead_curve
+from core.analysis.separation_level import best_layer, has_best_layer, lead_curve
 from core.report.lead_values import chosen_curves, splits_of
 from core.report.plots import properties_of
 from core.report.svg_text import with_text_lengths
@@ -109,6 +109,8 @@ def write_figures(
 
     Raises
     ------
+    ValueError
+        The format or the width is unknown, or `out` is a file.
     ImportError
         Altair or vl-convert-python is not installed.
     """
@@ -117,6 +119,8 @@ def write_figures(
             f"file_format must be one of {', '.join(FORMATS)}, and width one of {', '.join(WIDTHS_MM)}; "
             f"got {file_format!r} and {width!r}."
         )
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"out must be a folder; got the file {out}. Choose another name.")
     pictures = [
         rendered(figure, file_format=file_format, width=width) for figure in figures
     ]  # before a file is written
@@ -193,6 +197,8 @@ def _layer_figures(study: Study, curves: pd.DataFrame, lead: pd.DataFrame, layer
 def marked_layers(lead: pd.DataFrame, most_characters: int = 44) -> dict[str, str]:
     """Return the texts beside the best and the last layer of a curve of SI: name and value.
 
+    Only the last one has a text where there is no best layer: `core.analysis.separation_level.has_best_layer`.
+
     Parameters
     ----------
     lead : DataFrame
@@ -202,7 +208,9 @@ def marked_layers(lead: pd.DataFrame, most_characters: int = 44) -> dict[str, st
     """
     values = lead.set_index("layer")["value"]
     best, last = best_layer(lead), str(lead["layer"].iloc[-1])
-    words = {best: "best and last"} if best == last else {best: "best", last: "last"}
+    words = {last: "last"}
+    if has_best_layer(lead):
+        words = {best: "best and last"} if best == last else {best: "best", last: "last"}
     texts = {}
     for layer, word in words.items():
         text = f"{word}: {layer} {values[layer]:.3f}"

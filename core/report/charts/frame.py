@@ -43,7 +43,7 @@ class Size:
         return pixels if self.scale == 1 else round(self.scale * pixels, 2)
 
 
-PAGE = Size()  # the app: Streamlit sets the width
+PAGE = Size()  # the app, which sets the width
 CONTAINER = Size("container")  # a page of HTML: as wide as the element that holds the chart
 NOTEBOOK = Size(760)
 LABEL_HEIGHT = 15  # pixels of a label beside the plot
@@ -102,13 +102,13 @@ class Panel:
 class UncheckedChart(alt.LayerChart):
     """A chart that is not validated against Vega-Lite's schema by default; the tests validate it.
 
-    Streamlit calls `to_dict` whenever it shows a chart. Validation takes half of the time of a page's rerun, and
+    The app calls `to_dict` whenever it shows a chart. Validation takes half of the time of a page's rerun, and
     loading the schema most of the time before the first chart.
     """
 
     def to_dict(self, validate: bool = False, **options: Any) -> dict[str, Any]:
         """The specification of the chart, with all its rows."""
-        if alt.data_transformers.active != "default":  # such as Streamlit's
+        if alt.data_transformers.active != "default":  # the app has its own
             return super().to_dict(validate=validate, **options)
         with alt.data_transformers.disable_max_rows():
             return super().to_dict(validate=validate, **options)

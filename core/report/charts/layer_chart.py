@@ -77,7 +77,7 @@ def layers_chart(
 ) -> UncheckedChart:
     """Curves through the network, the kNN baseline, and the channels and parameters of the layers.
 
-    A click selects a layer; Streamlit reports it under `PICK`.
+    A click selects a layer, which the app reads under the name `PICK`.
 
     Parameters
     ----------

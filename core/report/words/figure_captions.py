@@ -13,9 +13,10 @@ import pandas as pd
 
 from core.analysis.comparing import LayerMatch
 from core.analysis.layer_properties import PROPERTIES, RankCorrelation
-from core.analysis.separation_level import best_layer
+from core.analysis.separation_level import best_layer, has_best_layer
 from core.report.html import inline
 from core.report.words.changes import describe_changes
+from core.report.words.findings import describe
 from core.report.words.formatting import POOLED, SPLIT_NAMES
 from core.report.words.provenance import caption_parts
 from core.study.store.opening import Study
@@ -45,13 +46,14 @@ def curves_caption(study: Study, curves: pd.DataFrame, lead: pd.DataFrame) -> st
     """
     separation = curves[curves["measure"] == "SI"]
     parts = [
-        f"Separation Index (SI) of {lead['layer'].nunique()} layers in network order, {_pooled(lead)}.",
+        f"Separation Index (SI) of {_layer_count(lead['layer'].nunique())} in network order, {_pooled(lead)}.",
         _source(study, curves),
         _SI,
         _CROSS if (separation["samples"] == "cross").any() else "",
         _chance(separation, drawn=True),
         *_intervals(separation),
         _best_and_last(lead),
+        f"{describe(lead).headline}.",
         _ties(separation),
     ]
     return " ".join(filter(None, parts))
@@ -199,12 +201,12 @@ def _best_and_last(lead: pd.DataFrame) -> str:
     """The values of the best and the last layer with their intervals and n, and that the best one was chosen."""
     best, last = best_layer(lead), str(lead["layer"].iloc[-1])
     samples = _samples_text(str(lead["samples"].iloc[0]))
+    if not has_best_layer(lead):
+        return f"Last layer {last}, {_value(lead, last)} ({samples})."
     texts = [f"best layer {best}, {_value(lead, best)}"] if best != last else []
     texts.append(f"last layer{'' if best != last else ', also the best,'} {last}, {_value(lead, last)}")
-    count = len(lead)
-    chosen = f" The best of {count} values is biased upward." if count > 1 else ""
     text = "; ".join(texts)
-    return f"{text[0].upper()}{text[1:]} ({samples}).{chosen}"
+    return f"{text[0].upper()}{text[1:]} ({samples}). The best of {len(lead)} values is biased upward."
 
 
 def _value(lead: pd.DataFrame, layer: str) -> str:
@@ -218,10 +220,14 @@ def _ties(separation: pd.DataFrame) -> str:
     return f"Nothing is concluded from {', '.join(tied)}: {reason_text()}" if len(tied) else ""
 
 
+def _layer_count(count: int) -> str:
+    return "1 layer" if count == 1 else f"{count} layers"
+
+
 def _left_out(count: int) -> str:
     if count <= 0:
         return ""
-    return f"{count} layer{'s' * (count > 1)} without this number, or with 0, {'are' if count > 1 else 'is'} left out."
+    return f"{_layer_count(count)} without this number, or with 0, {'are' if count > 1 else 'is'} left out."
 
 
 def _correlation(correlation: RankCorrelation) -> str:

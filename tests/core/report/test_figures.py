@@ -163,6 +163,28 @@ def test_one_layer_that_is_best_and_last_has_one_label(dogs):
     assert text.startswith("best and last: predictions 0.8")
 
 
+@pytest.mark.parametrize(
+    ("layers", "labels", "headline"),
+    [
+        (
+            {"a": np.eye(6), "b": np.eye(6)[::-1]},
+            [0, 0, 0, 1, 1, 1],
+            "No conclusion: many samples have several nearest",
+        ),
+        ({"a": np.arange(6.0)[:, None] ** 2, "b": np.arange(6.0)[:, None] ** 3}, [0] * 6, ""),
+        ({"b": np.arange(6.0)[:, None] ** 2}, [0, 0, 0, 1, 1, 1], "One layer: SI 0.83"),
+    ],
+    ids=["ties", "one class", "one layer"],
+)
+def test_without_a_best_layer_none_is_called_so(tmp_path, layers, labels, headline):
+    study = core.study_from_features(layers, labels, out=tmp_path / "study")
+    caption = make_figures(study)[1].caption
+    assert list(marked_layers(chosen_lead(study))) == ["b"]
+    assert headline in caption
+    assert "Last layer b, SI " in caption
+    assert "est layer" not in caption.replace("Last layer", "")
+
+
 def test_captions_say_what_the_tables_say(dogs, figures):
     caption = figures["layers"].caption
     lead = chosen_lead(dogs)
@@ -173,7 +195,7 @@ def test_captions_say_what_the_tables_say(dogs, figures):
         "efficientnet-lite0, pre-trained on ImageNet",
         "stanford_dogs_224; 120 classes; 1,200 training and 1,200 test samples; seed 0.",
         "Band: 95 % interval for the SI expected of a fresh sample",
-        "The best of 60 values is biased upward.",
+        "The best of 60 values is biased upward. The classes are largely separated, late in the network.",
         "k = 5",
     ):
         assert text in caption
@@ -226,6 +248,12 @@ def test_samples_that_a_study_does_not_have_are_refused(small, tmp_path, capsys)
     assert main(["figures", str(small.path), "--out", str(tmp_path / "out"), "--samples", "test"]) == 2
     assert "samples must be 'train' for this study; got 'test'." in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_in_place_of_the_folder_is_refused(small, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["figures", str(small.path), "--out", str(tmp_path / "file")]) == 2
+    assert "out must be a folder; got the file" in capsys.readouterr().err
 
 
 def test_studies_of_other_samples_are_refused(small, tmp_path, capsys):

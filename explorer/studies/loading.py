@@ -164,23 +164,6 @@ def tidy_subsamples(layers: pd.DataFrame, measurements: pd.DataFrame) -> pd.Data
     return in_network_order(rows.assign(samples=rows["split"]), layers)[SUBSAMPLE_COLUMNS]
 
 
-def offered_poolings(rows: pd.DataFrame) -> tuple[str, ...]:
-    """The poolings to choose from: channel means first, then all activations if any of their values differs.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Rows of SI with layer, samples, pooling and value, of `OpenStudy.curves` or `OpenStudy.subsamples`.
-    """
-    rows = rows.drop_duplicates(["layer", "samples", "pooling"]).fillna({"value": -1.0})
-    values = {
-        name: set(part[["layer", "samples", "value"]].itertuples(index=False, name=None))
-        for name, part in rows.groupby("pooling")
-    }
-    names = tuple(name for name in ("mean", "flat") if name in values)
-    return names[:1] if len(names) == 2 and values["flat"] <= values["mean"] else names
-
-
 @st.cache_resource(max_entries=2, show_spinner=False)
 def cached_tables(path: str, stamp: tuple[int, ...]) -> Study:
     """The study's tables, each read on first use. All sessions share them, so they must not be modified."""

@@ -88,15 +88,21 @@ def bundled_studies(folder: Path = DEMO) -> dict[str, Path]:
     return {path.name: path for path in folders} | {f"{RANKING}-{path.name}": path for path in ranked}
 
 
-def first_study(arguments: Sequence[str], environ: Mapping[str, str]) -> str | None:
-    """The study that the command line (`-- --study PATH`) or SI_EXPLORER_STUDY names; None for neither."""
+def started_studies(arguments: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The studies that the command line (`-- --study PATH`, any number of times) or else SI_EXPLORER_STUDY names."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--study")
+    parser.add_argument("--study", action="append", default=[])
     try:
-        study = parser.parse_known_args(list(arguments))[0].study
+        studies = parser.parse_known_args(list(arguments))[0].study
     except argparse.ArgumentError:
-        study = None
-    return study or environ.get("SI_EXPLORER_STUDY") or None
+        studies = []
+    named = [study for study in studies if study] or [environ.get("SI_EXPLORER_STUDY", "")]
+    return tuple(dict.fromkeys(study for study in named if study))
+
+
+def first_study(arguments: Sequence[str], environ: Mapping[str, str]) -> str | None:
+    """The first of `started_studies`; None without any."""
+    return next(iter(started_studies(arguments, environ)), None)
 
 
 def study_stamp(path: Path) -> tuple[int, ...]:

@@ -10,6 +10,13 @@ from typing import TYPE_CHECKING, Any
 from core.network.kernels import prefer_onednn
 
 if TYPE_CHECKING:
+    from core.analysis.samples.tables import (
+        class_separation,
+        confused_classes,
+        duplicates,
+        label_errors,
+        prediction_depths,
+    )
     from core.cluster.engine import DaskEngine
     from core.measures.center import center_separation_index
     from core.measures.related.alignment import linear_cka
@@ -76,6 +83,11 @@ _HOMES = {
     "StudyError": "core.study.store.opening",
     "load_study": "core.study.store.opening",
     "run_study": "core.study.run",
+    "class_separation": "core.analysis.samples.tables",
+    "confused_classes": "core.analysis.samples.tables",
+    "duplicates": "core.analysis.samples.tables",
+    "label_errors": "core.analysis.samples.tables",
+    "prediction_depths": "core.analysis.samples.tables",
 }
 
 __all__ = [
@@ -93,17 +105,22 @@ __all__ = [
     "anti_separation_index",
     "balanced_separation_index",
     "center_separation_index",
+    "class_separation",
+    "confused_classes",
     "cross_separation_index",
+    "duplicates",
     "fine_tune",
     "generalized_discrimination_value",
     "high_order_separation_index",
     "intrinsic_dimension",
+    "label_errors",
     "linear_cka",
     "load_study",
     "nearest_neighbors",
     "neighbor_overlap",
     "neural_collapse",
     "plan_study",
+    "prediction_depths",
     "run_study",
     "separation_fuzziness",
     "separation_index",

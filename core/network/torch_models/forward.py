@@ -42,6 +42,7 @@ class LayerHooks:
         self._modules: dict[int, Any] = {}
         self._num_calls: dict[int, int] = {}
         self._token_weights: Any = None
+        self._failure: Exception | None = None  # of a hook, which the network may have passed on as another one
         for layer in layers:
             if layer.call is not None:
                 module = layer.call.module
@@ -79,10 +80,15 @@ class LayerHooks:
             If a module is called less or more often than in the first run, or returns another shape.
         """
         self._num_calls = dict.fromkeys(self._modules, 0)
-        self._token_weights = token_weights
+        self._token_weights, self._failure = token_weights, None
         if self._input is not None:
             self._hand_on(self._input, images)
-        forward()
+        try:
+            forward()
+        except Exception:
+            if self._failure is not None:
+                raise self._failure from None
+            raise
         for key, calls in self._layers.items():
             if self._num_calls[key] <= max(calls):
                 name = calls[max(calls)].layer
@@ -96,13 +102,16 @@ class LayerHooks:
         self._num_calls[key] += 1
         if layer is None:
             return
-        tensor, _ = find_tensor(output)
-        if tensor is None:
-            raise ValueError(f"{layer.layer!r} must return a tensor for each batch; got none. Leave it out of layers.")
-        self._hand_on(layer, tensor)
+        try:
+            self._hand_on(layer, find_tensor(output)[0])
+        except Exception as error:
+            self._failure = error
+            raise
 
     def _hand_on(self, layer: TorchLayer, tensor: Any) -> None:
         form = layer.form
+        if tensor is None:
+            raise ValueError(f"{layer.layer!r} must return a tensor for each batch; got none. Leave it out of layers.")
         rows = as_rows(tensor, form)
         if tuple(rows.shape[1:]) != form.shape:
             raise ValueError(

@@ -65,9 +65,13 @@ def check_model(model: Any) -> Any:
     ------
     ValueError
         If it is no `torch.nn.Module`, is TorchScript, or its parameters are on the meta device or not initialized.
+    ImportError
+        If PyTorch is not installed.
     """
-    import torch
-
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError("A study of a PyTorch network needs PyTorch. Install it: pip install torch.") from error
     if not isinstance(model, torch.nn.Module):
         raise ValueError(f"model must be a torch.nn.Module; got {type(model).__name__}. Pass the network itself.")
     network = unwrap(model)
@@ -141,19 +145,23 @@ def inference(network: Any) -> Iterator[None]:
     training = [(module, module.training) for module in network.modules()]
     try:
         network.eval()
-        with torch.inference_mode(), _eager():
+        with torch.inference_mode(), _eager(network):
             yield
     finally:
         for module, was_training in training:
             module.training = was_training
 
 
-def _eager() -> Any:
+def _eager(network: Any) -> Any:
     """Run compiled modules as they were written: a compiled one may not call hooks."""
     import torch
 
+    is_compiled = any(
+        "_orig_mod" in module._modules or getattr(module, "_compiled_call_impl", None) is not None
+        for module in network.modules()
+    )
     set_stance = getattr(torch.compiler, "set_stance", None)  # from PyTorch 2.6 on
-    return nullcontext() if set_stance is None else set_stance("force_eager")
+    return set_stance("force_eager") if is_compiled and set_stance is not None else nullcontext()
 
 
 def _wrapped_attribute(module: Any) -> str | None:

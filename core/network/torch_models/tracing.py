@@ -11,6 +11,7 @@ from core.network.torch_models.outputs import Layout, OutputForm, find_tensor
 Run = Callable[[int], None]  # runs the network on the first samples of a batch, as many as given
 
 TOKENS = ("auto", "mean", "class")
+OUTPUT_CALL = "output"  # the call of the network itself
 
 _CHANNELS_FIRST = re.compile(
     r"(Lazy)?(Conv|BatchNorm|InstanceNorm)|GroupNorm|\w*Pool[123]d|\w*Norm2d|SyncBatchNorm|Pixel(Uns|S)huffle"
@@ -82,6 +83,7 @@ def trace(network: Any, run: Run, num_samples: int, *, tokens: str = "auto") -> 
         others = others if len(others) == len(records) else None
     counts: dict[str, int] = {}
     names = {item.name for item in named_modules(network)}
+    output_name = OUTPUT_CALL if OUTPUT_CALL not in names else f"{OUTPUT_CALL} of the network"
     class_tokens = _class_token_sizes(network)
     layouts = _layouts(records)
     calls = []
@@ -94,7 +96,7 @@ def trace(network: Any, run: Run, num_samples: int, *, tokens: str = "auto") -> 
             form = OutputForm(form.batch_axis, form.shape, form.layout, class_token=True)
         calls.append(
             Call(
-                name=_call_name(record.item.name or "output", call, names),
+                name=_call_name(record.item.name or output_name, call, names),
                 module=record.item.module,
                 call=call,
                 has_children=bool(record.item.module._modules),

@@ -3,7 +3,7 @@
 import os
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,21 @@ def names_of_classes(data_set: Any) -> tuple[str, ...] | None:
         return parts[0] if all(other == parts[0] for other in parts) else None
     if _is_kind(data_set, "Subset"):
         return names_of_classes(data_set.dataset)
-    classes = getattr(data_set, "classes", None)
+    classes = getattr(data_set, "classes", None) or _hugging_face_classes(data_set)
     if not isinstance(classes, tuple | list) or not classes or getattr(data_set, "target_transform", None) is not None:
         return None
     names = tuple(", ".join(map(str, name)) if isinstance(name, tuple | list) else str(name) for name in classes)
     counts = Counter(names)
     return tuple(f"{name} ({label})" if counts[name] > 1 else name for label, name in enumerate(names))
+
+
+def _hugging_face_classes(data_set: Any) -> list[str] | None:
+    """Return the names of the only `ClassLabel` among the features of a Hugging Face data set; None without one."""
+    features = getattr(data_set, "features", None)
+    if not isinstance(features, Mapping):
+        return None
+    named = [feature.names for feature in features.values() if isinstance(getattr(feature, "names", None), list)]
+    return named[0] if len(named) == 1 else None
 
 
 def _file_of(data_set: Any, item: int) -> str | None:

@@ -95,7 +95,7 @@ class ActivationStore:
 
     def _check_disk(self, in_files: set[Key], num_rows: int) -> None:
         needed_bytes = _ITEM_BYTES * num_rows * sum(self._widths[key] for key in in_files)
-        free_bytes = int(shutil.disk_usage(self._folder).free * (1 - _SPARE_DISK)) + self.file_bytes
+        free_bytes = int(shutil.disk_usage(self._folder).free * (1 - _SPARE_DISK))
         if needed_bytes <= free_bytes:
             return
         all_bytes = _ITEM_BYTES * num_rows * sum(self._widths.values())

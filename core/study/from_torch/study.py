@@ -256,10 +256,11 @@ class _Collector:
             if self._store is not None:
                 self._store.write((layer.layer, pooling), batch_rows, values)
 
-        expected = _num_expected(loader)
+        expected = 0
         for rows, raw in _with_first(batches, loader.split):
             batch = self._reader.read(raw)
             if hooks is None:
+                expected = _num_expected(loader, len(batch))
                 self._prepare(batch, first_row, remaining)
                 hooks = LayerHooks(self.layers, self.poolings, receive)
             self._check_input(batch, samples)
@@ -267,7 +268,8 @@ class _Collector:
             with hooks.attached():
                 hooks.run(partial(self._forward, batch), batch.images, token_weights=batch.token_weights)
             self._num_rows = first_row + samples.num_rows
-            self.report(Progress(f"{loader.split} samples", samples.num_rows, expected or samples.num_rows, "samples"))
+            total = max(expected, samples.num_rows)
+            self.report(Progress(f"{loader.split} samples", samples.num_rows, total, "samples"))
 
     def _prepare(self, batch: Batch, first_row: int, remaining: Sequence[SplitLoader]) -> None:
         """Choose the layers by the first batch of all, and make room for a split."""
@@ -284,11 +286,15 @@ class _Collector:
                 for pooling in poolings_of(layer, self.poolings)
             }
             self._store = ActivationStore(widths, self._budget_bytes, self._spool)
-        self._store.reserve(first_row + sum(_num_expected(loader) or len(batch) for loader in remaining))
+        self._store.reserve(first_row + sum(_num_expected(loader, len(batch)) for loader in remaining))
 
     def _forward(self, batch: Batch, num_samples: int | None = None) -> Any:
+        import torch
+
         try:
             return batch.forward(self._network, num_samples)
+        except torch.OutOfMemoryError:
+            raise
         except (RuntimeError, TypeError, ValueError, IndexError, AssertionError) as error:
             shape, kind = tuple(batch.images.shape), str(batch.images.dtype).removeprefix("torch.")
             raise ValueError(
@@ -322,9 +328,17 @@ def _open_loaders(loader: Any) -> list[SplitLoader]:
     return [open_loader(split, loader[split]) for split in _SPLITS if split in loader]
 
 
-def _num_expected(loader: SplitLoader) -> int | None:
-    """Return the number of samples of a loader; None where it is not known."""
-    return None if loader.items is None else len(loader.items)
+def _num_expected(loader: SplitLoader, batch_size: int) -> int:
+    """Return the number of samples of a loader, as far as it is known before it is read.
+
+    batch_size : samples of the first batch.
+    """
+    if loader.items is not None:
+        return len(loader.items)
+    try:
+        return batch_size * max(1, len(loader.loader))
+    except TypeError:  # a generator, or a loader of a stream
+        return batch_size
 
 
 def _with_first(batches: Iterator[Any], split: str) -> Iterator[Any]:
@@ -401,7 +415,7 @@ def _used(network: Any, collector: _Collector) -> dict[str, Any]:
     return {
         "model": {
             "name": type(network).__name__,
-            "weights": "of the model in memory",
+            "weights": "in memory",
             "weights_sha256": weights_hash(network),
             "input_size": list(collector.input_shape),
         },

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from core.label_text import MISSING
+from core.label_text import MISSING, describe_targets
 from core.measures.significance import (
     ENOUGH_FOR_NORMAL,
     PERMUTATIONS,
@@ -149,7 +149,7 @@ def encode_labels(labels: ArrayLike, *, num_samples: int | None = None, name: st
     if array.ndim != 1 or array.dtype.kind not in "biuU":
         raise ValueError(
             f"{name} must be integers or strings of shape (n,); got {array.dtype} of shape {array.shape}"
-            f"{_what_targets_are(array)}"
+            f"{describe_targets(array)}"
         )
     if num_samples is not None and len(array) != num_samples:
         raise ValueError(f"{name} must have one entry a sample, {num_samples}; got {len(array)}.")
@@ -165,30 +165,6 @@ def encode_together(first: EncodedLabels, second: EncodedLabels) -> tuple[Encode
     place = {label: code for code, label in enumerate(classes)}
     moved = [np.array([place[label] for label in part.classes], dtype=np.int64)[part.codes] for part in (first, second)]
     return EncodedLabels(moved[0], classes), EncodedLabels(moved[1], classes)
-
-
-def _what_targets_are(array: NDArray[Any]) -> str:
-    """Say what targets that are no labels look like, and what to do; "." where they look like nothing usual."""
-    if array.dtype.kind not in "biuf" or array.size == 0 or array.ndim not in (1, 2):
-        return "."
-    if array.ndim == 2 and array.shape[1] == 1 and (array == np.floor(array)).all():
-        return ", a column. Pass labels.reshape(-1), as integers."
-    if array.ndim == 1 or array.shape[1] == 1:
-        if np.isfinite(array).all() and (array == np.floor(array)).all():
-            return (
-                ", whole numbers stored as floats. Convert them with labels.astype(int), or labels.long() in PyTorch."
-            )
-        return f", targets of a regression.{_SMOOTHNESS}"
-    if np.isin(array, (0, 1)).all():
-        if (array.sum(axis=1) == 1).all():
-            return ", one-hot rows. Pass labels.argmax(axis=1)."
-        return f", several labels a sample (multi-label); SI needs a single one.{_SMOOTHNESS}"
-    if array.dtype.kind == "f" and (array >= 0).all() and np.allclose(array.sum(axis=1), 1, atol=1e-3):
-        return ", probabilities of classes. Pass labels.argmax(axis=1)."
-    return f", {array.shape[1]} targets a sample, as of a regression.{_SMOOTHNESS}"
-
-
-_SMOOTHNESS = " Measure such targets with core.smoothness_index(features, targets)."
 
 
 def _strings_or_refuse(array: NDArray[Any], name: str) -> NDArray[Any]:

@@ -50,10 +50,15 @@ def test_each_module_is_in_its_own_mode_afterwards_also_after_an_error():
     model = small_network().train()
     model[1][0].eval()  # frozen statistics
     before = [module.training for module in model.modules()]
-    with pytest.raises(RuntimeError, match="stop"), inference(model):
-        assert not any(module.training for module in model.modules())
-        assert torch.is_inference_mode_enabled()
-        raise RuntimeError("stop")
+
+    def fail_inside() -> None:
+        with inference(model):
+            assert not any(module.training for module in model.modules())
+            assert torch.is_inference_mode_enabled()
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail_inside()
     assert [module.training for module in model.modules()] == before == [True, True, True, False, True]
     assert not torch.is_inference_mode_enabled()
 

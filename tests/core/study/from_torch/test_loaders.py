@@ -270,9 +270,9 @@ class Endless(BatchSampler):
         (lambda: 5, "loader must yield batches, or be a mapping of 'train' and 'test' to loaders; got int"),
         (lambda: torch.zeros(2, 3), "loader must yield batches of inputs and labels; got a tensor"),
         (lambda: Pictures(as_mapping=False), "Pictures looks like a data set, of single samples"),
-        (lambda: [], "loader must yield at least one batch; the train loader yields none"),
+        (list, "loader must yield at least one batch; the train loader yields none"),
         (lambda: {"train": [], "val": []}, "got 'train', 'val'. Call validation samples 'test'"),
-        (lambda: {}, "loader must be a mapping of 'train' and 'test' to loaders; got none"),
+        (dict, "loader must be a mapping of 'train' and 'test' to loaders; got none"),
         (lambda: [torch.zeros(2, 3, 4, 4)], "got Tensor, without labels. Make the data set return (image, label)"),
         (lambda: DataLoader(TensorDataset(torch.zeros(2, 3, 4, 4))), "got batches of one part, without labels"),
         (lambda: [{"pixel_values": torch.zeros(2, 3, 4, 4)}], "label_key must name the part of a batch"),
@@ -283,7 +283,7 @@ class Endless(BatchSampler):
     ],
 )
 def test_loaders_that_yield_something_else_are_refused(tmp_path: Path, make: Any, message: str):
-    with pytest.raises(ValueError, match="must|looks") as error:
+    with pytest.raises(ValueError, match=r"must|looks") as error:
         measure(make(), tmp_path / "study")
     assert message in str(error.value)
     assert list(tmp_path.iterdir()) == []

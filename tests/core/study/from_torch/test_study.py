@@ -195,7 +195,7 @@ def test_hooks_are_removed_after_a_failure(tmp_path: Path, model: Small, failing
         monkeypatch.setattr(study_module.ActivationStore, "write", full)
     model.train()
     loader = DataLoader(Broken(*data().tensors), batch_size=8)
-    with pytest.raises((OSError, ZeroDivisionError), match="image 20 is broken|division by zero|no space left"):
+    with pytest.raises((OSError, ZeroDivisionError), match=r"image 20 is broken|division by zero|no space left"):
         core.study_from_torch(model, loader, tmp_path / "study", memory=100)
     assert num_hooks(model) == 0
     assert all(module.training for module in model.modules())

@@ -51,7 +51,7 @@ class TorchLayer:
     @property
     def pooled_text(self) -> str:
         """What the pooling `mean` means at this layer."""
-        part = "" if self.call is None or not self.call.part else f" of output{self.call.part}"
+        part = "" if self.call is None or not self.call.part else f", of output{self.call.part}"
         return f"{self.form.description}{part}"
 
     def row(self) -> dict[str, Any]:
@@ -135,7 +135,7 @@ def find_blocks(network: Any) -> list[NamedModule]:
     """Return the repeated units of a network, such as the residual blocks of a ResNet and the encoder blocks of a ViT.
 
     A unit is a module with modules in it that is an element of a list (`Sequential`, `ModuleList`) or has a sibling of
-    its class. Lists, and other modules that hold units, are none themselves.
+    its class. Lists, modules whose class is called a stage, and others that hold units are none themselves.
     """
     modules = {item.name: item.module for item in named_modules(network)}
     return [NamedModule(name, module) for name, module in _blocks_in("", modules, is_root=True)]
@@ -168,6 +168,8 @@ def _blocks_in(prefix: str, modules: Mapping[str, Any], *, is_root: bool = False
         siblings = [other for other in composites.values() if type(other) is type(module)]
         if _is_list(module):
             found += _blocks_in(name, modules)
+        elif "Stage" in type(module).__name__:  # a list of blocks, and what reduces the resolution before them
+            found += _blocks_in(name, modules) or [(name, module)]
         elif is_element or len(siblings) > 1:
             found.append((name, module))
         else:

@@ -172,6 +172,31 @@ def test_other_networks_have_sensible_defaults(build: str, side: int):
     assert layers[-1].form.channels == 5
 
 
+def test_the_blocks_of_stages_are_found():
+    """As in the ConvNeXt of timm and the ResNet of Transformers."""
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 1)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images + self.conv(images)
+
+    class Stage(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.downsample, self.blocks = nn.AvgPool2d(2), nn.Sequential(Block(), Block())
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.blocks(self.downsample(images))
+
+    stages = nn.Sequential(nn.Sequential(Stage(), Stage()), nn.Flatten(), nn.Linear(12, 2))
+    names = [layer.layer for layer in chosen(stages, torch.randn(2, 3, 8, 8)).layers]
+    blocks = [f"0.{stage}.blocks.{block}" for stage in range(2) for block in range(2)]
+    assert names == ["0.0.downsample", *blocks[:2], "0.1.downsample", *blocks[2:], "2"]
+
+
 class Tokens(nn.Module):
     """Tokens from PyTorch's own encoder, samples on the second axis unless `batch_first`."""
 

@@ -49,6 +49,13 @@ def names_of_classes(data_set: Any) -> tuple[str, ...] | None:
     return tuple(f"{name} ({label})" if counts[name] > 1 else name for label, name in enumerate(names))
 
 
+def whole_data_set(data_set: Any) -> Any:
+    """Return the data set that a subset is part of; another one as it is."""
+    while _is_kind(data_set, "Subset"):
+        data_set = data_set.dataset
+    return data_set
+
+
 def _hugging_face_classes(data_set: Any) -> list[str] | None:
     """Return the names of the only `ClassLabel` among the features of a Hugging Face data set; None without one."""
     features = getattr(data_set, "features", None)

@@ -216,7 +216,7 @@ def _joined_labels(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
 
 
 def _class_names(splits: Sequence[SplitSamples], labels: NDArray[Any]) -> ClassNames | None:
-    """Return the names of the classes that the data sets have, where all of them have the same ones."""
+    """Return the names that the data sets have for the classes of the samples, where all have the same ones."""
     if labels.dtype.kind == "U":
         return None
     names = {samples.loader.split: names_of_classes(samples.loader.data_set) for samples in splits}
@@ -232,4 +232,4 @@ def _class_names(splits: Sequence[SplitSamples], labels: NDArray[Any]) -> ClassN
                 f"{first[0]!r} and {first[1]!r} for the same label. Give both the same folders of classes, or pass "
                 "class_names=."
             )
-    return list(known[0])
+    return {label: known[0][label] for label in np.unique(labels).tolist()}

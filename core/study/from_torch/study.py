@@ -26,6 +26,7 @@ from core.network.torch_models.outputs import Layout, OutputForm
 from core.network.torch_models.tracing import TOKENS, trace
 from core.study.from_features.writer import ClassNames, FeatureStudyWriter, StudyDescription, check_neighbors
 from core.study.from_torch.batches import Batch, BatchKeys, BatchReader, Key
+from core.study.from_torch.data_sets import whole_data_set
 from core.study.from_torch.loaders import SplitLoader, open_loader
 from core.study.from_torch.samples import Names, SplitSamples, check_given, sample_arguments
 from core.study.from_torch.store import ActivationStore
@@ -425,8 +426,9 @@ def _used(network: Any, collector: _Collector) -> dict[str, Any]:
 
 
 def _data_name(loaders: Sequence[SplitLoader]) -> str:
-    names = [type(loader.data_set if loader.data_set is not None else loader.loader).__name__ for loader in loaders]
-    return " and ".join(dict.fromkeys(names))
+    """Return the classes of the data sets, of subsets those of the whole sets."""
+    sources = [loader.loader if loader.data_set is None else whole_data_set(loader.data_set) for loader in loaders]
+    return " and ".join(dict.fromkeys(type(source).__name__ for source in sources))
 
 
 def _check_choice(argument: str, given: object, choices: Sequence[str]) -> None:

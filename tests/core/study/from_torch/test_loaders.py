@@ -119,6 +119,14 @@ def test_subsets_and_joined_sets_are_looked_through(tmp_path: Path, seen: list):
     assert study.samples["class_name"].astype(str).tolist() == ["cat", "cat", "eel", "cat", "dog"]
 
 
+def test_only_classes_with_samples_are_in_the_study(tmp_path: Path):
+    folder = make_folder(tmp_path / "images", 3)
+    study = measure(DataLoader(Subset(folder, [8, 0, 7, 1]), batch_size=4), tmp_path / "study")
+    assert study.samples["class_name"].astype(str).tolist() == ["eel", "cat", "eel", "cat"]
+    assert study.info["used"]["data"]["num_classes"] == 2
+    assert study.info["used"]["data"]["name"] == "ImageFolder"
+
+
 class Reordered(ImageFolder):
     """Hands out its samples from the end, unlike its list of files."""
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from core.measures.smoothness import smoothness_index
     from core.search.neighbors import Neighbors, nearest_neighbors
     from core.study.from_features.writer import FeatureStudyWriter, study_from_features
+    from core.study.from_torch.study import study_from_torch
     from core.study.plan import Plan, StudyOptions, plan_study
     from core.study.run import run_study
     from core.study.store.opening import Study, StudyError, load_study
@@ -73,6 +74,7 @@ _HOMES = {
     "neighbor_overlap": "core.measures.related.neighbor_overlap",
     "FeatureStudyWriter": "core.study.from_features.writer",
     "study_from_features": "core.study.from_features.writer",
+    "study_from_torch": "core.study.from_torch.study",
     "FineTuneOptions": "core.training.fine_tuning",
     "FineTuned": "core.training.fine_tuning",
     "fine_tune": "core.training.fine_tuning",
@@ -128,6 +130,7 @@ __all__ = [
     "smoothness_index",
     "soft_separation_index",
     "study_from_features",
+    "study_from_torch",
 ]
 
 

@@ -57,6 +57,10 @@ FORBIDDEN = {
 CLUSTER = ("dask", "distributed", "fsspec")
 OWNERS = {**dict.fromkeys(CLUSTER, ("core.cluster",)), "altair": ("core.report.charts", "explorer")}
 
+# Those of the extra `torch`, and who may import them.
+TORCH = ("torch", "torchvision")
+KNOW_TORCH = ("core.network.torch_models", "core.study.from_torch")
+
 
 def module_name(path: Path) -> str:
     return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
@@ -170,6 +174,13 @@ def test_libraries_of_extras_are_imported_only_where_they_belong(path: Path):
         assert any(within(module_name(path), package) for package in OWNERS[name])
 
 
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_only_studies_of_pytorch_networks_need_their_extra(path: Path):
+    modules = read_imports(path)
+    imported_libraries = [module for module in modules for name in TORCH if within(module, name)]
+    assert not imported_libraries or any(within(module_name(path), package) for package in KNOW_TORCH)
+
+
 def run_python(code: str) -> str:
     """Standard output of a fresh interpreter that runs in the project's root."""
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
@@ -228,5 +239,5 @@ def test_requirements_are_the_base_install_and_the_extras():
 def test_the_app_has_the_colors_of_the_charts():
     from core.report.charts.theme import CATEGORIES
 
-    theme = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["theme"]
+    theme = tomllib.loads((ROOT / "explorer" / ".streamlit" / "config.toml").read_text(encoding="utf-8"))["theme"]
     assert {ground: theme[ground]["chartCategoricalColors"] for ground in CATEGORIES} == CATEGORIES

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 INPUT_LAYER = "input"
 LAST_POOLING, OUTPUT = "last_pool", "output"
 DEFAULT_LAYERS = f"main,{LAST_POOLING},{OUTPUT}"
-EARLIER_DEFAULT_LAYERS = "main,avg_pool,predictions"  # in studies written before `last_pool` and `output` existed
 _BLOCK = re.compile(r"(.*?(?:stage_?\d+_)?block_?\d+[a-z]?)(_|$)")
 
 

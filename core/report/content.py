@@ -12,9 +12,10 @@ from core.analysis.comparing import compare_studies, match_layers
 from core.analysis.curves import measured_layers, tidy_curves
 from core.analysis.cut.blocks import TOLERANCE, cannot_verify, separation_across_blocks, with_verified
 from core.analysis.cut.verified_blocks import load_verified
-from core.analysis.samples.neighborhoods import confused_pairs
+from core.analysis.samples.selection import LayerSelection
+from core.analysis.samples.tables import named_pairs
 from core.analysis.separation_level import best_layer, lead_curve
-from core.report.lead_values import class_values, in_display_order, short_names, splits_of, values_at
+from core.report.lead_values import classes_at, in_display_order, splits_of, values_at
 from core.report.tables import Table, block_table, class_table, confusion_table, layer_table, training_table
 from core.report.words.blocks import ALONE, NO_MEASUREMENT, blocks_text
 from core.report.words.cards import cards_of, good_enough
@@ -194,7 +195,7 @@ def _blocks_section(study: Study, lead: pd.DataFrame) -> Section | None:
 
 def _classes_section(study: Study, lead: pd.DataFrame, layer: str) -> Section | None:
     """SI of each class at a layer, the hardest classes first, and the most confused classes."""
-    classes = class_values(study, lead, layer)
+    classes = classes_at(study, lead, layer)
     if classes.empty:
         return None
     hardest = classes.head(_MOST_CLASSES)
@@ -218,14 +219,12 @@ def _classes_section(study: Study, lead: pd.DataFrame, layer: str) -> Section | 
 
 def _confusions(study: Study, lead: pd.DataFrame, layer: str) -> tuple[Table, ...]:
     """The most confused classes; no table where the study stores no neighbors at the layer."""
-    split, among = splits_of(lead)
+    selection = LayerSelection(layer, str(lead["pooling"].iloc[0]), str(lead["samples"].iloc[0]))
     try:
-        pairs = confused_pairs(study, layer, str(lead["pooling"].iloc[0]), split, among=among)
+        pairs = named_pairs(study, selection)
     except StudyError:
         return ()
-    names = short_names(study)
-    named = pairs.assign(**{name: pairs[name].replace(names) for name in ("first", "second")})
-    return (confusion_table(named.head(_MOST_CONFUSIONS)),) if len(pairs) else ()
+    return (confusion_table(pairs.head(_MOST_CONFUSIONS)),) if len(pairs) else ()
 
 
 def _sizes_section(study: Study, lead: pd.DataFrame, layer: str) -> Section | None:

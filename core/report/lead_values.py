@@ -3,9 +3,10 @@
 import pandas as pd
 
 from core.analysis.curves import measured_layers, tidy_curves
+from core.analysis.samples.class_values import class_names, class_values, ranked_classes
+from core.analysis.samples.selection import LayerSelection
 from core.analysis.separation_level import lead_curve
 from core.report.words.formatting import SAMPLES
-from core.study.store.class_names import short_classes
 from core.study.store.opening import Study
 
 POOLINGS = ("mean", "flat")
@@ -76,7 +77,7 @@ def values_at(study_table: pd.DataFrame, lead: pd.DataFrame, layer: str) -> pd.D
     Parameters
     ----------
     study_table : DataFrame
-        The table `classes` or `curves` of a study.
+        Such as the table `curves` of a study.
     lead : DataFrame
         As returned by `core.analysis.separation_level.lead_curve`.
     layer : str
@@ -92,21 +93,8 @@ def values_at(study_table: pd.DataFrame, lead: pd.DataFrame, layer: str) -> pd.D
     return rows[rows["pooling"] == pooling]
 
 
-def class_values(study: Study, lead: pd.DataFrame, layer: str) -> pd.DataFrame:
-    """Return SI of each class at a layer, the hardest classes first, with the column class_name for short names."""
-    classes = values_at(study.classes, lead, layer)
-    full_names = _class_names(study)
-    names = classes["label"].map(full_names.map(short_names(study))).fillna(classes["label"].astype(str))
-    return classes.assign(class_name=names).sort_values(["value", "class_name"], ignore_index=True)
-
-
-def short_names(study: Study) -> dict[str, str]:
-    """Return the short name of each class, from its full name."""
-    return short_classes(_class_names(study))
-
-
-def _class_names(study: Study) -> pd.Series:
-    """The full name of each label that has one."""
-    samples = study.samples.assign(class_name=study.samples["class_name"].astype(object))
-    names = samples.dropna(subset=["class_name"]).drop_duplicates("label").set_index("label")["class_name"]
-    return names.astype(str)
+def classes_at(study: Study, lead: pd.DataFrame, layer: str) -> pd.DataFrame:
+    """Return SI of each class at a layer, the hardest classes first: class_name, value, chance, num_queries."""
+    selection = LayerSelection(layer, str(lead["pooling"].iloc[0]), str(lead["samples"].iloc[0]))
+    values = class_values(study.classes, measured_layers(study), class_names(study.samples), selection)
+    return ranked_classes(values, layer)

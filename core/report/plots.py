@@ -14,7 +14,7 @@ from core.analysis.curves import measured_layers, tidy_curves
 from core.analysis.layer_properties import known_properties, layer_properties, probe_accuracies
 from core.analysis.separation_level import best_layer, lead_curve
 from core.report.html import inline, table_html
-from core.report.lead_values import chosen_curves, chosen_lead, class_values
+from core.report.lead_values import chosen_curves, chosen_lead, classes_at
 from core.report.svg_text import with_text_lengths
 from core.report.tables import layer_table
 from core.report.words.findings import describe
@@ -88,7 +88,7 @@ def classes_plot(
     shown = best_layer(lead) if layer is None else layer
     if shown not in lead["layer"].tolist():
         raise ValueError(f"layer must be a measured layer, such as {best_layer(lead)!r}; got {layer!r}.")
-    classes = class_values(study, lead, shown)
+    classes = classes_at(study, lead, shown)
     if classes.empty:
         raise ValueError(f"study must have values of SI by class at {shown!r}; it has none.")
     chart = themed(class_chart(classes.head(MOST_CLASSES), size=NOTEBOOK))

@@ -118,7 +118,7 @@ class StudyOptions(StudyChoices):
             probe=self.probe,
             pilot=self.pilot,
             projection=self.projection,
-            geometry=self.related_measures,
+            related_measures=self.related_measures,
         )
 
     def command(self, out: str | os.PathLike[str]) -> str:

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, closing
 from dataclasses import asdict, replace
 from functools import partial
@@ -17,7 +17,7 @@ from core.network.kernels import Kernels, current_kernels
 from core.study.costs import plan_cost
 from core.study.engine import Connection, Engine, LocalEngine, StudyWork
 from core.study.exactness import refuse_unasked
-from core.study.measuring.geometry import with_alignment
+from core.study.measuring.related_measures import with_alignment
 from core.study.pilot import queries_after_pilot, queries_at_worst
 from core.study.plan import UNLIMITED_MEMORY, Plan, Progress, Report, StudyOptions, plan_study
 from core.study.resumed_kernels import begin_as_recorded, kernel_cautions, with_instructions
@@ -175,10 +175,10 @@ def _kernels(connection: Connection) -> Kernels | None:
     return with_instructions(kernels, connection.instructions) if kernels and connection.instructions else kernels
 
 
-def package_versions() -> Mapping[str, str]:
+def package_versions(packages: Iterable[str] = _PACKAGES) -> dict[str, str]:
     """Versions of what numbers depend on, as far as installed."""
     found = {"python": platform.python_version()}
-    for package in _PACKAGES:
+    for package in packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -1,6 +1,6 @@
 """The look of all charts: colors on a light and on a dark ground, as configurations of Vega-Lite.
 
-The app's colors are those of `.streamlit/config.toml`, which must be the same.
+The app's colors are those of `explorer/.streamlit/config.toml`, which must be the same.
 """
 
 from typing import Any, TypeVar

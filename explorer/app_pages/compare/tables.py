@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 
 from core.analysis.layer_properties import PROPERTIES, RankCorrelation, layer_properties
+from core.analysis.samples.selection import offered_poolings
 from core.report.words.formatting import POOLED, SAMPLES
 from explorer.state.choices import one_offered, ordered_samples
-from explorer.studies.loading import OpenStudy, offered_poolings
+from explorer.studies.loading import OpenStudy
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,6 @@ from core.report.charts.frame import spec_and_tables
 from core.report.charts.layer_chart import layers_chart
 from core.report.words.cards import Card, make_cards
 from explorer.app_pages.layers.measure_options import (
-    FULL,
-    SEPARATION,
     chosen_curves,
     offered_measures,
     offered_samplings,
@@ -21,6 +19,7 @@ from explorer.app_pages.layers.measure_options import (
 )
 from explorer.controls.study_picker import cached_study, untrained_control
 from explorer.state.choices import Choices, Selection, choices, default_selection, select_curves, select_layers
+from explorer.state.measures import FULL, SEPARATION
 from explorer.studies.loading import OpenStudy, cached_tables
 
 

@@ -8,7 +8,7 @@ from altair.utils.schemapi import debug_mode
 
 from core.report.charts.frame import Panel, UncheckedChart, framed, layer_x, names_parameter, x_scale
 from core.report.charts.theme import GRAY
-from explorer.app_pages.compare.geometry_tables import MEASURES
+from explorer.app_pages.compare.related_measures_tables import MEASURES
 
 SMALL_HEIGHT, ROW_HEIGHT, MIN_HEIGHT = 130, 9, 240
 

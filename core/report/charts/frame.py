@@ -130,14 +130,14 @@ def framed(
     )
 
 
-def spec_and_tables(chart: UncheckedChart) -> dict[str, Any]:
+def spec_and_tables(chart: alt.Chart | alt.LayerChart) -> dict[str, Any]:
     """The chart as a Vega-Lite specification with named datasets, to be cached and shown repeatedly.
 
     The chart itself gives up its tables.
     """
     tables: dict[str, pd.DataFrame] = {}
     _name_tables(chart, tables)
-    return chart.to_dict() | {"datasets": tables}
+    return chart.to_dict(validate=False) | {"datasets": tables}
 
 
 def standalone_spec(chart: UncheckedChart, config: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 POOLINGS = ("mean", "flat", "none")
 
 
-def cut_network(model: "keras.Model", layer: str, *, pooling: str = "mean") -> "keras.Model":
+def cut_network(model: "keras.Model", layer: str, *, pooling: str = "mean", tokens: str = "class") -> "keras.Model":
     """Return the network from its images up to one layer; the new model shares these layers with the network.
 
     Nested models are expanded. If two of them have layers of the same name, the new model contains copies of these
@@ -34,7 +34,9 @@ def cut_network(model: "keras.Model", layer: str, *, pooling: str = "mean") -> "
         Name of a layer as in `core.network.catalogue.catalogue`.
     pooling : {"mean", "flat", "none"}
         "mean" averages over all axes but the channels; "flat" gives all activations, shape (n, d); "none" leaves the
-        activations as they are. Without effect for a layer without spatial axes.
+        activations as they are. Without effect for a layer without spatial axes or tokens.
+    tokens : {"class", "mean"}
+        What "mean" takes of a layer with a class token: that token, or the mean of all tokens.
 
     Raises
     ------
@@ -47,9 +49,11 @@ def cut_network(model: "keras.Model", layer: str, *, pooling: str = "mean") -> "
         raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}; got {pooling!r}.")
     opened = open_network(model)
     output = opened.tensors[known_layer(layer, opened.tensors)]
+    info = next(info for info in opened.layers if info.layer == layer)
     spatial = len(output.shape) > 2
     if pooling == "mean" and spatial:
-        output = _global_average(len(output.shape) - 2)(output)
+        token = info.class_token if tokens == "class" else None
+        output = _global_average(output, info.is_transposed) if token is None else output[:, token]
     if pooling == "flat" and spatial:
         output = keras.layers.Flatten(name="cut_flat")(output)
     name = f"{model.name}_to_{layer}".replace("/", "_")  # Keras does not allow slashes in names
@@ -242,7 +246,9 @@ def largest_units(
     return predictions
 
 
-def _global_average(num_axes: int) -> Any:
+def _global_average(output: Any, is_transposed: bool) -> Any:
     import keras
 
-    return getattr(keras.layers, f"GlobalAveragePooling{num_axes}D")(name="cut_mean")
+    pooling = getattr(keras.layers, f"GlobalAveragePooling{len(output.shape) - 2}D")
+    data_format = "channels_first" if is_transposed else "channels_last"
+    return pooling(data_format=data_format, name="cut_mean")(output)

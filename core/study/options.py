@@ -12,6 +12,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 from core.data.images.loading import TEST_FRACTION
 from core.network.catalogue import DEFAULT_LAYERS
 from core.network.models.registry import DEFAULT_MODEL, DEFAULT_WEIGHTS
+from core.network.tokens import TOKEN_CHOICES
 
 PIXELS = "pixels"  # the model that is none: the values of the images themselves
 PROTOCOLS = ("separation", "notebook")
@@ -223,6 +224,14 @@ class StudyChoices:
         group="layers",
         choices=tuple(POOLINGS),
         label="Pooling",
+    )
+    tokens: str = declare(
+        "class",
+        help="What pooling mean takes of a transformer's tokens: class takes the class token that the head reads, from "
+        "the first attention on, and the mean of all tokens where there is none; mean takes the mean everywhere.",
+        group="layers",
+        choices=TOKEN_CHOICES,
+        label="Tokens of transformers",
     )
     split: str = declare(
         "both",

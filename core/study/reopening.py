@@ -82,7 +82,9 @@ def _network_options(study: Study, weights: str | None) -> StudyOptions:
 
     A study made before files said what network they hold names a model beside its file, which may be any.
     """
-    asked: dict[str, Any] = dict(study.info.get("asked", {}))
+    asked: dict[str, Any] = {"tokens": "mean"} | study.info.get(
+        "asked", {}
+    )  # of studies made before there was a choice
     if asked.get("model", PIXELS) == PIXELS or "data" not in asked:
         raise StudyError(
             f"The study in {study.path} has no network: it was made from features or from pixels. "

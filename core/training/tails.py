@@ -11,6 +11,7 @@ import numpy as np
 
 from core.network.catalogue import open_network
 from core.network.layer_names import matching_names, name_hint, step_names
+from core.network.models.custom_layers import make_restorable
 from core.network.operations import Step, connect, network_steps, open_model, rename_repeated, top_level_steps
 from core.network.tokens import TOKEN_RANK, is_global_pooling, selected_token
 
@@ -108,8 +109,9 @@ def add_head(
     Raises
     ------
     ValueError
-        If no layer matches (the message names similar ones), if the model has no activations with spatial axes, or if
-        its output does not depend on the activations below the new head alone, as with two parallel backbones.
+        If no layer matches (the message names similar ones), if the model has no activations with spatial axes or
+        tokens, if its output does not depend on the activations below the new head alone, as with two parallel
+        backbones, or if a layer of a class that is not Keras's own could not be restored from a file.
     """
     import keras
 
@@ -131,6 +133,7 @@ def add_head(
     original_names = _names(model)
     rename_repeated(probabilities, network_steps(model))
     whole = keras.Model(model.inputs[0], probabilities, name=model.name)
+    make_restorable(whole)
     steps, (pooled,) = open_model(keras.Model(model.inputs[0], pooled))
     upper = [] if unfreeze is None else _from_first_match(steps, unfreeze, original_names)
     crossing = _crossing(upper) or [pooled]

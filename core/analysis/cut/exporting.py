@@ -14,6 +14,7 @@ from core.measures.significance import wilson
 from core.network.activations import stream_pass
 from core.network.catalogue import LayerInfo, catalogue, without_class_tokens
 from core.network.cutting import cut_network, known_layer, linear_head, nearest_head, with_head
+from core.network.models.custom_layers import make_restorable
 from core.network.models.registry import Network
 from core.network.passes import Pass
 from core.study.plan import Plan, Progress, Report
@@ -144,6 +145,7 @@ def export_cut(
     info = infos[known_layer(layer, infos)]
     path.parent.mkdir(parents=True, exist_ok=True)
     cut, model = _Cut(network, info, pooling), cut_network(network.model, layer, pooling=pooling, tokens=tokens)
+    make_restorable(model)
     if plan is None:
         model.save(path)
         pixels = np.random.default_rng(0).uniform(0, 255, (_NUM_CHECKED, *network.input_size, 3)).astype(np.float32)

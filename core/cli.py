@@ -12,6 +12,7 @@ from typing import Any
 
 from core import __version__
 from core.commands import blocks, cut, devices, fine_tune, layers, measure, overlap, rank, report, study
+from core.commands.terminal.progress import EARLIER_STAYS
 from core.data.errors import DataError, FaultsError
 from core.study.store.opening import StudyError
 
@@ -38,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return run(options)
     except KeyboardInterrupt:
-        print(f"\nInterrupted. {options.interrupted}", file=sys.stderr)
+        kept = EARLIER_STAYS if getattr(options, "overwrite", False) else options.interrupted
+        print(f"\nInterrupted. {kept}", file=sys.stderr)
         return _INTERRUPTED
     except Exception as error:
         status, text = _told(error, options)

@@ -1,5 +1,7 @@
 """What a study will compute, and what it will cost, before it starts."""
 
+from __future__ import annotations  # so that help() shows the names of types as they are written here
+
 import os
 import re
 import shlex

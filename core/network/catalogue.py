@@ -37,7 +37,7 @@ from core.network.layer_names import (
     step_names,
 )
 from core.network.operations import Step, is_composite, open_model, unique_name
-from core.network.tokens import REDUCTIONS, class_tokens, is_global_pooling, mean_of, transposed_tensors
+from core.network.tokens import REDUCTIONS, TOKEN_RANK, class_tokens, is_global_pooling, mean_of, transposed_tensors
 
 if TYPE_CHECKING:
     import keras
@@ -219,9 +219,23 @@ def catalogue(model: "keras.Model") -> tuple[LayerInfo, ...]:
     return open_network(model).layers
 
 
-def without_class_tokens(layers: Sequence[LayerInfo]) -> tuple[LayerInfo, ...]:
-    """Return the same layers, of each of which the mean over all tokens is taken in place of the class token."""
-    return tuple(replace(info, class_token=None) for info in layers)
+def with_tokens(layers: Sequence[LayerInfo], tokens: str) -> tuple[LayerInfo, ...]:
+    """Return the same layers, with what pooling mean takes of layers of tokens.
+
+    Parameters
+    ----------
+    layers : sequence of LayerInfo
+        Layers of the catalogue.
+    tokens : {"auto", "mean", "class"}
+        The class token if there is one and else the mean over tokens; always that mean; or always the first token.
+    """
+    if tokens == "auto":
+        return tuple(layers)
+    chosen = []
+    for info in layers:
+        has_tokens = len(info.output_shape) == TOKEN_RANK - 1 and not info.is_transposed
+        chosen.append(replace(info, class_token=0 if has_tokens and tokens == "class" else None))
+    return tuple(chosen)
 
 
 def layer_tensors(model: "keras.Model") -> "dict[str, keras.KerasTensor]":
@@ -484,17 +498,14 @@ def shortcuts(opened: OpenedNetwork) -> dict[str, Any]:
         By the name of the sum at the end of the block, in network order.
     """
     steps = {id(step.outputs[0]): step for step in opened.steps}
-    pixels = id(opened.model.inputs[0])
     tensors: dict[str, Any] = {}
     for entry in opened.entries:
         if entry.kind != "Add" or not entry.is_boundary:
             continue
         step = steps[id(entry.tensor)]
         same_shape = [tensor for tensor in step.inputs if tensor.shape == step.outputs[0].shape]
-        ancestors = {id(tensor): _ancestors(tensor, steps) for tensor in same_shape}
-        # A position embedding that is added to tokens does not depend on the pixels, and is no shortcut.
-        if len(same_shape) > 1 and all(pixels in before for before in ancestors.values()):
-            tensors[entry.name] = min(same_shape, key=lambda tensor: len(ancestors[id(tensor)]))
+        if len(same_shape) > 1:
+            tensors[entry.name] = min(same_shape, key=lambda tensor: len(_ancestors(tensor, steps)))
     return tensors
 
 

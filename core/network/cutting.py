@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from core.network.catalogue import open_network, shortcuts
+from core.network.catalogue import open_network, shortcuts, with_tokens
 from core.network.layer_names import name_hint
 from core.network.operations import connect, with_distinct_names
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 POOLINGS = ("mean", "flat", "none")
 
 
-def cut_network(model: "keras.Model", layer: str, *, pooling: str = "mean", tokens: str = "class") -> "keras.Model":
+def cut_network(model: "keras.Model", layer: str, *, pooling: str = "mean", tokens: str = "auto") -> "keras.Model":
     """Return the network from its images up to one layer; the new model shares these layers with the network.
 
     Nested models are expanded. If two of them have layers of the same name, the new model contains copies of these
@@ -35,8 +35,8 @@ def cut_network(model: "keras.Model", layer: str, *, pooling: str = "mean", toke
     pooling : {"mean", "flat", "none"}
         "mean" averages over all axes but the channels; "flat" gives all activations, shape (n, d); "none" leaves the
         activations as they are. Without effect for a layer without spatial axes or tokens.
-    tokens : {"class", "mean"}
-        What "mean" takes of a layer with a class token: that token, or the mean of all tokens.
+    tokens : {"auto", "mean", "class"}
+        What "mean" takes of a layer of tokens; see `core.network.catalogue.with_tokens`.
 
     Raises
     ------
@@ -49,10 +49,10 @@ def cut_network(model: "keras.Model", layer: str, *, pooling: str = "mean", toke
         raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}; got {pooling!r}.")
     opened = open_network(model)
     output = opened.tensors[known_layer(layer, opened.tensors)]
-    info = next(info for info in opened.layers if info.layer == layer)
+    info = next(info for info in with_tokens(opened.layers, tokens) if info.layer == layer)
     spatial = len(output.shape) > 2
     if pooling == "mean" and spatial:
-        token = info.class_token if tokens == "class" else None
+        token = info.class_token
         output = _global_average(output, info.is_transposed) if token is None else output[:, token]
     if pooling == "flat" and spatial:
         output = keras.layers.Flatten(name="cut_flat")(output)

@@ -14,7 +14,7 @@ from typing import Any
 
 from core.network.operations import Step
 
-TOKEN_CHOICES = ("class", "mean")
+TOKEN_CHOICES = ("auto", "mean", "class")
 TOKEN_RANK = 3  # of a tensor of shape (images, tokens, channels)
 REDUCTIONS = ("Mean", "Max")  # kinds of operations, in the catalogue only where they leave one number a channel
 # Operations that compute each token of their output from the same token of their inputs.
@@ -168,17 +168,21 @@ def mean_of(output_shape: Sequence[int], class_token: int | None) -> str | None:
     return "tokens" if len(output_shape) == TOKEN_RANK - 1 else "positions"
 
 
-def describe_class_tokens(by_layer: Mapping[str, tuple[int, int]]) -> str:
+def describe_class_tokens(by_layer: Mapping[str, tuple[int, int]], tokens: str) -> str:
     """Return a sentence on the layers that are measured by their class token; "" where there are none.
 
     Parameters
     ----------
     by_layer : mapping of str to (int, int)
         Number of the class token, and number of tokens, by layer in network order.
+    tokens : {"auto", "mean", "class"}
+        What was chosen.
     """
     if not by_layer:
         return ""
     first, (index, num_tokens) = next(iter(by_layer.items()))
+    if tokens == "class":
+        return f"Pooling mean takes the first token of layers of tokens, as chosen; {first} has {num_tokens} of them."
     return (
         f"The network has a class token, token {index} of {num_tokens} counted from 0, which its head reads: pooling "
         f"mean takes this token from {first} on, and the mean of all tokens before. Choose --tokens mean for the mean "

@@ -226,9 +226,10 @@ class StudyChoices:
         label="Pooling",
     )
     tokens: str = declare(
-        "class",
-        help="What pooling mean takes of a transformer's tokens: class takes the class token that the head reads, from "
-        "the first attention on, and the mean of all tokens where there is none; mean takes the mean everywhere.",
+        "auto",
+        help="What pooling mean takes of a transformer's tokens: auto takes the class token where the head reads one, "
+        "from the first attention on, and else the mean over tokens; mean takes that mean everywhere, class the first "
+        "token.",
         group="layers",
         choices=TOKEN_CHOICES,
         label="Tokens of transformers",

@@ -29,7 +29,7 @@ from core.network.catalogue import (
     catalogue,
     select_default_layers,
     select_layers,
-    without_class_tokens,
+    with_tokens,
 )
 from core.network.models.registry import (
     DEFAULT_MODEL,
@@ -213,7 +213,7 @@ class Plan:
     def cautions(self) -> list[str]:
         """Sentences that belong beside any result of this study."""
         seen = self.options.weights == "imagenet" and all(_WNID.match(name) for name in self.images.class_names)
-        class_tokens = describe_class_tokens(self._class_tokens)
+        class_tokens = describe_class_tokens(self._class_tokens, self.options.tokens)
         own = [
             *self.notes,
             *([class_tokens] if class_tokens else []),
@@ -369,9 +369,7 @@ def _pixel_layer(options: StudyOptions, images: LabelledImages) -> tuple[LayerIn
 
 def _chosen_layers(options: StudyOptions, network: Network) -> tuple[LayerInfo, ...]:
     """The layers asked for; of the default patterns, those that this network has."""
-    layers = catalogue(network.model)
-    if options.tokens == "mean":
-        layers = without_class_tokens(layers)
+    layers = with_tokens(catalogue(network.model), options.tokens)
     return select_default_layers(layers) if options.layers == DEFAULT_LAYERS else select_layers(layers, options.layers)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from core.measures.baselines import fit_linear_scores
 from core.measures.significance import wilson
 from core.network.activations import stream_pass
-from core.network.catalogue import LayerInfo, catalogue, without_class_tokens
+from core.network.catalogue import LayerInfo, catalogue, with_tokens
 from core.network.cutting import cut_network, known_layer, linear_head, nearest_head, with_head
 from core.network.models.custom_layers import make_restorable
 from core.network.models.registry import Network
@@ -140,8 +140,7 @@ def export_cut(
     network = plan.network if plan else reopen_network(study, weights=weights)
     assert network is not None, "reopening refuses studies without a network"
     tokens = study.info.get("asked", {}).get("tokens", "mean")  # of studies made before there was a choice
-    layers = catalogue(network.model)
-    infos = {info.layer: info for info in (layers if tokens == "class" else without_class_tokens(layers))}
+    infos = {info.layer: info for info in with_tokens(catalogue(network.model), tokens)}
     info = infos[known_layer(layer, infos)]
     path.parent.mkdir(parents=True, exist_ok=True)
     cut, model = _Cut(network, info, pooling), cut_network(network.model, layer, pooling=pooling, tokens=tokens)

@@ -48,7 +48,7 @@ FORMAT = 1
 _INFO = "ranking.json"
 _TIMED = {"batch_size": 8, "repeats": 3}
 # Values of options that older files of this format do not record.
-_EARLIER_OPTIONS = {"skip_broken": False, "skip_small_classes": False, "test_fraction": 0.2, "tokens": "class"}
+_EARLIER_OPTIONS = {"skip_broken": False, "skip_small_classes": False, "test_fraction": 0.2, "tokens": "auto"}
 _PATHS = ("data", "features")  # options that may change: the fingerprint of the files is compared instead
 
 

@@ -49,7 +49,7 @@ _EARLIER_OPTIONS = {  # what a study begun before there were these did
     "related_measures": False,
     "skip_small_classes": False,
     "test_fraction": 0.2,
-    "tokens": "class",  # they took means: `used` tells those with a class token
+    "tokens": "auto",  # they took means: `used` tells those with a class token
 }
 _LATER_OPTIONS = {"projection"}  # a study begun before there were these goes on; its layers so far stay without
 

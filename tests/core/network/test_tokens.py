@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from core.network.activations import stream_pass
-from core.network.catalogue import catalogue, select_default_layers, select_layers, without_class_tokens
+from core.network.catalogue import catalogue, select_default_layers, select_layers, with_tokens
 from core.network.channel_means import ChannelMeans
 from core.network.cutting import cut_network
 from core.network.models.registry import Network
@@ -91,7 +91,7 @@ def test_means_are_those_over_tokens_to_the_last_bit(with_class_token, without_c
     import tensorflow as tf
 
     model = with_class_token if class_token else without_class_token
-    infos = {info.layer: info for info in without_class_tokens(catalogue(model))}
+    infos = {info.layer: info for info in with_tokens(catalogue(model), "mean")}
     values = streamed(model, [infos[layer]], "mean")[layer]
     activations = activations_of(model, layer)
     assert values.shape == (NUM_IMAGES, infos[layer].channels)
@@ -173,7 +173,7 @@ def test_layers_between_two_permutations_are_averaged_over_tokens():
     np.testing.assert_allclose(cut, expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize(("tokens", "expected"), [("class", 0), ("mean", None)])
+@pytest.mark.parametrize(("tokens", "expected"), [("auto", 0), ("class", 0), ("mean", None)])
 def test_a_cut_network_gives_the_same_features(with_class_token, tokens, expected, tmp_path):
     path = tmp_path / "cut.keras"
     cut_network(with_class_token, "block2_add1", tokens=tokens).save(path)
@@ -245,3 +245,10 @@ def test_a_layer_made_of_layers_is_expanded_unless_weights_would_become_constant
     features = keras.models.load_model(tmp_path / "cut.keras").predict(PIXELS, verbose=0)
     expected = streamed(model, [layers[5]], "mean")["encoder_block_2/attention"]
     np.testing.assert_allclose(features, expected, rtol=0, atol=1e-6)
+
+
+def test_the_first_token_everywhere(without_class_token):
+    layers = {info.layer: info for info in with_tokens(catalogue(without_class_token), "class")}
+    assert {info.mean_of for info in layers.values()} == {"positions", "class token", None}
+    values = streamed(without_class_token, [layers["block1_add1"]], "mean")["block1_add1"]
+    np.testing.assert_array_equal(values, activations_of(without_class_token, "block1_add1")[:, 0])

@@ -47,7 +47,7 @@ def test_a_study_says_what_was_taken_of_the_tokens(study):
 def test_the_mean_of_all_tokens_is_another_study(vit, study, tmp_path, capsys):
     command = ["study", "digits", "--model", str(vit), *SMALL]
     assert main([*command, "--tokens", "mean", "--out", str(study.path)]) == 1
-    assert "tokens: 'class' → 'mean'" in capsys.readouterr().err
+    assert "tokens: 'auto' → 'mean'" in capsys.readouterr().err
     assert main([*command, "--tokens", "mean", "--out", str(tmp_path / "means")]) == 0
     means = core.load_study(tmp_path / "means")
     assert set(means.layers["mean_of"].dropna()) == {"positions", "tokens"}

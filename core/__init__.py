@@ -92,6 +92,8 @@ _HOMES = {
     "prediction_depths": "core.analysis.samples.tables",
 }
 
+_EXTRAS = {"keras": "network", "tensorflow": "network", "dask": "cluster", "distributed": "cluster"}  # by package
+
 __all__ = [
     "DaskEngine",
     "FeatureStudyWriter",
@@ -137,8 +139,18 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'core' has no attribute {name!r}; it has {', '.join(__all__)}.")
-    return getattr(import_module(_HOMES[name]), name)
+    try:
+        return getattr(import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        raise ModuleNotFoundError(
+            f"core.{name} needs the package {error.name}, which is not installed. In the project's folder, run: "
+            f"pip install -e '.[{extra}]'",
+            name=error.name,
+        ) from error
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*__all__, "__version__"])

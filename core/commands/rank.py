@@ -100,7 +100,7 @@ def run(options: argparse.Namespace) -> int:
     asked = RankOptions(**{name: getattr(options, name) for name in names}, features=_feature_files(options))
     report = progress_on(sys.stderr, options.progress)
     try:
-        ranking = rank_networks(asked, options.out, memory=options.memory, progress=report)
+        ranking = rank_networks(asked, options.out, memory=options.memory, progress=report, overwrite=options.overwrite)
     finally:
         report.close()
     _print_json(ranking) if options.json else _print_table(ranking)

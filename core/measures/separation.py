@@ -1,7 +1,9 @@
 """The Separation Index and its family over the nearest-neighbor graph: how often neighbors share a label."""
 
+from __future__ import annotations  # so that help() shows the names of types as they are written here
+
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -52,7 +54,7 @@ class Separation:
     num_all: int = 0
     moments: NullMoments | None = None
     null_values: NullValues | None = None
-    effective_n: Callable[[], float] = field(default=lambda: float("nan"))
+    effective_n: Callable[[], float] | None = None
 
     def __repr__(self) -> str:
         order = f", order={self.order}" if self.order > 1 else ""
@@ -117,7 +119,7 @@ class Separation:
             raise ValueError(f"target must be one of {', '.join(TARGETS)}; got {target!r}.")
         if target == "data":
             return wilson(self.value, finite_population_n(len(self.by_sample), self.num_all), level)
-        return wilson(self.value, self.effective_n(), level)
+        return wilson(self.value, self.effective_n() if self.effective_n else float("nan"), level)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,8 @@ They look at distances between samples (silhouette, generalized discrimination v
 means (neural collapse, separation fuzziness), where SI looks at nearest neighbors only.
 """
 
+from __future__ import annotations  # so that help() shows the names of types as they are written here
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -178,7 +180,7 @@ class _Prepared:
     labelings: Codes
 
     @classmethod
-    def of(cls, features: ArrayLike, labels: ArrayLike, permutations: int, seed: int) -> "_Prepared":
+    def of(cls, features: ArrayLike, labels: ArrayLike, permutations: int, seed: int) -> _Prepared:
         if permutations < 0:
             raise ValueError(f"permutations must be at least 0; got {permutations}. {PERMUTED} is usual.")
         encoded = _checked(features, labels)

@@ -49,6 +49,7 @@ def write_feature_study(
     centers: bool = False,
     related_measures: bool = False,
     progress: Report | None = None,
+    overwrite: bool = False,
 ) -> Study:
     """A study of features in files, one layer in memory at a time; goes on where an earlier run stopped.
 
@@ -68,7 +69,8 @@ def write_feature_study(
     """
     parts = [part for part in (train, test) if part is not None]
     files = file_fingerprints(parts)
-    _refuse_other_files(Path(out), files)
+    if not overwrite:
+        _refuse_other_files(Path(out), files)
     writer = FeatureStudyWriter(
         out,
         **sample_arguments(parts),
@@ -78,6 +80,7 @@ def write_feature_study(
         centers=centers,
         related_measures=related_measures,
         files=files,
+        overwrite=overwrite,
     )
     if writer.is_complete():
         return load_study(out)

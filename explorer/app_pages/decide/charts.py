@@ -11,6 +11,7 @@ from core.report.charts.theme import GRAY
 
 VERDICTS = {"within": "within the tolerance", "undecided": "cannot be decided", "worse": "worse than the tolerance"}
 CUT_HEIGHT, RANKING_HEIGHT = 260, 320
+NARROW = 450  # pixels; in a narrower chart, a row of names would be cut off
 _SHAPES = ["circle", "diamond", "cross"]
 
 
@@ -99,5 +100,6 @@ def ranking_chart(layers: pd.DataFrame, networks: Sequence[str]) -> UncheckedCha
 
 
 def _legend() -> alt.Legend:
-    """A legend above the chart, without a title."""
-    return alt.Legend(orient="top", title=None, labelLimit=260, symbolOpacity=1)
+    """A legend above the chart, without a title: a row, or a column in a window as narrow as a phone's."""
+    columns = alt.ExprRef(f"containerSize()[0] < {NARROW} ? 1 : 0")
+    return alt.Legend(orient="top", title=None, labelLimit=260, symbolOpacity=1, columns=columns)

@@ -12,7 +12,7 @@ from typing import Any
 
 from core import __version__
 from core.commands import blocks, cut, devices, fine_tune, measure, overlap, rank, report, study
-from core.commands.networks import layers
+from core.commands.networks import layers, weights
 from core.commands.samples import class_separation, confused_classes, duplicates, label_errors, prediction_depths
 from core.data.errors import DataError, FaultsError
 from core.study.store.opening import StudyError
@@ -22,7 +22,7 @@ COMMANDS = (
     *(study, rank, fine_tune, measure),
     *(cut, blocks, overlap, report),
     *(label_errors, duplicates, confused_classes, class_separation, prediction_depths),
-    *(layers, devices),
+    *(layers, weights, devices),
 )
 _FAILED = 1
 _WRONG_USAGE = 2

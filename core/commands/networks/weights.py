@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"searched in {', '.join(dict.fromkeys(str(_folder(file, folder)) for file in files))}")
         print("python -m core weights NETWORK names address and hash of a network's files")
     else:
-        _print_network(options.network, table)
+        _print_network(table)
     if path is not None:
         print(f"written to {path}")
     return 1 if (table["state"] == WRONG).any() else 0
@@ -127,7 +127,7 @@ def _normalized(name: str) -> str:
     return name.lower().replace("-", "").replace("_", "")
 
 
-def _print_network(network: str, table: pd.DataFrame) -> None:
+def _print_network(table: pd.DataFrame) -> None:
     for row in table.to_dict("records"):
         if row["state"] in (INSTALLED, NOT_INSTALLED):
             print(f"--weights {row['weights']}: a package, {row['state']}: {row['address']}")
@@ -141,5 +141,5 @@ def _print_network(network: str, table: pd.DataFrame) -> None:
     if table["state"].isin([MISSING, WRONG]).any():
         print(
             f"Put a file where it is searched ({KERAS_VARIABLE} and {CACHE_VARIABLE} move the folders), or give its "
-            f"path or folder: --model {network} --weights FILE. Then ask again: {RIGHT} is what it must be."
+            f"path or folder: --model {table['network'].iloc[0]} --weights FILE. Then ask again: {RIGHT} is what it must be."
         )

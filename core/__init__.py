@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from core.measures.smoothness import smoothness_index
     from core.search.neighbors import Neighbors, nearest_neighbors
     from core.study.from_features.writer import FeatureStudyWriter, study_from_features
+    from core.study.from_torch.study import study_from_torch
     from core.study.plan import Plan, StudyOptions, plan_study
     from core.study.run import run_study
     from core.study.store.opening import Study, StudyError, load_study
@@ -73,6 +74,7 @@ _HOMES = {
     "neighbor_overlap": "core.measures.related.neighbor_overlap",
     "FeatureStudyWriter": "core.study.from_features.writer",
     "study_from_features": "core.study.from_features.writer",
+    "study_from_torch": "core.study.from_torch.study",
     "FineTuneOptions": "core.training.fine_tuning",
     "FineTuned": "core.training.fine_tuning",
     "fine_tune": "core.training.fine_tuning",
@@ -89,6 +91,8 @@ _HOMES = {
     "label_errors": "core.analysis.samples.tables",
     "prediction_depths": "core.analysis.samples.tables",
 }
+
+_EXTRAS = {"keras": "network", "tensorflow": "network", "dask": "cluster", "distributed": "cluster"}  # by package
 
 __all__ = [
     "DaskEngine",
@@ -128,14 +132,25 @@ __all__ = [
     "smoothness_index",
     "soft_separation_index",
     "study_from_features",
+    "study_from_torch",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'core' has no attribute {name!r}; it has {', '.join(__all__)}.")
-    return getattr(import_module(_HOMES[name]), name)
+    try:
+        return getattr(import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        raise ModuleNotFoundError(
+            f"core.{name} needs the package {error.name}, which is not installed. In the project's folder, run: "
+            f"pip install -e '.[{extra}]'",
+            name=error.name,
+        ) from error
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*__all__, "__version__"])

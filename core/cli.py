@@ -14,6 +14,7 @@ from core import __version__
 from core.commands import blocks, cut, devices, fine_tune, measure, overlap, rank, report, study
 from core.commands.networks import layers, weights
 from core.commands.samples import class_separation, confused_classes, duplicates, label_errors, prediction_depths
+from core.commands.terminal.progress import EARLIER_STAYS
 from core.data.errors import DataError, FaultsError
 from core.study.store.opening import StudyError
 
@@ -47,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return run(options)
     except KeyboardInterrupt:
-        print(f"\nInterrupted. {options.interrupted}", file=sys.stderr)
+        kept = EARLIER_STAYS if getattr(options, "overwrite", False) else options.interrupted
+        print(f"\nInterrupted. {kept}", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:  # of `| head`, which reads no more
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for what Python writes at its end

@@ -1,5 +1,7 @@
 """Center separation: how often the nearest class center is the sample's own."""
 
+from __future__ import annotations  # so that help() shows the names of types as they are written here
+
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,7 +11,7 @@ from scipy import sparse
 
 from core.measures.separation import EncodedLabels, Separation, encode_labels, mean_by_class
 from core.measures.significance import Codes, Shuffles
-from core.search.rows import Rows
+from core.search.rows import Rows, as_matrix
 
 _CHUNK = 4096  # columns of features in memory as float64 at once while inner products are summed
 _ROUNDING = 1e-12  # squared distances that differ by less, relative to what they are computed from, are equal
@@ -45,7 +47,7 @@ def center_separation_index(features: ArrayLike, labels: ArrayLike, *, leave_one
     ValueError
         NaN or infinity, fewer than two samples, lengths that differ.
     """
-    encoded = encode_labels(labels, num_samples=len(np.asarray(features)))
+    encoded = encode_labels(labels, num_samples=len(as_matrix(features)))
     return CenterGeometry.of(features).separation(encoded, leave_one_out=leave_one_out)
 
 
@@ -66,7 +68,7 @@ class CenterGeometry:
     is_gram: bool
 
     @classmethod
-    def of(cls, features: ArrayLike) -> "CenterGeometry":
+    def of(cls, features: ArrayLike) -> CenterGeometry:
         """Check the features, (n, d) or flattened to that, and take their inner products about the column mean."""
         rows = Rows.of(features)
         if len(rows) < 2:

@@ -1,5 +1,7 @@
 """The Separation Index and its family over the nearest-neighbor graph: how often neighbors share a label."""
 
+from __future__ import annotations  # so that help() shows the names of types as they are written here
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from core.label_text import MISSING
+from core.label_text import MISSING, describe_targets
 from core.measures.significance import (
     ENOUGH_FOR_NORMAL,
     PERMUTATIONS,
@@ -19,6 +21,7 @@ from core.measures.significance import (
     permutation_p,
     wilson,
 )
+from core.search.tensors import as_array
 
 Label = int | str
 NullValues = Callable[[Shuffles], NDArray[np.float64]]  # the measure under each permutation
@@ -51,7 +54,7 @@ class Separation:
     num_all: int = 0
     moments: NullMoments | None = field(default=None, repr=False)
     null_values: NullValues | None = field(default=None, repr=False)
-    effective_n: Callable[[], float] = field(default=lambda: float("nan"), repr=False)
+    effective_n: Callable[[], float] | None = field(default=None, repr=False)
 
     @property
     def excess(self) -> float:
@@ -109,7 +112,7 @@ class Separation:
             raise ValueError(f"target must be one of {', '.join(TARGETS)}; got {target!r}.")
         if target == "data":
             return wilson(self.value, finite_population_n(len(self.by_sample), self.num_all), level)
-        return wilson(self.value, self.effective_n(), level)
+        return wilson(self.value, self.effective_n() if self.effective_n else float("nan"), level)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,17 +141,17 @@ def mean_by_class(
 def encode_labels(labels: ArrayLike, *, num_samples: int | None = None, name: str = "labels") -> EncodedLabels:
     """Check labels (integers or strings, one a sample) and code them 0..num_classes - 1."""
     try:
-        array = np.asarray(labels)
-    except (ValueError, TypeError, RuntimeError) as error:  # lists of several lengths, tensors on another device
+        array = as_array(labels)
+    except ValueError as error:  # lists of several lengths, tensors without values
         raise ValueError(f"{name} must be integers or strings of shape (n,); got: {error}.") from error
     if array.dtype.kind == "U" and isinstance(labels, list | tuple):  # NumPy makes texts of numbers beside texts
         _refuse_mixed(labels, name)
     if array.dtype.kind == "O":
         array = _strings_or_refuse(array, name)
     if array.ndim != 1 or array.dtype.kind not in "biuU":
-        remedy = " For a continuous target, use core.smoothness_index." if array.dtype.kind == "f" else ""
         raise ValueError(
-            f"{name} must be integers or strings of shape (n,); got {array.dtype} of shape {array.shape}.{remedy}"
+            f"{name} must be integers or strings of shape (n,); got {array.dtype} of shape {array.shape}"
+            f"{describe_targets(array)}"
         )
     if num_samples is not None and len(array) != num_samples:
         raise ValueError(f"{name} must have one entry a sample, {num_samples}; got {len(array)}.")

@@ -201,7 +201,7 @@ def cut_candidates(study: Study) -> list[str]:
 def head_layer(study: Study) -> str | None:
     """Return the network's own head: the last measured layer, if it is dense and without spatial extent."""
     last = study.layers.iloc[-1]
-    is_head = str(last["kind"]) == "Dense" and len(last["output_shape"]) == 1
+    is_head = str(last["kind"]) in ("Dense", "Linear") and len(last["output_shape"]) == 1
     return str(last["layer"]) if is_head else None
 
 
@@ -212,9 +212,9 @@ def with_seconds(advice: Advice, timing: Mapping[str, Any]) -> Advice:
     ----------
     advice : Advice
     timing : mapping
-        With seconds and, where known, rounds, as returned by `core.analysis.cut.timings.load_timing`.
+        With seconds and rounds, as returned by `core.analysis.cut.timings.load_timing`.
     """
-    table = time_saved(timing["seconds"], timing.get("rounds"), advice.layers["layer"].tolist())
+    table = time_saved(timing["seconds"], timing["rounds"], advice.layers["layer"].tolist())
     columns = {name: table[name].to_numpy() for name in TIME_COLUMNS}
     return replace(advice, layers=advice.layers.assign(**columns))
 

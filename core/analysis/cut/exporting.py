@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from core.measures.baselines import fit_linear_scores
 from core.measures.significance import wilson
 from core.network.activations import stream_pass
-from core.network.catalogue import LayerInfo, catalogue
+from core.network.catalogue import LayerInfo, catalogue, with_tokens
 from core.network.cutting import cut_network, known_layer, linear_head, nearest_head, with_head
+from core.network.models.custom_layers import make_restorable
 from core.network.models.registry import Network
 from core.network.passes import Pass
 from core.study.plan import Plan, Progress, Report
@@ -138,10 +139,12 @@ def export_cut(
     plan = reopen_plan(study, data=data, weights=weights, progress=progress) if head else None
     network = plan.network if plan else reopen_network(study, weights=weights)
     assert network is not None, "reopening refuses studies without a network"
-    infos = {info.layer: info for info in catalogue(network.model)}
+    tokens = study.info.get("asked", {}).get("tokens", "mean")  # of studies made before there was a choice
+    infos = {info.layer: info for info in with_tokens(catalogue(network.model), tokens)}
     info = infos[known_layer(layer, infos)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    cut, model = _Cut(network, info, pooling), cut_network(network.model, layer, pooling=pooling)
+    cut, model = _Cut(network, info, pooling), cut_network(network.model, layer, pooling=pooling, tokens=tokens)
+    make_restorable(model)
     if plan is None:
         model.save(path)
         pixels = np.random.default_rng(0).uniform(0, 255, (_NUM_CHECKED, *network.input_size, 3)).astype(np.float32)

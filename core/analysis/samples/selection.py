@@ -131,7 +131,7 @@ def offered_poolings_and_samples(curves: pd.DataFrame) -> tuple[tuple[str, ...],
     curves : DataFrame
         As returned by `core.analysis.curves.tidy_curves`.
     """
-    rows = curves[curves["measure"] == "SI"]
+    rows = curves[(curves["measure"] == "SI") & curves["value"].notna()]
     has_one_class = rows["chance"] == 1  # every neighbor agrees, whatever the labels
     several_classes = set(rows.loc[~has_one_class, "samples"])
     one_class = set(rows.loc[has_one_class, "samples"]) - several_classes

@@ -1,7 +1,11 @@
 """Studies of ready-made activations: any framework, base install only."""
 
+from __future__ import annotations  # so that help() shows the names of types as they are written here
+
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -12,18 +16,34 @@ from numpy.typing import ArrayLike, NDArray
 from core.measures.separation import encode_labels
 from core.search.neighbors import METRICS
 from core.search.rows import as_matrix
+from core.search.tensors import as_array
 from core.study.from_features.row_copies import RowCopies
 from core.study.from_features.sources import check_sources
-from core.study.measuring.geometry import with_alignment
 from core.study.measuring.layer_tables import measure_layer
 from core.study.measuring.projection import check_projection
+from core.study.measuring.related_measures import with_alignment
 from core.study.measuring.unusable import first_not_finite
 from core.study.samples import MeasureOptions, StudySamples
 from core.study.store.opening import Study, StudyError, finished_layers, load_study
+from core.study.store.replacing import replaced
 from core.study.store.study_json import printable
 from core.study.store.writing import begin, check_still_there, end, study_lock, write_layer
 
 ClassNames = Sequence[str] | Mapping[Any, str]
+
+
+@dataclass(frozen=True)
+class StudyDescription:
+    """What study.json says of the origin of activations, in addition to what a writer says of the samples.
+
+    asked, used, data : further fields of `asked`, `used` and `used.data`.
+    cautions : sentences that belong beside the results.
+    """
+
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    used: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    cautions: Sequence[str] = ()
 
 
 class FeatureStudyWriter:
@@ -56,6 +76,10 @@ class FeatureStudyWriter:
     related_measures : also related separability measures, intrinsic dimension, hubness and CKA of layers of shape (n,
         d).
     files : what study.json shall say of the files that the features come from: a fingerprint by layer.
+    description : further fields of `asked`, `used` and `used.data`, and further `cautions`, for study.json; fields of
+        `asked`, `used.data` and `used.model` must be the same where a study goes on.
+    overwrite : replace the study in the folder, whatever it is of, when the new one is complete; if the block is left
+        by an exception, the earlier one stays. A folder of anything else is refused.
     """
 
     def __init__(
@@ -74,10 +98,13 @@ class FeatureStudyWriter:
         centers: bool = False,
         related_measures: bool = False,
         files: Mapping[str, str] | None = None,
+        description: StudyDescription | None = None,
+        overwrite: bool = False,
     ) -> None:
         check_neighbors(neighbors, metric)
         check_projection(projection)
         self.path, self._files = Path(out), files
+        self._description = description or StudyDescription()
         self._sources = None if sources is None else check_sources(list(sources))
         names = None if self._sources is None else self._sources.names
         self._samples = study_samples(labels, ids=ids, sources=names, class_names=class_names, splits=splits)
@@ -87,9 +114,10 @@ class FeatureStudyWriter:
             centers=centers,
             probe=probe,
             projection=projection,
-            geometry=related_measures,
+            related_measures=related_measures,
         )
-        self._lock = study_lock(self.path)
+        self._overwrite = overwrite
+        self._open = ExitStack()
         self._written: list[str] = []
         self._copies = RowCopies(self._samples.splits)
 
@@ -101,21 +129,21 @@ class FeatureStudyWriter:
         StudyError
             The folder holds another study, or another run writes to it.
         """
-        if not (self.path / "study.json").exists():
+        if self._overwrite or not (self.path / "study.json").exists():
             return False
         with study_lock(self.path):
             return bool(begin(self.path, self._study_info(), self._samples.frame())["state"] == "complete")
 
     def __enter__(self) -> Self:
-        self._lock.__enter__()
-        try:
+        with ExitStack() as stack:
+            stack.enter_context(replaced(self.path, "study.json", overwrite=self._overwrite))
+            stack.enter_context(study_lock(self.path))
             self._info = begin(self.path, self._study_info(), self._samples.frame())
-        except BaseException:
-            self._lock.__exit__(None, None, None)
-            raise
-        if self._info["state"] == "complete":
-            self._lock.__exit__(None, None, None)
-            raise StudyError(f"{self.path} holds a complete study. Choose another folder, or delete it first.")
+            if self._info["state"] == "complete":
+                raise StudyError(
+                    f"{self.path} holds a complete study. Choose another folder, or pass overwrite=True to replace it."
+                )
+            self._open = stack.pop_all()
         return self
 
     def _study_info(self) -> dict[str, Any]:
@@ -126,13 +154,18 @@ class FeatureStudyWriter:
             "metric": options.metric,
             "probe": options.probe,
             "projection": options.projection,
-            "related_measures": options.geometry,
+            "related_measures": options.related_measures,
         } | ({"centers": True} if options.centers else {})
         data, cautions = self._samples.describe(), self._samples.cautions()
         if self._sources is not None:
             data |= {"sources_folder": self._sources.folder} if self._sources.folder else {}
             cautions += [self._sources.caution] if self._sources.caution else []
-        info = {"asked": asked, "used": {"data": data}, "cautions": cautions}
+        more = self._description
+        info = {
+            "asked": asked | dict(more.asked),
+            "used": {"data": data | dict(more.data)} | dict(more.used),
+            "cautions": [*cautions, *more.cautions],
+        }
         return info if self._files is None else info | {"files": dict(self._files)}
 
     def add_layer(
@@ -155,24 +188,51 @@ class FeatureStudyWriter:
         if not isinstance(name, str) or not name:
             raise ValueError(f"name must be a text; got {name!r}. Call the layer as str(name).")
         name = printable(name)
-        check_still_there(self.path, self._written)
-        finished = finished_layers(self.path)
-        if name in finished:
-            raise ValueError(
-                f"name must be new in the study; {name!r} is there already. Skip it, or name it otherwise."
-            )
+        self._refuse_finished(name)
+        features = as_array(features)
         matrix = as_matrix(features)
         if len(matrix) != len(self._samples):
             raise ValueError(
                 f"features of {name!r} must have {len(self._samples)} rows, one a label; got {len(matrix)}."
             )
         self._refuse_not_finite(name, matrix)
-        self._copies.add(matrix)
-        layer = feature_layer(name, len(finished), features) | {"kind": kind, "block": block, "parameters": parameters}
-        tables = measure_layer(layer, {"flat": matrix}, self._samples, self._options)
+        layer = feature_layer(name, len(finished_layers(self.path)), features)
+        self._measure(layer | {"kind": kind, "block": block, "parameters": parameters}, {"flat": matrix})
+
+    def add_activations(self, layer: Mapping[str, Any], activations: Mapping[str, NDArray[np.float32]]) -> None:
+        """Measure one layer of a network, whose row in the table `layers` is known, and write its rows.
+
+        Parameters
+        ----------
+        layer : the layer's row in the table `layers`.
+        activations : by pooling ("flat", "mean"), arrays of shape (n, d). Where they are not finite or the same for all
+            samples, the layer has null in place of values, and a note in the table `layers`.
+
+        Raises
+        ------
+        ValueError
+            The name is taken.
+        """
+        self._refuse_finished(layer["layer"])
+        self._measure(dict(layer), activations)
+
+    def finished(self) -> set[str]:
+        """Return the names of the layers that are in the study."""
+        return finished_layers(self.path)
+
+    def _refuse_finished(self, name: str) -> None:
         check_still_there(self.path, self._written)
-        write_layer(self.path, len(finished), with_alignment(tables, self.path))
-        self._written.append(name)
+        if name in finished_layers(self.path):
+            raise ValueError(
+                f"name must be new in the study; {name!r} is there already. Skip it, or name it otherwise."
+            )
+
+    def _measure(self, layer: Mapping[str, Any], activations: Mapping[str, NDArray[Any]]) -> None:
+        self._copies.add(next(iter(activations.values())))
+        tables = measure_layer(layer, activations, self._samples, self._options)
+        check_still_there(self.path, self._written)
+        write_layer(self.path, layer["position"], with_alignment(tables, self.path))
+        self._written.append(layer["layer"])
 
     def _refuse_not_finite(self, name: str, matrix: NDArray[Any]) -> None:
         place = first_not_finite(matrix)
@@ -192,8 +252,10 @@ class FeatureStudyWriter:
                 check_still_there(self.path, self._written)
             cautions = dict.fromkeys([*self._info.get("cautions", []), *self._copies.notes()])
             end(self.path, {**self._info, "cautions": list(cautions)}, complete=kind is None)
-        finally:
-            self._lock.__exit__(None, None, None)
+        except BaseException as failure:
+            self._open.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+        self._open.__exit__(kind, error, trace)
 
 
 def check_neighbors(neighbors: int, metric: str) -> None:
@@ -229,6 +291,7 @@ def study_from_features(
     sources: Sequence[str | os.PathLike[str]] | None = None,
     class_names: ClassNames | None = None,
     splits: Sequence[str] | None = None,
+    overwrite: bool = False,
 ) -> Study:
     """A study of activations from any framework, one array a layer in network order.
 
@@ -252,7 +315,9 @@ def study_from_features(
         )
     if not layers:
         raise ValueError("layers must hold at least one array; got none. Pass {'layer4': array, ...}.")
-    writer = FeatureStudyWriter(out, labels, ids=ids, sources=sources, class_names=class_names, splits=splits)
+    writer = FeatureStudyWriter(
+        out, labels, ids=ids, sources=sources, class_names=class_names, splits=splits, overwrite=overwrite
+    )
     with writer:
         for name, features in layers.items():
             writer.add_layer(name, features)

@@ -72,7 +72,7 @@ class FineTuneOptions:
     weights: str | None = declare_as_in_study(
         "weights",
         help="Weights to start from: imagenet, noisy-student (of efficientnet-b0), none, or a .keras or .h5 file of "
-        "the network.",
+        "the network; with a model also a file of its weights (.h5, .weights.h5, .tar.gz), or a folder that holds one.",
     )
     training: TrainingOptions = field(default_factory=TrainingOptions)
     per_class: int | None = declare_as_in_study(

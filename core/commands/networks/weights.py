@@ -111,7 +111,8 @@ def _files_of(network: str | None) -> tuple[list[WeightFile], list[WeightPackage
     files, packages = weight_files(), weight_packages()
     if network is None:
         return list(files), list(packages)
-    names = {_normalized(item.network): item.network for item in (*packages, *files)}
+    known = [package.network for package in packages] + [file.network for file in files]
+    names = {_normalized(name): name for name in known}
     name = names.get(_normalized(network))
     if name is None:
         close = difflib.get_close_matches(network.lower(), names.values())
@@ -139,7 +140,8 @@ def _print_network(table: pd.DataFrame) -> None:
         print(f"    {row['algorithm'] or 'hash':11} {row['hash'] or 'none is published'}")
         print(f"    searched at {row['path']}")
     if table["state"].isin([MISSING, WRONG]).any():
+        network = table["network"].iloc[0]
         print(
             f"Put a file where it is searched ({KERAS_VARIABLE} and {CACHE_VARIABLE} move the folders), or give its "
-            f"path or folder: --model {table['network'].iloc[0]} --weights FILE. Then ask again: {RIGHT} is what it must be."
+            f"path or folder: --model {network} --weights FILE. Then ask again: it must be {RIGHT!r}."
         )

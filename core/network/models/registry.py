@@ -131,7 +131,7 @@ def is_model_file(text: str | None) -> bool:
 
 def is_weights_path(text: str | None) -> bool:
     """Return whether a text given as weights is the path of a file or folder, and not a name of weights."""
-    if text is None or text in _NAMES_OF_WEIGHTS:
+    if not text or text in _NAMES_OF_WEIGHTS:
         return False
     return is_model_file(text) or is_checkpoint_archive(Path(text)) or Path(text).is_dir()
 

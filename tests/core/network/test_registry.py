@@ -50,7 +50,8 @@ def test_an_unknown_model_is_an_error(model, hint):
 @pytest.mark.parametrize("weights", ["noisy", "", "weights.pth"])
 def test_unknown_weights_are_an_error(weights):
     with pytest.raises(
-        ValueError, match=rf"one of imagenet, none or the path of a \.keras or \.h5 file; got '{weights}'"
+        ValueError,
+        match=rf"one of imagenet, none or the path of a \.keras, .* or a folder that holds one; got '{weights}'",
     ):
         load_network("efficientnet-lite0", weights)
 

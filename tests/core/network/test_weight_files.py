@@ -256,7 +256,7 @@ def test_what_counts_as_a_path(tmp_path, monkeypatch):
     (tmp_path / "folder").mkdir()
     (tmp_path / "none").mkdir()
     assert all(map(is_weights_path, ("a.h5", "a.weights.h5", "a.keras", "a.tar.gz", "folder", "./none")))
-    assert not any(map(is_weights_path, ("imagenet", "none", "noisy-student", "nowhere", None)))
+    assert not any(map(is_weights_path, ("imagenet", "none", "noisy-student", "nowhere", "", None)))
     assert network_choice(None, "a.tar.gz") == ("efficientnet-b0", "a.tar.gz")
     (tmp_path / "a.tar.gz").touch()
     with pytest.raises(ValueError, match=r"a checkpoint archive; got a\.tar\.gz for resnet50"):

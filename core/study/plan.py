@@ -212,7 +212,10 @@ class Plan:
 
     def cautions(self) -> list[str]:
         """Sentences that belong beside any result of this study."""
-        seen = self.options.weights == "imagenet" and all(_WNID.match(name) for name in self.images.class_names)
+        published = "" if self.network is None else self.network.origin.get("published_as")
+        seen = "imagenet" in (self.options.weights, published) and all(
+            _WNID.match(name) for name in self.images.class_names
+        )
         class_tokens = describe_class_tokens(self._class_tokens, self.options.tokens)
         own = [
             *self.notes,

@@ -92,7 +92,8 @@ class Network:
     weights_sha256 : str
         Hash of all weights in order, with their names, types and shapes; the same for every build of the network.
     origin : mapping
-        Origin of downloaded weights, for the record of a study; see `noisy_student.load_noisy_student`.
+        Origin of downloaded weights, for the record of a study; see `noisy_student.load_noisy_student`. Of a file of
+        weights that Keras publishes, `published_as` is "imagenet".
     """
 
     name: str
@@ -270,7 +271,8 @@ def _load_weights_only(
             f"weights must be a whole network where model is {name}; {file} holds weights only. Leave weights out: "
             f"those of {name} come as a package. Or save the network with model.save(path)."
         )
-    return load_weights_only(application, file, input_size), {}
+    loaded, is_published = load_weights_only(application, file, input_size)
+    return loaded, {"published_as": DEFAULT_WEIGHTS} if is_published else {}
 
 
 def _to_network(
@@ -284,8 +286,8 @@ def _network_of_file(path: str, input_size: int | None) -> Network:
     """Load a network that is determined by its file."""
     if holds_weights_only(Path(path)):
         raise ValueError(
-            f"model must name the network whose weights {path} holds, because the file holds weights only. Add "
-            "--model, such as --model efficientnet-b0."
+            f"model must name the network where a file holds weights only; got {path} alone. Give both, such as "
+            f"--model efficientnet-b0 --weights {path}."
         )
     _check_keras()
     model = _load_file(Path(path), input_size, USUAL_SIZE)

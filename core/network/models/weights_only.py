@@ -63,7 +63,7 @@ def find_weights(path: Path, network: str) -> Path:
     )
 
 
-def load_weights_only(application: Application, path: Path, input_size: int | None) -> "keras.Model":
+def load_weights_only(application: Application, path: Path, input_size: int | None) -> tuple["keras.Model", bool]:
     """Build a network that takes raw pixels with weights from a file that Keras published or `save_weights` wrote.
 
     Parameters
@@ -74,6 +74,12 @@ def load_weights_only(application: Application, path: Path, input_size: int | No
         A `.h5` or `.weights.h5` file, with the weights of the classifier or without.
     input_size : int or None
         Height and width of the images in pixels; None for the network's default.
+
+    Returns
+    -------
+    model : keras.Model
+    is_published : bool
+        Whether the file is one of ImageNet weights that Keras publishes.
 
     Raises
     ------
@@ -87,10 +93,11 @@ def load_weights_only(application: Application, path: Path, input_size: int | No
             f"{path} must have the {file.algorithm} hash {file.hash}, which Keras publishes for it; it has another: it "
             f"is damaged or something else. Download it again from {file.address}."
         )
+    is_published = file is not None
     faults: list[Any] = []
     for top in (True, False):
         try:
-            return build_with_weights(application, path, input_size, top=top, is_published=file is not None)
+            return build_with_weights(application, path, input_size, top=top, is_published=is_published), is_published
         except (ValueError, OSError, KeyError, IndexError, TypeError, UserWarning) as error:
             if "input_size must" in str(error):
                 raise

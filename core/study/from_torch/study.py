@@ -56,7 +56,7 @@ def study_from_torch(
     class_names: ClassNames | None = None,
     neighbors: int = 10,
     metric: str = "euclidean",
-    probe: bool = False,
+    probe: bool = True,
     projection: str = "pca",
     related_measures: bool = False,
     memory: int | str | None = None,
@@ -102,7 +102,7 @@ def study_from_torch(
     class_names : sequence or mapping, optional
         Names of the labels 0, 1, ..., or a mapping from label to name. Default: `classes` of the data set.
     neighbors, metric, probe, projection, related_measures
-        As in `FeatureStudyWriter`.
+        As in `FeatureStudyWriter`; the linear probe is trained unless it is left out.
     memory : int or str, optional
         Memory for the activations of all layers together, as a number of bytes or such as "2GiB"; the network and the
         measuring of a layer come on top. Default: half of what is free. What does not fit is kept in files.

@@ -12,6 +12,7 @@ import torchvision
 from torch import nn
 
 from core.network.torch_models.choosing import ChosenLayers, choose_layers
+from core.network.torch_models.forward import LayerHooks
 from core.network.torch_models.modules import aliases, inference
 from core.network.torch_models.tracing import Call, trace
 
@@ -217,6 +218,32 @@ def test_the_axis_of_the_samples_is_told_from_others_of_its_size(batch_first: bo
     assert form is not None
     assert (form.batch_axis, form.shape, form.channels) == (0 if batch_first else 1, (num_tokens, 6), 6)
     assert form.description == f"mean over {num_tokens} tokens, channels last"
+
+
+def test_padding_does_not_count_in_the_mean_over_tokens():
+    """Tokens 1, 3 and the padding 100 of the first sample; 2, 4 and 6 of the second: means 2 and 4."""
+    model = nn.Sequential(nn.LayerNorm(1, elementwise_affine=False), nn.Identity())
+    calls = calls_of(model, torch.randn(2, 3, 1))
+    layer = choose_layers(model, calls, None, ["1"], {}).layers[0]
+    rows = torch.tensor([[[1.0], [3.0], [100.0]], [[2.0], [4.0], [6.0]]])
+    received = {}
+    hooks = LayerHooks([layer], ["mean"], lambda layer, pooling, values: received.update({pooling: values.tolist()}))
+    with hooks.attached():
+        hooks.run(lambda: model[1](rows), rows, token_weights=torch.tensor([[1, 1, 0], [1, 1, 1]]).bool())
+    assert received == {"mean": [[2.0], [4.0]]}
+
+
+def test_a_stack_of_pytorchs_own_encoders():
+    """Their fast path calls no modules; the calls are those of a network with hooks."""
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(6, 2, 8, batch_first=True), 2)
+    layers = chosen(encoder, torch.randn(3, 5, 6)).layers
+    assert [layer.layer for layer in layers] == ["layers.0", "layers.1"]
+    received = []
+    hooks = LayerHooks(layers, ["mean"], lambda layer, pooling, values: received.append((layer.layer, values.shape)))
+    tokens = torch.randn(3, 5, 6)
+    with inference(encoder), hooks.attached():
+        hooks.run(lambda: encoder(tokens), tokens)
+    assert received == [("layers.0", (3, 6)), ("layers.1", (3, 6))]
 
 
 def test_a_class_token_is_one_only_where_the_tokens_have_it():

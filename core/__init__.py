@@ -10,6 +10,13 @@ from typing import TYPE_CHECKING, Any
 from core.network.kernels import prefer_onednn
 
 if TYPE_CHECKING:
+    from core.analysis.samples.tables import (
+        class_separation,
+        confused_classes,
+        duplicates,
+        label_errors,
+        prediction_depths,
+    )
     from core.cluster.engine import DaskEngine
     from core.measures.center import center_separation_index
     from core.measures.related.alignment import linear_cka
@@ -78,7 +85,14 @@ _HOMES = {
     "StudyError": "core.study.store.opening",
     "load_study": "core.study.store.opening",
     "run_study": "core.study.run",
+    "class_separation": "core.analysis.samples.tables",
+    "confused_classes": "core.analysis.samples.tables",
+    "duplicates": "core.analysis.samples.tables",
+    "label_errors": "core.analysis.samples.tables",
+    "prediction_depths": "core.analysis.samples.tables",
 }
+
+_EXTRAS = {"keras": "network", "tensorflow": "network", "dask": "cluster", "distributed": "cluster"}  # by package
 
 __all__ = [
     "DaskEngine",
@@ -95,17 +109,22 @@ __all__ = [
     "anti_separation_index",
     "balanced_separation_index",
     "center_separation_index",
+    "class_separation",
+    "confused_classes",
     "cross_separation_index",
+    "duplicates",
     "fine_tune",
     "generalized_discrimination_value",
     "high_order_separation_index",
     "intrinsic_dimension",
+    "label_errors",
     "linear_cka",
     "load_study",
     "nearest_neighbors",
     "neighbor_overlap",
     "neural_collapse",
     "plan_study",
+    "prediction_depths",
     "run_study",
     "separation_fuzziness",
     "separation_index",
@@ -120,8 +139,18 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'core' has no attribute {name!r}; it has {', '.join(__all__)}.")
-    return getattr(import_module(_HOMES[name]), name)
+    try:
+        return getattr(import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        raise ModuleNotFoundError(
+            f"core.{name} needs the package {error.name}, which is not installed. In the project's folder, run: "
+            f"pip install -e '.[{extra}]'",
+            name=error.name,
+        ) from error
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*__all__, "__version__"])

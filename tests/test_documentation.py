@@ -30,7 +30,7 @@ from tests.test_architecture import ROOMS
 
 CORE, BENCHMARK = "python -m core", "python -m tests.benchmarks."
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*[a-z]")
-OTHER_PROGRAMS = {"--memory-limit", "--nthreads", "--study"}  # of Dask and the app
+OTHER_PROGRAMS = {"--memory-limit", "--nthreads", "--study", "--port", "--no-browser"}  # of Dask and the app
 EXAMPLES = {"--within-only"}  # of CONTRIBUTING.md
 TABLE_DOCUMENTS = {
     "core/study/README.md": {**TABLES, "history": HISTORY},

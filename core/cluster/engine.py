@@ -1,5 +1,7 @@
 """The engine that computes studies on a Dask cluster. Importing it does not need the extra `cluster`."""
 
+from __future__ import annotations  # so that help() shows the names of types as they are written here
+
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -27,12 +29,12 @@ class DaskEngine:
         A folder or an fsspec address that all workers can access, for temporary activations; default beside the study.
     """
 
-    client: "str | Client | Cluster"
+    client: str | Client | Cluster
     storage: str | None = None
     has_own_memory: ClassVar[bool] = True
 
     @contextmanager
-    def connect(self) -> Iterator["DaskConnection"]:
+    def connect(self) -> Iterator[DaskConnection]:
         """Connect to the cluster, and check that it can compute a study.
 
         Raises

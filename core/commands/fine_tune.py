@@ -14,7 +14,7 @@ from core.commands.terminal.arguments import (
     print_notes,
 )
 from core.commands.terminal.option_flags import add_options
-from core.commands.terminal.progress import StatusLine, interrupt_when_terminated
+from core.commands.terminal.progress import StatusLine, add_overwrite, interrupt_when_terminated
 from core.study.options import options_of
 from core.training.augmentation import Augmentation
 from core.training.fine_tuning import FineTuned, FineTuneOptions, fine_tune
@@ -47,6 +47,7 @@ def _add_output(group: Any) -> None:
         metavar="DIR",
         help="Folder to write the networks to; a training that was interrupted there goes on.",
     )
+    add_overwrite(group, "training")
     group.add_argument(
         "--separation",
         metavar="DIR",
@@ -59,7 +60,13 @@ def run(options: argparse.Namespace) -> int:
     interrupt_when_terminated()
     report = TrainingLine(sys.stderr)
     try:
-        tuned = fine_tune(_asked(options), options.out, separation=options.separation, progress=report)
+        tuned = fine_tune(
+            _asked(options),
+            options.out,
+            separation=options.separation,
+            progress=report,
+            overwrite=options.overwrite,
+        )
     finally:
         report.close()
     print_notes(tuned.info.get("notes", []))

@@ -10,7 +10,7 @@ import pandas as pd
 
 from core.commands.study import print_study
 from core.commands.terminal.arguments import JSON_HELP, add_command, at_least, print_notes
-from core.commands.terminal.progress import add_progress, interrupt_when_terminated, progress_on
+from core.commands.terminal.progress import add_overwrite, add_progress, interrupt_when_terminated, progress_on
 from core.data.features import LabelledFeatures, open_features, open_test_features
 from core.report.words.small_classes import order_text, small_classes_text
 from core.search.neighbors import METRICS
@@ -55,6 +55,7 @@ def add_parser(commands: Any) -> None:
         metavar="DIR",
         help="Folder to write a study of all layers to, which the explorer opens. Default: values are only printed.",
     )
+    add_overwrite(output, "study")
     output.add_argument("--dry-run", action="store_true", help="Print what would be measured, and stop.")
     output.add_argument("--json", action="store_true", help=JSON_HELP)
     add_progress(output)
@@ -121,6 +122,8 @@ def _add_measures(group: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Measure and print, or write a study and print it."""
     interrupt_when_terminated()
+    if options.overwrite and options.out is None:
+        raise ValueError("overwrite must go with --out, the folder to replace; got it alone. Name the folder.")
     train = open_features(options.features, options.labels, options.ids)
     test = _opened_test(options, train)
     notes = (*train.notes, *(() if test is None else test.notes)) if options.progress == "text" else ()
@@ -133,7 +136,9 @@ def run(options: argparse.Namespace) -> int:
     try:
         if options.out is not None:
             _refuse_what_studies_hold(options)
-            study = write_feature_study(train, test, options.out, **settings, progress=report)
+            study = write_feature_study(
+                train, test, options.out, **settings, progress=report, overwrite=options.overwrite
+            )
         else:
             values = measure_feature_files(train, test, **settings, progress=report)
     finally:
@@ -229,7 +234,7 @@ def _shown_rows(values: FeatureValues) -> pd.DataFrame:
     """The rows of all layers, those of a layer together; without z and p where many samples are tied."""
     measured = values.measurements.copy()
     measured.loc[has_many_ties(measured), ["z", "p_value"]] = np.nan
-    rows = pd.concat([measured, values.geometry]) if len(values.geometry) else measured
+    rows = pd.concat([measured, values.related_measures]) if len(values.related_measures) else measured
     names = list(measured["layer"].unique())
     return rows.reindex(columns=["layer", *COLUMNS]).sort_values(
         "layer", key=lambda layer: layer.map(names.index), kind="stable", ignore_index=True

@@ -83,6 +83,7 @@ def run(options: argparse.Namespace) -> int:
             spool=options.spool,
             engine=engine,
             progress=report,
+            overwrite=options.overwrite,
         )
     finally:
         report.close()

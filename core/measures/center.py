@@ -1,5 +1,7 @@
 """Center separation: how often the nearest class center is the sample's own."""
 
+from __future__ import annotations  # so that help() shows the names of types as they are written here
+
 from dataclasses import dataclass
 from functools import partial
 
@@ -66,7 +68,7 @@ class CenterGeometry:
     is_gram: bool
 
     @classmethod
-    def of(cls, features: ArrayLike) -> "CenterGeometry":
+    def of(cls, features: ArrayLike) -> CenterGeometry:
         """Check the features, (n, d) or flattened to that, and take their inner products about the column mean."""
         rows = Rows.of(features)
         if len(rows) < 2:

@@ -1,5 +1,7 @@
 """The Separation Index and its family over the nearest-neighbor graph: how often neighbors share a label."""
 
+from __future__ import annotations  # so that help() shows the names of types as they are written here
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,7 +54,7 @@ class Separation:
     num_all: int = 0
     moments: NullMoments | None = field(default=None, repr=False)
     null_values: NullValues | None = field(default=None, repr=False)
-    effective_n: Callable[[], float] = field(default=lambda: float("nan"), repr=False)
+    effective_n: Callable[[], float] | None = field(default=None, repr=False)
 
     @property
     def excess(self) -> float:
@@ -110,7 +112,7 @@ class Separation:
             raise ValueError(f"target must be one of {', '.join(TARGETS)}; got {target!r}.")
         if target == "data":
             return wilson(self.value, finite_population_n(len(self.by_sample), self.num_all), level)
-        return wilson(self.value, self.effective_n(), level)
+        return wilson(self.value, self.effective_n() if self.effective_n else float("nan"), level)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,5 +1,7 @@
 """The measures of the family as functions of features and labels."""
 
+from __future__ import annotations  # so that help() shows the names of types as they are written here
+
 from dataclasses import replace
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Smoothness: the Separation Index for regression targets, how close the targets of near samples are."""
 
+from __future__ import annotations  # so that help() shows the names of types as they are written here
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -89,7 +91,7 @@ class _Spread:
     mean: NDArray[np.float64]
 
     @classmethod
-    def of(cls, targets: NDArray[np.float64]) -> "_Spread":
+    def of(cls, targets: NDArray[np.float64]) -> _Spread:
         return cls(*(_spread_on_a_line(targets[:, 0]) if targets.shape[1] == 1 else _spread_in_blocks(targets)))
 
     @property

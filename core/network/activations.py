@@ -12,6 +12,7 @@ from core.network.catalogue import LayerInfo, layer_tensors
 from core.network.models.registry import Network
 from core.network.operations import connect
 from core.network.passes import Pass, poolings_of
+from core.network.tokens import channel_means
 
 Allocate = Callable[[tuple[str, str], tuple[int, int]], NDArray[np.float32]]
 Forward = Callable[[np.ndarray], list[Any]]  # a batch through the network, to all that is wanted of it
@@ -50,7 +51,8 @@ def stream_pass(
     num_samples : int
         Number of images; the rows are 0 to `num_samples` - 1.
     poolings : tuple of str
-        One or both of `flat` and `mean`; TensorFlow computes the mean over all axes but the channels in float32.
+        One or both of `flat` and `mean`; TensorFlow computes the mean over all axes but the channels in float32. In
+        place of the mean, a layer with a class token has that token.
     batch_size : int
         Images per batch.
     columns : slice, optional
@@ -196,17 +198,18 @@ def _forward(network: Network, wanted: Sequence[_Wanted], batch_size: int, bound
     def forward(images: Any) -> list[Any]:
         outputs = model(tf.cast(images, begin.dtype), training=False)
         return [
-            _pool(tf.cast(outputs[layer.layer], tf.float32), pooling, columns) for layer, pooling, columns in wanted
+            _pool(tf.cast(outputs[layer.layer], tf.float32), layer, pooling, columns)
+            for layer, pooling, columns in wanted
         ]
 
     result: Forward = forward
     return result
 
 
-def _pool(activations: Any, pooling: str, columns: slice | None) -> Any:
+def _pool(activations: Any, layer: LayerInfo, pooling: str, columns: slice | None) -> Any:
     import tensorflow as tf
 
     if pooling == "mean":
-        return tf.reduce_mean(activations, axis=range(1, len(activations.shape) - 1))
+        return channel_means(activations, layer.class_token, layer.is_transposed)
     flat = tf.reshape(activations, (activations.shape[0], -1))
     return flat if columns is None else flat[:, columns]

@@ -5,14 +5,18 @@ The module `layer_names` defines how a layer is named.
 *Blocks.* The block of a layer is the part of its name up to the number of the block, or else before the first
 underscore: `block1a`, `conv2_block1`, `stage_0_block_2`; `stem`, `top`; `avg_pool` is in `avg`, and
 `backbone/conv2_block1_add` in `backbone/conv2_block1`. Names that Keras has generated, such as `conv2d_7`, do not
-contain a block. If the sum at the end of a residual block has such a name, the sum and all layers of the residual block
-form one block. It is named after a block in the names of these layers, or else after the sum. Other layers with
-generated names, between two such blocks, form a block that is named after the first of them.
+contain a block. A layer inside a layer or model that is called a block, or a numbered layer, is in that block, whatever
+it is called itself: `encoder/transformer_block_2/mha` is in `encoder/transformer_block_2`. If the sum at the end of a
+residual block has such a name, the sum and all layers of the residual block form one block. It is named after a block
+in the names of these layers, or else after the sum. Other layers with generated names, between two such blocks, form a
+block that is named after the first of them.
 
 *Main layers* are the convolutions, and the sums, products and concatenations of several tensors, that have spatial axes
 and do not depend on a global pooling alone. So the head and the squeeze-excite branches are excluded, but not the
 product that applies such a branch. In EfficientNet these are the layers that the original notebook selected by name
-(ending in `conv`, or a product or sum). A dense layer over spatial axes is a 1x1 convolution, and counts as one.
+(ending in `conv`, or a product or sum). A dense layer over spatial axes is a 1x1 convolution, and counts as one. In
+transformers, whose layers have tokens in place of spatial axes, attention and layers that consist of other layers and
+cannot be expanded, such as an embedding of patches, are main layers, too; see the module `tokens`.
 """
 
 import itertools
@@ -23,8 +27,17 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from core.network.layer_names import JOINS, is_automatic_name, is_of_interest, matching_names, name_hint, step_names
-from core.network.operations import Step, open_model, unique_name
+from core.network.layer_names import (
+    JOINS,
+    is_automatic_name,
+    is_of_interest,
+    kind_of,
+    matching_names,
+    name_hint,
+    step_names,
+)
+from core.network.operations import Step, is_composite, open_model, unique_name
+from core.network.tokens import REDUCTIONS, TOKEN_RANK, class_tokens, is_global_pooling, mean_of, transposed_tensors
 
 if TYPE_CHECKING:
     import keras
@@ -32,8 +45,8 @@ if TYPE_CHECKING:
 INPUT_LAYER = "input"
 LAST_POOLING, OUTPUT = "last_pool", "output"
 DEFAULT_LAYERS = f"main,{LAST_POOLING},{OUTPUT}"
-EARLIER_DEFAULT_LAYERS = "main,avg_pool,predictions"  # in studies written before `last_pool` and `output` existed
 _BLOCK = re.compile(r"(.*?(?:stage_?\d+_)?block_?\d+[a-z]?)(_|$)")
+_BLOCK_OF_LAYERS = re.compile(r"\w*(block(_?\d+[a-z]?)?|layer_?\d+)")  # name of a model or layer that is a block
 
 
 @dataclass(frozen=True)
@@ -47,11 +60,11 @@ class LayerInfo:
     layer : str
         Unique name.
     kind : str
-        Class, such as `DepthwiseConv2D` or `Add`; `Input` for the pixels.
+        Class, such as `DepthwiseConv2D` or `Add`; `Input` for the pixels, `ClassToken` for its selection.
     block : str
         Name of the block that the layer belongs to.
     channels : int
-        Size of the last axis of the output.
+        Size of the last axis of the output; of the axis before it, if the layer is transposed.
     parameters : int
         Number of parameters (of weights and biases) of the operation.
     cumulative_parameters : int
@@ -70,6 +83,13 @@ class LayerInfo:
         Floating-point operations up to and including this layer; a layer that is used twice counts twice.
     is_output : bool
         Whether the output of the network is that of this layer, or is computed from it by unlisted operations.
+    class_token : int or None
+        Number of the token that stands for the image in place of a mean over all tokens; None takes the mean. See the
+        module `tokens`.
+    is_transposed : bool
+        Whether the output has the shape (channels, tokens), between two permutations of a mixer.
+    has_parts : bool
+        Whether the operation is a layer that consists of other layers.
     """
 
     position: int
@@ -85,16 +105,30 @@ class LayerInfo:
     flop: int = 0
     cumulative_flop: int = 0
     is_output: bool = False
+    class_token: int | None = None
+    is_transposed: bool = False
+    has_parts: bool = False
 
     @property
     def spatial(self) -> bool:
-        """Whether the output has spatial axes to average over, besides the channels."""
+        """Whether the output has spatial axes or tokens to average over, besides the channels."""
         return len(self.output_shape) > 1
+
+    @property
+    def mean_of(self) -> str | None:
+        """What pooling mean takes: the mean of `positions` or `tokens`, or the `class token`; None without any."""
+        return mean_of(self.output_shape, self.class_token)
+
+    @property
+    def is_global_pooling(self) -> bool:
+        """Whether the layer reduces all positions or tokens to one: by pooling, a mean, or as a class token."""
+        return self.kind.startswith("Global") or self.kind in ("ClassToken", *REDUCTIONS)
 
     @property
     def is_main(self) -> bool:
         """Whether the layer is one of the main layers; see the module's docstring."""
-        return self.spatial and not self.pooled and (self.kind in JOINS or "Conv" in self.kind or "Dense" in self.kind)
+        is_main_kind = self.kind in JOINS or any(word in self.kind for word in ("Conv", "Dense", "Attention"))
+        return self.spatial and not self.pooled and (is_main_kind or self.has_parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +198,8 @@ def catalogue(model: "keras.Model") -> tuple[LayerInfo, ...]:
     """List the operations of interest in network order.
 
     These are the input, convolutions, products, sums and concatenations of several tensors (also if they are operations
-    that are not layers), pooling and dense layers, including those in nested models.
+    that are not layers), pooling, dense and attention layers, including those in nested models, the selection of a
+    class token, and layers of tokens that consist of other layers and cannot be expanded.
 
     Parameters
     ----------
@@ -181,6 +216,25 @@ def catalogue(model: "keras.Model") -> tuple[LayerInfo, ...]:
         If the model has several inputs, or no fixed image size.
     """
     return open_network(model).layers
+
+
+def with_tokens(layers: Sequence[LayerInfo], tokens: str) -> tuple[LayerInfo, ...]:
+    """Return the same layers, with what pooling mean takes of layers of tokens.
+
+    Parameters
+    ----------
+    layers : sequence of LayerInfo
+        Layers of the catalogue.
+    tokens : {"auto", "mean", "class"}
+        The class token if there is one and else the mean over tokens; always that mean; or always the first token.
+    """
+    if tokens == "auto":
+        return tuple(layers)
+    chosen = []
+    for info in layers:
+        has_tokens = len(info.output_shape) == TOKEN_RANK - 1 and not info.is_transposed
+        chosen.append(replace(info, class_token=0 if has_tokens and tokens == "class" else None))
+    return tuple(chosen)
 
 
 def layer_tensors(model: "keras.Model") -> "dict[str, keras.KerasTensor]":
@@ -277,19 +331,22 @@ def _matching_layers(layers: Sequence[LayerInfo], pattern: str) -> list[LayerInf
 def _block_ends(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
     """Return the last main layer of each block, and the network's last global pooling if it comes after them."""
     ends = list({info.block: info for info in layers if info.is_main}.values())
-    return [*ends, *_poolings_after_main(layers, "Global")[-1:]]
+    return [*ends, *_global_poolings(layers)[-1:]]
 
 
 def _last_pooling(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
     """Return the global poolings after the main layers (several backbones may have several), or the last pooling."""
-    return _poolings_after_main(layers, "Global") or _poolings_after_main(layers, "")[-1:]
+    return _global_poolings(layers) or [info for info in _after_main(layers) if "Pool" in info.kind][-1:]
 
 
-def _poolings_after_main(layers: Sequence[LayerInfo], prefix: str) -> list[LayerInfo]:
-    """Return the poolings after the last main layer whose kind begins with `prefix`."""
+def _global_poolings(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
+    """Return the global poolings, means and class tokens after the last main layer."""
+    return [info for info in _after_main(layers) if info.is_global_pooling]
+
+
+def _after_main(layers: Sequence[LayerInfo]) -> list[LayerInfo]:
     last = max((info.position for info in layers if info.is_main), default=0)
-    poolings = [info for info in layers if "Pool" in info.kind and info.kind.startswith(prefix)]
-    return [info for info in poolings if info.position > last]
+    return [info for info in layers if info.position > last]
 
 
 def _no_match_message(layers: Sequence[LayerInfo], patterns: str, pattern: str) -> str:
@@ -309,6 +366,9 @@ class _Entry(NamedTuple):
     is_boundary: bool
     is_output: bool
     has_automatic_name: bool = False
+    class_token: int | None = None
+    is_transposed: bool = False
+    has_parts: bool = False
 
 
 def _entries(
@@ -321,6 +381,7 @@ def _entries(
     pooled: set[int] = set()
     cumulative = 0
     output_tensors = _output_tensors(steps, outputs)
+    class_token, transposed = class_tokens(steps), transposed_tensors(steps)
     for step, name, still_needed in zip(steps, names, _still_needed(steps), strict=True):
         parameters = sum(math.prod(weight.shape) for weight in getattr(step.operation, "weights", ()))
         if id(step.operation) not in counted:
@@ -332,7 +393,7 @@ def _entries(
             tensor = step.outputs[0]
             yield _Entry(
                 name,
-                step.kind,
+                kind_of(step),
                 tensor,
                 parameters,
                 cumulative,
@@ -340,6 +401,9 @@ def _entries(
                 is_boundary=still_needed == {id(tensor)},
                 is_output=id(tensor) in output_tensors,
                 has_automatic_name=is_automatic_name(step.operation),
+                class_token=class_token.get(id(tensor)),
+                is_transposed=id(tensor) in transposed,
+                has_parts=is_composite(step.operation),
             )
 
 
@@ -377,13 +441,15 @@ def _still_needed(steps: Sequence[Step]) -> list[set[int]]:
 
 def _is_pooled(step: Step, pooled: set[int]) -> bool:
     """Return whether the step is a global pooling, or all its inputs depend on global poolings alone."""
-    is_pooling = step.kind.startswith("Global")
-    return is_pooling or (bool(step.inputs) and all(id(tensor) in pooled for tensor in step.inputs))
+    return is_global_pooling(step) or (bool(step.inputs) and all(id(tensor) in pooled for tensor in step.inputs))
 
 
 def _block(name: str, model: str) -> str:
     """Return the block that a layer's name contains, without the model's name at the beginning."""
     path, _, last = name.rpartition("/")
+    for length, part in enumerate(path.split("/"), start=1):
+        if _BLOCK_OF_LAYERS.fullmatch(part):
+            return "/".join(path.split("/")[:length])
     if path and not last.startswith(path):
         return f"{path}/{_block(last, path.rpartition('/')[2])}"
     last = last.removeprefix(f"{model}_")
@@ -468,7 +534,7 @@ def _layer_info(position: int, entry: _Entry, block: str) -> LayerInfo:
         layer=entry.name,
         kind=entry.kind,
         block=block,
-        channels=shape[-1],
+        channels=shape[-2] if entry.is_transposed else shape[-1],
         parameters=entry.parameters,
         cumulative_parameters=entry.cumulative_parameters,
         output_shape=shape,
@@ -476,4 +542,7 @@ def _layer_info(position: int, entry: _Entry, block: str) -> LayerInfo:
         pooled=entry.pooled,
         flop=2 * entry.parameters * math.prod(shape[:-1]),
         is_output=entry.is_output,
+        class_token=entry.class_token,
+        is_transposed=entry.is_transposed,
+        has_parts=entry.has_parts,
     )

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from core.network.catalogue import LayerInfo, layer_tensors
 from core.network.operations import connect
+from core.network.tokens import channel_means
 
 if TYPE_CHECKING:
     import keras
@@ -43,7 +44,9 @@ def evenly_spaced(layers: Sequence[LayerInfo], most: int) -> list[LayerInfo]:
 
 
 class ChannelMeans:
-    """Runs a model up to the deepest of some layers, and averages the activations of each layer over space.
+    """Runs a model up to the deepest of some layers, and averages the activations of each layer over space or tokens.
+
+    In place of the mean, a layer with a class token has that token.
 
     The model runs in inference mode: batch normalization uses its moving averages without updating them, dropout and
     augmentation have no effect. Each call uses the weights at that moment, and draws no random numbers.
@@ -62,7 +65,7 @@ class ChannelMeans:
         self.layers = tuple(layers)
         self.image_shape = tuple(model.inputs[0].shape[1:])
         self._batch_size = batch_size
-        self._forward = _compile(model, [layer.layer for layer in layers], (batch_size, *self.image_shape))
+        self._forward = _compile(model, self.layers, (batch_size, *self.image_shape))
 
     def __call__(
         self, load: Callable[[NDArray[np.int64]], NDArray[Any]], num_samples: int
@@ -103,26 +106,23 @@ class ChannelMeans:
         return means
 
 
-def _compile(model: "keras.Model", names: Sequence[str], shape: tuple[int, ...]) -> Callable[[Any], list[Any]]:
+def _compile(model: "keras.Model", layers: Sequence[LayerInfo], shape: tuple[int, ...]) -> Callable[[Any], list[Any]]:
     """Compile the model up to the deepest layer for inputs of one shape."""
     import tensorflow as tf
 
     tensors = layer_tensors(model)
-    part = connect(model.inputs[0], [tensors[name] for name in names])
+    part = connect(model.inputs[0], [tensors[layer.layer] for layer in layers])
     dtype = model.inputs[0].dtype
 
     @tf.function(input_signature=[tf.TensorSpec(shape, dtype)], autograph=False)
     def forward(images: Any) -> list[Any]:
         outputs = part(images, training=False)
-        if len(names) == 1:  # Keras then returns the tensor itself
+        if len(layers) == 1:  # Keras then returns the tensor itself
             outputs = [outputs]
-        return [_spatial_mean(output) for output in outputs]
+        return [
+            channel_means(tf.cast(output, tf.float32), layer.class_token, layer.is_transposed)
+            for layer, output in zip(layers, outputs, strict=True)
+        ]
 
     traced = forward.get_concrete_function()  # traced now, so that the training does not wait for it later
     return lambda images: traced(tf.cast(images, dtype))
-
-
-def _spatial_mean(output: Any) -> Any:
-    import tensorflow as tf
-
-    return tf.reduce_mean(tf.cast(output, tf.float32), axis=range(1, len(output.shape) - 1))

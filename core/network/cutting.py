@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from core.network.catalogue import open_network, shortcuts
+from core.network.catalogue import open_network, shortcuts, with_tokens
 from core.network.layer_names import name_hint
 from core.network.operations import connect, with_distinct_names
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 POOLINGS = ("mean", "flat", "none")
 
 
-def cut_network(model: "keras.Model", layer: str, *, pooling: str = "mean") -> "keras.Model":
+def cut_network(model: "keras.Model", layer: str, *, pooling: str = "mean", tokens: str = "auto") -> "keras.Model":
     """Return the network from its images up to one layer; the new model shares these layers with the network.
 
     Nested models are expanded. If two of them have layers of the same name, the new model contains copies of these
@@ -34,7 +34,9 @@ def cut_network(model: "keras.Model", layer: str, *, pooling: str = "mean") -> "
         Name of a layer as in `core.network.catalogue.catalogue`.
     pooling : {"mean", "flat", "none"}
         "mean" averages over all axes but the channels; "flat" gives all activations, shape (n, d); "none" leaves the
-        activations as they are. Without effect for a layer without spatial axes.
+        activations as they are. Without effect for a layer without spatial axes or tokens.
+    tokens : {"auto", "mean", "class"}
+        What "mean" takes of a layer of tokens; see `core.network.catalogue.with_tokens`.
 
     Raises
     ------
@@ -47,9 +49,11 @@ def cut_network(model: "keras.Model", layer: str, *, pooling: str = "mean") -> "
         raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}; got {pooling!r}.")
     opened = open_network(model)
     output = opened.tensors[known_layer(layer, opened.tensors)]
+    info = next(info for info in with_tokens(opened.layers, tokens) if info.layer == layer)
     spatial = len(output.shape) > 2
     if pooling == "mean" and spatial:
-        output = _global_average(len(output.shape) - 2)(output)
+        token = info.class_token
+        output = _global_average(output, info.is_transposed) if token is None else output[:, token]
     if pooling == "flat" and spatial:
         output = keras.layers.Flatten(name="cut_flat")(output)
     name = f"{model.name}_to_{layer}".replace("/", "_")  # Keras does not allow slashes in names
@@ -242,7 +246,9 @@ def largest_units(
     return predictions
 
 
-def _global_average(num_axes: int) -> Any:
+def _global_average(output: Any, is_transposed: bool) -> Any:
     import keras
 
-    return getattr(keras.layers, f"GlobalAveragePooling{num_axes}D")(name="cut_mean")
+    pooling = getattr(keras.layers, f"GlobalAveragePooling{len(output.shape) - 2}D")
+    data_format = "channels_first" if is_transposed else "channels_last"
+    return pooling(data_format=data_format, name="cut_mean")(output)

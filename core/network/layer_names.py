@@ -12,19 +12,29 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from core.network.operations import Step, is_nested, open_model, unique_name
+from core.network.operations import Step, is_composite, is_nested, open_model, unique_name
+from core.network.tokens import TOKEN_RANK, is_global_pooling, selected_token
 
 if TYPE_CHECKING:
     import keras
 
 JOINS = ("Multiply", "Add", "Concatenate")
-_KINDS = re.compile(r"\w*(Conv|Pool)\w*|Multiply|Add|Concatenate|Dense|EinsumDense")
+_KINDS = re.compile(r"\w*(Conv|Pool|Attention)\w*|Multiply|Add|Concatenate|Dense|EinsumDense")
 
 
 def is_of_interest(step: Step) -> bool:
     """Return whether a step is listed in the catalogue."""
+    if is_global_pooling(step) and len(step.outputs[0].shape) == 2:
+        return True
+    if is_composite(step.operation) and len(step.outputs[0].shape) == TOKEN_RANK:
+        return True
     # `x * 0.5` is a product, too, but with a single input; its activations separate exactly as well as those of x.
     return bool(_KINDS.fullmatch(step.kind)) and (step.kind not in JOINS or len(step.inputs) > 1)
+
+
+def kind_of(step: Step) -> str:
+    """Return the kind of a step in the catalogue: its class, or `ClassToken` for the selection of a token."""
+    return step.kind if selected_token(step) is None else "ClassToken"
 
 
 def step_names(steps: Sequence[Step]) -> list[str]:
@@ -57,7 +67,7 @@ def _name_operation(step: Step, position: int) -> str:
     """
     if not is_automatic_name(step.operation):
         return _path(step)
-    kind = _snake_case(step.operation)
+    kind = "class_token" if kind_of(step) == "ClassToken" else _snake_case(step.operation)
     name = f"{kind}_{position}" if is_of_interest(step) else f"{kind}_before_{position}"
     return "/".join((*step.path, name))
 

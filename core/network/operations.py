@@ -1,4 +1,9 @@
-"""The operations of a network in order, with nested models expanded, and models built between their tensors."""
+"""The operations of a network in order, with nested models expanded, and models built between their tensors.
+
+A layer of a class that is not Keras's own and consists of other layers, such as the encoder of a transformer, is
+expanded like a nested model, where calling its `call` gives the same graph with all of its weights. Otherwise it is one
+operation.
+"""
 
 import contextlib
 from collections import Counter
@@ -30,6 +35,18 @@ class Step(NamedTuple):
     @property
     def kind(self) -> str:
         return type(self.operation).__name__
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """The positional arguments that the operation was called with, tensors included."""
+        history = self.outputs[0]._keras_history  # there is no public interface for the call that returned a tensor
+        arguments: tuple[Any, ...] = tuple(history.operation._inbound_nodes[history.node_index].arguments.args)
+        return arguments
+
+    def keyword(self, name: str) -> Any:
+        """The keyword argument of a name that the operation was called with; None where there is none."""
+        history = self.outputs[0]._keras_history
+        return history.operation._inbound_nodes[history.node_index].arguments.kwargs.get(name)
 
 
 def network_steps(model: "keras.Model") -> list[Step]:
@@ -160,9 +177,8 @@ def _operations_before(outputs: Any) -> list[Any]:
 
 def _nodes(model: "keras.Model") -> Iterator[Any]:
     """Yield the nodes of a model's graph in network order, except the inputs."""
-    import keras
 
-    graph = keras.Model(model.inputs, model.outputs)  # this also turns a Sequential model into a graph
+    graph = connect(model.inputs, model.outputs)  # this also turns a Sequential model into a graph
     depths = graph._nodes_by_depth  # there is no public interface for the nodes of a graph
     for depth in sorted(depths, reverse=True):
         yield from (node for node in depths[depth] if not node.is_input)
@@ -174,14 +190,60 @@ def _expand(model: "keras.Model", inputs: Sequence[Any], path: tuple[str, ...]) 
     steps: list[Step] = []
     for node in _nodes(model):
         arguments = [connected[id(tensor)] for tensor in node.input_tensors]
-        if is_nested(node.operation):
-            inner, outputs = _expand(node.operation, arguments, (*path, node.operation.name))
+        nested = node.operation if is_nested(node.operation) else _graph_of_layer(node)
+        if nested is not None:
+            inner, outputs = _expand(nested, arguments, (*path, node.operation.name))
             steps.extend(inner)
         else:
             outputs = _outputs(node, arguments, connected)
             steps.append(Step(node.operation, arguments, outputs, path))
         connected.update(zip(map(id, node.outputs), outputs, strict=True))
     return steps, [connected[id(tensor)] for tensor in model.outputs]
+
+
+def _graph_of_layer(node: Any) -> "keras.Model | None":
+    """Return the call of a layer that consists of other layers as a model; None where it is to stay one operation."""
+    import keras
+
+    layer = node.operation
+    if not is_composite(layer) or any(tensor.dtype != layer.input_dtype for tensor in node.input_tensors):
+        return None  # `call` alone does not cast its inputs
+    inputs = {id(tensor): keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype) for tensor in node.input_tensors}
+    args, kwargs = node.arguments.fill_in(inputs)
+    try:
+        outputs = keras.tree.flatten(layer.call(*args, **kwargs))
+        if _differ(outputs, node.outputs) or not _uses_all_weights(layer, outputs):
+            return None
+        return connect([inputs[id(tensor)] for tensor in node.input_tensors], outputs)
+    except Exception:  # a layer's code may do anything that a symbolic tensor does not allow
+        return None
+
+
+def _differ(outputs: Sequence[Any], expected: Sequence[Any]) -> bool:
+    """Return whether outputs are not symbolic tensors of the expected shapes and types."""
+    import keras
+
+    if len(outputs) != len(expected) or not all(isinstance(output, keras.KerasTensor) for output in outputs):
+        return True
+    pairs = zip(outputs, expected, strict=True)
+    return any(new.shape != old.shape or new.dtype != old.dtype for new, old in pairs)
+
+
+def is_composite(operation: Any) -> bool:
+    """Return whether an operation is a layer that consists of other layers, and not one of Keras's own."""
+    import keras
+
+    if not isinstance(operation, keras.Layer) or type(operation).__module__.partition(".")[0] == "keras":
+        return False
+    return any(layer.weights for layer in operation._flatten_layers(include_self=False))
+
+
+def _uses_all_weights(layer: Any, outputs: Sequence[Any]) -> bool:
+    """Return whether tensors are computed with all weights of a layer, not with copies of their present values."""
+    used: set[int] = set()
+    for operation in _operations_before(outputs):
+        used.update(id(weight) for weight in getattr(operation, "weights", ()))
+    return all(id(weight) in used for weight in layer.weights)
 
 
 def _outputs(node: Any, arguments: list[Any], connected: dict[int, Any]) -> list[Any]:

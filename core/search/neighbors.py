@@ -1,5 +1,7 @@
 """Exact nearest neighbors: shortlisted by fast products with a proven bound, decided in float64."""
 
+from __future__ import annotations  # so that help() shows the names of types as they are written here
+
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 from core.data.images.loading import TEST_FRACTION
 from core.network.catalogue import DEFAULT_LAYERS
 from core.network.models.registry import DEFAULT_MODEL, DEFAULT_WEIGHTS
+from core.network.tokens import TOKEN_CHOICES
 
 PIXELS = "pixels"  # the model that is none: the values of the images themselves
 PROTOCOLS = ("separation", "notebook")
@@ -223,6 +224,15 @@ class StudyChoices:
         group="layers",
         choices=tuple(POOLINGS),
         label="Pooling",
+    )
+    tokens: str = declare(
+        "auto",
+        help="What pooling mean takes of a transformer's tokens: auto takes the class token where the head reads one, "
+        "from the first attention on, and else the mean over tokens; mean takes that mean everywhere, class the first "
+        "token.",
+        group="layers",
+        choices=TOKEN_CHOICES,
+        label="Tokens of transformers",
     )
     split: str = declare(
         "both",

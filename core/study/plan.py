@@ -1,5 +1,7 @@
 """What a study will compute, and what it will cost, before it starts."""
 
+from __future__ import annotations  # so that help() shows the names of types as they are written here
+
 import os
 import re
 import shlex
@@ -27,6 +29,7 @@ from core.network.catalogue import (
     catalogue,
     select_default_layers,
     select_layers,
+    with_tokens,
 )
 from core.network.models.registry import (
     DEFAULT_MODEL,
@@ -37,6 +40,7 @@ from core.network.models.registry import (
     network_choice,
 )
 from core.network.passes import Pass, plan_passes
+from core.network.tokens import describe_class_tokens
 from core.search.sliced import working_bytes
 from core.study.measuring.projection import check_projection
 from core.study.measuring.searches import KNN
@@ -118,7 +122,7 @@ class StudyOptions(StudyChoices):
             probe=self.probe,
             pilot=self.pilot,
             projection=self.projection,
-            geometry=self.related_measures,
+            related_measures=self.related_measures,
         )
 
     def command(self, out: str | os.PathLike[str]) -> str:
@@ -184,8 +188,22 @@ class Plan:
         data = self.samples.describe() | {"name": self.images.name, "fingerprint": self.images.fingerprint}
         data |= self.images.describe()
         model = {"name": PIXELS} if self.network is None else _describe_network(self.network)
+        if self._class_tokens:
+            first, (token, num_tokens) = next(iter(self._class_tokens.items()))
+            model |= {"class_token": {"token": token, "tokens": num_tokens, "first_layer": first}}
         batches = {"batch_size": self.options.batch_size, "last_batch": "padded"}
         return {"data": data, "model": model, "batches": batches}
+
+    @property
+    def _class_tokens(self) -> dict[str, tuple[int, int]]:
+        """Of the layers whose class token is measured, the number of the token, and how many tokens there are."""
+        if "mean" not in self.poolings:
+            return {}
+        return {
+            layer.layer: (layer.class_token, layer.output_shape[0])
+            for layer in self.layers
+            if layer.class_token is not None
+        }
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
@@ -195,7 +213,12 @@ class Plan:
     def cautions(self) -> list[str]:
         """Sentences that belong beside any result of this study."""
         seen = self.options.weights == "imagenet" and all(_WNID.match(name) for name in self.images.class_names)
-        own = [*self.notes, *([_SEEN_BY_IMAGENET] if seen and self.network is not None else [])]
+        class_tokens = describe_class_tokens(self._class_tokens, self.options.tokens)
+        own = [
+            *self.notes,
+            *([class_tokens] if class_tokens else []),
+            *([_SEEN_BY_IMAGENET] if seen and self.network is not None else []),
+        ]
         return own + _skipped_cautions(self.images) + self.samples.cautions()
 
 
@@ -346,7 +369,7 @@ def _pixel_layer(options: StudyOptions, images: LabelledImages) -> tuple[LayerIn
 
 def _chosen_layers(options: StudyOptions, network: Network) -> tuple[LayerInfo, ...]:
     """The layers asked for; of the default patterns, those that this network has."""
-    layers = catalogue(network.model)
+    layers = with_tokens(catalogue(network.model), options.tokens)
     return select_default_layers(layers) if options.layers == DEFAULT_LAYERS else select_layers(layers, options.layers)
 
 

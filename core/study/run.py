@@ -1,5 +1,7 @@
 """Runs a plan: activations pass by pass, each layer measured and written at once; what was done stays done."""
 
+from __future__ import annotations  # so that help() shows the names of types as they are written here
+
 import os
 import platform
 from collections.abc import Iterable, Iterator
@@ -17,11 +19,12 @@ from core.network.kernels import Kernels, current_kernels
 from core.study.costs import plan_cost
 from core.study.engine import Connection, Engine, LocalEngine, StudyWork
 from core.study.exactness import refuse_unasked
-from core.study.measuring.geometry import with_alignment
+from core.study.measuring.related_measures import with_alignment
 from core.study.pilot import queries_after_pilot, queries_at_worst
 from core.study.plan import UNLIMITED_MEMORY, Plan, Progress, Report, StudyOptions, plan_study
 from core.study.resumed_kernels import begin_as_recorded, kernel_cautions, with_instructions
 from core.study.store.opening import Study, StudyError, finished_layers, load_study, read_info
+from core.study.store.replacing import replaced
 from core.study.store.writing import begin, check_still_there, end, study_lock, write_info, write_layer
 
 _PACKAGES = ("numpy", "scikit-learn", "pandas", "pyarrow", "tensorflow", "tensorflow-cpu", "keras", "pillow")
@@ -35,6 +38,7 @@ def run_study(
     spool: str | os.PathLike[str] | None = None,
     engine: Engine | None = None,
     progress: Report | None = None,
+    overwrite: bool = False,
 ) -> Study:
     """Compute a study, or go on with one that was interrupted.
 
@@ -46,6 +50,8 @@ def run_study(
     spool : a folder for the activations of layers that do not fit, where `study` is options; default none.
     engine : what computes; default this process. `core.DaskEngine` is a Dask cluster. The tables are the same.
     progress : called with a `Progress` now and then. An exception that it raises ends the run.
+    overwrite : replace the study in the folder, whatever it is of, when the new one is complete; if this one fails or
+        is stopped, the earlier one stays. A folder of anything else is refused.
 
     Returns
     -------
@@ -66,18 +72,19 @@ def run_study(
     engine = engine or LocalEngine()
     memory = memory_of_plan(engine, memory, spool)
     report, folder = progress or _discard, Path(out)
-    begin_as_recorded(read_info(folder))
+    if not overwrite:
+        begin_as_recorded(read_info(folder))
     with engine.connect() as connection:  # before anything that takes long
         plan = study
         if isinstance(plan, StudyOptions):
             plan = plan_study(plan, memory=memory, spool=spool, progress=progress)
-        _check_chosen(plan, connection, folder)
-        with study_lock(folder):
+        _check_chosen(plan, connection, None if overwrite else folder)
+        with replaced(folder, "study.json", overwrite=overwrite), study_lock(folder):
             info = begin(folder, _study_info(plan, connection, out), plan.samples.frame())
             if info["state"] != "complete":
                 _refuse_other_names(plan, folder)
                 _complete(plan, connection.work(plan, folder), folder, info, report)
-        return load_study(folder)
+            return load_study(folder)
 
 
 def memory_of_plan(engine: Engine, memory: int | None, spool: str | os.PathLike[str] | None) -> int | None:
@@ -126,9 +133,9 @@ def _refuse_other_names(plan: Plan, folder: Path) -> None:
         )
 
 
-def _check_chosen(plan: Plan, connection: Connection, folder: Path) -> None:
-    """Refuse a study of hours that nobody chose to be one."""
-    cost = partial(plan_cost, plan, finished=frozenset(finished_layers(folder)))
+def _check_chosen(plan: Plan, connection: Connection, folder: Path | None) -> None:
+    """Refuse a study of hours that nobody chose to be one. folder : of a study to go on with, if any."""
+    cost = partial(plan_cost, plan, finished=frozenset(finished_layers(folder) if folder else ()))
     refuse_unasked(plan, cost, connection.product_rate)
 
 

@@ -8,8 +8,11 @@
 During the training the folder also contains a checkpoint and the cache of frozen activations.
 """
 
+from __future__ import annotations  # so that help() shows the names of types as they are written here
+
 import os
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +32,7 @@ from core.study.plan import available_bytes
 from core.study.resumed_kernels import begin_as_recorded, refuse_other_kernels
 from core.study.run import package_versions
 from core.study.store.opening import StudyError, read_table_file
+from core.study.store.replacing import replaced
 from core.study.store.schemas import TRAINING_HISTORY
 from core.study.store.study_json import fine_tuning_faults, read_json_object
 from core.study.store.writing import differences, now_utc, replace_file, study_lock, write_json
@@ -146,6 +150,7 @@ def fine_tune(
     *,
     separation: str | os.PathLike[str] | None = None,
     progress: Report | None = None,
+    overwrite: bool = False,
 ) -> FineTuned:
     """Train a new head for a network, then its tail, or resume an interrupted training.
 
@@ -160,6 +165,9 @@ def fine_tune(
         results. Default: none.
     progress : callable, optional
         Called with a `TrainingProgress` after each batch and each epoch. An exception that it raises ends the run.
+    overwrite : bool
+        Replace the training in the folder, whatever it is of, and the study in `separation`, when the new one is
+        complete; if this one fails or is stopped, the earlier one stays. A folder of anything else is refused.
 
     Returns
     -------
@@ -179,7 +187,8 @@ def fine_tune(
         As raised by the user; the same call resumes the training after the last complete epoch.
     """
     folder, report = Path(out), progress or _ignore
-    begin_as_recorded(_read_info(folder))
+    if not overwrite:
+        begin_as_recorded(_read_info(folder))
     images = load_images(
         options.data,
         seed=options.training.seed,
@@ -202,7 +211,11 @@ def fine_tune(
     network = load_network(options.model, options.weights, seed=options.training.seed)
     headed = with_head(network.model, len(images.class_names), options.training)
     execution = options.execution()
-    with study_lock(folder):
+    with ExitStack() as stack:
+        stack.enter_context(replaced(folder, _INFO, overwrite=overwrite))
+        if separation is not None:
+            stack.enter_context(replaced(Path(separation), "study.json", overwrite=overwrite))
+        stack.enter_context(study_lock(folder))
         info = _begin_or_resume(folder, _build_info(options, images, network, execution))
         if info["state"] != "complete":
             data = _training_data(images, network.input_size)
@@ -288,8 +301,6 @@ def _build_info(options: FineTuneOptions, images: LabelledImages, network: Netwo
     }
 
 
-# The values of options that trainings of earlier versions did not record.
-_EARLIER_OPTIONS = {"skip_small_classes": False, "test_fraction": 0.2}
 # Options that are compared by what was used for them instead: the fingerprint, the hash and the execution.
 _REPRESENTED = ("data", "model", "weights", "cache", "variants", "mixed_precision")
 
@@ -354,7 +365,7 @@ def _check_same_training(folder: Path, recorded: Info, info: Info) -> None:
 
 def _compared(info: Info) -> Info:
     """Return the part of a record that is the same for equal trainings; paths may differ."""
-    asked, used = _EARLIER_OPTIONS | info["asked"], info["used"]
+    asked, used = info["asked"], info["used"]
     return {
         **{name: value for name, value in asked.items() if name not in _REPRESENTED},
         "data": {"fingerprint": used["data"]["fingerprint"]},

@@ -11,12 +11,14 @@ import numpy as np
 
 from core.network.catalogue import open_network
 from core.network.layer_names import matching_names, name_hint, step_names
+from core.network.models.custom_layers import make_restorable
 from core.network.operations import Step, connect, network_steps, open_model, rename_repeated, top_level_steps
+from core.network.tokens import TOKEN_RANK, is_global_pooling, selected_token
 
 if TYPE_CHECKING:
     import keras
 
-_GLOBAL_POOLING = ("GlobalAveragePooling2D", "GlobalMaxPooling2D")
+_RANKS = (3, 4)  # of activations of shape (n, tokens, channels) and (n, height, width, channels)
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,8 @@ def add_head(
     """Replace a network's head and cut the network where its unfrozen tail begins.
 
     The new head consists of `avg_pool`, `head_bn`, `head_dropout` and `predictions`. It replaces everything from the
-    network's last global pooling on, or follows the last activations with spatial axes. A nested model below the head
+    network's last global pooling on, or follows the last activations with spatial axes or tokens. Where the network
+    selects a class token, so does the new head, in place of `avg_pool`. A nested model below the head
     is kept; if the pooling itself is in a nested model, this model is expanded, and layers with repeated names are
     named by their paths.
 
@@ -106,14 +109,20 @@ def add_head(
     Raises
     ------
     ValueError
-        If no layer matches (the message names similar ones), if the model has no activations with spatial axes, or if
-        its output does not depend on the activations below the new head alone, as with two parallel backbones.
+        If no layer matches (the message names similar ones), if the model has no activations with spatial axes or
+        tokens, if its output does not depend on the activations below the new head alone, as with two parallel
+        backbones, or if a layer of a class that is not Keras's own could not be restored from a file.
     """
     import keras
 
     model.trainable = True  # a file may contain layers that were frozen when it was saved
-    top = _last_spatial(model)
-    pooled = keras.layers.GlobalAveragePooling2D(name="avg_pool")(top)
+    top, class_token = _last_spatial(model)
+    if class_token is not None:
+        pooled = top[:, class_token]
+    elif len(top.shape) == TOKEN_RANK:
+        pooled = keras.layers.GlobalAveragePooling1D(name="avg_pool")(top)
+    else:
+        pooled = keras.layers.GlobalAveragePooling2D(name="avg_pool")(top)
     normalization = keras.layers.BatchNormalization(name="head_bn")
     initializer = keras.initializers.GlorotUniform(seed=int(np.random.SeedSequence([seed, 1]).generate_state(1)[0]))
     predictions = keras.layers.Dense(
@@ -124,6 +133,7 @@ def add_head(
     original_names = _names(model)
     rename_repeated(probabilities, network_steps(model))
     whole = keras.Model(model.inputs[0], probabilities, name=model.name)
+    make_restorable(whole)
     steps, (pooled,) = open_model(keras.Model(model.inputs[0], pooled))
     upper = [] if unfreeze is None else _from_first_match(steps, unfreeze, original_names)
     crossing = _crossing(upper) or [pooled]
@@ -136,26 +146,33 @@ def add_head(
     return HeadedNetwork(whole, lower, tail, normalization, predictions, tail_layers)
 
 
-def _last_spatial(model: "keras.Model") -> Any:
-    """Return the input of the last global pooling, or the last activations of shape (n, height, width, channels)."""
+def _last_spatial(model: "keras.Model") -> tuple[Any, int | None]:
+    """Return the last activations with space or tokens, and the class token that the network selects from them.
+
+    These are the input of the last global pooling or selection of a token; without one, the last activations of shape
+    (n, height, width, channels) or (n, tokens, channels).
+    """
     opened = open_network(model)
     steps, outputs = opened.steps, opened.outputs
     spatial: list[Any] = []
     for step in steps:
-        spatial += [tensor for tensor in step.outputs if len(tensor.shape) == 4]
+        spatial += [tensor for tensor in step.outputs if len(tensor.shape) in _RANKS]
     if not spatial:
-        raise ValueError(f"model must have activations of shape (n, height, width, channels); {model.name} has none.")
+        raise ValueError(
+            "model must have activations of shape (n, height, width, channels) or (n, tokens, channels); "
+            f"{model.name} has none."
+        )
     # The poolings of squeeze-excite branches are not among them: the output also depends on activations beside them.
-    poolings = [step for step in steps if step.kind in _GLOBAL_POOLING]
-    ends = [step.inputs[0] for step in poolings if _all_depends_on(steps, outputs, step.outputs[0])]
-    top = (ends or spatial)[-1]
+    poolings = [step for step in steps if is_global_pooling(step) and len(step.inputs[0].shape) in _RANKS]
+    ends = [step for step in poolings if _all_depends_on(steps, outputs, step.outputs[0])]
+    top = ends[-1].inputs[0] if ends else spatial[-1]
     if not ends and not _all_depends_on(steps, outputs, top):
         raise ValueError(
             f"model must have one last feature map that its whole output depends on; {model.name} has several, like a "
             "network with several backbones. Save one of its backbones as a file and fine-tune that, or train the "
             "whole network with Keras and core.SeparationCallback."
         )
-    return _at_top_level(model, steps, top)
+    return _at_top_level(model, steps, top), selected_token(ends[-1]) if ends else None
 
 
 def _all_depends_on(steps: Sequence[Step], outputs: Sequence[Any], tensor: Any) -> bool:
@@ -178,7 +195,7 @@ def _all_depends_on(steps: Sequence[Step], outputs: Sequence[Any], tensor: Any) 
 def _at_top_level(model: "keras.Model", steps: Sequence[Step], tensor: Any) -> Any:
     """Return the input of a pooling as a tensor of the network itself, unless the pooling is in a nested model."""
     for step in steps:
-        if tensor is step.inputs[0] and step.kind in _GLOBAL_POOLING:
+        if step.inputs and tensor is step.inputs[0] and is_global_pooling(step):
             for top_level_step in top_level_steps(model):
                 if top_level_step.operation is step.operation:
                     return top_level_step.inputs[0]

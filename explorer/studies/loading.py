@@ -64,7 +64,7 @@ class OpenStudy:
         One row per layer, measure ("SI" or "kNN"), samples ("train", "test" or "cross") and pooling; columns
         `core.analysis.curves.CURVE_COLUMNS`.
     family : DataFrame
-        The variants of SI, with the columns of `curves`; `measure` is such as "balanced" or "soft 3".
+        The variants of SI, with the columns of `curves`; with the name of each in `measure`.
     subsamples : DataFrame
         SI over sample size, one row per layer, samples, pooling, sampling ("subsample" or "queries"), size and repeat;
         columns `SUBSAMPLE_COLUMNS`. Empty if the study was made without sizes.
@@ -80,6 +80,11 @@ class OpenStudy:
     subsamples: pd.DataFrame
 
 
+def has_values(study: OpenStudy) -> bool:
+    """Whether a layer has an SI; none has where all activations of a network are unusable."""
+    return bool(study.curves.loc[study.curves["measure"] == "SI", "value"].notna().any())
+
+
 def bundled_studies(folder: Path = DEMO) -> dict[str, Path]:
     """The studies that come with the app, by name: the dogs first, the ranking's last, without the notebook's."""
     folders = [path.parent for path in folder.glob("*/study.json") if path.parent.name != NOTEBOOK.name]
@@ -88,15 +93,21 @@ def bundled_studies(folder: Path = DEMO) -> dict[str, Path]:
     return {path.name: path for path in folders} | {f"{RANKING}-{path.name}": path for path in ranked}
 
 
-def first_study(arguments: Sequence[str], environ: Mapping[str, str]) -> str | None:
-    """The study that the command line (`-- --study PATH`) or SI_EXPLORER_STUDY names; None for neither."""
+def started_studies(arguments: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The studies that the command line (`-- --study PATH`, any number of times) or else SI_EXPLORER_STUDY names."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--study")
+    parser.add_argument("--study", action="append", default=[])
     try:
-        study = parser.parse_known_args(list(arguments))[0].study
+        studies = parser.parse_known_args(list(arguments))[0].study
     except argparse.ArgumentError:
-        study = None
-    return study or environ.get("SI_EXPLORER_STUDY") or None
+        studies = []
+    named = [study for study in studies if study] or [environ.get("SI_EXPLORER_STUDY", "")]
+    return tuple(dict.fromkeys(study for study in named if study))
+
+
+def first_study(arguments: Sequence[str], environ: Mapping[str, str]) -> str | None:
+    """The first of `started_studies`; None without any."""
+    return next(iter(started_studies(arguments, environ)), None)
 
 
 def study_stamp(path: Path) -> tuple[int, ...]:
@@ -133,15 +144,11 @@ def read_study(path: Path) -> OpenStudy:
 
 
 def tidy_family(layers: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
-    """The variants of SI over all samples, with the columns `CURVE_COLUMNS`; pooling as in `tidy_curves`.
-
-    For orders above 1, `measure` contains the order, as in "soft 3".
-    """
+    """The variants of SI over all samples, with the columns `CURVE_COLUMNS`; pooling as in `tidy_curves`."""
     rows = with_texts(measurements[measurements["measure"].isin(FAMILY) & (measurements["repeat"] == 0)])
     rows = one_metric(rows[rows["sampling"] == preferred_value(rows["sampling"], "full")])
     order = rows["order"].fillna(1).astype(int)
-    named = rows["measure"].where(order == 1, rows["measure"] + " " + order.astype(str))
-    return in_network_order(rows.assign(samples=rows["split"], measure=named, order=order), layers)[CURVE_COLUMNS]
+    return in_network_order(rows.assign(samples=rows["split"], order=order), layers)[CURVE_COLUMNS]
 
 
 def read_fitted(path: Path) -> pd.DataFrame:
@@ -157,28 +164,11 @@ def read_fitted(path: Path) -> pd.DataFrame:
 
 
 def tidy_subsamples(layers: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
-    """The measurements of SI over sample size, with the columns `SUBSAMPLE_COLUMNS`; pooling as in `tidy_curves`."""
-    rows = with_texts(measurements)
+    """The values of SI over sample size, with the columns `SUBSAMPLE_COLUMNS`; pooling as in `tidy_curves`."""
+    rows = with_texts(measurements[measurements["value"].notna()])
     rows = rows[(rows["measure"] == "separation") & (rows["order"] == 1)]
     rows = one_metric(rows[rows["sampling"].isin(["subsample", "queries"]) & (rows["repeat"] > 0)])
     return in_network_order(rows.assign(samples=rows["split"]), layers)[SUBSAMPLE_COLUMNS]
-
-
-def offered_poolings(rows: pd.DataFrame) -> tuple[str, ...]:
-    """The poolings to choose from: channel means first, then all activations if any of their values differs.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Rows of SI with layer, samples, pooling and value, of `OpenStudy.curves` or `OpenStudy.subsamples`.
-    """
-    rows = rows.drop_duplicates(["layer", "samples", "pooling"]).fillna({"value": -1.0})
-    values = {
-        name: set(part[["layer", "samples", "value"]].itertuples(index=False, name=None))
-        for name, part in rows.groupby("pooling")
-    }
-    names = tuple(name for name in ("mean", "flat") if name in values)
-    return names[:1] if len(names) == 2 and values["flat"] <= values["mean"] else names
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

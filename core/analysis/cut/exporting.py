@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from core.measures.baselines import fit_linear_scores
 from core.measures.significance import wilson
 from core.network.activations import stream_pass
-from core.network.catalogue import LayerInfo, catalogue
+from core.network.catalogue import LayerInfo, catalogue, with_tokens
 from core.network.cutting import cut_network, known_layer, linear_head, nearest_head, with_head
+from core.network.models.custom_layers import make_restorable
 from core.network.models.registry import Network
 from core.network.passes import Pass
 from core.study.plan import Plan, Progress, Report
@@ -138,10 +139,12 @@ def export_cut(
     plan = reopen_plan(study, data=data, weights=weights, progress=progress) if head else None
     network = plan.network if plan else reopen_network(study, weights=weights)
     assert network is not None, "reopening refuses studies without a network"
-    infos = {info.layer: info for info in catalogue(network.model)}
+    tokens = study.info.get("asked", {}).get("tokens", "mean")  # of studies made before there was a choice
+    infos = {info.layer: info for info in with_tokens(catalogue(network.model), tokens)}
     info = infos[known_layer(layer, infos)]
     path.parent.mkdir(parents=True, exist_ok=True)
-    cut, model = _Cut(network, info, pooling), cut_network(network.model, layer, pooling=pooling)
+    cut, model = _Cut(network, info, pooling), cut_network(network.model, layer, pooling=pooling, tokens=tokens)
+    make_restorable(model)
     if plan is None:
         model.save(path)
         pixels = np.random.default_rng(0).uniform(0, 255, (_NUM_CHECKED, *network.input_size, 3)).astype(np.float32)
@@ -241,6 +244,29 @@ def _activations(
     return activations[cut.info.layer, pooling]
 
 
+def usage_lines(path: Path, *, has_head: bool) -> list[str]:
+    """Return lines of Python that use a cut network with Keras alone, on the image `photo.jpg`.
+
+    Images are resized as they are in a study. `about` is the `.json` file beside the network, whose `classes` are in
+    the order of the head's outputs.
+
+    Parameters
+    ----------
+    path : Path
+        The network's file.
+    has_head : bool
+        Whether the network ends in a classifier; otherwise its output is features.
+    """
+    lines = [
+        "import json, keras, pathlib",
+        f"about = json.loads(pathlib.Path({path.with_suffix('.json').name!r}).read_text())",
+        f"network = keras.saving.load_model({path.name!r})",
+        'image = keras.utils.load_img("photo.jpg", target_size=about["input_size"], interpolation="bilinear")',
+        "output = network.predict(keras.utils.img_to_array(image)[None])[0]",
+    ]
+    return [*lines, 'print(about["classes"][output.argmax()])' if has_head else "print(output.shape)"]
+
+
 def _description(study: Study, network: Network, export: Export) -> dict[str, Any]:
     """The content of the `.json` file beside the network: how to use it, and where it comes from."""
     numbers = {name: getattr(export, name) for name in ("largest_difference", "accuracy", "low", "high")}
@@ -258,4 +284,5 @@ def _description(study: Study, network: Network, export: Export) -> dict[str, An
         **{name: None if np.isnan(value) else value for name, value in numbers.items()},
         "network": {"name": network.name, "weights": network.weights, "weights_sha256": network.weights_sha256},
         "data": study.info.get("used", {}).get("data", {}),
+        "usage": usage_lines(export.path, has_head=export.head is not None),
     }

@@ -47,6 +47,7 @@ class RankOptions:
         group="layers",
         choices=("mean", "flat"),
     )
+    tokens: str = declare_as_in_study("tokens")
     per_class: int | None = declare_as_in_study("per_class")
     seed: int = declare_as_in_study("seed")
     neighbors: int = declare_as_in_study("neighbors")
@@ -87,6 +88,7 @@ class RankOptions:
             weights=self.weights if takes_weights else None,
             layers=layers,
             pooling=self.pooling,
+            tokens=self.tokens,
             per_class=self.per_class,
             seed=self.seed,
             neighbors=self.neighbors,

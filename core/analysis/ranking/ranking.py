@@ -38,16 +38,15 @@ from core.study.run import package_versions, run_study
 from core.study.samples import StudySamples
 from core.study.store.locks import is_locked
 from core.study.store.opening import Study, StudyError, load_study, read_info, read_table_file
+from core.study.store.replacing import replaced
 from core.study.store.schemas import RANKING_TABLES
 from core.study.store.study_json import look_up, ranking_faults, read_json_object
 from core.study.store.writing import differences, now_utc, replace_file, study_lock, write_json
 from core.study.streaming import renamed
 
-FORMAT = 1
+FORMAT = 2
 _INFO = "ranking.json"
 _TIMED = {"batch_size": 8, "repeats": 3}
-# Values of options that older files of this format do not record.
-_EARLIER_OPTIONS = {"skip_broken": False, "skip_small_classes": False, "test_fraction": 0.2}
 _PATHS = ("data", "features")  # options that may change: the fingerprint of the files is compared instead
 
 
@@ -83,7 +82,12 @@ class Ranking:
 
 
 def rank_networks(
-    options: RankOptions, out: str | os.PathLike[str], *, memory: int | None = None, progress: Report | None = None
+    options: RankOptions,
+    out: str | os.PathLike[str],
+    *,
+    memory: int | None = None,
+    progress: Report | None = None,
+    overwrite: bool = False,
 ) -> Ranking:
     """Study each network on the same samples, time the networks, and compare each of them with the best.
 
@@ -99,6 +103,9 @@ def rank_networks(
         Bytes for the activations of one pass; default half of the available memory.
     progress : callable, optional
         Called with a `Progress` from time to time.
+    overwrite : bool
+        Replace the ranking in the folder, whatever it is of, when the new one is complete; if this one fails or is
+        stopped, the earlier one stays. A folder of anything else is refused.
 
     Raises
     ------
@@ -109,13 +116,13 @@ def rank_networks(
         As in `core.study.plan.plan_study`, before anything is computed.
     """
     folder, report = Path(out), progress or (lambda _: None)
-    for model in options.models:
+    for model in () if overwrite else options.models:
         begin_as_recorded(read_info(folder / network_name(model)))
     images = None
     if options.data:
         images = chosen_images(options.study(options.models[0]), memory=memory, progress=progress)
     features = [open_feature_files(files) for files in options.features]
-    with study_lock(folder):
+    with replaced(folder, _INFO, overwrite=overwrite), study_lock(folder):
         info = _begin(folder, options, images, features)
         if info["state"] != "complete":
             plans = _make_plans(options, images, memory, report)
@@ -231,7 +238,7 @@ def _refuse_differences(folder: Path, info: Mapping[str, Any], asked: dict[str, 
         )
     if faults := ranking_faults(info):
         raise StudyError(f"{_INFO} in {folder} cannot be used: {'; '.join(faults)}. Choose another folder.")
-    old = _EARLIER_OPTIONS | {name: value for name, value in info.get("asked", {}).items() if name not in _PATHS}
+    old = {name: value for name, value in info.get("asked", {}).items() if name not in _PATHS}
     new = {name: value for name, value in asked.items() if name not in _PATHS}
     recorded = info.get("used", {})
     changed = differences(old, new) + differences({name: recorded.get(name) for name in used}, used)

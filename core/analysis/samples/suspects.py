@@ -10,14 +10,16 @@ from core.analysis.samples.label_votes import LabelVotes
 from core.analysis.samples.neighborhoods import duplicates
 from core.analysis.samples.paths import neighbors_by_layer
 from core.analysis.samples.planted_labels import PlantedSwaps, plant_swaps
+from core.study.store.class_names import sample_classes
 from core.study.store.opening import Study
 
 LATE = 20  # number of layers, counted from the last one, that vote about labels
+LEAST_SCORE = 0.6  # score from which on a sample is listed
 CLEAR_SCORE = 0.9  # score from which on a sample's label is clearly contradicted by its neighbors
 COLUMNS = ["sample", "id", "split", "class_name", "suggested", "score", "votes", "own_votes", "layers"]
 
 
-def samples_to_check(neighbors: pd.DataFrame, samples: pd.DataFrame, *, at_least: float = 0.6) -> pd.DataFrame:
+def samples_to_check(neighbors: pd.DataFrame, samples: pd.DataFrame, *, at_least: float = LEAST_SCORE) -> pd.DataFrame:
     """Return samples whose neighbors at the late layers have another label: the label is wrong, or the image unusual.
 
     The last twenty layers vote, or all if there are fewer. At each of them, every stored neighbor of a sample votes for
@@ -165,7 +167,7 @@ def _late_rows(neighbors: pd.DataFrame) -> pd.DataFrame:
 
 def _class_codes(samples: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
     """The class code of each sample, indexed by its number, and the class names in alphabetic order."""
-    names = pd.Categorical(samples["class_name"].astype(str))
+    names = pd.Categorical(sample_classes(samples))
     codes = np.full(int(samples["sample"].max()) + 1 if len(samples) else 0, -1, dtype=np.int64)
     codes[samples["sample"]] = names.codes
     return codes, names.categories.to_numpy(object)

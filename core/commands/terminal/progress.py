@@ -10,6 +10,8 @@ from typing import Any, TextIO
 from core.commands.terminal.arguments import JSON_HELP
 from core.study.plan import Progress
 
+EARLIER_STAYS = "What the folder held before stays."  # where a run with --overwrite is interrupted
+
 
 def add_output(group: Any, what: str) -> None:
     """Add the options about output of a command that writes a folder and can go on with it.
@@ -25,8 +27,18 @@ def add_output(group: Any, what: str) -> None:
         metavar="DIR",
         help=f"Folder to write the {what} to; a {what} that was interrupted there goes on.",
     )
+    add_overwrite(group, what)
     group.add_argument("--json", action="store_true", help=JSON_HELP)
     add_progress(group)
+
+
+def add_overwrite(group: Any, what: str) -> None:
+    """Add the switch that replaces an earlier output. what : what the folder holds, such as "study"."""
+    group.add_argument(
+        "--overwrite",
+        action="store_true",
+        help=f"Replace the {what} in the folder, whatever it is of, when the new one is complete.",
+    )
 
 
 def add_progress(output: Any) -> None:

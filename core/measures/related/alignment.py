@@ -1,5 +1,7 @@
 """Linear centered kernel alignment: how alike two sets of features of the same samples are."""
 
+from __future__ import annotations  # so that help() shows the names of types as they are written here
+
 from dataclasses import dataclass
 from functools import cached_property
 from math import sqrt
@@ -39,7 +41,7 @@ class CenteredGram:
     half: NDArray[np.floating[Any]]
 
     @classmethod
-    def of(cls, features: ArrayLike) -> "CenteredGram":
+    def of(cls, features: ArrayLike) -> CenteredGram:
         """From features of shape (n, d), or (n, ...), flattened per sample."""
         geometry = CenterGeometry.of(features)
         matrix = geometry.inner if geometry.is_gram else geometry.inner @ geometry.inner.T
@@ -62,11 +64,11 @@ class CenteredGram:
         """The Frobenius norm of the whole."""
         return sqrt(max(0.0, self.inner(self)))
 
-    def inner(self, other: "CenteredGram") -> float:
+    def inner(self, other: CenteredGram) -> float:
         """Sum of the products of all entries."""
         return 2 * float(np.vdot(self.half, other.half)) - float(self.diagonal @ other.diagonal)
 
-    def unbiased(self, other: "CenteredGram") -> float:
+    def unbiased(self, other: CenteredGram) -> float:
         """The same for the U-statistic of Song et al., times n·(n − 3): rows that sum to 0 shorten their equation 5."""
         n, both = len(self), float(self.diagonal @ other.diagonal)
         traces = float(self.diagonal.sum() * other.diagonal.sum())

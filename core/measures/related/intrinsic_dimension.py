@@ -1,5 +1,7 @@
 """Two-NN intrinsic dimension: how many directions the samples vary in nearby, from their two nearest neighbors."""
 
+from __future__ import annotations  # so that help() shows the names of types as they are written here
+
 from dataclasses import dataclass
 from math import floor
 

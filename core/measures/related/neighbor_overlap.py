@@ -1,5 +1,7 @@
 """How many nearest neighbors two sets of features of the same samples have in common, and how many by chance."""
 
+from __future__ import annotations  # so that help() shows the names of types as they are written here
+
 from dataclasses import dataclass
 from functools import cached_property
 from math import sqrt
@@ -46,7 +48,7 @@ class NeighborSets:
     @classmethod
     def of(
         cls, indices: ArrayLike, *, rows: ArrayLike | None = None, num_samples: int | None = None, name: str = "indices"
-    ) -> "NeighborSets":
+    ) -> NeighborSets:
         """Check neighbor indices; by default row i holds the neighbors of sample i, and all samples are asked."""
         found = np.asarray(indices)
         if found.ndim != 2 or found.dtype.kind not in "iu" or not found.size:

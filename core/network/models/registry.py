@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import importlib
+import importlib.util
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -196,7 +197,7 @@ def load_network(
     FileNotFoundError
         If the file does not exist.
     ModuleNotFoundError
-        If the package with the weights is not installed.
+        If Keras, TensorFlow or the package with the weights is not installed.
     OSError
         If the download fails.
     RuntimeError
@@ -204,6 +205,7 @@ def load_network(
     """
     if input_size is not None and input_size < 1:
         raise ValueError(f"input_size must be at least 1 pixel; got {input_size}.")
+    _check_installed()
     model, weights = network_choice(model, weights)
     if model is None:
         return _network_of_file(weights, input_size)
@@ -299,6 +301,24 @@ def _expects(backbone: Backbone, weights: str) -> str:
     if weights == "none" and backbone.expects == _B0_EXPECTS:
         return f"{_PIXELS}; the model divides them by 255"
     return backbone.expects
+
+
+def _check_installed() -> None:
+    """Raise an error that names the extra, before what needs it is imported, which takes seconds."""
+    for package in ("keras", "tensorflow"):
+        if not _is_installed(package):
+            raise ModuleNotFoundError(
+                f"A network needs the package {package}, which is not installed. In the project's folder, run: "
+                "pip install -e '.[network]'. Without it, pixels and ready-made features can be measured.",
+                name=package,
+            )
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # raised by whoever keeps a package from being imported
+        return False
 
 
 def _check_keras() -> None:

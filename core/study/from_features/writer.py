@@ -1,7 +1,10 @@
 """Studies of ready-made activations: any framework, base install only."""
 
+from __future__ import annotations  # so that help() shows the names of types as they are written here
+
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -16,12 +19,13 @@ from core.search.rows import as_matrix
 from core.search.tensors import as_array
 from core.study.from_features.row_copies import RowCopies
 from core.study.from_features.sources import check_sources
-from core.study.measuring.geometry import with_alignment
 from core.study.measuring.layer_tables import measure_layer
 from core.study.measuring.projection import check_projection
+from core.study.measuring.related_measures import with_alignment
 from core.study.measuring.unusable import first_not_finite
 from core.study.samples import MeasureOptions, StudySamples
 from core.study.store.opening import Study, StudyError, finished_layers, load_study
+from core.study.store.replacing import replaced
 from core.study.store.study_json import printable
 from core.study.store.writing import begin, check_still_there, end, study_lock, write_layer
 
@@ -74,6 +78,8 @@ class FeatureStudyWriter:
     files : what study.json shall say of the files that the features come from: a fingerprint by layer.
     description : further fields of `asked`, `used` and `used.data`, and further `cautions`, for study.json; fields of
         `asked`, `used.data` and `used.model` must be the same where a study goes on.
+    overwrite : replace the study in the folder, whatever it is of, when the new one is complete; if the block is left
+        by an exception, the earlier one stays. A folder of anything else is refused.
     """
 
     def __init__(
@@ -93,6 +99,7 @@ class FeatureStudyWriter:
         related_measures: bool = False,
         files: Mapping[str, str] | None = None,
         description: StudyDescription | None = None,
+        overwrite: bool = False,
     ) -> None:
         check_neighbors(neighbors, metric)
         check_projection(projection)
@@ -107,9 +114,10 @@ class FeatureStudyWriter:
             centers=centers,
             probe=probe,
             projection=projection,
-            geometry=related_measures,
+            related_measures=related_measures,
         )
-        self._lock = study_lock(self.path)
+        self._overwrite = overwrite
+        self._open = ExitStack()
         self._written: list[str] = []
         self._copies = RowCopies(self._samples.splits)
 
@@ -121,21 +129,21 @@ class FeatureStudyWriter:
         StudyError
             The folder holds another study, or another run writes to it.
         """
-        if not (self.path / "study.json").exists():
+        if self._overwrite or not (self.path / "study.json").exists():
             return False
         with study_lock(self.path):
             return bool(begin(self.path, self._study_info(), self._samples.frame())["state"] == "complete")
 
     def __enter__(self) -> Self:
-        self._lock.__enter__()
-        try:
+        with ExitStack() as stack:
+            stack.enter_context(replaced(self.path, "study.json", overwrite=self._overwrite))
+            stack.enter_context(study_lock(self.path))
             self._info = begin(self.path, self._study_info(), self._samples.frame())
-        except BaseException:
-            self._lock.__exit__(None, None, None)
-            raise
-        if self._info["state"] == "complete":
-            self._lock.__exit__(None, None, None)
-            raise StudyError(f"{self.path} holds a complete study. Choose another folder, or delete it first.")
+            if self._info["state"] == "complete":
+                raise StudyError(
+                    f"{self.path} holds a complete study. Choose another folder, or pass overwrite=True to replace it."
+                )
+            self._open = stack.pop_all()
         return self
 
     def _study_info(self) -> dict[str, Any]:
@@ -146,7 +154,7 @@ class FeatureStudyWriter:
             "metric": options.metric,
             "probe": options.probe,
             "projection": options.projection,
-            "related_measures": options.geometry,
+            "related_measures": options.related_measures,
         } | ({"centers": True} if options.centers else {})
         data, cautions = self._samples.describe(), self._samples.cautions()
         if self._sources is not None:
@@ -244,8 +252,10 @@ class FeatureStudyWriter:
                 check_still_there(self.path, self._written)
             cautions = dict.fromkeys([*self._info.get("cautions", []), *self._copies.notes()])
             end(self.path, {**self._info, "cautions": list(cautions)}, complete=kind is None)
-        finally:
-            self._lock.__exit__(None, None, None)
+        except BaseException as failure:
+            self._open.__exit__(type(failure), failure, failure.__traceback__)
+            raise
+        self._open.__exit__(kind, error, trace)
 
 
 def check_neighbors(neighbors: int, metric: str) -> None:
@@ -281,6 +291,7 @@ def study_from_features(
     sources: Sequence[str | os.PathLike[str]] | None = None,
     class_names: ClassNames | None = None,
     splits: Sequence[str] | None = None,
+    overwrite: bool = False,
 ) -> Study:
     """A study of activations from any framework, one array a layer in network order.
 
@@ -304,7 +315,9 @@ def study_from_features(
         )
     if not layers:
         raise ValueError("layers must hold at least one array; got none. Pass {'layer4': array, ...}.")
-    writer = FeatureStudyWriter(out, labels, ids=ids, sources=sources, class_names=class_names, splits=splits)
+    writer = FeatureStudyWriter(
+        out, labels, ids=ids, sources=sources, class_names=class_names, splits=splits, overwrite=overwrite
+    )
     with writer:
         for name, features in layers.items():
             writer.add_layer(name, features)

@@ -10,13 +10,16 @@ every table of usual size in full, and of larger ones what their files say of th
 whenever some are read. So what is behind needs no checks of its own.
 """
 
+from __future__ import annotations  # so that help() shows the names of types as they are written here
+
+import difflib
 import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
@@ -28,7 +31,7 @@ from core.study.store.locks import is_locked
 from core.study.store.schemas import PART_TABLES, TABLES, Table
 from core.study.store.study_json import info_faults, read_json_object
 
-FORMAT = 1
+FORMAT = 2
 MOST_ROWS = 250_000  # of a table that is checked in full when a study is opened
 _REMEMBERED = 256  # studies whose tables need no second check while their files stay as they are
 
@@ -101,10 +104,10 @@ class Study:
         return self.table("curves")
 
     @cached_property
-    def geometry(self) -> pd.DataFrame:
+    def related_measures(self) -> pd.DataFrame:
         """Related separability measures, intrinsic dimension and hubness; empty for a study made without
         `related_measures`."""
-        return self.table("geometry")
+        return self.table("related_measures")
 
     @cached_property
     def alignment(self) -> pd.DataFrame:
@@ -116,13 +119,23 @@ class Study:
 
         Parameters
         ----------
+        name : one of `layers`, `samples`, `measurements`, `classes`, `neighbors`, `projection`, `curves`, `geometry`,
+            `alignment`.
         columns, filters : what to read of it, as in `pyarrow.parquet.read_table`; default all.
 
         Raises
         ------
         StudyError
+            There is no such table or column; the message lists those there are.
             What was read is not as the table must be; the message names the file and the column.
         """
+        if name not in TABLES:
+            raise StudyError(f"name must be one of {', '.join(TABLES)}; got {name!r}.{_similar(name)}")
+        unknown = [column for column in columns or () if column not in TABLES[name].columns]
+        if unknown:
+            raise StudyError(
+                f"columns must be some of {', '.join(TABLES[name].columns)}; got {', '.join(map(repr, unknown))}."
+            )
         names = list(columns or TABLES[name].columns)
         if (name, self._stamp) in _CHECKED:
             table = self._read(name, names, filters)
@@ -131,6 +144,15 @@ class Study:
             table = self._checked(name, self._read(name, keyed, filters)).select(names)
         rows: pd.DataFrame = table.to_pandas()
         return rows
+
+    if not TYPE_CHECKING:  # for a type checker, an attribute that is not declared is a fault
+
+        def __getattr__(self, name: str) -> Any:
+            """Name the tables where an attribute is asked for that a study does not have."""
+            if hasattr(type(self), name):
+                return object.__getattribute__(self, name)  # once more, for the error that this has raised
+            text = f"a Study has no attribute {name!r}.{_similar(name)} Its tables are {', '.join(TABLES)}."
+            raise AttributeError(text, name=name, obj=self)
 
     def check(self) -> None:
         """Check every table that can be read in a moment, and what the files of the others say of themselves.
@@ -205,6 +227,12 @@ class Study:
         files = sorted(self.path.glob("*.parquet")) + [file for part in self._parts for file in sorted(part.iterdir())]
         stats = [(os.path.abspath(file), os.stat(file)) for file in files if file.exists()]
         return tuple((name, stat.st_mtime_ns, stat.st_size, stat.st_ino) for name, stat in stats)
+
+
+def _similar(name: object) -> str:
+    """A suggestion for a wrong name of a table; empty where none is similar."""
+    similar = difflib.get_close_matches(str(name), TABLES, n=1)
+    return f" Did you mean {similar[0]!r}?" if similar else ""
 
 
 def load_study(path: str | os.PathLike[str]) -> Study:

@@ -1,5 +1,7 @@
 """A Keras callback that records SI during training into a study."""
 
+from __future__ import annotations  # so that help() shows the names of types as they are written here
+
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -9,6 +11,7 @@ from typing import Any
 import keras
 
 from core.study.from_features.writer import ClassNames
+from core.study.store.replacing import replaced
 from core.training.recording.recorder import BUDGET, Pace, TrainingRecord, chosen_layers
 from core.training.recording.watched_samples import watched_samples
 
@@ -60,6 +63,9 @@ class SeparationCallback(keras.callbacks.Callback):
         of the images.
     seed : int
         Random seed of the subsample.
+    overwrite : bool
+        Replace the study in the folder, whatever it is of, once the network before the first epoch is recorded. A
+        folder of anything else is refused, and a training that is resumed with `fit(initial_epoch=...)` continues.
 
     Raises
     ------
@@ -81,11 +87,12 @@ class SeparationCallback(keras.callbacks.Callback):
         split: str = "test",
         class_names: ClassNames | None = None,
         seed: int = 0,
+        overwrite: bool = False,
     ) -> None:
         super().__init__()
         if num_samples < 1:
             raise ValueError(f"num_samples must be at least 1; got {num_samples}.")
-        self._out, self._layers = Path(out), layers
+        self._out, self._layers, self._overwrite = Path(out), layers, overwrite
         self._every, self._budget = every, budget
         Pace(every, budget)  # checks the arguments now, not only when the training begins
         self._watched = watched_samples(data, num_samples, split=split, class_names=class_names, seed=seed)
@@ -100,7 +107,8 @@ class SeparationCallback(keras.callbacks.Callback):
         if self._record is None:
             layers, pace = chosen_layers(self.model, self._layers), Pace(self._every, self._budget)
             self._record = TrainingRecord(self.model, self._watched, layers, self._out, self._recorded_options, pace)
-            self._record.begin(epoch)
+            with replaced(self._out, "study.json", overwrite=self._overwrite and epoch == 0):
+                self._record.begin(epoch)
         self._epoch_began = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:

@@ -1,0 +1,112 @@
+"""Studies of transformers, from the command line to the cut network: what works with layers of tokens."""
+
+import json
+
+import numpy as np
+import pytest
+
+import core
+from core.cli import main
+from core.network.models.registry import load_network
+from tests.vision_transformers import small_vit
+
+keras = pytest.importorskip("keras")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword"),
+]
+
+SMALL = ["--per-class", "6", "--neighbors", "3", "--no-probe"]
+
+
+@pytest.fixture(scope="module")
+def vit(tmp_path_factory):
+    path = tmp_path_factory.mktemp("network") / "vit.keras"
+    small_vit(class_token=True).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def study(vit, tmp_path_factory):
+    out = tmp_path_factory.mktemp("studies") / "study"
+    assert main(["study", "digits", "--model", str(vit), "--out", str(out), *SMALL]) == 0
+    return core.load_study(out)
+
+
+def test_a_study_says_what_was_taken_of_the_tokens(study):
+    layers = study.layers.set_index("layer")
+    assert layers.loc["with_class_token", "mean_of"] == "tokens"
+    assert layers.loc["block1_attention", "mean_of"] == "class token"
+    assert layers.loc["block2_add2", ["kind", "channels", "block"]].tolist() == ["Add", 8, "block2"]
+    assert layers["note"].isna().all()
+    used = study.info["used"]["model"]["class_token"]
+    assert used == {"token": 0, "tokens": 17, "first_layer": "block1_attention"}
+    assert any("token 0 of 17" in caution for caution in study.info["cautions"])
+
+
+def test_the_mean_of_all_tokens_is_another_study(vit, study, tmp_path, capsys):
+    command = ["study", "digits", "--model", str(vit), *SMALL]
+    assert main([*command, "--tokens", "mean", "--out", str(study.path)]) == 1
+    assert "tokens: 'auto' → 'mean'" in capsys.readouterr().err
+    assert main([*command, "--tokens", "mean", "--out", str(tmp_path / "means")]) == 0
+    means = core.load_study(tmp_path / "means")
+    assert set(means.layers["mean_of"].dropna()) == {"positions", "tokens"}
+    assert "class_token" not in means.info["used"]["model"]
+    assert not any("class token" in caution for caution in means.info["cautions"])
+    # The two differ where there is a class token, and nowhere else.
+    distances = [
+        one.table("neighbors").groupby("layer", observed=True)["distance"].apply(list) for one in (study, means)
+    ]
+    differ = {layer for layer in distances[0].index if distances[0][layer] != distances[1][layer]}
+    assert differ == set(study.layers.loc[study.layers["mean_of"] == "class token", "layer"])
+
+
+def test_an_earlier_study_of_means_is_not_taken_for_one_of_class_tokens(vit, study, tmp_path, capsys):
+    out = tmp_path / "earlier"
+    command = ["study", "digits", "--model", str(vit), *SMALL, "--out", str(out)]
+    assert main([*command, "--tokens", "mean"]) == 0
+    info = json.loads((out / "study.json").read_text())
+    del info["asked"]["tokens"]
+    (out / "study.json").write_text(json.dumps(info))
+    assert main(command) == 1
+    assert "model.class_token: None" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("head", [None, "probe", "nearest"])
+def test_a_network_is_cut_at_its_class_token(study, head, tmp_path):
+    file = tmp_path / "cut.keras"
+    options = ["--head", head] if head else []
+    assert main(["cut", str(study.path), "--layer", "block1_add2", "--out", str(file), *options]) == 0
+    model = keras.models.load_model(file)
+    assert model.outputs[0].shape[1:] == ((10,) if head else (8,))
+
+
+def test_a_transformer_is_fine_tuned_on_its_class_token_and_measured_again(vit, tmp_path):
+    out = tmp_path / "tuned"
+    command = ["fine-tune", "digits", "--model", str(vit), "--per-class", "8", "--out", str(out)]
+    assert main([*command, "--head-epochs", "1", "--tail-epochs", "1", "--unfreeze", "block2_*"]) == 0
+    tuned = load_network(None, str(out / "final.keras")).model
+    before = keras.models.load_model(vit)
+    name = "block1_attention"
+    for kept, old in zip(tuned.get_layer(name).get_weights(), before.get_layer(name).get_weights(), strict=True):
+        np.testing.assert_array_equal(kept, old)
+    assert not np.array_equal(tuned.get_layer("block2_dense2").get_weights()[0],
+                              before.get_layer("block2_dense2").get_weights()[0])  # fmt: skip
+    assert (
+        main(["study", "digits", "--weights", str(out / "final.keras"), "--out", str(tmp_path / "after"), *SMALL]) == 0
+    )
+    after = core.load_study(tmp_path / "after").layers
+    assert {"block1_add1", "block2_add2", "predictions"} <= set(after["layer"])
+    assert after.set_index("layer").loc["block2_add2", "mean_of"] == "class token"
+
+
+def test_transformers_are_ranked(vit, tmp_path, capsys):
+    out = tmp_path / "ranking"
+    models = f"{vit},pixels"
+    assert main(["rank", "digits", "--models", models, "--per-class", "6", "--no-probe", "--out", str(out)]) == 0
+    assert "vit" in capsys.readouterr().out
+
+
+def test_blocks_are_left_out_one_by_one(study, capsys):
+    assert main(["blocks", str(study.path)]) == 0
+    assert "block1" in capsys.readouterr().out

@@ -1,0 +1,103 @@
+"""What a person in a notebook meets: names, signatures, slips, and cells that run again."""
+
+import inspect
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import core
+from core.study.store.opening import TABLES
+
+LABELS = np.repeat([0, 1], 6)
+FEATURES = np.random.default_rng(0).normal(size=(12, 3)) + 5 * LABELS[:, None]
+
+
+def test_dir_holds_the_public_names_only():
+    assert dir(core) == sorted([*core.__all__, "__version__"])
+
+
+@pytest.mark.parametrize("name", [name for name in core.__all__ if name != "StudyError"])
+def test_signatures_are_readable(name):
+    member = getattr(core, name)
+    methods = (
+        [method for method in vars(member).values() if inspect.isfunction(method)] if inspect.isclass(member) else []
+    )
+    public = [method for method in methods if not method.__name__.startswith("_")]
+    for function in (member, *public):
+        text = str(inspect.signature(function))
+        assert " at 0x" not in text
+        assert not re.search(r"numpy\.|collections\.abc|[a-z]\._", text)
+
+
+def test_a_wrong_name_in_core_lists_the_right_ones():
+    with pytest.raises(AttributeError, match=r"has no attribute 'seperation_index'; it has .*separation_index"):
+        _ = core.seperation_index
+
+
+@pytest.fixture
+def study(tmp_path):
+    return core.study_from_features({"a": FEATURES}, LABELS, out=tmp_path / "study")
+
+
+def test_a_wrong_table_lists_the_right_ones(study):
+    with pytest.raises(
+        core.StudyError, match=r"must be one of layers, .*; got 'neighbours'\. Did you mean 'neighbors'"
+    ):
+        study.table("neighbours")
+    with pytest.raises(core.StudyError, match=r"columns must be some of position, .*; got 'chanels'\."):
+        study.table("layers", columns=["layer", "chanels"])
+
+
+def test_a_wrong_attribute_lists_the_tables(study):
+    with pytest.raises(AttributeError, match=r"no attribute 'measurments'\. Did you mean 'measurements'\? Its tables"):
+        _ = study.measurments
+    assert not hasattr(study, "_repr_nonsense_")
+    assert all(hasattr(study, name) for name in TABLES if name in dir(study))
+
+
+MISSING = """
+import importlib.abc, sys
+
+class Missing(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {packages!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Missing())
+import core
+{code}
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "extra"),
+    [
+        ("core.SeparationCallback", "network"),
+        ("core.plan_study(core.StudyOptions('digits', model='resnet50'))", "network"),
+        ("core.plan_study(core.StudyOptions('digits'))", "network"),
+        ("core.fine_tune(core.FineTuneOptions('digits'), 'tuned')", "network"),
+        (
+            "core.run_study(core.StudyOptions('digits', model='pixels'), 's', engine=core.DaskEngine('local:1'))",
+            "cluster",
+        ),
+    ],
+)
+def test_a_missing_extra_is_named(code, extra, tmp_path):
+    packages = ("keras", "tensorflow", "dask", "distributed")
+    script = MISSING.format(packages=packages, code=code)
+    command = [sys.executable, "-c", script]
+    run = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(core.__path__[0] + "/..")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.returncode == 1
+    last = run.stderr.strip().splitlines()[-1]
+    assert last.startswith("ModuleNotFoundError")
+    assert f"pip install -e '.[{extra}]'" in last

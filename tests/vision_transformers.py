@@ -1,0 +1,35 @@
+"""Small vision transformers of Keras's own layers, with random weights, for tests."""
+
+from typing import Any
+
+SIDE, PATCH, CHANNELS = 16, 4, 8
+NUM_PATCHES = (SIDE // PATCH) ** 2
+
+
+def small_vit(*, class_token: bool, num_blocks: int = 2, num_classes: int = 3, seed: int = 0) -> Any:
+    """A patch convolution, 16 tokens of 8 channels, blocks of attention and dense layers, and a head.
+
+    With a class token, it is put before the 16 others, and the head reads it; without, the head reads their mean.
+    """
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    layers, ops = keras.layers, keras.ops
+    pixels = keras.Input((SIDE, SIDE, 3), name="pixels")
+    x = layers.Rescaling(1 / 255, name="scaled")(pixels)
+    x = layers.Conv2D(CHANNELS, PATCH, strides=PATCH, name="patch_conv")(x)
+    x = layers.Reshape((NUM_PATCHES, CHANNELS), name="patches")(x)
+    if class_token:
+        token = layers.Embedding(1, CHANNELS, name="class_embedding")(ops.zeros_like(x[:, :1, 0], dtype="int32"))
+        x = layers.Concatenate(axis=1, name="with_class_token")([token, x])
+    for number in range(1, num_blocks + 1):
+        name = f"block{number}"
+        y = layers.LayerNormalization(name=f"{name}_norm1")(x)
+        y = layers.MultiHeadAttention(2, CHANNELS // 2, name=f"{name}_attention")(y, y)
+        x = layers.Add(name=f"{name}_add1")([x, y])
+        y = layers.LayerNormalization(name=f"{name}_norm2")(x)
+        y = layers.Dense(2 * CHANNELS, activation="gelu", name=f"{name}_dense1")(y)
+        x = layers.Add(name=f"{name}_add2")([x, layers.Dense(CHANNELS, name=f"{name}_dense2")(y)])
+    x = layers.LayerNormalization(name="norm")(x)
+    x = x[:, 0] if class_token else layers.GlobalAveragePooling1D(name="token_pool")(x)
+    return keras.Model(pixels, layers.Dense(num_classes, activation="softmax", name="predictions")(x), name="small_vit")

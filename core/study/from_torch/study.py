@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.network.passes import POOLINGS
+from core.network.tokens import TOKEN_CHOICES
 from core.network.torch_models.choosing import ChosenLayers, TorchLayer, choose_layers
 from core.network.torch_models.forward import LayerHooks, poolings_of, width_of
 from core.network.torch_models.modules import (
@@ -23,7 +24,7 @@ from core.network.torch_models.modules import (
     weights_hash,
 )
 from core.network.torch_models.outputs import Layout, OutputForm
-from core.network.torch_models.tracing import TOKENS, trace
+from core.network.torch_models.tracing import trace
 from core.study.from_features.writer import ClassNames, FeatureStudyWriter, StudyDescription, check_neighbors
 from core.study.from_torch.batches import Batch, BatchKeys, BatchReader, Key
 from core.study.from_torch.data_sets import whole_data_set
@@ -62,6 +63,7 @@ def study_from_torch(
     memory: int | str | None = None,
     spool: str | os.PathLike[str] | None = None,
     progress: Report | None = None,
+    overwrite: bool = False,
 ) -> Study:
     """A study of a PyTorch network on the samples of a loader, which is read once.
 
@@ -89,8 +91,9 @@ def study_from_torch(
     pooling : "mean", "flat" or "both"
         One number a channel, all activations, or each of them.
     tokens : "auto", "mean" or "class"
-        What the pooling `mean` means for sequences of tokens: the class token if there is one and else the mean over
-        tokens; always that mean; or always the first token. `used.pooled` in study.json says what was taken.
+        What the pooling `mean` means for sequences of tokens: the class token if the network has one, from the first
+        attention on, and else the mean over tokens; always that mean; or always the first token. The column `mean_of`
+        of `study.layers` says what was taken.
     input_key, label_key : str or int, optional
         Key or position of the input and the labels in a batch; default the usual keys, or 0 and 1.
     ids : sequence of str, or str or int, optional
@@ -110,6 +113,9 @@ def study_from_torch(
         Folder for these files, which are removed afterwards. Default: the folder that `out` is in.
     progress : callable, optional
         Told how many samples have run, and which layer is measured.
+    overwrite : bool
+        Replace the study in the folder, whatever it is of, when the new one is complete; if this one fails, the earlier
+        one stays. A folder of anything else is refused.
 
     Returns
     -------
@@ -122,14 +128,14 @@ def study_from_torch(
         nothing; if batches have no labels, or labels that are no classes; or if neither memory nor disk hold the
         activations.
     StudyError
-        If the folder holds a complete study, or something else.
+        If the folder holds something else, or a complete study and `overwrite` is false.
     """
     check_neighbors(neighbors, metric)
     check_projection(projection)
     _check_choice("pooling", pooling, (*POOLINGS, "both"))
-    _check_choice("tokens", tokens, TOKENS)
+    _check_choice("tokens", tokens, TOKEN_CHOICES)
     network = check_model(model)
-    refuse_occupied(Path(out))
+    refuse_occupied(Path(out), overwrite=overwrite)
     loaders = _open_loaders(loader)
     keys = BatchKeys(input_key, label_key, _as_key(ids), _as_key(sources))
     given_ids, given_sources = _by_split("ids", ids, loaders), _by_split("sources", sources, loaders)
@@ -161,11 +167,12 @@ def study_from_torch(
             projection=projection,
             related_measures=related_measures,
             description=StudyDescription(
-                asked={"pooling": pooling, "layers": _patterns(layers)},
+                asked={"pooling": pooling, "tokens": tokens, "layers": _patterns(layers)},
                 used=_used(network, collector),
                 data={"name": _data_name(loaders)},
                 cautions=(*samples.notes, *collector.notes()),
             ),
+            overwrite=overwrite,
         )
         with writer:
             finished = writer.finished()

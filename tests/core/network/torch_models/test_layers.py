@@ -152,7 +152,6 @@ def test_the_default_layers_of_networks(name: str):
     [
         ("efficientnet_b0", 32),
         ("mobilenet_v3_small", 32),
-        ("densenet121", 32),
         ("regnet_y_400mf", 32),
         ("shufflenet_v2_x0_5", 32),
         ("mnasnet0_5", 32),
@@ -248,17 +247,18 @@ def test_a_stack_of_pytorchs_own_encoders():
 
 def test_a_class_token_is_one_only_where_the_tokens_have_it():
     class LateClassToken(nn.Module):
-        """As in CaiT: blocks over the patches, then one with the class token."""
+        """As in CaiT: blocks over the patches, then one with the class token, which attention (here a mean) reaches."""
 
         def __init__(self) -> None:
             super().__init__()
             self.cls_token = nn.Parameter(torch.zeros(1, 1, 6))
             self.patches = nn.Conv2d(3, 6, 4, 4)
-            self.early, self.late = nn.LayerNorm(6), nn.LayerNorm(6)
+            self.early, self.before, self.late = nn.LayerNorm(6), nn.LayerNorm(6), nn.LayerNorm(6)
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             tokens = self.early(self.patches(images).flatten(2).transpose(1, 2))
-            return self.late(torch.cat([self.cls_token.expand(len(images), -1, -1), tokens], dim=1))
+            tokens = self.before(torch.cat([self.cls_token.expand(len(images), -1, -1), tokens], dim=1))
+            return self.late(tokens + tokens.mean(dim=1, keepdim=True))
 
     model, images = LateClassToken(), torch.randn(3, 3, 8, 8)
 
@@ -266,9 +266,10 @@ def test_a_class_token_is_one_only_where_the_tokens_have_it():
         calls = calls_of(model, images, tokens=tokens)
         return {call.name: call.form is not None and call.form.class_token for call in calls}
 
-    assert class_tokens("auto") == {"patches": False, "early": False, "late": True, "output": True}
-    assert class_tokens("mean") == {"patches": False, "early": False, "late": False, "output": False}
-    assert class_tokens("class") == {"patches": False, "early": True, "late": True, "output": True}
+    names = ["patches", "early", "before", "late", "output"]
+    assert class_tokens("auto") == dict(zip(names, [False, False, False, True, True], strict=True))
+    assert class_tokens("mean") == dict.fromkeys(names, False)
+    assert class_tokens("class") == dict(zip(names, [False, True, True, True, True], strict=True))
 
 
 def test_one_dimensional_convolutions_have_channels_first():

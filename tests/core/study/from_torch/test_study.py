@@ -132,6 +132,8 @@ def test_a_vit_is_averaged_over_tokens_or_has_a_class_token(tmp_path: Path, take
         tokens == "auto"
     )
     assert study.layers["channels"].tolist() == [16, 16, 16, 5]
+    means = study.layers["mean_of"].astype(object).fillna("").tolist()
+    assert means == [*["class token" if tokens == "auto" else "tokens"] * 3, ""]
 
 
 def test_a_swin_is_averaged_over_height_and_width_never_over_channels(tmp_path: Path, taken: dict):
@@ -333,6 +335,9 @@ def test_a_study_that_was_interrupted_goes_on(tmp_path: Path, model: Small, monk
     assert again.measurements.equals(whole.measurements)
     with pytest.raises(core.StudyError, match="holds a complete study"):
         core.study_from_torch(model, loader, out)
+    other = core.study_from_torch(model, loader, out, layers="conv", overwrite=True)
+    assert other.layers["layer"].tolist() == ["conv"]
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
 def test_other_weights_are_another_study(tmp_path: Path, model: Small, monkeypatch: pytest.MonkeyPatch):

@@ -65,13 +65,17 @@ def check_model(model: Any) -> Any:
     ------
     ValueError
         If it is no `torch.nn.Module`, is TorchScript, or its parameters are on the meta device or not initialized.
-    ImportError
+    ModuleNotFoundError
         If PyTorch is not installed.
     """
     try:
         import torch
-    except ImportError as error:
-        raise ImportError("A study of a PyTorch network needs PyTorch. Install it: pip install torch.") from error
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "A study of a PyTorch network needs the package torch, which is not installed. In the project's folder, "
+            "run: pip install -e '.[torch]'",
+            name="torch",
+        ) from error
     if not isinstance(model, torch.nn.Module):
         raise ValueError(f"model must be a torch.nn.Module; got {type(model).__name__}. Pass the network itself.")
     network = unwrap(model)

@@ -1,5 +1,7 @@
 """`study_from_torch`: a study of a PyTorch network on the samples of a loader."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing

@@ -148,12 +148,22 @@ def inference(network: Any) -> Iterator[None]:
 
     training = [(module, module.training) for module in network.modules()]
     try:
-        network.eval()
+        _set_evaluating(network)
         with torch.inference_mode(), _eager(network):
             yield
     finally:
         for module, was_training in training:
             module.training = was_training
+
+
+def _set_evaluating(network: Any) -> None:
+    try:
+        network.eval()
+    except NotImplementedError as error:
+        raise ValueError(
+            f"model must have a mode for inference; got {type(network).__name__} of torch.export, which has none. Pass "
+            "the network that it was made from."
+        ) from error
 
 
 def _eager(network: Any) -> Any:

@@ -400,6 +400,22 @@ def test_images_of_several_sizes_need_layers_without_space(tmp_path: Path, model
     assert study.layers["layer"].tolist() == ["pool", "head"]
 
 
+def test_a_layer_that_is_not_called_for_a_batch_is_refused(tmp_path: Path):
+    class Sometimes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.always, self.sometimes = nn.Flatten(), nn.Linear(3 * 32 * 32, 2)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            flat = self.always(images)
+            return self.sometimes(flat) if images[0, 0, 0, 0] < 100 else flat
+
+    images, labels = data().tensors
+    images[20] = 200
+    with pytest.raises(ValueError, match="layers must be called for each batch; 'sometimes' is not for one of them"):
+        core.study_from_torch(Sometimes(), [(images[:20], labels[:20]), (images[20:], labels[20:])], tmp_path / "study")
+
+
 def test_progress_is_reported(tmp_path: Path, model: Small):
     reports = []
     core.study_from_torch(model, DataLoader(data(), batch_size=16), tmp_path / "study", progress=reports.append)

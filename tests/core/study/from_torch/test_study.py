@@ -18,7 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import core
-from core.study.from_torch import study as study_module
+from core.study.from_torch import collecting
 
 pytestmark = pytest.mark.torch
 NUM_SAMPLES, NUM_CLASSES = 30, 3
@@ -56,14 +56,14 @@ def model() -> Small:
 def taken(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], np.ndarray]:
     """The activations that studies measure, by layer and pooling."""
     activations: dict[tuple[str, str], np.ndarray] = {}
-    take = study_module._Collector.take
+    take = collecting.Collector.take
 
     def copied(collector: Any, layer: Any) -> dict[str, np.ndarray]:
         by_pooling = take(collector, layer)
         activations.update({(layer.layer, pooling): np.array(matrix) for pooling, matrix in by_pooling.items()})
         return by_pooling
 
-    monkeypatch.setattr(study_module._Collector, "take", copied)
+    monkeypatch.setattr(collecting.Collector, "take", copied)
     return activations
 
 
@@ -194,7 +194,7 @@ def test_hooks_are_removed_after_a_failure(tmp_path: Path, model: Small, failing
         def full(*arguments: Any) -> None:
             raise OSError("no space left")
 
-        monkeypatch.setattr(study_module.ActivationStore, "write", full)
+        monkeypatch.setattr(collecting.ActivationStore, "write", full)
     model.train()
     loader = DataLoader(Broken(*data().tensors), batch_size=8)
     with pytest.raises((OSError, ZeroDivisionError), match=r"image 20 is broken|division by zero|no space left"):

@@ -165,7 +165,9 @@ def check_given(loaders: Sequence[SplitLoader], given: Mapping[str, Names], argu
             raise ValueError(f"ids must be distinct; got {len(names) - len(set(names))} repeated. Number them.")
         if argument == "sources":
             check_sources(names)
-        if loader.items is not None and len(given[loader.split]) != len(loader.data_set):
+        if loader.items is None or not hasattr(loader.data_set, "__len__"):
+            continue
+        if len(given[loader.split]) != len(loader.data_set):
             raise ValueError(
                 f"{argument} must have one entry for each sample of the {loader.split} data set, in its order, "
                 f"{len(loader.data_set):,}; got {len(given[loader.split]):,}."

@@ -88,6 +88,7 @@ LOADERS = {
 
 @pytest.mark.parametrize("name", LOADERS)
 @pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # where there are fewer cores
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # that it has threads and forks
 def test_samples_of_a_folder_have_its_order_names_and_files(tmp_path: Path, seen: list, name: str):
     torch.manual_seed(3)
     folder = make_folder(tmp_path / "images")
@@ -98,6 +99,31 @@ def test_samples_of_a_folder_have_its_order_names_and_files(tmp_path: Path, seen
     assert study.samples["class_name"].astype(str).tolist() == [kind for kind in CLASSES for _ in range(8)]
     assert study.info["used"]["data"]["sources_folder"] == str(tmp_path / "images")
     assert study.info["used"]["data"]["name"] == "ImageFolder"
+
+
+def open_file(worker: int) -> None:
+    """As functions do that open a file for each worker."""
+    torch.utils.data.get_worker_info().dataset.opened = True
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_workers_may_set_attributes_of_the_data_set(tmp_path: Path, seen: list, context: str):
+    loader = DataLoader(
+        NeedsFile(), batch_size=3, num_workers=1, worker_init_fn=open_file, multiprocessing_context=context
+    )
+    measure(loader, tmp_path / "study")
+    assert seen == [list(range(6))]
+
+
+def test_a_data_set_may_have_no_size(tmp_path: Path, seen: list):
+    class Endless(Dataset):
+        def __getitem__(self, item: int) -> Any:
+            return torch.full((3, 4, 4), item / 255), item % 2
+
+    study = measure(DataLoader(Endless(), batch_sampler=[[4, 2], [7, 1]]), tmp_path / "study")
+    assert seen == [[1, 2, 4, 7]]
+    assert study.samples["id"].tolist() == ["1", "2", "4", "7"]
 
 
 def test_a_study_does_not_depend_on_the_order(tmp_path: Path):
@@ -214,6 +240,17 @@ class Pictures(Dataset):
     def __getitem__(self, item: int) -> Any:
         image, label, path = torch.full((3, 4, 4), item / 255), item % 2, f"picture-{item}"
         return {"pixel_values": image, "labels": label, "path": path} if self.as_mapping else (image, label, path)
+
+
+class NeedsFile(Pictures):
+    opened = False
+
+    def __init__(self) -> None:
+        super().__init__(as_mapping=False)
+
+    def __getitem__(self, item: int) -> Any:
+        assert self.opened
+        return super().__getitem__(item)
 
 
 class Keyword(Brightness):

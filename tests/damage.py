@@ -50,14 +50,14 @@ class Damage:
 
 
 def write_small_study(folder: Path) -> Path:
-    """A complete study with every table: two splits, six layers, both poolings, sizes, geometry, projection."""
+    """A complete study with every table: two splits, six layers, both poolings, sizes, related measures, projection."""
     rng = np.random.default_rng(0)
     labels = np.tile(np.repeat(np.arange(len(CLASSES)), PER_CLASS), 2)
     count = len(labels)
     ids = tuple(f"{'train' if row < count // 2 else 'test'}/{CLASSES[labels[row]]}/{row}.png" for row in range(count))
     splits = np.array(["train"] * (count // 2) + ["test"] * (count // 2))
     samples = StudySamples(ids, labels, CLASSES, splits, ids)
-    options = MeasureOptions(num_neighbors=5, sizes=(9, 12, 18), repeats=2, geometry=True)
+    options = MeasureOptions(num_neighbors=5, sizes=(9, 12, 18), repeats=2, related_measures=True)
     info = {
         "command": "python -m core study pictures --out small",
         "asked": {"data": "pictures", "model": "efficientnet-lite0", "weights": "gone.keras", "layers": "all"}
@@ -95,7 +95,7 @@ def write_part(
     options: MeasureOptions,
 ) -> None:
     """One layer of a study."""
-    from core.study.measuring.geometry import with_alignment
+    from core.study.measuring.related_measures import with_alignment
 
     write_layer(folder, position, with_alignment(measure_layer(row, activations, samples, options), folder))
 
@@ -406,7 +406,7 @@ def _column_damages(name: str, column: str, table: Table) -> Iterator[Damage]:
     def damage(what: str, change: Callable[[pa.Table], pa.Table], noticed: bool = True) -> Damage:
         return Damage(f"{place} {what}", _edit(name, change), noticed)
 
-    yield damage("dropped", lambda table: table.drop_columns([column]), noticed=not declared.added_later)
+    yield damage("dropped", lambda table: table.drop_columns([column]), noticed=True)
     yield damage("twice", lambda table: table.append_column(column, table[column]))
     yield damage("null", _set(column, lambda values: [None] * len(values), pa.null()), declared.required)
     yield damage("with a gap", _set(column, _first(None), kind), declared.required)

@@ -23,9 +23,9 @@ Z_95 = 1.959964  # standard errors in half of a 95 % interval
 _LEVEL = 0.95  # level of the intervals that studies store
 COLUMNS = [
     *("layer", "layer_before", "position", "position_before", "relative_position", "before", "after", "difference"),
-    *("low", "high", "z", "p_value", "q_value", "paired", "num_samples", "matched_by", "meaning"),
+    *("low", "high", "z", "p_value", "q_value", "paired", "num_samples", "matched_by", "verdict"),
 ]
-_ALL_LAYERS_ONLY = ("q_value", "matched_by", "meaning")  # columns that need a comparison of all layers
+_ALL_LAYERS_ONLY = ("q_value", "matched_by", "verdict")  # columns that need a comparison of all layers
 
 
 @dataclass(frozen=True)
@@ -111,8 +111,8 @@ def compare_studies(
     table["matched_by"] = layers.by
     tied = table["layer_before"].isin(first.tied_layers) | table["layer"].isin(second.tied_layers)
     table["q_value"] = q_values(table["p_value"].mask(tied).to_numpy(float))
-    table["meaning"] = [_meaning(*row) for row in zip(table["difference"], table["q_value"], strict=True)]
-    table["meaning"] = table["meaning"].mask(tied, MANY_TIES)
+    table["verdict"] = [_meaning(*row) for row in zip(table["difference"], table["q_value"], strict=True)]
+    table["verdict"] = table["verdict"].mask(tied, MANY_TIES)
     return table
 
 
@@ -375,7 +375,7 @@ class _MeasuredStudy:
         filters += [("rank", "==", 1), ("pooling", "in", [self.pooling, "flat"])]
         if self.layers is not None:
             filters.append(("layer", "in", list(self.layers)))
-        return self.study.table("neighbors", ["layer", "pooling", "sample", "nearest", "agrees"], filters)
+        return self.study.table("neighbors", ["layer", "pooling", "sample", "nearest", "same_label"], filters)
 
     @cached_property
     def classes(self) -> NDArray[np.object_]:
@@ -427,8 +427,8 @@ def _paired(
     if first is None or second is None or not np.array_equal(first["sample"], second["sample"]):
         return None
     difference = paired_difference(
-        first["agrees"],
-        second["agrees"],
+        first["same_label"],
+        second["same_label"],
         after.classes[second["sample"]],
         nodes_before=first[["sample", "nearest"]],
         nodes_after=second[["sample", "nearest"]],

@@ -234,7 +234,7 @@ def _shown_rows(values: FeatureValues) -> pd.DataFrame:
     """The rows of all layers, those of a layer together; without z and p where many samples are tied."""
     measured = values.measurements.copy()
     measured.loc[has_many_ties(measured), ["z", "p_value"]] = np.nan
-    rows = pd.concat([measured, values.geometry]) if len(values.geometry) else measured
+    rows = pd.concat([measured, values.related_measures]) if len(values.related_measures) else measured
     names = list(measured["layer"].unique())
     return rows.reindex(columns=["layer", *COLUMNS]).sort_values(
         "layer", key=lambda layer: layer.map(names.index), kind="stable", ignore_index=True

@@ -156,7 +156,7 @@ def _print_table(ranking: Ranking) -> None:
     count, num_samples = compared["num_comparisons"], ranking.info["samples"][compared["split"]]
     samples = f"{num_samples:,} {compared['split']} samples"
     print(f"differences: 95 % intervals on the same {samples}, which hold together ({count} comparisons)")
-    if (ranking.networks["meaning"] == TIE).any():
+    if (ranking.networks["verdict"] == TIE).any():
         print(f"not certainly worse: {samples} cannot decide whether the first is better; that is no proof of a tie")
     if unclear := at_chance_text(ranking.networks, num_samples):
         print(unclear)
@@ -167,15 +167,15 @@ def _print_table(ranking: Ranking) -> None:
 
 def _shown(row: pd.Series, title: str) -> dict[str, str]:
     """A network's line."""
-    best = row["meaning"] == BEST
+    best = row["verdict"] == BEST
     span = f"{row['difference']:+.4f} [{row['difference_low']:+.4f}, {row['difference_high']:+.4f}]"
-    sure = f" ({_percent(row['confidence'])})" if row["meaning"] == WORSE else ""
+    sure = f" ({_percent(row['confidence'])})" if row["verdict"] == WORSE else ""
     return {
         "network": str(row["network"]),
         "layer": str(row["layer"]),
         title: f"{row['value']:.4f} [{row['low']:.4f}, {row['high']:.4f}]",
         "to the best": "" if best else span,
-        "": f"{_MEANINGS.get(row['meaning'], row['meaning'])}{sure}",
+        "": f"{_MEANINGS.get(row['verdict'], row['verdict'])}{sure}",
         "parameters": _or_dash(row["cumulative_parameters"], "{:,.0f}"),
         "ms an image": _or_dash(1000 * row["seconds"], "{:.1f}"),
         "linear probe": _or_dash(row["linear_probe"], "{:.4f}"),

@@ -263,7 +263,7 @@ def _read_table(path: Path, names: list[str]) -> Any:
 
     try:
         return pq.read_table(path, columns=names)
-    except (pa.ArrowException, OSError) as error:  # OSError: damaged pages
+    except (pa.ArrowException, OSError, ValueError) as error:  # OSError: damaged pages
         raise DataError(f"{path} cannot be read: {error}. Write it again.") from error
 
 
@@ -273,7 +273,7 @@ def _open_parquet(path: Path) -> Any:
 
     try:
         return pq.ParquetFile(path)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path} must be a Parquet file; got: {error} Write it again.") from error
 
 

@@ -4,7 +4,6 @@ from dataclasses import fields, replace
 from typing import Any
 
 from core.data.errors import FaultsError
-from core.network.catalogue import DEFAULT_LAYERS, EARLIER_DEFAULT_LAYERS
 from core.network.models.registry import Network, is_model_file, load_network
 from core.study.options import PIXELS
 from core.study.plan import Plan, Report, StudyOptions, plan_study
@@ -78,13 +77,8 @@ def _no_option(name: str, value: Any) -> None:
 
 
 def _network_options(study: Study, weights: str | None) -> StudyOptions:
-    """What was asked of the study, as far as it names a network. weights : where its file lies now; None: where it lay.
-
-    A study made before files said what network they hold names a model beside its file, which may be any.
-    """
-    asked: dict[str, Any] = {"tokens": "mean"} | study.info.get(
-        "asked", {}
-    )  # of studies made before there was a choice
+    """What was asked of the study, as far as it names a network. weights : where its file lies now, if elsewhere."""
+    asked: dict[str, Any] = dict(study.info.get("asked", {}))
     if asked.get("model", PIXELS) == PIXELS or "data" not in asked:
         raise StudyError(
             f"The study in {study.path} has no network: it was made from features or from pixels. "
@@ -95,8 +89,6 @@ def _network_options(study: Study, weights: str | None) -> StudyOptions:
         known["weights"] = weights
     if is_model_file(known.get("weights")):
         known |= {"model": None, "input_size": known.get("input_size") or _square_size(study)}
-    if known.get("layers") == EARLIER_DEFAULT_LAYERS:
-        known["layers"] = DEFAULT_LAYERS
     return StudyOptions(**known | {"sizes": tuple(known.get("sizes", ()))})
 
 

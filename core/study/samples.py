@@ -40,8 +40,8 @@ class MeasureOptions:
         Number of samples that were queries of the pilot and are none now.
     projection : {"pca", "umap", "none"}
         How samples are projected to two dimensions.
-    geometry : bool
-        Whether to compute the tables `geometry` and `alignment`.
+    related_measures : bool
+        Whether to compute the tables `related_measures` and `alignment`.
     test_every_measure : bool
         Whether all measures on neighbors have a p-value, not SI and cross SI alone.
     """
@@ -56,7 +56,7 @@ class MeasureOptions:
     num_queries: Mapping[str, int] = field(default_factory=dict)
     pilot: int = 0
     projection: str = "pca"
-    geometry: bool = False
+    related_measures: bool = False
     test_every_measure: bool = False
 
 

@@ -301,8 +301,6 @@ def _build_info(options: FineTuneOptions, images: LabelledImages, network: Netwo
     }
 
 
-# The values of options that trainings of earlier versions did not record.
-_EARLIER_OPTIONS = {"skip_small_classes": False, "test_fraction": 0.2}
 # Options that are compared by what was used for them instead: the fingerprint, the hash and the execution.
 _REPRESENTED = ("data", "model", "weights", "cache", "variants", "mixed_precision")
 
@@ -367,7 +365,7 @@ def _check_same_training(folder: Path, recorded: Info, info: Info) -> None:
 
 def _compared(info: Info) -> Info:
     """Return the part of a record that is the same for equal trainings; paths may differ."""
-    asked, used = _EARLIER_OPTIONS | info["asked"], info["used"]
+    asked, used = info["asked"], info["used"]
     return {
         **{name: value for name, value in asked.items() if name not in _REPRESENTED},
         "data": {"fingerprint": used["data"]["fingerprint"]},

@@ -65,7 +65,7 @@ def show_selected(
         for neighbor in neighbors.to_dict("records"):
             with st.container(border=True, width=158):
                 show_picture(pictures, neighbor["source"], neighbor["class_name"], 124)
-                agreement = agreement_text(bool(neighbor["agrees"]), plain(neighbor["class_name"]))
+                agreement = agreement_text(bool(neighbor["same_label"]), plain(neighbor["class_name"]))
                 st.markdown(
                     f"**{neighbor['rank']}. {plain(neighbor['class_name'])}**  \n{plain(short_id(neighbor['id']))} "
                     f"({neighbor['split']})  \n{agreement}  \ndistance {neighbor['distance']:.4g}"
@@ -128,7 +128,7 @@ def show_card(study: OpenStudy, row: Mapping[Any, Any], pictures: Pictures) -> N
     with st.container(horizontal=True, gap="xsmall"):
         show_picture(pictures, row["source"], row["class_name"], 92)
         show_picture(pictures, row["nearest_source"], f"nearest neighbor, {row['nearest_class']}", 92)
-    agreement = agreement_text(bool(row["agrees"]), plain(row["nearest_class"]))
+    agreement = agreement_text(bool(row["same_label"]), plain(row["nearest_class"]))
     decided = f"decided at `{row['decided']}`" if row["decided"] else "not decided before the last layer"
     st.markdown(
         f"**{plain(row['class_name'])}**  \n{plain(short_id(row['id']))}  \n{agreement}  \n"

@@ -15,7 +15,7 @@ from explorer.runs.study_list import known_studies, known_title, study_path, typ
 from explorer.server.public_mode import is_public
 from explorer.state.address import current_layer, current_study, keep_layer, keep_study
 from explorer.state.links import link_to
-from explorer.studies.loading import OpenStudy, bundled_studies, first_study, read_study, study_stamp
+from explorer.studies.loading import OpenStudy, bundled_studies, first_study, has_values, read_study, study_stamp
 from explorer.studies.provenance import control_of
 
 PICKER_HELP = "Choose a study, or type the path of a folder that a command or `core.study_from_features` wrote."
@@ -32,12 +32,18 @@ def open_chosen_study() -> OpenStudy | None:
         return None
     try:
         with st.spinner("Opening the study"):
-            return cached_study(str(path), study_stamp(path))
+            study = cached_study(str(path), study_stamp(path))
     except (ValueError, OSError) as error:  # StudyError is a ValueError; so is what an impossible path raises
         reason = "It is damaged or was removed." if is_public() else plain(error)
         st.error(f"**This study cannot be opened.** {reason}", icon=":material/folder_off:")
         st.caption("Choose another study above, or correct the path. Your other choices are kept.")
         return None
+    if len(study.layers) and not has_values(study):
+        st.info("**No layer of this study has a Separation Index.** Choose another study above.")
+        for caution in study.info.get("cautions", []):
+            st.caption(plain(caution))
+        return None
+    return study
 
 
 def pick_other_study(open_path: str, start: str, *, label: str, key: str) -> tuple[str, Path | None]:

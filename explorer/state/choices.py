@@ -2,16 +2,19 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
 from core.analysis.curves import has_space
 from core.network.layer_names import matches
+from explorer.state.measures import FULL, SEPARATION, Measure, Sampling
 
 DRAWS = "draws"  # value of the column `target` for a band from the lowest to the highest draw, which is no interval
 SAMPLES = {"test": "Test", "train": "Train", "cross": "Test to train"}
 POOLINGS = {"mean": "Channel means", "flat": "All activations", "both": "Both"}
+_Value = TypeVar("_Value", Measure, Sampling)
 COLUMNS = {"interval": "Value and interval", "significance": "+ Significance"}
 
 
@@ -33,8 +36,10 @@ class Selection:
         Names or patterns (`*_add`) of the layers to show; empty means all.
     columns : str
         Columns of the table: "interval" or "significance".
-    measure, sampling : str
-        As `explorer.app_pages.layers.measure_options` offers them.
+    measure : Measure
+        What the lines of SI show.
+    sampling : Sampling
+        The samples that it is of.
     table : bool
         Whether the table is open.
     span : tuple of str
@@ -48,8 +53,8 @@ class Selection:
     blocks: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     columns: str = "interval"
-    measure: str = "separation"
-    sampling: str = "full"
+    measure: Measure = SEPARATION
+    sampling: Sampling = FULL
     table: bool = False
     span: tuple[str, ...] = ()
 
@@ -64,15 +69,15 @@ class Choices:
     kinds: tuple[str, ...]
     blocks: tuple[str, ...]
     names: tuple[str, ...]
-    measures: tuple[str, ...] = ("separation",)
-    samplings: tuple[str, ...] = ("full",)
+    measures: tuple[Measure, ...] = (SEPARATION,)
+    samplings: tuple[Sampling, ...] = (FULL,)
 
 
 def choices(
     layers: pd.DataFrame,
     curves: pd.DataFrame,
-    measures: tuple[str, ...] = ("separation",),
-    samplings: tuple[str, ...] = ("full",),
+    measures: tuple[Measure, ...] = (SEPARATION,),
+    samplings: tuple[Sampling, ...] = (FULL,),
 ) -> Choices:
     """What the study offers to choose from.
 
@@ -80,7 +85,7 @@ def choices(
     ----------
     layers, curves : DataFrame
         Tables of `OpenStudy`.
-    measures, samplings : tuple of str
+    measures, samplings : tuples
         As `explorer.app_pages.layers.measure_options` offers them.
     """
     return Choices(
@@ -119,8 +124,8 @@ def from_query(query: Mapping[str, Sequence[str]], offered: Choices) -> Selectio
         blocks=_offered(query, "blocks", offered.blocks),
         names=tuple(query.get("layers", ())),
         columns=one_offered(query, "columns", tuple(COLUMNS)) or default.columns,
-        measure=one_offered(query, "measure", offered.measures) or default.measure,
-        sampling=one_offered(query, "sampling", offered.samplings) or default.sampling,
+        measure=_by_text(query, "measure", offered.measures) or default.measure,
+        sampling=_by_text(query, "sampling", offered.samplings) or default.sampling,
         table=list(query.get("table", ())) == ["open"],
         span=_span(query.get("span", ()), offered.names),
     )
@@ -137,7 +142,7 @@ def to_query(selection: Selection, offered: Choices) -> dict[str, list[str]]:
     for name in ("pooling", "columns", "measure", "sampling"):
         value = getattr(selection, name)
         if value != getattr(default, name):
-            query[name] = [value]
+            query[name] = [str(value)]
     if default.knn and not selection.knn:
         query["knn"] = ["no"]
     if selection.table:
@@ -194,6 +199,13 @@ def _matches(layer: str, patterns: Sequence[str]) -> bool:
 def one_offered(query: Mapping[str, Sequence[str]], name: str, offered: Sequence[str]) -> str | None:
     """The first value of a query parameter that the study offers; None without one."""
     return next((value for value in query.get(name, ()) if value in offered), None)
+
+
+def _by_text(query: Mapping[str, Sequence[str]], name: str, offered: Sequence[_Value]) -> _Value | None:
+    """Of what the study offers, the one whose text is the first valid value of a query parameter."""
+    by_text = {str(value): value for value in offered}
+    text = one_offered(query, name, tuple(by_text))
+    return None if text is None else by_text[text]
 
 
 def _offered(query: Mapping[str, Sequence[str]], name: str, offered: Sequence[str]) -> tuple[str, ...]:

@@ -45,8 +45,8 @@ class LayerSelection:
 
 
 def offered_poolings_and_samples(curves: pd.DataFrame) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The poolings and the samples that the study has, the default first; samples of one class only come last."""
-    rows = curves[curves["measure"] == "SI"]
+    """The poolings and the samples that have values, the default first; samples of one class only come last."""
+    rows = curves[(curves["measure"] == "SI") & curves["value"].notna()]
     has_one_class = rows["chance"] == 1  # every neighbor agrees, whatever the labels
     several_classes = set(rows.loc[~has_one_class, "samples"])
     one_class = set(rows.loc[has_one_class, "samples"]) - several_classes

@@ -120,7 +120,7 @@ def samples_at(
         columns of `summaries`; depth, prediction and correct of `depths`; and decided: the layer of the prediction
         depth, "" for a sample whose vote does not settle.
     """
-    rows = nearest.loc[nearest["layer"] == layer, ["sample", "nearest", "distance", "agrees"]]
+    rows = nearest.loc[nearest["layer"] == layer, ["sample", "nearest", "distance", "same_label"]]
     known = samples.set_index("sample")[["id", "source", "class_name"]].astype(object)
     table = rows.join(known, on="sample").join(known.add_prefix("nearest_"), on="nearest")
     table = table.rename(columns={"nearest_class_name": "nearest_class"}).join(summaries, on="sample")
@@ -173,8 +173,8 @@ def filter_samples(table: pd.DataFrame, chosen: Filter, layer: str) -> pd.DataFr
     """
     conditions = {
         "": pd.Series(True, index=table.index),
-        "disagree": ~table["agrees"].astype(bool),
-        "agree": table["agrees"].astype(bool),
+        "disagree": ~table["same_label"].astype(bool),
+        "agree": table["same_label"].astype(bool),
         "never": table["fate"] == "never",
         "always": table["fate"] == "always",
         "first": table["first"] == layer,
@@ -209,7 +209,7 @@ def samples_finding(table: pd.DataFrame, layer: str, kind: str) -> str:
     kind : str
         What the samples are, such as "test samples".
     """
-    num_agreeing = int(table["agrees"].sum())
+    num_agreeing = int(table["same_label"].sum())
     counts = table["fate"].value_counts()
     return (
         f"At `{layer}`, **{num_agreeing:,} of {len(table):,}** {kind} have a nearest neighbor of their own class. "
@@ -244,7 +244,7 @@ def neighbors_of(stored: pd.DataFrame, samples: pd.DataFrame, sample: int) -> pd
     DataFrame
         sample, rank, distance, agrees, id, source, split and class_name of each neighbor.
     """
-    rows = stored.loc[stored["sample"] == sample, ["nearest", "rank", "distance", "agrees"]]
+    rows = stored.loc[stored["sample"] == sample, ["nearest", "rank", "distance", "same_label"]]
     known = samples.set_index("sample")[["id", "source", "split", "class_name"]].astype(object)
     table = rows.join(known, on="nearest").rename(columns={"nearest": "sample"})
     return table.sort_values("rank", ignore_index=True)
@@ -255,7 +255,7 @@ def path_of(nearest: pd.DataFrame, samples: pd.DataFrame, sample: int) -> pd.Dat
     rows = nearest[nearest["sample"] == sample]
     known = samples.set_index("sample")[["id", "class_name"]].astype(object)
     known.columns = pd.Index(["nearest_id", "nearest_class"])
-    columns = ["layer", "nearest", "nearest_id", "nearest_class", "distance", "agrees"]
+    columns = ["layer", "nearest", "nearest_id", "nearest_class", "distance", "same_label"]
     return rows.join(known, on="nearest")[columns].reset_index(drop=True)
 
 
@@ -269,7 +269,7 @@ def path_finding(path: pd.DataFrame, class_name: str) -> str:
     class_name : str
         The sample's class.
     """
-    agrees = path["agrees"].to_numpy(bool)
+    agrees = path["same_label"].to_numpy(bool)
     count = len(path)
     if agrees.all():
         return f"At all {count} layers its nearest neighbor is of its class, {class_name}."

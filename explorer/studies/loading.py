@@ -64,7 +64,7 @@ class OpenStudy:
         One row per layer, measure ("SI" or "kNN"), samples ("train", "test" or "cross") and pooling; columns
         `core.analysis.curves.CURVE_COLUMNS`.
     family : DataFrame
-        The variants of SI, with the columns of `curves`; `measure` is such as "balanced" or "soft 3".
+        The variants of SI, with the columns of `curves`; with the name of each in `measure`.
     subsamples : DataFrame
         SI over sample size, one row per layer, samples, pooling, sampling ("subsample" or "queries"), size and repeat;
         columns `SUBSAMPLE_COLUMNS`. Empty if the study was made without sizes.
@@ -78,6 +78,11 @@ class OpenStudy:
     curves: pd.DataFrame
     family: pd.DataFrame
     subsamples: pd.DataFrame
+
+
+def has_values(study: OpenStudy) -> bool:
+    """Whether a layer has an SI; none has where all activations of a network are unusable."""
+    return bool(study.curves.loc[study.curves["measure"] == "SI", "value"].notna().any())
 
 
 def bundled_studies(folder: Path = DEMO) -> dict[str, Path]:
@@ -133,15 +138,11 @@ def read_study(path: Path) -> OpenStudy:
 
 
 def tidy_family(layers: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
-    """The variants of SI over all samples, with the columns `CURVE_COLUMNS`; pooling as in `tidy_curves`.
-
-    For orders above 1, `measure` contains the order, as in "soft 3".
-    """
+    """The variants of SI over all samples, with the columns `CURVE_COLUMNS`; pooling as in `tidy_curves`."""
     rows = with_texts(measurements[measurements["measure"].isin(FAMILY) & (measurements["repeat"] == 0)])
     rows = one_metric(rows[rows["sampling"] == preferred_value(rows["sampling"], "full")])
     order = rows["order"].fillna(1).astype(int)
-    named = rows["measure"].where(order == 1, rows["measure"] + " " + order.astype(str))
-    return in_network_order(rows.assign(samples=rows["split"], measure=named, order=order), layers)[CURVE_COLUMNS]
+    return in_network_order(rows.assign(samples=rows["split"], order=order), layers)[CURVE_COLUMNS]
 
 
 def read_fitted(path: Path) -> pd.DataFrame:
@@ -157,8 +158,8 @@ def read_fitted(path: Path) -> pd.DataFrame:
 
 
 def tidy_subsamples(layers: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
-    """The measurements of SI over sample size, with the columns `SUBSAMPLE_COLUMNS`; pooling as in `tidy_curves`."""
-    rows = with_texts(measurements)
+    """The values of SI over sample size, with the columns `SUBSAMPLE_COLUMNS`; pooling as in `tidy_curves`."""
+    rows = with_texts(measurements[measurements["value"].notna()])
     rows = rows[(rows["measure"] == "separation") & (rows["order"] == 1)]
     rows = one_metric(rows[rows["sampling"].isin(["subsample", "queries"]) & (rows["repeat"] > 0)])
     return in_network_order(rows.assign(samples=rows["split"]), layers)[SUBSAMPLE_COLUMNS]

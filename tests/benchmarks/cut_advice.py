@@ -83,7 +83,7 @@ class Draw:
 
     @property
     def si(self) -> np.ndarray:
-        return self.agrees.mean(axis=1)
+        return self.same_label.mean(axis=1)
 
     def difference(self, first: int, second: int) -> PairedDifference:
         """SI of the first layer minus that of the second."""
@@ -92,7 +92,7 @@ class Draw:
             "nodes_before": np.column_stack([rows, self.nearest[second]]),
             "nodes_after": np.column_stack([rows, self.nearest[first]]),
         }
-        return paired_difference(self.agrees[second], self.agrees[first], self.labels, **nodes)
+        return paired_difference(self.same_label[second], self.same_label[first], self.labels, **nodes)
 
     def decision(self) -> Decision:
         """What the rule in use says."""

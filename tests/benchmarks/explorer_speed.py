@@ -86,7 +86,7 @@ def _layer(position: int, value: float, nearest: np.ndarray, labels: np.ndarray)
     per_class = pd.DataFrame({"label": np.arange(CLASSES), "value": value, "chance": 1 / CLASSES}).assign(
         split="test", layer=layer, pooling="mean", measure="separation", order=1, num_queries=count // CLASSES
     )
-    neighbors = pd.DataFrame({"sample": np.arange(count), "nearest": nearest, "agrees": labels == labels[nearest]})
+    neighbors = pd.DataFrame({"sample": np.arange(count), "nearest": nearest, "same_label": labels == labels[nearest]})
     neighbors = neighbors.assign(split="test", layer=layer, pooling="mean", rank=1, nearest_split="test", distance=1.0)
     frame = pd.DataFrame(rows).reindex(columns=opening.SCHEMAS["measurements"].names)
     return {"layers": pd.DataFrame([row]), "measurements": frame, "classes": per_class, "neighbors": neighbors}

@@ -60,7 +60,7 @@ def neighbors_of(name: str, seed: int, num_samples: int, k: int) -> pa.Table:
         "nearest": (sample + offset) % num_samples,
         "nearest_split": "test",
         "distance": offset.astype(np.float32),
-        "agrees": offset % CLASSES == 0,
+        "same_label": offset % CLASSES == 0,
     }
     return pa.Table.from_pandas(pd.DataFrame(columns), SCHEMAS["neighbors"], preserve_index=False)
 
@@ -93,7 +93,7 @@ if __name__ == "__main__":
         timed("opened again", lambda: load_study(folder))
         study = load_study(folder)
         one = [("layer", "==", f"layer{asked.layers // 2}"), ("rank", "==", 1)]
-        columns = ["layer", "pooling", "sample", "nearest", "agrees"]
+        columns = ["layer", "pooling", "sample", "nearest", "same_label"]
         timed("one layer's nearest, checked", lambda: study.table("neighbors", columns, one))
         opening._CHECKED["neighbors", study._stamp] = None
         timed("one layer's nearest, as if checked before", lambda: study.table("neighbors", columns, one))

@@ -113,5 +113,5 @@ def test_layers_with_many_ties_are_shown_and_nothing_is_concluded_from_them(open
     assert f"Nothing is concluded from {count} layers, as `{LAYERS[-count]}`: more than 5 % of the samples" in said(
         page
     )
-    assert page.dataframe[-1].value["meaning"].eq("many ties").sum() == count
+    assert page.dataframe[-1].value["verdict"].eq("many ties").sum() == count
     assert ("of 3 layers compared by name" in said(page)) == (count == 2)

@@ -26,7 +26,7 @@ from explorer.studies.provenance import control_of
 def changes(differences, meanings, **columns):
     count = len(differences)
     table = pd.DataFrame({"layer": [f"layer{index}" for index in range(count)], "difference": differences})
-    table = table.assign(layer_before=table["layer"], before=0.4, after=0.4 + table["difference"], meaning=meanings)
+    table = table.assign(layer_before=table["layer"], before=0.4, after=0.4 + table["difference"], verdict=meanings)
     return table.assign(low=table["difference"] - 0.02, high=table["difference"] + 0.02, paired=True, **columns)
 
 

@@ -127,7 +127,7 @@ TABLE = pd.DataFrame(
         "sample": range(4),
         "class_name": ["ant", "bee", "ant", "cow"],
         "nearest_class": ["bee", "ant", "ant", "ant"],
-        "agrees": [False, False, True, False],
+        "same_label": [False, False, True, False],
         "fate": "lost",
         "first": None,
         "share": [0.1, 0.2, 0.3, 0.4],

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -88,6 +89,49 @@ def test_damaged_studies(small: Path, tmp_path: Path, open_view, damage: Damage)
     page = open_view("layers", folder)
     assert "This study cannot be opened" in page.error[0].value
     assert not page.get("vega_lite_chart")
+
+
+def in_table(name: str, column: str, value: object) -> Damage:
+    """The same value in all rows of a column."""
+
+    def change(folder: Path) -> None:
+        path = folder / f"{name}.parquet"
+        pd.read_parquet(path).assign(**{column: value}).to_parquet(path, index=False)
+
+    return Damage(f"{name}.{column} {value}", change)
+
+
+def without_measurements(folder: Path) -> None:
+    (folder / "measurements.parquet").unlink()
+
+
+@pytest.mark.parametrize("view", ABOUT_STUDIES)
+@pytest.mark.parametrize(
+    "damage", [in_table("measurements", "value", None), Damage("removed", without_measurements)], ids=["null", "gone"]
+)
+def test_a_study_without_any_value_says_so(small: Path, tmp_path: Path, open_view, view: str, damage: Damage):
+    page = open_view(view, damaged_copy(small, damage, tmp_path / "empty"))
+    assert "No layer of this study has a Separation Index." in page.info[0].value
+
+
+def test_values_of_one_split_only_are_offered(small: Path, tmp_path: Path, open_view):
+    def forget_test(folder: Path) -> None:
+        path = folder / "measurements.parquet"
+        table = pd.read_parquet(path)
+        table.loc[table["split"] == "test", "value"] = None
+        table.to_parquet(path, index=False)
+
+    folder = damaged_copy(small, Damage("no test values", forget_test), tmp_path / "some")
+    for view in ("classes", "samples", "sample_size", "decide"):
+        page = open_view(view, folder)
+        assert not page.error
+        assert "No layer of this study" not in " ".join(info.value for info in page.info)
+
+
+@pytest.mark.parametrize("view", ["classes", "samples"])
+def test_labels_without_names_are_shown_as_numbers(small: Path, tmp_path: Path, open_view, view: str):
+    folder = damaged_copy(small, in_table("samples", "class_name", None), tmp_path / "unnamed")
+    assert not open_view(view, folder).error
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ NETWORKS = pd.DataFrame(
         "difference": [0.0, -0.01, -0.3],
         "difference_low": [np.nan, -0.04, -0.35],
         "difference_high": [np.nan, 0.02, -0.25],
-        "meaning": ["best", "tie", "certainly worse"],
+        "verdict": ["best", "tie", "certainly worse"],
     }
 )
 

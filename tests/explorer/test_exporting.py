@@ -131,7 +131,7 @@ def test_features_have_nothing_to_export(open_view, tmp_path):
 @pytest.mark.parametrize(
     ("factors", "share", "sentence"),
     [
-        (None, "{0}%", "{0}% of the time (measured without a range)"),
+        ((1,), "{0}%", "{0}% of the time (measured without a range)"),
         ((1, 1, 1), "{0}% ({0} to {0}%)", "{0}% of the time ({0} to {0}% in 3 rounds)"),
         ((1, 5, 1), "unknown", "a share of the time that cannot be told (0 to {0}% in 3 rounds)"),
     ],
@@ -140,10 +140,9 @@ def test_kept_seconds_are_shown_with_their_range(open_view, tmp_path, factors, s
     """All layers but the last take a fifth of the network's time, and in a disturbed round all of it."""
     shutil.copytree(DEMO / "digits", tmp_path / "digits")
     layers = load_study(DEMO / "digits").layers["layer"].tolist()
-    timing = {"seconds": dict.fromkeys(layers, 0.002) | {layers[-1]: 0.01}}
-    if factors:
-        rounds = {layer: [0.002 * factor for factor in factors] for layer in layers}
-        timing["rounds"] = rounds | {layers[-1]: [0.01] * len(factors)}
+    seconds = dict.fromkeys(layers, 0.002) | {layers[-1]: 0.01}
+    rounds = {layer: [0.002 * factor for factor in factors] for layer in layers} | {layers[-1]: [0.01] * len(factors)}
+    timing = {"seconds": seconds, "rounds": rounds}
     (tmp_path / "digits" / "timing.json").write_text(json.dumps(timing), encoding="utf-8")
     page = open_view("decide", tmp_path / "digits", tolerance="0.1")
     assert not page.exception

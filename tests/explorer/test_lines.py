@@ -5,8 +5,6 @@ import pytest
 
 from core.analysis.curves import CURVE_COLUMNS
 from explorer.app_pages.layers.measure_options import (
-    FULL,
-    SEPARATION,
     chosen_curves,
     measure_title,
     offered_measures,
@@ -14,6 +12,7 @@ from explorer.app_pages.layers.measure_options import (
     sampling_title,
     short_title,
 )
+from explorer.state.measures import FULL, SEPARATION, Measure, Sampling
 from explorer.studies.loading import read_fitted, read_study
 
 
@@ -32,9 +31,9 @@ def family_study(study_writer, sized_info, tmp_path):
 
 
 def test_what_a_study_offers_in_order(family_study):
-    assert offered_measures(family_study) == (SEPARATION, "balanced", "soft 2", "soft 10")
+    assert offered_measures(family_study) == (SEPARATION, Measure("balanced"), Measure("soft", 2), Measure("soft", 10))
     sizes = ("240", "480", "960")
-    expected = (FULL, *(f"subsample {size}" for size in sizes), *(f"queries {size}" for size in sizes))
+    expected = (FULL, *(Sampling("subsample", size) for size in sizes), *(Sampling("queries", size) for size in sizes))
     assert offered_samplings(family_study) == expected
 
 
@@ -46,7 +45,7 @@ def test_a_study_without_more_offers_only_separation(tiny_study):
 
 
 def test_another_measure_takes_the_place_of_si_and_the_baseline_stays(family_study):
-    curves = chosen_curves(family_study, "soft 10", FULL)
+    curves = chosen_curves(family_study, Measure("soft", 10), FULL)
     assert list(curves.columns) == CURVE_COLUMNS
     assert set(curves["measure"]) == {"SI", "kNN"}
     keys = ["layer", "samples", "pooling"]
@@ -56,7 +55,9 @@ def test_another_measure_takes_the_place_of_si_and_the_baseline_stays(family_stu
     pd.testing.assert_series_equal(halves.sort_index(), whole.sort_index())
 
 
-@pytest.mark.parametrize(("sampling", "references"), [("subsample 480", 479), ("queries 480", 1200)])
+@pytest.mark.parametrize(
+    ("sampling", "references"), [(Sampling("subsample", 480), 479), (Sampling("queries", 480), 1200)]
+)
 def test_draws_become_their_mean_between_the_lowest_and_the_highest(family_study, sampling, references):
     curves = chosen_curves(family_study, SEPARATION, sampling)
     assert list(curves.columns) == CURVE_COLUMNS
@@ -67,9 +68,9 @@ def test_draws_become_their_mean_between_the_lowest_and_the_highest(family_study
 
 
 def test_titles():
-    assert (measure_title("soft 3"), measure_title("balanced")) == ("Soft SI (r = 3)", "Balanced SI")
-    assert (short_title(SEPARATION), short_title("soft 3")) == ("SI", "Soft SI (r = 3)")
-    assert [sampling_title(name) for name in (FULL, "subsample 1200", "queries 50")] == [
+    assert (measure_title(Measure("soft", 3)), measure_title(Measure("balanced"))) == ("Soft SI (r = 3)", "Balanced SI")
+    assert (short_title(SEPARATION), short_title(Measure("soft", 3))) == ("SI", "Soft SI (r = 3)")
+    assert [sampling_title(name) for name in (FULL, Sampling("subsample", 1200), Sampling("queries", 50))] == [
         "All samples",
         "1,200 samples",
         "50 queries",

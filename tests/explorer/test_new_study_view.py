@@ -238,7 +238,7 @@ def test_in_public_the_line_has_an_end(studies, open_view, monkeypatch):
     assert "start_run" in keys(page)
 
 
-def test_metric_and_geometry_are_fields_of_the_form(studies, open_view):
+def test_metric_and_related_measures_are_fields_of_the_form(studies, open_view):
     page = open_view("new_study", source="features", metric="cosine", related_measures="True")
     assert page.segmented_control(key="new metric").value == "cosine"
     assert page.checkbox(key="new related measures").value

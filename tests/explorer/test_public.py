@@ -159,7 +159,7 @@ def test_arguments_of_features():
     assert request.repeated_by("layer.npy").startswith("python -m core measure layer.npy --out=layer-study")
 
 
-def test_arguments_of_test_samples_metric_and_geometry():
+def test_arguments_of_test_samples_metric_and_related_measures():
     asked = Request(
         source="features", data="a.npy", metric="cosine", related_measures=True, test="t.npy", test_labels="t.csv"
     )

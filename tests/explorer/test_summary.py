@@ -35,7 +35,7 @@ def write_neighbors(folder: Path, agreements: list[np.ndarray]) -> Path:
     info = begin(folder, {}, samples)
     for position, agrees in enumerate(agreements, start=1):
         nearest = (np.arange(SAMPLES) + np.where(agrees, 3, 1)) % SAMPLES
-        neighbors = pd.DataFrame({"sample": np.arange(SAMPLES), "nearest": nearest, "agrees": agrees})
+        neighbors = pd.DataFrame({"sample": np.arange(SAMPLES), "nearest": nearest, "same_label": agrees})
         neighbors = neighbors.assign(
             split="test", layer=f"layer{position}", pooling="mean", rank=1, nearest_split="test", distance=1.0
         )

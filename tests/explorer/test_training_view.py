@@ -68,22 +68,22 @@ def test_a_study_without_epochs_says_how_to_record_them(open_view):
 def test_the_words_carry_the_numbers(training):
     finding = describe_training(training)
     change = training.change
-    certain = change[change["meaning"] != "no certain change"]
+    certain = change[change["verdict"] != "no certain change"]
     assert finding.headline == f"SI changed in {len(certain)} of {len(change)} layers during training"
     assert all(f"`{name}`" in finding.detail for name in certain["layer"])
     most = change.loc[change["difference"].abs().idxmax()]
     assert f"{most['difference']:+.3f}" in finding.detail
     assert "(q < 0.05, 359 samples)" in finding.detail
-    unsure = replace(training, change=change.assign(meaning="no certain change"))
+    unsure = replace(training, change=change.assign(verdict="no certain change"))
     assert describe_training(unsure).headline == "No certain change with 359 samples"
 
 
 def test_nothing_is_concluded_from_layers_with_many_ties(training):
-    change = training.change.assign(meaning=["many ties", *training.change["meaning"][1:]])
+    change = training.change.assign(verdict=["many ties", *training.change["verdict"][1:]])
     finding = describe_training(replace(training, change=change))
     assert f"of {len(change) - 1} layers" in finding.headline
     assert f"Nothing is concluded from `{change['layer'].iloc[0]}`: more than 5 % of the samples" in finding.detail
-    none = describe_training(replace(training, change=change.assign(meaning="many ties")))
+    none = describe_training(replace(training, change=change.assign(verdict="many ties")))
     assert none.headline.startswith("No conclusion: many samples have several nearest neighbors")
     assert none.detail.startswith(f"Nothing is concluded from {len(change)} layers, as `")
 

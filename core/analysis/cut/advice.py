@@ -212,9 +212,9 @@ def with_seconds(advice: Advice, timing: Mapping[str, Any]) -> Advice:
     ----------
     advice : Advice
     timing : mapping
-        With seconds and, where known, rounds, as returned by `core.analysis.cut.timings.load_timing`.
+        With seconds and rounds, as returned by `core.analysis.cut.timings.load_timing`.
     """
-    table = time_saved(timing["seconds"], timing.get("rounds"), advice.layers["layer"].tolist())
+    table = time_saved(timing["seconds"], timing["rounds"], advice.layers["layer"].tolist())
     columns = {name: table[name].to_numpy() for name in TIME_COLUMNS}
     return replace(advice, layers=advice.layers.assign(**columns))
 

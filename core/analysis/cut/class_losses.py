@@ -52,8 +52,8 @@ def class_differences(study: Study, advice: Advice, layer: str) -> pd.DataFrame:
 def _class_row(name: str, before: pd.DataFrame, after: pd.DataFrame, level: float) -> tuple[object, ...]:
     """A row of `class_differences`."""
     difference = paired_difference(
-        before["agrees"],
-        after["agrees"],
+        before["same_label"],
+        after["same_label"],
         np.zeros(len(before), dtype=int),  # all of one class
         nodes_before=before[["sample", "nearest"]],
         nodes_after=after[["sample", "nearest"]],

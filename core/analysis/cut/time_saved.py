@@ -17,7 +17,7 @@ COLUMNS = ["seconds", "seconds_saved", "seconds_saved_low", "seconds_saved_high"
 
 
 def time_saved(
-    seconds: Mapping[str, float], rounds: Mapping[str, Sequence[float]] | None, layers: Sequence[str]
+    seconds: Mapping[str, float], rounds: Mapping[str, Sequence[float]], layers: Sequence[str]
 ) -> pd.DataFrame:
     """Return the seconds an image up to each layer, and the share of the time that a cut there saves.
 
@@ -25,8 +25,8 @@ def time_saved(
     ----------
     seconds : mapping
         From layer to seconds an image. Where all are 0, as for pixels, nothing can be saved and all columns are null.
-    rounds : mapping or None
-        From layer to the seconds in each round of the measurement; None where they are unknown.
+    rounds : mapping
+        From layer to the seconds in each round of the measurement.
     layers : sequence of str
         The layers of the result. Those that were not timed have null in all columns.
 
@@ -35,7 +35,7 @@ def time_saved(
     DataFrame
         Indexed by layer: seconds; seconds_saved (share in 0 to 1; null where the rounds differ too much),
         seconds_saved_low, seconds_saved_high (range over the rounds), timing_rounds (number of rounds). The last three
-        are null where there are fewer than three rounds, or they are unknown.
+        are null where there are fewer than three rounds.
     """
     longest = max(seconds, key=lambda layer: seconds[layer])
     table = pd.DataFrame(np.nan, index=pd.Index(layers), columns=COLUMNS)
@@ -43,7 +43,7 @@ def time_saved(
         return table
     table["seconds"] = [seconds.get(layer, np.nan) for layer in layers]
     table["seconds_saved"] = 1 - table["seconds"] / seconds[longest]
-    if not rounds or len(rounds[longest]) < FEWEST_ROUNDS:
+    if len(rounds[longest]) < FEWEST_ROUNDS:
         return table
     for layer in table.index[table["seconds"].notna()]:
         shares = 1 - np.asarray(rounds[layer]) / np.asarray(rounds[longest])

@@ -60,7 +60,7 @@ def load_timing(study: Study) -> Mapping[str, Any]:
     -------
     mapping
         seconds (from layer to seconds an image in the fastest round), rounds (from layer to seconds an image in each
-        round, in which all layers took turns; missing in files of earlier versions), batch_size, repeats, threads,
+        round, in which all layers took turns), batch_size, repeats, threads,
         machine, measured (date and time). Empty where nothing was measured, or the file is damaged.
     """
     try:
@@ -70,7 +70,7 @@ def load_timing(study: Study) -> Mapping[str, Any]:
     seconds, layers = timing.get("seconds"), set(study.layers["layer"])
     if not isinstance(seconds, dict) or not _are_durations(seconds) or not set(seconds) <= layers:
         return {}
-    if "rounds" in timing and not _are_rounds(timing["rounds"], seconds):
+    if not _are_rounds(timing.get("rounds"), seconds):
         return {}
     return timing
 

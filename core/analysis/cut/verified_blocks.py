@@ -52,10 +52,10 @@ def load_verified(study: Study) -> Verified | None:
         if not (np.isfinite(numbers) & (numbers.abs() <= 1)).all(axis=None):
             return None
         accuracy, num_test, level = float(content["accuracy"]), int(content["num_test"]), float(content["level"])
-        if not (0 <= accuracy <= 1 and num_test >= 1 and 0 < level < 1):
-            return None
         test = study.samples.loc[study.samples["split"] == "test", "label"]
-        chance = most_frequent_share(test) if len(test) else float("nan")
+        if not (0 <= accuracy <= 1 and 1 <= num_test <= len(test) and 0 < level < 1):
+            return None
+        chance = most_frequent_share(test)
         return Verified(accuracy, num_test, level, blocks, _together(content["together"]), chance)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None

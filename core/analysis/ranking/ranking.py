@@ -44,11 +44,9 @@ from core.study.store.study_json import look_up, ranking_faults, read_json_objec
 from core.study.store.writing import differences, now_utc, replace_file, study_lock, write_json
 from core.study.streaming import renamed
 
-FORMAT = 1
+FORMAT = 2
 _INFO = "ranking.json"
 _TIMED = {"batch_size": 8, "repeats": 3}
-# Values of options that older files of this format do not record.
-_EARLIER_OPTIONS = {"skip_broken": False, "skip_small_classes": False, "test_fraction": 0.2, "tokens": "auto"}
 _PATHS = ("data", "features")  # options that may change: the fingerprint of the files is compared instead
 
 
@@ -240,7 +238,7 @@ def _refuse_differences(folder: Path, info: Mapping[str, Any], asked: dict[str, 
         )
     if faults := ranking_faults(info):
         raise StudyError(f"{_INFO} in {folder} cannot be used: {'; '.join(faults)}. Choose another folder.")
-    old = _EARLIER_OPTIONS | {name: value for name, value in info.get("asked", {}).items() if name not in _PATHS}
+    old = {name: value for name, value in info.get("asked", {}).items() if name not in _PATHS}
     new = {name: value for name, value in asked.items() if name not in _PATHS}
     recorded = info.get("used", {})
     changed = differences(old, new) + differences({name: recorded.get(name) for name in used}, used)

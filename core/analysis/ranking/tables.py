@@ -125,11 +125,11 @@ def network_table(studies: Mapping[str, Study], layers: pd.DataFrame, criterion:
     table.insert(3, "num_layers", table["network"].map(layers["network"].value_counts()))
     comparisons, best = num_comparisons(layers, criterion), table.iloc[0]
     level = 1 - (1 - LEVEL) / comparisons
-    rows = [{"difference": 0.0, "meaning": BEST}]
+    rows = [{"difference": 0.0, "verdict": BEST}]
     for name, layer in zip(table["network"][1:], table["layer"][1:], strict=True):
         change = _compare_with_best(studies, criterion, (best["network"], best["layer"]), name, [layer], level)
         rows.append(_verdict(change.iloc[0], comparisons))
-    columns = ["difference", "difference_low", "difference_high", "p_value", "p_adjusted", "confidence", "meaning"]
+    columns = ["difference", "difference_low", "difference_high", "p_value", "p_adjusted", "confidence", "verdict"]
     return table.join(pd.DataFrame(rows, columns=columns))
 
 
@@ -246,7 +246,7 @@ def _verdict(change: pd.Series, comparisons: int) -> dict[str, object]:
         "p_value": change["p_value"],
         "p_adjusted": adjusted,
         "confidence": 1 - adjusted,
-        "meaning": WORSE if is_worse else TIE,
+        "verdict": WORSE if is_worse else TIE,
     }
 
 

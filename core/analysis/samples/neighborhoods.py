@@ -74,7 +74,7 @@ def read_nearest(
     check_split(study, split)
     check_split(study, among or split, "among")
     filters = [("layer", "in", list(layers)), ("split", "==", split), ("nearest_split", "==", among or split)]
-    columns = ["layer", "pooling", "sample", "nearest", "agrees"]
+    columns = ["layer", "pooling", "sample", "nearest", "same_label"]
     rows = study.table("neighbors", columns, [*filters, ("rank", "==", 1)]) if len(layers) else pd.DataFrame()
     if rows.empty:
         return {}
@@ -128,7 +128,7 @@ def duplicates(study: Study, layer: str, pooling: str, *, within: float = 0.0) -
             "first": np.minimum(close["sample"], close["nearest"]),
             "second": np.maximum(close["sample"], close["nearest"]),
             "distance": close["distance"],
-            "same_class": close["agrees"],
+            "same_class": close["same_label"],
         }
     ).drop_duplicates(["first", "second"])
     splits = study.samples.set_index("sample")["split"].astype(str)

@@ -69,7 +69,7 @@ def neighbors_by_layer(
     check_pooling(study, pooling)
     check_split(study, split)
     check_split(study, among or split, "among")
-    columns = ["layer", "pooling", "sample", "rank", "nearest", "distance", "agrees"]
+    columns = ["layer", "pooling", "sample", "rank", "nearest", "distance", "same_label"]
     filters: list[tuple[str, str, object]] = [("split", "==", split), ("nearest_split", "==", among or split)]
     if k is not None:
         filters.append(("rank", "<=", k))
@@ -86,7 +86,7 @@ def neighbors_by_layer(
     layer = table["layer"].astype("category").cat.set_categories(order)
     table = table.assign(layer=layer).dropna(subset=["layer"])
     table = table.sort_values(["layer", "sample", "rank"], kind="stable", ignore_index=True)
-    return table[["layer", "sample", "rank", "nearest", "distance", "agrees"]]
+    return table[["layer", "sample", "rank", "nearest", "distance", "same_label"]]
 
 
 def agreement(nearest: pd.DataFrame) -> pd.DataFrame:
@@ -104,7 +104,7 @@ def agreement(nearest: pd.DataFrame) -> pd.DataFrame:
         layer are left out.
     """
     layers = list(dict.fromkeys(nearest["layer"]))
-    table = nearest.set_index(["sample", "layer"])["agrees"].unstack()  # noqa: PD010 - pivot_table would average
+    table = nearest.set_index(["sample", "layer"])["same_label"].unstack()  # noqa: PD010 - pivot_table would average
     return table[layers].dropna().astype(bool)
 
 

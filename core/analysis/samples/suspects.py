@@ -10,6 +10,7 @@ from core.analysis.samples.label_votes import LabelVotes
 from core.analysis.samples.neighborhoods import duplicates
 from core.analysis.samples.paths import neighbors_by_layer
 from core.analysis.samples.planted_labels import PlantedSwaps, plant_swaps
+from core.study.store.class_names import sample_classes
 from core.study.store.opening import Study
 
 LATE = 20  # number of layers, counted from the last one, that vote about labels
@@ -165,7 +166,7 @@ def _late_rows(neighbors: pd.DataFrame) -> pd.DataFrame:
 
 def _class_codes(samples: pd.DataFrame) -> tuple[NDArray[np.int64], NDArray[np.object_]]:
     """The class code of each sample, indexed by its number, and the class names in alphabetic order."""
-    names = pd.Categorical(samples["class_name"].astype(str))
+    names = pd.Categorical(sample_classes(samples))
     codes = np.full(int(samples["sample"].max()) + 1 if len(samples) else 0, -1, dtype=np.int64)
     codes[samples["sample"]] = names.codes
     return codes, names.categories.to_numpy(object)

@@ -22,7 +22,7 @@ PERMUTED = 20  # permutations of the labels behind a chance level without closed
 
 
 @dataclass(frozen=True)
-class Sibling:
+class RelatedMeasure:
     """A related separability measure of one set of samples.
 
     measure : its name, as in a study's tables.
@@ -39,7 +39,9 @@ class Sibling:
     num_samples: int
 
 
-def silhouette(features: ArrayLike, labels: ArrayLike, *, permutations: int = PERMUTED, seed: int = 0) -> Sibling:
+def silhouette(
+    features: ArrayLike, labels: ArrayLike, *, permutations: int = PERMUTED, seed: int = 0
+) -> RelatedMeasure:
     """Mean silhouette of the samples, with their labels as the clusters.
 
     Of each sample (b − a)/max(a, b), where a is its mean Euclidean distance to the other samples of its class and b
@@ -67,7 +69,7 @@ def silhouette(features: ArrayLike, labels: ArrayLike, *, permutations: int = PE
     return _silhouette(_Prepared.of(features, labels, permutations, seed))
 
 
-def generalized_discrimination_value(features: ArrayLike, labels: ArrayLike) -> Sibling:
+def generalized_discrimination_value(features: ArrayLike, labels: ArrayLike) -> RelatedMeasure:
     """Mean distance within classes minus mean distance between classes, of z-scored features.
 
     Each column becomes s = (x − mean)/(2·sd), with the sd over all n samples; a constant column becomes 0. Then
@@ -83,7 +85,7 @@ def generalized_discrimination_value(features: ArrayLike, labels: ArrayLike) -> 
 
     Returns
     -------
-    Sibling
+    RelatedMeasure
         Its value is nan where every class has one sample. `chance` is exact: under permuted labels every pair of
         samples is as likely within a class as between classes.
 
@@ -100,10 +102,12 @@ def generalized_discrimination_value(features: ArrayLike, labels: ArrayLike) -> 
     scores = _half_z_scores(features)
     geometry = CenterGeometry(scores, np.einsum("ij,ij->i", scores, scores), is_gram=False)  # `of` would scale them
     value = discrimination_values(geometry, encoded.codes[None], len(encoded.classes))[0]
-    return Sibling("discrimination", float(value / np.sqrt(scores.shape[1])), 0.0, len(geometry))
+    return RelatedMeasure("discrimination", float(value / np.sqrt(scores.shape[1])), 0.0, len(geometry))
 
 
-def neural_collapse(features: ArrayLike, labels: ArrayLike, *, permutations: int = PERMUTED, seed: int = 0) -> Sibling:
+def neural_collapse(
+    features: ArrayLike, labels: ArrayLike, *, permutations: int = PERMUTED, seed: int = 0
+) -> RelatedMeasure:
     """Variability of the samples about their class means, in units of the scatter of the means: NC1.
 
     NC1 = tr(Σ_W Σ_B⁺)/C for C classes. Σ_W is the covariance of the samples about their class means, averaged over
@@ -132,7 +136,7 @@ def neural_collapse(features: ArrayLike, labels: ArrayLike, *, permutations: int
 
 def separation_fuzziness(
     features: ArrayLike, labels: ArrayLike, *, permutations: int = PERMUTED, seed: int = 0
-) -> Sibling:
+) -> RelatedMeasure:
     """The quantity D of the law of data separation: tr(SS_w SS_b⁺).
 
     SS_w is the covariance of the samples about their class means; SS_b that of the class means about the mean of all
@@ -158,9 +162,9 @@ def separation_fuzziness(
     return _fuzziness(_Prepared.of(features, labels, permutations, seed))
 
 
-def siblings(
+def separability_measures(
     features: ArrayLike, labels: ArrayLike, *, permutations: int = PERMUTED, seed: int = 0
-) -> tuple[Sibling, ...]:
+) -> tuple[RelatedMeasure, ...]:
     """Compute all four together, which costs less than one by one; parameters and errors as in `silhouette`."""
     prepared = _Prepared.of(features, labels, permutations, seed)
     discrimination = generalized_discrimination_value(features, labels)
@@ -183,25 +187,25 @@ class _Prepared:
         labelings = np.vstack([encoded.codes, Shuffles(permutations, seed).of(encoded.codes)])
         return cls(CenterGeometry.of(features), len(encoded.classes), labelings)
 
-    def judged(self, measure: str, values: NDArray[np.float64]) -> Sibling:
+    def judged(self, measure: str, values: NDArray[np.float64]) -> RelatedMeasure:
         """The value of the labels themselves, beside the median over their permutations; nan for samples all alone."""
         if self.num_classes == len(self.geometry):
-            return Sibling(measure, float("nan"), float("nan"), len(self.geometry))
+            return RelatedMeasure(measure, float("nan"), float("nan"), len(self.geometry))
         chance = float(np.median(values[1:])) if len(values) > 1 else float("nan")
-        return Sibling(measure, float(values[0]), chance, len(self.geometry))
+        return RelatedMeasure(measure, float(values[0]), chance, len(self.geometry))
 
 
-def _silhouette(prepared: _Prepared) -> Sibling:
+def _silhouette(prepared: _Prepared) -> RelatedMeasure:
     values = silhouettes(prepared.geometry, prepared.labelings, prepared.num_classes)
     return prepared.judged("silhouette", values)
 
 
-def _collapse(prepared: _Prepared) -> Sibling:
+def _collapse(prepared: _Prepared) -> RelatedMeasure:
     ratios = scatter_ratios(prepared.geometry, prepared.labelings, equal_classes=True)
     return prepared.judged("neural_collapse", ratios / prepared.num_classes)
 
 
-def _fuzziness(prepared: _Prepared) -> Sibling:
+def _fuzziness(prepared: _Prepared) -> RelatedMeasure:
     ratios = scatter_ratios(prepared.geometry, prepared.labelings, equal_classes=False)
     return prepared.judged("fuzziness", ratios)
 

@@ -36,7 +36,7 @@ def describe_changes(table: pd.DataFrame, match: LayerMatch, names: tuple[str, s
     names : (str, str)
         Names of the studies before and after, as plain text.
     """
-    tied = table["meaning"] == MANY_TIES
+    tied = table["verdict"] == MANY_TIES
     untied = table[~tied]
     parts = []
     if len(untied):
@@ -51,7 +51,7 @@ def describe_changes(table: pd.DataFrame, match: LayerMatch, names: tuple[str, s
 
 def count_uncertain(table: pd.DataFrame) -> tuple[int, int, int]:
     """Count the layers whose change is not certain: smaller than `SMALL`, undecided, and without an interval."""
-    rows = table[~table["meaning"].isin([*CERTAIN, MANY_TIES])]
+    rows = table[~table["verdict"].isin([*CERTAIN, MANY_TIES])]
     unknown = rows["low"].isna() | rows["high"].isna()
     small = (rows["low"] >= -SMALL) & (rows["high"] <= SMALL)
     return int(small.sum()), int((~small & ~unknown).sum()), int(unknown.sum())
@@ -68,7 +68,7 @@ def samples_text(table: pd.DataFrame) -> str:
 
 def _first_sentence(table: pd.DataFrame) -> str:
     """How many layers rose and fell, how they were matched, and the samples."""
-    counts = table["meaning"].value_counts()
+    counts = table["verdict"].value_counts()
     rose, fell = (int(counts.get(word, 0)) for word in CERTAIN)
     total = f"{len(table)} layer{'s' * (len(table) != 1)}"
     if (table["matched_by"] == "position").any():
@@ -84,7 +84,7 @@ def _first_sentence(table: pd.DataFrame) -> str:
 def _uncertain(table: pd.DataFrame) -> str:
     """Describe the layers whose change is not certain, without calling any values equal that may differ."""
     small, undecided, unknown = count_uncertain(table)
-    rows = table[~table["meaning"].isin(CERTAIN)]
+    rows = table[~table["verdict"].isin(CERTAIN)]
     parts = []
     if small:
         same = " (the values are the same)" if small == len(rows) and (rows["difference"] == 0).all() else ""
@@ -102,7 +102,7 @@ def _uncertain(table: pd.DataFrame) -> str:
 
 def _largest(table: pd.DataFrame) -> str:
     """The largest certain change; without any certain change, the largest difference."""
-    certain = table[table["meaning"].isin(CERTAIN)]
+    certain = table[table["verdict"].isin(CERTAIN)]
     rows = table if certain.empty else certain
     row = rows.iloc[int(np.argmax(rows["difference"].abs().to_numpy(float)))]
     if row["difference"] == 0:
@@ -127,7 +127,7 @@ def _layer(row: pd.Series) -> str:
 
 def _end_run(table: pd.DataFrame) -> str:
     """The layer from which on, to the last one, every layer changed with certainty in the same direction."""
-    meaning = table["meaning"].tolist()
+    meaning = table["verdict"].tolist()
     first = len(meaning) - 1
     while first > 0 and meaning[first - 1] == meaning[-1]:
         first -= 1

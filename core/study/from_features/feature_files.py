@@ -26,8 +26,8 @@ from core.study.store.study_json import printable
 class FeatureValues:
     """What was measured of features in files.
 
-    layers, measurements, classes, geometry : rows as in the tables of a study; the last is empty where it was not asked
-        for.
+    layers, measurements, classes, related_measures : rows as in the tables of a study; the last is empty where nobody
+        asked for it.
     copy_notes : sentences about samples whose features are equal.
     """
 
@@ -35,7 +35,7 @@ class FeatureValues:
     layers: pd.DataFrame
     measurements: pd.DataFrame
     classes: pd.DataFrame
-    geometry: pd.DataFrame
+    related_measures: pd.DataFrame
     copy_notes: tuple[str, ...]
 
 
@@ -124,12 +124,12 @@ def measure_feature_files(
         num_neighbors=neighbors,
         metric=metric,
         centers=centers,
-        geometry=related_measures,
+        related_measures=related_measures,
         projection="none",
         test_every_measure=True,
     )
     copies = RowCopies(samples.splits)
-    tables: dict[str, list[pd.DataFrame]] = {"layers": [], "measurements": [], "classes": [], "geometry": []}
+    tables: dict[str, list[pd.DataFrame]] = {"layers": [], "measurements": [], "classes": [], "related_measures": []}
     for place, layer in enumerate(train.layers):
         if progress is not None:
             progress(Progress(f"measuring in {layer.name}", place, len(train.layers), "layers"))
@@ -146,7 +146,7 @@ def measure_feature_files(
         joined["layers"],
         joined["measurements"],
         joined["classes"],
-        joined.get("geometry", pd.DataFrame()),
+        joined.get("related_measures", pd.DataFrame()),
         copy_notes=tuple(copies.notes()),
     )
 

@@ -17,9 +17,9 @@ from core.search.neighbors import METRICS
 from core.search.rows import as_matrix
 from core.study.from_features.row_copies import RowCopies
 from core.study.from_features.sources import check_sources
-from core.study.measuring.geometry import with_alignment
 from core.study.measuring.layer_tables import measure_layer
 from core.study.measuring.projection import check_projection
+from core.study.measuring.related_measures import with_alignment
 from core.study.measuring.unusable import first_not_finite
 from core.study.samples import MeasureOptions, StudySamples
 from core.study.store.opening import Study, StudyError, finished_layers, load_study
@@ -94,7 +94,7 @@ class FeatureStudyWriter:
             centers=centers,
             probe=probe,
             projection=projection,
-            geometry=related_measures,
+            related_measures=related_measures,
         )
         self._overwrite = overwrite
         self._open = ExitStack()
@@ -134,7 +134,7 @@ class FeatureStudyWriter:
             "metric": options.metric,
             "probe": options.probe,
             "projection": options.projection,
-            "related_measures": options.geometry,
+            "related_measures": options.related_measures,
         } | ({"centers": True} if options.centers else {})
         data, cautions = self._samples.describe(), self._samples.cautions()
         if self._sources is not None:

@@ -83,7 +83,7 @@ def _note(given: NDArray[Any] | StoredLayer | SlicedLayer | UnusableLayer) -> st
 def _without_values(layer: Mapping[str, Any], pooling: str, samples: StudySamples, options: MeasureOptions) -> Tables:
     """The rows that a layer always has, with null in place of what follows from its activations."""
     stand_in = np.arange(1, len(samples) + 1, dtype=np.float32)[:, None]
-    less = replace(options, geometry=False, projection="none")
+    less = replace(options, related_measures=False, projection="none")
     tables = _measured(layer, pooling, stand_in, samples, less)
     rows = tables["measurements"]
     unknown = rows["measure"].str.startswith("center")  # their chance is that of the activations, too
@@ -123,5 +123,5 @@ def _measured(
 
 def layer_row(layer: Any) -> dict[str, Any]:
     """A dataclass that describes a layer as its row in the table `layers`, which has fewer columns."""
-    row = asdict(layer) | {"output_shape": list(layer.output_shape), "mean_of": layer.mean_of}
+    row = asdict(layer) | {"output_shape": list(layer.output_shape)}
     return {name: value for name, value in row.items() if name in TABLES["layers"].columns}

@@ -18,7 +18,7 @@ from core.measures.sample_size import FARTHEST, MIN_SIZES, fit_curve
 from core.measures.separation import EncodedLabels, Separation
 from core.measures.significance import all_alike, finite_population_n, wilson
 from core.study.measuring.comparison import Comparison
-from core.study.measuring.geometry import aligned_samples, can_align, geometry_rows, gram_row
+from core.study.measuring.related_measures import aligned_samples, can_align, gram_row, related_measure_rows
 from core.study.measuring.searches import KNN, ORDERS
 
 ALWAYS_TESTED = ("separation", "cross")  # measures that have a p-value in every study
@@ -117,11 +117,11 @@ def probe_rows(comparison: Comparison) -> pd.DataFrame:
     return _with_common(comparison, [{"metric": "euclidean"} | row])
 
 
-def geometry_table_rows(comparison: Comparison) -> pd.DataFrame:
+def related_measures_of_layer(comparison: Comparison) -> pd.DataFrame:
     """Related separability measures, intrinsic dimension and hubness."""
     layer, graph = comparison.layer, comparison.graph
     features = layer.features(comparison.references)
-    rows = geometry_rows(features, graph.reference_codes, graph.neighbors, seed=layer.options.seed)
+    rows = related_measure_rows(features, graph.reference_codes, graph.neighbors, seed=layer.options.seed)
     return rows.assign(split=comparison.split)
 
 
@@ -166,7 +166,7 @@ def neighbor_rows(comparison: Comparison) -> pd.DataFrame:
             "nearest": nearest,
             "nearest_split": comparison.reference_split,
             "distance": neighbors.distances[:, :k].ravel(),
-            "agrees": labels[sample] == labels[nearest],
+            "same_label": labels[sample] == labels[nearest],
         }
     )
 
@@ -191,8 +191,8 @@ def _has_probe(comparison: Comparison) -> bool:
     return _is_within(comparison) and comparison.layer.options.probe and comparison.layer.is_averaged
 
 
-def _has_geometry(comparison: Comparison) -> bool:
-    return _is_within(comparison) and comparison.layer.options.geometry and comparison.layer.is_averaged
+def _has_related_measures(comparison: Comparison) -> bool:
+    return _is_within(comparison) and comparison.layer.options.related_measures and comparison.layer.is_averaged
 
 
 STEPS = (
@@ -202,8 +202,8 @@ STEPS = (
     Step("curves", curve_rows, _has_curve),
     Step("measurements", center_rows, _has_centers),
     Step("measurements", probe_rows, _has_probe),
-    Step("geometry", geometry_table_rows, _has_geometry),
-    Step("grams", gram_rows, _has_geometry),
+    Step("related_measures", related_measures_of_layer, _has_related_measures),
+    Step("grams", gram_rows, _has_related_measures),
     Step("classes", class_rows),
     Step("neighbors", neighbor_rows),
 )

@@ -31,7 +31,7 @@ from core.study.store.locks import is_locked
 from core.study.store.schemas import PART_TABLES, TABLES, Table
 from core.study.store.study_json import info_faults, read_json_object
 
-FORMAT = 1
+FORMAT = 2
 MOST_ROWS = 250_000  # of a table that is checked in full when a study is opened
 _REMEMBERED = 256  # studies whose tables need no second check while their files stay as they are
 
@@ -104,10 +104,10 @@ class Study:
         return self.table("curves")
 
     @cached_property
-    def geometry(self) -> pd.DataFrame:
+    def related_measures(self) -> pd.DataFrame:
         """Related separability measures, intrinsic dimension and hubness; empty for a study made without
         `related_measures`."""
-        return self.table("geometry")
+        return self.table("related_measures")
 
     @cached_property
     def alignment(self) -> pd.DataFrame:

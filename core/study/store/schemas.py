@@ -12,7 +12,6 @@ import pyarrow as pa
 SPLITS = ("train", "test")
 POOLINGS = ("flat", "mean")
 SAMPLINGS = ("full", "queries", "subsample")
-MEANS = ("positions", "tokens", "class token")
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 
@@ -36,8 +35,6 @@ class Column:
     refers_to
         "layers" for the name of a layer of the study, "samples" for the number of one of its samples, "labels" for a
         label that samples of the row's split have.
-    added_later
-        Whether studies of earlier versions lack the column; it is null there.
     """
 
     type: pa.DataType
@@ -47,7 +44,6 @@ class Column:
     infinite: bool = False
     choices: tuple[str, ...] = ()
     refers_to: str = ""
-    added_later: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,12 +59,12 @@ class Table:
         return pa.schema([(name, column.type) for name, column in self.columns.items()])
 
 
-def _count(*, required: bool = False, least: int = 0, added_later: bool = False) -> Column:
-    return Column(pa.int32(), required=required, least=least, added_later=added_later)
+def _count(*, required: bool = False, least: int = 0) -> Column:
+    return Column(pa.int32(), required=required, least=least)
 
 
-def _large_count(*, added_later: bool = False) -> Column:
-    return Column(pa.int64(), least=0, added_later=added_later)
+def _large_count() -> Column:
+    return Column(pa.int64(), least=0)
 
 
 _share = Column(pa.float64(), least=0, most=1)
@@ -90,11 +86,10 @@ TABLES: Mapping[str, Table] = {
             "channels": _count(),
             "parameters": _large_count(),
             "cumulative_parameters": _large_count(),
-            "cumulative_flop": _large_count(added_later=True),
+            "cumulative_flop": _large_count(),
             "output_shape": Column(pa.list_(pa.int32()), required=True, least=0),
             "num_features": _large_count(),
-            "mean_of": Column(_TEXT, choices=MEANS, added_later=True),  # what pooling mean takes; null without axes
-            "note": Column(pa.string(), added_later=True),  # why there are no values; null where there are
+            "note": Column(pa.string()),  # why there are no values; null where there are
         },
         keys=(("layer",), ("position",)),
     ),
@@ -132,7 +127,7 @@ TABLES: Mapping[str, Table] = {
             "p_value": _share,
             "q_value": _share,
             "num_undecided": _count(),
-            "num_tied": _count(added_later=True),  # queries with several neighbors at exactly the smallest distance
+            "num_tied": _count(),  # queries with several neighbors at exactly the smallest distance
         },
         keys=(
             ("split", "layer", "pooling", "metric", "measure", "order", "ties", "sampling", "num_queries", "repeat"),
@@ -162,7 +157,7 @@ TABLES: Mapping[str, Table] = {
             "nearest": _sample,
             "nearest_split": _split,
             "distance": Column(pa.float32(), required=True, least=0, infinite=True),  # beyond float32's largest
-            "agrees": Column(pa.bool_(), required=True),
+            "same_label": Column(pa.bool_(), required=True),
         },
         keys=(("layer", "pooling", "split", "nearest_split", "sample", "rank"),),
     ),
@@ -198,7 +193,7 @@ TABLES: Mapping[str, Table] = {
         },
         keys=(("split", "layer", "pooling", "metric", "measure", "size", "kind"),),
     ),
-    "geometry": Table(
+    "related_measures": Table(
         {
             "split": _split,
             "layer": _layer,
@@ -284,7 +279,7 @@ RANKING_TABLES: Mapping[str, Table] = {
             "seconds": Column(pa.float64(), least=0),
             **_difference,
             **dict.fromkeys(("p_value", "p_adjusted", "confidence"), _share),
-            "meaning": Column(pa.string(), required=True),
+            "verdict": Column(pa.string(), required=True),
         },
         keys=(("network",),),
     ),

@@ -56,6 +56,8 @@ _FIELDS: Mapping[str, tuple[type, ...]] = {
     "used.model.name": _TEXT,
     "used.model.weights": _TEXT,
     "used.model.weights_sha256": _TEXT,
+    "used.pooled": (dict,),  # of networks with layers of tokens: what the pooling `mean` is at each layer
+    "used.pooled.*": (str,),
     "used.versions": (dict,),
     "used.versions.*": (str,),
     **_KERNELS,

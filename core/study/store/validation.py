@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from core.data.parquet import column_chunks
 from core.study.store.schemas import SPLITS, Column, Table
 
 _SLACK = 1e-6  # an interval's end may leave its range by a rounding error
@@ -26,11 +27,16 @@ _KINDS = {"text": "text", "integer": "whole numbers", "number": "numbers", "trut
 def file_faults(file: pq.ParquetFile, file_bytes: int, table: Table, columns: Sequence[str]) -> list[str]:
     """Return the faults in a file's own description: missing columns, wrong types, absurd sizes, ranges.
 
-    Reads no rows, so that it is fast for a table of any size.
+    Reads one row of each row group, so that it is fast for a table of any size.
+
+    Raises
+    ------
+    OSError, ValueError, pyarrow.ArrowException
+        The file is damaged.
     """
-    schema, metadata = file.schema_arrow, file.metadata
+    schema = file.schema_arrow
     faults = []
-    missing = [name for name in columns if name not in schema.names and not table.columns[name].added_later]
+    missing = [name for name in columns if name not in schema.names]
     if missing:
         faults.append(f"it lacks the columns {', '.join(sorted(missing))}")
     for name in columns:
@@ -39,36 +45,30 @@ def file_faults(file: pq.ParquetFile, file_bytes: int, table: Table, columns: Se
         elif name in schema.names and not _is_convertible(schema.field(name).type, table.columns[name].type):
             wanted = _words(table.columns[name].type)
             faults.append(f"column {name!r} must hold {wanted}; got {schema.field(name).type}")
-    num_values = max([metadata.num_rows, *_chunk_values(metadata)])
+    if faults:
+        return faults
+    chunks = column_chunks(file)  # not before the columns are known to be there once, and of the right types
+    num_values = max([file.metadata.num_rows, *(chunk.num_values for chunk in chunks)])
     if num_values > _FREE + _MOST_PER_BYTE * file_bytes:
-        faults.append(f"it must hold what it claims; got {num_values:,} values in {file_bytes:,} bytes")
-    return faults or _statistics_faults(metadata, table, columns)
+        return [f"it must hold what it claims; got {num_values:,} values in {file_bytes:,} bytes"]
+    return _statistics_faults(chunks, table, columns)
 
 
-def _chunk_values(metadata: Any) -> list[int]:
-    """The number of values in each column of each row group; more than rows where they are lists."""
-    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
-    return [group.column(index).num_values for group in groups for index in range(group.num_columns)]
-
-
-def _statistics_faults(metadata: Any, table: Table, columns: Sequence[str]) -> list[str]:
+def _statistics_faults(chunks: Sequence[Any], table: Table, columns: Sequence[str]) -> list[str]:
     """Ranges of whole numbers as each row group states them, so that a large table need not be read to be refused."""
     faults = {}
-    for index in range(metadata.num_row_groups):
-        group = metadata.row_group(index)
-        for at in range(group.num_columns):
-            chunk = group.column(at)
-            name, statistics = chunk.path_in_schema, chunk.statistics
-            if name not in columns or statistics is None or not statistics.has_min_max:
-                continue
-            low, high = statistics.min, statistics.max
-            if isinstance(low, int) and isinstance(high, int):
-                faults[name] = _range_fault(name, table.columns[name], np.array([low, high]), rows=False)
+    for chunk in chunks:
+        name, statistics = chunk.path_in_schema, chunk.statistics
+        if name not in columns or statistics is None or not statistics.has_min_max:
+            continue
+        low, high = statistics.min, statistics.max
+        if isinstance(low, int) and isinstance(high, int):
+            faults[name] = _range_fault(name, table.columns[name], np.array([low, high]), rows=False)
     return [fault for fault in faults.values() if fault]
 
 
 def converted(data: pa.Table, table: Table, columns: Sequence[str]) -> tuple[pa.Table, list[str]]:
-    """The columns in their declared types, without any others; null where a later column is missing."""
+    """The columns in their declared types, without any others."""
     faults: list[str] = []
     try:
         data.validate(full=True)  # offsets, dictionary codes and UTF-8: whatever else reads them would stumble
@@ -77,9 +77,6 @@ def converted(data: pa.Table, table: Table, columns: Sequence[str]) -> tuple[pa.
     arrays = []
     for name in columns:
         kind = table.columns[name].type
-        if name not in data.column_names:
-            arrays.append(pa.chunked_array([pa.nulls(len(data), kind)]))
-            continue
         try:
             arrays.append(_as_type(data[name], kind))
         except (pa.ArrowException, UnicodeDecodeError) as error:
@@ -218,16 +215,16 @@ def agreement_faults(data: pa.Table, samples: Samples) -> list[str]:
 
     Only for the table `neighbors`, whose samples are known to be there.
     """
-    if not {"sample", "nearest", "agrees"} <= set(data.column_names):
+    if not {"sample", "nearest", "same_label"} <= set(data.column_names):
         return []
     labels = samples.labels
     same = labels[data["sample"].to_numpy()] == labels[data["nearest"].to_numpy()]
-    wrong = np.flatnonzero(same != data["agrees"].to_numpy())
+    wrong = np.flatnonzero(same != data["same_label"].to_numpy())
     if not len(wrong):
         return []
     row = int(wrong[0])
     return [
-        f"column 'agrees' must be {same[row]}, as the labels in the table samples are; got otherwise in row {row:,}"
+        f"column 'same_label' must be {same[row]}, as the labels in the table samples are; got otherwise in row {row:,}"
     ]
 
 

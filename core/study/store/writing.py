@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 
 from core.data.files import check_utf8_name
 from core.measures.significance import q_values
-from core.network.catalogue import DEFAULT_LAYERS, EARLIER_DEFAULT_LAYERS
 from core.network.models.registry import is_model_file
 from core.study.measuring.unusable import unusable_cautions
 from core.study.resumed_kernels import go_on_with_kernels
@@ -44,14 +43,6 @@ from core.study.store.ties import tie_cautions
 Info = dict[str, Any]
 _LEVEL, _LEVEL_OF_PARTS = 9, 1  # of Zstandard: parts are read once, and gone when the study is complete
 _MERGED, _SAMPLES = ".parts.tmp", "samples.parquet"
-_EARLIER_OPTIONS = {  # what a study begun before there were these did
-    "neighbor_layers": "all",
-    "related_measures": False,
-    "skip_small_classes": False,
-    "test_fraction": 0.2,
-    "tokens": "auto",  # they took means: `used` tells those with a class token
-}
-_LATER_OPTIONS = {"projection"}  # a study begun before there were these goes on; its layers so far stay without
 
 
 @contextmanager
@@ -229,14 +220,8 @@ def _refuse_differences(folder: Path, there: Info, info: Info) -> None:
     faults = info_faults(there)
     if faults:
         raise StudyError(f"study.json in {folder} cannot be used: {'; '.join(faults)}. Choose another folder.")
-    before = {name: value for name, value in _EARLIER_OPTIONS.items() if name in info["asked"]} | there.get("asked", {})
-    unknown = _LATER_OPTIONS - before.keys()
-    asked = {name: value for name, value in info["asked"].items() if name not in unknown}
-    if {before.get("layers"), asked.get("layers")} == {DEFAULT_LAYERS, EARLIER_DEFAULT_LAYERS}:
-        before, asked = _without(before, "layers"), _without(asked, "layers")  # two ways to say the default
-    changed = differences(_comparable(before), _comparable(asked))
-    called = ("name",) if is_model_file(asked.get("weights")) else ()  # earlier, files bore the default network's name
-    for part, unimportant in {"data": ("name", "ignored_files", "sources_folder"), "model": called}.items():
+    changed = differences(_comparable(there.get("asked", {})), _comparable(info["asked"]))
+    for part, unimportant in {"data": ("name", "ignored_files", "sources_folder"), "model": ()}.items():
         old, new = (_without(whole.get("used", {}).get(part, {}), *unimportant) for whole in (there, info))
         changed += differences(old, new, f"{part}.")
     if changed:

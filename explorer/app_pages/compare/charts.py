@@ -150,8 +150,8 @@ def _change_panel(table: pd.DataFrame, panel: Panel) -> alt.LayerChart:
     axis = panel.axis("Difference, with 95 % interval", tickCount=5, format="+.2f" if reach > 0.02 else "+.3f")
     y = alt.Y("difference:Q", scale=panel.scale(domain=[-reach, reach]), axis=axis)
     x, band = layer_x(table), table[table["low"].notna()]
-    shape = alt.Shape("meaning:N", legend=None, scale=alt.Scale(domain=list(SHAPES), range=list(SHAPES.values())))
-    base = alt.Chart(table[["layer", "difference", "meaning"]].assign(line="after"))
+    shape = alt.Shape("verdict:N", legend=None, scale=alt.Scale(domain=list(SHAPES), range=list(SHAPES.values())))
+    base = alt.Chart(table[["layer", "difference", "verdict"]].assign(line="after"))
     rows = pd.DataFrame({"difference": [0.0]})
     charts = [
         alt.Chart(rows).mark_rule(strokeDash=[6, 4], color=GRAY, aria=False).encode(y=y),
@@ -180,11 +180,11 @@ def _hover_band(table: pd.DataFrame, names: tuple[str, str]) -> alt.Chart:
             "before": table["before"].map("{:.3f}".format),
             "after": table["after"].map("{:.3f}".format),
             "difference": table["difference"].map("{:+.3f}".format) + " (" + interval + ")",
-            "meaning": table["meaning"],
+            "verdict": table["verdict"],
         }
     )
     titles = {"layer": "Layer", "against": "Compared with", "before": names[0], "after": names[1]}
-    titles |= {"difference": "Difference", "meaning": "Meaning"}
+    titles |= {"difference": "Difference", "verdict": "Meaning"}
     if (rows["layer"] == rows["against"]).all():
         del titles["against"]
     descriptions = []  # for screen readers

@@ -13,7 +13,7 @@ from core.report.words.formatting import plain
 from core.report.words.small_classes import baseline_text
 from core.study.store.ties import left_out_text
 from explorer.app_pages.compare.charts import change_chart, dots_chart
-from explorer.app_pages.compare.geometry_view import show_geometry
+from explorer.app_pages.compare.related_measures_view import show_related_measures
 from explorer.app_pages.compare.tables import (
     PROPERTIES,
     CompareSelection,
@@ -65,7 +65,7 @@ CONFIG: Mapping[str, Any] = {
     "paired": st.column_config.CheckboxColumn(
         "Paired", help="Whether the interval uses that the samples are the same."
     ),
-    "meaning": st.column_config.TextColumn("Meaning"),
+    "verdict": st.column_config.TextColumn("Meaning"),
     "matched_by": st.column_config.TextColumn("Matched by", help="How the layer of the other study was found."),
     "position": st.column_config.NumberColumn("Position"),
 }
@@ -85,7 +85,7 @@ def render() -> None:
     show_dots(study, selection)
     selection = show_other(study, selection, start)
     keep_view(PAGE, compare_query(selection, study.curves))
-    show_geometry(study, study.stamp, selection)
+    show_related_measures(study, study.stamp, selection)
     show_notes(study)
     show_provenance(study)
 

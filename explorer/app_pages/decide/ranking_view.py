@@ -29,7 +29,7 @@ COLUMNS = {
     "difference_low": "low",
     "difference_high": "high",
     "confidence": "Confidence",
-    "meaning": "Meaning",
+    "verdict": "Meaning",
     "linear_probe": "Linear probe",
     "cumulative_parameters": "Parameters",
     "seconds": "Seconds per image",
@@ -121,7 +121,7 @@ def _show(ranking: Ranking) -> None:
     cautions = [plain(caution) for caution in ranking.info.get("cautions", [])]
     st.caption(" ".join([f"{plain(_data_name(ranking))}, {samples}.", text, *cautions]))
     export_row(NETWORKS, lambda: ranking.layers, "ranking")
-    show_numbers(ranking.networks.replace({"meaning": MEANINGS}), COLUMNS)
+    show_numbers(ranking.networks.replace({"verdict": MEANINGS}), COLUMNS)
 
 
 def _data_name(ranking: Ranking) -> str:

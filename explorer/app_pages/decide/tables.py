@@ -66,9 +66,9 @@ def verdict(networks: pd.DataFrame, samples: str) -> str:
     samples : str
         Of `ranked_samples`.
     """
-    best = networks[networks["meaning"] == BEST].iloc[0]
-    worse = [_ranked(row) for _, row in networks[networks["meaning"] == WORSE].iterrows()]
-    ties = [_ranked(row) for _, row in networks[~networks["meaning"].isin([BEST, WORSE])].iterrows()]
+    best = networks[networks["verdict"] == BEST].iloc[0]
+    worse = [_ranked(row) for _, row in networks[networks["verdict"] == WORSE].iterrows()]
+    ties = [_ranked(row) for _, row in networks[~networks["verdict"].isin([BEST, WORSE])].iterrows()]
     value = f"{best['value']:.3f} [{best['low']:.3f}, {best['high']:.3f}]"
     if ties:
         text = f"Of these networks **{best['network']}** has the highest SI, {value} at `{best['layer']}`"

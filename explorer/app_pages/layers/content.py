@@ -10,8 +10,6 @@ from core.analysis.cut.advice import TOLERANCE
 from core.analysis.separation_level import lead_curve
 from core.report.words.cards import Card, make_cards
 from explorer.app_pages.layers.measure_options import (
-    FULL,
-    SEPARATION,
     chosen_curves,
     offered_measures,
     offered_samplings,
@@ -20,6 +18,7 @@ from explorer.app_pages.layers.measure_options import (
 from explorer.charts.layer_chart import layers_chart, spec_and_tables
 from explorer.controls.study_picker import cached_study, untrained_control
 from explorer.state.choices import Choices, Selection, choices, default_selection, select_curves, select_layers
+from explorer.state.measures import FULL, SEPARATION
 from explorer.studies.loading import OpenStudy, cached_tables
 
 

@@ -4,11 +4,11 @@ import pandas as pd
 
 from core.analysis.curves import CURVE_COLUMNS
 from explorer.state.choices import DRAWS
+from explorer.state.measures import FULL, SEPARATION, Measure, Sampling
 from explorer.studies.loading import FAMILY, OpenStudy
 
-SEPARATION, FULL = "separation", "full"
 TITLES = {
-    SEPARATION: "Separation Index",
+    "separation": "Separation Index",
     "balanced": "Balanced SI",
     "high_order": "High-order SI",
     "soft": "Soft SI",
@@ -17,7 +17,7 @@ TITLES = {
     "center_in_sample": "Center SI, in sample",
 }
 EXPLANATIONS = {
-    SEPARATION: "**Separation Index (SI)**: the share of samples whose nearest other sample, in that layer's "
+    "separation": "**Separation Index (SI)**: the share of samples whose nearest other sample, in that layer's "
     "activations, has the same label.",
     "balanced": "**Balanced SI**: SI as the mean over classes instead of samples.",
     "high_order": "**High-order SI**: the share of samples all of whose r nearest neighbors have their label.",
@@ -30,59 +30,56 @@ EXPLANATIONS = {
 }
 
 
-def offered_measures(study: OpenStudy) -> tuple[str, ...]:
-    """SI, and the variants that the study has, by kind and order."""
-    variants = study.family[["measure", "order"]].drop_duplicates()
-    kinds = variants["measure"].map(lambda name: FAMILY.index(name.split()[0]))
-    ranked = variants.assign(kind=kinds).sort_values(["kind", "order"])
-    return (SEPARATION, *ranked["measure"])
+def offered_measures(study: OpenStudy) -> tuple[Measure, ...]:
+    """SI, and the variants that the study has, by name and order."""
+    variants = study.family[["measure", "order"]].drop_duplicates().itertuples(index=False, name=None)
+    return (SEPARATION, *(Measure(*row) for row in sorted(variants, key=lambda row: (FAMILY.index(row[0]), row[1]))))
 
 
-def offered_samplings(study: OpenStudy) -> tuple[str, ...]:
+def offered_samplings(study: OpenStudy) -> tuple[Sampling, ...]:
     """All samples, then subsamples and then query samples, each by size."""
     subsamples = study.subsamples[["sampling", "num_queries"]].drop_duplicates()
     samplings = [FULL]
     for kind in ("subsample", "queries"):
         sizes = sorted(subsamples.loc[subsamples["sampling"] == kind, "num_queries"])
-        samplings += [f"{kind} {size}" for size in sizes]
+        samplings += [Sampling(kind, int(size)) for size in sizes]
     return tuple(samplings)
 
 
-def measure_title(measure: str) -> str:
+def measure_title(measure: Measure) -> str:
     """Such as "Soft SI (r = 3)"."""
-    kind, _, order = measure.partition(" ")
-    return f"{TITLES[kind]} (r = {order})" if order else TITLES[kind]
+    title = TITLES[measure.name]
+    return f"{title} (r = {measure.order})" if measure.order > 1 else title
 
 
-def short_title(measure: str) -> str:
+def short_title(measure: Measure) -> str:
     """The title of a measure in columns and labels."""
     return "SI" if measure == SEPARATION else measure_title(measure)
 
 
-def explanation(measure: str) -> str:
+def explanation(measure: Measure) -> str:
     """The measure in a sentence, as Markdown."""
-    return EXPLANATIONS[measure.partition(" ")[0]]
+    return EXPLANATIONS[measure.name]
 
 
-def sampling_title(sampling: str) -> str:
+def sampling_title(sampling: Sampling) -> str:
     """Such as "480 samples" for a subsample, "480 queries" if only the queries are drawn."""
-    kind, _, size = sampling.partition(" ")
-    if kind == FULL:
+    if sampling.size is None:
         return "All samples"
-    noun = "samples" if kind == "subsample" else "queries"
-    return f"{int(size):,} {noun}"
+    noun = "samples" if sampling.kind == "subsample" else "queries"
+    return f"{sampling.size:,} {noun}"
 
 
-def chosen_curves(study: OpenStudy, measure: str, sampling: str) -> pd.DataFrame:
+def chosen_curves(study: OpenStudy, measure: Measure, sampling: Sampling) -> pd.DataFrame:
     """`study.curves` with the rows of SI replaced by another measure, or by SI of subsamples.
 
     Parameters
     ----------
     study : OpenStudy
         The open study.
-    measure : str
+    measure : Measure
         Of `offered_measures`; not used for subsamples, which have SI only.
-    sampling : str
+    sampling : Sampling
         Of `offered_samplings`. For subsamples, the value is the mean of the draws; low and high are the lowest and the
         highest draw.
     """
@@ -90,14 +87,14 @@ def chosen_curves(study: OpenStudy, measure: str, sampling: str) -> pd.DataFrame
         return drawn_curves(study.subsamples, sampling)
     if measure == SEPARATION:
         return study.curves
-    variant = study.family[study.family["measure"] == measure].assign(measure="SI")
+    rows = study.family[(study.family["measure"] == measure.name) & (study.family["order"] == measure.order)]
+    variant = rows.assign(measure="SI")
     return pd.concat([variant, study.curves[study.curves["measure"] != "SI"]], ignore_index=True)
 
 
-def drawn_curves(subsamples: pd.DataFrame, sampling: str) -> pd.DataFrame:
+def drawn_curves(subsamples: pd.DataFrame, sampling: Sampling) -> pd.DataFrame:
     """Mean and range of the draws of one kind and size, with the columns of `OpenStudy.curves`."""
-    kind, _, size = sampling.partition(" ")
-    rows = subsamples[(subsamples["sampling"] == kind) & (subsamples["num_queries"] == int(size))]
+    rows = subsamples[(subsamples["sampling"] == sampling.kind) & (subsamples["num_queries"] == sampling.size)]
     lines = rows.groupby(["position", "layer", "samples", "pooling"], as_index=False, sort=False).agg(
         low=("value", "min"),
         high=("value", "max"),
@@ -106,5 +103,5 @@ def drawn_curves(subsamples: pd.DataFrame, sampling: str) -> pd.DataFrame:
         num_queries=("num_queries", "first"),
         num_references=("num_references", "first"),
     )
-    lines = lines.assign(measure="SI", order=1, metric="euclidean", sampling=kind, target=DRAWS)
+    lines = lines.assign(measure="SI", order=1, metric="euclidean", sampling=sampling.kind, target=DRAWS)
     return lines.reindex(columns=CURVE_COLUMNS)

@@ -12,7 +12,7 @@ from core.analysis.separation_level import lead_curve
 from core.report.words.findings import describe, layer_text, significance_note
 from core.report.words.small_classes import baseline_text
 from explorer.app_pages.layers.content import ChartData, cached_chart, cards_of, chart_data, offered_choices
-from explorer.app_pages.layers.measure_options import FULL, SEPARATION, explanation, measure_title, sampling_title
+from explorer.app_pages.layers.measure_options import explanation, measure_title, sampling_title
 from explorer.app_pages.layers.overview_strip import HINT, MIN_LAYERS, show_slider, show_strip
 from explorer.charts.labels import with_series
 from explorer.charts.layer_chart import PICK
@@ -37,6 +37,7 @@ from explorer.state.choices import (
     unmatched_names,
 )
 from explorer.state.links import link_to
+from explorer.state.measures import FULL, SEPARATION, Measure, Sampling
 from explorer.studies.loading import OpenStudy, cached_tables
 from explorer.studies.pictures import study_pictures
 
@@ -136,7 +137,7 @@ def controls(study: OpenStudy, offered: Choices) -> Selection:
     return selection
 
 
-def measure_controls(offered: Choices, keys: Mapping[str, str]) -> tuple[str, str]:
+def measure_controls(offered: Choices, keys: Mapping[str, str]) -> tuple[Measure, Sampling]:
     """Show the widgets for measure and sampling, each only if the study offers a choice."""
     measure, sampling = SEPARATION, FULL
     if len(offered.samplings) > 1:

@@ -166,7 +166,7 @@ def size_ends(curves: pd.DataFrame, pooling: str, samples: str, layers: Sequence
         layer, position, size, value, chance, and tied: whether many samples have several nearest neighbors. Empty if
         not all samples were queries.
     """
-    keep = (curves["measure"] == "SI") & (curves["sampling"] == "full")
+    keep = (curves["measure"] == "SI") & (curves["sampling"] == "full") & curves["value"].notna()
     keep &= (curves["pooling"] == pooling) & (curves["samples"] == samples)
     if layers is not None:
         keep &= curves["layer"].isin(layers)

@@ -92,7 +92,7 @@ def path_chart(path: pd.DataFrame, layers: pd.DataFrame, class_name: str, layer:
     order = [class_name, *other_classes[: MAX_ROWS - 1]]
     rows = path.assign(
         row=path["nearest_class"].where(path["nearest_class"].isin(order), OTHERS),
-        agreement=path["agrees"].map({True: "same class", False: "other class"}),
+        agreement=path["same_label"].map({True: "same class", False: "other class"}),
         distance_text=path["distance"].map("{:.4g}".format),
     )
     if (rows["row"] == OTHERS).any():

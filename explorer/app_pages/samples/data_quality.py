@@ -47,7 +47,7 @@ CONFIG: Mapping[str, Any] = {
     "correct": st.column_config.CheckboxColumn("Right"),
     "settled": st.column_config.CheckboxColumn("Before the last layer"),
     "distance": st.column_config.NumberColumn("Distance", format="%.3g"),
-    "agrees": st.column_config.CheckboxColumn("Same class"),
+    "same_label": st.column_config.CheckboxColumn("Same class"),
     "nearest_id": st.column_config.TextColumn("Nearest neighbor"),
     "nearest_class": st.column_config.TextColumn("Its class"),
     "first": st.column_config.TextColumn("Sample", pinned=True),

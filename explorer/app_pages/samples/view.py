@@ -218,7 +218,7 @@ def _dots(
 ) -> pd.DataFrame:
     """One row per query sample and neighbor of the selected one, with the columns that `plane_chart` needs."""
     queries = table[["sample", "id", "class_name", "nearest_class"]]
-    queries = queries.assign(agreement=table["agrees"].map({True: SAME, False: OTHER}))
+    queries = queries.assign(agreement=table["same_label"].map({True: SAME, False: OTHER}))
     dots = projection.merge(queries, on="sample")
     references = neighbors[~neighbors["sample"].isin(dots["sample"])]  # of the other split
     if len(references):

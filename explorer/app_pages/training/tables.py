@@ -82,12 +82,12 @@ def read_training(study: Study) -> Training | None:
 
 def describe_training(training: Training) -> Finding:
     """The layers whose SI certainly changed during the training, and the layer that changed most."""
-    tied = training.change["meaning"] == MANY_TIES
+    tied = training.change["verdict"] == MANY_TIES
     left_out = left_out_text(training.change.loc[tied, "layer"].tolist())
     if tied.all():
         return Finding(NO_CONCLUSION, left_out)
     change, first, last = training.change[~tied], training.epochs[0], training.epochs[-1]
-    changed = {verb: list(change.loc[change["meaning"] == verb, "layer"]) for verb in ("rose", "fell")}
+    changed = {verb: list(change.loc[change["verdict"] == verb, "layer"]) for verb in ("rose", "fell")}
     num_changed, num_layers = sum(map(len, changed.values())), len(change)
     samples = samples_text(change)
     largest = change.iloc[int(change["difference"].abs().argmax())]

@@ -107,10 +107,10 @@ def show_charts(study: OpenStudy, training: Training, epoch: int) -> None:
 def show_table(study: OpenStudy, training: Training) -> None:
     """Show the change of each layer over the training."""
     first, last = training.epochs[0], training.epochs[-1]
-    table = training.change[["layer", "before", "after", "difference", "low", "high", "q_value", "meaning"]]
+    table = training.change[["layer", "before", "after", "difference", "low", "high", "q_value", "verdict"]]
     titles = {"layer": "Layer", "before": f"SI, epoch {first}", "after": f"SI, epoch {last}", "difference": "Change"}
-    titles |= {"low": "95 %, low", "high": "95 %, high", "q_value": "q", "meaning": "Meaning"}
-    numeric = [title for name, title in titles.items() if name not in ("layer", "meaning")]
+    titles |= {"low": "95 %, low", "high": "95 %, high", "q_value": "q", "verdict": "Meaning"}
+    numeric = [title for name, title in titles.items() if name not in ("layer", "verdict")]
     config = {title: st.column_config.NumberColumn(format="%.3f") for title in numeric}
     st.dataframe(table.rename(columns=titles), hide_index=True, column_config=config)
     paired = " The interval is paired: both epochs use the same samples." if training.change["paired"].all() else ""

@@ -20,6 +20,7 @@ from core.data.arrays import columns, list_layers, read_header
 from core.data.errors import ARCHIVE_ERRORS, DataError
 from core.data.images.archives import ArchiveLimits, left_out_kinds, unpack_images
 from core.data.images.decoding import available_formats, failure_reason, image_suffixes
+from core.data.parquet import column_chunks
 from explorer.server.public_mode import Limits
 
 UPLOADS = ".uploads"
@@ -371,15 +372,9 @@ def _check_parquet(path: Path, limits: Limits) -> None:
     import pyarrow.parquet as pq
 
     try:
-        footer = pq.read_metadata(path)
-        num_values = 0
-        for group_index in range(footer.num_row_groups):
-            group = footer.row_group(group_index)
-            num_values += sum(group.column(index).num_values for index in range(group.num_columns))
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(
-            f"{path.name!r} must be a whole Parquet file; its end cannot be read. Save it again."
-        ) from error
+        num_values = sum(chunk.num_values for chunk in column_chunks(pq.ParquetFile(path)))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise DataError(f"{path.name!r} must be a whole Parquet file; it cannot be read. Save it again.") from error
     if 4 * num_values > limits.unpacked_bytes:
         raise DataError(f"{path.name!r} must hold at most {limits.unpacked_bytes // 4:,} numbers; got {num_values:,}.")
 

@@ -45,7 +45,7 @@ def write(
         row |= {"cumulative_parameters": 100 * position, "cumulative_flop": 1000 * position} if sizes else {}
         nearest = (np.arange(SAMPLES) + np.where(agrees, 3, 1)) % SAMPLES
         place = {"split": split, "layer": name, "pooling": pooling, "rank": 1, "nearest_split": split, "distance": 1.0}
-        near = pd.DataFrame({"sample": np.arange(SAMPLES), "nearest": nearest, "agrees": agrees}).assign(**place)
+        near = pd.DataFrame({"sample": np.arange(SAMPLES), "nearest": nearest, "same_label": agrees}).assign(**place)
         tables = {"layers": pd.DataFrame([row]), "measurements": pd.DataFrame(rows)}
         write_layer(folder, position, tables | ({"neighbors": near} if neighbors else {}))
     end(folder, info, complete=True)
@@ -147,7 +147,7 @@ def test_the_interval_is_the_paired_one_turned_round(study):
     one, best = (near[near["layer"] == name].sort_values("sample") for name in ("layer1", "layer3"))
     nodes = {"nodes_before": one[["sample", "nearest"]], "nodes_after": best[["sample", "nearest"]]}
     names = np.full(SAMPLES, "c")  # the study's classes bear one name, and names tell classes apart
-    low, high = paired_difference(one["agrees"], best["agrees"], names, **nodes).interval(corrected_level(4))
+    low, high = paired_difference(one["same_label"], best["same_label"], names, **nodes).interval(corrected_level(4))
     row = advise(study).row("layer1")
     assert (row["difference_low"], row["difference_high"]) == pytest.approx((-high, min(-low, 0.0)))
 
@@ -206,7 +206,7 @@ def test_pixels_and_head_are_no_places_to_cut(study, tmp_path):
 
 
 def test_seconds_are_joined_to_the_layers_that_were_timed(study):
-    timing = {"seconds": {"layer1": 0.25, "layer4": 1.0}}
+    timing = {"seconds": {"layer1": 0.25, "layer4": 1.0}, "rounds": {"layer1": [0.25], "layer4": [1.0]}}
     table = with_seconds(advise(study), timing).layers.set_index("layer")
     assert table["seconds_saved"]["layer1"] == 0.75
     assert table["seconds"].isna().tolist() == [True, False, True, True]
@@ -226,9 +226,9 @@ def test_a_study_of_the_other_pooling_is_asked_about_that(tmp_path):
     assert advise(load_study(write(tmp_path / "flat", pooling="flat"))).pooling == "flat"
 
 
-def test_a_study_from_before_flop_were_counted_has_none(tmp_path):
-    folder = write(tmp_path / "old")
-    table = pd.read_parquet(folder / "layers.parquet").drop(columns="cumulative_flop")
+def test_a_study_of_features_knows_no_operations(tmp_path):
+    folder = write(tmp_path / "features")
+    table = pd.read_parquet(folder / "layers.parquet").assign(cumulative_flop=None)
     table.to_parquet(folder / "layers.parquet")
     layers = advise(load_study(folder)).layers
     assert layers["flop"].isna().all()

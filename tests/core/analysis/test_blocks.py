@@ -58,7 +58,7 @@ def write(folder: Path) -> Study:
         row |= {"output_shape": [2, 2, 4] if block != "avg" else [4], "cumulative_parameters": 10 * position**2}
         value = place | {"measure": "separation", "order": 1, "repeat": 0, "sampling": "full", "value": count / SAMPLES}
         value |= {"target": "population", "metric": "euclidean", "ties": "first", "num_queries": SAMPLES}
-        near = {"sample": numbers, "nearest": (numbers + np.where(agrees, 2, 1)) % SAMPLES, "agrees": agrees}
+        near = {"sample": numbers, "nearest": (numbers + np.where(agrees, 2, 1)) % SAMPLES, "same_label": agrees}
         near |= place | {"rank": 1, "nearest_split": "test", "distance": 1.0}
         tables = {"layers": pd.DataFrame([row]), "measurements": pd.DataFrame([value]), "neighbors": pd.DataFrame(near)}
         write_layer(folder, position, tables)
@@ -103,7 +103,7 @@ def test_the_interval_is_the_paired_one(tmp_path):
     near = study.neighbors
     before, after = (near[near["layer"] == name].sort_values("sample") for name in ("stem", "a_add"))
     nodes = {"nodes_before": before[["sample", "nearest"]], "nodes_after": after[["sample", "nearest"]]}
-    expected = paired_difference(before["agrees"], after["agrees"], np.full(SAMPLES, "c"), **nodes).interval()
+    expected = paired_difference(before["same_label"], after["same_label"], np.full(SAMPLES, "c"), **nodes).interval()
     row = separation_across_blocks(study).iloc[0]
     assert (row["low"], row["high"]) == pytest.approx(expected)
 
@@ -228,6 +228,9 @@ def test_what_was_measured_is_kept_and_read_again(copy, verified):
     assert content["data_fingerprint"] == copy.info["used"]["data"]["fingerprint"]
     assert not list(copy.path.glob(".blocks.json*"))  # renamed into place
     core.run_study(core.StudyOptions(**options_of(copy)), copy.path)  # the finished study accepts the file
+    for num_test in (0, 201, 10**400):
+        (copy.path / "blocks.json").write_text(json.dumps(content | {"num_test": num_test}), encoding="utf-8")
+        assert load_verified(copy) is None
 
 
 def options_of(study: Study) -> dict[str, object]:

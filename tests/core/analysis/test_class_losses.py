@@ -38,7 +38,7 @@ def test_the_difference_of_a_class_is_paired_on_its_samples_and_corrected(study)
     rows = study.table("neighbors", filters=[("rank", "==", 1)])
     sides = [rows[(rows["layer"] == layer) & (rows["sample"] < EACH)] for layer in ("late", "early")]
     nodes = [side[["sample", "nearest"]] for side in sides]
-    scores = [side["agrees"] for side in sides]
+    scores = [side["same_label"] for side in sides]
     expected = paired_difference(*scores, NAMES[:EACH], nodes_before=nodes[0], nodes_after=nodes[1])
     assert worst["difference"] == pytest.approx(scores[1].mean() - scores[0].mean())
     assert (worst["low"], worst["high"]) == pytest.approx(expected.exact_interval(1 - 0.05 / CLASSES))

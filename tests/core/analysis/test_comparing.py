@@ -51,13 +51,13 @@ def after(write):
 def test_values_differences_and_what_they_mean(before, after):
     table = compare_studies(before, after, pooling="flat")
     assert list(table["layer"]) == ["first", "middle", "last"]
-    assert list(table["meaning"]) == ["no certain change", "no certain change", "rose"]
+    assert list(table["verdict"]) == ["no certain change", "no certain change", "rose"]
     assert list(table["difference"][:2]) == [0, 0]
     assert table["difference"].to_numpy() == pytest.approx(table["after"] - table["before"])
     assert table["paired"].all()
     assert (table["low"] <= table["difference"]).all()
     assert (table["difference"] <= table["high"]).all()
-    assert list(compare_studies(after, before, pooling="flat")["meaning"])[-1] == "fell"
+    assert list(compare_studies(after, before, pooling="flat")["verdict"])[-1] == "fell"
 
 
 def test_the_paired_interval_is_that_of_the_measures(before, after):
@@ -100,7 +100,7 @@ def test_without_stored_neighbors_the_interval_is_unpaired_and_wider(before, aft
     assert width["first"] > (paired["high"] - paired["low"])["first"]
     object.__setattr__(lean, "measurements", after.measurements.assign(low=np.nan, high=np.nan))
     row = compare_studies(before, lean, pooling="flat").set_index("layer").loc["first"]
-    assert row["meaning"] == "no interval"
+    assert row["verdict"] == "no interval"
     assert np.isnan(row["low"])
     assert np.isnan(row["q_value"])
 
@@ -147,7 +147,7 @@ def test_a_part_of_the_layers_is_compared_by_name_and_nothing_changed(write):
         table = compare_studies(*studies, pooling="flat")
         assert list(table["layer"]) == list(table["layer_before"]) == list(layers)
         assert (table["difference"] == 0).all()
-        assert set(table["meaning"]) == {"no certain change"}
+        assert set(table["verdict"]) == {"no certain change"}
         assert set(table["matched_by"]) == {"name"}
         assert set(table["num_samples"]) == {N}
     match = match_layers(whole, part, pooling="flat")
@@ -250,7 +250,7 @@ def test_nothing_is_concluded_from_a_layer_with_many_ties(tmp_path, where):
     layers[where]["last"] = np.eye(CLASSES)[labels]
     first, second = (core.study_from_features(layers[side], labels, out=tmp_path / side) for side in layers)
     table = compare_studies(first, second, split="train").set_index("layer")
-    assert table["meaning"].tolist() == ["no certain change", "many ties"]
+    assert table["verdict"].tolist() == ["no certain change", "many ties"]
     assert np.isnan(table["q_value"]["last"])
     assert table["q_value"]["first"] == table["p_value"]["first"]  # the only one that is judged
     text = describe_changes(table.reset_index(), match_layers(first, second, split="train"), ("a", "b"))

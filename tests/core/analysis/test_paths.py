@@ -22,7 +22,7 @@ def test_the_nearest_at_every_layer_in_network_order(study):
     table = nearest_by_layer(study, "flat", "train")
     assert table["layer"].tolist() == ["early"] * 4 + ["late"] * 4 + ["maps"] * 4
     assert table["nearest"].tolist() == [2, 3, 0, 1, *[1, 0, 3, 2] * 2]
-    assert table["agrees"].tolist() == [False] * 4 + [True] * 8
+    assert table["same_label"].tolist() == [False] * 4 + [True] * 8
 
 
 def test_layers_without_space_stand_for_means_too(study):

@@ -87,7 +87,7 @@ def test_a_ranking_worked_out_by_hand(files, tmp_path):
     assert list(networks["layer"]) == ["late", "only"]
     assert list(networks["num_layers"]) == [2, 1]
     assert list(networks["difference"]) == [0, -0.5]
-    assert list(networks["meaning"]) == [BEST, TIE]  # four samples prove nothing
+    assert list(networks["verdict"]) == [BEST, TIE]  # four samples prove nothing
     assert found.info["compared"] == {
         "measure": "cross",
         "split": "test",
@@ -154,7 +154,7 @@ def test_certainly_worse_and_tied(files, tmp_path):
     table = found.networks.set_index("network")
     assert list(table.index) == ["b", "a", "c"]
     assert list(table["rank"]) == [1, 2, 3]
-    assert list(table["meaning"])[::2] == [BEST, WORSE]
+    assert list(table["verdict"])[::2] == [BEST, WORSE]
     assert found.info["compared"]["num_comparisons"] == 3
     results = {
         name: core.cross_separation_index(separated(spread, 0), LABELS, separated(spread, 1), LABELS)
@@ -181,7 +181,7 @@ def test_equal_networks_are_tied_and_named_in_the_order_given(files, tmp_path):
     found = rank(tmp_path / "out", *(files(name, {"x": 4.0}) for name in ("second", "first")))
     assert list(found.networks["network"]) == ["second", "first"]
     assert list(found.networks["rank"]) == [1, 1]
-    assert list(found.networks["meaning"]) == [BEST, TIE]
+    assert list(found.networks["verdict"]) == [BEST, TIE]
     row = found.networks.iloc[1]
     assert row["difference_low"] < row["difference"] == 0 < row["difference_high"]
     assert row["confidence"] == 0
@@ -192,9 +192,9 @@ def test_a_difference_may_be_certain_alone_and_not_among_many(files, tmp_path, m
     monkeypatch.setattr(PairedDifference, "p_value", property(lambda self: 0.03))
     several = {"a": 2.0, "b": 12.0, "c": 40.0}
     features = [files(name, {"x": spread}) for name, spread in several.items()]
-    assert list(rank(tmp_path / "two", *features[:2]).networks["meaning"]) == [BEST, WORSE]
+    assert list(rank(tmp_path / "two", *features[:2]).networks["verdict"]) == [BEST, WORSE]
     three = rank(tmp_path / "three", *features).networks
-    assert list(three["meaning"]) == [BEST, TIE, TIE]
+    assert list(three["verdict"]) == [BEST, TIE, TIE]
     assert list(three["p_adjusted"][1:]) == pytest.approx([0.09, 0.09])
 
 
@@ -204,7 +204,7 @@ def test_one_split_is_ranked_within_and_pays_for_the_choice(files, tmp_path):
     assert found.info["compared"]["measure"] == found.info["compared"]["chosen_by"] == "separation"
     assert found.info["compared"]["num_comparisons"] == 6
     assert "by which the layer of each was chosen too" in found.info["cautions"][0]
-    assert list(found.networks["meaning"]) == [BEST, WORSE]
+    assert list(found.networks["verdict"]) == [BEST, WORSE]
     assert (found.layers["value"] == found.layers["within"]).all()
     criterion = ranking.choose_criterion(found.study("one"), "mean")
     assert num_comparisons(pd.DataFrame({"network": list("aaabbc")}), criterion) == 3 * 2 + 3 * 1 + 2 * 1
@@ -360,7 +360,7 @@ def test_dogs_with_a_network_pixels_and_features(dogs_dir, tmp_path):
     table = found.networks.set_index("network")
     assert list(table.index) == ["efficientnet-lite0", "pixels"]
     assert list(table["layer"]) == ["avg_pool", "input"]
-    assert list(table["meaning"]) == [BEST, WORSE]
+    assert list(table["verdict"]) == [BEST, WORSE]
     assert table.loc["pixels", "cumulative_parameters"] == table.loc["pixels", "seconds"] == 0
     assert table.loc["efficientnet-lite0", "cumulative_parameters"] > 3e6
     seconds = found.layers.set_index("layer")["seconds"]
@@ -377,7 +377,7 @@ def test_dogs_with_a_network_pixels_and_features(dogs_dir, tmp_path):
     networks = ("efficientnet-lite0", "pixels")
     options = RankOptions(str(few), networks, (random,), layers="avg_pool", per_class=4, probe=False)
     found = rank_networks(options, tmp_path / "three")
-    assert list(found.networks["meaning"]) == [BEST, WORSE, WORSE]
+    assert list(found.networks["verdict"]) == [BEST, WORSE, WORSE]
     assert set(found.networks["network"][1:]) == {"pixels", "random"}
     assert found.info["compared"]["num_comparisons"] == 3
     assert list(found.study("random").samples["id"]) == list(samples["id"])

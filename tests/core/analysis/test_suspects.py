@@ -39,7 +39,7 @@ def neighbors_of(*layers: dict[int, list[int]], samples: pd.DataFrame = SAMPLES)
                 "sample": sample,
                 "rank": rank,
                 "nearest": nearest,
-                "agrees": names[sample] == names[nearest],
+                "same_label": names[sample] == names[nearest],
             }
             for at, layer in enumerate(layers)
             for sample, found in layer.items()
@@ -121,7 +121,7 @@ def test_a_plain_loop_gives_the_same_votes(flipped):
         nearest = rows[rows["rank"] == 1]
         own, named = (names[nearest[column]].value_counts(normalize=True) for column in ("sample", "nearest"))
         chance = float((own * named).sum())
-        weight[layer] = max(0, (nearest["agrees"].mean() - chance) / (1 - chance)) ** 2
+        weight[layer] = max(0, (nearest["same_label"].mean() - chance) / (1 - chance)) ** 2
     total, votes = sum(weight.values()), defaultdict(float)
     for row in neighbors.itertuples():
         votes[row.sample, names[row.nearest]] += weight[row.layer] / total

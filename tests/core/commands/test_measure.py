@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 
 import core
 from core.cli import main
-from core.study.measuring.geometry import GEOMETRY
+from core.study.measuring.related_measures import RELATED_MEASURES
 from core.study.measuring.searches import KNN
 
 DIGITS = load_digits()
@@ -57,14 +57,16 @@ def test_a_study_names_its_samples_by_their_ids(capsys: pytest.CaptureFixture[st
     assert "test-ids must go with --test; got 'x.txt' alone" in capsys.readouterr().err
 
 
-def test_geometry_comes_where_it_is_asked_for(capsys: pytest.CaptureFixture[str]):
+def test_related_measures_come_where_they_are_asked_for(capsys: pytest.CaptureFixture[str]):
     command = ["x.npy", "--labels", "y.npy"]
     plain, found = (as_json([*command, *more], capsys) for more in ([], ["--related-measures"]))
-    assert [row["measure"] for row in found][len(plain) :] == list(GEOMETRY)
+    assert [row["measure"] for row in found][len(plain) :] == list(RELATED_MEASURES)
     assert found[-1]["low"] is None
     assert main(["measure", "train", "--related-measures", "--out", "study"]) == 0
     study = core.load_study("study")
-    assert study.geometry["layer"].unique().tolist() == ["halved"]  # pixels of shape (8, 8) are not averaged here
+    assert study.related_measures["layer"].unique().tolist() == [
+        "halved"
+    ]  # pixels of shape (8, 8) are not averaged here
     assert study.info["asked"]["related_measures"]
 
 
@@ -111,7 +113,7 @@ def test_a_study_of_the_same_files_holds_the_same_values(more: list[str], capsys
     assert main(["measure", "train", "--test", "test", *more, "--out", "study"]) == 0
     study = core.load_study("study")
     key = ["layer", "split", "measure", "order"]
-    expected = pd.concat([study.measurements, study.geometry]) if more else study.measurements
+    expected = pd.concat([study.measurements, study.related_measures]) if more else study.measurements
     names = ["value", "low", "high", "chance", "excess", "num_queries", "num_tied"]
     one, other = (
         table.astype(dict.fromkeys(key, str)).sort_values(key, ignore_index=True)[[*key, *names]]

@@ -53,7 +53,7 @@ def test_json(capsys: pytest.CaptureFixture[str]):
     assert result["compared"]["measure"] == "cross"
     assert result["samples"] == {"train": 60, "test": 60}
     assert [row["network"] for row in result["networks"]] == ["good", "fair", "bad"]
-    assert [row["meaning"] for row in result["networks"]][::2] == ["best", "certainly worse"]
+    assert [row["verdict"] for row in result["networks"]][::2] == ["best", "certainly worse"]
     assert result["networks"][0]["p_value"] is None
     assert result["networks"][2]["confidence"] > 0.999
     assert result["layers"][0]["network"] == "bad"

@@ -1,4 +1,4 @@
-"""The siblings of SI against values worked out by hand, naive oracles, scikit-learn, and what must not change them."""
+"""Separability measures against values worked out by hand, oracles, scikit-learn, and what must not change them."""
 
 from itertools import permutations
 
@@ -10,8 +10,8 @@ from sklearn.metrics import silhouette_score
 from core.measures.related.separability import (
     generalized_discrimination_value,
     neural_collapse,
+    separability_measures,
     separation_fuzziness,
-    siblings,
     silhouette,
 )
 
@@ -80,7 +80,7 @@ def naive_scatter(features, labels, *, equal_classes):
 @pytest.mark.parametrize("equal", [True, False])
 def test_all_four_against_their_definitions(shape, equal):
     features, labels = drawn(shape, equal=equal)
-    found = [sibling.value for sibling in siblings(features, labels, permutations=0)]
+    found = [one.value for one in separability_measures(features, labels, permutations=0)]
     expected = [
         silhouette_score(features, labels),
         naive_discrimination(features, labels),
@@ -97,12 +97,12 @@ def test_collapse_is_fuzziness_over_classes_where_classes_are_equal():
 
 def test_blocks_of_rows_do_not_matter(monkeypatch):
     features, labels = drawn()
-    whole = siblings(features, labels)
+    whole = separability_measures(features, labels)
     monkeypatch.setattr(
         "core.measures.related.class_distances.row_blocks",
         lambda n, row_bytes: (slice(i, min(i + 7, n)) for i in range(0, n, 7)),
     )
-    for one, other in zip(whole, siblings(features, labels), strict=True):
+    for one, other in zip(whole, separability_measures(features, labels), strict=True):
         assert (one.value, one.chance) == pytest.approx((other.value, other.chance), rel=1e-12)
 
 
@@ -178,7 +178,7 @@ def test_discrimination_sees_columns_not_their_scales():
 def test_collapsed_classes_and_coinciding_means():
     labels = [0, 0, 1, 1, 2, 2]
     collapsed = np.repeat(np.eye(3), 2, axis=0)
-    values = [one.value for one in siblings(collapsed, labels)]
+    values = [one.value for one in separability_measures(collapsed, labels)]
     assert values[0] == pytest.approx(1, abs=1e-7)
     assert values[2:] == pytest.approx([0, 0], abs=1e-12)
     same = np.tile([[0.0], [1.0]], (3, 1))

@@ -331,7 +331,6 @@ def test_the_default_of_a_network_without_main_layers_is_all():
 
 
 def test_the_default_of_the_bundled_networks_is_what_it_was(b0, lite0):
-    """Studies that were made before the default had these words go on."""
     for model in (b0, lite0):
         layers = catalogue(model)
         assert select_default_layers(layers) == select_layers(layers, "main,avg_pool,predictions")

@@ -18,7 +18,7 @@ BY_NAME = LayerMatch("name", (), (), (), 5)
 def changes(differences, meanings, *, half=0.02, samples=1200, matched_by="name"):
     """A comparison of layers a, b, …, each with an interval of `half` to either side."""
     names = [chr(ord("a") + number) for number in range(len(differences))]
-    table = pd.DataFrame({"layer": names, "layer_before": names, "difference": differences, "meaning": meanings})
+    table = pd.DataFrame({"layer": names, "layer_before": names, "difference": differences, "verdict": meanings})
     table = table.assign(before=0.4, after=0.4 + table["difference"], num_samples=samples, matched_by=matched_by)
     return table.assign(low=table["difference"] - half, high=table["difference"] + half)
 

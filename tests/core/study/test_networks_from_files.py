@@ -2,7 +2,6 @@
 
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +13,8 @@ from core.analysis.cut.exporting import export_cut
 from core.analysis.ranking.options import RankOptions
 from core.analysis.ranking.ranking import rank_networks
 from core.cli import main
-from core.network.catalogue import EARLIER_DEFAULT_LAYERS, catalogue
 from core.report.content import make_report
 from core.report.words.formatting import plain
-from core.study.reopening import reopen_network, reopen_plan
 from core.training.fine_tuning import FineTuneOptions
 
 keras = pytest.importorskip("keras")
@@ -164,28 +161,6 @@ def test_ranking_takes_files(numbered, tmp_path):
     ranking = rank_networks(options, tmp_path / "ranking")
     assert set(ranking.networks["network"]) == {"flowers", "pixels"}
     assert set(ranking.study("flowers").layers["layer"]) == {"conv2d", "conv2d_1"}
-
-
-def as_made_earlier(study: core.Study, folder: Path) -> core.Study:
-    """The same study as it was recorded when every file went by the name of the default network."""
-    info = dict(study.info)
-    info["asked"] = info["asked"] | {"model": "efficientnet-lite0", "layers": EARLIER_DEFAULT_LAYERS}
-    info["used"] = info["used"] | {"model": info["used"]["model"] | {"name": "efficientnet-lite0"}}
-    folder.mkdir()
-    for file in study.path.glob("*.parquet"):
-        (folder / file.name).write_bytes(file.read_bytes())
-    (folder / "study.json").write_text(json.dumps(info))
-    return core.load_study(folder)
-
-
-def test_an_earlier_study_of_a_file_is_reopened_and_goes_on(study, numbered, tmp_path):
-    earlier = as_made_earlier(study, tmp_path / "earlier")
-    assert [layer.layer for layer in catalogue(reopen_network(earlier).model)][1] == "conv2d"
-    assert reopen_plan(earlier).network is not None
-    options = core.StudyOptions("digits", weights=numbered, **SMALL)
-    assert core.run_study(options, earlier.path).state == "complete"
-    with pytest.raises(core.StudyError, match=r"layers: .* → 'main'"):
-        core.run_study(replace(options, layers="main"), earlier.path)
 
 
 def test_layers_that_were_called_otherwise_are_not_mixed(study, numbered, tmp_path):

@@ -42,17 +42,17 @@ def layer_tables(position: int, name: str) -> dict[str, pd.DataFrame]:
             ]
         ),
         "classes": pd.DataFrame(
-            [place | {"measure": "separation", "label": label, "num_queries": 1} for label in (0, 1)]
+            [place | {"measure": measure, "label": 0, "num_queries": 2} for measure in ("separation", "balanced")]
         ),
         "neighbors": pd.DataFrame(
             [
-                near | {"sample": 0, "nearest": 1, "distance": 0.25, "agrees": True},
-                near | {"sample": 1, "nearest": 0, "distance": 0.5, "agrees": False},
+                near | {"sample": 0, "nearest": 1, "distance": 0.25, "same_label": True},
+                near | {"sample": 1, "nearest": 0, "distance": 0.5, "same_label": True},
             ]
         ),
         "projection": pd.DataFrame([{"split": "train", "layer": name, "sample": i, "x": i, "y": 0.5} for i in (0, 1)]),
         "curves": pd.DataFrame([curve | {"size": size, "value": value} for size in (50, 100)]),
-        "geometry": pd.DataFrame(
+        "related_measures": pd.DataFrame(
             [place | {"measure": measure, "value": value} for measure in ("silhouette", "hubness")]
         ),
         "alignment": pd.DataFrame(
@@ -101,9 +101,9 @@ def test_what_was_written_is_read(complete: Path):
     assert study.layers["output_shape"].iloc[0].tolist() == [4, 4, 2]
     assert study.measurements["value"].tolist() == [1 / 8, 1 / 8, 3 / 8, 3 / 8]
     assert study.measurements["layer"].astype(str).tolist() == ["early", "early", "late", "late"]
-    assert study.neighbors["agrees"].tolist() == [True, False, True, False]
+    assert study.neighbors["same_label"].tolist() == [True] * 4
     assert study.samples["id"].tolist() == ["a/0", "a/1", "b/0"]
-    assert study.classes["label"].tolist() == [0, 1, 0, 1]
+    assert study.classes["measure"].tolist() == ["separation", "balanced"] * 2
 
 
 def test_layers_come_in_network_order_whoever_wrote_them(complete: Path):
@@ -122,7 +122,7 @@ def test_what_was_not_given_or_is_undefined_is_null(complete: Path):
 
 def test_types_are_those_of_the_format(complete: Path):
     neighbors = load_study(complete).neighbors
-    assert [str(neighbors[name].dtype) for name in ("sample", "rank", "distance", "agrees")] == [
+    assert [str(neighbors[name].dtype) for name in ("sample", "rank", "distance", "same_label")] == [
         "int32",
         "int32",
         "float32",

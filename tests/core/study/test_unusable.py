@@ -95,7 +95,7 @@ KEYS = ["split", "pooling", "metric", "measure", "order", "sampling", "repeat", 
     "given", [np.full((12, 3), 7, np.float32), np.full((12, 3), NAN, np.float32), UnusableLayer("x")]
 )
 @pytest.mark.parametrize(
-    "options", [MeasureOptions(), MeasureOptions(sizes=(4,), repeats=2, centers=True, geometry=True)]
+    "options", [MeasureOptions(), MeasureOptions(sizes=(4,), repeats=2, centers=True, related_measures=True)]
 )
 def test_a_layer_without_values_has_the_rows_of_any_other(given, options):
     layer = {"layer": "conv", "position": 1, "output_shape": [3], "num_features": 3}

@@ -98,7 +98,11 @@ def test_other_changes_are_refused_or_read(small: Path, tmp_path: Path, damage: 
         ("neighbors", lambda frame: frame.iloc[1:], "column 'rank' must run from 1 to 5 for each sample"),
         ("neighbors", lambda frame: frame.drop(columns="rank"), "it lacks the columns rank"),
         ("projection", put("x", float("nan")), "column 'x' must have no gaps; got one in row 0"),
-        ("neighbors", put("agrees", True), "column 'agrees' must be False, as the labels in the table samples are"),
+        (
+            "neighbors",
+            put("same_label", True),
+            "column 'same_label' must be False, as the labels in the table samples are",
+        ),
         ("classes", lambda frame: frame.assign(label="a"), "column 'label' must hold whole numbers; got"),
         (
             "classes",
@@ -224,7 +228,7 @@ def test_what_was_checked_is_not_checked_again_until_it_changes(study: Path, mon
 def test_layers_that_come_while_a_study_is_open_are_left_out(tmp_path: Path):
     samples = pd.DataFrame({"sample": [0, 1], "split": "train", "id": ["a", "b"], "label": [0, 0]})
     near = pd.DataFrame({"sample": [0, 1], "nearest": [1, 0]})
-    near = near.assign(split="train", nearest_split="train", pooling="flat", rank=1, distance=1.0, agrees=True)
+    near = near.assign(split="train", nearest_split="train", pooling="flat", rank=1, distance=1.0, same_label=True)
     with study_lock(tmp_path / "study"):
         info = begin(tmp_path / "study", {"asked": {}, "used": {}}, samples)
         for position, name in enumerate(("first", "second")):

@@ -89,7 +89,7 @@ def test_neighbors_are_those_of_the_measure(digits_study: core.Study):
     table = digits_study.neighbors.query("layer == 'pixels' and split == 'train'")
     assert table["nearest"].tolist() == rows[expected.indices].ravel().tolist()
     np.testing.assert_allclose(table["distance"], expected.distances.ravel(), rtol=1e-6)
-    assert table["agrees"].tolist() == (LABELS[table["sample"]] == LABELS[table["nearest"]]).tolist()
+    assert table["same_label"].tolist() == (LABELS[table["sample"]] == LABELS[table["nearest"]]).tolist()
 
 
 def test_fewer_samples_than_neighbors(tmp_path: Path):

@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 from altair.utils.schemapi import debug_mode
 
-from explorer.app_pages.compare.geometry_tables import MEASURES
+from explorer.app_pages.compare.related_measures_tables import MEASURES
 from explorer.charts.layer_chart import GRAY, NAMES, Panel, UncheckedChart, framed, layer_x
 
 SMALL_HEIGHT, ROW_HEIGHT, MIN_HEIGHT = 130, 9, 240

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from core.analysis.layer_overlap import neighbor_overlap
-from core.study.measuring.geometry import MOST_ALIGNED
+from core.study.measuring.related_measures import MOST_ALIGNED
 from core.study.store.opening import Study, StudyError
 from explorer.app_pages.compare.tables import CompareSelection
 from explorer.state.choices import POOLINGS, SAMPLES
@@ -104,7 +104,7 @@ def related_rows(study: OpenStudy, tables: Study, selection: CompareSelection) -
         was made without `--related-measures`.
     """
     split = split_of(selection)
-    rows = tables.geometry.astype({"layer": object, "measure": object, "split": object})
+    rows = tables.related_measures.astype({"layer": object, "measure": object, "split": object})
     rows = rows[(rows["split"] == split) & rows["measure"].isin(list(MEASURES))]
     if rows.empty:
         return pd.DataFrame(columns=["layer", "measure", "value", "low", "high", "chance"])

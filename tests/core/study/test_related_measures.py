@@ -1,6 +1,5 @@
-"""The geometry of a study's layers: the tables, against the measures themselves, and what a run that stops leaves."""
+"""A study's related measures: the tables, against the measures themselves, and what a run that stops leaves."""
 
-import json
 import shutil
 
 import numpy as np
@@ -11,9 +10,9 @@ import core
 from core.analysis.samples.neighborhoods import hubness
 from core.measures.related.alignment import linear_cka
 from core.measures.related.intrinsic_dimension import intrinsic_dimension
-from core.measures.related.separability import siblings
-from core.study.measuring import geometry
-from core.study.measuring.geometry import GEOMETRY, geometry_rows
+from core.measures.related.separability import separability_measures
+from core.study.measuring import related_measures
+from core.study.measuring.related_measures import RELATED_MEASURES, related_measure_rows
 from core.study.store.opening import SCHEMAS
 
 LABELS = np.arange(60) % 3
@@ -32,7 +31,7 @@ def layers(num_samples=60):
 
 
 def write(folder, *, stop_after=None, labels=LABELS, splits=SPLITS):
-    """A study with geometry; it may be stopped after some layers, and goes on where it was."""
+    """A study with related measures; it may be stopped after some layers, and goes on where it was."""
     with core.FeatureStudyWriter(folder, labels, splits=splits, related_measures=True) as writer:
         done = core.load_study(folder).layers["layer"].tolist()
         for name, features in layers(len(labels)).items():
@@ -45,20 +44,20 @@ def write(folder, *, stop_after=None, labels=LABELS, splits=SPLITS):
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    return write(tmp_path_factory.mktemp("geometry") / "study")
+    return write(tmp_path_factory.mktemp("related_measures") / "study")
 
 
 def rows(study, layer, split):
-    table = study.geometry.astype({"layer": str, "split": str, "measure": str})
+    table = study.related_measures.astype({"layer": str, "split": str, "measure": str})
     return table[(table["layer"] == layer) & (table["split"] == split)].set_index("measure")
 
 
 def test_layers_with_a_number_a_channel_have_every_measure_in_both_splits(study):
-    assert study.geometry["layer"].unique().tolist() == ["first", "second", "third"]
-    assert study.geometry.columns.tolist() == SCHEMAS["geometry"].names
+    assert study.related_measures["layer"].unique().tolist() == ["first", "second", "third"]
+    assert study.related_measures.columns.tolist() == SCHEMAS["related_measures"].names
     for split, count in (("train", 40), ("test", 20)):
         found = rows(study, "second", split)
-        assert found.index.tolist() == list(GEOMETRY)
+        assert found.index.tolist() == list(RELATED_MEASURES)
         assert (found["num_samples"] == count).all()
 
 
@@ -66,9 +65,9 @@ def test_layers_with_a_number_a_channel_have_every_measure_in_both_splits(study)
 def test_values_are_those_of_the_measures(study, split):
     own = np.array(SPLITS) == split
     features, found = layers()["second"][own], rows(study, "second", split)
-    for sibling in siblings(features, LABELS[own]):
-        assert found.loc[sibling.measure, "value"] == pytest.approx(sibling.value, rel=1e-12)
-        assert found.loc[sibling.measure, "chance"] == pytest.approx(sibling.chance, rel=1e-12)
+    for one in separability_measures(features, LABELS[own]):
+        assert found.loc[one.measure, "value"] == pytest.approx(one.value, rel=1e-12)
+        assert found.loc[one.measure, "chance"] == pytest.approx(one.chance, rel=1e-12)
     dimension = intrinsic_dimension(features)
     assert found.loc["dimension", "value"] == pytest.approx(dimension.value, rel=1e-12)
     interval = found.loc["dimension_mle", ["value", "low", "high"]].tolist()
@@ -103,47 +102,29 @@ def test_a_study_that_was_stopped_ends_with_the_same_tables(study, tmp_path, sto
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / "again", stop_after=stop_after)
     again = write(tmp_path / "again")
-    for name in ("geometry", "alignment"):
+    for name in ("related_measures", "alignment"):
         assert (again.path / f"{name}.parquet").read_bytes() == (study.path / f"{name}.parquet").read_bytes()
 
 
 def test_it_is_left_out_unless_asked_for(tmp_path):
     plain = core.study_from_features(layers(), LABELS, out=tmp_path / "plain")
-    assert plain.geometry.empty
+    assert plain.related_measures.empty
     assert plain.alignment.empty
-    assert not (plain.path / "geometry.parquet").exists()
-
-
-def test_a_study_begun_before_there_was_geometry_goes_on_without(tmp_path):
-    def begin_and_stop(**options):
-        with core.FeatureStudyWriter(tmp_path / "old", LABELS, **options) as writer:
-            writer.add_layer(f"layer {len(options)} {writer.path.stat().st_mtime_ns}", layers()["first"])
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        begin_and_stop()
-    path = tmp_path / "old" / "study.json"
-    info = json.loads(path.read_text())
-    del info["asked"]["related_measures"]
-    path.write_text(json.dumps(info))
-    with pytest.raises(core.StudyError, match="related_measures: False → True"):
-        begin_and_stop(related_measures=True)
-    with pytest.raises(KeyboardInterrupt):
-        begin_and_stop(related_measures=False)
+    assert not (plain.path / "related_measures.parquet").exists()
 
 
 def test_options_and_command_bear_it():
     options = core.StudyOptions("digits", related_measures=True)
-    assert options.measures().geometry
+    assert options.measures().related_measures
     assert options.command("out").endswith("--related-measures")
-    assert not core.StudyOptions("digits").measures().geometry
+    assert not core.StudyOptions("digits").measures().related_measures
 
 
 def test_a_study_of_images_has_it(tmp_path):
     options = core.StudyOptions("digits", model="pixels", per_class=5, related_measures=True, probe=False)
     found = core.run_study(options, tmp_path / "pixels")
-    assert set(found.geometry["measure"]) == set(GEOMETRY)
-    assert set(found.geometry["split"]) == {"train", "test"}
+    assert set(found.related_measures["measure"]) == set(RELATED_MEASURES)
+    assert set(found.related_measures["split"]) == {"train", "test"}
 
 
 @pytest.mark.parametrize("labels", [[0, 1, 1], [0, 0, 0], [0, 0]])
@@ -152,17 +133,17 @@ def test_what_small_studies_cannot_have_is_left_out(tmp_path, labels):
         for name in ("one", "two"):
             writer.add_layer(name, np.random.default_rng(1).normal(size=(len(labels), 3)))
     found = core.load_study(tmp_path / "small")
-    assert "hubness" in set(found.geometry["measure"])
+    assert "hubness" in set(found.related_measures["measure"])
     assert found.alignment.empty
-    assert ("silhouette" in set(found.geometry["measure"])) == (len(set(labels)) > 1)
+    assert ("silhouette" in set(found.related_measures["measure"])) == (len(set(labels)) > 1)
 
 
 def test_large_layers_are_represented_by_some_samples(monkeypatch):
-    monkeypatch.setattr(geometry, "MOST_SIBLINGS", 30)
+    monkeypatch.setattr(related_measures, "MOST_FOR_SEPARABILITY", 30)
     features = layers()["first"]
-    found = geometry_rows(features, LABELS, core.nearest_neighbors(features, k=2), seed=1).set_index("measure")
+    found = related_measure_rows(features, LABELS, core.nearest_neighbors(features, k=2), seed=1).set_index("measure")
     assert found["num_samples"].tolist() == [30, 30, 30, 30, 60, 60, 60]
-    whole = siblings(features, LABELS)[0].value
+    whole = separability_measures(features, LABELS)[0].value
     assert found.loc["silhouette", "value"] != whole
     assert found.loc["silhouette", "value"] == pytest.approx(whole, abs=0.15)
 

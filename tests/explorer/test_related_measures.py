@@ -1,4 +1,4 @@
-"""The sections of the page Compare about geometry: their tables, their charts, and the page itself."""
+"""The sections of the page Compare about related measures: their tables, their charts, and the page itself."""
 
 import numpy as np
 import pandas as pd
@@ -6,9 +6,9 @@ import pytest
 
 import core
 from core.analysis.layer_overlap import neighbor_overlap
-from explorer.app_pages.compare import geometry_tables
-from explorer.app_pages.compare.geometry_charts import related_chart, similarity_chart
-from explorer.app_pages.compare.geometry_tables import (
+from explorer.app_pages.compare import related_measures_tables
+from explorer.app_pages.compare.related_measures_charts import related_chart, similarity_chart
+from explorer.app_pages.compare.related_measures_tables import (
     MEASURES,
     SIMILARITIES,
     best_layers,
@@ -27,10 +27,10 @@ TEST, CROSS = CompareSelection("flat", "test"), CompareSelection("flat", "cross"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A study with geometry, whose classes come apart from layer to layer."""
+    """A study with related measures, whose classes come apart from layer to layer."""
     labels = np.arange(120) % 3
     centers, rng = np.random.default_rng(9).normal(size=(3, 6))[labels], np.random.default_rng(1)
-    path = tmp_path_factory.mktemp("studies") / "with geometry"
+    path = tmp_path_factory.mktemp("studies") / "with related measures"
     with core.FeatureStudyWriter(
         path, labels, splits=["train", "test"] * 60, related_measures=True, neighbors=4
     ) as writer:
@@ -52,7 +52,7 @@ def rows(folder, tables):
 def test_rows_are_those_of_the_study_with_si(rows, tables):
     assert rows["layer"].unique().tolist() == LAYERS
     assert set(rows["measure"]) == set(MEASURES)
-    own = tables.geometry.query("split == 'test' and measure == 'silhouette'")["value"]
+    own = tables.related_measures.query("split == 'test' and measure == 'silhouette'")["value"]
     assert rows.loc[rows["measure"] == "silhouette", "value"].tolist() == own.tolist()
     separation = tables.measurements.query("split == 'test' and measure == 'separation'")["value"]
     assert rows.loc[rows["measure"] == "si", "value"].tolist() == separation.tolist()
@@ -105,7 +105,7 @@ def test_overlap_is_that_of_stored_neighbors(tables):
 
 
 def test_many_layers_are_thinned_evenly(tables, monkeypatch):
-    monkeypatch.setattr(geometry_tables, "MAX_LAYERS", 2)
+    monkeypatch.setattr(related_measures_tables, "MAX_LAYERS", 2)
     found = similarity_rows(tables, TEST, "cka")
     assert found["layer"].unique().tolist() == [LAYERS[0], LAYERS[-1]]
     assert len(found) == 4

@@ -15,20 +15,21 @@ from numpy.typing import NDArray
 from core.measures.related.alignment import FEWEST, CenteredGram, linear_cka
 from core.measures.related.intrinsic_dimension import dimension_of_distances
 from core.measures.related.neighbor_overlap import hub_skewness, random_hub_skewness
-from core.measures.related.separability import Sibling, siblings
+from core.measures.related.separability import RelatedMeasure, separability_measures
 from core.search.neighbors import Neighbors
 from core.study.store.opening import StudyError, layer_parts, read_table_file
 from core.study.store.schemas import PART_TABLES
 
-MOST_SIBLINGS = 5_000  # samples that the siblings are computed on: they take time and memory by the square of it
+MOST_FOR_SEPARABILITY = 5_000  # samples: the separability measures take time and memory by the square of it
 MOST_ALIGNED = 500  # samples that CKA is computed on
-GEOMETRY = ("silhouette", "discrimination", "neural_collapse", "fuzziness", "dimension", "dimension_mle", "hubness")
+SEPARABILITY = ("silhouette", "discrimination", "neural_collapse", "fuzziness")
+RELATED_MEASURES = (*SEPARABILITY, "dimension", "dimension_mle", "hubness")
 
 
-def geometry_rows(
+def related_measure_rows(
     features: NDArray[Any], labels: NDArray[np.int64], neighbors: Neighbors, *, seed: int = 0
 ) -> pd.DataFrame:
-    """Rows of the table `geometry` but for split, layer and pooling: every measure of `GEOMETRY` that is defined.
+    """Rows of the table `related_measures` but for split, layer and pooling: every measure that is defined.
 
     Parameters
     ----------
@@ -36,7 +37,7 @@ def geometry_rows(
     neighbors : of these samples, or of some of them, among these samples, as the study has found them.
     seed : of the permutations behind `chance`, and of the 5,000 samples that stand for more in the first four.
     """
-    found = [_sibling_row(one) for one in _siblings(features, labels, seed)]
+    found = [_row_of(one) for one in _separability(features, labels, seed)]
     found += _dimension_rows(neighbors)
     counts = np.bincount(neighbors.indices[:, 0], minlength=len(features))
     hubs = {"measure": "hubness", "value": hub_skewness(counts), "chance": random_hub_skewness(len(features))}
@@ -79,16 +80,16 @@ def can_align(num_samples: int) -> bool:
     return num_samples >= FEWEST
 
 
-def _siblings(features: NDArray[Any], labels: NDArray[np.int64], seed: int) -> tuple[Sibling, ...]:
+def _separability(features: NDArray[Any], labels: NDArray[np.int64], seed: int) -> tuple[RelatedMeasure, ...]:
     """All four; none where there is a single class."""
-    if len(features) > MOST_SIBLINGS:
-        chosen = np.sort(np.random.default_rng(seed).permutation(len(features))[:MOST_SIBLINGS])
+    if len(features) > MOST_FOR_SEPARABILITY:
+        chosen = np.sort(np.random.default_rng(seed).permutation(len(features))[:MOST_FOR_SEPARABILITY])
         features, labels = features[chosen], labels[chosen]
-    return siblings(features, labels, seed=seed) if len(np.unique(labels)) > 1 else ()
+    return separability_measures(features, labels, seed=seed) if len(np.unique(labels)) > 1 else ()
 
 
-def _sibling_row(sibling: Sibling) -> dict[str, Any]:
-    return {name: getattr(sibling, name) for name in ("measure", "value", "chance", "num_samples")}
+def _row_of(measured: RelatedMeasure) -> dict[str, Any]:
+    return {name: getattr(measured, name) for name in ("measure", "value", "chance", "num_samples")}
 
 
 def _dimension_rows(neighbors: Neighbors) -> list[dict[str, Any]]:

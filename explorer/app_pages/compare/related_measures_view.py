@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from explorer.app_pages.compare.geometry_charts import related_chart, similarity_chart
-from explorer.app_pages.compare.geometry_tables import (
+from explorer.app_pages.compare.related_measures_charts import related_chart, similarity_chart
+from explorer.app_pages.compare.related_measures_tables import (
     MEASURES,
     SIMILARITIES,
     best_layers,
@@ -31,7 +31,7 @@ CAPTION = (
 )
 
 
-def show_geometry(study: OpenStudy, stamp: tuple[int, ...], selection: CompareSelection) -> None:
+def show_related_measures(study: OpenStudy, stamp: tuple[int, ...], selection: CompareSelection) -> None:
     """Show both sections, each if the study has its numbers.
 
     Parameters

@@ -14,7 +14,7 @@ from typing import Any
 
 from core.network.operations import Step
 
-TOKEN_CHOICES = ("auto", "mean", "class")
+TOKEN_CHOICES = ("mean", "class", "auto")
 TOKEN_RANK = 3  # of a tensor of shape (images, tokens, channels)
 REDUCTIONS = ("Mean", "Max")  # kinds of operations, in the catalogue only where they leave one number a channel
 # Operations that compute each token of their output from the same token of their inputs.

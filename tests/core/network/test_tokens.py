@@ -230,7 +230,7 @@ def test_a_layer_made_of_layers_is_expanded_unless_weights_would_become_constant
     layers = catalogue(model)
     assert [(info.layer, info.kind, info.block) for info in layers[1:]] == [
         ("patch_conv", "Conv2D", "patch"),
-        ("positions", "Positions", ""),
+        ("positions", "Positions", "positions"),
         ("encoder_block_1/attention", "MultiHeadAttention", "encoder_block_1"),
         ("encoder_block_1/add_4", "Add", "encoder_block_1"),
         ("encoder_block_2/attention", "MultiHeadAttention", "encoder_block_2"),

@@ -1,6 +1,5 @@
 """Studies of transformers, from the command line to the cut network: what works with layers of tokens."""
 
-
 import numpy as np
 import pytest
 

@@ -13,7 +13,7 @@ FAST_TESTS := tests/core/data tests/core/measures tests/core/search/test_neighbo
 	tests/core/analysis/test_planted_labels.py tests/core/analysis/test_small_classes.py tests/core/study/test_options.py \
 	tests/core/commands/test_help.py tests/core/test_options_in_messages.py tests/core/test_label_text.py
 
-.PHONY: run test test-fast venv lint format clean
+.PHONY: run test test-fast test-keras-hub venv lint format clean
 
 run: $(VENV)/.run-ready
 	$(BIN)/streamlit run explorer/app.py
@@ -23,6 +23,15 @@ test: venv
 
 test-fast: venv
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m "not slow and not shared" $(FAST_TESTS)
+
+# KerasHub brings the whole of TensorFlow, so that it has an environment of its own.
+test-keras-hub: .venv-keras-hub/.ready
+	.venv-keras-hub/bin/python -m pytest tests/core/study/test_keras_hub.py
+
+.venv-keras-hub/.ready: requirements.txt
+	$(PYTHON) -m venv .venv-keras-hub
+	.venv-keras-hub/bin/python -m pip install --quiet -r requirements.txt keras-hub pytest pytest-timeout
+	touch $@
 
 venv: $(VENV)/.dev-ready
 
@@ -36,7 +45,7 @@ format: venv
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) .venv-keras-hub .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/.run-ready: requirements.txt
 	$(PYTHON) -m venv $(VENV)

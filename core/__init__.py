@@ -10,6 +10,13 @@ from typing import TYPE_CHECKING, Any
 from core.network.kernels import prefer_onednn
 
 if TYPE_CHECKING:
+    from core.analysis.samples.tables import (
+        class_separation,
+        confused_classes,
+        duplicates,
+        label_errors,
+        prediction_depths,
+    )
     from core.cluster.engine import DaskEngine
     from core.measures.center import center_separation_index
     from core.measures.related.alignment import linear_cka
@@ -33,6 +40,7 @@ if TYPE_CHECKING:
     from core.measures.smoothness import smoothness_index
     from core.search.neighbors import Neighbors, nearest_neighbors
     from core.study.from_features.writer import FeatureStudyWriter, study_from_features
+    from core.study.from_torch.study import study_from_torch
     from core.study.plan import Plan, StudyOptions, plan_study
     from core.study.run import run_study
     from core.study.store.opening import Study, StudyError, load_study
@@ -67,6 +75,7 @@ _HOMES = {
     "neighbor_overlap": "core.measures.related.neighbor_overlap",
     "FeatureStudyWriter": "core.study.from_features.writer",
     "study_from_features": "core.study.from_features.writer",
+    "study_from_torch": "core.study.from_torch.study",
     "FineTuneOptions": "core.training.fine_tuning",
     "FineTuned": "core.training.fine_tuning",
     "fine_tune": "core.training.fine_tuning",
@@ -78,6 +87,11 @@ _HOMES = {
     "StudyError": "core.study.store.opening",
     "load_study": "core.study.store.opening",
     "run_study": "core.study.run",
+    "class_separation": "core.analysis.samples.tables",
+    "confused_classes": "core.analysis.samples.tables",
+    "duplicates": "core.analysis.samples.tables",
+    "label_errors": "core.analysis.samples.tables",
+    "prediction_depths": "core.analysis.samples.tables",
 }
 
 _EXTRAS = {"keras": "network", "tensorflow": "network", "dask": "cluster", "distributed": "cluster"}  # by package
@@ -98,17 +112,22 @@ __all__ = [
     "anti_separation_index",
     "balanced_separation_index",
     "center_separation_index",
+    "class_separation",
+    "confused_classes",
     "cross_separation_index",
+    "duplicates",
     "fine_tune",
     "generalized_discrimination_value",
     "high_order_separation_index",
     "intrinsic_dimension",
+    "label_errors",
     "linear_cka",
     "load_study",
     "nearest_neighbors",
     "neighbor_overlap",
     "neural_collapse",
     "plan_study",
+    "prediction_depths",
     "run_study",
     "separation_fuzziness",
     "separation_index",
@@ -116,6 +135,7 @@ __all__ = [
     "smoothness_index",
     "soft_separation_index",
     "study_from_features",
+    "study_from_torch",
 ]
 
 

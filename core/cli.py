@@ -11,11 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from core import __version__
-from core.commands import blocks, cut, devices, fine_tune, layers, measure, overlap, rank, report, study
+from core.commands import blocks, cut, devices, fine_tune, measure, overlap, rank, report, study
+from core.commands.networks import layers
+from core.commands.samples import class_separation, confused_classes, duplicates, label_errors, prediction_depths
 from core.commands.terminal.progress import EARLIER_STAYS
 from core.data.errors import DataError, FaultsError
 from core.study.store.opening import StudyError
 
+# In the order of the help: studies, questions to a finished one, and what is there to make one.
+COMMANDS = (
+    *(study, rank, fine_tune, measure),
+    *(cut, blocks, overlap, report),
+    *(label_errors, duplicates, confused_classes, class_separation, prediction_depths),
+    *(layers, devices),
+)
 _FAILED = 1
 _WRONG_USAGE = 2
 _INTERRUPTED = 130
@@ -42,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         kept = EARLIER_STAYS if getattr(options, "overwrite", False) else options.interrupted
         print(f"\nInterrupted. {kept}", file=sys.stderr)
         return _INTERRUPTED
+    except BrokenPipeError:  # of `| head`, which reads no more
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for what Python writes at its end
+        return _FAILED
     except Exception as error:
         status, text = _told(error, options)
         print(f"\nerror: {text}{_options_of_others(text, options.command)}", file=sys.stderr)
@@ -64,7 +76,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     parser.set_defaults(interrupted="The layers done so far are kept; the same command goes on from there.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (study, rank, cut, blocks, overlap, fine_tune, measure, report, layers, devices):
+    for command in COMMANDS:
         command.add_parser(commands)
     for name, subparser in commands.choices.items():
         subparser.add_argument("--debug", action="store_true", help="Print the traceback of an error, too.")

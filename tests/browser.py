@@ -47,14 +47,15 @@ def serve(
     with Path(log or os.devnull).open("w") as output:
         server = subprocess.Popen([*command, "--", *arguments], cwd=ROOT, env=variables, stdout=output, stderr=output)
         try:
-            _wait_for(f"http://127.0.0.1:{port}/_stcore/health", server)
+            wait_for_server(f"http://127.0.0.1:{port}/_stcore/health", server)
             yield f"http://127.0.0.1:{port}", server
         finally:
             server.terminate()
             server.wait(timeout=20)
 
 
-def _wait_for(url: str, server: subprocess.Popen) -> None:
+def wait_for_server(url: str, server: subprocess.Popen) -> None:
+    """Wait until a server answers; an error where its process ends before."""
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
         if server.poll() is not None:

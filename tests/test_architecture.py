@@ -56,6 +56,10 @@ FORBIDDEN = {
 CLUSTER = ("dask", "distributed", "fsspec")
 KNOW_CLUSTER = ("core.cluster",)
 
+# Those of the extra `torch`, and who may import them.
+TORCH = ("torch", "torchvision")
+KNOW_TORCH = ("core.network.torch_models", "core.study.from_torch")
+
 
 def module_name(path: Path) -> str:
     return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
@@ -166,6 +170,13 @@ def test_only_the_cluster_needs_its_extra(path: Path):
     modules = read_imports(path)
     found = [module for module in modules for name in CLUSTER if within(module, name)]
     assert not found or any(within(module_name(path), package) for package in KNOW_CLUSTER)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_only_studies_of_pytorch_networks_need_their_extra(path: Path):
+    modules = read_imports(path)
+    imported_libraries = [module for module in modules for name in TORCH if within(module, name)]
+    assert not imported_libraries or any(within(module_name(path), package) for package in KNOW_TORCH)
 
 
 def run_python(code: str) -> str:

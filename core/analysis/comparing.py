@@ -355,7 +355,7 @@ class _MeasuredStudy:
 
     @cached_property
     def neighbors(self) -> dict[str, pd.DataFrame]:
-        """By layer, the nearest neighbor of each query: sample and nearest (both index `classes`), agrees."""
+        """By layer, the nearest neighbor of each query: sample and nearest (both index `classes`), same_label."""
         table = self._read_neighbors()
         table = table[has_pooling(table, self.study.layers, self.pooling)]
         if table.empty:

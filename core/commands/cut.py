@@ -234,4 +234,4 @@ def _print_export(export: Export) -> None:
         )
     elif export.head:
         print(f"{export.head} head of {export.num_train:,} training images; there are no test images to try it on")
-    print(f"classes and origin: {export.path.with_suffix('.json')}")
+    print(f"classes, origin, and lines of Python that use it: {export.path.with_suffix('.json')}")

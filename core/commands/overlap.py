@@ -1,9 +1,7 @@
 """python -m core overlap: how many nearest neighbors the layers of two networks, or of one, have in common."""
 
 import argparse
-import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -11,12 +9,9 @@ import pandas as pd
 from core.analysis.comparing import lacks_ids
 from core.analysis.layer_overlap import neighbor_overlap
 from core.commands.terminal.arguments import add_command, at_least
+from core.commands.terminal.tables import add_table_output, table_as_json, table_file, write_table
 from core.report.words.changes import ASSUMED_SAMPLES
 from core.study.store.opening import Study, load_study
-from core.study.store.writing import replace_file
-
-_WRITERS = {".csv": "to_csv", ".parquet": "to_parquet"}
-
 
 EXAMPLES = (
     "my-study",
@@ -54,31 +49,24 @@ def add_parser(commands: Any) -> None:
         help="Number of nearest neighbors to compare. Default: as many as both studies store.",
     )
     output = parser.add_argument_group("output")
-    output.add_argument(
-        "--out",
-        metavar="FILE",
-        help="A .csv or .parquet file to write all pairs of layers to. Default: none is written.",
-    )
-    output.add_argument("--json", action="store_true", help="Print all pairs of layers as JSON, for other programs.")
+    add_table_output(output, rows=False)
     parser.set_defaults(run=run, interrupted="Nothing was written.")
 
 
 def run(options: argparse.Namespace) -> int:
     """Print for each layer which one of the other network is most like it."""
-    out = Path(options.out) if options.out else None
-    if out is not None and out.suffix not in _WRITERS:
-        raise ValueError(f"out must end in .csv or .parquet; got {out.name!r}.")
+    out = table_file(options)
     study = load_study(options.study)
     other = load_study(options.other) if options.other else None
     split = options.split or _split(study)
     pairs = neighbor_overlap(study, other, split=split, pooling=options.pooling, k=options.neighbors)
     if out is not None:
-        replace_file(out, lambda scratch: getattr(pairs, _WRITERS[out.suffix])(scratch, index=False))
+        write_table(pairs, out)
     assumed = other is not None and lacks_ids(study) and lacks_ids(other)
     if options.json:
         if assumed:
             print(f"note: {ASSUMED_SAMPLES}", file=sys.stderr)
-        print(json.dumps(json.loads(pairs.to_json(orient="records")), indent=1))
+        print(table_as_json(pairs))
         return 0
     print(_lines(pairs, within=other is None).to_string(index=False, float_format="{:.3f}".format, na_rep="–"))
     first = pairs.iloc[0]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from core.data.arrays import columns, read_array, read_column
 from core.data.errors import DataError
 from core.data.sampling import name_some
-from core.label_text import MISSING, as_number
+from core.label_text import MISSING, as_number, describe_targets
 
 SUFFIXES = (".npy", ".txt", ".csv", ".parquet")
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")  # the canonical form only: 01, +1 and 1_0 are texts
@@ -198,9 +198,11 @@ def check_labels(labels: NDArray[Any], num_samples: int, source: str, what: str 
     if labels.ndim == 1 and labels.dtype.kind == "f" and what == "labels":
         _check_no_real_numbers(labels.tolist(), source)
     if labels.ndim != 1 or labels.dtype.kind not in "biuU":
+        likeness = describe_targets(labels) if what == "labels" else "."
+        remedy = ". Convert them first, as with labels.astype(int)." if likeness == "." else likeness
         raise DataError(
             f"{what} in {source} must be integers or strings of shape (n,); got {labels.dtype} of shape "
-            f"{labels.shape}. Convert them first, as with labels.astype(int)."
+            f"{labels.shape}{remedy}"
         )
     if what == "labels" and labels.dtype.kind == "U":
         _check_not_missing(labels, source)

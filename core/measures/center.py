@@ -11,7 +11,7 @@ from scipy import sparse
 
 from core.measures.separation import EncodedLabels, Separation, encode_labels, mean_by_class
 from core.measures.significance import Codes, Shuffles
-from core.search.rows import Rows
+from core.search.rows import Rows, as_matrix
 
 _CHUNK = 4096  # columns of features in memory as float64 at once while inner products are summed
 _ROUNDING = 1e-12  # squared distances that differ by less, relative to what they are computed from, are equal
@@ -47,7 +47,7 @@ def center_separation_index(features: ArrayLike, labels: ArrayLike, *, leave_one
     ValueError
         NaN or infinity, fewer than two samples, lengths that differ.
     """
-    encoded = encode_labels(labels, num_samples=len(np.asarray(features)))
+    encoded = encode_labels(labels, num_samples=len(as_matrix(features)))
     return CenterGeometry.of(features).separation(encoded, leave_one_out=leave_one_out)
 
 

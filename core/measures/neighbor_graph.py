@@ -23,6 +23,7 @@ from core.measures.significance import (
     null_values,
 )
 from core.search.neighbors import Neighbors, nearest_neighbors
+from core.search.rows import as_matrix
 
 Scores = NDArray[np.float64]
 
@@ -229,7 +230,7 @@ def labelled_graph(
     ----------
     features, rows, k, metric : as in `nearest_neighbors`. labels : integers or strings of shape (n,).
     """
-    encoded = encode_labels(labels, num_samples=len(np.asarray(features)))
+    encoded = encode_labels(labels, num_samples=len(as_matrix(features)))
     neighbors = nearest_neighbors(features, rows=rows, k=k, metric=metric)
     own = np.arange(len(encoded.codes)) if rows is None else np.asarray(rows, dtype=np.int64)
     return LabelledGraph(neighbors, encoded.codes[own], encoded.codes, encoded.classes, own)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from core.label_text import MISSING
+from core.label_text import MISSING, describe_targets
 from core.measures.significance import (
     ENOUGH_FOR_NORMAL,
     PERMUTATIONS,
@@ -21,6 +21,7 @@ from core.measures.significance import (
     permutation_p,
     wilson,
 )
+from core.search.tensors import as_array
 
 Label = int | str
 NullValues = Callable[[Shuffles], NDArray[np.float64]]  # the measure under each permutation
@@ -140,17 +141,17 @@ def mean_by_class(
 def encode_labels(labels: ArrayLike, *, num_samples: int | None = None, name: str = "labels") -> EncodedLabels:
     """Check labels (integers or strings, one a sample) and code them 0..num_classes - 1."""
     try:
-        array = np.asarray(labels)
-    except (ValueError, TypeError, RuntimeError) as error:  # lists of several lengths, tensors on another device
+        array = as_array(labels)
+    except ValueError as error:  # lists of several lengths, tensors without values
         raise ValueError(f"{name} must be integers or strings of shape (n,); got: {error}.") from error
     if array.dtype.kind == "U" and isinstance(labels, list | tuple):  # NumPy makes texts of numbers beside texts
         _refuse_mixed(labels, name)
     if array.dtype.kind == "O":
         array = _strings_or_refuse(array, name)
     if array.ndim != 1 or array.dtype.kind not in "biuU":
-        remedy = " For a continuous target, use core.smoothness_index." if array.dtype.kind == "f" else ""
         raise ValueError(
-            f"{name} must be integers or strings of shape (n,); got {array.dtype} of shape {array.shape}.{remedy}"
+            f"{name} must be integers or strings of shape (n,); got {array.dtype} of shape {array.shape}"
+            f"{describe_targets(array)}"
         )
     if num_samples is not None and len(array) != num_samples:
         raise ValueError(f"{name} must have one entry a sample, {num_samples}; got {len(array)}.")

@@ -11,6 +11,7 @@ from core.measures.neighbor_graph import LabelledGraph, cross_graph, labelled_gr
 from core.measures.separation import Separation, encode_labels, mean_by_class
 from core.measures.significance import Codes, Shuffles, null_values
 from core.search.neighbors import nearest_neighbors
+from core.search.rows import as_matrix
 
 TIES = ("first", "any", "all", "mean")
 
@@ -122,14 +123,16 @@ def cross_separation_index(
     ValueError
         As `separation_index`; also where the two sides differ in width.
     """
-    train = encode_labels(train_labels, num_samples=len(np.asarray(train_features)), name="train_labels")
-    test = encode_labels(test_labels, num_samples=len(np.asarray(test_features)), name="test_labels")
+    train = encode_labels(
+        train_labels, num_samples=len(as_matrix(train_features, "train_features")), name="train_labels"
+    )
+    test = encode_labels(test_labels, num_samples=len(as_matrix(test_features, "test_features")), name="test_labels")
     neighbors = nearest_neighbors(train_features, queries=test_features, metric=metric)
     return cross_graph(neighbors, train, test).separation()
 
 
 def _graph_of_order(features: ArrayLike, labels: ArrayLike, order: int, metric: str) -> LabelledGraph:
-    num_samples = len(np.asarray(features))
+    num_samples = len(as_matrix(features))
     if isinstance(order, bool) or not isinstance(order, int | np.integer) or not 1 <= order < num_samples:
         raise ValueError(f"order must be a whole number from 1 to n - 1 = {num_samples - 1}; got {order!r}.")
     return labelled_graph(features, labels, k=int(order), metric=metric)

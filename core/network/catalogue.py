@@ -122,6 +122,15 @@ class LayerInfo:
         return self.output_shape[-1] if self.is_transposed else self.output_shape[0]
 
     @property
+    def mean_of(self) -> str | None:
+        """What pooling mean takes: the mean of `positions` or `tokens`, or the `class token`; None without any."""
+        if not self.spatial:
+            return None
+        if self.class_token is not None:
+            return "class token"
+        return "positions" if self.tokens is None else "tokens"
+
+    @property
     def pooled_text(self) -> str:
         """What pooling mean takes of a layer of tokens, in words; "" for any other layer."""
         return "" if self.tokens is None else pooled_text(self.tokens, self.class_token)

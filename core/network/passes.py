@@ -255,20 +255,21 @@ def _too_large(layer: LayerInfo, min_bytes: int, num_samples: int, poolings: tup
     layer_bytes = _num_bytes(layer, num_samples, poolings)
     remedies = [
         "raise --memory",
-        f"give a folder with --spool ({_format_bytes(layer_bytes)})",
+        f"give a folder with --spool ({format_bytes(layer_bytes)})",
         "take fewer samples with --per-class",
     ]
     if "flat" in poolings and layer.spatial:
         mean_bytes = _num_bytes(layer, num_samples, ("mean",))
-        remedies.insert(2, f"choose --pooling mean ({_format_bytes(mean_bytes)})")
-    in_slices = "" if min_bytes == layer_bytes else f", or {_format_bytes(min_bytes)} slice by slice"
+        remedies.insert(2, f"choose --pooling mean ({format_bytes(mean_bytes)})")
+    in_slices = "" if min_bytes == layer_bytes else f", or {format_bytes(min_bytes)} slice by slice"
     return (
-        f"budget_bytes must suffice for every single layer; {layer.layer} needs {_format_bytes(layer_bytes)} for "
-        f"{num_samples} samples{in_slices}, got {_format_bytes(budget_bytes)}. To go on, {', or '.join(remedies)}."
+        f"budget_bytes must suffice for every single layer; {layer.layer} needs {format_bytes(layer_bytes)} for "
+        f"{num_samples} samples{in_slices}, got {format_bytes(budget_bytes)}. To go on, {', or '.join(remedies)}."
     )
 
 
-def _format_bytes(num_bytes: float) -> str:
+def format_bytes(num_bytes: float) -> str:
+    """Return such as "1.5 GiB"."""
     for unit in ("bytes", "KiB", "MiB"):
         if num_bytes < 1024:
             return f"{num_bytes:.4g} {unit}"

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from core.search.tensors import as_array
+
 _BLOCK_BYTES = 1 << 25
 _SURVEY_ROWS, _SURVEY_COLUMNS = 128, 1024  # surveyed at once: half a megabyte of float32 stays in a core's cache
 
@@ -60,8 +62,8 @@ def as_matrix(features: ArrayLike, name: str = "features") -> Features:
     if hasattr(features, "toarray") and hasattr(features, "nnz"):  # SciPy's sparse arrays
         raise ValueError(f"{name} must be a dense array; got {type(features).__name__}. Pass {name}.toarray().")
     try:
-        array = np.asarray(features)
-    except (ValueError, TypeError, RuntimeError) as error:  # lists of several lengths, tensors that track gradients
+        array = as_array(features)
+    except ValueError as error:  # lists of several lengths, tensors without values
         raise ValueError(f"{name} must be an array of one shape; got: {error}. Pass (n, d) numbers.") from error
     if array.ndim == 0 or array.size == 0:
         raise ValueError(

@@ -81,7 +81,7 @@ def _network_options(study: Study, weights: str | None) -> StudyOptions:
     asked: dict[str, Any] = dict(study.info.get("asked", {}))
     if asked.get("model", PIXELS) == PIXELS or "data" not in asked:
         raise StudyError(
-            f"The study in {study.path} has no network: it was made from features or from pixels. "
+            f"The study in {study.path} has no network: it was made from features, from pixels or with PyTorch. "
             "Only what `python -m core study` made of a network can be cut."
         )
     known = {field.name: asked[field.name] for field in fields(StudyOptions) if field.name in asked}

@@ -4,7 +4,7 @@ from __future__ import annotations  # so that help() shows the names of types as
 
 import os
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, closing
 from dataclasses import asdict, replace
 from functools import partial
@@ -182,10 +182,10 @@ def _kernels(connection: Connection) -> Kernels | None:
     return with_instructions(kernels, connection.instructions) if kernels and connection.instructions else kernels
 
 
-def package_versions() -> Mapping[str, str]:
+def package_versions(packages: Iterable[str] = _PACKAGES) -> dict[str, str]:
     """Versions of what numbers depend on, as far as installed."""
     found = {"python": platform.python_version()}
-    for package in _PACKAGES:
+    for package in packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -2,20 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-import pandas as pd
 import streamlit as st
 
-from core.study.store.class_names import sample_classes, short_classes
+from core.analysis.samples.selection import LayerSelection, best_layer, offered_layers, offered_poolings_and_samples
 from explorer.controls.widgets import choose_one, widget_key
 from explorer.state.address import current_layer, keep_layer
 from explorer.state.choices import POOLINGS, SAMPLES
-from explorer.studies.class_tables import (
-    LayerSelection,
-    best_layer,
-    layer_selection,
-    offered_layers,
-    offered_poolings_and_samples,
-)
+from explorer.studies.class_tables import layer_selection
 from explorer.studies.loading import OpenStudy
 
 
@@ -46,10 +39,3 @@ def layer_controls(study: OpenStudy, page: str, query: Mapping[str, Sequence[str
     if layer != best or current_layer() is not None:  # the default is not a choice that other pages should follow
         keep_layer(layer)
     return LayerSelection(layer, pooling, chosen_samples)
-
-
-def class_names(samples: pd.DataFrame) -> pd.Series:
-    """Short class names, indexed by label."""
-    named = samples.assign(name=sample_classes(samples).to_numpy())
-    names = named.drop_duplicates("label").set_index("label")["name"]
-    return names.map(short_classes(names))

@@ -7,13 +7,14 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from core.analysis.samples.selection import LayerSelection
 from core.report.words.formatting import plain
 from explorer.controls.downloads import save_table_buttons
 from explorer.controls.widgets import widget_key
 from explorer.server.page_errors import guarded
 from explorer.server.public_mode import is_public
 from explorer.state.choices import one_offered
-from explorer.studies.class_tables import LayerSelection, pages
+from explorer.studies.class_tables import pages
 from explorer.studies.gallery import EXPLAINED, FILTERS, PAGE_SIZE, SORTS, Filter, agreement_text, short_id
 from explorer.studies.loading import OpenStudy
 from explorer.studies.pictures import Pictures

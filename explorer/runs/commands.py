@@ -104,7 +104,7 @@ def cannot_cut(info: Mapping[str, Any], folders: Sequence[Path], *, data: bool) 
         Whether the study's images are needed, too.
     """
     if not has_network(info):
-        return "This study was made from features or from pixels: it has no network to cut."
+        return "This study was made from features, from pixels or with PyTorch: it has no network to cut."
     if importlib.util.find_spec("tensorflow") is None:
         return "Cutting the network needs TensorFlow, which is not installed here."
     for name, path in _files(info, data=data).items():

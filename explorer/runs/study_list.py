@@ -1,5 +1,7 @@
 """The studies and runs that a visitor can see, open and change."""
 
+import os
+import sys
 from pathlib import Path
 
 import streamlit as st
@@ -8,7 +10,7 @@ from core.study.store.opening import StudyError
 from explorer.runs.jobs import STUDY, TRASH, Job, find_job, has_results, list_jobs, removed_jobs
 from explorer.server.public_mode import is_public, studies_folder
 from explorer.server.visitors import visitor_id
-from explorer.studies.loading import bundled_studies
+from explorer.studies.loading import bundled_studies, started_studies
 from explorer.studies.provenance import study_title
 
 MAX_LISTED = 20
@@ -16,9 +18,23 @@ _SESSION_RUNS = "own runs"  # session key of the ids of runs that this session s
 
 
 def known_studies() -> dict[str, Path]:
-    """Bundled studies by folder name, then runs with results by id, the latest first."""
+    """The studies that the app was started on by their path, bundled ones by folder name, runs with results by id.
+
+    The latest runs come first.
+    """
     runs = {job.id: job.study for job in own_jobs()[:MAX_LISTED] if has_results(job)}
-    return bundled_studies() | runs
+    return _started_on() | bundled_studies() | runs
+
+
+def _started_on() -> dict[str, Path]:
+    """The studies that the app was started on, but for bundled ones, by their path."""
+    folders = {}
+    for name in started_studies(sys.argv[1:], os.environ):
+        try:
+            folders[name] = typed_path(name)
+        except StudyError:  # of a home folder that does not exist, which the page says when the study is opened
+            continue
+    return folders
 
 
 def own_jobs() -> list[Job]:
@@ -107,5 +123,16 @@ def known_title(name: str, known: dict[str, Path]) -> str:
     """The title of a study in a list."""
     if name not in known:
         return name
-    folder = known[name].name
-    return study_title(known[name]).replace(folder, "run" if folder == STUDY else name, 1)
+    path = known[name]
+    return study_title(path).replace(path.name, _short_name(name, known), 1)
+
+
+def _short_name(name: str, known: dict[str, Path]) -> str:
+    """What a study is called in its title: its folder's name, with the folder above it where two would be alike."""
+    path = known[name]
+    if path.name == STUDY:
+        return "run"
+    if os.sep not in name:  # a bundled study
+        return name
+    is_alone = sum(other.name == path.name for other in known.values()) == 1
+    return path.name if is_alone else f"{path.parent.name}/{path.name}"

@@ -116,7 +116,7 @@ def samples_at(
     Returns
     -------
     DataFrame
-        sample, id, source, class_name, nearest, nearest_id, nearest_source, nearest_class, distance, agrees; the
+        sample, id, source, class_name, nearest, nearest_id, nearest_source, nearest_class, distance, same_label; the
         columns of `summaries`; depth, prediction and correct of `depths`; and decided: the layer of the prediction
         depth, "" for a sample whose vote does not settle.
     """
@@ -242,7 +242,7 @@ def neighbors_of(stored: pd.DataFrame, samples: pd.DataFrame, sample: int) -> pd
     Returns
     -------
     DataFrame
-        sample, rank, distance, agrees, id, source, split and class_name of each neighbor.
+        sample, rank, distance, same_label, id, source, split and class_name of each neighbor.
     """
     rows = stored.loc[stored["sample"] == sample, ["nearest", "rank", "distance", "same_label"]]
     known = samples.set_index("sample")[["id", "source", "split", "class_name"]].astype(object)
@@ -251,7 +251,7 @@ def neighbors_of(stored: pd.DataFrame, samples: pd.DataFrame, sample: int) -> pd
 
 
 def path_of(nearest: pd.DataFrame, samples: pd.DataFrame, sample: int) -> pd.DataFrame:
-    """A sample's nearest neighbor at every layer: layer, nearest, nearest_id, nearest_class, distance, agrees."""
+    """A sample's nearest neighbor at every layer: layer, nearest, nearest_id, nearest_class, distance, same_label."""
     rows = nearest[nearest["sample"] == sample]
     known = samples.set_index("sample")[["id", "class_name"]].astype(object)
     known.columns = pd.Index(["nearest_id", "nearest_class"])

@@ -93,15 +93,21 @@ def bundled_studies(folder: Path = DEMO) -> dict[str, Path]:
     return {path.name: path for path in folders} | {f"{RANKING}-{path.name}": path for path in ranked}
 
 
-def first_study(arguments: Sequence[str], environ: Mapping[str, str]) -> str | None:
-    """The study that the command line (`-- --study PATH`) or SI_EXPLORER_STUDY names; None for neither."""
+def started_studies(arguments: Sequence[str], environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The studies that the command line (`-- --study PATH`, any number of times) or else SI_EXPLORER_STUDY names."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--study")
+    parser.add_argument("--study", action="append", default=[])
     try:
-        study = parser.parse_known_args(list(arguments))[0].study
+        studies = parser.parse_known_args(list(arguments))[0].study
     except argparse.ArgumentError:
-        study = None
-    return study or environ.get("SI_EXPLORER_STUDY") or None
+        studies = []
+    named = [study for study in studies if study] or [environ.get("SI_EXPLORER_STUDY", "")]
+    return tuple(dict.fromkeys(study for study in named if study))
+
+
+def first_study(arguments: Sequence[str], environ: Mapping[str, str]) -> str | None:
+    """The first of `started_studies`; None without any."""
+    return next(iter(started_studies(arguments, environ)), None)
 
 
 def study_stamp(path: Path) -> tuple[int, ...]:
@@ -163,23 +169,6 @@ def tidy_subsamples(layers: pd.DataFrame, measurements: pd.DataFrame) -> pd.Data
     rows = rows[(rows["measure"] == "separation") & (rows["order"] == 1)]
     rows = one_metric(rows[rows["sampling"].isin(["subsample", "queries"]) & (rows["repeat"] > 0)])
     return in_network_order(rows.assign(samples=rows["split"]), layers)[SUBSAMPLE_COLUMNS]
-
-
-def offered_poolings(rows: pd.DataFrame) -> tuple[str, ...]:
-    """The poolings to choose from: channel means first, then all activations if any of their values differs.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Rows of SI with layer, samples, pooling and value, of `OpenStudy.curves` or `OpenStudy.subsamples`.
-    """
-    rows = rows.drop_duplicates(["layer", "samples", "pooling"]).fillna({"value": -1.0})
-    values = {
-        name: set(part[["layer", "samples", "value"]].itertuples(index=False, name=None))
-        for name, part in rows.groupby("pooling")
-    }
-    names = tuple(name for name in ("mean", "flat") if name in values)
-    return names[:1] if len(names) == 2 and values["flat"] <= values["mean"] else names
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

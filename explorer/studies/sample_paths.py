@@ -6,20 +6,13 @@ import streamlit as st
 from core.analysis.samples.neighborhoods import stored_neighbors
 from core.analysis.samples.paths import agreement, nearest_by_layer, neighbors_by_layer, sample_summaries
 from core.analysis.samples.prediction_depth import depths, votes
+from core.analysis.samples.selection import LayerSelection
 from core.analysis.samples.suspects import CLEAR_SCORE, duplicates_first, samples_to_check
+from core.analysis.samples.tables import named_samples
 from core.report.words.samples_to_check import expectation_text, trial_swaps
 from core.report.words.small_classes import small_classes_text
-from core.study.store.class_names import sample_classes, short_classes
-from core.study.store.opening import Study, StudyError
-from explorer.studies.class_tables import LayerSelection
+from core.study.store.opening import StudyError
 from explorer.studies.loading import cached_tables
-
-
-def named_samples(study: Study) -> pd.DataFrame:
-    """The table `samples` with the column `class_name`, the classes' short names."""
-    classes = sample_classes(study.samples)
-    samples = study.samples.astype({"split": str})
-    return samples.assign(class_name=classes.map(short_classes(classes)).to_numpy())
 
 
 class PairPaths:

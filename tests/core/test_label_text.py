@@ -53,6 +53,6 @@ def test_missing_labels_in_python(missing):
 
 def test_a_continuous_target_in_python_is_told_its_measure():
     with pytest.raises(
-        ValueError, match=r"got float64 of shape \(6,\)\. For a continuous target, use core\.smoothness"
+        ValueError, match=r"got float64 of shape \(6,\), targets of a regression\. Measure such .* core\.smoothness"
     ):
         core.separation_index(np.eye(6), np.linspace(0, 1, 6))

@@ -61,7 +61,7 @@ def test_a_command_that_a_message_names_has_the_options_beside_it(module: Path):
 
 @pytest.mark.parametrize("command", sorted(options_by_command(make_parser())))
 def test_a_command_s_own_module_names_its_own_options(command: str):
-    module = PACKAGE / "commands" / f"{command.replace('-', '_')}.py"
+    (module,) = (PACKAGE / "commands").rglob(f"{command.replace('-', '_')}.py")
     own = options_by_command(make_parser())[command]
     others = re.compile(r"python -m core [^`]*`|measure --layers main")  # where another command is named
     for line, text in texts(module):

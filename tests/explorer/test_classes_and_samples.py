@@ -9,19 +9,13 @@ from PIL import Image
 from playwright.sync_api import expect
 
 import core
+from core.analysis.samples.class_values import class_names, class_values, ranked_classes
 from core.analysis.samples.paths import agreement, nearest_by_layer, sample_summaries
 from core.analysis.samples.prediction_depth import prediction_depth
+from core.analysis.samples.selection import LayerSelection, best_layer
 from core.study.store.class_names import short_class, short_classes
 from explorer.app_pages.samples.charts import MAX_DOTS, drawn_dots
-from explorer.controls.layer_controls import class_names
-from explorer.studies.class_tables import (
-    LayerSelection,
-    best_layer,
-    class_values,
-    layer_selection,
-    pages,
-    ranked_classes,
-)
+from explorer.studies.class_tables import layer_selection, pages
 from explorer.studies.gallery import (
     Filter,
     filter_from_query,

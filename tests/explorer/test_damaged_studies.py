@@ -377,7 +377,7 @@ def test_streamlits_own_signals_pass():
 
 
 def test_no_page_of_streamlits_own_shows_a_traceback():
-    config = (EXPLORER.parent / ".streamlit" / "config.toml").read_text()
+    config = (EXPLORER / ".streamlit" / "config.toml").read_text()
     assert 'showErrorDetails = "none"' in config
     assert 'set_option("client.showErrorDetails", "none")' in (EXPLORER / "app.py").read_text()
     for view in EXPLORER.glob("app_pages/*/view.py"):

@@ -9,12 +9,12 @@ import pytest
 
 import core
 from core.analysis.curves import CURVE_COLUMNS
+from core.analysis.samples.selection import offered_poolings
 from core.study.store.opening import StudyError, load_study
 from explorer.studies.loading import (
     SUBSAMPLE_COLUMNS,
     bundled_studies,
     first_study,
-    offered_poolings,
     read_study,
     study_stamp,
 )

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from core.analysis.samples.selection import offered_poolings
 from explorer.app_pages.sample_size.charts import size_chart, size_top
 from explorer.app_pages.sample_size.tables import (
     SizeSelection,
@@ -23,7 +24,7 @@ from explorer.app_pages.sample_size.tables import (
     suggested_command,
     suggested_sizes,
 )
-from explorer.studies.loading import SUBSAMPLE_COLUMNS, offered_poolings, read_study
+from explorer.studies.loading import SUBSAMPLE_COLUMNS, read_study
 
 
 @pytest.fixture

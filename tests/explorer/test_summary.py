@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from core.analysis.samples.class_pairs import pair_curve
+from core.analysis.samples.class_values import class_names, class_values, ranked_classes
 from core.analysis.samples.neighborhoods import confused_pairs, read_nearest
 from core.analysis.samples.paths import nearest_by_layer
 from core.analysis.separation_level import lead_curve
@@ -18,8 +19,7 @@ from core.report.words.samples_to_check import TOO_FEW
 from core.study.store.class_names import sample_classes, short_classes
 from core.study.store.opening import StudyError, load_study
 from core.study.store.writing import begin, end, write_layer
-from explorer.controls.layer_controls import class_names
-from explorer.studies.class_tables import class_values, classes_finding, layer_selection, ranked_classes
+from explorer.studies.class_tables import classes_finding, layer_selection
 from explorer.studies.loading import DEMO, read_study
 
 SAMPLES = 60

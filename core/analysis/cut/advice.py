@@ -201,7 +201,7 @@ def cut_candidates(study: Study) -> list[str]:
 def head_layer(study: Study) -> str | None:
     """Return the network's own head: the last measured layer, if it is dense and without spatial extent."""
     last = study.layers.iloc[-1]
-    is_head = str(last["kind"]) == "Dense" and len(last["output_shape"]) == 1
+    is_head = str(last["kind"]) in ("Dense", "Linear") and len(last["output_shape"]) == 1
     return str(last["layer"]) if is_head else None
 
 

@@ -244,6 +244,29 @@ def _activations(
     return activations[cut.info.layer, pooling]
 
 
+def usage_lines(path: Path, *, has_head: bool) -> list[str]:
+    """Return lines of Python that use a cut network with Keras alone, on the image `photo.jpg`.
+
+    Images are resized as they are in a study. `about` is the `.json` file beside the network, whose `classes` are in
+    the order of the head's outputs.
+
+    Parameters
+    ----------
+    path : Path
+        The network's file.
+    has_head : bool
+        Whether the network ends in a classifier; otherwise its output is features.
+    """
+    lines = [
+        "import json, keras, pathlib",
+        f"about = json.loads(pathlib.Path({path.with_suffix('.json').name!r}).read_text())",
+        f"network = keras.saving.load_model({path.name!r})",
+        'image = keras.utils.load_img("photo.jpg", target_size=about["input_size"], interpolation="bilinear")',
+        "output = network.predict(keras.utils.img_to_array(image)[None])[0]",
+    ]
+    return [*lines, 'print(about["classes"][output.argmax()])' if has_head else "print(output.shape)"]
+
+
 def _description(study: Study, network: Network, export: Export) -> dict[str, Any]:
     """The content of the `.json` file beside the network: how to use it, and where it comes from."""
     numbers = {name: getattr(export, name) for name in ("largest_difference", "accuracy", "low", "high")}
@@ -261,4 +284,5 @@ def _description(study: Study, network: Network, export: Export) -> dict[str, An
         **{name: None if np.isnan(value) else value for name, value in numbers.items()},
         "network": {"name": network.name, "weights": network.weights, "weights_sha256": network.weights_sha256},
         "data": study.info.get("used", {}).get("data", {}),
+        "usage": usage_lines(export.path, has_head=export.head is not None),
     }

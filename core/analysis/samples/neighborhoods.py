@@ -61,7 +61,7 @@ def read_nearest(
     Returns
     -------
     dict
-        From layer to a DataFrame with the columns sample, nearest, agrees, sorted by sample. Layers whose neighbors
+        From layer to a DataFrame with the columns sample, nearest, same_label, sorted by sample. Layers whose neighbors
         the study does not store are missing.
 
     Raises

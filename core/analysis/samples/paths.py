@@ -57,8 +57,8 @@ def neighbors_by_layer(
     Returns
     -------
     DataFrame
-        layer (a category), sample, rank, nearest, distance, agrees (whether the labels are equal); in network order,
-        then by sample and rank. Empty where nothing is stored.
+        layer (a category), sample, rank, nearest, distance, same_label (whether the labels are equal); in network
+        order, then by sample and rank. Empty where nothing is stored.
 
     Raises
     ------

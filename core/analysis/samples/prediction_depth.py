@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.analysis.samples.paths import neighbors_by_layer
+from core.study.store.class_names import sample_classes
 from core.study.store.opening import Study
 
 COLUMNS = ["depth", "layer", "prediction", "correct", "settled"]
@@ -55,7 +56,7 @@ def prediction_depth(
     """
     if k is not None and k < 1:
         raise ValueError(f"k must be at least 1; got {k}. With 1, the nearest neighbor alone decides.")
-    names = study.samples.set_index("sample")["class_name"].astype(str)
+    names = sample_classes(study.samples)
     if among:
         neighbor_splits = [among]
     elif split == "train" or "train" not in set(study.samples["split"].astype(str)):

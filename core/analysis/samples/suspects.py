@@ -14,11 +14,12 @@ from core.study.store.class_names import sample_classes
 from core.study.store.opening import Study
 
 LATE = 20  # number of layers, counted from the last one, that vote about labels
+LEAST_SCORE = 0.6  # score from which on a sample is listed
 CLEAR_SCORE = 0.9  # score from which on a sample's label is clearly contradicted by its neighbors
 COLUMNS = ["sample", "id", "split", "class_name", "suggested", "score", "votes", "own_votes", "layers"]
 
 
-def samples_to_check(neighbors: pd.DataFrame, samples: pd.DataFrame, *, at_least: float = 0.6) -> pd.DataFrame:
+def samples_to_check(neighbors: pd.DataFrame, samples: pd.DataFrame, *, at_least: float = LEAST_SCORE) -> pd.DataFrame:
     """Return samples whose neighbors at the late layers have another label: the label is wrong, or the image unusual.
 
     The last twenty layers vote, or all if there are fewer. At each of them, every stored neighbor of a sample votes for

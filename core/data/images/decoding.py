@@ -212,6 +212,5 @@ def require_pillow() -> None:
         import PIL  # noqa: F401
     except ImportError as error:
         raise ModuleNotFoundError(
-            "Reading or resizing images needs Pillow, which is not installed. "
-            "Run: pip install 'separation-index-explorer[network]'"
+            "Reading or resizing images needs Pillow, which is not installed. Run: pip install pillow"
         ) from error

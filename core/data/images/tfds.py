@@ -8,14 +8,17 @@ must be downloaded first.
 import contextlib
 import difflib
 import os
+import shutil
 import struct
 import sys
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from core.data.connection import check_hosts
 from core.data.errors import DataError
 from core.data.images.decoding import failure_reason, require_pillow
 from core.data.images.folders import FoundImages
@@ -172,7 +175,7 @@ def _builder(name: str) -> Any:
     except ImportError as error:
         raise ModuleNotFoundError(
             f"{PREFIX}{name} needs the package tensorflow-datasets, which is not installed. "
-            "Run: pip install 'separation-index-explorer[tfds]'"
+            "Run: pip install tensorflow-datasets importlib-resources"
         ) from error
     try:
         return tfds.builder(name, data_dir=os.environ.get("SI_TFDS_DIR") or None)
@@ -186,18 +189,51 @@ def _builder(name: str) -> Any:
 
 
 def _prepare(builder: Any) -> None:
-    """Download and prepare a data set if that has not been done."""
+    """Download and prepare a data set if that has not been done; of a failed download nothing stays."""
     if builder.is_prepared():
         return
+    name, folder = builder.info.full_name, Path(builder.data_dir)
+    _check_connection(builder, folder)
+    data_folder = folder.parents[name.count("/")]
+    before = _unfinished(data_folder)
     try:
         with contextlib.redirect_stdout(sys.stderr):  # standard output is for results; the builder prints there
             builder.download_and_prepare()
-    except Exception as error:  # from the network, from archives, from data sets that need a manual download
-        raise OSError(
-            f"{builder.info.full_name!r} must be prepared in {builder.data_dir} or be downloaded; got: "
-            f"{failure_reason(error)}. Connect to the network, or prepare it elsewhere and set SI_TFDS_DIR to "
-            "its folder."
-        ) from error
+    except BaseException as error:  # from the network, from archives, from data sets that need a manual download
+        for path in _unfinished(data_folder) - before:
+            shutil.rmtree(path, ignore_errors=True)
+        _remove_empty(folder, data_folder)
+        if not isinstance(error, Exception):
+            raise
+        raise OSError(_cannot_prepare(name, folder, failure_reason(error))) from error
+
+
+def _check_connection(builder: Any, folder: Path) -> None:
+    """Raise an error within seconds if no host of the data set answers; the downloader would try for minutes."""
+    reasons = check_hosts(builder.url_infos or {})
+    if reasons and all(reasons.values()):
+        unreachable = [f"{host} cannot be reached ({reason})" for host, reason in reasons.items()]
+        raise OSError(_cannot_prepare(builder.info.full_name, folder, name_some(unreachable)))
+
+
+def _cannot_prepare(name: str, folder: Path, reason: str) -> str:
+    return (
+        f"{name!r} must be prepared in {folder} or be downloaded; got: {reason}. Connect to the network, or prepare it "
+        "elsewhere and set SI_TFDS_DIR to its folder."
+    )
+
+
+def _unfinished(data_folder: Path) -> set[Path]:
+    """The folders of downloads that are not complete."""
+    return set((data_folder / "downloads").rglob("*.tmp.*"))
+
+
+def _remove_empty(folder: Path, data_folder: Path) -> None:
+    """Remove folders of a data set without files, from the innermost to the outermost, but not the data folder."""
+    while folder != data_folder and not (folder.is_dir() and any(folder.iterdir())):
+        if folder.is_dir():
+            folder.rmdir()
+        folder = folder.parent
 
 
 @dataclass(frozen=True, eq=False)

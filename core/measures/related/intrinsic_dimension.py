@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaincinv
 
 from core.search.neighbors import nearest_neighbors
+from core.search.rows import as_matrix
 
 DISCARD = 0.1  # of the largest ratios, as in the paper
 _NAN = float("nan")
@@ -62,9 +63,9 @@ def intrinsic_dimension(
     ----------
     Facco et al., Scientific Reports 7, 12140, 2017, arXiv 1803.06992; Denti et al., Scientific Reports 12, 20005, 2022.
     """
-    if len(np.asarray(features)) < 3:
+    if len(as_matrix(features)) < 3:
         raise ValueError(
-            f"features must have at least three samples; got {len(np.asarray(features))}. Each needs two neighbors."
+            f"features must have at least three samples; got {len(as_matrix(features))}. Each needs two neighbors."
         )
     return dimension_of_distances(nearest_neighbors(features, k=2, metric=metric).distances, discard=discard)
 

@@ -16,7 +16,7 @@ from core.measures.related.class_distances import discrimination_values, silhoue
 from core.measures.related.class_scatter import scatter_ratios
 from core.measures.separation import EncodedLabels, encode_labels
 from core.measures.significance import Codes, Shuffles
-from core.search.rows import Rows
+from core.search.rows import Rows, as_matrix
 
 PERMUTED = 20  # permutations of the labels behind a chance level without closed form: their scatter is small
 
@@ -224,7 +224,7 @@ def _half_z_scores(features: ArrayLike) -> NDArray[np.float64]:
 
 
 def _checked(features: ArrayLike, labels: ArrayLike) -> EncodedLabels:
-    encoded = encode_labels(labels, num_samples=len(np.asarray(features)))
+    encoded = encode_labels(labels, num_samples=len(as_matrix(features)))
     if len(encoded.classes) < 2:
         raise ValueError(
             f"labels must name at least two classes; got {len(encoded.classes)}. There is nothing to separate."

@@ -1,4 +1,4 @@
-"""Sentences about samples to check: how many there are, and how many wrong labels to expect among them."""
+"""Sentences about samples to check: how many there are, how many wrong labels to expect, duplicates, hard samples."""
 
 from pathlib import PurePath
 
@@ -6,8 +6,9 @@ import pandas as pd
 
 from core.analysis.samples.planted_labels import LEAST_WRONG, PlantedSwaps
 from core.analysis.samples.suspects import CLEAR_SCORE, expected_swaps, samples_to_check
-from core.report.words.formatting import SPLIT_NAMES
+from core.report.words.formatting import SPLIT_NAMES, one_layer
 from core.report.words.small_classes import small_classes_text
+from core.study.store.class_names import sample_classes
 from core.study.store.opening import Study
 
 USUAL_RATE = 0.02  # share of wrong labels for which the expected number is given
@@ -26,7 +27,7 @@ NOT_TOLD = (
 )
 
 
-def check_text(study: Study, neighbors: pd.DataFrame, split: str) -> str:
+def check_text(study: Study, neighbors: pd.DataFrame, split: str, *, among: str | None = None) -> str:
     """Return the number of samples to check in a split and the expected number of wrong labels, as Markdown.
 
     Parameters
@@ -36,13 +37,15 @@ def check_text(study: Study, neighbors: pd.DataFrame, split: str) -> str:
         As returned by `core.analysis.samples.suspects.late_neighbors`, not empty.
     split : {"test", "train"}
         The split of the samples.
+    among : {"test", "train"}, optional
+        The split of their neighbors; default the same split.
     """
-    count = len(samples_to_check(neighbors, study.samples, at_least=CLEAR_SCORE))
+    count = len(samples_to_check(neighbors, _named(study), at_least=CLEAR_SCORE))
     swaps = trial_swaps(study, neighbors, split)
     sentences = [
         count_text(count, neighbors["sample"].nunique(), split),
         expectation_text(study, split, swaps, count),
-        small_classes_text(study.samples, split, int(neighbors["rank"].max())),
+        small_classes_text(study.samples, split, int(neighbors["rank"].max()), among=among),
     ]
     return " ".join(filter(None, sentences))
 
@@ -62,8 +65,13 @@ def trial_swaps(study: Study, neighbors: pd.DataFrame, split: str) -> PlantedSwa
     """Return `expected_swaps` of a split, or None where its samples are few, or their labels may have been learned."""
     if may_have_learned(study, split):
         return None
-    swaps = expected_swaps(neighbors, study.samples)
+    swaps = expected_swaps(neighbors, _named(study))
     return swaps if swaps is not None and swaps.num_wrong(USUAL_RATE) >= LEAST_WRONG else None
+
+
+def _named(study: Study) -> pd.DataFrame:
+    """The table `samples`, in which a class without a name is called by its label."""
+    return study.samples.assign(class_name=sample_classes(study.samples).to_numpy())
 
 
 def expectation_text(study: Study, split: str, swaps: PlantedSwaps | None, count: int) -> str:
@@ -101,6 +109,52 @@ def swaps_text(swaps: PlantedSwaps, count: int) -> str:
     return (
         f"If {share} were swapped with classes that look alike, **{span(low, min(high, count))}** of these {count:,} "
         "would be wrong. That assumes a network that was not trained on the wrong labels."
+    )
+
+
+def duplicates_text(pairs: pd.DataFrame, layer: str, *, near: bool) -> str:
+    """Say how many pairs of samples have equal activations at a layer, as Markdown.
+
+    Parameters
+    ----------
+    pairs : DataFrame
+        As returned by `core.analysis.samples.suspects.duplicates_first`.
+    layer : str
+        Name of the layer.
+    near : bool
+        Whether pairs of nearly equal activations are among them.
+    """
+    equal = "equal or nearly equal" if near else "equal"
+    if pairs.empty:
+        return f"Among the stored neighbors, no two samples have {equal} activations at {one_layer(layer)}."
+    num_across, num_contrary = int(pairs["across"].sum()), int((~pairs["same_class"].astype(bool)).sum())
+    return (
+        f"**{len(pairs):,}** pairs of samples have {equal} activations at {one_layer(layer)}: **{num_across:,}** of a "
+        f"training and a test sample, which make every number about the test samples too good; **{num_contrary:,}** "
+        "with different labels, of which one must be wrong if the images are the same. Images with equal activations "
+        "may differ."
+    )
+
+
+def depths_text(samples: pd.DataFrame, num_voters: int) -> str:
+    """Say how late the votes of the samples' neighbors settle, as Markdown.
+
+    Parameters
+    ----------
+    samples : DataFrame
+        As returned by `core.analysis.samples.suspects.hard_samples`, not empty.
+    num_voters : int
+        Number of stored neighbors that vote.
+    """
+    num_wrong, num_unsettled = int((~samples["correct"]).sum()), int((~samples["settled"]).sum())
+    median_layer = int(samples["depth"].median()) + 1
+    vote = f"the vote of a sample's {num_voters} stored neighbors"
+    if num_voters == 1:
+        vote = "the class of a sample's nearest neighbor"
+    return (
+        f"Prediction depth is the layer from which on {vote} no longer changes; half of the samples are decided by "
+        f"layer {median_layer:,}. For **{num_unsettled:,}** of {len(samples):,} it still changes at the last layer; "
+        f"**{num_wrong:,}** end in a wrong class."
     )
 
 

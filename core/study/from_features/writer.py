@@ -5,6 +5,7 @@ from __future__ import annotations  # so that help() shows the names of types as
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from core.measures.separation import encode_labels
 from core.search.neighbors import METRICS
 from core.search.rows import as_matrix
+from core.search.tensors import as_array
 from core.study.from_features.row_copies import RowCopies
 from core.study.from_features.sources import check_sources
 from core.study.measuring.layer_tables import measure_layer
@@ -28,6 +30,20 @@ from core.study.store.study_json import printable
 from core.study.store.writing import begin, check_still_there, end, study_lock, write_layer
 
 ClassNames = Sequence[str] | Mapping[Any, str]
+
+
+@dataclass(frozen=True)
+class StudyDescription:
+    """What study.json says of the origin of activations, in addition to what a writer says of the samples.
+
+    asked, used, data : further fields of `asked`, `used` and `used.data`.
+    cautions : sentences that belong beside the results.
+    """
+
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    used: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    cautions: Sequence[str] = ()
 
 
 class FeatureStudyWriter:
@@ -60,6 +76,8 @@ class FeatureStudyWriter:
     related_measures : also related separability measures, intrinsic dimension, hubness and CKA of layers of shape (n,
         d).
     files : what study.json shall say of the files that the features come from: a fingerprint by layer.
+    description : further fields of `asked`, `used` and `used.data`, and further `cautions`, for study.json; fields of
+        `asked`, `used.data` and `used.model` must be the same where a study goes on.
     overwrite : replace the study in the folder, whatever it is of, when the new one is complete; if the block is left
         by an exception, the earlier one stays. A folder of anything else is refused.
     """
@@ -80,11 +98,13 @@ class FeatureStudyWriter:
         centers: bool = False,
         related_measures: bool = False,
         files: Mapping[str, str] | None = None,
+        description: StudyDescription | None = None,
         overwrite: bool = False,
     ) -> None:
         check_neighbors(neighbors, metric)
         check_projection(projection)
         self.path, self._files = Path(out), files
+        self._description = description or StudyDescription()
         self._sources = None if sources is None else check_sources(list(sources))
         names = None if self._sources is None else self._sources.names
         self._samples = study_samples(labels, ids=ids, sources=names, class_names=class_names, splits=splits)
@@ -140,7 +160,12 @@ class FeatureStudyWriter:
         if self._sources is not None:
             data |= {"sources_folder": self._sources.folder} if self._sources.folder else {}
             cautions += [self._sources.caution] if self._sources.caution else []
-        info = {"asked": asked, "used": {"data": data}, "cautions": cautions}
+        more = self._description
+        info = {
+            "asked": asked | dict(more.asked),
+            "used": {"data": data | dict(more.data)} | dict(more.used),
+            "cautions": [*cautions, *more.cautions],
+        }
         return info if self._files is None else info | {"files": dict(self._files)}
 
     def add_layer(
@@ -163,24 +188,51 @@ class FeatureStudyWriter:
         if not isinstance(name, str) or not name:
             raise ValueError(f"name must be a text; got {name!r}. Call the layer as str(name).")
         name = printable(name)
-        check_still_there(self.path, self._written)
-        finished = finished_layers(self.path)
-        if name in finished:
-            raise ValueError(
-                f"name must be new in the study; {name!r} is there already. Skip it, or name it otherwise."
-            )
+        self._refuse_finished(name)
+        features = as_array(features)
         matrix = as_matrix(features)
         if len(matrix) != len(self._samples):
             raise ValueError(
                 f"features of {name!r} must have {len(self._samples)} rows, one a label; got {len(matrix)}."
             )
         self._refuse_not_finite(name, matrix)
-        self._copies.add(matrix)
-        layer = feature_layer(name, len(finished), features) | {"kind": kind, "block": block, "parameters": parameters}
-        tables = measure_layer(layer, {"flat": matrix}, self._samples, self._options)
+        layer = feature_layer(name, len(finished_layers(self.path)), features)
+        self._measure(layer | {"kind": kind, "block": block, "parameters": parameters}, {"flat": matrix})
+
+    def add_activations(self, layer: Mapping[str, Any], activations: Mapping[str, NDArray[np.float32]]) -> None:
+        """Measure one layer of a network, whose row in the table `layers` is known, and write its rows.
+
+        Parameters
+        ----------
+        layer : the layer's row in the table `layers`.
+        activations : by pooling ("flat", "mean"), arrays of shape (n, d). Where they are not finite or the same for all
+            samples, the layer has null in place of values, and a note in the table `layers`.
+
+        Raises
+        ------
+        ValueError
+            The name is taken.
+        """
+        self._refuse_finished(layer["layer"])
+        self._measure(dict(layer), activations)
+
+    def finished(self) -> set[str]:
+        """Return the names of the layers that are in the study."""
+        return finished_layers(self.path)
+
+    def _refuse_finished(self, name: str) -> None:
         check_still_there(self.path, self._written)
-        write_layer(self.path, len(finished), with_alignment(tables, self.path))
-        self._written.append(name)
+        if name in finished_layers(self.path):
+            raise ValueError(
+                f"name must be new in the study; {name!r} is there already. Skip it, or name it otherwise."
+            )
+
+    def _measure(self, layer: Mapping[str, Any], activations: Mapping[str, NDArray[Any]]) -> None:
+        self._copies.add(next(iter(activations.values())))
+        tables = measure_layer(layer, activations, self._samples, self._options)
+        check_still_there(self.path, self._written)
+        write_layer(self.path, layer["position"], with_alignment(tables, self.path))
+        self._written.append(layer["layer"])
 
     def _refuse_not_finite(self, name: str, matrix: NDArray[Any]) -> None:
         place = first_not_finite(matrix)

@@ -123,5 +123,5 @@ def _measured(
 
 def layer_row(layer: Any) -> dict[str, Any]:
     """A dataclass that describes a layer as its row in the table `layers`, which has fewer columns."""
-    row = asdict(layer) | {"output_shape": list(layer.output_shape)}
+    row = asdict(layer) | {"output_shape": list(layer.output_shape), "mean_of": layer.mean_of}
     return {name: value for name, value in row.items() if name in TABLES["layers"].columns}

@@ -12,6 +12,7 @@ import pyarrow as pa
 SPLITS = ("train", "test")
 POOLINGS = ("flat", "mean")
 SAMPLINGS = ("full", "queries", "subsample")
+MEANS = ("positions", "tokens", "class token")
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 
@@ -89,6 +90,7 @@ TABLES: Mapping[str, Table] = {
             "cumulative_flop": _large_count(),
             "output_shape": Column(pa.list_(pa.int32()), required=True, least=0),
             "num_features": _large_count(),
+            "mean_of": Column(_TEXT, choices=MEANS),  # what pooling mean takes; null without axes
             "note": Column(pa.string()),  # why there are no values; null where there are
         },
         keys=(("layer",), ("position",)),

@@ -104,6 +104,21 @@ def begin(folder: Path, info: Info, samples: pd.DataFrame) -> Info:
     return running
 
 
+def refuse_occupied(folder: Path) -> None:
+    """Refuse a folder in which no study can be begun or gone on with, before anything that takes long.
+
+    Raises
+    ------
+    StudyError
+        It holds a complete study, or something else.
+    """
+    info = read_info(folder)
+    if info is not None and info.get("state") == "complete":
+        raise StudyError(f"{folder} holds a complete study. Choose another folder, or delete it first.")
+    if info is None and folder.exists():
+        _refuse_other_content(folder)
+
+
 def check_still_there(folder: Path, layers: Iterable[str] = ()) -> None:
     """Refuse to go on with a folder from which others have taken what a run has written into it.
 

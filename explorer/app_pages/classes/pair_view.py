@@ -9,13 +9,13 @@ import streamlit as st
 from altair.utils.schemapi import debug_mode
 
 from core.analysis.samples.class_pairs import first_separated_layer, pair_causes, pair_curve
+from core.analysis.samples.selection import LayerSelection
 from core.report.words.formatting import one_layer, plain
 from explorer.charts.layer_chart import GRAY, NAMES, UncheckedChart, framed, layer_x, upper_end
 from explorer.controls.downloads import export_row
 from explorer.controls.sample_cards import show_picture
 from explorer.controls.widgets import widget_key
 from explorer.server.page_errors import guarded
-from explorer.studies.class_tables import LayerSelection
 from explorer.studies.gallery import short_id
 from explorer.studies.loading import OpenStudy
 from explorer.studies.pictures import Pictures, study_pictures

@@ -5,30 +5,22 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from core.analysis.samples.neighborhoods import confused_pairs
-from core.study.store.class_names import sample_classes, short_class, short_classes
+from core.analysis.samples.class_values import class_names, class_values, ranked_classes
+from core.analysis.samples.selection import LayerSelection
+from core.analysis.samples.tables import named_pairs
+from core.study.store.class_names import short_class
 from core.study.store.opening import StudyError
 from explorer.app_pages.classes.charts import PICKED, confusion_chart, development_chart, heat_map
 from explorer.app_pages.classes.pair_view import show_pair
 from explorer.controls.downloads import export_row
-from explorer.controls.layer_controls import class_names, layer_controls
+from explorer.controls.layer_controls import layer_controls
 from explorer.controls.page_header import show_notes, show_provenance
 from explorer.controls.study_picker import open_chosen_study
 from explorer.controls.widgets import open_expander, selected_point, selected_row, widget_key
 from explorer.server.page_errors import guarded
 from explorer.state.address import asked_view, keep_view
 from explorer.state.choices import SAMPLES, one_offered
-from explorer.studies.class_tables import (
-    BARS,
-    DEVELOPED,
-    PAGE_SIZE,
-    LayerSelection,
-    class_values,
-    classes_finding,
-    layer_query,
-    pages,
-    ranked_classes,
-)
+from explorer.studies.class_tables import BARS, DEVELOPED, PAGE_SIZE, classes_finding, layer_query, pages
 from explorer.studies.loading import OpenStudy, cached_tables
 
 PAGE = "classes"
@@ -263,13 +255,10 @@ def cached_values(path: str, stamp: tuple[int, ...], selection: LayerSelection) 
 @st.cache_data(max_entries=32, show_spinner=False)
 def cached_pairs(path: str, stamp: tuple[int, ...], selection: LayerSelection) -> pd.DataFrame | None:
     """The confused pairs with short class names; None if the study stores no neighbors of the layer."""
-    study = cached_tables(path, stamp)
     try:
-        pairs = confused_pairs(study, selection.layer, selection.pooling, selection.split, among=selection.among)
+        return named_pairs(cached_tables(path, stamp), selection)
     except StudyError:
         return None
-    short_names = short_classes(sample_classes(study.samples))
-    return pairs.assign(first=pairs["first"].map(short_names), second=pairs["second"].map(short_names))
 
 
 guarded(render)()

@@ -7,11 +7,12 @@ from math import atanh, sqrt, tanh
 import numpy as np
 import pandas as pd
 
+from core.analysis.samples.selection import offered_poolings
 from core.report.words.formatting import POOLED
 from core.study.store.opening import Study
 from core.study.store.ties import has_many_ties
 from explorer.state.choices import SAMPLES, one_offered, ordered_samples
-from explorer.studies.loading import OpenStudy, offered_poolings
+from explorer.studies.loading import OpenStudy
 
 MIN_LAYERS = 4  # for a rank correlation with an interval
 

@@ -8,6 +8,7 @@ import streamlit as st
 
 from core.analysis.cut.advice import Advice, advise, with_seconds
 from core.analysis.cut.timings import load_timing
+from core.analysis.samples.selection import offered_poolings_and_samples
 from core.report.words.class_losses import class_cost_text
 from core.report.words.cut import difference_to_best_text, explanation, headline, level_text
 from core.study.store.opening import StudyError
@@ -32,7 +33,6 @@ from explorer.state.address import (
     keep_tolerance,
 )
 from explorer.state.choices import POOLINGS, SAMPLES
-from explorer.studies.class_tables import offered_poolings_and_samples
 from explorer.studies.loading import OpenStudy, cached_tables
 
 PAGE, CUT = "decide", "decide_cut"

@@ -8,22 +8,22 @@ import pandas as pd
 import streamlit as st
 
 from core.analysis.samples.planted_labels import LEAST_WRONG, PlantedSwaps
-from core.analysis.samples.suspects import CLEAR_SCORE, duplicate_flags, hard_samples
+from core.analysis.samples.selection import LayerSelection
+from core.analysis.samples.suspects import CLEAR_SCORE, LEAST_SCORE, duplicate_flags, hard_samples
+from core.analysis.samples.tables import with_duplicates, with_ids
 from core.report.words.formatting import plain
-from core.report.words.samples_to_check import span
+from core.report.words.samples_to_check import depths_text, duplicates_text, span
 from core.study.store.opening import StudyError
 from explorer.controls.downloads import save_table_row
 from explorer.controls.sample_cards import PAGE, selected_key, show_picture
 from explorer.controls.widgets import selected_row, widget_key
 from explorer.server.page_errors import guarded
-from explorer.studies.class_tables import LayerSelection
 from explorer.studies.gallery import short_id
 from explorer.studies.loading import OpenStudy
 from explorer.studies.pictures import Pictures
 from explorer.studies.sample_paths import SamplePaths, cached_duplicates
 
 DUPLICATES = {0.0: "Exact", 0.1: "Near"}  # by distance, as a share of the median distance to the nearest neighbor
-DUPLICATE_TEXTS = {"across": "in the other split", "within": "in its own split"}
 CARDS, PICTURE = 6, 104
 RATES = (0.01, 0.02, 0.05)  # of wrong labels
 ASSUMPTIONS = (
@@ -94,13 +94,14 @@ def show_samples_to_check(
     if listed.empty:
         st.info("At the late layers, no sample has more neighbors of another class than of its label.")
         return
-    listed = listed.assign(duplicate=listed["sample"].map(flags).map(DUPLICATE_TEXTS).fillna(""))
+    listed = with_duplicates(listed, flags)
     num_layers = int(listed["layers"].iloc[0])
     st.markdown(
         f"**{sample_paths.num_clear:,}** of {len(sample_paths.summaries):,} samples have a score of {CLEAR_SCORE} or "
-        f"more; the {len(listed):,} with 0.6 or more are listed. At the last {num_layers} layers, a sample's stored "
-        "neighbors vote, and so do the samples whose neighbor it is. The score is a / (a + b), where a are the votes "
-        "for the strongest other class and b those for the label. A high score does not prove that a label is wrong. "
+        f"more; the {len(listed):,} with {LEAST_SCORE} or more are listed. At the last {num_layers} layers, a sample's "
+        "stored neighbors vote, and so do the samples whose neighbor it is. The score is a / (a + b), where a are the "
+        "votes for the strongest other class and b those for the label. A high score does not prove that a label is "
+        "wrong. "
         f"{sample_paths.expectation}"
     )
     show_swaps(sample_paths.swaps, sample_paths.num_clear)
@@ -152,14 +153,7 @@ def show_hard(study: OpenStudy, sample_paths: SamplePaths) -> None:
     samples = hard_samples(sample_paths.depths, sample_paths.samples)
     if samples.empty:
         return
-    num_wrong, num_unsettled = int((~samples["correct"]).sum()), int((~samples["settled"]).sum())
-    median_layer = int(samples["depth"].median()) + 1
-    st.markdown(
-        f"Prediction depth is the layer from which on the vote of a sample's {sample_paths.num_voters} stored "
-        f"neighbors no longer changes; half of the samples are decided by layer {median_layer:,}. For "
-        f"**{num_unsettled:,}** of {len(samples):,} the vote still changes at the last layer; **{num_wrong:,}** end in "
-        "a wrong class."
-    )
+    st.markdown(depths_text(samples, sample_paths.num_voters))
     table = samples.rename(columns={"layer": "decided"})
     show_selectable(study, table, "hard", "Samples by prediction depth, the latest first")
     save_table_row(lambda: samples, f"{Path(study.path).name}_prediction_depth")
@@ -192,7 +186,7 @@ def show_duplicates(study: OpenStudy, sample_paths: SamplePaths, selection: Laye
     Returns
     -------
     mapping
-        Of `core.analysis.samples.suspects.duplicate_flags`: sample to a key of `DUPLICATE_TEXTS`.
+        Of `core.analysis.samples.suspects.duplicate_flags`: sample to "across" or "within".
     """
     within = st.segmented_control(
         "Duplicates",
@@ -210,26 +204,15 @@ def show_duplicates(study: OpenStudy, sample_paths: SamplePaths, selection: Laye
             f"The study stores no neighbors of `{selection.layer}`, so that duplicates cannot be looked for there."
         )
         return {}
-    equal = "equal or nearly equal" if within else "equal"
+    text = duplicates_text(duplicates, selection.layer, near=bool(within))
     if duplicates.empty:
-        st.markdown(
-            f":material/check_circle: Among the stored neighbors, no two samples have {equal} activations at "
-            f"`{selection.layer}`."
-        )
+        st.markdown(f":material/check_circle: {text}")
         return {}
-    num_across, num_contrary = int(duplicates["across"].sum()), int((~duplicates["same_class"].astype(bool)).sum())
-    text = (
-        f"**{len(duplicates):,}** pairs of samples have {equal} activations at `{selection.layer}`: "
-        f"**{num_across:,}** of a training and a test sample, which make every number about the test samples too good; "
-        f"**{num_contrary:,}** with different labels, of which one must be wrong if the images are the same. Images "
-        "with equal activations may differ."
-    )
-    if num_across:
+    if duplicates["across"].any():
         st.warning(text, icon=":material/content_copy:")
     else:
         st.info(text, icon=":material/content_copy:")
-    ids = sample_paths.samples.set_index("sample")["id"]
-    table = duplicates.assign(first=duplicates["first"].map(ids), second=duplicates["second"].map(ids))
+    table = with_ids(duplicates, sample_paths.samples)
     st.dataframe(table, hide_index=True, column_config=dict(CONFIG))
     save_table_row(lambda: table, f"{Path(study.path).name}_duplicates")
     return duplicate_flags(duplicates)

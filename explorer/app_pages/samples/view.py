@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from core.analysis.samples.selection import LayerSelection
 from explorer.app_pages.samples.charts import OTHER, PICKED, REFERENCE, SAME, drawn_dots, path_chart, plane_chart
 from explorer.app_pages.samples.data_quality import CONFIG, show_data_quality
 from explorer.controls.downloads import export_row
@@ -16,7 +17,7 @@ from explorer.controls.study_picker import open_chosen_study
 from explorer.controls.widgets import open_expander, selected_point, widget_key
 from explorer.server.page_errors import guarded
 from explorer.state.address import asked_view, keep_view
-from explorer.studies.class_tables import LayerSelection, layer_query
+from explorer.studies.class_tables import layer_query
 from explorer.studies.gallery import (
     FILTERS,
     SORTS,

@@ -9,11 +9,12 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 import core
 from core.analysis.cut import exporting
 from core.analysis.cut.advice import advise
-from core.analysis.cut.exporting import export_cut
+from core.analysis.cut.exporting import export_cut, usage_lines
 from core.analysis.cut.time_saved import WIDEST_RANGE
 from core.analysis.cut.timings import load_timing
 from core.cli import main
@@ -21,6 +22,7 @@ from core.report.words.cut import enough_tolerance
 from core.study.reopening import reopen_network, reopen_plan
 from core.study.store.opening import Study, StudyError, load_study
 from explorer.studies.loading import DEMO
+from tests.documents import ROOT, code_blocks
 
 pytestmark = pytest.mark.slow
 
@@ -144,7 +146,7 @@ def test_features_and_pixels_have_no_network(tmp_path):
     features = core.study_from_features({"a": np.eye(4)}, [0, 0, 1, 1], out=tmp_path / "features")
     pixels = core.run_study(core.StudyOptions("digits", model="pixels", per_class=4), tmp_path / "pixels")
     for one in (features, pixels):
-        with pytest.raises(StudyError, match="has no network: it was made from features or from pixels"):
+        with pytest.raises(StudyError, match="has no network: it was made from features, from pixels or with PyTorch"):
             export_cut(one, "a", tmp_path / "cut.keras")
 
 
@@ -254,3 +256,61 @@ def test_a_bundled_network_is_cut_with_its_real_weights(tmp_path):
     export = export_cut(demo, "block4c_add", tmp_path / "cut.keras")
     assert export.shape == (80,)
     assert export.largest_difference <= 1e-5 * max(1.0, export.largest_activation)
+
+
+def readme_lines() -> str:
+    """The block in the README that uses a cut network."""
+    document = (ROOT / "core" / "analysis" / "README.md").read_text(encoding="utf-8")
+    (block,) = [block for block in code_blocks(document) if "test_exporting" in block.mark]
+    return block.text
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory) -> Path:
+    """Plain images of three colors, larger than the network's, with a little noise; classes in no usual order."""
+    folder, rng = tmp_path_factory.mktemp("photographs"), np.random.default_rng(0)
+    for number, name in enumerate(("zebra", "ant", "mule")):
+        for split, count in (("train", 8), ("test", 3)):
+            (folder / split / name).mkdir(parents=True)
+            for copy in range(count):
+                pixels = rng.integers(0, 60, (40, 30, 3))
+                pixels[..., number] += 150
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / split / name / f"{copy}.png")
+    return folder
+
+
+@pytest.mark.parametrize("source", ["README", "file"])
+@pytest.mark.parametrize("head", ["probe", "nearest"])
+def test_five_lines_of_keras_name_the_class(photographs, weights, tmp_path, monkeypatch, capsys, source, head):
+    options = core.StudyOptions(str(photographs), weights=str(weights), layers="block1a_add", projection="none")
+    study = core.run_study(options, tmp_path / "study")
+    monkeypatch.chdir(tmp_path)
+    export = export_cut(study, "block1a_add", "classifier.keras", head=head)
+    record = json.loads(Path("classifier.json").read_text(encoding="utf-8"))
+    lines = readme_lines() if source == "README" else "\n".join(record["usage"])
+    assert len(lines.splitlines()) == 6  # the first one imports
+    assert export.accuracy == 1
+    for name in ("zebra", "ant", "mule"):
+        shutil.copy(photographs / "test" / name / "1.png", "photo.jpg")
+        capsys.readouterr()
+        exec(compile(lines, "usage", "exec"), {})
+        assert capsys.readouterr().out.splitlines()[-1] == name
+
+
+def test_the_lines_of_the_readme_are_those_of_the_file():
+    assert readme_lines().splitlines() == usage_lines(Path("classifier.keras"), has_head=True)
+
+
+def test_lines_without_a_head_give_the_features_of_the_study(photographs, weights, tmp_path, monkeypatch):
+    options = core.StudyOptions(str(photographs), weights=str(weights), layers="block1a_add", projection="none")
+    study = core.run_study(options, tmp_path / "study")
+    monkeypatch.chdir(tmp_path)
+    export_cut(study, "block1a_add", "features.keras")
+    shutil.copy(photographs / "test" / "ant" / "0.png", "photo.jpg")
+    variables: dict = {}
+    exec("\n".join(json.loads(Path("features.json").read_text(encoding="utf-8"))["usage"]), variables)
+    plan = reopen_plan(study)
+    row = list(plan.samples.ids).index("test/ant/0.png")
+    pixels = plan.images.load([row], plan.network.input_size)
+    expected = loaded(Path("features.keras"))(pixels)
+    assert np.abs(variables["output"] - np.asarray(expected)[0]).max() <= 1e-5

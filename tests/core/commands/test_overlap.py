@@ -52,7 +52,7 @@ def test_layers_of_one_network(studies, capsys):
     ("words", "status", "message"),
     [
         (["--neighbors", "11"], 1, "k must be from 1 to 10"),
-        (["--out", "pairs.txt"], 2, "out must end in .csv or .parquet; got 'pairs.txt'"),
+        (["--out", "pairs.txt"], 2, "out must end in .csv, .json or .parquet; got 'pairs.txt'"),
     ],
 )
 def test_wrong_usage(studies, capsys, words, status, message):

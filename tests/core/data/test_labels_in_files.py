@@ -118,7 +118,8 @@ def test_text_that_cannot_be_used(tmp_path: Path, name: str, text: str, message:
     [
         (np.array([0.5, 1, 2]), r"must be classes; got real numbers such as 0\.5"),
         (np.array([0.0, 1, 2]), r"must be integers or strings of shape \(n,\); got float64 of shape \(3,\)"),
-        (np.eye(3, dtype=int), r"got int64 of shape \(3, 3\)"),
+        (np.eye(3, dtype=int), r"got int64 of shape \(3, 3\), one-hot rows\. Pass labels\.argmax\(axis=1\)"),
+        (np.array([[1, 1], [0, 1], [0, 0]]), r"several labels a sample \(multi-label\).*core\.smoothness_index"),
         (np.array(["a", None, "b"], dtype=object), "cannot be read: .*Python objects in dtype"),
     ],
 )

@@ -3,8 +3,10 @@
 import hashlib
 import io
 import os
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -311,6 +313,7 @@ def test_without_a_download_it_says_where_it_looked(
         raise ConnectionError("Failed to resolve 'example.org'")
 
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", offline)
+    monkeypatch.setattr("core.data.images.tfds.check_hosts", lambda addresses: dict.fromkeys(addresses, ""))
     monkeypatch.delenv("SI_TFDS_DIR")
     monkeypatch.setattr("tensorflow_datasets.core.constants.DATA_DIR", str(tmp_path / "home"))
     assert main(["study", "tfds:stanford_dogs", "--out", str(tmp_path / "x")]) == 1
@@ -321,7 +324,49 @@ def test_without_a_download_it_says_where_it_looked(
     assert not (tmp_path / "x").exists()
 
 
+def test_without_a_connection_it_says_so_within_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """The downloader itself would try each address ten times, for minutes; nothing is written."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        closed = f"127.0.0.1:{free.getsockname()[1]}"
+    monkeypatch.setenv("http_proxy", f"http://{closed}")  # so that the machine's own connection does not matter
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("SI_TFDS_DIR")
+    monkeypatch.setattr("tensorflow_datasets.core.constants.DATA_DIR", str(tmp_path / "home"))
+    start = time.monotonic()
+    assert main(["study", "tfds:stanford_dogs", "--out", str(tmp_path / "x")]) == 1
+    assert time.monotonic() - start < 20
+    assert f"or be downloaded; got: {closed} cannot be reached (Connection refused). " in capsys.readouterr().err
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_nothing_of_a_failed_download_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """What other downloads left, and data sets that are there, stay as they are."""
+    home = tmp_path / "home"
+    for name in ("downloads/other.tar.tmp.1", "mnist/3.0.1"):
+        (home / name).mkdir(parents=True)
+        (home / name / "file").write_bytes(b"1")
+
+    def breaks_off(self: Any, **options: object) -> None:
+        unfinished = home / "downloads" / "stanford_dogs" / "images.tar.tmp.2"
+        unfinished.mkdir(parents=True)
+        (unfinished / "images.tar").write_bytes(b"half")
+        Path(self.data_dir).parent.mkdir(parents=True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", breaks_off)
+    monkeypatch.setattr("core.data.images.tfds.check_hosts", lambda addresses: {})
+    monkeypatch.setenv("SI_TFDS_DIR", str(home))
+    with pytest.raises(KeyboardInterrupt):
+        load_images("tfds:stanford_dogs")
+    files = sorted(path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file())
+    assert files == ["downloads/other.tar.tmp.1/file", "mnist/3.0.1/file"]
+    assert not (home / "stanford_dogs").exists()
+
+
 def test_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'separation-index-explorer\[tfds\]'"):
+    with pytest.raises(ModuleNotFoundError, match="pip install tensorflow-datasets importlib-resources"):
         load_images("tfds:stanford_dogs")

@@ -1,5 +1,6 @@
-"""The README's recipe for PyTorch, run as it stands there."""
+"""The recipes for PyTorch in the documentation, run as they stand there."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -9,42 +10,59 @@ import pytest
 
 import core
 
-README = Path(core.__file__).parents[1] / "README.md"
+ROOT = Path(core.__file__).parents[1]
+DOCUMENTS = ("README.md", "core/study/README.md")
 MARKS = r"<!-- torch recipe -->\s*```python\n(.*?)```\s*<!-- end of torch recipe -->"
+LAYERS = ["layer1", "layer2", "layer3", "layer4"]
 
 
-def recipe() -> str:
-    text = README.read_text(encoding="utf-8") if README.exists() else ""
-    blocks = re.findall(MARKS, text, re.DOTALL)
+def recipe(name: str) -> str:
+    blocks = re.findall(MARKS, (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
     assert len(blocks) == 1, (
-        f"{README.name} must have one ```python block between the lines <!-- torch recipe --> and "
+        f"{name} must have one ```python block between the lines <!-- torch recipe --> and "
         f"<!-- end of torch recipe -->; found {len(blocks)}."
     )
     return blocks[0]
 
 
-def test_the_readme_has_a_short_recipe():
-    code = recipe()
-    compile(code, README.name, "exec")
-    assert len(code.splitlines()) <= 15
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_document_has_a_short_recipe(name: str):
+    code = recipe(name)
+    compile(code, name, "exec")
+    assert len(code.splitlines()) <= 5
 
 
-def test_the_recipe_makes_a_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    torch = pytest.importorskip("torch", reason="torch is not installed, and no requirement")
+@pytest.mark.torch
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_the_recipe_makes_a_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+):
+    if os.environ.get("REQUIRE_TORCH") != "1":
+        pytest.importorskip("torch", reason="torch is not installed, and no requirement")
+    import torch
+    from torch.utils.data import DataLoader, TensorDataset
+
     torch.manual_seed(0)
     model = four_layers(torch)
     images, targets = torch.randn(50, 3, 8, 8), torch.arange(50) % 3
     images += targets[:, None, None, None] * 0.2
-    data = torch.utils.data.TensorDataset(images, targets)
-    loader = torch.utils.data.DataLoader(data, batch_size=16)
+    loader = DataLoader(TensorDataset(images, targets), batch_size=16, shuffle=True)
+    test_loader = DataLoader(TensorDataset(images[:9], targets[:9]), batch_size=16)
     monkeypatch.chdir(tmp_path)
-    exec(recipe(), {"model": model, "loader": loader})
+    exec(recipe(name), {"model": model, "loader": loader, "test_loader": test_loader})
     study = core.load_study(tmp_path / "my-study")
+    assert "layer1" in capsys.readouterr().out
     assert study.state == "complete"
-    assert study.samples["label"].tolist() == targets.tolist()
-    assert study.layers["layer"].tolist() == ["layer1", "layer2", "layer3", "layer4"]
-    assert study.layers["channels"].tolist() == [4, 6, 6, 5]
-    check_separation(torch, model.eval(), images, targets.numpy(), study)
+    train = study.samples[study.samples["split"] == "train"]
+    assert train["label"].tolist() == targets.tolist()
+    channels = dict(zip(study.layers["layer"], study.layers["channels"], strict=True))
+    assert {layer: count for layer, count in channels.items() if layer in LAYERS}.items() <= {
+        "layer1": 4,
+        "layer2": 6,
+        "layer3": 6,
+        "layer4": 5,
+    }.items()
+    check_separation(torch, model, images, targets.numpy(), study)
 
 
 def four_layers(torch: Any) -> Any:
@@ -55,7 +73,7 @@ def four_layers(torch: Any) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.layer1 = nn.Conv2d(3, 4, 3)
-            self.layer2 = nn.Sequential(nn.ReLU(), nn.Conv2d(4, 6, 3))
+            self.layer2 = nn.Conv2d(4, 6, 3)
             self.layer3 = nn.Dropout(0.5)  # passes its input on, if only the network is set to evaluate
             self.layer4 = nn.Linear(6, 5)
             self.relu = nn.ReLU(inplace=True)  # overwrites what a hook has seen
@@ -69,10 +87,14 @@ def four_layers(torch: Any) -> Any:
 
 def check_separation(torch: Any, model: Any, images: Any, labels: np.ndarray, study: core.Study) -> None:
     """Against the same layers called one after another, without hooks or batches."""
+    model.eval()
     with torch.inference_mode():
         first = model.layer1(images)
         second = model.layer2(first)
         last = model.layer4(second.mean(dim=(2, 3)))
-    means = [first.mean(dim=(2, 3)), second.mean(dim=(2, 3)), second.mean(dim=(2, 3)), last]
-    rows = study.measurements.query("measure == 'separation'")
-    assert rows["value"].tolist() == [core.separation_index(mean.numpy(), labels).value for mean in means]
+    means = {"layer1": first.mean(dim=(2, 3)), "layer2": second.mean(dim=(2, 3)), "layer4": last}
+    rows = study.measurements.query("measure == 'separation' and split == 'train'")
+    pooled = rows[(rows["pooling"] == "mean") | (rows["layer"] == "layer4")].set_index("layer")["value"]
+    assert {layer: pooled[layer] for layer in means} == {
+        layer: core.separation_index(mean, labels).value for layer, mean in means.items()
+    }

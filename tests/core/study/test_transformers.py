@@ -38,6 +38,9 @@ def test_a_study_says_what_was_taken_of_the_tokens(study):
     assert "patch_conv" not in pooled
     layers = study.layers.set_index("layer")
     assert layers.loc["block2_add2", ["kind", "channels", "block"]].tolist() == ["Add", 8, "block2"]
+    assert layers.loc[["patch_conv", "with_class_token", "block1_add1"], "mean_of"].tolist() == [
+        "positions", "tokens", "class token",
+    ]  # fmt: skip
     assert layers["note"].isna().all()
     assert any("from block1_attention on" in caution for caution in study.info["cautions"])
 

@@ -1,0 +1,297 @@
+"""The tables of the pages Classes and Samples, from a study in hand."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from core.analysis.samples.class_values import class_names, class_values, ranked_classes
+from core.analysis.samples.neighborhoods import confused_pairs
+from core.analysis.samples.paths import neighbors_by_layer
+from core.analysis.samples.prediction_depth import depths, votes
+from core.analysis.samples.selection import LayerSelection, select_layer
+from core.analysis.samples.suspects import (
+    LEAST_SCORE,
+    duplicate_flags,
+    duplicates_first,
+    hard_samples,
+    late_neighbors,
+    samples_to_check,
+)
+from core.study.store.class_names import sample_classes, short_classes
+from core.study.store.opening import Study, StudyError
+
+DUPLICATE_TEXTS = {"across": "in the other split", "within": "in its own split"}
+
+
+def label_errors(
+    study: Study,
+    *,
+    split: str | None = None,
+    among: str | None = None,
+    pooling: str | None = None,
+    layer: str | None = None,
+    at_least: float = LEAST_SCORE,
+) -> pd.DataFrame:
+    """Return samples whose label may be wrong: their neighbors at the late layers have another one.
+
+    This is the table "Samples to check" of the page Samples. A listed label need not be wrong: where classes look
+    alike, most listed labels are right.
+
+    Parameters
+    ----------
+    study : Study
+        A study that stores neighbors.
+    split, among, pooling : str, optional
+        The split of the samples, that of their neighbors, and "mean" or "flat"; default as in
+        `core.analysis.samples.selection.select_layer`.
+    layer : str, optional
+        The layer at which duplicates are looked for; default the one of the highest SI.
+    at_least : float
+        The lowest score that is listed, in (0, 1]; from 0.9 on the neighbors clearly contradict the label.
+
+    Returns
+    -------
+    DataFrame
+        The highest score first: sample, id, split, class_name, suggested (the class that the neighbors name), score,
+        votes, own_votes, layers, as described in `core.analysis.samples.suspects.samples_to_check`; and duplicate:
+        whether another sample has the same activations, "in the other split", "in its own split" or "" (null where
+        the study stores no neighbors of the layer).
+
+    Raises
+    ------
+    StudyError
+        The study has no such layer, split or pooling, or stores no neighbors of these samples.
+    ValueError
+        `at_least` is out of range.
+
+    Examples
+    --------
+    >>> import core
+    >>> study = core.load_study("explorer/demo/digits")
+    >>> core.label_errors(study)["id"].tolist()[:2]
+    ['digits/1573', 'digits/1658']
+    """
+    selection = select_layer(study, layer=layer, split=split, among=among, pooling=pooling)
+    neighbors = late_neighbors(study, selection.pooling, selection.split, among=selection.among)
+    _check_stored(study, neighbors)
+    listed = samples_to_check(neighbors, named_samples(study), at_least=at_least)
+    try:
+        flags = duplicate_flags(duplicates_first(study, selection.layer, selection.pooling))
+    except StudyError:  # the study stores no neighbors of this layer
+        return listed.assign(duplicate=None)
+    return with_duplicates(listed, flags)
+
+
+def duplicates(
+    study: Study, *, layer: str | None = None, pooling: str | None = None, within: float = 0.0
+) -> pd.DataFrame:
+    """Return pairs of samples with equal or nearly equal activations, those of a training and a test sample first.
+
+    This is the table "Duplicates" of the page Samples. Only pairs of which one is among the stored neighbors of the
+    other are listed.
+
+    Parameters
+    ----------
+    study : Study
+        A study that stores neighbors.
+    layer : str, optional
+        Default the layer of the highest SI; `input`, where the study has it, compares the images themselves.
+    pooling : {"mean", "flat"}, optional
+        Default channel means where the study has them.
+    within : float
+        Largest distance of a pair, as a share of the median distance to the nearest neighbor: 0 lists equal
+        activations, 0.1 nearly equal ones.
+
+    Returns
+    -------
+    DataFrame
+        first, second (ids), first_split, second_split, distance, same_class, across (whether the pair is of a training
+        and a test sample).
+
+    Raises
+    ------
+    StudyError
+        The study has no such layer or pooling, or stores no neighbors of it.
+    ValueError
+        `within` is negative.
+
+    Examples
+    --------
+    >>> import core
+    >>> core.duplicates(core.load_study("explorer/demo/digits")).empty
+    True
+    """
+    selection = select_layer(study, layer=layer, pooling=pooling)
+    pairs = duplicates_first(study, selection.layer, selection.pooling, within=within)
+    return with_ids(pairs, study.samples)
+
+
+def confused_classes(
+    study: Study,
+    *,
+    layer: str | None = None,
+    split: str | None = None,
+    among: str | None = None,
+    pooling: str | None = None,
+) -> pd.DataFrame:
+    """Return pairs of classes whose samples are nearest to each other, the most confused first.
+
+    This is the table "Most confused classes" of the page Classes.
+
+    Parameters
+    ----------
+    study : Study
+        A study that stores neighbors.
+    layer, split, among, pooling : str, optional
+        The layer, the split of the samples, that of their neighbors, and "mean" or "flat"; default as in
+        `core.analysis.samples.selection.select_layer`.
+
+    Returns
+    -------
+    DataFrame
+        One row for each pair that is confused at least once: first, second, count, of_first, of_second, total, share,
+        chance, as described in `core.analysis.samples.neighborhoods.confused_pairs`.
+
+    Raises
+    ------
+    StudyError
+        The study has no such layer, split or pooling, or stores no such neighbors.
+
+    Examples
+    --------
+    >>> import core
+    >>> core.confused_classes(core.load_study("explorer/demo/digits")).iloc[0][["first", "second"]].tolist()
+    ['2', '3']
+    """
+    selection = select_layer(study, layer=layer, split=split, among=among, pooling=pooling)
+    return named_pairs(study, selection)
+
+
+def class_separation(
+    study: Study,
+    *,
+    layer: str | None = None,
+    split: str | None = None,
+    among: str | None = None,
+    pooling: str | None = None,
+) -> pd.DataFrame:
+    """Return SI of each class at a layer, the lowest first.
+
+    This is the table "The classes at this layer" of the page Classes. A study of features stores the same values.
+
+    Parameters
+    ----------
+    study : Study
+    layer, split, among, pooling : str, optional
+        As for `confused_classes`.
+
+    Returns
+    -------
+    DataFrame
+        class_name, value (the share of the class's samples whose nearest neighbor is of the class), chance,
+        num_queries (samples of the class). Classes without a value are left out.
+
+    Raises
+    ------
+    StudyError
+        The study has no such layer, split or pooling.
+
+    Examples
+    --------
+    >>> import core
+    >>> core.class_separation(core.load_study("explorer/demo/digits")).iloc[0]["class_name"]
+    '3'
+    """
+    selection = select_layer(study, layer=layer, split=split, among=among, pooling=pooling)
+    values = class_values(study.classes, study.layers, class_names(study.samples), selection)
+    return ranked_classes(values, selection.layer)
+
+
+def prediction_depths(
+    study: Study, *, split: str | None = None, among: str | None = None, pooling: str | None = None
+) -> pd.DataFrame:
+    """Return samples by the layer from which on the vote of their neighbors no longer changes, the latest first.
+
+    This is the table "Hard samples" of the page Samples. See `core.analysis.samples.prediction_depth`, whose
+    `prediction_depth` has further options (number of neighbors, some layers).
+
+    Parameters
+    ----------
+    study : Study
+        A study that stores neighbors.
+    split, among, pooling : str, optional
+        The split of the samples, that of their neighbors, and "mean" or "flat"; default as in
+        `core.analysis.samples.selection.select_layer`.
+
+    Returns
+    -------
+    DataFrame
+        sample, id, split, class_name, depth (number of layers before that layer), layer, prediction (the vote at the
+        last layer), correct, settled (False where the vote changed at the last layer).
+
+    Raises
+    ------
+    StudyError
+        The study has no such split or pooling, or stores no neighbors of these samples.
+
+    Examples
+    --------
+    >>> import core
+    >>> core.prediction_depths(core.load_study("explorer/demo/digits"))["id"].iloc[0]
+    'digits/0012'
+    """
+    selection = select_layer(study, split=split, among=among, pooling=pooling)
+    neighbors = neighbors_by_layer(study, selection.pooling, selection.split, among=selection.among)
+    _check_stored(study, neighbors)
+    samples = named_samples(study)
+    names = samples.set_index("sample")["class_name"]
+    return hard_samples(depths(votes(neighbors, names), names), samples)
+
+
+def named_samples(study: Study) -> pd.DataFrame:
+    """Return the table `samples` with the column `class_name`, the classes' short names."""
+    classes = sample_classes(study.samples)
+    samples = study.samples.astype({"split": str})
+    return samples.assign(class_name=classes.map(short_classes(classes)).to_numpy())
+
+
+def named_pairs(study: Study, selection: LayerSelection) -> pd.DataFrame:
+    """Return `confused_pairs` of a selection with the classes' short names."""
+    pairs = confused_pairs(study, selection.layer, selection.pooling, selection.split, among=selection.among)
+    short_names = short_classes(sample_classes(study.samples))
+    return pairs.assign(first=pairs["first"].map(short_names), second=pairs["second"].map(short_names))
+
+
+def with_duplicates(listed: pd.DataFrame, flags: Mapping[int, str]) -> pd.DataFrame:
+    """Add the column duplicate to samples: "in the other split", "in its own split", or "".
+
+    Parameters
+    ----------
+    listed : DataFrame
+        With the column sample.
+    flags : mapping
+        As returned by `core.analysis.samples.suspects.duplicate_flags`.
+    """
+    return listed.assign(duplicate=listed["sample"].map(flags).map(DUPLICATE_TEXTS).fillna(""))
+
+
+def with_ids(pairs: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
+    """Return pairs of samples with their ids in place of their numbers.
+
+    Parameters
+    ----------
+    pairs : DataFrame
+        With the columns first and second.
+    samples : DataFrame
+        The table `samples` of the study.
+    """
+    ids = samples.set_index("sample")["id"].astype(str)
+    return pairs.assign(first=pairs["first"].map(ids), second=pairs["second"].map(ids))
+
+
+def _check_stored(study: Study, neighbors: pd.DataFrame) -> None:
+    if neighbors.empty:
+        raise StudyError(
+            f"The study in {study.path} stores no neighbors of these samples. Run it again with at least one stored "
+            "neighbor a sample."
+        )

@@ -1,0 +1,1 @@
+"""Commands about networks, without a study: their layers, and the files of their weights."""

@@ -1,0 +1,125 @@
+"""What the commands about samples and classes have in common: their options, and how their tables are printed."""
+
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from core.commands.terminal.arguments import add_command
+from core.commands.terminal.tables import add_table_output, table_as_json, table_file, write_table
+from core.study.store.opening import Study, load_study
+
+WIDEST = 40  # characters of a text in a printed column; files have all of it
+_MARKS = re.compile(r"\*\*|`|\\(?=[^\w\s])")
+
+
+@dataclass(frozen=True)
+class TableCommand:
+    """A command that prints one table of a study.
+
+    Attributes
+    ----------
+    name : str
+        Of the command.
+    summary : str
+        What it does, a sentence.
+    examples : sequence of str
+        What can follow its name.
+    make : callable
+        Takes the study and the options; returns the table.
+    text : callable
+        Takes the study, the table and the options; returns sentences about it, as Markdown.
+    options : sequence of str
+        Which of "layer", "split", "among" and "pooling" it has.
+    hidden : sequence of str
+        Columns that are not printed as text.
+    """
+
+    name: str
+    summary: str
+    examples: Sequence[str]
+    make: Callable[[Study, argparse.Namespace], pd.DataFrame]
+    text: Callable[[Study, pd.DataFrame, argparse.Namespace], str]
+    options: Sequence[str] = ("split", "among", "pooling", "layer")
+    hidden: Sequence[str] = ("sample",)
+
+    def add_parser(self, commands: Any) -> Any:
+        """Add the command and its options; return its group of options about what is computed, for more of them."""
+        parser = add_command(commands, self.name, self.summary, self.examples)
+        data = parser.add_argument_group("data")
+        data.add_argument("study", metavar="STUDY", help="Folder of a study with stored neighbors.")
+        if "split" in self.options:
+            _add_split(data)
+        measures = parser.add_argument_group("measures")
+        if "pooling" in self.options:
+            measures.add_argument(
+                "--pooling",
+                choices=("mean", "flat"),
+                help="Activations to compare: means of channels, or all. Default: mean, where the study has it.",
+            )
+        if "layer" in self.options:
+            measures.add_argument("--layer", metavar="NAME", help="Layer to look at. Default: that of the highest SI.")
+        add_table_output(parser.add_argument_group("output"))
+        parser.set_defaults(run=self.run, interrupted="Nothing was written.")
+        return measures
+
+    def run(self, options: argparse.Namespace) -> int:
+        """Print the table of a study, or write it."""
+        path = table_file(options)
+        study = load_study(options.study)
+        table = self.make(study, options)
+        if path is not None:
+            write_table(table, path)
+        if options.json:
+            print(table_as_json(table))
+            return 0
+        if len(table):
+            print(_lines(table.drop(columns=list(self.hidden), errors="ignore").head(options.rows)))
+        if len(table) > options.rows:
+            print(f"{options.rows:,} of {len(table):,} rows; --rows prints more, --out FILE writes all")
+        if text := self.text(study, table, options):
+            print(without_marks(text))
+        if path is not None:
+            print(f"written to {path}")
+        return 0
+
+
+def selection_of(options: argparse.Namespace) -> dict[str, str | None]:
+    """The options of `core.analysis.samples.selection.select_layer` that a command has."""
+    names = ("layer", "split", "among", "pooling")
+    return {name: getattr(options, name) for name in names if hasattr(options, name)}
+
+
+def without_marks(text: str) -> str:
+    """Markdown as plain text."""
+    return _MARKS.sub("", text)
+
+
+def _add_split(data: Any) -> None:
+    data.add_argument(
+        "--split",
+        choices=("train", "test"),
+        help="Split of the samples. Default: test, or train where there are no test samples.",
+    )
+    data.add_argument(
+        "--among",
+        choices=("train", "test"),
+        help="Split of the neighbors; train with --split test asks for the nearest training samples of the test "
+        "samples. Default: that of the samples.",
+    )
+
+
+def _lines(table: pd.DataFrame) -> str:
+    shown = table.copy()
+    for name in shown.columns:
+        if shown[name].dtype == object or isinstance(shown[name].dtype, pd.StringDtype):
+            shown[name] = shown[name].map(_shortened, na_action="ignore").fillna("")
+    return shown.to_string(index=False, float_format="{:.4g}".format, na_rep="–")
+
+
+def _shortened(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= WIDEST else f"…{text[1 - WIDEST :]}"

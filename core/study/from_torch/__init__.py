@@ -1,0 +1,1 @@
+"""Studies of PyTorch networks, whose activations are collected while a loader runs through them once."""

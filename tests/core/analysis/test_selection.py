@@ -1,0 +1,57 @@
+"""What the tables about samples and classes are of where nothing is chosen, and what is refused."""
+
+import re
+
+import numpy as np
+import pytest
+
+import core
+from core.analysis.samples.selection import LayerSelection, select_layer
+from core.study.store.opening import StudyError
+
+LAYERS = {"early": np.array([[0.0], [4], [1], [5]] * 2), "late": np.array([[0.0], [1], [8], [9]] * 2)}
+LABELS = ["ant", "ant", "bee", "bee"] * 2
+SPLITS = ["train"] * 4 + ["test"] * 4
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Four samples on a line, in both splits; their classes are apart at the second layer only."""
+    return core.study_from_features(LAYERS, LABELS, splits=SPLITS, out=tmp_path_factory.mktemp("selection") / "study")
+
+
+@pytest.mark.parametrize(
+    ("choice", "expected"),
+    [
+        ({}, LayerSelection("late", "flat", "test")),
+        ({"split": "train"}, LayerSelection("late", "flat", "train")),
+        (
+            {"among": "train"},
+            LayerSelection("early", "flat", "cross"),
+        ),  # each sample lies on its copy: the first of 1.0
+        ({"split": "test", "among": "train", "layer": "late"}, LayerSelection("late", "flat", "cross")),
+        ({"layer": "early", "pooling": "mean"}, LayerSelection("early", "mean", "test")),
+    ],
+)
+def test_what_is_left_out_is_chosen_as_on_the_pages(study, choice, expected):
+    assert select_layer(study, **choice) == expected
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"layer": "latte"}, "layer must be one that the study in .* has; got 'latte'. Did you mean 'late'"),
+        ({"split": "train", "among": "test"}, "among must be 'train' for training samples"),
+        ({"pooling": "max"}, "pooling must be one that the study in .* has; got 'max'"),
+    ],
+)
+def test_what_a_study_does_not_have_is_refused(study, choice, message):
+    with pytest.raises(StudyError, match=message):
+        select_layer(study, **choice)
+
+
+def test_a_split_that_a_study_does_not_have_is_refused(tmp_path):
+    one_split = core.study_from_features(LAYERS, LABELS, out=tmp_path / "one")
+    for choice in ({"split": "test"}, {"among": "test"}):
+        with pytest.raises(StudyError, match=re.escape("It has train.")):
+            select_layer(one_split, **choice)

@@ -1,0 +1,416 @@
+"""Studies of PyTorch networks, against hooks written by hand."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+if os.environ.get("REQUIRE_TORCH") != "1":
+    pytest.importorskip("torch", reason="torch is not installed, and no requirement")
+import torch
+import torchvision
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import core
+from core.study.from_torch import study as study_module
+
+pytestmark = pytest.mark.torch
+NUM_SAMPLES, NUM_CLASSES = 30, 3
+ROOT = Path(core.__file__).parents[1]
+
+
+def data(side: int = 32, num_samples: int = NUM_SAMPLES) -> TensorDataset:
+    """Images of noise whose brightness depends on the class a little."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(num_samples) % NUM_CLASSES
+    images = torch.randn(num_samples, 3, side, side, generator=generator)
+    return TensorDataset(images + 0.1 * labels[:, None, None, None], labels)
+
+
+class Small(nn.Module):
+    """A convolution, a module that is used twice and overwrites its input, dropout, and a classifier."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.relu = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True)
+        self.drop, self.pool, self.head = nn.Dropout(0.5), nn.AdaptiveAvgPool2d(1), nn.Linear(4, NUM_CLASSES)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        space = self.drop(self.relu(self.norm(self.conv(images))))
+        return self.relu(self.head(self.pool(space).flatten(1)))
+
+
+@pytest.fixture
+def model() -> Small:
+    torch.manual_seed(0)
+    return Small()
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], np.ndarray]:
+    """The activations that studies measure, by layer and pooling."""
+    activations: dict[tuple[str, str], np.ndarray] = {}
+    take = study_module._Collector.take
+
+    def copied(collector: Any, layer: Any) -> dict[str, np.ndarray]:
+        by_pooling = take(collector, layer)
+        activations.update({(layer.layer, pooling): np.array(matrix) for pooling, matrix in by_pooling.items()})
+        return by_pooling
+
+    monkeypatch.setattr(study_module._Collector, "take", copied)
+    return activations
+
+
+def values(study: core.Study, pooling: str | None = None) -> dict[str, float]:
+    rows = study.measurements.query("measure == 'separation'")
+    rows = rows if pooling is None else rows[rows["pooling"] == pooling]
+    return dict(zip(rows["layer"].astype(str), rows["value"], strict=True))
+
+
+def num_hooks(model: nn.Module) -> int:
+    return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules())
+
+
+# Against hooks written by hand
+
+
+def test_a_resnet_has_the_numbers_of_hooks_written_by_hand(tmp_path: Path, taken: dict):
+    """To the last bit, with the same batches: means over height and width, and all activations."""
+    torch.manual_seed(0)
+    resnet = torchvision.models.resnet18(weights=None)
+    loader = DataLoader(data(), batch_size=8)
+    names = ["maxpool", "layer1.0", "layer2.1", "layer3.0.conv2", "layer4.1", "avgpool", "fc"]
+    study = core.study_from_torch(resnet, loader, tmp_path / "study", layers=names, pooling="both")
+
+    by_hand: dict[str, list[torch.Tensor]] = {name: [] for name in names}
+    for name in names:
+        resnet.get_submodule(name).register_forward_hook(
+            lambda module, inputs, output, name=name: by_hand[name].append(output.clone())
+        )
+    resnet.eval()
+    labels = []
+    with torch.inference_mode():
+        for images, targets in loader:
+            resnet(images)
+            labels += targets.tolist()
+    assert study.layers["layer"].tolist() == names
+    for name in names:
+        outputs = torch.cat(by_hand[name])
+        np.testing.assert_array_equal(taken[name, "flat"], outputs.flatten(1).numpy())
+        if outputs.ndim > 2:
+            means = torch.cat([batch.mean(dim=(2, 3)) for batch in by_hand[name]])
+            np.testing.assert_array_equal(taken[name, "mean"], means.numpy())
+            assert values(study, "mean")[name] == core.separation_index(means, labels).value
+        assert values(study, "flat")[name] == core.separation_index(outputs, labels).value
+
+
+@pytest.mark.parametrize(("tokens", "description"), [("auto", "class token"), ("mean", "mean over 17 tokens")])
+def test_a_vit_is_averaged_over_tokens_or_has_a_class_token(tmp_path: Path, taken: dict, tokens: str, description: str):
+    torch.manual_seed(0)
+    vit = torchvision.models.VisionTransformer(
+        image_size=32, patch_size=8, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32, num_classes=5
+    )
+    images, labels = data().tensors
+    loader = DataLoader(data(), batch_size=NUM_SAMPLES)
+    study = core.study_from_torch(vit, loader, tmp_path / "study", tokens=tokens)
+    with torch.inference_mode():
+        first = vit._process_input(images)
+        first = torch.cat([vit.class_token.expand(NUM_SAMPLES, -1, -1), first], dim=1) + vit.encoder.pos_embedding
+        first = vit.eval().encoder.layers[0](first)
+    expected = first[:, 0] if tokens == "auto" else first.mean(dim=1)
+    name = "encoder.layers.encoder_layer_0"
+    np.testing.assert_allclose(taken[name, "mean"], expected.numpy(), rtol=1e-4, atol=1e-5)
+    assert values(study)[name] == core.separation_index(taken[name, "mean"], labels).value
+    assert study.info["used"]["pooled"][name].startswith(description)
+    assert any("the class token stands for the sample" in caution for caution in study.info["cautions"]) == (
+        tokens == "auto"
+    )
+    assert study.layers["channels"].tolist() == [16, 16, 16, 5]
+
+
+def test_a_swin_is_averaged_over_height_and_width_never_over_channels(tmp_path: Path, taken: dict):
+    torch.manual_seed(0)
+    swin = torchvision.models.SwinTransformer([4, 4], 8, [2, 2], [2, 2], [4, 4], num_classes=5)
+    study = core.study_from_torch(swin, DataLoader(data(), batch_size=NUM_SAMPLES), tmp_path / "study")
+    with torch.inference_mode():
+        outputs = swin.eval().features[:2](data().tensors[0])  # (n, height, width, channels)
+    assert tuple(outputs.shape) == (NUM_SAMPLES, 8, 8, 8)
+    np.testing.assert_allclose(taken["features.1.1", "mean"], outputs.mean(dim=(1, 2)).numpy(), rtol=1e-4, atol=1e-5)
+    assert study.info["used"]["pooled"]["features.1.1"] == "mean over 8 × 8 positions, channels last"
+
+
+def test_the_second_call_of_a_module_is_a_layer_of_its_own(tmp_path: Path, model: Small, taken: dict):
+    core.study_from_torch(model, DataLoader(data(), batch_size=7), tmp_path / "study", layers="conv,norm,relu,head")
+    images = data().tensors[0]
+    with torch.inference_mode():
+        conv = model.eval().conv(images)
+        norm = model.norm(conv)
+        relu = norm.relu()
+        head = model.head(relu.mean(dim=(2, 3)))
+    # ReLU overwrites what normalization has returned; the layers are as their modules returned them
+    for name, expected in (("conv", conv), ("norm", norm), ("relu", relu)):
+        np.testing.assert_allclose(taken[name, "mean"], expected.mean(dim=(2, 3)).numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(taken["head", "flat"], head.numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(taken["relu_2", "flat"], head.relu().numpy(), rtol=1e-4, atol=1e-5)
+
+
+# The model stays as it was
+
+
+def test_hooks_are_removed_and_modes_restored(tmp_path: Path, model: Small):
+    model.train()
+    model.norm.eval()
+    seen = []
+    model.head.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    statistics = model.norm.running_mean.clone()
+    core.study_from_torch(model, DataLoader(data(), batch_size=16), tmp_path / "study")
+    assert [module.training for module in (model, model.conv, model.norm)] == [True, True, False]
+    assert num_hooks(model) == 1  # its own
+    assert seen[-2:] == [16, 14]  # the loader was read once
+    assert torch.equal(model.norm.running_mean, statistics)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("failing", ["forward", "data", "disk"])
+def test_hooks_are_removed_after_a_failure(tmp_path: Path, model: Small, failing: str, monkeypatch: pytest.MonkeyPatch):
+    class Broken(TensorDataset):
+        def __getitem__(self, item: int) -> Any:
+            if failing == "data" and item == 20:
+                raise OSError("image 20 is broken")
+            return super().__getitem__(item)
+
+    if failing == "forward":
+        model.pool.forward = lambda images: 1 / 0  # type: ignore[method-assign]
+    if failing == "disk":
+
+        def full(*arguments: Any) -> None:
+            raise OSError("no space left")
+
+        monkeypatch.setattr(study_module.ActivationStore, "write", full)
+    model.train()
+    loader = DataLoader(Broken(*data().tensors), batch_size=8)
+    with pytest.raises((OSError, ZeroDivisionError), match=r"image 20 is broken|division by zero|no space left"):
+        core.study_from_torch(model, loader, tmp_path / "study", memory=100)
+    assert num_hooks(model) == 0
+    assert all(module.training for module in model.modules())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_types_are_measured_in_float32(tmp_path: Path, model: Small, taken: dict, dtype: torch.dtype):
+    model.to(dtype)
+    study = core.study_from_torch(model, DataLoader(data(), batch_size=8), tmp_path / "study", layers=["conv", "head"])
+    with torch.inference_mode():
+        batches = [model.eval().conv(images.to(dtype)) for images, _ in DataLoader(data(), batch_size=8)]
+    expected = torch.cat([batch.float().mean(dim=(2, 3)) for batch in batches])
+    np.testing.assert_array_equal(taken["conv", "mean"], expected.numpy())
+    assert study.layers["note"].isna().all()
+
+
+def test_an_overflow_gives_a_note_and_other_layers_their_values(tmp_path: Path):
+    class Overflow(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return (images * 60000).half() * 2
+
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), Overflow())
+    study = core.study_from_torch(network, DataLoader(data(), batch_size=8), tmp_path / "study", layers=["0", "1"])
+    notes = dict(zip(study.layers["layer"], study.layers["note"], strict=True))
+    assert notes["1"] == "not finite for 30 of 30 samples"
+    assert np.isfinite(values(study)["0"])
+    assert np.isnan(values(study)["1"])
+    assert any("are not finite for 30 of 30" in caution for caution in study.info["cautions"])
+
+
+@pytest.mark.parametrize("wrap", [torch.compile, nn.DataParallel], ids=["compiled", "parallel"])
+def test_wrapped_models_have_plain_names_and_the_same_numbers(tmp_path: Path, model: Small, wrap: Any):
+    loader = DataLoader(data(), batch_size=8)
+    plain = core.study_from_torch(model, loader, tmp_path / "plain")
+    wrapped = core.study_from_torch(wrap(model), loader, tmp_path / "wrapped")
+    assert wrapped.layers["layer"].tolist() == plain.layers["layer"].tolist() == ["conv", "pool", "head"]
+    assert values(wrapped) == values(plain)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of what torch.compile imports
+def test_compiled_parts_run_as_they_were_written(tmp_path: Path, model: Small):
+    loader = DataLoader(data(), batch_size=8)
+    plain = core.study_from_torch(model, loader, tmp_path / "plain", layers=["conv", "head"])
+    model.conv = torch.compile(model.conv)
+    model.compile()
+    compiled = core.study_from_torch(model, loader, tmp_path / "compiled", layers=["conv", "head"])
+    assert values(compiled) == values(plain)
+
+
+# Memory
+
+
+@pytest.mark.parametrize("memory", [1, "20KB", "1GiB"])
+def test_numbers_do_not_depend_on_the_memory(tmp_path: Path, model: Small, taken: dict, memory: Any):
+    study = core.study_from_torch(
+        model,
+        DataLoader(data(), batch_size=8),
+        tmp_path / "study",
+        pooling="flat",
+        memory=memory,
+        spool=tmp_path / "spool",
+    )
+    images, labels = data().tensors
+    with torch.inference_mode():
+        conv = torch.cat([model.eval().conv(batch) for batch in images.split(8)])
+    np.testing.assert_array_equal(taken["conv", "flat"], conv.flatten(1).numpy())
+    assert values(study)["conv"] == core.separation_index(conv, labels).value
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_more_than_memory_and_disk_hold_is_refused_before_the_loader_is_read(
+    tmp_path: Path, model: Small, monkeypatch: pytest.MonkeyPatch
+):
+    from types import SimpleNamespace
+
+    from core.study.from_torch import store
+
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10_000))
+    with pytest.raises(ValueError, match=r"memory must hold the activations.*30 samples take 4\d\d\.\d KiB"):
+        core.study_from_torch(model, DataLoader(data(), batch_size=8), tmp_path / "study", pooling="flat", memory="5kB")
+    assert num_hooks(model) == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+# The study
+
+
+def test_a_study_has_splits_and_says_what_it_measured(tmp_path: Path, model: Small):
+    loaders = {"test": DataLoader(data(num_samples=12), batch_size=5), "train": DataLoader(data(), batch_size=8)}
+    study = core.study_from_torch(model, loaders, tmp_path / "study", layers=["conv", "head"])
+    assert study.samples["split"].astype(str).tolist() == ["train"] * 30 + ["test"] * 12
+    assert study.samples["id"].tolist()[:2] == ["train/0", "train/1"]
+    assert study.samples["id"].tolist()[-1] == "test/11"
+    assert set(study.measurements["measure"].astype(str)) >= {"separation", "cross", "knn"}
+    info = json.loads((tmp_path / "study" / "study.json").read_text())
+    assert info["asked"]["layers"] == ["conv", "head"]
+    assert info["used"]["model"]["name"] == "Small"
+    assert len(info["used"]["model"]["weights_sha256"]) == 64
+    assert info["used"]["model"]["input_size"] == [3, 32, 32]
+    assert info["used"]["versions"]["torch"] == torch.__version__.partition("+")[0]
+    layers = study.layers.set_index("layer")
+    assert layers["kind"].astype(str).tolist() == ["Conv2d", "Linear"]
+    assert layers["parameters"].tolist() == [112, 15]
+    assert layers["cumulative_parameters"].tolist() == [112, 112 + 8 + 15]
+    assert [list(shape) for shape in layers["output_shape"]] == [[4, 30, 30], [3]]
+
+
+def test_the_pixels_are_a_layer_where_they_are_named(tmp_path: Path, model: Small, taken: dict):
+    study = core.study_from_torch(
+        model, DataLoader(data(), batch_size=8), tmp_path / "study", layers=["input", "conv"], pooling="flat"
+    )
+    np.testing.assert_array_equal(taken["input", "flat"], data().tensors[0].flatten(1).numpy())
+    assert study.layers["position"].tolist()[0] == 0
+    assert study.layers["kind"].astype(str).tolist() == ["Input", "Conv2d"]
+
+
+def test_a_study_that_was_interrupted_goes_on(tmp_path: Path, model: Small, monkeypatch: pytest.MonkeyPatch):
+    loader, out = DataLoader(data(), batch_size=8), tmp_path / "study"
+    whole = core.study_from_torch(model, loader, tmp_path / "whole")
+    add = core.FeatureStudyWriter.add_activations
+
+    def stopping(writer: Any, layer: Any, activations: Any) -> None:
+        if layer["layer"] == "head":
+            raise KeyboardInterrupt
+        add(writer, layer, activations)
+
+    monkeypatch.setattr(core.FeatureStudyWriter, "add_activations", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        core.study_from_torch(model, loader, out)
+    monkeypatch.undo()
+    assert core.load_study(out).state == "partial"
+    again = core.study_from_torch(model, loader, out)
+    assert again.state == "complete"
+    assert again.measurements.equals(whole.measurements)
+    with pytest.raises(core.StudyError, match="holds a complete study"):
+        core.study_from_torch(model, loader, out)
+
+
+def test_other_weights_are_another_study(tmp_path: Path, model: Small, monkeypatch: pytest.MonkeyPatch):
+    loader = DataLoader(data(), batch_size=8)
+    monkeypatch.setattr(core.FeatureStudyWriter, "add_activations", lambda *_: (_ for _ in ()).throw(OSError("stop")))
+    with pytest.raises(OSError, match="stop"):
+        core.study_from_torch(model, loader, tmp_path / "study")
+    with torch.no_grad():
+        model.head.bias += 1
+    with pytest.raises(core.StudyError, match=r"model\.weights_sha256"):
+        core.study_from_torch(model, loader, tmp_path / "study")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pooling": "max"}, "pooling must be one of 'flat', 'mean', 'both'; got 'max'"),
+        ({"tokens": "last"}, "tokens must be one of 'auto', 'mean', 'class'; got 'last'"),
+        ({"layers": []}, "layers must be names or patterns of modules; got []"),
+        ({"layers": ["conw"]}, "got 'conw', which matches none. Did you mean conv?"),
+        ({"memory": "lots"}, "memory must be a number of bytes such as 2GiB"),
+        ({"memory": 0}, "memory must be a number of bytes, or a text"),
+        ({"neighbors": 0}, "neighbors must be at least 1"),
+        ({"metric": "manhattan"}, "metric must be one of"),
+    ],
+)
+def test_wrong_options_are_refused(tmp_path: Path, model: Small, options: dict, message: str):
+    with pytest.raises(ValueError, match="must") as error:
+        core.study_from_torch(model, DataLoader(data(), batch_size=8), tmp_path / "study", **options)
+    assert message in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_occupied_folder_is_refused_before_the_network_runs(tmp_path: Path, model: Small):
+    (tmp_path / "notes.txt").write_text("mine")
+    model.conv.register_forward_hook(lambda *_: pytest.fail("the network has run"))
+    with pytest.raises(core.StudyError, match=r"must be empty or hold a study; it has notes\.txt"):
+        core.study_from_torch(model, DataLoader(data(), batch_size=8), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.randn(6, 1, 32, 32), "model must take the input that loader yields, float32 of shape (6, 1, 32, 32)"),
+        (torch.zeros(6, 3, 32, 32, dtype=torch.uint8), "model must take the input that loader yields, uint8"),
+        (torch.full((6, 3, 32, 32), torch.nan), "loader must yield finite inputs; sample 0 that it yields has NaN"),
+    ],
+)
+def test_input_that_the_network_does_not_take_is_refused(tmp_path: Path, model: Small, images: Any, message: str):
+    with pytest.raises(ValueError, match="must") as error:
+        core.study_from_torch(model, [(images, torch.arange(6) % 2)], tmp_path / "study")
+    assert message in str(error.value)
+
+
+def test_images_of_several_sizes_need_layers_without_space(tmp_path: Path, model: Small):
+    batches = [(torch.randn(4, 3, side, side), torch.arange(4) % 2) for side in (16, 20)]
+    with pytest.raises(ValueError, match=r"'conv' must return the same shape for each sample; got \(4, 18, 18\) after"):
+        core.study_from_torch(model, batches, tmp_path / "study")
+    study = core.study_from_torch(model, batches, tmp_path / "head", layers=["pool", "head"])
+    assert study.layers["layer"].tolist() == ["pool", "head"]
+
+
+def test_progress_is_reported(tmp_path: Path, model: Small):
+    reports = []
+    core.study_from_torch(model, DataLoader(data(), batch_size=16), tmp_path / "study", progress=reports.append)
+    assert [(report.stage, report.done, report.total) for report in reports] == [
+        ("train samples", 16, 30),
+        ("train samples", 30, 30),
+        ("measuring conv", 0, 3),
+        ("measuring pool", 1, 3),
+        ("measuring head", 2, 3),
+    ]
+
+
+def test_neither_tensorflow_nor_the_app_is_needed():
+    code = (
+        "import core, sys; core.study_from_torch; loaded = set(sys.modules);"
+        "print(loaded & {'torch', 'tensorflow', 'keras', 'streamlit', 'altair'})"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert run.stdout == "set()\n"

@@ -66,6 +66,7 @@ class TorchLayer:
             "cumulative_parameters": self.cumulative_parameters,
             "output_shape": list(self.form.shape) or [1],
             "num_features": self.num_features,
+            "mean_of": self.form.mean_of,
         }
 
 

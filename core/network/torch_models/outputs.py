@@ -49,6 +49,15 @@ class OutputForm:
         return len(self.shape) > 1
 
     @property
+    def mean_of(self) -> str | None:
+        """What the vector is taken of: the mean of `positions` or `tokens`, or the `class token`; None without any."""
+        if not self.has_space:
+            return None
+        if self.class_token:
+            return "class token"
+        return "tokens" if len(self.shape) == 2 and self.layout is Layout.CHANNELS_LAST else "positions"
+
+    @property
     def description(self) -> str:
         """What the vector of a sample is, in words."""
         if not self.has_space:

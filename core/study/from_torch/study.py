@@ -1,5 +1,7 @@
 """`study_from_torch`: a study of a PyTorch network on the samples of a loader."""
 
+from __future__ import annotations  # so that help() shows the names of types as they are written here
+
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -34,6 +36,7 @@ from core.study.measuring.projection import check_projection
 from core.study.plan import Progress, Report, available_bytes, parse_bytes
 from core.study.run import package_versions
 from core.study.store.opening import Study, load_study
+from core.study.store.replacing import refuse_to_replace
 from core.study.store.writing import refuse_occupied
 
 _SPLITS = ("train", "test")
@@ -62,6 +65,7 @@ def study_from_torch(
     memory: int | str | None = None,
     spool: str | os.PathLike[str] | None = None,
     progress: Report | None = None,
+    overwrite: bool = False,
 ) -> Study:
     """A study of a PyTorch network on the samples of a loader, which is read once.
 
@@ -110,6 +114,9 @@ def study_from_torch(
         Folder for these files, which are removed afterwards. Default: the folder that `out` is in.
     progress : callable, optional
         Told how many samples have run, and which layer is measured.
+    overwrite : bool
+        Replace the study in the folder, whatever it is of, when the new one is complete; if this one fails or is
+        stopped, the earlier one stays. A folder of anything else is refused.
 
     Returns
     -------
@@ -129,7 +136,10 @@ def study_from_torch(
     _check_choice("pooling", pooling, (*POOLINGS, "both"))
     _check_choice("tokens", tokens, TOKENS)
     network = check_model(model)
-    refuse_occupied(Path(out))
+    if not overwrite:
+        refuse_occupied(Path(out))
+    elif (Path(out) / "study.json").exists():
+        refuse_to_replace(Path(out), "study.json")
     loaders = _open_loaders(loader)
     keys = BatchKeys(input_key, label_key, _as_key(ids), _as_key(sources))
     given_ids, given_sources = _by_split("ids", ids, loaders), _by_split("sources", sources, loaders)
@@ -166,6 +176,7 @@ def study_from_torch(
                 data={"name": _data_name(loaders)},
                 cautions=(*samples.notes, *collector.notes()),
             ),
+            overwrite=overwrite,
         )
         with writer:
             finished = writer.finished()

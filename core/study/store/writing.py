@@ -114,7 +114,9 @@ def refuse_occupied(folder: Path) -> None:
     """
     info = read_info(folder)
     if info is not None and info.get("state") == "complete":
-        raise StudyError(f"{folder} holds a complete study. Choose another folder, or delete it first.")
+        raise StudyError(
+            f"{folder} holds a complete study. Choose another folder, or pass overwrite=True to replace it."
+        )
     if info is None and folder.exists():
         _refuse_other_content(folder)
 

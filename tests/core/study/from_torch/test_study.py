@@ -132,6 +132,8 @@ def test_a_vit_is_averaged_over_tokens_or_has_a_class_token(tmp_path: Path, take
         tokens == "auto"
     )
     assert study.layers["channels"].tolist() == [16, 16, 16, 5]
+    taken_of = study.layers.set_index("layer").loc[name, "mean_of"]
+    assert taken_of == ("class token" if tokens == "auto" else "tokens")
 
 
 def test_a_swin_is_averaged_over_height_and_width_never_over_channels(tmp_path: Path, taken: dict):
@@ -143,6 +145,7 @@ def test_a_swin_is_averaged_over_height_and_width_never_over_channels(tmp_path: 
     assert tuple(outputs.shape) == (NUM_SAMPLES, 8, 8, 8)
     np.testing.assert_allclose(taken["features.1.1", "mean"], outputs.mean(dim=(1, 2)).numpy(), rtol=1e-4, atol=1e-5)
     assert study.info["used"]["pooled"]["features.1.1"] == "mean over 8 × 8 positions, channels last"
+    assert study.layers.set_index("layer").loc["features.1.1", "mean_of"] == "positions"
 
 
 def test_the_second_call_of_a_module_is_a_layer_of_its_own(tmp_path: Path, model: Small, taken: dict):
@@ -414,3 +417,16 @@ def test_neither_tensorflow_nor_the_app_is_needed():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert run.stdout == "set()\n"
+
+
+def test_a_cell_runs_again(tmp_path: Path, model: Small):
+    out = tmp_path / "study"
+    core.study_from_torch(model, DataLoader(data(), batch_size=7), out, layers="conv")
+    with pytest.raises(core.StudyError, match="overwrite=True"):
+        core.study_from_torch(model, DataLoader(data(), batch_size=7), out, layers="norm")
+    again = core.study_from_torch(model, DataLoader(data(), batch_size=7), out, layers="norm", overwrite=True)
+    assert again.layers["layer"].tolist() == ["norm"]
+    (out / "mine.txt").write_text("mine")
+    with pytest.raises(core.StudyError, match=r"holds mine\.txt, too"):
+        core.study_from_torch(model, DataLoader(data(), batch_size=7), out, layers="conv", overwrite=True)
+    assert core.load_study(out).layers["layer"].tolist() == ["norm"]

@@ -20,7 +20,7 @@ TORCH_PACKAGES := torch==2.14.1 torchvision==0.29.1 jax==0.10.2 'pillow>=11,<14'
 TORCH_TESTS := tests/core/network/torch_models tests/core/study/from_torch tests/core/study/test_torch_recipe.py \
 	tests/core/search/test_tensors.py
 
-.PHONY: run test test-fast test-torch venv lint format api clean
+.PHONY: run test test-fast test-torch test-keras-hub venv lint format api clean
 
 run: $(VENV)/.run-ready
 	$(BIN)/streamlit run explorer/app.py
@@ -30,6 +30,15 @@ test: venv
 
 test-fast: venv
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile -m "not slow and not shared" $(FAST_TESTS)
+
+# KerasHub brings the whole of TensorFlow, so that it has an environment of its own.
+test-keras-hub: .venv-keras-hub/.ready
+	.venv-keras-hub/bin/python -m pytest tests/core/study/test_keras_hub.py
+
+.venv-keras-hub/.ready: requirements.txt
+	$(PYTHON) -m venv .venv-keras-hub
+	.venv-keras-hub/bin/python -m pip install --quiet -r requirements.txt keras-hub pytest pytest-timeout
+	touch $@
 
 test-torch: $(TORCH_VENV)/.ready
 	REQUIRE_TORCH=1 $(TORCH_VENV)/bin/python -m pytest -m torch $(PYTEST_OPTIONS) $(TORCH_TESTS)
@@ -49,7 +58,7 @@ api: venv
 	$(BIN)/python -m tests.api_reference api
 
 clean:
-	rm -rf api $(VENV) $(TORCH_VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf api $(VENV) $(TORCH_VENV) .venv-keras-hub .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/.run-ready: requirements.txt
 	$(PYTHON) -m venv $(VENV)

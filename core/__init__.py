@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from core.study.run import run_study
     from core.study.store.opening import Study, StudyError, load_study
     from core.training.fine_tuning import FineTuned, FineTuneOptions, fine_tune
+    from core.training.options import TrainingOptions
     from core.training.recording.callback import SeparationCallback
 
 __version__ = "0.1.0"
@@ -78,6 +79,7 @@ _HOMES = {
     "FineTuneOptions": "core.training.fine_tuning",
     "FineTuned": "core.training.fine_tuning",
     "fine_tune": "core.training.fine_tuning",
+    "TrainingOptions": "core.training.options",
     "Plan": "core.study.plan",
     "StudyOptions": "core.study.plan",
     "plan_study": "core.study.plan",
@@ -106,6 +108,7 @@ __all__ = [
     "Study",
     "StudyError",
     "StudyOptions",
+    "TrainingOptions",
     "anti_separation_index",
     "balanced_separation_index",
     "center_separation_index",

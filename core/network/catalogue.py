@@ -37,7 +37,7 @@ from core.network.layer_names import (
     step_names,
 )
 from core.network.operations import Step, is_composite, open_model, unique_name
-from core.network.tokens import REDUCTIONS, TOKEN_RANK, class_tokens, is_global_pooling, mean_of, transposed_tensors
+from core.network.tokens import REDUCTIONS, TOKEN_RANK, class_tokens, is_global_pooling, pooled_text, transposed_tensors
 
 if TYPE_CHECKING:
     import keras
@@ -115,9 +115,25 @@ class LayerInfo:
         return len(self.output_shape) > 1
 
     @property
+    def tokens(self) -> int | None:
+        """Number of tokens of an output of shape (tokens, channels); None for any other."""
+        if len(self.output_shape) != TOKEN_RANK - 1:
+            return None
+        return self.output_shape[-1] if self.is_transposed else self.output_shape[0]
+
+    @property
     def mean_of(self) -> str | None:
         """What pooling mean takes: the mean of `positions` or `tokens`, or the `class token`; None without any."""
-        return mean_of(self.output_shape, self.class_token)
+        if not self.spatial:
+            return None
+        if self.class_token is not None:
+            return "class token"
+        return "positions" if self.tokens is None else "tokens"
+
+    @property
+    def pooled_text(self) -> str:
+        """What pooling mean takes of a layer of tokens, in words; "" for any other layer."""
+        return "" if self.tokens is None else pooled_text(self.tokens, self.class_token)
 
     @property
     def is_global_pooling(self) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 
 from core.network.operations import Step
 
-TOKEN_CHOICES = ("auto", "mean", "class")
+TOKEN_CHOICES = ("mean", "class", "auto")
 TOKEN_RANK = 3  # of a tensor of shape (images, tokens, channels)
 REDUCTIONS = ("Mean", "Max")  # kinds of operations, in the catalogue only where they leave one number a channel
 # Operations that compute each token of their output from the same token of their inputs.
@@ -153,38 +153,34 @@ def channel_means(activations: Any, class_token: int | None, is_transposed: bool
     return tf.reduce_mean(activations, axis=axes)
 
 
-def mean_of(output_shape: Sequence[int], class_token: int | None) -> str | None:
-    """Return what the channel means of a layer are taken from: `positions`, `tokens` or `class token`.
+def pooled_text(num_tokens: int, class_token: int | None) -> str:
+    """Return what pooling mean takes of tokens, in words.
 
-    None where the output has no axis besides that of the channels.
-
-    >>> mean_of((14, 14, 512), None), mean_of((197, 768), 0), mean_of((1000,), None)
-    ('positions', 'class token', None)
+    >>> pooled_text(196, None), pooled_text(197, 0), pooled_text(198, 1)
+    ('mean over 196 tokens', 'class token, the first of 197 tokens', 'class token, number 1 from 0 of 198 tokens')
     """
-    if len(output_shape) < 2:
-        return None
-    if class_token is not None:
-        return "class token"
-    return "tokens" if len(output_shape) == TOKEN_RANK - 1 else "positions"
+    if class_token is None:
+        return f"mean over {num_tokens} tokens"
+    which = "the first" if class_token == 0 else f"number {class_token} from 0"
+    return f"class token, {which} of {num_tokens} tokens"
 
 
-def describe_class_tokens(by_layer: Mapping[str, tuple[int, int]], tokens: str) -> str:
+def describe_class_tokens(by_layer: Mapping[str, str], tokens: str) -> str:
     """Return a sentence on the layers that are measured by their class token; "" where there are none.
 
     Parameters
     ----------
-    by_layer : mapping of str to (int, int)
-        Number of the class token, and number of tokens, by layer in network order.
+    by_layer : mapping of str to str
+        What is taken of these layers, as `pooled_text` says it, by layer in network order.
     tokens : {"auto", "mean", "class"}
         What was chosen.
     """
     if not by_layer:
         return ""
-    first, (index, num_tokens) = next(iter(by_layer.items()))
+    first, text = next(iter(by_layer.items()))
     if tokens == "class":
-        return f"Pooling mean takes the first token of layers of tokens, as chosen; {first} has {num_tokens} of them."
+        return f"Pooling mean takes the {text.removeprefix('class token, the ')}, as chosen, in {first} and all others."
     return (
-        f"The network has a class token, token {index} of {num_tokens} counted from 0, which its head reads: pooling "
-        f"mean takes this token from {first} on, and the mean of all tokens before. Choose --tokens mean for the mean "
-        "everywhere."
+        f"The head of the network reads a class token: pooling mean takes it from {first} on ({text}), and the mean "
+        "over tokens before. Choose --tokens mean for the mean everywhere."
     )

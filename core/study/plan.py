@@ -195,22 +195,16 @@ class Plan:
         data = self.samples.describe() | {"name": self.images.name, "fingerprint": self.images.fingerprint}
         data |= self.images.describe()
         model = {"name": PIXELS} if self.network is None else _describe_network(self.network)
-        if self._class_tokens:
-            first, (token, num_tokens) = next(iter(self._class_tokens.items()))
-            model |= {"class_token": {"token": token, "tokens": num_tokens, "first_layer": first}}
         batches = {"batch_size": self.options.batch_size, "last_batch": "padded"}
-        return {"data": data, "model": model, "batches": batches}
+        pooled = self._pooled()
+        return {"data": data, "model": model, "batches": batches} | ({"pooled": pooled} if pooled else {})
 
-    @property
-    def _class_tokens(self) -> dict[str, tuple[int, int]]:
-        """Of the layers whose class token is measured, the number of the token, and how many tokens there are."""
+    def _pooled(self, *, only_class_tokens: bool = False) -> dict[str, str]:
+        """Return what pooling mean takes of each layer of tokens, in words; empty without this pooling."""
         if "mean" not in self.poolings:
             return {}
-        return {
-            layer.layer: (layer.class_token, layer.output_shape[0])
-            for layer in self.layers
-            if layer.class_token is not None
-        }
+        chosen = [layer for layer in self.layers if layer.class_token is not None or not only_class_tokens]
+        return {layer.layer: layer.pooled_text for layer in chosen if layer.pooled_text}
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
@@ -223,7 +217,7 @@ class Plan:
         seen = "imagenet" in (self.options.weights, published) and all(
             _WNID.match(name) for name in self.images.class_names
         )
-        class_tokens = describe_class_tokens(self._class_tokens, self.options.tokens)
+        class_tokens = describe_class_tokens(self._pooled(only_class_tokens=True), self.options.tokens)
         own = [
             *self.notes,
             *([class_tokens] if class_tokens else []),

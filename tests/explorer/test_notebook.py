@@ -1,75 +1,72 @@
-"""The notebook's curve, its replication and the permuted control."""
+"""The notebook that reproduces the original work: executed as a stranger would, and small."""
 
+import json
+from pathlib import Path
+
+import nbclient
+import nbformat
 import numpy as np
-import pandas as pd
 import pytest
 
-from explorer.app_pages.method.notebook import (
-    REPORTED,
-    SERIES,
-    notebook_curves,
-    read_replication,
-    read_reported,
-    replication_finding,
-)
-from explorer.app_pages.method.notebook_chart import notebook_chart
+import core
+
+NOTEBOOK = Path(__file__).resolve().parents[2] / "explorer" / "notebook" / "original_work.ipynb"
+pytestmark = pytest.mark.slow
+
+
+def executed(folder, monkeypatch, **settings):
+    """Run the notebook in a folder, with other values in place of its settings."""
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    for name, value in settings.items():
+        cell = next(cell for cell in notebook.cells if f"\n{name} = " in f"\n{cell.source}")
+        lines = [f"{name} = {value!r}" if line.startswith(f"{name} = ") else line for line in cell.source.splitlines()]
+        cell.source = "\n".join(lines)
+    monkeypatch.setenv("PYTHONPATH", str(NOTEBOOK.parents[2]))
+    nbclient.NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(folder)}}).execute()
+    return notebook
+
+
+def check(folder, num_classes, per_class):
+    """What the notebook has written, and that its permuted control shows what it says."""
+    before, after = (core.load_study(folder / "original-work" / name) for name in ("before", "after"))
+    assert before.state == after.state == "complete"
+    assert len(before.layers) == len(after.layers) == 58
+    assert before.samples["class_name"].nunique() == num_classes
+    assert len(before.samples) == per_class * num_classes
+    rows = before.measurements
+    true = rows[rows["measure"] == "center_in_sample"]
+    separation = rows[(rows["measure"] == "separation") & (rows["sampling"] == "full")]
+    assert (true["chance"] > 0.9).mean() > 0.5  # permuted labels score nearly 1 at most layers
+    np.testing.assert_allclose(separation["chance"], (per_class - 1) / (per_class * num_classes - 1))
+
+
+def charts_in(notebook):
+    """The charts among the outputs."""
+    bundles = [output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])]
+    return [bundle["image/svg+xml"] for bundle in bundles if "image/svg+xml" in bundle]
+
+
+def test_it_runs_without_any_data(tmp_path, monkeypatch):
+    notebook = executed(tmp_path, monkeypatch, HEAD_EPOCHS=1, TAIL_EPOCHS=1, DATA="digits")
+    check(tmp_path, 10, 5)
+    assert len(charts_in(notebook)) == 2
 
 
 @pytest.mark.shared
-def test_the_bundled_figures_are_those_of_the_reference(shared_dir):
-    theirs = pd.read_csv(shared_dir / "reference" / "notebook_si.csv")
-    assert read_reported()["layer"].to_list() == theirs["layer"].to_list()
-    assert np.array_equal(read_reported()[["train", "test"]], theirs[["si_train", "si_test"]])
+def test_it_runs_on_real_photographs_of_dogs(tmp_path, monkeypatch, dogs_dir):
+    (tmp_path / "shared" / "data").mkdir(parents=True)
+    (tmp_path / "shared" / "data" / "stanford_dogs_224").symlink_to(dogs_dir)
+    folder = tmp_path / "project"
+    folder.mkdir()
+    notebook = executed(folder, monkeypatch, HEAD_EPOCHS=2, TAIL_EPOCHS=1)
+    check(folder, 5, 10)
+    history = core.FineTuned(folder / "original-work" / "tuned").history
+    assert history["val_accuracy"].iloc[-1] > 0.5
+    assert len(charts_in(notebook)) == 2
 
 
-def test_the_bundled_figures_name_their_source():
-    text = REPORTED.read_text(encoding="utf-8")
-    assert text.startswith("# Values printed by the original notebook")
-    assert "noisy-student" in text
-    assert len(read_reported()) == 74
-
-
-def test_without_a_replication_there_is_the_reported_curve_alone(tmp_path):
-    assert read_replication(tmp_path) is None
-    curves = notebook_curves(read_reported(), None, "train")
-    assert curves["series"].unique().tolist() == ["reported"]
-    assert curves["value"].iloc[0] == 0.338
-
-
-def test_curves_are_aligned_by_name_with_gaps_where_a_layer_is_missing(replication_study):
-    replication = read_replication(replication_study)
-    curves = notebook_curves(read_reported(), replication, "test")
-    assert curves["series"].unique().tolist() == list(SERIES)
-    wide = curves.pivot_table(index="layer", columns="series", values="value", sort=False, dropna=False)
-    assert len(wide) == 74
-    missing = wide.index[wide["replication"].isna()]
-    assert len(missing) == 16
-    assert missing.str.endswith("_se_excite").all()
-    present = wide.dropna()
-    assert present["replication"].unique() == pytest.approx(0.97)
-    assert present["permuted labels"].unique() == pytest.approx(0.95)
-    rows = replication.measurements
-    si = rows[(rows["measure"] == "separation") & (rows["split"] == "test")].set_index("layer")["value"]
-    assert present["first-order SI"]["top_conv"] == pytest.approx(si["top_conv"])
-
-
-def test_the_finding_says_the_control_in_numbers(replication_study):
-    said = replication_finding(read_replication(replication_study), "test")
-    assert "scores **0.97** on average over 58 layers with the true labels, and **0.95** with labels" in said
-    assert "permuted labels score 0.001 on average; guessing one of 120 classes would score 0.0083." in said
-
-
-def test_a_study_of_another_protocol_adds_no_center_curves(tiny_study):
-    study = read_replication(tiny_study)
-    assert replication_finding(study, "test") == ""
-    assert "replication" not in set(notebook_curves(read_reported(), study, "test")["series"])
-
-
-def test_the_chart_breaks_lines_at_gaps_and_tells_series_apart_without_color(replication_study):
-    curves = notebook_curves(read_reported(), read_replication(replication_study), "test")
-    spec = notebook_chart(curves).to_dict()
-    line, point, *_ = spec["layer"]
-    (rows,) = [rows for rows in spec["datasets"].values() if "series" in rows[0] and len(rows) == 5 * 74]
-    assert sum(entry["value"] is None for entry in rows) == 4 * 16
-    assert line["encoding"]["x"]["scale"]["domain"] == read_reported()["layer"].to_list()
-    assert len(set(point["encoding"]["shape"]["scale"]["range"])) == len(SERIES)
+def test_it_is_stored_without_outputs_and_small():
+    notebook = json.loads(NOTEBOOK.read_text(encoding="utf-8"))
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert not any(cell["outputs"] or cell["execution_count"] for cell in cells)
+    assert NOTEBOOK.stat().st_size < 20_000

@@ -139,7 +139,7 @@ def export_cut(
     plan = reopen_plan(study, data=data, weights=weights, progress=progress) if head else None
     network = plan.network if plan else reopen_network(study, weights=weights)
     assert network is not None, "reopening refuses studies without a network"
-    tokens = study.info.get("asked", {}).get("tokens", "mean")  # of studies made before there was a choice
+    tokens = study.info["asked"].get("tokens", "auto")
     infos = {info.layer: info for info in with_tokens(catalogue(network.model), tokens)}
     info = infos[known_layer(layer, infos)]
     path.parent.mkdir(parents=True, exist_ok=True)

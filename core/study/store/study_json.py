@@ -56,7 +56,7 @@ _FIELDS: Mapping[str, tuple[type, ...]] = {
     "used.model.name": _TEXT,
     "used.model.weights": _TEXT,
     "used.model.weights_sha256": _TEXT,
-    "used.pooled": (dict,),  # of PyTorch networks: what the pooling `mean` is at each layer
+    "used.pooled": (dict,),  # of PyTorch networks, and of layers of tokens: what the pooling `mean` is
     "used.pooled.*": (str,),
     "used.versions": (dict,),
     "used.versions.*": (str,),

@@ -107,7 +107,7 @@ def test_the_file_alone_names_the_images(study, tmp_path, head):
 def test_other_activations_are_refused(study, tmp_path, monkeypatch):
     different = reopen_network(study).model
     different.layers[-1].bias.assign_add(np.full(10, 0.5, np.float32))
-    monkeypatch.setattr(exporting, "cut_network", lambda model, layer, pooling: different)
+    monkeypatch.setattr(exporting, "cut_network", lambda model, layer, pooling, tokens: different)
     with pytest.raises(RuntimeError, match=r"gives other numbers than the network: they differ by up to 0\.5"):
         export_cut(study, "predictions", tmp_path / "cut.keras")
 

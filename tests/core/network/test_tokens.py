@@ -13,6 +13,7 @@ from tests.vision_transformers import CHANNELS, NUM_PATCHES, SIDE, small_vit
 
 keras = pytest.importorskip("keras")
 NUM_IMAGES = 8
+FIRST = "class token, the first of 17 tokens"
 PIXELS = np.random.default_rng(0).uniform(0, 255, (NUM_IMAGES, SIDE, SIDE, 3)).astype(np.float32)
 
 
@@ -41,25 +42,25 @@ def activations_of(model, layer):
 
 def test_layers_of_tokens_have_the_channels_parameters_and_blocks_that_are_worked_out_by_hand(with_class_token):
     rows = [
-        (info.layer, info.kind, info.block, info.channels, info.parameters, info.output_shape, info.mean_of)
+        (info.layer, info.kind, info.block, info.channels, info.parameters, info.output_shape, info.pooled_text)
         for info in catalogue(with_class_token)
     ]
     attention = 4 * (CHANNELS * CHANNELS + CHANNELS)  # queries, keys, values, output: weights and biases
     dense1, dense2 = CHANNELS * 16 + 16, 16 * CHANNELS + CHANNELS
     tokens = (NUM_PATCHES + 1, CHANNELS)
     assert rows[:8] == [
-        ("input", "Input", "input", 3, 0, (SIDE, SIDE, 3), "positions"),
-        ("patch_conv", "Conv2D", "patch", CHANNELS, 4 * 4 * 3 * CHANNELS + CHANNELS, (4, 4, CHANNELS), "positions"),
-        ("with_class_token", "Concatenate", "with", CHANNELS, 0, tokens, "tokens"),
-        ("block1_attention", "MultiHeadAttention", "block1", CHANNELS, attention, tokens, "class token"),
-        ("block1_add1", "Add", "block1", CHANNELS, 0, tokens, "class token"),
-        ("block1_dense1", "Dense", "block1", 16, dense1, (NUM_PATCHES + 1, 16), "class token"),
-        ("block1_dense2", "Dense", "block1", CHANNELS, dense2, tokens, "class token"),
-        ("block1_add2", "Add", "block1", CHANNELS, 0, tokens, "class token"),
+        ("input", "Input", "input", 3, 0, (SIDE, SIDE, 3), ""),
+        ("patch_conv", "Conv2D", "patch", CHANNELS, 4 * 4 * 3 * CHANNELS + CHANNELS, (4, 4, CHANNELS), ""),
+        ("with_class_token", "Concatenate", "with", CHANNELS, 0, tokens, "mean over 17 tokens"),
+        ("block1_attention", "MultiHeadAttention", "block1", CHANNELS, attention, tokens, FIRST),
+        ("block1_add1", "Add", "block1", CHANNELS, 0, tokens, FIRST),
+        ("block1_dense1", "Dense", "block1", 16, dense1, (NUM_PATCHES + 1, 16), FIRST),
+        ("block1_dense2", "Dense", "block1", CHANNELS, dense2, tokens, FIRST),
+        ("block1_add2", "Add", "block1", CHANNELS, 0, tokens, FIRST),
     ]
     assert rows[-2:] == [
-        ("class_token_13", "ClassToken", "class", CHANNELS, 0, (CHANNELS,), None),
-        ("predictions", "Dense", "predictions", 3, CHANNELS * 3 + 3, (3,), None),
+        ("class_token_13", "ClassToken", "class", CHANNELS, 0, (CHANNELS,), ""),
+        ("predictions", "Dense", "predictions", 3, CHANNELS * 3 + 3, (3,), ""),
     ]
     assert catalogue(with_class_token)[-1].cumulative_parameters == with_class_token.count_params()
 
@@ -74,7 +75,7 @@ def test_the_default_layers_are_the_token_layers_and_the_class_token_in_place_of
 
 def test_without_a_class_token_every_layer_of_tokens_is_a_mean(without_class_token):
     layers = catalogue(without_class_token)
-    assert {info.mean_of for info in layers} == {"positions", "tokens", None}
+    assert {info.pooled_text for info in layers} == {"", "mean over 16 tokens"}
     assert [info.layer for info in select_layers(layers, "last_pool")] == ["token_pool"]
 
 
@@ -249,6 +250,6 @@ def test_a_layer_made_of_layers_is_expanded_unless_weights_would_become_constant
 
 def test_the_first_token_everywhere(without_class_token):
     layers = {info.layer: info for info in with_tokens(catalogue(without_class_token), "class")}
-    assert {info.mean_of for info in layers.values()} == {"positions", "class token", None}
+    assert {info.pooled_text for info in layers.values()} == {"", "class token, the first of 16 tokens"}
     values = streamed(without_class_token, [layers["block1_add1"]], "mean")["block1_add1"]
     np.testing.assert_array_equal(values, activations_of(without_class_token, "block1_add1")[:, 0])

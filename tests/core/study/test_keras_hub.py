@@ -57,7 +57,8 @@ def test_the_blocks_of_the_encoder_are_listed(saved):
     first = [info for info in layers if info.block.endswith("/transformer_block_1")]
     assert [info.kind for info in first] == ["MultiHeadAttention", "Add", "Dense", "Dense", "Add"]
     assert {info.output_shape for info in first} == {(17, CHANNELS), (17, 32)}
-    assert {info.mean_of for info in first} == {"class token" if pooling == "token" else "tokens"}
+    expected = "class token, the first of 17 tokens" if pooling == "token" else "mean over 17 tokens"
+    assert {info.pooled_text for info in first} == {expected}
     assert [info.parameters for info in first] == [4 * (CHANNELS * CHANNELS + CHANNELS), 0, 17 * 32, 33 * CHANNELS, 0]
     assert layers[-1].cumulative_parameters == network.model.count_params()
     assert [info.kind for info in layers if info.is_global_pooling] == ["ClassToken" if pooling == "token" else "Mean"]
@@ -99,7 +100,7 @@ def test_a_study_its_cut_and_fine_tuning(saved, tmp_path):
     assert main(["study", "digits", "--model", str(path), "--out", str(out), *small]) == 0
     study = core.load_study(out)
     assert study.layers["note"].isna().all()
-    assert ("class_token" in study.info["used"]["model"]) == (pooling == "token")
+    assert any("class token" in caution for caution in study.info["cautions"]) == (pooling == "token")
     layer = next(name for name in study.layers["layer"] if name.endswith("transformer_block_1/mlp/dense_2"))
     assert main(["cut", str(out), "--layer", layer, "--out", str(tmp_path / "cut.keras")]) == 0
     training = ["--per-class", "8", "--head-epochs", "1", "--tail-epochs", "1", "--unfreeze", "*transformer_block_2/*"]

@@ -1,7 +1,5 @@
 """Studies of transformers, from the command line to the cut network: what works with layers of tokens."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -34,14 +32,17 @@ def study(vit, tmp_path_factory):
 
 
 def test_a_study_says_what_was_taken_of_the_tokens(study):
+    pooled = study.info["used"]["pooled"]
+    assert pooled["with_class_token"] == "mean over 17 tokens"
+    assert pooled["block1_attention"] == pooled["block2_add2"] == "class token, the first of 17 tokens"
+    assert "patch_conv" not in pooled
     layers = study.layers.set_index("layer")
-    assert layers.loc["with_class_token", "mean_of"] == "tokens"
-    assert layers.loc["block1_attention", "mean_of"] == "class token"
     assert layers.loc["block2_add2", ["kind", "channels", "block"]].tolist() == ["Add", 8, "block2"]
+    assert layers.loc[["patch_conv", "with_class_token", "block1_add1"], "mean_of"].tolist() == [
+        "positions", "tokens", "class token",
+    ]  # fmt: skip
     assert layers["note"].isna().all()
-    used = study.info["used"]["model"]["class_token"]
-    assert used == {"token": 0, "tokens": 17, "first_layer": "block1_attention"}
-    assert any("token 0 of 17" in caution for caution in study.info["cautions"])
+    assert any("from block1_attention on" in caution for caution in study.info["cautions"])
 
 
 def test_the_mean_of_all_tokens_is_another_study(vit, study, tmp_path, capsys):
@@ -50,26 +51,15 @@ def test_the_mean_of_all_tokens_is_another_study(vit, study, tmp_path, capsys):
     assert "tokens: 'auto' → 'mean'" in capsys.readouterr().err
     assert main([*command, "--tokens", "mean", "--out", str(tmp_path / "means")]) == 0
     means = core.load_study(tmp_path / "means")
-    assert set(means.layers["mean_of"].dropna()) == {"positions", "tokens"}
-    assert "class_token" not in means.info["used"]["model"]
+    assert set(means.info["used"]["pooled"].values()) == {"mean over 17 tokens"}
     assert not any("class token" in caution for caution in means.info["cautions"])
     # The two differ where there is a class token, and nowhere else.
     distances = [
         one.table("neighbors").groupby("layer", observed=True)["distance"].apply(list) for one in (study, means)
     ]
     differ = {layer for layer in distances[0].index if distances[0][layer] != distances[1][layer]}
-    assert differ == set(study.layers.loc[study.layers["mean_of"] == "class token", "layer"])
-
-
-def test_an_earlier_study_of_means_is_not_taken_for_one_of_class_tokens(vit, study, tmp_path, capsys):
-    out = tmp_path / "earlier"
-    command = ["study", "digits", "--model", str(vit), *SMALL, "--out", str(out)]
-    assert main([*command, "--tokens", "mean"]) == 0
-    info = json.loads((out / "study.json").read_text())
-    del info["asked"]["tokens"]
-    (out / "study.json").write_text(json.dumps(info))
-    assert main(command) == 1
-    assert "model.class_token: None" in capsys.readouterr().err
+    pooled = study.info["used"]["pooled"]
+    assert differ == {layer for layer, text in pooled.items() if text.startswith("class token")}
 
 
 @pytest.mark.parametrize("head", [None, "probe", "nearest"])
@@ -95,9 +85,9 @@ def test_a_transformer_is_fine_tuned_on_its_class_token_and_measured_again(vit, 
     assert (
         main(["study", "digits", "--weights", str(out / "final.keras"), "--out", str(tmp_path / "after"), *SMALL]) == 0
     )
-    after = core.load_study(tmp_path / "after").layers
-    assert {"block1_add1", "block2_add2", "predictions"} <= set(after["layer"])
-    assert after.set_index("layer").loc["block2_add2", "mean_of"] == "class token"
+    after = core.load_study(tmp_path / "after")
+    assert {"block1_add1", "block2_add2", "predictions"} <= set(after.layers["layer"])
+    assert after.info["used"]["pooled"]["block2_add2"] == "class token, the first of 17 tokens"
 
 
 def test_transformers_are_ranked(vit, tmp_path, capsys):

@@ -526,3 +526,16 @@ def test_neither_tensorflow_nor_the_app_is_needed():
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert run.stdout == "set()\n"
+
+
+def test_a_cell_runs_again(tmp_path: Path, model: Small):
+    out = tmp_path / "study"
+    core.study_from_torch(model, DataLoader(data(), batch_size=7), out, layers="conv")
+    with pytest.raises(core.StudyError, match="overwrite=True"):
+        core.study_from_torch(model, DataLoader(data(), batch_size=7), out, layers="norm")
+    again = core.study_from_torch(model, DataLoader(data(), batch_size=7), out, layers="norm", overwrite=True)
+    assert again.layers["layer"].tolist() == ["norm"]
+    (out / "mine.txt").write_text("mine")
+    with pytest.raises(core.StudyError, match=r"holds mine\.txt, too"):
+        core.study_from_torch(model, DataLoader(data(), batch_size=7), out, layers="conv", overwrite=True)
+    assert core.load_study(out).layers["layer"].tolist() == ["norm"]

@@ -1,5 +1,5 @@
 # make run: the app on its bundled study.  make test: the whole test suite.  make test-fast: a part, within a minute.  Both build .venv on first use.
-# make test-torch: what needs PyTorch.
+# make test-torch: what needs PyTorch.  make api: the reference of core's public names, in the folder api.
 # Another interpreter beside it: make test PYTHON=python3.12 VENV=.venv312 PYTEST_OPTIONS='-m "not slow"'
 # The tests run in WORKERS processes, each of which takes up to 5 GB; a file's tests run in one of them.
 PYTHON ?= python3
@@ -20,7 +20,7 @@ TORCH_PACKAGES := torch==2.14.1 torchvision==0.29.1 jax==0.10.2 'pillow>=11,<14'
 TORCH_TESTS := tests/core/network/torch_models tests/core/study/from_torch tests/core/study/test_torch_recipe.py \
 	tests/core/search/test_tensors.py
 
-.PHONY: run test test-fast test-torch venv lint format clean
+.PHONY: run test test-fast test-torch venv lint format api clean
 
 run: $(VENV)/.run-ready
 	$(BIN)/streamlit run explorer/app.py
@@ -45,8 +45,11 @@ format: venv
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+api: venv
+	$(BIN)/python -m tests.api_reference api
+
 clean:
-	rm -rf $(VENV) $(TORCH_VENV) .mypy_cache .pytest_cache .ruff_cache
+	rm -rf api $(VENV) $(TORCH_VENV) .mypy_cache .pytest_cache .ruff_cache
 
 $(VENV)/.run-ready: requirements.txt
 	$(PYTHON) -m venv $(VENV)

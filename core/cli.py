@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core import __version__
-from core.commands import blocks, cut, devices, fine_tune, measure, overlap, rank, report, study
+from core.commands import blocks, cut, devices, figures, fine_tune, measure, overlap, rank, report, study
 from core.commands.networks import layers, weights
 from core.commands.samples import class_separation, confused_classes, duplicates, label_errors, prediction_depths
 from core.commands.terminal.progress import EARLIER_STAYS
@@ -21,7 +21,7 @@ from core.study.store.opening import StudyError
 # In the order of the help: studies, questions to a finished one, and what is there to make one.
 COMMANDS = (
     *(study, rank, fine_tune, measure),
-    *(cut, blocks, overlap, report),
+    *(cut, blocks, overlap, report, figures),
     *(label_errors, duplicates, confused_classes, class_separation, prediction_depths),
     *(layers, weights, devices),
 )

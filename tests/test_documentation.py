@@ -14,6 +14,7 @@ import core
 from core.cli import make_parser, options_by_command
 from core.study.store.schemas import HISTORY, RANKING_TABLES, TABLES, Column, Table
 from core.study.store.study_json import read_json_object
+from tests.api_reference import write_reference
 from tests.documents import (
     DOCUMENTS,
     ROOT,
@@ -378,3 +379,9 @@ def test_examples_in_docstrings_are_right(path: Path):
     results = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     assert results.attempted > 0
     assert results.failed == 0
+
+
+def test_the_api_reference_has_every_public_name(tmp_path: Path):
+    write_reference(tmp_path)
+    page = (tmp_path / "core.html").read_text(encoding="utf-8")
+    assert [name for name in core.__all__ if f'id="{name}"' not in page] == []

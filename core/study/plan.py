@@ -131,7 +131,7 @@ class StudyOptions(StudyChoices):
         return shlex.join([*words, *flags_of(self, {"model": DEFAULT_MODEL, "weights": DEFAULT_WEIGHTS})])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Plan:
     """A study that can start: its samples are checked, its network is loaded, its passes fit the memory.
 
@@ -146,6 +146,13 @@ class Plan:
     layers: tuple[LayerInfo, ...]
     budget_bytes: int
     spool: Path | None = None
+
+    def __repr__(self) -> str:
+        budget = f"{self.budget_bytes / 2**30:.1f} GiB"
+        return (
+            f"Plan({self.options.model} on {self.options.data}: {len(self.layers)} layers, {len(self.images):,} "
+            f"samples, {self.options.pooling} pooling, {budget})"
+        )
 
     @property
     def poolings(self) -> tuple[str, ...]:

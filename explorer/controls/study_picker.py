@@ -12,6 +12,7 @@ from core.report.words.formatting import plain
 from core.study.store.opening import StudyError, read_info
 from explorer.controls.widgets import widget_key
 from explorer.runs.study_list import known_studies, known_title, study_path, typed_path
+from explorer.server.page_errors import reason_text
 from explorer.server.public_mode import is_public
 from explorer.state.address import current_layer, current_study, keep_layer, keep_study
 from explorer.state.links import link_to
@@ -34,8 +35,7 @@ def open_chosen_study() -> OpenStudy | None:
         with st.spinner("Opening the study"):
             study = cached_study(str(path), study_stamp(path))
     except (ValueError, OSError) as error:  # StudyError is a ValueError; so is what an impossible path raises
-        reason = "It is damaged or was removed." if is_public() else plain(error)
-        st.error(f"**This study cannot be opened.** {reason}", icon=":material/folder_off:")
+        st.error(f"**This study cannot be opened.** {reason_text(error)}", icon=":material/folder_off:")
         st.caption("Choose another study above, or correct the path. Your other choices are kept.")
         return None
     if len(study.layers) and not has_values(study):

@@ -32,11 +32,15 @@ def guarded(render: Callable[Parameters, None]) -> Callable[Parameters, None]:
     return run
 
 
+def reason_text(error: Exception) -> str:
+    """What is wrong with a study, as Markdown; paths are not told in public."""
+    return "It is damaged or was removed." if is_public() else plain(error)
+
+
 def show_error(error: Exception) -> None:
     """Show what is wrong in the user's words; log the traceback of anything unexpected."""
     if isinstance(error, StudyError | DataError):  # tables are read lazily, so a damaged one is noticed only here
-        reason = "It is damaged or was removed." if is_public() else plain(error)
-        st.error(f"**This study cannot be shown.** {reason}", icon=":material/folder_off:")
+        st.error(f"**This study cannot be shown.** {reason_text(error)}", icon=":material/folder_off:")
         return
     log.error("a page failed", exc_info=error)
     details = "Details are in the server's log." if is_public() else "Details are in the terminal that runs the app."

@@ -49,6 +49,15 @@ class OutputForm:
         return len(self.shape) > 1
 
     @property
+    def mean_of(self) -> str | None:
+        """What pooling `mean` takes, as in the table `layers`: `positions`, `tokens` or `class token`; None without."""
+        if not self.has_space:
+            return None
+        if self.class_token:
+            return "class token"
+        return "tokens" if len(self.shape) == 2 and self.layout is Layout.CHANNELS_LAST else "positions"
+
+    @property
     def description(self) -> str:
         """What the vector of a sample is, in words."""
         if not self.has_space:
@@ -56,8 +65,7 @@ class OutputForm:
         sizes = self.shape[1:] if self.layout is Layout.CHANNELS_FIRST else self.shape[:-1]
         if self.class_token:
             return f"class token, the first of {sizes[0]} tokens"
-        what = "tokens" if len(sizes) == 1 and self.layout is Layout.CHANNELS_LAST else "positions"
-        return f"mean over {' × '.join(map(str, sizes))} {what}, {self.layout.value}"
+        return f"mean over {' × '.join(map(str, sizes))} {self.mean_of}, {self.layout.value}"
 
 
 def find_tensor(output: Any) -> tuple[Any, str]:

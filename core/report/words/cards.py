@@ -8,7 +8,7 @@ import pandas as pd
 from core.analysis.cut.advice import TOLERANCE, Advice, cut_candidates, recommend_layer
 from core.analysis.samples.neighborhoods import confused_pairs, read_nearest
 from core.analysis.samples.suspects import late_neighbors
-from core.analysis.separation_level import best_layer
+from core.analysis.separation_level import LEVELS, best_layer
 from core.data.sampling import name_some
 from core.report.words.class_losses import class_cost_text
 from core.report.words.cut import explanation
@@ -17,7 +17,6 @@ from core.report.words.samples_to_check import check_text
 from core.study.store.class_names import sample_classes, short_classes
 from core.study.store.opening import Study, StudyError
 
-_SEPARATED = 0.25  # share of the way from chance to 1 from which on the headline calls classes (partly) separated
 NOT_STORED = "The study stores no neighbors for this. Run it again with at least one stored neighbor a sample."
 
 
@@ -136,7 +135,7 @@ def unseparated_text(study: Study, curve: pd.DataFrame, layer: str) -> str:
     pooling, samples = _where(curve)
     split, measure, fewest = ("test", "cross", 1) if samples == "cross" else (samples, "separation", 2)
     overall = curve.set_index("layer").loc[layer]
-    if not overall["value"] - overall["chance"] >= _SEPARATED * (1 - overall["chance"]):
+    if not overall["value"] - overall["chance"] >= dict(LEVELS)["partly"] * (1 - overall["chance"]):
         return ""
     rows = study.classes
     rows = rows[(rows["layer"] == layer) & (rows["split"] == split) & (rows["measure"] == measure)]

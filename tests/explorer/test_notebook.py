@@ -30,7 +30,7 @@ def check(folder, num_classes, per_class):
     """What the notebook has written, and that its permuted control shows what it says."""
     before, after = (core.load_study(folder / "original-work" / name) for name in ("before", "after"))
     assert before.state == after.state == "complete"
-    assert len(before.layers) == len(after.layers) == 58
+    assert len(before.layers) == len(after.layers) == 60
     assert before.samples["class_name"].nunique() == num_classes
     assert len(before.samples) == per_class * num_classes
     rows = before.measurements

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from core import __version__
-from core.commands import blocks, cut, devices, fine_tune, measure, overlap, rank, report, study
-from core.commands.networks import layers
+from core.commands import blocks, cut, devices, figures, fine_tune, measure, overlap, rank, report, study
+from core.commands.networks import layers, weights
 from core.commands.samples import class_separation, confused_classes, duplicates, label_errors, prediction_depths
 from core.commands.terminal.progress import EARLIER_STAYS
 from core.data.errors import DataError, FaultsError
@@ -21,9 +21,9 @@ from core.study.store.opening import StudyError
 # In the order of the help: studies, questions to a finished one, and what is there to make one.
 COMMANDS = (
     *(study, rank, fine_tune, measure),
-    *(cut, blocks, overlap, report),
+    *(cut, blocks, overlap, report, figures),
     *(label_errors, duplicates, confused_classes, class_separation, prediction_depths),
-    *(layers, devices),
+    *(layers, weights, devices),
 )
 _FAILED = 1
 _WRONG_USAGE = 2
@@ -46,7 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(given)
     run: Callable[[argparse.Namespace], int] = options.run
     try:
-        return run(options)
+        status = run(options)
+        sys.stdout.flush()  # here, where a closed pipe is caught
+        return status
     except KeyboardInterrupt:
         kept = EARLIER_STAYS if getattr(options, "overwrite", False) else options.interrupted
         print(f"\nInterrupted. {kept}", file=sys.stderr)

@@ -43,6 +43,12 @@ def best_layer(curve: pd.DataFrame) -> str:
     return str(rows["layer"].iloc[int(rows["value"].argmax())])
 
 
+def has_best_layer(curve: pd.DataFrame) -> bool:
+    """Return whether a layer can be called the best: of several layers, with several classes, not all tied."""
+    several_classes = not bool((curve["chance"] == 1).all())
+    return len(curve) > 1 and several_classes and not has_many_ties(curve).all()
+
+
 def intervals(curve: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the low and high ends of each layer's 95 % interval.
 

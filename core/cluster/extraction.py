@@ -13,7 +13,8 @@ from core.cluster.shards import Shards
 from core.data.images.labelled_images import LabelledImages
 from core.network.activations import Forward, compile_pass, stream_pass
 from core.network.catalogue import LayerInfo
-from core.network.models.registry import Network, is_model_file, load_network
+from core.network.models.registry import Network, is_weights_path, load_network
+from core.network.models.weights_only import holds_weights_only
 from core.network.passes import Pass, plan_passes, poolings_of
 from core.study.measuring.unusable import Survey, survey
 from core.study.plan import Plan
@@ -41,13 +42,16 @@ class Recipe:
         if plan.network is None:
             return None
         options, network = plan.options, plan.network
-        if not is_model_file(network.weights):
+        if not is_weights_path(network.weights):
             return cls(options.model, network.weights, options.input_size, options.seed, network.weights_sha256)
+        path = Path(network.weights).resolve()
+        if path.is_dir() or holds_weights_only(path):
+            return cls(options.model, str(path), options.input_size, options.seed, network.weights_sha256)
         # The plan has already checked that the file contains the named network. If the model in the file takes any
         # image size, the plan has chosen one.
         height, width = network.input_size
         size = height if height == width else None
-        return cls(None, str(Path(network.weights).resolve()), size, options.seed, network.weights_sha256)
+        return cls(None, str(path), size, options.seed, network.weights_sha256)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations  # so that help() shows the names of types as they are written here
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ Label = int | str
 NullValues = Callable[[Shuffles], NDArray[np.float64]]  # the measure under each permutation
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Separation:
     """A measure of n samples, or of the m that were asked for, with what it takes to judge it.
 
@@ -52,9 +52,16 @@ class Separation:
     num_tied: int | None = None
     lower_is_better: bool = False
     num_all: int = 0
-    moments: NullMoments | None = field(default=None, repr=False)
-    null_values: NullValues | None = field(default=None, repr=False)
-    effective_n: Callable[[], float] | None = field(default=None, repr=False)
+    moments: NullMoments | None = None
+    null_values: NullValues | None = None
+    effective_n: Callable[[], float] | None = None
+
+    def __repr__(self) -> str:
+        order = f", order={self.order}" if self.order > 1 else ""
+        return (
+            f"Separation(measure={self.measure!r}{order}, value={self.value:.4f}, chance={self.chance:.4f}, "
+            f"num_samples={len(self.by_sample)}, num_classes={len(self.by_class)})"
+        )
 
     @property
     def excess(self) -> float:

@@ -1,9 +1,10 @@
 """The content of a report, independent of its format: sentences, tables and charts, made from a study's tables."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -11,22 +12,23 @@ from core.analysis.comparing import compare_studies, match_layers
 from core.analysis.curves import measured_layers, tidy_curves
 from core.analysis.cut.blocks import TOLERANCE, cannot_verify, separation_across_blocks, with_verified
 from core.analysis.cut.verified_blocks import load_verified
-from core.analysis.samples.neighborhoods import confused_pairs
+from core.analysis.samples.selection import LayerSelection
+from core.analysis.samples.tables import named_pairs
 from core.analysis.separation_level import best_layer, lead_curve
-from core.report.charts import class_chart, layers_chart, sizes_chart
-from core.report.marks import Spec
-from core.report.tables import SAMPLES, Table, block_table, class_table, confusion_table, layer_table, training_table
-from core.report.training_charts import loss_chart, network_chart, training_chart
+from core.report.lead_values import classes_at, in_display_order, splits_of, values_at
+from core.report.tables import Table, block_table, class_table, confusion_table, layer_table, training_table
 from core.report.words.blocks import ALONE, NO_MEASUREMENT, blocks_text
 from core.report.words.cards import cards_of, good_enough
 from core.report.words.changes import describe_changes
 from core.report.words.findings import Finding, describe
-from core.report.words.formatting import one_layer, plain
+from core.report.words.formatting import SAMPLES, one_layer, plain
 from core.report.words.provenance import caption_parts, known_facts
 from core.report.words.small_classes import baseline_text
-from core.study.store.class_names import short_classes
 from core.study.store.opening import Study, StudyError, load_study
 from core.training.recording.epochs import load_epoch, read_epochs, read_history
+
+if TYPE_CHECKING:
+    from core.report.charts.frame import UncheckedChart
 
 METHOD = (
     "The **Separation Index (SI)** of a layer is the share of samples whose nearest other sample, in that layer's "
@@ -54,10 +56,13 @@ _MOST_CLASSES, _MOST_CONFUSIONS = 40, 12
 
 @dataclass(frozen=True, eq=False)
 class Chart:
-    """A chart as a specification of Vega-Lite, with its title and a note, which is Markdown."""
+    """A chart with its title and a note, which is Markdown.
+
+    `draw` makes the chart and imports what that takes, so that a report in Markdown needs no Altair.
+    """
 
     title: str
-    spec: Spec
+    draw: Callable[[], "UncheckedChart"]
     note: str
 
 
@@ -132,7 +137,7 @@ def make_report(path: str | os.PathLike[str], *, write: str = "") -> Report:
     advice = good_enough(study, lead)
     cut, confused, check = cards_of(study, lead, advice)
     findings = {"Where it is good enough": cut, "Most confused classes": confused, "Samples to check": check}
-    shown_curves = curves[(curves["pooling"] == lead["pooling"].iloc[0]) & curves["value"].notna()]
+    shown_curves = in_display_order(curves[(curves["pooling"] == lead["pooling"].iloc[0]) & curves["value"].notna()])
     marked = {best: "best"}
     if advice.recommended is not None:
         marked.setdefault(advice.recommended, "cut here")
@@ -158,20 +163,22 @@ def make_report(path: str | os.PathLike[str], *, write: str = "") -> Report:
 
 def _layers_section(study: Study, layers: pd.DataFrame, curves: pd.DataFrame, marked: Mapping[str, str]) -> Section:
     """SI of every layer. marked : from some layers to a word beside them."""
-    orders = curves.loc[curves["measure"] == "kNN", "order"].unique()
-    dotted = f" Dotted: accuracy of kNN, k = {orders[0]}." if len(orders) else ""
-    note = (
-        f"In network order. Dashed gray: chance. Band: the 95 % interval.{dotted} Point at a layer for its numbers; "
-        "click a name in the legend to show one line alone."
-    )
+
+    def draw() -> "UncheckedChart":
+        from core.report.charts.frame import CONTAINER
+        from core.report.charts.layer_chart import layers_chart
+
+        return layers_chart(curves, layers[layers["layer"].isin(curves["layer"])], marked=marked, size=CONTAINER)
+
+    note = "In network order. Dashed gray: chance. Band: the 95 % interval. Point at a layer for its numbers."
     note = " ".join(filter(None, [note, baseline_text(study.samples, curves)]))
-    chart = Chart("Separation Index by layer", layers_chart(curves, layers, marked), note)
+    chart = Chart("Separation Index by layer", draw, note)
     return Section("Layer by layer", "", (chart,), (layer_table(study, curves, layers, marked),))
 
 
 def _blocks_section(study: Study, lead: pd.DataFrame) -> Section | None:
     """The accuracy without each block, where it was measured, and SI across it; None for features."""
-    split, among = _splits(lead)
+    split, among = splits_of(lead)
     measure = "cross" if among != split else "separation"
     try:
         blocks = separation_across_blocks(study, split=split, pooling=str(lead["pooling"].iloc[0]), measure=measure)
@@ -188,44 +195,52 @@ def _blocks_section(study: Study, lead: pd.DataFrame) -> Section | None:
 
 def _classes_section(study: Study, lead: pd.DataFrame, layer: str) -> Section | None:
     """SI of each class at a layer, the hardest classes first, and the most confused classes."""
-    classes = _of_lead(study, study.classes, lead, layer)
+    classes = classes_at(study, lead, layer)
     if classes.empty:
         return None
-    samples = study.samples.assign(class_name=study.samples["class_name"].astype(object))
-    class_names = samples.dropna(subset=["class_name"]).drop_duplicates("label").set_index("label")["class_name"]
-    short_names = short_classes(class_names.astype(str))
-    names = classes["label"].map(class_names.map(short_names)).fillna(classes["label"].astype(str))
-    classes = classes.assign(class_name=names).sort_values(["value", "class_name"], ignore_index=True)
     hardest = classes.head(_MOST_CLASSES)
     all_shown = len(hardest) == len(classes)
     note = "The hardest first." if all_shown else f"The {len(hardest)} hardest of {len(classes)} classes."
-    charts = (Chart(f"SI of each class at {layer}", class_chart(hardest), f"{note} Tick: chance."),)
+
+    def draw() -> "UncheckedChart":
+        from core.report.charts.class_chart import class_chart
+        from core.report.charts.frame import CONTAINER
+
+        return class_chart(hardest, size=CONTAINER)
+
+    charts = (Chart(f"SI of each class at {layer}", draw, f"{note} Tick: chance."),)
     return Section(
         "Class by class",
         f"At the best layer, {one_layer(layer)}, {_where(lead)}.",
         charts,
-        (*_confusions(study, lead, layer, short_names), class_table(classes)),
+        (*_confusions(study, lead, layer), class_table(classes)),
     )
 
 
-def _confusions(study: Study, lead: pd.DataFrame, layer: str, short_names: Mapping[str, str]) -> tuple[Table, ...]:
+def _confusions(study: Study, lead: pd.DataFrame, layer: str) -> tuple[Table, ...]:
     """The most confused classes; no table where the study stores no neighbors at the layer."""
-    split, among = _splits(lead)
+    selection = LayerSelection(layer, str(lead["pooling"].iloc[0]), str(lead["samples"].iloc[0]))
     try:
-        pairs = confused_pairs(study, layer, str(lead["pooling"].iloc[0]), split, among=among)
+        pairs = named_pairs(study, selection)
     except StudyError:
         return ()
-    named = pairs.assign(**{name: pairs[name].replace(dict(short_names)) for name in ("first", "second")})
-    return (confusion_table(named.head(_MOST_CONFUSIONS)),) if len(pairs) else ()
+    return (confusion_table(pairs.head(_MOST_CONFUSIONS)),) if len(pairs) else ()
 
 
 def _sizes_section(study: Study, lead: pd.DataFrame, layer: str) -> Section | None:
     """SI over sample size at the best layer."""
-    rows = _of_lead(study, study.curves, lead, layer)
+    rows = values_at(study.curves, lead, layer)
     if rows.empty:
         return None
+
+    def draw() -> "UncheckedChart":
+        from core.report.charts.frame import CONTAINER
+        from core.report.charts.size_chart import sizes_chart
+
+        return sizes_chart(rows, size=CONTAINER)
+
     note = "Dots: mean over the draws; line: fitted, dashed where extrapolated; band: its 95 % interval."
-    chart = Chart(f"SI of {layer} over sample size", sizes_chart(rows), note)
+    chart = Chart(f"SI of {layer} over sample size", draw, note)
     text = f"SI of {one_layer(layer)} with fewer or more samples, all of them possible neighbors, {_where(lead)}."
     return Section("Sample size", text, (chart,))
 
@@ -238,20 +253,44 @@ def _training_section(study: Study, lead: pd.DataFrame) -> Section | None:
         return None
     order = list(lead["layer"])
     rows = rows[rows["layer"].isin(order)]
-    charts = [
-        Chart(
-            "SI through the network after each epoch",
-            network_chart(rows, order),
-            "Move the slider to choose an epoch; epoch 0 is before the training. Faint: the other epochs; dashed gray: "
-            "chance.",
-        ),
-        Chart("SI of each layer over the epochs", training_chart(rows, order), "Click a layer in the legend."),
-    ]
-    if history["loss"].notna().any():
-        charts.append(Chart("Loss and accuracy", loss_chart(history), "As the training reported them."))
+    charts = _training_charts(rows, order, history)
     first, last = int(rows["epoch"].min()), int(rows["epoch"].max())
     text = f"From epoch {first} to epoch {last}: {_training_change(study, lead, first, last)}"
     return Section("While training", text, tuple(charts), (training_table(rows, order, history),))
+
+
+def _training_charts(rows: pd.DataFrame, order: list[str], history: pd.DataFrame) -> list[Chart]:
+    """SI by layer with a slider for the epoch, SI by epoch, and loss and accuracy where they were reported."""
+
+    def draw_network() -> "UncheckedChart":
+        from core.report.charts.frame import CONTAINER
+        from core.report.charts.training_charts import network_chart
+
+        return network_chart(rows, order, size=CONTAINER)
+
+    def draw_training() -> "UncheckedChart":
+        from core.report.charts.frame import CONTAINER
+        from core.report.charts.training_charts import training_chart
+
+        return training_chart(rows, order, size=CONTAINER)
+
+    def draw_loss() -> "UncheckedChart":
+        from core.report.charts.frame import CONTAINER
+        from core.report.charts.training_charts import loss_chart
+
+        return loss_chart(history, size=CONTAINER)
+
+    note = (
+        "Move the slider to choose an epoch; epoch 0 is before the training. Faint: the other epochs; dashed gray: "
+        "chance."
+    )
+    charts = [
+        Chart("SI through the network after each epoch", draw_network, note),
+        Chart("SI of each layer over the epochs", draw_training, "Click a layer in the legend."),
+    ]
+    if history["loss"].notna().any():
+        charts.append(Chart("Loss and accuracy", draw_loss, "As the training reported them."))
+    return charts
 
 
 def _training_change(study: Study, lead: pd.DataFrame, first: int, last: int) -> str:
@@ -262,24 +301,6 @@ def _training_change(study: Study, lead: pd.DataFrame, first: int, last: int) ->
     match = match_layers(before, after, pooling=pooling, split=split, match="name")
     match = replace(match, assumes_same_samples=False)  # one training measures the same samples in each epoch
     return describe_changes(table, match, (f"epoch {first}", f"epoch {last}"))
-
-
-def _of_lead(study: Study, table: pd.DataFrame, lead: pd.DataFrame, layer: str) -> pd.DataFrame:
-    """The rows of a table at a layer, for the samples and the pooling of the lead curve; else the other pooling."""
-    split, among = _splits(lead)
-    measure = "cross" if among != split else "separation"
-    rows = table[(table["layer"] == layer) & (table["split"] == split) & (table["measure"] == measure)]
-    poolings = set(rows["pooling"].astype(str))
-    pooling = str(lead["pooling"].iloc[0])
-    if pooling not in poolings:
-        pooling = next(iter(poolings), pooling)
-    return rows[rows["pooling"] == pooling]
-
-
-def _splits(lead: pd.DataFrame) -> tuple[str, str]:
-    """The split of the samples of a curve, and that of their neighbors."""
-    samples = str(lead["samples"].iloc[0])
-    return ("test", "train") if samples == "cross" else (samples, samples)
 
 
 def _where(lead: pd.DataFrame) -> str:

@@ -17,6 +17,7 @@ _INLINE = (  # applied in this order to text in which HTML is escaped
 _ESCAPED = re.compile(r"\\([\\`*_\[\]$~&<>#|:])")  # a character that a backslash protects from being Markdown
 # While Markdown is converted, protected characters are replaced by those this far above, in the private use area.
 _PRIVATE_USE = 0xE000
+_MARKDOWN = "A Markdown report needs nothing: --markdown FILE alone."
 
 
 def as_html(report: Report) -> str:
@@ -25,12 +26,12 @@ def as_html(report: Report) -> str:
     Raises
     ------
     ImportError
-        The package vl-convert-python, which contains the charts' JavaScript, is not installed.
+        Altair, which makes the charts, or vl-convert-python, which contains their JavaScript, is not installed.
     """
-    charts = [chart for section in report.sections for chart in section.charts]
+    bundle = _bundle()
+    themes, specs = _charts(report)
     style = files("core.report").joinpath("report.css").read_text(encoding="utf-8")
     draw = files("core.report").joinpath("report.js").read_text(encoding="utf-8")
-    specs = json.dumps([chart.spec for chart in charts], ensure_ascii=False).replace("<", "\\u003c")
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -49,13 +50,30 @@ script-src 'unsafe-inline' 'unsafe-eval'; img-src data: blob:">
 {_sections(report)}
 {_method(report)}
 </main>
+<script type="application/json" id="themes">{themes}</script>
 <script type="application/json" id="specs">{specs}</script>
-<script>{_bundle()}</script>
+<script>{bundle}</script>
 <script>
 {draw}</script>
 </body>
 </html>
 """
+
+
+def _charts(report: Report) -> tuple[str, str]:
+    """The themes and the charts as JSON that can stand in a script element."""
+    try:
+        from core.report.charts.frame import standalone_spec
+        from core.report.charts.theme import vega_config
+    except ImportError as error:
+        raise ImportError(f"{error} Or install the extra `report`. {_MARKDOWN}") from error
+    charts = [chart for section in report.sections for chart in section.charts]
+    specs = [standalone_spec(chart.draw()) for chart in charts]
+    return _json({ground: vega_config(ground) for ground in ("light", "dark")}), _json(specs)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False).replace("<", "\\u003c")
 
 
 def _bundle() -> str:
@@ -64,8 +82,8 @@ def _bundle() -> str:
         from vl_convert import javascript_bundle
     except ImportError as error:
         raise ImportError(
-            "the charts of an HTML report need vl-convert-python: pip install vl-convert-python (or the extra "
-            "`report`). A Markdown report needs nothing: --markdown FILE alone."
+            f"the charts of an HTML report need vl-convert-python: pip install vl-convert-python (or the extra "
+            f"`report`). {_MARKDOWN}"
         ) from error
     return str(javascript_bundle()).replace("</script", "<\\/script")  # type: ignore[call-arg]  # its stub forgets the default
 
@@ -103,10 +121,15 @@ def _chart(chart: Chart, number: int) -> str:
 
 
 def _table(table: Table) -> str:
+    grid = f'<div class="scroll">{table_html(table)}</div>'
+    return f"<details open><summary>{escape(table.title)}, {len(table.frame)} rows</summary>{grid}</details>"
+
+
+def table_html(table: Table) -> str:
+    """The table as HTML; its texts are escaped."""
     head = "".join(f"<th{_kind(table, name)}>{escape(str(name))}</th>" for name in table.frame.columns)
     body = "".join(_row(table, row) for row in table.frame.itertuples(index=False))
-    grid = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-    return f"<details open><summary>{escape(table.title)}, {len(table.frame)} rows</summary>{grid}</details>"
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _row(table: Table, row: Iterable[object]) -> str:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from core.analysis.cut.blocks import NOT_TRIED
-from core.report.words.formatting import difference_text
+from core.report.words.formatting import SAMPLES, difference_text
 from core.study.store.opening import Study
 
-SAMPLES = {"test": "Test", "train": "Train", "cross": "Test to train"}
 _NONE = "–"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations  # so that help() shows the names of types as
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,7 +21,7 @@ _TRIAL = 128  # references on which rounded products of wide rows are tried
 _ROWS_A_CANDIDATE = 256  # rows whose products, rounded, save as much time as the decision on one more candidate costs
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Neighbors:
     """The k nearest references of m queries, nearest first.
 
@@ -34,7 +34,11 @@ class Neighbors:
     indices: NDArray[np.int64]
     distances: NDArray[np.float64]
     num_rechecked: int
-    squared: NDArray[np.float64] = field(repr=False)
+    squared: NDArray[np.float64]
+
+    def __repr__(self) -> str:
+        num_queries, k = self.indices.shape
+        return f"Neighbors(num_queries={num_queries}, k={k}, num_rechecked={self.num_rechecked})"
 
 
 def nearest_neighbors(

@@ -203,7 +203,7 @@ class StudyChoices:
     weights: str | None = declare(
         None,
         help="Weights of the network: imagenet, noisy-student (of efficientnet-b0), none, or a .keras or .h5 file of "
-        "the network.",
+        "the network; with a model also a file of its weights (.h5, .weights.h5, .tar.gz), or a folder that holds one.",
         group="network",
         metavar="WEIGHTS",
         default_text=DEFAULT_WEIGHTS,

@@ -18,7 +18,7 @@ import psutil
 
 from core.data.images.copies import copy_notes
 from core.data.images.labelled_images import LabelledImages
-from core.data.images.loading import load_images
+from core.data.images.loading import check_data_exist, load_images
 from core.data.images.pixel_cache import bytes_to_keep
 from core.data.sampling import name_some
 from core.network.catalogue import (
@@ -131,7 +131,7 @@ class StudyOptions(StudyChoices):
         return shlex.join([*words, *flags_of(self, {"model": DEFAULT_MODEL, "weights": DEFAULT_WEIGHTS})])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Plan:
     """A study that can start: its samples are checked, its network is loaded, its passes fit the memory.
 
@@ -146,6 +146,13 @@ class Plan:
     layers: tuple[LayerInfo, ...]
     budget_bytes: int
     spool: Path | None = None
+
+    def __repr__(self) -> str:
+        budget = f"{self.budget_bytes / 2**30:.1f} GiB"
+        return (
+            f"Plan({self.options.model} on {self.options.data}: {len(self.layers)} layers, {len(self.images):,} "
+            f"samples, {self.options.pooling} pooling, {budget})"
+        )
 
     @property
     def poolings(self) -> tuple[str, ...]:
@@ -206,7 +213,10 @@ class Plan:
 
     def cautions(self) -> list[str]:
         """Sentences that belong beside any result of this study."""
-        seen = self.options.weights == "imagenet" and all(_WNID.match(name) for name in self.images.class_names)
+        published = "" if self.network is None else self.network.origin.get("published_as")
+        seen = "imagenet" in (self.options.weights, published) and all(
+            _WNID.match(name) for name in self.images.class_names
+        )
         class_tokens = describe_class_tokens(self._pooled(only_class_tokens=True), self.options.tokens)
         own = [
             *self.notes,
@@ -242,9 +252,12 @@ def plan_study(
     memory: int | None = None,
     spool: str | os.PathLike[str] | None = None,
     images: LabelledImages | None = None,
+    network: Network | None = None,
     progress: Report | None = None,
 ) -> Plan:
-    """Check the samples, load the network and plan the passes.
+    """Load the network, check the samples and plan the passes.
+
+    The network comes first, because reading the images may take minutes after which an error about weights is annoying.
 
     Parameters
     ----------
@@ -253,6 +266,7 @@ def plan_study(
     spool : a folder for the activations of layers that do not fit, which are removed afterwards; default none, and
         such layers come in slices.
     images : the images of these options, where `chosen_images` gave them already.
+    network : the network of these options, where `load_network_of` gave it already.
     progress : told how many images have been checked, and how much of the weights has come.
 
     Raises
@@ -261,8 +275,11 @@ def plan_study(
         Broken or missing data, an unknown model, layer or weight set, a layer that does not fit the memory or the
         disk.
     """
-    images = chosen_images(options, memory=memory, progress=progress) if images is None else images
-    network = None if options.model == PIXELS else _load(options, progress)
+    if images is None:
+        check_data_exist(options.data)
+    network = load_network_of(options, progress) if network is None else network
+    if images is None:
+        images = chosen_images(options, memory=memory, progress=progress)
     plan = Plan(
         options=options,
         images=images,
@@ -301,7 +318,13 @@ def chosen_images(
     return images.select(np.argsort(images.splits != "train", kind="stable"))
 
 
-def _load(options: StudyOptions, progress: Report | None) -> Network:
+def load_network_of(options: StudyOptions, progress: Report | None = None) -> Network | None:
+    """Load the network of a study; None for `model="pixels"`.
+
+    progress : told how much of the weights has come.
+    """
+    if options.model == PIXELS:
+        return None
     return load_network(
         options.model,
         options.weights,

@@ -1,10 +1,12 @@
 """Load the network and the images of a finished study again, and check that they are the same."""
 
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 from core.data.errors import FaultsError
 from core.network.models.registry import Network, is_model_file, load_network
+from core.network.models.weights_only import holds_weights_only
 from core.study.options import PIXELS
 from core.study.plan import Plan, Report, StudyOptions, plan_study
 from core.study.store.opening import Study, StudyError
@@ -87,7 +89,7 @@ def _network_options(study: Study, weights: str | None) -> StudyOptions:
     known = {field.name: asked[field.name] for field in fields(StudyOptions) if field.name in asked}
     if weights is not None:
         known["weights"] = weights
-    if is_model_file(known.get("weights")):
+    if is_model_file(known.get("weights")) and not holds_weights_only(Path(known["weights"])):
         known |= {"model": None, "input_size": known.get("input_size") or _square_size(study)}
     return StudyOptions(**known | {"sizes": tuple(known.get("sizes", ()))})
 

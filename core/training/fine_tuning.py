@@ -23,7 +23,7 @@ import pandas as pd
 
 from core.data.images.copies import copy_notes
 from core.data.images.labelled_images import LabelledImages
-from core.data.images.loading import load_images
+from core.data.images.loading import check_data_exist, load_images
 from core.data.images.pixel_cache import bytes_to_keep
 from core.network.kernels import current_kernels, recorded_kernels
 from core.network.models.registry import Network, load_network, network_choice
@@ -72,7 +72,7 @@ class FineTuneOptions:
     weights: str | None = declare_as_in_study(
         "weights",
         help="Weights to start from: imagenet, noisy-student (of efficientnet-b0), none, or a .keras or .h5 file of "
-        "the network.",
+        "the network; with a model also a file of its weights (.h5, .weights.h5, .tar.gz), or a folder that holds one.",
     )
     training: TrainingOptions = field(default_factory=TrainingOptions)
     per_class: int | None = declare_as_in_study(
@@ -189,6 +189,8 @@ def fine_tune(
     folder, report = Path(out), progress or _ignore
     if not overwrite:
         begin_as_recorded(_read_info(folder))
+    check_data_exist(options.data)
+    network = load_network(options.model, options.weights, seed=options.training.seed)  # before minutes of images
     images = load_images(
         options.data,
         seed=options.training.seed,
@@ -208,7 +210,6 @@ def fine_tune(
             f"data must have a training split and a test split; {options.data!r} has only the split "
             f"{str(images.splits[0])!r}. {remedy}"
         )
-    network = load_network(options.model, options.weights, seed=options.training.seed)
     headed = with_head(network.model, len(images.class_names), options.training)
     execution = options.execution()
     with ExitStack() as stack:

@@ -24,18 +24,42 @@ button:hover, button:focus-visible { color: var(--st-primary-color); border-colo
 """
 _JS = """
 const SCALE = 2;  // PNG pixels per screen pixel
+// The page's own font is missing where a picture is seen.
+const FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif";
+const MARGIN = 4;  // pixels
 
 function drawnSvg(container) {
   const drawn = document.querySelector(`.st-key-${container} .stVegaLiteChart svg.marks`);
   if (!drawn) return null;
   const svg = drawn.cloneNode(true);
   svg.setAttribute("xmlns", "http://www.w3.org/2000/svg");
+  for (const text of svg.querySelectorAll("text")) text.style.fontFamily = FONT;
+  const box = enclosingBox(svg, drawn.getBoundingClientRect());
+  svg.setAttribute("viewBox", `${box.x} ${box.y} ${box.width} ${box.height}`);
+  svg.setAttribute("width", box.width);
+  svg.setAttribute("height", box.height);
   const background = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-  background.setAttribute("width", "100%");
-  background.setAttribute("height", "100%");
+  for (const name of ["x", "y", "width", "height"]) background.setAttribute(name, box[name]);
   background.setAttribute("fill", getComputedStyle(document.querySelector(".stApp")).backgroundColor);
   svg.prepend(background);
-  return { blob: new Blob([svg.outerHTML], { type: "image/svg+xml" }), box: drawn.getBoundingClientRect() };
+  return { blob: new Blob([svg.outerHTML], { type: "image/svg+xml" }), box };
+}
+
+// The chart as it was on the page, and all its texts in the font of the picture, which may be wider.
+function enclosingBox(svg, { width, height }) {
+  const hidden = document.createElement("div");
+  hidden.style.cssText = "position: absolute; left: -99999px; visibility: hidden";
+  hidden.append(svg);
+  document.body.append(hidden);
+  const content = svg.getBBox();
+  hidden.remove();
+  const x = Math.floor(Math.min(0, content.x - MARGIN));
+  const y = Math.floor(Math.min(0, content.y - MARGIN));
+  return {
+    x, y,
+    width: Math.ceil(Math.max(width, content.x + content.width + MARGIN)) - x,
+    height: Math.ceil(Math.max(height, content.y + content.height + MARGIN)) - y,
+  };
 }
 
 function save(blob, name) {

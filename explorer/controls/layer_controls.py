@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from core.analysis.samples.selection import LayerSelection, best_layer, offered_layers, offered_poolings_and_samples
+from core.report.words.formatting import SAMPLES
 from explorer.controls.widgets import choose_one, widget_key
 from explorer.state.address import current_layer, keep_layer
-from explorer.state.choices import POOLINGS, SAMPLES
+from explorer.state.choices import POOLINGS
 from explorer.studies.class_tables import layer_selection
 from explorer.studies.loading import OpenStudy
 

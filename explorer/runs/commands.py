@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.network.models.registry import is_model_file
+from core.network.models.registry import is_weights_path
 from core.report.words.formatting import one_layer
 from core.study.options import PIXELS
 from explorer.runs.jobs import ROOT
@@ -145,7 +145,7 @@ def _files(info: Mapping[str, Any], *, data: bool) -> dict[str, str]:
     options = info.get("asked", {})
     weights, images = str(options.get("weights", "")), str(options.get("data", ""))
     files = {}
-    if is_model_file(weights):
+    if is_weights_path(weights):
         files["weights"] = weights
     if data and images != "digits" and not images.startswith("tfds:"):
         files["data"] = images

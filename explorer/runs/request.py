@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from core.network.models.registry import DEFAULT_MODEL, DEFAULT_WEIGHTS, backbones, is_model_file
+from core.network.models.registry import DEFAULT_MODEL, DEFAULT_WEIGHTS, backbones, is_model_file, is_weights_path
 from core.search.neighbors import METRICS
 from core.study.options import PIXELS, RUN_OPTIONS, STUDY_OPTIONS, Option, RunChoices, StudyChoices
 from explorer.runs.jobs import STUDY
@@ -119,7 +119,8 @@ class Request(StudyChoices, RunChoices):
         value = getattr(self, option.name)
         if option.name == "weights" and (not self.uses_network or is_model_file(self.model)):
             return ""
-        if option.name in ("model", "weights") and is_model_file(str(value)):
+        is_path = {"model": is_model_file, "weights": is_weights_path}.get(option.name)
+        if is_path is not None and is_path(str(value)):
             return _absolute(str(value))  # a run works in a folder of its own
         usual = {"model": DEFAULT_MODEL}.get(option.name, getattr(Request(), option.name))
         if value in (usual, None):

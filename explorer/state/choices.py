@@ -9,10 +9,10 @@ import pandas as pd
 
 from core.analysis.curves import has_space
 from core.network.layer_names import matches
+from core.report.words.formatting import SAMPLES
 from explorer.state.measures import FULL, SEPARATION, Measure, Sampling
 
 DRAWS = "draws"  # value of the column `target` for a band from the lowest to the highest draw, which is no interval
-SAMPLES = {"test": "Test", "train": "Train", "cross": "Test to train"}
 POOLINGS = {"mean": "Channel means", "flat": "All activations", "both": "Both"}
 _Value = TypeVar("_Value", Measure, Sampling)
 COLUMNS = {"interval": "Value and interval", "significance": "+ Significance"}

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from core.analysis.layer_properties import rank_correlation
 from core.analysis.ranking.options import RankOptions
 from core.analysis.ranking.ranking import load_ranking, rank_networks
-from explorer.app_pages.compare.tables import rank_correlation
 from tests.benchmarks.report import RESULTS, write_report
 
 DOGS = Path(__file__).resolve().parents[2] / "explorer" / "demo" / "ranking"

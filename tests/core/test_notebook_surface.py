@@ -78,6 +78,7 @@ import core
         ("core.SeparationCallback", "network"),
         ("core.plan_study(core.StudyOptions('digits', model='resnet50'))", "network"),
         ("core.plan_study(core.StudyOptions('digits'))", "network"),
+        ("core.study_from_torch(None, [], 's')", "torch"),
         ("core.fine_tune(core.FineTuneOptions('digits'), 'tuned')", "network"),
         (
             "core.run_study(core.StudyOptions('digits', model='pixels'), 's', engine=core.DaskEngine('local:1'))",
@@ -86,7 +87,7 @@ import core
     ],
 )
 def test_a_missing_extra_is_named(code, extra, tmp_path):
-    packages = ("keras", "tensorflow", "dask", "distributed")
+    packages = ("keras", "tensorflow", "dask", "distributed", "torch")
     script = MISSING.format(packages=packages, code=code)
     command = [sys.executable, "-c", script]
     run = subprocess.run(

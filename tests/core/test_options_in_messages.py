@@ -11,7 +11,15 @@ from core.cli import main, make_parser, options_by_command
 
 PACKAGE = Path(core.__file__).parent
 EXPLORER = PACKAGE.parent / "explorer"
-OTHER_PROGRAMS = {"--memory-limit", "--nthreads", "--server", "--study", "--version"}  # of Dask, Streamlit, the app
+OTHER_PROGRAMS = {
+    "--memory-limit",
+    "--nthreads",
+    "--server",
+    "--study",
+    "--version",
+    "--port",
+    "--no-browser",
+}  # of Dask, Streamlit, the app
 OPTION = re.compile(r"(?<![\w-])--(?!st-)[a-z][a-z-]*[a-z]")  # but for the variables of Streamlit's style sheets
 
 
@@ -59,10 +67,13 @@ def test_a_command_that_a_message_names_has_the_options_beside_it(module: Path):
                 assert not unknown, f"{module}:{line}: {command} has no {unknown}"
 
 
+ABOUT_OTHERS = {"weights": {"--weights", "--model"}}  # a command that says what other commands' options need
+
+
 @pytest.mark.parametrize("command", sorted(options_by_command(make_parser())))
 def test_a_command_s_own_module_names_its_own_options(command: str):
     (module,) = (PACKAGE / "commands").rglob(f"{command.replace('-', '_')}.py")
-    own = options_by_command(make_parser())[command]
+    own = options_by_command(make_parser())[command] | ABOUT_OTHERS.get(command, set())
     others = re.compile(r"python -m core [^`]*`|measure --layers main")  # where another command is named
     for line, text in texts(module):
         unknown = set(OPTION.findall(others.sub("", text))) - own

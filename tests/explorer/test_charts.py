@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from explorer.charts.layer_chart import GRAY, PICK, layers_chart
+from core.report.charts.layer_chart import PICK, layers_chart
+from core.report.charts.theme import GRAY
 from explorer.state.choices import Selection, select_curves
 from explorer.studies.loading import read_study
 

@@ -6,18 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from explorer.app_pages.compare.charts import change_chart, dots_chart
+from core.analysis.layer_properties import PROPERTIES, correlations, rank_correlation
+from core.report.charts.change_chart import change_chart
+from core.report.charts.property_chart import property_chart
 from explorer.app_pages.compare.tables import (
-    PROPERTIES,
     CompareSelection,
     compare_query,
     compare_selection,
     control_curve,
     correlation_text,
-    correlations,
     dots_finding,
     layer_dots,
-    rank_correlation,
 )
 from explorer.studies.loading import read_study
 from explorer.studies.provenance import control_of
@@ -126,7 +125,7 @@ def test_the_control_is_the_untrained_network_on_the_same_data(study):
 @pytest.mark.parametrize("column", PROPERTIES)
 def test_the_dots_are_drawn_as_the_schema_asks(study, probe, column):
     dots = layer_dots(study, probe, CompareSelection("mean", "test"))
-    spec = dots_chart(dots.assign(low=dots["si"] - 0.01, high=dots["si"] + 0.01), column).to_dict(validate=True)
+    spec = property_chart(dots.assign(low=dots["si"] - 0.01, high=dots["si"] + 0.01), column).to_dict(validate=True)
     point = spec["layer"][-1]["encoding"]
     assert point["x"]["field"] == column
     assert point["x"]["scale"]["type"] == ("log" if PROPERTIES[column][1] else "linear")

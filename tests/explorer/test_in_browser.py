@@ -5,8 +5,10 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
 from tests.browser import serve
@@ -63,7 +65,9 @@ def test_what_is_seen_can_be_saved(page, address):
     svg = _saved(page, "Chart as SVG")
     assert svg.startswith(b"<svg")
     assert b"block7a_project_conv" in svg
-    assert _saved(page, "Chart as PNG").startswith(b"\x89PNG")
+    picture = np.asarray(Image.open(io.BytesIO(_saved(page, "Chart as PNG"))).convert("RGB"))
+    border = np.concatenate([picture[:, 0], picture[:, -1], picture[0], picture[-1]])
+    assert len(np.unique(border, axis=0)) == 1  # no text is cut off, as "0.0075" was in a font wider than the page's
     csv = _saved(page, "CSV").decode().splitlines()
     assert csv[0].startswith("layer,position,measure")
     assert len(csv) == 1 + 60 * 4

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from explorer.charts.labels import _sample_counts, chance_levels, direct_labels, tooltip_table, with_series
+from core.report.charts.labels import _sample_counts, chance_levels, direct_labels, tooltip_table, with_series
 from explorer.state.choices import Selection, select_curves
 from explorer.studies.loading import read_study
 

@@ -3,8 +3,9 @@
 import pandas as pd
 import pytest
 
+from core.report.charts.frame import spec_and_tables
+from core.report.charts.layer_chart import layers_chart
 from explorer.app_pages.layers.overview_strip import brushed_span, strip_chart
-from explorer.charts.layer_chart import layers_chart, spec_and_tables
 from explorer.state.choices import Choices, Selection, from_query, select_curves, select_layers, to_query
 from explorer.studies.loading import read_study
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from explorer.charts.labels import with_series
+from core.report.charts.labels import with_series
 from explorer.controls.layer_table import column_config, layer_table
 from explorer.state.choices import Selection, select_curves
 from explorer.studies.loading import read_study

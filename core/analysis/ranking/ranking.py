@@ -32,7 +32,9 @@ from core.analysis.ranking.tables import (
     reason_to_leave_out,
 )
 from core.data.images.labelled_images import LabelledImages
-from core.study.plan import Plan, Report, chosen_images, plan_study
+from core.data.images.loading import check_data_exist
+from core.network.models.registry import Network
+from core.study.plan import Plan, Report, chosen_images, load_network_of, plan_study
 from core.study.resumed_kernels import begin_as_recorded
 from core.study.run import package_versions, run_study
 from core.study.samples import StudySamples
@@ -118,6 +120,7 @@ def rank_networks(
     folder, report = Path(out), progress or (lambda _: None)
     for model in () if overwrite else options.models:
         begin_as_recorded(read_info(folder / network_name(model)))
+    networks = _load_networks(options, report) if overwrite or not _is_complete(folder) else {}
     images = None
     if options.data:
         images = chosen_images(options.study(options.models[0]), memory=memory, progress=progress)
@@ -125,7 +128,7 @@ def rank_networks(
     with replaced(folder, _INFO, overwrite=overwrite), study_lock(folder):
         info = _begin(folder, options, images, features)
         if info["state"] != "complete":
-            plans = _make_plans(options, images, memory, report)
+            plans = _make_plans(options, images, networks, memory, report)
             samples = _common_samples(plans, features)
             with _state_recorded(folder, info):
                 studies, left_out = _make_studies(options, plans, features, samples, report, folder)
@@ -263,14 +266,42 @@ def _state_recorded(folder: Path, info: Mapping[str, Any]) -> Iterator[None]:
         raise
 
 
+def _is_complete(folder: Path) -> bool:
+    """Whether the folder holds a complete ranking, for which no network is needed."""
+    return (_read_info(folder) or {}).get("state") == "complete"
+
+
+def _load_networks(options: RankOptions, progress: Report) -> dict[str, Network]:
+    """Load every network before the images are read, so that an error about weights comes first; without pixels."""
+    if options.models:
+        check_data_exist(options.study(options.models[0]).data)
+    networks = {}
+    for model in options.models:
+        name = network_name(model)
+        network = load_network_of(options.study(model), renamed(progress, name))
+        if network is not None:
+            networks[name] = network
+    return networks
+
+
 def _make_plans(
-    options: RankOptions, images: LabelledImages | None, memory: int | None, progress: Report
+    options: RankOptions,
+    images: LabelledImages | None,
+    networks: Mapping[str, Network],
+    memory: int | None,
+    progress: Report,
 ) -> dict[str, Plan]:
-    """Load and plan every network before the first one runs, so that a wrong name is an error now, not in an hour."""
+    """Plan every network before the first one runs."""
     plans = {}
     for model in options.models:
         name = network_name(model)
-        plans[name] = plan_study(options.study(model), memory=memory, images=images, progress=renamed(progress, name))
+        plans[name] = plan_study(
+            options.study(model),
+            memory=memory,
+            images=images,
+            network=networks.get(name),
+            progress=renamed(progress, name),
+        )
     return plans
 
 

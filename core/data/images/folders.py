@@ -65,6 +65,15 @@ class FoundImages:
     other_ids: tuple[str, ...] = ()
 
 
+def check_is_folder(root: Path) -> None:
+    """Raise a FileNotFoundError unless there is such a folder."""
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"data must be 'digits', 'tfds:NAME' or a folder that holds train/<class>/ and test/<class>/, or "
+            f"<class>/; there is no folder {str(root)!r}. Check the path."
+        )
+
+
 def find_images(root: Path, split: str) -> FoundImages:
     """Find the samples of a folder; no image is decoded.
 
@@ -86,11 +95,7 @@ def find_images(root: Path, split: str) -> FoundImages:
     ModuleNotFoundError
         If Pillow is not installed.
     """
-    if not root.is_dir():
-        raise FileNotFoundError(
-            f"data must be 'digits', 'tfds:NAME' or a folder that holds train/<class>/ and test/<class>/, or "
-            f"<class>/; there is no folder {str(root)!r}. Check the path."
-        )
+    check_is_folder(root)
     require_pillow()
     layout = find_layout(root, split)
     if layout.splits and split != "both" and split not in layout.splits:

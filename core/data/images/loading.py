@@ -16,7 +16,7 @@ from core.data.errors import Fault, FaultsError
 from core.data.files import read_file
 from core.data.images.checking import check_images
 from core.data.images.choosing import Choice, choose_samples, split_images, splits_taken, too_small_to_split
-from core.data.images.folders import FoundImages, find_images
+from core.data.images.folders import FoundImages, check_is_folder, find_images
 from core.data.images.labelled_images import LabelledImages
 from core.data.images.layouts import SPLITS
 from core.data.images.tfds import PREFIX, find_tfds_images
@@ -133,6 +133,15 @@ def load_images(
     if faults:
         raise FaultsError(str(data), faults)
     return _with_note(choice)
+
+
+def check_data_exist(data: str | Path) -> None:
+    """Raise a FileNotFoundError if data are a folder that does not exist; nothing is read.
+
+    For callers that do something else before `load_images`, which takes as long as there are images.
+    """
+    if data != "digits" and not (isinstance(data, str) and data.startswith(PREFIX)):
+        check_is_folder(Path(data))
 
 
 @dataclass(frozen=True, eq=False)

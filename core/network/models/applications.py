@@ -117,24 +117,79 @@ def build_pretrained(application: Application, input_size: int | None) -> "keras
     """
     with _keras_download(application):
         trained = application.build(weights="imagenet")
+    return _at_size(application, trained, input_size, top=True, is_published=True)
+
+
+def build_with_weights(
+    application: Application, path: Path, input_size: int | None, *, top: bool, is_published: bool
+) -> "keras.Model":
+    """Build a network that takes raw pixels with the weights in a file.
+
+    Parameters
+    ----------
+    application : Application
+        The network.
+    path : Path
+        A file that Keras published, or that `save_weights` wrote.
+    input_size : int or None
+        Height and width of the images in pixels; None for the network's default.
+    top : bool
+        Whether the file holds the weights of the classifier.
+    is_published : bool
+        Whether it is a file that Keras published.
+
+    Raises
+    ------
+    ValueError
+        The file holds other weights; the network does not exist at this size, or its head requires another one.
+    UserWarning
+        The file lacks weights.
+    """
+    trained = application.build(weights=None, include_top=top)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # Keras only warns of layers whose weights are not in the file
+        trained.load_weights(path)
+    return _at_size(application, trained, input_size, top=top, is_published=is_published)
+
+
+def _at_size(
+    application: Application, trained: "keras.Model", input_size: int | None, *, top: bool, is_published: bool
+) -> "keras.Model":
+    """Return a trained network of Keras as one that takes raw pixels of a size."""
+    import keras
+
     number_unnamed_layers(trained)
-    size = input_size or trained.input_shape[1] or USUAL_SIZE
-    if trained.input_shape[1] == size and not application.preprocessing.is_needed:
+    default_size = trained.input_shape[1] or (USUAL_SIZE if top else _default_size(application))
+    size = input_size or default_size
+    scales_itself = not application.preprocessing.is_needed
+    if application.is_efficientnet_v1:
+        scales_itself = sum(isinstance(layer, keras.layers.Rescaling) for layer in trained.layers) == 2
+    if trained.input_shape[1] == size and scales_itself:
         return trained
-    model = _build_at(application, size)
+    model = _build_at(application, size, top=top)
     try:
         model.set_weights(trained.get_weights())
     except ValueError as error:
         raise ValueError(
-            f"input_size must be that of the weights, {trained.input_shape[1]}, for the head of {application.name}; "
-            f"got {size}. Leave it out, or choose --weights none."
+            f"input_size must be that of the weights, {default_size}, for the head of {application.name}; got {size}. "
+            "Leave it out, or choose --weights none."
         ) from error
     if application.is_efficientnet_v1:
-        # With its ImageNet weights, Keras also divides by sqrt(std), in a layer that the rebuilt model does not have.
-        # Here the `Normalization` does both divisions.
-        mean, variance = (np.asarray(weight) for weight in model.weights[:2])
-        set_normalization(model, mean, variance * STD)
+        _merge_scaling(model, is_published=is_published)
     return model
+
+
+def _merge_scaling(model: "keras.Model", *, is_published: bool) -> None:
+    """Let the `Normalization` of an EfficientNet do what Keras does in two layers.
+
+    With its ImageNet weights, whose files hold the standard deviation in place of the variance, Keras also divides by
+    sqrt(std), in a layer that the rebuilt model does not have. Files that `save_weights` wrote of such a model are
+    recognized by these values.
+    """
+    mean, variance = (np.asarray(weight) for weight in model.weights[:2])
+    if is_published or np.allclose(variance, STD, atol=1e-4):
+        variance = variance * STD
+    set_normalization(model, mean, variance)
 
 
 def build_untrained(application: Application, input_size: int | None, seed: int) -> "keras.Model":
@@ -169,11 +224,11 @@ def _kernels(model: "keras.Model") -> Iterator[tuple[Any, Any]]:
             yield layer.kernel, getattr(layer, "depthwise_initializer", None) or layer.kernel_initializer
 
 
-def _build_at(application: Application, size: int) -> "keras.Model":
+def _build_at(application: Application, size: int, *, top: bool = True) -> "keras.Model":
     """Build a network that takes raw pixels of the given size, with untrained weights."""
     import keras
 
-    options: dict[str, Any] = {"weights": None, "input_shape": (size, size, 3)}
+    options: dict[str, Any] = {"weights": None, "input_shape": (size, size, 3), "include_top": top}
     if application.preprocessing.is_needed:
         image = keras.Input((size, size, 3), name="image")
         options["input_tensor"] = application.preprocessing.apply(image)
@@ -235,8 +290,9 @@ def _keras_download(application: Application) -> Iterator[None]:
         if isinstance(error.__context__, urllib.error.HTTPError):
             error.__context__.close()  # Keras raises another error for it, and leaves its connection open
         raise OSError(
-            f"{application.function}'s ImageNet weights could not be downloaded: {error}. Without a network, "
-            "choose --model efficientnet-lite0, --weights none, or --model with the path of a .keras file."
+            f"{application.function}'s ImageNet weights could not be downloaded: {error}. Download the file "
+            f"elsewhere (`python -m core weights {application.name}` says which, and where it belongs), or choose "
+            "--model efficientnet-lite0, --weights none, or --model with the path of a .keras file."
         ) from error
 
 

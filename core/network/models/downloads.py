@@ -19,6 +19,7 @@ CACHE_VARIABLE = "SEPARATION_INDEX_CACHE"
 _CHUNK_BYTES = 1 << 18
 
 ReportBytes = Callable[[int, int], None]
+CheckFile = Callable[[Path], None]
 
 
 class DownloadError(OSError):
@@ -43,6 +44,7 @@ def cached_download(
     address: str,
     *,
     folder: Path | None = None,
+    check: CheckFile | None = None,
     progress: ReportBytes | None = None,
     timeout_s: float = 30.0,
 ) -> CachedFile:
@@ -50,8 +52,9 @@ def cached_download(
 
     Trust on first use: if no hash of the file is known, the hash of the first download is recorded beside it, as
     `<name>.sha256` in the format of sha256sum, and is required from then on. To require a hash that is known from
-    elsewhere, write that file beforehand. An interrupted download leaves `<name>.part`, and the next one continues from
-    there if the file on the server has not changed. A file that was put into the cache by hand counts as downloaded.
+    elsewhere, write that file beforehand. A download that is interrupted leaves `<name>.part` where the next one can
+    continue from there, if the file on the server has not changed; nothing else of a failed download stays. A file that
+    was put into the cache by hand counts as downloaded.
 
     Parameters
     ----------
@@ -59,6 +62,9 @@ def cached_download(
         Address of the file; its last part is the name in the cache.
     folder : Path, optional
         Folder of the cache; default `cache_folder()`.
+    check : callable, optional
+        Called with the path of a file whose hash is not known yet; raises a ValueError if it is not what it must be,
+        such as a page that a server sends in place of a file. A download of that kind is removed.
     progress : callable, optional
         Called with the number of bytes so far and the total number, which is 0 if the server does not report it.
     timeout_s : float
@@ -93,12 +99,28 @@ def cached_download(
             f"{address} must have the SHA-256 hash {recorded}, recorded in {_hash_file(file)}; {what} has {sha256}. "
             f"{advice}; if the other file is right, delete the recorded hash first."
         )
+    if recorded is None and check is not None:
+        try:
+            check(current)
+        except ValueError as error:
+            if not is_new:
+                raise
+            _delete_part(file)
+            raise DownloadError(
+                f"{address} does not send the file that it must: {_without_path(error, current)} Nothing was kept. Try "
+                f"again later, or download it elsewhere and put it at {file} ({CACHE_VARIABLE} moves that folder)."
+            ) from error
     if is_new:
         os.replace(current, file)
         _validator_file(file).unlink(missing_ok=True)
     if recorded is None:
         _write_atomically(_hash_file(file), f"{sha256}  {file.name}\n")
     return CachedFile(file, address, sha256)
+
+
+def _without_path(error: ValueError, path: Path) -> str:
+    """What is wrong with a downloaded file, without the name that it had meanwhile, and without advice."""
+    return f"{str(error).replace(str(path), 'the file').split('. ')[0].rstrip('.')}."
 
 
 def file_sha256(path: Path) -> str:
@@ -143,6 +165,15 @@ def _write_atomically(path: Path, text: str) -> None:
 
 def _fetch(address: str, file: Path, progress: ReportBytes | None, timeout_s: float) -> None:
     """Download the part file completely, continuing an earlier download if possible."""
+    try:
+        _fetch_part(address, file, progress, timeout_s)
+    except BaseException:
+        if not _resumable_bytes(file):
+            _delete_part(file)
+        raise
+
+
+def _fetch_part(address: str, file: Path, progress: ReportBytes | None, timeout_s: float) -> None:
     with _explain_failure(address, file):
         start = _resumable_bytes(file)
         try:
@@ -225,7 +256,8 @@ def _explain_failure(address: str, file: Path) -> Iterator[None]:
         raise DownloadError(_failure_message(address, file, reason)) from error
     except http.client.IncompleteRead as error:
         reason = f"the connection broke off with {error.expected:,} bytes to go" if error.expected else str(error)
-        raise DownloadError(_failure_message(address, file, reason, resumes=True)) from error
+        resumes = _resumable_bytes(file) > 0
+        raise DownloadError(_failure_message(address, file, reason, resumes=resumes)) from error
     except urllib.error.URLError as error:
         raise DownloadError(_failure_message(address, file, str(error.reason))) from error
     except (OSError, http.client.HTTPException) as error:

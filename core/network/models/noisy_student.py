@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.network.models.downloads import ReportBytes, cached_download
+from core.network.models.downloads import CachedFile, ReportBytes, cached_download, file_sha256
 
 if TYPE_CHECKING:
     import keras
@@ -38,21 +38,25 @@ _CHECKPOINT_FILE = re.compile(r"(?P<prefix>[\w.-]*\.ckpt[\w-]*)\.(index|data-\d{
 _MAX_BYTES = 1 << 30  # of the unpacked archive; the official one has a few percent of this
 
 
-def load_noisy_student(model: "keras.Model", *, progress: ReportBytes | None = None) -> dict[str, Any]:
+def load_noisy_student(
+    model: "keras.Model", *, path: Path | None = None, progress: ReportBytes | None = None
+) -> dict[str, Any]:
     """Set the weights and the scaling of Keras's EfficientNet-B0 to the official ones; download them if necessary.
 
     Parameters
     ----------
     model : keras.Model
         From `keras.applications.EfficientNetB0(weights=None)`, with or without top.
+    path : Path, optional
+        The archive; default the one in the cache, which is downloaded if it is not there.
     progress : callable, optional
         Called with the number of bytes so far and the total number during the download.
 
     Returns
     -------
     dict
-        For the record of a study: `address` and `sha256` of the archive, the number of `raw_copies` (variables that
-        moving averages replace), and the names of the other variables that were `ignored`.
+        For the record of a study: `address` (or path) and `sha256` of the archive, the number of `raw_copies`
+        (variables that moving averages replace), and the names of the other variables that were `ignored`.
 
     Raises
     ------
@@ -61,7 +65,10 @@ def load_noisy_student(model: "keras.Model", *, progress: ReportBytes | None = N
     ValueError
         If the archive is damaged or unsafe, or its variables do not fit the model.
     """
-    archive = cached_download(ADDRESS, progress=progress)
+    if path is None:
+        archive = cached_download(ADDRESS, check=_check_archive, progress=progress)
+    else:
+        archive = CachedFile(path, str(path), file_sha256(path))
     variables = read_checkpoint_archive(archive.path)
     ignored = assign_noisy_student(model, variables)
     others = [name for name in ignored if f"{name}{_AVERAGE}" not in variables]
@@ -95,6 +102,12 @@ def read_checkpoint_archive(path: Path) -> dict[str, np.ndarray]:
     """
     with tempfile.TemporaryDirectory(prefix="checkpoint-") as folder, _explain_damage(path):
         return _read_variables(_unpack(path, Path(folder)))
+
+
+def _check_archive(path: Path) -> None:
+    """Raise a ValueError unless a file is an archive with a checkpoint, whose values are not read."""
+    with tempfile.TemporaryDirectory(prefix="checkpoint-") as folder, _explain_damage(path):
+        _unpack(path, Path(folder))
 
 
 def assign_noisy_student(model: "keras.Model", variables: Mapping[str, np.ndarray]) -> tuple[str, ...]:

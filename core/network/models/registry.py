@@ -27,6 +27,12 @@ from core.network.models.downloads import ReportBytes
 from core.network.models.efficientnet_lite import build_efficientnet_lite
 from core.network.models.noisy_student import load_noisy_student
 from core.network.models.pytorch_checkpoints import load_efficientnet_lite, read_torch_checkpoint
+from core.network.models.weights_only import (
+    find_weights,
+    holds_weights_only,
+    is_checkpoint_archive,
+    load_weights_only,
+)
 
 if TYPE_CHECKING:
     import keras
@@ -34,6 +40,7 @@ if TYPE_CHECKING:
 DEFAULT_MODEL, DEFAULT_WEIGHTS = "efficientnet-lite0", "imagenet"
 MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")  # extensions of files with complete Keras models
 _FILES = "a .keras or .h5 file"
+_WEIGHTS_FILES = "a .keras, .h5 or .weights.h5 file, a checkpoint archive (.tar.gz), or a folder that holds one"
 _PIXELS = "raw RGB pixels from 0 to 255"
 
 
@@ -85,7 +92,8 @@ class Network:
     weights_sha256 : str
         Hash of all weights in order, with their names, types and shapes; the same for every build of the network.
     origin : mapping
-        Origin of downloaded weights, for the record of a study; see `noisy_student.load_noisy_student`.
+        Origin of downloaded weights, for the record of a study; see `noisy_student.load_noisy_student`. Of a file of
+        weights that Keras publishes, `published_as` is "imagenet".
     """
 
     name: str
@@ -98,6 +106,7 @@ class Network:
 
 
 _WEIGHTS = ("imagenet", "none")
+_NAMES_OF_WEIGHTS = (*_WEIGHTS, "noisy-student")
 _STANDARDIZED = "scales them to (x - mean) / std, once, with ImageNet's mean and standard deviation"
 _FILE_SCALING = f"{_PIXELS}; any scaling is part of the file"
 _B0_EXPECTS = f"{_PIXELS}; the model {_STANDARDIZED}"
@@ -119,6 +128,13 @@ def backbones() -> tuple[Backbone, ...]:
 def is_model_file(text: str | None) -> bool:
     """Return whether a text is, by its extension, the path of a file with a complete Keras model."""
     return text is not None and Path(text).suffix.lower() in MODEL_SUFFIXES
+
+
+def is_weights_path(text: str | None) -> bool:
+    """Return whether a text given as weights is the path of a file or folder, and not a name of weights."""
+    if not text or text in _NAMES_OF_WEIGHTS:
+        return False
+    return is_model_file(text) or is_checkpoint_archive(Path(text)) or Path(text).is_dir()
 
 
 def network_choice(model: str | None, weights: str | None) -> tuple[str | None, str]:
@@ -152,6 +168,8 @@ def network_choice(model: str | None, weights: str | None) -> tuple[str | None, 
         return None, str(model)
     if weights is not None and is_model_file(weights):
         return model, weights
+    if weights is not None and is_checkpoint_archive(Path(weights)):
+        return model or _B0.name, weights
     return model or DEFAULT_MODEL, DEFAULT_WEIGHTS if weights is None else weights
 
 
@@ -177,7 +195,10 @@ def load_network(
         `noisy-student`: EfficientNet-B0's official checkpoint, downloaded once; see
         `core.network.models.noisy_student`. `none`: random; the `Normalization` of EfficientNet-B0 to B7 then has mean
         0 and variance 1, so that pixels are only divided by 255. Or the path of a file as in `model`; if `model` is
-        given as well, the file must contain that network, except for its head.
+        given as well, the file must contain that network, except for its head. Or, with `model`, the path of a file of
+        weights only: a `.h5` file that Keras publishes, a `.weights.h5` file, both with the classifier's weights or
+        without, or the archive of `noisy-student`; or a folder that holds a published file (see
+        `core.network.models.weight_files`).
     input_size : int, optional
         Height and width of the images in pixels; default: the size that the network was trained with.
     seed : int
@@ -210,13 +231,17 @@ def load_network(
     if model is None:
         return _network_of_file(weights, input_size)
     backbone, application = _find_backbone(model)
-    if weights not in backbone.weights and not is_model_file(weights):
+    if weights not in backbone.weights and not is_weights_path(weights):
         raise ValueError(
-            f"weights must be one of {', '.join(backbone.weights)} or the path of {_FILES}; got {weights!r}."
+            f"weights must be one of {', '.join(backbone.weights)} or the path of {_WEIGHTS_FILES}; got {weights!r}."
         )
     _check_keras()
-    if is_model_file(weights):
-        loaded = _load_file(Path(weights), input_size, backbone.input_size)
+    origin: Mapping[str, Any] = {}
+    file = find_weights(Path(weights), backbone.name) if is_weights_path(weights) else None
+    if file is not None and holds_weights_only(file):
+        loaded, origin = _load_weights_only(application, backbone.name, file, input_size, seed)
+    elif file is not None:
+        loaded = _load_file(file, input_size, backbone.input_size)
         _check_architecture(loaded, backbone, application, weights)
     elif application is None:
         loaded = _load_lite(replace(backbone, input_size=input_size or backbone.input_size), weights, seed)
@@ -224,8 +249,30 @@ def load_network(
         loaded = build_pretrained(application, input_size)
     else:
         loaded = build_untrained(application, input_size, seed)
-    origin = load_noisy_student(loaded, progress=progress) if weights == "noisy-student" else {}
+    if weights == "noisy-student":
+        origin = load_noisy_student(loaded, progress=progress)
     return _to_network(backbone.name, weights, loaded, _expects(backbone, weights), origin)
+
+
+def _load_weights_only(
+    application: Application | None, name: str, file: Path, input_size: int | None, seed: int
+) -> tuple["keras.Model", Mapping[str, Any]]:
+    """Load a network with weights from a file without network; return it and the origin of an archive's weights."""
+    if is_checkpoint_archive(file):
+        if application != _B0:
+            raise ValueError(
+                f"weights must be of {_B0.name} where they are a checkpoint archive; got {file} for {name}. Choose "
+                f"--model {_B0.name}, or leave model out."
+            )
+        loaded = build_untrained(_B0, input_size, seed)
+        return loaded, load_noisy_student(loaded, path=file)
+    if application is None:
+        raise ValueError(
+            f"weights must be a whole network where model is {name}; {file} holds weights only. Leave weights out: "
+            f"those of {name} come as a package. Or save the network with model.save(path)."
+        )
+    loaded, is_published = load_weights_only(application, file, input_size)
+    return loaded, {"published_as": DEFAULT_WEIGHTS} if is_published else {}
 
 
 def _to_network(
@@ -237,6 +284,11 @@ def _to_network(
 
 def _network_of_file(path: str, input_size: int | None) -> Network:
     """Load a network that is determined by its file."""
+    if holds_weights_only(Path(path)):
+        raise ValueError(
+            f"model must name the network where a file holds weights only; got {path} alone. Give both, such as "
+            f"--model efficientnet-b0 --weights {path}."
+        )
     _check_keras()
     model = _load_file(Path(path), input_size, USUAL_SIZE)
     return _to_network(_registered_name(model.name), path, model, _FILE_SCALING)
@@ -296,7 +348,7 @@ def _application_expects(application: Application) -> str:
 
 def _expects(backbone: Backbone, weights: str) -> str:
     """Describe the scaling of pixels that a network with these weights expects."""
-    if is_model_file(weights):
+    if is_model_file(weights) and not holds_weights_only(Path(weights)):
         return _FILE_SCALING
     if weights == "none" and backbone.expects == _B0_EXPECTS:
         return f"{_PIXELS}; the model divides them by 255"

@@ -209,6 +209,9 @@ def _matching(
         numbers = [number for number, call in enumerate(calls) if _is_meant(call, name, all_names)]
         if pattern == INPUT_LAYER and has_input and not numbers:
             continue
+        if not numbers:
+            plain = _without_wrappers(name)
+            numbers = [number for number, call in enumerate(calls) if _is_meant(call, plain, all_names)]
         usable = [number for number in numbers if calls[number].form is not None]
         problems = {calls[number].name: calls[number].problem for number in numbers if calls[number].form is None}
         if usable:
@@ -220,6 +223,11 @@ def _matching(
         else:
             faults.append(_no_match(pattern, all_names, [call.name for call in calls]))
     return [calls[number] for number in sorted(chosen)], left_out, faults
+
+
+def _without_wrappers(name: str) -> str:
+    """Return a name or pattern without the parts that `torch.compile` and `DataParallel` add to names."""
+    return ".".join(part for part in name.split(".") if part not in ("_orig_mod", "module"))
 
 
 def _is_meant(call: Call, pattern: str, all_names: Sequence[str]) -> bool:

@@ -65,13 +65,17 @@ def check_model(model: Any) -> Any:
     ------
     ValueError
         If it is no `torch.nn.Module`, is TorchScript, or its parameters are on the meta device or not initialized.
-    ImportError
+    ModuleNotFoundError
         If PyTorch is not installed.
     """
     try:
         import torch
-    except ImportError as error:
-        raise ImportError("A study of a PyTorch network needs PyTorch. Install it: pip install torch.") from error
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "A study of a PyTorch network needs the package torch, which is not installed. In the project's folder, "
+            "run: pip install -e '.[torch]'",
+            name="torch",
+        ) from error
     if not isinstance(model, torch.nn.Module):
         raise ValueError(f"model must be a torch.nn.Module; got {type(model).__name__}. Pass the network itself.")
     network = unwrap(model)
@@ -144,12 +148,22 @@ def inference(network: Any) -> Iterator[None]:
 
     training = [(module, module.training) for module in network.modules()]
     try:
-        network.eval()
+        _set_evaluating(network)
         with torch.inference_mode(), _eager(network):
             yield
     finally:
         for module, was_training in training:
             module.training = was_training
+
+
+def _set_evaluating(network: Any) -> None:
+    try:
+        network.eval()
+    except NotImplementedError as error:
+        raise ValueError(
+            f"model must have a mode for inference; got {type(network).__name__} of torch.export, which has none. Pass "
+            "the network that it was made from."
+        ) from error
 
 
 def _eager(network: Any) -> Any:

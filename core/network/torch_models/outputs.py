@@ -50,7 +50,7 @@ class OutputForm:
 
     @property
     def mean_of(self) -> str | None:
-        """What the vector is taken of: the mean of `positions` or `tokens`, or the `class token`; None without any."""
+        """What pooling `mean` takes, as in the table `layers`: `positions`, `tokens` or `class token`; None without."""
         if not self.has_space:
             return None
         if self.class_token:
@@ -65,8 +65,7 @@ class OutputForm:
         sizes = self.shape[1:] if self.layout is Layout.CHANNELS_FIRST else self.shape[:-1]
         if self.class_token:
             return f"class token, the first of {sizes[0]} tokens"
-        what = "tokens" if len(sizes) == 1 and self.layout is Layout.CHANNELS_LAST else "positions"
-        return f"mean over {' × '.join(map(str, sizes))} {what}, {self.layout.value}"
+        return f"mean over {' × '.join(map(str, sizes))} {self.mean_of}, {self.layout.value}"
 
 
 def find_tensor(output: Any) -> tuple[Any, str]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from core.network.torch_models.modules import NamedModule, count_parameters, named_modules
@@ -10,7 +10,6 @@ from core.network.torch_models.outputs import Layout, OutputForm, find_tensor
 
 Run = Callable[[int], None]  # runs the network on the first samples of a batch, as many as given
 
-TOKENS = ("auto", "mean", "class")
 OUTPUT_CALL = "output"  # the call of the network itself
 
 _CHANNELS_FIRST = re.compile(
@@ -92,8 +91,8 @@ def trace(network: Any, run: Run, num_samples: int, *, tokens: str = "auto") -> 
         counts[record.item.name] = call + 1
         other = None if others is None else others[number]
         form, problem = _form(record.shape, layouts[number], num_samples, other)
-        if form is not None and _takes_class_token(form, tokens, class_tokens, records[:number], layouts):
-            form = OutputForm(form.batch_axis, form.shape, form.layout, class_token=True)
+        if form is not None and _takes_class_token(form, tokens, class_tokens, records[: number + 1], layouts):
+            form = replace(form, class_token=True)
         calls.append(
             Call(
                 name=_call_name(record.item.name or output_name, call, names),
@@ -116,6 +115,7 @@ class _Record:
     cumulative_parameters: int
     shape: tuple[int, ...] | None
     part: str
+    same_first_token: tuple[bool, bool]  # whether it is the same for all samples, where these are on the axis 0 or 1
 
 
 @dataclass(eq=False)
@@ -136,12 +136,20 @@ class _Recorder:
             self._count(parameter)
         tensor, part = find_tensor(output)
         shape = None if tensor is None else tuple(tensor.shape)
-        self.records.append(_Record(item, self.total, shape, part))
+        self.records.append(_Record(item, self.total, shape, part, _same_first_token(tensor)))
 
     def _count(self, parameter: Any) -> None:
         if id(parameter) not in self.counted:
             self.counted.add(id(parameter))
             self.total += parameter.numel()
+
+
+def _same_first_token(tensor: Any) -> tuple[bool, bool]:
+    """Return whether the first token is the same for several samples, if these are on the first or the second axis."""
+    if tensor is None or tensor.ndim != 3 or not tensor.numel():
+        return False, False
+    by_axis = (tensor[:, 0], tensor[0])
+    return tuple(len(tokens) > 1 and bool((tokens == tokens[:1]).all()) for tokens in by_axis)  # type: ignore[return-value]
 
 
 def _record(network: Any, run: Run, num_samples: int) -> list[_Record]:
@@ -233,12 +241,15 @@ def _class_token_sizes(network: Any) -> set[int]:
 
 
 def _takes_class_token(
-    form: OutputForm, tokens: str, sizes: set[int], before: Sequence[_Record], layouts: Sequence[Layout]
+    form: OutputForm, tokens: str, sizes: set[int], records: Sequence[_Record], layouts: Sequence[Layout]
 ) -> bool:
     """Return whether the class token stands for the sample.
 
     A network that has one adds it to the tokens of the patches. Where a convolution made these, the sequence must be
-    longer than its output has positions: some networks add the class token only to their last blocks.
+    longer than its output has positions: some networks add the class token only to their last blocks. Before attention,
+    the class token is the same for all samples, and the mean is taken.
+
+    records : those of all calls up to and including this one.
     """
     is_sequence = len(form.shape) == 2 and form.layout is Layout.CHANNELS_LAST
     if not is_sequence or tokens == "mean":
@@ -246,9 +257,9 @@ def _takes_class_token(
     if tokens == "class":
         return True
     num_tokens, channels = form.shape
-    if channels not in sizes:
+    if channels not in sizes or records[-1].same_first_token[form.batch_axis]:
         return False
-    for record, layout in zip(before, layouts, strict=False):
+    for record, layout in zip(records[:-1], layouts, strict=False):
         shape = record.shape
         if shape is None or len(shape) != 4 or layout is not Layout.CHANNELS_FIRST or shape[1] != channels:
             continue

@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 SPLIT_NAMES = {"train": "training", "test": "test"}
+SAMPLES = {"test": "Test", "train": "Train", "cross": "Test to train"}  # titles, in the order of display
 POOLED = {"mean": "channel means", "flat": "all activations"}
 
 

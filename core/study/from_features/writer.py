@@ -189,7 +189,6 @@ class FeatureStudyWriter:
             raise ValueError(f"name must be a text; got {name!r}. Call the layer as str(name).")
         name = printable(name)
         self._refuse_finished(name)
-        features = as_array(features)
         matrix = as_matrix(features)
         if len(matrix) != len(self._samples):
             raise ValueError(
@@ -268,7 +267,7 @@ def check_neighbors(neighbors: int, metric: str) -> None:
 
 def feature_layer(name: str, position: int, features: ArrayLike) -> dict[str, Any]:
     """The row in the table `layers` of ready-made features of shape (n, d) or (n, ...)."""
-    shape = np.shape(features)[1:]
+    shape = tuple(int(size) for size in np.shape(features if hasattr(features, "shape") else as_array(features))[1:])
     return {
         "position": position,
         "layer": name,

@@ -156,7 +156,8 @@ class BatchReader:
         if not isinstance(images, torch.Tensor) or not images.ndim:
             raise ValueError(
                 f"loader must yield a tensor as part {key!r} of each batch; got {type(images).__name__}. Convert "
-                "images, such as with torchvision's ToTensor, or name another part with input_key=."
+                "images, such as with torchvision's ToTensor, or name another part with input_key=. Several inputs "
+                "must come as a mapping by the names of the network's arguments."
             )
         if not len(images):
             raise ValueError("loader must yield batches with at least one sample; got an empty one.")
@@ -186,8 +187,8 @@ class BatchReader:
 
 def checked_labels(labels: Any, num_samples: int) -> NDArray[Any]:
     """Return labels of a batch as an array of shape (b,), after checking that they are classes."""
-    if isinstance(labels, str):
-        labels = [labels]
+    if isinstance(labels, str | int) or getattr(labels, "ndim", 1) == 0:
+        raise ValueError("loader must yield batches; got a single sample with one label. Set batch_size in the loader.")
     encoded = encode_labels(labels, name="labels that loader yields")
     if len(encoded.codes) != num_samples:
         raise ValueError(

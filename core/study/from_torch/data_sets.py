@@ -24,9 +24,8 @@ def image_files(data_set: Any, items: Sequence[int]) -> list[str] | None:
 
 
 def recorded_targets(data_set: Any, items: Sequence[int]) -> list[Any] | None:
-    """Return the label that the list of files has for each sample; None where it has none."""
-    entries = [_entry_of(data_set, item) for item in items]
-    targets = [entry[1] if isinstance(entry, tuple | list) and len(entry) == 2 else None for entry in entries]
+    """Return the label that a data set lists for each sample, beside its file or in `targets`; None without a list."""
+    targets = [_target_of(data_set, item) for item in items]
     return None if any(target is None for target in targets) else targets
 
 
@@ -66,26 +65,46 @@ def _hugging_face_classes(data_set: Any) -> list[str] | None:
 
 
 def _file_of(data_set: Any, item: int) -> str | None:
-    entry = _entry_of(data_set, item)
+    entry = _entry_of(*_whole(data_set, item))
     file = entry[0] if isinstance(entry, tuple | list) and entry else entry
     if not isinstance(file, str | os.PathLike) or not os.fspath(file):
         return None
     return os.fspath(file) if Path(file).is_file() else None
 
 
+def _target_of(data_set: Any, item: int) -> Any:
+    whole, number = _whole(data_set, item)
+    entry = _entry_of(whole, number)
+    if isinstance(entry, tuple | list) and len(entry) == 2:
+        return entry[1]
+    targets: Any = getattr(whole, "targets", None)
+    if not hasattr(targets, "__len__") or len(targets) != len(whole):
+        return None
+    target = targets[number]
+    return target.item() if hasattr(target, "item") and target.ndim == 0 else target
+
+
 def _entry_of(data_set: Any, item: int) -> Any:
     """Return what the list of files has of a sample: a file, or a file and a label; None without such a list."""
-    if _is_kind(data_set, "Subset"):
-        return _entry_of(data_set.dataset, int(data_set.indices[item]))
-    if _is_kind(data_set, "ConcatDataset"):
-        part = bisect_right(data_set.cumulative_sizes, item)
-        start = data_set.cumulative_sizes[part - 1] if part else 0
-        return _entry_of(data_set.datasets[part], item - start)
     for name in _FILE_ATTRIBUTES:
         entries = getattr(data_set, name, None)
         if isinstance(entries, tuple | list) and len(entries) == len(data_set):
             return entries[item]
     return None
+
+
+def _whole(data_set: Any, item: int) -> tuple[Any, int]:
+    """Return the data set that a sample of a subset or of joined sets comes from, and its number there."""
+    while True:
+        if _is_kind(data_set, "Subset"):
+            item = int(data_set.indices[item])
+            data_set = data_set.dataset
+        elif _is_kind(data_set, "ConcatDataset"):
+            part = bisect_right(data_set.cumulative_sizes, item)
+            item -= data_set.cumulative_sizes[part - 1] if part else 0
+            data_set = data_set.datasets[part]
+        else:
+            return data_set, item
 
 
 def _is_kind(data_set: Any, name: str) -> bool:

@@ -111,14 +111,14 @@ def _open_data_loader(split: str, loader: Any) -> SplitLoader:
     if isinstance(loader.dataset, IterableDataset) or loader.batch_sampler is None or has_own_iteration:
         data_set = None if isinstance(loader.dataset, IterableDataset) else loader.dataset
         return SplitLoader(split, loader, data_set, None)
-    batches = _drawn(loader.batch_sampler, len(loader.dataset))
+    has_size = hasattr(loader.dataset, "__len__")
+    batches = _drawn(loader.batch_sampler, len(loader.dataset) if has_size else None)
     drawn = [item for batch in batches for item in batch]
     if not all(isinstance(item, int | np.integer) or (hasattr(item, "item") and item.ndim == 0) for item in drawn):
         return SplitLoader(split, loader, loader.dataset, None)  # of a data set with other keys than numbers
-    batches = [[int(item) for item in batch] for batch in batches]
+    size = len(loader.dataset) if has_size else 0
+    batches = [[int(item) % size if has_size else int(item) for item in batch] for batch in batches]  # -1 is the last
     distinct, num_repeated = _without_repeats(batches)
-    size = len(loader.dataset)
-    distinct = [[item + size if item < 0 else item for item in batch] for batch in distinct]
     items = np.array(list(chain.from_iterable(distinct)), dtype=np.int64)
     num_dropped = 0
     if getattr(loader, "drop_last", False) or getattr(loader.batch_sampler, "drop_last", False):
@@ -137,14 +137,14 @@ def _is_usable(loader: Any, name: str) -> bool:
     return getattr(loader, name, None) not in (None, "")
 
 
-def _drawn(batch_sampler: Any, num_items: int) -> list[list[Any]]:
-    """Return all batches of a sampler."""
+def _drawn(batch_sampler: Any, num_items: int | None) -> list[list[Any]]:
+    """Return all batches of a sampler. num_items : size of the data set, where it has one."""
     batches: list[list[Any]] = []
     num_drawn = 0
     for batch in batch_sampler:
         batches.append(list(batch))
         num_drawn += len(batches[-1])
-        if num_drawn > _MOST_DRAWS * num_items + 1000:
+        if num_items is not None and num_drawn > _MOST_DRAWS * num_items + 1000:
             raise ValueError(
                 f"loader must end; its sampler has drawn {num_drawn:,} samples of a data set of {num_items:,}, and "
                 "goes on. Pass a loader that yields each sample once."
@@ -174,10 +174,27 @@ class _Fetched:
 
 
 class _IndexedDataSet:
-    """A data set that returns the number of each sample with it."""
+    """A data set that returns the number of each sample with it.
+
+    It has the attributes of the data set, which a `worker_init_fn` may read and set.
+    """
 
     def __init__(self, data_set: Any) -> None:
-        self._data_set = data_set
+        object.__setattr__(self, "_data_set", data_set)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "_data_set":  # as asked for while it is copied to a worker
+            raise AttributeError(name)
+        return getattr(self._data_set, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._data_set, name, value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_data_set": self._data_set}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        object.__setattr__(self, "_data_set", state["_data_set"])
 
     def __len__(self) -> int:
         return len(self._data_set)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.study.from_features.sources import check_sources
 from core.study.from_features.writer import ClassNames
 from core.study.from_torch.batches import Batch
 from core.study.from_torch.data_sets import image_files, names_of_classes, recorded_targets
@@ -159,7 +160,14 @@ def check_given(loaders: Sequence[SplitLoader], given: Mapping[str, Names], argu
                 f"({type(loader.loader).__name__}). Yield them as a further part, and name it, such as {argument}=2 or "
                 f"{argument}='path'; or pass a torch.utils.data.DataLoader of a data set with indices."
             )
-        if loader.items is not None and len(given[loader.split]) != len(loader.data_set):
+        names = [str(name) for name in given[loader.split]]
+        if argument == "ids" and len(set(names)) < len(names):
+            raise ValueError(f"ids must be distinct; got {len(names) - len(set(names))} repeated. Number them.")
+        if argument == "sources":
+            check_sources(names)
+        if loader.items is None or not hasattr(loader.data_set, "__len__"):
+            continue
+        if len(given[loader.split]) != len(loader.data_set):
             raise ValueError(
                 f"{argument} must have one entry for each sample of the {loader.split} data set, in its order, "
                 f"{len(loader.data_set):,}; got {len(given[loader.split]):,}."
@@ -219,7 +227,7 @@ def _class_names(splits: Sequence[SplitSamples], labels: NDArray[Any]) -> ClassN
     """Return the names that the data sets have for the classes of the samples, where all have the same ones."""
     if labels.dtype.kind == "U":
         return None
-    names = {samples.loader.split: names_of_classes(samples.loader.data_set) for samples in splits}
+    names = {samples.loader.split: _trusted_names(samples) for samples in splits}
     known = [own for own in names.values() if own is not None]
     if len(known) < len(names) or labels.min() < 0 or labels.max() >= len(known[0]):
         return None
@@ -233,3 +241,12 @@ def _class_names(splits: Sequence[SplitSamples], labels: NDArray[Any]) -> ClassN
                 "class_names=."
             )
     return {label: known[0][label] for label in np.unique(labels).tolist()}
+
+
+def _trusted_names(samples: SplitSamples) -> tuple[str, ...] | None:
+    """Return the names that a data set has for its classes; None where its samples bear other labels than it lists."""
+    names = names_of_classes(samples.loader.data_set)
+    if names is None or samples.items is None:
+        return names
+    targets = recorded_targets(samples.loader.data_set, samples.items.tolist())
+    return names if targets is None or targets == samples.labels.tolist() else None

@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 
 from core.data.files import check_regular
 from core.study.store import validation
+from core.study.store.display import StudyDisplay
 from core.study.store.locks import is_locked
 from core.study.store.schemas import PART_TABLES, TABLES, Table
 from core.study.store.study_json import info_faults, read_json_object
@@ -48,8 +49,8 @@ class StudyError(ValueError):
     """A folder is no study, or another study than expected."""
 
 
-@dataclass(frozen=True, eq=False)
-class Study:
+@dataclass(frozen=True, eq=False, repr=False)
+class Study(StudyDisplay):
     """A study folder, its tables read on first use.
 
     path : the folder. info : the content of `study.json`. Tables are DataFrames with the columns of `SCHEMAS`.

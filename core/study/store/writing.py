@@ -36,6 +36,7 @@ from core.study.store.opening import (
     read_table_file,
     stored_measurements,
 )
+from core.study.store.replacing import refuse_to_replace
 from core.study.store.schemas import TABLES
 from core.study.store.study_json import info_faults, printable_values
 from core.study.store.ties import tie_cautions
@@ -104,14 +105,19 @@ def begin(folder: Path, info: Info, samples: pd.DataFrame) -> Info:
     return running
 
 
-def refuse_occupied(folder: Path) -> None:
+def refuse_occupied(folder: Path, *, overwrite: bool = False) -> None:
     """Refuse a folder in which no study can be begun or gone on with, before anything that takes long.
+
+    overwrite : whether a study that is there will be replaced.
 
     Raises
     ------
     StudyError
         It holds a complete study, or something else.
     """
+    if overwrite and (folder / "study.json").exists():
+        refuse_to_replace(folder, "study.json")
+        return
     info = read_info(folder)
     if info is not None and info.get("state") == "complete":
         raise StudyError(

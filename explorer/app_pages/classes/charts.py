@@ -8,8 +8,9 @@ import altair as alt
 import pandas as pd
 from altair.utils.schemapi import debug_mode
 
-from explorer.charts.labels import spread
-from explorer.charts.layer_chart import GRAY, LABEL_HEIGHT, NAMES, UncheckedChart, framed, layer_x, upper_end
+from core.report.charts.frame import LABEL_HEIGHT, UncheckedChart, framed, layer_x, names_parameter, upper_end
+from core.report.charts.labels import spread
+from core.report.charts.theme import GRAY
 
 ROW_HEIGHT, LINES_HEIGHT, BAR_HEIGHT = 18, 260, 24
 NARROW = 450  # pixels; in a narrower chart, long names would leave no room for bars
@@ -43,16 +44,16 @@ def heat_map(values: pd.DataFrame, classes: Sequence[str], layer: str) -> Unchec
     cells = (
         alt.Chart(rows[[*titles, "value"]])
         .mark_rect(cursor="pointer", aria=False)
-        .encode(x=layer_x(layers), y=y, color=color, tooltip=_tooltip(titles))
+        .encode(x=layer_x(), y=y, color=color, tooltip=_tooltip(titles))
         .add_params(picked)
     )
     outline = alt.Chart(pd.DataFrame({"layer": [layer]})).mark_rect(
         filled=False, stroke="#e8590c", strokeWidth=2.5, aria=False, tooltip=None
     )
     return framed(
-        [cells, outline.encode(x=layer_x(layers))],
+        [cells, outline.encode(x=layer_x())],
         height=ROW_HEIGHT * len(classes),
-        params=[alt.VariableParameter(name=NAMES, value=tuple(layers["layer"]))],
+        params=[names_parameter(layers["layer"])],
     )
 
 
@@ -78,18 +79,18 @@ def development_chart(values: pd.DataFrame, classes: Sequence[str], layer: str) 
     top = upper_end(lines[["value"]].to_numpy(float))
     y = alt.Y("value:Q", scale=alt.Scale(domain=[0, top]), axis=alt.Axis(title="SI of the class", tickCount=5))
     rule = alt.Chart(pd.DataFrame({"layer": [layer]})).mark_rule(color=GRAY, strokeDash=[3, 3], aria=False)
-    charts: list[alt.Chart] = [rule.encode(x=layer_x(layers))]
+    charts: list[alt.Chart] = [rule.encode(x=layer_x())]
     lines = lines.assign(text=lines["value"].map("{:.2f}".format))
     tooltip = _tooltip({"class_name": "Class", "layer": "Layer", "text": "SI"})
     styles = {ALL: ([1, 0], 3.0)} | {name: (dash, 1.5) for name, dash in zip(classes, cycle(DASHES), strict=False)}
     for name, (dash, width) in styles.items():
         line = alt.Chart(lines[lines["class_name"] == name])
         line = line.mark_line(strokeDash=dash, strokeWidth=width, aria=False, point={"size": 14})
-        charts.append(line.encode(x=layer_x(layers), y=y, color=_line_color(name, classes), tooltip=tooltip))
+        charts.append(line.encode(x=layer_x(), y=y, color=_line_color(name, classes), tooltip=tooltip))
     return framed(
         [*charts, *_line_names(lines, classes, y, top)],
         height=LINES_HEIGHT,
-        params=[alt.VariableParameter(name=NAMES, value=tuple(layers["layer"]))],
+        params=[names_parameter(layers["layer"])],
     )
 
 

@@ -10,8 +10,9 @@ from altair.utils.schemapi import debug_mode
 
 from core.analysis.samples.class_pairs import first_separated_layer, pair_causes, pair_curve
 from core.analysis.samples.selection import LayerSelection
+from core.report.charts.frame import UncheckedChart, framed, layer_x, names_parameter, upper_end
+from core.report.charts.theme import GRAY
 from core.report.words.formatting import one_layer, plain
-from explorer.charts.layer_chart import GRAY, NAMES, UncheckedChart, framed, layer_x, upper_end
 from explorer.controls.downloads import export_row
 from explorer.controls.sample_cards import show_picture
 from explorer.controls.widgets import widget_key
@@ -124,7 +125,7 @@ def pair_chart(curve: pd.DataFrame, layers: pd.DataFrame, layer: str) -> Uncheck
         own_text=curve["own"].map("{:.1%}".format),
     )
     top = upper_end(rows[["share", "chance", "own"]].to_numpy(float))
-    x, y = layer_x(layers), alt.Y("value:Q", scale=alt.Scale(domain=[0, top]), axis=alt.Axis(format="%", tickCount=4))
+    x, y = layer_x(), alt.Y("value:Q", scale=alt.Scale(domain=[0, top]), axis=alt.Axis(format="%", tickCount=4))
     y = y.title("Nearest neighbor is of …")
     titles = {
         "layer": "Layer",
@@ -142,7 +143,7 @@ def pair_chart(curve: pd.DataFrame, layers: pd.DataFrame, layer: str) -> Uncheck
         line = alt.Chart(rows[list(titles)].assign(value=rows[column], line=name))
         mark = line.mark_line(strokeWidth=2, strokeDash=dash, aria=False, point={"size": 22})
         marks.append(mark.encode(x=x, y=y, color=color, tooltip=tooltip))
-    params = [alt.VariableParameter(name=NAMES, value=tuple(layers["layer"]))]
+    params = [names_parameter(layers["layer"])]
     return framed([*_separated_band(rows, x), *marks], height=PAIR_HEIGHT, params=params)
 
 

@@ -8,6 +8,7 @@ import streamlit as st
 from core.analysis.samples.class_values import class_names, class_values, ranked_classes
 from core.analysis.samples.selection import LayerSelection
 from core.analysis.samples.tables import named_pairs
+from core.report.words.formatting import SAMPLES
 from core.study.store.class_names import short_class
 from core.study.store.opening import StudyError
 from explorer.app_pages.classes.charts import PICKED, confusion_chart, development_chart, heat_map
@@ -19,7 +20,7 @@ from explorer.controls.study_picker import open_chosen_study
 from explorer.controls.widgets import open_expander, selected_point, selected_row, widget_key
 from explorer.server.page_errors import guarded
 from explorer.state.address import asked_view, keep_view
-from explorer.state.choices import SAMPLES, one_offered
+from explorer.state.choices import one_offered
 from explorer.studies.class_tables import BARS, DEVELOPED, PAGE_SIZE, classes_finding, layer_query, pages
 from explorer.studies.loading import OpenStudy, cached_tables
 

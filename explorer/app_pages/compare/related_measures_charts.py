@@ -6,8 +6,9 @@ import altair as alt
 import pandas as pd
 from altair.utils.schemapi import debug_mode
 
+from core.report.charts.frame import Panel, UncheckedChart, framed, layer_x, names_parameter, x_scale
+from core.report.charts.theme import GRAY
 from explorer.app_pages.compare.related_measures_tables import MEASURES
-from explorer.charts.layer_chart import GRAY, NAMES, Panel, UncheckedChart, framed, layer_x
 
 SMALL_HEIGHT, ROW_HEIGHT, MIN_HEIGHT = 130, 9, 240
 
@@ -39,7 +40,7 @@ def related_chart(rows: pd.DataFrame, measure: str, chosen: str | None = None) -
     values = values.assign(line="after", value_text=value_text, chance_text=chance_text)
     x = alt.X(
         "layer:N",
-        scale=alt.Scale(type="band", domain=alt.ExprRef(NAMES), padding=0),
+        scale=x_scale(),
         axis=alt.Axis(title=None, labels=False, ticks=False),
     )
     y = alt.Y("value:Q", scale=scale, axis=axis)
@@ -58,7 +59,7 @@ def related_chart(rows: pd.DataFrame, measure: str, chosen: str | None = None) -
     chosen_layer = values.loc[values["layer"] == chosen, ["layer"]]
     if len(chosen_layer):
         marks.insert(0, alt.Chart(chosen_layer).mark_rect(color=GRAY, opacity=0.28, aria=False).encode(x=x))
-    parameters = [alt.VariableParameter(name=NAMES, value=tuple(rows["layer"].unique()))]
+    parameters = [names_parameter(rows["layer"].unique())]
     return framed(marks, height=SMALL_HEIGHT, params=parameters)
 
 
@@ -78,7 +79,7 @@ def similarity_chart(rows: pd.DataFrame, title: str) -> UncheckedChart:
         value=rows["value"].round(4),
         chance=rows["chance"].map(lambda value: f"{value:.4f}" if pd.notna(value) else "–"),
     )
-    order = alt.Scale(type="band", domain=alt.ExprRef(NAMES), padding=0)
+    order = x_scale()
     y = alt.Y("other:N", scale=order, axis=alt.Axis(title=None, labelOverlap="greedy", labelLimit=160, grid=False))
     legend = alt.Legend(title=title, orient="top", gradientLength=180, format=".1f", titleOrient="left")
     color = alt.Color("value:Q", scale=alt.Scale(domain=[0, 1], scheme="viridis", clamp=True), legend=legend)
@@ -88,11 +89,11 @@ def similarity_chart(rows: pd.DataFrame, title: str) -> UncheckedChart:
         alt.Tooltip("value:Q", title=title, format=".3f"),
         alt.Tooltip("chance:N", title="Chance"),
     ]
-    mark = alt.Chart(cells).mark_rect(aria=False).encode(x=layer_x(layers), y=y, color=color, tooltip=tooltip)
+    mark = alt.Chart(cells).mark_rect(aria=False).encode(x=layer_x(), y=y, color=color, tooltip=tooltip)
     return framed(
         [mark],
         height=max(MIN_HEIGHT, ROW_HEIGHT * len(layers)),
-        params=[alt.VariableParameter(name=NAMES, value=tuple(layers["layer"]))],
+        params=[names_parameter(layers["layer"])],
     )
 
 

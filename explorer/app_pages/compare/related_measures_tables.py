@@ -9,10 +9,11 @@ import pandas as pd
 import streamlit as st
 
 from core.analysis.layer_overlap import neighbor_overlap
+from core.report.words.formatting import SAMPLES
 from core.study.measuring.related_measures import MOST_ALIGNED
 from core.study.store.opening import Study, StudyError
 from explorer.app_pages.compare.tables import CompareSelection
-from explorer.state.choices import POOLINGS, SAMPLES
+from explorer.state.choices import POOLINGS
 from explorer.studies.loading import OpenStudy
 
 MAX_LAYERS = 100  # in a heat map of all pairs, which a browser draws cell by cell

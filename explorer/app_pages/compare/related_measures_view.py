@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from core.report.words.formatting import SAMPLES
 from explorer.app_pages.compare.related_measures_charts import related_chart, similarity_chart
 from explorer.app_pages.compare.related_measures_tables import (
     MEASURES,
@@ -20,7 +21,6 @@ from explorer.app_pages.compare.related_measures_tables import (
 from explorer.app_pages.compare.tables import CompareSelection
 from explorer.controls.downloads import export_row, save_table_row
 from explorer.state.address import current_layer
-from explorer.state.choices import SAMPLES
 from explorer.studies.loading import OpenStudy, cached_tables
 
 COLUMNS = 3  # charts beside each other

@@ -8,24 +8,23 @@ import pandas as pd
 import streamlit as st
 
 from core.analysis.comparing import LayerMatch, compare_studies, match_layers
+from core.analysis.layer_properties import PROPERTIES, correlations, probe_accuracies
+from core.report.charts.change_chart import change_chart
+from core.report.charts.property_chart import property_chart
 from core.report.words.changes import describe_changes
-from core.report.words.formatting import plain
+from core.report.words.formatting import SAMPLES, plain
 from core.report.words.small_classes import baseline_text
 from core.study.store.ties import left_out_text
-from explorer.app_pages.compare.charts import change_chart, dots_chart
 from explorer.app_pages.compare.related_measures_view import show_related_measures
 from explorer.app_pages.compare.tables import (
-    PROPERTIES,
     CompareSelection,
     compare_query,
     compare_selection,
     control_curve,
     correlation_text,
-    correlations,
     dots_finding,
     layer_dots,
     offered,
-    probe_accuracies,
 )
 from explorer.controls.downloads import export_row, save_chart_button, save_configuration_button, save_table_buttons
 from explorer.controls.page_header import show_notes, show_provenance
@@ -33,7 +32,7 @@ from explorer.controls.study_picker import open_chosen_study, pick_layer, pick_o
 from explorer.controls.widgets import choose_one, widget_key
 from explorer.server.page_errors import guarded
 from explorer.state.address import asked_view, current_layer, keep_view
-from explorer.state.choices import POOLINGS, SAMPLES
+from explorer.state.choices import POOLINGS
 from explorer.studies.loading import OpenStudy, cached_tables, study_stamp
 
 PAGE, CHANGES = "compare", "change_chart"
@@ -106,7 +105,7 @@ def show_dots(study: OpenStudy, selection: CompareSelection) -> None:
     """Show a chart of SI versus each property of the layers, and with which of them SI is correlated."""
     st.header("SI versus layer properties", anchor=False)
     tables = cached_tables(study.path, study.stamp)
-    dots = layer_dots(study, probe_accuracies(tables), selection)
+    dots = layer_dots(study, probe_accuracies(tables.measurements), selection)
     rank_correlations = correlations(dots)
     if not rank_correlations:
         st.info("This study has too few layers for a comparison.")
@@ -130,7 +129,7 @@ def _show_dots_chart(study: OpenStudy, dots: pd.DataFrame, name: str, correlatio
     """Show the chart of one property with its correlation and download buttons."""
     with st.container(key=f"dots_{name}"):
         alt = f"Separation Index versus {PROPERTIES[name][0]}, one dot per layer. {correlation}."
-        st.altair_chart(dots_chart(dots, name, current_layer()), width="stretch", alt=alt)
+        st.altair_chart(property_chart(dots, name, current_layer()), width="stretch", alt=alt)
         st.caption(correlation)
         with st.container(horizontal=True, gap="small"):
             for kind in ("png", "svg"):

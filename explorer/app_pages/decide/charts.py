@@ -1,17 +1,22 @@
-"""The charts of the page Decide: DataFrames in, Vega-Lite specifications out."""
+"""The charts of the page Decide: DataFrames in, an Altair chart out."""
 
 from collections.abc import Sequence
-from typing import Any
 
+import altair as alt
 import pandas as pd
+from altair.utils.schemapi import debug_mode
 
-from core.report.marks import GRAY, Spec, layer_axis, legend, page_wide, records, si_axis
+from core.report.charts.frame import AXIS_WIDTH, UncheckedChart, framed, layer_x, names_parameter, upper_end
+from core.report.charts.theme import GRAY
 
 VERDICTS = {"within": "within the tolerance", "undecided": "cannot be decided", "worse": "worse than the tolerance"}
+CUT_HEIGHT, RANKING_HEIGHT = 260, 320
+NARROW = 450  # pixels; in a narrower chart, a row of names would be cut off
 _SHAPES = ["circle", "diamond", "cross"]
 
 
-def cut_chart(layers: pd.DataFrame, chosen: str, tolerance: float) -> Spec:
+@debug_mode(False)
+def cut_chart(layers: pd.DataFrame, chosen: str, tolerance: float) -> UncheckedChart:
     """SI of each layer minus that of the best layer, with intervals, colored by verdict.
 
     Dashed lines mark 0 and minus the tolerance.
@@ -26,45 +31,37 @@ def cut_chart(layers: pd.DataFrame, chosen: str, tolerance: float) -> Spec:
         The accepted loss of SI.
     """
     columns = ["layer", "value", "difference", "difference_low", "difference_high", "meaning"]
-    rows = records(layers.assign(meaning=layers["verdict"].map(VERDICTS)), columns)
-    order, meanings = layers["layer"].tolist(), list(VERDICTS.values())
-    x = {"field": "layer", "type": "nominal", "sort": None, "scale": {"domain": order}, "axis": layer_axis()}
-    y = {"field": "difference", "type": "quantitative", "title": "SI minus that of the best layer"}
-    meaning = {"field": "meaning", "type": "nominal", "scale": {"domain": meanings}}
-    bounds = [
-        {"mark": {"type": "rule", "color": GRAY, "strokeDash": [4, 3]}, "encoding": {"y": {"datum": bound}, "x": None}}
-        for bound in (0, -tolerance)
-    ]
-    return page_wide(
-        {
-            "data": {"values": rows},
-            "height": 260,
-            "encoding": {"x": x},
-            "layer": [
-                *bounds,
-                {
-                    "transform": [{"filter": {"field": "layer", "equal": chosen}}],
-                    "mark": {"type": "rule", "color": GRAY, "strokeWidth": 8, "opacity": 0.3},
-                },
-                {
-                    "mark": {"type": "rule", "color": GRAY},
-                    "encoding": {"y": {**y, "field": "difference_low"}, "y2": {"field": "difference_high"}},
-                },
-                {
-                    "mark": {"type": "point", "size": 60, "filled": True, "opacity": 1},
-                    "encoding": {
-                        "y": y,
-                        "color": {**meaning, "legend": legend()},
-                        "shape": {**meaning, "scale": {"domain": meanings, "range": _SHAPES}},
-                        "tooltip": _tooltip({"value": "SI", "difference": "Difference"}, "layer"),
-                    },
-                },
-            ],
-        }
+    rows = layers.assign(meaning=layers["verdict"].map(VERDICTS))[columns]
+    meanings = alt.Scale(domain=list(VERDICTS.values()))
+    x, title = layer_x(), "SI minus that of the best layer"
+    bounds = pd.DataFrame({"difference": [0.0, -tolerance]})
+    points = alt.Chart(rows).mark_point(size=60, filled=True, opacity=1)
+    return framed(
+        [
+            alt.Chart(bounds).mark_rule(color=GRAY, strokeDash=[4, 3]).encode(y="difference:Q"),
+            alt.Chart(rows.loc[rows["layer"] == chosen, ["layer"]])
+            .mark_rule(color=GRAY, strokeWidth=8, opacity=0.3)
+            .encode(x=x),
+            alt.Chart(rows).mark_rule(color=GRAY).encode(x=x, y=alt.Y("difference_low:Q"), y2="difference_high:Q"),
+            points.encode(
+                x=x,
+                y=alt.Y("difference:Q", title=title),
+                color=alt.Color("meaning:N", scale=meanings, legend=_legend()),
+                shape=alt.Shape("meaning:N", scale=alt.Scale(domain=meanings.domain, range=_SHAPES), legend=_legend()),
+                tooltip=[
+                    alt.Tooltip("layer:N", title="Layer"),
+                    alt.Tooltip("value:Q", title="SI", format=".3~f"),
+                    alt.Tooltip("difference:Q", title="Difference", format=".3~f"),
+                ],
+            ),
+        ],
+        height=CUT_HEIGHT,
+        params=[names_parameter(rows["layer"])],
     )
 
 
-def ranking_chart(layers: pd.DataFrame, networks: Sequence[str]) -> Spec:
+@debug_mode(False)
+def ranking_chart(layers: pd.DataFrame, networks: Sequence[str]) -> UncheckedChart:
     """SI against time per image up to the layer: one dot per candidate layer, a ring around each network's chosen one.
 
     Parameters
@@ -74,37 +71,35 @@ def ranking_chart(layers: pd.DataFrame, networks: Sequence[str]) -> Spec:
     networks : sequence of str
         The networks, the best first.
     """
-    columns = ["network", "layer", "value", "seconds", "chosen"]
-    rows = records(layers.assign(milliseconds=1000 * layers["seconds"]), [*columns, "milliseconds"])
-    name = {"field": "network", "type": "nominal", "scale": {"domain": list(networks)}}
-    y = si_axis([row["value"] for row in rows if row["value"] is not None])
-    x = {"field": "milliseconds", "type": "quantitative", "title": "Milliseconds per image, up to the layer"}
-    encoding: dict[str, Any] = {"x": x, "y": {**y, "field": "value"}}
-    return page_wide(
-        {
-            "data": {"values": rows},
-            "height": 320,
-            "encoding": encoding,
-            "layer": [
-                {
-                    "mark": {"type": "point", "size": 60, "filled": True, "opacity": 0.9},
-                    "encoding": {
-                        "color": {**name, "legend": legend()},
-                        "shape": name,
-                        "tooltip": _tooltip({"value": "SI", "milliseconds": "ms per image"}, "network", "layer"),
-                    },
-                },
-                {
-                    "transform": [{"filter": "datum.chosen"}],
-                    "mark": {"type": "point", "size": 190, "filled": False, "strokeWidth": 2, "color": GRAY},
-                },
-            ],
-        }
+    rows = layers.assign(milliseconds=1000 * layers["seconds"])
+    rows = rows[["network", "layer", "value", "chosen", "milliseconds"]]
+    names = alt.Scale(domain=list(networks))
+    x = alt.X("milliseconds:Q", title="Milliseconds per image, up to the layer")
+    axis = alt.Axis(title="Separation Index", tickCount=6, minExtent=AXIS_WIDTH)
+    y = alt.Y("value:Q", scale=alt.Scale(domain=[0, upper_end(rows[["value"]].to_numpy(float))]), axis=axis)
+    dots = alt.Chart(rows).mark_point(size=60, filled=True, opacity=0.9)
+    rings = alt.Chart(rows[rows["chosen"].astype(bool)])
+    return framed(
+        [
+            dots.encode(
+                x=x,
+                y=y,
+                color=alt.Color("network:N", scale=names, legend=_legend()),
+                shape=alt.Shape("network:N", scale=names, legend=_legend()),
+                tooltip=[
+                    alt.Tooltip("network:N", title="Network"),
+                    alt.Tooltip("layer:N", title="Layer"),
+                    alt.Tooltip("value:Q", title="SI", format=".3~f"),
+                    alt.Tooltip("milliseconds:Q", title="ms per image", format=".3~f"),
+                ],
+            ),
+            rings.mark_point(size=190, filled=False, strokeWidth=2, color=GRAY).encode(x=x, y=y),
+        ],
+        height=RANKING_HEIGHT,
     )
 
 
-def _tooltip(numbers: dict[str, str], *names: str) -> list[Spec]:
-    texts: list[Spec] = [{"field": name, "title": name.capitalize()} for name in names]
-    return texts + [
-        {"field": field, "type": "quantitative", "title": title, "format": ".3~f"} for field, title in numbers.items()
-    ]
+def _legend() -> alt.Legend:
+    """A legend above the chart, without a title: a row, or a column in a window as narrow as a phone's."""
+    columns = alt.ExprRef(f"containerSize()[0] < {NARROW} ? 1 : 0")
+    return alt.Legend(orient="top", title=None, labelLimit=260, symbolOpacity=1, columns=columns)

@@ -20,7 +20,6 @@ from explorer.server.public_mode import is_public
 from explorer.studies.loading import DEMO, RANKING, OpenStudy, cached_tables
 
 PAGE, NETWORKS = "decide", "decide_ranking"
-SVG = {"usermeta": {"embedOptions": {"renderer": "svg"}}}  # so that a chart can be saved as such
 COLUMNS = {
     "network": "Network",
     "layer": "Its layer",
@@ -111,7 +110,7 @@ def _show(ranking: Ranking) -> None:
     st.markdown(verdict(ranking.networks, samples) + (f" **But {plain(unclear)}.**" if unclear else ""))
     with st.container(key=NETWORKS):
         chart = ranking_chart(ranking.layers, ranking.networks["network"].tolist())
-        st.vega_lite_chart(chart | SVG, width="stretch")
+        st.altair_chart(chart, width="stretch")
     if compared["measure"] == "cross":
         compared_by = "of test samples among the training samples"
     else:

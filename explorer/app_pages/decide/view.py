@@ -11,6 +11,7 @@ from core.analysis.cut.timings import load_timing
 from core.analysis.samples.selection import offered_poolings_and_samples
 from core.report.words.class_losses import class_cost_text
 from core.report.words.cut import difference_to_best_text, explanation, headline, level_text
+from core.report.words.formatting import SAMPLES
 from core.study.store.opening import StudyError
 from explorer.app_pages.decide.charts import VERDICTS, cut_chart
 from explorer.app_pages.decide.export_view import show_blocks, show_export
@@ -32,11 +33,10 @@ from explorer.state.address import (
     keep_layer,
     keep_tolerance,
 )
-from explorer.state.choices import POOLINGS, SAMPLES
+from explorer.state.choices import POOLINGS
 from explorer.studies.loading import OpenStudy, cached_tables
 
 PAGE, CUT = "decide", "decide_cut"
-SVG = {"usermeta": {"embedOptions": {"renderer": "svg"}}}  # so that a chart can be saved as such
 CUT_COLUMNS = {
     "layer": "Layer",
     "value": "SI",
@@ -88,7 +88,7 @@ def show_cut(study: OpenStudy) -> Advice | None:
     if text := cached_class_costs(study.path, study.stamp, chosen, pooling, tolerance, layer):
         st.markdown(text)
     with st.container(key=CUT):
-        st.vega_lite_chart(cut_chart(advice.layers, layer, advice.tolerance) | SVG, width="stretch")
+        st.altair_chart(cut_chart(advice.layers, layer, advice.tolerance), width="stretch")
     paired = ", paired: both layers use the same samples" if advice.layers["paired"].all() else ""
     st.caption(
         f"Bars: interval of the difference to the best layer, whichever that is ({level_text(advice)}{paired}). A "

@@ -8,6 +8,8 @@ import streamlit as st
 
 from core.analysis.cut.advice import TOLERANCE
 from core.analysis.separation_level import lead_curve
+from core.report.charts.frame import spec_and_tables
+from core.report.charts.layer_chart import layers_chart
 from core.report.words.cards import Card, make_cards
 from explorer.app_pages.layers.measure_options import (
     chosen_curves,
@@ -15,7 +17,6 @@ from explorer.app_pages.layers.measure_options import (
     offered_samplings,
     short_title,
 )
-from explorer.charts.layer_chart import layers_chart, spec_and_tables
 from explorer.controls.study_picker import cached_study, untrained_control
 from explorer.state.choices import Choices, Selection, choices, default_selection, select_curves, select_layers
 from explorer.state.measures import FULL, SEPARATION

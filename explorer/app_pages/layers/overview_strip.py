@@ -4,12 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import altair as alt
 import numpy as np
 import pandas as pd
 import streamlit as st
+from altair.utils.schemapi import debug_mode
 
 from core.analysis.separation_level import lead_curve
-from explorer.charts.layer_chart import GRAY
+from core.report.charts.frame import spec_and_tables
+from core.report.charts.theme import GRAY
 from explorer.controls.widgets import selected
 from explorer.server.page_errors import guarded
 from explorer.studies.loading import OpenStudy
@@ -46,6 +49,7 @@ def brushed_span(brush: Mapping[str, Any], names: Sequence[str]) -> tuple[str, .
     return names[indices[0]], names[indices[-1]]
 
 
+@debug_mode(False)
 def strip_chart(values: Sequence[float], start: tuple[int, int] | None) -> dict[str, Any]:
     """Small bars with the SI of all layers, as a Vega-Lite specification.
 
@@ -57,25 +61,23 @@ def strip_chart(values: Sequence[float], start: tuple[int, int] | None) -> dict[
         Indices of the first and the last layer of the initial brush; None for no brush.
     """
     rows = pd.DataFrame({"index": range(len(values)), "end": range(1, len(values) + 1), "value": values})
-    brush = {"type": "interval", "encodings": ["x"], "mark": {"fill": GRAY, "fillOpacity": 0.3, "stroke": GRAY}}
-    chosen = {"value": {"x": [start[0], start[1] + 1]}} if start else {}
-    x = {"field": "index", "type": "quantitative", "axis": None, "scale": {"domain": [0, len(values)], "nice": False}}
-    return {
-        "data": {"name": "layers"},
-        "datasets": {"layers": rows},
-        "height": HEIGHT,
-        "autosize": {"type": "fit-x", "contains": "padding"},
-        "params": [{"name": BRUSH, "select": brush, **chosen}],
-        "mark": {"type": "rect", "color": GRAY, "opacity": 0.5, "aria": False},
-        "encoding": {
-            "x": x,
-            "x2": {"field": "end"},
-            "y": {"field": "value", "type": "quantitative", "axis": None},
-            "y2": {"datum": 0},
-        },
-        "config": {"view": {"strokeOpacity": 0.3}},
-        "usermeta": {"embedOptions": {"renderer": "canvas"}},  # no SVG, because this chart is never saved
-    }
+    brush = alt.selection_interval(
+        name=BRUSH,
+        encodings=["x"],
+        mark=alt.BrushConfig(fill=GRAY, fillOpacity=0.3, stroke=GRAY),
+        value={"x": [start[0], start[1] + 1]} if start else alt.Undefined,
+    )
+    scale = alt.Scale(domain=[0, len(values)], nice=False)
+    bars = alt.Chart(rows).mark_rect(color=GRAY, opacity=0.5, aria=False)
+    bars = bars.encode(
+        x=alt.X("index:Q", axis=None, scale=scale), x2="end", y=alt.Y("value:Q", axis=None), y2=alt.datum(0)
+    )
+    chart = bars.add_params(brush).properties(
+        height=HEIGHT,
+        autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
+        usermeta={"embedOptions": {"renderer": "canvas"}},  # no SVG, because this chart is never saved
+    )
+    return spec_and_tables(chart.configure_view(strokeOpacity=0.3))
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,14 @@ import pandas as pd
 import streamlit as st
 
 from core.analysis.separation_level import lead_curve
+from core.report.charts.labels import with_series
+from core.report.charts.layer_chart import PICK
 from core.report.words.findings import describe, layer_text, significance_note
+from core.report.words.formatting import SAMPLES
 from core.report.words.small_classes import baseline_text
 from explorer.app_pages.layers.content import ChartData, cached_chart, cards_of, chart_data, offered_choices
 from explorer.app_pages.layers.measure_options import explanation, measure_title, sampling_title
 from explorer.app_pages.layers.overview_strip import HINT, MIN_LAYERS, show_slider, show_strip
-from explorer.charts.labels import with_series
-from explorer.charts.layer_chart import PICK
 from explorer.controls.downloads import export_row
 from explorer.controls.layer_table import column_config, layer_table
 from explorer.controls.page_header import show_cautions, show_notes, show_provenance
@@ -28,7 +29,6 @@ from explorer.state.choices import (
     COLUMNS,
     DRAWS,
     POOLINGS,
-    SAMPLES,
     Choices,
     Selection,
     from_query,

@@ -5,9 +5,10 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from core.report.charts.frame import LABEL_HEIGHT, framed, layer_axis
+from core.report.charts.labels import spread
+from core.report.charts.theme import GRAY
 from explorer.app_pages.method.notebook import SERIES
-from explorer.charts.labels import spread
-from explorer.charts.layer_chart import GRAY, LABEL_HEIGHT, framed, layer_axis
 
 HEIGHT = 380
 DASHES = dict(zip(SERIES, ([1, 0], [1, 0], [5, 3], [1, 0], [1, 0]), strict=True))

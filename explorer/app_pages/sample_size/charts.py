@@ -6,9 +6,10 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from core.report.charts.frame import LABEL_HEIGHT, framed, upper_end
+from core.report.charts.labels import spread
+from core.report.charts.theme import GRAY
 from explorer.app_pages.sample_size.tables import QUERIES, SUBSAMPLE
-from explorer.charts.labels import spread
-from explorer.charts.layer_chart import GRAY, LABEL_HEIGHT, framed, upper_end
 
 HEIGHT = 340
 TITLES = {

@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from core.analysis.samples.selection import offered_poolings
+from core.report.words.formatting import SAMPLES
 from explorer.app_pages.sample_size.charts import size_chart, size_top
 from explorer.app_pages.sample_size.tables import (
     MAX_LAYERS,
@@ -34,7 +35,7 @@ from explorer.runs.commands import missing_text, search_folders
 from explorer.server.page_errors import guarded
 from explorer.server.public_mode import is_public
 from explorer.state.address import asked_view, current_layer, keep_view
-from explorer.state.choices import POOLINGS, SAMPLES
+from explorer.state.choices import POOLINGS
 from explorer.studies.loading import OpenStudy, read_fitted
 
 PAGE = "sample_size"

@@ -6,7 +6,8 @@ import altair as alt
 import pandas as pd
 from altair.utils.schemapi import debug_mode
 
-from explorer.charts.layer_chart import GRAY, NAMES, UncheckedChart, framed, layer_x
+from core.report.charts.frame import UncheckedChart, framed, layer_x, names_parameter
+from core.report.charts.theme import GRAY
 
 PICKED = "picked"  # name of the chart's selection, under which Streamlit reports it
 PLANE_HEIGHT, ROW_HEIGHT = 420, 24
@@ -114,9 +115,9 @@ def path_chart(path: pd.DataFrame, layers: pd.DataFrame, class_name: str, layer:
     marks = alt.Chart(rows[["row", *titles]]).mark_point(filled=True, size=70, opacity=1, aria=False)
     return framed(
         [
-            rule.encode(x=layer_x(known)),
+            rule.encode(x=layer_x()),
             marks.encode(
-                x=layer_x(known),
+                x=layer_x(),
                 y=y,
                 shape=shape,
                 color=color,
@@ -124,7 +125,7 @@ def path_chart(path: pd.DataFrame, layers: pd.DataFrame, class_name: str, layer:
             ),
         ],
         height=max(ROW_HEIGHT * len(order), 60),
-        params=[alt.VariableParameter(name=NAMES, value=tuple(known["layer"]))],
+        params=[names_parameter(known["layer"])],
     )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from core.report.training_charts import loss_chart, network_chart, training_chart
+from core.report.charts.training_charts import loss_chart, network_chart, training_chart
 from explorer.app_pages.training.tables import Training, cached_training, cost_text, describe_training, epoch_text
 from explorer.controls.downloads import export_row
 from explorer.controls.page_header import show_notes, show_provenance
@@ -20,7 +20,6 @@ RECORDING_EXAMPLE = """\
 model.fit(images, labels, epochs=10, callbacks=[
     core.SeparationCallback((test_images, test_labels), out="training-study"),
 ])"""
-SVG = {"usermeta": {"embedOptions": {"renderer": "svg"}}}  # so that a chart can be saved as such
 
 
 def render() -> None:
@@ -92,16 +91,16 @@ def show_charts(study: OpenStudy, training: Training, epoch: int) -> None:
     with left:
         st.subheader("Through the network", anchor=False)
         with st.container(key=NETWORK):
-            st.vega_lite_chart(network_chart(training.rows, training.layers, epoch) | SVG, width="stretch")
+            st.altair_chart(network_chart(training.rows, training.layers, epoch), width="stretch")
         st.caption("Band: 95 % interval. Faint: the other epochs. Dashed gray: chance.")
         export_row(EPOCHS, lambda: _numbers(training), file, study.info)
     with right:
         st.subheader("Over the epochs", anchor=False)
         with st.container(key=EPOCHS):
-            st.vega_lite_chart(training_chart(training.rows, training.layers, epoch) | SVG, width="stretch")
+            st.altair_chart(training_chart(training.rows, training.layers, epoch), width="stretch")
         st.caption("Click a layer in the legend to see it alone. Epoch 0 is the network before training.")
         if training.history["accuracy"].notna().any() or training.history["loss"].notna().any():
-            st.vega_lite_chart(loss_chart(training.history, epoch) | SVG, width="stretch")
+            st.altair_chart(loss_chart(training.history, epoch), width="stretch")
 
 
 def show_table(study: OpenStudy, training: Training) -> None:

@@ -205,6 +205,38 @@ def test_a_server_that_refuses(status, reason, server, tmp_path):
         assert part in str(caught.value)
 
 
+def test_nothing_stays_of_a_download_that_cannot_go_on(server, tmp_path):
+    """Without a version of the file, a part of it cannot be continued."""
+    server.tag, server.stop_after = "", 400_000
+    with pytest.raises(DownloadError, match=r"bytes to go\. Try again later, or download it elsewhere"):
+        cached_download(server.address, folder=tmp_path)
+    assert names(tmp_path) == []
+
+
+def not_a_page(path: Path) -> None:
+    if path.read_bytes().startswith(b"<html>"):
+        raise ValueError(f"{path} must be an archive; it is damaged. Delete it.")
+
+
+def test_nothing_stays_of_a_download_of_something_else(server, tmp_path):
+    """As the page of a network that wants a password first."""
+    server.content = b"<html>Sign in</html>"
+    with pytest.raises(DownloadError, match=r"the file must be an archive; it is damaged\. Nothing was kept") as caught:
+        cached_download(server.address, folder=tmp_path, check=not_a_page)
+    assert ".part" not in str(caught.value)
+    assert names(tmp_path) == []
+    server.content = CONTENT
+    assert cached_download(server.address, folder=tmp_path, check=not_a_page).sha256 == HASH
+
+
+def test_a_wrong_file_put_there_by_hand_is_told_and_its_hash_is_not_recorded(server, tmp_path):
+    (tmp_path / "weights.tar.gz").write_bytes(b"<html>")
+    with pytest.raises(ValueError, match=r"weights\.tar\.gz must be an archive"):
+        cached_download(server.address, folder=tmp_path, check=not_a_page)
+    assert names(tmp_path) == ["weights.tar.gz"]
+    assert server.ranges == []
+
+
 def test_no_server_at_all(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from core.network.models.downloads import CACHE_VARIABLE
-from core.network.models.noisy_student import assign_noisy_student, read_checkpoint_archive
+from core.network.models.downloads import CACHE_VARIABLE, DownloadError
+from core.network.models.noisy_student import assign_noisy_student, load_noisy_student, read_checkpoint_archive
 from core.network.models.registry import Network, load_network
 from core.study.plan import _describe_network
 
@@ -218,6 +218,9 @@ def test_the_network_from_the_archive_is_the_published_one(variables, archive, s
     assert network.expects.endswith("(x - mean) / std, once, with ImageNet's mean and standard deviation")
     monkeypatch.setattr("core.network.models.downloads._fetch", None)
     assert load_network("efficientnet-b0", "noisy-student").weights_sha256 == network.weights_sha256
+    by_path = load_network(None, str(archive))
+    assert (by_path.name, by_path.weights_sha256) == (network.name, network.weights_sha256)
+    assert by_path.origin == {**network.origin, "address": str(archive)}
     network.model.save(tmp_path / "saved.keras")
     again = load_network("efficientnet-b0", str(tmp_path / "saved.keras"))
     assert difference(np.asarray(again.model(images)), expected) < 1e-4
@@ -360,3 +363,17 @@ def test_a_damaged_archive(damage, archive, tmp_path):
     (tmp_path / "damaged.tar.gz").write_bytes(damaged)
     with pytest.raises(ValueError, match=r"damaged\.tar\.gz must be a complete .*Delete it"):
         read_checkpoint_archive(tmp_path / "damaged.tar.gz")
+
+
+def test_an_archive_that_is_none_does_not_stay_in_the_cache(tmp_path, monkeypatch, server):
+    """As the page of a network that asks for a password, which answers for every address."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setattr("core.network.models.noisy_student.ADDRESS", server)
+    monkeypatch.setattr("core.network.models.downloads._transfer", write_page)
+    with pytest.raises(DownloadError, match=r"the file must be a complete \.tar\.gz archive .*Nothing was kept"):
+        load_noisy_student(keras.Sequential())
+    assert [*tmp_path.iterdir()] == []
+
+
+def write_page(address: str, file: Path, *_: object) -> None:
+    file.with_name(f"{file.name}.part").write_bytes(b"<html>Sign in</html>")

@@ -3,6 +3,7 @@
 import builtins
 import json
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -150,7 +151,7 @@ def test_names_are_shown_and_are_never_markup(wicked):
     assert {"i", "b", "img"}.isdisjoint(page.tags)
     for name in (*WICKED, "<b>study & more", "first <i>", "last|`one`"):
         assert name in page.text
-    assert {row["class_name"] for row in page.specs[1]["data"]["values"]} == set(WICKED)
+    assert {row["class_name"] for rows in page.specs[1]["datasets"].values() for row in rows} == set(WICKED)
     text = as_markdown(make_report(wicked))
     assert "<img" not in re.sub(r"\\<", "", text)
     assert all(len({len(row) for row in grid}) == 1 for grid in grids(text))
@@ -201,6 +202,17 @@ def test_without_the_javascript_html_is_refused_and_markdown_is_not(wicked, tmp_
     assert "pip install vl-convert-python" in capsys.readouterr().err
     assert main(["report", str(wicked), "--markdown", str(tmp_path / "report.md")]) == 0
     assert not (tmp_path / "report.html").exists()
+
+
+def test_without_altair_html_is_refused_and_markdown_is_not(wicked, tmp_path, monkeypatch, capsys):
+    for name in [name for name in sys.modules if name.startswith("core.report.charts")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "altair", None)  # whose import now fails
+    assert main(["report", str(wicked), "--out", str(tmp_path / "report.html")]) == 1
+    error = capsys.readouterr().err
+    assert "charts need Altair, which is not installed: pip install altair. Or install the extra `report`." in error
+    assert "--markdown FILE alone" in error
+    assert main(["report", str(wicked), "--markdown", str(tmp_path / "report.md")]) == 0
 
 
 def test_a_folder_without_values_is_refused(tmp_path):

@@ -12,6 +12,7 @@ import torchvision
 from torch import nn
 
 from core.network.torch_models.choosing import ChosenLayers, choose_layers
+from core.network.torch_models.forward import LayerHooks
 from core.network.torch_models.modules import aliases, inference
 from core.network.torch_models.tracing import Call, trace
 
@@ -151,7 +152,6 @@ def test_the_default_layers_of_networks(name: str):
     [
         ("efficientnet_b0", 32),
         ("mobilenet_v3_small", 32),
-        ("densenet121", 32),
         ("regnet_y_400mf", 32),
         ("shufflenet_v2_x0_5", 32),
         ("mnasnet0_5", 32),
@@ -219,19 +219,46 @@ def test_the_axis_of_the_samples_is_told_from_others_of_its_size(batch_first: bo
     assert form.description == f"mean over {num_tokens} tokens, channels last"
 
 
+def test_padding_does_not_count_in_the_mean_over_tokens():
+    """Tokens 1, 3 and the padding 100 of the first sample; 2, 4 and 6 of the second: means 2 and 4."""
+    model = nn.Sequential(nn.LayerNorm(1, elementwise_affine=False), nn.Identity())
+    calls = calls_of(model, torch.randn(2, 3, 1))
+    layer = choose_layers(model, calls, None, ["1"], {}).layers[0]
+    rows = torch.tensor([[[1.0], [3.0], [100.0]], [[2.0], [4.0], [6.0]]])
+    received = {}
+    hooks = LayerHooks([layer], ["mean"], lambda layer, pooling, values: received.update({pooling: values.tolist()}))
+    with hooks.attached():
+        hooks.run(lambda: model[1](rows), rows, token_weights=torch.tensor([[1, 1, 0], [1, 1, 1]]).bool())
+    assert received == {"mean": [[2.0], [4.0]]}
+
+
+def test_a_stack_of_pytorchs_own_encoders():
+    """Their fast path calls no modules; the calls are those of a network with hooks."""
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(6, 2, 8, batch_first=True), 2)
+    layers = chosen(encoder, torch.randn(3, 5, 6)).layers
+    assert [layer.layer for layer in layers] == ["layers.0", "layers.1"]
+    received = []
+    hooks = LayerHooks(layers, ["mean"], lambda layer, pooling, values: received.append((layer.layer, values.shape)))
+    tokens = torch.randn(3, 5, 6)
+    with inference(encoder), hooks.attached():
+        hooks.run(lambda: encoder(tokens), tokens)
+    assert received == [("layers.0", (3, 6)), ("layers.1", (3, 6))]
+
+
 def test_a_class_token_is_one_only_where_the_tokens_have_it():
     class LateClassToken(nn.Module):
-        """As in CaiT: blocks over the patches, then one with the class token."""
+        """As in CaiT: blocks over the patches, then one with the class token, which attention (here a mean) reaches."""
 
         def __init__(self) -> None:
             super().__init__()
             self.cls_token = nn.Parameter(torch.zeros(1, 1, 6))
             self.patches = nn.Conv2d(3, 6, 4, 4)
-            self.early, self.late = nn.LayerNorm(6), nn.LayerNorm(6)
+            self.early, self.before, self.late = nn.LayerNorm(6), nn.LayerNorm(6), nn.LayerNorm(6)
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             tokens = self.early(self.patches(images).flatten(2).transpose(1, 2))
-            return self.late(torch.cat([self.cls_token.expand(len(images), -1, -1), tokens], dim=1))
+            tokens = self.before(torch.cat([self.cls_token.expand(len(images), -1, -1), tokens], dim=1))
+            return self.late(tokens + tokens.mean(dim=1, keepdim=True))
 
     model, images = LateClassToken(), torch.randn(3, 3, 8, 8)
 
@@ -239,9 +266,10 @@ def test_a_class_token_is_one_only_where_the_tokens_have_it():
         calls = calls_of(model, images, tokens=tokens)
         return {call.name: call.form is not None and call.form.class_token for call in calls}
 
-    assert class_tokens("auto") == {"patches": False, "early": False, "late": True, "output": True}
-    assert class_tokens("mean") == {"patches": False, "early": False, "late": False, "output": False}
-    assert class_tokens("class") == {"patches": False, "early": True, "late": True, "output": True}
+    names = ["patches", "early", "before", "late", "output"]
+    assert class_tokens("auto") == dict(zip(names, [False, False, False, True, True], strict=True))
+    assert class_tokens("mean") == dict.fromkeys(names, False)
+    assert class_tokens("class") == dict(zip(names, [False, True, True, True, True], strict=True))
 
 
 def test_one_dimensional_convolutions_have_channels_first():

@@ -63,6 +63,16 @@ def test_each_module_is_in_its_own_mode_afterwards_also_after_an_error():
     assert not torch.is_inference_mode_enabled()
 
 
+@pytest.mark.filterwarnings("ignore")  # of torch.export
+def test_an_exported_network_is_refused():
+    exported = torch.export.export(small_network(), (torch.zeros(2, 3, 8, 8),)).module()
+    with (
+        pytest.raises(ValueError, match=r"GraphModule of torch\.export, which has none\. Pass the network"),
+        inference(exported),
+    ):
+        pass
+
+
 def test_device_and_type_are_those_of_the_first_parameters():
     assert dtype_of(nn.Linear(2, 2).to(torch.bfloat16)) == torch.bfloat16
     assert dtype_of(nn.ReLU()) == torch.float32

@@ -88,6 +88,7 @@ LOADERS = {
 
 @pytest.mark.parametrize("name", LOADERS)
 @pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # where there are fewer cores
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # that it has threads and forks
 def test_samples_of_a_folder_have_its_order_names_and_files(tmp_path: Path, seen: list, name: str):
     torch.manual_seed(3)
     folder = make_folder(tmp_path / "images")
@@ -98,6 +99,31 @@ def test_samples_of_a_folder_have_its_order_names_and_files(tmp_path: Path, seen
     assert study.samples["class_name"].astype(str).tolist() == [kind for kind in CLASSES for _ in range(8)]
     assert study.info["used"]["data"]["sources_folder"] == str(tmp_path / "images")
     assert study.info["used"]["data"]["name"] == "ImageFolder"
+
+
+def open_file(worker: int) -> None:
+    """As functions do that open a file for each worker."""
+    torch.utils.data.get_worker_info().dataset.opened = True
+
+
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_workers_may_set_attributes_of_the_data_set(tmp_path: Path, seen: list, context: str):
+    loader = DataLoader(
+        NeedsFile(), batch_size=3, num_workers=1, worker_init_fn=open_file, multiprocessing_context=context
+    )
+    measure(loader, tmp_path / "study")
+    assert seen == [list(range(6))]
+
+
+def test_a_data_set_may_have_no_size(tmp_path: Path, seen: list):
+    class Endless(Dataset):
+        def __getitem__(self, item: int) -> Any:
+            return torch.full((3, 4, 4), item / 255), item % 2
+
+    study = measure(DataLoader(Endless(), batch_sampler=[[4, 2], [7, 1]]), tmp_path / "study")
+    assert seen == [[1, 2, 4, 7]]
+    assert study.samples["id"].tolist() == ["1", "2", "4", "7"]
 
 
 def test_a_study_does_not_depend_on_the_order(tmp_path: Path):
@@ -117,6 +143,29 @@ def test_subsets_and_joined_sets_are_looked_through(tmp_path: Path, seen: list):
     names = ["second/cat/1.png", "first/cat/1.png", "second/eel/1.png", "first/cat/0.png", "first/dog/0.png"]
     assert study.samples["id"].tolist() == names
     assert study.samples["class_name"].astype(str).tolist() == ["cat", "cat", "eel", "cat", "dog"]
+
+
+def test_names_of_classes_are_those_of_the_labels_that_the_data_set_lists(tmp_path: Path):
+    """A data set that turns its labels around has names for others."""
+
+    class Turned(ImageFolder):
+        def __getitem__(self, item: int) -> Any:
+            image, label = super().__getitem__(item)
+            return image, len(self.classes) - 1 - label
+
+    make_folder(tmp_path / "images", 3)
+    loader = DataLoader(Turned(tmp_path / "images", transform=TO_TENSOR), batch_size=4, shuffle=True)
+    study = measure(loader, tmp_path / "study")
+    assert study.samples["class_name"].astype(str).tolist() == ["2"] * 3 + ["1"] * 3 + ["0"] * 3
+    assert study.samples["source"].tolist()[0] == "cat/0.png"
+
+    class InMemory(TensorDataset):  # as CIFAR10
+        classes = ("owl", "yak")
+        targets = (1, 0, 1, 0)
+
+    data = InMemory(torch.rand(4, 3, 4, 4), torch.tensor([1, 0, 1, 0]))
+    study = measure(DataLoader(data, batch_size=4), tmp_path / "memory")
+    assert study.samples["class_name"].astype(str).tolist() == ["yak", "owl", "yak", "owl"]
 
 
 def test_only_classes_with_samples_are_in_the_study(tmp_path: Path):
@@ -193,6 +242,17 @@ class Pictures(Dataset):
         return {"pixel_values": image, "labels": label, "path": path} if self.as_mapping else (image, label, path)
 
 
+class NeedsFile(Pictures):
+    opened = False
+
+    def __init__(self) -> None:
+        super().__init__(as_mapping=False)
+
+    def __getitem__(self, item: int) -> Any:
+        assert self.opened
+        return super().__getitem__(item)
+
+
 class Keyword(Brightness):
     """As networks of Hugging Face: the input has a name, further parts of the batch are arguments."""
 
@@ -263,6 +323,11 @@ def test_each_sample_is_measured_once(tmp_path: Path, seen: list):
     assert any("(drop_last=True): 2 samples are missing" in caution for caution in study.info["cautions"])
 
 
+def leave_out_one(samples: list) -> Any:
+    """As functions do that leave out broken images."""
+    return torch.utils.data.default_collate(samples[1:])
+
+
 class Endless(BatchSampler):
     def __init__(self) -> None:
         pass
@@ -287,6 +352,9 @@ class Endless(BatchSampler):
         (lambda: [(["a", "b"], [0, 1])], "loader must yield a tensor as part 0 of each batch; got list"),
         (lambda: [(torch.zeros(2, 3, 4, 4), [0, 1, 1])], "got 3 labels beside 2 inputs"),
         (lambda: [(torch.zeros(0, 3, 4, 4), [])], "got an empty one"),
+        (lambda: [(torch.zeros(3, 4, 4), 1)], "loader must yield batches; got a single sample with one label"),
+        (lambda: DataLoader(Pictures(as_mapping=False), 4, collate_fn=leave_out_one), "got 3 rows for 4 samples"),
+        (lambda: [((torch.zeros(2, 3), torch.zeros(2, 3)), [0, 1])], "Several inputs must come as a mapping"),
         (lambda: DataLoader(Pictures(as_mapping=False), batch_sampler=Endless()), "loader must end; its sampler has"),
     ],
 )
@@ -295,6 +363,22 @@ def test_loaders_that_yield_something_else_are_refused(tmp_path: Path, make: Any
         measure(make(), tmp_path / "study")
     assert message in str(error.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ids": ["a", "b"] * 3}, "ids must be distinct; got 4 repeated"),
+        ({"sources": [f"nowhere-{item}.png" for item in range(6)]}, "sources must be files that exist, or no paths"),
+        ({"ids": {"test": ["a"] * 6}}, "ids must be given by split, as loader is; got 'test'"),
+    ],
+)
+def test_names_of_samples_are_checked_before_the_network_runs(tmp_path: Path, options: dict, message: str):
+    network = Brightness()
+    network.same.register_forward_hook(lambda *_: pytest.fail("the network has run"))
+    with pytest.raises(ValueError, match="must be") as error:
+        core.study_from_torch(network, DataLoader(Pictures(as_mapping=False), batch_size=4), tmp_path / "s", **options)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import core
-from core.study.from_torch import study as study_module
+from core.study.from_torch import collecting
 
 pytestmark = pytest.mark.torch
 NUM_SAMPLES, NUM_CLASSES = 30, 3
@@ -56,14 +57,14 @@ def model() -> Small:
 def taken(monkeypatch: pytest.MonkeyPatch) -> dict[tuple[str, str], np.ndarray]:
     """The activations that studies measure, by layer and pooling."""
     activations: dict[tuple[str, str], np.ndarray] = {}
-    take = study_module._Collector.take
+    take = collecting.Collector.take
 
     def copied(collector: Any, layer: Any) -> dict[str, np.ndarray]:
         by_pooling = take(collector, layer)
         activations.update({(layer.layer, pooling): np.array(matrix) for pooling, matrix in by_pooling.items()})
         return by_pooling
 
-    monkeypatch.setattr(study_module._Collector, "take", copied)
+    monkeypatch.setattr(collecting.Collector, "take", copied)
     return activations
 
 
@@ -80,72 +81,158 @@ def num_hooks(model: nn.Module) -> int:
 # Against hooks written by hand
 
 
-def test_a_resnet_has_the_numbers_of_hooks_written_by_hand(tmp_path: Path, taken: dict):
-    """To the last bit, with the same batches: means over height and width, and all activations."""
-    torch.manual_seed(0)
-    resnet = torchvision.models.resnet18(weights=None)
-    loader = DataLoader(data(), batch_size=8)
-    names = ["maxpool", "layer1.0", "layer2.1", "layer3.0.conv2", "layer4.1", "avgpool", "fc"]
-    study = core.study_from_torch(resnet, loader, tmp_path / "study", layers=names, pooling="both")
+Reduce = Callable[[Any], torch.Tensor]
 
-    by_hand: dict[str, list[torch.Tensor]] = {name: [] for name in names}
-    for name in names:
-        resnet.get_submodule(name).register_forward_hook(
-            lambda module, inputs, output, name=name: by_hand[name].append(output.clone())
-        )
-    resnet.eval()
+
+def maps(output: torch.Tensor) -> torch.Tensor:
+    """Channels first."""
+    return output.mean(dim=(2, 3))
+
+
+def last(output: torch.Tensor) -> torch.Tensor:
+    """Channels last, of height and width."""
+    return output.mean(dim=(1, 2))
+
+
+def vectors(output: torch.Tensor) -> torch.Tensor:
+    return output
+
+
+def tokens(output: torch.Tensor) -> torch.Tensor:
+    return output.mean(dim=1)
+
+
+def class_token(output: torch.Tensor) -> torch.Tensor:
+    return output[:, 0]
+
+
+def attention(output: tuple[torch.Tensor, Any]) -> torch.Tensor:
+    return output[0][:, 0]
+
+
+def resnet() -> nn.Module:
+    return torchvision.models.resnet18(weights=None)
+
+
+def vit() -> nn.Module:
+    network = torchvision.models.VisionTransformer(32, 8, 2, 2, 16, 32, num_classes=5)
+    nn.init.normal_(network.heads.head.weight)  # which starts at zero, so that the head would be the same for all
+    return network
+
+
+def swin() -> nn.Module:
+    return torchvision.models.SwinTransformer([4, 4], 8, [2, 2], [2, 2], [4, 4], num_classes=5)
+
+
+def convnext() -> nn.Module:
+    return torchvision.models.convnext.ConvNeXt([torchvision.models.convnext.CNBlockConfig(8, None, 2)], num_classes=5)
+
+
+HEIGHT_AND_WIDTH, TOKENS, CLASS_TOKEN, NOTHING = "positions", "tokens", "class token", None
+BY_HAND: dict[str, tuple[Callable[[], nn.Module], dict[str, tuple[Reduce, str | None]]]] = {
+    "resnet18": (
+        resnet,
+        {
+            "maxpool": (maps, HEIGHT_AND_WIDTH),
+            "layer1.0": (maps, HEIGHT_AND_WIDTH),
+            "layer2.0.downsample.1": (maps, HEIGHT_AND_WIDTH),
+            "layer3.0.conv2": (maps, HEIGHT_AND_WIDTH),
+            "layer4.1": (maps, HEIGHT_AND_WIDTH),
+            "avgpool": (maps, HEIGHT_AND_WIDTH),
+            "fc": (vectors, NOTHING),
+        },
+    ),
+    "vit": (
+        vit,
+        {
+            "conv_proj": (maps, HEIGHT_AND_WIDTH),
+            "encoder.dropout": (tokens, TOKENS),  # before attention, where the class token is the same for all
+            "encoder.layers.encoder_layer_0.self_attention": (attention, CLASS_TOKEN),  # a tuple
+            "encoder.layers.encoder_layer_0": (class_token, CLASS_TOKEN),
+            "encoder.layers.encoder_layer_1.mlp": (class_token, CLASS_TOKEN),
+            "encoder.ln": (class_token, CLASS_TOKEN),
+            "heads.head": (vectors, NOTHING),
+        },
+    ),
+    "swin": (
+        swin,
+        {
+            "features.0.0": (maps, HEIGHT_AND_WIDTH),  # a convolution
+            "features.0": (last, HEIGHT_AND_WIDTH),  # a convolution, permuted and normalized
+            "features.1.0": (last, HEIGHT_AND_WIDTH),
+            "features.1.1.mlp": (last, HEIGHT_AND_WIDTH),
+            "features.2": (last, HEIGHT_AND_WIDTH),
+            "norm": (last, HEIGHT_AND_WIDTH),
+            "permute": (maps, HEIGHT_AND_WIDTH),
+            "avgpool": (maps, HEIGHT_AND_WIDTH),
+            "head": (vectors, NOTHING),
+        },
+    ),
+    "convnext": (
+        convnext,  # height, width and channels are all 8
+        {
+            "features.1.0.block.0": (maps, HEIGHT_AND_WIDTH),  # a convolution
+            "features.1.0.block.2": (last, HEIGHT_AND_WIDTH),  # normalization of permuted channels
+            "features.1.0": (maps, HEIGHT_AND_WIDTH),
+            "classifier.2": (vectors, NOTHING),
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_networks_have_the_numbers_of_hooks_written_by_hand(tmp_path: Path, taken: dict, name: str):
+    """To the last bit, with the same batches: what pooling `mean` takes, and all activations."""
+    build, layers = BY_HAND[name]
+    torch.manual_seed(0)
+    network = build()
+    loader = DataLoader(data(), batch_size=8)
+    study = core.study_from_torch(
+        network, loader, tmp_path / "study", layers=list(layers), pooling="both", probe=False, projection="none"
+    )
+
+    by_hand: dict[str, list[Any]] = {layer: [] for layer in layers}
+    for layer, (reduce, _) in layers.items():
+
+        def keep(module: Any, inputs: Any, output: Any, layer: str = layer, reduce: Reduce = reduce) -> None:
+            whole = output[0] if isinstance(output, tuple) else output
+            by_hand[layer].append((reduce(output).clone(), whole.flatten(1).clone()))
+
+        network.get_submodule(layer).register_forward_hook(keep)
+    network.eval()
     labels = []
     with torch.inference_mode():
         for images, targets in loader:
-            resnet(images)
+            network(images)
             labels += targets.tolist()
-    assert study.layers["layer"].tolist() == names
-    for name in names:
-        outputs = torch.cat(by_hand[name])
-        np.testing.assert_array_equal(taken[name, "flat"], outputs.flatten(1).numpy())
-        if outputs.ndim > 2:
-            means = torch.cat([batch.mean(dim=(2, 3)) for batch in by_hand[name]])
-            np.testing.assert_array_equal(taken[name, "mean"], means.numpy())
-            assert values(study, "mean")[name] == core.separation_index(means, labels).value
-        assert values(study, "flat")[name] == core.separation_index(outputs, labels).value
+    assert study.layers["layer"].tolist() == list(layers)
+    mean_of = study.layers["mean_of"].astype(object)
+    assert mean_of.where(mean_of.notna(), None).tolist() == [expected for _, expected in layers.values()]
+    for layer, (_, expected) in layers.items():
+        reduced, whole = (torch.cat(parts) for parts in zip(*by_hand[layer], strict=True))
+        np.testing.assert_array_equal(taken[layer, "flat"], whole.numpy(), err_msg=layer)
+        assert values(study, "flat")[layer] == core.separation_index(whole, labels).value
+        if expected is not None:
+            np.testing.assert_array_equal(taken[layer, "mean"], reduced.numpy(), err_msg=layer)
+            assert values(study, "mean")[layer] == core.separation_index(reduced, labels).value
 
 
-@pytest.mark.parametrize(("tokens", "description"), [("auto", "class token"), ("mean", "mean over 17 tokens")])
-def test_a_vit_is_averaged_over_tokens_or_has_a_class_token(tmp_path: Path, taken: dict, tokens: str, description: str):
+@pytest.mark.parametrize(("choice", "description"), [("auto", "class token"), ("mean", "mean over 17 tokens")])
+def test_a_study_says_what_stands_for_a_sequence_of_tokens(tmp_path: Path, taken: dict, choice: str, description: str):
     torch.manual_seed(0)
-    vit = torchvision.models.VisionTransformer(
-        image_size=32, patch_size=8, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32, num_classes=5
+    network, layer = vit(), "encoder.layers.encoder_layer_0"
+    study = core.study_from_torch(
+        network, DataLoader(data(), batch_size=NUM_SAMPLES), tmp_path / "study", tokens=choice, pooling="both"
     )
-    images, labels = data().tensors
-    loader = DataLoader(data(), batch_size=NUM_SAMPLES)
-    study = core.study_from_torch(vit, loader, tmp_path / "study", tokens=tokens)
-    with torch.inference_mode():
-        first = vit._process_input(images)
-        first = torch.cat([vit.class_token.expand(NUM_SAMPLES, -1, -1), first], dim=1) + vit.encoder.pos_embedding
-        first = vit.eval().encoder.layers[0](first)
-    expected = first[:, 0] if tokens == "auto" else first.mean(dim=1)
-    name = "encoder.layers.encoder_layer_0"
-    np.testing.assert_allclose(taken[name, "mean"], expected.numpy(), rtol=1e-4, atol=1e-5)
-    assert values(study)[name] == core.separation_index(taken[name, "mean"], labels).value
-    assert study.info["used"]["pooled"][name].startswith(description)
+    sequences = taken[layer, "flat"].reshape(NUM_SAMPLES, 17, 16)
+    expected = sequences[:, 0] if choice == "auto" else sequences.mean(axis=1)
+    np.testing.assert_allclose(taken[layer, "mean"], expected, rtol=1e-4, atol=1e-6)
+    assert study.info["used"]["pooled"][layer].startswith(description)
+    assert study.info["asked"]["tokens"] == choice
     assert any("the class token stands for the sample" in caution for caution in study.info["cautions"]) == (
-        tokens == "auto"
+        choice == "auto"
     )
     assert study.layers["channels"].tolist() == [16, 16, 16, 5]
-    taken_of = study.layers.set_index("layer").loc[name, "mean_of"]
-    assert taken_of == ("class token" if tokens == "auto" else "tokens")
-
-
-def test_a_swin_is_averaged_over_height_and_width_never_over_channels(tmp_path: Path, taken: dict):
-    torch.manual_seed(0)
-    swin = torchvision.models.SwinTransformer([4, 4], 8, [2, 2], [2, 2], [4, 4], num_classes=5)
-    study = core.study_from_torch(swin, DataLoader(data(), batch_size=NUM_SAMPLES), tmp_path / "study")
-    with torch.inference_mode():
-        outputs = swin.eval().features[:2](data().tensors[0])  # (n, height, width, channels)
-    assert tuple(outputs.shape) == (NUM_SAMPLES, 8, 8, 8)
-    np.testing.assert_allclose(taken["features.1.1", "mean"], outputs.mean(dim=(1, 2)).numpy(), rtol=1e-4, atol=1e-5)
-    assert study.info["used"]["pooled"]["features.1.1"] == "mean over 8 × 8 positions, channels last"
-    assert study.layers.set_index("layer").loc["features.1.1", "mean_of"] == "positions"
 
 
 def test_the_second_call_of_a_module_is_a_layer_of_its_own(tmp_path: Path, model: Small, taken: dict):
@@ -195,7 +282,7 @@ def test_hooks_are_removed_after_a_failure(tmp_path: Path, model: Small, failing
         def full(*arguments: Any) -> None:
             raise OSError("no space left")
 
-        monkeypatch.setattr(study_module.ActivationStore, "write", full)
+        monkeypatch.setattr(collecting.ActivationStore, "write", full)
     model.train()
     loader = DataLoader(Broken(*data().tensors), batch_size=8)
     with pytest.raises((OSError, ZeroDivisionError), match=r"image 20 is broken|division by zero|no space left"):
@@ -237,6 +324,9 @@ def test_wrapped_models_have_plain_names_and_the_same_numbers(tmp_path: Path, mo
     wrapped = core.study_from_torch(wrap(model), loader, tmp_path / "wrapped")
     assert wrapped.layers["layer"].tolist() == plain.layers["layer"].tolist() == ["conv", "pool", "head"]
     assert values(wrapped) == values(plain)
+    wrapped_name = [name for name, _ in wrap(model).named_modules() if name.endswith("conv")]
+    named = core.study_from_torch(wrap(model), loader, tmp_path / "named", layers=wrapped_name)
+    assert named.layers["layer"].tolist() == ["conv"]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of what torch.compile imports
@@ -336,6 +426,9 @@ def test_a_study_that_was_interrupted_goes_on(tmp_path: Path, model: Small, monk
     assert again.measurements.equals(whole.measurements)
     with pytest.raises(core.StudyError, match="holds a complete study"):
         core.study_from_torch(model, loader, out)
+    other = core.study_from_torch(model, loader, out, layers="conv", overwrite=True)
+    assert other.layers["layer"].tolist() == ["conv"]
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
 def test_other_weights_are_another_study(tmp_path: Path, model: Small, monkeypatch: pytest.MonkeyPatch):
@@ -396,6 +489,22 @@ def test_images_of_several_sizes_need_layers_without_space(tmp_path: Path, model
         core.study_from_torch(model, batches, tmp_path / "study")
     study = core.study_from_torch(model, batches, tmp_path / "head", layers=["pool", "head"])
     assert study.layers["layer"].tolist() == ["pool", "head"]
+
+
+def test_a_layer_that_is_not_called_for_a_batch_is_refused(tmp_path: Path):
+    class Sometimes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.always, self.sometimes = nn.Flatten(), nn.Linear(3 * 32 * 32, 2)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            flat = self.always(images)
+            return self.sometimes(flat) if images[0, 0, 0, 0] < 100 else flat
+
+    images, labels = data().tensors
+    images[20] = 200
+    with pytest.raises(ValueError, match="layers must be called for each batch; 'sometimes' is not for one of them"):
+        core.study_from_torch(Sometimes(), [(images[:20], labels[:20]), (images[20:], labels[20:])], tmp_path / "study")
 
 
 def test_progress_is_reported(tmp_path: Path, model: Small):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from explorer.state.choices import SAMPLES
+from core.report.words.formatting import SAMPLES
 
 TARGETS = {"population": "of the SI expected of a fresh sample", "data": "of the SI of all samples at hand"}
 
@@ -78,10 +78,14 @@ class ChanceLevel:
 
 
 def chance_levels(lines: pd.DataFrame) -> list[ChanceLevel]:
-    """The distinct chance levels of the lines; levels less than 0.01 apart are merged."""
-    values = sorted(lines.loc[lines["measure"] == "SI", "chance"].dropna().unique())
+    """The distinct chance levels of the lines of SI; levels less than 0.01 apart are merged."""
+    return merged_levels(lines.loc[lines["measure"] == "SI", "chance"])
+
+
+def merged_levels(chances: pd.Series) -> list[ChanceLevel]:
+    """The distinct chance levels; levels less than 0.01 apart are merged."""
     groups: list[list[float]] = []
-    for value in values:
+    for value in sorted(chances.dropna().unique()):
         if groups and value - groups[-1][0] < 0.01:
             groups[-1].append(value)
         else:

@@ -1,4 +1,4 @@
-"""The charts of the page Compare: DataFrames in, an Altair chart out."""
+"""The chart of two studies: SI of both layer by layer, and below it the difference with its interval."""
 
 from typing import Any
 
@@ -7,12 +7,25 @@ import numpy as np
 import pandas as pd
 from altair.utils.schemapi import debug_mode
 
+from core.report.charts.blocks import block_axis, block_bands
+from core.report.charts.frame import (
+    FONT_SIZE,
+    LABEL_HEIGHT,
+    PAGE,
+    Panel,
+    Size,
+    UncheckedChart,
+    framed,
+    layer_axis,
+    layer_x,
+    names_parameter,
+    upper_end,
+)
+from core.report.charts.labels import spread
+from core.report.charts.theme import GRAY
 from core.study.store.ties import MANY_TIES
-from explorer.app_pages.compare.tables import PROPERTIES
-from explorer.charts.labels import spread
-from explorer.charts.layer_chart import GRAY, LABEL_HEIGHT, NAMES, Panel, UncheckedChart, framed, layer_x, upper_end
 
-DOTS_HEIGHT, VALUES_HEIGHT, CHANGE_HEIGHT, GAP = 230, 230, 170, 52
+VALUES_HEIGHT, CHANGE_HEIGHT, GAP = 230, 170, 52
 SHAPES = {
     "rose": "triangle-up",
     "fell": "triangle-down",
@@ -24,81 +37,36 @@ DASHES = {"after": [1, 0], "before": [6, 3], "control": [1, 0]}
 
 
 @debug_mode(False)
-def dots_chart(dots: pd.DataFrame, column: str, chosen: str | None = None) -> UncheckedChart:
-    """SI versus a property of the layers: one dot per layer, with its interval if it has one.
-
-    Parameters
-    ----------
-    dots : DataFrame
-        Of `layer_dots`.
-    column : str
-        A key of `PROPERTIES`, known for some layers.
-    chosen : str, optional
-        The layer to mark.
-    """
-    title, logarithmic = PROPERTIES[column]
-    number_format = "{:,.3f}" if column in ("knn", "linear_probe") else "{:,.0f}"
-    rows = dots.dropna(subset=[column])
-    rows = rows.assign(
-        x_text=rows[column].map(number_format.format), si_text=rows["si"].map("{:.3f}".format), line="after"
-    )
-    rows = rows[["layer", "kind", "block", column, "si", "low", "high", "x_text", "si_text", "line"]]
-    scale = alt.Scale(type="log" if logarithmic else "linear", zero=False, nice=not logarithmic, padding=8)
-    labels: dict[str, Any] = {"labelExpr": "format(datum.value, '~s')"} if logarithmic else {}
-    axis = alt.Axis(title=title, grid=False, tickCount=5, labelOverlap="greedy", **labels)
-    top = upper_end(rows[["si", "high"]].to_numpy(float))
-    encodings = {
-        "x": alt.X(f"{column}:Q", scale=scale, axis=axis),
-        "y": alt.Y("si:Q", scale=alt.Scale(domain=[0, top]), axis=alt.Axis(title="Separation Index", tickCount=5)),
-    }
-    base = alt.Chart(rows)
-    texts = {"layer": "Layer", "kind": "Kind", "block": "Block", "x_text": title, "si_text": "SI"}
-    tooltip = [alt.Tooltip(f"{name}:N", title=text) for name, text in texts.items() if (rows[name] != "").any()]
-    marks: list[alt.Chart] = []
-    if rows["low"].notna().any():
-        rule = alt.Chart(rows[rows["low"].notna()]).mark_rule(strokeWidth=1, opacity=0.3, aria=False)
-        marks.append(rule.encode(x=encodings["x"], y=alt.Y("low:Q"), y2="high:Q", color=_color("after")))
-    point = base.mark_point(filled=True, size=45, opacity=0.8).encode(
-        **encodings, tooltip=tooltip, color=_color("after")
-    )
-    return framed([*marks, point, *_marked(rows[rows["layer"] == chosen], encodings)], height=DOTS_HEIGHT)
-
-
-def _marked(rows: pd.DataFrame, encodings: dict[str, Any]) -> list[alt.Chart]:
-    """A ring around the chosen layer, and its name."""
-    if rows.empty:
-        return []
-    base = alt.Chart(rows[["layer", "si", *_x_column(encodings)]]).encode(x=encodings["x"], y=encodings["y"])
-    ring = base.mark_point(size=190, strokeWidth=2, color=GRAY, filled=False, opacity=1, aria=False)
-    name = base.mark_text(align="right", dx=-12, dy=-8, fontSize=12, fontWeight=600, color=GRAY)
-    return [ring, name.encode(text="layer:N")]
-
-
-def _x_column(encodings: dict[str, Any]) -> list[str]:
-    """The column of the x axis."""
-    return [str(encodings["x"].shorthand).removesuffix(":Q")]
-
-
-@debug_mode(False)
-def change_chart(table: pd.DataFrame, control: pd.DataFrame, names: tuple[str, str]) -> UncheckedChart:
+def change_chart(
+    table: pd.DataFrame, control: pd.DataFrame, names: tuple[str, str], *, size: Size = PAGE
+) -> UncheckedChart:
     """SI of two studies layer by layer, and below it their difference with its 95 % interval.
 
     Parameters
     ----------
     table : DataFrame
-        Of `core.analysis.comparing.compare_studies`; at least one row.
+        As returned by `core.analysis.comparing.compare_studies`; at least one row. With the column block, the x axis
+        of a chart that is not interactive names blocks in place of layers.
     control : DataFrame
         Layer and value of the untrained control; may be empty.
     names : tuple of str
         Names of the two studies, before and after.
+    size : Size
     """
     lines = _lines(table, control)
-    top = Panel(0, VALUES_HEIGHT)
-    bottom = Panel(VALUES_HEIGHT + GAP, VALUES_HEIGHT + GAP + CHANGE_HEIGHT)
+    top = Panel(0, size(VALUES_HEIGHT), size)
+    bottom = top.below(size(CHANGE_HEIGHT), size(GAP))
+    axis, bands = layer_axis(), []
+    if not size.interactive and "block" in table:
+        axis, runs = block_axis(table, size)
+        bands = block_bands(runs, axis)
+    x = layer_x(axis)
+    hover = [_hover_band(table, names, x)] if size.interactive else []
     return framed(
-        [_values_panel(table, lines, names, top), _change_panel(table, bottom), _hover_band(table, names)],
+        [*bands, _values_panel(lines, names, x, top), _change_panel(table, x, bottom), *hover],
         height=bottom.bottom,
-        params=[alt.VariableParameter(name=NAMES, value=tuple(table["layer"]))],
+        size=size,
+        params=[names_parameter(table["layer"])],
         resolve={"scale": {"y": "independent"}},
     )
 
@@ -112,22 +80,25 @@ def _lines(table: pd.DataFrame, control: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def _values_panel(table: pd.DataFrame, lines: pd.DataFrame, names: tuple[str, str], panel: Panel) -> alt.LayerChart:
+def _values_panel(lines: pd.DataFrame, names: tuple[str, str], x: alt.X, panel: Panel) -> alt.LayerChart:
+    size = panel.size
     end = upper_end(lines[["value"]].to_numpy(float))
     y = alt.Y("value:Q", scale=panel.scale(domain=[0, end]), axis=panel.axis("Separation Index", tickCount=5))
-    encodings = {"x": layer_x(table), "y": y}
+    encodings = {"x": x, "y": y}
     charts = []
     for line in ("control", "before", "after"):  # later ones are drawn on top
         rows = lines[lines["line"] == line]
         if rows.empty:
             continue
-        width = 1.5 if line == "control" else 2
-        mark = alt.Chart(rows).mark_line(strokeWidth=width, strokeDash=DASHES[line], aria=False, point={"size": 12})
+        width = size(1.5 if line == "control" else 2)
+        dash = [size(part) for part in DASHES[line]]
+        point = {"size": 12 * size.scale**2}
+        mark = alt.Chart(rows).mark_line(strokeWidth=width, strokeDash=dash, aria=False, point=point)
         charts.append(mark.encode(**encodings, color=_color(line)))
-    return alt.LayerChart(layer=[*charts, *_line_names(lines, names, y, end)])
+    return alt.LayerChart(layer=[*charts, *_line_names(lines, names, y, end, size)])
 
 
-def _line_names(lines: pd.DataFrame, names: tuple[str, str], y: alt.Y, end: float) -> list[alt.Chart]:
+def _line_names(lines: pd.DataFrame, names: tuple[str, str], y: alt.Y, end: float, size: Size) -> list[alt.Chart]:
     """The names of the lines at their right ends, moved apart where they would overlap."""
     texts = {"before": names[0], "after": names[1], "control": "untrained control"}
     labels = lines.dropna(subset=["value"]).groupby("line").tail(1).sort_values("value", ignore_index=True)
@@ -135,7 +106,8 @@ def _line_names(lines: pd.DataFrame, names: tuple[str, str], y: alt.Y, end: floa
         value=spread(labels["value"].to_list(), end * LABEL_HEIGHT / VALUES_HEIGHT, end),
         text=labels["line"].map(texts),
     )
-    style: dict[str, Any] = {"align": "left", "baseline": "middle", "dx": 7, "fontSize": 12, "limit": 150}
+    style: dict[str, Any] = {"align": "left", "baseline": "middle", "dx": size(7), "fontSize": size(FONT_SIZE)}
+    style["limit"] = size(150)
     encodings = {"x": alt.value("width"), "y": y, "text": "text:N"}
     return [
         alt.Chart(rows).mark_text(fontWeight=600, **style).encode(**encodings, color=_color(str(line)))
@@ -143,20 +115,20 @@ def _line_names(lines: pd.DataFrame, names: tuple[str, str], y: alt.Y, end: floa
     ]
 
 
-def _change_panel(table: pd.DataFrame, panel: Panel) -> alt.LayerChart:
+def _change_panel(table: pd.DataFrame, x: alt.X, panel: Panel) -> alt.LayerChart:
     """Bands from low to high, a line at no change, and one mark per layer whose shape shows the verdict."""
     largest = float(np.nanmax(np.abs(table[["difference", "low", "high"]].to_numpy(float))))
     reach = largest * 1.08 or 0.01  # a little room above the largest; some height if all are 0
     axis = panel.axis("Difference, with 95 % interval", tickCount=5, format="+.2f" if reach > 0.02 else "+.3f")
     y = alt.Y("difference:Q", scale=panel.scale(domain=[-reach, reach]), axis=axis)
-    x, band = layer_x(table), table[table["low"].notna()]
+    size, band = panel.size, table[table["low"].notna()]
     shape = alt.Shape("verdict:N", legend=None, scale=alt.Scale(domain=list(SHAPES), range=list(SHAPES.values())))
     base = alt.Chart(table[["layer", "difference", "verdict"]].assign(line="after"))
     rows = pd.DataFrame({"difference": [0.0]})
     charts = [
-        alt.Chart(rows).mark_rule(strokeDash=[6, 4], color=GRAY, aria=False).encode(y=y),
-        base.mark_line(strokeWidth=1, opacity=0.6, aria=False).encode(x=x, y=y, color=_color("after")),
-        base.mark_point(filled=True, size=40, opacity=1, aria=False).encode(
+        alt.Chart(rows).mark_rule(strokeDash=[size(6), size(4)], color=GRAY, aria=False).encode(y=y),
+        base.mark_line(strokeWidth=size(1), opacity=0.6, aria=False).encode(x=x, y=y, color=_color("after")),
+        base.mark_point(filled=True, size=40 * size.scale**2, opacity=1, aria=False).encode(
             x=x, y=y, shape=shape, color=_color("after")
         ),
     ]
@@ -169,7 +141,7 @@ def _change_panel(table: pd.DataFrame, panel: Panel) -> alt.LayerChart:
     return alt.LayerChart(layer=charts)
 
 
-def _hover_band(table: pd.DataFrame, names: tuple[str, str]) -> alt.Chart:
+def _hover_band(table: pd.DataFrame, names: tuple[str, str], x: alt.X) -> alt.Chart:
     """One band per layer over both panels, visible under the pointer, with the numbers in its tooltip."""
     interval = table["low"].map("{:+.3f}".format) + " to " + table["high"].map("{:+.3f}".format)
     interval = interval.where(table["low"].notna(), "–")
@@ -195,9 +167,7 @@ def _hover_band(table: pd.DataFrame, names: tuple[str, str]) -> alt.Chart:
     tooltip = [alt.Tooltip(f"{name}:N", title=title) for name, title in titles.items()]
     opacity = alt.condition(hover, alt.value(0.22), alt.value(0))
     description = alt.Description("description:N")
-    chart: alt.Chart = band.encode(
-        x=layer_x(table), opacity=opacity, tooltip=tooltip, description=description
-    ).add_params(hover)
+    chart: alt.Chart = band.encode(x=x, opacity=opacity, tooltip=tooltip, description=description).add_params(hover)
     return chart
 
 

@@ -49,7 +49,7 @@ def charts_in(notebook):
 def test_it_runs_without_any_data(tmp_path, monkeypatch):
     notebook = executed(tmp_path, monkeypatch, HEAD_EPOCHS=1, TAIL_EPOCHS=1, DATA="digits")
     check(tmp_path, 10, 5)
-    assert len(charts_in(notebook)) == 2
+    assert len(charts_in(notebook)) == 3
 
 
 @pytest.mark.shared
@@ -62,7 +62,7 @@ def test_it_runs_on_real_photographs_of_dogs(tmp_path, monkeypatch, dogs_dir):
     check(folder, 5, 10)
     history = core.FineTuned(folder / "original-work" / "tuned").history
     assert history["val_accuracy"].iloc[-1] > 0.5
-    assert len(charts_in(notebook)) == 2
+    assert len(charts_in(notebook)) == 3
 
 
 def test_it_is_stored_without_outputs_and_small():

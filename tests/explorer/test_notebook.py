@@ -30,7 +30,7 @@ def check(folder, num_classes, per_class):
     """What the notebook has written, and that its permuted control shows what it says."""
     before, after = (core.load_study(folder / "original-work" / name) for name in ("before", "after"))
     assert before.state == after.state == "complete"
-    assert len(before.layers) == len(after.layers) == 58
+    assert len(before.layers) == len(after.layers) == 60
     assert before.samples["class_name"].nunique() == num_classes
     assert len(before.samples) == per_class * num_classes
     rows = before.measurements
@@ -49,7 +49,7 @@ def charts_in(notebook):
 def test_it_runs_without_any_data(tmp_path, monkeypatch):
     notebook = executed(tmp_path, monkeypatch, HEAD_EPOCHS=1, TAIL_EPOCHS=1, DATA="digits")
     check(tmp_path, 10, 5)
-    assert len(charts_in(notebook)) == 2
+    assert len(charts_in(notebook)) == 3
 
 
 @pytest.mark.shared
@@ -62,7 +62,7 @@ def test_it_runs_on_real_photographs_of_dogs(tmp_path, monkeypatch, dogs_dir):
     check(folder, 5, 10)
     history = core.FineTuned(folder / "original-work" / "tuned").history
     assert history["val_accuracy"].iloc[-1] > 0.5
-    assert len(charts_in(notebook)) == 2
+    assert len(charts_in(notebook)) == 3
 
 
 def test_it_is_stored_without_outputs_and_small():

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from core.study.store.writing import study_lock
+from explorer.state.measures import Measure, Sampling
 
 EXPLORER = Path(__file__).resolve().parents[2] / "explorer"
 
@@ -144,7 +145,7 @@ def test_a_layer_that_the_study_has_not_is_not_chosen(open_page, tiny_study):
 
 def test_a_sampling_is_chosen_and_shown_as_what_it_is(open_page, sized_study):
     page = open_page(sized_study)
-    widget(page, "sampling").set_value("subsample 240").run()
+    widget(page, "sampling").set_value(Sampling("subsample", 240)).run()
     assert address(page)["sampling"] == ["subsample 240"]
     assert "Test SI, lowest to highest" in table(page).columns
     assert "the lowest to the highest draw" in said(page)
@@ -159,7 +160,7 @@ def test_another_measure_is_drawn_and_the_headline_stays_about_si(open_page, stu
 
     page = open_page(study_writer(tmp_path / "anti", **{**sized_info, "change": change}))
     finding = page.markdown[1].value
-    widget(page, "measure").set_value("anti 3").run()
+    widget(page, "measure").set_value(Measure("anti", 3)).run()
     assert "Test Anti SI (r = 3)" in table(page).columns
     assert "Lower is better" in said(page)
     assert page.markdown[1].value == finding
@@ -242,7 +243,7 @@ def _broken_json(folder):
 
 
 def _broken_table(folder):
-    (folder / "study.json").write_text(json.dumps({"format": 1, "state": "complete"}))
+    (folder / "study.json").write_text(json.dumps({"format": 2, "state": "complete"}))
     (folder / "layers.parquet").write_bytes(b"PAR1")
     return folder
 

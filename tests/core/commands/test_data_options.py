@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -138,20 +139,24 @@ def test_a_messy_folder_is_refused_once_and_runs_with_the_options_named(
     assert [one["id"] for one in found.info["skipped"]] == ["train/glass/00.png", "validation/metal/01.png"]
 
 
-@pytest.mark.parametrize(("door", "words"), [("fine-tune", []), ("rank", ["--models", "pixels,none.keras"])])
+@pytest.mark.parametrize(("door", "words"), [("fine-tune", []), ("rank", ["--models", "pixels,resnet50"])])
 def test_every_command_that_reads_folders_has_the_options_that_it_names(
     messy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch, door: str, words: list[str]
 ):
-    def no_network(*args: object, **options: object) -> None:
-        raise OSError("got none.keras")
+    def stop(*args: object, **options: object) -> None:
+        raise OSError("the images are read")
 
-    monkeypatch.setattr("core.training.fine_tuning.load_network", no_network)  # what comes after the images
+    network = SimpleNamespace(model=None)  # before the images; what comes after them fails
+    monkeypatch.setattr("core.training.fine_tuning.load_network", lambda *_, **__: network)
+    monkeypatch.setattr("core.training.fine_tuning.with_head", stop)
+    monkeypatch.setattr("core.analysis.ranking.ranking.load_network_of", lambda *_: network)
+    monkeypatch.setattr("core.analysis.ranking.ranking.plan_study", stop)
     command = [door, str(messy), "--out", str(tmp_path / "out"), *words]
     assert main(command) == 1
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.endswith("--skip-small-classes --skip-broken")
     assert main([*command, *last.split(": ")[1].split()]) == 1
-    assert "none.keras" in capsys.readouterr().err
+    assert "the images are read" in capsys.readouterr().err
 
 
 def test_a_remedy_is_named_only_where_the_command_has_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

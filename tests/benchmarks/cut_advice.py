@@ -75,10 +75,10 @@ DESIGNS = (
 
 @dataclass(frozen=True, eq=False)
 class Draw:
-    """The samples of one draw: for each layer who agrees with its nearest neighbor, and which sample that is."""
+    """The samples of one draw: for each layer who has the label of its nearest neighbor, and which sample that is."""
 
     labels: np.ndarray
-    agrees: np.ndarray
+    same_label: np.ndarray
     nearest: np.ndarray
 
     @property
@@ -116,14 +116,14 @@ def one_draw(design: Design, spreads: np.ndarray, num_samples: int, rng: np.rand
     """Draw samples and send them through the network."""
     labels = np.arange(num_samples) % design.num_classes
     centers, noise = design.centers()[labels], rng.normal(size=(num_samples, design.num_features))
-    agrees, nearest = [], []
+    same_label, nearest = [], []
     for spread in spreads:
         fresh = rng.normal(size=noise.shape)
         noise = np.sqrt(design.shared) * noise + np.sqrt(1 - design.shared) * fresh
         neighbor = nearest_others(spread * centers + noise)
         nearest.append(neighbor)
-        agrees.append(labels[neighbor] == labels)
-    return Draw(labels, np.array(agrees), np.array(nearest))
+        same_label.append(labels[neighbor] == labels)
+    return Draw(labels, np.array(same_label), np.array(nearest))
 
 
 def nearest_others(features: np.ndarray) -> np.ndarray:

@@ -93,7 +93,7 @@ def test_damaged_rankings(ranked: tuple[Path, list[str]], tmp_path: Path, damage
 def test_a_ranking_that_does_not_say_what_it_is_of(ranked, tmp_path: Path, capsys, field: str, value: str):
     base, command = ranked
     folder = shutil.copytree(base, tmp_path / "ranking")
-    (folder / "ranking.json").write_text(f'{{"format": 1, "state": "partial", "{field}": {value}}}')
+    (folder / "ranking.json").write_text(f'{{"format": 2, "state": "partial", "{field}": {value}}}')
     status, err = run([*command, "--out", str(folder)], capsys)
     assert status == 1
     assert "ranking.json" in err or "holds another ranking" in err

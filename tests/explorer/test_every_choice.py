@@ -47,7 +47,7 @@ def test_a_confused_pair_at_a_layer_without_stored_neighbors(open_view, study):
     loaded = core.load_study(DEMO / study)
     layer = next(layer for layer in loaded.layers["layer"] if layer not in set(loaded.neighbors["layer"]))
     names = loaded.samples.set_index("sample")["class_name"]
-    within_test = loaded.neighbors.query("split == 'test' and nearest_split == 'test' and rank == 1 and not agrees")
+    within_test = loaded.neighbors.query("split == 'test' and nearest_split == 'test' and rank == 1 and not same_label")
     pair = [names[within_test.iloc[-1][end]] for end in ("sample", "nearest")]
     page = open_view("classes", DEMO / study, layer=layer, pair=pair)
     check(page, layer)

@@ -32,7 +32,7 @@ def family_study(study_writer, sized_info, tmp_path):
 
 def test_what_a_study_offers_in_order(family_study):
     assert offered_measures(family_study) == (SEPARATION, Measure("balanced"), Measure("soft", 2), Measure("soft", 10))
-    sizes = ("240", "480", "960")
+    sizes = (240, 480, 960)
     expected = (FULL, *(Sampling("subsample", size) for size in sizes), *(Sampling("queries", size) for size in sizes))
     assert offered_samplings(family_study) == expected
 

@@ -1,6 +1,7 @@
 """The pages Sample size and Method, run by Streamlit's own test driver."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import core
@@ -58,11 +59,11 @@ def test_no_layer_chosen_brings_the_first_ones_back(open_view, sized_study):
 def test_one_way_alone_makes_one_chart(open_view, tmp_path, study_writer):
     def learning_curve(frame):
         drawn = frame[frame["measure"] == "separation"].assign(sampling="subsample", num_queries=50, repeat=1)
-        return drawn.assign(num_references=49)
+        return pd.concat([frame, drawn.assign(num_references=49)])
 
     page = open_view("sample_size", study_writer(tmp_path / "one", change=learning_curve))
     assert len(charts(page)) == 1
-    assert set(page.dataframe[0].value["sampling"]) == {"samples"}
+    assert set(page.dataframe[0].value["sampling"]) == {"samples", "all"}
 
 
 def test_a_study_without_sizes_says_how_to_compute_them(open_view, tiny_study):

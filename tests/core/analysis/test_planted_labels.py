@@ -32,7 +32,9 @@ def partners(num_samples: int = PAIRS) -> pd.DataFrame:
 def samples_of(codes: np.ndarray) -> pd.DataFrame:
     numbers = np.arange(len(codes))
     names = pd.Series(codes).map("class {}".format)
-    return pd.DataFrame({"sample": numbers, "id": numbers.astype(str), "split": "train", "class_name": names})
+    return pd.DataFrame(
+        {"sample": numbers, "id": numbers.astype(str), "split": "train", "label": codes, "class_name": names}
+    )
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ SAMPLES = pd.DataFrame(
         "sample": range(6),
         "id": list("uvwxyz"),
         "split": "train",
+        "label": [0, 0, 0, 1, 1, 1],
         "class_name": ["cat", "cat", "cat", "dog", "dog", "dog"],
     }
 )

@@ -446,7 +446,7 @@ def test_other_weights_are_another_study(tmp_path: Path, model: Small, monkeypat
     ("options", "message"),
     [
         ({"pooling": "max"}, "pooling must be one of 'flat', 'mean', 'both'; got 'max'"),
-        ({"tokens": "last"}, "tokens must be one of 'auto', 'mean', 'class'; got 'last'"),
+        ({"tokens": "last"}, "tokens must be one of 'mean', 'class', 'auto'; got 'last'"),
         ({"layers": []}, "layers must be names or patterns of modules; got []"),
         ({"layers": ["conw"]}, "got 'conw', which matches none. Did you mean conv?"),
         ({"memory": "lots"}, "memory must be a number of bytes such as 2GiB"),

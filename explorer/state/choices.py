@@ -14,7 +14,7 @@ from explorer.state.measures import FULL, SEPARATION, Measure, Sampling
 
 DRAWS = "draws"  # value of the column `target` for a band from the lowest to the highest draw, which is no interval
 POOLINGS = {"mean": "Channel means", "flat": "All activations", "both": "Both"}
-_Value = TypeVar("_Value", Measure, Sampling)
+_Value = TypeVar("_Value")
 COLUMNS = {"interval": "Value and interval", "significance": "+ Significance"}
 
 
@@ -124,8 +124,8 @@ def from_query(query: Mapping[str, Sequence[str]], offered: Choices) -> Selectio
         blocks=_offered(query, "blocks", offered.blocks),
         names=tuple(query.get("layers", ())),
         columns=one_offered(query, "columns", tuple(COLUMNS)) or default.columns,
-        measure=_by_text(query, "measure", offered.measures) or default.measure,
-        sampling=_by_text(query, "sampling", offered.samplings) or default.sampling,
+        measure=one_offered(query, "measure", offered.measures) or default.measure,
+        sampling=one_offered(query, "sampling", offered.samplings) or default.sampling,
         table=list(query.get("table", ())) == ["open"],
         span=_span(query.get("span", ()), offered.names),
     )
@@ -196,16 +196,10 @@ def _matches(layer: str, patterns: Sequence[str]) -> bool:
     return any(layer == pattern or matches(layer, pattern) for pattern in patterns)
 
 
-def one_offered(query: Mapping[str, Sequence[str]], name: str, offered: Sequence[str]) -> str | None:
-    """The first value of a query parameter that the study offers; None without one."""
-    return next((value for value in query.get(name, ()) if value in offered), None)
-
-
-def _by_text(query: Mapping[str, Sequence[str]], name: str, offered: Sequence[_Value]) -> _Value | None:
-    """Of what the study offers, the one whose text is the first valid value of a query parameter."""
+def one_offered(query: Mapping[str, Sequence[str]], name: str, offered: Iterable[_Value]) -> _Value | None:
+    """Of what the study offers, the one whose text is the first valid value of a query parameter; None without one."""
     by_text = {str(value): value for value in offered}
-    text = one_offered(query, name, tuple(by_text))
-    return None if text is None else by_text[text]
+    return next((by_text[text] for text in query.get(name, ()) if text in by_text), None)
 
 
 def _offered(query: Mapping[str, Sequence[str]], name: str, offered: Sequence[str]) -> tuple[str, ...]:

@@ -5,18 +5,13 @@ from typing import Any
 
 import pandas as pd
 
-from core.analysis.samples.selection import select_layer
+from core.analysis.samples.selection import LayerSelection
 from core.analysis.samples.tables import class_separation
-from core.commands.samples.table_command import TableCommand, selection_of
+from core.commands.samples.table_command import TableCommand
 from core.study.store.opening import Study
 
 
-def _make(study: Study, options: argparse.Namespace) -> pd.DataFrame:
-    return class_separation(study, **selection_of(options))
-
-
-def _text(study: Study, table: pd.DataFrame, options: argparse.Namespace) -> str:
-    selection = select_layer(study, **selection_of(options))
+def _text(study: Study, table: pd.DataFrame, selection: LayerSelection, options: argparse.Namespace) -> str:
     if table.empty:
         return f"The study stores no Separation Index by class at {selection.layer}."
     among = f" among {selection.among} samples" if selection.among != selection.split else ""
@@ -27,7 +22,7 @@ COMMAND = TableCommand(
     name="class-separation",
     summary="List SI of each class at a layer, the lowest first.",
     examples=("my-study", "my-study --layer block5c_add", "my-study --split train --out classes.csv"),
-    make=_make,
+    make=class_separation,
     text=_text,
 )
 

@@ -5,27 +5,24 @@ from typing import Any
 
 import pandas as pd
 
-from core.analysis.samples.selection import select_layer
+from core.analysis.samples.selection import LayerSelection
 from core.analysis.samples.tables import duplicates
-from core.commands.samples.table_command import TableCommand, selection_of
+from core.commands.samples.table_command import TableCommand
 from core.report.words.samples_to_check import duplicates_text
 from core.study.store.opening import Study
 
 
-def _make(study: Study, options: argparse.Namespace) -> pd.DataFrame:
-    return duplicates(study, **selection_of(options), within=options.within)
-
-
-def _text(study: Study, table: pd.DataFrame, options: argparse.Namespace) -> str:
-    return duplicates_text(table, select_layer(study, **selection_of(options)).layer, near=options.within > 0)
+def _text(study: Study, table: pd.DataFrame, selection: LayerSelection, options: argparse.Namespace) -> str:
+    return duplicates_text(table, selection.layer, near=options.within > 0)
 
 
 COMMAND = TableCommand(
     name="duplicates",
     summary="List pairs of samples with equal or nearly equal activations, train against test first.",
     examples=("my-study", "my-study --layer input --within 0.1", "my-study --out duplicates.csv"),
-    make=_make,
+    make=duplicates,
     text=_text,
+    own_options=("within",),
     options=("pooling", "layer"),
     hidden=(),
 )

@@ -5,25 +5,20 @@ from typing import Any
 
 import pandas as pd
 
-from core.analysis.samples.selection import select_layer
+from core.analysis.samples.selection import LayerSelection
 from core.analysis.samples.suspects import CLEAR_SCORE, LEAST_SCORE, late_neighbors
 from core.analysis.samples.tables import label_errors
-from core.commands.samples.table_command import TableCommand, selection_of
+from core.commands.samples.table_command import TableCommand
 from core.report.words.samples_to_check import check_text
 from core.study.store.opening import Study
 
 NONE_LISTED = "At the late layers, no sample has more neighbors of another class than of its label."
 
 
-def _make(study: Study, options: argparse.Namespace) -> pd.DataFrame:
-    return label_errors(study, **selection_of(options), at_least=options.at_least)
-
-
-def _text(study: Study, table: pd.DataFrame, options: argparse.Namespace) -> str:
+def _text(study: Study, table: pd.DataFrame, selection: LayerSelection, options: argparse.Namespace) -> str:
     """What the page Samples says of the table."""
     if table.empty:
         return NONE_LISTED
-    selection = select_layer(study, **selection_of(options))
     neighbors = late_neighbors(study, selection.pooling, selection.split, among=selection.among)
     return (
         f"{check_text(study, neighbors, selection.split, among=selection.among)} A score of {CLEAR_SCORE} or more "
@@ -35,8 +30,9 @@ COMMAND = TableCommand(
     name="label-errors",
     summary="List samples whose label may be wrong: their neighbors at the late layers have another one.",
     examples=("my-study", "my-study --split train --at-least 0.9 --out label-errors.csv", "my-study --json"),
-    make=_make,
+    make=label_errors,
     text=_text,
+    own_options=("at_least",),
     hidden=("sample", "split", "layers"),
 )
 

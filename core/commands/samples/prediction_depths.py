@@ -5,19 +5,14 @@ from typing import Any
 
 import pandas as pd
 
-from core.analysis.samples.selection import select_layer
+from core.analysis.samples.selection import LayerSelection
 from core.analysis.samples.tables import prediction_depths
-from core.commands.samples.table_command import TableCommand, selection_of
+from core.commands.samples.table_command import TableCommand
 from core.report.words.samples_to_check import depths_text
 from core.study.store.opening import Study
 
 
-def _make(study: Study, options: argparse.Namespace) -> pd.DataFrame:
-    return prediction_depths(study, **selection_of(options))
-
-
-def _text(study: Study, table: pd.DataFrame, options: argparse.Namespace) -> str:
-    selection = select_layer(study, **selection_of(options))
+def _text(study: Study, table: pd.DataFrame, selection: LayerSelection, options: argparse.Namespace) -> str:
     filters = [("split", "==", selection.split), ("nearest_split", "==", selection.among)]
     return depths_text(table, int(study.table("neighbors", ["rank"], filters)["rank"].max()))
 
@@ -26,7 +21,7 @@ COMMAND = TableCommand(
     name="prediction-depths",
     summary="List samples by the layer from which on the vote of their neighbors no longer changes, the latest first.",
     examples=("my-study", "my-study --split train --out depths.csv", "my-study --among train --json"),
-    make=_make,
+    make=prediction_depths,
     text=_text,
     options=("split", "among", "pooling"),
     hidden=("sample", "split"),

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from core.analysis.samples.selection import LayerSelection, select_layer
 from core.commands.terminal.arguments import add_command
 from core.commands.terminal.tables import add_table_output, table_as_json, table_file, write_table
 from core.study.store.opening import Study, load_study
@@ -29,11 +30,13 @@ class TableCommand:
     examples : sequence of str
         What can follow its name.
     make : callable
-        Takes the study and the options; returns the table.
+        Takes the study and, by their names, the options; returns the table. Of `core.analysis.samples.tables`.
     text : callable
-        Takes the study, the table and the options; returns sentences about it, as Markdown.
+        Takes the study, the table, what it is of, and the options; returns sentences about it, as Markdown.
     options : sequence of str
         Which of "layer", "split", "among" and "pooling" it has.
+    own_options : sequence of str
+        Options of `make` besides these, which the command adds itself.
     hidden : sequence of str
         Columns that are not printed as text.
     """
@@ -41,9 +44,10 @@ class TableCommand:
     name: str
     summary: str
     examples: Sequence[str]
-    make: Callable[[Study, argparse.Namespace], pd.DataFrame]
-    text: Callable[[Study, pd.DataFrame, argparse.Namespace], str]
+    make: Callable[..., pd.DataFrame]
+    text: Callable[[Study, pd.DataFrame, LayerSelection, argparse.Namespace], str]
     options: Sequence[str] = ("split", "among", "pooling", "layer")
+    own_options: Sequence[str] = ()
     hidden: Sequence[str] = ("sample",)
 
     def add_parser(self, commands: Any) -> Any:
@@ -70,7 +74,8 @@ class TableCommand:
         """Print the table of a study, or write it."""
         path = table_file(options)
         study = load_study(options.study)
-        table = self.make(study, options)
+        chosen = {name: getattr(options, name) for name in self.options}
+        table = self.make(study, **chosen, **{name: getattr(options, name) for name in self.own_options})
         if path is not None:
             write_table(table, path)
         if options.json:
@@ -80,17 +85,11 @@ class TableCommand:
             print(_lines(table.drop(columns=list(self.hidden), errors="ignore").head(options.rows)))
         if len(table) > options.rows:
             print(f"{options.rows:,} of {len(table):,} rows; --rows prints more, --out FILE writes all")
-        if text := self.text(study, table, options):
+        if text := self.text(study, table, select_layer(study, **chosen), options):
             print(without_marks(text))
         if path is not None:
             print(f"written to {path}")
         return 0
-
-
-def selection_of(options: argparse.Namespace) -> dict[str, str | None]:
-    """The options of `core.analysis.samples.selection.select_layer` that a command has."""
-    names = ("layer", "split", "among", "pooling")
-    return {name: getattr(options, name) for name in names if hasattr(options, name)}
 
 
 def without_marks(text: str) -> str:

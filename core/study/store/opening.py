@@ -120,8 +120,8 @@ class Study(StudyDisplay):
 
         Parameters
         ----------
-        name : one of `layers`, `samples`, `measurements`, `classes`, `neighbors`, `projection`, `curves`, `geometry`,
-            `alignment`.
+        name : one of `layers`, `samples`, `measurements`, `classes`, `neighbors`, `projection`, `curves`,
+            `related_measures`, `alignment`.
         columns, filters : what to read of it, as in `pyarrow.parquet.read_table`; default all.
 
         Raises
@@ -166,12 +166,12 @@ class Study(StudyDisplay):
         for name in TABLES if self.state == "complete" else ("layers", "samples", "measurements"):
             if (name, self._stamp) in _CHECKED:
                 continue
-            if (
-                sum(_open(file, name, list(TABLES[name].columns)).metadata.num_rows for file in self._files(name))
-                > MOST_ROWS
-            ):
+            columns, files = list(TABLES[name].columns), self._files(name)
+            if sum(_open_parquet(file).metadata.num_rows for file in files) > MOST_ROWS:
+                for file in files:
+                    _open(file, name, columns)  # which checks its description
                 continue
-            self._checked(name, self._read(name, list(TABLES[name].columns)))
+            self._checked(name, self._read(name, columns))
             if name == "measurements":
                 _ = self.measurements  # where `num_queries` is not said, it must be known otherwise
             _remember(name, self._stamp)
@@ -355,15 +355,23 @@ def _open(path: Path, name: str, columns: Sequence[str]) -> pq.ParquetFile:
 
 def _open_as(path: Path, table: Table, columns: Sequence[str]) -> pq.ParquetFile:
     """Open a table's file after checking its own description."""
+    file = _open_parquet(path)
     try:
-        check_regular(path)
-        file = pq.ParquetFile(path.absolute(), page_checksum_verification=True)
         faults = validation.file_faults(file, os.path.getsize(path), table, list(dict.fromkeys(columns)))
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _broken(path, error) from error
     if faults:
         raise _not_usable(f"{path.name} in {path.parent}", faults)
     return file
+
+
+def _open_parquet(path: Path) -> pq.ParquetFile:
+    """Open a file without looking at more than its footer."""
+    try:
+        check_regular(path)
+        return pq.ParquetFile(path.absolute(), page_checksum_verification=True)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise _broken(path, error) from error
 
 
 def _values_of(

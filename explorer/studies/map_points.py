@@ -60,7 +60,7 @@ def map_planes(projection: pd.DataFrame, layers: Sequence[str], samples: NDArray
     samples : array of int
         Numbers of the study's samples, ascending.
     """
-    codes = pd.Categorical(projection["layer"], categories=list(layers)).codes
+    codes = _layer_codes(projection["layer"], layers)
     present = np.unique(codes[codes >= 0])
     drawn_layers, drawn_samples = choose_drawn(len(present), len(samples))
     planes = np.full((len(present), len(samples), 2), np.nan, dtype=np.float32)
@@ -190,7 +190,7 @@ def _agreement(
     nearest: pd.DataFrame, layers: Sequence[str], samples: NDArray[np.int64]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Whether the nearest neighbor of each sample agrees, by layer and sample; and which samples are queries."""
-    layer_codes = pd.Categorical(nearest["layer"].astype(str), categories=list(layers)).codes
+    layer_codes = _layer_codes(nearest["layer"], layers)
     numbers = nearest["sample"].to_numpy()
     places = np.searchsorted(samples, numbers).clip(max=len(samples) - 1)
     is_drawn = samples[places] == numbers
@@ -200,6 +200,13 @@ def _agreement(
     rows = is_drawn & (layer_codes >= 0)
     agrees[layer_codes[rows], places[rows]] = nearest["same_label"].to_numpy(bool)[rows]
     return agrees, is_query
+
+
+def _layer_codes(column: pd.Series, layers: Sequence[str]) -> NDArray[np.intp]:
+    """Positions in `layers` of a column's values; -1 where they are not there."""
+    codes, names = pd.factorize(column)
+    positions = pd.Index(list(layers), dtype=object).get_indexer(pd.Index(names).astype(object))
+    return np.asarray(positions[codes])
 
 
 def _colored(

@@ -51,7 +51,8 @@ class Pictures:
         content = self.png(source)
         if content is None:
             return None
-        image = Image.open(io.BytesIO(content)).convert("RGB")
+        with Image.open(io.BytesIO(content)) as opened:
+            image = opened.convert("RGB")
         image.thumbnail((side, side), Image.Resampling.NEAREST if self.digits else Image.Resampling.LANCZOS)
         return image
 

@@ -14,7 +14,6 @@ from core.analysis.samples.paths import agreement, nearest_by_layer, sample_summ
 from core.analysis.samples.prediction_depth import prediction_depth
 from core.analysis.samples.selection import LayerSelection, best_layer
 from core.study.store.class_names import short_class, short_classes
-from explorer.app_pages.samples.charts import MAX_DOTS, drawn_dots
 from explorer.studies.class_tables import layer_selection, pages
 from explorer.studies.gallery import (
     Filter,
@@ -104,6 +103,8 @@ def test_filters(table):
     assert filter_samples(table, Filter("", "ant", "bee"), "early")["id"].tolist() == ["a/0.png", "a/1.png"]
     assert filter_samples(table, Filter("", "ant", "ant"), "early").empty
     assert filter_samples(table, Filter("never"), "early").empty
+    assert filter_samples(table, Filter(), "early", {1, 2, 77})["sample"].sort_values().tolist() == [1, 2]
+    assert filter_samples(table, Filter("", "ant"), "early", [2]).empty
 
 
 def test_filter_and_sample_come_back_from_the_address(table):
@@ -123,14 +124,6 @@ def test_neighbors_and_path_of_a_sample(folder):
     assert path["nearest_class"].tolist() == ["bee", "ant"]
     assert "1 of 2 layers" in path_finding(path, "ant")
     assert "First at `late`, and it is at the last layer." in path_finding(path, "ant")
-
-
-def test_many_dots_are_thinned_but_for_those_to_keep():
-    places = pd.DataFrame({"sample": np.arange(2 * MAX_DOTS + 2)})
-    drawn = drawn_dots(places, {1})
-    assert len(drawn) <= MAX_DOTS + 1
-    assert 1 in set(drawn["sample"])
-    assert len(drawn_dots(places.head(10), set())) == 10
 
 
 def test_ids_are_shortened_to_file_names():
@@ -228,5 +221,7 @@ def test_a_filter_that_nothing_passes_says_so(open_view, folder):
 def test_an_old_study_has_no_plane_and_says_why(open_view, folder, tmp_path):
     with core.FeatureStudyWriter(tmp_path / "old", LABELS, projection="none") as writer:
         writer.add_layer("late", LAYERS["late"])
-    assert "no projection of this layer" in said(open_view("samples", tmp_path / "old"))
-    assert "no projection of this layer" not in said(open_view("samples", folder))
+    assert "This study has no map" in said(open_view("samples", tmp_path / "old"))
+    shown = said(open_view("samples", folder))
+    assert "This study has no map" not in shown
+    assert "Distances between groups and the size of a group mean nothing on it" in shown

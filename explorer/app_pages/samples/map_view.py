@@ -119,6 +119,7 @@ def show_map(
         The selected sample.
     """
     study, selection = source.study, source.selection
+    st.subheader("Map of the samples", anchor=False)
     layers = tuple(study.layers["layer"])
     planes = cached_map_planes(study.path, study.stamp, layers)
     if not planes.layers:
@@ -137,7 +138,7 @@ def show_map(
         "pictures": bool(source.pictures),
         "alt": _alt(planes, layer, table, selected),
     }
-    with st.container(key=MAP, gap="small"):
+    with st.container(key=MAP, gap=None):
         points = cached_map_bytes(
             study.path, study.stamp, layers, selection.pooling, selection.split, selection.among, source.token
         )

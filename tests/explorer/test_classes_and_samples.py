@@ -14,6 +14,7 @@ from core.analysis.samples.paths import agreement, nearest_by_layer, sample_summ
 from core.analysis.samples.prediction_depth import prediction_depth
 from core.analysis.samples.selection import LayerSelection, best_layer
 from core.study.store.class_names import short_class, short_classes
+from explorer.app_pages.samples.charts import MAX_DOTS, drawn_dots
 from explorer.studies.class_tables import layer_selection, pages
 from explorer.studies.gallery import (
     Filter,
@@ -124,6 +125,14 @@ def test_neighbors_and_path_of_a_sample(folder):
     assert path["nearest_class"].tolist() == ["bee", "ant"]
     assert "1 of 2 layers" in path_finding(path, "ant")
     assert "First at `late`, and it is at the last layer." in path_finding(path, "ant")
+
+
+def test_many_dots_are_thinned_but_for_those_to_keep():
+    places = pd.DataFrame({"sample": np.arange(2 * MAX_DOTS + 2)})
+    drawn = drawn_dots(places, {1})
+    assert len(drawn) <= MAX_DOTS + 1
+    assert 1 in set(drawn["sample"])
+    assert len(drawn_dots(places.head(10), set())) == 10
 
 
 def test_ids_are_shortened_to_file_names():

@@ -11,7 +11,9 @@ import pandas as pd
 import streamlit as st
 
 from core.analysis.samples.selection import LayerSelection, offered_layers
-from explorer.controls.downloads import save_table_row
+from core.report.words.formatting import plain
+from explorer.app_pages.samples.charts import OTHER, REFERENCE, SAME, drawn_dots, plane_chart
+from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.sample_cards import PAGE, selected_key
 from explorer.controls.widgets import widget_key
 from explorer.server.page_errors import guarded
@@ -33,8 +35,11 @@ METHODS = {
 }
 LIMITS = (
     "Use this map to find samples. Distances between groups and the size of a group mean nothing on it; SI is computed "
-    "on all dimensions. Each layer's map has the same size and is turned to lie on the one before it. A click selects "
-    "a sample; drag to move, and click first or hold Ctrl to zoom with the wheel; Shift and drag draws a lasso."
+    "on all dimensions."
+)
+USE = (
+    "Each layer's map has the same size and is turned to lie on the one before it. A click selects a sample; drag to "
+    "move, and click first or hold Ctrl to zoom with the wheel; Shift and drag draws a lasso."
 )
 _HERE = Path(__file__).parent
 
@@ -146,11 +151,12 @@ def show_map(
         if source.pictures:
             _show_pictures(source)
         _mount(source, data)
-    st.caption(_caption(source, planes, layer))
-    save_table_row(
-        lambda: cached_projection(study.path, study.stamp, layer).merge(table, on="sample", how="left"),
-        f"{Path(study.path).name}_plane",
-    )
+    text = _caption(source, planes, layer)
+    st.caption(f"{text} {USE}")
+    dots = _dots(cached_projection(study.path, study.stamp, layer), table, filtered, neighbors, selected)
+    chart = plane_chart(drawn_dots(dots, {selected, *neighbors["sample"]}))
+    picture = picture_of(chart, study, f"The samples at {plain(layer)} on a plane", text)
+    save_menu(f"{Path(study.path).name}_plane", lambda: dots, picture, info=study.info)
 
 
 def _mount(source: MapSource, data: dict[str, Any]) -> None:
@@ -250,6 +256,22 @@ def _caption(source: MapSource, planes: MapPlanes, layer: str) -> str:
     if len(planes.drawn_layers) < len(planes.layers):
         parts.append(f"{len(planes.drawn_layers)} of {len(planes.layers)} layers are sent, and the chosen one.")
     return " ".join(filter(None, parts))
+
+
+def _dots(
+    projection: pd.DataFrame, table: pd.DataFrame, filtered: pd.DataFrame, neighbors: pd.DataFrame, selected: int
+) -> pd.DataFrame:
+    """One row per query sample and neighbor of the selected one, with the columns that `plane_chart` needs."""
+    queries = table[["sample", "id", "class_name", "nearest_class"]]
+    queries = queries.assign(agreement=table["same_label"].map({True: SAME, False: OTHER}))
+    dots = projection.merge(queries, on="sample")
+    references = neighbors[~neighbors["sample"].isin(dots["sample"])]  # of the other split
+    if len(references):
+        reference_dots = projection.merge(references[["sample", "id", "class_name"]], on="sample")
+        reference_dots = reference_dots.assign(nearest_class="–", agreement=REFERENCE)
+        dots = pd.concat([dots, reference_dots], ignore_index=True)
+    marks = {**dict.fromkeys(neighbors["sample"], "neighbor"), selected: "selected"}
+    return dots.assign(shown=dots["sample"].isin(filtered["sample"]), marked=dots["sample"].map(marks).fillna(""))
 
 
 def _base64(content: bytes) -> str:

@@ -7,10 +7,11 @@ import pandas as pd
 import streamlit as st
 
 from core.analysis.samples.selection import LayerSelection
+from core.report.words.formatting import plain
 from explorer.app_pages.samples.charts import path_chart
 from explorer.app_pages.samples.data_quality import CONFIG, show_data_quality
 from explorer.app_pages.samples.map_view import MapSource, lassoed_samples, show_lasso_filter, show_map
-from explorer.controls.downloads import export_row
+from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.layer_controls import layer_controls
 from explorer.controls.page_header import show_notes, show_provenance
 from explorer.controls.sample_cards import PAGE, offer_pictures, selected_key, show_gallery, show_selected
@@ -138,8 +139,10 @@ def show_path(
     with st.container(key=PATH):
         chart = path_chart(path, study.layers, class_name, selection.layer)
         st.altair_chart(chart, width="stretch", alt=f"Class of the nearest neighbor at each layer. {finding}")
-    st.caption("● the sample's class, ✚ another class; dotted: the chosen layer. The rows are the neighbors' classes.")
-    export_row(PATH, lambda: path, f"{Path(study.path).name}_path", study.info)
+    text = "● the sample's class, ✚ another class; dotted: the chosen layer. The rows are the neighbors' classes."
+    st.caption(text)
+    title = f"The nearest neighbor of {plain(row['id'])} through the layers"
+    save_menu(f"{Path(study.path).name}_path", lambda: path, picture_of(chart, study, title, text), info=study.info)
     if expander := open_expander("The neighbors as a table", widget_key(PAGE, "path", study)):
         with expander:
             st.dataframe(path.drop(columns="nearest"), hide_index=True, column_config=CONFIG)

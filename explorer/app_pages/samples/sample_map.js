@@ -325,7 +325,14 @@ class SampleMap {
       if (strong && x > 0 && y > 0 && x < width && y < height) this.inView.push(index);
     }
     const round = count <= 4000;
-    batches.forEach((batch, number) => {
+    // Gray, the last color of a palette, lies beneath the others.
+    const order = [0, 1].flatMap(part => {
+      const gray = part * numColors + this.palette.length - 1;
+      const others = Array.from({ length: numColors }, (_, color) => part * numColors + color);
+      return [gray, ...others.filter(number => number !== gray)];
+    });
+    order.forEach(number => {
+      const batch = batches[number];
       if (!batch.length) return;
       context.globalAlpha = number < numColors ? FAINT : 0.85;
       context.fillStyle = this.palette[number % numColors] ?? marked;

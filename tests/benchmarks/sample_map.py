@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.sample_map [--layers 200] [--samples 20000] [--embedded 500 1000 2400 5000]
 
-The embedding is of one layer of made-up features in 20 groups, in one thread. The page runs in Streamlit's own driver on
-the made-up study of `explorer_speed`, with a place of each sample at each layer: opened, and then as after a click on a
-dot and after a released slider.
+The embedding is of one layer of made-up features in 20 groups, in one thread. The page runs in Streamlit's own driver
+on the made-up study of `explorer_speed`, with a place of each sample at each layer: opened, and then as after a click
+on a dot and after a released slider.
 """
 
 import argparse

@@ -178,3 +178,12 @@ def test_a_lasso_filters_the_gallery_until_it_is_removed(folder, open_view, monk
     assert "2 of 4 samples" in " ".join(one.value for one in page.subheader)  # the third is no training sample
     button.click().run()
     assert "4 of 4 samples" in " ".join(one.value for one in page.subheader)
+
+
+@pytest.mark.parametrize(("num_samples", "sentence"), [(4, map_view.FEW), (6, map_view.EMBEDDING)])
+def test_the_page_says_how_the_map_is_made(open_view, tmp_path, num_samples, sentence):
+    labels = ["ant", "bee"] * (num_samples // 2)
+    with core.FeatureStudyWriter(tmp_path / "study", labels, projection="tsne") as writer:
+        writer.add_layer("head", np.random.default_rng(0).normal(size=(num_samples, 3)))
+    page = open_view("samples", tmp_path / "study")
+    assert sentence in " ".join(one.value for one in page.caption)

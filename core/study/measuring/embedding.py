@@ -62,6 +62,8 @@ def embedding_seconds(num_samples: int) -> float:
 
 def describe_map(num_samples: int, seed: int) -> dict[str, Any]:
     """What study.json says of how the map was made."""
+    if num_samples < FEWEST:
+        return {"method": "principal components", "reason": f"fewer than {FEWEST} samples"}
     return {
         "method": "t-SNE",
         "components": NUM_COMPONENTS,

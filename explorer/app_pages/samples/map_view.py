@@ -12,6 +12,7 @@ import streamlit as st
 
 from core.analysis.samples.selection import LayerSelection, offered_layers
 from core.report.words.formatting import plain
+from core.study.store.study_json import look_up
 from explorer.app_pages.samples.charts import OTHER, REFERENCE, SAME, drawn_dots, plane_chart
 from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.sample_cards import PAGE, selected_key
@@ -29,10 +30,10 @@ NO_PLANE = (
     "This study has no map: it was made with `--projection none`, by an older version, or from activations with "
     "spatial axes. Run the study again in a new folder to compute it."
 )
-METHODS = {
-    "pca": "Two principal components of the layer's channel means.",
-    "tsne": "A neighbor embedding (t-SNE) of the layer's channel means, each layer's begun from the one before it.",
-}
+COMPONENTS = "Two principal components of the layer's channel means."
+EMBEDDING = "A neighbor embedding (t-SNE) of the layer's channel means, each layer's begun from the one before it."
+NOT_YET = "The neighbor embedding is made when all layers are measured."
+FEW = "There are too few samples for a neighbor embedding."
 LIMITS = (
     "Use this map to find samples. Distances between groups and the size of a group mean nothing on it; SI is computed "
     "on all dimensions."
@@ -246,9 +247,7 @@ def _alt(planes: MapPlanes, layer: str, table: pd.DataFrame, selected: int) -> s
 
 
 def _caption(source: MapSource, planes: MapPlanes, layer: str) -> str:
-    asked = source.study.info.get("asked")
-    method = asked.get("projection", "pca") if isinstance(asked, dict) else "pca"
-    parts = [METHODS.get(str(method), ""), LIMITS]
+    parts = [*_method(source.study), LIMITS]
     if layer != source.selection.layer:
         parts.append(f"`{source.selection.layer}` has no map; this is `{layer}`.")
     if len(planes.drawn_samples) < planes.num_samples:
@@ -256,6 +255,15 @@ def _caption(source: MapSource, planes: MapPlanes, layer: str) -> str:
     if len(planes.drawn_layers) < len(planes.layers):
         parts.append(f"{len(planes.drawn_layers)} of {len(planes.layers)} layers are sent, and the chosen one.")
     return " ".join(filter(None, parts))
+
+
+def _method(study: OpenStudy) -> list[str]:
+    """How the map is made, in sentences."""
+    if look_up(study.info, "asked.projection") != "tsne":
+        return [COMPONENTS]
+    if study.state != "complete":
+        return [COMPONENTS, NOT_YET]
+    return [EMBEDDING] if look_up(study.info, "used.map.method") == "t-SNE" else [COMPONENTS, FEW]
 
 
 def _dots(

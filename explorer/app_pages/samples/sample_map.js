@@ -76,8 +76,7 @@ class SampleMap {
     this.send = setTriggerValue;
     this.parts.canvas.setAttribute("aria-label", data.alt);
     this.readPoints();
-    if (!this.points) return;
-    this.readChoice(before);
+    if (this.ready && this.points.token === data.token) this.readChoice(before);
   }
 
   readPoints() {
@@ -132,8 +131,7 @@ class SampleMap {
 
   readChoice(before) {
     if (!this.ready) return;
-    const { data, points } = this;
-    const count = points.samples.length;
+    const { data } = this;
     this.nearest = new Int32Array(decode64(data.nearest).buffer);
     this.shown = data.shown ? decode64(data.shown) : null;
     this.inFilter = index => !this.shown || Boolean(this.shown[index >> 3] & (1 << (index & 7)));
@@ -147,7 +145,6 @@ class SampleMap {
     if (!this.moving) this.showTime();
     this.selected = this.indexOf.get(data.selected) ?? -1;
     this.neighbors = data.neighbors.flatMap(sample => this.indexOf.get(sample) ?? []);
-    this.isShowable = index => index >= 0 && index < count;
     this.paint();
   }
 
@@ -552,12 +549,11 @@ class SampleMap {
     return best;
   }
 
-  hover(index, x, y) {
+  hover(index) {
     this.parts.canvas.classList.toggle("over", index >= 0 && !this.drawing);
     if (index === this.hovered) return;
     this.hovered = index;
     this.classHovered = index >= 0 ? this.points.classes[index] : -1;
-    this.pointer = [x, y];
     this.showTip();
     this.draw();
   }
@@ -789,7 +785,7 @@ class SampleMap {
     const place = [event.offsetX, event.offsetY];
     const before = this.pointers.get(event.pointerId);
     if (!before) {
-      if (event.pointerType === "mouse") this.hover(this.at(...place, REACH), ...place);
+      if (event.pointerType === "mouse") this.hover(this.at(...place, REACH));
       return;
     }
     if (Math.hypot(place[0] - this.pressed.x, place[1] - this.pressed.y) > 4) this.pressed.far = true;
@@ -818,7 +814,7 @@ class SampleMap {
     if (this.pressed.far || this.pointers.size) return;
     const reach = event.pointerType === "mouse" ? REACH : TOUCH_REACH;
     const index = this.at(event.offsetX, event.offsetY, reach);
-    if (event.pointerType !== "mouse") this.hover(index, event.offsetX, event.offsetY);
+    if (event.pointerType !== "mouse") this.hover(index);
     this.pick(index);
   }
 }

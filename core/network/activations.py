@@ -194,7 +194,7 @@ def _forward(network: Network, wanted: Sequence[_Wanted], batch_size: int, bound
     model = connect(begin, {layer.layer: tensors[layer.layer] for layer, _, _ in wanted})
     shape = (*network.input_size, 3) if boundary is None else boundary.output_shape
 
-    @tf.function(input_signature=[tf.TensorSpec((batch_size, *shape), tf.float32)])
+    @tf.function(input_signature=[tf.TensorSpec((batch_size, *shape), tf.float32)], autograph=False)
     def forward(images: Any) -> list[Any]:
         outputs = model(tf.cast(images, begin.dtype), training=False)
         return [_pool_first(outputs[layer.layer], layer, pooling, columns) for layer, pooling, columns in wanted]

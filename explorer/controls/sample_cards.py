@@ -10,8 +10,8 @@ import streamlit as st
 from core.analysis.samples.selection import LayerSelection
 from core.report.words.formatting import plain
 from explorer.controls.downloads import save_table_buttons
+from explorer.controls.samples.open_sample import open_sample
 from explorer.controls.widgets import widget_key
-from explorer.server.page_errors import guarded
 from explorer.server.public_mode import is_public
 from explorer.state.choices import one_offered
 from explorer.studies.class_tables import pages
@@ -80,6 +80,7 @@ def show_gallery(
     chosen: Filter,
     total: int,
     query: Mapping[str, list[str]],
+    selection: LayerSelection,
 ) -> dict[str, list[str]]:
     """Show the filtered samples page by page.
 
@@ -97,6 +98,8 @@ def show_gallery(
         Number of samples without the filter.
     query : mapping
         Query parameters of the page.
+    selection : LayerSelection
+        The layer that the samples are looked at.
 
     Returns
     -------
@@ -120,12 +123,14 @@ def show_gallery(
     with st.container(horizontal=True, gap="small", key="gallery"):
         for row in rows.to_dict("records"):
             with st.container(border=True, width=228):
-                show_card(study, row, pictures)
+                if show_card(study, row, pictures):
+                    title = f"{FILTERS[chosen.shown]}: {len(filtered):,} samples"
+                    open_sample(study, PAGE, int(row["sample"]), filtered["sample"], title, selection)
     return {"page": [page]} if page != page_names[0] else {}
 
 
-def show_card(study: OpenStudy, row: Mapping[Any, Any], pictures: Pictures) -> None:
-    """Show a sample, its nearest neighbor, and a button that selects it."""
+def show_card(study: OpenStudy, row: Mapping[Any, Any], pictures: Pictures) -> bool:
+    """Show a sample, its nearest neighbor, and a button; returns whether the button was clicked."""
     with st.container(horizontal=True, gap="xsmall"):
         show_picture(pictures, row["source"], row["class_name"], 92)
         show_picture(pictures, row["nearest_source"], f"nearest neighbor, {row['nearest_class']}", 92)
@@ -137,15 +142,7 @@ def show_card(study: OpenStudy, row: Mapping[Any, Any], pictures: Pictures) -> N
         f"{decided}"
     )
 
-    def select() -> None:
-        st.session_state[selected_key(study)] = int(row["sample"])
-
-    st.button("Look closer", key=f"look {row['sample']} of {study.path}", on_click=guarded(select), width="stretch")
-
-
-def selected_key(study: OpenStudy) -> str:
-    """The session key of the selected sample."""
-    return f"selected sample of {study.path}"
+    return st.button("Look closer", key=f"look {row['sample']} of {study.path}", width="stretch")
 
 
 def show_picture(pictures: Pictures, source: str, class_name: str, width: int) -> None:

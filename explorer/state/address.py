@@ -66,6 +66,12 @@ def keep_view(page: str, view: Mapping[str, Sequence[str]]) -> None:
     st.query_params.from_dict({**shared, **query})
 
 
+def update_view(page: str, parts: Mapping[str, Sequence[str]]) -> None:
+    """Change some of the page's query parameters, such as when a part of the page runs alone."""
+    kept: dict[str, list[str]] = st.session_state.get(_session_key(page), {})
+    keep_view(page, {**kept, **parts})
+
+
 def _shared_value(name: str) -> str | None:
     value: str | None = st.query_params.get(name) or st.session_state.get(_session_key(name))
     return value

@@ -15,7 +15,8 @@ from core.report.words.formatting import plain
 from core.report.words.samples_to_check import depths_text, duplicates_text, span
 from core.study.store.opening import StudyError
 from explorer.controls.downloads import save_table_row
-from explorer.controls.sample_cards import PAGE, selected_key, show_picture
+from explorer.controls.sample_cards import PAGE, show_picture
+from explorer.controls.samples.open_sample import open_sample, selected_key
 from explorer.controls.widgets import selected_row, widget_key
 from explorer.server.page_errors import guarded
 from explorer.studies.gallery import short_id
@@ -69,13 +70,17 @@ def show_data_quality(
         st.caption(f":orange[:material/warning:] {sample_paths.small_classes}")
     check, hard = st.tabs(["Samples to check", "Hard samples"])
     with check:
-        show_samples_to_check(study, sample_paths, flags, pictures)
+        show_samples_to_check(study, sample_paths, selection, flags, pictures)
     with hard:
         show_hard(study, sample_paths)
 
 
 def show_samples_to_check(
-    study: OpenStudy, sample_paths: SamplePaths, flags: Mapping[int, str], pictures: Pictures
+    study: OpenStudy,
+    sample_paths: SamplePaths,
+    selection: LayerSelection,
+    flags: Mapping[int, str],
+    pictures: Pictures,
 ) -> None:
     """Show the samples whose neighbors are of another class, and how many of their labels may be wrong.
 
@@ -85,6 +90,8 @@ def show_samples_to_check(
         The open study.
     sample_paths : SamplePaths
         The samples through the network.
+    selection : LayerSelection
+        The layer that the page shows.
     flags : mapping
         Of `show_duplicates`.
     pictures : Pictures
@@ -106,7 +113,7 @@ def show_samples_to_check(
     )
     show_swaps(sample_paths.swaps, sample_paths.num_clear)
     if pictures:
-        show_check_cards(study, listed.head(CARDS), sample_paths, pictures)
+        show_check_cards(study, listed.head(CARDS), sample_paths, selection, pictures)
     show_selectable(study, listed.drop(columns="layers"), "errors", "Samples to check, the highest score first")
     save_table_row(lambda: listed, f"{Path(study.path).name}_samples_to_check")
 
@@ -129,7 +136,13 @@ def show_swaps(swaps: PlantedSwaps | None, num_clear: int) -> None:
     )
 
 
-def show_check_cards(study: OpenStudy, samples: pd.DataFrame, sample_paths: SamplePaths, pictures: Pictures) -> None:
+def show_check_cards(
+    study: OpenStudy,
+    samples: pd.DataFrame,
+    sample_paths: SamplePaths,
+    selection: LayerSelection,
+    pictures: Pictures,
+) -> None:
     """Show samples to check as cards: picture, label, and the class that their neighbors suggest."""
     sources = sample_paths.samples.set_index("sample")["source"]
     with st.container(horizontal=True, gap="small"):
@@ -141,11 +154,10 @@ def show_check_cards(study: OpenStudy, samples: pd.DataFrame, sample_paths: Samp
                     f"{plain(short_id(row['id']))}  \n:small[score {row['score']:.2f}]"
                 )
 
-                def select(sample: int = int(row["sample"])) -> None:
-                    st.session_state[selected_key(study)] = sample
-
                 key = f"check {row['sample']} of {study.path}"
-                st.button("Look closer", key=key, on_click=guarded(select), width="stretch")
+                if st.button("Look closer", key=key, width="stretch"):
+                    listed = sample_paths.to_check["sample"]
+                    open_sample(study, PAGE, int(row["sample"]), listed, "Samples to check", selection)
 
 
 def show_hard(study: OpenStudy, sample_paths: SamplePaths) -> None:

@@ -7,14 +7,16 @@ import pandas as pd
 import streamlit as st
 
 from core.analysis.samples.selection import LayerSelection
-from explorer.app_pages.samples.charts import OTHER, PICKED, REFERENCE, SAME, drawn_dots, path_chart, plane_chart
-from explorer.app_pages.samples.data_quality import CONFIG, show_data_quality
+from explorer.app_pages.samples.charts import OTHER, PICKED, REFERENCE, SAME, drawn_dots, plane_chart
+from explorer.app_pages.samples.data_quality import show_data_quality
 from explorer.controls.downloads import export_row
 from explorer.controls.layer_controls import layer_controls
 from explorer.controls.page_header import show_notes, show_provenance
-from explorer.controls.sample_cards import PAGE, offer_pictures, selected_key, show_gallery, show_selected
+from explorer.controls.sample_cards import PAGE, offer_pictures, show_gallery, show_selected
+from explorer.controls.samples.dialog import show_open_sample
+from explorer.controls.samples.open_sample import selected_key
 from explorer.controls.study_picker import open_chosen_study
-from explorer.controls.widgets import open_expander, selected_point, widget_key
+from explorer.controls.widgets import selected_point, widget_key
 from explorer.server.page_errors import guarded
 from explorer.state.address import asked_view, keep_view
 from explorer.studies.class_tables import layer_query
@@ -22,13 +24,10 @@ from explorer.studies.gallery import (
     FILTERS,
     SORTS,
     Filter,
-    depth_text,
     filter_from_query,
     filter_query,
     filter_samples,
     neighbors_of,
-    path_finding,
-    path_of,
     sample_from_query,
     samples_at,
     samples_finding,
@@ -37,7 +36,7 @@ from explorer.studies.loading import OpenStudy
 from explorer.studies.pictures import study_pictures
 from explorer.studies.sample_paths import SamplePaths, cached_neighbors, cached_projection, cached_sample_paths
 
-PLANE, PATH = "samples_plane", "samples_path"
+PLANE = "samples_plane"
 KINDS = {"test": "test samples", "train": "training samples", "cross": "test samples (among the training samples)"}
 NO_PLANE = (
     "This study has no projection of this layer: it was made with `--projection none`, by an older version, or from "
@@ -89,12 +88,12 @@ def render() -> None:
         show_plane(study, table, filtered, neighbors, selected, selection)
     with right:
         show_selected(table, neighbors, pictures, selected, selection)
-    show_path(study, sample_paths, table, selected, selection)
-    page_query = show_gallery(study, filtered, pictures, chosen, len(table), query)
+    page_query = show_gallery(study, filtered, pictures, chosen, len(table), query, selection)
     show_data_quality(study, sample_paths, selection, pictures)
     sample_query = {"sample": [str(table.loc[table["sample"] == selected, "id"].iloc[0])]}
     keep_view(PAGE, layer_query(selection, study.curves) | filter_query(chosen) | page_query | sample_query)
     show_provenance(study)
+    show_open_sample(study, PAGE)
 
 
 def filter_controls(study: OpenStudy, start: Filter, table: pd.DataFrame) -> Filter:
@@ -184,27 +183,6 @@ def show_plane(
         caption += f" {len(drawn):,} of {len(dots):,} samples are drawn."
     st.caption(caption)
     export_row(PLANE, lambda: dots, f"{Path(study.path).name}_plane", study.info)
-
-
-def show_path(
-    study: OpenStudy, sample_paths: SamplePaths, table: pd.DataFrame, selected: int, selection: LayerSelection
-) -> None:
-    """Show the nearest neighbor of the selected sample at every layer."""
-    st.subheader("Its nearest neighbor through the layers", anchor=False)
-    path = path_of(sample_paths.nearest, sample_paths.samples, selected)
-    path = path.assign(layer=path["layer"].astype(str))
-    class_name = sample_paths.samples.set_index("sample")["class_name"][selected]
-    finding = path_finding(path, class_name)
-    row = table[table["sample"] == selected].iloc[0].to_dict()
-    st.markdown(f"{finding}  \n{depth_text(row, path['layer'].nunique(), sample_paths.num_voters)}")
-    with st.container(key=PATH):
-        chart = path_chart(path, study.layers, class_name, selection.layer)
-        st.altair_chart(chart, width="stretch", alt=f"Class of the nearest neighbor at each layer. {finding}")
-    st.caption("● the sample's class, ✚ another class; dotted: the chosen layer. The rows are the neighbors' classes.")
-    export_row(PATH, lambda: path, f"{Path(study.path).name}_path", study.info)
-    if expander := open_expander("The neighbors as a table", widget_key(PAGE, "path", study)):
-        with expander:
-            st.dataframe(path.drop(columns="nearest"), hide_index=True, column_config=CONFIG)
 
 
 def _table(sample_paths: SamplePaths, layer: str) -> pd.DataFrame:

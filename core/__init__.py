@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         confused_classes,
         duplicates,
         label_errors,
+        marks,
         prediction_depths,
     )
     from core.cluster.engine import DaskEngine
@@ -91,6 +92,7 @@ _HOMES = {
     "confused_classes": "core.analysis.samples.tables",
     "duplicates": "core.analysis.samples.tables",
     "label_errors": "core.analysis.samples.tables",
+    "marks": "core.analysis.samples.tables",
     "prediction_depths": "core.analysis.samples.tables",
 }
 
@@ -123,6 +125,7 @@ __all__ = [
     "label_errors",
     "linear_cka",
     "load_study",
+    "marks",
     "nearest_neighbors",
     "neighbor_overlap",
     "neural_collapse",

@@ -174,3 +174,24 @@ def may_have_learned(study: Study, split: str) -> bool:
     options = study.info.get("asked", {})
     suffixes = [PurePath(str(options.get(name, ""))).suffix.lower() for name in ("model", "weights")]
     return "training" in study.info or any(suffix in _NETWORK_FILES for suffix in suffixes)
+
+
+def marks_text(marked: pd.DataFrame, mark: str | None = None) -> str:
+    """Return how many samples have which mark.
+
+    Parameters
+    ----------
+    marked : DataFrame
+        As returned by `core.marks`.
+    mark : str, optional
+        The mark that all of them have; default several marks.
+    """
+    if marked.empty:
+        what = "marked" if mark is None else f"marked as {mark}"
+        return f"No sample is {what}. Samples are marked in the explorer: open one on the page Samples."
+    counts = marked["mark"].replace("", "a note only").value_counts()
+    text = f"Marked: {', '.join(f'{count:,} {name}' for name, count in counts.items())}."
+    missing = int(marked["sample"].isna().sum())
+    if missing:
+        text += f" {missing:,} of these marks go to samples that this study does not have (any more)."
+    return text

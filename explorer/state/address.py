@@ -67,9 +67,9 @@ def keep_view(page: str, view: Mapping[str, Sequence[str]]) -> None:
 
 
 def update_view(page: str, parts: Mapping[str, Sequence[str]]) -> None:
-    """Change some of the page's query parameters, such as when a part of the page runs alone."""
+    """Change some of the page's query parameters, as when a part of the page runs alone; no values remove one."""
     kept: dict[str, list[str]] = st.session_state.get(_session_key(page), {})
-    keep_view(page, {**kept, **parts})
+    keep_view(page, {name: values for name, values in {**kept, **parts}.items() if values})
 
 
 def _shared_value(name: str) -> str | None:

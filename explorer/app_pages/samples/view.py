@@ -9,12 +9,14 @@ import streamlit as st
 from core.analysis.samples.selection import LayerSelection
 from explorer.app_pages.samples.charts import OTHER, PICKED, REFERENCE, SAME, drawn_dots, plane_chart
 from explorer.app_pages.samples.data_quality import show_data_quality
+from explorer.app_pages.samples.gallery_view import Gallery, gallery_query, show_gallery, show_marks
 from explorer.controls.downloads import export_row
 from explorer.controls.layer_controls import layer_controls
 from explorer.controls.page_header import show_notes, show_provenance
-from explorer.controls.sample_cards import PAGE, offer_pictures, show_gallery, show_selected
+from explorer.controls.sample_cards import PAGE, offer_pictures, show_selected
 from explorer.controls.samples.dialog import show_open_sample
-from explorer.controls.samples.open_sample import selected_key
+from explorer.controls.samples.marking import mark_column, study_marks
+from explorer.controls.samples.open_sample import open_sample, selected_key
 from explorer.controls.study_picker import open_chosen_study
 from explorer.controls.widgets import selected_point, widget_key
 from explorer.server.page_errors import guarded
@@ -22,9 +24,11 @@ from explorer.state.address import asked_view, keep_view
 from explorer.studies.class_tables import layer_query
 from explorer.studies.gallery import (
     FILTERS,
+    MARK_FILTERS,
     SORTS,
     Filter,
     filter_from_query,
+    filter_marks,
     filter_query,
     filter_samples,
     neighbors_of,
@@ -80,16 +84,23 @@ def render() -> None:
     if is_new_view:  # the address is new, or the page was opened again
         st.session_state[selected_key(study)] = sample_from_query(query, table)
     chosen = filter_controls(study, filter_from_query(query, sorted(table["class_name"].unique())), table)
-    filtered = filter_samples(table, chosen, selection.layer)
+    kept = study_marks(study)
+    table = table.assign(mark=mark_column(kept, table["id"]))
+    filtered = filter_marks(filter_samples(table, chosen, selection.layer), chosen.mark)
+    gallery = Gallery(filtered, len(table), chosen, selection)
     selected = selected_sample(study, table, filtered)
+    if is_new_view and "open" in query:
+        open_sample(study, PAGE, selected, filtered["sample"], gallery.title, selection)
     neighbors = neighbors_of(cached_neighbors(study.path, study.stamp, selection), sample_paths.samples, selected)
     left, right = st.columns([5, 6], gap="large")
     with left:
         show_plane(study, table, filtered, neighbors, selected, selection)
     with right:
         show_selected(table, neighbors, pictures, selected, selection)
-    page_query = show_gallery(study, filtered, pictures, chosen, len(table), query, selection)
+    show_gallery(study, gallery, pictures, query)
+    page_query = {name: values for name, values in gallery_query(study).items() if values}
     show_data_quality(study, sample_paths, selection, pictures)
+    show_marks(study, kept)
     sample_query = {"sample": [str(table.loc[table["sample"] == selected, "id"].iloc[0])]}
     keep_view(PAGE, layer_query(selection, study.curves) | filter_query(chosen) | page_query | sample_query)
     show_provenance(study)
@@ -109,20 +120,28 @@ def filter_controls(study: OpenStudy, start: Filter, table: pd.DataFrame) -> Fil
         Of `samples_at`.
     """
     classes = ["", *sorted(table["class_name"].unique())]
-    keys = {name: widget_key(PAGE, name, study) for name in ("shown", "class_name", "taken", "either", "sort")}
+    names = ("shown", "class_name", "taken", "either", "sort", "mark")
+    keys = {name: widget_key(PAGE, name, study) for name in names}
     for name, key in keys.items():
         st.session_state.setdefault(key, getattr(start, name))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        names: dict[str, Any] = {"format_func": lambda name: name or "All", "filter_mode": "contains", "width": 200}
+        classes_of: dict[str, Any] = {
+            "format_func": lambda name: name or "All",
+            "filter_mode": "contains",
+            "width": 200,
+        }
         shown = st.selectbox("Show", list(FILTERS), format_func=FILTERS.__getitem__, key=keys["shown"], width=200)
-        class_name = st.selectbox("Class", classes, key=keys["class_name"], **names)
-        taken = st.selectbox("Neighbor's class", classes, key=keys["taken"], **names)
+        class_name = st.selectbox("Class", classes, key=keys["class_name"], **classes_of)
+        taken = st.selectbox("Neighbor's class", classes, key=keys["taken"], **classes_of)
         no_pair = not (class_name and taken)
         either = st.checkbox("Both directions", key=keys["either"], help=EITHER_HELP, disabled=no_pair)
         sort = st.selectbox(
             "Show first", list(SORTS), format_func=SORTS.__getitem__, key=keys["sort"], width=200, help=SORT_HELP
         )
-    return Filter(str(shown), str(class_name), str(taken), either, str(sort))
+        mark = st.selectbox(
+            "Marks", list(MARK_FILTERS), format_func=MARK_FILTERS.__getitem__, key=keys["mark"], width=140
+        )
+    return Filter(str(shown), str(class_name), str(taken), either, str(sort), str(mark))
 
 
 def selected_sample(study: OpenStudy, table: pd.DataFrame, filtered: pd.DataFrame) -> int:

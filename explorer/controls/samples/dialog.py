@@ -12,22 +12,26 @@ import streamlit as st
 from core.analysis.samples.selection import LayerSelection
 from core.report.words.formatting import one_layer, plain
 from explorer.controls.downloads import export_row
-from explorer.controls.samples.open_sample import (
-    OpenSample,
-    close_sample,
-    keep_open_sample,
-    opened_sample,
-)
+from explorer.controls.samples.marking import show_mark_buttons
+from explorer.controls.samples.open_sample import OpenSample, close_sample, keep_open_sample, opened_sample
 from explorer.controls.samples.path_chart import path_chart
 from explorer.server.page_errors import guarded
 from explorer.state.address import update_view
-from explorer.studies.gallery import agreement_text, depth_text, neighbors_of, path_finding, path_of, short_id
+from explorer.studies.gallery import (
+    agreement_text,
+    depth_text,
+    frequent_neighbors,
+    neighbors_of,
+    path_finding,
+    path_of,
+    short_id,
+)
 from explorer.studies.loading import OpenStudy
 from explorer.studies.pictures import LARGE_PIXELS, Pictures, study_pictures
 from explorer.studies.sample_paths import SamplePaths, cached_neighbors, cached_sample_paths, cached_samples
 
 DIALOG, PATH = "sample_dialog", "sample_path"
-LARGE, NEIGHBOR = 420, 132  # pixels
+LARGE, NEIGHBOR, MIN_NEIGHBORS = 400, 116, 5  # pixels, and neighbors that are shown at least
 OPEN = {"open": ["yes"]}  # the query parameter that says that the sample of the address is open
 PATH_CAPTION = "● the sample's class, ✚ another class; dotted: the chosen layer. The rows are the neighbors' classes."
 
@@ -111,10 +115,10 @@ def _show_content(study: OpenStudy, page: str) -> None:
         _show_navigation(study, page, opened)
         left, right = st.columns([5, 7], gap="medium")
         with left:
-            _show_sample(details, pictures)
+            _show_sample(study, details, pictures)
         with right:
             _show_neighbors(details, pictures, opened.selection.layer)
-        _show_path(study, details, opened.selection.layer)
+            _show_path(study, details, opened.selection.layer)
 
 
 def _show_navigation(study: OpenStudy, page: str, opened: OpenSample) -> None:
@@ -142,20 +146,22 @@ def _show_navigation(study: OpenStudy, page: str, opened: OpenSample) -> None:
         st.caption(f"{opened.index + 1:,} of {count:,}", width="content")
 
 
-def _show_sample(details: SampleDetails, pictures: Pictures) -> None:
+def _show_sample(study: OpenStudy, details: SampleDetails, pictures: Pictures) -> None:
     row = details.row
     show_large_picture(pictures, row["source"], row["class_name"])
-    st.subheader(plain(short_id(row["id"])), anchor=False)
     st.markdown(f"Class **{plain(row['class_name'])}**, {row['split']}  \n:small[{plain(row['id'])}]")
+    show_mark_buttons(study, row)
     for text in filter(None, (details.decision, details.suggestion)):
         st.markdown(text)
 
 
 def _show_neighbors(details: SampleDetails, pictures: Pictures, layer: str) -> None:
-    if details.neighbors.empty:
+    count = len(details.neighbors)
+    if not count:
         st.info(f"The study stores no neighbors of this sample at {one_layer(layer)}.")
         return
-    st.markdown(f"Its {len(details.neighbors)} nearest at {one_layer(layer)}, as stored:")
+    stored = "nearest neighbor" if count == 1 else f"{count} nearest neighbors"
+    st.markdown(f"Its {stored} at {one_layer(layer)}:")
     with st.container(horizontal=True, gap="small"):
         for neighbor in details.neighbors.to_dict("records"):
             with st.container(width=NEIGHBOR, gap="xsmall"):
@@ -163,7 +169,25 @@ def _show_neighbors(details: SampleDetails, pictures: Pictures, layer: str) -> N
                 agreement = agreement_text(bool(neighbor["same_label"]), plain(neighbor["class_name"]))
                 st.markdown(
                     f":small[{neighbor['rank']}. {agreement}  \n{plain(short_id(neighbor['id']))} "
-                    f"({neighbor['split']}), {neighbor['distance']:.4g}]"
+                    f"({neighbor['split']})  \ndistance {neighbor['distance']:.4g}]"
+                )
+    if count < MIN_NEIGHBORS:
+        _show_frequent(details, pictures, MIN_NEIGHBORS - count)
+
+
+def _show_frequent(details: SampleDetails, pictures: Pictures, count: int) -> None:
+    """Further neighbors where few are stored: those that are the nearest one at most of the other layers."""
+    frequent = frequent_neighbors(details.path, set(details.neighbors["sample"]), count)
+    if frequent.empty:
+        return
+    st.markdown("Its nearest at other layers:")
+    with st.container(horizontal=True, gap="small"):
+        for neighbor in frequent.to_dict("records"):
+            with st.container(width=NEIGHBOR, gap="xsmall"):
+                show_small_picture(pictures, neighbor["nearest_source"], neighbor["nearest_class"])
+                agreement = agreement_text(bool(neighbor["same_label"]), plain(neighbor["nearest_class"]))
+                st.markdown(
+                    f":small[{agreement}  \n{plain(short_id(neighbor['nearest_id']))}, at {neighbor['layers']} layers]"
                 )
 
 

@@ -301,7 +301,7 @@ def path_of(nearest: pd.DataFrame, samples: pd.DataFrame, sample: int) -> pd.Dat
 
 
 def frequent_neighbors(path: pd.DataFrame, without: set[int], count: int) -> pd.DataFrame:
-    """The samples that are a sample's nearest neighbor at most layers, with the column layers: at how many.
+    """The samples that are a sample's nearest neighbor at most layers.
 
     Parameters
     ----------
@@ -311,11 +311,18 @@ def frequent_neighbors(path: pd.DataFrame, without: set[int], count: int) -> pd.
         Samples that are left out.
     count : int
         Rows at most.
+
+    Returns
+    -------
+    DataFrame
+        sample, id, source, class_name, distance (at the last of these layers), same_label, layers (at how many).
     """
     rows = path[~path["nearest"].isin(without)]
     layers = rows["nearest"].value_counts()
     rows = rows.drop_duplicates("nearest", keep="last").assign(layers=lambda table: table["nearest"].map(layers))
-    return rows.sort_values("layers", ascending=False, kind="stable", ignore_index=True).head(count)
+    rows = rows.sort_values("layers", ascending=False, kind="stable", ignore_index=True).head(max(count, 0))
+    rows = rows.rename(columns={"nearest": "sample"}).rename(columns=lambda name: name.removeprefix("nearest_"))
+    return rows.rename(columns={"class": "class_name"})
 
 
 def path_finding(path: pd.DataFrame, class_name: str) -> str:

@@ -16,7 +16,8 @@ from core.report.words.samples_to_check import depths_text, duplicates_text, spa
 from core.study.store.opening import StudyError
 from explorer.controls.downloads import save_table_row
 from explorer.controls.sample_cards import PAGE, show_picture
-from explorer.controls.samples.open_sample import open_sample, selected_key
+from explorer.controls.samples.marking import StudyMarks, mark_column
+from explorer.controls.samples.open_sample import open_button, open_sample
 from explorer.controls.widgets import selected_row, widget_key
 from explorer.server.page_errors import guarded
 from explorer.studies.gallery import short_id
@@ -26,6 +27,7 @@ from explorer.studies.sample_paths import SamplePaths, cached_duplicates
 
 DUPLICATES = {0.0: "Exact", 0.1: "Near"}  # by distance, as a share of the median distance to the nearest neighbor
 CARDS, PICTURE = 6, 104
+TO_CHECK, HARD, PAIRS = "Samples to check", "Hard samples", "Duplicates"
 RATES = (0.01, 0.02, 0.05)  # of wrong labels
 ASSUMPTIONS = (
     "They were swapped with similar classes: those that the neighbors at the best layer confuse. This assumes that "
@@ -41,6 +43,7 @@ CONFIG: Mapping[str, Any] = {
     "votes": st.column_config.NumberColumn("Votes for it", format="%.1f", help="Neighbors per layer."),
     "own_votes": st.column_config.NumberColumn("Votes for the label", format="%.1f", help="Neighbors per layer."),
     "duplicate": st.column_config.TextColumn("Has a duplicate"),
+    "mark": st.column_config.TextColumn("Mark"),
     "depth": st.column_config.NumberColumn("Prediction depth"),
     "layer": st.column_config.TextColumn("Layer", pinned=True),
     "decided": st.column_config.TextColumn("Decided at"),
@@ -61,18 +64,18 @@ CONFIG: Mapping[str, Any] = {
 
 
 def show_data_quality(
-    study: OpenStudy, sample_paths: SamplePaths, selection: LayerSelection, pictures: Pictures
+    study: OpenStudy, sample_paths: SamplePaths, selection: LayerSelection, pictures: Pictures, kept: StudyMarks
 ) -> None:
     """Show duplicates first, because they make every number too good; then samples to check and hard samples."""
     st.header("Data quality", anchor=False)
     flags = show_duplicates(study, sample_paths, selection)
     if sample_paths.small_classes:
         st.caption(f":orange[:material/warning:] {sample_paths.small_classes}")
-    check, hard = st.tabs(["Samples to check", "Hard samples"])
+    check, hard = st.tabs([TO_CHECK, HARD])
     with check:
-        show_samples_to_check(study, sample_paths, selection, flags, pictures)
+        show_samples_to_check(study, sample_paths, selection, flags, pictures, kept)
     with hard:
-        show_hard(study, sample_paths)
+        show_hard(study, sample_paths, selection, kept)
 
 
 def show_samples_to_check(
@@ -81,6 +84,7 @@ def show_samples_to_check(
     selection: LayerSelection,
     flags: Mapping[int, str],
     pictures: Pictures,
+    kept: StudyMarks,
 ) -> None:
     """Show the samples whose neighbors are of another class, and how many of their labels may be wrong.
 
@@ -96,6 +100,8 @@ def show_samples_to_check(
         Of `show_duplicates`.
     pictures : Pictures
         The study's pictures.
+    kept : StudyMarks
+        The marks of samples.
     """
     listed = sample_paths.to_check
     if listed.empty:
@@ -114,7 +120,9 @@ def show_samples_to_check(
     show_swaps(sample_paths.swaps, sample_paths.num_clear)
     if pictures:
         show_check_cards(study, listed.head(CARDS), sample_paths, selection, pictures)
-    show_selectable(study, listed.drop(columns="layers"), "errors", "Samples to check, the highest score first")
+    show_selectable(
+        study, with_marks(listed.drop(columns="layers"), kept), TO_CHECK, selection, "the highest score first"
+    )
     save_table_row(lambda: listed, f"{Path(study.path).name}_samples_to_check")
 
 
@@ -154,31 +162,34 @@ def show_check_cards(
                     f"{plain(short_id(row['id']))}  \n:small[score {row['score']:.2f}]"
                 )
 
-                key = f"check {row['sample']} of {study.path}"
-                if st.button("Look closer", key=key, width="stretch"):
-                    listed = sample_paths.to_check["sample"]
-                    open_sample(study, PAGE, int(row["sample"]), listed, "Samples to check", selection)
+                listed = sample_paths.to_check["sample"]
+                open_button(study, PAGE, int(row["sample"]), listed, TO_CHECK, selection, name="check")
 
 
-def show_hard(study: OpenStudy, sample_paths: SamplePaths) -> None:
+def show_hard(study: OpenStudy, sample_paths: SamplePaths, selection: LayerSelection, kept: StudyMarks) -> None:
     """Show the samples by prediction depth, the latest first."""
     samples = hard_samples(sample_paths.depths, sample_paths.samples)
     if samples.empty:
         return
     st.markdown(depths_text(samples, sample_paths.num_voters))
     table = samples.rename(columns={"layer": "decided"})
-    show_selectable(study, table, "hard", "Samples by prediction depth, the latest first")
+    show_selectable(study, with_marks(table, kept), HARD, selection, "by prediction depth, the latest first")
     save_table_row(lambda: samples, f"{Path(study.path).name}_prediction_depth")
 
 
-def show_selectable(study: OpenStudy, samples: pd.DataFrame, name: str, alt: str) -> None:
-    """Show a table of samples; a click on a row selects the sample for the whole page."""
-    key = widget_key(PAGE, name, study)
+def with_marks(samples: pd.DataFrame, kept: StudyMarks) -> pd.DataFrame:
+    """The table with the column mark, if any sample is marked."""
+    return samples.assign(mark=mark_column(kept, samples["id"])) if kept.marks else samples
+
+
+def show_selectable(study: OpenStudy, samples: pd.DataFrame, title: str, selection: LayerSelection, order: str) -> None:
+    """Show a table of samples; a click on a row opens the sample, from which the arrow keys go to the others."""
+    key = widget_key(PAGE, title, study)
 
     def select() -> None:
         row = selected_row(st.session_state[key], len(samples))
         if row is not None:
-            st.session_state[selected_key(study)] = int(samples["sample"].iloc[row])
+            open_sample(study, PAGE, int(samples["sample"].iloc[row]), samples["sample"], title, selection)
 
     st.dataframe(
         samples.drop(columns="sample"),
@@ -187,9 +198,9 @@ def show_selectable(study: OpenStudy, samples: pd.DataFrame, name: str, alt: str
         on_select=guarded(select),
         selection_mode="single-row",
         key=key,
-        alt=alt,
+        alt=f"{title}, {order}",
     )
-    st.caption("A click on a row selects the sample.")
+    st.caption("A click on a row opens the sample.")
 
 
 def show_duplicates(study: OpenStudy, sample_paths: SamplePaths, selection: LayerSelection) -> Mapping[int, str]:
@@ -225,6 +236,22 @@ def show_duplicates(study: OpenStudy, sample_paths: SamplePaths, selection: Laye
     else:
         st.info(text, icon=":material/content_copy:")
     table = with_ids(duplicates, sample_paths.samples)
-    st.dataframe(table, hide_index=True, column_config=dict(CONFIG))
+    key, pairs = widget_key(PAGE, "duplicates", study), duplicates[["first", "second"]].to_numpy(int)
+
+    def select() -> None:
+        row = selected_row(st.session_state[key], len(pairs))
+        if row is not None:
+            open_sample(study, PAGE, int(pairs[row, 0]), pairs[row].tolist(), PAIRS, selection)
+
+    st.dataframe(
+        table,
+        hide_index=True,
+        column_config=dict(CONFIG),
+        on_select=guarded(select),
+        selection_mode="single-row",
+        key=key,
+        alt="Pairs of duplicates",
+    )
+    st.caption("A click on a row opens the pair.")
     save_table_row(lambda: table, f"{Path(study.path).name}_duplicates")
     return duplicate_flags(duplicates)

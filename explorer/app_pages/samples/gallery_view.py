@@ -75,7 +75,9 @@ def show_gallery(study: OpenStudy, gallery: Gallery, pictures: Pictures, query: 
         explained = EXPLAINED[gallery.chosen.shown]
         st.info(f"No sample passes the filter. {explained} Choose “All” above to see them again.")
         return
-    size = _choose_size(study, query)
+    pager = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    with pager:
+        size = _choose_size(study, query)
     page_names, key = pages(len(gallery.samples), size), widget_key(PAGE, "page", study)
     first = one_offered(query, "page", page_names) or page_names[0]
     if st.session_state.setdefault(key, first) not in page_names:
@@ -90,7 +92,7 @@ def show_gallery(study: OpenStudy, gallery: Gallery, pictures: Pictures, query: 
         open_sample(study, PAGE, sample, gallery.samples["sample"], gallery.title, gallery.selection)
         st.session_state[_clicked(study)] = True
 
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+    with pager:
         last = len(page_names) - 1
         for name, icon, aim in (
             ("First", ":material/first_page:", 0),
@@ -172,7 +174,12 @@ def _choose_size(study: OpenStudy, query: Mapping[str, list[str]]) -> int:
         update_view(PAGE, gallery_query(study))
 
     chosen = st.segmented_control(
-        "Pictures on a page", PAGE_SIZES, required=True, key=key, on_change=guarded(keep_size)
+        "Pictures on a page",
+        PAGE_SIZES,
+        required=True,
+        key=key,
+        on_change=guarded(keep_size),
+        label_visibility="collapsed",
     )
     return int(chosen or PAGE_SIZES[0])
 

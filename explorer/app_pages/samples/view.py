@@ -16,7 +16,7 @@ from explorer.controls.page_header import show_notes, show_provenance
 from explorer.controls.sample_cards import PAGE, offer_pictures, show_selected
 from explorer.controls.samples.dialog import show_open_sample
 from explorer.controls.samples.marking import mark_column, study_marks
-from explorer.controls.samples.open_sample import open_sample, selected_key
+from explorer.controls.samples.open_sample import open_button, restore_sample, selected_key
 from explorer.controls.study_picker import open_chosen_study
 from explorer.controls.widgets import selected_point, widget_key
 from explorer.server.page_errors import guarded
@@ -89,17 +89,17 @@ def render() -> None:
     filtered = filter_marks(filter_samples(table, chosen, selection.layer), chosen.mark)
     gallery = Gallery(filtered, len(table), chosen, selection)
     selected = selected_sample(study, table, filtered)
-    if is_new_view and "open" in query:
-        open_sample(study, PAGE, selected, filtered["sample"], gallery.title, selection)
+    restore_sample(study, PAGE, query, filtered["sample"], gallery.title, selection)
     neighbors = neighbors_of(cached_neighbors(study.path, study.stamp, selection), sample_paths.samples, selected)
     left, right = st.columns([5, 6], gap="large")
     with left:
         show_plane(study, table, filtered, neighbors, selected, selection)
     with right:
         show_selected(table, neighbors, pictures, selected, selection)
+        open_button(study, PAGE, selected, filtered["sample"], gallery.title, selection, name="selected")
     show_gallery(study, gallery, pictures, query)
     page_query = {name: values for name, values in gallery_query(study).items() if values}
-    show_data_quality(study, sample_paths, selection, pictures)
+    show_data_quality(study, sample_paths, selection, pictures, kept)
     show_marks(study, kept)
     sample_query = {"sample": [str(table.loc[table["sample"] == selected, "id"].iloc[0])]}
     keep_view(PAGE, layer_query(selection, study.curves) | filter_query(chosen) | page_query | sample_query)

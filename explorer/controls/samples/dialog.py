@@ -31,7 +31,7 @@ from explorer.studies.pictures import LARGE_PIXELS, Pictures, study_pictures
 from explorer.studies.sample_paths import SamplePaths, cached_neighbors, cached_sample_paths, cached_samples
 
 DIALOG, PATH = "sample_dialog", "sample_path"
-LARGE, NEIGHBOR, MIN_NEIGHBORS = 400, 116, 5  # pixels, and neighbors that are shown at least
+LARGE, NEIGHBOR, MIN_NEIGHBORS = 420, 132, 5  # pixels, and neighbors that are shown at least
 OPEN = {"open": ["yes"]}  # the query parameter that says that the sample of the address is open
 PATH_CAPTION = "● the sample's class, ✚ another class; dotted: the chosen layer. The rows are the neighbors' classes."
 
@@ -113,7 +113,7 @@ def _show_content(study: OpenStudy, page: str) -> None:
     pictures = study_pictures(study.info)
     with st.container(key=DIALOG):
         _show_navigation(study, page, opened)
-        left, right = st.columns([5, 7], gap="medium")
+        left, right = st.columns([4, 7], gap="medium")
         with left:
             _show_sample(study, details, pictures)
         with right:
@@ -156,39 +156,27 @@ def _show_sample(study: OpenStudy, details: SampleDetails, pictures: Pictures) -
 
 
 def _show_neighbors(details: SampleDetails, pictures: Pictures, layer: str) -> None:
-    count = len(details.neighbors)
-    if not count:
+    """Its stored neighbors at the chosen layer and, if these are few, those that are nearest at most other layers."""
+    neighbors = details.neighbors
+    frequent = frequent_neighbors(details.path, set(neighbors["sample"]), MIN_NEIGHBORS - len(neighbors))
+    if neighbors.empty:
         st.info(f"The study stores no neighbors of this sample at {one_layer(layer)}.")
-        return
-    stored = "nearest neighbor" if count == 1 else f"{count} nearest neighbors"
-    st.markdown(f"Its {stored} at {one_layer(layer)}:")
+    else:
+        count = "nearest neighbor" if len(neighbors) == 1 else f"{len(neighbors)} nearest neighbors"
+        further = ", and further ones that are its nearest at other layers" if len(frequent) else ""
+        st.markdown(f"Its {count} at {one_layer(layer)}{further}:")
     with st.container(horizontal=True, gap="small"):
-        for neighbor in details.neighbors.to_dict("records"):
-            with st.container(width=NEIGHBOR, gap="xsmall"):
-                show_small_picture(pictures, neighbor["source"], neighbor["class_name"])
-                agreement = agreement_text(bool(neighbor["same_label"]), plain(neighbor["class_name"]))
-                st.markdown(
-                    f":small[{neighbor['rank']}. {agreement}  \n{plain(short_id(neighbor['id']))} "
-                    f"({neighbor['split']})  \ndistance {neighbor['distance']:.4g}]"
-                )
-    if count < MIN_NEIGHBORS:
-        _show_frequent(details, pictures, MIN_NEIGHBORS - count)
+        for row in neighbors.to_dict("records"):
+            _show_neighbor(row, pictures, f"{row['rank']}., {row['split']}, distance {row['distance']:.4g}")
+        for row in frequent.to_dict("records"):
+            _show_neighbor(row, pictures, f"nearest at {row['layers']} layers")
 
 
-def _show_frequent(details: SampleDetails, pictures: Pictures, count: int) -> None:
-    """Further neighbors where few are stored: those that are the nearest one at most of the other layers."""
-    frequent = frequent_neighbors(details.path, set(details.neighbors["sample"]), count)
-    if frequent.empty:
-        return
-    st.markdown("Its nearest at other layers:")
-    with st.container(horizontal=True, gap="small"):
-        for neighbor in frequent.to_dict("records"):
-            with st.container(width=NEIGHBOR, gap="xsmall"):
-                show_small_picture(pictures, neighbor["nearest_source"], neighbor["nearest_class"])
-                agreement = agreement_text(bool(neighbor["same_label"]), plain(neighbor["nearest_class"]))
-                st.markdown(
-                    f":small[{agreement}  \n{plain(short_id(neighbor['nearest_id']))}, at {neighbor['layers']} layers]"
-                )
+def _show_neighbor(row: Mapping[Any, Any], pictures: Pictures, text: str) -> None:
+    with st.container(width=NEIGHBOR, gap="xsmall"):
+        show_small_picture(pictures, row["source"], row["class_name"])
+        agreement = agreement_text(bool(row["same_label"]), plain(row["class_name"]))
+        st.markdown(f":small[{agreement}  \n{plain(short_id(row['id']))}  \n{text}]")
 
 
 def _show_path(study: OpenStudy, details: SampleDetails, layer: str) -> None:

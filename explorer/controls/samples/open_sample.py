@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,11 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from core.analysis.samples.selection import LayerSelection
+from explorer.server.page_errors import guarded
+from explorer.state.address import update_view
+from explorer.studies.gallery import sample_from_query
 from explorer.studies.loading import OpenStudy
+from explorer.studies.sample_paths import cached_samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +80,34 @@ def open_sample(
     keep_open_sample(study, page, OpenSample(numbers, int(positions[0]), title, selection))
 
 
+def open_button(
+    study: OpenStudy,
+    page: str,
+    sample: int,
+    samples: Sequence[int] | pd.Series,
+    title: str,
+    selection: LayerSelection,
+    *,
+    name: str,
+) -> None:
+    """Show a button "Look closer" that opens a sample.
+
+    Parameters
+    ----------
+    study, page, sample, samples, title, selection
+        Of `open_sample`.
+    name : str
+        What tells the button from others of the same sample on the page.
+    """
+    st.button(
+        "Look closer",
+        icon=":material/zoom_in:",
+        key=f"{name} {sample} of {study.path}",
+        on_click=guarded(partial(open_sample, study, page, sample, samples, title, selection)),
+        width="stretch",
+    )
+
+
 def keep_open_sample(study: OpenStudy, page: str, opened: OpenSample) -> None:
     """Keep which sample is open, and select it on the page."""
     st.session_state[_session_key(study, page)] = opened
@@ -88,8 +121,33 @@ def opened_sample(study: OpenStudy, page: str) -> OpenSample | None:
 
 
 def close_sample(study: OpenStudy, page: str) -> None:
-    """Close the dialog."""
+    """Close the dialog, also in the address, from which `restore_sample` would open it again."""
     st.session_state.pop(_session_key(study, page), None)
+    update_view(page, {"open": []})
+
+
+def restore_sample(
+    study: OpenStudy,
+    page: str,
+    query: Mapping[str, Sequence[str]],
+    samples: Sequence[int] | pd.Series,
+    title: str,
+    selection: LayerSelection,
+) -> None:
+    """Open the sample that an address says to be open, unless one is open already.
+
+    Parameters
+    ----------
+    study, page, samples, title, selection
+        Of `open_sample`.
+    query : mapping
+        Query parameters of the page.
+    """
+    if "open" not in query or opened_sample(study, page) is not None:
+        return
+    sample = sample_from_query(query, cached_samples(study.path, study.stamp))
+    if sample is not None:
+        open_sample(study, page, sample, samples, title, selection)
 
 
 def selected_key(study: OpenStudy) -> str:

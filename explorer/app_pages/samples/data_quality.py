@@ -179,7 +179,11 @@ def show_hard(study: OpenStudy, sample_paths: SamplePaths, selection: LayerSelec
 
 def with_marks(samples: pd.DataFrame, kept: StudyMarks) -> pd.DataFrame:
     """The table with the column mark, if any sample is marked."""
-    return samples.assign(mark=mark_column(kept, samples["id"])) if kept.marks else samples
+    if not kept.marks:
+        return samples
+    columns = samples.columns.tolist()
+    columns.insert(columns.index("id") + 1, "mark")
+    return samples.assign(mark=mark_column(kept, samples["id"]))[columns]
 
 
 def show_selectable(study: OpenStudy, samples: pd.DataFrame, title: str, selection: LayerSelection, order: str) -> None:

@@ -172,7 +172,9 @@ def tile(row: Mapping[Any, Any], pictures: Pictures) -> dict[str, Any]:
     """
     wrong, name = not row["same_label"], short_id(row["id"])
     texts = [f"{row['class_name']}, {name}"]
-    texts.append(f"nearest neighbor of {'another class: ' if wrong else 'the same class: '}{row['nearest_class']}")
+    texts.append(f"nearest neighbor {short_id(row['nearest_id'])}, of {'another' if wrong else 'its'} class")
+    texts.append(f"agrees at {row['share']:.0%} of layers")
+    texts.append(f"decided at {row['decided']}" if row["decided"] else "not decided before the last layer")
     if row["mark"]:
         texts.append(f"marked {row['mark']}")
     lines = [str(row["class_name"]), f"✕ {row['nearest_class']}" if wrong else "✓"]

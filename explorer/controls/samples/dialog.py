@@ -31,7 +31,7 @@ from explorer.studies.pictures import LARGE_PIXELS, Pictures, study_pictures
 from explorer.studies.sample_paths import SamplePaths, cached_neighbors, cached_sample_paths, cached_samples
 
 DIALOG, PATH = "sample_dialog", "sample_path"
-LARGE, NEIGHBOR, MIN_NEIGHBORS = 420, 132, 5  # pixels, and neighbors that are shown at least
+LARGE, NEIGHBOR, MIN_NEIGHBORS = 420, 120, 5  # pixels, and neighbors that are shown at least
 OPEN = {"open": ["yes"]}  # the query parameter that says that the sample of the address is open
 PATH_CAPTION = "● the sample's class, ✚ another class; dotted: the chosen layer. The rows are the neighbors' classes."
 
@@ -176,7 +176,8 @@ def _show_neighbor(row: Mapping[Any, Any], pictures: Pictures, text: str) -> Non
     with st.container(width=NEIGHBOR, gap="xsmall"):
         show_small_picture(pictures, row["source"], row["class_name"])
         agreement = agreement_text(bool(row["same_label"]), plain(row["class_name"]))
-        st.markdown(f":small[{agreement}  \n{plain(short_id(row['id']))}  \n{text}]")
+        name = short_id(row["id"]).rpartition(".")[0] or row["id"]  # without the suffix, which would not fit
+        st.markdown(f":small[{agreement}  \n{plain(name)}  \n{text}]")
 
 
 def _show_path(study: OpenStudy, details: SampleDetails, layer: str) -> None:

@@ -120,7 +120,7 @@ def show_mark_buttons(study: OpenStudy, sample: Mapping[str, Any]) -> None:
 def mark_column(kept: StudyMarks, ids: pd.Series) -> pd.Series:
     """The mark of each sample, "" for none."""
     marks = {name: mark.mark for name, mark in kept.marks.items()}
-    return ids.astype(object).map(marks).fillna("")
+    return pd.Series([marks.get(name, "") for name in ids], index=ids.index, dtype=object)
 
 
 def marked_table(study: OpenStudy, kept: StudyMarks) -> pd.DataFrame:

@@ -75,7 +75,7 @@ def test_a_damaged_file_of_marks_is_told_and_stays_as_it_is(open_view, folder):
     assert not page.exception
     assert "it cannot be read" in said(page)
     assert "Until then marks stay in this tab." in said(page)
-    assert "Marked: 1 fine." in said(page)
+    assert "Marked: 1 as fine." in said(page)
     assert (folder / MARKS_FILE).read_text() == "{"
 
 
@@ -93,7 +93,7 @@ def test_marks_that_cannot_be_kept_with_the_study_stay_in_the_session(open_view,
     button(page, "mark duplicate").click().run()
     assert not page.exception
     assert not (folder / MARKS_FILE).exists()
-    assert "Marked: 1 duplicate." in said(page)
+    assert "Marked: 1 as duplicate." in said(page)
     assert {"public": "On a public server", "read-only": "the study's folder cannot be written"}[reason] in said(page)
     button(page, "mark duplicate").click().run()
     assert "Marked:" not in said(page)
@@ -212,6 +212,7 @@ def test_someone_cleans_labels(page, tmp_path, capsys):
         tiles.first.focus()
         page.keyboard.press("ArrowRight")
         page.keyboard.press("Enter")  # opens the second one
+        expect(dialog.get_by_label("Note")).to_be_visible(timeout=60_000)
         for name, key in zip(names[1:], "edf", strict=True):
             expect(dialog).to_contain_text(name, timeout=60_000)
             page.keyboard.press(key)
@@ -221,7 +222,8 @@ def test_someone_cleans_labels(page, tmp_path, capsys):
         expect(dialog).not_to_contain_text(names[3], timeout=60_000)
         page.keyboard.press("ArrowLeft")
         expect(dialog).to_contain_text(names[3], timeout=60_000)
-        note = dialog.get_by_label("Note")
+        note = dialog.get_by_role("textbox", name="Note")
+        expect(note).to_have_count(1, timeout=60_000)  # until then that of the sample before is still there
         note.click()
         page.keyboard.type("def")  # which are keys of marks, but not here
         page.keyboard.press("Tab")
@@ -232,7 +234,7 @@ def test_someone_cleans_labels(page, tmp_path, capsys):
         expect(tiles.nth(3)).to_be_focused()
         page.reload()
         expect(tiles.nth(1)).to_contain_text("label error", timeout=60_000)
-        expect(page.get_by_text("Marked: 1 label error, 1 duplicate, 1 fine.")).to_be_visible(timeout=60_000)
+        expect(page.get_by_text("Marked: 1 as label error, 1 as duplicate, 1 as fine.")).to_be_visible(timeout=60_000)
         with page.expect_download() as download:
             page.get_by_test_id("stDownloadButton").get_by_role("button", name="CSV").last.click()
         exported = pd.read_csv(download.value.path(), keep_default_na=False).set_index("id")

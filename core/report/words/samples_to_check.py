@@ -9,6 +9,7 @@ from core.analysis.samples.suspects import CLEAR_SCORE, expected_swaps, samples_
 from core.report.words.formatting import SPLIT_NAMES, one_layer
 from core.report.words.small_classes import small_classes_text
 from core.study.store.class_names import sample_classes
+from core.study.store.marks import MARKS
 from core.study.store.opening import Study
 
 USUAL_RATE = 0.02  # share of wrong labels for which the expected number is given
@@ -189,8 +190,11 @@ def marks_text(marked: pd.DataFrame, mark: str | None = None) -> str:
     if marked.empty:
         what = "marked" if mark is None else f"marked as {mark}"
         return f"No sample is {what}. Samples are marked in the explorer: open one on the page Samples."
-    counts = marked["mark"].replace("", "a note only").value_counts()
-    text = f"Marked: {', '.join(f'{count:,} {name}' for name, count in counts.items())}."
+    counts = marked["mark"].value_counts()
+    parts = [f"{counts[name]:,} as {name}" for name in MARKS if name in counts]
+    if "" in counts:
+        parts.append(f"{counts['']:,} with a note only")
+    text = f"Marked: {', '.join(parts)}."
     missing = int(marked["sample"].isna().sum())
     if missing:
         text += f" {missing:,} of these marks go to samples that this study does not have (any more)."

@@ -36,6 +36,9 @@ img.pixels { image-rendering: pixelated; }
 }
 """
 _JS = """
+const POLL_MS = 200;
+const LONGEST_MS = 60000;  // until the dialog is there
+
 function tileOf({ label, picture, pixels, lines, wrong, mark }) {
   const tile = document.createElement("button");
   tile.type = "button";
@@ -72,14 +75,24 @@ function columnsOf(tiles) {
   return next < 0 ? tiles.length : next;
 }
 
+// A dialog that closes leaves the focus to the page; here it comes back to where one was.
+function focusAfterDialog(grid) {
+  let seen = false;
+  let waited = 0;
+  const timer = setInterval(() => {
+    const open = Boolean(document.querySelector("[role=dialog]"));
+    seen = seen || open;
+    waited += POLL_MS;
+    if (open || (!seen && waited < LONGEST_MS)) return;
+    clearInterval(timer);
+    if (seen && grid.isConnected) grid.querySelector("[aria-current], [tabindex='0']")?.focus();
+  }, POLL_MS);
+}
+
 export default function ({ parentElement, data, setTriggerValue }) {
   const grid = parentElement.querySelector(".grid");
   grid.setAttribute("aria-label", data.label);
-  const root = grid.getRootNode();
-  // A dialog that closes leaves the focus to the page; it comes back to where one was.
-  const comesBack = grid.dataset.opened && !document.querySelector("[role=dialog]");
-  const hadFocus = grid.contains(root.activeElement) || (comesBack && document.activeElement === document.body);
-  if (comesBack) delete grid.dataset.opened;
+  const hadFocus = grid.contains(grid.getRootNode().activeElement);
   const tiles = data.tiles.map(tileOf);
   grid.replaceChildren(...tiles);
   const selected = data.tiles.findIndex(tile => tile.sample === data.selected);
@@ -95,7 +108,7 @@ export default function ({ parentElement, data, setTriggerValue }) {
   tiles.forEach((tile, index) => {
     tile.onfocus = () => go(index, false);
     tile.onclick = () => {
-      grid.dataset.opened = "yes";
+      focusAfterDialog(grid);
       setTriggerValue("open", data.tiles[index].sample);
     };
     tile.onkeydown = event => {

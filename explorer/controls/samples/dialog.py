@@ -12,7 +12,7 @@ import streamlit as st
 from core.analysis.samples.selection import LayerSelection
 from core.report.words.formatting import one_layer, plain
 from explorer.controls.downloads import export_row
-from explorer.controls.samples.marking import show_mark_buttons
+from explorer.controls.samples.marking import show_mark_buttons, show_note
 from explorer.controls.samples.open_sample import OpenSample, close_sample, keep_open_sample, opened_sample
 from explorer.controls.samples.path_chart import path_chart
 from explorer.server.page_errors import guarded
@@ -112,7 +112,9 @@ def _show_content(study: OpenStudy, page: str) -> None:
     details = sample_details(study, opened.sample, opened.selection)
     pictures = study_pictures(study.info)
     with st.container(key=DIALOG):
-        _show_navigation(study, page, opened)
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            _show_navigation(study, page, opened)
+            show_mark_buttons(study, details.row)
         left, right = st.columns([4, 7], gap="medium")
         with left:
             _show_sample(study, details, pictures)
@@ -129,28 +131,22 @@ def _show_navigation(study: OpenStudy, page: str, opened: OpenSample) -> None:
         keep_open_sample(study, page, moved)
         update_view(page, {"sample": [sample_id(study, moved.sample)]})
 
-    count = len(opened.samples)
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        for label, icon, shortcut, steps in (
-            ("Previous", ":material/arrow_back:", "Left", -1),
-            ("Next", ":material/arrow_forward:", "Right", 1),
-        ):
-            st.button(
-                label,
-                icon=icon,
-                shortcut=shortcut,
-                key=f"{label} sample on {page}",
-                on_click=guarded(partial(move, steps)),
-                disabled=opened.moved(steps).index == opened.index,
-            )
-        st.caption(f"{opened.index + 1:,} of {count:,}", width="content")
+    for label, shortcut, steps in (("Previous", "Left", -1), ("Next", "Right", 1)):
+        st.button(
+            label,
+            shortcut=shortcut,
+            key=f"{label} sample on {page}",
+            on_click=guarded(partial(move, steps)),
+            disabled=opened.moved(steps).index == opened.index,
+        )
+    st.caption(f"{opened.index + 1:,} of {len(opened.samples):,}", width="content")
 
 
 def _show_sample(study: OpenStudy, details: SampleDetails, pictures: Pictures) -> None:
     row = details.row
     show_large_picture(pictures, row["source"], row["class_name"])
     st.markdown(f"Class **{plain(row['class_name'])}**, {row['split']}  \n:small[{plain(row['id'])}]")
-    show_mark_buttons(study, row)
+    show_note(study, row)
     for text in filter(None, (details.decision, details.suggestion)):
         st.markdown(text)
 

@@ -92,27 +92,30 @@ def set_mark(study: OpenStudy, sample: Mapping[str, Any], *, mark: str | None = 
 
 
 def show_mark_buttons(study: OpenStudy, sample: Mapping[str, Any]) -> None:
-    """Show buttons that mark a sample, a field for a note, and where marks are kept if it is not with the study."""
+    """Show buttons that mark a sample; call it before its picture, so that who sees it marks it and no other one."""
+    current = study_marks(study).marks.get(str(sample["id"]), Mark())
+    for mark, (label, icon, shortcut) in BUTTONS.items():
+        is_set = current.mark == mark
+        st.button(
+            label,
+            icon=icon,
+            shortcut=shortcut,
+            type="primary" if is_set else "secondary",
+            key=f"mark {mark} of {study.path}",
+            on_click=guarded(partial(set_mark, study, sample, mark="" if is_set else mark)),
+        )
+
+
+def show_note(study: OpenStudy, sample: Mapping[str, Any]) -> None:
+    """Show a field for a note and, if marks are not kept with the study, where they are."""
     kept = study_marks(study)
-    current = kept.marks.get(str(sample["id"]), Mark())
-    with st.container(horizontal=True, gap="small"):
-        for mark, (label, icon, shortcut) in BUTTONS.items():
-            is_set = current.mark == mark
-            st.button(
-                label,
-                icon=icon,
-                shortcut=shortcut,
-                type="primary" if is_set else "secondary",
-                key=f"mark {mark} of {study.path}",
-                on_click=guarded(partial(set_mark, study, sample, mark="" if is_set else mark)),
-                help="Press again to remove the mark." if is_set else None,
-            )
     key = f"note of {sample['sample']} of {study.path}"
 
     def save_note() -> None:
         set_mark(study, sample, note=str(st.session_state[key]))
 
-    st.text_input("Note", current.note, max_chars=MOST_NOTE, key=key, on_change=guarded(save_note))
+    note = kept.marks.get(str(sample["id"]), Mark()).note
+    st.text_input("Note", note, max_chars=MOST_NOTE, key=key, on_change=guarded(save_note))
     if kept.reason:
         st.caption(f":orange[:material/warning:] {kept.reason}")
 

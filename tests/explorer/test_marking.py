@@ -236,7 +236,8 @@ def test_someone_cleans_labels(page, tmp_path, capsys):
         expect(tiles.nth(1)).to_contain_text("label error", timeout=60_000)
         expect(page.get_by_text("Marked: 1 as label error, 1 as duplicate, 1 as fine.")).to_be_visible(timeout=60_000)
         with page.expect_download() as download:
-            page.get_by_test_id("stDownloadButton").get_by_role("button", name="CSV").last.click()
+            page.get_by_role("button", name="Save").last.click()
+            page.get_by_role("button", name="CSV", exact=True).last.click()
         exported = pd.read_csv(download.value.path(), keep_default_na=False).set_index("id")
     assert exported.loc[names[1:], "mark"].tolist() == ["label error", "duplicate", "fine"]
     assert exported.loc[names[3], "note"] == "def"

@@ -17,7 +17,7 @@ from explorer.app_pages.decide.charts import VERDICTS, cut_chart
 from explorer.app_pages.decide.export_view import show_blocks, show_export
 from explorer.app_pages.decide.ranking_view import show_ranking
 from explorer.app_pages.decide.tables import savings, share, time_help, time_share
-from explorer.controls.downloads import export_row
+from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.layer_table import show_numbers
 from explorer.controls.page_header import show_notes, show_provenance
 from explorer.controls.study_picker import open_chosen_study
@@ -88,15 +88,17 @@ def show_cut(study: OpenStudy) -> Advice | None:
     if text := cached_class_costs(study.path, study.stamp, chosen, pooling, tolerance, layer):
         st.markdown(text)
     with st.container(key=CUT):
-        st.altair_chart(cut_chart(advice.layers, layer, advice.tolerance), width="stretch")
+        chart = cut_chart(advice.layers, layer, advice.tolerance)
+        st.altair_chart(chart, width="stretch")
     paired = ", paired: both layers use the same samples" if advice.layers["paired"].all() else ""
-    st.caption(
+    text = (
         f"Bars: interval of the difference to the best layer, whichever that is ({level_text(advice)}{paired}). A "
         "layer is recommended only if its whole bar lies above the lower dashed line, the tolerance. If a bar crosses "
         "that line, these samples cannot decide. The network's own head and the input pixels are not offered as cuts."
     )
-    file = f"{Path(study.path).name}_cut"
-    export_row(CUT, lambda: advice.layers, file, study.info)
+    st.caption(text)
+    picture = picture_of(chart, study, "SI lost by a cut after each layer", text)
+    save_menu(f"{Path(study.path).name}_cut", lambda: advice.layers, picture, info=study.info)
     if expander := open_expander("All layers", widget_key(PAGE, "listed", study)):
         with expander:
             show_numbers(table_of_layers(advice), CUT_COLUMNS)

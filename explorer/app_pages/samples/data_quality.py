@@ -14,7 +14,7 @@ from core.analysis.samples.tables import with_duplicates, with_ids
 from core.report.words.formatting import plain
 from core.report.words.samples_to_check import depths_text, duplicates_text, span
 from core.study.store.opening import StudyError
-from explorer.controls.downloads import save_table_row
+from explorer.controls.downloads import save_menu
 from explorer.controls.sample_cards import PAGE, show_picture
 from explorer.controls.samples.marking import StudyMarks, mark_column
 from explorer.controls.samples.open_sample import open_button, open_sample
@@ -123,7 +123,7 @@ def show_samples_to_check(
     show_selectable(
         study, with_marks(listed.drop(columns="layers"), kept), TO_CHECK, selection, "the highest score first"
     )
-    save_table_row(lambda: listed, f"{Path(study.path).name}_samples_to_check")
+    save_menu(f"{Path(study.path).name}_samples_to_check", lambda: listed)
 
 
 def show_swaps(swaps: PlantedSwaps | None, num_clear: int) -> None:
@@ -174,7 +174,7 @@ def show_hard(study: OpenStudy, sample_paths: SamplePaths, selection: LayerSelec
     st.markdown(depths_text(samples, sample_paths.num_voters))
     table = samples.rename(columns={"layer": "decided"})
     show_selectable(study, with_marks(table, kept), HARD, selection, "by prediction depth, the latest first")
-    save_table_row(lambda: samples, f"{Path(study.path).name}_prediction_depth")
+    save_menu(f"{Path(study.path).name}_prediction_depth", lambda: samples)
 
 
 def with_marks(samples: pd.DataFrame, kept: StudyMarks) -> pd.DataFrame:
@@ -257,5 +257,5 @@ def show_duplicates(study: OpenStudy, sample_paths: SamplePaths, selection: Laye
         alt="Pairs of duplicates",
     )
     st.caption("A click on a row opens the pair.")
-    save_table_row(lambda: table, f"{Path(study.path).name}_duplicates")
+    save_menu(f"{Path(study.path).name}_duplicates", lambda: table)
     return duplicate_flags(duplicates)

@@ -11,7 +11,7 @@ import streamlit as st
 from core.analysis.samples.selection import LayerSelection
 from core.report.words.samples_to_check import marks_text
 from explorer.app_pages.samples.thumbnail_grid import show_thumbnails
-from explorer.controls.downloads import save_table_buttons, save_table_row
+from explorer.controls.downloads import save_menu
 from explorer.controls.sample_cards import PAGE
 from explorer.controls.samples.marking import StudyMarks, marked_table
 from explorer.controls.samples.open_sample import open_sample, selected_key
@@ -109,7 +109,7 @@ def show_gallery(study: OpenStudy, gallery: Gallery, pictures: Pictures, query: 
             )
         st.markdown(f"{page_names[index]} of {len(gallery.samples):,}", width="content")
         file = f"{Path(study.path).name}_samples"
-        save_table_buttons(lambda: gallery.samples.drop(columns=["source", "nearest_source"]), file)
+        save_menu(file, lambda: gallery.samples.drop(columns=["source", "nearest_source"]))
     rows = gallery.samples.iloc[index * size :][:size].to_dict("records")
     with st.container(key="gallery"):
         show_thumbnails(
@@ -150,7 +150,7 @@ def show_marks(study: OpenStudy, kept: StudyMarks) -> None:
             f"Kept in `marks.json` of the study's folder. On the command line: `python -m core marks {study.path}`"
         )
     st.dataframe(table.drop(columns=["sample", "changed"]), hide_index=True, column_config=dict(MARK_CONFIG))
-    save_table_row(lambda: table, f"{Path(study.path).name}_marks")
+    save_menu(f"{Path(study.path).name}_marks", lambda: table)
 
 
 MARK_CONFIG = {

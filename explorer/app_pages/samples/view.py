@@ -7,10 +7,11 @@ import pandas as pd
 import streamlit as st
 
 from core.analysis.samples.selection import LayerSelection
+from core.report.words.formatting import plain
 from explorer.app_pages.samples.charts import OTHER, PICKED, REFERENCE, SAME, drawn_dots, plane_chart
 from explorer.app_pages.samples.data_quality import show_data_quality
 from explorer.app_pages.samples.gallery_view import Gallery, gallery_query, show_gallery, show_marks
-from explorer.controls.downloads import export_row
+from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.layer_controls import layer_controls
 from explorer.controls.page_header import show_notes, show_provenance
 from explorer.controls.sample_cards import PAGE, offer_pictures, show_selected
@@ -194,14 +195,14 @@ def show_plane(
         alt = (
             f"{len(drawn):,} samples at {selection.layer} on a plane. Selected: {name}. The gallery lists the samples."
         )
-        st.altair_chart(
-            plane_chart(drawn), width="stretch", alt=alt, on_select=guarded(select), selection_mode=PICKED, key=key
-        )
+        chart = plane_chart(drawn)
+        st.altair_chart(chart, width="stretch", alt=alt, on_select=guarded(select), selection_mode=PICKED, key=key)
     caption = PLANE_CAPTION
     if len(drawn) < len(dots):
         caption += f" {len(drawn):,} of {len(dots):,} samples are drawn."
     st.caption(caption)
-    export_row(PLANE, lambda: dots, f"{Path(study.path).name}_plane", study.info)
+    title = f"The samples at {plain(selection.layer)} on a plane"
+    save_menu(f"{Path(study.path).name}_plane", lambda: dots, picture_of(chart, study, title, caption), info=study.info)
 
 
 def _table(sample_paths: SamplePaths, layer: str) -> pd.DataFrame:

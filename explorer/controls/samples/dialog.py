@@ -11,7 +11,7 @@ import streamlit as st
 
 from core.analysis.samples.selection import LayerSelection
 from core.report.words.formatting import one_layer, plain
-from explorer.controls.downloads import export_row
+from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.samples.marking import show_mark_buttons, show_note
 from explorer.controls.samples.open_sample import OpenSample, close_sample, keep_open_sample, opened_sample
 from explorer.controls.samples.path_chart import path_chart
@@ -187,7 +187,9 @@ def _show_path(study: OpenStudy, details: SampleDetails, layer: str) -> None:
         chart = path_chart(details.path, study.layers, class_name, layer)
         st.altair_chart(chart, width="stretch", alt=f"Class of the nearest neighbor at each layer. {finding}")
     st.caption(PATH_CAPTION)
-    export_row(PATH, lambda: details.path, f"{Path(study.path).name}_path", study.info)
+    title = f"The nearest neighbor of {plain(details.row['id'])} through the layers"
+    picture = picture_of(chart, study, title, PATH_CAPTION)
+    save_menu(f"{Path(study.path).name}_path", lambda: details.path, picture, info=study.info)
 
 
 def _decision(sample_paths: SamplePaths, sample: int, num_layers: int) -> str:

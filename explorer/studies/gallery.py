@@ -280,7 +280,7 @@ def neighbors_of(stored: pd.DataFrame, samples: pd.DataFrame, sample: int) -> pd
         sample, rank, distance, same_label, id, source, split and class_name of each neighbor.
     """
     rows = stored.loc[stored["sample"] == sample, ["nearest", "rank", "distance", "same_label"]]
-    known = samples.set_index("sample")[["id", "source", "split", "class_name"]].astype(object)
+    known = _rows_of(samples, rows["nearest"])[["id", "source", "split", "class_name"]]
     table = rows.join(known, on="nearest").rename(columns={"nearest": "sample"})
     return table.sort_values("rank", ignore_index=True)
 
@@ -294,7 +294,7 @@ def path_of(nearest: pd.DataFrame, samples: pd.DataFrame, sample: int) -> pd.Dat
         layer, nearest, nearest_id, nearest_source, nearest_class, distance, same_label.
     """
     rows = nearest[nearest["sample"] == sample]
-    known = samples.set_index("sample")[["id", "source", "class_name"]].astype(object)
+    known = _rows_of(samples, rows["nearest"])[["id", "source", "class_name"]]
     known.columns = pd.Index(["nearest_id", "nearest_source", "nearest_class"])
     columns = ["layer", "nearest", *known.columns, "distance", "same_label"]
     return rows.join(known, on="nearest")[columns].reset_index(drop=True)
@@ -323,6 +323,11 @@ def frequent_neighbors(path: pd.DataFrame, without: set[int], count: int) -> pd.
     rows = rows.sort_values("layers", ascending=False, kind="stable", ignore_index=True).head(max(count, 0))
     rows = rows.rename(columns={"nearest": "sample"}).rename(columns=lambda name: name.removeprefix("nearest_"))
     return rows.rename(columns={"class": "class_name"})
+
+
+def _rows_of(samples: pd.DataFrame, numbers: pd.Series) -> pd.DataFrame:
+    """Some rows of the table `samples`, indexed by sample; much quicker than to convert all of a large study."""
+    return samples[samples["sample"].isin(numbers)].set_index("sample").astype(object)
 
 
 def path_finding(path: pd.DataFrame, class_name: str) -> str:

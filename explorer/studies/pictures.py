@@ -19,7 +19,7 @@ DIGITS = "digits"
 DIGIT_PIXELS = 160  # side of a picture: an integer multiple of a digit's 8 pixels, so that they stay square
 PICTURE_PIXELS = 320  # longer side of a picture: twice its size on the page, for screens of high resolution
 LARGE_PIXELS = 840  # longer side of the picture in the dialog
-JPEG_QUALITY = 85
+JPEG_QUALITY = 80
 MAX_FILE_BYTES = 32 << 20
 
 

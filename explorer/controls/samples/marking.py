@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,14 @@ def mark_column(kept: StudyMarks, ids: pd.Series) -> pd.Series:
 
 def marked_table(study: OpenStudy, kept: StudyMarks) -> pd.DataFrame:
     """The table of `core.marks`, for the marks that this session sees."""
-    return marked_samples(cached_tables(study.path, study.stamp), kept.marks)
+    key = repr(sorted(kept.marks.items(), key=itemgetter(0)))
+    return _cached_marked_table(study.path, study.stamp, key, kept.marks)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _cached_marked_table(path: str, stamp: tuple[int, ...], key: str, _marks: Mapping[str, Mark]) -> pd.DataFrame:
+    """The table of marks; `key` tells them from others, and is quicker to hash than the marks themselves."""
+    return marked_samples(cached_tables(path, stamp), _marks)
 
 
 def _marks_in_folder(study: OpenStudy) -> Mapping[str, Mark]:

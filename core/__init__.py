@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         confused_classes,
         duplicates,
         label_errors,
+        marks,
         prediction_depths,
         sample_path,
     )
@@ -93,6 +94,7 @@ _HOMES = {
     "confused_classes": "core.analysis.samples.tables",
     "duplicates": "core.analysis.samples.tables",
     "label_errors": "core.analysis.samples.tables",
+    "marks": "core.analysis.samples.tables",
     "prediction_depths": "core.analysis.samples.tables",
     "class_pair": "core.analysis.samples.tables",
     "sample_path": "core.analysis.samples.tables",
@@ -128,6 +130,7 @@ __all__ = [
     "label_errors",
     "linear_cka",
     "load_study",
+    "marks",
     "nearest_neighbors",
     "neighbor_overlap",
     "neural_collapse",

@@ -19,6 +19,7 @@ from core.commands.samples import (
     confused_classes,
     duplicates,
     label_errors,
+    marks,
     prediction_depths,
     sample_path,
 )
@@ -30,7 +31,7 @@ from core.study.store.opening import StudyError
 COMMANDS = (
     *(study, rank, fine_tune, measure),
     *(cut, blocks, overlap, report, figures),
-    *(label_errors, duplicates, confused_classes, class_separation, class_pair, prediction_depths, sample_path),
+    *(label_errors, marks, duplicates, confused_classes, class_separation, class_pair, prediction_depths, sample_path),
     *(layers, weights, devices),
 )
 _FAILED = 1

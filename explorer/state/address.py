@@ -139,6 +139,12 @@ def _pick_current_study() -> None:
         st.session_state[PICKER] = study
 
 
+def update_view(page: str, parts: Mapping[str, Sequence[str]]) -> None:
+    """Change some of the page's query parameters, as when a part of the page runs alone; no values remove one."""
+    kept: dict[str, list[str]] = st.session_state.get(_session_key(page), {})
+    keep_view(page, {name: values for name, values in {**kept, **parts}.items() if values})
+
+
 def _shared_value(name: str) -> str | None:
     value: str | None = st.query_params.get(name) or st.session_state.get(_session_key(name))
     return value

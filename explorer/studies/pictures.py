@@ -20,6 +20,8 @@ from explorer.server.public_mode import is_public
 DIGITS = "digits"
 DIGIT_PIXELS = 160  # side of a picture: an integer multiple of a digit's 8 pixels, so that they stay square
 PICTURE_PIXELS = 320  # longer side of a picture: twice its size on the page, for screens of high resolution
+LARGE_PIXELS = 840  # longer side of the picture in the dialog
+JPEG_QUALITY = 80
 MAX_FILE_BYTES = 32 << 20
 
 
@@ -68,8 +70,26 @@ class Pictures:
             if self.digits:
                 return _digit(int(source.rpartition("/")[2]))
             path = None if self.folder is None else inside(self.folder, source)
-            return None if path is None else _thumbnail(path, self.ranges)
+            return None if path is None else _thumbnail(path, self.ranges, PICTURE_PIXELS, "PNG")
         except Exception:  # decoders raise anything on broken files; the page then shows the sample's name
+            return None
+
+    def encoded(self, source: str, pixels: int) -> bytes | None:
+        """A picture of a sample in few bytes: a photograph as JPEG, a digit as PNG; None as in `png`.
+
+        Parameters
+        ----------
+        source : str
+            Column of the table `samples`.
+        pixels : int
+            Longer side of a photograph, if it has as many.
+        """
+        if self.digits:
+            return self.png(source)
+        try:
+            path = None if self.folder is None else inside(self.folder, source)
+            return None if path is None else _thumbnail(path, self.ranges, pixels, "JPEG")
+        except Exception:  # as in `png`
             return None
 
 
@@ -150,7 +170,7 @@ def _digit(row: int) -> bytes:
     if values is None:
         raise IndexError(row)
     gray = Image.fromarray((255 - values * (255 / 16)).round().astype(np.uint8))  # dark on light, as on paper
-    return _png(gray.resize((DIGIT_PIXELS, DIGIT_PIXELS), Image.Resampling.NEAREST))
+    return _encoded(gray.resize((DIGIT_PIXELS, DIGIT_PIXELS), Image.Resampling.NEAREST), "PNG")
 
 
 @cache
@@ -161,15 +181,15 @@ def _digit_values() -> NDArray[np.float64]:
     return np.asarray(load_digits().images)
 
 
-def _thumbnail(path: Path, ranges: PixelRanges | None) -> bytes | None:
+def _thumbnail(path: Path, ranges: PixelRanges | None, pixels: int, kind: str) -> bytes | None:
     if path.stat().st_size > MAX_FILE_BYTES:
         return None
     image = decode(path.read_bytes(), ranges)
-    image.thumbnail((PICTURE_PIXELS, PICTURE_PIXELS))
-    return _png(image)
+    image.thumbnail((pixels, pixels))
+    return _encoded(image, kind)
 
 
-def _png(image: Any) -> bytes:
+def _encoded(image: Any, kind: str) -> bytes:
     file = io.BytesIO()
-    image.save(file, format="PNG")
+    image.save(file, format=kind, quality=JPEG_QUALITY)  # which a PNG ignores
     return file.getvalue()

@@ -1,6 +1,7 @@
 """The tables of the pages Classes and Samples, from a study in hand."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 
@@ -20,8 +21,11 @@ from core.analysis.samples.suspects import (
 )
 from core.study.store.class_names import sample_classes, short_classes
 from core.study.store.lookup import did_you_mean
+from core.study.store.marks import MARKS, Marks, marks_table, read_marks
 from core.study.store.opening import Study, StudyError
+from core.study.store.study_json import look_up
 
+EVEN_SCORE = 0.5  # from which on another class has as many votes as the label
 DUPLICATE_TEXTS = {"across": "in the other split", "within": "in its own split"}
 
 
@@ -359,6 +363,89 @@ def sample_path(
             "same_label": nearest["same_label"],
         }
     )
+
+
+def marks(study: Study, *, mark: str | None = None) -> pd.DataFrame:
+    """Return the samples that were marked in the explorer, each with its file and the class that its neighbors name.
+
+    This is the list to work through after a look at the pictures: which files to relabel or to remove.
+
+    Parameters
+    ----------
+    study : Study
+        A study, whose folder holds the marks.
+    mark : {"label error", "duplicate", "fine"}, optional
+        Only samples with this mark; default all that are marked or have a note.
+
+    Returns
+    -------
+    DataFrame
+        In the order of the table `samples`: sample (null for marks of samples that the study does not have), id,
+        split, class_name, mark, suggested (the class that more votes of the neighbors at the late layers name than the
+        label; empty without one), note, file (where the study knows the folder of its images; else the sample's
+        source), changed (when it was marked, UTC).
+
+    Raises
+    ------
+    StudyError
+        The file of the marks cannot be read.
+    ValueError
+        `mark` is no mark.
+
+    Examples
+    --------
+    >>> import core
+    >>> core.marks(core.load_study("explorer/demo/digits"), mark="label error").columns.tolist()[:4]
+    ['sample', 'id', 'split', 'class_name']
+    """
+    if mark is not None and mark not in MARKS:
+        raise ValueError(f"mark must be one of {', '.join(MARKS)}; got {mark!r}.")
+    table = marked_samples(study, read_marks(study.path))
+    return table if mark is None else table[table["mark"] == mark].reset_index(drop=True)
+
+
+def marked_samples(study: Study, stored: Marks) -> pd.DataFrame:
+    """Return the table of `marks` for marks in hand.
+
+    Parameters
+    ----------
+    study : Study
+        The study.
+    stored : mapping of str to Mark
+        Marks by the samples' ids.
+    """
+    table = marks_table(study, stored)
+    suggested = _suggested_classes(study, sorted(set(table["split"].dropna())))
+    files = _sample_files(study)
+    numbers = table["sample"].tolist()  # null where the study does not have the sample
+    table = table.assign(
+        suggested=[suggested.get(number, "") for number in numbers], file=[files.get(number, "") for number in numbers]
+    )
+    return table[["sample", "id", "split", "class_name", "mark", "suggested", "note", "file", "changed"]]
+
+
+def _suggested_classes(study: Study, splits: Sequence[str]) -> dict[int, str]:
+    """The class that more votes name than the label, by sample; without those for which there is none."""
+    suggested: dict[int, str] = {}
+    for split in splits:
+        try:
+            selection = select_layer(study, split=split)
+            neighbors = late_neighbors(study, selection.pooling, selection.split, among=selection.among)
+        except StudyError:  # no SI of this split, and so no vote
+            continue
+        if len(neighbors):
+            listed = samples_to_check(neighbors, named_samples(study), at_least=EVEN_SCORE)
+            suggested.update(zip(listed["sample"].tolist(), listed["suggested"], strict=True))
+    return suggested
+
+
+def _sample_files(study: Study) -> dict[int, str]:
+    """The file of each sample where the folder of the images is there, else its source."""
+    folder = look_up(study.info, "asked.data") or look_up(study.info, "used.data.sources_folder")
+    sources = study.samples["source"].astype(object).fillna("")
+    if isinstance(folder, str) and Path(folder).is_dir():
+        sources = sources.map(lambda source: str(Path(folder) / source))
+    return dict(zip(study.samples["sample"].tolist(), sources, strict=True))
 
 
 def named_samples(study: Study) -> pd.DataFrame:

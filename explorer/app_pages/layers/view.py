@@ -11,6 +11,7 @@ import streamlit as st
 from core.analysis.separation_level import lead_curve
 from core.report.charts.labels import with_series
 from core.report.charts.layer_chart import PICK
+from core.report.words.cards import Card
 from core.report.words.findings import describe, layer_text, significance_note
 from core.report.words.formatting import SAMPLES
 from core.report.words.small_classes import baseline_text
@@ -21,10 +22,12 @@ from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.layer_table import column_config, layer_table
 from explorer.controls.page_header import show_cautions, show_notes, show_provenance
 from explorer.controls.sample_cards import show_picture
+from explorer.controls.samples.dialog import show_open_sample
+from explorer.controls.samples.open_sample import open_button, restore_sample
 from explorer.controls.study_picker import open_chosen_study, pick_layer
 from explorer.controls.widgets import open_expander, selected_point, widget_key
 from explorer.server.page_errors import guarded
-from explorer.state.address import asked_view, current_tolerance, keep_view
+from explorer.state.address import asked_view, current_layer, current_tolerance, keep_view
 from explorer.state.choices import (
     COLUMNS,
     DRAWS,
@@ -38,8 +41,10 @@ from explorer.state.choices import (
 )
 from explorer.state.links import link_to
 from explorer.state.measures import FULL, SEPARATION, Measure, Sampling
-from explorer.studies.loading import OpenStudy, cached_tables
+from explorer.studies.class_tables import layer_selection
+from explorer.studies.loading import OpenStudy, cached_tables, has_values
 from explorer.studies.pictures import study_pictures
+from explorer.studies.sample_paths import cached_samples
 
 CARDS = (
     ("Where it is good enough", ":material/content_cut:", "decide", "Decide"),
@@ -76,7 +81,7 @@ def render() -> None:
         st.info("This study has no Separation Index to show yet. Come back when its first layer is done.")
         return
     head = st.container()
-    offered = offered_choices(study)
+    offered, query = offered_choices(study), asked_view(PAGE)
     selection = controls(study, offered)
     left, right = st.columns(WIDTHS, gap="medium")
     with right:
@@ -99,6 +104,9 @@ def render() -> None:
         show_cards(study, selection)
     show_table(study, data)
     show_provenance(study)
+    if "open" in query and has_values(study):
+        restore_sample(study, PAGE, query, [], "Sample", layer_selection({}, current_layer(), study.curves))
+    show_open_sample(study, PAGE)
 
 
 def controls(study: OpenStudy, offered: Choices) -> Selection:
@@ -289,7 +297,16 @@ def show_cards(study: OpenStudy, selection: Selection) -> None:
                 with st.container(horizontal=True, gap="small"):
                     for source, class_name in card.pictures:
                         show_picture(pictures, source, class_name, CARD_PICTURE)
+                show_card_button(study, card, title)
             link_to(page, label, ":material/arrow_forward:")
+
+
+def show_card_button(study: OpenStudy, card: Card, title: str) -> None:
+    """Show a button that opens the samples in the pictures of a card."""
+    samples = cached_samples(study.path, study.stamp)
+    shown = [int(samples.index[samples["source"] == source][0]) for source, _ in card.pictures]
+    selection = layer_selection({}, current_layer(), study.curves)
+    open_button(study, PAGE, shown[0], shown, title, selection, name="card")
 
 
 def _numbers(curves: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:

@@ -116,11 +116,11 @@ def pick_layer(study: OpenStudy, page: str, placeholder: str = "Click one in the
 def untrained_control(study: OpenStudy) -> OpenStudy | None:
     """The bundled study of the same network with untrained weights on the same data; None without one."""
     bundled = bundled_studies()
-    name = control_of(study, {name: _read_info_or_empty(path) for name, path in bundled.items()})
+    name = control_of(study, {name: info_or_empty(path) for name, path in bundled.items()})
     return cached_study(str(bundled[name]), study_stamp(bundled[name])) if name else None
 
 
-def _read_info_or_empty(path: Path) -> Mapping[str, Any]:
+def info_or_empty(path: Path) -> Mapping[str, Any]:
     """The content of study.json; {} if it cannot be read."""
     try:
         return read_info(path) or {}

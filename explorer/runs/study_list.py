@@ -127,6 +127,11 @@ def known_title(name: str, known: dict[str, Path]) -> str:
     return study_title(path).replace(path.name, _short_name(name, known), 1)
 
 
+def short_title(name: str, known: dict[str, Path]) -> str:
+    """What a study is called in a chart with others: the first part of its title."""
+    return _short_name(name, known) if name in known else Path(name).name or name
+
+
 def _short_name(name: str, known: dict[str, Path]) -> str:
     """What a study is called in its title: its folder's name, with the folder above it where two would be alike."""
     path = known[name]

@@ -14,6 +14,7 @@ from explorer.state.measures import FULL, SEPARATION, Measure, Sampling
 
 DRAWS = "draws"  # value of the column `target` for a band from the lowest to the highest draw, which is no interval
 POOLINGS = {"mean": "Channel means", "flat": "All activations", "both": "Both"}
+MOST_STUDIES = 12  # beside the open one, in one chart
 _Value = TypeVar("_Value")
 COLUMNS = {"interval": "Value and interval", "significance": "+ Significance"}
 
@@ -44,6 +45,8 @@ class Selection:
         Whether the table is open.
     span : tuple of str
         The first and the last layer to show; empty means all.
+    also : tuple of str
+        Names of further studies in the chart.
     """
 
     pooling: str
@@ -57,6 +60,7 @@ class Selection:
     sampling: Sampling = FULL
     table: bool = False
     span: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,13 +132,14 @@ def from_query(query: Mapping[str, Sequence[str]], offered: Choices) -> Selectio
         sampling=one_offered(query, "sampling", offered.samplings) or default.sampling,
         table=list(query.get("table", ())) == ["open"],
         span=_span(query.get("span", ()), offered.names),
+        also=tuple(dict.fromkeys(name for name in query.get("also", ()) if name))[:MOST_STUDIES],
     )
 
 
 def to_query(selection: Selection, offered: Choices) -> dict[str, list[str]]:
     """The query parameters of the choices that differ from the default."""
     default = default_selection(offered)
-    query = {"layers": list(selection.names), "span": list(selection.span)}
+    query = {"layers": list(selection.names), "span": list(selection.span), "also": list(selection.also)}
     for name in ("samples", "kinds", "blocks"):
         chosen = getattr(selection, name)
         if set(chosen) != set(getattr(default, name)):

@@ -14,8 +14,17 @@ from core.report.charts.layer_chart import PICK
 from core.report.words.findings import describe, layer_text, significance_note
 from core.report.words.formatting import SAMPLES
 from core.report.words.small_classes import baseline_text
-from explorer.app_pages.layers.content import ChartData, cached_chart, cards_of, chart_data, offered_choices
+from explorer.app_pages.layers.content import (
+    ChartData,
+    cached_chart,
+    cached_lines,
+    cached_lines_chart,
+    cards_of,
+    chart_data,
+    offered_choices,
+)
 from explorer.app_pages.layers.measure_options import explanation, measure_title, sampling_title
+from explorer.app_pages.layers.other_studies import notes_about, open_others, pick_others
 from explorer.app_pages.layers.overview_strip import HINT, MIN_LAYERS, show_slider, show_strip
 from explorer.controls.downloads import export_row
 from explorer.controls.layer_table import column_config, layer_table
@@ -55,7 +64,7 @@ LAYER_LINKS = (
 PAGE, CHART = "layers", "layers_chart"
 FILTERS = ("kinds", "blocks", "names")
 SPAN = "span"
-NOT_DRAWN: dict[str, Any] = {"columns": "interval", "table": False}  # choices that do not change the chart
+NOT_DRAWN: dict[str, Any] = {"columns": "interval", "table": False, "also": ()}  # choices that do not change the chart
 CARD_PICTURE = 84  # pixels
 WIDTHS = [7, 2]  # of the chart and of the column beside it
 CHANCE = "Dashed gray: chance, the expected value with randomly permuted labels."
@@ -78,6 +87,7 @@ def render() -> None:
     head = st.container()
     offered = offered_choices(study)
     selection = controls(study, offered)
+    studies = open_others(study, selection.also)
     left, right = st.columns(WIDTHS, gap="medium")
     with right:
         chosen = pick_layer(study, PAGE)
@@ -87,7 +97,9 @@ def render() -> None:
     with head:
         show_finding(study, selection, data)
     with left:
-        if data.curves["value"].notna().any():
+        if len(studies) > 1 and selection.samples:
+            show_lines(study, studies, selection, chosen)
+        elif data.curves["value"].notna().any():
             show_chart(study, selection, data)
         else:
             show_nothing(study, selection)
@@ -105,7 +117,7 @@ def controls(study: OpenStudy, offered: Choices) -> Selection:
     """Show the widgets above the chart, initialized from the address and written back to it."""
     start = from_query(asked_view(PAGE), offered)
     keys = _keys(study)
-    for name in [name for name in keys if name != "columns"]:
+    for name in [name for name in keys if name not in ("columns", "also")]:
         value = getattr(start, name)
         st.session_state.setdefault(keys[name], list(value) if isinstance(value, tuple) else value)
     span = tuple(st.session_state[keys[SPAN]])
@@ -116,6 +128,7 @@ def controls(study: OpenStudy, offered: Choices) -> Selection:
         pooling, samples, knn = line_controls(offered, keys)
         measure, sampling = measure_controls(offered, keys)
         kinds, blocks, names = layer_filters(offered, keys)
+    also = pick_others(study, start.also, keys["also"])
     table, span = st.session_state[keys["table"]], st.session_state[keys[SPAN]]
     if table:  # only then is there a widget; without one, Streamlit would keep the value forever
         st.session_state.setdefault(keys["columns"], start.columns)
@@ -132,6 +145,7 @@ def controls(study: OpenStudy, offered: Choices) -> Selection:
         sampling=sampling,
         table=table,
         span=span,
+        also=also,
     )
     keep_view(PAGE, to_query(selection, offered))
     return selection
@@ -248,6 +262,39 @@ def show_chart(study: OpenStudy, selection: Selection, data: ChartData) -> None:
     export_row(CHART, lambda: _numbers(data.curves, data.layers), file, study.info, report_of=study.path)
 
 
+def show_lines(study: OpenStudy, studies: Mapping[str, OpenStudy], selection: Selection, chosen: str | None) -> None:
+    """Show the lines of several studies, what must be said of them, and download buttons."""
+    layer_key, click_key = widget_key(PAGE, "layer", study), f"click of several with {study.path}"
+
+    def choose_layer() -> None:
+        layer = picked_layer(st.session_state[click_key])
+        if layer in set(study.layers["layer"]):  # of several networks, others may have the layer
+            st.session_state[layer_key] = layer
+
+    keys = tuple((name, one.path, one.stamp) for name, one in studies.items())
+    drawn = replace(selection, **NOT_DRAWN)
+    lines = cached_lines(keys, drawn)
+    if lines.rows.empty:
+        show_nothing(study, selection)
+        return
+    st.caption(" ".join(notes_about(studies, lines)))
+    with st.container(key=CHART):
+        alt = f"{measure_title(selection.measure)} of {len(studies)} studies: {', '.join(lines.names('line'))}."
+        st.vega_lite_chart(
+            cached_lines_chart(keys, drawn, chosen),
+            width="stretch",
+            key=click_key,
+            on_select=guarded(choose_layer),
+            selection_mode=PICK,
+            alt=alt,
+        )
+    show_strip(study, _keys(study)[SPAN])
+    targets = set(lines.rows.loc[lines.rows["low"].notna(), "target"])
+    bands = [text for target, text in BANDS.items() if target in targets]
+    st.caption(" ".join([explanation(selection.measure), CHANCE, *bands]))
+    export_row(CHART, lambda: lines.rows, f"{Path(study.path).name}_and_others_layers")
+
+
 def _chart_caption(study: OpenStudy, selection: Selection, data: ChartData) -> str:
     """The measure, and what the lines and bands of the chart mean."""
     targets = set(data.curves.loc[(data.curves["measure"] == "SI") & data.curves["low"].notna(), "target"])
@@ -336,7 +383,7 @@ def show_nothing(study: OpenStudy, selection: Selection) -> None:
 
 def _keys(study: OpenStudy) -> dict[str, str]:
     """Session keys of the widgets by name; they contain the study, because another study offers other choices."""
-    names = ("pooling", "samples", "knn", "columns", "measure", "sampling", "table", SPAN, *FILTERS)
+    names = ("pooling", "samples", "knn", "columns", "measure", "sampling", "table", "also", SPAN, *FILTERS)
     return {name: f"{name} of {study.path}" for name in names}
 
 

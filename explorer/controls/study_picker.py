@@ -128,7 +128,7 @@ def info_or_empty(path: Path) -> Mapping[str, Any]:
         return {}
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
+@st.cache_resource(max_entries=24, show_spinner=False)  # a chart may have many studies
 def cached_study(path: str, stamp: tuple[int, ...]) -> OpenStudy:
     """The study as the pages use it. All sessions share it, so it must not be modified."""
     return read_study(Path(path))

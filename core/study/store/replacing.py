@@ -25,7 +25,7 @@ from core.study.store.study_json import read_json_object
 _ANY_OUTPUT = (".lock", ".*.tmp", ".*.tmp.keras")
 _STUDY_TABLES = tuple(f"{name}.parquet" for name in (*TABLES, "history"))
 _CONTENTS: Mapping[str, tuple[str, ...]] = {  # patterns of what a run writes, by the file that records it
-    "study.json": (*_STUDY_TABLES, "parts", "epochs"),
+    "study.json": (*_STUDY_TABLES, "parts", "epochs", "description.json", ".description.lock"),
     "training.json": ("history.parquet", "head.keras", "final.keras", "checkpoint*", "cache"),
     "ranking.json": tuple(f"{name}.parquet" for name in RANKING_TABLES),
 }

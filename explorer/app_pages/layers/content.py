@@ -114,7 +114,7 @@ def cards_of(study: OpenStudy, selection: Selection, tolerance: float) -> tuple[
     headline is; the last one about the late layers of the study, whichever are chosen.
     """
     layers = select_layers(study.layers, selection)
-    lead = lead_curve(select_curves(study.curves, layers, replace(selection, measure=SEPARATION, sampling=FULL)))
+    lead = lead_curve(select_curves(study.curves, layers, replace(selection, measure=SEPARATION, samplings=(FULL,))))
     if lead.empty:
         return ()
     pooling, samples = str(lead["pooling"].iloc[0]), str(lead["samples"].iloc[0])

@@ -10,6 +10,7 @@ from core.analysis.several_studies import LayerAlignment, align_layers
 from core.report.words.formatting import SAMPLES
 from explorer.app_pages.layers.measure_options import chosen_curves, sampling_title
 from explorer.state.choices import POOLINGS, Selection, select_curves, select_layers
+from explorer.state.measures import FULL, Sampling
 from explorer.studies.loading import OpenStudy
 
 NUM_COLORS = 5  # of the theme
@@ -118,12 +119,21 @@ def _study_lines(study: OpenStudy, selection: Selection) -> pd.DataFrame:
         selection = replace(selection, span=())
     layers = select_layers(study.layers, selection)
     depth = pd.Series(np.linspace(0, 100, len(study.layers)) if len(study.layers) > 1 else 0.0, study.layers["layer"])
-    curves = select_curves(chosen_curves(study, selection.measure, selection.sampling), layers, selection)
+    parts = []
+    for sampling in _by_size(selection.samplings):
+        curves = select_curves(chosen_curves(study, selection.measure, sampling), layers, selection)
+        parts.append(curves.assign(size=sampling_title(sampling)))
+    curves = pd.concat(parts, ignore_index=True)
     curves = curves[(curves["measure"] == "SI") & curves["value"].notna()]
     way = curves["samples"].map(lambda name: SAMPLES.get(name, name))
     if len(curves["pooling"].unique()) > 1:
         way = way + ", " + curves["pooling"].map(lambda name: POOLINGS[name].lower())
-    return curves.assign(way=way, size=sampling_title(selection.sampling), depth=curves["layer"].map(depth))
+    return curves.assign(way=way, depth=curves["layer"].map(depth))
+
+
+def _by_size(samplings: Sequence[Sampling]) -> list[Sampling]:
+    """The smallest size first, all samples last."""
+    return sorted(samplings, key=lambda sampling: (sampling == FULL, sampling.size or 0, sampling.kind))
 
 
 def _shown_layers(study: OpenStudy, rows: pd.DataFrame) -> Sequence[str]:

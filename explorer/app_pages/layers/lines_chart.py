@@ -46,7 +46,7 @@ def lines_chart(lines: Lines, measure: str, chosen: str | None = None) -> Unchec
     top = upper_end(rows[["value", "high", "chance"]].to_numpy(float))
     y = alt.Y("value:Q", scale=panel.scale(domain=[0, top]), axis=panel.axis(measure, tickCount=6))
     x = layer_x() if by_name else _depth_x()
-    colors = alt.Color("color:N", scale=alt.Scale(domain=lines.names("color")), legend=None)
+    colors = alt.Color("color:N", scale=alt.Scale(domain=lines.names("color")), legend=_legend(lines))
     drawn = rows[["line", "color", "dash", "shape", "layer", "depth", "value", "low", "high"]].assign(
         dash=rows["dash"] % len(DASHES), shape=rows["shape"] % len(SHAPES)
     )
@@ -72,6 +72,13 @@ def lines_chart(lines: Lines, measure: str, chosen: str | None = None) -> Unchec
         params=[names_parameter(lines.alignment.layers)] if by_name else [],
         resolve={"scale": {"y": "independent"}},
     )
+
+
+def _legend(lines: Lines) -> alt.Legend | None:
+    """A legend of sample sizes in their order, which the ends of the lines need not have."""
+    if len(lines.names("size")) == 1 or len(lines.names("study")) > 1:
+        return None
+    return alt.Legend(title=None, orient="top", symbolType="stroke", symbolStrokeWidth=3, symbolOpacity=1, columns=3)
 
 
 def _scaled(channel: Any, field: str, values: tuple[Any, ...]) -> Any:

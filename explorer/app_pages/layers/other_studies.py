@@ -7,17 +7,21 @@ from typing import Any
 
 import streamlit as st
 
+from core.analysis.comparing import compare_studies, match_layers
 from core.analysis.several_studies import comparability_rank, study_differences
-from core.report.words.changes import why_not_comparable
-from core.report.words.formatting import plain
+from core.report.words.changes import describe_changes, why_not_comparable
+from core.report.words.formatting import POOLED, SAMPLES, plain
 from core.study.store.opening import StudyError
 from explorer.app_pages.layers.lines import Lines
 from explorer.controls.study_picker import cached_study, info_or_empty
 from explorer.runs.study_list import known_studies, known_title, short_title, study_path
 from explorer.server.page_errors import reason_text
 from explorer.server.public_mode import is_public
-from explorer.state.choices import MOST_STUDIES
-from explorer.studies.loading import OpenStudy, has_values, study_stamp
+from explorer.state.address import current_study
+from explorer.state.choices import MOST_STUDIES, Selection
+from explorer.state.links import link_to
+from explorer.state.measures import FULL, SEPARATION
+from explorer.studies.loading import OpenStudy, cached_tables, has_values, study_stamp
 
 HELP = (
     "Studies to draw in the same chart. Those of the same samples, measured in the same way, come first; of the others "
@@ -120,7 +124,9 @@ def open_others(study: OpenStudy, names: Sequence[str]) -> dict[str, OpenStudy]:
 
 def notes_about(studies: Mapping[str, OpenStudy], lines: Lines) -> list[str]:
     """What must be said of the studies in the chart, as Markdown sentences: alignment, samples, missing values."""
-    notes = []
+    notes: list[str] = []
+    if len(studies) == 1:
+        return notes
     if lines.alignment.by == "position":
         notes.append(
             "The x axis is **relative depth**, because the networks' layers do not have the same names: 0 % is the "
@@ -139,6 +145,51 @@ def notes_about(studies: Mapping[str, OpenStudy], lines: Lines) -> list[str]:
     for name in lines.missing:
         notes.append(f"**{plain(name)}** has no values for these choices.")
     return notes
+
+
+def show_conclusion(studies: Mapping[str, OpenStudy], selection: Selection) -> None:
+    """Say how two comparable studies differ, by the rule of the page Compare, with a link to it.
+
+    Nothing is said of more studies, of studies that are not comparable, of other measures than SI and of drawn samples.
+    """
+    if len(studies) != 2 or selection.measure != SEPARATION or selection.samplings != (FULL,):
+        return
+    (after_name, after), (before_name, before) = studies.items()
+    if study_differences(after.info, before.info):
+        return
+    pooling = "flat" if selection.pooling == "flat" else "mean"
+    try:
+        text = cached_conclusion(
+            before.path, before.stamp, after.path, after.stamp, (before_name, after_name), pooling, selection.samples[0]
+        )
+    except (ValueError, OSError) as error:  # StudyError is a ValueError
+        st.caption(f"Nothing is concluded from these two studies: {reason_text(error)}")
+        return
+    samples = f"{SAMPLES.get(selection.samples[0], selection.samples[0])} samples, {POOLED[pooling]}"
+    st.markdown(f"From **{plain(before_name)}** to **{plain(after_name)}** ({samples}): {text}")
+    query = {"study": [current_study() or after.path], "before": [selection.also[0]], "pooling": [pooling]}
+    link_to(
+        "compare", "Compare layer by layer", ":material/compare_arrows:", query | {"samples": selection.samples[:1]}
+    )
+
+
+@st.cache_data(max_entries=32, show_spinner="Comparing the studies")
+def cached_conclusion(
+    before: str,
+    before_stamp: tuple[int, ...],
+    after: str,
+    after_stamp: tuple[int, ...],
+    names: tuple[str, str],
+    pooling: str,
+    samples: str,
+) -> str:
+    """The sentences of `core.report.words.changes.describe_changes` about two studies."""
+    first, second = cached_tables(before, before_stamp), cached_tables(after, after_stamp)
+    options: dict[str, Any] = {"pooling": pooling, "measure": "separation", "split": samples}
+    if samples == "cross":
+        options |= {"measure": "cross", "split": "test"}
+    table, layers = compare_studies(first, second, **options), match_layers(first, second, **options)
+    return describe_changes(table, layers, names) if len(table) else "the studies have no layers in common."
 
 
 def _title_of_path(path: str, known: dict[str, Path]) -> str:

@@ -24,8 +24,9 @@ from explorer.app_pages.layers.content import (
     offered_choices,
 )
 from explorer.app_pages.layers.measure_options import explanation, measure_title, sampling_title
-from explorer.app_pages.layers.other_studies import notes_about, open_others, pick_others
+from explorer.app_pages.layers.other_studies import notes_about, open_others, pick_others, show_conclusion
 from explorer.app_pages.layers.overview_strip import HINT, MIN_LAYERS, show_slider, show_strip
+from explorer.app_pages.layers.studies_table import show_studies
 from explorer.controls.downloads import export_row
 from explorer.controls.layer_table import column_config, layer_table
 from explorer.controls.page_header import show_cautions, show_notes, show_provenance
@@ -69,6 +70,10 @@ CARD_PICTURE = 84  # pixels
 WIDTHS = [7, 2]  # of the chart and of the column beside it
 CHANCE = "Dashed gray: chance, the expected value with randomly permuted labels."
 CONTROL = "Solid gray: the same network without training."
+SIZES = (
+    "SI rises with the number of samples, because the nearest one comes closer. The order of layers can be compared "
+    "along each line, values of different sizes cannot."
+)
 BANDS = {
     "population": "Band: 95 % interval for the SI expected of a fresh sample of the same size and classes.",
     "data": "Band: 95 % interval for the SI of all samples at hand, of which only some were queries.",
@@ -97,18 +102,23 @@ def render() -> None:
     with head:
         show_finding(study, selection, data)
     with left:
-        if len(studies) > 1 and selection.samples:
+        if selection.samples and (len(studies) > 1 or len(selection.samplings) > 1):
             show_lines(study, studies, selection, chosen)
         elif data.curves["value"].notna().any():
             show_chart(study, selection, data)
         else:
             show_nothing(study, selection)
             show_strip(study, _keys(study)[SPAN])
+        conclusion = st.container()
         show_cautions(study)
     with panel:
         show_layer(data)
+    with conclusion:  # last of the column, because the neighbors of all layers are read for it
+        if selection.samples:
+            show_conclusion(studies, selection)
     with cards:
         show_cards(study, selection)
+    show_studies(study, studies)
     show_table(study, data)
     show_provenance(study)
 
@@ -126,7 +136,7 @@ def controls(study: OpenStudy, offered: Choices) -> Selection:
     st.session_state[keys[SPAN]] = span
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         pooling, samples, knn = line_controls(offered, keys)
-        measure, sampling = measure_controls(offered, keys)
+        measure, samplings = measure_controls(offered, keys)
         kinds, blocks, names = layer_filters(offered, keys)
     also = pick_others(study, start.also, keys["also"])
     table, span = st.session_state[keys["table"]], st.session_state[keys[SPAN]]
@@ -142,7 +152,7 @@ def controls(study: OpenStudy, offered: Choices) -> Selection:
         names=names,
         columns=columns,
         measure=measure,
-        sampling=sampling,
+        samplings=samplings,
         table=table,
         span=span,
         also=also,
@@ -151,19 +161,23 @@ def controls(study: OpenStudy, offered: Choices) -> Selection:
     return selection
 
 
-def measure_controls(offered: Choices, keys: Mapping[str, str]) -> tuple[Measure, Sampling]:
-    """Show the widgets for measure and sampling, each only if the study offers a choice."""
-    measure, sampling = SEPARATION, FULL
+def measure_controls(offered: Choices, keys: Mapping[str, str]) -> tuple[Measure, tuple[Sampling, ...]]:
+    """Show the widgets for measure and samplings, each only if the study offers a choice."""
+    measure = SEPARATION
+    samplings: tuple[Sampling, ...] = (FULL,)
     if len(offered.samplings) > 1:
-        sampling = st.selectbox(
+        chosen = st.multiselect(
             "Sampling",
             offered.samplings,
             format_func=sampling_title,
-            key=keys["sampling"],
-            width=140,
+            key=keys["samplings"],
+            width=260,
+            wrap=True,
+            placeholder="All samples",
             help="All samples; a subsample, within which neighbors are searched; or fewer queries among all samples. "
-            "Subsamples have no other measure than SI.",
+            "Several of them lie over each other in the chart. Subsamples have no other measure than SI.",
         )
+        samplings = tuple(sampling for sampling in offered.samplings if sampling in chosen) or (FULL,)
     if len(offered.measures) > 1:
         measure = st.selectbox(
             "Measure",
@@ -171,9 +185,9 @@ def measure_controls(offered: Choices, keys: Mapping[str, str]) -> tuple[Measure
             format_func=measure_title,
             key=keys["measure"],
             width=190,
-            disabled=sampling != FULL,
+            disabled=samplings != (FULL,),
         )
-    return (measure if sampling == FULL else SEPARATION), sampling
+    return (measure if samplings == (FULL,) else SEPARATION), samplings
 
 
 def line_controls(offered: Choices, keys: Mapping[str, str]) -> tuple[str, tuple[str, ...], bool]:
@@ -277,9 +291,9 @@ def show_lines(study: OpenStudy, studies: Mapping[str, OpenStudy], selection: Se
     if lines.rows.empty:
         show_nothing(study, selection)
         return
-    st.caption(" ".join(notes_about(studies, lines)))
+    st.caption(" ".join(notes_about(studies, lines)) or SIZES)
     with st.container(key=CHART):
-        alt = f"{measure_title(selection.measure)} of {len(studies)} studies: {', '.join(lines.names('line'))}."
+        alt = f"{measure_title(selection.measure)} through the network: {', '.join(lines.names('line'))}."
         st.vega_lite_chart(
             cached_lines_chart(keys, drawn, chosen),
             width="stretch",
@@ -292,7 +306,7 @@ def show_lines(study: OpenStudy, studies: Mapping[str, OpenStudy], selection: Se
     targets = set(lines.rows.loc[lines.rows["low"].notna(), "target"])
     bands = [text for target, text in BANDS.items() if target in targets]
     st.caption(" ".join([explanation(selection.measure), CHANCE, *bands]))
-    export_row(CHART, lambda: lines.rows, f"{Path(study.path).name}_and_others_layers")
+    export_row(CHART, lambda: lines.rows, f"{Path(study.path).name}_lines")
 
 
 def _chart_caption(study: OpenStudy, selection: Selection, data: ChartData) -> str:
@@ -383,7 +397,7 @@ def show_nothing(study: OpenStudy, selection: Selection) -> None:
 
 def _keys(study: OpenStudy) -> dict[str, str]:
     """Session keys of the widgets by name; they contain the study, because another study offers other choices."""
-    names = ("pooling", "samples", "knn", "columns", "measure", "sampling", "table", "also", SPAN, *FILTERS)
+    names = ("pooling", "samples", "knn", "columns", "measure", "samplings", "table", "also", SPAN, *FILTERS)
     return {name: f"{name} of {study.path}" for name in names}
 
 

@@ -11,10 +11,11 @@ import streamlit as st
 from core.report.words.formatting import plain
 from core.study.store.opening import StudyError, read_info
 from explorer.controls.widgets import widget_key
+from explorer.runs.run_again import run_again
 from explorer.runs.study_list import known_studies, known_title, study_path, typed_path
 from explorer.server.page_errors import reason_text
-from explorer.server.public_mode import is_public
-from explorer.state.address import current_layer, current_study, keep_layer, keep_study
+from explorer.server.public_mode import is_public, limits
+from explorer.state.address import STUDY, current_layer, current_study, keep_layer, keep_study
 from explorer.state.links import link_to
 from explorer.studies.loading import OpenStudy, bundled_studies, first_study, has_values, read_study, study_stamp
 from explorer.studies.provenance import control_of
@@ -29,6 +30,7 @@ def open_chosen_study() -> OpenStudy | None:
         with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
             path = pick_study()
             link_to("new_study", "Use my data", ":material/add_circle:")
+            again = st.container(width="content")
     if path is None:
         return None
     try:
@@ -38,12 +40,22 @@ def open_chosen_study() -> OpenStudy | None:
         st.error(f"**This study cannot be opened.** {reason_text(error)}", icon=":material/folder_off:")
         st.caption("Choose another study above, or correct the path. Your other choices are kept.")
         return None
+    with again:
+        _link_to_run_again(study)
     if len(study.layers) and not has_values(study):
         st.info("**No layer of this study has a Separation Index.** Choose another study above.")
         for caution in study.info.get("cautions", []):
             st.caption(plain(caution))
         return None
     return study
+
+
+def _link_to_run_again(study: OpenStudy) -> None:
+    """Show a link to the form of a new study, filled from this one."""
+    name = current_study() or study.path
+    filled = run_again(study.info, Path(study.path), limits())
+    query = {STUDY: [name], "from": [name]} | filled.request.query()
+    link_to("new_study", "Run again with changes", ":material/replay:", query)
 
 
 def pick_other_study(open_path: str, start: str, *, label: str, key: str) -> tuple[str, Path | None]:

@@ -152,7 +152,8 @@ def _short_name(name: str, known: dict[str, Path]) -> str:
     """What a study is called in its title: its folder's name, with the folder above it where two would be alike."""
     path = known[name]
     if path.name == STUDY:
-        return "run"
+        job = find_job(path.parents[1], path.parent.name) if len(path.parents) > 1 else None
+        return (job.name if job else "") or "run"
     if os.sep not in name:  # a bundled study
         return name
     is_alone = sum(other.name == path.name for other in known.values()) == 1

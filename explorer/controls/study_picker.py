@@ -55,7 +55,7 @@ def _link_to_run_again(study: OpenStudy) -> None:
     name = current_study() or study.path
     filled = run_again(study.info, Path(study.path), limits())
     query = {STUDY: [name], "from": [name]} | filled.request.query()
-    link_to("new_study", "Run again with changes", ":material/replay:", query)
+    link_to("new_study", "Run again", ":material/replay:", query)
 
 
 def pick_other_study(open_path: str, start: str, *, label: str, key: str) -> tuple[str, Path | None]:

@@ -57,6 +57,8 @@ def _of_images(asked: Mapping[str, Any], study: Path) -> RunAgain:
     """The form for a study of images."""
     notes: list[str] = []
     values = _option_values(asked, STUDY_OPTIONS, notes)
+    if asked.get("model") is None and is_model_file(str(values.get("weights", ""))):  # a whole network in a file
+        values["model"] = values.pop("weights")
     for name, is_path in _PATHS.items():
         if is_path(str(values.get(name, ""))):
             values[name] = _present_path(name, values[name], study, notes)

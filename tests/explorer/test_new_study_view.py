@@ -179,7 +179,7 @@ def test_in_public_there_is_no_field_for_a_path(studies, open_view, monkeypatch)
     monkeypatch.setenv("SI_EXPLORER_PUBLIC", "1")
     forged = {"data": "/etc", "spool": "/tmp", "cluster": "tcp://localhost:8786", "cluster_storage": "/tmp"}
     page = open_view("new_study", source="folder", model="efficientnet-lite0", **forged)
-    assert {one.key for one in page.text_input} == {"new sizes"}
+    assert {one.key for one in page.text_input} == {"new name", "new sizes"}
     assert page.selectbox(key="new model").options == ["pixels (no network)"]
 
 

@@ -22,7 +22,7 @@ from core.report.charts.theme import GRAY
 from explorer.app_pages.layers.lines import Lines, chance_levels_by_study
 
 HEIGHT = 380
-LABEL_LIMIT = 150  # pixels of a line's name beside the plot
+LABEL_LIMIT = 130  # pixels of a line's name beside the plot
 SHAPES = ("circle", "square", "diamond")
 DASHES = ([1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [4, 4], [1, 3])
 _MANY_LAYERS = 80

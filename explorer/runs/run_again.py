@@ -16,6 +16,7 @@ from explorer.server.public_mode import Limits
 
 _FEATURE_OPTIONS = ("neighbors", "related_measures")  # of ready-made features, in the form
 _PATHS = {"model": is_model_file, "weights": is_weights_path}  # options that may be the path of a file
+_GIVE_PATH = "are not here: give their present path."
 _NO_FILES = "The uploaded files are not kept with a study: choose them again."
 
 
@@ -118,7 +119,7 @@ def _present_path(name: str, path: str, study: Path, notes: list[str]) -> str:
     """Where a recorded path is now; the path itself, with a note, where it is not there."""
     present = located(path, search_folders(study))
     if present is None:
-        notes.append(f"The study's {name}, {path}, are not here: give their present path.")
+        notes.append(f"The study's {name}, {path}, {_GIVE_PATH}")
         return path
     return str(present)
 
@@ -141,7 +142,11 @@ def _within(filled: RunAgain, allowed: Limits) -> RunAgain:
     """Leave out what the server's limits refuse, with a note each."""
     if not allowed.public:
         return filled
-    request, notes = filled.request, list(filled.notes)
+    request = filled.request
+    notes = [note for note in filled.notes if not note.endswith(_GIVE_PATH)]  # no path of the server is told
+    if is_weights_path(request.weights):
+        notes.append("The study's weights are not on this server; the network's own are taken.")
+        request = replace(request, weights=Request().weights)
     if request.source not in sources(allowed):
         notes.append("This server reads no folders: upload the data, or run the app on your own computer.")
         request = replace(request, source="digits", data="", model=PIXELS)

@@ -95,7 +95,9 @@ def test_every_bundled_study_fills_a_form_that_the_limits_allow(name):
         filled = run_again(info, path, allowed)
         if filled.request.source in ("digits", "folder"):
             check_request(filled.request, allowed)
-    assert run_again(info, path, PUBLIC).request.source in ("digits", "features")
+    public = run_again(info, path, PUBLIC)
+    assert public.request.source in ("digits", "features")
+    assert "/" not in " ".join([*public.notes, str(public.request.query())])  # no path of the server
 
 
 def test_in_public_hidden_options_are_refused_whatever_the_address_says(tmp_path):

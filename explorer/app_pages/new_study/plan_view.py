@@ -58,7 +58,7 @@ def plan_and_start(request: Request, files: list[Any], allowed: Limits, page: st
     else:
         show_plan(found, filled)
         _show_left_out()
-        if st.session_state.pop(_WANTED, None) == request and "choice" not in found:
+        if st.session_state.pop(_WANTED, None) == request and not found.get("choice"):
             saved: Saved | None = st.session_state.get(_SAVED)
             _start(filled, found, allowed, saved, page)
         _show_start(filled, found, allowed, page)

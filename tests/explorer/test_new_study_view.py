@@ -57,7 +57,7 @@ def test_start_works_at_once_and_the_plan_is_shown_while_it_starts(studies, open
     assert "The plan" in [one.label for one in page.expander]
     wait_until_over(job)
     page = open_view("new_study", run=job.id)
-    assert any("**first try**" in one.value for one in page.markdown)
+    assert any("· first try" in one.value for one in page.markdown)
     again = open_view("layers", study=job.id)
     assert "first try · pixels · digits" in again.selectbox(key="study").options
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from core.study.description.description_file import Description, read_description
 from explorer.app_pages.layers.lines import chance_levels_by_study, read_lines
 from explorer.app_pages.layers.lines_chart import lines_chart
 from explorer.app_pages.layers.other_studies import offered_studies
-from explorer.app_pages.layers.studies_table import CONFIG, apply_edits, studies_table, study_facts
+from explorer.app_pages.layers.studies_table import CONFIG, studies_table, study_facts
 from explorer.state.choices import Selection
 from explorer.state.measures import FULL, Sampling
-from explorer.studies import descriptions
 from explorer.studies.loading import bundled_studies, read_study
 from tests.explorer.conftest import FULL_INFO, TINY_LAYERS, judged, with_sizes
 
@@ -139,21 +139,27 @@ def test_times_that_a_study_does_not_tell_are_left_out(opened, time):
     assert row["network"] is None
 
 
-def test_edits_are_kept_with_the_study_and_forged_ones_are_not(opened):
-    studies = {"a": opened("a"), "b": opened("b")}
-    edits = {
-        0: {"name": " mine ", "tags": ["x", "x"], "si": 2.0},
-        1: {"note": None},
-        7: {"name": "none"},
-        "x": {"name": "none"},
-        -1: {"name": "none"},
-    }
-    assert apply_edits(edits, studies) == []
-    first = descriptions.description_of(Path(studies["a"].path))
-    assert (first.name, first.tags) == ("mine", ("x",))
-    assert descriptions.description_of(Path(studies["b"].path)).name == ""
-    assert "at most 80 characters" in apply_edits({0: {"name": "x" * 81}}, studies)[0]
-    assert apply_edits("forged", studies) == []
+def test_name_note_and_tags_are_kept_with_the_study(open_view, written):
+    path, other = written("open"), written("same")
+    page = open_view("layers", path, also=[str(other)])
+    page.selectbox(key=f"described beside {path}").set_value(str(other)).run()
+    page.text_input(key=f"name in the description of {other}").set_value(" mine ")
+    page.text_area(key=f"note in the description of {other}").set_value("tried first")
+    page.multiselect(key=f"tags in the description of {other}").set_value(["x"])
+    next(button for button in page.button if button.label == "Save").click().run()
+    assert read_description(other) == Description("mine", "tried first", ("x",))
+    assert page.dataframe[0].value[["name", "note"]].to_numpy().tolist() == [["open", ""], ["mine", "tried first"]]
+    assert read_description(path) == Description()
+    page.multiselect(key=f"tags in the description of {other}").set_value([str(number) for number in range(21)])
+    next(button for button in page.button if button.label == "Save").click().run()
+    assert "tags must be a list of at most 20 texts" in said(page)
+    assert read_description(other).name == "mine"
+
+
+def test_the_table_is_of_several_studies_and_a_single_one_has_the_form(open_view, written):
+    page = open_view("layers", written("open"))
+    assert not page.dataframe
+    assert "Save" in [button.label for button in page.button]
 
 
 def test_four_studies_are_drawn_listed_and_restored_by_the_address(open_view, written):

@@ -12,19 +12,18 @@ from core.analysis.separation_level import best_layer, has_best_layer, lead_curv
 from core.report.words.findings import describe
 from core.report.words.formatting import SAMPLES, plain
 from core.report.words.provenance import weights_text
+from core.study.description.description_file import MOST_NAME, MOST_NOTE
 from core.study.store.opening import load_study
 from core.study.store.study_json import look_up
 from explorer.controls.study_picker import cached_study
-from explorer.controls.widgets import open_expander
 from explorer.server.page_errors import guarded
 from explorer.studies.descriptions import describe_study, description_of, fault_of, is_kept
 from explorer.studies.loading import OpenStudy
 
-EDITED = ("name", "note", "tags")
 CONFIG: Mapping[str, Any] = {
-    "name": st.column_config.TextColumn("Name", pinned=True, help="Double-click to rename."),
-    "tags": st.column_config.ListColumn("Tags", help="Double-click to change."),
-    "note": st.column_config.TextColumn("Note", help="Double-click to write."),
+    "name": st.column_config.TextColumn("Name", pinned=True),
+    "tags": st.column_config.ListColumn("Tags"),
+    "note": st.column_config.TextColumn("Note"),
     "network": st.column_config.TextColumn("Network"),
     "data": st.column_config.TextColumn("Data"),
     "samples": st.column_config.TextColumn("Samples", help="Of which SI, interval and accuracy are."),
@@ -80,84 +79,74 @@ def studies_table(rows: Mapping[str, Mapping[str, Any]], descriptions: Mapping[s
 
 
 def show_studies(study: OpenStudy, studies: Mapping[str, OpenStudy]) -> None:
-    """Show the table of the studies in the chart; of a single one it is in an expander that is closed at first."""
-    if len(studies) == 1:
-        expander = open_expander("This study: name, note and tags", f"table of studies with {study.path}")
-        if expander is None:
-            return
-        with expander:
-            _show_editor(studies)
-        return
-    st.subheader("The studies in the chart", anchor=False)
-    _show_editor(studies)
-
-
-def apply_edits(edits: object, studies: Mapping[str, OpenStudy]) -> list[str]:
-    """Keep what a person wrote into the table. Returns what could not be kept, a sentence each.
+    """Show the table of the studies in the chart, if there are several, and the form that names and tags one.
 
     Parameters
     ----------
-    edits : object
-        The `edited_rows` of the table: from the number of a row to its changed cells. Everything is checked, because
-        the browser sends it.
+    study : OpenStudy
+        The open study.
     studies : mapping
-        The studies of the table, in the order of its rows.
+        From the name in the chart to each study; the open study first.
     """
-    faults: list[str] = []
-    paths = [Path(one.path) for one in studies.values()]
-    for row, cells in edits.items() if isinstance(edits, Mapping) else ():
-        if not isinstance(row, int) or not 0 <= row < len(paths) or not isinstance(cells, Mapping):
-            continue
-        changes = {name: value for name, value in cells.items() if name in EDITED}
-        try:
-            describe_study(paths[row], **{name: _cell(name, value) for name, value in changes.items()})
-        except (ValueError, OSError) as error:  # StudyError is a ValueError
-            faults.append(str(error))
-    return faults
+    if len(studies) > 1:
+        st.subheader("The studies in the chart", anchor=False)
+        rows = {name: cached_facts(one.path, one.stamp) for name, one in studies.items()}
+        descriptions = {name: _described(name, one) for name, one in studies.items()}
+        st.dataframe(studies_table(rows, descriptions), hide_index=True, column_config=dict(CONFIG))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        with st.popover("Name, note and tags", icon=":material/edit:", key="describe"):
+            _show_form(study, studies)
+        for fault in [*st.session_state.pop(_FAULTS, []), *(fault_of(Path(one.path)) for one in studies.values())]:
+            if fault:
+                st.warning(plain(fault), icon=":material/edit_off:")
+        note = description_of(Path(study.path)).note
+        if note and len(studies) == 1:
+            st.caption(plain(note))
 
 
-def _show_editor(studies: Mapping[str, OpenStudy]) -> None:
-    rows = {name: cached_facts(one.path, one.stamp) for name, one in studies.items()}
-    descriptions = {name: _described(name, one) for name, one in studies.items()}
-    count: int = st.session_state.setdefault(_VERSION, 0)
-    key = f"studies {count} {hash(tuple(one.path for one in studies.values()))}"
+def _show_form(study: OpenStudy, studies: Mapping[str, OpenStudy]) -> None:
+    """Show the fields of one study's description, with a button that keeps them."""
+    names, chooser = {one.path: name for name, one in studies.items()}, f"described beside {study.path}"
+    chosen = study.path
+    if len(names) > 1:
+        chosen = str(st.selectbox("Study", list(names), format_func=lambda path: names.get(path, path), key=chooser))
+    path = Path(chosen if chosen in names else study.path)
+    present = description_of(path)
+    known_tags = [tag for one in studies.values() for tag in description_of(Path(one.path)).tags]
+    keys = {field: f"{field} in the description of {path}" for field in ("name", "note", "tags")}
 
     def keep() -> None:
-        edited = st.session_state.get(key)
-        st.session_state[_FAULTS] = apply_edits(
-            edited.get("edited_rows") if isinstance(edited, Mapping) else {}, studies
-        )
-        st.session_state[_VERSION] = count + 1  # a new table, which starts from what was kept
+        values = {field: st.session_state[key] for field, key in keys.items()}
+        try:
+            describe_study(path, **values)
+        except (ValueError, OSError) as error:  # StudyError is a ValueError
+            st.session_state[_FAULTS] = [str(error)]
+        # The titles in these lists change with the name. Without a value that is set here, Streamlit would look for the
+        # old titles, and take them for what the user typed.
+        for key in (chooser, "study", f"also of {study.path}"):
+            if key in st.session_state:
+                st.session_state[key] = st.session_state[key]
 
-    table = studies_table(rows, descriptions)
-    st.data_editor(
-        table,
-        hide_index=True,
-        column_config=dict(CONFIG),
-        disabled=[name for name in CONFIG if name not in EDITED],
-        key=key,
-        on_change=guarded(keep),
-    )
-    for fault in st.session_state.pop(_FAULTS, []):
-        st.error(plain(fault), icon=":material/edit_off:")
-    for one in studies.values():
-        if fault := fault_of(Path(one.path)):
-            st.warning(plain(fault), icon=":material/edit_off:")
-    if not all(is_kept(Path(one.path)) for one in studies.values()):
-        st.caption(READ_ONLY)
+    with st.form(f"description of {path}", border=False):
+        st.text_input("Name", present.name, key=keys["name"], max_chars=MOST_NAME, placeholder=names[str(path)])
+        st.text_area("Note", present.note, key=keys["note"], max_chars=MOST_NOTE, height=100)
+        st.multiselect(
+            "Tags",
+            list(dict.fromkeys([*known_tags, *present.tags])),
+            present.tags,
+            key=keys["tags"],
+            accept_new_options=True,
+            placeholder="Type a word",
+        )
+        if not is_kept(path):
+            st.caption(READ_ONLY)
+        st.form_submit_button("Save", on_click=guarded(keep))
 
 
 def _described(name: str, study: OpenStudy) -> dict[str, Any]:
     """Name, note and tags of a study; without a name, what the chart calls it."""
     description = description_of(Path(study.path))
     return {"name": description.name or name, "note": description.note, "tags": list(description.tags)}
-
-
-def _cell(name: str, value: object) -> Any:
-    """An edited cell as a field of a description."""
-    if name == "tags":
-        return [str(tag) for tag in value] if isinstance(value, list | tuple) else []
-    return "" if value is None else str(value)
 
 
 def _time(text: object) -> pd.Timestamp | None:
@@ -209,4 +198,4 @@ READ_ONLY = (
     "this visit only. Copy a study to a folder of your own to keep them with it."
 )
 _TIMES = ("created", "finished")
-_VERSION, _FAULTS = "version of the table of studies", "faults of the table of studies"
+_FAULTS = "faults of the description of a study"

@@ -42,6 +42,7 @@ def also_show(page: Page, name: str) -> None:
 
 
 def rename(page: Page, study: str, name: str) -> None:
+    expect(page.get_by_test_id("stStatusWidget")).to_be_hidden(timeout=SLOW)  # a form that is drawn anew is empty
     page.get_by_role("button", name="Name, note and tags").click()
     form = page.get_by_test_id("stPopoverBody")
     chosen = form.get_by_role("combobox", name="Study")
@@ -50,7 +51,9 @@ def rename(page: Page, study: str, name: str) -> None:
         page.get_by_role("option", name=study, exact=True).click()
     field = form.get_by_role("textbox", name="Name", exact=True)
     expect(field).to_have_attribute("placeholder", study, timeout=SLOW)
+    expect(page.get_by_test_id("stStatusWidget")).to_be_hidden(timeout=SLOW)
     field.fill(name)
+    field.press("Tab")
     form.get_by_role("button", name="Save").click()
     expect(page.locator(".st-key-layers_chart svg.marks")).to_contain_text(name, timeout=SLOW)
     page.keyboard.press("Escape")

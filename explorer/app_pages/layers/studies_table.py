@@ -17,6 +17,7 @@ from core.study.store.opening import load_study
 from core.study.store.study_json import look_up
 from explorer.controls.study_picker import cached_study
 from explorer.server.page_errors import guarded
+from explorer.state.address import PICKER
 from explorer.studies.descriptions import describe_study, description_of, fault_of, is_kept
 from explorer.studies.loading import OpenStudy
 
@@ -123,7 +124,7 @@ def _show_form(study: OpenStudy, studies: Mapping[str, OpenStudy]) -> None:
             st.session_state[_FAULTS] = [str(error)]
         # The titles in these lists change with the name. Without a value that is set here, Streamlit would look for the
         # old titles, and take them for what the user typed.
-        for key in (chooser, "study", f"also of {study.path}"):
+        for key in (chooser, PICKER, f"also of {study.path}"):
             if key in st.session_state:
                 st.session_state[key] = st.session_state[key]
 

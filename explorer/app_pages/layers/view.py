@@ -27,7 +27,7 @@ from explorer.app_pages.layers.measure_options import explanation, measure_title
 from explorer.app_pages.layers.other_studies import notes_about, open_others, pick_others, show_conclusion
 from explorer.app_pages.layers.overview_strip import HINT, MIN_LAYERS, show_slider, show_strip
 from explorer.app_pages.layers.studies_table import show_studies
-from explorer.controls.downloads import export_row
+from explorer.controls.downloads import Picture, picture_of, save_menu
 from explorer.controls.layer_table import column_config, layer_table
 from explorer.controls.page_header import show_cautions, show_notes, show_provenance
 from explorer.controls.sample_cards import show_picture
@@ -271,9 +271,11 @@ def show_chart(study: OpenStudy, selection: Selection, data: ChartData) -> None:
             chart, width="stretch", key=click_key, on_select=guarded(choose_layer), selection_mode=PICK, alt=alt
         )
     show_strip(study, _keys(study)[SPAN])  # after the chart, so that the browser draws the chart first
-    st.caption(_chart_caption(study, selection, data))
-    file = f"{Path(study.path).name}_layers"
-    export_row(CHART, lambda: _numbers(data.curves, data.layers), file, study.info, report_of=study.path)
+    text = _chart_caption(study, selection, data)
+    st.caption(f"{text} {HINT}" if len(study.layers) >= MIN_LAYERS else text)
+    file, title = f"{Path(study.path).name}_layers", f"{measure_title(selection.measure)} through the network"
+    picture = picture_of(chart, study, title, text)
+    save_menu(file, lambda: _numbers(data.curves, data.layers), picture, info=study.info, report_of=study.path)
 
 
 def show_lines(study: OpenStudy, studies: Mapping[str, OpenStudy], selection: Selection, chosen: str | None) -> None:
@@ -291,11 +293,13 @@ def show_lines(study: OpenStudy, studies: Mapping[str, OpenStudy], selection: Se
     if lines.rows.empty:
         show_nothing(study, selection)
         return
-    st.caption(" ".join(notes_about(studies, lines)) or SIZES)
+    notes = " ".join(notes_about(studies, lines)) or SIZES
+    st.caption(notes)
+    chart = cached_lines_chart(keys, drawn, chosen)
     with st.container(key=CHART):
         alt = f"{measure_title(selection.measure)} through the network: {', '.join(lines.names('line'))}."
         st.vega_lite_chart(
-            cached_lines_chart(keys, drawn, chosen),
+            chart,
             width="stretch",
             key=click_key,
             on_select=guarded(choose_layer),
@@ -305,8 +309,11 @@ def show_lines(study: OpenStudy, studies: Mapping[str, OpenStudy], selection: Se
     show_strip(study, _keys(study)[SPAN])
     targets = set(lines.rows.loc[lines.rows["low"].notna(), "target"])
     bands = [text for target, text in BANDS.items() if target in targets]
-    st.caption(" ".join([explanation(selection.measure), CHANCE, *bands]))
-    export_row(CHART, lambda: lines.rows, f"{Path(study.path).name}_lines")
+    text = " ".join([explanation(selection.measure), CHANCE, *bands])
+    st.caption(text)
+    title = f"{measure_title(selection.measure)} through the network"
+    picture = picture_of(chart, study, title, text) if len(studies) == 1 else Picture(chart, title, f"{text} {notes}")
+    save_menu(f"{Path(study.path).name}_lines", lambda: lines.rows, picture)
 
 
 def _chart_caption(study: OpenStudy, selection: Selection, data: ChartData) -> str:
@@ -315,8 +322,6 @@ def _chart_caption(study: OpenStudy, selection: Selection, data: ChartData) -> s
     texts = [explanation(selection.measure), CHANCE, *(text for target, text in BANDS.items() if target in targets)]
     if len(data.control):
         texts.append(CONTROL)
-    if len(study.layers) >= MIN_LAYERS:
-        texts.append(HINT)
     texts.append(baseline_text(cached_tables(study.path, study.stamp).samples, data.curves))
     return " ".join(filter(None, texts))
 

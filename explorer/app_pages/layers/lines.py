@@ -138,4 +138,5 @@ def _by_size(samplings: Sequence[Sampling]) -> list[Sampling]:
 
 def _shown_layers(study: OpenStudy, rows: pd.DataFrame) -> Sequence[str]:
     """The layers of some rows, in network order."""
-    return [str(name) for name in study.layers["layer"] if name in set(rows["layer"])]
+    shown = set(rows["layer"])
+    return [str(name) for name in study.layers["layer"] if name in shown]

@@ -60,7 +60,7 @@ def _stamp(path: Path) -> int:
     """Changes when the description does."""
     try:
         return (path / DESCRIPTION_FILE).stat().st_mtime_ns
-    except OSError:
+    except (OSError, ValueError):  # a typed path may hold NUL characters
         return 0
 
 

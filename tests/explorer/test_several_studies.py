@@ -185,7 +185,9 @@ def test_of_two_comparable_studies_the_rule_of_compare_is_told(open_view, writte
 
 
 def test_a_study_that_cannot_be_opened_is_named_and_the_others_are_shown(open_view, written, tmp_path):
-    page = open_view("layers", written("open"), also=[str(tmp_path / "gone"), str(written("same"))])
+    path = written("open")
+    also = [str(tmp_path / "gone"), "a\0b", "x" * 5_000, str(path), str(written("same"))]
+    page = open_view("layers", path, also=also)
     assert "gone cannot be shown" in said(page)
     assert list(page.dataframe[0].value["name"]) == ["open", "same"]
 

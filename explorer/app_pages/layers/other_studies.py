@@ -74,7 +74,9 @@ def pick_others(study: OpenStudy, start: Sequence[str], key: str) -> tuple[str, 
     key : str
         Session key of the widget.
     """
-    offered = offered_studies(study, known_studies())
+    known = known_studies()
+    start = [name for name in start if str(known.get(name, name)) != study.path]  # it may have been opened meanwhile
+    offered = offered_studies(study, known)
     titles = {one.name: one.title for one in offered}
     if not is_public():
         titles |= {name: name for name in start if name not in titles}

@@ -93,7 +93,7 @@ def show_studies(study: OpenStudy, studies: Mapping[str, OpenStudy]) -> None:
         st.subheader("The studies in the chart", anchor=False)
         rows = {name: cached_facts(one.path, one.stamp) for name, one in studies.items()}
         descriptions = {name: _described(name, one) for name, one in studies.items()}
-        st.dataframe(studies_table(rows, descriptions), hide_index=True, column_config=dict(CONFIG))
+        st.dataframe(studies_table(rows, descriptions), hide_index=True, column_config=dict(CONFIG), placeholder="–")
     with st.container(horizontal=True, vertical_alignment="center"):
         with st.popover("Name, note and tags", icon=":material/edit:", key="describe"):
             _show_form(study, studies)

@@ -178,10 +178,16 @@ def test_four_studies_are_drawn_listed_and_restored_by_the_address(open_view, wr
     assert list(page.dataframe[0].value["name"]) == ["open", "birds"]
 
 
-def test_of_two_comparable_studies_the_rule_of_compare_is_told(open_view, written):
-    with_ids = {"change": judged}
-    page = open_view("layers", written("after", **with_ids), also=[str(written("before", **with_ids))])
-    assert "From **before** to **after**" in said(page) or "Nothing is concluded from these two studies" in said(page)
+def test_of_two_comparable_studies_the_rule_of_compare_is_told(open_view):
+    page = open_view("layers", study="dogs", also="dogs-tuned")
+    assert "From **dogs-tuned** to **dogs** (Test samples, channel means): SI **rose** at 1 of 60 layers" in said(page)
+    page.multiselect(key=f"also of {bundled_studies()['dogs']}").set_value(["dogs-tuned", "dogs-untrained"]).run()
+    assert "to **dogs** (" not in said(page)
+
+
+def test_of_two_studies_whose_samples_are_not_stored_nothing_is_concluded(open_view, written):
+    page = open_view("layers", written("after"), also=str(written("before")))
+    assert "Nothing is concluded from these two studies" in said(page)
 
 
 def test_a_study_that_cannot_be_opened_is_named_and_the_others_are_shown(open_view, written, tmp_path):

@@ -74,6 +74,7 @@ SIZES = (
     "SI rises with the number of samples, because the nearest one comes closer. The order of layers can be compared "
     "along each line, values of different sizes cannot."
 )
+OF_ONE = "The kNN baseline, depth and parameters are drawn for a single study and sample size only."
 BANDS = {
     "population": "Band: 95 % interval for the SI expected of a fresh sample of the same size and classes.",
     "data": "Band: 95 % interval for the SI of all samples at hand, of which only some were queries.",
@@ -310,6 +311,8 @@ def show_lines(study: OpenStudy, studies: Mapping[str, OpenStudy], selection: Se
     targets = set(lines.rows.loc[lines.rows["low"].notna(), "target"])
     bands = [text for target, text in BANDS.items() if target in targets]
     text = " ".join([explanation(selection.measure), CHANCE, *bands])
+    if selection.knn:
+        text += f" {OF_ONE}"
     st.caption(text)
     title = f"{measure_title(selection.measure)} through the network"
     picture = picture_of(chart, study, title, text) if len(studies) == 1 else Picture(chart, title, f"{text} {notes}")

@@ -29,13 +29,9 @@ def study_title(folder: Path, name: str = "") -> str:
         info = read_info(folder) or {}
     except StudyError:  # a study with a damaged study.json is still listed, by its folder
         info = {}
-    words = [
-        name or description_of(folder).name or folder.name,
-        weights_text(info),
-        look_up(info, "used.model.name"),
-        look_up(info, "used.data.name"),
-    ]
-    return " · ".join(dict.fromkeys(str(word) for word in words if word))
+    words = [weights_text(info), look_up(info, "used.model.name"), look_up(info, "used.data.name")]
+    others = dict.fromkeys(str(word) for word in words if word and str(word) != folder.name)
+    return " · ".join([name or description_of(folder).name or folder.name, *others])
 
 
 def caption(study: OpenStudy) -> str:

@@ -26,7 +26,10 @@ from core.study.store.study_json import read_json_object
 
 _ANY_OUTPUT = (".lock", ".*.tmp", ".*.tmp.keras")
 _STUDY_TABLES = tuple(f"{name}.parquet" for name in (*TABLES, "history"))
-_BESIDE_STUDY = ("timing.json", "blocks.json", "marks*.json", ".marks.lock")  # of cut, blocks and the explorer
+_BESIDE_STUDY = (  # of cut, blocks and the explorer
+    *("timing.json", "blocks.json"),
+    *("marks*.json", ".marks.lock", "description.json", ".description.lock"),
+)
 _CONTENTS: Mapping[str, tuple[str, ...]] = {  # patterns of what a run writes, by the file that records it
     "study.json": (*_STUDY_TABLES, "parts", "epochs", *_BESIDE_STUDY),
     "training.json": ("history.parquet", "head.keras", "final.keras", "checkpoint*", "cache"),

@@ -15,13 +15,16 @@ from core.report.words.findings import describe, layer_text, significance_note
 from core.report.words.formatting import SAMPLES
 from core.report.words.small_classes import baseline_text
 from explorer.app_pages.layers.content import ChartData, cached_chart, cards_of, chart_data, offered_choices
+from explorer.app_pages.layers.introduction import show_introduction
 from explorer.app_pages.layers.measure_options import explanation, measure_title, sampling_title
 from explorer.app_pages.layers.overview_strip import HINT, MIN_LAYERS, show_slider, show_strip
 from explorer.controls.downloads import export_row
 from explorer.controls.layer_table import column_config, layer_table
 from explorer.controls.page_header import show_cautions, show_notes, show_provenance
+from explorer.controls.phone_order import chart_first, controls_after_chart
 from explorer.controls.sample_cards import show_picture
 from explorer.controls.study_picker import open_chosen_study, pick_layer
+from explorer.controls.terms import show_terms
 from explorer.controls.widgets import open_expander, selected_point, widget_key
 from explorer.server.page_errors import guarded
 from explorer.state.address import asked_view, current_tolerance, keep_view
@@ -39,7 +42,7 @@ from explorer.state.choices import (
 from explorer.state.links import link_to
 from explorer.state.measures import FULL, SEPARATION, Measure, Sampling
 from explorer.studies.loading import OpenStudy, cached_tables
-from explorer.studies.pictures import study_pictures
+from explorer.studies.pictures import study_pictures, why_no_pictures
 
 CARDS = (
     ("Where it is good enough", ":material/content_cut:", "decide", "Decide"),
@@ -53,6 +56,7 @@ LAYER_LINKS = (
     ("sample_size", "Sample size"),
 )
 PAGE, CHART = "layers", "layers_chart"
+TERMS = ("chance", "interval", "kNN baseline", "depth (channels)", "pooling", "excess", "cut", "tolerance")
 FILTERS = ("kinds", "blocks", "names")
 SPAN = "span"
 NOT_DRAWN: dict[str, Any] = {"columns": "interval", "table": False}  # choices that do not change the chart
@@ -77,8 +81,10 @@ def render() -> None:
         return
     head = st.container()
     offered = offered_choices(study)
-    selection = controls(study, offered)
-    left, right = st.columns(WIDTHS, gap="medium")
+    with chart_first(PAGE):
+        with controls_after_chart(PAGE):
+            selection = controls(study, offered)
+        left, right = st.columns(WIDTHS, gap="medium")
     with right:
         chosen = pick_layer(study, PAGE)
         panel, cards = st.container(), st.container()
@@ -219,6 +225,7 @@ def show_finding(study: OpenStudy, selection: Selection, data: ChartData) -> Non
     if len(lead):
         finding = describe(lead)
         st.title(finding.headline, anchor=False)
+        show_introduction(lead, study.info)
         sentences = [finding.detail]
         if len(data.layers) < len(study.layers):
             sentences.append(f"This is about the {len(data.layers)} layers shown, of {len(study.layers)}.")
@@ -226,6 +233,7 @@ def show_finding(study: OpenStudy, selection: Selection, data: ChartData) -> Non
             sentences.append(f"The values are means over draws of {sampling_title(selection.sampling)}.")
         st.markdown(" ".join(sentences))
     show_notes(study, cautions=False)
+    show_terms(*TERMS)
 
 
 def show_chart(study: OpenStudy, selection: Selection, data: ChartData) -> None:
@@ -290,6 +298,8 @@ def show_cards(study: OpenStudy, selection: Selection) -> None:
                     for source, class_name in card.pictures:
                         show_picture(pictures, source, class_name, CARD_PICTURE)
             link_to(page, label, ":material/arrow_forward:")
+    if cards and (reason := why_no_pictures(study.info)):
+        st.caption(f":material/hide_image: {reason}")
 
 
 def _numbers(curves: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The epochs of a recorded training as tables and texts, and whether the open study has any."""
+"""The epochs of a recorded training as tables and texts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,13 +10,9 @@ from core.analysis.comparing import compare_studies
 from core.report.words.changes import samples_text
 from core.report.words.findings import Finding
 from core.report.words.formatting import one_layer
-from core.study.store.opening import Study, StudyError
+from core.study.store.opening import Study
 from core.study.store.ties import MANY_TIES, NO_CONCLUSION, left_out_text
-from core.training.recording.epochs import has_epochs, load_epoch, read_epochs, read_history, recorded_epochs
-from explorer.runs.study_list import known_studies, study_path
-from explorer.state.address import current_study
-
-PICKER_KEY = "study"  # session key of the study picker, which changes one run before the address does
+from core.training.recording.epochs import load_epoch, read_epochs, read_history, recorded_epochs
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,17 +41,6 @@ class Training:
     rows: pd.DataFrame
     history: pd.DataFrame
     change: pd.DataFrame
-
-
-def shows_training() -> bool:
-    """Whether the study that is open, or chosen in the picker, has recorded epochs."""
-    name = st.session_state.get(PICKER_KEY) or current_study()
-    if not name:
-        return False
-    try:
-        return has_epochs(study_path(name, known_studies()))
-    except (StudyError, OSError):  # there is no such study, or no such path
-        return False
 
 
 def read_training(study: Study) -> Training | None:

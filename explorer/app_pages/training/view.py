@@ -6,10 +6,13 @@ import pandas as pd
 import streamlit as st
 
 from core.report.charts.training_charts import loss_chart, network_chart, training_chart
+from core.training.recording.epochs import INTERRUPTED, RUNNING
+from explorer.app_pages.training.live_view import recording_state, show_interrupted, show_running
 from explorer.app_pages.training.tables import Training, cached_training, cost_text, describe_training, epoch_text
 from explorer.controls.downloads import export_row
 from explorer.controls.page_header import show_notes, show_provenance
 from explorer.controls.study_picker import open_chosen_study
+from explorer.controls.terms import show_terms
 from explorer.runs.study_list import known_studies
 from explorer.server.page_errors import guarded
 from explorer.state.address import asked_view, keep_view
@@ -31,15 +34,22 @@ def render() -> None:
     study = open_chosen_study()
     if study is None:
         return
-    stamp = study.stamp
+    stamp, state = study.stamp, recording_state(study.path)
+    if state == RUNNING:
+        show_running(study)
+        return
     training = cached_training(study.path, stamp, cached_tables(study.path, stamp))
-    if training is None:
+    if state == INTERRUPTED:
+        show_interrupted(study, is_empty=training is None)
+    elif training is None:
         show_how_to_record(study)
+    if training is None:
         return
     finding = describe_training(training)
     st.title(finding.headline, anchor=False)
     st.markdown(finding.detail)
     show_notes(study)
+    show_terms("SI", "chance", "interval", "q", "epoch", "loss")
     play(study, training)
     show_table(study, training)
     show_provenance(study)
@@ -51,7 +61,7 @@ def show_how_to_record(study: OpenStudy) -> None:
     show_notes(study)
     st.markdown(
         "A recorded training shows the SI of some layers after each epoch, beside loss and accuracy. A callback "
-        "records it while a Keras model is trained, and this page shows it while it runs:"
+        "records it while a Keras model is trained. Open its folder, `training-study`, above to watch it while it runs:"
     )
     st.code(RECORDING_EXAMPLE, language="python")
     st.markdown("Or fine-tune a network on your images from the command line:")

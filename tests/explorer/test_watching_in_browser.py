@@ -1,5 +1,6 @@
 """Watching a training while it runs, in a real Chromium; the training is that of a tiny network in another process."""
 
+import os
 import subprocess
 import sys
 import time
@@ -43,11 +44,13 @@ def test_watching_a_training(page, tmp_path):
     folder, script = tmp_path / "watched", tmp_path / "training.py"
     script.write_text(TRAINING)
     command = [sys.executable, str(script), str(folder), str(tmp_path)]
-    training = subprocess.Popen(command, cwd=ROOT, env=None, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    variables = os.environ | {"PYTHONPATH": str(ROOT)}  # this project, wherever another one is installed
+    training = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 200
         while not (folder / "epochs" / "00001").exists():
-            assert training.poll() is None and time.monotonic() < deadline
+            assert training.poll() is None
+            assert time.monotonic() < deadline
             time.sleep(POLL_S)
         with serve("--study", str(folder), log=tmp_path / "server.log") as (address, _):
             page.goto(f"{address}/training")

@@ -14,7 +14,9 @@ if ROOT not in sys.path:  # `streamlit run` puts only this file's folder on the 
 import streamlit as st  # noqa: E402
 
 from explorer.runs.uploads.uploaders import release_uploads  # noqa: E402
+from explorer.server.browser_history import one_step_a_change  # noqa: E402
 from explorer.server.page_errors import guarded  # noqa: E402
+from explorer.state.address import current_study, follow_browser  # noqa: E402
 
 NEW_STUDY = "new-study"
 ICON = str(Path(__file__).with_name("icon.svg"))
@@ -37,9 +39,13 @@ def show_page() -> None:
         st.Page("app_pages/method/view.py", title="Method", icon=":material/menu_book:", url_path="method"),
     ]
     page = st.navigation(pages, position="top")
+    follow_browser(page.url_path)
     if page.url_path != NEW_STUDY:
         release_uploads()
     page.run()
+    study = current_study()
+    st.set_page_config(page_title=f"{page.title} · {Path(study).name}" if study else page.title)
+    one_step_a_change()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from core.commands.terminal.arguments import add_command
-from core.report.figures import FORMATS, WIDTHS_MM, make_figures, write_figures
+from core.report.chart_files import FORMATS
+from core.report.figures import WIDTHS_MM, make_figures, write_figures
 from core.study.store.opening import load_study
 
 EXAMPLES = (

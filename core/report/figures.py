@@ -17,9 +17,9 @@ from core.analysis.comparing import compare_studies, match_layers
 from core.analysis.curves import measured_layers
 from core.analysis.layer_properties import known_properties, rank_correlation
 from core.analysis.separation_level import best_layer, has_best_layer, lead_curve
+from core.report.chart_files import FORMATS, INSTALL, PORTABLE_FONT, chart_file
 from core.report.lead_values import chosen_curves, splits_of
 from core.report.plots import properties_of
-from core.report.svg_text import with_text_lengths
 from core.report.words.figure_captions import change_caption, curves_caption, panel_caption, property_caption
 from core.study.store.opening import Study
 from core.study.store.writing import replace_file
@@ -27,14 +27,12 @@ from core.study.store.writing import replace_file
 if TYPE_CHECKING:
     from core.report.charts.frame import Size, UncheckedChart
 
-FORMATS = ("pdf", "svg", "png")
 WIDTHS_MM = {"single": 89, "double": 183}  # of one column, and of a page of two columns
 _POINTS_A_MM = 72 / 25.4
 _PIXELS_AN_INCH = 300  # of a PNG
 _TEXT_POINTS = 7
 _AGAINST = {"parameters": "parameters", "channels": "depth", "knn": "knn"}  # property to its name in a file
 _BESIDE_DOT = 30  # characters for which there is room beside a dot
-_INSTALL = "Figures need Altair and vl-convert-python: pip install altair vl-convert-python (or the extra `report`)."
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,22 +137,18 @@ def write_figures(
 def rendered(figure: Figure, *, file_format: str = "pdf", width: str = "single") -> bytes:
     """Return a figure as the content of a file; parameters and errors as of `write_figures`."""
     try:
-        import vl_convert
-
         from core.report.charts.frame import Size, standalone_spec
-        from core.report.charts.theme import PORTABLE_FONT, vega_config
+        from core.report.charts.theme import vega_config
     except ImportError as error:
-        raise ImportError(_INSTALL) from error
+        raise ImportError(INSTALL) from error
     points = round(WIDTHS_MM[width] * _POINTS_A_MM)
     size = Size(points, scale=_TEXT_POINTS / 12, interactive=False)
-    config = vega_config("light", font=PORTABLE_FONT, font_size=size(11))
-    spec = standalone_spec(figure.draw(size), {**config, "background": "#ffffff"})
+    spec = standalone_spec(figure.draw(size), vega_config("light", font=PORTABLE_FONT, font_size=size(11)))
     spec["padding"] = 2
-    if file_format == "pdf":
-        return bytes(vl_convert.vegalite_to_pdf(spec))
-    if file_format == "png":
-        return bytes(vl_convert.vegalite_to_png(spec, ppi=_PIXELS_AN_INCH))
-    return _in_millimeters(with_text_lengths(vl_convert.vegalite_to_svg(spec)), WIDTHS_MM[width]).encode()
+    content = chart_file(spec, file_format, pixels_an_inch=_PIXELS_AN_INCH)
+    if file_format == "svg":
+        return _in_millimeters(content.decode(), WIDTHS_MM[width]).encode()
+    return content
 
 
 def _in_millimeters(svg: str, width_mm: float) -> str:

@@ -13,9 +13,9 @@ import pandas as pd
 from core.analysis.curves import measured_layers, tidy_curves
 from core.analysis.layer_properties import known_properties, layer_properties, probe_accuracies
 from core.analysis.separation_level import best_layer, lead_curve
+from core.report.chart_files import chart_file
 from core.report.html import inline, table_html
 from core.report.lead_values import chosen_curves, chosen_lead, classes_at
-from core.report.svg_text import with_text_lengths
 from core.report.tables import layer_table
 from core.report.words.findings import describe
 from core.report.words.formatting import plain
@@ -144,14 +144,13 @@ def _chart_html(study: Study) -> str:
         chart = layers_plot(study)
     except ImportError as error:
         return f"<p><small>{escape(str(error))}</small></p>"
-    from core.report.charts.frame import notebook_html, standalone_spec
+    from core.report.charts.frame import notebook_html
 
     try:
-        from vl_convert import vegalite_to_svg
+        picture = chart_file(chart.to_dict(), "svg")
     except ImportError:
         return notebook_html(chart)
-    picture = b64encode(with_text_lengths(vegalite_to_svg(standalone_spec(chart))).encode()).decode()
-    return f'<img alt="Separation Index by layer" src="data:image/svg+xml;base64,{picture}">'
+    return f'<img alt="Separation Index by layer" src="data:image/svg+xml;base64,{b64encode(picture).decode()}">'
 
 
 def _layers_of(study: Study, curves: pd.DataFrame) -> pd.DataFrame:

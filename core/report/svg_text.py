@@ -21,7 +21,7 @@ _BOLD = (
     "722 667 611 722 667 944 667 667 611 333 278 333 584 556 333 556 611 556 611 556 333 611 611 278 278 "
     "556 278 889 611 611 611 611 389 556 333 611 556 778 556 556 500 389 280 389 584"
 )
-_OTHERS = {"−": 584, "×": 584, "…": 1000, "–": 556}
+_OTHERS = {"−": 584, "×": 584, "…": 1000, "–": 556, "·": 333, "’": 222, "“": 333, "”": 333}
 _USUAL = 556  # of any other character
 _TEXT = re.compile(r"<text ([^>]*)>([^<]*)</text>")
 
@@ -38,6 +38,15 @@ def text_width(text: str, font_size: float, *, bold: bool = False) -> float:
         index = ord(character) - ord(" ")
         total += widths[index] if 0 <= index < len(widths) else _OTHERS.get(character, _USUAL)
     return total * font_size / 1000
+
+
+def has_all_characters(text: str) -> bool:
+    """Whether the width of every character of a text is known: those of Western languages.
+
+    >>> has_all_characters("Größe − 1"), has_all_characters("● dog")
+    (True, False)
+    """
+    return all(character in _OTHERS or character.isspace() or " " <= character <= "\u017f" for character in text)
 
 
 def with_text_lengths(svg: str) -> str:

@@ -1,8 +1,15 @@
-"""Download buttons: charts as PNG or SVG, tables as CSV or Parquet, a study's configuration and its report."""
+"""The menu under each chart that saves it: as a picture with title and caption, its numbers, the study's settings.
+
+Pictures are drawn on the server when a button is clicked, by the code of `python -m core figures`: always light and
+complete, whatever the page's colors and width are.
+"""
 
 import io
 import json
+import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -10,196 +17,145 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-NO_REPORT = "The charts of a report need a package that is missing here: pip install vl-convert-python."
+from core.report.chart_files import PORTABLE_FONT, WIDTH, chart_file_apart
+from core.report.charts.frame import UncheckedChart, records
+from core.report.charts.theme import vega_config
+from core.report.words.formatting import without_markdown
+from explorer.studies.loading import OpenStudy
+from explorer.studies.provenance import caption
 
-_HTML = '<button type="button"></button>'
-_CSS = """
-button {
-  font-family: var(--st-font); font-size: 0.875rem; color: var(--st-text-color);
-  background: transparent; cursor: pointer;
-  border: 1px solid var(--st-border-color); border-radius: var(--st-button-radius);
-  box-sizing: border-box; height: 2.5rem; padding: 0 0.75rem; vertical-align: top; width: 100%; white-space: nowrap;
-}
-button:hover, button:focus-visible { color: var(--st-primary-color); border-color: var(--st-primary-color); }
-"""
-_JS = """
-const SCALE = 2;  // PNG pixels per screen pixel
-// The page's own font is missing where a picture is seen.
-const FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif";
-const MARGIN = 4;  // pixels
-
-function drawnSvg(container) {
-  const drawn = document.querySelector(`.st-key-${container} .stVegaLiteChart svg.marks`);
-  if (!drawn) return null;
-  const svg = drawn.cloneNode(true);
-  svg.setAttribute("xmlns", "http://www.w3.org/2000/svg");
-  for (const text of svg.querySelectorAll("text")) text.style.fontFamily = FONT;
-  const box = enclosingBox(svg, drawn.getBoundingClientRect());
-  svg.setAttribute("viewBox", `${box.x} ${box.y} ${box.width} ${box.height}`);
-  svg.setAttribute("width", box.width);
-  svg.setAttribute("height", box.height);
-  const background = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-  for (const name of ["x", "y", "width", "height"]) background.setAttribute(name, box[name]);
-  background.setAttribute("fill", getComputedStyle(document.querySelector(".stApp")).backgroundColor);
-  svg.prepend(background);
-  return { blob: new Blob([svg.outerHTML], { type: "image/svg+xml" }), box };
-}
-
-// The chart as it was on the page, and all its texts in the font of the picture, which may be wider.
-function enclosingBox(svg, { width, height }) {
-  const hidden = document.createElement("div");
-  hidden.style.cssText = "position: absolute; left: -99999px; visibility: hidden";
-  hidden.append(svg);
-  document.body.append(hidden);
-  const content = svg.getBBox();
-  hidden.remove();
-  const x = Math.floor(Math.min(0, content.x - MARGIN));
-  const y = Math.floor(Math.min(0, content.y - MARGIN));
-  return {
-    x, y,
-    width: Math.ceil(Math.max(width, content.x + content.width + MARGIN)) - x,
-    height: Math.ceil(Math.max(height, content.y + content.height + MARGIN)) - y,
-  };
-}
-
-function save(blob, name) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-}
-
-function savePng({ blob, box }, name) {
-  const image = new Image();
-  image.onload = () => {
-    const canvas = document.createElement("canvas");
-    canvas.width = box.width * SCALE;
-    canvas.height = box.height * SCALE;
-    canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
-    URL.revokeObjectURL(image.src);
-    canvas.toBlob(png => save(png, name), "image/png");
-  };
-  image.src = URL.createObjectURL(blob);
-}
-
-export default function ({ parentElement, data }) {
-  const button = parentElement.querySelector("button");
-  button.textContent = data.label;
-  button.setAttribute("aria-label", data.ariaLabel);
-  button.onclick = () => {
-    const svg = drawnSvg(data.container);
-    if (!svg) return;
-    if (data.fileName.endsWith(".png")) savePng(svg, data.fileName);
-    else save(svg.blob, data.fileName);
-  };
-}
-"""
-_save_chart = st.components.v2.component("separation_index_save_chart", html=_HTML, css=_CSS, js=_JS)
+PICTURES = {"png": ("PNG", "image/png"), "svg": ("SVG", "image/svg+xml"), "pdf": ("PDF", "application/pdf")}
+NOT_INSTALLED = "Pictures and reports need a package that is missing here: pip install vl-convert-python."
+_drawing = threading.BoundedSemaphore(2)  # as many pictures are drawn at the same time
 
 
-def save_chart_button(label: str, *, container: str, file_name: str) -> None:
-    """Show a button that saves a chart as it is drawn, on the page's background color.
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A chart to save with title and caption.
 
-    Parameters
+    Attributes
     ----------
-    label : str
-        Text of the button.
-    container : str
-        Key of the `st.container` that holds the chart.
-    file_name : str
-        Name of the saved file; its suffix, .png or .svg, decides the format.
+    chart : UncheckedChart or mapping
+        As the page shows it; a mapping is a specification with tables, of `core.report.charts.frame.spec_and_tables`.
+    title : str
+    caption : str
+        Markdown, such as the page shows it below the chart.
     """
-    kind = file_name.rpartition(".")[2].upper()
-    data = {"label": label, "ariaLabel": f"Chart as {kind}", "container": container, "fileName": file_name}
-    _save_chart(data=data, key=f"save_{kind}_{container}", width="content", height="content")
+
+    chart: UncheckedChart | Mapping[str, Any]
+    title: str
+    caption: str
+
+    def file(self, file_format: str) -> bytes:
+        """The picture as the content of a file; see `core.report.chart_files.chart_file_apart`."""
+        with _drawing:
+            return chart_file_apart(
+                self.spec(), file_format, title=without_markdown(self.title), caption=without_markdown(self.caption)
+            )
+
+    def spec(self) -> dict[str, Any]:
+        """The chart on white, as wide as a page, with its data."""
+        if isinstance(self.chart, Mapping):
+            tables = {name: records(table) for name, table in self.chart.get("datasets", {}).items()}
+            spec = {**self.chart, "datasets": tables}
+        else:
+            spec = self.chart.to_dict()
+        config = vega_config("light", font=PORTABLE_FONT)
+        own = spec.get("config", {})
+        return {**spec, "width": WIDTH, "config": {**config, **own, "view": {**config["view"], **own.get("view", {})}}}
 
 
-def save_table_buttons(table: Callable[[], pd.DataFrame], file: str) -> None:
-    """Show buttons that save a table as CSV or Parquet.
-
-    Parameters
-    ----------
-    table : callable
-        Returns the table; called only when a button is clicked.
-    file : str
-        Name of the saved file without suffix, unique on the page.
-    """
-    st.download_button(
-        "CSV",
-        lambda: table().to_csv(index=False).encode(),
-        f"{file}.csv",
-        "text/csv",
-        on_click="ignore",
-        key=f"csv_{file}",
-    )
-    parquet = "application/vnd.apache.parquet"
-    st.download_button(
-        "Parquet", lambda: _parquet(table()), f"{file}.parquet", parquet, on_click="ignore", key=f"parquet_{file}"
-    )
+def picture_of(chart: UncheckedChart | Mapping[str, Any], study: OpenStudy, title: str, text: str) -> Picture:
+    """A chart of a study; its caption is `text`, and the study's network, data, numbers of samples and seed."""
+    return Picture(chart, title, f"{text.strip()} {caption(study)}.")
 
 
-def export_row(
-    container: str,
-    table: Callable[[], pd.DataFrame],
+def save_menu(
     file: str,
-    info: Mapping[str, Any] | None = None,
+    table: Callable[[], pd.DataFrame],
+    picture: Picture | None = None,
     *,
+    info: Mapping[str, Any] | None = None,
     report_of: str | None = None,
+    label: str = "Save",
 ) -> None:
-    """Show all download buttons of a chart in one row.
+    """Show a menu that saves a chart and its numbers, or a table.
 
     Parameters
     ----------
-    container : str
-        Key of the `st.container` that holds the chart.
-    table : callable
-        Returns the chart's numbers; called only when a button is clicked.
     file : str
         Name of the saved files without suffix, unique on the page.
+    table : callable
+        Returns the numbers; called only when a button is clicked.
+    picture : Picture, optional
+        The chart; without one, the menu is of a table.
     info : mapping, optional
         Content of study.json; if given, it can be saved too.
     report_of : str, optional
         Folder of a study; if given, its report can be saved too.
+    label : str
+        Of the menu's button.
     """
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.caption("Save", width="content")
-        for kind in ("PNG", "SVG"):
-            save_chart_button(kind, container=container, file_name=f"{file}.{kind.lower()}")
-        save_table_buttons(table, file)
-        if info is not None:
-            save_configuration_button(info, file)
-        if report_of is not None:
-            save_report_button(Path(report_of))
+    with st.popover(label, icon=":material/download:", key=f"save_{file}", type="tertiary"):
+        if picture is not None:
+            st.caption("Chart, with title and caption")
+            with st.container(horizontal=True, gap="small"):
+                _picture_buttons(picture, file)
+        st.caption("Numbers" if picture is not None else "Table")
+        with st.container(horizontal=True, gap="small"):
+            _table_buttons(table, file)
+        if info is not None or report_of is not None:
+            st.caption("Study")
+            with st.container(horizontal=True, gap="small"):
+                if info is not None:
+                    _configuration_button(info, file)
+                if report_of is not None:
+                    _report_button(Path(report_of))
 
 
-def save_table_row(table: Callable[[], pd.DataFrame], file: str) -> None:
-    """Show the download buttons of a table in a separate row; see `save_table_buttons`."""
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.caption("Save", width="content")
-        save_table_buttons(table, file)
+def _picture_buttons(picture: Picture, file: str) -> None:
+    missing = find_spec("vl_convert") is None
+    for suffix, (label, kind) in PICTURES.items():
+        _download(
+            label,
+            partial(picture.file, suffix),
+            f"{file}.{suffix}",
+            kind,
+            key=f"{suffix}_{file}",
+            disabled=missing,
+            help=NOT_INSTALLED if missing else None,
+        )
 
 
-def save_configuration_button(info: Mapping[str, Any], file: str) -> None:
+def _table_buttons(table: Callable[[], pd.DataFrame], file: str) -> None:
+    _download("CSV", lambda: table().to_csv(index=False).encode(), f"{file}.csv", "text/csv", key=f"csv_{file}")
+    kind = "application/vnd.apache.parquet"
+    _download("Parquet", lambda: _parquet(table()), f"{file}.parquet", kind, key=f"parquet_{file}")
+
+
+def _configuration_button(info: Mapping[str, Any], file: str) -> None:
     """Show a button that saves the study's configuration, study.json."""
     text = json.dumps(dict(info), indent=1, ensure_ascii=False)
-    name, kind = "study.json", "application/json"
-    st.download_button("Configuration", text, name, kind, on_click="ignore", key=f"study_{file}")
+    _download("Configuration", lambda: text.encode(), "study.json", "application/json", key=f"study_{file}")
 
 
-def save_report_button(study: Path) -> None:
+def _report_button(study: Path) -> None:
     """Show a button that saves a report of the study as one HTML file, made when the button is clicked."""
     missing = find_spec("vl_convert") is None
-    st.download_button(
+    _download(
         "Report",
         lambda: _report(study),
         f"{study.name}_report.html",
         "text/html",
-        on_click="ignore",
         key=f"report_{study}",
         disabled=missing,
-        help=NO_REPORT if missing else "The whole study as one self-contained HTML page. It takes a few seconds.",
+        help=NOT_INSTALLED if missing else "The whole study as one HTML page. It takes a few seconds.",
     )
+
+
+def _download(label: str, content: Callable[[], bytes], name: str, kind: str, **options: Any) -> None:
+    """Show a button that makes a file when it is clicked, without a rerun of the page."""
+    st.download_button(label, content, name, kind, on_click="ignore", **options)
 
 
 def _report(study: Path) -> bytes:

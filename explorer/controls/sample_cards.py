@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.analysis.samples.selection import LayerSelection
 from core.report.words.formatting import plain
-from explorer.controls.downloads import save_table_buttons
+from explorer.controls.downloads import save_menu
 from explorer.controls.widgets import widget_key
 from explorer.server.page_errors import guarded
 from explorer.server.public_mode import is_public
@@ -114,7 +114,7 @@ def show_gallery(
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         page = str(st.selectbox(f"Samples (of {len(filtered):,})", page_names, key=key, width=200))
         file = f"{Path(study.path).name}_samples"
-        save_table_buttons(lambda: filtered.drop(columns=["source", "nearest_source"]), file)
+        save_menu(file, lambda: filtered.drop(columns=["source", "nearest_source"]))
         st.caption(f"{EXPLAINED[chosen.shown]} First: {SORTS[chosen.sort].lower()}.".strip(), width="content")
     rows = filtered.iloc[page_names.index(page) * PAGE_SIZE :][:PAGE_SIZE]
     with st.container(horizontal=True, gap="small", key="gallery"):

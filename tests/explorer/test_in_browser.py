@@ -62,12 +62,15 @@ def test_a_control_changes_the_chart_the_headline_and_the_address(page, address)
 def test_what_is_seen_can_be_saved(page, address):
     page.goto(address)
     expect(page.locator("svg.marks")).to_have_count(1, timeout=30_000)
-    svg = _saved(page, "Chart as SVG")
+    page.get_by_role("button", name="Save", exact=True).click()
+    svg = _saved(page, "SVG")
     assert svg.startswith(b"<svg")
     assert b"block7a_project_conv" in svg
-    picture = np.asarray(Image.open(io.BytesIO(_saved(page, "Chart as PNG"))).convert("RGB"))
+    assert b">Separation Index through the network</text>" in svg
+    assert _saved(page, "PDF").startswith(b"%PDF")
+    picture = np.asarray(Image.open(io.BytesIO(_saved(page, "PNG"))).convert("RGB"))
     border = np.concatenate([picture[:, 0], picture[:, -1], picture[0], picture[-1]])
-    assert len(np.unique(border, axis=0)) == 1  # no text is cut off, as "0.0075" was in a font wider than the page's
+    assert (border == 255).all()  # white, whatever the page's colors are, and no text is cut off
     csv = _saved(page, "CSV").decode().splitlines()
     assert csv[0].startswith("layer,position,measure")
     assert len(csv) == 1 + 60 * 4
@@ -98,6 +101,31 @@ def test_a_layer_is_picked_in_the_chart_and_followed(page, address, study_writer
     expect(picked).to_have_value("block1a_add", timeout=30_000)
     _go_to(page, "Compare")
     expect(page.locator("svg.marks").nth(1)).to_contain_text("block1a_add", timeout=30_000)  # the first has parameters
+
+
+def test_back_undoes_a_change_and_leaves_a_page_in_one_press(page, address):
+    page.goto("about:blank")
+    page.goto(address)
+    chosen = page.get_by_role("radio", checked=True)
+    expect(chosen.filter(has_text="Channel means")).to_be_visible(timeout=30_000)
+    expect(page).to_have_title(re.compile("^Layers · "))
+    page.get_by_text("All activations", exact=True).first.click()
+    expect(page).to_have_url(re.compile("pooling=flat"))
+    _go_to(page, "Classes")
+    expect(page).to_have_title(re.compile("^Classes · "))
+    page.go_back()
+    expect(page).to_have_title(re.compile("^Layers · "))
+    expect(chosen.filter(has_text="All activations")).to_be_visible(timeout=30_000)
+    page.wait_for_timeout(1200)  # an address that was written within the last second may still be on its way
+    page.go_back()
+    expect(chosen.filter(has_text="Channel means")).to_be_visible(timeout=30_000)
+    expect(page).to_have_url(f"{address}/")
+    page.go_forward()
+    expect(chosen.filter(has_text="All activations")).to_be_visible(timeout=30_000)
+    page.go_back()
+    expect(chosen.filter(has_text="Channel means")).to_be_visible(timeout=30_000)
+    page.go_back()
+    expect(page).to_have_url("about:blank")
 
 
 def _saved(page, button: str) -> bytes:

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import altair as alt
 
+from core.report.chart_files import PORTABLE_FONT
+
 Chart = TypeVar("Chart", bound=alt.LayerChart)
 GRAY = "#808895"  # readable on white and on near-black
 HIGHLIGHT = "#e8590c"  # outlines; readable on every color of a heat map
@@ -15,10 +17,11 @@ CATEGORIES = {
     "light": ["#0b62a4", "#c4540a", "#0a7d5c", "#8e4b8f", "#5f6b7a"],
     "dark": ["#6cb6f0", "#f0a35e", "#4fcfa2", "#d59ad6", "#a3adba"],
 }
-PORTABLE_FONT = "Liberation Sans, Arial, Helvetica, sans-serif"  # for pictures; the first three are equally wide
 FONT_SIZE = 11  # of axes and legends on a page, in pixels
 _TEXT = {"light": "#1f2933", "dark": "#e6eaee"}
 _SOFT_TEXT = {"light": "#5b6672", "dark": "#a3adba"}
+# The same for charts in the app, which change with its theme: Vega knows the background that Streamlit sets.
+APP_TEXT = f"luminance(background) > 0.5 ? '{_SOFT_TEXT['light']}' : '{_SOFT_TEXT['dark']}'"
 _LINES = {"light": "#d9dee4", "dark": "#333c46"}
 
 

@@ -14,6 +14,18 @@ def plain(text: Any) -> str:
     return re.sub(r"([\\`*_\[\]$~<>#|:])", r"\\\1", str(text))
 
 
+_MARKUP = re.compile(r"\\([\\`*_\[\]$~<>#|:])|\*\*|`|:\w+\[([^\]]*)\]|\[([^\]]*)\]\([^)]*\)|:material/\w+:")
+
+
+def without_markdown(text: str) -> str:
+    """Return the plain text of a sentence in Markdown; characters that `plain` escaped stand for themselves.
+
+    >>> without_markdown(r"**best** at `top_conv`, class \\*a\\* ([Method](method))")
+    'best at top_conv, class *a* (Method)'
+    """
+    return " ".join(_MARKUP.sub(lambda match: match[1] or match[2] or match[3] or "", text).split())
+
+
 def number(value: float) -> str:
     """Format a number with two decimals, or a small one with two significant digits."""
     return f"{value:.2f}" if abs(value) >= 0.095 or value == 0 else f"{value:.2g}"

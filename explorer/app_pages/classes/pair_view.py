@@ -13,7 +13,7 @@ from core.analysis.samples.selection import LayerSelection
 from core.report.charts.frame import UncheckedChart, framed, layer_x, names_parameter, upper_end
 from core.report.charts.theme import GRAY
 from core.report.words.formatting import one_layer, plain
-from explorer.controls.downloads import export_row
+from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.sample_cards import show_picture
 from explorer.controls.widgets import widget_key
 from explorer.server.page_errors import guarded
@@ -65,7 +65,9 @@ def show_pair(study: OpenStudy, pair: tuple[str, str], selection: LayerSelection
         chart = pair_chart(curve, layers, selection.layer)
         st.altair_chart(chart, width="stretch", alt=f"Confusion of {first} and {second} by layer. {finding}")
     st.caption(CAPTION)
-    export_row(CURVE, lambda: curve, f"{Path(study.path).name}_{first}_{second}".replace(" ", "_"), study.info)
+    file = f"{Path(study.path).name}_{first}_{second}".replace(" ", "_")
+    picture = picture_of(chart, study, f"Confusion of {plain(first)} and {plain(second)} by layer", CAPTION)
+    save_menu(file, lambda: curve, picture, info=study.info)
     return show_causes(study, paths, pair, selection, curve)
 
 

@@ -8,14 +8,14 @@ import streamlit as st
 from core.analysis.samples.class_values import class_names, class_values, ranked_classes
 from core.analysis.samples.selection import LayerSelection
 from core.analysis.samples.tables import named_pairs
-from core.report.words.formatting import SAMPLES
+from core.report.words.formatting import SAMPLES, plain
 from core.study.store.class_names import short_class
 from core.study.store.opening import StudyError
 from explorer.app_pages.classes.charts import PICKED, confusion_chart, development_chart, heat_map
 from explorer.app_pages.classes.class_search import find_class, show_class
 from explorer.app_pages.classes.clusters_view import show_clusters
 from explorer.app_pages.classes.pair_view import show_pair
-from explorer.controls.downloads import export_row
+from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.layer_controls import layer_controls
 from explorer.controls.page_header import show_notes, show_provenance
 from explorer.controls.phone_order import chart_first, controls_after_chart
@@ -143,7 +143,8 @@ def show_map(
             {"class": [picked["class_name"]]},
         )
     st.caption(f"{part} {HEAT_CAPTION}")
-    export_row(HEAT, lambda: values, f"{Path(study.path).name}_classes", study.info)
+    picture = picture_of(chart, study, "SI of the classes at each layer", part)
+    save_menu(f"{Path(study.path).name}_classes", lambda: values, picture, info=study.info)
     if listed := open_expander(
         "The classes at this layer as a table, hardest first", widget_key(PAGE, "ranked", study)
     ):
@@ -160,9 +161,11 @@ def show_development(study: OpenStudy, values: pd.DataFrame, ranked: pd.DataFram
         chart = development_chart(values, classes, selection.layer)
         alt = f"Separation Index through the network of {', '.join(classes)}, and the mean of all classes."
         st.altair_chart(chart, width="stretch", alt=alt)
-    st.caption(f"The {len(classes)} hardest of {len(ranked):,} classes at {selection.layer} (dotted line).")
+    text = f"The {len(classes)} hardest of {len(ranked):,} classes at {plain(selection.layer)} (dotted line)."
+    st.caption(text)
     drawn = values[values["class_name"].isin(classes)]
-    export_row(LINES, lambda: drawn, f"{Path(study.path).name}_hardest_classes", study.info)
+    picture = picture_of(chart, study, "The hardest classes through the network", text)
+    save_menu(f"{Path(study.path).name}_hardest_classes", lambda: drawn, picture, info=study.info)
 
 
 def show_confusions(study: OpenStudy, pairs: pd.DataFrame | None, selection: LayerSelection) -> None:
@@ -208,8 +211,10 @@ def show_confusions(study: OpenStudy, pairs: pd.DataFrame | None, selection: Lay
             key=keys["pairs"],
             alt="Pairs of classes, the most confused first",
         )
-    st.caption(f"{min(len(pairs), BARS)} of {len(pairs):,} pairs drawn, all in the table.")
-    export_row(CONFUSIONS, lambda: pairs, f"{Path(study.path).name}_confusions", study.info)
+    text = f"{len(top)} of {len(pairs):,} pairs drawn, all in the table."
+    st.caption(text)
+    picture = picture_of(chart, study, f"Most confused classes at {plain(selection.layer)}", text)
+    save_menu(f"{Path(study.path).name}_confusions", lambda: pairs, picture, info=study.info)
 
 
 def pair_controls(

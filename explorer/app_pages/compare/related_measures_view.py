@@ -19,7 +19,7 @@ from explorer.app_pages.compare.related_measures_tables import (
     split_of,
 )
 from explorer.app_pages.compare.tables import CompareSelection
-from explorer.controls.downloads import export_row, save_table_row
+from explorer.controls.downloads import picture_of, save_menu
 from explorer.state.address import current_layer
 from explorer.studies.loading import OpenStudy, cached_tables
 
@@ -70,11 +70,14 @@ def _show_related(study: OpenStudy, rows: pd.DataFrame, selection: CompareSelect
         for column, name in zip(st.columns(COLUMNS, gap="medium"), names[start : start + COLUMNS], strict=False):
             with column, st.container(key=f"related_{name}"):
                 alt = f"{MEASURES[name].title} by layer. {MEASURES[name].help}"
-                st.altair_chart(related_chart(rows, name, current_layer()), width="stretch", alt=alt)
+                chart = related_chart(rows, name, current_layer())
+                st.altair_chart(chart, width="stretch", alt=alt)
+                picture = picture_of(chart, study, MEASURES[name].title, MEASURES[name].help)
+                save_menu(f"{Path(study.path).name}_{name}", rows.copy, picture)
     samples = SAMPLES.get(split_of(selection), split_of(selection))
     st.caption(CAPTION.format(samples=samples))
     st.dataframe(related_table(rows), hide_index=True, column_config=related_columns())
-    save_table_row(lambda: rows, f"{Path(study.path).name}_related_measures")
+    save_menu(f"{Path(study.path).name}_related_measures", lambda: rows)
 
 
 def _show_similarity(study: OpenStudy, similarities: dict[str, pd.DataFrame], selection: CompareSelection) -> None:
@@ -95,6 +98,8 @@ def _show_similarity(study: OpenStudy, similarities: dict[str, pd.DataFrame], se
     rows = similarities[kind]
     with st.container(key="similarity_chart"):
         note = similarity_note(rows, selection, kind)
-        st.altair_chart(similarity_chart(rows, SIMILARITIES[kind]), width="stretch", alt=f"Layer by layer. {note}")
+        chart = similarity_chart(rows, SIMILARITIES[kind])
+        st.altair_chart(chart, width="stretch", alt=f"Layer by layer. {note}")
     st.caption(note)
-    export_row("similarity_chart", lambda: rows, f"{Path(study.path).name}_{kind}")
+    picture = picture_of(chart, study, f"Similarity of layers: {SIMILARITIES[kind]}", note)
+    save_menu(f"{Path(study.path).name}_{kind}", lambda: rows, picture)

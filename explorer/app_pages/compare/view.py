@@ -26,7 +26,7 @@ from explorer.app_pages.compare.tables import (
     layer_dots,
     offered,
 )
-from explorer.controls.downloads import export_row, save_chart_button, save_configuration_button, save_table_buttons
+from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.page_header import show_notes, show_provenance
 from explorer.controls.study_picker import open_chosen_study, pick_layer, pick_other_study, untrained_control
 from explorer.controls.widgets import choose_one, widget_key
@@ -119,22 +119,18 @@ def show_dots(study: OpenStudy, selection: CompareSelection) -> None:
                 _show_dots_chart(study, dots, name, correlation_text(rank_correlations[name]))
     small = baseline_text(tables.samples, study.curves[study.curves["samples"] == selection.samples])
     st.caption(f"{DOTS_CAPTION} {small}".strip())
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.caption("Save the numbers", width="content")
-        save_table_buttons(lambda: dots, f"{Path(study.path).name}_compare")
-        save_configuration_button(study.info, f"{Path(study.path).name}_compare")
 
 
 def _show_dots_chart(study: OpenStudy, dots: pd.DataFrame, name: str, correlation: str) -> None:
     """Show the chart of one property with its correlation and download buttons."""
     with st.container(key=f"dots_{name}"):
         alt = f"Separation Index versus {PROPERTIES[name][0]}, one dot per layer. {correlation}."
-        st.altair_chart(property_chart(dots, name, current_layer()), width="stretch", alt=alt)
+        chart = property_chart(dots, name, current_layer())
+        st.altair_chart(chart, width="stretch", alt=alt)
         st.caption(correlation)
-        with st.container(horizontal=True, gap="small"):
-            for kind in ("png", "svg"):
-                file = f"{Path(study.path).name}_{name}.{kind}"
-                save_chart_button(kind.upper(), container=f"dots_{name}", file_name=file)
+        title = f"Separation Index versus {PROPERTIES[name][0]}"
+        picture = picture_of(chart, study, title, f"One dot per layer. {correlation}.")
+        save_menu(f"{Path(study.path).name}_{name}", lambda: dots, picture, info=study.info)
 
 
 def show_other(study: OpenStudy, selection: CompareSelection, start: CompareSelection) -> CompareSelection:
@@ -179,9 +175,10 @@ def show_changes(
         st.altair_chart(chart, width="stretch", alt=alt.replace("`", ""))
     unpaired = int((~table["paired"].astype(bool)).sum())
     note = UNPAIRED.format(count=unpaired, total=len(table)) if unpaired else ""
-    st.caption(" ".join(filter(None, [CHANGE_CAPTION, note])))
-    file = f"{before}_to_{after}"
-    export_row(CHANGES, lambda: table, file)
+    text = " ".join(filter(None, [CHANGE_CAPTION, note]))
+    st.caption(text)
+    picture = picture_of(chart, study, f"From {plain(before)} to {plain(after)}", text)
+    save_menu(f"{before}_to_{after}", lambda: table, picture)
     ranked = table.sort_values("difference", key=abs, ascending=False, ignore_index=True)
     columns = list(CONFIG)
     if (table["layer"] == table["layer_before"]).all():

@@ -18,7 +18,7 @@ from core.analysis.cut.blocks import (
 from core.analysis.cut.verified_blocks import load_verified
 from core.report.words.blocks import ALONE, NO_MEASUREMENT, blocks_text
 from core.study.store.opening import StudyError
-from explorer.controls.downloads import save_table_row
+from explorer.controls.downloads import save_menu
 from explorer.controls.layer_table import show_numbers
 from explorer.controls.widgets import choose_one, widget_key
 from explorer.runs.commands import HEADS, Cut, cannot_cut, has_network, search_folders, shown_path, verify_arguments
@@ -80,7 +80,7 @@ def show_blocks(study: OpenStudy, split: str, pooling: str, measure: str) -> Non
         return
     if verified is None:
         show_numbers(blocks, BLOCK_COLUMNS)
-        save_table_row(lambda: blocks, f"{Path(study.path).name}_blocks")
+        save_menu(f"{Path(study.path).name}_blocks", lambda: blocks)
         st.markdown(NO_MEASUREMENT)
         show_verification(study)
         return
@@ -90,7 +90,7 @@ def show_blocks(study: OpenStudy, split: str, pooling: str, measure: str) -> Non
     show_numbers(table[table["verdict"] != NOT_TRIED], MEASURED_COLUMNS)
     st.caption(f"{ALONE} The other blocks have no shortcut connection that could replace them.")
     show_numbers(table, BLOCK_COLUMNS)
-    save_table_row(lambda: table, f"{Path(study.path).name}_blocks")
+    save_menu(f"{Path(study.path).name}_blocks", lambda: table)
     st.caption("SI before and after a block does not show whether the network needs the block.")
 
 

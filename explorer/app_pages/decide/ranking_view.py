@@ -12,7 +12,7 @@ from core.study.store.opening import StudyError
 from core.study.store.study_json import look_up
 from explorer.app_pages.decide.charts import ranking_chart
 from explorer.app_pages.decide.tables import MEANINGS, ranked_samples, verdict
-from explorer.controls.downloads import export_row
+from explorer.controls.downloads import Picture, save_menu
 from explorer.controls.layer_table import show_numbers
 from explorer.controls.widgets import open_expander, widget_key
 from explorer.runs.commands import missing_text, search_folders
@@ -118,8 +118,9 @@ def _show(ranking: Ranking) -> None:
     chosen_in = SPLIT_NAMES.get(compared["chosen_in"], compared["chosen_in"])
     text = CAPTION.format(chosen_in=chosen_in, compared=compared_by)
     cautions = [plain(caution) for caution in ranking.info.get("cautions", [])]
-    st.caption(" ".join([f"{plain(_data_name(ranking))}, {samples}.", text, *cautions]))
-    export_row(NETWORKS, lambda: ranking.layers, "ranking")
+    text = " ".join([f"{plain(_data_name(ranking))}, {samples}.", text, *cautions])
+    st.caption(text)
+    save_menu("ranking", lambda: ranking.layers, Picture(chart, "The networks compared", text))
     show_numbers(ranking.networks.replace({"verdict": MEANINGS}), COLUMNS)
 
 

@@ -18,7 +18,7 @@ from explorer.app_pages.layers.content import ChartData, cached_chart, cards_of,
 from explorer.app_pages.layers.introduction import show_introduction
 from explorer.app_pages.layers.measure_options import explanation, measure_title, sampling_title
 from explorer.app_pages.layers.overview_strip import HINT, MIN_LAYERS, show_slider, show_strip
-from explorer.controls.downloads import export_row
+from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.layer_table import column_config, layer_table
 from explorer.controls.page_header import show_cautions, show_notes, show_provenance
 from explorer.controls.phone_order import chart_first, controls_after_chart
@@ -251,9 +251,11 @@ def show_chart(study: OpenStudy, selection: Selection, data: ChartData) -> None:
             chart, width="stretch", key=click_key, on_select=guarded(choose_layer), selection_mode=PICK, alt=alt
         )
     show_strip(study, _keys(study)[SPAN])  # after the chart, so that the browser draws the chart first
-    st.caption(_chart_caption(study, selection, data))
-    file = f"{Path(study.path).name}_layers"
-    export_row(CHART, lambda: _numbers(data.curves, data.layers), file, study.info, report_of=study.path)
+    text = _chart_caption(study, selection, data)
+    st.caption(f"{text} {HINT}" if len(study.layers) >= MIN_LAYERS else text)
+    file, title = f"{Path(study.path).name}_layers", f"{measure_title(selection.measure)} through the network"
+    picture = picture_of(chart, study, title, text)
+    save_menu(file, lambda: _numbers(data.curves, data.layers), picture, info=study.info, report_of=study.path)
 
 
 def _chart_caption(study: OpenStudy, selection: Selection, data: ChartData) -> str:
@@ -262,8 +264,6 @@ def _chart_caption(study: OpenStudy, selection: Selection, data: ChartData) -> s
     texts = [explanation(selection.measure), CHANCE, *(text for target, text in BANDS.items() if target in targets)]
     if len(data.control):
         texts.append(CONTROL)
-    if len(study.layers) >= MIN_LAYERS:
-        texts.append(HINT)
     texts.append(baseline_text(cached_tables(study.path, study.stamp).samples, data.curves))
     return " ".join(filter(None, texts))
 

@@ -5,7 +5,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from core.report.charts.frame import LABEL_HEIGHT, framed, layer_axis
+from core.report.charts.frame import LABEL_HEIGHT, UncheckedChart, framed, layer_axis
 from core.report.charts.labels import spread
 from core.report.charts.theme import GRAY
 from explorer.app_pages.method.notebook import SERIES
@@ -15,7 +15,7 @@ DASHES = dict(zip(SERIES, ([1, 0], [1, 0], [5, 3], [1, 0], [1, 0]), strict=True)
 SHAPES = dict(zip(SERIES, ("circle", "diamond", "cross", "triangle-up", "square"), strict=True))
 
 
-def notebook_chart(curves: pd.DataFrame) -> alt.LayerChart:
+def notebook_chart(curves: pd.DataFrame) -> UncheckedChart:
     """One line per series, with gaps at layers that a network does not have.
 
     Parameters

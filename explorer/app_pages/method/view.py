@@ -25,7 +25,7 @@ from explorer.app_pages.method.notebook import (
     replication_finding,
 )
 from explorer.app_pages.method.notebook_chart import notebook_chart
-from explorer.controls.downloads import export_row
+from explorer.controls.downloads import Picture, save_menu
 from explorer.controls.study_picker import carry_study, show_name
 from explorer.controls.terms import glossary
 from explorer.server.page_errors import guarded
@@ -126,11 +126,14 @@ def show_chart(curves: pd.DataFrame) -> None:
     """Show the chart, the sources of its curves, and the numbers as a table."""
     with st.container(key=CHART):
         names = ", ".join(curves["series"].unique())
-        st.altair_chart(notebook_chart(curves), width="stretch", alt=f"By layer, in network order: {names}.")
+        chart = notebook_chart(curves)
+        st.altair_chart(chart, width="stretch", alt=f"By layer, in network order: {names}.")
     st.caption(SOURCE)
     table = curves.pivot_table(index="layer", columns="series", values="value", sort=False)
     table = table[list(curves["series"].unique())]
-    export_row(CHART, table.reset_index, "notebook")
+    save_menu(
+        "notebook", table.reset_index, Picture(chart, "SI as reported, replicated, and with permuted labels", SOURCE)
+    )
     with st.expander("The numbers"):
         st.dataframe(table.style.format("{:.3f}", na_rep=""))
 

@@ -1,6 +1,5 @@
 """The page Sample size: how SI depends on the number of samples, and on the number of queries."""
 
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -27,7 +26,7 @@ from explorer.app_pages.sample_size.tables import (
     size_selection,
     suggested_command,
 )
-from explorer.controls.downloads import export_row, save_configuration_button, save_table_buttons
+from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.page_header import show_notes, show_provenance
 from explorer.controls.study_picker import open_chosen_study
 from explorer.controls.widgets import choose_one, widget_key
@@ -150,15 +149,17 @@ def show_charts(study: OpenStudy, lines: pd.DataFrame, ends: pd.DataFrame, curve
         with column, st.container(key=f"size_chart_{sampling}"):
             st.subheader(title, anchor=False)
             alt = f"SI over {DRAWN[sampling]}. {text}"
-            st.altair_chart(size_chart(lines, ends, sampling, top=top, curves=fitted), width="stretch", alt=alt)
-            st.caption(text if fitted is None else f"{text} {FITTED}")
+            chart = size_chart(lines, ends, sampling, top=top, curves=fitted)
+            st.altair_chart(chart, width="stretch", alt=alt)
+            text = text if fitted is None else f"{text} {FITTED}"
+            st.caption(text)
             if sampling == QUERIES:
                 st.markdown(precision_finding(ends))
             file = f"{Path(study.path).name}_{'sizes' if sampling == SUBSAMPLE else 'queries'}"
             numbers = lines[lines["sampling"] == sampling]
             if fitted is not None:
                 numbers = pd.concat([numbers, fitted])
-            export_row(f"size_chart_{sampling}", partial(_unchanged, numbers), file)
+            save_menu(file, numbers.copy, picture_of(chart, study, title, text))
 
 
 def show_table(study: OpenStudy, lines: pd.DataFrame, ends: pd.DataFrame) -> None:
@@ -168,10 +169,8 @@ def show_table(study: OpenStudy, lines: pd.DataFrame, ends: pd.DataFrame) -> Non
     table["sampling"] = table["sampling"].map(DRAWN)
     st.dataframe(table[list(COLUMNS)], hide_index=True, column_config=COLUMNS, placeholder="")
     is_shown = study.subsamples["layer"].isin(lines["layer"])
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.caption("Save every draw", width="content")
-        save_table_buttons(lambda: study.subsamples[is_shown], f"{Path(study.path).name}_sample_sizes")
-        save_configuration_button(study.info, f"{Path(study.path).name}_sizes")
+    file = f"{Path(study.path).name}_sample_sizes"
+    save_menu(file, lambda: study.subsamples[is_shown], info=study.info, label="Save every draw")
 
 
 def extrapolation_toggle(study: OpenStudy) -> bool:
@@ -183,11 +182,6 @@ def extrapolation_toggle(study: OpenStudy) -> bool:
 def cached_fitted(path: str, stamp: tuple[int, ...]) -> pd.DataFrame:
     """The study's fitted curves. All sessions share them, so they must not be modified."""
     return read_fitted(Path(path))
-
-
-def _unchanged(table: pd.DataFrame) -> pd.DataFrame:
-    """For `partial`, which binds a table of the loop at once; a lambda would use the last one."""
-    return table
 
 
 def _in_order(values: pd.Series) -> pd.Series:

@@ -14,7 +14,7 @@ from core.analysis.samples.tables import with_duplicates, with_ids
 from core.report.words.formatting import plain
 from core.report.words.samples_to_check import depths_text, duplicates_text, span
 from core.study.store.opening import StudyError
-from explorer.controls.downloads import save_table_row
+from explorer.controls.downloads import save_menu
 from explorer.controls.sample_cards import PAGE, selected_key, show_picture
 from explorer.controls.widgets import selected_row, widget_key
 from explorer.server.page_errors import guarded
@@ -108,7 +108,7 @@ def show_samples_to_check(
     if pictures:
         show_check_cards(study, listed.head(CARDS), sample_paths, pictures)
     show_selectable(study, listed.drop(columns="layers"), "errors", "Samples to check, the highest score first")
-    save_table_row(lambda: listed, f"{Path(study.path).name}_samples_to_check")
+    save_menu(f"{Path(study.path).name}_samples_to_check", lambda: listed)
 
 
 def show_swaps(swaps: PlantedSwaps | None, num_clear: int) -> None:
@@ -156,7 +156,7 @@ def show_hard(study: OpenStudy, sample_paths: SamplePaths) -> None:
     st.markdown(depths_text(samples, sample_paths.num_voters))
     table = samples.rename(columns={"layer": "decided"})
     show_selectable(study, table, "hard", "Samples by prediction depth, the latest first")
-    save_table_row(lambda: samples, f"{Path(study.path).name}_prediction_depth")
+    save_menu(f"{Path(study.path).name}_prediction_depth", lambda: samples)
 
 
 def show_selectable(study: OpenStudy, samples: pd.DataFrame, name: str, alt: str) -> None:
@@ -214,5 +214,5 @@ def show_duplicates(study: OpenStudy, sample_paths: SamplePaths, selection: Laye
         st.info(text, icon=":material/content_copy:")
     table = with_ids(duplicates, sample_paths.samples)
     st.dataframe(table, hide_index=True, column_config=dict(CONFIG))
-    save_table_row(lambda: table, f"{Path(study.path).name}_duplicates")
+    save_menu(f"{Path(study.path).name}_duplicates", lambda: table)
     return duplicate_flags(duplicates)

@@ -7,9 +7,10 @@ import pandas as pd
 import streamlit as st
 
 from core.analysis.samples.selection import LayerSelection
+from core.report.words.formatting import plain
 from explorer.app_pages.samples.charts import OTHER, PICKED, REFERENCE, SAME, drawn_dots, path_chart, plane_chart
 from explorer.app_pages.samples.data_quality import CONFIG, show_data_quality
-from explorer.controls.downloads import export_row
+from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.layer_controls import layer_controls
 from explorer.controls.page_header import show_notes, show_provenance
 from explorer.controls.sample_cards import PAGE, offer_pictures, selected_key, show_gallery, show_selected
@@ -176,14 +177,14 @@ def show_plane(
         alt = (
             f"{len(drawn):,} samples at {selection.layer} on a plane. Selected: {name}. The gallery lists the samples."
         )
-        st.altair_chart(
-            plane_chart(drawn), width="stretch", alt=alt, on_select=guarded(select), selection_mode=PICKED, key=key
-        )
+        chart = plane_chart(drawn)
+        st.altair_chart(chart, width="stretch", alt=alt, on_select=guarded(select), selection_mode=PICKED, key=key)
     caption = PLANE_CAPTION
     if len(drawn) < len(dots):
         caption += f" {len(drawn):,} of {len(dots):,} samples are drawn."
     st.caption(caption)
-    export_row(PLANE, lambda: dots, f"{Path(study.path).name}_plane", study.info)
+    title = f"The samples at {plain(selection.layer)} on a plane"
+    save_menu(f"{Path(study.path).name}_plane", lambda: dots, picture_of(chart, study, title, caption), info=study.info)
 
 
 def show_path(
@@ -200,8 +201,10 @@ def show_path(
     with st.container(key=PATH):
         chart = path_chart(path, study.layers, class_name, selection.layer)
         st.altair_chart(chart, width="stretch", alt=f"Class of the nearest neighbor at each layer. {finding}")
-    st.caption("● the sample's class, ✚ another class; dotted: the chosen layer. The rows are the neighbors' classes.")
-    export_row(PATH, lambda: path, f"{Path(study.path).name}_path", study.info)
+    text = "● the sample's class, ✚ another class; dotted: the chosen layer. The rows are the neighbors' classes."
+    st.caption(text)
+    title = f"The nearest neighbor of {plain(row['id'])} through the layers"
+    save_menu(f"{Path(study.path).name}_path", lambda: path, picture_of(chart, study, title, text), info=study.info)
     if expander := open_expander("The neighbors as a table", widget_key(PAGE, "path", study)):
         with expander:
             st.dataframe(path.drop(columns="nearest"), hide_index=True, column_config=CONFIG)

@@ -9,7 +9,7 @@ from core.report.charts.training_charts import loss_chart, network_chart, traini
 from core.training.recording.epochs import INTERRUPTED, RUNNING
 from explorer.app_pages.training.live_view import recording_state, show_interrupted, show_running
 from explorer.app_pages.training.tables import Training, cached_training, cost_text, describe_training, epoch_text
-from explorer.controls.downloads import export_row
+from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.page_header import show_notes, show_provenance
 from explorer.controls.study_picker import open_chosen_study
 from explorer.controls.terms import show_terms
@@ -120,16 +120,25 @@ def show_charts(study: OpenStudy, training: Training, epoch: int) -> None:
     with left:
         st.subheader("Through the network", anchor=False)
         with st.container(key=NETWORK):
-            st.altair_chart(network_chart(training.rows, training.layers, epoch), width="stretch")
-        st.caption("Band: 95 % interval. Faint: the other epochs. Dashed gray: chance.")
-        export_row(EPOCHS, lambda: _numbers(training), file, study.info)
+            chart = network_chart(training.rows, training.layers, epoch)
+            st.altair_chart(chart, width="stretch")
+        text = "Band: 95 % interval. Faint: the other epochs. Dashed gray: chance."
+        st.caption(text)
+        picture = picture_of(chart, study, f"SI through the network after epoch {epoch}", text)
+        save_menu(f"{file}_network", lambda: _numbers(training), picture, info=study.info)
     with right:
         st.subheader("Over the epochs", anchor=False)
         with st.container(key=EPOCHS):
-            st.altair_chart(training_chart(training.rows, training.layers, epoch), width="stretch")
-        st.caption("Click a layer in the legend to see it alone. Epoch 0 is the network before training.")
+            chart = training_chart(training.rows, training.layers, epoch)
+            st.altair_chart(chart, width="stretch")
+        text = "Epoch 0 is the network before training."
+        st.caption(f"Click a layer in the legend to see it alone. {text}")
+        save_menu(file, lambda: _numbers(training), picture_of(chart, study, "SI over the epochs", text))
         if training.history["accuracy"].notna().any() or training.history["loss"].notna().any():
-            st.altair_chart(loss_chart(training.history, epoch), width="stretch")
+            chart = loss_chart(training.history, epoch)
+            st.altair_chart(chart, width="stretch")
+            picture = picture_of(chart, study, "Loss and accuracy over the epochs", text)
+            save_menu(f"{file}_loss", lambda: training.history, picture)
 
 
 def show_table(study: OpenStudy, training: Training) -> None:

@@ -190,6 +190,7 @@ class EpochsWriter:
             scratch.rename(final)
             self._publish(final, finished=False)
             self._written.add(epoch)
+            self._hold_lock()  # where an earlier training held it when this one started
 
     def add_history(self, row: Mapping[str, Any]) -> None:
         """Append the row of an epoch to the history, replacing an earlier row of this epoch."""
@@ -207,9 +208,12 @@ class EpochsWriter:
                 self._publish(_epoch_folder(self.folder, recorded[-1]), finished=True)
         if self._free_lock is not None:
             self._free_lock()
+            self._free_lock = None
 
     def _hold_lock(self) -> None:
         """Hold the lock by which others see that this training runs; another one that holds it is not hindered."""
+        if self._free_lock is not None:
+            return
         path = self.folder / _EPOCHS / _LOCK
         path.parent.mkdir(exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)

@@ -150,5 +150,8 @@ def test_others_see_whether_a_training_runs(tmp_path):
     held, second = EpochsWriter(folder, SAMPLES, INFO), EpochsWriter(folder, SAMPLES, INFO)
     held.start(1)
     second.start(1)  # of the same notebook, after an error: not refused
+    del held
+    second.write(2, layers_of(2))
+    assert training_state(folder) == "running"
     second.finish()
     assert training_state(folder) == "finished"

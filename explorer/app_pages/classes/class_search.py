@@ -1,11 +1,14 @@
 """The part of the page Classes that finds one class: its SI through the layers, and its confusions."""
 
+from pathlib import Path
+
 import pandas as pd
 import streamlit as st
 
 from core.analysis.samples.selection import LayerSelection
 from core.report.words.formatting import number, one_layer, plain
 from explorer.app_pages.classes.charts import development_chart
+from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.widgets import widget_key
 from explorer.state.choices import one_offered
 from explorer.studies.class_tables import PAGE_SIZE, pages
@@ -53,12 +56,19 @@ def find_class(study: OpenStudy, ranked: pd.DataFrame, query: dict[str, list[str
 
 
 def show_class(
-    name: str, values: pd.DataFrame, ranked: pd.DataFrame, pairs: pd.DataFrame | None, selection: LayerSelection
+    study: OpenStudy,
+    name: str,
+    values: pd.DataFrame,
+    ranked: pd.DataFrame,
+    pairs: pd.DataFrame | None,
+    selection: LayerSelection,
 ) -> None:
     """Show the SI of a class through the layers, and the classes that it is confused with.
 
     Parameters
     ----------
+    study : OpenStudy
+        The open study.
     name : str
         The class.
     values, ranked : DataFrame
@@ -73,6 +83,8 @@ def show_class(
         with st.container(key=FOUND):
             chart = development_chart(values, [name], selection.layer)
             st.altair_chart(chart, width="stretch", alt=f"Separation Index of {name} through the network.")
+        picture = picture_of(chart, study, f"SI of {name} through the network", "Gray: the mean of all classes.")
+        save_menu(f"{Path(study.path).name}_class", lambda: values[values["class_name"] == name], picture)
 
 
 def class_text(name: str, ranked: pd.DataFrame, pairs: pd.DataFrame | None, layer: str) -> str:

@@ -9,7 +9,7 @@ from core.analysis.class_clusters.table import ClassCluster, clusters_table, fin
 from core.analysis.samples.selection import LayerSelection
 from core.report.words.classes.clusters import clusters_text, confusion_text, evidence_texts, names_text
 from core.study.store.opening import StudyError
-from explorer.controls.downloads import save_table_buttons
+from explorer.controls.downloads import save_menu
 from explorer.controls.sample_cards import show_picture
 from explorer.controls.widgets import open_expander, widget_key
 from explorer.studies.class_tables import pages
@@ -51,8 +51,7 @@ def show_clusters(study: OpenStudy, selection: LayerSelection) -> None:
     if table := open_expander("The groups as a table", widget_key("classes", "clusters table", study)):
         with table:
             st.dataframe(clusters_table(clusters), hide_index=True)
-    with st.container(horizontal=True):
-        save_table_buttons(lambda: clusters_table(clusters), f"{Path(study.path).name}_class_clusters")
+    save_menu(f"{Path(study.path).name}_class_clusters", lambda: clusters_table(clusters))
 
 
 def show_cluster(cluster: ClassCluster, samples: pd.DataFrame, pictures: Pictures) -> None:

@@ -74,11 +74,11 @@ def render() -> None:
         if ranked.empty:
             st.info("This study stores no Separation Index by class. Run its command again with this version.")
             return
-        show_clusters(study, selection)
+        clusters = st.container()
         st.header("Every class through the network", anchor=False)
         searched = find_class(study, ranked, query, widget_key(PAGE, "page", study))
         if searched:
-            show_class(searched, values, ranked, pairs, selection)
+            show_class(study, searched, values, ranked, pairs, selection)
         map_page = show_map(study, values, ranked, selection, query)
     show_development(study, values, ranked, selection)
     show_confusions(study, pairs, selection)
@@ -95,6 +95,8 @@ def render() -> None:
     show_provenance(study)
     if filters:
         open_samples(study, selection, filters)
+    with clusters:  # last, because they take longest where they are not cached: nothing else waits for them
+        show_clusters(study, selection)
 
 
 def show_map(

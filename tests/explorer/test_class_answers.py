@@ -15,10 +15,11 @@ def said(page):
 def test_groups_of_classes_and_the_search_for_one(open_view):
     page = open_view("classes", DEMO / "dogs")
     assert "Classes that run into each other" in [element.value for element in page.header]
-    assert "**18 classes run into each other**, in 8 groups" in said(page)
+    assert "**19 classes run into each other**, in 8 groups" in said(page)
     assert "**Eskimo dog**, **Siberian husky** and **malamute**" in said(page)
     assert "22 of 30 samples have their nearest neighbor in another class of the group: 73% [51%, 88%]" in said(page)
-    assert "**cannot be decided with 30 samples** and one stored neighbor each" in said(page)
+    assert "of these classes **cannot be decided with 30 samples** and one stored neighbor each" in said(page)
+    assert "SI of all classes is 0.79 with 480 samples and 0.81 with 1,200." in said(page)
     groups = next(one for one in page.selectbox if "8 in total" in one.label)
     groups.select("5–8").run()
     assert "**Yorkshire terrier** and **silky terrier**" in said(page)

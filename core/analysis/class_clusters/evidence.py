@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from core.analysis.curves import one_metric
 from core.analysis.samples.class_pairs import first_separated_layer
 from core.measures.neighbor_graph import shrunken_class_means
 from core.measures.paired import paired_difference
@@ -164,6 +165,46 @@ def rise(neighbors: pd.DataFrame, names: pd.Series) -> Rise:
     low, high = difference.interval()
     verdict = RISES if low > 0 else FLAT if high < SMALL_RISE else UNDECIDED
     return Rise(verdict, fraction, float(fewer.mean()), float(full.mean()), low, high)
+
+
+@dataclass(frozen=True)
+class SizeEvidence:
+    """SI of all classes at a layer with fewer samples, and with all of them.
+
+    Attributes
+    ----------
+    size, num_samples : int
+        The number of samples drawn that is closest to half of them, and all of them.
+    fewer, value : float
+        Mean SI of the draws, and SI of all samples.
+    """
+
+    size: int
+    num_samples: int
+    fewer: float
+    value: float
+
+
+def size_evidence(measurements: pd.DataFrame, layer: str, pooling: str, split: str) -> SizeEvidence | None:
+    """What a study says of SI over sample size at a layer; None if it has no smaller sizes.
+
+    Parameters
+    ----------
+    measurements : DataFrame
+        The table `measurements` of a study.
+    layer, pooling, split : str
+        As stored in the table.
+    """
+    rows = measurements[(measurements["measure"] == "separation") & (measurements["order"] == 1)]
+    rows = rows[(rows["layer"] == layer) & (rows["pooling"] == pooling) & (rows["split"] == split)]
+    rows = one_metric(rows)
+    full, drawn = rows[rows["sampling"] == "full"], rows[rows["sampling"] == "subsample"]
+    if full.empty or drawn.empty:
+        return None
+    num_samples = int(full["num_queries"].iloc[0])
+    size = int(min(drawn["num_queries"], key=lambda drawn_size: (abs(2 * drawn_size - num_samples), drawn_size)))
+    fewer = float(drawn.loc[drawn["num_queries"] == size, "value"].mean())
+    return SizeEvidence(size, num_samples, fewer, float(full["value"].iloc[0]))
 
 
 def share_interval(hits: pd.Series, classes: pd.Series, nodes: pd.DataFrame) -> tuple[float, float]:

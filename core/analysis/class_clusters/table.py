@@ -11,16 +11,19 @@ from core.analysis.class_clusters.clustering import count_confusions, find_clust
 from core.analysis.class_clusters.evidence import (
     Parting,
     Rise,
+    SizeEvidence,
     agreement_chances,
     parting,
     rise,
     share_interval,
+    size_evidence,
 )
 from core.analysis.samples.neighborhoods import stored_neighbors
 from core.analysis.samples.paths import nearest_by_layer
 from core.analysis.samples.selection import LayerSelection, select_layer
 from core.analysis.samples.suspects import CLEAR_SCORE, duplicates_first, late_neighbors, samples_to_check
 from core.study.store.class_names import sample_classes, short_classes
+from core.study.store.lookup import stored_pooling
 from core.study.store.opening import Study
 
 PICTURES = 4  # samples of a cluster that are shown as examples
@@ -54,6 +57,8 @@ class ClassCluster:
         Where the classes part.
     rise : Rise
         Whether SI of these samples still rises with the number of samples.
+    sizes : SizeEvidence or None
+        SI of all classes over sample size, where the study has it.
     suspects, clear_suspects : int
         Samples whose neighbors at the late layers name another class of the cluster; and those whose label they clearly
         contradict.
@@ -74,6 +79,7 @@ class ClassCluster:
     merged_chance: float
     parting: Parting
     rise: Rise
+    sizes: SizeEvidence | None
     suspects: int
     clear_suspects: int
     duplicates: int
@@ -144,7 +150,7 @@ class _Tables:
     """What all clusters of a study are looked up in.
 
     names : class name by sample. queries, possible : the same, of the queries and of their possible neighbors.
-    suspects : of `samples_to_check`. copies : of `duplicates_first`.
+    suspects : of `samples_to_check`. copies : of `duplicates_first`. sizes : of `size_evidence`.
     """
 
     names: pd.Series
@@ -152,6 +158,7 @@ class _Tables:
     possible: pd.Series
     suspects: pd.DataFrame
     copies: pd.DataFrame
+    sizes: SizeEvidence | None
 
 
 def find_class_clusters(study: Study, selection: LayerSelection) -> list[ClassCluster]:
@@ -178,6 +185,9 @@ def find_class_clusters(study: Study, selection: LayerSelection) -> list[ClassCl
         possible=possible,
         suspects=samples_to_check(late, study.samples.assign(class_name=names.to_numpy())),
         copies=duplicates_first(study, selection.layer, pooling),
+        sizes=None
+        if selection.samples == "cross"
+        else size_evidence(study.measurements, selection.layer, stored_pooling(study, selection.layer, pooling), split),
     )
     members = tables.queries[tables.queries.isin([name for cluster in clusters for name in cluster])]
     paths = nearest_by_layer(study, pooling, split, among=among, samples=members.index.tolist())
@@ -236,6 +246,7 @@ def _with_evidence(
         merged_chance=merged_chance,
         parting=parting(paths, names, classes, possible),
         rise=rise(neighbors, names),
+        sizes=tables.sizes,
         suspects=len(suspects),
         clear_suspects=int((suspects["score"] >= CLEAR_SCORE).sum()),
         duplicates=_count_copies(tables.copies, names, classes),

@@ -18,6 +18,7 @@ from core.analysis.class_clusters.evidence import (
     agreement_chances,
     parting,
     rise,
+    size_evidence,
 )
 from core.analysis.class_clusters.table import find_class_clusters
 from core.analysis.samples.selection import select_layer
@@ -146,3 +147,15 @@ def test_whether_data_would_help_in_words():
     assert "helps so far" in data_text(Rise(RISES, 0.5, 0.6, 0.7, 0.02, 0.18), 30)
     assert "hardly helps" in data_text(Rise(FLAT, 0.5, 0.7, 0.7, -0.01, 0.01), 30)
     assert clusters_text([], "top").startswith("At `top`, no classes are certain to run into each other")
+
+
+def test_si_of_all_classes_with_about_half_of_the_samples():
+    common = {"measure": "separation", "order": 1, "layer": "top", "pooling": "mean", "split": "test"}
+    common |= {"metric": "euclidean", "ties": "first"}
+    drawn = [("subsample", 40, 0.4), ("subsample", 40, 0.6), ("subsample", 80, 0.7), ("queries", 40, 0.9)]
+    rows = [{**common, "sampling": "full", "num_queries": 90, "value": 0.75}]
+    rows += [{**common, "sampling": kind, "num_queries": size, "value": value} for kind, size, value in drawn]
+    sizes = size_evidence(pd.DataFrame(rows), "top", "mean", "test")
+    assert (sizes.size, sizes.num_samples, sizes.fewer, sizes.value) == (40, 90, pytest.approx(0.5), 0.75)
+    assert "SI of all classes is 0.50 with 40 samples and 0.75 with 90." in data_text(Rise(UNDECIDED), 30, sizes)
+    assert size_evidence(pd.DataFrame(rows[:1]), "top", "mean", "test") is None

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from core.analysis.class_clusters.clustering import LEAST_GAIN
-from core.analysis.class_clusters.evidence import FLAT, PARTS, RISES, STAYS, Parting, Rise
+from core.analysis.class_clusters.evidence import FLAT, PARTS, RISES, STAYS, Parting, Rise, SizeEvidence
 from core.analysis.class_clusters.table import ClassCluster
 from core.report.words.formatting import difference_text, number, one_layer, plain
 
@@ -60,12 +60,19 @@ def parting_text(parting: Parting) -> str:
     )
 
 
-def data_text(rise: Rise, num_samples: int) -> str:
+def data_text(rise: Rise, num_samples: int, sizes: SizeEvidence | None = None) -> str:
     """Whether more samples would help, as Markdown."""
     if rise.fraction != rise.fraction:  # nan
+        of_all = ""
+        if sizes is not None:
+            of_all = (
+                f"SI of all classes is {number(sizes.fewer)} with {sizes.size:,} samples and {number(sizes.value)} "
+                f"with {sizes.num_samples:,}. "
+            )
         return (
-            f"More data: **cannot be decided with {num_samples} samples** and one stored neighbor each. A study with "
-            "at least three (`--neighbors 3`) tells what SI of these classes would be with fewer samples."
+            f"More data: of these classes **cannot be decided with {num_samples} samples** and one stored neighbor "
+            f"each. {of_all}A study with at least three (`--neighbors 3`) tells what SI of these classes would be with "
+            "fewer samples."
         )
     change = difference_text(rise.value - rise.fewer, rise.low, rise.high)
     numbers = (
@@ -121,7 +128,7 @@ def evidence_texts(cluster: ClassCluster) -> list[str]:
     """All sentences about one cluster: where it parts, data, merging, relabelling."""
     return [
         parting_text(cluster.parting),
-        data_text(cluster.rise, cluster.num_samples),
+        data_text(cluster.rise, cluster.num_samples, cluster.sizes),
         merging_text(cluster),
         relabelling_text(cluster),
     ]

@@ -63,9 +63,9 @@ def show_how_to_record(study: OpenStudy) -> None:
         "A recorded training shows the SI of some layers after each epoch, beside loss and accuracy. A callback "
         "records it while a Keras model is trained. Open its folder, `training-study`, above to watch it while it runs:"
     )
-    st.code(RECORDING_EXAMPLE, language="python")
+    st.code(RECORDING_EXAMPLE, language="python", wrap_lines=True)
     st.markdown("Or fine-tune a network on your images from the command line:")
-    st.code(FINE_TUNE_EXAMPLE, language="bash")
+    st.code(FINE_TUNE_EXAMPLE, language="bash", wrap_lines=True)
     if TRAINED_DEMO in known_studies():
         st.markdown(f"Choose **{TRAINED_DEMO}** above to see one.")
     show_provenance(study)

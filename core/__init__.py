@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from core.network.kernels import prefer_onednn
 
 if TYPE_CHECKING:
+    from core.analysis.class_clusters.table import class_clusters
     from core.analysis.samples.tables import (
         class_pair,
         class_separation,
@@ -90,6 +91,7 @@ _HOMES = {
     "StudyError": "core.study.store.opening",
     "load_study": "core.study.store.opening",
     "run_study": "core.study.run",
+    "class_clusters": "core.analysis.class_clusters.table",
     "class_separation": "core.analysis.samples.tables",
     "confused_classes": "core.analysis.samples.tables",
     "duplicates": "core.analysis.samples.tables",
@@ -118,6 +120,7 @@ __all__ = [
     "anti_separation_index",
     "balanced_separation_index",
     "center_separation_index",
+    "class_clusters",
     "class_pair",
     "class_separation",
     "confused_classes",

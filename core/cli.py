@@ -14,6 +14,7 @@ from core import __version__
 from core.commands import blocks, cut, devices, figures, fine_tune, measure, overlap, rank, report, study
 from core.commands.networks import layers, weights
 from core.commands.samples import (
+    class_clusters,
     class_pair,
     class_separation,
     confused_classes,
@@ -31,7 +32,8 @@ from core.study.store.opening import StudyError
 COMMANDS = (
     *(study, rank, fine_tune, measure),
     *(cut, blocks, overlap, report, figures),
-    *(label_errors, marks, duplicates, confused_classes, class_separation, class_pair, prediction_depths, sample_path),
+    *(label_errors, marks, duplicates, confused_classes, class_clusters, class_separation, class_pair),
+    *(prediction_depths, sample_path),
     *(layers, weights, devices),
 )
 _FAILED = 1

@@ -18,6 +18,7 @@ from core.study.store.study_json import look_up
 from explorer.server.public_mode import is_public
 
 DIGITS = "digits"
+RESEARCH_ONLY = "stanford_dogs_224"  # images that the license does not allow to show to others
 DIGIT_PIXELS = 160  # side of a picture: an integer multiple of a digit's 8 pixels, so that they stay square
 PICTURE_PIXELS = 320  # longer side of a picture: twice its size on the page, for screens of high resolution
 LARGE_PIXELS = 840  # longer side of the picture in the dialog
@@ -145,6 +146,27 @@ def study_pictures(info: Mapping[str, Any], environ: Mapping[str, str] = os.envi
     except (OSError, RuntimeError):  # a name that is too long, or "~name" without such a user
         return Pictures()
     return Pictures(folder=folder.resolve(), ranges=_ranges(info)) if exists else Pictures()
+
+
+def why_no_pictures(info: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> str:
+    """Why a study has no pictures here, as a sentence in Markdown; "" if it has some.
+
+    Parameters
+    ----------
+    info : mapping
+        Content of study.json.
+    environ : mapping
+        Environment variables.
+    """
+    if study_pictures(info, environ):
+        return ""
+    if look_up(info, "used.data.name") == RESEARCH_ONLY:
+        return "No pictures: the photographs of Stanford Dogs are for research only and may not be given away."
+    if is_public(environ):
+        return "No pictures: a public server reads no image folders."
+    if look_up(info, "asked.data") or look_up(info, "used.data.sources_folder"):
+        return "No pictures: the study's image folder is not on this machine."
+    return "No pictures: the study was made from arrays and does not say where its images are."
 
 
 def _ranges(info: Mapping[str, Any]) -> PixelRanges | None:

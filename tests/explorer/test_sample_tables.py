@@ -102,6 +102,7 @@ COMMANDS = {
     "label-errors": core.label_errors,
     "duplicates": core.duplicates,
     "confused-classes": core.confused_classes,
+    "class-clusters": core.class_clusters,
     "class-separation": core.class_separation,
     "prediction-depths": core.prediction_depths,
 }
@@ -174,7 +175,7 @@ def test_wrong_usage(folder, capsys, words, status, message):
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["label-errors", "duplicates", "confused-classes", "prediction-depths"])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "class-separation"])
 def test_a_study_without_neighbors_says_so(name, folder, tmp_path, capsys):
     bare = tmp_path / "bare"
     bare.mkdir()

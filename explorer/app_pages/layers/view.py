@@ -24,6 +24,7 @@ from explorer.app_pages.layers.content import (
     chart_data,
     offered_choices,
 )
+from explorer.app_pages.layers.introduction import show_introduction
 from explorer.app_pages.layers.measure_options import explanation, measure_title, sampling_title
 from explorer.app_pages.layers.other_studies import notes_about, open_others, pick_others, show_conclusion
 from explorer.app_pages.layers.overview_strip import HINT, MIN_LAYERS, show_slider, show_strip
@@ -31,10 +32,12 @@ from explorer.app_pages.layers.studies_table import show_studies
 from explorer.controls.downloads import Picture, picture_of, save_menu
 from explorer.controls.layer_table import column_config, layer_table
 from explorer.controls.page_header import show_cautions, show_notes, show_provenance
+from explorer.controls.phone_order import chart_first, controls_after_chart
 from explorer.controls.sample_cards import show_picture
 from explorer.controls.samples.dialog import show_open_sample
 from explorer.controls.samples.open_sample import open_button, restore_sample
 from explorer.controls.study_picker import open_chosen_study, pick_layer
+from explorer.controls.terms import show_terms
 from explorer.controls.widgets import open_expander, selected_point, widget_key
 from explorer.server.page_errors import guarded
 from explorer.state.address import asked_view, current_layer, current_tolerance, keep_view
@@ -53,7 +56,7 @@ from explorer.state.links import link_to
 from explorer.state.measures import FULL, SEPARATION, Measure, Sampling
 from explorer.studies.class_tables import layer_selection
 from explorer.studies.loading import OpenStudy, cached_tables, has_values
-from explorer.studies.pictures import study_pictures
+from explorer.studies.pictures import study_pictures, why_no_pictures
 from explorer.studies.sample_paths import cached_samples
 
 CARDS = (
@@ -68,6 +71,7 @@ LAYER_LINKS = (
     ("sample_size", "Sample size"),
 )
 PAGE, CHART = "layers", "layers_chart"
+TERMS = ("chance", "interval", "kNN baseline", "depth (channels)", "pooling", "excess", "cut", "tolerance")
 FILTERS = ("kinds", "blocks", "names")
 SPAN = "span"
 NOT_DRAWN: dict[str, Any] = {"columns": "interval", "table": False, "also": ()}  # choices that do not change the chart
@@ -97,9 +101,11 @@ def render() -> None:
         return
     head = st.container()
     offered, query = offered_choices(study), asked_view(PAGE)
-    selection = controls(study, offered)
-    studies = open_others(study, selection.also)
-    left, right = st.columns(WIDTHS, gap="medium")
+    with chart_first(PAGE):
+        with controls_after_chart(PAGE):
+            selection = controls(study, offered)
+            studies = open_others(study, selection.also)
+        left, right = st.columns(WIDTHS, gap="medium")
     with right:
         chosen = pick_layer(study, PAGE)
         panel, cards = st.container(), st.container()
@@ -256,6 +262,7 @@ def show_finding(study: OpenStudy, selection: Selection, data: ChartData) -> Non
     if len(lead):
         finding = describe(lead)
         st.title(finding.headline, anchor=False)
+        show_introduction(lead, study.info)
         sentences = [finding.detail]
         if len(data.layers) < len(study.layers):
             sentences.append(f"This is about the {len(data.layers)} layers shown, of {len(study.layers)}.")
@@ -263,6 +270,7 @@ def show_finding(study: OpenStudy, selection: Selection, data: ChartData) -> Non
             sentences.append(f"The values are means over draws of {sampling_title(selection.sampling)}.")
         st.markdown(" ".join(sentences))
     show_notes(study, cautions=False)
+    show_terms(*TERMS)
 
 
 def show_chart(study: OpenStudy, selection: Selection, data: ChartData) -> None:
@@ -368,6 +376,8 @@ def show_cards(study: OpenStudy, selection: Selection) -> None:
                         show_picture(pictures, source, class_name, CARD_PICTURE)
                 show_card_button(study, card, title)
             link_to(page, label, ":material/arrow_forward:")
+    if cards and (reason := why_no_pictures(study.info)):
+        st.caption(f":material/hide_image: {reason}")
 
 
 def show_card_button(study: OpenStudy, card: Card, title: str) -> None:

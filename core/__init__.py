@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Any
 from core.network.kernels import prefer_onednn
 
 if TYPE_CHECKING:
+    from core.analysis.class_clusters.table import class_clusters
     from core.analysis.samples.tables import (
+        class_pair,
         class_separation,
         confused_classes,
         duplicates,
         label_errors,
+        marks,
         prediction_depths,
+        sample_path,
     )
     from core.cluster.engine import DaskEngine
     from core.measures.center import center_separation_index
@@ -87,11 +91,15 @@ _HOMES = {
     "StudyError": "core.study.store.opening",
     "load_study": "core.study.store.opening",
     "run_study": "core.study.run",
+    "class_clusters": "core.analysis.class_clusters.table",
     "class_separation": "core.analysis.samples.tables",
     "confused_classes": "core.analysis.samples.tables",
     "duplicates": "core.analysis.samples.tables",
     "label_errors": "core.analysis.samples.tables",
+    "marks": "core.analysis.samples.tables",
     "prediction_depths": "core.analysis.samples.tables",
+    "class_pair": "core.analysis.samples.tables",
+    "sample_path": "core.analysis.samples.tables",
 }
 
 _EXTRAS = {"keras": "network", "tensorflow": "network", "dask": "cluster", "distributed": "cluster"}  # by package
@@ -112,6 +120,8 @@ __all__ = [
     "anti_separation_index",
     "balanced_separation_index",
     "center_separation_index",
+    "class_clusters",
+    "class_pair",
     "class_separation",
     "confused_classes",
     "cross_separation_index",
@@ -123,12 +133,14 @@ __all__ = [
     "label_errors",
     "linear_cka",
     "load_study",
+    "marks",
     "nearest_neighbors",
     "neighbor_overlap",
     "neural_collapse",
     "plan_study",
     "prediction_depths",
     "run_study",
+    "sample_path",
     "separation_fuzziness",
     "separation_index",
     "silhouette",

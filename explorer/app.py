@@ -13,7 +13,6 @@ if ROOT not in sys.path:  # `streamlit run` puts only this file's folder on the 
 
 import streamlit as st  # noqa: E402
 
-from explorer.app_pages.training.tables import shows_training  # noqa: E402
 from explorer.runs.uploads.uploaders import release_uploads  # noqa: E402
 from explorer.server.browser_history import one_step_a_change  # noqa: E402
 from explorer.server.page_errors import guarded  # noqa: E402
@@ -31,6 +30,7 @@ def show_page() -> None:
     pages = [
         st.Page("app_pages/layers/view.py", title="Layers", icon=":material/stacked_line_chart:", default=True),
         st.Page("app_pages/compare/view.py", title="Compare", icon=":material/compare_arrows:", url_path="compare"),
+        st.Page("app_pages/training/view.py", title="Training", icon=":material/model_training:", url_path="training"),
         st.Page("app_pages/classes/view.py", title="Classes", icon=":material/grid_on:", url_path="classes"),
         st.Page("app_pages/samples/view.py", title="Samples", icon=":material/photo_library:", url_path="samples"),
         st.Page("app_pages/sample_size/view.py", title="Sample size", icon=":material/groups:", url_path="sample-size"),
@@ -38,11 +38,6 @@ def show_page() -> None:
         st.Page("app_pages/new_study/view.py", title="New study", icon=":material/add_chart:", url_path=NEW_STUDY),
         st.Page("app_pages/method/view.py", title="Method", icon=":material/menu_book:", url_path="method"),
     ]
-    if shows_training():
-        training = st.Page(
-            "app_pages/training/view.py", title="Training", icon=":material/model_training:", url_path="training"
-        )
-        pages.insert(2, training)
     page = st.navigation(pages, position="top")
     follow_browser(page.url_path)
     if page.url_path != NEW_STUDY:

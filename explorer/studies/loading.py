@@ -21,9 +21,11 @@ from core.analysis.curves import (
 from core.analysis.cut.verified_blocks import FILE as BLOCKS_FILE
 from core.study.store.opening import Study, load_study
 from core.study.store.schemas import TABLES
+from explorer.server.public_mode import is_public
 
 DEMO = Path(__file__).resolve().parents[1] / "demo"
 FIRST_DEMO = "dogs"
+FIRST_PUBLIC_DEMO = "digits"  # its pictures come with scikit-learn; those of the dogs may not be given away
 NOTEBOOK = DEMO / "notebook"  # for the page Method only: its SI is that of the dogs, so the picker leaves it out
 RANKING = "ranking"  # the bundled ranking of networks, a folder of studies
 FAMILY = ("balanced", "high_order", "soft", "anti", "center", "center_in_sample")
@@ -86,9 +88,12 @@ def has_values(study: OpenStudy) -> bool:
 
 
 def bundled_studies(folder: Path = DEMO) -> dict[str, Path]:
-    """The studies that come with the app, by name: the dogs first, the ranking's last, without the notebook's."""
+    """The studies that come with the app, by name, without the notebook's: in public the digits come first, which have
+    pictures there, else the dogs; the ranking's come last.
+    """
     folders = [path.parent for path in folder.glob("*/study.json") if path.parent.name != NOTEBOOK.name]
-    folders.sort(key=lambda path: (path.name != FIRST_DEMO, path))
+    first = FIRST_PUBLIC_DEMO if is_public() else FIRST_DEMO
+    folders.sort(key=lambda path: (path.name != first, path))
     ranked = sorted(path.parent for path in folder.glob(f"{RANKING}/*/study.json"))
     return {path.name: path for path in folders} | {f"{RANKING}-{path.name}": path for path in ranked}
 

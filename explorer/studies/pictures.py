@@ -18,8 +18,11 @@ from core.study.store.study_json import look_up
 from explorer.server.public_mode import is_public
 
 DIGITS = "digits"
+RESEARCH_ONLY = "stanford_dogs_224"  # images that the license does not allow to show to others
 DIGIT_PIXELS = 160  # side of a picture: an integer multiple of a digit's 8 pixels, so that they stay square
 PICTURE_PIXELS = 320  # longer side of a picture: twice its size on the page, for screens of high resolution
+LARGE_PIXELS = 840  # longer side of the picture in the dialog
+JPEG_QUALITY = 80
 MAX_FILE_BYTES = 32 << 20
 
 
@@ -68,8 +71,26 @@ class Pictures:
             if self.digits:
                 return _digit(int(source.rpartition("/")[2]))
             path = None if self.folder is None else inside(self.folder, source)
-            return None if path is None else _thumbnail(path, self.ranges)
+            return None if path is None else _thumbnail(path, self.ranges, PICTURE_PIXELS, "PNG")
         except Exception:  # decoders raise anything on broken files; the page then shows the sample's name
+            return None
+
+    def encoded(self, source: str, pixels: int) -> bytes | None:
+        """A picture of a sample in few bytes: a photograph as JPEG, a digit as PNG; None as in `png`.
+
+        Parameters
+        ----------
+        source : str
+            Column of the table `samples`.
+        pixels : int
+            Longer side of a photograph, if it has as many.
+        """
+        if self.digits:
+            return self.png(source)
+        try:
+            path = None if self.folder is None else inside(self.folder, source)
+            return None if path is None else _thumbnail(path, self.ranges, pixels, "JPEG")
+        except Exception:  # as in `png`
             return None
 
 
@@ -127,6 +148,27 @@ def study_pictures(info: Mapping[str, Any], environ: Mapping[str, str] = os.envi
     return Pictures(folder=folder.resolve(), ranges=_ranges(info)) if exists else Pictures()
 
 
+def why_no_pictures(info: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> str:
+    """Why a study has no pictures here, as a sentence in Markdown; "" if it has some.
+
+    Parameters
+    ----------
+    info : mapping
+        Content of study.json.
+    environ : mapping
+        Environment variables.
+    """
+    if study_pictures(info, environ):
+        return ""
+    if look_up(info, "used.data.name") == RESEARCH_ONLY:
+        return "No pictures: the photographs of Stanford Dogs are for research only and may not be given away."
+    if is_public(environ):
+        return "No pictures: a public server reads no image folders."
+    if look_up(info, "asked.data") or look_up(info, "used.data.sources_folder"):
+        return "No pictures: the study's image folder is not on this machine."
+    return "No pictures: the study was made from arrays and does not say where its images are."
+
+
 def _ranges(info: Mapping[str, Any]) -> PixelRanges | None:
     """The values of white in images of more than 8 bits per pixel; None if the study has no valid ones."""
     white = [look_up(info, f"used.data.white.{kind}") for kind in ("integers", "floats")]
@@ -150,7 +192,7 @@ def _digit(row: int) -> bytes:
     if values is None:
         raise IndexError(row)
     gray = Image.fromarray((255 - values * (255 / 16)).round().astype(np.uint8))  # dark on light, as on paper
-    return _png(gray.resize((DIGIT_PIXELS, DIGIT_PIXELS), Image.Resampling.NEAREST))
+    return _encoded(gray.resize((DIGIT_PIXELS, DIGIT_PIXELS), Image.Resampling.NEAREST), "PNG")
 
 
 @cache
@@ -161,15 +203,15 @@ def _digit_values() -> NDArray[np.float64]:
     return np.asarray(load_digits().images)
 
 
-def _thumbnail(path: Path, ranges: PixelRanges | None) -> bytes | None:
+def _thumbnail(path: Path, ranges: PixelRanges | None, pixels: int, kind: str) -> bytes | None:
     if path.stat().st_size > MAX_FILE_BYTES:
         return None
     image = decode(path.read_bytes(), ranges)
-    image.thumbnail((PICTURE_PIXELS, PICTURE_PIXELS))
-    return _png(image)
+    image.thumbnail((pixels, pixels))
+    return _encoded(image, kind)
 
 
-def _png(image: Any) -> bytes:
+def _encoded(image: Any, kind: str) -> bytes:
     file = io.BytesIO()
-    image.save(file, format="PNG")
+    image.save(file, format=kind, quality=JPEG_QUALITY)  # which a PNG ignores
     return file.getvalue()

@@ -105,6 +105,12 @@ def cached_sample_paths(path: str, stamp: tuple[int, ...], pooling: str, split: 
     return SamplePaths(path, stamp, pooling, split, among)
 
 
+@st.cache_resource(max_entries=4, show_spinner=False)
+def cached_samples(path: str, stamp: tuple[int, ...]) -> pd.DataFrame:
+    """The table `samples` with short class names, indexed by the column sample."""
+    return named_samples(cached_tables(path, stamp)).set_index("sample", drop=False)
+
+
 @st.cache_resource(max_entries=16, show_spinner=False)
 def cached_neighbors(path: str, stamp: tuple[int, ...], selection: LayerSelection) -> pd.DataFrame:
     """The stored neighbors at one layer; no rows if the study stores none there."""

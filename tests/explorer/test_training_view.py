@@ -1,12 +1,18 @@
 """The page Training on the bundled training, and its words."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from core.study.from_features.writer import study_samples
+from core.study.measuring.layer_tables import measure_layer
+from core.study.samples import MeasureOptions
 from core.study.store.opening import load_study
+from core.training.recording.epochs import EpochsWriter
+from explorer.app_pages.training.live_view import read_progress, recording_state
 from explorer.app_pages.training.tables import cost_text, describe_training, epoch_text, read_training
 from explorer.studies.loading import DEMO
 
@@ -61,7 +67,7 @@ def test_play_begins_at_the_start_and_stops_at_the_end(open_view):
 
 def test_a_study_without_epochs_says_how_to_record_them(open_view):
     page = open_view("training", DEMO / "digits")
-    assert "no recorded epochs" in said(page)
+    assert page.title[0].value == "No training is recorded in this study"
     assert "core.SeparationCallback" in page.code[0].value
 
 
@@ -94,3 +100,66 @@ def test_what_an_epoch_and_the_recording_are_called(training):
     history = pd.DataFrame({"seconds": [np.nan, 9.0, 11.0], "separation_s": [5.0, 0.5, 0.5]})
     assert cost_text(history) == "Recording took 1.0 s in addition to 20.0 s of training, 5.0%."
     assert cost_text(history.iloc[:1]) == ""
+
+
+def recording(folder, *epochs):
+    """A recording that goes on as long as the returned writer lives."""
+    samples = study_samples([0, 0, 0, 1, 1, 1], splits=["test"] * 6)
+    info = {"asked": {"every": 1}, "used": {"data": samples.describe(), "model": {"name": "net"}}}
+    writer = EpochsWriter(folder, samples, info)
+    writer.start(epochs[0])
+    options = MeasureOptions(num_neighbors=2, probe=False, projection="none")
+    for epoch in epochs:
+        line = np.array([0.0, 1.0, 2.0, 0.4, 1.4, 2.4]) + epoch * np.array([0, 0, 0, 10, 10, 10])
+        row = {"position": 1, "layer": "first", "channels": 1, "output_shape": [1], "num_features": 1}
+        writer.write(epoch, [measure_layer(row, {"flat": line[:, None]}, samples, options)])
+        writer.add_history({"phase": "fit", "epoch": epoch, "loss": 1 / (1 + epoch)})
+    return writer
+
+
+def test_a_running_training_is_shown_until_it_ends(open_view, tmp_path):
+    folder = tmp_path / "training"
+    writer = recording(folder, 0)
+    page = open_view("training", folder)
+    assert page.title[0].value == "This training is running"
+    assert "The first epoch is being trained" in said(page)
+    assert "SI recorded after epoch 0" in said(page)
+    for epoch in (1, 2):
+        writer.add_history({"phase": "fit", "epoch": epoch, "loss": 0.5, "accuracy": 0.75})
+    page.run()
+    assert "2 epochs trained** · loss **0.500** · accuracy **0.750**" in said(page)
+    writer.finish()
+    page.run()
+    assert page.title[0].value == "No training is recorded in this study"  # one epoch alone shows no change
+    assert not page.exception
+
+
+def test_an_interrupted_training_says_so(open_view, tmp_path):
+    writer = recording(tmp_path / "one", 0)
+    del writer
+    page = open_view("training", tmp_path / "one")
+    assert page.title[0].value == "This training was interrupted"
+    assert "The last recorded epoch is 0" in page.warning[0].value
+    writer = recording(tmp_path / "two", 0, 1)
+    del writer
+    page = open_view("training", tmp_path / "two")
+    assert "The last recorded epoch is 1" in page.warning[0].value
+    assert "After epoch 1 of 1" in said(page)
+
+
+def test_files_that_are_half_written_are_left_out(tmp_path):
+    folder = tmp_path / "training"
+    writer = recording(folder, 0, 1)
+    rows, layers, history = read_progress(str(folder))
+    assert rows["epoch"].tolist() == [0, 1]
+    assert (layers, len(history)) == (("first",), 2)
+    table = folder / "epochs" / "00001" / "measurements.parquet"
+    table.write_bytes(table.read_bytes()[:100])
+    os.utime(table.parent, (1, 1))  # another time, another key of the cache
+    (folder / "history.parquet").write_bytes(b"PAR1")
+    rows, layers, history = read_progress(str(folder))
+    assert rows["epoch"].tolist() == [0]
+    assert history.empty
+    (folder / "study.json").write_text("{")
+    assert recording_state(str(folder)) == "running"
+    writer.finish()

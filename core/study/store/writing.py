@@ -22,6 +22,7 @@ from core.network.models.registry import is_model_file
 from core.study.measuring.unusable import unusable_cautions
 from core.study.resumed_kernels import go_on_with_kernels
 from core.study.store.locks import lock_file
+from core.study.store.marks import MARKS_FILE, MARKS_LOCK
 from core.study.store.opening import (
     FORMAT,
     LAYER_TABLES,
@@ -283,7 +284,7 @@ def _without(settings: Info, *names: str) -> Info:
 
 
 def _refuse_other_content(folder: Path) -> None:
-    ours = (".lock", _SAMPLES, f".{_SAMPLES}.tmp", ".study.json.tmp")  # of a start that was cut short
+    ours = (".lock", _SAMPLES, f".{_SAMPLES}.tmp", ".study.json.tmp", MARKS_FILE, MARKS_LOCK)  # of a start cut short
     others = sorted(path.name for path in folder.iterdir() if path.name not in ours)
     if others:
         raise StudyError(

@@ -1,6 +1,7 @@
 """The recorded epochs of a training on disk: one folder with a study of the network after each recorded epoch.
 
     epochs/00000/     a study of the network before the first epoch; epochs/00003/ is the one after the third
+    epochs/.lock      held by the training as long as it runs; see `training_state`
     history.parquet   one row per epoch, in order; see `HISTORY`
     study.json, ...   copies of the tables of the last recorded epoch: the folder itself is a study, too
 
@@ -11,7 +12,8 @@ training is resumed from an earlier epoch, the later ones are removed.
 import os
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ import pyarrow.parquet as pq
 from core.data.errors import DataError
 from core.data.files import check_regular
 from core.study.samples import StudySamples
+from core.study.store.locks import is_locked, lock_file
 from core.study.store.opening import FORMAT, SCHEMAS, Study, StudyError, load_study, read_info, read_table_file
 from core.study.store.schemas import HISTORY as HISTORY_TABLE
 from core.study.store.study_json import info_faults
@@ -37,7 +40,8 @@ from core.study.store.writing import (
 )
 
 HISTORY = HISTORY_TABLE.schema
-_EPOCHS, _HISTORY_FILE = "epochs", "history.parquet"
+RUNNING, FINISHED, INTERRUPTED, NONE = "running", "finished", "interrupted", "none"
+_EPOCHS, _HISTORY_FILE, _LOCK = "epochs", "history.parquet", ".lock"
 _OWN_FILES = (".lock", _EPOCHS, _HISTORY_FILE)  # may exist without a study.json after an interrupted start
 
 Info = dict[str, Any]
@@ -54,6 +58,26 @@ def recorded_epochs(folder: str | os.PathLike[str]) -> tuple[int, ...]:
     epochs = Path(folder) / _EPOCHS
     names = [path.name for path in epochs.iterdir()] if epochs.is_dir() else []
     return tuple(sorted(int(name) for name in names if re.fullmatch("[0-9]{5,9}", name)))
+
+
+def training_state(folder: str | os.PathLike[str]) -> str:
+    """Return whether a recorded training is "running", "finished" or "interrupted"; "none" without a recorded epoch.
+
+    A training that runs holds a lock, which ends with its process. So one that has been killed is interrupted. In a
+    notebook, a training that an error has stopped is running until its callback is gone or trains again.
+
+    Raises
+    ------
+    StudyError
+        If study.json is damaged.
+    """
+    folder = Path(folder)
+    if not recorded_epochs(folder):
+        return NONE
+    training = (read_info(folder) or {}).get("training")
+    if isinstance(training, Mapping) and training.get("finished") is True:
+        return FINISHED
+    return RUNNING if is_locked(folder / _EPOCHS / _LOCK) else INTERRUPTED
 
 
 def load_epoch(folder: str | os.PathLike[str], epoch: int) -> Study:
@@ -114,6 +138,7 @@ class EpochsWriter:
         self._samples, self._info = samples, info
         self._created = now_utc()
         self._written: set[int] = set()
+        self._free_lock: Callable[[], object] | None = None  # called, too, when this writer or its process is gone
 
     def start(self, epoch: int) -> bool:
         """Begin, or resume after `epoch` epochs; later epochs are removed. Return whether this epoch is recorded.
@@ -135,6 +160,9 @@ class EpochsWriter:
             self._created = (existing_info or {}).get("created", self._created)
             self._remove_later_epochs(epoch)
             self._written = {number for number in recorded if number <= epoch}
+            if self._written:  # a finished training that goes on is no longer finished
+                self._publish(_epoch_folder(self.folder, max(self._written)), finished=False)
+            self._hold_lock()
             return epoch in recorded
 
     def write(self, epoch: int, layers: Sequence[Tables]) -> None:
@@ -162,6 +190,7 @@ class EpochsWriter:
             scratch.rename(final)
             self._publish(final, finished=False)
             self._written.add(epoch)
+            self._hold_lock()  # where an earlier training held it when this one started
 
     def add_history(self, row: Mapping[str, Any]) -> None:
         """Append the row of an epoch to the history, replacing an earlier row of this epoch."""
@@ -177,6 +206,23 @@ class EpochsWriter:
         if recorded:
             with study_lock(self.folder):
                 self._publish(_epoch_folder(self.folder, recorded[-1]), finished=True)
+        if self._free_lock is not None:
+            self._free_lock()
+            self._free_lock = None
+
+    def _hold_lock(self) -> None:
+        """Hold the lock by which others see that this training runs; another one that holds it is not hindered."""
+        if self._free_lock is not None:
+            return
+        path = self.folder / _EPOCHS / _LOCK
+        path.parent.mkdir(exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            lock_file(descriptor)
+        except OSError:  # such as an earlier training of this notebook, which an error has stopped
+            os.close(descriptor)
+            return
+        self._free_lock = weakref.finalize(self, os.close, descriptor)
 
     def _check_still_there(self) -> None:
         """Raise an error if epochs that this training has written or resumed from have been removed."""

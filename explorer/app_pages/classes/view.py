@@ -12,11 +12,17 @@ from core.report.words.formatting import SAMPLES, plain
 from core.study.store.class_names import short_class
 from core.study.store.opening import StudyError
 from explorer.app_pages.classes.charts import PICKED, confusion_chart, development_chart, heat_map
+from explorer.app_pages.classes.class_search import find_class, show_class
+from explorer.app_pages.classes.clusters_view import show_clusters
 from explorer.app_pages.classes.pair_view import show_pair
 from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.layer_controls import layer_controls
 from explorer.controls.page_header import show_notes, show_provenance
+from explorer.controls.phone_order import chart_first, controls_after_chart
+from explorer.controls.samples.dialog import show_open_sample
+from explorer.controls.samples.open_sample import restore_sample
 from explorer.controls.study_picker import open_chosen_study
+from explorer.controls.terms import show_terms
 from explorer.controls.widgets import open_expander, selected_point, selected_row, widget_key
 from explorer.server.page_errors import guarded
 from explorer.state.address import asked_view, keep_view
@@ -47,7 +53,7 @@ CONFIG = {
 
 
 def render() -> None:
-    """Draw the page: heat map, the hardest classes through the network, confused classes, and one pair of classes."""
+    """Draw the page: groups of confused classes, heat map, hardest classes, confused pairs, and one pair of classes."""
     study = open_chosen_study()
     if study is None:
         return
@@ -56,18 +62,26 @@ def render() -> None:
         return
     head = st.container()
     query = asked_view(PAGE)
-    selection = layer_controls(study, PAGE, query)
-    values = cached_values(study.path, study.stamp, selection)
-    pairs = cached_pairs(study.path, study.stamp, selection)
-    ranked = ranked_classes(values, selection.layer)
-    with head:
-        st.title("Classes", anchor=False)
-        st.markdown(classes_finding(ranked, pairs, selection))
-        show_notes(study)
-    if ranked.empty:
-        st.info("This study stores no Separation Index by class. Run its command again with this version.")
-        return
-    map_page = show_map(study, values, ranked, selection, query)
+    with chart_first(PAGE):
+        with controls_after_chart(PAGE):
+            selection = layer_controls(study, PAGE, query)
+        values = cached_values(study.path, study.stamp, selection)
+        pairs = cached_pairs(study.path, study.stamp, selection)
+        ranked = ranked_classes(values, selection.layer)
+        with head:
+            st.title("Classes", anchor=False)
+            st.markdown(classes_finding(ranked, pairs, selection))
+            show_notes(study)
+            show_terms("SI", "chance", "excess", "confusion", "cluster")
+        if ranked.empty:
+            st.info("This study stores no Separation Index by class. Run its command again with this version.")
+            return
+        clusters = st.container()
+        st.header("Every class through the network", anchor=False)
+        searched = find_class(study, ranked, query, widget_key(PAGE, "page", study))
+        if searched:
+            show_class(study, searched, values, ranked, pairs, selection)
+        map_page = show_map(study, values, ranked, selection, query)
     show_development(study, values, ranked, selection)
     show_confusions(study, pairs, selection)
     pair = pair_controls(study, sorted(ranked["class_name"]), pairs, query)
@@ -77,10 +91,16 @@ def render() -> None:
         view["page"] = [map_page]
     if pair:
         view["pair"] = list(pair)
+    if searched:
+        view["find"] = [searched]
     keep_view(PAGE, view)
     show_provenance(study)
+    restore_sample(study, PAGE, query, [], "Sample", selection)
+    show_open_sample(study, PAGE)
     if filters:
         open_samples(study, selection, filters)
+    with clusters:  # last, because they take longest where they are not cached: nothing else waits for them
+        show_clusters(study, selection)
 
 
 def show_map(
@@ -101,7 +121,6 @@ def show_map(
     query : dict
         Query parameters of the page.
     """
-    st.header("Every class through the network", anchor=False)
     page_names, key = pages(len(ranked)), widget_key(PAGE, "page", study)
     chosen, part = page_names[0], f"All {len(ranked):,} classes are shown."
     if len(page_names) > 1:

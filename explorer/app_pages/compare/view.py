@@ -29,6 +29,7 @@ from explorer.app_pages.compare.tables import (
 from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.page_header import show_notes, show_provenance
 from explorer.controls.study_picker import open_chosen_study, pick_layer, pick_other_study, untrained_control
+from explorer.controls.terms import show_terms
 from explorer.controls.widgets import choose_one, widget_key
 from explorer.server.page_errors import guarded
 from explorer.state.address import asked_view, current_layer, keep_view
@@ -79,6 +80,7 @@ def render() -> None:
         st.info("This study has no Separation Index to compare yet. Come back when its first layer is done.")
         return
     st.title("Compare", anchor=False)
+    show_terms("SI", "depth (channels)", "kNN baseline", "interval", "q")
     start = compare_selection(asked_view(PAGE), study.curves)
     selection = controls(study, start)
     show_dots(study, selection)

@@ -21,6 +21,7 @@ from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.layer_table import show_numbers
 from explorer.controls.page_header import show_notes, show_provenance
 from explorer.controls.study_picker import open_chosen_study
+from explorer.controls.terms import show_terms
 from explorer.controls.widgets import choose_one, open_expander, selected_point, widget_key
 from explorer.runs.commands import has_network, shown_path
 from explorer.server.page_errors import guarded
@@ -82,7 +83,9 @@ def show_cut(study: OpenStudy) -> Advice | None:
         return None
     heading.title(headline(advice), anchor=False)
     savings_text = "" if advice.recommended is None else savings(advice.row(advice.recommended))
-    heading.markdown(f"{explanation(advice)} {savings_text}".strip())
+    with heading:
+        st.markdown(f"{explanation(advice)} {savings_text}".strip())
+        show_terms("SI", "cut", "tolerance", "interval")
     layer = choose_cut(study, advice)
     chart_key = widget_key(PAGE, "chart", study)
 

@@ -27,12 +27,14 @@ from explorer.app_pages.method.notebook import (
 from explorer.app_pages.method.notebook_chart import notebook_chart
 from explorer.controls.downloads import Picture, save_menu
 from explorer.controls.study_picker import carry_study, show_name
+from explorer.controls.terms import glossary
 from explorer.server.page_errors import guarded
 from explorer.studies.loading import NOTEBOOK, study_stamp
 
 CHART = "notebook_chart"
 SPLITS = {"test": "Test", "train": "Train"}
 SECTIONS = {
+    "Terms": "terms",
     "The measures": "measures",
     "Chance, interval, significance": "judging",
     "More samples, higher SI": "size",
@@ -65,6 +67,8 @@ def render() -> None:
         st.title("Method", anchor=False)
         st.markdown("What the numbers mean, how they are computed, and how to avoid wrong conclusions.")
         st.markdown(" · ".join(f"[{title}](#{anchor})" for title, anchor in SECTIONS.items()))
+        _header("Terms")
+        st.markdown(glossary())
         _header("The measures")
         st.markdown(NOTATION)
         for definition in FAMILY:

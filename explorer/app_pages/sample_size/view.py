@@ -28,7 +28,9 @@ from explorer.app_pages.sample_size.tables import (
 )
 from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.page_header import show_notes, show_provenance
+from explorer.controls.phone_order import chart_first, controls_after_chart
 from explorer.controls.study_picker import open_chosen_study
+from explorer.controls.terms import show_terms
 from explorer.controls.widgets import choose_one, widget_key
 from explorer.runs.commands import missing_text, search_folders
 from explorer.server.page_errors import guarded
@@ -83,17 +85,20 @@ def render() -> None:
         show_how(study)
         return
     head = st.container()
-    selection = controls(study)
-    lines = size_lines(study, selection)
-    curves = fitted_lines(cached_fitted(study.path, study.stamp), selection)
-    if len(curves) and not extrapolation_toggle(study):
-        curves = curves[:0]
-    ends = size_ends(study.curves, selection.pooling, selection.samples, selection.layers)
+    with chart_first(PAGE):
+        with controls_after_chart(PAGE):
+            selection = controls(study)
+            curves = fitted_lines(cached_fitted(study.path, study.stamp), selection)
+            if len(curves) and not extrapolation_toggle(study):
+                curves = curves[:0]
+        lines = size_lines(study, selection)
+        ends = size_ends(study.curves, selection.pooling, selection.samples, selection.layers)
+        show_charts(study, lines, ends, curves)
     with head:
         st.title(TITLE, anchor=False)
         st.markdown(" ".join([size_finding(lines, ends, selection), extrapolation_finding(curves, ends)]))
         show_notes(study)
-    show_charts(study, lines, ends, curves)
+        show_terms("SI", "chance", "interval", "subsample", "queries", "pooling")
     show_table(study, lines, ends)
     show_provenance(study)
 

@@ -15,7 +15,8 @@ from core.report.words.formatting import plain
 from core.study.store.study_json import look_up
 from explorer.app_pages.samples.charts import OTHER, REFERENCE, SAME, drawn_dots, plane_chart
 from explorer.controls.downloads import picture_of, save_menu
-from explorer.controls.sample_cards import PAGE, selected_key
+from explorer.controls.sample_cards import PAGE
+from explorer.controls.samples.open_sample import selected_key
 from explorer.controls.widgets import widget_key
 from explorer.server.page_errors import guarded
 from explorer.studies.loading import OpenStudy

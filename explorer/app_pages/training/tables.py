@@ -1,4 +1,4 @@
-"""The epochs of a recorded training as tables and texts, and whether the open study has any."""
+"""The epochs of a recorded training as tables and texts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,13 +10,9 @@ from core.analysis.comparing import compare_studies
 from core.report.words.changes import samples_text
 from core.report.words.findings import Finding
 from core.report.words.formatting import one_layer
-from core.study.store.opening import Study, StudyError
+from core.study.store.opening import Study
 from core.study.store.ties import MANY_TIES, NO_CONCLUSION, left_out_text
-from core.training.recording.epochs import has_epochs, load_epoch, read_epochs, read_history, recorded_epochs
-from explorer.runs.study_list import known_studies, study_path
-from explorer.state.address import current_study
-
-PICKER_KEY = "study"  # session key of the study picker, which changes one run before the address does
+from core.training.recording.epochs import load_epoch, read_epochs, read_history, recorded_epochs
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,37 +43,44 @@ class Training:
     change: pd.DataFrame
 
 
-def shows_training() -> bool:
-    """Whether the study that is open, or chosen in the picker, has recorded epochs."""
-    name = st.session_state.get(PICKER_KEY) or current_study()
-    if not name:
-        return False
-    try:
-        return has_epochs(study_path(name, known_studies()))
-    except (StudyError, OSError):  # there is no such study, or no such path
-        return False
-
-
 def read_training(study: Study) -> Training | None:
     """The training that a study recorded; None if it has fewer than two epochs."""
     epochs = recorded_epochs(study.path)
-    table = read_epochs(study.path)
-    table = table[(table["measure"] == "separation") & (table["order"] == 1) & (table["repeat"] == 0)]
-    splits = [name for name in ("test", "train") if (table["split"] == name).any()]
-    if len(epochs) < 2 or not splits:
+    rows, split = separation_rows(read_epochs(study.path))
+    if len(epochs) < 2 or rows.empty:
         return None
-    rows = table[table["split"] == splits[0]]
     known = set(rows["layer"])
     return Training(
         epochs=epochs,
-        split=splits[0],
+        split=split,
         layers=tuple(name for name in study.layers["layer"] if name in known),
-        rows=rows[["epoch", "layer", "value", "low", "high", "chance"]],
+        rows=rows,
         history=read_history(study.path),
         change=compare_studies(
-            load_epoch(study.path, epochs[0]), load_epoch(study.path, epochs[-1]), split=splits[0], match="name"
+            load_epoch(study.path, epochs[0]), load_epoch(study.path, epochs[-1]), split=split, match="name"
         ),
     )
+
+
+def separation_rows(measurements: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """SI of recorded epochs, and the split that it is of: "test" if it was recorded, else "train"; "" without any.
+
+    Parameters
+    ----------
+    measurements : DataFrame
+        The table `measurements` with the additional column epoch.
+
+    Returns
+    -------
+    rows : DataFrame
+        One row for each epoch and layer: epoch, layer, value, low, high, chance.
+    split : str
+    """
+    is_separation = (measurements["measure"] == "separation") & (measurements["order"] == 1)
+    table = measurements[is_separation & (measurements["repeat"] == 0)]
+    splits = [name for name in ("test", "train") if (table["split"] == name).any()]
+    split = splits[0] if splits else ""
+    return table.loc[table["split"] == split, ["epoch", "layer", "value", "low", "high", "chance"]], split
 
 
 def describe_training(training: Training) -> Finding:
@@ -111,11 +114,22 @@ def _changed_text(changed: Mapping[str, list[str]]) -> str:
 
 def epoch_text(training: Training, epoch: int) -> str:
     """The epoch, and what the training reported for it, in one line of Markdown."""
-    row = training.history[training.history["epoch"] == epoch]
-    reported = {"loss": "loss", "accuracy": "accuracy", "val_accuracy": "validation accuracy"}
-    values = [f"{title} **{row[name].iloc[0]:.3f}**" for name, title in reported.items() if row[name].notna().any()]
     title = "Before training" if epoch == 0 else f"After epoch {epoch} of {training.epochs[-1]}"
-    return " · ".join([f"**{title}**", *values])
+    return " · ".join([f"**{title}**", *_reported(training.history, epoch)])
+
+
+def history_text(history: pd.DataFrame) -> str:
+    """The last epoch of a training that is running, and what it reported, in one line of Markdown."""
+    epoch = int(history["epoch"].max()) if len(history) else 0
+    title = f"{epoch} epoch{'s' * (epoch != 1)} trained" if epoch else "The first epoch is being trained"
+    return " · ".join([f"**{title}**", *_reported(history, epoch)])
+
+
+def _reported(history: pd.DataFrame, epoch: int) -> list[str]:
+    """What the training reported for an epoch, as Markdown."""
+    row = history[history["epoch"] == epoch]
+    reported = {"loss": "loss", "accuracy": "accuracy", "val_accuracy": "validation accuracy"}
+    return [f"{title} **{row[name].iloc[0]:.3f}**" for name, title in reported.items() if row[name].notna().any()]
 
 
 def cost_text(history: pd.DataFrame) -> str:

@@ -6,10 +6,14 @@ import pandas as pd
 import streamlit as st
 
 from core.report.charts.training_charts import loss_chart, network_chart, training_chart
+from core.training.recording.epochs import INTERRUPTED, RUNNING
+from explorer.app_pages.training.live_view import recording_state, show_interrupted, show_running
 from explorer.app_pages.training.tables import Training, cached_training, cost_text, describe_training, epoch_text
 from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.page_header import show_notes, show_provenance
 from explorer.controls.study_picker import open_chosen_study
+from explorer.controls.terms import show_terms
+from explorer.runs.study_list import known_studies
 from explorer.server.page_errors import guarded
 from explorer.state.address import asked_view, keep_view
 from explorer.studies.loading import OpenStudy, cached_tables
@@ -17,9 +21,12 @@ from explorer.studies.loading import OpenStudy, cached_tables
 PAGE, NETWORK, EPOCHS = "training", "training_network", "training_epochs"
 STEP_S = 0.7  # for which the animation shows an epoch
 RECORDING_EXAMPLE = """\
-model.fit(images, labels, epochs=10, callbacks=[
-    core.SeparationCallback((test_images, test_labels), out="training-study"),
-])"""
+import core
+
+recorder = core.SeparationCallback((test_images, test_labels), out="training-study")
+model.fit(images, labels, epochs=10, callbacks=[recorder])"""
+FINE_TUNE_EXAMPLE = "python -m core fine-tune photos --out tuned --separation training-study"
+TRAINED_DEMO = "digits-training"
 
 
 def render() -> None:
@@ -27,18 +34,40 @@ def render() -> None:
     study = open_chosen_study()
     if study is None:
         return
-    stamp = study.stamp
+    stamp, state = study.stamp, recording_state(study.path)
+    if state == RUNNING:
+        show_running(study)
+        return
     training = cached_training(study.path, stamp, cached_tables(study.path, stamp))
+    if state == INTERRUPTED:
+        show_interrupted(study, is_empty=training is None)
+    elif training is None:
+        show_how_to_record(study)
     if training is None:
-        st.info("This study has no recorded epochs. A callback records them during training:")
-        st.code(RECORDING_EXAMPLE, language="python")
         return
     finding = describe_training(training)
     st.title(finding.headline, anchor=False)
     st.markdown(finding.detail)
     show_notes(study)
+    show_terms("SI", "chance", "interval", "q", "epoch", "loss")
     play(study, training)
     show_table(study, training)
+    show_provenance(study)
+
+
+def show_how_to_record(study: OpenStudy) -> None:
+    """Say that the study has no recorded training, and how one is recorded."""
+    st.title("No training is recorded in this study", anchor=False)
+    show_notes(study)
+    st.markdown(
+        "A recorded training shows the SI of some layers after each epoch, beside loss and accuracy. A callback "
+        "records it while a Keras model is trained. Open its folder, `training-study`, above to watch it while it runs:"
+    )
+    st.code(RECORDING_EXAMPLE, language="python", wrap_lines=True)
+    st.markdown("Or fine-tune a network on your images from the command line:")
+    st.code(FINE_TUNE_EXAMPLE, language="bash", wrap_lines=True)
+    if TRAINED_DEMO in known_studies():
+        st.markdown(f"Choose **{TRAINED_DEMO}** above to see one.")
     show_provenance(study)
 
 

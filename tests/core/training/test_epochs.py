@@ -16,6 +16,7 @@ from core.training.recording.epochs import (
     read_epochs,
     read_history,
     recorded_epochs,
+    training_state,
 )
 
 pytestmark = pytest.mark.slow
@@ -132,3 +133,25 @@ def test_history_keeps_one_row_an_epoch(tmp_path):
     history = read_history(tmp_path / "study")
     assert history["loss"].tolist() == [1, 0.25]
     assert pd.isna(history["separation_s"].iloc[0])
+
+
+def test_others_see_whether_a_training_runs(tmp_path):
+    folder = tmp_path / "study"
+    assert training_state(folder) == "none"
+    writer = written(folder, 0, 1)
+    assert training_state(folder) == "running"
+    writer.finish()
+    assert training_state(folder) == "finished"
+    again = EpochsWriter(folder, SAMPLES, INFO)
+    again.start(1)
+    assert training_state(folder) == "running"  # it goes on, though it had been finished
+    del again  # as if its process had been killed: nothing else is written
+    assert training_state(folder) == "interrupted"
+    held, second = EpochsWriter(folder, SAMPLES, INFO), EpochsWriter(folder, SAMPLES, INFO)
+    held.start(1)
+    second.start(1)  # of the same notebook, after an error: not refused
+    del held
+    second.write(2, layers_of(2))
+    assert training_state(folder) == "running"
+    second.finish()
+    assert training_state(folder) == "finished"

@@ -1,0 +1,1 @@
+"""Sentences about classes that run into each other."""

@@ -24,8 +24,11 @@ SOURCES = {
 FORM_OPTIONS = {  # those with a field
     name: option for name, option in (STUDY_OPTIONS | RUN_OPTIONS).items() if option.label
 }
+AT_THE_PLAN = ("precision", "pilot")  # chosen at each plan anew
 HIDDEN_OPTIONS = {  # without a field; a study that is run again may have other values than the defaults
-    name: option for name, option in STUDY_OPTIONS.items() if not option.label and option.recorded and name != "data"
+    name: option
+    for name, option in STUDY_OPTIONS.items()
+    if not option.label and option.recorded and name not in ("data", *AT_THE_PLAN)
 }
 _SWITCHES = [option for option in FORM_OPTIONS.values() if option.kind is bool]
 _FIELDS = {option.flag: f"tick “{option.label}”" for option in _SWITCHES} | {
@@ -241,8 +244,7 @@ def check_request(request: Request, limits: Limits) -> None:
     _check_numbers(request)
     if not limits.public:
         return
-    hidden = [name for name in HIDDEN_OPTIONS if name != "precision"]  # which only makes a run shorter
-    changed = [name for name in hidden if getattr(request, name) != HIDDEN_OPTIONS[name].default]
+    changed = [name for name, option in HIDDEN_OPTIONS.items() if getattr(request, name) != option.default]
     if changed:
         raise ValueError(
             f"{' and '.join(changed)} must be the default on this server. Run the app on your own computer."

@@ -10,7 +10,7 @@ from core.study.options import PIXELS, RUN_OPTIONS, STUDY_OPTIONS, Option
 from core.study.store.study_json import look_up
 from explorer.runs.commands import located, search_folders
 from explorer.runs.jobs import STUDY, find_job
-from explorer.runs.request import HIDDEN_OPTIONS, Request, models, sources
+from explorer.runs.request import AT_THE_PLAN, HIDDEN_OPTIONS, Request, models, sources
 from explorer.runs.uploads.checking import UPLOADS
 from explorer.server.public_mode import Limits
 
@@ -58,6 +58,10 @@ def _of_images(asked: Mapping[str, Any], study: Path) -> RunAgain:
     """The form for a study of images."""
     notes: list[str] = []
     values = _option_values(asked, STUDY_OPTIONS, notes)
+    for name in AT_THE_PLAN:
+        value = values.pop(name, _default(name))
+        if value != _default(name):
+            notes.append(f"The study had a {name} of {value}: where a search takes hours, the plan offers a choice.")
     if asked.get("model") is None and is_model_file(str(values.get("weights", ""))):  # a whole network in a file
         values["model"] = values.pop("weights")
     for name, is_path in _PATHS.items():

@@ -33,7 +33,6 @@ def recorded(request: Request) -> dict:
         replace(NETWORK, weights="none", skip_broken=True, skip_small_classes=True),
         Request(source="tfds", data="mnist", model="resnet50", per_class=5),
         replace(NETWORK, batch_size=8, probe=False, projection="none", neighbor_layers="output", input_size=64),
-        Request(precision=0.02, pilot=50),
         Request(protocol="notebook", layers="all"),
     ],
     ids=lambda request: request.title,
@@ -71,6 +70,7 @@ def test_paths_are_found_beside_the_study_or_named(tmp_path):
             "small-cnn was not measured",
         ),
         ({"asked": {"data": "digits", "repeats": 5_000}}, "digits", "Draws of each size was 5000"),
+        ({"asked": {"data": "digits", "precision": 0.02, "pilot": 9}}, "digits", "had a precision of 0.02"),
         ({}, "features", "choose them again"),
     ],
 )

@@ -69,7 +69,7 @@ def show_started_plan(run: str) -> None:
     started = st.session_state.get(_STARTED)
     if started and started[0] == run:
         with st.expander("The plan"):
-            show_plan(started[1], started[2])
+            show_plan(started[1], started[2], "started_plan")
 
 
 def _file_arrived(files: tuple[str, ...]) -> bool:
@@ -112,9 +112,9 @@ def _with_upload(request: Request, allowed: Limits) -> Request:
     return filled
 
 
-def show_plan(found: dict[str, Any], request: Request) -> None:
-    """Samples, layers, time and memory, before anything starts."""
-    with st.container(border=True, key="plan"):
+def show_plan(found: dict[str, Any], request: Request, key: str = "plan") -> None:
+    """Samples, layers, time and memory of a study."""
+    with st.container(border=True, key=key):
         columns = st.columns(4)
         splits = ", ".join(f"{count:,} {name}" for name, count in found["splits"].items())
         columns[0].metric("Samples", f"{found['samples']:,}", help=splits)

@@ -15,7 +15,9 @@ import streamlit as st  # noqa: E402
 
 from explorer.app_pages.training.tables import shows_training  # noqa: E402
 from explorer.runs.uploads.uploaders import release_uploads  # noqa: E402
+from explorer.server.browser_history import one_step_a_change  # noqa: E402
 from explorer.server.page_errors import guarded  # noqa: E402
+from explorer.state.address import current_study, follow_browser  # noqa: E402
 
 NEW_STUDY = "new-study"
 ICON = str(Path(__file__).with_name("icon.svg"))
@@ -42,9 +44,13 @@ def show_page() -> None:
         )
         pages.insert(2, training)
     page = st.navigation(pages, position="top")
+    follow_browser(page.url_path)
     if page.url_path != NEW_STUDY:
         release_uploads()
     page.run()
+    study = current_study()
+    st.set_page_config(page_title=f"{page.title} · {Path(study).name}" if study else page.title)
+    one_step_a_change()
 
 
 if __name__ == "__main__":

@@ -194,16 +194,29 @@ def _forward(network: Network, wanted: Sequence[_Wanted], batch_size: int, bound
     model = connect(begin, {layer.layer: tensors[layer.layer] for layer, _, _ in wanted})
     shape = (*network.input_size, 3) if boundary is None else boundary.output_shape
 
-    @tf.function(input_signature=[tf.TensorSpec((batch_size, *shape), tf.float32)])
+    @tf.function(input_signature=[tf.TensorSpec((batch_size, *shape), tf.float32)], autograph=False)
     def forward(images: Any) -> list[Any]:
         outputs = model(tf.cast(images, begin.dtype), training=False)
-        return [
-            _pool(tf.cast(outputs[layer.layer], tf.float32), layer, pooling, columns)
-            for layer, pooling, columns in wanted
-        ]
+        return [_pool_first(outputs[layer.layer], layer, pooling, columns) for layer, pooling, columns in wanted]
 
     result: Forward = forward
     return result
+
+
+def _pool_first(activations: Any, layer: LayerInfo, pooling: str, columns: slice | None) -> Any:
+    """Pool activations, before anything else reads them where a mean is all that is wanted of them.
+
+    TensorFlow then takes the mean while the activations are still in the cache, and the operation after it may
+    overwrite them in place. The order changes no number.
+    """
+    import tensorflow as tf
+
+    is_ordered = pooling == "mean" and not tf.executing_eagerly()
+    readers = activations.consumers() if is_ordered else []
+    pooled = _pool(tf.cast(activations, tf.float32), layer, pooling, columns)
+    for reader in readers:
+        reader._add_control_input(pooled.op)  # there is no public interface for an operation that is there already
+    return pooled
 
 
 def _pool(activations: Any, layer: LayerInfo, pooling: str, columns: slice | None) -> Any:

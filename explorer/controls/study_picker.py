@@ -14,7 +14,7 @@ from explorer.controls.widgets import widget_key
 from explorer.runs.study_list import known_studies, known_title, study_path, typed_path
 from explorer.server.page_errors import reason_text
 from explorer.server.public_mode import is_public
-from explorer.state.address import current_layer, current_study, keep_layer, keep_study
+from explorer.state.address import PICKER, current_layer, current_study, keep_layer, keep_study
 from explorer.state.links import link_to
 from explorer.studies.loading import OpenStudy, bundled_studies, first_study, has_values, read_study, study_stamp
 from explorer.studies.provenance import control_of
@@ -139,15 +139,15 @@ def pick_study() -> Path | None:
     known = known_studies()
     from_start, current = first_study(sys.argv[1:], os.environ), current_study()
     names = list(dict.fromkeys(name for name in (from_start, *known, current) if name))
-    start = 0 if names else None
-    if current:
-        start = names.index(current)
+    default = from_start or next(iter(known), None)
+    if names and not st.session_state.get(PICKER):
+        st.session_state[PICKER] = current or names[0]
     chosen = st.selectbox(
         "Study",
         names,
-        index=start,
+        index=0 if names else None,
         format_func=lambda name: known_title(name, known),
-        key="study",
+        key=PICKER,
         accept_new_options=not is_public(),
         filter_mode="contains",
         placeholder="Choose a study" if is_public() else "Type the path of a study folder",
@@ -157,7 +157,7 @@ def pick_study() -> Path | None:
     if not chosen:
         st.info(f"No study is open. {'Choose one' if is_public() else 'Type the path of a study folder'} above.")
         return None
-    keep_study(chosen)
+    keep_study(chosen, default)
     return _path_or_message(chosen, known, from_start)
 
 

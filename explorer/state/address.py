@@ -2,9 +2,14 @@
 
 When the user changes the page, Streamlit empties the address and drops the state of the page's widgets. So each page's
 last query is also kept in the session; a page starts from it when its address is empty.
+
+The browser's *Back* undoes the last change: the address is then another one than the page wrote last, and the controls
+follow it (`follow_browser`). `explorer/server/browser_history.js` sees to it that a change is one step of the browser.
 """
 
+import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import streamlit as st
 
@@ -15,6 +20,26 @@ STUDY = "study"
 LAYER = "layer"
 TOLERANCE = "tolerance"
 SHARED = (STUDY, LAYER, TOLERANCE)  # query parameters that all pages have in common
+PICKER = "study"  # session key of the picker of studies
+UNDER_WAY = 1.0  # seconds after a change of the address in which the browser may still send the one before
+_SHOWN, _WRITTEN, _DEFAULT = "page shown", "address written", "study without address"
+_FOLLOWS = "controls follow the address"  # whether the browser went back, and the page has not been drawn since
+
+
+@dataclass
+class Written:
+    """The address that was written last.
+
+    Attributes
+    ----------
+    query : dict
+        All query parameters.
+    seconds : float
+        When, by the clock `time.monotonic`.
+    """
+
+    query: dict[str, list[str]]
+    seconds: float
 
 
 def current_study() -> str | None:
@@ -22,8 +47,19 @@ def current_study() -> str | None:
     return _shared_value(STUDY)
 
 
-def keep_study(study: str) -> None:
-    """Put the study into the address and keep it for the other pages."""
+def keep_study(study: str, default: str | None = None) -> None:
+    """Put the study into the address and keep it for the other pages.
+
+    Parameters
+    ----------
+    study : str
+        Name of the study.
+    default : str, optional
+        The study that an address without one opens. It is left out of an address that says nothing else, so that a
+        first visit does not change the address: the browser's *Back* would have to be pressed twice.
+    """
+    if default is not None:
+        st.session_state[_DEFAULT] = default
     _keep_shared(STUDY, study)
 
 
@@ -52,18 +88,55 @@ def keep_tolerance(tolerance: float) -> None:
 
 
 def asked_view(page: str) -> dict[str, list[str]]:
-    """The page's query parameters in the address; if there are none, those that it last had in this session."""
+    """The page's query parameters in the address; if there are none, those that it last had in this session.
+
+    After *Back* on the same page none in the address means none.
+    """
     in_address = {name: st.query_params.get_all(name) for name in st.query_params if name not in SHARED}
     in_session: dict[str, list[str]] = st.session_state.get(_session_key(page), {})
-    return in_address or in_session
+    return in_address if st.session_state.get(_FOLLOWS) else in_address or in_session
 
 
 def keep_view(page: str, view: Mapping[str, Sequence[str]]) -> None:
     """Put the page's query parameters into the address, and keep them for the next time the page is opened."""
     query = {name: list(values) for name, values in view.items()}
     st.session_state[_session_key(page)] = query
-    shared = {name: value for name in SHARED if (value := _shared_value(name))}
-    st.query_params.from_dict({**shared, **query})
+    _write(query)
+    st.session_state.pop(_FOLLOWS, None)
+
+
+def follow_browser(url_path: str) -> None:
+    """Let the picker of studies, on a new page, and all controls, after *Back* on the same page, follow the address.
+
+    To be called before a page is drawn.
+
+    Parameters
+    ----------
+    url_path : str
+        Of the page.
+    """
+    shown, written = st.session_state.get(_SHOWN), st.session_state.get(_WRITTEN)
+    st.session_state[_SHOWN] = url_path
+    query = _in_address()
+    if shown != url_path:
+        _pick_current_study()
+        return
+    if not isinstance(written, Written) or query == written.query:
+        return
+    if time.monotonic() - written.seconds < UNDER_WAY:
+        return
+    for name in SHARED:
+        st.session_state.pop(_session_key(name), None)
+    for key in [key for key in st.session_state if isinstance(key, str) and " of " in key]:  # of `widget_key`
+        del st.session_state[key]
+    _pick_current_study()
+    st.session_state[_FOLLOWS] = True
+
+
+def _pick_current_study() -> None:
+    """Let the picker show the current study: the widget of another page would show the first one."""
+    if study := current_study() or st.session_state.get(_DEFAULT):
+        st.session_state[PICKER] = study
 
 
 def update_view(page: str, parts: Mapping[str, Sequence[str]]) -> None:
@@ -83,7 +156,25 @@ def _keep_shared(name: str, value: str | None) -> None:
         st.query_params.pop(name, None)
     else:
         st.session_state[_session_key(name)] = value
-        st.query_params[name] = value
+    _write({name: values for name, values in _in_address().items() if name not in SHARED})
+
+
+def _write(query: Mapping[str, list[str]]) -> None:
+    """Write the shared values and these parameters of a page into the address, if it has others, and remember it."""
+    before = _in_address()
+    shared = {name: st.session_state.get(_session_key(name)) or st.query_params.get(name) for name in SHARED}
+    whole = {name: [value] for name, value in shared.items() if value} | dict(query)
+    if not before and whole == {STUDY: [st.session_state.get(_DEFAULT)]}:
+        whole = {}
+    if whole != before:
+        st.query_params.from_dict(whole)
+    last = st.session_state.get(_WRITTEN)
+    if not isinstance(last, Written) or last.query != whole:
+        st.session_state[_WRITTEN] = Written(whole, time.monotonic())
+
+
+def _in_address() -> dict[str, list[str]]:
+    return {name: st.query_params.get_all(name) for name in st.query_params}
 
 
 def _session_key(name: str) -> str:

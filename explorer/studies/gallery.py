@@ -1,6 +1,6 @@
 """Tables and texts of the page Samples: nearest neighbors at a layer, filters, and one sample through the network."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -186,7 +186,9 @@ def depth_text(row: Mapping[Any, Any], num_layers: int, num_voters: int) -> str:
     return f"{who} no longer changes {where}: {end}."
 
 
-def filter_samples(table: pd.DataFrame, chosen: Filter, layer: str) -> pd.DataFrame:
+def filter_samples(
+    table: pd.DataFrame, chosen: Filter, layer: str, lassoed: Collection[int] | None = None
+) -> pd.DataFrame:
     """The rows of `samples_at` that pass the filter, in its order.
 
     Parameters
@@ -197,6 +199,8 @@ def filter_samples(table: pd.DataFrame, chosen: Filter, layer: str) -> pd.DataFr
         The filter.
     layer : str
         The layer of `table`.
+    lassoed : collection of int, optional
+        Only these samples, which were chosen on the map.
     """
     conditions = {
         "": pd.Series(True, index=table.index),
@@ -211,6 +215,8 @@ def filter_samples(table: pd.DataFrame, chosen: Filter, layer: str) -> pd.DataFr
     classes = _has_classes(table, chosen.class_name, chosen.taken)
     if chosen.either:
         classes |= _has_classes(table, chosen.taken, chosen.class_name)
+    if lassoed is not None:
+        classes &= table["sample"].isin(lassoed)
     return sorted_samples(table[keep & classes].reset_index(drop=True), chosen.sort)
 
 

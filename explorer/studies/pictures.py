@@ -1,8 +1,10 @@
 """Pictures of a study's samples: from scikit-learn's digits, or from the study's data folder on this machine."""
 
+import base64
 import io
+import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -44,6 +46,18 @@ class Pictures:
     def __bool__(self) -> bool:
         return self.digits or self.folder is not None
 
+    def thumbnail(self, source: str, side: int) -> Any:
+        """A picture of a sample within a square of `side` pixels, as a PIL image; None if there is none."""
+        from PIL import Image
+
+        content = self.png(source)
+        if content is None:
+            return None
+        with Image.open(io.BytesIO(content)) as opened:
+            image = opened.convert("RGB")
+        image.thumbnail((side, side), Image.Resampling.NEAREST if self.digits else Image.Resampling.LANCZOS)
+        return image
+
     def png(self, source: str) -> bytes | None:
         """A small picture of a sample as PNG; None if there is none or it cannot be read.
 
@@ -77,6 +91,35 @@ class Pictures:
             return None if path is None else _thumbnail(path, self.ranges, pixels, "JPEG")
         except Exception:  # as in `png`
             return None
+
+
+def picture_atlas(pictures: Pictures, sources: Sequence[str], side: int) -> tuple[str, list[int]]:
+    """Small pictures in one image, row by row, as a data URL; and the positions of those that there are not.
+
+    Parameters
+    ----------
+    pictures : Pictures
+        The study's pictures.
+    sources : sequence of str
+        Column `source` of the table `samples`.
+    side : int
+        Width and height of each square, in pixels.
+    """
+    from PIL import Image
+
+    columns = max(math.isqrt(len(sources)), 1)
+    atlas = Image.new("RGB", (columns * side, -(-len(sources) // columns) * side), "white")
+    missing = []
+    for number, source in enumerate(sources):
+        image = pictures.thumbnail(source, side)
+        if image is None:
+            missing.append(number)
+            continue
+        left, top = number % columns * side, number // columns * side
+        atlas.paste(image, (left + (side - image.width) // 2, top + (side - image.height) // 2))
+    file = io.BytesIO()
+    atlas.save(file, format="JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}", missing
 
 
 def study_pictures(info: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Pictures:

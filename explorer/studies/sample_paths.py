@@ -58,6 +58,8 @@ class SamplePaths:
         Of `named_samples`.
     names : Series
         Class name by sample.
+    sample_numbers : frozenset of int
+        The numbers of all samples.
     num_voters : int
         Number of stored neighbors per sample, which vote on its class.
     small_classes : str
@@ -83,6 +85,7 @@ class SamplePaths:
         self.study = cached_tables(path, stamp)
         self.samples = named_samples(self.study)
         self.names = self.samples.set_index("sample")["class_name"]
+        self.sample_numbers = frozenset(self.samples["sample"].tolist())
         neighbors = neighbors_by_layer(self.study, pooling, split, among=among)
         nearest = neighbors[neighbors["rank"] == 1].drop(columns="rank")
         self.num_voters = int(neighbors["rank"].max()) if len(neighbors) else 0

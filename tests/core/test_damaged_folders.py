@@ -152,6 +152,23 @@ def test_a_device_in_place_of_an_epoch_s_table_is_not_copied(trained: Path, tmp_
     assert (folder / "samples.parquet").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda epoch: (epoch / "study.json").unlink(), "it is missing"),
+        (lambda epoch: (shutil.rmtree(epoch), epoch.write_text("no folder")), "it is missing"),
+        (lambda epoch: (epoch / "study.json").write_text('{"format": 2, "state": "complete"}'), "it is another one"),
+    ],
+)
+def test_an_epoch_without_its_description_is_named(trained: Path, tmp_path: Path, damage, words: str):
+    folder = shutil.copytree(trained, tmp_path / "training")
+    damage(folder / "epochs" / "00002")
+    writer = training_writer(folder)
+    writer.start(2)
+    with pytest.raises(core.StudyError, match=f"must hold the study.json of an epoch; {words}. Delete .*00002"):
+        writer.finish()
+
+
 def test_a_training_that_does_not_say_what_it_is_of(trained: Path, tmp_path: Path):
     folder = shutil.copytree(trained, tmp_path / "training")
     set_json("study.json", "asked", "all")(folder)

@@ -103,6 +103,31 @@ def test_a_layer_is_picked_in_the_chart_and_followed(page, address, study_writer
     expect(page.locator("svg.marks").nth(1)).to_contain_text("block1a_add", timeout=30_000)  # the first has parameters
 
 
+def test_back_undoes_a_change_and_leaves_a_page_in_one_press(page, address):
+    page.goto("about:blank")
+    page.goto(address)
+    chosen = page.get_by_role("radio", checked=True)
+    expect(chosen.filter(has_text="Channel means")).to_be_visible(timeout=30_000)
+    expect(page).to_have_title(re.compile("^Layers · "))
+    page.get_by_text("All activations", exact=True).first.click()
+    expect(page).to_have_url(re.compile("pooling=flat"))
+    _go_to(page, "Classes")
+    expect(page).to_have_title(re.compile("^Classes · "))
+    page.go_back()
+    expect(page).to_have_title(re.compile("^Layers · "))
+    expect(chosen.filter(has_text="All activations")).to_be_visible(timeout=30_000)
+    page.wait_for_timeout(1200)  # an address that was written within the last second may still be on its way
+    page.go_back()
+    expect(chosen.filter(has_text="Channel means")).to_be_visible(timeout=30_000)
+    expect(page).to_have_url(f"{address}/")
+    page.go_forward()
+    expect(chosen.filter(has_text="All activations")).to_be_visible(timeout=30_000)
+    page.go_back()
+    expect(chosen.filter(has_text="Channel means")).to_be_visible(timeout=30_000)
+    page.go_back()
+    expect(page).to_have_url("about:blank")
+
+
 def _saved(page, button: str) -> bytes:
     with page.expect_download() as download:
         page.get_by_role("button", name=button, exact=True).first.click()

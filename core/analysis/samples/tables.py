@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from core.analysis.samples.class_pairs import pair_curve
 from core.analysis.samples.class_values import class_names, class_values, ranked_classes
 from core.analysis.samples.neighborhoods import confused_pairs
-from core.analysis.samples.paths import neighbors_by_layer
+from core.analysis.samples.paths import nearest_by_layer, neighbors_by_layer
 from core.analysis.samples.prediction_depth import depths, votes
 from core.analysis.samples.selection import LayerSelection, select_layer
 from core.analysis.samples.suspects import (
@@ -19,6 +20,7 @@ from core.analysis.samples.suspects import (
     samples_to_check,
 )
 from core.study.store.class_names import sample_classes, short_classes
+from core.study.store.lookup import did_you_mean
 from core.study.store.marks import MARKS, Marks, marks_table, read_marks
 from core.study.store.opening import Study, StudyError
 from core.study.store.study_json import look_up
@@ -250,6 +252,117 @@ def prediction_depths(
     samples = named_samples(study)
     names = samples.set_index("sample")["class_name"]
     return hard_samples(depths(votes(neighbors, names), names), samples)
+
+
+def class_pair(
+    study: Study,
+    first: str,
+    second: str,
+    *,
+    split: str | None = None,
+    among: str | None = None,
+    pooling: str | None = None,
+) -> pd.DataFrame:
+    """Return how often two classes are confused at each layer, in network order.
+
+    This is the chart "Two classes through the layers" of the page Classes.
+
+    Parameters
+    ----------
+    study : Study
+        A study that stores neighbors.
+    first, second : str
+        Short names of two classes.
+    split, among, pooling : str, optional
+        The split of the samples, that of their neighbors, and "mean" or "flat"; default as in
+        `core.analysis.samples.selection.select_layer`.
+
+    Returns
+    -------
+    DataFrame
+        layer, count, total, share, own, chance, as described in `core.analysis.samples.class_pairs.pair_curve`.
+
+    Raises
+    ------
+    StudyError
+        The study has no such split or pooling, or stores no neighbors of these samples.
+    ValueError
+        A class is unknown, or both are the same.
+
+    Examples
+    --------
+    >>> import core
+    >>> int(core.class_pair(core.load_study("explorer/demo/digits"), "2", "3")["count"].iloc[-1])
+    2
+    """
+    selection = select_layer(study, split=split, among=among, pooling=pooling)
+    samples = named_samples(study)
+    names = samples.set_index("sample")["class_name"]
+    for name, value in {"first": first, "second": second}.items():
+        if value not in set(names):
+            raise ValueError(f"{name} must be a class of the study; got {value!r}.{did_you_mean(value, set(names))}")
+    nearest = nearest_by_layer(study, selection.pooling, selection.split, among=selection.among)
+    _check_stored(study, nearest)
+    possible = names[(samples["split"] == selection.among).to_numpy()]
+    return pair_curve(nearest, names, first, second, possible=possible)
+
+
+def sample_path(
+    study: Study, sample: str, *, split: str | None = None, among: str | None = None, pooling: str | None = None
+) -> pd.DataFrame:
+    """Return the nearest neighbor of a sample at each layer, in network order.
+
+    This is the chart "Its nearest neighbor through the layers" of the page Samples.
+
+    Parameters
+    ----------
+    study : Study
+        A study that stores neighbors.
+    sample : str
+        Id of a sample.
+    split, among, pooling : str, optional
+        The split of the sample, that of its neighbors, and "mean" or "flat"; default the sample's split for both, and
+        means where the study has them.
+
+    Returns
+    -------
+    DataFrame
+        layer, nearest (its id), nearest_class, distance, same_label.
+
+    Raises
+    ------
+    StudyError
+        The study has no such split or pooling, or stores no neighbors of the sample.
+    ValueError
+        The study has no such sample, or not in this split.
+
+    Examples
+    --------
+    >>> import core
+    >>> core.sample_path(core.load_study("explorer/demo/digits"), "digits/1573").columns.tolist()
+    ['layer', 'nearest', 'nearest_class', 'distance', 'same_label']
+    """
+    samples = named_samples(study)
+    ids = samples["id"].astype(str)
+    rows = samples[(ids == sample) & (True if split is None else samples["split"] == split)]
+    if rows.empty:
+        where = "" if split is None else f" of the {split} samples"
+        raise ValueError(f"sample must be an id of the study{where}; got {sample!r}.{did_you_mean(sample, set(ids))}")
+    row = rows.iloc[0]
+    selection = select_layer(study, split=row["split"], among=among, pooling=pooling)
+    chosen = [int(row["sample"])]
+    nearest = nearest_by_layer(study, selection.pooling, selection.split, among=selection.among, samples=chosen)
+    _check_stored(study, nearest)
+    known = samples.set_index("sample")
+    return pd.DataFrame(
+        {
+            "layer": nearest["layer"].astype(str),
+            "nearest": nearest["nearest"].map(known["id"]).astype(str),
+            "nearest_class": nearest["nearest"].map(known["class_name"]),
+            "distance": nearest["distance"],
+            "same_label": nearest["same_label"],
+        }
+    )
 
 
 def marks(study: Study, *, mark: str | None = None) -> pd.DataFrame:

@@ -111,6 +111,7 @@ def decode_deep(data: bytes, ranges: PixelRanges | None = None) -> "tuple[Image,
     if not data:
         raise ValueError("the file is empty")
     with Image.open(io.BytesIO(data), formats=available_formats()) as opened:
+        _check_num_pixels(*opened.size)
         has_deep_colors = any(";16" in str(tile[3]) for tile in opened.tile) and opened.mode[0] not in "IF"
         image = ImageOps.exif_transpose(opened)
     deep = _deep_pixels(image, has_deep_colors)
@@ -120,6 +121,21 @@ def decode_deep(data: bytes, ranges: PixelRanges | None = None) -> "tuple[Image,
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
     return image.convert("RGB"), deep
+
+
+def _check_num_pixels(width: int, height: int) -> None:
+    """Refuse an image above Pillow's limit, whether or not its warning about decompression bombs is an error now.
+
+    Which it is depends on the whole process, where other threads may change the filters of warnings at any time.
+    """
+    from PIL import Image
+
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and width * height > limit:
+        raise ValueError(
+            f"Image size ({width * height} pixels) exceeds limit of {limit} pixels, could be decompression bomb DOS "
+            "attack."
+        )
 
 
 @functools.cache

@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from core.report.charts.theme import APP_TEXT, GRAY
+
 NAMES = "layers"  # parameter with the layers' names, so that the specification has them once instead of once per mark
 AXIS_WIDTH = 38  # pixels; equal in all charts, so that the same layer is at the same x in charts below each other
 _DECIMALS = 5  # of numbers in a specification that stands alone
@@ -118,16 +120,24 @@ def framed(
     layer: Sequence[alt.Chart | alt.LayerChart], *, height: float, size: Size = PAGE, **options: Any
 ) -> UncheckedChart:
     """One view that is as wide as the page, including labels, drawn as SVG so that it can be saved as SVG."""
+    config: dict[str, Any] = {"view": {"strokeWidth": 0}}
     if size.width is not None:
         options["width"] = size.width
+    else:
+        config["axis"] = {"labelColor": {"expr": APP_TEXT}, "titleColor": {"expr": APP_TEXT}}
     return UncheckedChart(
         layer=list(layer),
         height=height,
         autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
         usermeta={"embedOptions": {"renderer": "svg"}},
-        config={"view": {"strokeWidth": 0}},
+        config=config,
         **options,
     )
+
+
+def soft_text(size: Size = PAGE) -> str | alt.ExprRef:
+    """The color of texts that stand back, such as the chance level's; on a page it follows the background."""
+    return GRAY if size.width is not None else alt.ExprRef(APP_TEXT)
 
 
 def spec_and_tables(chart: alt.Chart | alt.LayerChart) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from core.report.charts.frame import (
     layer_axis,
     layer_x,
     names_parameter,
+    soft_text,
     upper_end,
 )
 from core.report.charts.labels import chance_levels, direct_labels, tooltip_table, with_series
@@ -217,7 +218,7 @@ def _label_marks(labels: pd.DataFrame, lines: pd.DataFrame, y: alt.Y, size: Size
     names = names.encode(color=_samples_color(lines), **encodings)
     if not is_gray.any():
         return [names]
-    return [names, alt.Chart(labels[is_gray]).mark_text(color=GRAY, **text).encode(**encodings)]
+    return [names, alt.Chart(labels[is_gray]).mark_text(color=soft_text(size), **text).encode(**encodings)]
 
 
 def _bar_panel(rows: LayerRows, column: str, axis: alt.Axis, scale: alt.Scale) -> alt.Chart:

@@ -20,6 +20,8 @@ CATEGORIES = {
 FONT_SIZE = 11  # of axes and legends on a page, in pixels
 _TEXT = {"light": "#1f2933", "dark": "#e6eaee"}
 _SOFT_TEXT = {"light": "#5b6672", "dark": "#a3adba"}
+# The same for charts in the app, which change with its theme: Vega knows the background that Streamlit sets.
+APP_TEXT = f"luminance(background) > 0.5 ? '{_SOFT_TEXT['light']}' : '{_SOFT_TEXT['dark']}'"
 _LINES = {"light": "#d9dee4", "dark": "#333c46"}
 
 

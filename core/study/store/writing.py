@@ -194,6 +194,15 @@ def write_layer(folder: Path, position: int, tables: Mapping[str, pd.DataFrame])
     scratch.rename(final)
 
 
+def write_embedding(part: Path, rows: pd.DataFrame) -> None:
+    """Write the embedding of a layer into its part, beside its projection, whose place it takes when parts are merged.
+
+    rows : of the table `projection`.
+    """
+    table = _as_table("embedding", rows)
+    replace_file(part / "embedding.parquet", partial(_write_table, table=table, compression_level=_LEVEL_OF_PARTS))
+
+
 def merge_parts(folder: Path) -> None:
     """Merge the layers' parts into one file a table, in network order, and drop the parts. Safe to repeat."""
     parts = layer_parts(folder)
@@ -208,7 +217,11 @@ def merge_parts(folder: Path) -> None:
 
 def _merge_table(folder: Path, parts: Sequence[Path], name: str) -> None:
     """Merge one table; nothing where no part has it."""
-    tables = [read_table_file(file, TABLES[name]) for part in parts if (file := part / f"{name}.parquet").exists()]
+    files = [part / f"{name}.parquet" for part in parts]
+    if name == "projection":  # an embedding takes its place
+        embedded = [part / "embedding.parquet" for part in parts]
+        files = [file if file.exists() else other for file, other in zip(embedded, files, strict=True)]
+    tables = [read_table_file(file, TABLES[name]) for file in files if file.exists()]
     if tables:
         merged = _finished(name, pa.concat_tables(tables).unify_dictionaries())
         replace_file(folder / f"{name}.parquet", partial(_write_table, table=merged))

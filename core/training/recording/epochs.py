@@ -198,7 +198,13 @@ class EpochsWriter:
             self._publish(_epoch_folder(self.folder, remaining[-1]), finished=False)
 
     def _publish(self, newest: Path, *, finished: bool) -> None:
-        """Copy the tables of an epoch to the top, study.json last; nothing if one of them is not a regular file."""
+        """Copy the tables of an epoch to the top, study.json last; nothing if the epoch is damaged."""
+        info = read_info(newest)
+        if info is None or not isinstance(info.get("training"), dict):
+            raise StudyError(
+                f"{newest} must hold the study.json of an epoch; it is {'missing' if info is None else 'another one'}. "
+                f"Delete {newest}, and train again from an earlier epoch."
+            )
         files = list(newest.glob("*.parquet"))
         try:
             for file in files:
@@ -208,7 +214,6 @@ class EpochsWriter:
         for file in files:
             replace_file(self.folder / file.name, lambda scratch, file=file: shutil.copyfile(file, scratch))  # type: ignore[misc]
         training = {"epochs": list(recorded_epochs(self.folder)), "finished": finished}
-        info = read_info(newest) or {}
         write_info(self.folder, info | {"created": self._created, "training": info["training"] | training})
 
     def _study_info(self, epoch: int) -> Info:

@@ -8,7 +8,15 @@ import altair as alt
 import pandas as pd
 from altair.utils.schemapi import debug_mode
 
-from core.report.charts.frame import LABEL_HEIGHT, UncheckedChart, framed, layer_x, names_parameter, upper_end
+from core.report.charts.frame import (
+    LABEL_HEIGHT,
+    UncheckedChart,
+    framed,
+    layer_x,
+    names_parameter,
+    soft_text,
+    upper_end,
+)
 from core.report.charts.labels import spread
 from core.report.charts.theme import GRAY
 
@@ -124,7 +132,7 @@ def confusion_chart(pairs: pd.DataFrame) -> UncheckedChart:
     base = alt.Chart(rows).encode(y=y)
     bars = base.mark_bar(cursor="pointer", aria=False, height={"band": 0.7}).encode(x=x, tooltip=tooltip)
     tick = base.mark_tick(color="#e8590c", thickness=2.5, aria=False).encode(x="expected:Q")
-    text = base.mark_text(align="left", dx=5, aria=False, color=GRAY).encode(x=x, text="text:N")
+    text = base.mark_text(align="left", dx=5, aria=False, color=soft_text()).encode(x=x, text="text:N")
     return framed([bars.add_params(picked), tick, text], height=BAR_HEIGHT * len(rows))
 
 

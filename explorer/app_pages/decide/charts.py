@@ -12,6 +12,7 @@ from core.report.charts.theme import GRAY
 VERDICTS = {"within": "within the tolerance", "undecided": "cannot be decided", "worse": "worse than the tolerance"}
 CUT_HEIGHT, RANKING_HEIGHT = 260, 320
 NARROW = 450  # pixels; in a narrower chart, a row of names would be cut off
+PICK = "pick"  # name of the selection that a click makes
 _SHAPES = ["circle", "diamond", "cross"]
 
 
@@ -19,7 +20,8 @@ _SHAPES = ["circle", "diamond", "cross"]
 def cut_chart(layers: pd.DataFrame, chosen: str, tolerance: float) -> UncheckedChart:
     """SI of each layer minus that of the best layer, with intervals, colored by verdict.
 
-    Dashed lines mark 0 and minus the tolerance.
+    Dashed lines mark 0 and minus the tolerance. A click above or below a layer selects it, which the app reads under
+    the name `PICK`.
 
     Parameters
     ----------
@@ -36,6 +38,14 @@ def cut_chart(layers: pd.DataFrame, chosen: str, tolerance: float) -> UncheckedC
     x, title = layer_x(), "SI minus that of the best layer"
     bounds = pd.DataFrame({"difference": [0.0, -tolerance]})
     points = alt.Chart(rows).mark_point(size=60, filled=True, opacity=1)
+    pick = alt.selection_point(name=PICK, on="click", clear=False, toggle=False, fields=["layer"], empty=False)
+    hover = alt.selection_point(name="hover", on="pointerover", clear="pointerout", fields=["layer"], empty=False)
+    tooltip = [
+        alt.Tooltip("layer:N", title="Layer"),
+        alt.Tooltip("value:Q", title="SI", format=".3~f"),
+        alt.Tooltip("difference:Q", title="Difference", format=".3~f"),
+    ]
+    band = alt.Chart(rows).mark_rect(color=GRAY, cursor="pointer", aria=False)
     return framed(
         [
             alt.Chart(bounds).mark_rule(color=GRAY, strokeDash=[4, 3]).encode(y="difference:Q"),
@@ -48,11 +58,9 @@ def cut_chart(layers: pd.DataFrame, chosen: str, tolerance: float) -> UncheckedC
                 y=alt.Y("difference:Q", title=title),
                 color=alt.Color("meaning:N", scale=meanings, legend=_legend()),
                 shape=alt.Shape("meaning:N", scale=alt.Scale(domain=meanings.domain, range=_SHAPES), legend=_legend()),
-                tooltip=[
-                    alt.Tooltip("layer:N", title="Layer"),
-                    alt.Tooltip("value:Q", title="SI", format=".3~f"),
-                    alt.Tooltip("difference:Q", title="Difference", format=".3~f"),
-                ],
+            ),
+            band.encode(x=x, opacity=alt.condition(hover, alt.value(0.22), alt.value(0)), tooltip=tooltip).add_params(
+                pick, hover
             ),
         ],
         height=CUT_HEIGHT,

@@ -13,7 +13,7 @@ from core.report.words.class_losses import class_cost_text
 from core.report.words.cut import difference_to_best_text, explanation, headline, level_text
 from core.report.words.formatting import SAMPLES
 from core.study.store.opening import StudyError
-from explorer.app_pages.decide.charts import VERDICTS, cut_chart
+from explorer.app_pages.decide.charts import PICK, VERDICTS, cut_chart
 from explorer.app_pages.decide.export_view import show_blocks, show_export
 from explorer.app_pages.decide.ranking_view import show_ranking
 from explorer.app_pages.decide.tables import savings, share, time_help, time_share
@@ -21,7 +21,7 @@ from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.layer_table import show_numbers
 from explorer.controls.page_header import show_notes, show_provenance
 from explorer.controls.study_picker import open_chosen_study
-from explorer.controls.widgets import choose_one, open_expander, widget_key
+from explorer.controls.widgets import choose_one, open_expander, selected_point, widget_key
 from explorer.runs.commands import has_network, shown_path
 from explorer.server.page_errors import guarded
 from explorer.server.public_mode import is_public
@@ -84,19 +84,33 @@ def show_cut(study: OpenStudy) -> Advice | None:
     savings_text = "" if advice.recommended is None else savings(advice.row(advice.recommended))
     heading.markdown(f"{explanation(advice)} {savings_text}".strip())
     layer = choose_cut(study, advice)
+    chart_key = widget_key(PAGE, "chart", study)
+
+    def pick_cut() -> None:
+        point = selected_point(st.session_state[chart_key], PICK, "layer")
+        if point and point["layer"] in set(advice.layers["layer"]):
+            st.session_state[widget_key(PAGE, "cut", study)] = point["layer"]
+
     show_cost(study, advice.row(layer))
     if text := cached_class_costs(study.path, study.stamp, chosen, pooling, tolerance, layer):
         st.markdown(text)
     with st.container(key=CUT):
         chart = cut_chart(advice.layers, layer, advice.tolerance)
-        st.altair_chart(chart, width="stretch")
+        st.altair_chart(
+            chart,
+            width="stretch",
+            on_select=guarded(pick_cut),
+            selection_mode=PICK,
+            key=chart_key,
+            alt=headline(advice),
+        )
     paired = ", paired: both layers use the same samples" if advice.layers["paired"].all() else ""
     text = (
         f"Bars: interval of the difference to the best layer, whichever that is ({level_text(advice)}{paired}). A "
         "layer is recommended only if its whole bar lies above the lower dashed line, the tolerance. If a bar crosses "
         "that line, these samples cannot decide. The network's own head and the input pixels are not offered as cuts."
     )
-    st.caption(text)
+    st.caption(f"A click chooses a layer. {text}")
     picture = picture_of(chart, study, "SI lost by a cut after each layer", text)
     save_menu(f"{Path(study.path).name}_cut", lambda: advice.layers, picture, info=study.info)
     if expander := open_expander("All layers", widget_key(PAGE, "listed", study)):

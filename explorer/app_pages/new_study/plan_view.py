@@ -104,6 +104,11 @@ def show_plan(found: dict[str, Any], request: Request) -> None:
         columns[2].metric("Layers", f"{len(found['layers']):,}")
         columns[3].metric("Expected time", f"≈ {in_words(max(1, found['estimated_s']))}", help=_TIME_HELP)
         st.caption(f"{splits}{_on_cluster(found['cluster']) if 'cluster' in found else _in_passes(found, request)}")
+        if (of_map := found.get("map", {})).get("num_layers"):
+            st.caption(
+                f"Map of the samples: {of_map['num_layers']:,} layers, about {in_words(of_map['seconds'])} after "
+                f"measuring, and {of_map['num_bytes'] / MIB:,.0f} MiB on disk until it is done."
+            )
         for note in found.get("notes", []):
             st.caption(f":orange[:material/warning:] {plain(note)}")
         _show_passes(found)

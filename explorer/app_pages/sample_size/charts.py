@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from core.report.charts.frame import LABEL_HEIGHT, UncheckedChart, framed, upper_end
+from core.report.charts.frame import LABEL_HEIGHT, UncheckedChart, framed, soft_text, upper_end
 from core.report.charts.labels import spread
 from core.report.charts.theme import GRAY
 from explorer.app_pages.sample_size.tables import QUERIES, SUBSAMPLE
@@ -144,7 +144,7 @@ def _names(
     is_layer = labels["layer"].notna()
     return [
         alt.Chart(labels[is_layer]).mark_text(fontWeight=600, **text).encode(color=encodings["color"], **at_right_end),
-        alt.Chart(labels[~is_layer]).mark_text(color=GRAY, **text).encode(**at_right_end),
+        alt.Chart(labels[~is_layer]).mark_text(color=soft_text(), **text).encode(**at_right_end),
     ]
 
 

@@ -9,9 +9,8 @@ from altair.utils.schemapi import debug_mode
 from core.report.charts.frame import UncheckedChart, framed
 from core.report.charts.theme import GRAY
 
-PICKED = "picked"  # name of the chart's selection, under which Streamlit reports it
 PLANE_HEIGHT = 420
-MAX_DOTS = 3000  # that a browser draws without delay
+MAX_DOTS = 3000  # of a picture
 MAX_COLORS = 10
 SAME, OTHER, REFERENCE = "nearest is of the same class", "nearest is of another class", "a neighbor, of the other split"
 SHAPES = {SAME: "circle", OTHER: "cross", REFERENCE: "triangle-up"}
@@ -19,7 +18,7 @@ MARKS = {"selected": ("diamond", 260), "neighbor": ("square", 170)}  # shape and
 
 
 def drawn_dots(dots: pd.DataFrame, required: set[int]) -> pd.DataFrame:
-    """The dots to draw: all of them, or an evenly spaced part if a browser could not draw all.
+    """The dots to draw: all of them, or an evenly spaced part of very many.
 
     Parameters
     ----------
@@ -36,7 +35,7 @@ def drawn_dots(dots: pd.DataFrame, required: set[int]) -> pd.DataFrame:
 
 @debug_mode(False)
 def plane_chart(dots: pd.DataFrame) -> UncheckedChart:
-    """Samples on the plane; a click picks one.
+    """Samples on the plane, as a picture of the map that can be saved.
 
     Parameters
     ----------
@@ -47,7 +46,6 @@ def plane_chart(dots: pd.DataFrame) -> UncheckedChart:
     rows = dots.assign(opacity=dots["shown"].map({True: 0.85, False: 0.12}))
     rows = rows[["sample", "id", "x", "y", "class_name", "nearest_class", "agreement", "opacity", "marked"]]
     agreements = [text for text in SHAPES if (rows["agreement"] == text).any()]
-    picked = alt.selection_point(name=PICKED, fields=["sample"], empty=False)
     axis = alt.Axis(labels=False, ticks=False, grid=False, title=None, domain=False)
     position = {
         "x": alt.X("x:Q", scale=alt.Scale(zero=False, padding=14), axis=axis),
@@ -63,11 +61,11 @@ def plane_chart(dots: pd.DataFrame) -> UncheckedChart:
         ),
     )
     base = alt.Chart(rows)
-    points = base.mark_point(filled=True, size=38, cursor="pointer", aria=False).encode(
+    points = base.mark_point(filled=True, size=38, aria=False).encode(
         **position, shape=shape, color=_class_color(rows), opacity=alt.Opacity("opacity:Q", scale=None), tooltip=tooltip
     )
     return framed(
-        [points.add_params(picked), *_class_labels(rows, position), *_marks(rows, position, tooltip)],
+        [points, *_class_labels(rows, position), *_marks(rows, position, tooltip)],
         height=PLANE_HEIGHT,
     )
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from core.data.images.decoding import decode
 from core.data.images.labelled_images import LabelledImages
 from core.data.images.loading import load_images
 
@@ -275,6 +276,20 @@ def test_a_decompression_bomb_is_unreadable(
     (skipped,) = load_images(pets, skip_broken=True).skipped
     assert skipped.id == "train/cat/bomb.png"
     assert words in skipped.reason
+
+
+def test_a_decompression_bomb_is_refused_whatever_the_filters_of_warnings_are(
+    pets: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """They belong to the whole process: another thread may have changed them while an image is decoded."""
+    save_image(pets / "train/cat/bomb.png", size=(10, 7))
+    data = (pets / "train/cat/bomb.png").read_bytes()
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 69)
+    refused = pytest.raises(ValueError, match=r"\(70 pixels\) exceeds limit of 69 pixels")
+    with warnings.catch_warnings(action="ignore"), refused:
+        decode(data)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 70)
+    assert decode(data).size == (10, 7)
 
 
 def test_the_next_sample_stands_in_for_a_broken_one(flat: Path):

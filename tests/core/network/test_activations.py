@@ -5,8 +5,9 @@ import threading
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from core.network.activations import stream_pass
+from core.network.activations import compile_pass, stream_pass
 from core.network.catalogue import boundary_layers, catalogue, select_layers
 from core.network.models.registry import Network, load_network
 from core.network.passes import Pass, plan_passes
@@ -222,3 +223,40 @@ def test_images_of_another_shape_or_type_are_an_error(change, message, lite0, im
 def test_no_samples_are_an_error(lite0, images):
     with pytest.raises(ValueError, match="at least 1; got 0"):
         stream_pass(lite0, whole_pass(lite0, "input"), images.__getitem__, 0, poolings=("mean",))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_means_are_taken_before_the_next_operation_reads_the_activations(dtype):
+    """So that it can overwrite them in place; the means are those of the plain model, to the last bit."""
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((16, 16, 3))
+    hidden = keras.layers.Conv2D(4, 3, use_bias=False, dtype=dtype, name="conv")(inputs)
+    hidden = keras.layers.BatchNormalization(dtype=dtype, name="normalized")(hidden)
+    hidden = keras.layers.ReLU(6.0, dtype=dtype, name="relu")(hidden)
+    model = keras.Model(inputs, keras.layers.Conv2D(2, 3, dtype=dtype, name="last")(hidden))
+    network, pass_ = Network("small", "none", model, (16, 16), "", ""), Pass(tuple(catalogue(model)), 0)
+    images = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3)).astype(np.float32)
+
+    forward = compile_pass(network, pass_, poolings=("mean",), batch_size=2)
+    operations = forward.get_concrete_function().graph.get_operations()
+    names = [layer.layer for layer in pass_.layers if layer.layer != "input"]
+    plain = keras.Model(inputs, {name: model.get_layer(name).output for name in names})
+
+    def plain_means(images: tf.Tensor) -> list[tf.Tensor]:
+        outputs = plain(images, training=False)
+        return [tf.reduce_mean(tf.cast(outputs[name], tf.float32), axis=[1, 2]) for name in names]
+
+    expected = tf.function(plain_means)(images)
+    found = [mean for layer, mean in zip(pass_.layers, forward(images), strict=True) if layer.layer != "input"]
+    assert all(np.array_equal(mean, other) for mean, other in zip(found, expected, strict=True))
+    conv = next(operation for operation in operations if operation.type == "Conv2D").outputs[0]
+    (mean,) = [operation for operation in operations if operation.type == "Mean" and _comes_from(operation, conv)]
+    readers = [reader for reader in conv.consumers() if reader is not mean and reader is not mean.inputs[0].op]
+    assert readers
+    assert all(mean in reader.control_inputs for reader in readers)
+
+
+def _comes_from(mean: tf.Operation, activations: tf.Tensor) -> bool:
+    """Whether a mean is that of some activations, cast to float32 or as they are."""
+    source = mean.inputs[0].op
+    return mean.inputs[0] is activations or (source.type == "Cast" and source.inputs[0] is activations)

@@ -23,6 +23,7 @@ BUTTONS = {  # label, icon and key of each mark
     "duplicate": ("Duplicate", ":material/content_copy:", "D"),
     "fine": ("Fine", ":material/check:", "F"),
 }
+SESSION = "session marks"  # no widget's key, so that the browser's Back leaves it
 IN_PUBLIC = (
     "On a public server marks stay in this tab, until it is reloaded. Save the table of marks below the gallery."
 )
@@ -47,7 +48,7 @@ class StudyMarks:
 
 def study_marks(study: OpenStudy) -> StudyMarks:
     """The marks of a study: those in its folder, and those that are kept in the session because it is not writable."""
-    in_session: dict[str, Mark] = st.session_state.get(_session_key(study), {})
+    in_session = _in_session(study)
     if is_public():
         return StudyMarks(_with_content({**_marks_of_others(study), **in_session}), IN_PUBLIC)
     try:
@@ -88,8 +89,8 @@ def set_mark(study: OpenStudy, sample: Mapping[str, Any], *, mark: str | None = 
             return
         except MarksError:  # another program has made the folder read-only or damaged the file; `study_marks` says so
             pass
-    in_session: dict[str, Mark] = st.session_state.get(_session_key(study), {})
-    st.session_state[_session_key(study)] = {name: Mark(), **with_mark(in_session, name, changed)}
+    in_session = {name: Mark(), **with_mark(_in_session(study), name, changed)}
+    st.session_state[SESSION] = {**st.session_state.get(SESSION, {}), study.path: in_session}
 
 
 def show_mark_buttons(study: OpenStudy, sample: Mapping[str, Any]) -> None:
@@ -167,5 +168,7 @@ def _with_content(marks: Mapping[str, Mark]) -> dict[str, Mark]:
     return {name: mark for name, mark in marks.items() if mark.mark or mark.note}
 
 
-def _session_key(study: OpenStudy) -> str:
-    return f"marks of {study.path}"
+def _in_session(study: OpenStudy) -> dict[str, Mark]:
+    """The marks that are kept in the session, with empty ones for marks in the folder that were removed."""
+    marks: dict[str, Mark] = st.session_state.get(SESSION, {}).get(study.path, {})
+    return marks

@@ -10,6 +10,7 @@ from core.report.words.formatting import number, one_layer, plain
 from explorer.app_pages.classes.charts import development_chart
 from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.widgets import widget_key
+from explorer.server.page_errors import guarded
 from explorer.state.choices import one_offered
 from explorer.studies.class_tables import PAGE_SIZE, pages
 from explorer.studies.loading import OpenStudy
@@ -47,7 +48,7 @@ def find_class(study: OpenStudy, ranked: pd.DataFrame, query: dict[str, list[str
         classes,
         index=None,
         key=key,
-        on_change=turn_page,
+        on_change=guarded(turn_page),
         filter_mode="contains",
         placeholder="Type a part of its name",
         width=300,

@@ -11,11 +11,14 @@ from core.network.kernels import prefer_onednn
 
 if TYPE_CHECKING:
     from core.analysis.samples.tables import (
+        class_pair,
         class_separation,
         confused_classes,
         duplicates,
         label_errors,
+        marks,
         prediction_depths,
+        sample_path,
     )
     from core.cluster.engine import DaskEngine
     from core.measures.center import center_separation_index
@@ -91,7 +94,10 @@ _HOMES = {
     "confused_classes": "core.analysis.samples.tables",
     "duplicates": "core.analysis.samples.tables",
     "label_errors": "core.analysis.samples.tables",
+    "marks": "core.analysis.samples.tables",
     "prediction_depths": "core.analysis.samples.tables",
+    "class_pair": "core.analysis.samples.tables",
+    "sample_path": "core.analysis.samples.tables",
 }
 
 _EXTRAS = {"keras": "network", "tensorflow": "network", "dask": "cluster", "distributed": "cluster"}  # by package
@@ -112,6 +118,7 @@ __all__ = [
     "anti_separation_index",
     "balanced_separation_index",
     "center_separation_index",
+    "class_pair",
     "class_separation",
     "confused_classes",
     "cross_separation_index",
@@ -123,12 +130,14 @@ __all__ = [
     "label_errors",
     "linear_cka",
     "load_study",
+    "marks",
     "nearest_neighbors",
     "neighbor_overlap",
     "neural_collapse",
     "plan_study",
     "prediction_depths",
     "run_study",
+    "sample_path",
     "separation_fuzziness",
     "separation_index",
     "silhouette",

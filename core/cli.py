@@ -13,7 +13,16 @@ from typing import Any
 from core import __version__
 from core.commands import blocks, cut, devices, figures, fine_tune, measure, overlap, rank, report, study
 from core.commands.networks import layers, weights
-from core.commands.samples import class_separation, confused_classes, duplicates, label_errors, prediction_depths
+from core.commands.samples import (
+    class_pair,
+    class_separation,
+    confused_classes,
+    duplicates,
+    label_errors,
+    marks,
+    prediction_depths,
+    sample_path,
+)
 from core.commands.terminal.progress import EARLIER_STAYS
 from core.data.errors import DataError, FaultsError
 from core.study.store.opening import StudyError
@@ -22,7 +31,7 @@ from core.study.store.opening import StudyError
 COMMANDS = (
     *(study, rank, fine_tune, measure),
     *(cut, blocks, overlap, report, figures),
-    *(label_errors, duplicates, confused_classes, class_separation, prediction_depths),
+    *(label_errors, marks, duplicates, confused_classes, class_separation, class_pair, prediction_depths, sample_path),
     *(layers, weights, devices),
 )
 _FAILED = 1

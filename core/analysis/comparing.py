@@ -152,7 +152,7 @@ def match_layers(
         _check_choice("match", match, MATCHES)
     first, second = (layer_values(study, measure=measure, pooling=pooling, split=split) for study in (before, after))
     common = second.index.intersection(first.index)
-    by = match or _default_match(len(common), len(first), len(second), _is_one_network(before, after))
+    by = match or default_match(len(common), len(first), len(second), one_network=_is_one_network(before, after))
     same_name = tuple((str(name), str(name)) for name in common)
     pairs = same_name if by == "name" else _pairs_by_position(first, second)
     used_before = {layer for layer, _ in pairs}
@@ -178,8 +178,16 @@ def lacks_ids(study: Study) -> bool:
     return bool((samples["id"] == numbers).all() and not named.any())
 
 
-def _default_match(num_common: int, num_before: int, num_after: int, one_network: bool) -> str:
-    """Choose between "name" and "position" by the rules of `match_layers`."""
+def default_match(num_common: int, num_before: int, num_after: int, *, one_network: bool) -> str:
+    """Choose between "name" and "position" by the rules of `match_layers`.
+
+    Parameters
+    ----------
+    num_common, num_before, num_after : int
+        Number of layer names that both studies have, and of the layers of each.
+    one_network : bool
+        Whether both studies are of the same network.
+    """
     by_name = num_common > 0 and (one_network or 2 * num_common >= min(num_before, num_after))
     return "name" if by_name else "position"
 

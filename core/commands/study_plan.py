@@ -8,7 +8,7 @@ from typing import Any
 
 from core.cluster.estimate import ClusterSize, cluster_search_cost, cluster_size
 from core.network.passes import Pass
-from core.study.costs import FORWARD_SHARE, Cost, pass_cost, plan_cost, product_rate
+from core.study.costs import FORWARD_SHARE, Cost, map_cost, pass_cost, plan_cost, product_rate
 from core.study.durations import in_words
 from core.study.exactness import EXACT_HOURS, choice
 from core.study.plan import Plan
@@ -32,7 +32,8 @@ class _Estimate:
 def print_plan(plan: Plan, cluster: str | None, *, as_json: bool) -> None:
     """Print what a plan would do. cluster : the address of a cluster, where one shall compute it."""
     estimate = _here(plan) if cluster is None else _on_cluster(plan, cluster_size(cluster))
-    seconds = estimate.cost(plan.options.precision).seconds(estimate.rate)
+    of_map = map_cost(plan)
+    seconds = estimate.cost(plan.options.precision).seconds(estimate.rate) + of_map.seconds
     offered = choice(plan, estimate.cost, lambda: estimate.rate)
     splits = {split: len(plan.samples.rows(split)) for split in plan.samples.split_names}
     if as_json:
@@ -44,12 +45,17 @@ def print_plan(plan: Plan, cluster: str | None, *, as_json: bool) -> None:
             "poolings": list(plan.poolings),
             "notes": list(plan.notes),
         }
-        cost = {"estimated_s": seconds, "choice": None if offered is None else asdict(offered)}
+        cost = {"map": asdict(of_map), "estimated_s": seconds, "choice": None if offered is None else asdict(offered)}
         print(json.dumps(common | estimate.summary | cost, indent=1))
         return
     counts = ", ".join(f"{count:,} {split}" for split, count in splits.items())
     print(f"{len(plan.samples):,} samples ({counts}) of {len(plan.samples.class_names)} classes")
     print(*estimate.lines, sep="\n")
+    if of_map.num_layers:
+        print(
+            f"map of the samples: {of_map.num_layers} layers, about {in_words(of_map.seconds)} in one thread, after "
+            f"measuring; {_mebibytes(of_map.num_bytes)} on disk until it is done"
+        )
     print(
         f"expected time: about {in_words(seconds)}. An estimate: products at {estimate.measured}, the network at "
         f"{FORWARD_SHARE:.0%} of it; baselines not included."

@@ -24,6 +24,7 @@ from core.report.words.findings import Finding, describe
 from core.report.words.formatting import SAMPLES, one_layer, plain
 from core.report.words.provenance import caption_parts, known_facts
 from core.report.words.small_classes import baseline_text
+from core.study.description.description_file import read_description
 from core.study.store.opening import Study, StudyError, load_study
 from core.training.recording.epochs import load_epoch, read_epochs, read_history
 
@@ -149,7 +150,7 @@ def make_report(path: str | os.PathLike[str], *, write: str = "") -> Report:
         _training_section(study, lead),
     )
     return Report(
-        name=Path(os.path.abspath(path)).name,
+        name=_name_of(path),
         caption=" · ".join(map(plain, caption_parts(study.info, curves))),
         finding=describe(lead),
         findings=tuple(f"**{title}.** {card.text}" for title, card in findings.items()),
@@ -159,6 +160,15 @@ def make_report(path: str | os.PathLike[str], *, write: str = "") -> Report:
         repeat=str(study.info.get("command") or ""),
         write=write,
     )
+
+
+def _name_of(path: str | os.PathLike[str]) -> str:
+    """The name that a person gave the study, else its folder's."""
+    folder = Path(os.path.abspath(path))
+    try:
+        return read_description(folder).name or folder.name
+    except StudyError:  # a damaged description changes no number
+        return folder.name
 
 
 def _layers_section(study: Study, layers: pd.DataFrame, curves: pd.DataFrame, marked: Mapping[str, str]) -> Section:

@@ -9,6 +9,7 @@ from core.network.catalogue import LayerInfo, catalogue
 from core.network.passes import Pass, poolings_of
 from core.search.product_speed import product_speed
 from core.search.products import NumPyProducts
+from core.study.measuring.embedding import components_bytes, embedding_seconds
 from core.study.pilot import queries_at_worst
 from core.study.plan import Plan
 
@@ -47,6 +48,33 @@ def pass_cost(plan: Plan, pass_: Pass, precision: float | None = None) -> Cost:
     # A layer in slices is searched from the inner products of all samples, whatever is asked.
     pairs = num_samples**2 if pass_.slices else sum(_pairs(*each) for each in searches_of_plan(plan, precision))
     return Cost(float(forward) * num_samples, float(sum(widths)) * pairs)
+
+
+@dataclass(frozen=True)
+class MapCost:
+    """What a neighbor embedding of the samples costs, after all layers are measured.
+
+    num_layers : that are embedded, one after the other, in one thread of this process.
+    seconds : in all, an estimate. num_bytes : of their principal components on disk, until the study is complete.
+    """
+
+    num_layers: int
+    seconds: float
+    num_bytes: int
+
+
+def map_cost(plan: Plan) -> MapCost:
+    """What the map of the samples costs; nothing but for a neighbor embedding."""
+    if plan.options.projection != "tsne":
+        return MapCost(0, 0.0, 0)
+    num_samples = len(plan.samples)
+    num_layers = num_bytes = 0
+    for layer in plan.layers:
+        is_flat = len(layer.output_shape) == 1
+        if is_flat or "mean" in plan.poolings:
+            num_layers += 1
+            num_bytes += components_bytes(num_samples, layer.num_features if is_flat else layer.channels)
+    return MapCost(num_layers, num_layers * embedding_seconds(num_samples), num_bytes)
 
 
 def plan_cost(plan: Plan, precision: float | None, finished: frozenset[str] = frozenset()) -> Cost:

@@ -17,7 +17,7 @@ from core.network.tokens import TOKEN_CHOICES
 PIXELS = "pixels"  # the model that is none: the values of the images themselves
 PROTOCOLS = ("separation", "notebook")
 POOLINGS: Mapping[str, tuple[str, ...]] = {"flat": ("flat",), "mean": ("mean",), "both": ("flat", "mean")}
-PROJECTIONS = ("pca", "umap", "none")
+PROJECTIONS = ("pca", "tsne", "none")
 LARGEST_COUNT = 2**31 - 1  # tables hold counts as int32
 _METADATA = "option"
 _Class = TypeVar("_Class", bound=type)
@@ -349,7 +349,8 @@ class StudyChoices:
     )
     projection: str = declare(
         "pca",
-        help="How samples are drawn on a plane; umap needs umap-learn.",
+        help="Map of the samples: principal components, or a neighbor embedding (t-SNE), which takes longer.",
+        label="Map of the samples",
         group="measures",
         choices=PROJECTIONS,
     )

@@ -19,13 +19,14 @@ from core.network.kernels import Kernels, current_kernels
 from core.study.costs import plan_cost
 from core.study.engine import Connection, Engine, LocalEngine, StudyWork
 from core.study.exactness import refuse_unasked
+from core.study.measuring.embedding import describe_map, embed_layers
 from core.study.measuring.related_measures import with_alignment
 from core.study.pilot import queries_after_pilot, queries_at_worst
 from core.study.plan import UNLIMITED_MEMORY, Plan, Progress, Report, StudyOptions, plan_study
 from core.study.resumed_kernels import begin_as_recorded, kernel_cautions, with_instructions
 from core.study.store.opening import Study, StudyError, finished_layers, load_study, read_info
 from core.study.store.replacing import replaced
-from core.study.store.writing import begin, check_still_there, end, study_lock, write_info, write_layer
+from core.study.store.writing import begin, check_still_there, end, study_lock, write_embedding, write_info, write_layer
 
 _PACKAGES = ("numpy", "scikit-learn", "pandas", "pyarrow", "tensorflow", "tensorflow-cpu", "keras", "pillow")
 
@@ -117,10 +118,23 @@ def _complete(
             with closing(study_work.measured_layers(options, finished, progress)) as layers:
                 _write_layers(plan, layers, folder)
         check_still_there(folder, [layer.layer for layer in plan.layers])
+        if options.projection == "tsne":
+            _embed(plan, folder, progress)
     except BaseException:
         end(folder, info, complete=False)
         raise
     end(folder, info, complete=True)
+
+
+def _embed(plan: Plan, folder: Path, report: Report) -> None:
+    """Embed all layers, one after the other; what was embedded before an exception is kept."""
+
+    def progress(done: int, total: int) -> None:
+        report(Progress("map of the samples", done, total, "layers"))
+
+    for embedded in embed_layers(folder, plan.samples, plan.options.seed, progress):
+        check_still_there(folder)
+        write_embedding(embedded.part, embedded.rows)
 
 
 def _refuse_other_names(plan: Plan, folder: Path) -> None:
@@ -170,10 +184,15 @@ def _study_info(plan: Plan, connection: Connection, out: str | os.PathLike[str])
     return {
         "command": plan.options.command(out),
         "asked": plan.options.asked(),
-        "used": plan.used() | {"versions": package_versions(), "kernels": kernels and asdict(kernels)},
+        "used": plan.used() | {"versions": package_versions(), "kernels": kernels and asdict(kernels)} | _map_of(plan),
         "skipped": [{"id": skipped.id, "reason": skipped.reason} for skipped in plan.images.skipped],
         "cautions": plan.cautions() + kernel_cautions(kernels),
     }
+
+
+def _map_of(plan: Plan) -> dict[str, Any]:
+    """How a neighbor embedding is made, where there is one."""
+    return {"map": describe_map(len(plan.samples), plan.options.seed)} if plan.options.projection == "tsne" else {}
 
 
 def _kernels(connection: Connection) -> Kernels | None:

@@ -38,8 +38,8 @@ class MeasureOptions:
         By split, the number of queries where not all samples are; each is compared with all others.
     pilot : int
         Number of samples that were queries of the pilot and are none now.
-    projection : {"pca", "umap", "none"}
-        How samples are projected to two dimensions.
+    projection : {"pca", "tsne", "none"}
+        How samples are drawn on a plane: by two principal components, or by a neighbor embedding.
     related_measures : bool
         Whether to compute the tables `related_measures` and `alignment`.
     test_every_measure : bool

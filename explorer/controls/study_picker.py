@@ -11,10 +11,11 @@ import streamlit as st
 from core.report.words.formatting import plain
 from core.study.store.opening import StudyError, read_info
 from explorer.controls.widgets import widget_key
+from explorer.runs.run_again import run_again
 from explorer.runs.study_list import known_studies, known_title, study_path, typed_path
 from explorer.server.page_errors import reason_text
-from explorer.server.public_mode import is_public
-from explorer.state.address import PICKER, current_layer, current_study, keep_layer, keep_study
+from explorer.server.public_mode import is_public, limits
+from explorer.state.address import PICKER, STUDY, current_layer, current_study, keep_layer, keep_study
 from explorer.state.links import link_to
 from explorer.studies.loading import OpenStudy, bundled_studies, first_study, has_values, read_study, study_stamp
 from explorer.studies.provenance import control_of
@@ -29,6 +30,7 @@ def open_chosen_study() -> OpenStudy | None:
         with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
             path = pick_study()
             link_to("new_study", "Use my data", ":material/add_circle:")
+            again = st.container(width="content")
     if path is None:
         return None
     try:
@@ -38,12 +40,22 @@ def open_chosen_study() -> OpenStudy | None:
         st.error(f"**This study cannot be opened.** {reason_text(error)}", icon=":material/folder_off:")
         st.caption("Choose another study above, or correct the path. Your other choices are kept.")
         return None
+    with again:
+        _link_to_run_again(study)
     if len(study.layers) and not has_values(study):
         st.info("**No layer of this study has a Separation Index.** Choose another study above.")
         for caution in study.info.get("cautions", []):
             st.caption(plain(caution))
         return None
     return study
+
+
+def _link_to_run_again(study: OpenStudy) -> None:
+    """Show a link to the form of a new study, filled from this one."""
+    name = current_study() or study.path
+    filled = run_again(study.info, Path(study.path), limits())
+    query = {STUDY: [name], "from": [name]} | filled.request.query()
+    link_to("new_study", "Run again", ":material/replay:", query)
 
 
 def pick_other_study(open_path: str, start: str, *, label: str, key: str) -> tuple[str, Path | None]:
@@ -116,11 +128,11 @@ def pick_layer(study: OpenStudy, page: str, placeholder: str = "Click one in the
 def untrained_control(study: OpenStudy) -> OpenStudy | None:
     """The bundled study of the same network with untrained weights on the same data; None without one."""
     bundled = bundled_studies()
-    name = control_of(study, {name: _read_info_or_empty(path) for name, path in bundled.items()})
+    name = control_of(study, {name: info_or_empty(path) for name, path in bundled.items()})
     return cached_study(str(bundled[name]), study_stamp(bundled[name])) if name else None
 
 
-def _read_info_or_empty(path: Path) -> Mapping[str, Any]:
+def info_or_empty(path: Path) -> Mapping[str, Any]:
     """The content of study.json; {} if it cannot be read."""
     try:
         return read_info(path) or {}
@@ -128,7 +140,7 @@ def _read_info_or_empty(path: Path) -> Mapping[str, Any]:
         return {}
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
+@st.cache_resource(max_entries=24, show_spinner=False)  # a chart may have many studies
 def cached_study(path: str, stamp: tuple[int, ...]) -> OpenStudy:
     """The study as the pages use it. All sessions share it, so it must not be modified."""
     return read_study(Path(path))

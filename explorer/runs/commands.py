@@ -108,7 +108,7 @@ def cannot_cut(info: Mapping[str, Any], folders: Sequence[Path], *, data: bool) 
     if importlib.util.find_spec("tensorflow") is None:
         return "Cutting the network needs TensorFlow, which is not installed here."
     for name, path in _files(info, data=data).items():
-        if _locate(path, folders) is None:
+        if located(path, folders) is None:
             return f"The study's {name}, {path}, are not here. Run the command with --{name} and their present path."
     return ""
 
@@ -126,7 +126,7 @@ def missing_text(info: Mapping[str, Any], folders: Sequence[Path], names: Sequen
         The options with paths that the command has.
     """
     files = _files(info, data=True) if info.get("asked", {}).get("data") else {}
-    missing = [path for name, path in files.items() if name in names and _locate(path, folders) is None]
+    missing = [path for name, path in files.items() if name in names and located(path, folders) is None]
     if not missing:
         return ""
     paths = " and ".join(map(one_layer, missing))
@@ -156,14 +156,22 @@ def _file_options(info: Mapping[str, Any], folders: Sequence[Path], *, data: boo
     """The options that set the paths of the study's files, as absolute paths."""
     options = []
     for name, path in _files(info, data=data).items():
-        located = _locate(path, folders)
-        if located is not None:
-            options.append(f"--{name}={located}")
+        present = located(path, folders)
+        if present is not None:
+            options.append(f"--{name}={present}")
     return options
 
 
-def _locate(path: str, folders: Sequence[Path]) -> Path | None:
-    """The path in the first folder that contains it; an absolute path is returned if it exists."""
+def located(path: str, folders: Sequence[Path]) -> Path | None:
+    """The path in the first folder that contains it; an absolute path is returned if it exists.
+
+    Parameters
+    ----------
+    path : str
+        A path that a study records.
+    folders : sequence of Path
+        Of `search_folders`.
+    """
     try:
         for folder in folders:
             if (folder / path).exists():

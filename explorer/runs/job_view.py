@@ -2,11 +2,13 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
 from core.report.words.formatting import plain
 from core.study.durations import in_words
+from core.study.store.opening import StudyError, read_info
 from explorer.runs.jobs import (
     BusyError,
     Job,
@@ -21,11 +23,13 @@ from explorer.runs.jobs import (
     status,
 )
 from explorer.runs.request import in_form_words
+from explorer.runs.run_again import run_again
 from explorer.runs.starting import start_run
-from explorer.runs.study_list import may_change, own_removed_jobs
+from explorer.runs.study_list import may_change, own_removed_jobs, run_title
 from explorer.server.page_errors import guarded
-from explorer.server.public_mode import is_public
+from explorer.server.public_mode import is_public, limits
 from explorer.state.address import keep_study
+from explorer.state.links import link_to
 
 EVERY_S = 1.0  # between two updates of the panel
 MAX_REMOVED = 5  # runs shown of those in the trash
@@ -66,7 +70,7 @@ def _panel(studies: Path, run: str, name: str, *, watched: bool) -> None:
         st.rerun()  # of the whole page: the list of runs and the picker change, and updates of the panel end
     icon, state = STATES[current.state]
     with st.container(border=True, key=f"{name}_panel"):
-        st.markdown(f"{icon} **{state}** · {plain(job.title)}")
+        st.markdown(f"{icon} **{state}** · {plain(run_title(job))}")
         if current.is_over:
             _show_result(job, current)
         else:
@@ -163,6 +167,11 @@ def _show_buttons(job: Job, current: Status, name: str) -> None:
             )
         elif current.state != "complete" and st.button(_again(job), icon=":material/resume:", key=f"resume_{name}"):
             _resume(job)
+        if current.is_over and job.makes_study and (info := _info_or_none(job)):
+            filled = run_again(info, job.study, limits())
+            link_to(
+                "new_study", "Run again with changes", ":material/replay:", {"from": [job.id]} | filled.request.query()
+            )
         if current.is_over and st.button(
             "Remove",
             icon=":material/delete:",
@@ -187,11 +196,19 @@ def show_removed(name: str, *, only: str = "") -> bool:
     removed = [job for job in own_removed_jobs() if only in ("", job.id)][:MAX_REMOVED]
     for job in removed:
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f":material/delete: Removed · **{plain(job.title)}**", width="stretch")
+            st.markdown(f":material/delete: Removed · **{plain(run_title(job))}**", width="stretch")
             if st.button("Undo", icon=":material/undo:", key=f"restore_{name} {job.id}"):
                 st.query_params["run"] = restore(job).id
                 st.rerun()
     return bool(removed)
+
+
+def _info_or_none(job: Job) -> dict[str, Any] | None:
+    """The content of the study.json of a run; None where there is none that can be read."""
+    try:
+        return read_info(job.study)
+    except StudyError:
+        return None
 
 
 def _again(job: Job) -> str:

@@ -57,6 +57,8 @@ class Job:
         Time of the last start, in seconds since 1970; before the first start, when the run was recorded.
     uploads : str
         Folder of the uploaded data, relative to the folder of studies; "" without any.
+    name : str
+        Name that a person gave the run and its study; "" without one.
     visitor : str
         Id of the visitor who started the run on a public server; "" locally.
     """
@@ -68,6 +70,7 @@ class Job:
     estimated_s: float = 0.0
     started: float = 0.0
     uploads: str = ""
+    name: str = ""
     visitor: str = ""
 
     @property

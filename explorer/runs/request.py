@@ -9,6 +9,7 @@ from typing import Any
 
 from core.network.models.registry import DEFAULT_MODEL, DEFAULT_WEIGHTS, backbones, is_model_file, is_weights_path
 from core.search.neighbors import METRICS
+from core.study.description.description_file import MOST_NAME
 from core.study.options import PIXELS, RUN_OPTIONS, STUDY_OPTIONS, Option, RunChoices, StudyChoices
 from explorer.runs.jobs import STUDY
 from explorer.server.public_mode import Limits
@@ -23,6 +24,9 @@ SOURCES = {
 FORM_OPTIONS = {  # those with a field
     name: option for name, option in (STUDY_OPTIONS | RUN_OPTIONS).items() if option.label
 }
+HIDDEN_OPTIONS = {  # without a field; a study that is run again may have other values than the defaults
+    name: option for name, option in STUDY_OPTIONS.items() if not option.label and option.recorded and name != "data"
+}
 _SWITCHES = [option for option in FORM_OPTIONS.values() if option.kind is bool]
 _FIELDS = {option.flag: f"tick “{option.label}”" for option in _SWITCHES} | {
     "--split train": "choose “Train” as the split",
@@ -31,7 +35,8 @@ _FIELDS = {option.flag: f"tick “{option.label}”" for option in _SWITCHES} | 
 USUAL_WEIGHTS = ("imagenet", "none")
 FURTHER_MODELS = ("resnet50", "mobilenet-v3-small", "ConvNeXtTiny")  # of keras.applications; any other can be typed
 _LONGEST = 2_000  # characters of a text in an address
-_TEXTS = ("source", "data", "metric")  # of the address, beside options
+_TEXTS = ("source", "data", "metric", "name")  # of the address, beside options
+_ADDRESSED = (*_TEXTS, *FORM_OPTIONS, *HIDDEN_OPTIONS)
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,7 @@ class Request(StudyChoices, RunChoices):
     sizes : as typed.
     labels : a column of the uploaded table, or the path of the uploaded file of labels.
     test, test_labels : the paths of the test samples' uploaded features and labels.
+    name : what the run and its study are called; empty for data and network.
     metric : of features.
     """
 
@@ -57,6 +63,7 @@ class Request(StudyChoices, RunChoices):
     metric: str = METRICS[0]
     test: str = ""
     test_labels: str = ""
+    name: str = ""
 
     @property
     def command(self) -> str:
@@ -69,7 +76,11 @@ class Request(StudyChoices, RunChoices):
 
     @property
     def title(self) -> str:
-        """Data and network, for people."""
+        """The name, else data and network, for people."""
+        return self.name or self._contents()
+
+    def _contents(self) -> str:
+        """Data and network."""
         data = {"digits": "digits", "tfds": self.data}.get(self.source, Path(self.data).stem)
         network = Path(self.model).name if is_model_file(self.model) else self.model
         if self.uses_network and is_model_file(self.weights):
@@ -86,14 +97,14 @@ class Request(StudyChoices, RunChoices):
     def repeated_by(self, upload: str = "") -> str:
         """The command that computes the same by hand. upload : the name of what was uploaded, in place of its path."""
         shown = replace(self, data=upload or self.data)
-        slug = re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-")
+        slug = re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-") or "my"
         return shlex.join(["python", "-m", "core", *shown.arguments(out=f"{slug}-study")])
 
     def query(self) -> dict[str, list[str]]:
         """The form in the address: what differs from the defaults. Uploads have no address."""
         uploaded = self.source in ("images", "features")
         usual = replace(Request(), model=usual_model(self.source))
-        shown = [name for name in (*_TEXTS, *FORM_OPTIONS) if not (uploaded and name == "data")]
+        shown = [name for name in _ADDRESSED if not (uploaded and name == "data")]
         return {name: [str(getattr(self, name))] for name in shown if getattr(self, name) != getattr(usual, name)}
 
     def _feature_options(self) -> dict[str, str]:
@@ -142,11 +153,11 @@ class Request(StudyChoices, RunChoices):
 def asked_request(query: Mapping[str, Sequence[str]]) -> Request:
     """The form as the address asks for it; what it says wrongly stays at the default."""
     values: dict[str, Any] = {}
-    for name in (*_TEXTS, *FORM_OPTIONS):
+    for name in _ADDRESSED:
         text = next(iter(query.get(name, [])), None)
         if text is None:
             continue
-        value = _read(text, FORM_OPTIONS.get(name))
+        value = _read(text, (FORM_OPTIONS | HIDDEN_OPTIONS).get(name))
         if value is not None and value in _CHOICES.get(name, [value]):
             values[name] = value
     usual = usual_model(str(values.get("source", "digits")))
@@ -225,9 +236,17 @@ def check_request(request: Request, limits: Limits) -> None:
     if request.source in ("folder", "tfds", "images", "features") and not request.data:
         what = {"folder": "the path of a folder of images", "tfds": "a name such as stanford_dogs"}
         raise ValueError(f"data must be given: {what.get(request.source, 'a file to upload')}.")
+    if len(request.name) > MOST_NAME:
+        raise ValueError(f"name must have at most {MOST_NAME} characters; got {len(request.name):,}. Shorten it.")
     _check_numbers(request)
     if not limits.public:
         return
+    hidden = [name for name in HIDDEN_OPTIONS if name != "precision"]  # which only makes a run shorter
+    changed = [name for name in hidden if getattr(request, name) != HIDDEN_OPTIONS[name].default]
+    if changed:
+        raise ValueError(
+            f"{' and '.join(changed)} must be the default on this server. Run the app on your own computer."
+        )
     if request.source not in sources(limits):
         raise ValueError("data must be digits or an uploaded file on this server. Run the app on your own computer.")
     if request.model not in models(limits) or (

@@ -94,6 +94,7 @@ def new_run(request: Request, run_plan: dict[str, Any], allowed: Limits, upload:
         num_layers=len(run_plan["layers"]),
         estimated_s=float(run_plan["estimated_s"]),
         uploads=upload,
+        name=request.name,
         visitor=current_visitor(),
     )
     try:

@@ -10,6 +10,7 @@ from core.study.store.opening import StudyError
 from explorer.runs.jobs import STUDY, TRASH, Job, find_job, has_results, list_jobs, removed_jobs
 from explorer.server.public_mode import is_public, studies_folder
 from explorer.server.visitors import visitor_id
+from explorer.studies.descriptions import description_of
 from explorer.studies.loading import bundled_studies, started_studies
 from explorer.studies.provenance import study_title
 
@@ -124,14 +125,35 @@ def known_title(name: str, known: dict[str, Path]) -> str:
     if name not in known:
         return name
     path = known[name]
-    return study_title(path).replace(path.name, _short_name(name, known), 1)
+    return study_title(path, description_of(path).name or _short_name(name, known))
+
+
+def short_title(name: str, known: dict[str, Path]) -> str:
+    """What a study is called in a chart or table with others.
+
+    It is the name that a person gave it, else that of its run or its folder.
+    """
+    path = known[name] if name in known else Path(name)
+    return description_of(path).name or _run_title(path) or (_short_name(name, known) if name in known else path.name)
+
+
+def run_title(job: Job) -> str:
+    """What a run is called: the name that a person gave its study, else its own."""
+    return description_of(job.study).name or job.title
+
+
+def _run_title(study: Path) -> str:
+    """The title of the run that made a study; "" where no run of this app did."""
+    job = find_job(study.parents[1], study.parent.name) if study.name == STUDY and len(study.parents) > 1 else None
+    return job.title if job else ""
 
 
 def _short_name(name: str, known: dict[str, Path]) -> str:
     """What a study is called in its title: its folder's name, with the folder above it where two would be alike."""
     path = known[name]
     if path.name == STUDY:
-        return "run"
+        job = find_job(path.parents[1], path.parent.name) if len(path.parents) > 1 else None
+        return (job.name if job else "") or "run"
     if os.sep not in name:  # a bundled study
         return name
     is_alone = sum(other.name == path.name for other in known.values()) == 1

@@ -6,6 +6,7 @@ If it is in the queue, it waits for its turn before it loads anything.
 """
 
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -60,9 +61,22 @@ def _work(folder: Path, arguments: list[str]) -> int:
     except SystemExit as wrong_usage:
         status = wrong_usage.code if isinstance(wrong_usage.code, int) else 1
     finally:
+        name_study(folder, arguments)
         with contextlib.suppress(OSError):  # the folder may have been deleted meanwhile
             (folder / EXIT).write_text(str(status), encoding="ascii")
     return status
+
+
+def name_study(folder: Path, arguments: list[str]) -> None:
+    """Give the run's study the name that the run has, unless a person gave it another one meanwhile."""
+    from core.study.description.description_file import change_description, read_description
+
+    outputs = [word.removeprefix("--out=") for word in arguments if word.startswith("--out=")]
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # the name is not worth a failed run
+        name = json.loads((folder / "job.json").read_text(encoding="utf-8")).get("name")
+        study = folder / outputs[0] if outputs else folder
+        if name and (study / "study.json").exists() and not read_description(study).name:
+            change_description(study, name=name)
 
 
 def bound_time() -> None:

@@ -106,7 +106,7 @@ def keep_view(page: str, view: Mapping[str, Sequence[str]]) -> None:
 
 
 def follow_browser(url_path: str) -> None:
-    """If the browser went back or forward on the same page, let the controls start from the address again.
+    """Let the picker of studies, on a new page, and all controls, after *Back* on the same page, follow the address.
 
     To be called before a page is drawn.
 
@@ -118,7 +118,10 @@ def follow_browser(url_path: str) -> None:
     shown, written = st.session_state.get(_SHOWN), st.session_state.get(_WRITTEN)
     st.session_state[_SHOWN] = url_path
     query = _in_address()
-    if shown != url_path or not isinstance(written, Written) or query == written.query:
+    if shown != url_path:
+        _pick_current_study()
+        return
+    if not isinstance(written, Written) or query == written.query:
         return
     if time.monotonic() - written.seconds < UNDER_WAY:
         return
@@ -126,9 +129,20 @@ def follow_browser(url_path: str) -> None:
         st.session_state.pop(_session_key(name), None)
     for key in [key for key in st.session_state if isinstance(key, str) and " of " in key]:  # of `widget_key`
         del st.session_state[key]
-    if study := st.query_params.get(STUDY) or st.session_state.get(_DEFAULT):
-        st.session_state[PICKER] = study
+    _pick_current_study()
     st.session_state[_FOLLOWS] = True
+
+
+def _pick_current_study() -> None:
+    """Let the picker show the current study: the widget of another page would show the first one."""
+    if study := current_study() or st.session_state.get(_DEFAULT):
+        st.session_state[PICKER] = study
+
+
+def update_view(page: str, parts: Mapping[str, Sequence[str]]) -> None:
+    """Change some of the page's query parameters, as when a part of the page runs alone; no values remove one."""
+    kept: dict[str, list[str]] = st.session_state.get(_session_key(page), {})
+    keep_view(page, {name: values for name, values in {**kept, **parts}.items() if values})
 
 
 def _shared_value(name: str) -> str | None:

@@ -14,6 +14,7 @@ from explorer.state.measures import FULL, SEPARATION, Measure, Sampling
 
 DRAWS = "draws"  # value of the column `target` for a band from the lowest to the highest draw, which is no interval
 POOLINGS = {"mean": "Channel means", "flat": "All activations", "both": "Both"}
+MOST_STUDIES = 12  # beside the open one, in one chart
 _Value = TypeVar("_Value")
 COLUMNS = {"interval": "Value and interval", "significance": "+ Significance"}
 
@@ -38,12 +39,14 @@ class Selection:
         Columns of the table: "interval" or "significance".
     measure : Measure
         What the lines of SI show.
-    sampling : Sampling
-        The samples that it is of.
+    samplings : tuple of Sampling
+        The samples that it is of: all, or drawn ones of one or several sizes.
     table : bool
         Whether the table is open.
     span : tuple of str
         The first and the last layer to show; empty means all.
+    also : tuple of str
+        Names of further studies in the chart.
     """
 
     pooling: str
@@ -54,9 +57,15 @@ class Selection:
     names: tuple[str, ...] = ()
     columns: str = "interval"
     measure: Measure = SEPARATION
-    sampling: Sampling = FULL
+    samplings: tuple[Sampling, ...] = (FULL,)
     table: bool = False
     span: tuple[str, ...] = ()
+    also: tuple[str, ...] = ()
+
+    @property
+    def sampling(self) -> Sampling:
+        """The samples that headline and table are about: all samples if they are chosen, else the last choice."""
+        return FULL if FULL in self.samplings else self.samplings[-1]
 
 
 @dataclass(frozen=True)
@@ -125,21 +134,24 @@ def from_query(query: Mapping[str, Sequence[str]], offered: Choices) -> Selectio
         names=tuple(query.get("layers", ())),
         columns=one_offered(query, "columns", tuple(COLUMNS)) or default.columns,
         measure=one_offered(query, "measure", offered.measures) or default.measure,
-        sampling=one_offered(query, "sampling", offered.samplings) or default.sampling,
+        samplings=_offered_values(query, "sampling", offered.samplings) or default.samplings,
         table=list(query.get("table", ())) == ["open"],
         span=_span(query.get("span", ()), offered.names),
+        also=tuple(dict.fromkeys(name for name in query.get("also", ()) if name))[:MOST_STUDIES],
     )
 
 
 def to_query(selection: Selection, offered: Choices) -> dict[str, list[str]]:
     """The query parameters of the choices that differ from the default."""
     default = default_selection(offered)
-    query = {"layers": list(selection.names), "span": list(selection.span)}
+    query = {"layers": list(selection.names), "span": list(selection.span), "also": list(selection.also)}
     for name in ("samples", "kinds", "blocks"):
         chosen = getattr(selection, name)
         if set(chosen) != set(getattr(default, name)):
             query[name] = list(chosen)
-    for name in ("pooling", "columns", "measure", "sampling"):
+    if selection.samplings != default.samplings:
+        query["sampling"] = [str(sampling) for sampling in selection.samplings]
+    for name in ("pooling", "columns", "measure"):
         value = getattr(selection, name)
         if value != getattr(default, name):
             query[name] = [str(value)]
@@ -200,6 +212,11 @@ def one_offered(query: Mapping[str, Sequence[str]], name: str, offered: Iterable
     """Of what the study offers, the one whose text is the first valid value of a query parameter; None without one."""
     by_text = {str(value): value for value in offered}
     return next((by_text[text] for text in query.get(name, ()) if text in by_text), None)
+
+
+def _offered_values(query: Mapping[str, Sequence[str]], name: str, offered: Sequence[_Value]) -> tuple[_Value, ...]:
+    """Of what the study offers, all whose text is a value of a query parameter."""
+    return tuple(value for value in offered if str(value) in query.get(name, ()))
 
 
 def _offered(query: Mapping[str, Sequence[str]], name: str, offered: Sequence[str]) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Tables and texts of the page Samples: nearest neighbors at a layer, filters, and one sample through the network."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import pandas as pd
 from core.report.words.formatting import plain
 from core.study.store.class_names import short_class
 
-PAGE_SIZE = 12
+PAGE_SIZES = (24, 96, 240)  # samples on a page of the gallery
 FILTERS = {
     "": "All",
     "disagree": "Disagrees here",
@@ -23,6 +23,28 @@ SORTS = {
     "": "Most layers disagree",
     "late": "Decided late",
     "early": "Decided early",
+    "agree": "Most layers agree",
+    "near": "Nearest neighbor closest",
+    "far": "Nearest neighbor farthest",
+    "class": "By class",
+    "id": "By name",
+}
+MARK_FILTERS = {
+    "": "All",
+    "marked": "Marked",
+    "unmarked": "Not marked",
+    "label error": "Label error",
+    "duplicate": "Duplicate",
+    "fine": "Fine",
+}
+_ORDERS: Mapping[str, tuple[list[str], list[bool]]] = {  # columns of `samples_at`, and whether they ascend
+    "late": (["depth", "correct", "share"], [False, True, True]),
+    "early": (["depth", "correct", "share"], [True, True, True]),
+    "agree": (["share"], [False]),
+    "near": (["distance"], [True]),
+    "far": (["distance"], [False]),
+    "class": (["class_name", "share"], [True, True]),
+    "id": (["id"], [True]),
 }
 EXPLAINED = {
     "": "",
@@ -51,6 +73,8 @@ class Filter:
         Also samples with these two classes exchanged.
     sort : str
         A key of `SORTS`.
+    mark : str
+        A key of `MARK_FILTERS`.
     """
 
     shown: str = ""
@@ -58,6 +82,7 @@ class Filter:
     taken: str = ""
     either: bool = False
     sort: str = ""
+    mark: str = ""
 
 
 def filter_query(chosen: Filter) -> dict[str, list[str]]:
@@ -68,6 +93,7 @@ def filter_query(chosen: Filter) -> dict[str, list[str]]:
         "taken": chosen.taken,
         "either": "yes" if chosen.either else "",
         "sort": chosen.sort,
+        "mark": chosen.mark,
     }
     return {name: [value] for name, value in query.items() if value}
 
@@ -92,6 +118,7 @@ def filter_from_query(query: Mapping[str, Sequence[str]], classes: Sequence[str]
         taken=first_valid("taken", classes),
         either=first_valid("either", ("yes",)) == "yes",
         sort=first_valid("sort", tuple(SORTS)),
+        mark=first_valid("mark", tuple(MARK_FILTERS)),
     )
 
 
@@ -131,10 +158,10 @@ def samples_at(
 
 def sorted_samples(table: pd.DataFrame, sort: str) -> pd.DataFrame:
     """Rows of `samples_at` in an order of `SORTS`; for equal prediction depth, wrong predictions first."""
-    if sort not in ("late", "early"):
+    if sort not in _ORDERS:
         return table
-    ascending = [sort == "early", True, True]
-    return table.sort_values(["depth", "correct", "share"], ascending=ascending, kind="stable", ignore_index=True)
+    columns, ascending = _ORDERS[sort]
+    return table.sort_values(columns, ascending=ascending, kind="stable", ignore_index=True)
 
 
 def depth_text(row: Mapping[Any, Any], num_layers: int, num_voters: int) -> str:
@@ -159,7 +186,9 @@ def depth_text(row: Mapping[Any, Any], num_layers: int, num_voters: int) -> str:
     return f"{who} no longer changes {where}: {end}."
 
 
-def filter_samples(table: pd.DataFrame, chosen: Filter, layer: str) -> pd.DataFrame:
+def filter_samples(
+    table: pd.DataFrame, chosen: Filter, layer: str, lassoed: Collection[int] | None = None
+) -> pd.DataFrame:
     """The rows of `samples_at` that pass the filter, in its order.
 
     Parameters
@@ -170,6 +199,8 @@ def filter_samples(table: pd.DataFrame, chosen: Filter, layer: str) -> pd.DataFr
         The filter.
     layer : str
         The layer of `table`.
+    lassoed : collection of int, optional
+        Only these samples, which were chosen on the map.
     """
     conditions = {
         "": pd.Series(True, index=table.index),
@@ -184,7 +215,17 @@ def filter_samples(table: pd.DataFrame, chosen: Filter, layer: str) -> pd.DataFr
     classes = _has_classes(table, chosen.class_name, chosen.taken)
     if chosen.either:
         classes |= _has_classes(table, chosen.taken, chosen.class_name)
+    if lassoed is not None:
+        classes &= table["sample"].isin(lassoed)
     return sorted_samples(table[keep & classes].reset_index(drop=True), chosen.sort)
+
+
+def filter_marks(table: pd.DataFrame, mark: str) -> pd.DataFrame:
+    """The rows with a mark, by a key of `MARK_FILTERS`; the table has the column mark, "" for samples without one."""
+    if not mark:
+        return table
+    conditions = {"marked": table["mark"] != "", "unmarked": table["mark"] == ""}
+    return table[conditions.get(mark, table["mark"] == mark)].reset_index(drop=True)
 
 
 def _has_classes(table: pd.DataFrame, class_name: str, nearest_class: str) -> pd.Series:
@@ -245,18 +286,54 @@ def neighbors_of(stored: pd.DataFrame, samples: pd.DataFrame, sample: int) -> pd
         sample, rank, distance, same_label, id, source, split and class_name of each neighbor.
     """
     rows = stored.loc[stored["sample"] == sample, ["nearest", "rank", "distance", "same_label"]]
-    known = samples.set_index("sample")[["id", "source", "split", "class_name"]].astype(object)
+    known = _rows_of(samples, rows["nearest"])[["id", "source", "split", "class_name"]]
     table = rows.join(known, on="nearest").rename(columns={"nearest": "sample"})
     return table.sort_values("rank", ignore_index=True)
 
 
 def path_of(nearest: pd.DataFrame, samples: pd.DataFrame, sample: int) -> pd.DataFrame:
-    """A sample's nearest neighbor at every layer: layer, nearest, nearest_id, nearest_class, distance, same_label."""
+    """A sample's nearest neighbor at every layer, in network order.
+
+    Returns
+    -------
+    DataFrame
+        layer, nearest, nearest_id, nearest_source, nearest_class, distance, same_label.
+    """
     rows = nearest[nearest["sample"] == sample]
-    known = samples.set_index("sample")[["id", "class_name"]].astype(object)
-    known.columns = pd.Index(["nearest_id", "nearest_class"])
-    columns = ["layer", "nearest", "nearest_id", "nearest_class", "distance", "same_label"]
+    known = _rows_of(samples, rows["nearest"])[["id", "source", "class_name"]]
+    known.columns = pd.Index(["nearest_id", "nearest_source", "nearest_class"])
+    columns = ["layer", "nearest", *known.columns, "distance", "same_label"]
     return rows.join(known, on="nearest")[columns].reset_index(drop=True)
+
+
+def frequent_neighbors(path: pd.DataFrame, without: set[int], count: int) -> pd.DataFrame:
+    """The samples that are a sample's nearest neighbor at most layers.
+
+    Parameters
+    ----------
+    path : DataFrame
+        Of `path_of`.
+    without : set of int
+        Samples that are left out.
+    count : int
+        Rows at most.
+
+    Returns
+    -------
+    DataFrame
+        sample, id, source, class_name, distance (at the last of these layers), same_label, layers (at how many).
+    """
+    rows = path[~path["nearest"].isin(without)]
+    layers = rows["nearest"].value_counts()
+    rows = rows.drop_duplicates("nearest", keep="last").assign(layers=lambda table: table["nearest"].map(layers))
+    rows = rows.sort_values("layers", ascending=False, kind="stable", ignore_index=True).head(max(count, 0))
+    rows = rows.rename(columns={"nearest": "sample"}).rename(columns=lambda name: name.removeprefix("nearest_"))
+    return rows.rename(columns={"class": "class_name"})
+
+
+def _rows_of(samples: pd.DataFrame, numbers: pd.Series) -> pd.DataFrame:
+    """Some rows of the table `samples`, indexed by sample; much quicker than to convert all of a large study."""
+    return samples[samples["sample"].isin(numbers)].set_index("sample").astype(object)
 
 
 def path_finding(path: pd.DataFrame, class_name: str) -> str:

@@ -11,17 +11,27 @@ from core.report.words.provenance import caption_parts, known_facts, weights_tex
 from core.study.store.opening import StudyError, read_info
 from core.study.store.study_json import look_up
 from explorer.server.public_mode import is_public
+from explorer.studies.descriptions import description_of
 from explorer.studies.loading import OpenStudy
 
 
-def study_title(folder: Path) -> str:
-    """A study's name in the picker: folder, weights, network and data; what differs between studies comes first."""
+def study_title(folder: Path, name: str = "") -> str:
+    """A study's title in the picker: name, weights, network and data; what differs between studies comes first.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's folder.
+    name : str
+        What the study is called; by default as a person named it, else as its folder.
+    """
     try:
         info = read_info(folder) or {}
     except StudyError:  # a study with a damaged study.json is still listed, by its folder
         info = {}
-    words = [folder.name, weights_text(info), look_up(info, "used.model.name"), look_up(info, "used.data.name")]
-    return " · ".join(dict.fromkeys(str(word) for word in words if word))
+    words = [weights_text(info), look_up(info, "used.model.name"), look_up(info, "used.data.name")]
+    others = dict.fromkeys(str(word) for word in words if word and str(word) != folder.name)
+    return " · ".join([name or description_of(folder).name or folder.name, *others])
 
 
 def caption(study: OpenStudy) -> str:

@@ -58,6 +58,8 @@ class SamplePaths:
         Of `named_samples`.
     names : Series
         Class name by sample.
+    sample_numbers : frozenset of int
+        The numbers of all samples.
     num_voters : int
         Number of stored neighbors per sample, which vote on its class.
     small_classes : str
@@ -83,6 +85,7 @@ class SamplePaths:
         self.study = cached_tables(path, stamp)
         self.samples = named_samples(self.study)
         self.names = self.samples.set_index("sample")["class_name"]
+        self.sample_numbers = frozenset(self.samples["sample"].tolist())
         neighbors = neighbors_by_layer(self.study, pooling, split, among=among)
         nearest = neighbors[neighbors["rank"] == 1].drop(columns="rank")
         self.num_voters = int(neighbors["rank"].max()) if len(neighbors) else 0
@@ -100,6 +103,12 @@ class SamplePaths:
 def cached_sample_paths(path: str, stamp: tuple[int, ...], pooling: str, split: str, among: str) -> SamplePaths:
     """All samples of a split through the layers, computed once."""
     return SamplePaths(path, stamp, pooling, split, among)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def cached_samples(path: str, stamp: tuple[int, ...]) -> pd.DataFrame:
+    """The table `samples` with short class names, indexed by the column sample."""
+    return named_samples(cached_tables(path, stamp)).set_index("sample", drop=False)
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

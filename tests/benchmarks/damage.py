@@ -56,7 +56,8 @@ DOORS = (
 LONGEST_S = 120  # of one try; what takes longer hangs
 PARAMETERS = (
     *("layer", "tolerance", "pooling", "samples", "knn", "kinds", "blocks", "layers", "span", "columns", "measure"),
-    *("sampling", "table", "page", "pair", "sample", "shown", "class_name", "taken", "either", "sort", "epoch", "run"),
+    *("sampling", "table", "page", "pair", "sample", "shown", "class_name", "taken", "either", "sort", "mark", "open"),
+    *("tiles", "epoch", "run"),
     *("before", "match", "source", "data", "model", "weights", "per_class", "sizes", "repeats", "neighbors", "memory"),
     *("spool", "seed", "related_measures", "metric", "cluster", "cluster_storage", "split", "test_fraction", "study"),
 )

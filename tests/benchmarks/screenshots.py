@@ -2,13 +2,17 @@
 
     python -m tests.benchmarks.screenshots FOLDER [--study dogs] [--layer NAME] [--pages layers compare] [--readme]
 
-`--readme` renews `explorer/demo/layers.png` from the page Layers, wide and light.
+`--readme` renews `explorer/demo/layers.png` from the page Layers, wide and light. `--map` renews
+`explorer/demo/map.webp`, the map of the bundled digits moving through the layers; of no other study, because pictures
+of dogs may not be given away.
 """
 
 import argparse
+import io
 from pathlib import Path
 from urllib.parse import urlencode
 
+from PIL import Image
 from playwright.sync_api import Browser, Page
 
 from tests.browser import ROOT, chromium, serve
@@ -17,6 +21,8 @@ HOME = "layers"
 THEMES = ("light", "dark")
 WIDTHS = {1440: 1000, 390: 844}  # to height
 REST_MS = 1500  # without which a chart may still be growing to its width
+MAP_FRAMES, MAP_WIDTH, FRAME_MS = 90, 560, 80
+SET_SLIDER = "(slider, time) => { slider.value = time; slider.dispatchEvent(new Event('input')); }"
 
 
 def pages() -> list[str]:
@@ -50,6 +56,26 @@ def _grow(page: Page, width: int) -> None:
     page.wait_for_timeout(REST_MS)
 
 
+def record_map(browser: Browser, address: str, to: Path) -> None:
+    """Save the map of the digits as it moves from the first layer to the last, as an animated WebP."""
+    page = browser.new_page(viewport={"width": 900, "height": 900}, color_scheme="light")
+    page.goto(page_url(address, "samples", {"study": "digits"}))
+    page.wait_for_selector(".st-key-samples_map canvas[data-time]", timeout=120_000)
+    page.wait_for_timeout(REST_MS)
+    stage, slider = page.locator(".st-key-samples_map .stage"), page.locator(".st-key-samples_map .slider")
+    stage.scroll_into_view_if_needed()
+    last = float(slider.get_attribute("max") or 0)
+    frames = []
+    for number in range(MAP_FRAMES + 1):
+        slider.evaluate(SET_SLIDER, number * last / MAP_FRAMES)
+        page.wait_for_timeout(60)
+        with Image.open(io.BytesIO(stage.screenshot())) as frame:
+            frames.append(frame.convert("RGB").resize((MAP_WIDTH, MAP_WIDTH * frame.height // frame.width)))
+    page.close()
+    durations = [FRAME_MS] * MAP_FRAMES + [1500]
+    frames[0].save(to, save_all=True, append_images=frames[1:], duration=durations, loop=0, quality=60, method=6)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -58,6 +84,7 @@ def main() -> None:
     parser.add_argument("--pages", nargs="+", default=pages(), choices=pages())
     parser.add_argument("--themes", nargs="+", default=list(THEMES), choices=THEMES)
     parser.add_argument("--readme", action="store_true", help="renew the picture in the README too")
+    parser.add_argument("--map", action="store_true", help="renew the moving picture of the map too")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     query = {"study": options.study} | ({"layer": options.layer} if options.layer else {})
@@ -68,6 +95,8 @@ def main() -> None:
                     to = options.folder / f"{name}_{theme}_{width}.png"
                     shoot(browser, page_url(address, name, query), theme, width, to)
                     print(to)
+        if options.map:
+            record_map(browser, address, ROOT / "explorer" / "demo" / "map.webp")
         if options.readme:
             picture = ROOT / "explorer" / "demo" / "layers.png"
             shoot(browser, page_url(address, HOME, query), "light", 1440, picture, whole=False)

@@ -95,7 +95,7 @@ def test_as_a_process_of_its_own(tmp_path: Path):
 def test_a_dry_run_says_what_would_be_and_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], as_json: bool
 ):
-    command = [*DIGITS, "--out", str(tmp_path / "study"), "--dry-run", "--memory", "1MiB"]
+    command = [*DIGITS, "--out", str(tmp_path / "study"), "--dry-run", "--memory", "1MiB", "--projection", "tsne"]
     assert main([*command, "--json"] if as_json else command) == 0
     out = capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
@@ -106,11 +106,13 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(
         (only,) = plan["passes"]
         assert (only["layers"], only["bytes"], only["runs"], only["slices"]) == (1, 100 * 64 * 4, 1, 0)
         assert (only["forward_flop"], only["search_flop"]) == (0, 100**2 * 64)
-        assert 0 < plan["estimated_s"] < 60
+        assert (plan["map"]["num_layers"], plan["map"]["num_bytes"]) == (1, 4 * 100 * 30)
+        assert 0 < plan["map"]["seconds"] < plan["estimated_s"] < 60
         assert plan["budget_bytes"] == 1 << 20
     else:
         assert "100 samples (50 train, 50 test) of 10 classes" in out
         assert "1 layers, mean, in 1 passes" in out
+        assert "map of the samples: 1 layers, about 0 s in one thread, after measuring; 0 MiB on disk" in out
         assert "An estimate: products at the" in out
 
 

@@ -80,17 +80,24 @@ def test_from_a_layer_that_parts_them_a_button_leads_to_the_one_that_does_not(op
     assert "**4 of 4** samples" in said(page)
 
 
-@pytest.mark.parametrize("start", ["classes open pair of", "cause 0 of"])
-def test_the_way_on_names_the_pair_and_the_sample(open_view, folder, monkeypatch, start):
+def test_the_way_on_names_the_pair(open_view, folder, monkeypatch):
     went = []
     monkeypatch.setattr("streamlit.switch_page", lambda page, query_params: went.append((page, query_params)))
     page = open_view("classes", folder, layer="early")
-    pressed(page, start).click().run()
+    pressed(page, "classes open pair of").click().run()
     assert not page.exception
     ((view, asked),) = went
     assert view == "app_pages/samples/view.py"
     assert (asked["class"], asked["taken"], asked["either"], asked["layer"]) == (["ant"], ["bee"], ["yes"], ["early"])
-    assert asked.get("sample") == (["a/0.png"] if start.startswith("cause") else None)
+    assert "sample" not in asked
+
+
+def test_a_sample_of_a_pair_is_opened_where_it_is_shown(open_view, folder):
+    page = open_view("classes", folder, layer="early")
+    pressed(page, "cause 0 of").click().run()
+    assert not page.exception
+    assert query(page, "sample") == ["a/0.png"]
+    assert "3 of 4" in said(page)  # after those with more layers
 
 
 def test_samples_filters_a_pair_either_way_round(open_view, folder):
@@ -103,9 +110,8 @@ def test_samples_filters_a_pair_either_way_round(open_view, folder):
 
 
 def test_samples_says_from_where_on_a_sample_is_decided(open_view, folder):
-    text = said(open_view("samples", folder, layer="early", sample="b/0.png"))
+    text = said(open_view("samples", folder, layer="early", sample="b/0.png", open="yes"))
     assert "The class of its nearest neighbor still changes at the last layer (prediction depth 2" in text
-    assert "decided at `early`" in text  # the cows
 
 
 def test_duplicates_come_before_the_samples_to_check(open_view, tmp_path):

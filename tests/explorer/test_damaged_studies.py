@@ -50,7 +50,8 @@ FORGED = (
 )
 PARAMETERS = (
     *("layer", "tolerance", "pooling", "samples", "knn", "kinds", "blocks", "layers", "span", "columns", "measure"),
-    *("sampling", "table", "page", "pair", "sample", "shown", "class_name", "taken", "either", "sort", "epoch", "run"),
+    *("sampling", "table", "page", "pair", "sample", "shown", "class_name", "taken", "either", "sort", "mark", "open"),
+    *("tiles", "epoch", "run"),
     *("before", "match", "source", "data", "model", "weights", "per_class", "sizes", "repeats", "neighbors", "memory"),
     *("spool", "seed", "related_measures", "metric", "cluster", "cluster_storage", "split", "test_fraction"),
 )

@@ -202,14 +202,17 @@ def test_a_sample_is_followed_from_the_map_of_classes(page, address):
     assert "layer=stem_conv" in page.url
     expect(page.locator(".st-key-gallery img").first).to_be_visible()
 
-    heading = page.get_by_role("heading", level=3).nth(1)
-    first = heading.inner_text()
-    page.get_by_role("button", name="Look closer").nth(1).click()
-    expect(heading).not_to_have_text(first, timeout=30_000)
-    chosen = heading.inner_text()
-    expect(page).to_have_url(re.compile("sample=" + chosen.replace("/", "%2F")))
+    tile = page.locator(".st-key-gallery button").nth(1)
+    name = re.search("digits/[0-9]+", tile.get_attribute("aria-label"))[0]
+    tile.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text(name, timeout=30_000)
+    expect(page).to_have_url(re.compile(f"sample={name.replace('/', '%2F')}&open=yes"))
 
     link = page.url
     page.goto("about:blank")
     page.goto(link)
-    expect(page.get_by_role("heading", level=3).nth(1)).to_have_text(chosen, timeout=30_000)
+    expect(dialog).to_contain_text(name, timeout=30_000)
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(page).not_to_have_url(re.compile("open="))

@@ -145,7 +145,7 @@ def test_a_layer_that_the_study_has_not_is_not_chosen(open_page, tiny_study):
 
 def test_a_sampling_is_chosen_and_shown_as_what_it_is(open_page, sized_study):
     page = open_page(sized_study)
-    widget(page, "sampling").set_value(Sampling("subsample", 240)).run()
+    widget(page, "samplings").set_value([Sampling("subsample", 240)]).run()
     assert address(page)["sampling"] == ["subsample 240"]
     assert "Test SI, lowest to highest" in table(page).columns
     assert "the lowest to the highest draw" in said(page)

@@ -48,6 +48,27 @@ def test_the_plan_comes_before_the_start_and_the_run_ends_in_a_study(studies, op
     assert "run · pixels · digits" in again.selectbox(key="study").options
 
 
+def test_start_works_at_once_and_the_plan_is_shown_while_it_starts(studies, open_view):
+    page = open_view("new_study", per_class="10", name="first try")
+    press(page, "start_at_once")
+    job = jobs.list_jobs(studies)[0]
+    assert page.query_params["run"] in (job.id, [job.id])
+    assert [one.value for one in page.metric][:3] == ["200", "10", "1"]
+    assert "The plan" in [one.label for one in page.expander]
+    wait_until_over(job)
+    page = open_view("new_study", run=job.id)
+    assert any("· first try" in one.value for one in page.markdown)
+    again = open_view("layers", study=job.id)
+    assert "first try · pixels · digits" in again.selectbox(key="study").options
+
+
+def test_start_does_not_start_what_is_refused(studies, open_view):
+    page = open_view("new_study", per_class="1000")
+    press(page, "start_at_once")
+    assert "per_class must be at most" in page.error[0].value.replace("\\", "")
+    assert not jobs.list_jobs(studies)
+
+
 def test_what_is_refused_is_told_beside_the_form_and_loses_nothing(studies, open_view):
     page = open_view("new_study", per_class="1000", seed="7")
     press(page, "show_plan")
@@ -179,7 +200,7 @@ def test_in_public_there_is_no_field_for_a_path(studies, open_view, monkeypatch)
     monkeypatch.setenv("SI_EXPLORER_PUBLIC", "1")
     forged = {"data": "/etc", "spool": "/tmp", "cluster": "tcp://localhost:8786", "cluster_storage": "/tmp"}
     page = open_view("new_study", source="folder", model="efficientnet-lite0", **forged)
-    assert {one.key for one in page.text_input} == {"new sizes"}
+    assert {one.key for one in page.text_input} == {"new name", "new sizes"}
     assert page.selectbox(key="new model").options == ["pixels (no network)"]
 
 

@@ -129,6 +129,24 @@ def test_a_command_prints_and_writes_the_table(name, folder, tmp_path, capsys):
             assert str(expected[column].iloc[0]) in text
 
 
+def test_two_classes_and_one_sample_through_the_layers(folder, capsys):
+    study = core.load_study(folder)
+    pair, path = core.class_pair(study, *NAMES[:2]), core.sample_path(study, "images/061.png")
+    assert pair["layer"].tolist() == path["layer"].tolist() == study.layers["layer"].tolist()
+    nearest = study.neighbors[
+        (study.neighbors["rank"] == 1) & (study.neighbors["layer"].astype(str) == pair["layer"][0])
+    ]
+    nearest = nearest[(nearest["split"].astype(str) == "test") & (nearest["nearest_split"].astype(str) == "test")]
+    labels = study.samples.set_index("sample")["label"]
+    ends = pd.DataFrame({"a": nearest["sample"].map(labels), "b": nearest["nearest"].map(labels)})
+    assert pair["count"][0] == ((ends["a"] + ends["b"] == 1) & (ends["a"] != ends["b"])).sum()
+    assert pair["total"][0] == ends["a"].isin([0, 1]).sum()
+    for words, table in ((["class-pair", *NAMES[:2]], pair), (["sample-path", "images/061.png"], path)):
+        assert main([words[0], str(folder), *words[1:], "--json"]) == 0
+        expected = json.loads(table.to_json(orient="records", double_precision=15))
+        assert json.loads(capsys.readouterr().out) == expected
+
+
 def test_a_few_rows_are_printed_and_the_number_of_all_is_said(folder, capsys):
     assert main(["prediction-depths", str(folder), "--rows", "2"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -144,6 +162,10 @@ def test_a_few_rows_are_printed_and_the_number_of_all_is_said(folder, capsys):
         (["duplicates", "--within", "-1"], 2, "within must be at least 0; got -1.0"),
         (["confused-classes", "--out", "pairs.txt"], 2, "out must end in .csv, .json or .parquet; got 'pairs.txt'"),
         (["class-separation", "--layer", "lat"], 1, "got 'lat'. Did you mean 'late'"),
+        (["class-pair", "ant", "mouse"], 2, "first must be a class of the study; got 'ant'"),
+        (["class-pair", NAMES[0], NAMES[0]], 2, "first and second must be two classes"),
+        (["sample-path", "images/61.png"], 2, "got 'images/61.png'. Did you mean 'images/061.png'"),
+        (["sample-path", "images/061.png", "--split", "train"], 2, "must be an id of the study of the train samples"),
         (["prediction-depths", "--split", "train", "--among", "test"], 1, "among must be 'train' for training samples"),
     ],
 )

@@ -142,7 +142,7 @@ def separation_across_blocks(
             "output": table["layer"],
             **{name: table[name] for name in ("before", "after", "difference", "low", "high", "paired")},
             "parameters": parameters,
-            "parameters_share": parameters / cumulative.max(),
+            "parameters_share": parameters / (cumulative.max() or np.nan),  # nan where the study counts none
         }
     )
 

@@ -1,12 +1,14 @@
 """The tables of the pages Classes and Samples, from a study in hand."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 
+from core.analysis.samples.class_pairs import pair_curve
 from core.analysis.samples.class_values import class_names, class_values, ranked_classes
 from core.analysis.samples.neighborhoods import confused_pairs
-from core.analysis.samples.paths import neighbors_by_layer
+from core.analysis.samples.paths import nearest_by_layer, neighbors_by_layer
 from core.analysis.samples.prediction_depth import depths, votes
 from core.analysis.samples.selection import LayerSelection, select_layer
 from core.analysis.samples.suspects import (
@@ -18,8 +20,12 @@ from core.analysis.samples.suspects import (
     samples_to_check,
 )
 from core.study.store.class_names import sample_classes, short_classes
+from core.study.store.lookup import did_you_mean
+from core.study.store.marks import MARKS, Marks, marks_table, read_marks
 from core.study.store.opening import Study, StudyError
+from core.study.store.study_json import look_up
 
+EVEN_SCORE = 0.5  # from which on another class has as many votes as the label
 DUPLICATE_TEXTS = {"across": "in the other split", "within": "in its own split"}
 
 
@@ -246,6 +252,200 @@ def prediction_depths(
     samples = named_samples(study)
     names = samples.set_index("sample")["class_name"]
     return hard_samples(depths(votes(neighbors, names), names), samples)
+
+
+def class_pair(
+    study: Study,
+    first: str,
+    second: str,
+    *,
+    split: str | None = None,
+    among: str | None = None,
+    pooling: str | None = None,
+) -> pd.DataFrame:
+    """Return how often two classes are confused at each layer, in network order.
+
+    This is the chart "Two classes through the layers" of the page Classes.
+
+    Parameters
+    ----------
+    study : Study
+        A study that stores neighbors.
+    first, second : str
+        Short names of two classes.
+    split, among, pooling : str, optional
+        The split of the samples, that of their neighbors, and "mean" or "flat"; default as in
+        `core.analysis.samples.selection.select_layer`.
+
+    Returns
+    -------
+    DataFrame
+        layer, count, total, share, own, chance, as described in `core.analysis.samples.class_pairs.pair_curve`.
+
+    Raises
+    ------
+    StudyError
+        The study has no such split or pooling, or stores no neighbors of these samples.
+    ValueError
+        A class is unknown, or both are the same.
+
+    Examples
+    --------
+    >>> import core
+    >>> int(core.class_pair(core.load_study("explorer/demo/digits"), "2", "3")["count"].iloc[-1])
+    2
+    """
+    selection = select_layer(study, split=split, among=among, pooling=pooling)
+    samples = named_samples(study)
+    names = samples.set_index("sample")["class_name"]
+    for name, value in {"first": first, "second": second}.items():
+        if value not in set(names):
+            raise ValueError(f"{name} must be a class of the study; got {value!r}.{did_you_mean(value, set(names))}")
+    nearest = nearest_by_layer(study, selection.pooling, selection.split, among=selection.among)
+    _check_stored(study, nearest)
+    possible = names[(samples["split"] == selection.among).to_numpy()]
+    return pair_curve(nearest, names, first, second, possible=possible)
+
+
+def sample_path(
+    study: Study, sample: str, *, split: str | None = None, among: str | None = None, pooling: str | None = None
+) -> pd.DataFrame:
+    """Return the nearest neighbor of a sample at each layer, in network order.
+
+    This is the chart "Its nearest neighbor through the layers" of the page Samples.
+
+    Parameters
+    ----------
+    study : Study
+        A study that stores neighbors.
+    sample : str
+        Id of a sample.
+    split, among, pooling : str, optional
+        The split of the sample, that of its neighbors, and "mean" or "flat"; default the sample's split for both, and
+        means where the study has them.
+
+    Returns
+    -------
+    DataFrame
+        layer, nearest (its id), nearest_class, distance, same_label.
+
+    Raises
+    ------
+    StudyError
+        The study has no such split or pooling, or stores no neighbors of the sample.
+    ValueError
+        The study has no such sample, or not in this split.
+
+    Examples
+    --------
+    >>> import core
+    >>> core.sample_path(core.load_study("explorer/demo/digits"), "digits/1573").columns.tolist()
+    ['layer', 'nearest', 'nearest_class', 'distance', 'same_label']
+    """
+    samples = named_samples(study)
+    ids = samples["id"].astype(str)
+    rows = samples[(ids == sample) & (True if split is None else samples["split"] == split)]
+    if rows.empty:
+        where = "" if split is None else f" of the {split} samples"
+        raise ValueError(f"sample must be an id of the study{where}; got {sample!r}.{did_you_mean(sample, set(ids))}")
+    row = rows.iloc[0]
+    selection = select_layer(study, split=row["split"], among=among, pooling=pooling)
+    chosen = [int(row["sample"])]
+    nearest = nearest_by_layer(study, selection.pooling, selection.split, among=selection.among, samples=chosen)
+    _check_stored(study, nearest)
+    known = samples.set_index("sample")
+    return pd.DataFrame(
+        {
+            "layer": nearest["layer"].astype(str),
+            "nearest": nearest["nearest"].map(known["id"]).astype(str),
+            "nearest_class": nearest["nearest"].map(known["class_name"]),
+            "distance": nearest["distance"],
+            "same_label": nearest["same_label"],
+        }
+    )
+
+
+def marks(study: Study, *, mark: str | None = None) -> pd.DataFrame:
+    """Return the samples that were marked in the explorer, each with its file and the class that its neighbors name.
+
+    This is the list to work through after a look at the pictures: which files to relabel or to remove.
+
+    Parameters
+    ----------
+    study : Study
+        A study, whose folder holds the marks.
+    mark : {"label error", "duplicate", "fine"}, optional
+        Only samples with this mark; default all that are marked or have a note.
+
+    Returns
+    -------
+    DataFrame
+        In the order of the table `samples`: sample (null for marks of samples that the study does not have), id,
+        split, class_name, mark, suggested (the class that more votes of the neighbors at the late layers name than the
+        label; empty without one), note, file (where the study knows the folder of its images; else the sample's
+        source), changed (when it was marked, UTC).
+
+    Raises
+    ------
+    StudyError
+        The file of the marks cannot be read.
+    ValueError
+        `mark` is no mark.
+
+    Examples
+    --------
+    >>> import core
+    >>> core.marks(core.load_study("explorer/demo/digits"), mark="label error").columns.tolist()[:4]
+    ['sample', 'id', 'split', 'class_name']
+    """
+    if mark is not None and mark not in MARKS:
+        raise ValueError(f"mark must be one of {', '.join(MARKS)}; got {mark!r}.")
+    table = marked_samples(study, read_marks(study.path))
+    return table if mark is None else table[table["mark"] == mark].reset_index(drop=True)
+
+
+def marked_samples(study: Study, stored: Marks) -> pd.DataFrame:
+    """Return the table of `marks` for marks in hand.
+
+    Parameters
+    ----------
+    study : Study
+        The study.
+    stored : mapping of str to Mark
+        Marks by the samples' ids.
+    """
+    table = marks_table(study, stored)
+    suggested = _suggested_classes(study, sorted(set(table["split"].dropna())))
+    files = _sample_files(study)
+    numbers = table["sample"].tolist()  # null where the study does not have the sample
+    table = table.assign(
+        suggested=[suggested.get(number, "") for number in numbers], file=[files.get(number, "") for number in numbers]
+    )
+    return table[["sample", "id", "split", "class_name", "mark", "suggested", "note", "file", "changed"]]
+
+
+def _suggested_classes(study: Study, splits: Sequence[str]) -> dict[int, str]:
+    """The class that more votes name than the label, by sample; without those for which there is none."""
+    suggested: dict[int, str] = {}
+    for split in splits:
+        try:
+            selection = select_layer(study, split=split)
+            neighbors = late_neighbors(study, selection.pooling, selection.split, among=selection.among)
+        except StudyError:  # no SI of this split, and so no vote
+            continue
+        if len(neighbors):
+            listed = samples_to_check(neighbors, named_samples(study), at_least=EVEN_SCORE)
+            suggested.update(zip(listed["sample"].tolist(), listed["suggested"], strict=True))
+    return suggested
+
+
+def _sample_files(study: Study) -> dict[int, str]:
+    """The file of each sample where the folder of the images is there, else its source."""
+    folder = look_up(study.info, "asked.data") or look_up(study.info, "used.data.sources_folder")
+    sources = study.samples["source"].astype(object).fillna("")
+    if isinstance(folder, str) and Path(folder).is_dir():
+        sources = sources.map(lambda source: str(Path(folder) / source))
+    return dict(zip(study.samples["sample"].tolist(), sources, strict=True))
 
 
 def named_samples(study: Study) -> pd.DataFrame:

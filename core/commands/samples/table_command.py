@@ -2,8 +2,8 @@
 
 import argparse
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -37,6 +37,8 @@ class TableCommand:
         Which of "layer", "split", "among" and "pooling" it has.
     own_options : sequence of str
         Options of `make` besides these, which the command adds itself.
+    names : mapping
+        What the table is of, arguments after the study: name to help.
     hidden : sequence of str
         Columns that are not printed as text.
     """
@@ -48,6 +50,7 @@ class TableCommand:
     text: Callable[[Study, pd.DataFrame, LayerSelection, argparse.Namespace], str]
     options: Sequence[str] = ("split", "among", "pooling", "layer")
     own_options: Sequence[str] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
     hidden: Sequence[str] = ("sample",)
 
     def add_parser(self, commands: Any) -> Any:
@@ -55,6 +58,8 @@ class TableCommand:
         parser = add_command(commands, self.name, self.summary, self.examples)
         data = parser.add_argument_group("data")
         data.add_argument("study", metavar="STUDY", help="Folder of a study with stored neighbors.")
+        for name, text in self.names.items():
+            data.add_argument(name, metavar=name.upper(), help=text)
         if "split" in self.options:
             _add_split(data)
         measures = parser.add_argument_group("measures")
@@ -75,7 +80,8 @@ class TableCommand:
         path = table_file(options)
         study = load_study(options.study)
         chosen = {name: getattr(options, name) for name in self.options}
-        table = self.make(study, **chosen, **{name: getattr(options, name) for name in self.own_options})
+        further = {name: getattr(options, name) for name in (*self.names, *self.own_options)}
+        table = self.make(study, **chosen, **further)
         if path is not None:
             write_table(table, path)
         if options.json:

@@ -4,19 +4,29 @@ A change is certain where q < 0.05 over the compared layers. Otherwise its 95 % 
 the interval lies between −`SMALL` and +`SMALL`, SI changed by less than `SMALL`; if not, these samples cannot decide.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from core.analysis.comparing import LayerMatch
 from core.analysis.cut.advice import TOLERANCE
-from core.report.words.formatting import difference_text, number, one_layer, plain
+from core.analysis.several_studies import Difference
+from core.report.words.formatting import POOLED, SPLIT_NAMES, difference_text, number, one_layer, plain
 from core.study.store.ties import MANY_TIES, left_out_text
 
 SMALL = TOLERANCE  # of SI: a change is called small if its interval excludes changes of this size
 CERTAIN = ("rose", "fell")
 ASSUMED_SAMPLES = "That these are the same samples, in the same order, is assumed: the studies have no ids."
+_DIFFERENCES: Mapping[str, str] = {  # why two studies are not comparable; {} is what the other one has
+    "data": "other data{}",
+    "unknown": "samples not recorded",
+    "samples": "other samples of the same data",
+    "size": "another number of samples{}, and SI rises with it",
+    "metric": "another distance{}",
+    "split": "another split{}",
+    "pooling": "another pooling{}",
+}
 _SHORTEST_RUN = 3  # layers at the end with the same certain change, from which on that is mentioned
 _NUM_NAMED = 3  # layers without a partner that are named; others are counted
 
@@ -47,6 +57,20 @@ def describe_changes(table: pd.DataFrame, match: LayerMatch, names: tuple[str, s
         parts += [_uncertain(untied), _largest(untied), _end_run(table)]
     parts += [left_out_text(table.loc[tied, "layer"].tolist()), _unmatched_layers(match, names)]
     return " ".join(filter(None, parts))
+
+
+def why_not_comparable(differences: Sequence[Difference]) -> str:
+    """Say why the values of another study are not comparable, as plain text; "" where they are.
+
+    >>> why_not_comparable([Difference("data", "digits"), Difference("split", "train")])
+    'other data (digits), another split (training)'
+    """
+    names = SPLIT_NAMES | POOLED
+    texts = []
+    for difference in differences:
+        other = f" ({names.get(difference.other, difference.other)})" if difference.other else ""
+        texts.append(_DIFFERENCES[difference.kind].format(other))
+    return ", ".join(texts)
 
 
 def count_uncertain(table: pd.DataFrame) -> tuple[int, int, int]:

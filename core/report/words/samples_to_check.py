@@ -9,6 +9,7 @@ from core.analysis.samples.suspects import CLEAR_SCORE, expected_swaps, samples_
 from core.report.words.formatting import SPLIT_NAMES, one_layer
 from core.report.words.small_classes import small_classes_text
 from core.study.store.class_names import sample_classes
+from core.study.store.marks import MARKS
 from core.study.store.opening import Study
 
 USUAL_RATE = 0.02  # share of wrong labels for which the expected number is given
@@ -174,3 +175,27 @@ def may_have_learned(study: Study, split: str) -> bool:
     options = study.info.get("asked", {})
     suffixes = [PurePath(str(options.get(name, ""))).suffix.lower() for name in ("model", "weights")]
     return "training" in study.info or any(suffix in _NETWORK_FILES for suffix in suffixes)
+
+
+def marks_text(marked: pd.DataFrame, mark: str | None = None) -> str:
+    """Return how many samples have which mark.
+
+    Parameters
+    ----------
+    marked : DataFrame
+        As returned by `core.marks`.
+    mark : str, optional
+        The mark that all of them have; default several marks.
+    """
+    if marked.empty:
+        what = "marked" if mark is None else f"marked as {mark}"
+        return f"No sample is {what}. Samples are marked in the explorer: open one on the page Samples."
+    counts = marked["mark"].value_counts()
+    parts = [f"{counts[name]:,} as {name}" for name in MARKS if name in counts]
+    if "" in counts:
+        parts.append(f"{counts['']:,} with a note only")
+    text = f"Marked: {', '.join(parts)}."
+    missing = int(marked["sample"].isna().sum())
+    if missing:
+        text += f" {missing:,} of these marks go to samples that this study does not have (any more)."
+    return text

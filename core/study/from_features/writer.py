@@ -19,6 +19,7 @@ from core.search.rows import as_matrix
 from core.search.tensors import as_array
 from core.study.from_features.row_copies import RowCopies
 from core.study.from_features.sources import check_sources
+from core.study.measuring.embedding import describe_map, embed_layers
 from core.study.measuring.layer_tables import measure_layer
 from core.study.measuring.projection import check_projection
 from core.study.measuring.related_measures import with_alignment
@@ -27,7 +28,7 @@ from core.study.samples import MeasureOptions, StudySamples
 from core.study.store.opening import Study, StudyError, finished_layers, load_study
 from core.study.store.replacing import replaced
 from core.study.store.study_json import printable
-from core.study.store.writing import begin, check_still_there, end, study_lock, write_layer
+from core.study.store.writing import begin, check_still_there, end, study_lock, write_embedding, write_layer
 
 ClassNames = Sequence[str] | Mapping[Any, str]
 
@@ -71,7 +72,8 @@ class FeatureStudyWriter:
     splits : "train" or "test" for each sample; default all "train".
     neighbors : neighbors stored a sample. metric : "euclidean" or "cosine".
     probe : a linear probe of each layer of one number a channel, shape (n, d); it may take longer than the rest.
-    projection : how layers of shape (n, d) are drawn on a plane: "pca", "umap" if umap-learn is installed, or "none".
+    projection : how layers of shape (n, d) are drawn on a plane: "pca", "tsne" (a neighbor embedding, made
+        when the block is left), or "none".
     centers : also the center measures, with their chance from permuted labels; each takes as long as SI or longer.
     related_measures : also related separability measures, intrinsic dimension, hubness and CKA of layers of shape (n,
         d).
@@ -161,9 +163,10 @@ class FeatureStudyWriter:
             data |= {"sources_folder": self._sources.folder} if self._sources.folder else {}
             cautions += [self._sources.caution] if self._sources.caution else []
         more = self._description
+        of_map = {"map": describe_map(len(self._samples), options.seed)} if options.projection == "tsne" else {}
         info = {
             "asked": asked | dict(more.asked),
-            "used": {"data": data | dict(more.data)} | dict(more.used),
+            "used": {"data": data | dict(more.data)} | of_map | dict(more.used),
             "cautions": [*cautions, *more.cautions],
         }
         return info if self._files is None else info | {"files": dict(self._files)}
@@ -249,12 +252,19 @@ class FeatureStudyWriter:
         try:
             if kind is None:
                 check_still_there(self.path, self._written)
+                if self._options.projection == "tsne":
+                    for embedded in embed_layers(self.path, self._samples, self._options.seed, _discard):
+                        write_embedding(embedded.part, embedded.rows)
             cautions = dict.fromkeys([*self._info.get("cautions", []), *self._copies.notes()])
             end(self.path, {**self._info, "cautions": list(cautions)}, complete=kind is None)
         except BaseException as failure:
             self._open.__exit__(type(failure), failure, failure.__traceback__)
             raise
         self._open.__exit__(kind, error, trace)
+
+
+def _discard(done: int, total: int) -> None:
+    """Discard progress reports."""
 
 
 def check_neighbors(neighbors: int, metric: str) -> None:

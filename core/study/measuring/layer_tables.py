@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from core.search.blas_threads import one_blas_thread
 from core.study.measuring.comparison import MeasuredLayer, comparisons
+from core.study.measuring.embedding import components_row
 from core.study.measuring.projection import projection_rows
 from core.study.measuring.searches import HeldLayer, SlicedLayer, StoredLayer
 from core.study.measuring.steps import STEPS
@@ -21,7 +22,7 @@ from core.study.store.schemas import TABLES
 Tables = dict[str, pd.DataFrame]
 
 SMALL_BYTES = 1 << 27  # of a layer's activations: up to so many are measured with one thread for matrix algebra
-ONE_POOLING = ("projection", "grams")  # tables without the column `pooling`
+ONE_POOLING = ("projection", "grams", "components")  # tables without the column `pooling`
 
 
 def measure_layer(
@@ -110,7 +111,9 @@ def _measured(
                 rows.setdefault(step.table, []).append(step.rows(comparison))
     if measured.is_averaged and options.projection != "none":
         features = measured.activations.features
-        rows["projection"] = [projection_rows(features, samples, options.projection, options.seed)]
+        rows["projection"] = [projection_rows(features, samples)]
+        if options.projection == "tsne":
+            rows["components"] = [components_row(features)]
     columns = {"layer": layer["layer"], "pooling": pooling}
     tables = {}
     for name, frames in rows.items():

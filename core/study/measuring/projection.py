@@ -1,9 +1,9 @@
-"""Projections of a layer's activations to two dimensions: principal components, or UMAP on request.
+"""Projections of a layer's activations to two dimensions: their principal components.
 
-A picture to find samples by, never a measurement: two of many directions, in which what is near may be far.
+A picture to find samples by, never a measurement: two of many directions, in which what is near may be far. A neighbor
+embedding, which takes the place of these two when all layers are measured, is in `core.study.measuring.embedding`.
 """
 
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -15,86 +15,72 @@ from scipy.sparse.linalg import ArpackError, eigsh
 from core.study.options import PROJECTIONS
 from core.study.samples import StudySamples
 
-_FEWEST_FOR_UMAP = 4  # its initial layout needs as many
 _FEWEST_FOR_LANCZOS = 32  # rows of a matrix; smaller ones are decomposed
-_LANCZOS_VECTORS = 10
+_LANCZOS_VECTORS = 10  # at least
 
 
 def check_projection(method: str) -> None:
-    """Refuse what is no projection, or one whose package is not installed."""
+    """Refuse what is no projection."""
     if method not in PROJECTIONS:
         raise ValueError(f"projection must be one of {', '.join(PROJECTIONS)}; got {method!r}.")
-    if method == "umap" and find_spec("umap") is None:
-        raise ValueError("projection must be 'pca' or 'none' without umap-learn; got 'umap'. pip install umap-learn.")
 
 
-def project(features: NDArray[Any], method: str = "pca", *, seed: int = 0) -> NDArray[np.float32]:
-    """Project onto a plane.
+def project(features: NDArray[Any]) -> NDArray[np.float32]:
+    """Project onto the plane of the two largest principal components.
 
     Parameters
     ----------
     features : shape (n, d).
-    method : "pca", or "umap", for which umap-learn must be installed; fewer than 4 samples are projected by PCA.
-    seed : of UMAP; PCA needs none.
 
     Returns
     -------
-    shape (n, 2). Of PCA the scores on the two largest principal components, each with the sign that makes its largest
-    score positive; a component that the features do not have is 0.
+    shape (n, 2), the scores on the components, each with the sign that makes its largest score positive; a component
+    that the features do not have is 0.
     """
-    check_projection(method)
-    if method == "umap" and len(features) >= _FEWEST_FOR_UMAP:
-        return _umap(features, seed)
-    return _principal_scores(np.asarray(features, dtype=np.float64))
+    scores = principal_scores(np.asarray(features, dtype=np.float64), 2)
+    plane = np.zeros((len(scores), 2), dtype=np.float32)
+    plane[:, : scores.shape[1]] = scores
+    return plane
 
 
-def projection_rows(features: NDArray[Any], samples: StudySamples, method: str, seed: int) -> pd.DataFrame:
-    """Rows of the table `projection` but for the layer: all splits in one plane, so that they can be compared."""
-    places = project(features, method, seed=seed)
-    return pd.DataFrame(
-        {"split": samples.splits, "sample": np.arange(len(samples)), "x": places[:, 0], "y": places[:, 1]}
-    )
+def principal_scores(features: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Scores on the largest principal components, the largest first, each with its largest score positive.
 
-
-def _principal_scores(features: NDArray[np.float64]) -> NDArray[np.float32]:
-    """From the eigenvectors of the smaller of covariance (d, d) and Gram matrix (n, n)."""
+    From the eigenvectors of the smaller of covariance (d, d) and Gram matrix (n, n), so that there are at most n or d
+    components.
+    """
     centered = features - features.mean(axis=0)
     wide = centered.shape[1] > len(centered)
-    values, vectors = _two_largest(centered @ centered.T if wide else centered.T @ centered)
+    values, vectors = _largest(centered @ centered.T if wide else centered.T @ centered, count)
     scores = vectors * np.sqrt(values.clip(min=0)) if wide else centered @ vectors
     scores = scores[:, ::-1]  # the largest first
     largest = np.abs(scores).argmax(axis=0)
-    scores = scores * np.where(scores[largest, np.arange(scores.shape[1])] < 0, -1.0, 1.0)
-    flat = np.zeros((len(scores), 2), dtype=np.float32)
-    flat[:, : scores.shape[1]] = scores
-    return flat
+    return np.asarray(scores * np.where(scores[largest, np.arange(scores.shape[1])] < 0, -1.0, 1.0))
 
 
-def _two_largest(matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The at most two largest eigenvalues of a symmetric matrix, ascending, and their eigenvectors.
+def projection_rows(features: NDArray[Any], samples: StudySamples) -> pd.DataFrame:
+    """Rows of the table `projection` but for the layer: all splits in one plane, so that they can be compared."""
+    plane = project(features)
+    return pd.DataFrame(
+        {"split": samples.splits, "sample": np.arange(len(samples)), "x": plane[:, 0], "y": plane[:, 1]}
+    )
+
+
+def _largest(matrix: NDArray[np.float64], count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """At most `count` largest eigenvalues of a symmetric matrix, ascending, and their eigenvectors.
 
     By Lanczos iteration from a fixed start, to full precision; small matrices, and those for which it does not
     converge, are decomposed.
     """
     size = len(matrix)
-    if size > _FEWEST_FOR_LANCZOS and matrix.any():
+    if size > max(_FEWEST_FOR_LANCZOS, 4 * count) and matrix.any():
         start = np.random.default_rng(0).standard_normal(size)
         try:
-            values, vectors = eigsh(matrix, k=2, v0=start, ncv=_LANCZOS_VECTORS)
+            values, vectors = eigsh(matrix, k=count, v0=start, ncv=max(_LANCZOS_VECTORS, 2 * count + 1))
         except ArpackError:
             pass
         else:
             order = np.argsort(values)
             return values[order], vectors[:, order]
-    values, vectors = eigh(matrix, subset_by_index=[max(size - 2, 0), size - 1])
+    values, vectors = eigh(matrix, subset_by_index=[max(size - count, 0), size - 1])
     return values, vectors
-
-
-def _umap(features: NDArray[Any], seed: int) -> NDArray[np.float32]:
-    from umap import UMAP  # type: ignore[import-not-found]
-
-    neighbors = min(15, len(features) - 1)
-    model = UMAP(
-        n_neighbors=neighbors, random_state=seed, n_jobs=1, init="random" if len(features) < 10 else "spectral"
-    )
-    return np.asarray(model.fit_transform(features), dtype=np.float32)

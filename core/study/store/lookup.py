@@ -18,12 +18,21 @@ def check_layers(study: Study, layers: Iterable[str]) -> None:
     there = study.layers["layer"].astype(str).tolist()
     unknown = [str(layer) for layer in layers if str(layer) not in set(there)]
     if unknown:
-        close = difflib.get_close_matches(unknown[0], there)
-        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+        hint = did_you_mean(unknown[0], there)
         raise StudyError(
             f"layer must be one that the study in {study.path} has; got {unknown[0]!r}.{hint} It has "
             f"{name_some(there)}."
         )
+
+
+def did_you_mean(name: str, there: Iterable[str]) -> str:
+    """Return " Did you mean …?" with the names that come closest, "" where none is close.
+
+    >>> did_you_mean("begle", ["beagle", "dingo"])
+    " Did you mean 'beagle'?"
+    """
+    close = difflib.get_close_matches(name, list(there))
+    return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
 def check_split(study: Study, split: str, name: str = "split") -> None:

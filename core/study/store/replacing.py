@@ -5,7 +5,8 @@ the new run fails or is stopped, what it has written is removed and the earlier 
 process is killed, the earlier output stays under the other name, from which the next run with `overwrite` starts.
 
 Only an output is ever removed or renamed: a folder with a record of its kind that contains nothing else than such a run
-writes.
+writes, and what other commands and the explorer write beside a study. The marks of samples go by their ids, so they are
+carried over to the new output.
 """
 
 from __future__ import annotations
@@ -18,14 +19,19 @@ from pathlib import Path
 from typing import Any
 
 from core.study.store.locks import is_locked
+from core.study.store.marks import MARKS_FILE, carry_marks, read_marks
 from core.study.store.opening import StudyError
 from core.study.store.schemas import RANKING_TABLES, TABLES
 from core.study.store.study_json import read_json_object
 
 _ANY_OUTPUT = (".lock", ".*.tmp", ".*.tmp.keras")
 _STUDY_TABLES = tuple(f"{name}.parquet" for name in (*TABLES, "history"))
+_BESIDE_STUDY = (  # of cut, blocks and the explorer
+    *("timing.json", "blocks.json"),
+    *("marks*.json", ".marks.lock", "description.json", ".description.lock"),
+)
 _CONTENTS: Mapping[str, tuple[str, ...]] = {  # patterns of what a run writes, by the file that records it
-    "study.json": (*_STUDY_TABLES, "parts", "epochs"),
+    "study.json": (*_STUDY_TABLES, "parts", "epochs", *_BESIDE_STUDY),
     "training.json": ("history.parquet", "head.keras", "final.keras", "checkpoint*", "cache"),
     "ranking.json": tuple(f"{name}.parquet" for name in RANKING_TABLES),
 }
@@ -59,9 +65,11 @@ def replaced(folder: Path, record: str, *, overwrite: bool = True) -> Iterator[N
     try:
         yield
     except BaseException:
+        _carry_all_marks(folder, aside)
         shutil.rmtree(folder, ignore_errors=True)
         aside.rename(folder)
         raise
+    _carry_all_marks(aside, folder)
     shutil.rmtree(aside)
 
 
@@ -78,6 +86,8 @@ def refuse_to_replace(folder: Path, record: str) -> None:
             f"overwrite must replace only what a run has written; {folder} holds {', '.join(others[:3])}, too. Move it "
             "elsewhere, or choose another folder."
         )
+    for marks in (folder / MARKS_FILE, *folder.glob(f"*/{MARKS_FILE}")):
+        read_marks(marks.parent)  # which are carried over
     if is_locked(folder / ".lock"):
         raise StudyError(f"{folder} is being written by another run. Wait for it, or choose another folder.")
 
@@ -102,11 +112,19 @@ def _set_aside(folder: Path, aside: Path, record: str) -> None:
     if aside.exists():
         refuse_to_replace(aside, record)
         if _recorded(folder / record).get("state") == "complete":
+            _carry_all_marks(aside, folder)
             shutil.rmtree(aside)
         else:
+            _carry_all_marks(folder, aside)
             shutil.rmtree(folder)
             return
     folder.rename(aside)
+
+
+def _carry_all_marks(source: Path, target: Path) -> None:
+    """Carry over the marks of a study, or of each study of a ranking."""
+    for marks in (source / MARKS_FILE, *source.glob(f"*/{MARKS_FILE}")):
+        carry_marks(marks.parent, target / marks.parent.relative_to(source))
 
 
 def _recorded(record: Path) -> dict[str, Any]:

@@ -223,7 +223,8 @@ TABLES: Mapping[str, Table] = {
     ),
 }
 
-# Only in the parts of layers, gone when these are merged: what later layers are aligned with.
+# Only in the parts of layers, gone when these are merged: what later layers are aligned with (`grams`), what a neighbor
+# embedding is made from (`components`), and the embedding, which takes the place of `projection` (`embedding`).
 PART_TABLES: Mapping[str, Table] = {
     "grams": Table(
         {
@@ -232,7 +233,16 @@ PART_TABLES: Mapping[str, Table] = {
             "gram": Column(pa.list_(pa.float32()), required=True),
         },
         keys=(("split",),),
-    )
+    ),
+    "components": Table(
+        {
+            "layer": Column(_TEXT, required=True),
+            "num_components": _count(required=True),
+            "scores": Column(pa.list_(pa.float32()), required=True),
+        },
+        keys=(("layer",),),
+    ),
+    "embedding": TABLES["projection"],
 }
 
 _SEPARATION_COLUMNS = ("seconds", "separation_s")

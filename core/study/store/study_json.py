@@ -56,6 +56,8 @@ _FIELDS: Mapping[str, tuple[type, ...]] = {
     "used.model.name": _TEXT,
     "used.model.weights": _TEXT,
     "used.model.weights_sha256": _TEXT,
+    "used.map": (dict,),  # of a neighbor embedding: how it was made
+    "used.map.method": _TEXT,
     "used.pooled": (dict,),  # of PyTorch networks, and of layers of tokens: what the pooling `mean` is
     "used.pooled.*": (str,),
     "used.versions": (dict,),

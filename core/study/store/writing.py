@@ -22,6 +22,7 @@ from core.network.models.registry import is_model_file
 from core.study.measuring.unusable import unusable_cautions
 from core.study.resumed_kernels import go_on_with_kernels
 from core.study.store.locks import lock_file
+from core.study.store.marks import MARKS_FILE, MARKS_LOCK
 from core.study.store.opening import (
     FORMAT,
     LAYER_TABLES,
@@ -193,6 +194,15 @@ def write_layer(folder: Path, position: int, tables: Mapping[str, pd.DataFrame])
     scratch.rename(final)
 
 
+def write_embedding(part: Path, rows: pd.DataFrame) -> None:
+    """Write the embedding of a layer into its part, beside its projection, whose place it takes when parts are merged.
+
+    rows : of the table `projection`.
+    """
+    table = _as_table("embedding", rows)
+    replace_file(part / "embedding.parquet", partial(_write_table, table=table, compression_level=_LEVEL_OF_PARTS))
+
+
 def merge_parts(folder: Path) -> None:
     """Merge the layers' parts into one file a table, in network order, and drop the parts. Safe to repeat."""
     parts = layer_parts(folder)
@@ -207,7 +217,11 @@ def merge_parts(folder: Path) -> None:
 
 def _merge_table(folder: Path, parts: Sequence[Path], name: str) -> None:
     """Merge one table; nothing where no part has it."""
-    tables = [read_table_file(file, TABLES[name]) for part in parts if (file := part / f"{name}.parquet").exists()]
+    files = [part / f"{name}.parquet" for part in parts]
+    if name == "projection":  # an embedding takes its place
+        embedded = [part / "embedding.parquet" for part in parts]
+        files = [file if file.exists() else other for file, other in zip(embedded, files, strict=True)]
+    tables = [read_table_file(file, TABLES[name]) for file in files if file.exists()]
     if tables:
         merged = _finished(name, pa.concat_tables(tables).unify_dictionaries())
         replace_file(folder / f"{name}.parquet", partial(_write_table, table=merged))
@@ -270,7 +284,7 @@ def _without(settings: Info, *names: str) -> Info:
 
 
 def _refuse_other_content(folder: Path) -> None:
-    ours = (".lock", _SAMPLES, f".{_SAMPLES}.tmp", ".study.json.tmp")  # of a start that was cut short
+    ours = (".lock", _SAMPLES, f".{_SAMPLES}.tmp", ".study.json.tmp", MARKS_FILE, MARKS_LOCK)  # of a start cut short
     others = sorted(path.name for path in folder.iterdir() if path.name not in ours)
     if others:
         raise StudyError(

@@ -15,6 +15,7 @@ from core.report.charts.theme import GRAY
 from core.report.words.formatting import one_layer, plain
 from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.sample_cards import show_picture
+from explorer.controls.samples.open_sample import open_button
 from explorer.controls.widgets import widget_key
 from explorer.server.page_errors import guarded
 from explorer.studies.gallery import short_id
@@ -22,6 +23,7 @@ from explorer.studies.loading import OpenStudy
 from explorer.studies.pictures import Pictures, study_pictures
 from explorer.studies.sample_paths import PairPaths, cached_pair_paths
 
+PAGE = "classes"
 PAIR_HEIGHT, CARDS, PICTURE = 190, 8, 104
 CURVE = "class_pair"
 LINES = {"the other class": ("share", [1, 0]), "their own class": ("own", [5, 3])}  # column and dash
@@ -181,8 +183,9 @@ def show_causes(
     with st.container(horizontal=True, gap="small"):
         for row in causes.head(CARDS).to_dict("records"):
             with st.container(border=True, width=252):
-                if show_cause(study, row, samples, pictures):
-                    return {**filters, "sample": [str(samples["id"][row["sample"]])]}
+                show_cause(row, samples, pictures)
+                title = f"{first} and {second}"
+                open_button(study, PAGE, int(row["sample"]), causes["sample"], title, selection, name="cause")
     more = f"The first {CARDS} of {len(causes)} are shown. " if len(causes) > CARDS else ""
     with st.container(horizontal=True, vertical_alignment="center"):
         label = "Open this sample" if len(causes) == 1 else f"Open all {len(causes)} among the samples"
@@ -195,8 +198,8 @@ def show_causes(
     return filters if is_clicked else None
 
 
-def show_cause(study: OpenStudy, row: dict[Any, Any], samples: pd.DataFrame, pictures: Pictures) -> bool:
-    """Show a sample, its nearest neighbor and a button; returns whether the button was clicked."""
+def show_cause(row: dict[Any, Any], samples: pd.DataFrame, pictures: Pictures) -> None:
+    """Show a sample and its nearest neighbor."""
     sample, nearest = samples.loc[row["sample"]], samples.loc[row["nearest"]]
     with st.container(horizontal=True, gap="xsmall"):
         show_picture(pictures, sample["source"], row["class_name"], PICTURE)
@@ -206,7 +209,6 @@ def show_cause(study: OpenStudy, row: dict[Any, Any], samples: pd.DataFrame, pic
         f"{plain(short_id(sample['id']))} – {plain(short_id(nearest['id']))}  \n"
         f":small[at {row['layers']} layers ({row['share']:.0%})]"
     )
-    return st.button("Look closer", key=f"cause {row['sample']} of {study.path}", width="stretch")
 
 
 def show_worst(study: OpenStudy, curve: pd.DataFrame, reason: str) -> None:

@@ -16,6 +16,8 @@ from explorer.app_pages.classes.pair_view import show_pair
 from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.layer_controls import layer_controls
 from explorer.controls.page_header import show_notes, show_provenance
+from explorer.controls.samples.dialog import show_open_sample
+from explorer.controls.samples.open_sample import restore_sample
 from explorer.controls.study_picker import open_chosen_study
 from explorer.controls.widgets import open_expander, selected_point, selected_row, widget_key
 from explorer.server.page_errors import guarded
@@ -79,6 +81,8 @@ def render() -> None:
         view["pair"] = list(pair)
     keep_view(PAGE, view)
     show_provenance(study)
+    restore_sample(study, PAGE, query, [], "Sample", selection)
+    show_open_sample(study, PAGE)
     if filters:
         open_samples(study, selection, filters)
 

@@ -11,8 +11,11 @@ from core.analysis.separation_level import lead_curve
 from core.report.charts.frame import spec_and_tables
 from core.report.charts.layer_chart import layers_chart
 from core.report.words.cards import Card, make_cards
+from explorer.app_pages.layers.lines import Lines, read_lines
+from explorer.app_pages.layers.lines_chart import lines_chart
 from explorer.app_pages.layers.measure_options import (
     chosen_curves,
+    measure_title,
     offered_measures,
     offered_samplings,
     short_title,
@@ -81,6 +84,29 @@ def cached_chart(path: str, stamp: tuple[int, ...], selection: Selection, chosen
     return spec_and_tables(chart)
 
 
+@st.cache_data(max_entries=64, show_spinner=False)
+def cached_lines(studies: tuple[tuple[str, str, tuple[int, ...]], ...], selection: Selection) -> Lines:
+    """The lines of several studies.
+
+    Parameters
+    ----------
+    studies : tuple of (str, str, tuple)
+        Name in the chart, path and stamp of each study; the open study first.
+    selection : Selection
+        The choices on the page.
+    """
+    return read_lines({name: cached_study(path, stamp) for name, path, stamp in studies}, selection)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def cached_lines_chart(
+    studies: tuple[tuple[str, str, tuple[int, ...]], ...], selection: Selection, chosen: str | None
+) -> dict[str, Any]:
+    """The chart of `cached_lines` as a Vega-Lite specification with its tables; at least one line."""
+    title = "Separation Index" if selection.measure == SEPARATION else measure_title(selection.measure)
+    return spec_and_tables(lines_chart(cached_lines(studies, selection), title, chosen))
+
+
 def cards_of(study: OpenStudy, selection: Selection, tolerance: float) -> tuple[Card, ...]:
     """The three cards about the chosen layers and all samples; none without any value.
 
@@ -88,7 +114,7 @@ def cards_of(study: OpenStudy, selection: Selection, tolerance: float) -> tuple[
     headline is; the last one about the late layers of the study, whichever are chosen.
     """
     layers = select_layers(study.layers, selection)
-    lead = lead_curve(select_curves(study.curves, layers, replace(selection, measure=SEPARATION, sampling=FULL)))
+    lead = lead_curve(select_curves(study.curves, layers, replace(selection, measure=SEPARATION, samplings=(FULL,))))
     if lead.empty:
         return ()
     pooling, samples = str(lead["pooling"].iloc[0]), str(lead["samples"].iloc[0])

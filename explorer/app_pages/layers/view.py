@@ -11,20 +11,33 @@ import streamlit as st
 from core.analysis.separation_level import lead_curve
 from core.report.charts.labels import with_series
 from core.report.charts.layer_chart import PICK
+from core.report.words.cards import Card
 from core.report.words.findings import describe, layer_text, significance_note
 from core.report.words.formatting import SAMPLES
 from core.report.words.small_classes import baseline_text
-from explorer.app_pages.layers.content import ChartData, cached_chart, cards_of, chart_data, offered_choices
+from explorer.app_pages.layers.content import (
+    ChartData,
+    cached_chart,
+    cached_lines,
+    cached_lines_chart,
+    cards_of,
+    chart_data,
+    offered_choices,
+)
 from explorer.app_pages.layers.measure_options import explanation, measure_title, sampling_title
+from explorer.app_pages.layers.other_studies import notes_about, open_others, pick_others, show_conclusion
 from explorer.app_pages.layers.overview_strip import HINT, MIN_LAYERS, show_slider, show_strip
-from explorer.controls.downloads import picture_of, save_menu
+from explorer.app_pages.layers.studies_table import show_studies
+from explorer.controls.downloads import Picture, picture_of, save_menu
 from explorer.controls.layer_table import column_config, layer_table
 from explorer.controls.page_header import show_cautions, show_notes, show_provenance
 from explorer.controls.sample_cards import show_picture
+from explorer.controls.samples.dialog import show_open_sample
+from explorer.controls.samples.open_sample import open_button, restore_sample
 from explorer.controls.study_picker import open_chosen_study, pick_layer
 from explorer.controls.widgets import open_expander, selected_point, widget_key
 from explorer.server.page_errors import guarded
-from explorer.state.address import asked_view, current_tolerance, keep_view
+from explorer.state.address import asked_view, current_layer, current_tolerance, keep_view
 from explorer.state.choices import (
     COLUMNS,
     DRAWS,
@@ -38,8 +51,10 @@ from explorer.state.choices import (
 )
 from explorer.state.links import link_to
 from explorer.state.measures import FULL, SEPARATION, Measure, Sampling
-from explorer.studies.loading import OpenStudy, cached_tables
+from explorer.studies.class_tables import layer_selection
+from explorer.studies.loading import OpenStudy, cached_tables, has_values
 from explorer.studies.pictures import study_pictures
+from explorer.studies.sample_paths import cached_samples
 
 CARDS = (
     ("Where it is good enough", ":material/content_cut:", "decide", "Decide"),
@@ -55,11 +70,16 @@ LAYER_LINKS = (
 PAGE, CHART = "layers", "layers_chart"
 FILTERS = ("kinds", "blocks", "names")
 SPAN = "span"
-NOT_DRAWN: dict[str, Any] = {"columns": "interval", "table": False}  # choices that do not change the chart
+NOT_DRAWN: dict[str, Any] = {"columns": "interval", "table": False, "also": ()}  # choices that do not change the chart
 CARD_PICTURE = 84  # pixels
 WIDTHS = [7, 2]  # of the chart and of the column beside it
 CHANCE = "Dashed gray: chance, the expected value with randomly permuted labels."
 CONTROL = "Solid gray: the same network without training."
+SIZES = (
+    "SI rises with the number of samples, because the nearest one comes closer. The order of layers can be compared "
+    "along each line, values of different sizes cannot."
+)
+OF_ONE = "The kNN baseline, depth and parameters are drawn for a single study and sample size only."
 BANDS = {
     "population": "Band: 95 % interval for the SI expected of a fresh sample of the same size and classes.",
     "data": "Band: 95 % interval for the SI of all samples at hand, of which only some were queries.",
@@ -76,8 +96,9 @@ def render() -> None:
         st.info("This study has no Separation Index to show yet. Come back when its first layer is done.")
         return
     head = st.container()
-    offered = offered_choices(study)
+    offered, query = offered_choices(study), asked_view(PAGE)
     selection = controls(study, offered)
+    studies = open_others(study, selection.also)
     left, right = st.columns(WIDTHS, gap="medium")
     with right:
         chosen = pick_layer(study, PAGE)
@@ -87,25 +108,35 @@ def render() -> None:
     with head:
         show_finding(study, selection, data)
     with left:
-        if data.curves["value"].notna().any():
+        if selection.samples and (len(studies) > 1 or len(selection.samplings) > 1):
+            show_lines(study, studies, selection, chosen)
+        elif data.curves["value"].notna().any():
             show_chart(study, selection, data)
         else:
             show_nothing(study, selection)
             show_strip(study, _keys(study)[SPAN])
+        conclusion = st.container()
         show_cautions(study)
     with panel:
         show_layer(data)
+    with conclusion:  # last of the column, because the neighbors of all layers are read for it
+        if selection.samples:
+            show_conclusion(studies, selection)
     with cards:
         show_cards(study, selection)
+    show_studies(study, studies)
     show_table(study, data)
     show_provenance(study)
+    if "open" in query and has_values(study):
+        restore_sample(study, PAGE, query, [], "Sample", layer_selection({}, current_layer(), study.curves))
+    show_open_sample(study, PAGE)
 
 
 def controls(study: OpenStudy, offered: Choices) -> Selection:
     """Show the widgets above the chart, initialized from the address and written back to it."""
     start = from_query(asked_view(PAGE), offered)
     keys = _keys(study)
-    for name in [name for name in keys if name != "columns"]:
+    for name in [name for name in keys if name not in ("columns", "also")]:
         value = getattr(start, name)
         st.session_state.setdefault(keys[name], list(value) if isinstance(value, tuple) else value)
     span = tuple(st.session_state[keys[SPAN]])
@@ -114,8 +145,9 @@ def controls(study: OpenStudy, offered: Choices) -> Selection:
     st.session_state[keys[SPAN]] = span
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         pooling, samples, knn = line_controls(offered, keys)
-        measure, sampling = measure_controls(offered, keys)
+        measure, samplings = measure_controls(offered, keys)
         kinds, blocks, names = layer_filters(offered, keys)
+    also = pick_others(study, start.also, keys["also"])
     table, span = st.session_state[keys["table"]], st.session_state[keys[SPAN]]
     if table:  # only then is there a widget; without one, Streamlit would keep the value forever
         st.session_state.setdefault(keys["columns"], start.columns)
@@ -129,27 +161,32 @@ def controls(study: OpenStudy, offered: Choices) -> Selection:
         names=names,
         columns=columns,
         measure=measure,
-        sampling=sampling,
+        samplings=samplings,
         table=table,
         span=span,
+        also=also,
     )
     keep_view(PAGE, to_query(selection, offered))
     return selection
 
 
-def measure_controls(offered: Choices, keys: Mapping[str, str]) -> tuple[Measure, Sampling]:
-    """Show the widgets for measure and sampling, each only if the study offers a choice."""
-    measure, sampling = SEPARATION, FULL
+def measure_controls(offered: Choices, keys: Mapping[str, str]) -> tuple[Measure, tuple[Sampling, ...]]:
+    """Show the widgets for measure and samplings, each only if the study offers a choice."""
+    measure = SEPARATION
+    samplings: tuple[Sampling, ...] = (FULL,)
     if len(offered.samplings) > 1:
-        sampling = st.selectbox(
+        chosen = st.multiselect(
             "Sampling",
             offered.samplings,
             format_func=sampling_title,
-            key=keys["sampling"],
-            width=140,
+            key=keys["samplings"],
+            width=260,
+            wrap=True,
+            placeholder="All samples",
             help="All samples; a subsample, within which neighbors are searched; or fewer queries among all samples. "
-            "Subsamples have no other measure than SI.",
+            "Several of them lie over each other in the chart. Subsamples have no other measure than SI.",
         )
+        samplings = tuple(sampling for sampling in offered.samplings if sampling in chosen) or (FULL,)
     if len(offered.measures) > 1:
         measure = st.selectbox(
             "Measure",
@@ -157,9 +194,9 @@ def measure_controls(offered: Choices, keys: Mapping[str, str]) -> tuple[Measure
             format_func=measure_title,
             key=keys["measure"],
             width=190,
-            disabled=sampling != FULL,
+            disabled=samplings != (FULL,),
         )
-    return (measure if sampling == FULL else SEPARATION), sampling
+    return (measure if samplings == (FULL,) else SEPARATION), samplings
 
 
 def line_controls(offered: Choices, keys: Mapping[str, str]) -> tuple[str, tuple[str, ...], bool]:
@@ -250,6 +287,46 @@ def show_chart(study: OpenStudy, selection: Selection, data: ChartData) -> None:
     save_menu(file, lambda: _numbers(data.curves, data.layers), picture, info=study.info, report_of=study.path)
 
 
+def show_lines(study: OpenStudy, studies: Mapping[str, OpenStudy], selection: Selection, chosen: str | None) -> None:
+    """Show the lines of several studies, what must be said of them, and download buttons."""
+    layer_key, click_key = widget_key(PAGE, "layer", study), f"click of several with {study.path}"
+
+    def choose_layer() -> None:
+        layer = picked_layer(st.session_state[click_key])
+        if layer in set(study.layers["layer"]):  # of several networks, others may have the layer
+            st.session_state[layer_key] = layer
+
+    keys = tuple((name, one.path, one.stamp) for name, one in studies.items())
+    drawn = replace(selection, **NOT_DRAWN)
+    lines = cached_lines(keys, drawn)
+    if lines.rows.empty:
+        show_nothing(study, selection)
+        return
+    notes = " ".join(notes_about(studies, lines)) or SIZES
+    st.caption(notes)
+    chart = cached_lines_chart(keys, drawn, chosen)
+    with st.container(key=CHART):
+        alt = f"{measure_title(selection.measure)} through the network: {', '.join(lines.names('line'))}."
+        st.vega_lite_chart(
+            chart,
+            width="stretch",
+            key=click_key,
+            on_select=guarded(choose_layer),
+            selection_mode=PICK,
+            alt=alt,
+        )
+    show_strip(study, _keys(study)[SPAN])
+    targets = set(lines.rows.loc[lines.rows["low"].notna(), "target"])
+    bands = [text for target, text in BANDS.items() if target in targets]
+    text = " ".join([explanation(selection.measure), CHANCE, *bands])
+    if selection.knn:
+        text += f" {OF_ONE}"
+    st.caption(text)
+    title = f"{measure_title(selection.measure)} through the network"
+    picture = picture_of(chart, study, title, text) if len(studies) == 1 else Picture(chart, title, f"{text} {notes}")
+    save_menu(f"{Path(study.path).name}_lines", lambda: lines.rows, picture)
+
+
 def _chart_caption(study: OpenStudy, selection: Selection, data: ChartData) -> str:
     """The measure, and what the lines and bands of the chart mean."""
     targets = set(data.curves.loc[(data.curves["measure"] == "SI") & data.curves["low"].notna(), "target"])
@@ -289,7 +366,16 @@ def show_cards(study: OpenStudy, selection: Selection) -> None:
                 with st.container(horizontal=True, gap="small"):
                     for source, class_name in card.pictures:
                         show_picture(pictures, source, class_name, CARD_PICTURE)
+                show_card_button(study, card, title)
             link_to(page, label, ":material/arrow_forward:")
+
+
+def show_card_button(study: OpenStudy, card: Card, title: str) -> None:
+    """Show a button that opens the samples in the pictures of a card."""
+    samples = cached_samples(study.path, study.stamp)
+    shown = [int(samples.index[samples["source"] == source][0]) for source, _ in card.pictures]
+    selection = layer_selection({}, current_layer(), study.curves)
+    open_button(study, PAGE, shown[0], shown, title, selection, name="card")
 
 
 def _numbers(curves: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:
@@ -336,7 +422,7 @@ def show_nothing(study: OpenStudy, selection: Selection) -> None:
 
 def _keys(study: OpenStudy) -> dict[str, str]:
     """Session keys of the widgets by name; they contain the study, because another study offers other choices."""
-    names = ("pooling", "samples", "knn", "columns", "measure", "sampling", "table", SPAN, *FILTERS)
+    names = ("pooling", "samples", "knn", "columns", "measure", "samplings", "table", "also", SPAN, *FILTERS)
     return {name: f"{name} of {study.path}" for name in names}
 
 

@@ -11,6 +11,7 @@ from explorer.runs.request import FORM_OPTIONS, Request
 FRACTION_STEP = 0.05
 _CHOICE_LABELS: Mapping[str, Mapping[str, str]] = {
     "pooling": {"mean": "Mean of each channel", "flat": "All activations", "both": "Both"},
+    "projection": {"pca": "Principal components", "tsne": "Neighbor embedding", "none": "None"},
     "split": {"both": "Train and test", "train": "Train", "test": "Test"},
 }
 

@@ -22,20 +22,27 @@ from explorer.server.public_mode import MIB, Limits, studies_folder
 from explorer.state.address import keep_view
 
 _PLAN, _SAVED = "plan of the new study", "upload of the new study"
+_WANTED = "start of the new study"  # what shall start as soon as its files have arrived
+_STARTED = "plan of the started study"
 _TIME_HELP = "An estimate from counted operations and the speed measured now; baselines not included."
 
 
 def plan_and_start(request: Request, files: list[Any], allowed: Limits, page: str) -> None:
-    """The plan on request, with its price, then the start; what is refused says why, here beneath the form.
+    """The start at once, or first the plan with its price; what is refused says why, here beneath the form.
 
-    A request refused is tried again by itself when a file arrives: the button may have been pressed while the upload
-    was still on its way.
+    Either way the plan is made, and the limits judge it. Where it offers a choice, as of a search of hours, nothing
+    starts before the choice is made. A request refused is tried again by itself when a file arrives: the button may
+    have been pressed while the upload was still on its way.
 
     files : uploaded. page : whose address the run is kept in.
     """
     asked = (request, tuple(file.file_id for file in files))
-    pressed = st.button("Show the plan", type="primary", icon=":material/checklist:", key="show_plan")
-    if pressed or _file_arrived(asked[1]):
+    with st.container(horizontal=True):
+        starts = st.button("Start", type="primary", icon=":material/play_arrow:", key="start_at_once")
+        pressed = st.button("Show the plan", icon=":material/checklist:", key="show_plan")
+    if starts or pressed:
+        st.session_state[_WANTED] = request if starts else None
+    if starts or pressed or _file_arrived(asked[1]):
         st.session_state[_PLAN] = (asked, request, {}, "The form was changed while the plan was made.")  # if it is
         progress = st.empty()
         with st.spinner("Planning"):
@@ -51,7 +58,18 @@ def plan_and_start(request: Request, files: list[Any], allowed: Limits, page: st
     else:
         show_plan(found, filled)
         _show_left_out()
+        if st.session_state.pop(_WANTED, None) == request and not found.get("choice"):
+            saved: Saved | None = st.session_state.get(_SAVED)
+            _start(filled, found, allowed, saved, page)
         _show_start(filled, found, allowed, page)
+
+
+def show_started_plan(run: str) -> None:
+    """Show the plan of a run that this session started, in an expander."""
+    started = st.session_state.get(_STARTED)
+    if started and started[0] == run:
+        with st.expander("The plan"):
+            show_plan(started[1], started[2])
 
 
 def _file_arrived(files: tuple[str, ...]) -> bool:
@@ -104,6 +122,11 @@ def show_plan(found: dict[str, Any], request: Request) -> None:
         columns[2].metric("Layers", f"{len(found['layers']):,}")
         columns[3].metric("Expected time", f"≈ {in_words(max(1, found['estimated_s']))}", help=_TIME_HELP)
         st.caption(f"{splits}{_on_cluster(found['cluster']) if 'cluster' in found else _in_passes(found, request)}")
+        if (of_map := found.get("map", {})).get("num_layers"):
+            st.caption(
+                f"Map of the samples: {of_map['num_layers']:,} layers, about {in_words(of_map['seconds'])} after "
+                f"measuring, and {of_map['num_bytes'] / MIB:,.0f} MiB on disk until it is done."
+            )
         for note in found.get("notes", []):
             st.caption(f":orange[:material/warning:] {plain(note)}")
         _show_passes(found)
@@ -190,5 +213,6 @@ def _start(request: Request, found: dict[str, Any], allowed: Limits, saved: Save
     else:
         release_upload()
         st.session_state[_PLAN] = None
+        st.session_state[_STARTED] = (job.id, found, request)
         keep_view(page, request.query() | {"run": [job.id]})
         st.rerun()

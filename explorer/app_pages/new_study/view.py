@@ -9,15 +9,18 @@ import streamlit as st
 
 from core.network.catalogue import DEFAULT_LAYERS
 from core.report.words.formatting import plain
+from core.study.description.description_file import MOST_NAME
 from core.study.options import PIXELS, RUN_OPTIONS, STUDY_OPTIONS
+from core.study.store.opening import StudyError, read_info
 from explorer.app_pages.new_study.feature_fields import ARCHIVE, UPLOADERS, feature_fields, feature_options
 from explorer.app_pages.new_study.option_fields import option_field
-from explorer.app_pages.new_study.plan_view import plan_and_start
+from explorer.app_pages.new_study.plan_view import plan_and_start, show_started_plan
 from explorer.controls.study_picker import carry_study, show_name
 from explorer.runs import jobs
 from explorer.runs.job_view import STATES, show_job, show_removed
 from explorer.runs.request import (
     FORM_OPTIONS,
+    HIDDEN_OPTIONS,
     SOURCES,
     Request,
     asked_request,
@@ -26,13 +29,15 @@ from explorer.runs.request import (
     usual_model,
     weights_of,
 )
-from explorer.runs.study_list import own_jobs, own_removed_jobs
+from explorer.runs.run_again import run_again
+from explorer.runs.study_list import known_studies, own_jobs, own_removed_jobs, run_title, short_title, study_path
 from explorer.runs.uploads.uploaders import keep_shown, show_refused, uploaded_files
-from explorer.server.page_errors import guarded
+from explorer.server.page_errors import guarded, reason_text
 from explorer.server.public_mode import MIB, Limits, limits, studies_folder
 from explorer.state.address import asked_view, keep_view
 
 PAGE = "new_study"
+FROM = "from"  # query parameter: the study that filled the form
 WIDTH = 960  # pixels
 # Options that have a place of their own; the others stand under "More options".
 PLACED = ("data", "model", "weights", "layers", "pooling", "split", "per_class", "sizes")
@@ -46,18 +51,22 @@ def render() -> None:
     with st.container(width=WIDTH):
         st.title("New study", anchor=False)
         st.markdown(
-            "Choose data and a network, look at the plan, and start. The run goes on in a process of its own: you may "
-            "leave this page, and come back to it."
+            "Choose data and a network, and start; or look at the plan first. The run goes on in a process of its own: "
+            "you may leave this page, and come back to it."
         )
         run = _asked_run()
         if run:
             show_job(run)
+            show_started_plan(run.id)
         show_removed("run")
+        origin = asked_view(PAGE).get(FROM, [])[:1]
+        for name in origin:
+            show_origin(name, allowed)
         request, files = form(asked_request(asked_view(PAGE)), allowed)
         shown = {"features": UPLOADERS, "images": (ARCHIVE,)}.get(request.source, ())
         keep_shown(shown)
         show_refused(shown)
-        keep_view(PAGE, request.query() | ({"run": [run.id]} if run else {}))
+        keep_view(PAGE, request.query() | ({"run": [run.id]} if run else {}) | ({FROM: origin} if origin else {}))
         plan_and_start(request, files, allowed, PAGE)
         show_runs(run)
 
@@ -72,6 +81,20 @@ def _asked_run() -> jobs.Job | None:
     return next((job for job in own_jobs() if jobs.is_alive(job)), None)
 
 
+def show_origin(name: str, allowed: Limits) -> None:
+    """Say from which study the form was filled, and what of it the form does not take over."""
+    known = known_studies()
+    try:
+        path = study_path(name, known)
+        filled = run_again(read_info(path) or {}, path, allowed)
+    except StudyError as error:
+        st.warning(reason_text(error))
+        return
+    st.caption(f"Filled from **{plain(short_title(name, known))}**. Change what you want, and start.")
+    for note in filled.notes:
+        st.caption(f":orange[:material/warning:] {plain(note)}")
+
+
 def form(start: Request, allowed: Limits) -> tuple[Request, list[Any]]:
     """The widgets, started from the address. Returns what they say, and the uploaded files."""
     with st.container(border=True):
@@ -79,7 +102,30 @@ def form(start: Request, allowed: Limits) -> tuple[Request, list[Any]]:
         if request.source != "features":
             request = _network_fields(request, start, allowed)
         request = _further_fields(request, start, allowed)
-    return request, files
+        request = _hidden_options(request, start, allowed)
+        name = st.text_input(
+            "Name",
+            start.name[:MOST_NAME],
+            key="new name",
+            placeholder=request.title,
+            max_chars=MOST_NAME,
+            help=_NAME_HELP,
+        )
+    return replace(request, name=" ".join(str(name).split())), files
+
+
+def _hidden_options(request: Request, start: Request, allowed: Limits) -> Request:
+    """Take over the options of another study that the form has no field for, and name them."""
+    if request.source == "features" or allowed.public:
+        return request
+    values = {name: getattr(start, name) for name in HIDDEN_OPTIONS}
+    changed = {name: value for name, value in values.items() if value != HIDDEN_OPTIONS[name].default}
+    if not changed:
+        return request
+    texts = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in changed.items())
+    if not st.checkbox(f"Also as before: {plain(texts)}", True, key="new hidden", help=_HIDDEN_HELP):
+        return request
+    return replace(request, **values)
 
 
 def _data_fields(start: Request, allowed: Limits) -> tuple[Request, list[Any]]:
@@ -195,7 +241,7 @@ def show_runs(shown: jobs.Job | None) -> None:
         icon, word = STATES[jobs.status(run).state]
         when = pd.Timestamp(run.started, unit="s", tz="UTC").strftime("%Y-%m-%d %H:%M UTC")
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"{icon} {word} · **{plain(run.title)}** · {when}", width="stretch")
+            st.markdown(f"{icon} {word} · **{plain(run_title(run))}** · {when}", width="stretch")
             if st.button("Show", key=f"show {run.id}", disabled=shown is not None and run.id == shown.id):
                 keep_view(PAGE, {"run": [run.id]})
                 st.rerun()
@@ -211,6 +257,8 @@ _FOLDER_HELP = (
     "Images in train/<class>/ and test/<class>/ (or other usual names of splits), or in <class>/ alone. They stay "
     "where they are."
 )
+_NAME_HELP = "What the run and its study are called in lists and charts. Without one, data and network."
+_HIDDEN_HELP = "Options that this form has no field for, from the study that filled it. Without the tick, defaults."
 _TFDS_HELP = "Needs the package tensorflow-datasets; the data set is downloaded where it is not there yet."
 _NETWORK_HELP = "Or type the name of any network of keras.applications, or the path of a .keras or .h5 file."
 

@@ -6,22 +6,19 @@ import altair as alt
 import pandas as pd
 from altair.utils.schemapi import debug_mode
 
-from core.report.charts.frame import UncheckedChart, framed, layer_x, names_parameter
+from core.report.charts.frame import UncheckedChart, framed
 from core.report.charts.theme import GRAY
 
-PICKED = "picked"  # name of the chart's selection, under which Streamlit reports it
-PLANE_HEIGHT, ROW_HEIGHT = 420, 24
-MAX_DOTS = 3000  # that a browser draws without delay
+PLANE_HEIGHT = 420
+MAX_DOTS = 3000  # of a picture
 MAX_COLORS = 10
-MAX_ROWS = 12  # classes in the chart of a sample's neighbors
-OTHERS = "other classes"
 SAME, OTHER, REFERENCE = "nearest is of the same class", "nearest is of another class", "a neighbor, of the other split"
 SHAPES = {SAME: "circle", OTHER: "cross", REFERENCE: "triangle-up"}
 MARKS = {"selected": ("diamond", 260), "neighbor": ("square", 170)}  # shape and size
 
 
 def drawn_dots(dots: pd.DataFrame, required: set[int]) -> pd.DataFrame:
-    """The dots to draw: all of them, or an evenly spaced part if a browser could not draw all.
+    """The dots to draw: all of them, or an evenly spaced part of very many.
 
     Parameters
     ----------
@@ -38,7 +35,7 @@ def drawn_dots(dots: pd.DataFrame, required: set[int]) -> pd.DataFrame:
 
 @debug_mode(False)
 def plane_chart(dots: pd.DataFrame) -> UncheckedChart:
-    """Samples on the plane; a click picks one.
+    """Samples on the plane, as a picture of the map that can be saved.
 
     Parameters
     ----------
@@ -49,7 +46,6 @@ def plane_chart(dots: pd.DataFrame) -> UncheckedChart:
     rows = dots.assign(opacity=dots["shown"].map({True: 0.85, False: 0.12}))
     rows = rows[["sample", "id", "x", "y", "class_name", "nearest_class", "agreement", "opacity", "marked"]]
     agreements = [text for text in SHAPES if (rows["agreement"] == text).any()]
-    picked = alt.selection_point(name=PICKED, fields=["sample"], empty=False)
     axis = alt.Axis(labels=False, ticks=False, grid=False, title=None, domain=False)
     position = {
         "x": alt.X("x:Q", scale=alt.Scale(zero=False, padding=14), axis=axis),
@@ -65,67 +61,12 @@ def plane_chart(dots: pd.DataFrame) -> UncheckedChart:
         ),
     )
     base = alt.Chart(rows)
-    points = base.mark_point(filled=True, size=38, cursor="pointer", aria=False).encode(
+    points = base.mark_point(filled=True, size=38, aria=False).encode(
         **position, shape=shape, color=_class_color(rows), opacity=alt.Opacity("opacity:Q", scale=None), tooltip=tooltip
     )
     return framed(
-        [points.add_params(picked), *_class_labels(rows, position), *_marks(rows, position, tooltip)],
+        [points, *_class_labels(rows, position), *_marks(rows, position, tooltip)],
         height=PLANE_HEIGHT,
-    )
-
-
-@debug_mode(False)
-def path_chart(path: pd.DataFrame, layers: pd.DataFrame, class_name: str, layer: str) -> UncheckedChart:
-    """The class of a sample's nearest neighbor at every layer: one row per class, the sample's own on top.
-
-    Parameters
-    ----------
-    path : DataFrame
-        Of `explorer.studies.gallery.path_of`.
-    layers : DataFrame
-        The study's layers, in network order.
-    class_name : str
-        The sample's class.
-    layer : str
-        The layer to mark by a vertical line.
-    """
-    other_classes = path.loc[path["nearest_class"] != class_name, "nearest_class"].value_counts().index.tolist()
-    order = [class_name, *other_classes[: MAX_ROWS - 1]]
-    rows = path.assign(
-        row=path["nearest_class"].where(path["nearest_class"].isin(order), OTHERS),
-        agreement=path["same_label"].map({True: "same class", False: "other class"}),
-        distance_text=path["distance"].map("{:.4g}".format),
-    )
-    if (rows["row"] == OTHERS).any():
-        order.append(OTHERS)
-    known = layers[layers["layer"].isin(path["layer"])]
-    titles = {
-        "layer": "Layer",
-        "nearest_id": "Nearest",
-        "nearest_class": "Class",
-        "agreement": "Agreement",
-        "distance_text": "Distance",
-    }
-    shape = alt.Shape(
-        "agreement:N", scale=alt.Scale(domain=["same class", "other class"], range=["circle", "cross"]), legend=None
-    )
-    color = alt.Color("agreement:N", scale=alt.Scale(domain=["same class", "other class"]), legend=None)
-    y = alt.Y("row:N", sort=order, scale=alt.Scale(domain=order), title=None, axis=alt.Axis(labelLimit=170, grid=True))
-    rule = alt.Chart(pd.DataFrame({"layer": [layer]})).mark_rule(color=GRAY, strokeDash=[3, 3], aria=False)
-    marks = alt.Chart(rows[["row", *titles]]).mark_point(filled=True, size=70, opacity=1, aria=False)
-    return framed(
-        [
-            rule.encode(x=layer_x()),
-            marks.encode(
-                x=layer_x(),
-                y=y,
-                shape=shape,
-                color=color,
-                tooltip=[alt.Tooltip(f"{name}:N", title=title) for name, title in titles.items()],
-            ),
-        ],
-        height=max(ROW_HEIGHT * len(order), 60),
-        params=[names_parameter(known["layer"])],
     )
 
 

@@ -15,7 +15,9 @@ from core.report.words.formatting import plain
 from core.report.words.samples_to_check import depths_text, duplicates_text, span
 from core.study.store.opening import StudyError
 from explorer.controls.downloads import save_menu
-from explorer.controls.sample_cards import PAGE, selected_key, show_picture
+from explorer.controls.sample_cards import PAGE, show_picture
+from explorer.controls.samples.marking import StudyMarks, mark_column
+from explorer.controls.samples.open_sample import open_button, open_sample
 from explorer.controls.widgets import selected_row, widget_key
 from explorer.server.page_errors import guarded
 from explorer.studies.gallery import short_id
@@ -25,6 +27,7 @@ from explorer.studies.sample_paths import SamplePaths, cached_duplicates
 
 DUPLICATES = {0.0: "Exact", 0.1: "Near"}  # by distance, as a share of the median distance to the nearest neighbor
 CARDS, PICTURE = 6, 104
+TO_CHECK, HARD, PAIRS = "Samples to check", "Hard samples", "Duplicates"
 RATES = (0.01, 0.02, 0.05)  # of wrong labels
 ASSUMPTIONS = (
     "They were swapped with similar classes: those that the neighbors at the best layer confuse. This assumes that "
@@ -40,6 +43,7 @@ CONFIG: Mapping[str, Any] = {
     "votes": st.column_config.NumberColumn("Votes for it", format="%.1f", help="Neighbors per layer."),
     "own_votes": st.column_config.NumberColumn("Votes for the label", format="%.1f", help="Neighbors per layer."),
     "duplicate": st.column_config.TextColumn("Has a duplicate"),
+    "mark": st.column_config.TextColumn("Mark"),
     "depth": st.column_config.NumberColumn("Prediction depth"),
     "layer": st.column_config.TextColumn("Layer", pinned=True),
     "decided": st.column_config.TextColumn("Decided at"),
@@ -60,22 +64,27 @@ CONFIG: Mapping[str, Any] = {
 
 
 def show_data_quality(
-    study: OpenStudy, sample_paths: SamplePaths, selection: LayerSelection, pictures: Pictures
+    study: OpenStudy, sample_paths: SamplePaths, selection: LayerSelection, pictures: Pictures, kept: StudyMarks
 ) -> None:
     """Show duplicates first, because they make every number too good; then samples to check and hard samples."""
     st.header("Data quality", anchor=False)
     flags = show_duplicates(study, sample_paths, selection)
     if sample_paths.small_classes:
         st.caption(f":orange[:material/warning:] {sample_paths.small_classes}")
-    check, hard = st.tabs(["Samples to check", "Hard samples"])
+    check, hard = st.tabs([TO_CHECK, HARD])
     with check:
-        show_samples_to_check(study, sample_paths, flags, pictures)
+        show_samples_to_check(study, sample_paths, selection, flags, pictures, kept)
     with hard:
-        show_hard(study, sample_paths)
+        show_hard(study, sample_paths, selection, kept)
 
 
 def show_samples_to_check(
-    study: OpenStudy, sample_paths: SamplePaths, flags: Mapping[int, str], pictures: Pictures
+    study: OpenStudy,
+    sample_paths: SamplePaths,
+    selection: LayerSelection,
+    flags: Mapping[int, str],
+    pictures: Pictures,
+    kept: StudyMarks,
 ) -> None:
     """Show the samples whose neighbors are of another class, and how many of their labels may be wrong.
 
@@ -85,10 +94,14 @@ def show_samples_to_check(
         The open study.
     sample_paths : SamplePaths
         The samples through the network.
+    selection : LayerSelection
+        The layer that the page shows.
     flags : mapping
         Of `show_duplicates`.
     pictures : Pictures
         The study's pictures.
+    kept : StudyMarks
+        The marks of samples.
     """
     listed = sample_paths.to_check
     if listed.empty:
@@ -106,8 +119,10 @@ def show_samples_to_check(
     )
     show_swaps(sample_paths.swaps, sample_paths.num_clear)
     if pictures:
-        show_check_cards(study, listed.head(CARDS), sample_paths, pictures)
-    show_selectable(study, listed.drop(columns="layers"), "errors", "Samples to check, the highest score first")
+        show_check_cards(study, listed.head(CARDS), sample_paths, selection, pictures)
+    show_selectable(
+        study, with_marks(listed.drop(columns="layers"), kept), TO_CHECK, selection, "the highest score first"
+    )
     save_menu(f"{Path(study.path).name}_samples_to_check", lambda: listed)
 
 
@@ -129,7 +144,13 @@ def show_swaps(swaps: PlantedSwaps | None, num_clear: int) -> None:
     )
 
 
-def show_check_cards(study: OpenStudy, samples: pd.DataFrame, sample_paths: SamplePaths, pictures: Pictures) -> None:
+def show_check_cards(
+    study: OpenStudy,
+    samples: pd.DataFrame,
+    sample_paths: SamplePaths,
+    selection: LayerSelection,
+    pictures: Pictures,
+) -> None:
     """Show samples to check as cards: picture, label, and the class that their neighbors suggest."""
     sources = sample_paths.samples.set_index("sample")["source"]
     with st.container(horizontal=True, gap="small"):
@@ -141,32 +162,38 @@ def show_check_cards(study: OpenStudy, samples: pd.DataFrame, sample_paths: Samp
                     f"{plain(short_id(row['id']))}  \n:small[score {row['score']:.2f}]"
                 )
 
-                def select(sample: int = int(row["sample"])) -> None:
-                    st.session_state[selected_key(study)] = sample
-
-                key = f"check {row['sample']} of {study.path}"
-                st.button("Look closer", key=key, on_click=guarded(select), width="stretch")
+                listed = sample_paths.to_check["sample"]
+                open_button(study, PAGE, int(row["sample"]), listed, TO_CHECK, selection, name="check")
 
 
-def show_hard(study: OpenStudy, sample_paths: SamplePaths) -> None:
+def show_hard(study: OpenStudy, sample_paths: SamplePaths, selection: LayerSelection, kept: StudyMarks) -> None:
     """Show the samples by prediction depth, the latest first."""
     samples = hard_samples(sample_paths.depths, sample_paths.samples)
     if samples.empty:
         return
     st.markdown(depths_text(samples, sample_paths.num_voters))
     table = samples.rename(columns={"layer": "decided"})
-    show_selectable(study, table, "hard", "Samples by prediction depth, the latest first")
+    show_selectable(study, with_marks(table, kept), HARD, selection, "by prediction depth, the latest first")
     save_menu(f"{Path(study.path).name}_prediction_depth", lambda: samples)
 
 
-def show_selectable(study: OpenStudy, samples: pd.DataFrame, name: str, alt: str) -> None:
-    """Show a table of samples; a click on a row selects the sample for the whole page."""
-    key = widget_key(PAGE, name, study)
+def with_marks(samples: pd.DataFrame, kept: StudyMarks) -> pd.DataFrame:
+    """The table with the column mark, if any sample is marked."""
+    if not kept.marks:
+        return samples
+    columns = samples.columns.tolist()
+    columns.insert(columns.index("id") + 1, "mark")
+    return samples.assign(mark=mark_column(kept, samples["id"]))[columns]
+
+
+def show_selectable(study: OpenStudy, samples: pd.DataFrame, title: str, selection: LayerSelection, order: str) -> None:
+    """Show a table of samples; a click on a row opens the sample, from which the arrow keys go to the others."""
+    key = widget_key(PAGE, title, study)
 
     def select() -> None:
         row = selected_row(st.session_state[key], len(samples))
         if row is not None:
-            st.session_state[selected_key(study)] = int(samples["sample"].iloc[row])
+            open_sample(study, PAGE, int(samples["sample"].iloc[row]), samples["sample"], title, selection)
 
     st.dataframe(
         samples.drop(columns="sample"),
@@ -175,9 +202,9 @@ def show_selectable(study: OpenStudy, samples: pd.DataFrame, name: str, alt: str
         on_select=guarded(select),
         selection_mode="single-row",
         key=key,
-        alt=alt,
+        alt=f"{title}, {order}",
     )
-    st.caption("A click on a row selects the sample.")
+    st.caption("A click on a row opens the sample.")
 
 
 def show_duplicates(study: OpenStudy, sample_paths: SamplePaths, selection: LayerSelection) -> Mapping[int, str]:
@@ -213,6 +240,22 @@ def show_duplicates(study: OpenStudy, sample_paths: SamplePaths, selection: Laye
     else:
         st.info(text, icon=":material/content_copy:")
     table = with_ids(duplicates, sample_paths.samples)
-    st.dataframe(table, hide_index=True, column_config=dict(CONFIG))
+    key, pairs = widget_key(PAGE, "duplicates", study), duplicates[["first", "second"]].to_numpy(int)
+
+    def select() -> None:
+        row = selected_row(st.session_state[key], len(pairs))
+        if row is not None:
+            open_sample(study, PAGE, int(pairs[row, 0]), pairs[row].tolist(), PAIRS, selection)
+
+    st.dataframe(
+        table,
+        hide_index=True,
+        column_config=dict(CONFIG),
+        on_select=guarded(select),
+        selection_mode="single-row",
+        key=key,
+        alt="Pairs of duplicates",
+    )
+    st.caption("A click on a row opens the pair.")
     save_menu(f"{Path(study.path).name}_duplicates", lambda: table)
     return duplicate_flags(duplicates)

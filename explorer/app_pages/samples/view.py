@@ -1,63 +1,52 @@
 """The page Samples: single samples beside their nearest neighbors, and through the network."""
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from core.analysis.samples.selection import LayerSelection
-from core.report.words.formatting import plain
-from explorer.app_pages.samples.charts import OTHER, PICKED, REFERENCE, SAME, drawn_dots, path_chart, plane_chart
-from explorer.app_pages.samples.data_quality import CONFIG, show_data_quality
-from explorer.controls.downloads import picture_of, save_menu
+from explorer.app_pages.samples.data_quality import show_data_quality
+from explorer.app_pages.samples.gallery_view import Gallery, gallery_query, show_gallery, show_marks
+from explorer.app_pages.samples.map_view import MapSource, lassoed_samples, show_lasso_filter, show_map
 from explorer.controls.layer_controls import layer_controls
 from explorer.controls.page_header import show_notes, show_provenance
-from explorer.controls.sample_cards import PAGE, offer_pictures, selected_key, show_gallery, show_selected
+from explorer.controls.sample_cards import PAGE, offer_pictures, show_selected
+from explorer.controls.samples.dialog import show_open_sample
+from explorer.controls.samples.marking import mark_column, study_marks
+from explorer.controls.samples.open_sample import open_button, restore_sample, selected_key
 from explorer.controls.study_picker import open_chosen_study
-from explorer.controls.widgets import open_expander, selected_point, widget_key
+from explorer.controls.widgets import widget_key
 from explorer.server.page_errors import guarded
 from explorer.state.address import asked_view, keep_view
 from explorer.studies.class_tables import layer_query
 from explorer.studies.gallery import (
     FILTERS,
+    MARK_FILTERS,
     SORTS,
     Filter,
-    depth_text,
     filter_from_query,
+    filter_marks,
     filter_query,
     filter_samples,
     neighbors_of,
-    path_finding,
-    path_of,
     sample_from_query,
     samples_at,
     samples_finding,
 )
 from explorer.studies.loading import OpenStudy
 from explorer.studies.pictures import study_pictures
-from explorer.studies.sample_paths import SamplePaths, cached_neighbors, cached_projection, cached_sample_paths
+from explorer.studies.sample_paths import SamplePaths, cached_neighbors, cached_sample_paths
 
-PLANE, PATH = "samples_plane", "samples_path"
 KINDS = {"test": "test samples", "train": "training samples", "cross": "test samples (among the training samples)"}
-NO_PLANE = (
-    "This study has no projection of this layer: it was made with `--projection none`, by an older version, or from "
-    "activations with spatial axes. Run the study again in a new folder to compute it."
-)
 EITHER_HELP = "Also samples of the second class whose nearest neighbor is of the first."
 SORT_HELP = (
     "Decided late or early: by prediction depth, the layer from which on the vote of a sample's stored neighbors no "
     "longer changes. Samples that are decided late are hard to classify."
 )
-PLANE_CAPTION = (
-    "Two principal components of the layer's channel means (or UMAP, if the study was made with it). Use this map to "
-    "find samples; distances on it are distorted. A click on a dot selects its sample: ◇ selected, □ its neighbors, "
-    "faint: left out by the filter."
-)
 
 
 def render() -> None:
-    """Draw the page: plane, selected sample, gallery and data quality."""
+    """Draw the page: map, selected sample, gallery and data quality."""
     study = open_chosen_study()
     if study is None:
         return
@@ -82,24 +71,29 @@ def render() -> None:
     if is_new_view:  # the address is new, or the page was opened again
         st.session_state[selected_key(study)] = sample_from_query(query, table)
     chosen = filter_controls(study, filter_from_query(query, sorted(table["class_name"].unique())), table)
-    filtered = filter_samples(table, chosen, selection.layer)
+    kept = study_marks(study)
+    table = table.assign(mark=mark_column(kept, table["id"]))
+    filtered = filter_samples(table, chosen, selection.layer, lassoed_samples(study))
+    filtered = filter_marks(filtered, chosen.mark)
+    gallery = Gallery(filtered, len(table), chosen, selection)
     selected = selected_sample(study, table, filtered)
+    restore_sample(study, PAGE, query, filtered["sample"], gallery.title, selection)
     neighbors = neighbors_of(cached_neighbors(study.path, study.stamp, selection), sample_paths.samples, selected)
-    left, right = st.columns([5, 6], gap="large")
-    with left:
-        show_plane(study, table, filtered, neighbors, selected, selection)
-    with right:
-        show_selected(table, neighbors, pictures, selected, selection)
-    show_path(study, sample_paths, table, selected, selection)
-    page_query = show_gallery(study, filtered, pictures, chosen, len(table), query)
-    show_data_quality(study, sample_paths, selection, pictures)
+    show_map(MapSource(study, selection, sample_paths, pictures), table, filtered, neighbors, selected)
+    show_selected(table, neighbors, pictures, selected, selection)
+    open_button(study, PAGE, selected, filtered["sample"], gallery.title, selection, name="selected")
+    show_gallery(study, gallery, pictures, query)
+    page_query = {name: values for name, values in gallery_query(study).items() if values}
+    show_data_quality(study, sample_paths, selection, pictures, kept)
+    show_marks(study, kept)
     sample_query = {"sample": [str(table.loc[table["sample"] == selected, "id"].iloc[0])]}
     keep_view(PAGE, layer_query(selection, study.curves) | filter_query(chosen) | page_query | sample_query)
     show_provenance(study)
+    show_open_sample(study, PAGE)
 
 
 def filter_controls(study: OpenStudy, start: Filter, table: pd.DataFrame) -> Filter:
-    """Show the widgets that choose which samples the plane and the gallery show.
+    """Show the widgets that choose which samples the map and the gallery show.
 
     Parameters
     ----------
@@ -111,20 +105,29 @@ def filter_controls(study: OpenStudy, start: Filter, table: pd.DataFrame) -> Fil
         Of `samples_at`.
     """
     classes = ["", *sorted(table["class_name"].unique())]
-    keys = {name: widget_key(PAGE, name, study) for name in ("shown", "class_name", "taken", "either", "sort")}
+    names = ("shown", "class_name", "taken", "either", "sort", "mark")
+    keys = {name: widget_key(PAGE, name, study) for name in names}
     for name, key in keys.items():
         st.session_state.setdefault(key, getattr(start, name))
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        names: dict[str, Any] = {"format_func": lambda name: name or "All", "filter_mode": "contains", "width": 200}
+        classes_of: dict[str, Any] = {
+            "format_func": lambda name: name or "All",
+            "filter_mode": "contains",
+            "width": 200,
+        }
         shown = st.selectbox("Show", list(FILTERS), format_func=FILTERS.__getitem__, key=keys["shown"], width=200)
-        class_name = st.selectbox("Class", classes, key=keys["class_name"], **names)
-        taken = st.selectbox("Neighbor's class", classes, key=keys["taken"], **names)
+        class_name = st.selectbox("Class", classes, key=keys["class_name"], **classes_of)
+        taken = st.selectbox("Neighbor's class", classes, key=keys["taken"], **classes_of)
         no_pair = not (class_name and taken)
         either = st.checkbox("Both directions", key=keys["either"], help=EITHER_HELP, disabled=no_pair)
         sort = st.selectbox(
             "Show first", list(SORTS), format_func=SORTS.__getitem__, key=keys["sort"], width=200, help=SORT_HELP
         )
-    return Filter(str(shown), str(class_name), str(taken), either, str(sort))
+        mark = st.selectbox(
+            "Marks", list(MARK_FILTERS), format_func=MARK_FILTERS.__getitem__, key=keys["mark"], width=140
+        )
+        show_lasso_filter(study)
+    return Filter(str(shown), str(class_name), str(taken), either, str(sort), str(mark))
 
 
 def selected_sample(study: OpenStudy, table: pd.DataFrame, filtered: pd.DataFrame) -> int:
@@ -135,102 +138,11 @@ def selected_sample(study: OpenStudy, table: pd.DataFrame, filtered: pd.DataFram
     return int(chosen)
 
 
-def show_plane(
-    study: OpenStudy,
-    table: pd.DataFrame,
-    filtered: pd.DataFrame,
-    neighbors: pd.DataFrame,
-    selected: int,
-    selection: LayerSelection,
-) -> None:
-    """Show the samples on a plane; a click selects one.
-
-    Parameters
-    ----------
-    study : OpenStudy
-        The open study.
-    table, filtered : DataFrame
-        Of `samples_at` and `filter_samples`.
-    neighbors : DataFrame
-        Of `neighbors_of`, for the selected sample.
-    selected : int
-        The selected sample.
-    selection : LayerSelection
-        The layer of the projection.
-    """
-    st.subheader("The samples on a plane", anchor=False)
-    projection = cached_projection(study.path, study.stamp, selection.layer)
-    if projection.empty:
-        st.info(NO_PLANE, icon=":material/scatter_plot:")
-        return
-    dots = _dots(projection, table, filtered, neighbors, selected)
-    drawn = drawn_dots(dots, {selected, *neighbors["sample"]})
-    key = widget_key(PAGE, "plane", study)
-
-    def select() -> None:
-        picked = selected_point(st.session_state[key], PICKED, "sample")
-        if picked and isinstance(picked["sample"], int):
-            st.session_state[selected_key(study)] = picked["sample"]
-
-    with st.container(key=PLANE):
-        name = table.loc[table["sample"] == selected, "id"].iloc[0]
-        alt = (
-            f"{len(drawn):,} samples at {selection.layer} on a plane. Selected: {name}. The gallery lists the samples."
-        )
-        chart = plane_chart(drawn)
-        st.altair_chart(chart, width="stretch", alt=alt, on_select=guarded(select), selection_mode=PICKED, key=key)
-    caption = PLANE_CAPTION
-    if len(drawn) < len(dots):
-        caption += f" {len(drawn):,} of {len(dots):,} samples are drawn."
-    st.caption(caption)
-    title = f"The samples at {plain(selection.layer)} on a plane"
-    save_menu(f"{Path(study.path).name}_plane", lambda: dots, picture_of(chart, study, title, caption), info=study.info)
-
-
-def show_path(
-    study: OpenStudy, sample_paths: SamplePaths, table: pd.DataFrame, selected: int, selection: LayerSelection
-) -> None:
-    """Show the nearest neighbor of the selected sample at every layer."""
-    st.subheader("Its nearest neighbor through the layers", anchor=False)
-    path = path_of(sample_paths.nearest, sample_paths.samples, selected)
-    path = path.assign(layer=path["layer"].astype(str))
-    class_name = sample_paths.samples.set_index("sample")["class_name"][selected]
-    finding = path_finding(path, class_name)
-    row = table[table["sample"] == selected].iloc[0].to_dict()
-    st.markdown(f"{finding}  \n{depth_text(row, path['layer'].nunique(), sample_paths.num_voters)}")
-    with st.container(key=PATH):
-        chart = path_chart(path, study.layers, class_name, selection.layer)
-        st.altair_chart(chart, width="stretch", alt=f"Class of the nearest neighbor at each layer. {finding}")
-    text = "● the sample's class, ✚ another class; dotted: the chosen layer. The rows are the neighbors' classes."
-    st.caption(text)
-    title = f"The nearest neighbor of {plain(row['id'])} through the layers"
-    save_menu(f"{Path(study.path).name}_path", lambda: path, picture_of(chart, study, title, text), info=study.info)
-    if expander := open_expander("The neighbors as a table", widget_key(PAGE, "path", study)):
-        with expander:
-            st.dataframe(path.drop(columns="nearest"), hide_index=True, column_config=CONFIG)
-
-
 def _table(sample_paths: SamplePaths, layer: str) -> pd.DataFrame:
     """The query samples of a layer; see `samples_at`."""
     if sample_paths.nearest.empty:
         return pd.DataFrame()
     return samples_at(sample_paths.nearest, sample_paths.summaries, sample_paths.samples, layer, sample_paths.depths)
-
-
-def _dots(
-    projection: pd.DataFrame, table: pd.DataFrame, filtered: pd.DataFrame, neighbors: pd.DataFrame, selected: int
-) -> pd.DataFrame:
-    """One row per query sample and neighbor of the selected one, with the columns that `plane_chart` needs."""
-    queries = table[["sample", "id", "class_name", "nearest_class"]]
-    queries = queries.assign(agreement=table["same_label"].map({True: SAME, False: OTHER}))
-    dots = projection.merge(queries, on="sample")
-    references = neighbors[~neighbors["sample"].isin(dots["sample"])]  # of the other split
-    if len(references):
-        reference_dots = projection.merge(references[["sample", "id", "class_name"]], on="sample")
-        reference_dots = reference_dots.assign(nearest_class="–", agreement=REFERENCE)
-        dots = pd.concat([dots, reference_dots], ignore_index=True)
-    marks = {**dict.fromkeys(neighbors["sample"], "neighbor"), selected: "selected"}
-    return dots.assign(shown=dots["sample"].isin(filtered["sample"]), marked=dots["sample"].map(marks).fillna(""))
 
 
 guarded(render)()

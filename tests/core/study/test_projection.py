@@ -1,15 +1,12 @@
 """Places of samples on a plane: principal components against scikit-learn's, and the table of a study."""
 
-import sys
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 from scipy.sparse.linalg import ArpackNoConvergence
 from sklearn.decomposition import PCA
 
 import core
-from core.study.measuring.projection import check_projection, project
+from core.study.measuring.projection import check_projection, principal_scores, project
 
 
 @pytest.mark.parametrize(
@@ -51,30 +48,18 @@ def test_equal_samples_lie_on_each_other():
     assert (project(np.full((5, 3), 7.0)) == 0).all()
 
 
-def test_unknown_and_uninstalled_methods_are_refused(monkeypatch):
-    with pytest.raises(ValueError, match=r"projection must be one of pca, umap, none; got 'tsne'"):
-        check_projection("tsne")
-    monkeypatch.setattr("core.study.measuring.projection.find_spec", lambda name: None)
-    with pytest.raises(ValueError, match="pip install umap-learn"):
+def test_unknown_methods_are_refused():
+    with pytest.raises(ValueError, match=r"projection must be one of pca, tsne, none; got 'umap'"):
         check_projection("umap")
 
 
-def test_umap_gets_the_seed(monkeypatch):
-    asked = {}
-
-    class FakeUmap:
-        def __init__(self, **options):
-            asked.update(options)
-
-        def fit_transform(self, features):
-            return features[:, :2]
-
-    monkeypatch.setattr("core.study.measuring.projection.find_spec", lambda name: True)
-    monkeypatch.setitem(sys.modules, "umap", SimpleNamespace(UMAP=FakeUmap))
-    features = np.random.default_rng(0).normal(size=(30, 4))
-    np.testing.assert_array_equal(project(features, "umap", seed=3), features[:, :2].astype(np.float32))
-    assert asked["random_state"] == 3
-    assert asked["n_neighbors"] == 15
+@pytest.mark.parametrize("shape", [(40, 7), (12, 60), (300, 200)], ids=["few features", "few samples", "many"])
+def test_several_components(shape):
+    features = np.random.default_rng(2).normal(size=shape) * np.linspace(4, 1, shape[1]) + 5
+    expected = PCA(min(30, *shape), svd_solver="full").fit_transform(features)
+    found = principal_scores(features, 30)
+    assert found.shape[1] == min(30, *shape)
+    np.testing.assert_allclose(np.abs(found), np.abs(expected), rtol=1e-4, atol=1e-6)
 
 
 def test_a_study_has_the_places_of_all_samples_and_none_of_images_with_space(tmp_path):

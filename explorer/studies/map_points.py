@@ -1,0 +1,244 @@
+"""The samples on a plane at every layer, as the map on the page Samples gets them: small numbers, sent once."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from numpy.typing import NDArray
+
+from core.study.measuring.planes import align_plane, normalize_plane
+from explorer.studies.loading import cached_tables
+from explorer.studies.sample_paths import SamplePaths, cached_sample_paths
+
+BUDGET_BYTES = 6_000_000  # of all positions together, which a browser loads within a second or two
+FEWEST_LAYERS = 40  # that are sent before samples are left out
+LARGEST = 65_534  # of a coordinate; the next number says that a sample has no place at a layer
+MISSING = LARGEST + 1
+BYTES_OF_POINT = 4.125  # two coordinates, and a bit for the agreement of the nearest neighbor
+QUANTILE, EDGE = 0.98, 1.25  # most coordinates of a plane are within 1; what lies beyond the edge is drawn at it
+MAX_COLORS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class MapPlanes:
+    """The positions of the drawn samples at the drawn layers.
+
+    Attributes
+    ----------
+    layers : tuple of str
+        All layers that have a plane, in network order.
+    drawn_layers : array of int
+        Positions in `layers` of those that are sent at once.
+    drawn_samples : array of int
+        Numbers of the samples that are sent, ascending.
+    num_samples : int
+        Number of samples of the study.
+    coordinates : array of uint16, shape (layers, samples, 2)
+        Of all layers and the drawn samples.
+    """
+
+    layers: tuple[str, ...]
+    drawn_layers: NDArray[np.int64]
+    drawn_samples: NDArray[np.int64]
+    num_samples: int
+    coordinates: NDArray[np.uint16]
+
+
+def map_planes(projection: pd.DataFrame, layers: Sequence[str], samples: NDArray[np.int64]) -> MapPlanes:
+    """Lay the planes of all layers over each other, and choose what of them is sent.
+
+    Parameters
+    ----------
+    projection : DataFrame
+        layer, sample, x and y of the table `projection`.
+    layers : sequence of str
+        The study's layers in network order.
+    samples : array of int
+        Numbers of the study's samples, ascending.
+    """
+    codes = _layer_codes(projection["layer"], layers)
+    present = np.unique(codes[codes >= 0])
+    drawn_layers, drawn_samples = choose_drawn(len(present), len(samples))
+    planes = np.full((len(present), len(samples), 2), np.nan, dtype=np.float32)
+    rows = codes >= 0
+    places = np.searchsorted(samples, projection["sample"].to_numpy()[rows])
+    planes[np.searchsorted(present, codes[rows]), places] = projection[["x", "y"]].to_numpy()[rows]
+    return MapPlanes(
+        layers=tuple(layers[code] for code in present),
+        drawn_layers=drawn_layers,
+        drawn_samples=samples[drawn_samples],
+        num_samples=len(samples),
+        coordinates=quantized(aligned_planes(planes[:, drawn_samples])),
+    )
+
+
+def choose_drawn(num_layers: int, num_samples: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Choose the layers and samples whose positions fit `BUDGET_BYTES`, evenly spaced, the first and last among them.
+
+    Layers are left out first, down to `FEWEST_LAYERS`, because between them dots move on straight lines; then samples.
+    """
+    num_points = int(BUDGET_BYTES / BYTES_OF_POINT)
+    fewest_layers = min(num_layers, FEWEST_LAYERS)
+    most_samples = max(min(num_samples, num_points // max(fewest_layers, 1)), 1)
+    most_layers = max(min(num_layers, num_points // most_samples), 1)
+    return _evenly(num_layers, most_layers), _evenly(num_samples, most_samples)
+
+
+def aligned_planes(planes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rotate each plane onto the one before it, and let most of its samples lie within a square of side 2.
+
+    planes : shape (layers, samples, 2); samples without a place at a layer are not finite.
+    """
+    aligned = np.empty_like(planes)
+    previous: NDArray[np.float64] | None = None
+    for number, plane in enumerate(planes):
+        points = normalize_plane(plane)
+        previous = points if previous is None else align_plane(points, previous)
+        known = np.isfinite(previous).all(axis=1)
+        farthest = float(np.quantile(np.abs(previous[known]).max(axis=1), QUANTILE)) if known.any() else 0.0
+        aligned[number] = previous / (farthest or 1.0)
+    return aligned
+
+
+def quantized(planes: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Coordinates between -`EDGE` and `EDGE` as integers from 0 to `LARGEST`; `MISSING` where there is none."""
+    known = np.asarray(np.isfinite(planes).all(axis=2))
+    shares = (np.nan_to_num(planes) / EDGE).clip(-1, 1) / 2 + 0.5
+    numbers = (shares * LARGEST).round().astype(np.uint16)
+    numbers[~known] = MISSING
+    return numbers
+
+
+def map_bytes(planes: MapPlanes, sample_paths: SamplePaths, token: str) -> bytes:
+    """All that the map draws by itself: a header as JSON, and arrays of numbers behind it.
+
+    Four bytes give the length of the header, which names the arrays with their types and lengths. Each begins at a
+    multiple of four bytes.
+    """
+    drawn = planes.drawn_samples
+    samples = sample_paths.samples.set_index("sample").loc[drawn]
+    classes, class_codes = np.unique(samples["class_name"].to_numpy(str), return_inverse=True)
+    frames = [planes.layers[number] for number in planes.drawn_layers]
+    agrees, is_query = _agreement(sample_paths.nearest, frames, drawn)
+    depths = sample_paths.depths["depth"].reindex(drawn)
+    arrays: dict[str, NDArray[Any]] = {
+        "positions": planes.coordinates[planes.drawn_layers],
+        "agrees": np.packbits(agrees, axis=1, bitorder="little"),
+        "samples": drawn.astype(np.uint32),
+        "classes": class_codes.astype(np.uint16),
+        "depths": depths.fillna(MISSING).to_numpy().astype(np.uint16),
+        "is_query": is_query.astype(np.uint8),
+        "is_test": (samples["split"] == "test").to_numpy().astype(np.uint8),
+    }
+    header = {
+        "token": token,
+        "layers": frames,
+        "class_names": classes.tolist(),
+        "colored": _colored(classes, class_codes, agrees[-1], is_query),
+        "ids": samples["id"].tolist(),
+        "num_layers": int(sample_paths.nearest["layer"].nunique()),
+    }
+    return packed(header, arrays)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One more layer for the map: its place among those that were sent, positions, and bits of agreement."""
+
+    place: int
+    positions: bytes
+    agrees: bytes
+
+
+def extra_frame(planes: MapPlanes, sample_paths: SamplePaths, layer: str) -> Frame | None:
+    """A layer that has a plane but is not among those that are sent at once; None for others."""
+    if layer not in planes.layers:
+        return None
+    number = planes.layers.index(layer)
+    if number in planes.drawn_layers:
+        return None
+    agrees, _ = _agreement(sample_paths.nearest, [layer], planes.drawn_samples)
+    return Frame(
+        place=int(np.searchsorted(planes.drawn_layers, number)),
+        positions=planes.coordinates[number].astype("<u2").tobytes(),
+        agrees=np.packbits(agrees[0], bitorder="little").tobytes(),
+    )
+
+
+def sample_bits(planes: MapPlanes, samples: NDArray[np.int64]) -> bytes:
+    """Which of the drawn samples are among some, as bits."""
+    return np.packbits(np.isin(planes.drawn_samples, samples), bitorder="little").tobytes()
+
+
+def packed(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """A header and arrays in one message; see `map_bytes`."""
+    described = {name: [array.dtype.name, array.size] for name, array in arrays.items()}
+    text = json.dumps({**header, "arrays": described}, ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 4)
+    parts = [len(text).to_bytes(4, "little"), text]
+    for array in arrays.values():
+        content = array.astype(array.dtype.newbyteorder("<")).tobytes()
+        parts += [content, b"\0" * (-len(content) % 4)]
+    return b"".join(parts)
+
+
+def _agreement(
+    nearest: pd.DataFrame, layers: Sequence[str], samples: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Whether the nearest neighbor of each sample agrees, by layer and sample; and which samples are queries."""
+    layer_codes = _layer_codes(nearest["layer"], layers)
+    numbers = nearest["sample"].to_numpy()
+    places = np.searchsorted(samples, numbers).clip(max=len(samples) - 1)
+    is_drawn = samples[places] == numbers
+    is_query = np.zeros(len(samples), dtype=bool)
+    is_query[places[is_drawn]] = True
+    agrees = np.zeros((len(layers), len(samples)), dtype=bool)
+    rows = is_drawn & (layer_codes >= 0)
+    agrees[layer_codes[rows], places[rows]] = nearest["same_label"].to_numpy(bool)[rows]
+    return agrees, is_query
+
+
+def _layer_codes(column: pd.Series, layers: Sequence[str]) -> NDArray[np.intp]:
+    """Positions in `layers` of a column's values; -1 where they are not there."""
+    codes, names = pd.factorize(column)
+    positions = pd.Index(list(layers), dtype=object).get_indexer(pd.Index(names).astype(object))
+    return np.asarray(positions[codes])
+
+
+def _colored(
+    classes: NDArray[np.str_], codes: NDArray[np.int64], agrees: NDArray[np.bool_], is_query: NDArray[np.bool_]
+) -> list[int]:
+    """The classes that have a color: all, or the ten that are best separated at the last layer."""
+    if len(classes) <= MAX_COLORS:
+        return list(range(len(classes)))
+    queries = np.bincount(codes[is_query], minlength=len(classes))
+    agreeing = np.bincount(codes[is_query & agrees], minlength=len(classes))
+    shares = agreeing / np.maximum(queries, 1)
+    colored: list[int] = np.sort(np.argsort(-shares, kind="stable")[:MAX_COLORS]).tolist()
+    return colored
+
+
+def _evenly(count: int, most: int) -> NDArray[np.int64]:
+    """At most `most` of `count` numbers from 0, evenly spaced, the first and the last among them."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
+
+
+@st.cache_resource(max_entries=4, show_spinner="Laying out the map")
+def cached_map_planes(path: str, stamp: tuple[int, ...], layers: tuple[str, ...]) -> MapPlanes:
+    """The planes of a study, laid over each other once."""
+    study = cached_tables(path, stamp)
+    projection = study.table("projection", ["layer", "sample", "x", "y"])
+    return map_planes(projection, layers, np.sort(study.samples["sample"].to_numpy(np.int64)))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def cached_map_bytes(
+    path: str, stamp: tuple[int, ...], layers: tuple[str, ...], pooling: str, split: str, among: str, token: str
+) -> bytes:
+    """What the map draws by itself, for the queries of one split. token : tells it from others."""
+    planes = cached_map_planes(path, stamp, layers)
+    return map_bytes(planes, cached_sample_paths(path, stamp, pooling, split, among), token)

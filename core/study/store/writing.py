@@ -305,13 +305,17 @@ def _as_table(name: str, frame: pd.DataFrame) -> pa.Table:
         raise ValueError(
             f"the table {name} must have the columns of its schema; got also {', '.join(sorted(unknown))}."
         )
-    columns = [
-        pa.array(frame[field.name], field.type, from_pandas=True)
-        if field.name in frame and frame[field.name].notna().any()
-        else pa.nulls(len(frame), field.type)
-        for field in schema
-    ]
+    values = dict(frame.items())
+    columns = [_as_array(values.get(field.name), field.type, len(frame)) for field in schema]
     return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _as_array(values: "pd.Series[Any] | None", kind: pa.DataType, num_rows: int) -> pa.Array:
+    """Convert a column to its declared type, null where it is missing or holds nothing."""
+    is_complete = values is not None and num_rows > 0 and values.dtype.kind in "iub"  # these have no gaps
+    if values is None or not (is_complete or values.notna().any()):
+        return pa.nulls(num_rows, kind)
+    return pa.array(values, kind, from_pandas=True)
 
 
 def _write_table(path: Path, table: pa.Table, *, compression_level: int = _LEVEL) -> None:

@@ -128,7 +128,18 @@ def values(variables: Sequence[Any]) -> tuple[NDArray[Any], ...]:
 
 
 def assign(variables: Sequence[Any], arrays: Sequence[NDArray[Any]]) -> None:
-    """Set the values of variables."""
+    """Set the values of variables.
+
+    Raises
+    ------
+    OSError
+        The arrays are not as many or not as large as the variables: they come from a damaged checkpoint.
+    """
+    if [tuple(variable.shape) for variable in variables] != [array.shape for array in arrays]:
+        raise OSError(
+            f"{_CHECKPOINT} does not fit the network: it has other weights or none. Delete it to train from the first "
+            "epoch, or choose another folder."
+        )
     for variable, array in zip(variables, arrays, strict=True):
         variable.assign(array)
 

@@ -221,6 +221,22 @@ def test_a_checkpoint_or_cache_that_is_cut_off(tuned: dict, tmp_path: Path, file
     assert run([*command, "--out", str(folder)], capsys)[0] == 0
 
 
+@pytest.mark.slow
+def test_a_checkpoint_of_other_weights_is_named(tuned: dict, tmp_path: Path, capsys):
+    """As where a changed byte of an archive's list gives an array the name of another one."""
+    base, command = tuned["begun"]
+    folder = shutil.copytree(base, tmp_path / "out")
+    with np.load(folder / "checkpoint.npz") as file:
+        arrays = dict(file)
+    first, *_, last = [name for name in arrays if name.startswith("variables_")]
+    arrays[first], arrays[last] = arrays[last], arrays[first]
+    np.savez(folder / "checkpoint.npz", **arrays)
+    status, err = run([*command, "--out", str(folder)], capsys)
+    assert status == 1
+    assert "checkpoint.npz does not fit the network" in err
+    assert "Delete it to train from the first epoch" in err
+
+
 # Nothing is lost in silence
 
 

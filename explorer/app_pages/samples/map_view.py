@@ -192,6 +192,7 @@ def _mount(source: MapSource, data: dict[str, Any]) -> None:
 
 
 @st.fragment
+@guarded
 def _show_pictures(source: MapSource) -> None:
     """Answer the map's requests for pictures, without running the rest of the page."""
     key = f"map pictures of {source.study.path}"

@@ -145,10 +145,8 @@ def test_a_device_in_place_of_an_epoch_s_table_is_not_copied(trained: Path, tmp_
     table = folder / "epochs" / "00002" / "samples.parquet"
     table.unlink()
     table.symlink_to("/dev/null")
-    writer = training_writer(folder)
-    writer.start(2)
     with pytest.raises(core.StudyError, match=r"samples\.parquet .* Delete .*00002, and train again from an earlier"):
-        writer.finish()
+        training_writer(folder).start(2)
     assert (folder / "samples.parquet").read_bytes() == before
 
 
@@ -163,10 +161,8 @@ def test_a_device_in_place_of_an_epoch_s_table_is_not_copied(trained: Path, tmp_
 def test_an_epoch_without_its_description_is_named(trained: Path, tmp_path: Path, damage, words: str):
     folder = shutil.copytree(trained, tmp_path / "training")
     damage(folder / "epochs" / "00002")
-    writer = training_writer(folder)
-    writer.start(2)
     with pytest.raises(core.StudyError, match=f"must hold the study.json of an epoch; {words}. Delete .*00002"):
-        writer.finish()
+        training_writer(folder).start(2)
 
 
 def test_a_training_that_does_not_say_what_it_is_of(trained: Path, tmp_path: Path):

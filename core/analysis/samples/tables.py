@@ -293,7 +293,7 @@ def class_pair(
     --------
     >>> import core
     >>> int(core.class_pair(core.load_study("explorer/demo/digits"), "2", "3")["count"].iloc[-1])
-    2
+    11
     """
     selection = select_layer(study, split=split, among=among, pooling=pooling)
     samples = named_samples(study)

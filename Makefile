@@ -66,10 +66,14 @@ $(VENV)/.run-ready: requirements.txt
 	$(BIN)/python -m pip install --quiet -r requirements.txt
 	touch $@
 
-$(TORCH_VENV)/.ready: pyproject.toml
+$(TORCH_VENV)/.packages:
 	$(PYTHON) -m venv $(TORCH_VENV)
 	$(TORCH_VENV)/bin/python -m pip install --quiet --upgrade pip
-	$(TORCH_VENV)/bin/python -m pip install --quiet $(TORCH_PACKAGES) --editable .
+	$(TORCH_VENV)/bin/python -m pip install --quiet $(TORCH_PACKAGES)
+	touch $@
+
+$(TORCH_VENV)/.ready: pyproject.toml $(TORCH_VENV)/.packages
+	$(TORCH_VENV)/bin/python -m pip install --quiet --editable .
 	touch $@
 
 $(VENV)/.dev-ready: pyproject.toml $(VENV)/.run-ready

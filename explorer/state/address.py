@@ -156,13 +156,16 @@ def _keep_shared(name: str, value: str | None) -> None:
         st.query_params.pop(name, None)
     else:
         st.session_state[_session_key(name)] = value
-    _write({name: values for name, values in _in_address().items() if name not in SHARED})
+    _write({name: values for name, values in _in_address().items() if name not in SHARED}, {name: value})
 
 
-def _write(query: Mapping[str, list[str]]) -> None:
-    """Write the shared values and these parameters of a page into the address, if it has others, and remember it."""
+def _write(query: Mapping[str, list[str]], changed: Mapping[str, str | None] | None = None) -> None:
+    """Write the shared values and these parameters of a page into the address, if it has others, and remember it.
+
+    changed : shared values that are new; of the others, those in the address count before those of the session.
+    """
     before = _in_address()
-    shared = {name: st.session_state.get(_session_key(name)) or st.query_params.get(name) for name in SHARED}
+    shared = {name: _shared_value(name) for name in SHARED} | dict(changed or {})
     whole = {name: [value] for name, value in shared.items() if value} | dict(query)
     if not before and whole == {STUDY: [st.session_state.get(_DEFAULT)]}:
         whole = {}

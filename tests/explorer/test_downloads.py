@@ -16,7 +16,7 @@ def test_a_picture_is_light_and_as_wide_as_a_page_with_its_data():
     for shown in (chart(), spec_and_tables(chart())):
         spec = Picture(shown, "title", "caption").spec()
         assert spec["width"] == 960
-        assert spec["config"]["axis"]["labelColor"] == "#5b6672"
+        assert spec["config"]["legend"]["labelColor"] == "#1f2933"
         assert spec["config"]["view"].items() >= {"stroke": None, "strokeWidth": 0}.items()
         (rows,) = spec["datasets"].values()
         assert rows == [{"x": 1.0, "y": 0.5}, {"x": 2.0, "y": None}]

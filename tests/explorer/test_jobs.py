@@ -13,7 +13,7 @@ from core.study.store.opening import load_study
 from explorer.runs import jobs
 from explorer.runs.worker import record_process
 
-WAIT_S = 60
+WAIT_S = 180  # a run has little claim to the processor, and other tests use it
 PIXELS = ("study", "digits", "--out=study", "--model=pixels", "--per-class=10", "--no-probe", "--progress=json")
 
 

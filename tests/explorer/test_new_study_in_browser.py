@@ -77,7 +77,7 @@ def dot() -> bytes:
 def test_digits_from_the_form_to_the_finished_chart(page, address):
     page.goto(f"{address}?per_class=10")
     press(page, "Show the plan")
-    expect(page.get_by_text("Expected time")).to_be_visible()
+    expect(page.get_by_text("Expected time")).to_be_visible(timeout=60_000)
     press(page, "Start the run")
     expect(page.get_by_text("Finished")).to_be_visible(timeout=60_000)
     press(page, "Open the study")

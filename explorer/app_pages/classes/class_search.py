@@ -40,7 +40,8 @@ def find_class(study: OpenStudy, ranked: pd.DataFrame, query: dict[str, list[str
         st.session_state[key] = None
 
     def turn_page() -> None:
-        row = ranked["class_name"].tolist().index(st.session_state[key]) if st.session_state[key] else 0
+        names, searched = ranked["class_name"].tolist(), st.session_state[key]
+        row = names.index(searched) if searched in names else 0
         st.session_state[page_key] = pages(len(ranked))[row // PAGE_SIZE]
 
     chosen = st.selectbox(

@@ -233,7 +233,7 @@ def open_view(monkeypatch):
 
     def run(view, first="", **query):
         monkeypatch.setenv("SI_EXPLORER_STUDY", str(first))
-        page = AppTest.from_file(PAGES / view / "view.py", default_timeout=30)
+        page = AppTest.from_file(PAGES / view / "view.py", default_timeout=90)
         for name, value in query.items():
             page.query_params[name] = value
         page.run()
@@ -265,8 +265,8 @@ def page():
         pytest.fail(message) if os.environ.get("REQUIRE_SHARED") == "1" else pytest.skip(message)
     from playwright.sync_api import expect
 
-    expect.set_options(timeout=20_000)  # a busy machine is slow, not wrong
+    expect.set_options(timeout=60_000)  # a busy machine is slow, not wrong
     with chromium() as browser:
         page = browser.new_page(viewport=DESKTOP)
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(60_000)
         yield page

@@ -212,7 +212,7 @@ def test_a_browser_draws_the_sources_of_features(page, pictured, tmp_path):
     with serve("--study", str(pictured), log=tmp_path / "server.log") as (address, _):
         page.goto(f"{address}/samples?layer=early")
         picture = page.locator(".st-key-gallery img").first
-        expect(picture).to_be_visible(timeout=30_000)
+        expect(picture).to_be_visible(timeout=60_000)
         expect(picture).to_have_js_property("naturalWidth", 40)
 
 

@@ -53,10 +53,10 @@ def test_a_newcomer_understands_the_first_page(page, tmp_path):
         expect(title).to_have_text(re.compile("SI changed in . of 6 layers during training"))
         assert re.search(r"/training\?.*study=digits-training", page.url)
         page.goto(f"{address}/training?study=dogs")
-        expect(title).to_have_text("No training is recorded in this study", timeout=30_000)
+        expect(title).to_have_text("No training is recorded in this study", timeout=60_000)
         assert page.get_by_text("Page not found").count() == 0
 
         # A study without pictures says in place why.
         page.goto(f"{address}/?study=dogs")
-        expect(page.get_by_text("81 of 100 images")).to_be_visible(timeout=30_000)
+        expect(page.get_by_text("81 of 100 images")).to_be_visible(timeout=60_000)
         expect(page.get_by_text("No pictures: the photographs of Stanford Dogs are for research only")).to_be_visible()

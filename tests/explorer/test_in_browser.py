@@ -37,7 +37,7 @@ def test_the_first_session_of_a_server_opens_the_page_of_its_address(page, path)
 def test_a_control_changes_the_chart_the_headline_and_the_address(page, address):
     page.goto(address)
     chart = page.locator("svg.marks")
-    expect(chart).to_have_count(1, timeout=30_000)
+    expect(chart).to_have_count(1, timeout=60_000)
     expect(page.get_by_role("heading", level=1)).to_have_text("The classes are largely separated, late in the network")
     expect(chart).to_contain_text("block7a_project_conv")
     expect(chart).to_contain_text("chance 0.0075")
@@ -45,7 +45,7 @@ def test_a_control_changes_the_chart_the_headline_and_the_address(page, address)
     drawn = line.get_attribute("d")
 
     page.get_by_text("All activations", exact=True).click()
-    expect(page.get_by_text("Among the test samples (all activations)")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("Among the test samples (all activations)")).to_be_visible(timeout=60_000)
     expect(line).not_to_have_attribute("d", drawn)
     assert "pooling=flat" in page.url
 
@@ -61,7 +61,7 @@ def test_a_control_changes_the_chart_the_headline_and_the_address(page, address)
 
 def test_what_is_seen_can_be_saved(page, address):
     page.goto(address)
-    expect(page.locator("svg.marks")).to_have_count(1, timeout=30_000)
+    expect(page.locator("svg.marks")).to_have_count(1, timeout=60_000)
     page.get_by_role("button", name="Save", exact=True).click()
     svg = _saved(page, "SVG")
     assert svg.startswith(b"<svg")
@@ -82,7 +82,7 @@ def test_a_layer_is_picked_in_the_chart_and_followed(page, address, study_writer
     study = study_writer(tmp_path / "sized", **sized_info)
     page.goto(f"{address}/?study={study}")
     chart = page.locator("svg.marks").first
-    expect(chart).to_be_visible(timeout=30_000)
+    expect(chart).to_be_visible(timeout=60_000)
     box = chart.bounding_box()
     page.mouse.click(box["x"] + box["width"] * 0.45, box["y"] + 100)
     picked = page.get_by_role("combobox", name="Layer", exact=True)
@@ -91,23 +91,23 @@ def test_a_layer_is_picked_in_the_chart_and_followed(page, address, study_writer
     expect(page.locator(".st-key-layer_panel")).to_contain_text("Test SI")
     for title in ("Compare", "Sample size", "Method", "Layers"):
         _go_to(page, title)
-        expect(page.locator("svg.marks").first).to_be_visible(timeout=30_000)
+        expect(page.locator("svg.marks").first).to_be_visible(timeout=60_000)
         expect(page).to_have_url(re.compile("layer=block1a_add"))
     expect(picked).to_have_value("block1a_add")
 
     restored = page.url
     page.goto("about:blank")
     page.goto(restored)
-    expect(picked).to_have_value("block1a_add", timeout=30_000)
+    expect(picked).to_have_value("block1a_add", timeout=60_000)
     _go_to(page, "Compare")
-    expect(page.locator("svg.marks").nth(1)).to_contain_text("block1a_add", timeout=30_000)  # the first has parameters
+    expect(page.locator("svg.marks").nth(1)).to_contain_text("block1a_add", timeout=60_000)  # the first has parameters
 
 
 def test_back_undoes_a_change_and_leaves_a_page_in_one_press(page, address):
     page.goto("about:blank")
     page.goto(address)
     chosen = page.get_by_role("radio", checked=True)
-    expect(chosen.filter(has_text="Channel means")).to_be_visible(timeout=30_000)
+    expect(chosen.filter(has_text="Channel means")).to_be_visible(timeout=60_000)
     expect(page).to_have_title(re.compile("^Layers · "))
     page.get_by_text("All activations", exact=True).first.click()
     expect(page).to_have_url(re.compile("pooling=flat"))
@@ -115,15 +115,15 @@ def test_back_undoes_a_change_and_leaves_a_page_in_one_press(page, address):
     expect(page).to_have_title(re.compile("^Classes · "))
     page.go_back()
     expect(page).to_have_title(re.compile("^Layers · "))
-    expect(chosen.filter(has_text="All activations")).to_be_visible(timeout=30_000)
+    expect(chosen.filter(has_text="All activations")).to_be_visible(timeout=60_000)
     page.wait_for_timeout(1200)  # an address that was written within the last second may still be on its way
     page.go_back()
-    expect(chosen.filter(has_text="Channel means")).to_be_visible(timeout=30_000)
+    expect(chosen.filter(has_text="Channel means")).to_be_visible(timeout=60_000)
     expect(page).to_have_url(f"{address}/")
     page.go_forward()
-    expect(chosen.filter(has_text="All activations")).to_be_visible(timeout=30_000)
+    expect(chosen.filter(has_text="All activations")).to_be_visible(timeout=60_000)
     page.go_back()
-    expect(chosen.filter(has_text="Channel means")).to_be_visible(timeout=30_000)
+    expect(chosen.filter(has_text="Channel means")).to_be_visible(timeout=60_000)
     page.go_back()
     expect(page).to_have_url("about:blank")
 
@@ -136,7 +136,7 @@ def _saved(page, button: str) -> bytes:
 
 def test_a_pointer_on_a_layer_shows_its_full_name_and_values(page, address):
     page.goto(address)
-    expect(page.locator("svg.marks")).to_have_count(1, timeout=30_000)
+    expect(page.locator("svg.marks")).to_have_count(1, timeout=60_000)
     page.locator("svg.marks").hover(position={"x": 640, "y": 200})
     tooltip = page.locator("#vg-tooltip-element")
     expect(tooltip).to_contain_text("Depth (channels)")
@@ -147,7 +147,7 @@ def test_study_and_view_are_kept_on_the_way_through_the_pages(page, address, stu
     study = study_writer(tmp_path / "sized", **sized_info)
     page.goto(f"{address}/?study={study}&pooling=flat")
     charts = page.locator(".stVegaLiteChart svg.marks")
-    expect(page.get_by_text("Among the test samples (all activations)")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("Among the test samples (all activations)")).to_be_visible(timeout=60_000)
     page.get_by_text("The layers as a table").click()
     page.get_by_text("+ Significance", exact=True).click()
     expect(page.get_by_text("Read value, interval and chance first")).to_be_visible()
@@ -186,7 +186,7 @@ def test_nothing_is_wider_than_the_window(page, address, study_writer, sized_inf
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=theme)
     page.goto(f"{address}/{path}?study={study_writer(tmp_path / 'sized', **sized_info)}")
-    expect(page.locator("svg.marks").first).to_be_visible(timeout=30_000)
+    expect(page.locator("svg.marks").first).to_be_visible(timeout=60_000)
     box = page.locator("svg.marks").first.bounding_box()
     assert box["x"] >= 0
     assert box["x"] + box["width"] <= width
@@ -196,8 +196,8 @@ def test_nothing_is_wider_than_the_window(page, address, study_writer, sized_inf
 def test_a_sample_is_followed_from_the_map_of_classes(page, address):
     page.goto(f"{address}/classes?study=digits&layer=block6b_dwconv")
     field = page.locator(".st-key-class_map svg.marks .mark-rect path").first  # class 0 at the first layer
-    field.click(timeout=30_000)
-    expect(page.get_by_role("heading", level=1)).to_have_text("Samples", timeout=30_000)
+    field.click(timeout=60_000)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Samples", timeout=60_000)
     expect(page).to_have_url(re.compile("class=0"))
     assert "layer=stem_conv" in page.url
     expect(page.locator(".st-key-gallery img").first).to_be_visible()
@@ -206,13 +206,13 @@ def test_a_sample_is_followed_from_the_map_of_classes(page, address):
     name = re.search("digits/[0-9]+", tile.get_attribute("aria-label"))[0]
     tile.click()
     dialog = page.get_by_role("dialog")
-    expect(dialog).to_contain_text(name, timeout=30_000)
+    expect(dialog).to_contain_text(name, timeout=60_000)
     expect(page).to_have_url(re.compile(f"sample={name.replace('/', '%2F')}&open=yes"))
 
     link = page.url
     page.goto("about:blank")
     page.goto(link)
-    expect(dialog).to_contain_text(name, timeout=30_000)
+    expect(dialog).to_contain_text(name, timeout=60_000)
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
     expect(page).not_to_have_url(re.compile("open="))

@@ -81,7 +81,7 @@ def test_digits_from_the_form_to_the_finished_chart(page, address):
     press(page, "Start the run")
     expect(page.get_by_text("Finished")).to_be_visible(timeout=60_000)
     press(page, "Open the study")
-    expect(page.locator("svg.marks")).to_have_count(1, timeout=30_000)
+    expect(page.locator("svg.marks")).to_have_count(1, timeout=60_000)
     expect(page.get_by_text("digits", exact=False).first).to_be_visible()
     assert re.search(r"study=digits-pixels-[0-9a-f]{16}", page.url)
 
@@ -119,7 +119,7 @@ def test_test_samples_are_asked_among_the_others(page, address):
     expect(page.get_by_text("60 train, 30 test")).to_be_visible(timeout=60_000)
     press(page, "Start the run")
     press(page, "Open the study")  # which is there when the run has finished
-    expect(page.get_by_text("Test to train", exact=True)).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("Test to train", exact=True)).to_be_visible(timeout=60_000)
 
 
 def test_a_refused_plan_is_made_when_its_file_arrives(page, address):
@@ -154,7 +154,7 @@ def test_a_run_is_found_again_after_a_reload_stopped_and_gone_on_with(page, addr
     press(page, "Stop")
     expect(page.get_by_text("Go on computes the rest")).to_be_visible()
     press(page, "Open the finished layers")
-    expect(page.locator("svg.marks")).to_have_count(1, timeout=30_000)
+    expect(page.locator("svg.marks")).to_have_count(1, timeout=60_000)
     expect(page.get_by_text("was interrupted")).to_be_visible()
 
 

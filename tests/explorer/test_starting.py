@@ -149,10 +149,10 @@ def test_from_another_folder_a_browser_sees_the_studies(page, folder):
         expect(page.get_by_role("button", name="Deploy")).to_have_count(0)  # the app's own configuration is read
         picker.click()
         page.get_by_role("option", name=re.compile("^before · ")).click()
-        expect(page).to_have_url(re.compile("study=.*before"), timeout=30_000)
-        expect(page.locator("svg.marks").first).to_be_visible(timeout=30_000)
+        expect(page).to_have_url(re.compile("study=.*before"), timeout=60_000)
+        expect(page.locator("svg.marks").first).to_be_visible(timeout=60_000)
         page.get_by_test_id("stTopNavLink").filter(has_text="Compare").click()
-        expect(page.get_by_role("heading", level=1)).to_be_visible(timeout=30_000)
+        expect(page.get_by_role("heading", level=1)).to_be_visible(timeout=60_000)
 
 
 def test_a_folder_that_is_no_study_ends_it(folder):

@@ -56,19 +56,19 @@ def test_watching_a_training(page, tmp_path):
             page.goto(f"{address}/training")
             title = page.get_by_role("heading", level=1)
             expect(title).to_have_text("This training is running", timeout=60_000)
-            expect(page.get_by_text("SI recorded after epoch 1")).to_be_visible(timeout=30_000)
-            expect(page.get_by_text("1 epoch trained")).to_be_visible(timeout=30_000)
+            expect(page.get_by_text("SI recorded after epoch 1")).to_be_visible(timeout=60_000)
+            expect(page.get_by_text("1 epoch trained")).to_be_visible(timeout=60_000)
             page.evaluate("window.sameDocument = true")
 
             (tmp_path / "1").touch()  # the next epoch appears by itself
             expect(page.get_by_text("SI recorded after epoch 2")).to_be_visible(timeout=60_000)
-            expect(page.get_by_text("2 epochs trained")).to_be_visible(timeout=30_000)
+            expect(page.get_by_text("2 epochs trained")).to_be_visible(timeout=60_000)
             expect(page.locator("svg.marks")).to_have_count(3)
 
             (tmp_path / "2").touch()
             (tmp_path / "3").touch()  # the training ends, and the page with it
             expect(title).not_to_have_text("This training is running", timeout=60_000)
-            expect(page.get_by_text("After epoch 3 of 3")).to_be_visible(timeout=30_000)
+            expect(page.get_by_text("After epoch 3 of 3")).to_be_visible(timeout=60_000)
             assert page.get_by_text("This training was interrupted").count() == 0
             assert page.evaluate("window.sameDocument"), "the page was never loaded again"
             assert training.wait(timeout=60) == 0

@@ -24,6 +24,7 @@ MODULES = (
     "explorer.controls.sample_cards",
     "explorer.controls.samples.dialog",
     "explorer.controls.terms",
+    "explorer.studies.class_tables",
     "explorer.app_pages.layers.content",
     "explorer.app_pages.layers.introduction",
     "explorer.app_pages.layers.other_studies",

@@ -7,6 +7,7 @@ The browser's *Back* undoes the last change: the address is then another one tha
 follow it (`follow_browser`). `explorer/server/browser_history.js` sees to it that a change is one step of the browser.
 """
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class Written:
     query : dict
         All query parameters.
     seconds : float
-        When, by the clock `time.monotonic`.
+        When it was sent to the browser, by the clock `time.monotonic`; minus infinity if it came from there.
     """
 
     query: dict[str, list[str]]
@@ -172,8 +173,10 @@ def _write(query: Mapping[str, list[str]], changed: Mapping[str, str | None] | N
     if whole != before:
         st.query_params.from_dict(whole)
     last = st.session_state.get(_WRITTEN)
-    if not isinstance(last, Written) or last.query != whole:
+    if whole != before:
         st.session_state[_WRITTEN] = Written(whole, time.monotonic())
+    elif not isinstance(last, Written) or last.query != whole:
+        st.session_state[_WRITTEN] = Written(whole, -math.inf)  # the browser has it already
 
 
 def _in_address() -> dict[str, list[str]]:

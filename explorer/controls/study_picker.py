@@ -152,8 +152,11 @@ def pick_study() -> Path | None:
     from_start, current = first_study(sys.argv[1:], os.environ), current_study()
     names = list(dict.fromkeys(name for name in (from_start, *known, current) if name))
     default = from_start or next(iter(known), None)
-    if names and not st.session_state.get(PICKER):
-        st.session_state[PICKER] = current or names[0]
+    picked = st.session_state.get(PICKER)
+    if names and (not picked or (is_public() and picked not in names)):
+        picked = current or names[0]
+    if names:  # in each run: a widget whose choices have changed is a new one, and would show the first of them
+        st.session_state[PICKER] = picked
     chosen = st.selectbox(
         "Study",
         names,

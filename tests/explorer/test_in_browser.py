@@ -116,16 +116,25 @@ def test_back_undoes_a_change_and_leaves_a_page_in_one_press(page, address):
     page.go_back()
     expect(page).to_have_title(re.compile("^Layers · "))
     expect(chosen.filter(has_text="All activations")).to_be_visible(timeout=60_000)
-    page.wait_for_timeout(1200)  # an address that was written within the last second may still be on its way
+    _rest(page)
     page.go_back()
     expect(chosen.filter(has_text="Channel means")).to_be_visible(timeout=60_000)
     expect(page).to_have_url(f"{address}/")
+    _rest(page)
     page.go_forward()
     expect(chosen.filter(has_text="All activations")).to_be_visible(timeout=60_000)
+    _rest(page)
     page.go_back()
     expect(chosen.filter(has_text="Channel means")).to_be_visible(timeout=60_000)
     page.go_back()
     expect(page).to_have_url("about:blank")
+
+
+def _rest(page) -> None:
+    """Wait until the page is drawn, and the second in which its address may still be on its way is over."""
+    page.wait_for_timeout(500)
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=60_000)
+    page.wait_for_timeout(1200)
 
 
 def _saved(page, button: str) -> bytes:

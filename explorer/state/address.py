@@ -22,8 +22,9 @@ LAYER = "layer"
 TOLERANCE = "tolerance"
 SHARED = (STUDY, LAYER, TOLERANCE)  # query parameters that all pages have in common
 PICKER = "study"  # session key of the picker of studies
-UNDER_WAY = 1.0  # seconds after a change of the address in which the browser may still send the one before
+UNDER_WAY = 3.0  # seconds after a change of the address in which the browser may still send the one before
 _SHOWN, _WRITTEN, _DEFAULT = "page shown", "address written", "study without address"
+_ALL_WRITTEN = "all addresses written"
 _FOLLOWS = "controls follow the address"  # whether the browser went back, and the page has not been drawn since
 
 
@@ -124,7 +125,7 @@ def follow_browser(url_path: str) -> None:
         return
     if not isinstance(written, Written) or query == written.query:
         return
-    if time.monotonic() - written.seconds < UNDER_WAY:
+    if time.monotonic() - written.seconds < UNDER_WAY or query not in st.session_state.get(_ALL_WRITTEN, []):
         return
     for name in SHARED:
         st.session_state.pop(_session_key(name), None)
@@ -173,6 +174,8 @@ def _write(query: Mapping[str, list[str]], changed: Mapping[str, str | None] | N
     if whole != before:
         st.query_params.from_dict(whole)
     last = st.session_state.get(_WRITTEN)
+    if whole not in (written := st.session_state.setdefault(_ALL_WRITTEN, [])):
+        st.session_state[_ALL_WRITTEN] = [*written, whole][-100:]
     if whole != before:
         st.session_state[_WRITTEN] = Written(whole, time.monotonic())
     elif not isinstance(last, Written) or last.query != whole:

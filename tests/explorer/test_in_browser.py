@@ -131,10 +131,10 @@ def test_back_undoes_a_change_and_leaves_a_page_in_one_press(page, address):
 
 
 def _rest(page) -> None:
-    """Wait until the page is drawn, and the second in which its address may still be on its way is over."""
+    """Wait until the page is drawn, and the seconds in which its address may still be on its way are over."""
     page.wait_for_timeout(500)
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=60_000)
-    page.wait_for_timeout(1200)
+    page.wait_for_timeout(3200)
 
 
 def _saved(page, button: str) -> bytes:

@@ -157,7 +157,10 @@ def test_study_and_view_are_kept_on_the_way_through_the_pages(page, address, stu
     page.goto(f"{address}/?study={study}&pooling=flat")
     charts = page.locator(".stVegaLiteChart svg.marks")
     expect(page.get_by_text("Among the test samples (all activations)")).to_be_visible(timeout=60_000)
+    _rest(page)
     page.get_by_text("The layers as a table").click()
+    expect(page.get_by_text("+ Significance", exact=True)).to_be_visible()
+    _rest(page)
     page.get_by_text("+ Significance", exact=True).click()
     expect(page.get_by_text("Read value, interval and chance first")).to_be_visible()
 

@@ -27,6 +27,11 @@ Label = int | str
 NullValues = Callable[[Shuffles], NDArray[np.float64]]  # the measure under each permutation
 
 
+def excess_over_chance(value: float, chance: float) -> float:
+    """(value − chance)/(1 − chance): 0 at chance, 1 at the best; nan where chance is 1 or unknown."""
+    return (value - chance) / (1 - chance) if chance < 1 else float("nan")
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Separation:
     """A measure of n samples, or of the m that were asked for, with what it takes to judge it.
@@ -66,7 +71,7 @@ class Separation:
     @property
     def excess(self) -> float:
         """(value − chance)/(1 − chance): 0 at chance, 1 at the best; nan where chance is 1 or has no closed form."""
-        return (self.value - self.chance) / (1 - self.chance) if self.chance < 1 else float("nan")
+        return excess_over_chance(self.value, self.chance)
 
     @property
     def z(self) -> float:

@@ -18,7 +18,7 @@ import pandas as pd
 import streamlit as st
 
 from core.report.chart_files import PORTABLE_FONT, WIDTH, chart_file_apart
-from core.report.charts.frame import UncheckedChart, records
+from core.report.charts.frame import UncheckedChart, records, with_config
 from core.report.charts.theme import vega_config
 from core.report.words.formatting import without_markdown
 from explorer.studies.loading import OpenStudy
@@ -60,9 +60,7 @@ class Picture:
             spec = {**self.chart, "datasets": tables}
         else:
             spec = self.chart.to_dict()
-        config = vega_config("light", font=PORTABLE_FONT)
-        own = spec.get("config", {})
-        return {**spec, "width": WIDTH, "config": {**config, **own, "view": {**config["view"], **own.get("view", {})}}}
+        return with_config({**spec, "width": WIDTH}, vega_config("light", font=PORTABLE_FONT))
 
 
 def picture_of(chart: UncheckedChart | Mapping[str, Any], study: OpenStudy, title: str, text: str) -> Picture:

@@ -100,8 +100,11 @@ def asked_view(page: str) -> dict[str, list[str]]:
 
 
 def keep_view(page: str, view: Mapping[str, Sequence[str]]) -> None:
-    """Put the page's query parameters into the address, and keep them for the next time the page is opened."""
-    query = {name: list(values) for name, values in view.items()}
+    """Put the page's query parameters into the address, and keep them for the next time the page is opened.
+
+    A parameter without values is left out.
+    """
+    query = {name: list(values) for name, values in view.items() if values}
     st.session_state[_session_key(page)] = query
     _write(query)
     st.session_state.pop(_FOLLOWS, None)
@@ -144,7 +147,7 @@ def _pick_current_study() -> None:
 def update_view(page: str, parts: Mapping[str, Sequence[str]]) -> None:
     """Change some of the page's query parameters, as when a part of the page runs alone; no values remove one."""
     kept: dict[str, list[str]] = st.session_state.get(_session_key(page), {})
-    keep_view(page, {name: values for name, values in {**kept, **parts}.items() if values})
+    keep_view(page, {**kept, **parts})
 
 
 def _shared_value(name: str) -> str | None:
@@ -173,9 +176,9 @@ def _write(query: Mapping[str, list[str]], changed: Mapping[str, str | None] | N
         whole = {}
     if whole != before:
         st.query_params.from_dict(whole)
-    last = st.session_state.get(_WRITTEN)
-    if whole not in (written := st.session_state.setdefault(_ALL_WRITTEN, [])):
-        st.session_state[_ALL_WRITTEN] = [*written, whole][-100:]
+    last, all_written = st.session_state.get(_WRITTEN), st.session_state.get(_ALL_WRITTEN, [])
+    if whole not in all_written:
+        st.session_state[_ALL_WRITTEN] = [*all_written, whole][-100:]
     if whole != before:
         st.session_state[_WRITTEN] = Written(whole, time.monotonic())
     elif not isinstance(last, Written) or last.query != whole:

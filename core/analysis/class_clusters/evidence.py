@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.analysis.curves import one_metric
-from core.analysis.samples.class_pairs import first_separated_layer
+from core.analysis.samples.class_pairs import confusion_by_layer, first_separated_layer
 from core.measures.neighbor_graph import shrunken_class_means
 from core.measures.paired import paired_difference
 from core.measures.significance import shared_node_n, wilson
@@ -109,13 +109,7 @@ def cluster_curve(
             "expected": sample_class.map(expected).where(~own, 0.0),
         }
     )
-    layers = rows[sample_class.isin(classes)].groupby("layer", sort=False, observed=True)
-    curve = layers.agg(
-        count=("confused", "sum"), total=("confused", "size"), own=("own", "mean"), expected=("expected", "mean")
-    ).reset_index()
-    curve["layer"] = curve["layer"].astype(object)
-    curve.insert(3, "share", curve["count"] / curve["total"])
-    return curve
+    return confusion_by_layer(rows[sample_class.isin(classes)], ["own", "expected"])
 
 
 def parting(nearest: pd.DataFrame, names: pd.Series, classes: Collection[str], possible: pd.Series) -> Parting:

@@ -22,6 +22,7 @@ from core.analysis.samples.neighborhoods import stored_neighbors
 from core.analysis.samples.paths import nearest_by_layer
 from core.analysis.samples.selection import LayerSelection, select_layer
 from core.analysis.samples.suspects import CLEAR_SCORE, duplicates_first, late_neighbors, samples_to_check
+from core.measures.separation import excess_over_chance
 from core.study.store.class_names import sample_classes, short_classes
 from core.study.store.lookup import stored_pooling
 from core.study.store.opening import Study
@@ -88,12 +89,12 @@ class ClassCluster:
     @property
     def excess(self) -> float:
         """SI of the samples on the scale from chance (0) to 1; nan where chance is 1."""
-        return _excess(self.value, self.chance)
+        return excess_over_chance(self.value, self.chance)
 
     @property
     def merged_excess(self) -> float:
         """The same after merging; nan where merging leaves no other class."""
-        return _excess(self.merged_value, self.merged_chance)
+        return excess_over_chance(self.merged_value, self.merged_chance)
 
 
 def class_clusters(
@@ -266,7 +267,3 @@ def _examples(confused: NDArray[np.int64], names: pd.Series) -> tuple[int, ...]:
     turn = samples.groupby("class_name").cumcount()
     ordered = samples.assign(turn=turn).sort_values(["turn", "class_name", "sample"])
     return tuple(ordered["sample"].head(PICTURES).tolist())
-
-
-def _excess(value: float, chance: float) -> float:
-    return (value - chance) / (1 - chance) if chance < 1 else float("nan")

@@ -1,9 +1,12 @@
 """Two classes through the network: how often they are confused, where they separate, and which samples are confused."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
 from core.data.sampling import name_some
+from core.study.store.lookup import did_you_mean
 
 
 def pair_curve(
@@ -40,12 +43,23 @@ def pair_curve(
     rows = nearest.assign(
         confused=_confused(sample_class, nearest_class, first, second), own=sample_class == nearest_class
     )
-    layers = rows[sample_class.isin([first, second])].groupby("layer", sort=False, observed=True)
-    table = layers.agg(count=("confused", "sum"), total=("confused", "size"), own=("own", "mean")).reset_index()
-    table["layer"] = table["layer"].astype(object)
-    table.insert(3, "share", table["count"] / table["total"])
+    table = confusion_by_layer(rows[sample_class.isin([first, second])], ["own"])
     queries = names.reindex(nearest["sample"].unique())
     return table.assign(chance=_chance(queries, queries if possible is None else possible, first, second))
+
+
+def confusion_by_layer(rows: pd.DataFrame, means: Sequence[str]) -> pd.DataFrame:
+    """Return, in network order: layer, count and total of the column `confused`, share, and the means of other columns.
+
+    rows : one a sample and layer. means : names of further columns.
+    """
+    layers = rows.groupby("layer", sort=False, observed=True)
+    table = layers.agg(
+        count=("confused", "sum"), total=("confused", "size"), **{name: (name, "mean") for name in means}
+    )
+    table = table.reset_index().astype({"layer": object})
+    table.insert(3, "share", table["count"] / table["total"])
+    return table
 
 
 def first_separated_layer(curve: pd.DataFrame) -> str | None:
@@ -101,7 +115,8 @@ def _check_pair(names: pd.Series, first: str, second: str) -> None:
     known = set(names)
     for name, value in {"first": first, "second": second}.items():
         if value not in known:
-            raise ValueError(f"{name} must be a class of the study; got {value!r}. See the table samples.")
+            hint = did_you_mean(value, known)
+            raise ValueError(f"{name} must be a class of the study; got {value!r}.{hint} See the table samples.")
     if first == second:
         raise ValueError(f"first and second must be two classes; got {first!r} twice.")
 

@@ -298,9 +298,6 @@ def class_pair(
     selection = select_layer(study, split=split, among=among, pooling=pooling)
     samples = named_samples(study)
     names = samples.set_index("sample")["class_name"]
-    for name, value in {"first": first, "second": second}.items():
-        if value not in set(names):
-            raise ValueError(f"{name} must be a class of the study; got {value!r}.{did_you_mean(value, set(names))}")
     nearest = nearest_by_layer(study, selection.pooling, selection.split, among=selection.among)
     _check_stored(study, nearest)
     possible = names[(samples["split"] == selection.among).to_numpy()]

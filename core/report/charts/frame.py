@@ -161,10 +161,13 @@ def standalone_spec(chart: UncheckedChart, config: Mapping[str, Any] | None = No
     """
     spec = spec_and_tables(chart)
     spec["datasets"] = {name: records(table) for name, table in spec["datasets"].items()}
-    if config is not None:
-        own = spec.get("config", {})
-        spec["config"] = {**config, **own, "view": {**config.get("view", {}), **own.get("view", {})}}
-    return spec
+    return spec if config is None else with_config(spec, config)
+
+
+def with_config(spec: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """A specification with a configuration, of which what the chart itself sets comes first."""
+    own = spec.get("config", {})
+    return {**spec, "config": {**config, **own, "view": {**config.get("view", {}), **own.get("view", {})}}}
 
 
 def notebook_html(chart: UncheckedChart) -> str:

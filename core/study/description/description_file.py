@@ -5,15 +5,12 @@ a lock, reads what there is, changes its own fields and replaces the file in one
 """
 
 import json
-import os
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from core.study.store.locks import lock_file
+from core.study.store.locks import held_lock
 from core.study.store.opening import StudyError
 from core.study.store.study_json import printable, read_json_object
 from core.study.store.writing import replace_file
@@ -21,7 +18,6 @@ from core.study.store.writing import replace_file
 DESCRIPTION_FILE, DESCRIPTION_LOCK = "description.json", ".description.lock"
 MOST_NAME, MOST_NOTE, MOST_TAG, MOST_TAGS = 80, 2_000, 40, 20  # characters, characters, characters, tags
 _WAIT_S = 5.0  # for another writer, which needs milliseconds
-_POLL_S = 0.01
 
 
 @dataclass(frozen=True)
@@ -86,7 +82,7 @@ def change_description(folder: Path, **changes: Any) -> Description:
     """
     cleaned = checked_description(**changes)
     try:
-        with _locked(folder / DESCRIPTION_LOCK):
+        with held_lock(folder / DESCRIPTION_LOCK, _WAIT_S):
             description = replace(read_description(folder), **{name: getattr(cleaned, name) for name in changes})
             text = json.dumps(asdict(description), indent=1, ensure_ascii=False)
             replace_file(folder / DESCRIPTION_FILE, lambda scratch: scratch.write_text(text + "\n", encoding="utf-8"))
@@ -137,19 +133,3 @@ def _short(value: object) -> str:
     if isinstance(value, str | list | tuple):
         return f"{len(value):,} {'characters' if isinstance(value, str) else 'entries'}"
     return type(value).__name__
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock while the context is open; wait for another holder, but not forever."""
-    deadline = time.monotonic() + _WAIT_S
-    with open(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as handle:
-        while True:
-            try:
-                lock_file(handle.fileno())
-                break
-            except OSError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(_POLL_S)
-        yield

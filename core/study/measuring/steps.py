@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from core.measures.baselines import knn_correct
 from core.measures.sample_size import FARTHEST, MIN_SIZES, fit_curve
-from core.measures.separation import EncodedLabels, Separation
+from core.measures.separation import EncodedLabels, Separation, excess_over_chance
 from core.measures.significance import all_alike, finite_population_n, wilson
 from core.study.measuring.comparison import Comparison
 from core.study.measuring.related_measures import aligned_samples, can_align, gram_row, related_measure_rows
@@ -286,7 +286,7 @@ def _with_common(comparison: Comparison, rows: Sequence[dict[str, Any]]) -> pd.D
 
 def _against(value: float, chance: float) -> dict[str, float]:
     """A value beside its chance level."""
-    return {"value": value, "chance": chance, "excess": (value - chance) / (1 - chance) if chance < 1 else float("nan")}
+    return {"value": value, "chance": chance, "excess": excess_over_chance(value, chance)}
 
 
 def _class_chance(comparison: Comparison) -> NDArray[np.float64]:

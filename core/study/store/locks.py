@@ -1,7 +1,40 @@
 """Locks on files, which end with the process that holds them; standard library only, so that looking is cheap."""
 
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+_RETRY_S = 0.02
+
+
+class LockTakenError(OSError):
+    """Another process holds a lock."""
+
+
+@contextmanager
+def held_lock(path: Path, seconds: float) -> Iterator[None]:
+    """Hold the lock of a file, waiting so long for another holder; the system frees it when the holder dies.
+
+    The file stays, because removing it would let two writers lock two files.
+
+    Raises
+    ------
+    LockTakenError
+        Another process held it for the whole time.
+    """
+    deadline = time.monotonic() + seconds
+    with path.open("a+b") as handle:
+        while True:
+            try:
+                lock_file(handle.fileno())
+                break
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    raise LockTakenError(error.errno, error.strerror) from error
+                time.sleep(_RETRY_S)
+        yield
 
 
 def is_locked(path: Path) -> bool:

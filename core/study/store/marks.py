@@ -10,9 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +21,7 @@ import pandas as pd
 from core.data.errors import DataError
 from core.data.files import read_file
 from core.study.store.class_names import sample_classes, short_classes
-from core.study.store.locks import lock_file
+from core.study.store.locks import LockTakenError, held_lock
 from core.study.store.opening import Study, StudyError
 
 MARKS = ("label error", "duplicate", "fine")
@@ -32,7 +30,7 @@ MOST_NOTE = 500  # characters
 COLUMNS = ["sample", "id", "split", "class_name", "mark", "note", "changed"]
 _FORMAT = 1
 _MOST_BYTES = 64 << 20
-_LOCK_S, _RETRY_S = 10.0, 0.02
+_LOCK_S = 10.0
 _NUMBERED = re.compile(r"((train|test)/)?\d+")  # ids that were not given, but counted
 
 
@@ -199,9 +197,13 @@ def _mark(fields: Any) -> Mark:
 def _change(folder: Path, change: Callable[[dict[str, Mark]], Mapping[str, Mark]]) -> dict[str, Mark]:
     """Change the file under its lock."""
     try:
-        with _locked(folder / MARKS_LOCK):
+        with held_lock(folder / MARKS_LOCK, _LOCK_S):
             marks = dict(change(read_marks(folder)))
             _write(folder / MARKS_FILE, marks)
+    except LockTakenError as error:
+        raise MarksError(
+            f"the marks in {folder} must be free; another process has held them for {_LOCK_S:.0f} s. Try again."
+        ) from error
     except OSError as error:
         raise MarksError(
             f"the marks in {folder} must be writable; got {error.strerror or error}. Copy the study to a folder of "
@@ -216,25 +218,6 @@ def _write(path: Path, marks: Marks) -> None:
     scratch = path.with_name(f".{path.name}.tmp")
     scratch.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     os.replace(scratch, path)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Wait for the lock of the marks; the file stays, because removing it would let two writers lock two files."""
-    deadline = time.monotonic() + _LOCK_S
-    with path.open("a+b") as handle:
-        while True:
-            try:
-                lock_file(handle.fileno())
-                break
-            except OSError as error:
-                if time.monotonic() > deadline:
-                    raise MarksError(
-                        f"the marks in {path.parent} must be free; another process has held them for {_LOCK_S:.0f} s. "
-                        "Try again."
-                    ) from error
-                time.sleep(_RETRY_S)
-        yield
 
 
 def _merged(earlier: Marks, later: Marks) -> dict[str, Mark]:

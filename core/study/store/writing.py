@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from core.measures.significance import q_values
 from core.network.models.registry import is_model_file
 from core.study.measuring.unusable import unusable_cautions
 from core.study.resumed_kernels import go_on_with_kernels
-from core.study.store.locks import lock_file
+from core.study.store.locks import LockTakenError, held_lock
 from core.study.store.marks import MARKS_FILE, MARKS_LOCK
 from core.study.store.opening import (
     FORMAT,
@@ -44,6 +43,7 @@ from core.study.store.ties import tie_cautions
 
 Info = dict[str, Any]
 _LEVEL, _LEVEL_OF_PARTS = 9, 1  # of Zstandard: parts are read once, and gone when the study is complete
+_LOCK_S = 0.2  # a reader that asks whether the study is being written holds its lock for an instant
 _MERGED, _SAMPLES = ".parts.tmp", "samples.parquet"
 
 
@@ -52,17 +52,11 @@ def study_lock(folder: Path) -> Iterator[None]:
     """Hold the study for one writer; a second one is refused. The system frees it when the holder dies."""
     check_utf8_name(folder, "out")
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("a+b") as handle:
-        for last_try in (False, True):
-            try:
-                lock_file(handle.fileno())
-                break
-            except OSError as error:
-                if last_try:
-                    text = f"{folder} is being written by another run. Wait for it, or choose another folder."
-                    raise StudyError(text) from error
-                time.sleep(0.2)  # a reader that asks whether the study is being written holds it for an instant
-        yield  # the file stays: removing it would let two later runs lock two different files
+    try:
+        with held_lock(folder / ".lock", _LOCK_S):
+            yield
+    except LockTakenError as error:
+        raise StudyError(f"{folder} is being written by another run. Wait for it, or choose another folder.") from error
 
 
 def begin(folder: Path, info: Info, samples: pd.DataFrame) -> Info:

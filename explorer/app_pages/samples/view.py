@@ -83,11 +83,10 @@ def render() -> None:
     show_selected(table, neighbors, pictures, selected, selection)
     open_button(study, PAGE, selected, filtered["sample"], gallery.title, selection, name="selected")
     show_gallery(study, gallery, pictures, query)
-    page_query = {name: values for name, values in gallery_query(study).items() if values}
     show_data_quality(study, sample_paths, selection, pictures, kept)
     show_marks(study, kept)
     sample_query = {"sample": [str(table.loc[table["sample"] == selected, "id"].iloc[0])]}
-    keep_view(PAGE, layer_query(selection, study.curves) | filter_query(chosen) | page_query | sample_query)
+    keep_view(PAGE, layer_query(selection, study.curves) | filter_query(chosen) | gallery_query(study) | sample_query)
     show_provenance(study)
     show_open_sample(study, PAGE)
 

@@ -112,4 +112,4 @@ def test_a_span_drawn_on_the_strip_is_shown_kept_in_the_address_and_restored(pag
     expect(page).not_to_have_url(re.compile(f"span={span[0]}&"), timeout=SLOW)
     page.get_by_role("button", name="Show all layers").click()
     expect(chart).to_contain_text("stem_conv", timeout=SLOW)
-    assert "span" not in page.url
+    expect(page).not_to_have_url(re.compile("span"))

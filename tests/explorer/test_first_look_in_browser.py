@@ -20,7 +20,7 @@ def test_a_newcomer_understands_the_first_page(page, tmp_path):
         expect(sentence).to_contain_text("gives 10 of 100.")
         expect(page.get_by_role("img", name=re.compile("90 of 100 squares are filled"))).to_be_visible()
         expect(page.locator("svg.marks")).to_have_count(1)
-        assert "study=digits" in page.url
+        expect(page.get_by_role("combobox", name="Study")).to_have_value(re.compile("^digits "))
 
         # A term explains itself under the pointer, and where the keyboard puts the focus.
         guessing = page.locator(".si-term", has_text="Guessing")
@@ -51,7 +51,7 @@ def test_a_newcomer_understands_the_first_page(page, tmp_path):
         page.get_by_role("combobox", name="Study").click()
         page.get_by_role("option", name="digits-training").click()
         expect(title).to_have_text(re.compile("SI changed in . of 6 layers during training"))
-        assert re.search(r"/training\?.*study=digits-training", page.url)
+        expect(page).to_have_url(re.compile(r"/training\?.*study=digits-training"))
         page.goto(f"{address}/training?study=dogs")
         expect(title).to_have_text("No training is recorded in this study", timeout=60_000)
         assert page.get_by_text("Page not found").count() == 0

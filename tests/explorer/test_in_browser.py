@@ -47,11 +47,12 @@ def test_a_control_changes_the_chart_the_headline_and_the_address(page, address)
     page.get_by_text("All activations", exact=True).click()
     expect(page.get_by_text("Among the test samples (all activations)")).to_be_visible(timeout=60_000)
     expect(line).not_to_have_attribute("d", drawn)
-    assert "pooling=flat" in page.url
+    expect(page).to_have_url(re.compile("pooling=flat"))
 
     page.get_by_text("Test to train", exact=True).first.click()
     expect(chart).to_contain_text("Test to train")
 
+    expect(page).to_have_url(re.compile("samples=cross"))
     address_of_view = page.url
     page.goto("about:blank")
     page.goto(address_of_view)
@@ -169,7 +170,7 @@ def test_study_and_view_are_kept_on_the_way_through_the_pages(page, address, stu
     expect(page.get_by_role("combobox", name="Study")).to_have_value(str(study))
     page.get_by_text("Train", exact=True).click()
     expect(page.get_by_text("Among the training samples")).to_be_visible()
-    assert "samples=train" in page.url
+    expect(page).to_have_url(re.compile("samples=train"))
 
     _go_to(page, "Method")
     expect(page.get_by_role("heading", name="The notebook, explained")).to_be_visible()
@@ -181,7 +182,7 @@ def test_study_and_view_are_kept_on_the_way_through_the_pages(page, address, stu
     expect(page.get_by_text("Among the test samples (all activations)")).to_be_visible()
     expect(page.get_by_text("Read value, interval and chance first")).to_be_visible()
     expect(page.get_by_role("combobox", name="Study")).to_have_value(str(study))
-    assert "pooling=flat" in page.url
+    expect(page).to_have_url(re.compile("pooling=flat"))
 
     _go_to(page, "Sample size")
     expect(page.get_by_text("Among the training samples")).to_be_visible()
@@ -211,7 +212,7 @@ def test_a_sample_is_followed_from_the_map_of_classes(page, address):
     field.click(timeout=60_000)
     expect(page.get_by_role("heading", level=1)).to_have_text("Samples", timeout=60_000)
     expect(page).to_have_url(re.compile("class=0"))
-    assert "layer=stem_conv" in page.url
+    expect(page).to_have_url(re.compile("layer=stem_conv"))
     expect(page.locator(".st-key-gallery img").first).to_be_visible()
 
     tile = page.locator(".st-key-gallery button").nth(1)

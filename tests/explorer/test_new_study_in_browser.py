@@ -83,7 +83,7 @@ def test_digits_from_the_form_to_the_finished_chart(page, address):
     press(page, "Open the study")
     expect(page.locator("svg.marks")).to_have_count(1, timeout=60_000)
     expect(page.get_by_text("digits", exact=False).first).to_be_visible()
-    assert re.search(r"study=digits-pixels-[0-9a-f]{16}", page.url)
+    expect(page).to_have_url(re.compile(r"study=digits-pixels-[0-9a-f]{16}"))
 
 
 @pytest.mark.shared
@@ -139,7 +139,7 @@ def test_a_run_is_found_again_after_a_reload_stopped_and_gone_on_with(page, addr
     running = page_body(page).get_by_text("Running", exact=True)
     expect(running).to_be_visible()
     expect(page.get_by_text(re.compile(r"[1-9]\d* of 60 layers measured"))).to_be_visible()
-    assert "run=layers-" in page.url
+    expect(page).to_have_url(re.compile("run=layers-"))
 
     page.reload()
     expect(running).to_be_visible()
@@ -174,7 +174,7 @@ def test_what_is_no_data_is_refused_beside_the_form(page, address, source, name,
     press(page, "Show the plan")
     expect(page.get_by_role("alert").filter(has_text=words)).to_be_visible()
     expect(page.get_by_text(name).first).to_be_visible()
-    assert "neighbors=7" in page.url
+    expect(page).to_have_url(re.compile("neighbors=7"))
     expect(page.get_by_role("button", name="Start the run")).to_have_count(0)
 
 

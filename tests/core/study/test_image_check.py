@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from core.analysis.ranking.options import RankOptions
+from core.analysis.ranking.ranking import rank_networks
 from core.data.errors import DataError
 from core.data.images.decoding import quiet_pillow
 from core.data.images.labelled_images import LabelledImages
@@ -97,6 +99,22 @@ def test_an_interrupt_by_the_report_ends_the_plan(photographs, monkeypatch, when
     monkeypatch.setattr("core.study.plan.load_network_of", load)
     with pytest.raises(KeyboardInterrupt, match={"network": "downloading weights", "images": "checking images"}[when]):
         plan_study(StudyOptions(str(photographs)), progress=stop)
+    assert not check_threads()
+
+
+def test_a_ranking_checks_its_images_while_its_networks_are_loaded(photographs, tmp_path, monkeypatch):
+    """An error about a network comes first there, too, and stops the check."""
+    checked_beside: list[list[str]] = []
+
+    def load(options: StudyOptions, progress: object) -> None:
+        checked_beside.append(check_threads())
+        raise ValueError(f"model must be another; got {options.model!r}.")
+
+    monkeypatch.setattr("core.analysis.ranking.ranking.load_network_of", load)
+    (photographs / "train" / "cat" / "1.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match="model must be another; got 'resnet50'"):
+        rank_networks(RankOptions(str(photographs), ("resnet50", "pixels")), tmp_path / "ranking")
+    assert [len(names) for names in checked_beside] == [1]
     assert not check_threads()
 
 

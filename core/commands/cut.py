@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from core.analysis.comparing import MEASURES
-from core.analysis.cut.advice import TOLERANCE, Advice, advise, head_layer, with_seconds
+from core.analysis.cut.advice import SI_TOLERANCE, Advice, advise, head_layer, with_seconds
 from core.analysis.cut.class_losses import class_differences
 from core.analysis.cut.exporting import HEADS, Export, export_cut
 from core.analysis.cut.time_saved import time_saved_text
@@ -78,7 +78,7 @@ def _add_layers(group: Any) -> None:
     group.add_argument(
         "--tolerance",
         type=float,
-        default=TOLERANCE,
+        default=SI_TOLERANCE,
         metavar="SI",
         help="Loss of SI against the best layer that is acceptable. Default: %(default)s.",
     )

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from core.commands.terminal.arguments import add_command
+from core.data.files import replace_file
 from core.report.content import make_report
 from core.report.html import as_html
 from core.report.markdown import as_markdown
-from core.study.store.writing import replace_file
 
 EXAMPLES = (
     "my-study --out report.html",

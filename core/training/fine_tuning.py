@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.data.files import replace_file
 from core.data.images.copies import copy_notes
 from core.data.images.labelled_images import LabelledImages
 from core.data.images.loading import check_data_exist, load_images
@@ -35,7 +36,7 @@ from core.study.store.opening import StudyError, read_table_file
 from core.study.store.replacing import replaced
 from core.study.store.schemas import TRAINING_HISTORY
 from core.study.store.study_json import fine_tuning_faults, read_json_object
-from core.study.store.writing import differences, now_utc, replace_file, study_lock, write_json
+from core.study.store.writing import differences, now_utc, study_lock, write_json
 from core.training.inputs import TrainingData
 from core.training.options import Execution, TrainingOptions
 from core.training.phases import (

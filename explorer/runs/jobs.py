@@ -21,6 +21,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from core.data.files import replace_file
 from core.study.store.locks import is_locked, lock_file
 from core.study.store.opening import StudyError, finished_layers, layer_parts
 from explorer.runs.run_queue import ALIVE, WAITING, is_waiting, join_queue, num_ahead, num_waiting
@@ -434,9 +435,8 @@ def _only_one_starts(studies: Path) -> Iterator[None]:
 
 def _write(job: Job) -> None:
     record = {name: value for name, value in vars(job).items() if name != "folder"}
-    scratch = job.folder / f".{_RECORD}.tmp"
-    scratch.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    os.replace(scratch, job.folder / _RECORD)
+    text = json.dumps(record, indent=1)
+    replace_file(job.folder / _RECORD, lambda scratch: scratch.write_text(text, encoding="utf-8"))
 
 
 def _start_time(job: Job) -> float:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from core.analysis.cut.advice import TOLERANCE as DEFAULT_TOLERANCE
+from core.analysis.cut.advice import SI_TOLERANCE
 
 MIN_TOLERANCE, MAX_TOLERANCE = 0.005, 0.5
 STUDY = "study"
@@ -80,13 +80,13 @@ def current_tolerance() -> float:
     try:
         tolerance = float(_shared_value(TOLERANCE) or "")
     except ValueError:
-        return DEFAULT_TOLERANCE
-    return tolerance if MIN_TOLERANCE <= tolerance <= MAX_TOLERANCE else DEFAULT_TOLERANCE
+        return SI_TOLERANCE
+    return tolerance if MIN_TOLERANCE <= tolerance <= MAX_TOLERANCE else SI_TOLERANCE
 
 
 def keep_tolerance(tolerance: float) -> None:
     """Put the tolerance into the address and keep it for the other pages; the default is left out."""
-    _keep_shared(TOLERANCE, None if tolerance == DEFAULT_TOLERANCE else f"{tolerance:g}")
+    _keep_shared(TOLERANCE, None if tolerance == SI_TOLERANCE else f"{tolerance:g}")
 
 
 def asked_view(page: str) -> dict[str, list[str]]:

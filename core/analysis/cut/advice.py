@@ -25,7 +25,7 @@ from core.measures.paired import unpaired_interval
 from core.study.store.opening import Study, StudyError
 from core.study.store.ties import has_many_ties
 
-TOLERANCE = 0.03  # default, as a difference of SI
+SI_TOLERANCE = 0.03  # default, as a difference of SI
 _SIZES = {"parameters": "cumulative_parameters", "flop": "cumulative_flop"}
 
 
@@ -138,7 +138,7 @@ def advise(
     pooling: str = "mean",
     measure: str | None = None,
     layers: Sequence[str] | None = None,
-    tolerance: float = TOLERANCE,
+    tolerance: float = SI_TOLERANCE,
 ) -> Advice:
     """Choose the layer to cut at, from the tables of a study alone.
 
@@ -176,7 +176,7 @@ def recommend_layer(
     pooling: str = "mean",
     measure: str | None = None,
     layers: Sequence[str] | None = None,
-    tolerance: float = TOLERANCE,
+    tolerance: float = SI_TOLERANCE,
 ) -> Advice:
     """Return the same recommendation as `advise` in less time.
 

@@ -22,7 +22,7 @@ from core.study.options import PIXELS
 from core.study.plan import Plan, Progress, Report
 from core.study.store.opening import Study, StudyError
 
-TOLERANCE = 0.01  # default, as a difference of accuracy
+ACCURACY_TOLERANCE = 0.01  # default, as a difference of accuracy
 NOT_WORSE, WORSE, UNDECIDED, NOT_TRIED = "not worse", "worse", "cannot be decided", ""
 _VERDICTS = {"within": NOT_WORSE, "worse": WORSE, "undecided": UNDECIDED}  # of `core.measures.noninferiority`
 MEASURED = ["block", "output", "accuracy", "change", "low", "high"]
@@ -148,7 +148,7 @@ def separation_across_blocks(
 
 
 def verify_blocks(
-    plan: Plan, blocks: pd.DataFrame, *, tolerance: float = TOLERANCE, progress: Report | None = None
+    plan: Plan, blocks: pd.DataFrame, *, tolerance: float = ACCURACY_TOLERANCE, progress: Report | None = None
 ) -> Verified:
     """Measure the accuracy of the network on the test images without each of its residual blocks.
 
@@ -237,7 +237,9 @@ def verdicts(measured: pd.DataFrame, tolerance: float) -> pd.Series:
     return verdict.map(_VERDICTS).where(measured["low"].notna(), NOT_TRIED)
 
 
-def with_verified(blocks: pd.DataFrame, verified: Verified | None, tolerance: float = TOLERANCE) -> pd.DataFrame:
+def with_verified(
+    blocks: pd.DataFrame, verified: Verified | None, tolerance: float = ACCURACY_TOLERANCE
+) -> pd.DataFrame:
     """Add the measured accuracy without each block to the rows of `separation_across_blocks`.
 
     Parameters

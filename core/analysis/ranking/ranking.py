@@ -31,6 +31,7 @@ from core.analysis.ranking.tables import (
     num_comparisons,
     reason_to_leave_out,
 )
+from core.data.files import replace_file
 from core.data.images.labelled_images import LabelledImages
 from core.data.images.loading import check_data_exist
 from core.network.models.registry import Network
@@ -43,7 +44,7 @@ from core.study.store.opening import Study, StudyError, load_study, read_info, r
 from core.study.store.replacing import replaced
 from core.study.store.schemas import RANKING_TABLES
 from core.study.store.study_json import look_up, ranking_faults, read_json_object
-from core.study.store.writing import differences, now_utc, replace_file, study_lock, write_json
+from core.study.store.writing import differences, now_utc, study_lock, write_json
 from core.study.streaming import renamed
 
 FORMAT = 2

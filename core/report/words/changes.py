@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from core.analysis.comparing import LayerMatch
-from core.analysis.cut.advice import TOLERANCE
+from core.analysis.cut.advice import SI_TOLERANCE
 from core.analysis.several_studies import Difference
 from core.report.words.formatting import POOLED, SPLIT_NAMES, difference_text, number, one_layer, plain
 from core.study.store.ties import MANY_TIES, left_out_text
 
-SMALL = TOLERANCE  # of SI: a change is called small if its interval excludes changes of this size
+SMALL = SI_TOLERANCE  # of SI: a change is called small if its interval excludes changes of this size
 CERTAIN = ("rose", "fell")
 ASSUMED_SAMPLES = "That these are the same samples, in the same order, is assumed: the studies have no ids."
 _DIFFERENCES: Mapping[str, str] = {  # why two studies are not comparable; {} is what the other one has

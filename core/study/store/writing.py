@@ -1,9 +1,8 @@
 """Writing a study: one writer at a time, a layer at a time, each step whole or not at all."""
 
 import json
-import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.data.files import check_utf8_name
+from core.data.files import check_utf8_name, replace_file
 from core.measures.significance import q_values
 from core.network.models.registry import is_model_file
 from core.study.measuring.unusable import unusable_cautions
@@ -335,13 +334,6 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Replace a JSON file in one step. Names of files that are no UTF-8 are written with escapes."""
     text = json.dumps(printable_values(content), indent=1, ensure_ascii=False)
     replace_file(path, lambda scratch: scratch.write_text(text + "\n", encoding="utf-8"))
-
-
-def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write beside the file, then rename over it."""
-    scratch = path.with_name(f".{path.name}.tmp")
-    write(scratch)
-    os.replace(scratch, path)
 
 
 def now_utc() -> str:

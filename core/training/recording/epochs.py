@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.data.errors import DataError
-from core.data.files import check_regular
+from core.data.files import check_regular, replace_file
 from core.study.samples import StudySamples
 from core.study.store.locks import is_locked, lock_file
 from core.study.store.opening import FORMAT, SCHEMAS, Study, StudyError, load_study, read_info, read_table_file
@@ -33,7 +33,6 @@ from core.study.store.writing import (
     differences,
     end,
     now_utc,
-    replace_file,
     study_lock,
     write_info,
     write_layer,

@@ -8,8 +8,8 @@ import pandas as pd
 import streamlit as st
 
 from core.analysis.cut.blocks import (
+    ACCURACY_TOLERANCE,
     NOT_TRIED,
-    TOLERANCE,
     Verified,
     cannot_verify,
     separation_across_blocks,
@@ -101,7 +101,7 @@ def choose_tolerance(study: OpenStudy) -> float:
             "Tolerance (accuracy)",
             min_value=0.001,
             max_value=0.5,
-            value=TOLERANCE,
+            value=ACCURACY_TOLERANCE,
             step=0.005,
             format="%.3f",
             width=200,

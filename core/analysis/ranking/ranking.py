@@ -374,7 +374,8 @@ def _measure_seconds(plans: Mapping[str, Plan]) -> dict[tuple[str, str], float]:
         return seconds
     from core.network.timing import interleaved_prefix_seconds
 
-    elapsed = interleaved_prefix_seconds([(network, layer) for _, network, layer in timed], **_TIMED)
+    prefixes = [(network, layer) for _, network, layer in timed]
+    elapsed = interleaved_prefix_seconds(prefixes, batch_size=_TIMED["batch_size"], repeats=_TIMED["repeats"])
     for (name, _, layer_name), elapsed_s in zip(timed, elapsed, strict=True):
         seconds[name, layer_name] = elapsed_s
     return seconds

@@ -9,24 +9,21 @@ from typing import Any
 
 import pandas as pd
 
-from core.analysis.comparing import MEASURES
-from core.analysis.cut.advice import SI_TOLERANCE, Advice, advise, head_layer, with_seconds
+from core.analysis.cut.advice import Advice, advise, head_layer, with_seconds
 from core.analysis.cut.class_losses import class_differences
-from core.analysis.cut.exporting import HEADS, Export, export_cut
+from core.analysis.cut.exporting import Export, export_cut
+from core.analysis.cut.options import AUTO, CUT_OPTIONS
 from core.analysis.cut.time_saved import time_saved_text
 from core.analysis.cut.timings import measure_timing, time_layers
 from core.commands.terminal.arguments import JSON_HELP, add_command, add_network_study
+from core.commands.terminal.option_flags import add_options
 from core.commands.terminal.progress import add_progress, interrupt_when_terminated, progress_on
-from core.network.cutting import POOLINGS
 from core.network.models.registry import Network
 from core.report.words.class_losses import class_cost_text
 from core.report.words.cut import difference_to_best_text, enough_text, explanation, headline, level_text
 from core.study.reopening import reopen_network
 from core.study.store.opening import Study, StudyError, load_study
 from core.study.store.ties import reason_text
-
-AUTO = "auto"
-
 
 EXAMPLES = (
     "my-study",
@@ -40,19 +37,8 @@ def add_parser(commands: Any) -> None:
     """Add the command and its options."""
     parser = add_command(commands, "cut", "Say where to cut a study's network, and save what is below.", EXAMPLES)
     network = add_network_study(parser, images_for="a head")
-    network.add_argument(
-        "--head",
-        choices=HEADS,
-        help="Classifier on top of the cut: a linear probe, or the nearest training sample. Default: none.",
-    )
-    network.add_argument(
-        "--pooling",
-        default="mean",
-        choices=POOLINGS,
-        help="Output of the cut network: the mean of each channel, all activations in a row, or as they are (none). "
-        "Default: %(default)s.",
-    )
-    _add_layers(parser.add_argument_group("layers"))
+    add_options(network, CUT_OPTIONS.values())
+    add_options(parser.add_argument_group("layers"), CUT_OPTIONS.values())
     output = parser.add_argument_group("output")
     output.add_argument(
         "--out",
@@ -64,31 +50,6 @@ def add_parser(commands: Any) -> None:
     output.add_argument("--json", action="store_true", help=JSON_HELP)
     add_progress(output)
     parser.set_defaults(run=run, interrupted="Nothing is kept; the same command starts again.")
-
-
-def _add_layers(group: Any) -> None:
-    group.add_argument(
-        "--layer",
-        default=AUTO,
-        metavar="NAME",
-        help="Layer at which to cut; auto takes the earliest layer before the head that is certain to be within "
-        "--tolerance of the best one's SI, paired on the same samples and corrected for the number of layers. "
-        "Default: %(default)s.",
-    )
-    group.add_argument(
-        "--tolerance",
-        type=float,
-        default=SI_TOLERANCE,
-        metavar="SI",
-        help="Loss of SI against the best layer that is acceptable. Default: %(default)s.",
-    )
-    group.add_argument(
-        "--measure",
-        choices=MEASURES,
-        default=MEASURES[0],
-        help="SI by which layers are compared: within a split, or of test samples among training samples (cross). "
-        "Default: %(default)s.",
-    )
 
 
 def run(options: argparse.Namespace) -> int:

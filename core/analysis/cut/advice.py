@@ -19,6 +19,7 @@ from core.analysis.comparing import MEASURES, at_level, compare_layers, layer_va
 from core.analysis.curves import has_pooling, has_space
 from core.analysis.cut.time_saved import COLUMNS as TIME_COLUMNS
 from core.analysis.cut.time_saved import time_saved
+from core.analysis.result_tables import CUT_CANDIDATES, checked
 from core.analysis.separation_level import best_is_clear
 from core.measures.noninferiority import UNDECIDED, Decision, Pairs, check_tolerance, corrected_level, decide
 from core.measures.paired import unpaired_interval
@@ -70,7 +71,8 @@ class Advice:
     split, pooling, measure : str
         The values that were compared.
     layers : DataFrame
-        One row a candidate, in network order: layer, position; value, low, high, chance (SI and its individual 95 %
+        One row a candidate, in network order (`core.analysis.result_tables.CUT_CANDIDATES`):
+        layer, position; value, low, high, chance (SI and its individual 95 %
         interval); difference (SI minus the highest), difference_low, difference_high (95 % interval of the difference
         to the best layer, whichever that is, corrected for the number of candidates; at most 0), paired (whether the
         interval is paired on the same samples); verdict ("within" the tolerance, "worse" or "undecided");
@@ -355,7 +357,7 @@ def _advice(candidates: _Candidates, values: pd.DataFrame) -> Advice:
         split=candidates.split,
         pooling=candidates.pooling,
         measure=candidates.measure,
-        layers=table.reset_index(names="layer"),
+        layers=checked(table.reset_index(names="layer"), CUT_CANDIDATES, "candidates"),
         first=str(candidates.layers.index[0]),
         tied=candidates.tied,
     )

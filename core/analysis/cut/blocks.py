@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from core.analysis.comparing import compare_layers, layer_values
+from core.analysis.result_tables import BLOCKS, checked
 from core.measures.noninferiority import verdicts_of
 from core.measures.paired import paired_difference
 from core.measures.significance import wilson
@@ -135,7 +136,7 @@ def separation_across_blocks(
     table = compare_layers(study, study, pairs, measure=measure, pooling=pooling, split=split)
     cumulative = layers["cumulative_parameters"].astype(float)
     parameters = cumulative[outputs].diff().to_numpy()[1:]
-    return pd.DataFrame(
+    changes = pd.DataFrame(
         {
             "block": [str(layers["block"][output]) for output in outputs[1:]],
             "input": table["layer_before"],
@@ -145,6 +146,7 @@ def separation_across_blocks(
             "parameters_share": parameters / (cumulative.max() or np.nan),  # nan where the study counts none
         }
     )
+    return checked(changes, BLOCKS, "blocks")
 
 
 def verify_blocks(

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 import core
+from core.analysis.cut.options import CutOptions
 from core.analysis.ranking.options import RankOptions
 from core.cli import make_parser
 from core.commands.terminal.option_flags import add_option
+from core.study.from_features.options import FeatureChoices
 from core.study.options import (
     STUDY_OPTIONS,
     Option,
@@ -78,6 +80,8 @@ DECLARED = [
         ("fine-tune", core.FineTuneOptions),
         ("fine-tune", TrainingOptions),
         ("fine-tune", Augmentation),
+        ("measure", FeatureChoices),
+        ("cut", CutOptions),
     )
     for option in options_of(declaring).values()
 ]
@@ -150,3 +154,25 @@ def test_of_options_without_a_field_the_address_has_those_of_a_study_that_is_run
 def test_values_beyond_the_declaration_are_refused_together(values: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
         core.StudyOptions("digits", **values)
+
+
+@pytest.mark.parametrize(
+    ("limits", "value", "message"),
+    [
+        ({"most": 1, "excludes_most": True}, 1.0, "must be at least 0 and less than 1; got 1.0"),
+        ({"most": 1, "excludes_most": True}, 0.0, None),
+        ({"most": 0.5, "excludes_least": True, "excludes_most": True}, 0.0, "must lie between 0 and 0.5; got 0.0"),
+        ({"most": 1}, 1.0, None),
+        ({"most": 1}, 1.5, "must lie between 0 and 1; got 1.5"),
+        ({"most": 1}, float("nan"), "must lie between 0 and 1; got nan"),
+        ({"most": float("inf"), "excludes_least": True, "excludes_most": True}, 1e9, None),
+        (
+            {"most": float("inf"), "excludes_least": True, "excludes_most": True},
+            float("inf"),
+            "must be a finite number of more than 0; got inf",
+        ),
+    ],
+)
+def test_limits_of_a_number_with_a_fraction(limits: dict[str, Any], value: float, message: str | None):
+    option = Option("A share.", "data", name="share", kind=float, advice="Try 0.2.", **limits)
+    assert option.fault(value) == (None if message is None else f"share {message}. Try 0.2.")

@@ -85,7 +85,7 @@ def make_figures(
         if name in known:
             figures.append(_property_figure(study, curves, lead, table, name, f"si-versus-{title}"))
     if after is not None:
-        figures.append(_change_figure(study, after, curves, lead))
+        figures.append(_change_figure(study, after, lead))
     return figures
 
 
@@ -225,7 +225,7 @@ def _property_figure(
     return Figure(name, draw, property_caption(study, curves, lead, column, correlation, int(table[column].count())))
 
 
-def _change_figure(study: Study, after: Study, curves: pd.DataFrame, lead: pd.DataFrame) -> Figure:
+def _change_figure(study: Study, after: Study, lead: pd.DataFrame) -> Figure:
     split, among = splits_of(lead)
     options: Mapping[str, Any] = {
         "measure": "cross" if among != split else "separation",

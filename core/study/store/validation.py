@@ -274,10 +274,10 @@ def _range_fault(name: str, column: Column, values: NDArray[Any], *, rows: bool)
         return ""
     at = int(wrong.argmax())
     place = f" in row {at:,}" if rows else ""
-    return f"column {name!r} must {_limits(column, values.dtype)}; got {values[at]}{place}"
+    return f"column {name!r} must {_limits(column)}; got {values[at]}{place}"
 
 
-def _limits(column: Column, dtype: np.dtype[Any]) -> str:
+def _limits(column: Column) -> str:
     """What a number must be, in words."""
     if column.least is None:
         return "be finite numbers"

@@ -47,11 +47,6 @@ Info = dict[str, Any]
 Tables = Mapping[str, pd.DataFrame]
 
 
-def has_epochs(folder: Path) -> bool:
-    """Return whether a study has recorded epochs of a training."""
-    return bool(recorded_epochs(folder))
-
-
 def recorded_epochs(folder: str | os.PathLike[str]) -> tuple[int, ...]:
     """Return the numbers of the recorded epochs, ascending; 0 is the network before the first epoch."""
     epochs = Path(folder) / _EPOCHS

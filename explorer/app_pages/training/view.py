@@ -51,7 +51,7 @@ def render() -> None:
     show_notes(study)
     show_terms("SI", "chance", "interval", "q", "epoch", "loss")
     play(study, training)
-    show_table(study, training)
+    show_table(training)
     show_provenance(study)
 
 
@@ -141,7 +141,7 @@ def show_charts(study: OpenStudy, training: Training, epoch: int) -> None:
             save_menu(f"{file}_loss", lambda: training.history, picture)
 
 
-def show_table(study: OpenStudy, training: Training) -> None:
+def show_table(training: Training) -> None:
     """Show the change of each layer over the training."""
     first, last = training.epochs[0], training.epochs[-1]
     table = training.change[["layer", "before", "after", "difference", "low", "high", "q_value", "verdict"]]

@@ -14,8 +14,8 @@ import pytest
 
 import core
 from core.cli import make_parser, options_by_command
-from core.study.store.schemas import HISTORY, RANKING_TABLES, TABLES, Column, Table
 from core.study.store.study_json import read_json_object
+from core.study.store.tables.schemas import HISTORY, RANKING_TABLES, TABLES, Column, Table
 from tests.documents import (
     DOCUMENTS,
     ROOT,
@@ -90,7 +90,7 @@ def missing_files(text: str, folder: Path) -> list[str]:
 
 
 def test_a_missing_file_is_found():
-    text = "`core/cli.py` `cli.py` `store/schemas.py` `core/gone.py` `gone.py`"
+    text = "`core/cli.py` `cli.py` `tables/schemas.py` `core/gone.py` `gone.py`"
     assert missing_files(text, ROOT / "core" / "study") == ["cli.py", "core/gone.py", "gone.py"]
 
 

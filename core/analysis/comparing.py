@@ -15,7 +15,7 @@ from core.measures.paired import paired_difference, unpaired_interval
 from core.measures.significance import normal_p, q_values, wilson, wilson_n
 from core.study.store.opening import Study, StudyError
 from core.study.store.study_json import look_up
-from core.study.store.ties import MANY_TIES, has_many_ties
+from core.study.store.tables.ties import MANY_TIES, has_many_ties
 
 MEASURES = ("separation", "cross")
 CERTAIN = 0.05  # a change with a q-value below this one is called certain
@@ -92,7 +92,8 @@ def compare_studies(
         (whether the interval is paired), num_samples (of the value with fewer samples), matched_by ("name" or
         "position"), verdict. The verdict is "rose" or "fell" where q < 0.05, otherwise "no certain change", which is
         not "no change"; "no interval" where there is none; "many ties" where one of the two layers has many tied
-        samples (`core.study.store.ties`). Rows with many ties have no q-value and do not count in those of the others.
+        samples (`core.study.store.tables.ties`). Rows with many ties have no q-value and do not count in those of the
+        others.
 
     Raises
     ------
@@ -208,8 +209,8 @@ def layer_values(study: Study, *, measure: str, pooling: str, split: str) -> pd.
     -------
     DataFrame
         One row a layer in network order, indexed by layer: position, relative_position (0 to 1), value, low, high,
-        chance, num_queries, num_tied (null where unknown; see `core.study.store.ties`), q_value (null until the study
-        is complete).
+        chance, num_queries, num_tied (null where unknown; see `core.study.store.tables.ties`), q_value (null until the
+        study is complete).
 
     Raises
     ------

@@ -1,17 +1,17 @@
 """The tables that analyses hand to reports and pages: columns, types and ranges, declared once as those of a study are.
 
 An analysis returns a table through `checked`, so that a column that is missing, of another type or out of range is an
-error where the table is made, and not in the chart that draws it. Rankings are declared in `core.study.store.schemas`,
-since they are files, too.
+error where the table is made, and not in the chart that draws it. Rankings are declared in
+`core.study.store.tables.schemas`, since they are files, too.
 """
 
 import pandas as pd
 import pyarrow as pa
 
 from core.measures.noninferiority import VERDICTS
-from core.study.store.schemas import POOLINGS, SPLITS, Column, Table
-from core.study.store.ties import MANY_TIES
-from core.study.store.validation import converted, key_faults, value_faults
+from core.study.store.tables.schemas import POOLINGS, SPLITS, Column, Table
+from core.study.store.tables.ties import MANY_TIES
+from core.study.store.tables.validation import converted, key_faults, value_faults
 
 MATCHES = ("name", "position")  # how layers of two studies are matched
 CERTAIN_CHANGES = ROSE, FELL = ("rose", "fell")

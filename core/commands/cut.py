@@ -23,7 +23,7 @@ from core.report.words.class_losses import class_cost_text
 from core.report.words.cut import difference_to_best_text, enough_text, explanation, headline, level_text
 from core.study.reopening import reopen_network
 from core.study.store.opening import Study, StudyError, load_study
-from core.study.store.ties import reason_text
+from core.study.store.tables.ties import reason_text
 
 EXAMPLES = (
     "my-study",

@@ -19,7 +19,7 @@ from core.study.from_features.feature_files import FeatureValues, measure_featur
 from core.study.from_features.options import FEATURE_OPTIONS
 from core.study.measuring.unusable import unusable_cautions
 from core.study.samples import StudySamples
-from core.study.store.ties import has_many_ties, tie_cautions
+from core.study.store.tables.ties import has_many_ties, tie_cautions
 
 COLUMNS = (
     "split",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from core.label_text import MISSING, describe_targets
+from core.data.label_text import MISSING, describe_targets
 from core.measures.significance import (
     ENOUGH_FOR_NORMAL,
     PERMUTATIONS,

@@ -24,7 +24,7 @@ from core.report.words.findings import Finding, describe
 from core.report.words.formatting import SAMPLES, one_layer, plain
 from core.report.words.provenance import caption_parts, known_facts
 from core.report.words.small_classes import baseline_text
-from core.study.description.description_file import read_description
+from core.study.store.description import read_description
 from core.study.store.opening import Study, StudyError, load_study
 from core.training.recording.epochs import load_epoch, read_epochs, read_history
 

@@ -34,8 +34,8 @@ from core.study.resumed_kernels import begin_as_recorded, refuse_other_kernels
 from core.study.run import package_versions
 from core.study.store.opening import StudyError, read_table_file
 from core.study.store.replacing import replaced
-from core.study.store.schemas import TRAINING_HISTORY
 from core.study.store.study_json import fine_tuning_faults, read_json_object
+from core.study.store.tables.schemas import TRAINING_HISTORY
 from core.study.store.writing import differences, now_utc, study_lock, write_json
 from core.training.inputs import TrainingData
 from core.training.options import Execution, TrainingOptions

@@ -9,7 +9,7 @@ import streamlit as st
 from core.report.words.formatting import plain
 from core.study.durations import in_words
 from core.study.store.opening import StudyError, read_info
-from explorer.runs.jobs import (
+from explorer.runs.background.jobs import (
     BusyError,
     Job,
     Status,

@@ -9,9 +9,9 @@ from typing import Any
 
 from core.network.models.registry import DEFAULT_MODEL, DEFAULT_WEIGHTS, backbones, is_model_file, is_weights_path
 from core.search.neighbors import METRICS
-from core.study.description.description_file import MOST_NAME
 from core.study.options import PIXELS, RUN_OPTIONS, STUDY_OPTIONS, Option, RunChoices, StudyChoices
-from explorer.runs.jobs import STUDY
+from core.study.store.description import MOST_NAME
+from explorer.runs.background.jobs import STUDY
 from explorer.server.public_mode import Limits
 
 SOURCES = {

@@ -8,8 +8,8 @@ from typing import Any
 from core.network.models.registry import is_model_file, is_weights_path
 from core.study.options import PIXELS, RUN_OPTIONS, STUDY_OPTIONS, Option
 from core.study.store.study_json import look_up
+from explorer.runs.background.jobs import STUDY, find_job
 from explorer.runs.commands import located, search_folders
-from explorer.runs.jobs import STUDY, find_job
 from explorer.runs.request import AT_THE_PLAN, HIDDEN_OPTIONS, Request, models, sources
 from explorer.runs.uploads.checking import UPLOADS
 from explorer.server.public_mode import Limits

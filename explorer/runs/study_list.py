@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from core.study.store.opening import StudyError
-from explorer.runs.jobs import STUDY, TRASH, Job, find_job, has_results, list_jobs, removed_jobs
+from explorer.runs.background.jobs import STUDY, TRASH, Job, find_job, has_results, list_jobs, removed_jobs
 from explorer.server.public_mode import is_public, studies_folder
 from explorer.server.visitors import visitor_id
 from explorer.studies.descriptions import description_of

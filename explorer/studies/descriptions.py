@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from core.study.description.description_file import (
+from core.study.store.description import (
     DESCRIPTION_FILE,
     Description,
     change_description,

@@ -8,7 +8,7 @@ import pandas as pd
 
 from core.analysis.samples.paths import rows_of_samples
 from core.report.words.formatting import plain
-from core.study.store.class_names import short_class
+from core.study.store.tables.class_names import short_class
 
 PAGE_SIZES = (24, 96, 240)  # samples on a page of the gallery
 FILTERS = {

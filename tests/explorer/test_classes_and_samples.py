@@ -13,7 +13,7 @@ from core.analysis.samples.class_values import class_names, class_values, ranked
 from core.analysis.samples.paths import agreement, nearest_by_layer, nearest_path, sample_summaries
 from core.analysis.samples.prediction_depth import prediction_depth
 from core.analysis.samples.selection import LayerSelection, best_layer
-from core.study.store.class_names import short_class, short_classes
+from core.study.store.tables.class_names import short_class, short_classes
 from explorer.app_pages.samples.charts import MAX_DOTS, drawn_dots
 from explorer.studies.class_tables import layer_selection, pages
 from explorer.studies.gallery import (

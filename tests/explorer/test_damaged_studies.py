@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 import core
 from explorer.runs import job_view
-from explorer.runs.jobs import Status, new_job
+from explorer.runs.background.jobs import Status, new_job
 from explorer.runs.request import Request, asked_request, check_request
 from explorer.server.public_mode import limits
 from tests.damage import (
@@ -292,7 +292,7 @@ def failing_job_page() -> None:
     import streamlit as st
 
     from explorer.runs import job_view
-    from explorer.runs.jobs import list_jobs
+    from explorer.runs.background.jobs import list_jobs
     from explorer.server.public_mode import studies_folder
 
     def broken(*arguments: object) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from explorer.runs.background.jobs import Job, Status, new_job
+from explorer.runs.background.planning import PlanError, plan
 from explorer.runs.job_view import hide_paths, time_text
-from explorer.runs.jobs import Job, Status, new_job
-from explorer.runs.planning import PlanError, plan
 from explorer.runs.request import Request, asked_request, check_plan, check_request, models, sources, weights_of
 from explorer.runs.study_list import study_path
 from explorer.server.public_mode import is_public, limits, studies_folder

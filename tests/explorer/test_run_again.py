@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core.commands.study import add_parser, study_options
-from explorer.runs import jobs
+from explorer.runs.background import jobs
 from explorer.runs.request import Request, asked_request, check_request
 from explorer.runs.run_again import run_again
 from explorer.server.public_mode import limits
@@ -125,8 +125,8 @@ def test_a_command_with_a_name_of_other_letters_has_a_folder():
 
 
 def test_the_worker_gives_the_study_the_name_of_its_run(tmp_path):
-    from core.study.description.description_file import change_description, read_description
-    from explorer.runs.worker import name_study
+    from core.study.store.description import change_description, read_description
+    from explorer.runs.background.worker import name_study
 
     job = jobs.new_job(tmp_path, Request().arguments(), title="first try", name="first try")
     name_study(job.folder, list(job.arguments))

@@ -24,7 +24,7 @@ from core.analysis.separation_level import best_is_clear
 from core.measures.noninferiority import UNDECIDED, Decision, Pairs, check_tolerance, corrected_level, decide
 from core.measures.paired import unpaired_interval
 from core.study.store.opening import Study, StudyError
-from core.study.store.ties import has_many_ties
+from core.study.store.tables.ties import has_many_ties
 
 SI_TOLERANCE = 0.03  # default, as a difference of SI
 _SIZES = {"parameters": "cumulative_parameters", "flop": "cumulative_flop"}
@@ -58,7 +58,8 @@ class Advice:
         SI of the head; nan where it was not measured.
     tied : tuple of str
         The layers that are not candidates because many samples have several neighbors at the same smallest distance
-        (`core.study.store.ties`). Where all layers are tied, they are compared nevertheless, and none is recommended.
+        (`core.study.store.tables.ties`). Where all layers are tied, they are compared nevertheless, and none is
+        recommended.
     samples_needed : float
         Number of samples with which a layer could be recommended if all values stayed as they are; nan where unknown.
     smallest_tolerance : float

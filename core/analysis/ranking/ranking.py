@@ -42,8 +42,8 @@ from core.study.samples import StudySamples
 from core.study.store.locks import is_locked
 from core.study.store.opening import Study, StudyError, load_study, read_info, read_table_file
 from core.study.store.replacing import replaced
-from core.study.store.schemas import RANKING_TABLES
 from core.study.store.study_json import look_up, ranking_faults, read_json_object
+from core.study.store.tables.schemas import RANKING_TABLES
 from core.study.store.writing import differences, now_utc, study_lock, write_json
 from core.study.streaming import renamed
 

@@ -11,8 +11,8 @@ from core.analysis.samples.label_votes import LabelVotes
 from core.analysis.samples.neighborhoods import duplicates
 from core.analysis.samples.paths import neighbors_by_layer
 from core.analysis.samples.planted_labels import PlantedSwaps, plant_swaps
-from core.study.store.class_names import sample_classes
 from core.study.store.opening import Study
+from core.study.store.tables.class_names import sample_classes
 
 LATE = 20  # number of layers, counted from the last one, that vote about labels
 LEAST_SCORE = 0.6  # score from which on a sample is listed

@@ -19,11 +19,11 @@ from core.analysis.samples.suspects import (
     late_neighbors,
     samples_to_check,
 )
-from core.study.store.class_names import sample_classes, short_classes
 from core.study.store.lookup import did_you_mean
 from core.study.store.marks import MARKS, Marks, marks_table, read_marks
 from core.study.store.opening import Study, StudyError
 from core.study.store.study_json import look_up
+from core.study.store.tables.class_names import sample_classes, short_classes
 
 EVEN_SCORE = 0.5  # from which on another class has as many votes as the label
 DUPLICATE_TEXTS = {"across": "in the other split", "within": "in its own split"}

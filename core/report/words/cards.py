@@ -14,8 +14,8 @@ from core.report.words.class_losses import class_cost_text
 from core.report.words.cut import explanation
 from core.report.words.formatting import number, one_layer, plain
 from core.report.words.samples_to_check import check_text
-from core.study.store.class_names import sample_classes, short_classes
 from core.study.store.opening import Study, StudyError
+from core.study.store.tables.class_names import sample_classes, short_classes
 
 NOT_STORED = "The study stores no neighbors for this. Run it again with at least one stored neighbor a sample."
 

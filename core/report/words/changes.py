@@ -14,7 +14,7 @@ from core.analysis.cut.advice import SI_TOLERANCE
 from core.analysis.result_tables import CERTAIN_CHANGES
 from core.analysis.several_studies import Difference
 from core.report.words.formatting import POOLED, SPLIT_NAMES, difference_text, number, one_layer, plain
-from core.study.store.ties import MANY_TIES, left_out_text
+from core.study.store.tables.ties import MANY_TIES, left_out_text
 
 SMALL = SI_TOLERANCE  # of SI: a change is called small if its interval excludes changes of this size
 ASSUMED_SAMPLES = "That these are the same samples, in the same order, is assumed: the studies have no ids."

@@ -20,7 +20,7 @@ from core.report.words.findings import describe
 from core.report.words.formatting import POOLED, SPLIT_NAMES
 from core.report.words.provenance import caption_parts
 from core.study.store.opening import Study
-from core.study.store.ties import has_many_ties, reason_text
+from core.study.store.tables.ties import has_many_ties, reason_text
 
 _SI = (
     "SI is the share of samples whose nearest other sample, in the activations of the layer, has the same label "

@@ -20,9 +20,9 @@ import pandas as pd
 
 from core.data.errors import DataError
 from core.data.files import read_file, replace_file
-from core.study.store.class_names import sample_classes, short_classes
 from core.study.store.locks import LockTakenError, held_lock
 from core.study.store.opening import Study, StudyError
+from core.study.store.tables.class_names import sample_classes, short_classes
 
 MARKS = ("label error", "duplicate", "fine")
 MARKS_FILE, MARKS_LOCK = "marks.json", ".marks.lock"

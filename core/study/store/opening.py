@@ -26,11 +26,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.data.files import check_regular
-from core.study.store import validation
 from core.study.store.display import StudyDisplay
 from core.study.store.locks import is_locked
-from core.study.store.schemas import PART_TABLES, TABLES, Table
 from core.study.store.study_json import info_faults, read_json_object
+from core.study.store.tables import validation
+from core.study.store.tables.schemas import PART_TABLES, TABLES, Table
 
 FORMAT = 2
 MOST_ROWS = 250_000  # of a table that is checked in full when a study is opened

@@ -36,9 +36,9 @@ from core.study.store.opening import (
     stored_measurements,
 )
 from core.study.store.replacing import refuse_to_replace
-from core.study.store.schemas import TABLES
 from core.study.store.study_json import info_faults, printable_values
-from core.study.store.ties import tie_cautions
+from core.study.store.tables.schemas import TABLES
+from core.study.store.tables.ties import tie_cautions
 
 Info = dict[str, Any]
 _LEVEL, _LEVEL_OF_PARTS = 9, 1  # of Zstandard: parts are read once, and gone when the study is complete

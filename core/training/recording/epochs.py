@@ -26,8 +26,8 @@ from core.data.files import check_regular, replace_file
 from core.study.samples import StudySamples
 from core.study.store.locks import is_locked, lock_file
 from core.study.store.opening import FORMAT, SCHEMAS, Study, StudyError, load_study, read_info, read_table_file
-from core.study.store.schemas import HISTORY as HISTORY_TABLE
 from core.study.store.study_json import info_faults
+from core.study.store.tables.schemas import HISTORY as HISTORY_TABLE
 from core.study.store.writing import (
     begin,
     differences,

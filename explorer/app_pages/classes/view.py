@@ -9,8 +9,8 @@ from core.analysis.samples.class_values import class_names, class_values, ranked
 from core.analysis.samples.selection import LayerSelection
 from core.analysis.samples.tables import named_pairs
 from core.report.words.formatting import SAMPLES, plain
-from core.study.store.class_names import short_class
 from core.study.store.opening import StudyError
+from core.study.store.tables.class_names import short_class
 from explorer.app_pages.classes.charts import PICKED, confusion_chart, development_chart, heat_map
 from explorer.app_pages.classes.class_search import find_class, show_class
 from explorer.app_pages.classes.clusters_view import show_clusters

@@ -14,7 +14,7 @@ from core.report.charts.property_chart import property_chart
 from core.report.words.changes import describe_changes
 from core.report.words.formatting import SAMPLES, plain
 from core.report.words.small_classes import baseline_text
-from core.study.store.ties import left_out_text
+from core.study.store.tables.ties import left_out_text
 from explorer.app_pages.compare.related_measures_view import show_related_measures
 from explorer.app_pages.compare.tables import (
     CompareSelection,

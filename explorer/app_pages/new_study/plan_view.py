@@ -11,7 +11,7 @@ from core.report.words.formatting import plain
 from core.study.durations import in_words
 from core.study.exactness import EXACT_HOURS
 from explorer.app_pages.new_study.feature_fields import ARCHIVE, saved_features
-from explorer.runs import jobs
+from explorer.runs.background import jobs
 from explorer.runs.disk import holds, make_room
 from explorer.runs.job_view import hide_paths
 from explorer.runs.request import Request, in_form_words

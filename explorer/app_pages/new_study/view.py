@@ -9,14 +9,14 @@ import streamlit as st
 
 from core.network.catalogue import DEFAULT_LAYERS
 from core.report.words.formatting import plain
-from core.study.description.description_file import MOST_NAME
 from core.study.options import PIXELS, RUN_OPTIONS, STUDY_OPTIONS
+from core.study.store.description import MOST_NAME
 from core.study.store.opening import StudyError, read_info
 from explorer.app_pages.new_study.feature_fields import ARCHIVE, UPLOADERS, feature_fields, feature_options
 from explorer.app_pages.new_study.option_fields import option_field
 from explorer.app_pages.new_study.plan_view import plan_and_start, show_started_plan
 from explorer.controls.study_picker import carry_study, show_name
-from explorer.runs import jobs
+from explorer.runs.background import jobs
 from explorer.runs.job_view import STATES, show_job, show_removed
 from explorer.runs.request import (
     FORM_OPTIONS,

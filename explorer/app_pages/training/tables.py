@@ -12,7 +12,7 @@ from core.report.words.changes import samples_text
 from core.report.words.findings import Finding
 from core.report.words.formatting import one_layer
 from core.study.store.opening import Study
-from core.study.store.ties import MANY_TIES, NO_CONCLUSION, left_out_text
+from core.study.store.tables.ties import MANY_TIES, NO_CONCLUSION, left_out_text
 from core.training.recording.epochs import load_epoch, read_epochs, read_history, recorded_epochs
 
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from core.data.parquet import column_chunks
-from core.study.store.schemas import SPLITS, Column, Table
+from core.study.store.tables.schemas import SPLITS, Column, Table
 
 _SLACK = 1e-6  # an interval's end may leave its range by a rounding error
 _MOST_PER_BYTE = 1_000  # values in a byte of a file, beyond a first million; the tables that core writes have ten

@@ -24,10 +24,10 @@ from typing import Any
 from core.data.files import replace_file
 from core.study.store.locks import is_locked, lock_file
 from core.study.store.opening import StudyError, finished_layers, layer_parts
-from explorer.runs.run_queue import ALIVE, WAITING, is_waiting, join_queue, num_ahead, num_waiting
-from explorer.runs.worker import EXIT, STARTED, TIME_LIMIT
+from explorer.runs.background.run_queue import ALIVE, WAITING, is_waiting, join_queue, num_ahead, num_waiting
+from explorer.runs.background.worker import EXIT, STARTED, TIME_LIMIT
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 STUDY = "study"
 TRASH = ".trash"  # within the folder of studies: removed runs, which can be restored
 START_S = 20  # more than a busy machine needs to start Python
@@ -391,7 +391,7 @@ def has_results(job: Job) -> bool:
 
 
 def _spawn(job: Job, environ: Mapping[str, str]) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "explorer.runs.worker", ".", *job.arguments]
+    command = [sys.executable, "-m", "explorer.runs.background.worker", ".", *job.arguments]
     with (job.folder / _LOG).open("ab") as log:
         return subprocess.Popen(
             command,

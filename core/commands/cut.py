@@ -108,7 +108,7 @@ def _as_json(study: Study, export: Export | None, layer: str, advice: Advice) ->
     advice = replace(advice, layers=advice.layers.assign(time_saved=advice.layers["layer"].map(saved)))
     rows = json.loads(advice.layers.to_json(orient="records"))
     costs = next((row for row in rows if row["layer"] == layer), None)
-    found: dict[str, Any] = {
+    content: dict[str, Any] = {
         "layer": layer,
         "best": advice.best,
         "recommended": advice.recommended,
@@ -119,9 +119,9 @@ def _as_json(study: Study, export: Export | None, layer: str, advice: Advice) ->
         "classes": json.loads(classes.to_json(orient="records")),
     }
     if export is None:
-        return found | {"layers": rows}
+        return content | {"layers": rows}
     numbers = asdict(export) | {"path": os.fspath(export.path)}
-    return found | {
+    return content | {
         name: None if isinstance(value, float) and value != value else value for name, value in numbers.items()
     }
 
@@ -165,8 +165,8 @@ def _cannot_choose(advice: Advice) -> str:
     """Why `auto` has no layer, and what to do."""
     ways = enough_text(advice).replace("a tolerance of", "--tolerance")
     decided = f" {ways[0].upper()}{ways[1:]} would decide it." if ways and advice.separates else ""
-    own = f"--layer {advice.best}, the one of the highest SI"
-    return f"{headline(advice)}.{decided} To cut all the same, choose a layer yourself, such as {own}."
+    by_name = f"--layer {advice.best}, the one of the highest SI"
+    return f"{headline(advice)}.{decided} To cut all the same, choose a layer yourself, such as {by_name}."
 
 
 def _savings(row: pd.Series) -> list[str]:

@@ -153,7 +153,7 @@ class Request(StudyChoices, RunChoices):
         return self.data if self.source in ("images", "features") else _absolute(self.data)
 
 
-def asked_request(query: Mapping[str, Sequence[str]]) -> Request:
+def parse_request(query: Mapping[str, Sequence[str]]) -> Request:
     """The form as the address asks for it; what it says wrongly stays at the default."""
     values: dict[str, Any] = {}
     for name in _ADDRESSED:

@@ -89,7 +89,7 @@ def keep_tolerance(tolerance: float) -> None:
     _keep_shared(TOLERANCE, None if tolerance == SI_TOLERANCE else f"{tolerance:g}")
 
 
-def asked_view(page: str) -> dict[str, list[str]]:
+def current_view(page: str) -> dict[str, list[str]]:
     """The page's query parameters in the address; if there are none, those that it last had in this session.
 
     After *Back* on the same page none in the address means none.

@@ -108,12 +108,12 @@ class LabelledImages:
 
     def describe(self) -> dict[str, Any]:
         """Describe the files for the record of a study: ignored files, and the value of white if it is unusual."""
-        found: dict[str, Any] = {}
+        description: dict[str, Any] = {}
         if self.ignored:
-            found["ignored_files"] = dict(self.ignored)
+            description["ignored_files"] = dict(self.ignored)
         if self.ranges != USUAL_RANGES:
-            found["white"] = asdict(self.ranges)
-        return found
+            description["white"] = asdict(self.ranges)
+        return description
 
     @property
     def pixel_shape(self) -> tuple[int, int, int]:

@@ -224,21 +224,21 @@ def _finished(name: str, merged: pa.Table) -> pa.Table:
     """What only the whole study can say: q-values, over all its p-values together."""
     if name != "measurements":
         return merged
-    place = merged.column_names.index("q_value")
+    position = merged.column_names.index("q_value")
     adjusted = q_values(merged["p_value"].to_numpy())
-    return merged.set_column(place, "q_value", pa.array(adjusted, pa.float64(), from_pandas=True))
+    return merged.set_column(position, "q_value", pa.array(adjusted, pa.float64(), from_pandas=True))
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Where two nested settings differ, as readable entries "name: old → new"."""
-    found = []
+    entries = []
     for key in dict.fromkeys([*there, *here]):
         old, new = there.get(key), here.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            found += differences(old, new, f"{prefix}{key}.")
+            entries += differences(old, new, f"{prefix}{key}.")
         elif old != new:
-            found.append(f"{prefix}{key}: {old!r} → {new!r}")
-    return found
+            entries.append(f"{prefix}{key}: {old!r} → {new!r}")
+    return entries
 
 
 def _refuse_differences(folder: Path, there: Info, info: Info) -> None:
@@ -267,8 +267,8 @@ def _comparable(asked: Info) -> Info:
     A data folder has many names, and its fingerprint is what counts; the hash of a file's weights says what network it
     is.
     """
-    found = _without(asked, "data")
-    return _without(found, "model") if is_model_file(found.get("weights")) else found
+    settings = _without(asked, "data")
+    return _without(settings, "model") if is_model_file(settings.get("weights")) else settings
 
 
 def _without(settings: Info, *names: str) -> Info:

@@ -15,7 +15,7 @@ from explorer.controls.study_picker import open_chosen_study
 from explorer.controls.terms import show_terms
 from explorer.runs.study_list import known_studies
 from explorer.server.page_errors import guarded
-from explorer.state.address import asked_view, keep_view
+from explorer.state.address import current_view, keep_view
 from explorer.studies.loading import OpenStudy, cached_tables
 
 PAGE, NETWORK, EPOCHS = "training", "training_network", "training_epochs"
@@ -102,7 +102,7 @@ def show_epoch(study: OpenStudy, training: Training, playing: str) -> None:
 
 def _start_epoch(training: Training) -> int:
     """The epoch in the address if it was recorded, else the last one."""
-    in_address = asked_view(PAGE).get("epoch", ())
+    in_address = current_view(PAGE).get("epoch", ())
     return next((epoch for epoch in training.epochs if str(epoch) in in_address[:1]), training.epochs[-1])
 
 

@@ -140,8 +140,8 @@ def _end(process: "subprocess.Popen[str]") -> None:
 
 def _reason(printed: str) -> str:
     """What the command printed after "error:", or its last line."""
-    _, found, reason = printed.rpartition("error: ")
+    _, separator, reason = printed.rpartition("error: ")
     lines = [line for line in printed.splitlines() if line.strip()]
-    if found:
+    if separator:
         return reason.strip()
     return lines[-1] if lines else "The plan ended without saying why, most often because memory ran out."

@@ -27,7 +27,7 @@ from core.study.options import (
 from core.study.store.study_json import info_faults
 from core.training.augmentation import Augmentation
 from core.training.options import TrainingOptions
-from explorer.runs.request import FORM_OPTIONS, Request, asked_request
+from explorer.runs.request import FORM_OPTIONS, Request, parse_request
 
 
 @with_parameters
@@ -124,7 +124,7 @@ def test_every_option_of_the_form_is_in_its_address_and_in_the_command(option: O
     start = Request(source="folder", data="images", model="resnet50")
     asked = dataclasses.replace(start, **{option.name: value})
     assert asked.query()[option.name] == [str(value)]
-    assert asked_request(asked.query()) == asked
+    assert parse_request(asked.query()) == asked
     absolute = option.name in ("spool", "cluster_storage")
     words = {"model": "--model=50,100"}.get(
         option.name, f"{option.flag}={Path(value).resolve() if absolute else value}"
@@ -135,7 +135,7 @@ def test_every_option_of_the_form_is_in_its_address_and_in_the_command(option: O
 def test_of_options_without_a_field_the_address_has_those_of_a_study_that_is_run_again():
     """But for those that each plan chooses anew, and those that cost much."""
     query = {"batch_size": ["7"], "allow_long_search": ["True"], "precision": ["0.1"]}
-    assert asked_request(query) == Request(batch_size=7)
+    assert parse_request(query) == Request(batch_size=7)
 
 
 @pytest.mark.parametrize(

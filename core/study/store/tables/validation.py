@@ -89,8 +89,8 @@ def converted(data: pa.Table, table: Table, columns: Sequence[str]) -> tuple[pa.
 
 def value_faults(data: pa.Table, table: Table) -> list[str]:
     """Missing values, numbers out of range and unknown texts, by column."""
-    found = [_column_fault(name, data[name], table.columns[name]) for name in data.column_names]
-    return [fault for fault in found if fault]
+    column_faults = [_column_fault(name, data[name], table.columns[name]) for name in data.column_names]
+    return [fault for fault in column_faults if fault]
 
 
 def key_faults(data: pa.Table, table: Table) -> list[str]:

@@ -224,8 +224,8 @@ def _shown_rows(values: FeatureValues) -> pd.DataFrame:
 
 def _rows_for_machines(values: FeatureValues) -> list[dict[str, Any]]:
     """One object a value; what is not known is null. SI and cross SI have their values by class."""
-    shown = _shown_rows(values).astype(object)
-    rows: list[dict[str, Any]] = shown.where(shown.notna(), None).to_dict("records")  # type: ignore[assignment]
+    printed = _shown_rows(values).astype(object)
+    rows: list[dict[str, Any]] = printed.where(printed.notna(), None).to_dict("records")  # type: ignore[assignment]
     names = values.samples.class_names
     groups = dict(tuple(values.classes.groupby(["layer", "split", "measure"], sort=False)))
     for row in rows:
@@ -243,8 +243,8 @@ def _print_tables(values: FeatureValues, *, by_class: bool) -> None:
     formats = dict.fromkeys(("value", "low", "high", "chance", "excess"), "{:.4f}".format)
     formats |= {"z": "{:.1f}".format, "p_value": "{:.2g}".format, "order": "{:.0f}".format}
     for layer, table in rows.groupby("layer", sort=False):
-        shown = table.drop(columns="layer").to_string(index=False, formatters=formats, na_rep="–")
-        print(f"\n{layer}\n{shown}")
+        text = table.drop(columns="layer").to_string(index=False, formatters=formats, na_rep="–")
+        print(f"\n{layer}\n{text}")
         if by_class:
             print(f"\n{_class_table(values, str(layer))}")
 

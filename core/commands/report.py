@@ -51,8 +51,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _command(options: argparse.Namespace) -> str:
     """What was typed."""
-    asked = [("--out", options.out), ("--markdown", options.markdown)]
-    words = [word for name, file in asked if file for word in (name, file)]
+    flags = [("--out", options.out), ("--markdown", options.markdown)]
+    words = [word for name, file in flags if file for word in (name, file)]
     return shlex.join(["python", "-m", "core", "report", options.study, *words])
 
 

@@ -275,7 +275,7 @@ def _training_data(images: LabelledImages, size: tuple[int, int]) -> TrainingDat
 
 def _build_info(options: FineTuneOptions, images: LabelledImages, network: Network, execution: Execution) -> Info:
     """Return the content of training.json, without format, state and times."""
-    asked, kernels = asdict(options), current_kernels()
+    requested, kernels = asdict(options), current_kernels()
     used = {
         "data": {
             "name": images.name,
@@ -295,7 +295,7 @@ def _build_info(options: FineTuneOptions, images: LabelledImages, network: Netwo
         "kernels": kernels and asdict(kernels),
     }
     return {
-        "asked": asked,
+        "asked": requested,
         "used": used,
         "class_names": list(images.class_names),
         "skipped": [asdict(skipped) for skipped in images.skipped],
@@ -367,9 +367,9 @@ def _check_same_training(folder: Path, recorded: Info, info: Info) -> None:
 
 def _compared(info: Info) -> Info:
     """Return the part of a record that is the same for equal trainings; paths may differ."""
-    asked, used = info["asked"], info["used"]
+    requested, used = info["asked"], info["used"]
     return {
-        **{name: value for name, value in asked.items() if name not in _REPRESENTED},
+        **{name: value for name, value in requested.items() if name not in _REPRESENTED},
         "data": {"fingerprint": used["data"]["fingerprint"]},
         "weights_sha256": used["model"]["weights_sha256"],
         "execution": used["execution"],

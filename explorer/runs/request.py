@@ -99,16 +99,16 @@ class Request(StudyChoices, RunChoices):
 
     def repeated_by(self, upload: str = "") -> str:
         """The command that computes the same by hand. upload : the name of what was uploaded, in place of its path."""
-        shown = replace(self, data=upload or self.data)
+        displayed = replace(self, data=upload or self.data)
         slug = re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-") or "my"
-        return shlex.join(["python", "-m", "core", *shown.arguments(out=f"{slug}-study")])
+        return shlex.join(["python", "-m", "core", *displayed.arguments(out=f"{slug}-study")])
 
     def query(self) -> dict[str, list[str]]:
         """The form in the address: what differs from the defaults. Uploads have no address."""
         uploaded = self.source in ("images", "features")
         usual = replace(Request(), model=usual_model(self.source))
-        shown = [name for name in _ADDRESSED if not (uploaded and name == "data")]
-        return {name: [str(getattr(self, name))] for name in shown if getattr(self, name) != getattr(usual, name)}
+        names = [name for name in _ADDRESSED if not (uploaded and name == "data")]
+        return {name: [str(getattr(self, name))] for name in names if getattr(self, name) != getattr(usual, name)}
 
     def _feature_options(self) -> dict[str, str]:
         """The options of `measure` that have a value."""

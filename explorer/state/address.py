@@ -120,10 +120,10 @@ def follow_browser(url_path: str) -> None:
     url_path : str
         Of the page.
     """
-    shown, written = st.session_state.get(_SHOWN), st.session_state.get(_WRITTEN)
+    previous_page, written = st.session_state.get(_SHOWN), st.session_state.get(_WRITTEN)
     st.session_state[_SHOWN] = url_path
     query = _in_address()
-    if shown != url_path:
+    if previous_page != url_path:
         _pick_current_study()
         return
     if not isinstance(written, Written) or query == written.query:
@@ -146,8 +146,8 @@ def _pick_current_study() -> None:
 
 def update_view(page: str, parts: Mapping[str, Sequence[str]]) -> None:
     """Change some of the page's query parameters, as when a part of the page runs alone; no values remove one."""
-    kept: dict[str, list[str]] = st.session_state.get(_session_key(page), {})
-    keep_view(page, {**kept, **parts})
+    present: dict[str, list[str]] = st.session_state.get(_session_key(page), {})
+    keep_view(page, {**present, **parts})
 
 
 def _shared_value(name: str) -> str | None:

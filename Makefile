@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 FAST_TESTS := tests/core/data tests/core/measures tests/core/search/test_neighbors.py tests/core/search/test_tiled.py \
 	tests/core/report/test_findings.py tests/core/report/test_changes.py tests/core/analysis/test_neighborhoods.py \
 	tests/core/analysis/test_planted_labels.py tests/core/analysis/test_small_classes.py tests/core/study/test_options.py \
-	tests/core/commands/test_help.py tests/core/test_options_in_messages.py tests/core/test_label_text.py
+	tests/core/commands/test_help.py tests/core/test_options_in_messages.py tests/core/data/test_label_text.py
 
 # Tests of PyTorch networks, in an environment of their own without TensorFlow; that of JAX's tensors is there, too.
 TORCH_VENV ?= .venv-torch

@@ -20,8 +20,8 @@ from core.analysis.ranking.ranking import rank_networks
 from core.analysis.ranking.ready_features import FeatureFiles
 from core.study.measuring.layer_tables import measure_layer
 from core.study.samples import MeasureOptions, StudySamples
-from core.study.store.schemas import HISTORY as HISTORY_TABLE
-from core.study.store.schemas import RANKING_TABLES, TABLES, TRAINING_HISTORY, Table
+from core.study.store.tables.schemas import HISTORY as HISTORY_TABLE
+from core.study.store.tables.schemas import RANKING_TABLES, TABLES, TRAINING_HISTORY, Table
 from core.study.store.writing import begin, end, study_lock, write_json, write_layer
 from core.training.recording.epochs import EpochsWriter
 

@@ -10,21 +10,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.analysis.curves import has_pooling
+from core.analysis.result_tables import FELL, LAYER_CHANGES, MATCHES, ROSE, checked
 from core.measures.paired import paired_difference, unpaired_interval
 from core.measures.significance import normal_p, q_values, wilson, wilson_n
 from core.study.store.opening import Study, StudyError
 from core.study.store.study_json import look_up
-from core.study.store.ties import MANY_TIES, has_many_ties
+from core.study.store.tables.ties import MANY_TIES, has_many_ties
 
 MEASURES = ("separation", "cross")
-MATCHES = ("name", "position")
 CERTAIN = 0.05  # a change with a q-value below this one is called certain
 Z_95 = 1.959964  # standard errors in half of a 95 % interval
 _LEVEL = 0.95  # level of the intervals that studies store
-COLUMNS = [
-    *("layer", "layer_before", "position", "position_before", "relative_position", "before", "after", "difference"),
-    *("low", "high", "z", "p_value", "q_value", "paired", "num_samples", "matched_by", "verdict"),
-]
+COLUMNS = list(LAYER_CHANGES.columns)
 _ALL_LAYERS_ONLY = ("q_value", "matched_by", "verdict")  # columns that need a comparison of all layers
 
 
@@ -93,9 +90,10 @@ def compare_studies(
         position_before, relative_position (0 to 1), before, after (SI), difference (after − before), low, high (95 %
         interval of the difference), z, p_value (two-sided), q_value (Benjamini and Hochberg, over these rows), paired
         (whether the interval is paired), num_samples (of the value with fewer samples), matched_by ("name" or
-        "position"), meaning. The meaning is "rose" or "fell" where q < 0.05, otherwise "no certain change", which is
+        "position"), verdict. The verdict is "rose" or "fell" where q < 0.05, otherwise "no certain change", which is
         not "no change"; "no interval" where there is none; "many ties" where one of the two layers has many tied
-        samples (`core.study.store.ties`). Rows with many ties have no q-value and do not count in those of the others.
+        samples (`core.study.store.tables.ties`). Rows with many ties have no q-value and do not count in those of the
+        others.
 
     Raises
     ------
@@ -111,9 +109,9 @@ def compare_studies(
     table["matched_by"] = layers.by
     tied = table["layer_before"].isin(first.tied_layers) | table["layer"].isin(second.tied_layers)
     table["q_value"] = q_values(table["p_value"].mask(tied).to_numpy(float))
-    table["verdict"] = [_meaning(*row) for row in zip(table["difference"], table["q_value"], strict=True)]
+    table["verdict"] = [_verdict(*row) for row in zip(table["difference"], table["q_value"], strict=True)]
     table["verdict"] = table["verdict"].mask(tied, MANY_TIES)
-    return table
+    return checked(table, LAYER_CHANGES, "changes by layer")
 
 
 def match_layers(
@@ -211,8 +209,8 @@ def layer_values(study: Study, *, measure: str, pooling: str, split: str) -> pd.
     -------
     DataFrame
         One row a layer in network order, indexed by layer: position, relative_position (0 to 1), value, low, high,
-        chance, num_queries, num_tied (null where unknown; see `core.study.store.ties`), q_value (null until the study
-        is complete).
+        chance, num_queries, num_tied (null where unknown; see `core.study.store.tables.ties`), q_value (null until the
+        study is complete).
 
     Raises
     ------
@@ -248,7 +246,7 @@ def compare_layers(
     Returns
     -------
     DataFrame
-        One row a pair, in the given order, with the columns of `compare_studies` except q_value, matched_by, meaning.
+        One row a pair, in the given order, with the columns of `compare_studies` except q_value, matched_by, verdict.
 
     Raises
     ------
@@ -472,12 +470,12 @@ def at_level(measured: pd.Series, level: float) -> tuple[float, float, float]:
     return (value, *wilson(value, wilson_n(value, low, high, _LEVEL), level))
 
 
-def _meaning(difference: float, q_value: float) -> str:
+def _verdict(difference: float, q_value: float) -> str:
     if np.isnan(q_value):
         return "no interval"
     if q_value >= CERTAIN:
         return "no certain change"
-    return "rose" if difference > 0 else "fell"
+    return ROSE if difference > 0 else FELL
 
 
 def _preferred_rows(rows: pd.DataFrame) -> pd.DataFrame:

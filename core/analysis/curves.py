@@ -5,32 +5,12 @@ from typing import Any
 
 import pandas as pd
 
+from core.analysis.result_tables import CURVES, checked
 from core.study.store.opening import Study
 
 KNN = 5  # preferred number of voting neighbors, where a study has several
 
-CURVE_COLUMNS = [
-    "layer",
-    "position",
-    "measure",
-    "order",
-    "samples",
-    "pooling",
-    "value",
-    "low",
-    "high",
-    "chance",
-    "excess",
-    "num_queries",
-    "num_references",
-    "metric",
-    "sampling",
-    "target",
-    "z",
-    "p_value",
-    "q_value",
-    "num_tied",
-]
+CURVE_COLUMNS = list(CURVES.columns)
 
 
 def tidy_curves(layers: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFrame:
@@ -49,8 +29,8 @@ def tidy_curves(layers: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFram
     Returns
     -------
     DataFrame
-        With the columns `CURVE_COLUMNS`, in network order. `measure` is "SI" or "kNN"; `samples` is "test", "train" or,
-        for test samples and their nearest training samples, "cross".
+        With the columns of `core.analysis.result_tables.CURVES`, in network order. `measure` is "SI" or "kNN";
+        `samples` is "test", "train" or, for test samples and their nearest training samples, "cross".
     """
     rows = _main_rows(measurements)
     rows = rows.assign(
@@ -58,7 +38,7 @@ def tidy_curves(layers: pd.DataFrame, measurements: pd.DataFrame) -> pd.DataFram
         measure=rows["measure"].map({"separation": "SI", "cross": "SI", "knn": "kNN"}),
         order=rows["order"].astype(int),  # float in the table, where measures without an order have nan
     )
-    return in_network_order(rows, layers)[CURVE_COLUMNS]
+    return checked(in_network_order(rows, layers), CURVES, "curves")
 
 
 def measured_layers(study: Study) -> pd.DataFrame:

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 
 from core.analysis.comparing import check_same_samples
 from core.analysis.curves import has_pooling
+from core.analysis.result_tables import OVERLAPS, checked
 from core.measures.related.neighbor_overlap import NeighborSets, Overlap
 from core.measures.related.neighbor_overlap import neighbor_overlap as overlap_of
 from core.study.store.lookup import check_pooling, check_split
 from core.study.store.opening import Study, StudyError
-
-COLUMNS = ["layer", "other_layer", "position", "other_position", "value", "chance", "z", "k", "num_samples"]
 
 
 def neighbor_overlap(
@@ -49,9 +48,9 @@ def neighbor_overlap(
         The studies are of different samples, or one stores no such neighbors, or fewer than k.
     """
     studies = (study, other or study)
-    for checked in studies:
-        check_split(checked, split)
-        check_pooling(checked, pooling)
+    for one_study in studies:
+        check_split(one_study, split)
+        check_pooling(one_study, pooling)
     if other is not None:
         check_same_samples(study, other, splits=(split,))
     neighbors = [_stored(part, split, pooling) for part in studies]
@@ -64,7 +63,7 @@ def neighbor_overlap(
     for prefix, part in zip(("", "other_"), studies, strict=True):
         positions = part.layers.set_index("layer")["position"]
         table[f"{prefix}position"] = table[f"{prefix}layer"].map(positions)
-    return table.sort_values(["position", "other_position"], ignore_index=True)[COLUMNS]
+    return checked(table.sort_values(["position", "other_position"], ignore_index=True), OVERLAPS, "overlaps")
 
 
 def _row(layer: str, other_layer: str, overlap: Overlap) -> dict[str, object]:

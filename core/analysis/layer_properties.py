@@ -7,7 +7,7 @@ from math import atanh, sqrt, tanh
 import numpy as np
 import pandas as pd
 
-from core.study.store.ties import has_many_ties
+from core.study.store.tables.ties import has_many_ties
 
 MIN_LAYERS = 4  # for a rank correlation with an interval
 

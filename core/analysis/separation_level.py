@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.study.store.ties import has_many_ties
+from core.study.store.tables.ties import has_many_ties
 
 CLEAR = 3.0  # standard errors above chance from which SI may be called clearly above chance
 SIGNIFICANT = 0.05  # a q-value below this one is significant

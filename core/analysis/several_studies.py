@@ -59,8 +59,8 @@ def study_differences(info: Mapping[str, Any], other: Mapping[str, Any]) -> tupl
         Content of study.json of the open study and of another one. No tables are read, so that a list of many studies
         can be sorted; `core.analysis.comparing.check_same_samples` compares the samples one by one.
     """
-    found = [_data_difference(info, other), *_way_differences(info, other)]
-    differences = [difference for difference in found if difference is not None]
+    all_differences = [_data_difference(info, other), *_way_differences(info, other)]
+    differences = [difference for difference in all_differences if difference is not None]
     return tuple(sorted(differences, key=lambda difference: -KINDS.index(difference.kind)))
 
 

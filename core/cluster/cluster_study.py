@@ -30,8 +30,7 @@ from core.study.samples import MeasureOptions, StudySamples
 from core.study.streaming import layer_bytes, renamed
 
 MAX_TASKS = 20_000  # in the scheduler at the same time, except that a single layer may have more
-
-_MANY_TASKS = 100  # from this number of tasks of a layer on, progress is reported task by task
+MANY_TASKS = 100  # from this number of tasks of a layer on, progress is reported task by task
 Stage = tuple[LayerInfo, ...]
 Tables = dict[str, pd.DataFrame]
 Answers = Mapping[Comparison, Sequence[Candidates]]
@@ -186,7 +185,7 @@ class ClusterStudy:
 
     def _report_tiles(self, layer: LayerInfo, num_tasks: int, progress: Report) -> None:
         """Report the progress within a layer that has many tasks."""
-        if num_tasks >= _MANY_TASKS:
+        if num_tasks >= MANY_TASKS:
             done = sum(self._tiles.count(shards) for shards in self._shards_by_pooling(layer).values())
             progress(Progress(f"tiles of {layer.layer}", min(done, num_tasks), num_tasks, "tasks"))
 

@@ -20,7 +20,7 @@ from core.study.plan import available_bytes, parse_bytes
 if TYPE_CHECKING:
     from distributed import Client
 
-_CONNECT_TIMEOUT_S = 8.0  # for the connection to a scheduler, and again for the first worker
+CONNECT_TIMEOUT_S = 8.0  # for the connection to a scheduler, and again for the first worker
 _PACKAGES = ("numpy", "scikit-learn", "distributed", "tensorflow", "tensorflow-cpu", "keras")
 _LOCAL = re.compile(r"local:(\d+)(?::(.+))?")
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -95,13 +95,15 @@ def check_installed() -> None:
 
 
 @contextmanager
-def connect(address: "str | Client | Cluster") -> Iterator[Cluster]:
+def connect(address: "str | Client | Cluster", *, timeout_s: float = CONNECT_TIMEOUT_S) -> Iterator[Cluster]:
     """Connect to a cluster and check it; at the end of the context close what was opened here.
 
     Parameters
     ----------
     address : str, distributed.Client or Cluster
         An address (see the module's docstring), or an existing connection, which stays open.
+    timeout_s : float
+        Seconds to wait for the scheduler, and again for the first worker.
 
     Raises
     ------
@@ -119,15 +121,15 @@ def connect(address: "str | Client | Cluster") -> Iterator[Cluster]:
         yield address
         return
     if isinstance(address, distributed.Client):
-        yield _check(address, str(address.scheduler_info(n_workers=0)["address"]), is_local=False)
+        yield _check(address, str(address.scheduler_info(n_workers=0)["address"]), timeout_s, is_local=False)
         return
     local = local_workers(address)
     if local is None and "://" not in address:
         raise ValueError(
             f"cluster must be local:N, local:N:2GiB or an address such as tcp://host:8786; got {address!r}."
         )
-    with _start_local(local) if local else _connect_to_scheduler(address) as client:
-        yield _check(client, address, is_local=local is not None)
+    with _start_local(local) if local else _connect_to_scheduler(address, timeout_s) as client:
+        yield _check(client, address, timeout_s, is_local=local is not None)
 
 
 @contextmanager
@@ -180,12 +182,12 @@ def _restore_environment() -> Iterator[None]:
 
 
 @contextmanager
-def _connect_to_scheduler(address: str) -> Iterator["Client"]:
+def _connect_to_scheduler(address: str, timeout_s: float) -> Iterator["Client"]:
     """Connect to a running scheduler."""
     from distributed import Client
 
     try:
-        client = Client(address, timeout=_CONNECT_TIMEOUT_S, set_as_default=False)
+        client = Client(address, timeout=timeout_s, set_as_default=False)
     except (OSError, ValueError, ImportError) as error:
         raise ClusterError(
             f"cluster must be the address of a running scheduler; nothing answers at {address} ({error}). Start one "
@@ -195,10 +197,10 @@ def _connect_to_scheduler(address: str) -> Iterator["Client"]:
         yield client
 
 
-def _check(client: "Client", address: str, *, is_local: bool) -> Cluster:
+def _check(client: "Client", address: str, timeout_s: float, *, is_local: bool) -> Cluster:
     """Check that the cluster has workers, and that their versions and kernels are those of this process."""
     try:
-        client.wait_for_workers(1, timeout=_CONNECT_TIMEOUT_S)
+        client.wait_for_workers(1, timeout=timeout_s)
     except TimeoutError as error:
         raise ClusterError(
             f"cluster must have at least one worker; the scheduler at {address} has none. Start some with "

@@ -53,10 +53,6 @@ class SearchCost:
         """Return the expected time in seconds, if each worker makes `rate` operations per second without waiting."""
         return self.flop / (rate * workers)
 
-    def read_rate(self, rate: float) -> float:
-        """Return the bytes per second that each worker must be able to read, at `rate` operations per second."""
-        return self.read_bytes / self.seconds(rate)
-
 
 NOTHING = SearchCost(0.0, 0, 0, 0, 0)
 

@@ -22,19 +22,11 @@ from core.cluster.tiles import (
     search_within,
 )
 from core.cluster.tiling import FAN_IN, Tiling, tiling
-from core.cluster.waiting import result
 from core.search.neighbors import Neighbors
 from core.search.sliced import Question
 from core.search.tiled import Best, stack
 
 Future = Any  # `distributed` has no type annotations
-
-
-def nearest_stored(cluster: Cluster, shards: Shards, *, k: int = 1) -> Neighbors:
-    """Find the exact k nearest other rows of each stored row, as `nearest_neighbors` does in memory."""
-    rows = np.arange(shards.num_rows)
-    futures = submit_search(cluster, shards, Question(rows, rows, k))
-    return neighbors_of([result(cluster, future) for future in futures])
 
 
 def submit_search(cluster: Cluster, shards: Shards, question: Question, *, priority: int = 0) -> list[Future]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 RowSelection = slice | NDArray[np.int64]
 
-_GAP_BYTES = 1 << 16  # larger gaps between two rows are skipped, smaller ones are read: another call costs more
+GAP_BYTES = 1 << 16  # larger gaps between two rows are skipped, smaller ones are read: another call costs more
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,7 @@ class Shards:
                 _read_exactly(file, out)
                 return
             done = 0
-            large_gaps = np.flatnonzero((np.diff(rows) - 1) * row_bytes > _GAP_BYTES)
-            for run in np.split(rows, large_gaps + 1):
+            for run in nearby_rows(rows, row_bytes):
                 file.seek(first + row_bytes * int(run[0]))
                 block = np.empty((int(run[-1] - run[0]) + 1, self.num_features), np.float32)
                 _read_exactly(file, block)
@@ -108,6 +107,12 @@ class Shards:
 
     def _shard(self, number: int) -> str:
         return f"{self.address}/{number:06d}.npy"
+
+
+def nearby_rows(rows: NDArray[np.int64], row_bytes: int) -> list[NDArray[np.int64]]:
+    """Split ascending row numbers where a gap between two rows is larger than `GAP_BYTES`."""
+    large_gaps = np.flatnonzero((np.diff(rows) - 1) * row_bytes > GAP_BYTES)
+    return np.split(rows, large_gaps + 1)
 
 
 def num_selected(rows: RowSelection) -> int:

@@ -4,18 +4,40 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from core.cluster.connecting import Cluster, ClusterError
 
 _POLL_INTERVAL_S = 0.1
-_CHECK_INTERVAL_S = 2.0
-_PATIENCE_S = 30.0  # without an active worker; a nanny replaces a dead worker within a few seconds
 
 Future = Any  # `distributed` has no type annotations
 
 
-def result(cluster: Cluster, future: Future, waiting: Callable[[], None] = lambda: None) -> Any:
+@dataclass(frozen=True)
+class Patience:
+    """How long results are awaited from a cluster that does not work.
+
+    Attributes
+    ----------
+    check_s : float
+        Seconds between two looks at the state of the workers.
+    idle_s : float
+        Seconds without an active worker after which the cluster is given up. A nanny replaces a dead worker within a
+        few seconds.
+    """
+
+    check_s: float = 2.0
+    idle_s: float = 30.0
+
+
+def result(
+    cluster: Cluster,
+    future: Future,
+    waiting: Callable[[], None] = lambda: None,
+    *,
+    patience: Patience = Patience(),
+) -> Any:
     """Wait for the result of a future; `waiting` is called repeatedly until it is available.
 
     Raises
@@ -23,7 +45,7 @@ def result(cluster: Cluster, future: Future, waiting: Callable[[], None] = lambd
     ClusterError
         If the scheduler is gone, if all workers are gone and not replaced, or if all have paused for lack of memory.
     """
-    watch = _Watch(cluster)
+    watch = _Watch(cluster, patience)
     while not future.done():
         watch.check()
         waiting()
@@ -34,8 +56,8 @@ def result(cluster: Cluster, future: Future, waiting: Callable[[], None] = lambd
 class _Watch:
     """Checks the state of the cluster while its results are awaited."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+    def __init__(self, cluster: Cluster, patience: Patience) -> None:
+        self._cluster, self._patience = cluster, patience
         self._last_check = self._last_active = time.monotonic()
 
     def check(self) -> None:
@@ -43,13 +65,13 @@ class _Watch:
         client, now = self._cluster.client, time.monotonic()
         if client.status != "running":
             raise _scheduler_gone(self._cluster)
-        if now - self._last_check < _CHECK_INTERVAL_S:
+        if now - self._last_check < self._patience.check_s:
             return
         self._last_check = now
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
         if any(worker["status"] != "paused" for worker in workers):
             self._last_active = now
-        elif now - self._last_active > _PATIENCE_S:
+        elif now - self._last_active > self._patience.idle_s:
             raise _all_paused(self._cluster) if workers else _no_workers(self._cluster)
 
 

@@ -10,8 +10,8 @@ import pandas as pd
 
 from core.analysis.comparing import MEASURES
 from core.analysis.cut.blocks import (
+    ACCURACY_TOLERANCE,
     NOT_TRIED,
-    TOLERANCE,
     Verified,
     cannot_verify,
     separation_across_blocks,
@@ -46,7 +46,7 @@ def add_parser(commands: Any) -> None:
     measures.add_argument(
         "--tolerance",
         type=_tolerance,
-        default=TOLERANCE,
+        default=ACCURACY_TOLERANCE,
         metavar="T",
         help="Loss of accuracy up to which a block is not needed. Default: %(default)s.",
     )

@@ -9,24 +9,21 @@ from typing import Any
 
 import pandas as pd
 
-from core.analysis.comparing import MEASURES
-from core.analysis.cut.advice import TOLERANCE, Advice, advise, head_layer, with_seconds
+from core.analysis.cut.advice import Advice, advise, head_layer, with_seconds
 from core.analysis.cut.class_losses import class_differences
-from core.analysis.cut.exporting import HEADS, Export, export_cut
+from core.analysis.cut.exporting import Export, export_cut
+from core.analysis.cut.options import AUTO, CUT_OPTIONS
 from core.analysis.cut.time_saved import time_saved_text
 from core.analysis.cut.timings import measure_timing, time_layers
 from core.commands.terminal.arguments import JSON_HELP, add_command, add_network_study
+from core.commands.terminal.option_flags import add_options
 from core.commands.terminal.progress import add_progress, interrupt_when_terminated, progress_on
-from core.network.cutting import POOLINGS
 from core.network.models.registry import Network
 from core.report.words.class_losses import class_cost_text
 from core.report.words.cut import difference_to_best_text, enough_text, explanation, headline, level_text
 from core.study.reopening import reopen_network
 from core.study.store.opening import Study, StudyError, load_study
-from core.study.store.ties import reason_text
-
-AUTO = "auto"
-
+from core.study.store.tables.ties import reason_text
 
 EXAMPLES = (
     "my-study",
@@ -40,19 +37,8 @@ def add_parser(commands: Any) -> None:
     """Add the command and its options."""
     parser = add_command(commands, "cut", "Say where to cut a study's network, and save what is below.", EXAMPLES)
     network = add_network_study(parser, images_for="a head")
-    network.add_argument(
-        "--head",
-        choices=HEADS,
-        help="Classifier on top of the cut: a linear probe, or the nearest training sample. Default: none.",
-    )
-    network.add_argument(
-        "--pooling",
-        default="mean",
-        choices=POOLINGS,
-        help="Output of the cut network: the mean of each channel, all activations in a row, or as they are (none). "
-        "Default: %(default)s.",
-    )
-    _add_layers(parser.add_argument_group("layers"))
+    add_options(network, CUT_OPTIONS.values())
+    add_options(parser.add_argument_group("layers"), CUT_OPTIONS.values())
     output = parser.add_argument_group("output")
     output.add_argument(
         "--out",
@@ -64,31 +50,6 @@ def add_parser(commands: Any) -> None:
     output.add_argument("--json", action="store_true", help=JSON_HELP)
     add_progress(output)
     parser.set_defaults(run=run, interrupted="Nothing is kept; the same command starts again.")
-
-
-def _add_layers(group: Any) -> None:
-    group.add_argument(
-        "--layer",
-        default=AUTO,
-        metavar="NAME",
-        help="Layer at which to cut; auto takes the earliest layer before the head that is certain to be within "
-        "--tolerance of the best one's SI, paired on the same samples and corrected for the number of layers. "
-        "Default: %(default)s.",
-    )
-    group.add_argument(
-        "--tolerance",
-        type=float,
-        default=TOLERANCE,
-        metavar="SI",
-        help="Loss of SI against the best layer that is acceptable. Default: %(default)s.",
-    )
-    group.add_argument(
-        "--measure",
-        choices=MEASURES,
-        default=MEASURES[0],
-        help="SI by which layers are compared: within a split, or of test samples among training samples (cross). "
-        "Default: %(default)s.",
-    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -147,7 +108,7 @@ def _as_json(study: Study, export: Export | None, layer: str, advice: Advice) ->
     advice = replace(advice, layers=advice.layers.assign(time_saved=advice.layers["layer"].map(saved)))
     rows = json.loads(advice.layers.to_json(orient="records"))
     costs = next((row for row in rows if row["layer"] == layer), None)
-    found: dict[str, Any] = {
+    content: dict[str, Any] = {
         "layer": layer,
         "best": advice.best,
         "recommended": advice.recommended,
@@ -158,9 +119,9 @@ def _as_json(study: Study, export: Export | None, layer: str, advice: Advice) ->
         "classes": json.loads(classes.to_json(orient="records")),
     }
     if export is None:
-        return found | {"layers": rows}
+        return content | {"layers": rows}
     numbers = asdict(export) | {"path": os.fspath(export.path)}
-    return found | {
+    return content | {
         name: None if isinstance(value, float) and value != value else value for name, value in numbers.items()
     }
 
@@ -204,8 +165,8 @@ def _cannot_choose(advice: Advice) -> str:
     """Why `auto` has no layer, and what to do."""
     ways = enough_text(advice).replace("a tolerance of", "--tolerance")
     decided = f" {ways[0].upper()}{ways[1:]} would decide it." if ways and advice.separates else ""
-    own = f"--layer {advice.best}, the one of the highest SI"
-    return f"{headline(advice)}.{decided} To cut all the same, choose a layer yourself, such as {own}."
+    by_name = f"--layer {advice.best}, the one of the highest SI"
+    return f"{headline(advice)}.{decided} To cut all the same, choose a layer yourself, such as {by_name}."
 
 
 def _savings(row: pd.Series) -> list[str]:

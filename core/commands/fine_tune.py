@@ -81,8 +81,8 @@ def _asked(options: argparse.Namespace) -> FineTuneOptions:
         augmentation=augmentation,
         **{one.name: given[one.name] for one in fields(TrainingOptions) if one.name != "augmentation"},
     )
-    own = {one.name: given[one.name] for one in fields(FineTuneOptions) if one.name != "training"}
-    return FineTuneOptions(training=training, **own)
+    further = {one.name: given[one.name] for one in fields(FineTuneOptions) if one.name != "training"}
+    return FineTuneOptions(training=training, **further)
 
 
 def _print_result(tuned: FineTuned, *, as_json: bool) -> None:
@@ -120,20 +120,20 @@ class TrainingLine(StatusLine):
         if done <= 0 or elapsed_s <= 0:
             return ""
         left_s = int(elapsed_s / done * (progress.total - progress.done))
-        left = f", {left_s // 60}:{left_s % 60:02d} left" if progress.done < progress.total else ""
-        return f", {done / elapsed_s:,.0f} images/s{left}"
+        remaining = f", {left_s // 60}:{left_s % 60:02d} left" if progress.done < progress.total else ""
+        return f", {done / elapsed_s:,.0f} images/s{remaining}"
 
 
 def _where(progress: TrainingProgress) -> str:
     """Stage and epoch, then its numbers, or the images so far."""
     if not progress.epochs:
         return f"{progress.stage}: {progress.done:,} of {progress.total:,} images"
-    place = f"{progress.stage}, epoch {progress.epoch} of {progress.epochs}"
+    text = f"{progress.stage}, epoch {progress.epoch} of {progress.epochs}"
     result = progress.result
     if result is None:
         an_epoch = progress.total // progress.epochs
-        return f"{place}: {progress.done - (progress.epoch - 1) * an_epoch:,} of {an_epoch:,} images"
+        return f"{text}: {progress.done - (progress.epoch - 1) * an_epoch:,} of {an_epoch:,} images"
     return (
-        f"{place}: loss {result.loss:.4f}, accuracy {result.accuracy:.4f}, "
+        f"{text}: loss {result.loss:.4f}, accuracy {result.accuracy:.4f}, "
         f"val_loss {result.val_loss:.4f}, val_accuracy {result.val_accuracy:.4f}"
     )

@@ -9,16 +9,17 @@ import numpy as np
 import pandas as pd
 
 from core.commands.study import print_study
-from core.commands.terminal.arguments import JSON_HELP, add_command, at_least, print_notes
+from core.commands.terminal.arguments import JSON_HELP, add_command, print_notes
+from core.commands.terminal.option_flags import add_options
 from core.commands.terminal.progress import add_overwrite, add_progress, interrupt_when_terminated, progress_on
 from core.data.features import LabelledFeatures, open_features, open_test_features
 from core.report.words.small_classes import order_text, small_classes_text
-from core.search.neighbors import METRICS
 from core.study.costs import product_rate
 from core.study.from_features.feature_files import FeatureValues, measure_feature_files, write_feature_study
+from core.study.from_features.options import FEATURE_OPTIONS
 from core.study.measuring.unusable import unusable_cautions
-from core.study.samples import MeasureOptions, StudySamples
-from core.study.store.ties import has_many_ties, tie_cautions
+from core.study.samples import StudySamples
+from core.study.store.tables.ties import has_many_ties, tie_cautions
 
 COLUMNS = (
     "split",
@@ -95,28 +96,8 @@ def _add_data(group: Any) -> None:
 
 
 def _add_measures(group: Any) -> None:
-    group.add_argument(
-        "--metric",
-        choices=METRICS,
-        default=METRICS[0],
-        help="Distance by which neighbors are near. Default: %(default)s.",
-    )
-    group.add_argument(
-        "--neighbors",
-        type=at_least(1),
-        default=MeasureOptions.num_neighbors,
-        metavar="K",
-        help="Number of neighbors stored for each sample of a study. Default: %(default)s.",
-    )
+    add_options(group, FEATURE_OPTIONS.values())
     group.add_argument("--by-class", action="store_true", help="Print SI of each class, too.")
-    group.add_argument(
-        "--centers", action="store_true", help="Also compute the center measures, with chance from permuted labels."
-    )
-    group.add_argument(
-        "--related-measures",
-        action="store_true",
-        help="Also compute related separability measures, intrinsic dimension and hubness; with --out, CKA, too.",
-    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -132,7 +113,7 @@ def run(options: argparse.Namespace) -> int:
         _print_plan(train, test, as_json=options.json)
         return 0
     report = progress_on(sys.stderr, options.progress)
-    settings = {name: getattr(options, name) for name in ("neighbors", "metric", "centers", "related_measures")}
+    settings = {name: getattr(options, name) for name in FEATURE_OPTIONS}
     try:
         if options.out is not None:
             _refuse_what_studies_hold(options)
@@ -243,8 +224,8 @@ def _shown_rows(values: FeatureValues) -> pd.DataFrame:
 
 def _rows_for_machines(values: FeatureValues) -> list[dict[str, Any]]:
     """One object a value; what is not known is null. SI and cross SI have their values by class."""
-    shown = _shown_rows(values).astype(object)
-    rows: list[dict[str, Any]] = shown.where(shown.notna(), None).to_dict("records")  # type: ignore[assignment]
+    printed = _shown_rows(values).astype(object)
+    rows: list[dict[str, Any]] = printed.where(printed.notna(), None).to_dict("records")  # type: ignore[assignment]
     names = values.samples.class_names
     groups = dict(tuple(values.classes.groupby(["layer", "split", "measure"], sort=False)))
     for row in rows:
@@ -262,8 +243,8 @@ def _print_tables(values: FeatureValues, *, by_class: bool) -> None:
     formats = dict.fromkeys(("value", "low", "high", "chance", "excess"), "{:.4f}".format)
     formats |= {"z": "{:.1f}".format, "p_value": "{:.2g}".format, "order": "{:.0f}".format}
     for layer, table in rows.groupby("layer", sort=False):
-        shown = table.drop(columns="layer").to_string(index=False, formatters=formats, na_rep="–")
-        print(f"\n{layer}\n{shown}")
+        text = table.drop(columns="layer").to_string(index=False, formatters=formats, na_rep="–")
+        print(f"\n{layer}\n{text}")
         if by_class:
             print(f"\n{_class_table(values, str(layer))}")
 

@@ -97,10 +97,12 @@ def run(options: argparse.Namespace) -> int:
     """Rank, and print the networks, the best first."""
     interrupt_when_terminated()
     names = [field.name for field in fields(RankOptions) if field.name != "features"]
-    asked = RankOptions(**{name: getattr(options, name) for name in names}, features=_feature_files(options))
+    chosen = RankOptions(**{name: getattr(options, name) for name in names}, features=_feature_files(options))
     report = progress_on(sys.stderr, options.progress)
     try:
-        ranking = rank_networks(asked, options.out, memory=options.memory, progress=report, overwrite=options.overwrite)
+        ranking = rank_networks(
+            chosen, options.out, memory=options.memory, progress=report, overwrite=options.overwrite
+        )
     finally:
         report.close()
     _print_json(ranking) if options.json else _print_table(ranking)
@@ -143,8 +145,8 @@ def _print_json(ranking: Ranking) -> None:
         name: json.loads(table.to_json(orient="records"))
         for name, table in {"networks": ranking.networks, "layers": ranking.layers}.items()
     }
-    told = {name: ranking.info[name] for name in ("state", "compared", "samples", "cautions")}
-    print(json.dumps({"path": os.fspath(ranking.path)} | told | tables, indent=1))
+    summary = {name: ranking.info[name] for name in ("state", "compared", "samples", "cautions")}
+    print(json.dumps({"path": os.fspath(ranking.path)} | summary | tables, indent=1))
 
 
 def _print_table(ranking: Ranking) -> None:

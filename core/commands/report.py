@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from core.commands.terminal.arguments import add_command
+from core.data.files import replace_file
 from core.report.content import make_report
 from core.report.html import as_html
 from core.report.markdown import as_markdown
-from core.study.store.writing import replace_file
 
 EXAMPLES = (
     "my-study --out report.html",
@@ -51,8 +51,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _command(options: argparse.Namespace) -> str:
     """What was typed."""
-    asked = [("--out", options.out), ("--markdown", options.markdown)]
-    words = [word for name, file in asked if file for word in (name, file)]
+    flags = [("--out", options.out), ("--markdown", options.markdown)]
+    words = [word for name, file in flags if file for word in (name, file)]
     return shlex.join(["python", "-m", "core", "report", options.study, *words])
 
 

@@ -46,32 +46,32 @@ def add_parser(commands: Any) -> None:
 
 def study_options(options: argparse.Namespace) -> StudyOptions:
     """Read the options of a study from the command line; the protocol notebook sets those that are not given."""
-    asked = StudyOptions(**{name: getattr(options, name) for name in STUDY_OPTIONS})
-    if asked.protocol != "notebook":
-        return asked
+    chosen = StudyOptions(**{name: getattr(options, name) for name in STUDY_OPTIONS})
+    if chosen.protocol != "notebook":
+        return chosen
     not_given = {name for name, option in STUDY_OPTIONS.items() if getattr(options, name) == option.default}
-    not_given -= {"layers"} if asked.model == PIXELS else set()
-    return replace(asked, **{name: value for name, value in NOTEBOOK.items() if name in not_given})
+    not_given -= {"layers"} if chosen.model == PIXELS else set()
+    return replace(chosen, **{name: value for name, value in NOTEBOOK.items() if name in not_given})
 
 
 def run(options: argparse.Namespace) -> int:
     interrupt_when_terminated()
-    asked = study_options(options)
+    chosen = study_options(options)
     report = progress_on(sys.stderr, options.progress)
     printed_notes: tuple[str, ...] = ()
     engine = LocalEngine() if options.cluster is None else DaskEngine(options.cluster, options.cluster_storage)
     try:
         if options.dry_run:
             memory = memory_of_plan(engine, options.memory, options.spool)
-            plan = plan_study(asked, memory=memory, spool=options.spool, progress=report)
+            plan = plan_study(chosen, memory=memory, spool=options.spool, progress=report)
             report.close()
             if not options.json:
                 print_notes(plan.notes)
             print_plan(plan, options.cluster, as_json=options.json)
             return 0
-        to_run: Plan | StudyOptions = asked
+        to_run: Plan | StudyOptions = chosen
         if options.cluster is None:  # a cluster is connected to first
-            to_run = plan_study(asked, memory=options.memory, spool=options.spool, progress=report)
+            to_run = plan_study(chosen, memory=options.memory, spool=options.spool, progress=report)
             report.close()
             if options.progress == "text":
                 printed_notes = to_run.notes

@@ -13,9 +13,9 @@ from core.data import labels as label_files
 from core.data.arrays import IDS, LABELS, SUFFIXES, LayerFile, columns, entries, list_layers, read_array, read_column
 from core.data.errors import DataError
 from core.data.files import check_regular, check_utf8_name
+from core.data.label_text import alike_note
 from core.data.labels import check_ids, check_labels, column_note, names_file, read_ids, read_labels
 from core.data.sampling import name_some
-from core.label_text import alike_note
 
 _NUMBERED = re.compile(r"(\d+)[-_. ]+(.+)")  # a file name such as 03-conv2
 

@@ -1,7 +1,10 @@
-"""Reading of untrusted files: regular files only, and at most a given number of bytes."""
+"""Files: reading untrusted ones, which must be regular and not too large, and replacing one in a single step."""
 
 import os
 import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from core.data.errors import DataError
 
@@ -66,6 +69,21 @@ def read_file(path: str | os.PathLike[str], most_bytes: int) -> bytes:
     if len(data) > most_bytes:
         raise DataError(f"{os.fspath(path)} must hold at most {most_bytes / 2**20:,.0f} MiB; got more.")
     return data
+
+
+def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write a file beside `path` and rename it over it, so that a reader sees the old content or the new one.
+
+    Parameters
+    ----------
+    path : Path
+        The file to replace; it need not exist.
+    write : callable
+        Writes the new content to the path that it is given.
+    """
+    scratch = path.with_name(f".{path.name}.tmp")
+    write(scratch)
+    os.replace(scratch, path)
 
 
 def _refuse_other_kinds(path: str | os.PathLike[str], mode: int) -> None:

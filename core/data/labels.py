@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from core.data.arrays import columns, read_array, read_column
 from core.data.errors import DataError
+from core.data.label_text import MISSING, as_number, describe_targets
 from core.data.sampling import name_some
-from core.label_text import MISSING, as_number, describe_targets
 
 SUFFIXES = (".npy", ".txt", ".csv", ".parquet")
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")  # the canonical form only: 01, +1 and 1_0 are texts

@@ -13,7 +13,7 @@ from core.measures.separation import EncodedLabels, Separation, encode_labels, m
 from core.measures.significance import Codes, Shuffles
 from core.search.rows import Rows, as_matrix
 
-_CHUNK = 4096  # columns of features in memory as float64 at once while inner products are summed
+CHUNK = 4096  # columns of features in memory as float64 at once while inner products are summed
 _ROUNDING = 1e-12  # squared distances that differ by less, relative to what they are computed from, are equal
 
 
@@ -68,15 +68,18 @@ class CenterGeometry:
     is_gram: bool
 
     @classmethod
-    def of(cls, features: ArrayLike) -> CenterGeometry:
-        """Check the features, (n, d) or flattened to that, and take their inner products about the column mean."""
+    def of(cls, features: ArrayLike, *, chunk: int = CHUNK) -> CenterGeometry:
+        """Check the features, (n, d) or flattened to that, and take their inner products about the column mean.
+
+        chunk : columns of features that are summed at once.
+        """
         rows = Rows.of(features)
         if len(rows) < 2:
             raise ValueError(
                 f"features must have at least two samples; got {len(rows)}. A class needs others beside it."
             )
         if rows.num_features > len(rows):
-            gram = _gram(rows)
+            gram = _gram(rows, chunk)
             return cls(gram, gram.diagonal().copy(), is_gram=True)
         centered = _centered(rows, slice(None))
         return cls(centered, np.einsum("ij,ij->i", centered, centered), is_gram=False)
@@ -163,10 +166,10 @@ def _centered(rows: Rows, columns: slice) -> NDArray[np.float64]:
     return rows.centered(slice(None), columns, rows.mean, float(2.0**-exponent), np.dtype(np.float64))
 
 
-def _gram(rows: Rows) -> NDArray[np.float64]:
+def _gram(rows: Rows, chunk: int) -> NDArray[np.float64]:
     """Inner products of all samples about the column mean, shape (n, n)."""
     gram = np.zeros((len(rows), len(rows)))
-    for start in range(0, rows.num_features, _CHUNK):
-        part = _centered(rows, slice(start, start + _CHUNK))
+    for start in range(0, rows.num_features, chunk):
+        part = _centered(rows, slice(start, start + chunk))
         gram += part @ part.T
     return gram

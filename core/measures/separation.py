@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from core.label_text import MISSING, describe_targets
+from core.data.label_text import MISSING, describe_targets
 from core.measures.significance import (
     ENOUGH_FOR_NORMAL,
     PERMUTATIONS,
@@ -176,8 +176,10 @@ def encode_labels(labels: ArrayLike, *, num_samples: int | None = None, name: st
 def encode_together(first: EncodedLabels, second: EncodedLabels) -> tuple[EncodedLabels, EncodedLabels]:
     """Two sets of labels with codes that mean the same in both."""
     classes = tuple(sorted({*first.classes, *second.classes}, key=lambda label: (isinstance(label, str), label)))
-    place = {label: code for code, label in enumerate(classes)}
-    moved = [np.array([place[label] for label in part.classes], dtype=np.int64)[part.codes] for part in (first, second)]
+    code_of = {label: code for code, label in enumerate(classes)}
+    moved = [
+        np.array([code_of[label] for label in part.classes], dtype=np.int64)[part.codes] for part in (first, second)
+    ]
     return EncodedLabels(moved[0], classes), EncodedLabels(moved[1], classes)
 
 

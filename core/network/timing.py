@@ -15,10 +15,16 @@ if TYPE_CHECKING:
     import keras
 
 _NetworkOrModel = Union[Network, "keras.Model"]
+Clock = Callable[[], float]
 
 
 def prefix_rounds(
-    network: _NetworkOrModel, layers: Sequence[str], *, batch_size: int = 32, repeats: int = 5
+    network: _NetworkOrModel,
+    layers: Sequence[str],
+    *,
+    batch_size: int = 32,
+    repeats: int = 5,
+    clock: Clock = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Measure the time per image from the pixels to each of some layers, in several rounds.
 
@@ -36,6 +42,8 @@ def prefix_rounds(
         Images per run.
     repeats : int
         Number of rounds, after one round for warming up.
+    clock : callable
+        Returns the time in seconds.
 
     Returns
     -------
@@ -47,12 +55,16 @@ def prefix_rounds(
     ValueError
         If the network does not have a layer, or if `batch_size` or `repeats` is below 1.
     """
-    rounds = _rounds([(network, layer) for layer in layers], batch_size, repeats)
+    rounds = _rounds([(network, layer) for layer in layers], batch_size, repeats, clock)
     return {layer: rounds[:, column].tolist() for column, layer in enumerate(layers)}
 
 
 def interleaved_prefix_seconds(
-    prefixes: Sequence[tuple[_NetworkOrModel, str]], *, batch_size: int = 32, repeats: int = 3
+    prefixes: Sequence[tuple[_NetworkOrModel, str]],
+    *,
+    batch_size: int = 32,
+    repeats: int = 3,
+    clock: Clock = time.perf_counter,
 ) -> list[float]:
     """Measure the time per image of several networks, each up to a layer, for comparison.
 
@@ -66,17 +78,21 @@ def interleaved_prefix_seconds(
         Images per run.
     repeats : int
         Number of rounds, after one round for warming up.
+    clock : callable
+        Returns the time in seconds.
 
     Returns
     -------
     list of float
         Seconds per image, in the order of `prefixes`.
     """
-    seconds: list[float] = _rounds(prefixes, batch_size, repeats).min(axis=0).tolist()
+    seconds: list[float] = _rounds(prefixes, batch_size, repeats, clock).min(axis=0).tolist()
     return seconds
 
 
-def _rounds(prefixes: Sequence[tuple[_NetworkOrModel, str]], batch_size: int, repeats: int) -> NDArray[np.float64]:
+def _rounds(
+    prefixes: Sequence[tuple[_NetworkOrModel, str]], batch_size: int, repeats: int, clock: Clock
+) -> NDArray[np.float64]:
     """Return the seconds per image, shape (rounds, prefixes), measured after one round for warming up."""
     for name, value in (("batch_size", batch_size), ("repeats", repeats)):
         if value < 1:
@@ -86,15 +102,15 @@ def _rounds(prefixes: Sequence[tuple[_NetworkOrModel, str]], batch_size: int, re
         run()
     elapsed_s = np.zeros((repeats, len(runs)))
     for row in elapsed_s:
-        row[:] = [_elapsed_s(run) for run, _ in runs]
+        row[:] = [_elapsed_s(run, clock) for run, _ in runs]
     are_pixels = np.array([is_pixels for _, is_pixels in runs], dtype=bool)
     return np.where(are_pixels, 0.0, elapsed_s / batch_size)
 
 
-def _elapsed_s(run: Callable[[], Any]) -> float:
-    began = time.perf_counter()
+def _elapsed_s(run: Callable[[], Any], clock: Clock) -> float:
+    began = clock()
     run()
-    return time.perf_counter() - began
+    return clock() - began
 
 
 def _build_runs(

@@ -10,7 +10,7 @@ import pandas as pd
 
 from core.analysis.comparing import compare_studies, match_layers
 from core.analysis.curves import measured_layers, tidy_curves
-from core.analysis.cut.blocks import TOLERANCE, cannot_verify, separation_across_blocks, with_verified
+from core.analysis.cut.blocks import ACCURACY_TOLERANCE, cannot_verify, separation_across_blocks, with_verified
 from core.analysis.cut.verified_blocks import load_verified
 from core.analysis.samples.selection import LayerSelection
 from core.analysis.samples.tables import named_pairs
@@ -24,7 +24,7 @@ from core.report.words.findings import Finding, describe
 from core.report.words.formatting import SAMPLES, one_layer, plain
 from core.report.words.provenance import caption_parts, known_facts
 from core.report.words.small_classes import baseline_text
-from core.study.description.description_file import read_description
+from core.study.store.description import read_description
 from core.study.store.opening import Study, StudyError, load_study
 from core.training.recording.epochs import load_epoch, read_epochs, read_history
 
@@ -195,9 +195,9 @@ def _blocks_section(study: Study, lead: pd.DataFrame) -> Section | None:
     except StudyError:
         return None
     verified = load_verified(study)
-    table = with_verified(blocks, verified, TOLERANCE)
+    table = with_verified(blocks, verified, ACCURACY_TOLERANCE)
     if verified is not None:
-        text = f"{blocks_text(table, verified, TOLERANCE)} {ALONE}"
+        text = f"{blocks_text(table, verified, ACCURACY_TOLERANCE)} {ALONE}"
     else:
         text = f"{NO_MEASUREMENT} {cannot_verify(study) or MEASURE_BLOCKS}"
     return Section("Block by block", text, tables=(block_table(table),))

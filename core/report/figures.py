@@ -17,12 +17,12 @@ from core.analysis.comparing import compare_studies, match_layers
 from core.analysis.curves import measured_layers
 from core.analysis.layer_properties import known_properties, rank_correlation
 from core.analysis.separation_level import best_layer, has_best_layer, lead_curve
+from core.data.files import replace_file
 from core.report.chart_files import FORMATS, INSTALL, PORTABLE_FONT, chart_file
 from core.report.lead_values import chosen_curves, splits_of
 from core.report.plots import properties_of
 from core.report.words.figure_captions import change_caption, curves_caption, panel_caption, property_caption
 from core.study.store.opening import Study
-from core.study.store.writing import replace_file
 
 if TYPE_CHECKING:
     from core.report.charts.frame import Size, UncheckedChart
@@ -85,7 +85,7 @@ def make_figures(
         if name in known:
             figures.append(_property_figure(study, curves, lead, table, name, f"si-versus-{title}"))
     if after is not None:
-        figures.append(_change_figure(study, after, curves, lead))
+        figures.append(_change_figure(study, after, lead))
     return figures
 
 
@@ -225,7 +225,7 @@ def _property_figure(
     return Figure(name, draw, property_caption(study, curves, lead, column, correlation, int(table[column].count())))
 
 
-def _change_figure(study: Study, after: Study, curves: pd.DataFrame, lead: pd.DataFrame) -> Figure:
+def _change_figure(study: Study, after: Study, lead: pd.DataFrame) -> Figure:
     split, among = splits_of(lead)
     options: Mapping[str, Any] = {
         "measure": "cross" if among != split else "separation",

@@ -85,14 +85,14 @@ def classes_plot(
     from core.report.charts.theme import themed
 
     lead = chosen_lead(study, samples=samples, pooling=pooling)
-    shown = best_layer(lead) if layer is None else layer
-    if shown not in lead["layer"].tolist():
+    chosen_layer = best_layer(lead) if layer is None else layer
+    if chosen_layer not in lead["layer"].tolist():
         raise ValueError(f"layer must be a measured layer, such as {best_layer(lead)!r}; got {layer!r}.")
-    classes = classes_at(study, lead, shown)
+    classes = classes_at(study, lead, chosen_layer)
     if classes.empty:
-        raise ValueError(f"study must have values of SI by class at {shown!r}; it has none.")
+        raise ValueError(f"study must have values of SI by class at {chosen_layer!r}; it has none.")
     chart = themed(class_chart(classes.head(MOST_CLASSES), size=NOTEBOOK))
-    chart.title = _class_title(shown, len(classes))
+    chart.title = _class_title(chosen_layer, len(classes))
     return chart
 
 

@@ -71,14 +71,14 @@ def refuse_unasked(plan: Plan, cost: Callable[[float | None], Cost], rate: Calla
     options = plan.options
     if options.allow_long_search or options.precision is not None:
         return
-    found = choice(plan, cost, rate)
-    if found is None:
+    alternatives = choice(plan, cost, rate)
+    if alternatives is None:
         return
     sizes = " Sizes and a precision do not go together: leave --sizes out." if options.sizes else ""
     raise ValueError(
         f"allow_long_search or precision must be chosen where the exact search takes more than {EXACT_HOURS:.0f} h; "
         f"got neither. "
-        f"{found.sentence()}.{sizes}"
+        f"{alternatives.sentence()}.{sizes}"
     )
 
 

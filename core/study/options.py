@@ -6,6 +6,7 @@ type that study.json may record; the field of the page New study and its key in 
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
+from math import isinf
 from types import MappingProxyType, UnionType
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -38,7 +39,11 @@ class Option:
     choices : tuple of str
         The values that it may have; empty where any text may be given.
     least, most : float
-        Limits of a number, both included.
+        Limits of a number.
+    excludes_least, excludes_most : bool
+        Whether the number must be more than `least`, or less than `most`; otherwise the limits are included.
+    advice : str
+        A sentence that follows where a number is out of its limits, such as what is usual.
     default_text : str
         The default in words, where its value does not say it.
     label : str
@@ -61,6 +66,9 @@ class Option:
     choices: tuple[str, ...] = ()
     least: float = 0
     most: float = LARGEST_COUNT
+    excludes_least: bool = False
+    excludes_most: bool = False
+    advice: str = ""
     default_text: str = ""
     label: str = ""
     most_in_form: float | None = None
@@ -98,13 +106,25 @@ class Option:
         """What is wrong with a value by the choices and limits of the option; None where nothing is."""
         if self.choices and value not in self.choices:
             return f"{self.name} must be one of {', '.join(self.choices)}; got {value!r}."
-        if self.kind is not int or value is None:
+        if value is None or self.kind not in (int, float) or self._is_within(value):
             return None
-        if value < self.least:
-            return f"{self.name} must be at least {self.least:,}; got {value:,}."
-        if value > self.most:
-            return f"{self.name} must be at most {self.most:,}; got {value:,}."
-        return None
+        advice = f" {self.advice}" if self.advice else ""
+        return f"{self.name} must {self._limits(value)}; got {value:,}.{advice}"
+
+    def _is_within(self, number: float) -> bool:
+        """Whether a number is within the limits; NaN is not."""
+        is_enough = number > self.least if self.excludes_least else number >= self.least
+        return is_enough and (number < self.most if self.excludes_most else number <= self.most)
+
+    def _limits(self, number: float) -> str:
+        """The limits that a number is not within, in words that follow "must"."""
+        if self.kind is int:
+            return f"be at least {self.least:,}" if number < self.least else f"be at most {self.most:,}"
+        if self.excludes_least and isinf(self.most):
+            return f"be a finite number of more than {self.least:,}"
+        if self.excludes_most and not self.excludes_least:
+            return f"be at least {self.least:,} and less than {self.most:,}"
+        return f"lie between {self.least:,} and {self.most:,}"
 
 
 def declare(default: Any = MISSING, **declaration: Any) -> Any:
@@ -297,6 +317,8 @@ class StudyChoices:
         group="data",
         metavar="F",
         most=1,
+        excludes_most=True,
+        advice="0 measures all samples as one split; 0.2 is usual.",
         label="Test fraction",
         most_in_form=0.9,
     )
@@ -360,6 +382,10 @@ class StudyChoices:
         "as that takes.",
         group="cost",
         metavar="E",
+        most=0.5,
+        excludes_least=True,
+        excludes_most=True,
+        advice="0.01 is ± one point.",
         default_text="all samples are searched",
     )
     pilot: int = declare(

@@ -94,8 +94,6 @@ class StudyOptions(StudyChoices):
         object.__setattr__(self, "model", model)
         object.__setattr__(self, "weights", weights)
         check_options(self)
-        if self.precision is not None and not 0 < self.precision < 0.5:
-            raise ValueError(f"precision must lie between 0 and 0.5; got {self.precision}. 0.01 is ± one point.")
         if self.precision is not None and self.sizes:
             raise ValueError("precision and sizes must not be combined; both draw samples. Make two studies.")
         if self.precision is not None and self.allow_long_search:

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from core.data.label_text import alike_note
 from core.data.sampling import sample_order, stratified_subsample
-from core.label_text import alike_note
 from core.measures.significance import Shuffles
 from core.study.store.study_json import printable
 

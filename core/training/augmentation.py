@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.study.options import declare, with_parameters
+from core.study.options import check_options, declare, with_parameters
 
 
 @with_parameters
@@ -23,25 +23,29 @@ class Augmentation:
         help="Largest rotation of a training image, either way, as a share of a full turn.",
         group="augmentation",
         metavar="X",
+        most=0.5,
+        advice="0 leaves it out.",
     )
     translation: float = declare(
         0.1,
         help="Largest shift of a training image, as a share of its height and width.",
         group="augmentation",
         metavar="X",
+        most=1,
+        advice="0 leaves it out.",
     )
     contrast: float = declare(
         0.1,
         help="Largest change of the contrast of a training image around each channel's mean, as a share of it.",
         group="augmentation",
         metavar="X",
+        most=1,
+        advice="0 leaves it out.",
     )
     flip: bool = declare(True, help="Mirror training images left to right at random.", group="augmentation")
 
     def __post_init__(self) -> None:
-        for name, limit in (("rotation", 0.5), ("translation", 1.0), ("contrast", 1.0)):
-            if not 0 <= getattr(self, name) <= limit:
-                raise ValueError(f"{name} must lie between 0 and {limit}; got {getattr(self, name)}. 0 leaves it out.")
+        check_options(self)
 
     @property
     def changes_nothing(self) -> bool:

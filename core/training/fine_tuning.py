@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from core.data.files import replace_file
 from core.data.images.copies import copy_notes
 from core.data.images.labelled_images import LabelledImages
 from core.data.images.loading import check_data_exist, load_images
@@ -33,9 +34,9 @@ from core.study.resumed_kernels import begin_as_recorded, refuse_other_kernels
 from core.study.run import package_versions
 from core.study.store.opening import StudyError, read_table_file
 from core.study.store.replacing import replaced
-from core.study.store.schemas import TRAINING_HISTORY
 from core.study.store.study_json import fine_tuning_faults, read_json_object
-from core.study.store.writing import differences, now_utc, replace_file, study_lock, write_json
+from core.study.store.tables.schemas import TRAINING_HISTORY
+from core.study.store.writing import differences, now_utc, study_lock, write_json
 from core.training.inputs import TrainingData
 from core.training.options import Execution, TrainingOptions
 from core.training.phases import (
@@ -274,7 +275,7 @@ def _training_data(images: LabelledImages, size: tuple[int, int]) -> TrainingDat
 
 def _build_info(options: FineTuneOptions, images: LabelledImages, network: Network, execution: Execution) -> Info:
     """Return the content of training.json, without format, state and times."""
-    asked, kernels = asdict(options), current_kernels()
+    requested, kernels = asdict(options), current_kernels()
     used = {
         "data": {
             "name": images.name,
@@ -294,7 +295,7 @@ def _build_info(options: FineTuneOptions, images: LabelledImages, network: Netwo
         "kernels": kernels and asdict(kernels),
     }
     return {
-        "asked": asked,
+        "asked": requested,
         "used": used,
         "class_names": list(images.class_names),
         "skipped": [asdict(skipped) for skipped in images.skipped],
@@ -366,9 +367,9 @@ def _check_same_training(folder: Path, recorded: Info, info: Info) -> None:
 
 def _compared(info: Info) -> Info:
     """Return the part of a record that is the same for equal trainings; paths may differ."""
-    asked, used = info["asked"], info["used"]
+    requested, used = info["asked"], info["used"]
     return {
-        **{name: value for name, value in asked.items() if name not in _REPRESENTED},
+        **{name: value for name, value in requested.items() if name not in _REPRESENTED},
         "data": {"fingerprint": used["data"]["fingerprint"]},
         "weights_sha256": used["model"]["weights_sha256"],
         "execution": used["execution"],

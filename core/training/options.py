@@ -1,13 +1,21 @@
 """What is asked of a training: its recipe, and how it is carried out."""
 
 from dataclasses import dataclass, field
-
-import numpy as np
+from math import inf
+from typing import Any
 
 from core.study.options import check_options, declare, declare_as_in_study, with_parameters
 from core.training.augmentation import Augmentation
 
 PHASES = ("head", "tail")
+_RATE: dict[str, Any] = {
+    "group": "training",
+    "metavar": "X",
+    "excludes_least": True,
+    "most": inf,
+    "excludes_most": True,
+    "advice": "1e-3 is usual for Adam.",
+}
 
 
 @with_parameters
@@ -31,12 +39,8 @@ class TrainingOptions:
         group="training",
         metavar="N",
     )
-    head_learning_rate: float = declare(
-        1e-2, help="Adam's learning rate in the first phase.", group="training", metavar="X"
-    )
-    tail_learning_rate: float = declare(
-        1e-4, help="Adam's learning rate in the second phase.", group="training", metavar="X"
-    )
+    head_learning_rate: float = declare(1e-2, help="Adam's learning rate in the first phase.", **_RATE)
+    tail_learning_rate: float = declare(1e-4, help="Adam's learning rate in the second phase.", **_RATE)
     batch_size: int = declare(64, help="Number of images in a training step.", group="training", metavar="N", least=1)
     unfreeze: str = declare(
         "block7a_expand_conv",
@@ -49,6 +53,9 @@ class TrainingOptions:
         help="Share of the pooled activations that is dropped before the last layer.",
         group="training",
         metavar="X",
+        most=1,
+        excludes_most=True,
+        advice="0 leaves it out.",
     )
     augmentation: Augmentation = field(default_factory=Augmentation)
     early_stopping: int | None = declare(
@@ -63,13 +70,6 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         check_options(self)
-        for name in ("head_learning_rate", "tail_learning_rate"):
-            if not 0 < getattr(self, name) < np.inf:
-                raise ValueError(
-                    f"{name} must be a positive number; got {getattr(self, name)}. 1e-3 is usual for Adam."
-                )
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout must be at least 0 and less than 1; got {self.dropout}. 0 leaves it out.")
 
     def epochs(self, phase: str) -> int:
         return self.head_epochs if phase == "head" else self.tail_epochs

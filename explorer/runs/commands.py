@@ -11,7 +11,7 @@ from typing import Any
 from core.network.models.registry import is_weights_path
 from core.report.words.formatting import one_layer
 from core.study.options import PIXELS
-from explorer.runs.jobs import ROOT
+from explorer.runs.background.jobs import ROOT
 
 HEADS = {"none": "None (features)", "probe": "Linear probe", "nearest": "Nearest training image"}
 

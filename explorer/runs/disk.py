@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from threading import RLock
 
-from explorer.runs import jobs
+from explorer.runs.background import jobs
 from explorer.runs.uploads.checking import UPLOADS
 from explorer.runs.uploads.store import GRACE_S
 

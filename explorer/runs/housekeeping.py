@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from explorer.runs import jobs
+from explorer.runs.background import jobs
 from explorer.runs.disk import FullError, holds, make_room, remove_unused_uploads
 from explorer.runs.uploads.store import store
 from explorer.server.public_mode import KEEP_S, Limits, is_public, limits, studies_folder

@@ -9,7 +9,7 @@ import streamlit as st
 from core.report.words.formatting import plain
 from core.study.durations import in_words
 from core.study.store.opening import StudyError, read_info
-from explorer.runs.jobs import (
+from explorer.runs.background.jobs import (
     BusyError,
     Job,
     Status,
@@ -25,7 +25,7 @@ from explorer.runs.jobs import (
 from explorer.runs.request import in_form_words
 from explorer.runs.run_again import run_again
 from explorer.runs.starting import start_run
-from explorer.runs.study_list import may_change, own_removed_jobs, run_title
+from explorer.runs.study_list import may_change, removed_visitor_jobs, run_title
 from explorer.server.page_errors import guarded
 from explorer.server.public_mode import is_public, limits
 from explorer.state.address import keep_study
@@ -193,7 +193,7 @@ def show_removed(name: str, *, only: str = "") -> bool:
     only : str
         Id of the run to show; "" for all.
     """
-    removed = [job for job in own_removed_jobs() if only in ("", job.id)][:MAX_REMOVED]
+    removed = [job for job in removed_visitor_jobs() if only in ("", job.id)][:MAX_REMOVED]
     for job in removed:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f":material/delete: Removed · **{plain(run_title(job))}**", width="stretch")

@@ -9,9 +9,9 @@ from typing import Any
 
 from core.network.models.registry import DEFAULT_MODEL, DEFAULT_WEIGHTS, backbones, is_model_file, is_weights_path
 from core.search.neighbors import METRICS
-from core.study.description.description_file import MOST_NAME
 from core.study.options import PIXELS, RUN_OPTIONS, STUDY_OPTIONS, Option, RunChoices, StudyChoices
-from explorer.runs.jobs import STUDY
+from core.study.store.description import MOST_NAME
+from explorer.runs.background.jobs import STUDY
 from explorer.server.public_mode import Limits
 
 SOURCES = {
@@ -99,16 +99,16 @@ class Request(StudyChoices, RunChoices):
 
     def repeated_by(self, upload: str = "") -> str:
         """The command that computes the same by hand. upload : the name of what was uploaded, in place of its path."""
-        shown = replace(self, data=upload or self.data)
+        displayed = replace(self, data=upload or self.data)
         slug = re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-") or "my"
-        return shlex.join(["python", "-m", "core", *shown.arguments(out=f"{slug}-study")])
+        return shlex.join(["python", "-m", "core", *displayed.arguments(out=f"{slug}-study")])
 
     def query(self) -> dict[str, list[str]]:
         """The form in the address: what differs from the defaults. Uploads have no address."""
         uploaded = self.source in ("images", "features")
         usual = replace(Request(), model=usual_model(self.source))
-        shown = [name for name in _ADDRESSED if not (uploaded and name == "data")]
-        return {name: [str(getattr(self, name))] for name in shown if getattr(self, name) != getattr(usual, name)}
+        names = [name for name in _ADDRESSED if not (uploaded and name == "data")]
+        return {name: [str(getattr(self, name))] for name in names if getattr(self, name) != getattr(usual, name)}
 
     def _feature_options(self) -> dict[str, str]:
         """The options of `measure` that have a value."""
@@ -153,7 +153,7 @@ class Request(StudyChoices, RunChoices):
         return self.data if self.source in ("images", "features") else _absolute(self.data)
 
 
-def asked_request(query: Mapping[str, Sequence[str]]) -> Request:
+def parse_request(query: Mapping[str, Sequence[str]]) -> Request:
     """The form as the address asks for it; what it says wrongly stays at the default."""
     values: dict[str, Any] = {}
     for name in _ADDRESSED:

@@ -8,8 +8,8 @@ from typing import Any
 from core.network.models.registry import is_model_file, is_weights_path
 from core.study.options import PIXELS, RUN_OPTIONS, STUDY_OPTIONS, Option
 from core.study.store.study_json import look_up
+from explorer.runs.background.jobs import STUDY, find_job
 from explorer.runs.commands import located, search_folders
-from explorer.runs.jobs import STUDY, find_job
 from explorer.runs.request import AT_THE_PLAN, HIDDEN_OPTIONS, Request, models, sources
 from explorer.runs.uploads.checking import UPLOADS
 from explorer.server.public_mode import Limits
@@ -49,8 +49,8 @@ def run_again(info: Mapping[str, Any], study: Path, allowed: Limits) -> RunAgain
     allowed : Limits
         The server's limits: what they refuse is left out and named.
     """
-    asked = info.get("asked") or {}
-    filled = _of_images(asked, study) if isinstance(asked.get("data"), str) else _of_features(info)
+    recorded = info.get("asked") or {}
+    filled = _of_images(recorded, study) if isinstance(recorded.get("data"), str) else _of_features(info)
     return _within(_with_run_options(filled, study, allowed), allowed)
 
 
@@ -83,17 +83,19 @@ def _of_images(asked: Mapping[str, Any], study: Path) -> RunAgain:
 
 def _of_features(info: Mapping[str, Any]) -> RunAgain:
     """The form for a study of ready-made features, or of a network that this app does not run."""
-    asked = info.get("asked") or {}
+    recorded = info.get("asked") or {}
     model = look_up(info, "used.model.name")
     if model is not None:
         notes = [f"The network {model} was not measured by a command: save its features to files, and choose them."]
     else:
         notes = [_NO_FILES]
-    values = _option_values(asked, {name: STUDY_OPTIONS[name] for name in _FEATURE_OPTIONS}, notes)
-    lost = [name for name in ("probe", "projection") if asked.get(name, STUDY_OPTIONS[name].default) != _default(name)]
+    values = _option_values(recorded, {name: STUDY_OPTIONS[name] for name in _FEATURE_OPTIONS}, notes)
+    lost = [
+        name for name in ("probe", "projection") if recorded.get(name, STUDY_OPTIONS[name].default) != _default(name)
+    ]
     if lost:
         notes.append(f"The form for features has no field for {' and '.join(lost)}; the default is taken.")
-    metric = asked.get("metric")
+    metric = recorded.get("metric")
     if isinstance(metric, str):
         values["metric"] = metric
     return RunAgain(replace(Request(), source="features", **values), tuple(notes))

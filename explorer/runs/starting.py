@@ -10,13 +10,13 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from explorer.runs import jobs
+from explorer.runs.background import jobs
+from explorer.runs.background.planning import PlanQueue, ignore, plan
+from explorer.runs.background.worker import DATA_LIMIT
 from explorer.runs.disk import make_room, used_bytes
-from explorer.runs.planning import PlanQueue, ignore, plan
 from explorer.runs.request import Request, check_plan, check_request
 from explorer.runs.study_list import current_visitor, remember_job, started_jobs
 from explorer.runs.uploads.checking import UPLOADS
-from explorer.runs.worker import DATA_LIMIT
 from explorer.server.public_mode import MIB, Limits, limits, studies_folder
 
 PLAN_S = {False: 900.0, True: 60.0}  # seconds, local and public: a local folder may hold 100,000 images

@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from core.study.store.opening import StudyError
-from explorer.runs.jobs import STUDY, TRASH, Job, find_job, has_results, list_jobs, removed_jobs
+from explorer.runs.background.jobs import STUDY, TRASH, Job, find_job, has_results, list_jobs, removed_jobs
 from explorer.server.public_mode import is_public, studies_folder
 from explorer.server.visitors import visitor_id
 from explorer.studies.descriptions import description_of
@@ -23,7 +23,7 @@ def known_studies() -> dict[str, Path]:
 
     The latest runs come first.
     """
-    runs = {job.id: job.study for job in own_jobs()[:MAX_LISTED] if has_results(job)}
+    runs = {job.id: job.study for job in visitor_jobs()[:MAX_LISTED] if has_results(job)}
     return _started_on() | bundled_studies() | runs
 
 
@@ -38,7 +38,7 @@ def _started_on() -> dict[str, Path]:
     return folders
 
 
-def own_jobs() -> list[Job]:
+def visitor_jobs() -> list[Job]:
     """The runs that the visitor sees: locally all; in public those that the visitor started, or has a link to."""
     studies = studies_folder()
     if not is_public():
@@ -58,7 +58,7 @@ def started_jobs() -> list[Job]:
     return _started_jobs(studies_folder())
 
 
-def own_removed_jobs() -> list[Job]:
+def removed_visitor_jobs() -> list[Job]:
     """The runs in the trash that the visitor may restore: locally all; in public those that the visitor started."""
     if not is_public():
         return removed_jobs(studies_folder())

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from core.analysis.cut.advice import TOLERANCE as DEFAULT_TOLERANCE
+from core.analysis.cut.advice import SI_TOLERANCE
 
 MIN_TOLERANCE, MAX_TOLERANCE = 0.005, 0.5
 STUDY = "study"
@@ -80,16 +80,16 @@ def current_tolerance() -> float:
     try:
         tolerance = float(_shared_value(TOLERANCE) or "")
     except ValueError:
-        return DEFAULT_TOLERANCE
-    return tolerance if MIN_TOLERANCE <= tolerance <= MAX_TOLERANCE else DEFAULT_TOLERANCE
+        return SI_TOLERANCE
+    return tolerance if MIN_TOLERANCE <= tolerance <= MAX_TOLERANCE else SI_TOLERANCE
 
 
 def keep_tolerance(tolerance: float) -> None:
     """Put the tolerance into the address and keep it for the other pages; the default is left out."""
-    _keep_shared(TOLERANCE, None if tolerance == DEFAULT_TOLERANCE else f"{tolerance:g}")
+    _keep_shared(TOLERANCE, None if tolerance == SI_TOLERANCE else f"{tolerance:g}")
 
 
-def asked_view(page: str) -> dict[str, list[str]]:
+def current_view(page: str) -> dict[str, list[str]]:
     """The page's query parameters in the address; if there are none, those that it last had in this session.
 
     After *Back* on the same page none in the address means none.
@@ -120,10 +120,10 @@ def follow_browser(url_path: str) -> None:
     url_path : str
         Of the page.
     """
-    shown, written = st.session_state.get(_SHOWN), st.session_state.get(_WRITTEN)
+    previous_page, written = st.session_state.get(_SHOWN), st.session_state.get(_WRITTEN)
     st.session_state[_SHOWN] = url_path
     query = _in_address()
-    if shown != url_path:
+    if previous_page != url_path:
         _pick_current_study()
         return
     if not isinstance(written, Written) or query == written.query:
@@ -146,8 +146,8 @@ def _pick_current_study() -> None:
 
 def update_view(page: str, parts: Mapping[str, Sequence[str]]) -> None:
     """Change some of the page's query parameters, as when a part of the page runs alone; no values remove one."""
-    kept: dict[str, list[str]] = st.session_state.get(_session_key(page), {})
-    keep_view(page, {**kept, **parts})
+    present: dict[str, list[str]] = st.session_state.get(_session_key(page), {})
+    keep_view(page, {**present, **parts})
 
 
 def _shared_value(name: str) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from core.study.description.description_file import (
+from core.study.store.description import (
     DESCRIPTION_FILE,
     Description,
     change_description,
@@ -17,16 +17,14 @@ from core.study.description.description_file import (
 from core.study.store.opening import StudyError
 from explorer.server.public_mode import is_public
 from explorer.studies.loading import DEMO
+from explorer.studies.session_values import SessionValues
 
-_SESSION = "descriptions of studies"  # session key: from the path of a study to its description
+_IN_SESSION = SessionValues[Description | None]("descriptions of studies")
 
 
 def description_of(path: Path) -> Description:
     """What a person says of a study; an empty description where the file is damaged, which `fault_of` tells."""
-    in_session: dict[str, Description] = st.session_state.get(_SESSION, {})
-    if str(path) in in_session:
-        return in_session[str(path)]
-    return _cached_description(str(path), _stamp(path))[0]
+    return _IN_SESSION.read(str(path), None) or _cached_description(str(path), _stamp(path))[0]
 
 
 def fault_of(path: Path) -> str:
@@ -52,8 +50,7 @@ def describe_study(path: Path, **changes: Any) -> None:
         return
     checked = checked_description(**changes)
     present = description_of(path)
-    changed = replace(present, **{name: getattr(checked, name) for name in changes})
-    st.session_state[_SESSION] = {**st.session_state.get(_SESSION, {}), str(path): changed}
+    _IN_SESSION.write(str(path), replace(present, **{name: getattr(checked, name) for name in changes}))
 
 
 def _stamp(path: Path) -> int:

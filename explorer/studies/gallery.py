@@ -6,8 +6,9 @@ from typing import Any
 
 import pandas as pd
 
+from core.analysis.samples.paths import rows_of_samples
 from core.report.words.formatting import plain
-from core.study.store.class_names import short_class
+from core.study.store.tables.class_names import short_class
 
 PAGE_SIZES = (24, 96, 240)  # samples on a page of the gallery
 FILTERS = {
@@ -148,8 +149,8 @@ def samples_at(
         depth, "" for a sample whose vote does not settle.
     """
     rows = nearest.loc[nearest["layer"] == layer, ["sample", "nearest", "distance", "same_label"]]
-    known = samples.set_index("sample")[["id", "source", "class_name"]].astype(object)
-    table = rows.join(known, on="sample").join(known.add_prefix("nearest_"), on="nearest")
+    named = samples.set_index("sample")[["id", "source", "class_name"]].astype(object)
+    table = rows.join(named, on="sample").join(named.add_prefix("nearest_"), on="nearest")
     table = table.rename(columns={"nearest_class_name": "nearest_class"}).join(summaries, on="sample")
     decided = depths["layer"].where(depths["settled"].astype(bool), "")
     table = table.join(depths[["depth", "prediction", "correct"]].assign(decided=decided), on="sample")
@@ -286,24 +287,9 @@ def neighbors_of(stored: pd.DataFrame, samples: pd.DataFrame, sample: int) -> pd
         sample, rank, distance, same_label, id, source, split and class_name of each neighbor.
     """
     rows = stored.loc[stored["sample"] == sample, ["nearest", "rank", "distance", "same_label"]]
-    known = _rows_of(samples, rows["nearest"])[["id", "source", "split", "class_name"]]
-    table = rows.join(known, on="nearest").rename(columns={"nearest": "sample"})
+    named = rows_of_samples(samples, rows["nearest"])[["id", "source", "split", "class_name"]]
+    table = rows.join(named, on="nearest").rename(columns={"nearest": "sample"})
     return table.sort_values("rank", ignore_index=True)
-
-
-def path_of(nearest: pd.DataFrame, samples: pd.DataFrame, sample: int) -> pd.DataFrame:
-    """A sample's nearest neighbor at every layer, in network order.
-
-    Returns
-    -------
-    DataFrame
-        layer, nearest, nearest_id, nearest_source, nearest_class, distance, same_label.
-    """
-    rows = nearest[nearest["sample"] == sample]
-    known = _rows_of(samples, rows["nearest"])[["id", "source", "class_name"]]
-    known.columns = pd.Index(["nearest_id", "nearest_source", "nearest_class"])
-    columns = ["layer", "nearest", *known.columns, "distance", "same_label"]
-    return rows.join(known, on="nearest")[columns].reset_index(drop=True)
 
 
 def frequent_neighbors(path: pd.DataFrame, without: set[int], count: int) -> pd.DataFrame:
@@ -312,7 +298,7 @@ def frequent_neighbors(path: pd.DataFrame, without: set[int], count: int) -> pd.
     Parameters
     ----------
     path : DataFrame
-        Of `path_of`.
+        Of `nearest_path`.
     without : set of int
         Samples that are left out.
     count : int
@@ -331,18 +317,13 @@ def frequent_neighbors(path: pd.DataFrame, without: set[int], count: int) -> pd.
     return rows.rename(columns={"class": "class_name"})
 
 
-def _rows_of(samples: pd.DataFrame, numbers: pd.Series) -> pd.DataFrame:
-    """Some rows of the table `samples`, indexed by sample; much quicker than to convert all of a large study."""
-    return samples[samples["sample"].isin(numbers)].set_index("sample").astype(object)
-
-
 def path_finding(path: pd.DataFrame, class_name: str) -> str:
     """A sentence about a sample's nearest neighbors through the network.
 
     Parameters
     ----------
     path : DataFrame
-        Of `path_of`.
+        Of `nearest_path`.
     class_name : str
         The sample's class.
     """

@@ -20,7 +20,7 @@ from core.analysis.curves import (
 )
 from core.analysis.cut.verified_blocks import FILE as BLOCKS_FILE
 from core.study.store.opening import Study, load_study
-from core.study.store.schemas import TABLES
+from core.study.store.tables.schemas import TABLES
 from explorer.server.public_mode import is_public
 
 DEMO = Path(__file__).resolve().parents[1] / "demo"

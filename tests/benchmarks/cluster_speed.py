@@ -29,8 +29,11 @@ import pandas as pd
 
 import core
 from core.cluster.connecting import Cluster, connect
-from core.cluster.search_tasks import nearest_stored
+from core.cluster.search_tasks import neighbors_of, submit_search
 from core.cluster.shards import Shards
+from core.cluster.waiting import result
+from core.search.neighbors import Neighbors
+from core.search.sliced import Question
 from tests.benchmarks.report import RESULTS, write_report
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "stanford_dogs_224"
@@ -75,6 +78,13 @@ def searches(name: str, num_rows: int, addresses: Sequence[str], repeats: int) -
                 else:
                     measured[address].append(search_on(address, shards, features))
     return described(name, measured)
+
+
+def nearest_stored(cluster: Cluster, shards: Shards, k: int = 1) -> Neighbors:
+    """The nearest other rows of each stored row."""
+    rows = np.arange(shards.num_rows)
+    futures = submit_search(cluster, shards, Question(rows, rows, k))
+    return neighbors_of([result(cluster, future) for future in futures])
 
 
 def search_on(address: str, shards: Shards, features: np.ndarray) -> dict[str, float]:

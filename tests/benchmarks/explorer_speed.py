@@ -25,7 +25,7 @@ import psutil
 from playwright.sync_api import Browser, Page
 
 from core.study.store import opening, writing
-from explorer.runs import jobs
+from explorer.runs.background import jobs
 from tests.benchmarks.first_paint import DRAWN, WATCH
 from tests.benchmarks.report import RESULTS, write_report
 from tests.browser import DESKTOP, chromium, serve

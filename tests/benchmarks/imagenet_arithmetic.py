@@ -68,7 +68,7 @@ def rows(worker_memory: int) -> list[dict[str, object]]:
                         "this CPU": f"{_words(cost.seconds(rate))} at {rate / 1e9:,.0f} GFLOP/s",
                         "H100, float32": _words(cost.seconds(H100_FLOAT32)),
                         "H100, bfloat16": _words(cost.seconds(H100_BFLOAT16)),
-                        "reading for it": f"{cost.read_rate(H100_BFLOAT16) / 1e9:,.0f} GB/s",
+                        "reading for it": f"{cost.read_bytes / cost.seconds(H100_BFLOAT16) / 1e9:,.0f} GB/s",
                     }
                 )
     return found

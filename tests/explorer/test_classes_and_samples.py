@@ -10,10 +10,10 @@ from playwright.sync_api import expect
 
 import core
 from core.analysis.samples.class_values import class_names, class_values, ranked_classes
-from core.analysis.samples.paths import agreement, nearest_by_layer, sample_summaries
+from core.analysis.samples.paths import agreement, nearest_by_layer, nearest_path, sample_summaries
 from core.analysis.samples.prediction_depth import prediction_depth
 from core.analysis.samples.selection import LayerSelection, best_layer
-from core.study.store.class_names import short_class, short_classes
+from core.study.store.tables.class_names import short_class, short_classes
 from explorer.app_pages.samples.charts import MAX_DOTS, drawn_dots
 from explorer.studies.class_tables import layer_selection, pages
 from explorer.studies.gallery import (
@@ -23,7 +23,6 @@ from explorer.studies.gallery import (
     filter_samples,
     neighbors_of,
     path_finding,
-    path_of,
     sample_from_query,
     samples_at,
     short_id,
@@ -121,7 +120,7 @@ def test_neighbors_and_path_of_a_sample(folder):
     study = core.load_study(folder)
     stored = study.neighbors[study.neighbors["layer"] == "early"]
     assert neighbors_of(stored, study.samples, 0)["id"].tolist() == ["b/0.png", "a/1.png", "b/1.png"]
-    path = path_of(nearest_by_layer(study, "flat", "train"), study.samples, 0)
+    path = nearest_path(nearest_by_layer(study, "flat", "train"), study.samples, 0)
     assert path["nearest_class"].tolist() == ["bee", "ant"]
     assert "1 of 2 layers" in path_finding(path, "ant")
     assert "First at `late`, and it is at the last layer." in path_finding(path, "ant")

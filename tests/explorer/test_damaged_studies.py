@@ -12,8 +12,8 @@ from streamlit.testing.v1 import AppTest
 
 import core
 from explorer.runs import job_view
-from explorer.runs.jobs import Status, new_job
-from explorer.runs.request import Request, asked_request, check_request
+from explorer.runs.background.jobs import Status, new_job
+from explorer.runs.request import Request, check_request, parse_request
 from explorer.server.public_mode import limits
 from tests.damage import (
     Damage,
@@ -264,7 +264,7 @@ def test_forged_studies_in_links(small: Path, open_view, study: str):
     ],
 )
 def test_what_a_link_says_wrongly_stays_at_the_default(query: dict, usual: dict):
-    request = asked_request(query)
+    request = parse_request(query)
     assert {name: getattr(request, name) for name in usual} == usual
 
 
@@ -306,7 +306,7 @@ def failing_job_page() -> None:
     import streamlit as st
 
     from explorer.runs import job_view
-    from explorer.runs.jobs import list_jobs
+    from explorer.runs.background.jobs import list_jobs
     from explorer.server.public_mode import studies_folder
 
     def broken(*arguments: object) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 import core
 from core.study.store.opening import load_study
-from explorer.runs import jobs
+from explorer.runs.background import jobs
 from explorer.runs.commands import Cut, cannot_cut, missing_text, shown_path, verify_arguments
 from explorer.studies.loading import DEMO
 

@@ -10,7 +10,7 @@ import pytest
 from streamlit.proto.Common_pb2 import FileUploaderState
 
 from explorer.controls.widgets import selected_point, selected_row
-from explorer.runs import jobs
+from explorer.runs.background import jobs
 from explorer.server.visitors import COOKIE, visitor_id
 from tests.browser import serve
 from tests.explorer.streamlit_client import session

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from explorer.runs import housekeeping, jobs, starting
+from explorer.runs import housekeeping, starting
+from explorer.runs.background import jobs
+from explorer.runs.background.planning import MOST_WAITING, PlanError, PlanQueue, plan
 from explorer.runs.disk import FullError, UploadHolds, make_room, remove_unused_uploads, used_bytes
-from explorer.runs.planning import MOST_WAITING, PlanError, PlanQueue, plan
 from explorer.runs.request import Request
 from explorer.runs.uploads.store import GRACE_S
 from explorer.server.public_mode import limits
@@ -232,10 +233,10 @@ def test_who_leaves_gives_up_the_place_in_the_queue_and_there_are_not_too_many()
 
 
 def test_a_plan_is_given_up_with_its_process_when_its_visitor_leaves(tmp_path, monkeypatch):
-    import explorer.runs.planning
+    import explorer.runs.background.planning
 
     started = []
-    popen = explorer.runs.planning.subprocess.Popen
+    popen = explorer.runs.background.planning.subprocess.Popen
 
     def start(*arguments, **options):
         started.append(popen(*arguments, **options))
@@ -244,8 +245,8 @@ def test_a_plan_is_given_up_with_its_process_when_its_visitor_leaves(tmp_path, m
     def leave(text: str) -> None:
         raise InterruptedError
 
-    monkeypatch.setattr(explorer.runs.planning.subprocess, "Popen", start)
-    monkeypatch.setattr(explorer.runs.planning, "LOOK_S", 0.01)
+    monkeypatch.setattr(explorer.runs.background.planning.subprocess, "Popen", start)
+    monkeypatch.setattr(explorer.runs.background.planning, "LOOK_S", 0.01)
     with pytest.raises(InterruptedError):
         plan(Request().arguments(), tmp_path, timeout_s=60, report=leave)
     assert started[0].poll() is not None

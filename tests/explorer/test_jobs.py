@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from core.study.store.opening import load_study
-from explorer.runs import jobs
-from explorer.runs.worker import record_process
+from explorer.runs.background import jobs
+from explorer.runs.background.worker import record_process
 
 WAIT_S = 180  # a run has little claim to the processor, and other tests use it
 PIXELS = ("study", "digits", "--out=study", "--model=pixels", "--per-class=10", "--no-probe", "--progress=json")
@@ -163,7 +163,7 @@ def test_the_time_in_line_does_not_count(tmp_path, another_works):
 
 def test_who_waits_has_loaded_nothing():
     heavy = ["numpy", "pandas", "pyarrow", "streamlit"]
-    code = f"import sys, explorer.runs.worker; print(sorted(set({heavy}) & set(sys.modules)))"
+    code = f"import sys, explorer.runs.background.worker; print(sorted(set({heavy}) & set(sys.modules)))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=jobs.ROOT, check=True)
     assert run.stdout.strip() == "[]"
 
@@ -254,7 +254,7 @@ def test_a_run_outlives_the_server_that_started_it_and_another_can_stop_it(slow)
     code = """
 import os, sys
 from pathlib import Path
-from explorer.runs import jobs
+from explorer.runs.background import jobs
 studies, name = Path(sys.argv[1]), sys.argv[2]
 jobs.start(jobs.find_job(studies, name), max_waiting=1)
 os._exit(9)

@@ -5,7 +5,7 @@ import time
 import pytest
 from PIL import Image
 
-from explorer.runs import jobs
+from explorer.runs.background import jobs
 
 
 @pytest.fixture

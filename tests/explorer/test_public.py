@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from explorer.runs.background.jobs import Job, Status, new_job
+from explorer.runs.background.planning import PlanError, plan
 from explorer.runs.job_view import hide_paths, time_text
-from explorer.runs.jobs import Job, Status, new_job
-from explorer.runs.planning import PlanError, plan
-from explorer.runs.request import Request, asked_request, check_plan, check_request, models, sources, weights_of
+from explorer.runs.request import Request, check_plan, check_request, models, parse_request, sources, weights_of
 from explorer.runs.study_list import study_path
 from explorer.server.public_mode import is_public, limits, studies_folder
 
@@ -91,7 +91,7 @@ def test_numbers_out_of_the_form_s_ranges_are_refused_together(server, change, w
 
 @pytest.mark.parametrize("number", ["0" * 31 + "7", "9" * 12, "٣", "1.5", "-1"])
 def test_a_number_of_the_address_that_the_form_cannot_show_stays_at_the_default(number):
-    assert asked_request({name: [number] for name in ("seed", "repeats", "neighbors")}) == Request()
+    assert parse_request({name: [number] for name in ("seed", "repeats", "neighbors")}) == Request()
 
 
 def test_data_must_be_given():
@@ -172,19 +172,19 @@ def test_arguments_of_test_samples_metric_and_related_measures():
 def test_the_options_of_features_are_in_the_address_their_files_are_not():
     asked = Request(source="features", metric="cosine", related_measures=True, test=".uploads/ab/t.npy")
     assert asked.query() == {"source": ["features"], "metric": ["cosine"], "related_measures": ["True"]}
-    assert asked_request(asked.query()) == Request(source="features", metric="cosine", related_measures=True)
-    assert asked_request({"metric": ["nonsense"], "related_measures": ["maybe"], "test": ["/etc/passwd"]}) == Request()
+    assert parse_request(asked.query()) == Request(source="features", metric="cosine", related_measures=True)
+    assert parse_request({"metric": ["nonsense"], "related_measures": ["maybe"], "test": ["/etc/passwd"]}) == Request()
 
 
 def test_the_form_is_in_the_address_and_comes_back_from_it():
     request = Request(source="folder", data="/my/images", model="resnet50", per_class=20, sizes="100,200", seed=1)
-    assert asked_request(request.query()) == request
+    assert parse_request(request.query()) == request
     assert Request().query() == {}
     cluster = Request(cluster="local:2", cluster_storage="s3://bucket")
-    assert asked_request(cluster.query()) == cluster
-    assert asked_request({"allow_long_search": ["True"], "precision": ["0.1"]}) == Request()  # chosen at each plan anew
+    assert parse_request(cluster.query()) == cluster
+    assert parse_request({"allow_long_search": ["True"], "precision": ["0.1"]}) == Request()  # chosen at each plan anew
     assert Request(allow_long_search=True, precision=0.1).query() == {}
-    assert asked_request({"source": ["nonsense"], "seed": ["-1"], "per_class": ["many"], "other": ["1"]}) == Request()
+    assert parse_request({"source": ["nonsense"], "seed": ["-1"], "per_class": ["many"], "other": ["1"]}) == Request()
     assert "data" not in Request(source="features", data=".uploads/ab").query()
 
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from explorer.runs import jobs
+from explorer.runs.background import jobs
 from explorer.server.visitors import COOKIE
 from tests.browser import serve
 from tests.explorer.streamlit_client import session

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from core.commands.study import add_parser, study_options
-from explorer.runs import jobs
-from explorer.runs.request import Request, asked_request, check_request
+from explorer.runs.background import jobs
+from explorer.runs.request import Request, check_request, parse_request
 from explorer.runs.run_again import run_again
 from explorer.server.public_mode import limits
 from explorer.studies.loading import bundled_studies, read_study
@@ -42,7 +42,7 @@ def test_every_option_of_a_study_comes_back_and_makes_the_same_study(request_mad
     filled = run_again(info, tmp_path, LOCAL)
     assert filled.notes == ()
     assert recorded(filled.request) == info
-    assert asked_request(filled.request.query()) == filled.request  # a link restores it, too
+    assert parse_request(filled.request.query()) == filled.request  # a link restores it, too
     if request_made.protocol == "separation":  # the notebook's sets options by itself
         assert filled.request == request_made
 
@@ -101,7 +101,7 @@ def test_every_bundled_study_fills_a_form_that_the_limits_allow(name):
 
 
 def test_in_public_hidden_options_are_refused_whatever_the_address_says(tmp_path):
-    forged = asked_request({"batch_size": ["100000"], "source": ["digits"]})
+    forged = parse_request({"batch_size": ["100000"], "source": ["digits"]})
     assert forged.batch_size == 100_000
     with pytest.raises(ValueError, match="batch_size must be the default on this server"):
         check_request(forged, PUBLIC)
@@ -113,7 +113,7 @@ def test_in_public_hidden_options_are_refused_whatever_the_address_says(tmp_path
 
 def test_a_name_is_part_of_the_address_and_its_length_is_limited():
     named = Request(name="first try", per_class=5)
-    assert asked_request(named.query()) == named
+    assert parse_request(named.query()) == named
     assert named.title == "first try"
     assert "first try" not in " ".join(named.arguments())
     with pytest.raises(ValueError, match="name must have at most 80 characters"):
@@ -125,8 +125,8 @@ def test_a_command_with_a_name_of_other_letters_has_a_folder():
 
 
 def test_the_worker_gives_the_study_the_name_of_its_run(tmp_path):
-    from core.study.description.description_file import change_description, read_description
-    from explorer.runs.worker import name_study
+    from core.study.store.description import change_description, read_description
+    from explorer.runs.background.worker import name_study
 
     job = jobs.new_job(tmp_path, Request().arguments(), title="first try", name="first try")
     name_study(job.folder, list(job.arguments))

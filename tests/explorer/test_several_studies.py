@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from core.study.description.description_file import Description, read_description
+from core.study.store.description import Description, read_description
 from explorer.app_pages.layers.lines import chance_levels_by_study, read_lines
 from explorer.app_pages.layers.lines_chart import lines_chart
 from explorer.app_pages.layers.other_studies import offered_studies
@@ -209,7 +209,7 @@ def test_in_public_only_listed_studies_are_shown_and_names_last_for_the_visit(op
 
 def test_a_name_appears_in_the_picker_the_chart_and_the_report(open_view, written):
     from core.report.content import make_report
-    from core.study.description.description_file import change_description
+    from core.study.store.description import change_description
 
     path, other = written("open", change=judged), written("same")
     change_description(other, name="before tuning")

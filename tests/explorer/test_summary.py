@@ -16,8 +16,8 @@ from core.report.content import make_report
 from core.report.words.cards import NOT_STORED, check_card_text, make_cards, unseparated_text
 from core.report.words.formatting import plain
 from core.report.words.samples_to_check import TOO_FEW
-from core.study.store.class_names import sample_classes, short_classes
 from core.study.store.opening import StudyError, load_study
+from core.study.store.tables.class_names import sample_classes, short_classes
 from core.study.store.writing import begin, end, write_layer
 from explorer.studies.class_tables import classes_finding, layer_selection
 from explorer.studies.loading import DEMO, read_study

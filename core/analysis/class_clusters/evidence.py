@@ -97,16 +97,16 @@ def cluster_curve(
         own class), expected (of `share`, if the neighbors of other classes fell on these in proportion to their sizes).
     """
     sample_class, nearest_class = nearest["sample"].map(names), nearest["nearest"].map(names)
-    own = sample_class == nearest_class
+    same_class = sample_class == nearest_class
     counts = possible.value_counts()
     in_cluster = counts.reindex(list(classes), fill_value=0)
     expected = (in_cluster.sum() - in_cluster) / (counts.sum() - in_cluster).clip(lower=1)
     rows = pd.DataFrame(
         {
             "layer": nearest["layer"],
-            "confused": nearest_class.isin(classes) & ~own,
-            "own": own,
-            "expected": sample_class.map(expected).where(~own, 0.0),
+            "confused": nearest_class.isin(classes) & ~same_class,
+            "own": same_class,
+            "expected": sample_class.map(expected).where(~same_class, 0.0),
         }
     )
     return confusion_by_layer(rows[sample_class.isin(classes)], ["own", "expected"])
@@ -236,9 +236,9 @@ def agreement_chances(queries: pd.Series, possible: pd.Series, classes: Collecti
     query_counts = _counts(queries, names)
     possible_counts = _counts(possible, names)
     others = possible_counts - among_themselves
-    own = float(query_counts @ others) / num_possible / max(query_counts.sum(), 1)
+    within_cluster = float(query_counts @ others) / num_possible / max(query_counts.sum(), 1)
     merged = float(possible_counts.sum() - among_themselves) / num_possible
-    return own, merged
+    return within_cluster, merged
 
 
 def _counts(classes: pd.Series, names: list[str]) -> NDArray[np.int64]:

@@ -23,9 +23,9 @@ from core.analysis.samples.paths import nearest_by_layer
 from core.analysis.samples.selection import LayerSelection, select_layer
 from core.analysis.samples.suspects import CLEAR_SCORE, duplicates_first, late_neighbors, samples_to_check
 from core.measures.separation import excess_over_chance
-from core.study.store.class_names import sample_classes, short_classes
 from core.study.store.lookup import stored_pooling
 from core.study.store.opening import Study
+from core.study.store.tables.class_names import sample_classes, short_classes
 
 PICTURES = 4  # samples of a cluster that are shown as examples
 COLUMNS = [

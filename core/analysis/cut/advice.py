@@ -19,13 +19,14 @@ from core.analysis.comparing import MEASURES, at_level, compare_layers, layer_va
 from core.analysis.curves import has_pooling, has_space
 from core.analysis.cut.time_saved import COLUMNS as TIME_COLUMNS
 from core.analysis.cut.time_saved import time_saved
+from core.analysis.result_tables import CUT_CANDIDATES, checked
 from core.analysis.separation_level import best_is_clear
 from core.measures.noninferiority import UNDECIDED, Decision, Pairs, check_tolerance, corrected_level, decide
 from core.measures.paired import unpaired_interval
 from core.study.store.opening import Study, StudyError
-from core.study.store.ties import has_many_ties
+from core.study.store.tables.ties import has_many_ties
 
-TOLERANCE = 0.03  # default, as a difference of SI
+SI_TOLERANCE = 0.03  # default, as a difference of SI
 _SIZES = {"parameters": "cumulative_parameters", "flop": "cumulative_flop"}
 
 
@@ -57,7 +58,8 @@ class Advice:
         SI of the head; nan where it was not measured.
     tied : tuple of str
         The layers that are not candidates because many samples have several neighbors at the same smallest distance
-        (`core.study.store.ties`). Where all layers are tied, they are compared nevertheless, and none is recommended.
+        (`core.study.store.tables.ties`). Where all layers are tied, they are compared nevertheless, and none is
+        recommended.
     samples_needed : float
         Number of samples with which a layer could be recommended if all values stayed as they are; nan where unknown.
     smallest_tolerance : float
@@ -70,7 +72,8 @@ class Advice:
     split, pooling, measure : str
         The values that were compared.
     layers : DataFrame
-        One row a candidate, in network order: layer, position; value, low, high, chance (SI and its individual 95 %
+        One row a candidate, in network order (`core.analysis.result_tables.CUT_CANDIDATES`):
+        layer, position; value, low, high, chance (SI and its individual 95 %
         interval); difference (SI minus the highest), difference_low, difference_high (95 % interval of the difference
         to the best layer, whichever that is, corrected for the number of candidates; at most 0), paired (whether the
         interval is paired on the same samples); verdict ("within" the tolerance, "worse" or "undecided");
@@ -138,7 +141,7 @@ def advise(
     pooling: str = "mean",
     measure: str | None = None,
     layers: Sequence[str] | None = None,
-    tolerance: float = TOLERANCE,
+    tolerance: float = SI_TOLERANCE,
 ) -> Advice:
     """Choose the layer to cut at, from the tables of a study alone.
 
@@ -176,7 +179,7 @@ def recommend_layer(
     pooling: str = "mean",
     measure: str | None = None,
     layers: Sequence[str] | None = None,
-    tolerance: float = TOLERANCE,
+    tolerance: float = SI_TOLERANCE,
 ) -> Advice:
     """Return the same recommendation as `advise` in less time.
 
@@ -355,7 +358,7 @@ def _advice(candidates: _Candidates, values: pd.DataFrame) -> Advice:
         split=candidates.split,
         pooling=candidates.pooling,
         measure=candidates.measure,
-        layers=table.reset_index(names="layer"),
+        layers=checked(table.reset_index(names="layer"), CUT_CANDIDATES, "candidates"),
         first=str(candidates.layers.index[0]),
         tied=candidates.tied,
     )

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from core.analysis.comparing import compare_layers, layer_values
+from core.analysis.result_tables import BLOCKS, checked
 from core.measures.noninferiority import verdicts_of
 from core.measures.paired import paired_difference
 from core.measures.significance import wilson
@@ -22,7 +23,7 @@ from core.study.options import PIXELS
 from core.study.plan import Plan, Progress, Report
 from core.study.store.opening import Study, StudyError
 
-TOLERANCE = 0.01  # default, as a difference of accuracy
+ACCURACY_TOLERANCE = 0.01  # default, as a difference of accuracy
 NOT_WORSE, WORSE, UNDECIDED, NOT_TRIED = "not worse", "worse", "cannot be decided", ""
 _VERDICTS = {"within": NOT_WORSE, "worse": WORSE, "undecided": UNDECIDED}  # of `core.measures.noninferiority`
 MEASURED = ["block", "output", "accuracy", "change", "low", "high"]
@@ -135,7 +136,7 @@ def separation_across_blocks(
     table = compare_layers(study, study, pairs, measure=measure, pooling=pooling, split=split)
     cumulative = layers["cumulative_parameters"].astype(float)
     parameters = cumulative[outputs].diff().to_numpy()[1:]
-    return pd.DataFrame(
+    changes = pd.DataFrame(
         {
             "block": [str(layers["block"][output]) for output in outputs[1:]],
             "input": table["layer_before"],
@@ -145,10 +146,11 @@ def separation_across_blocks(
             "parameters_share": parameters / (cumulative.max() or np.nan),  # nan where the study counts none
         }
     )
+    return checked(changes, BLOCKS, "blocks")
 
 
 def verify_blocks(
-    plan: Plan, blocks: pd.DataFrame, *, tolerance: float = TOLERANCE, progress: Report | None = None
+    plan: Plan, blocks: pd.DataFrame, *, tolerance: float = ACCURACY_TOLERANCE, progress: Report | None = None
 ) -> Verified:
     """Measure the accuracy of the network on the test images without each of its residual blocks.
 
@@ -237,7 +239,9 @@ def verdicts(measured: pd.DataFrame, tolerance: float) -> pd.Series:
     return verdict.map(_VERDICTS).where(measured["low"].notna(), NOT_TRIED)
 
 
-def with_verified(blocks: pd.DataFrame, verified: Verified | None, tolerance: float = TOLERANCE) -> pd.DataFrame:
+def with_verified(
+    blocks: pd.DataFrame, verified: Verified | None, tolerance: float = ACCURACY_TOLERANCE
+) -> pd.DataFrame:
     """Add the measured accuracy without each block to the rows of `separation_across_blocks`.
 
     Parameters

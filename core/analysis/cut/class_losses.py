@@ -12,8 +12,8 @@ from core.analysis.cut.advice import Advice
 from core.analysis.samples.neighborhoods import read_nearest
 from core.measures.noninferiority import LEVEL
 from core.measures.paired import paired_difference
-from core.study.store.class_names import sample_classes, short_classes
 from core.study.store.opening import Study
+from core.study.store.tables.class_names import sample_classes, short_classes
 
 COLUMNS = ["class_name", "num_samples", "difference", "low", "high"]
 

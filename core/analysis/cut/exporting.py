@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     import keras
 
 HEADS = ("probe", "nearest")
-TOLERANCE = 1e-5  # largest difference of activations, as a share of the largest activation or, if larger, of 1
+ACTIVATION_TOLERANCE = (
+    1e-5  # largest difference of activations, as a share of the largest activation or, if larger, of 1
+)
 _NUM_CHECKED = 8  # images on which a file is compared with the network
 
 
@@ -205,7 +207,7 @@ def _check_file(
     expected = _activations(cut, lambda rows: pixels[rows], len(pixels), len(pixels), None)
     difference = float(np.abs(actual - expected).max())
     largest = float(np.abs(expected).max())
-    if difference > TOLERANCE * max(1.0, largest):
+    if difference > ACTIVATION_TOLERANCE * max(1.0, largest):
         raise RuntimeError(
             f"{path} gives other numbers than the network: they differ by up to {difference:.2g}, where the largest is "
             f"{largest:.2g}. Please report this with the network's name."

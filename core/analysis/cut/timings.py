@@ -46,7 +46,7 @@ def measure_timing(study: Study, network: "Network", layers: Sequence[str] | Non
     measured = study.layers["layer"].tolist()
     check_layers(study, layers or ())
     timed = [layer for layer in measured if layers is None or layer in layers or layer == measured[-1]]
-    rounds = prefix_rounds(network, timed, **_SETTINGS)
+    rounds = prefix_rounds(network, timed, batch_size=_SETTINGS["batch_size"], repeats=_SETTINGS["repeats"])
     seconds = {layer: min(values) for layer, values in rounds.items()}
     threads = int(os.environ.get("TF_NUM_INTRAOP_THREADS") or os.cpu_count() or 1)
     machine = {"machine": platform.machine(), "threads": threads, "measured": now_utc()}

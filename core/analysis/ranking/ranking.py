@@ -31,6 +31,7 @@ from core.analysis.ranking.tables import (
     num_comparisons,
     reason_to_leave_out,
 )
+from core.data.files import replace_file
 from core.data.images.labelled_images import LabelledImages
 from core.data.images.loading import check_data_exist
 from core.network.models.registry import Network
@@ -49,9 +50,9 @@ from core.study.samples import StudySamples
 from core.study.store.locks import is_locked
 from core.study.store.opening import Study, StudyError, load_study, read_info, read_table_file
 from core.study.store.replacing import replaced
-from core.study.store.schemas import RANKING_TABLES
 from core.study.store.study_json import look_up, ranking_faults, read_json_object
-from core.study.store.writing import differences, now_utc, replace_file, study_lock, write_json
+from core.study.store.tables.schemas import RANKING_TABLES
+from core.study.store.writing import differences, now_utc, study_lock, write_json
 from core.study.streaming import renamed
 
 FORMAT = 2
@@ -397,7 +398,8 @@ def _measure_seconds(plans: Mapping[str, Plan]) -> dict[tuple[str, str], float]:
         return seconds
     from core.network.timing import interleaved_prefix_seconds
 
-    elapsed = interleaved_prefix_seconds([(network, layer) for _, network, layer in timed], **_TIMED)
+    prefixes = [(network, layer) for _, network, layer in timed]
+    elapsed = interleaved_prefix_seconds(prefixes, batch_size=_TIMED["batch_size"], repeats=_TIMED["repeats"])
     for (name, _, layer_name), elapsed_s in zip(timed, elapsed, strict=True):
         seconds[name, layer_name] = elapsed_s
     return seconds

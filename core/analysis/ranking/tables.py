@@ -6,7 +6,7 @@ took part in the choice, so a network with many candidate layers has no advantag
 within it serves both purposes. The highest of many values is then biased upward, so intervals are corrected for all
 pairs of candidate layers that could have been chosen, not only for the pairs of networks.
 
-Layers where many samples have several nearest neighbors at the same distance (`core.study.store.ties`) are not
+Layers where many samples have several nearest neighbors at the same distance (`core.study.store.tables.ties`) are not
 candidates.
 
 **Comparison.** Differences are between values of the same samples, with paired intervals (`core.measures.paired`). The
@@ -26,7 +26,7 @@ import pandas as pd
 from core.analysis.comparing import compare_layers, layer_values
 from core.analysis.separation_level import clearly_above_chance
 from core.study.store.opening import Study, StudyError
-from core.study.store.ties import LIMIT_TEXT, has_many_ties
+from core.study.store.tables.ties import LIMIT_TEXT, has_many_ties
 
 LEVEL = 0.95
 BEST, TIE, WORSE = "best", "tie", "certainly worse"

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from core.analysis.samples.selection import LayerSelection
-from core.study.store.class_names import sample_classes, short_classes
+from core.study.store.tables.class_names import sample_classes, short_classes
 
 
 def class_names(samples: pd.DataFrame) -> pd.Series:

@@ -8,9 +8,9 @@ import pandas as pd
 from core.analysis.curves import has_pooling
 from core.data.sampling import name_some
 from core.measures.related.neighbor_overlap import hub_skewness
-from core.study.store.class_names import sample_classes
 from core.study.store.lookup import check_layers, check_pooling, check_split, stored_pooling
 from core.study.store.opening import Study, StudyError
+from core.study.store.tables.class_names import sample_classes
 
 
 def stored_neighbors(study: Study, layer: str, pooling: str, split: str, *, among: str | None = None) -> pd.DataFrame:

@@ -86,6 +86,36 @@ def neighbors_by_layer(
     return table[["layer", "sample", "rank", "nearest", "distance", "same_label"]]
 
 
+def nearest_path(nearest: pd.DataFrame, samples: pd.DataFrame, sample: int) -> pd.DataFrame:
+    """Name the nearest neighbor of one sample at every layer, in network order.
+
+    Parameters
+    ----------
+    nearest : DataFrame
+        As returned by `nearest_by_layer`.
+    samples : DataFrame
+        The table `samples`, with short class names.
+    sample : int
+        The number of the sample.
+
+    Returns
+    -------
+    DataFrame
+        layer, nearest, nearest_id, nearest_source, nearest_class, distance, same_label.
+    """
+    rows = nearest[nearest["sample"] == sample]
+    names = rows_of_samples(samples, rows["nearest"])[["id", "source", "class_name"]]
+    names.columns = pd.Index(["nearest_id", "nearest_source", "nearest_class"])
+    columns = ["layer", "nearest", *names.columns, "distance", "same_label"]
+    path = rows.join(names, on="nearest")[columns].reset_index(drop=True)
+    return path.assign(layer=path["layer"].astype(str))
+
+
+def rows_of_samples(samples: pd.DataFrame, numbers: pd.Series) -> pd.DataFrame:
+    """Return some rows of the table `samples`, indexed by sample; much faster than indexing all of a large study."""
+    return samples[samples["sample"].isin(numbers)].set_index("sample").astype(object)
+
+
 def agreement(nearest: pd.DataFrame) -> pd.DataFrame:
     """Return whether the nearest neighbor of each sample has the sample's label, at each layer.
 

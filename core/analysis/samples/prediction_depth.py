@@ -7,8 +7,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.analysis.samples.paths import neighbors_by_layer
-from core.study.store.class_names import sample_classes
 from core.study.store.opening import Study
+from core.study.store.tables.class_names import sample_classes
 
 COLUMNS = ["depth", "layer", "prediction", "correct", "settled"]
 

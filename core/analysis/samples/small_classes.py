@@ -9,7 +9,7 @@ several classes, or where votes are equal; without any other sample, it is never
 
 import pandas as pd
 
-from core.study.store.class_names import sample_classes
+from core.study.store.tables.class_names import sample_classes
 
 
 def votes_for_majority(num_votes: int) -> int:

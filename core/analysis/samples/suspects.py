@@ -6,17 +6,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from core.analysis.result_tables import SAMPLES_TO_CHECK, checked
 from core.analysis.samples.label_votes import LabelVotes
 from core.analysis.samples.neighborhoods import duplicates
 from core.analysis.samples.paths import neighbors_by_layer
 from core.analysis.samples.planted_labels import PlantedSwaps, plant_swaps
-from core.study.store.class_names import sample_classes
 from core.study.store.opening import Study
+from core.study.store.tables.class_names import sample_classes
 
 LATE = 20  # number of layers, counted from the last one, that vote about labels
 LEAST_SCORE = 0.6  # score from which on a sample is listed
 CLEAR_SCORE = 0.9  # score from which on a sample's label is clearly contradicted by its neighbors
-COLUMNS = ["sample", "id", "split", "class_name", "suggested", "score", "votes", "own_votes", "layers"]
 
 
 def samples_to_check(neighbors: pd.DataFrame, samples: pd.DataFrame, *, at_least: float = LEAST_SCORE) -> pd.DataFrame:
@@ -68,7 +68,8 @@ def samples_to_check(neighbors: pd.DataFrame, samples: pd.DataFrame, *, at_least
     )
     listed = listed[listed["score"] >= at_least].merge(samples, on="sample", how="left")
     listed = listed.sort_values(["score", "votes", "sample"], ascending=[False, False, True], ignore_index=True)
-    return listed[COLUMNS].astype({"split": str, "class_name": str, "suggested": str})
+    listed = listed.astype({"split": str, "class_name": str, "suggested": str})
+    return checked(listed, SAMPLES_TO_CHECK, "samples to check")
 
 
 def expected_swaps(

@@ -9,7 +9,7 @@ import pandas as pd
 from core.analysis.samples.class_pairs import pair_curve
 from core.analysis.samples.class_values import class_names, class_values, ranked_classes
 from core.analysis.samples.neighborhoods import confused_pairs
-from core.analysis.samples.paths import nearest_by_layer, neighbors_by_layer
+from core.analysis.samples.paths import nearest_by_layer, nearest_path, neighbors_by_layer
 from core.analysis.samples.prediction_depth import depths, votes
 from core.analysis.samples.selection import LayerSelection, select_layer
 from core.analysis.samples.suspects import (
@@ -20,11 +20,11 @@ from core.analysis.samples.suspects import (
     late_neighbors,
     samples_to_check,
 )
-from core.study.store.class_names import sample_classes, short_classes
 from core.study.store.lookup import did_you_mean
 from core.study.store.marks import MARKS, Marks, marks_table, read_marks
 from core.study.store.opening import Study, StudyError
 from core.study.store.study_json import look_up
+from core.study.store.tables.class_names import sample_classes, short_classes
 
 EVEN_SCORE = 0.5  # from which on another class has as many votes as the label
 DUPLICATE_TEXTS = {"across": "in the other split", "within": "in its own split"}
@@ -351,16 +351,9 @@ def sample_path(
     chosen = [int(row["sample"])]
     nearest = nearest_by_layer(study, selection.pooling, selection.split, among=selection.among, samples=chosen)
     _check_stored(study, nearest)
-    known = samples.set_index("sample")
-    return pd.DataFrame(
-        {
-            "layer": nearest["layer"].astype(str),
-            "nearest": nearest["nearest"].map(known["id"]).astype(str),
-            "nearest_class": nearest["nearest"].map(known["class_name"]),
-            "distance": nearest["distance"],
-            "same_label": nearest["same_label"],
-        }
-    )
+    path = nearest_path(nearest, samples, chosen[0])
+    path = path.assign(nearest=path["nearest_id"].astype(str))
+    return path[["layer", "nearest", "nearest_class", "distance", "same_label"]]
 
 
 def marks(study: Study, *, mark: str | None = None) -> pd.DataFrame:

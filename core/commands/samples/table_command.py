@@ -118,11 +118,11 @@ def _add_split(data: Any) -> None:
 
 
 def _lines(table: pd.DataFrame) -> str:
-    shown = table.copy()
-    for name in shown.columns:
-        if shown[name].dtype == object or isinstance(shown[name].dtype, pd.StringDtype):
-            shown[name] = shown[name].map(_shortened, na_action="ignore").fillna("")
-    return shown.to_string(index=False, float_format="{:.4g}".format, na_rep="–")
+    printed = table.copy()
+    for name in printed.columns:
+        if printed[name].dtype == object or isinstance(printed[name].dtype, pd.StringDtype):
+            printed[name] = printed[name].map(_shortened, na_action="ignore").fillna("")
+    return printed.to_string(index=False, float_format="{:.4g}".format, na_rep="–")
 
 
 def _shortened(value: Any) -> str:

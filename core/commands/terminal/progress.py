@@ -106,8 +106,8 @@ class ProgressLine(StatusLine):
         self._show(self._text(progress, self._left_s(progress, now)), now)
 
     def _text(self, progress: Progress, left_s: float | None) -> str:
-        left = "" if left_s is None else f", {int(left_s) // 60}:{int(left_s) % 60:02d} left"
-        return f"{progress.stage}: {progress.done:,} of {progress.total:,} {progress.unit}{left}"
+        remaining = "" if left_s is None else f", {int(left_s) // 60}:{int(left_s) % 60:02d} left"
+        return f"{progress.stage}: {progress.done:,} of {progress.total:,} {progress.unit}{remaining}"
 
     def _left_s(self, progress: Progress, now: float) -> float | None:
         done = progress.done - self._done_at_start

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from core.commands.terminal.arguments import JSON_HELP, at_least
-from core.study.store.writing import replace_file
+from core.data.files import replace_file
 
 SUFFIXES = (".csv", ".json", ".parquet")
 USUAL_ROWS = 20

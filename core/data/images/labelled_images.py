@@ -108,12 +108,12 @@ class LabelledImages:
 
     def describe(self) -> dict[str, Any]:
         """Describe the files for the record of a study: ignored files, and the value of white if it is unusual."""
-        found: dict[str, Any] = {}
+        description: dict[str, Any] = {}
         if self.ignored:
-            found["ignored_files"] = dict(self.ignored)
+            description["ignored_files"] = dict(self.ignored)
         if self.ranges != USUAL_RANGES:
-            found["white"] = asdict(self.ranges)
-        return found
+            description["white"] = asdict(self.ranges)
+        return description
 
     @property
     def pixel_shape(self) -> tuple[int, int, int]:
@@ -223,8 +223,8 @@ class LabelledImages:
     def _stack(self, rows: ArrayLike, size: tuple[int, int] | None, shape: tuple[int, int, int]) -> np.ndarray:
         chosen = self._rows(rows).tolist()
         pixels = np.empty((len(chosen), *shape), dtype=np.float32)
-        for place, image in enumerate(in_threads(partial(self._pixels, size=size), chosen)):
-            pixels[place] = image
+        for row, image in enumerate(in_threads(partial(self._pixels, size=size), chosen)):
+            pixels[row] = image
         return pixels
 
     def _pixels(self, row: int, size: tuple[int, int] | None) -> np.ndarray:
@@ -237,9 +237,9 @@ class LabelledImages:
         return np.atleast_3d(array)
 
     def _decoded(self, row: int) -> "Image":
-        kept = self.kept.get(self.ids[row])
-        if kept is not None:
-            return kept
+        stored = self.kept.get(self.ids[row])
+        if stored is not None:
+            return stored
         if self.encoded is None:
             raise ValueError("images must have values or say where they are encoded; got neither. Use load_images.")
         try:

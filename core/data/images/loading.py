@@ -104,7 +104,7 @@ def load_images(
         images, too_small = split_images(images, test_fraction=test_fraction, seed=seed)
         faults += [too_small_to_split(images, too_small)] if too_small else []
         told |= {(name, "") for name in too_small}
-        images = replace(images, notes=images.notes + _split_notes(images, data, test_fraction, seed))
+        images = replace(images, notes=images.notes + _split_notes(data, test_fraction, seed))
     elif test_fraction != TEST_FRACTION:
         images = replace(images, notes=(*images.notes, "The test fraction has no effect: the data have splits."))
     if split != "both":
@@ -171,7 +171,7 @@ def _remaining(faults: list[Fault], skip_small_classes: bool) -> list[Fault]:
     return [fault for fault in faults if not (skip_small_classes and fault.option[0] == "skip_small_classes")]
 
 
-def _split_notes(images: LabelledImages, data: str | Path, test_fraction: float, seed: int) -> tuple[str, ...]:
+def _split_notes(data: str | Path, test_fraction: float, seed: int) -> tuple[str, ...]:
     """Return a note that a split was made, for data that the user may expect to be unsplit; none for digits."""
     if test_fraction == 0 or data == "digits":
         return ()

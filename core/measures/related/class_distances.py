@@ -27,8 +27,8 @@ def silhouettes(geometry: CenterGeometry, labelings: Codes, num_classes: int) ->
     counts = np.bincount(labelings[0], minlength=num_classes)
     totals = np.zeros(len(labelings))
     for rows, sums in _sums_to_classes(geometry, labelings, num_classes):
-        for place, (codes, to_classes) in enumerate(zip(labelings[:, rows], sums, strict=True)):
-            totals[place] += _silhouettes(to_classes, codes, counts).sum()
+        for row, (codes, to_classes) in enumerate(zip(labelings[:, rows], sums, strict=True)):
+            totals[row] += _silhouettes(to_classes, codes, counts).sum()
     return totals / len(geometry)
 
 
@@ -42,9 +42,9 @@ def discrimination_values(geometry: CenterGeometry, labelings: Codes, num_classe
     counts = np.bincount(labelings[0], minlength=num_classes)
     between = np.zeros((len(labelings), num_classes, num_classes))  # summed distances of each pair of classes
     for rows, sums in _sums_to_classes(geometry, labelings, num_classes):
-        for place, (codes, to_classes) in enumerate(zip(labelings[:, rows], sums, strict=True)):
+        for row, (codes, to_classes) in enumerate(zip(labelings[:, rows], sums, strict=True)):
             members = _members(codes[None], num_classes)
-            between[place] += members @ to_classes.T
+            between[row] += members @ to_classes.T
     first, second = np.triu_indices(num_classes, k=1)
     apart = (between[:, first, second] / (counts[first] * counts[second])).mean(axis=1)
     several = np.flatnonzero(counts > 1)

@@ -43,10 +43,10 @@ def _ratio(geometry: CenterGeometry, codes: Codes, counts: NDArray[np.int64], we
     between -= weights @ between
     within -= (within @ weights)[:, None]
     values, vectors = np.linalg.eigh(between * roots * roots[:, None])
-    kept = values > _ROUNDING * geometry.squared_lengths.mean()
-    if not kept.any():
+    is_large = values > _ROUNDING * geometry.squared_lengths.mean()
+    if not is_large.any():
         return float("nan")
-    along = within * roots @ vectors[:, kept] / values[kept]
+    along = within * roots @ vectors[:, is_large] / values[is_large]
     return float((along**2).sum() / len(codes))
 
 

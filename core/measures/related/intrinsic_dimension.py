@@ -85,17 +85,17 @@ def dimension_of_distances(distances: NDArray[np.floating], *, discard: float = 
     apart = first > 0
     logs = np.sort(np.log(second[apart] / first[apart]))
     num_ratios, num_duplicates = len(logs), int((~apart).sum())
-    kept = logs[: floor(num_ratios * (1 - discard) + 1e-9)]
-    if len(kept) < 2 or kept[-1] == 0:
-        return IntrinsicDimension(_NAN, _NAN, _NAN, _NAN, len(kept), num_duplicates)
-    heights = -np.log1p(-np.arange(1, len(kept) + 1) / num_ratios)
-    exposure = kept.sum() + (num_ratios - len(kept)) * kept[-1]
-    low, high = gammaincinv(len(kept), [0.025, 0.975]) / exposure
+    retained = logs[: floor(num_ratios * (1 - discard) + 1e-9)]
+    if len(retained) < 2 or retained[-1] == 0:
+        return IntrinsicDimension(_NAN, _NAN, _NAN, _NAN, len(retained), num_duplicates)
+    heights = -np.log1p(-np.arange(1, len(retained) + 1) / num_ratios)
+    exposure = retained.sum() + (num_ratios - len(retained)) * retained[-1]
+    low, high = gammaincinv(len(retained), [0.025, 0.975]) / exposure
     return IntrinsicDimension(
-        value=float(kept @ heights / (kept @ kept)),
-        likelihood=float((len(kept) - 1) / exposure),
+        value=float(retained @ heights / (retained @ retained)),
+        likelihood=float((len(retained) - 1) / exposure),
         low=float(low),
         high=float(high),
-        num_used=len(kept),
+        num_used=len(retained),
         num_duplicates=num_duplicates,
     )

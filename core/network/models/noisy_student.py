@@ -35,7 +35,7 @@ STD = (0.229, 0.224, 0.225)
 _SCOPE = "efficientnet-b0/"
 _AVERAGE = "/ExponentialMovingAverage"
 _CHECKPOINT_FILE = re.compile(r"(?P<prefix>[\w.-]*\.ckpt[\w-]*)\.(index|data-\d{5}-of-\d{5})")
-_MAX_BYTES = 1 << 30  # of the unpacked archive; the official one has a few percent of this
+MOST_BYTES = 1 << 30  # of the unpacked archive; the official one has a few percent of this
 
 
 def load_noisy_student(
@@ -80,7 +80,7 @@ def load_noisy_student(
     }
 
 
-def read_checkpoint_archive(path: Path) -> dict[str, np.ndarray]:
+def read_checkpoint_archive(path: Path, *, most_bytes: int = MOST_BYTES) -> dict[str, np.ndarray]:
     """Read the variables of the one checkpoint in a `.tar.gz`, by name.
 
     Only the files of the checkpoint are unpacked, into a temporary folder and with names chosen here.
@@ -89,6 +89,8 @@ def read_checkpoint_archive(path: Path) -> dict[str, np.ndarray]:
     ----------
     path : Path
         The archive.
+    most_bytes : int
+        Largest size of its files together.
 
     Returns
     -------
@@ -101,13 +103,13 @@ def read_checkpoint_archive(path: Path) -> dict[str, np.ndarray]:
         checkpoint or several.
     """
     with tempfile.TemporaryDirectory(prefix="checkpoint-") as folder, _explain_damage(path):
-        return _read_variables(_unpack(path, Path(folder)))
+        return _read_variables(_unpack(path, Path(folder), most_bytes))
 
 
 def _check_archive(path: Path) -> None:
     """Raise a ValueError unless a file is an archive with a checkpoint, whose values are not read."""
     with tempfile.TemporaryDirectory(prefix="checkpoint-") as folder, _explain_damage(path):
-        _unpack(path, Path(folder))
+        _unpack(path, Path(folder), MOST_BYTES)
 
 
 def assign_noisy_student(model: "keras.Model", variables: Mapping[str, np.ndarray]) -> tuple[str, ...]:
@@ -178,15 +180,15 @@ def _explain_damage(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _unpack(path: Path, folder: Path) -> Path:
+def _unpack(path: Path, folder: Path, most_bytes: int) -> Path:
     """Write the files of the checkpoint to the folder, and return their common prefix."""
     prefixes, num_bytes = set(), 0
     with tarfile.open(path, "r:gz") as archive:
         for member in archive:
             _check_member(member)
             num_bytes += member.size
-            if num_bytes > _MAX_BYTES:
-                raise ValueError(f"{path} must hold at most {_MAX_BYTES:,} bytes; it holds more. Do not trust it.")
+            if num_bytes > most_bytes:
+                raise ValueError(f"{path} must hold at most {most_bytes:,} bytes; it holds more. Do not trust it.")
             member_path = PurePosixPath(member.name)
             match = _CHECKPOINT_FILE.fullmatch(member_path.name)
             content = archive.extractfile(member)

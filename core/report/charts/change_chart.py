@@ -23,7 +23,7 @@ from core.report.charts.frame import (
 )
 from core.report.charts.labels import spread
 from core.report.charts.theme import GRAY
-from core.study.store.ties import MANY_TIES
+from core.study.store.tables.ties import MANY_TIES
 
 VALUES_HEIGHT, CHANGE_HEIGHT, GAP = 230, 170, 52
 SHAPES = {

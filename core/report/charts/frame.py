@@ -166,8 +166,8 @@ def standalone_spec(chart: UncheckedChart, config: Mapping[str, Any] | None = No
 
 def with_config(spec: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
     """A specification with a configuration, of which what the chart itself sets comes first."""
-    own = spec.get("config", {})
-    return {**spec, "config": {**config, **own, "view": {**config.get("view", {}), **own.get("view", {})}}}
+    of_chart = spec.get("config", {})
+    return {**spec, "config": {**config, **of_chart, "view": {**config.get("view", {}), **of_chart.get("view", {})}}}
 
 
 def notebook_html(chart: UncheckedChart) -> str:

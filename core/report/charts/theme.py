@@ -11,7 +11,6 @@ from core.report.chart_files import PORTABLE_FONT
 
 Chart = TypeVar("Chart", bound=alt.LayerChart)
 GRAY = "#808895"  # readable on white and on near-black
-HIGHLIGHT = "#e8590c"  # outlines; readable on every color of a heat map
 # Distinct for color-blind readers and in gray print (after Okabe and Ito). First: test, train, test to train.
 CATEGORIES = {
     "light": ["#0b62a4", "#c4540a", "#0a7d5c", "#8e4b8f", "#5f6b7a"],

@@ -61,14 +61,14 @@ def network_chart(
     )
     x, y = layer_x(), _si_axis(rows)
     base = alt.Chart(rows).encode(x=x)
-    shown = base.transform_filter(f"datum.epoch == {SHOWN}")
+    chosen_epoch = base.transform_filter(f"datum.epoch == {SHOWN}")
     return framed(
         [
             base.mark_line(strokeWidth=1, color=GRAY, opacity=0.35).encode(y=y, detail="epoch:N"),
             *_chance_rules(rows, y),
-            shown.mark_area(opacity=0.16, line=False).encode(y=alt.Y("low:Q"), y2="high:Q"),
-            shown.mark_line(strokeWidth=2.5).encode(y=y),
-            shown.mark_point(filled=True, size=50, opacity=1).encode(y=y, tooltip=_tooltip()),
+            chosen_epoch.mark_area(opacity=0.16, line=False).encode(y=alt.Y("low:Q"), y2="high:Q"),
+            chosen_epoch.mark_line(strokeWidth=2.5).encode(y=y),
+            chosen_epoch.mark_point(filled=True, size=50, opacity=1).encode(y=y, tooltip=_tooltip()),
         ],
         height=size(NETWORK_HEIGHT),
         size=size,

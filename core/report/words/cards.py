@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from core.analysis.cut.advice import TOLERANCE, Advice, cut_candidates, recommend_layer
+from core.analysis.cut.advice import SI_TOLERANCE, Advice, cut_candidates, recommend_layer
 from core.analysis.samples.neighborhoods import confused_pairs, read_nearest
 from core.analysis.samples.suspects import late_neighbors
 from core.analysis.separation_level import LEVELS, best_layer
@@ -14,8 +14,8 @@ from core.report.words.class_losses import class_cost_text
 from core.report.words.cut import explanation
 from core.report.words.formatting import number, one_layer, plain
 from core.report.words.samples_to_check import check_text
-from core.study.store.class_names import sample_classes, short_classes
 from core.study.store.opening import Study, StudyError
+from core.study.store.tables.class_names import sample_classes, short_classes
 
 NOT_STORED = "The study stores no neighbors for this. Run it again with at least one stored neighbor a sample."
 
@@ -54,7 +54,7 @@ class Card:
     pictures: tuple[tuple[str, str], ...] = ()
 
 
-def good_enough(study: Study, curve: pd.DataFrame, tolerance: float = TOLERANCE) -> Advice:
+def good_enough(study: Study, curve: pd.DataFrame, tolerance: float = SI_TOLERANCE) -> Advice:
     """Recommend the earliest layer of a curve of SI that is within the tolerance of the best.
 
     Pixels and the network's own head are not candidates, unless the curve has no other layers.
@@ -96,7 +96,7 @@ def _where(curve: pd.DataFrame) -> tuple[str, str]:
     return str(curve["pooling"].iloc[0]), str(curve["samples"].iloc[0])
 
 
-def make_cards(study: Study, curve: pd.DataFrame, tolerance: float = TOLERANCE) -> tuple[Card, Card, Card]:
+def make_cards(study: Study, curve: pd.DataFrame, tolerance: float = SI_TOLERANCE) -> tuple[Card, Card, Card]:
     """Make the three cards about a curve of SI that has at least one layer with a value; see `good_enough`."""
     return cards_of(study, curve, good_enough(study, curve, tolerance))
 

@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 
 from core.analysis.comparing import LayerMatch
-from core.analysis.cut.advice import TOLERANCE
+from core.analysis.cut.advice import SI_TOLERANCE
+from core.analysis.result_tables import CERTAIN_CHANGES
 from core.analysis.several_studies import Difference
 from core.report.words.formatting import POOLED, SPLIT_NAMES, difference_text, number, one_layer, plain
-from core.study.store.ties import MANY_TIES, left_out_text
+from core.study.store.tables.ties import MANY_TIES, left_out_text
 
-SMALL = TOLERANCE  # of SI: a change is called small if its interval excludes changes of this size
-CERTAIN = ("rose", "fell")
+SMALL = SI_TOLERANCE  # of SI: a change is called small if its interval excludes changes of this size
 ASSUMED_SAMPLES = "That these are the same samples, in the same order, is assumed: the studies have no ids."
 _DIFFERENCES: Mapping[str, str] = {  # why two studies are not comparable; {} is what the other one has
     "data": "other data{}",
@@ -75,7 +75,7 @@ def why_not_comparable(differences: Sequence[Difference]) -> str:
 
 def count_uncertain(table: pd.DataFrame) -> tuple[int, int, int]:
     """Count the layers whose change is not certain: smaller than `SMALL`, undecided, and without an interval."""
-    rows = table[~table["verdict"].isin([*CERTAIN, MANY_TIES])]
+    rows = table[~table["verdict"].isin([*CERTAIN_CHANGES, MANY_TIES])]
     unknown = rows["low"].isna() | rows["high"].isna()
     small = (rows["low"] >= -SMALL) & (rows["high"] <= SMALL)
     return int(small.sum()), int((~small & ~unknown).sum()), int(unknown.sum())
@@ -93,13 +93,13 @@ def samples_text(table: pd.DataFrame) -> str:
 def _first_sentence(table: pd.DataFrame) -> str:
     """How many layers rose and fell, how they were matched, and the samples."""
     counts = table["verdict"].value_counts()
-    rose, fell = (int(counts.get(word, 0)) for word in CERTAIN)
+    rose, fell = (int(counts.get(word, 0)) for word in CERTAIN_CHANGES)
     total = f"{len(table)} layer{'s' * (len(table) != 1)}"
     if (table["matched_by"] == "position").any():
         compared = f"{total}, **compared by relative position, not by name**, with {samples_text(table)}"
     else:
         compared = f"{total} compared by name, with {samples_text(table)}"
-    moved = [f"**{word}** at {count}" for word, count in zip(CERTAIN, (rose, fell), strict=True) if count]
+    moved = [f"**{word}** at {count}" for word, count in zip(CERTAIN_CHANGES, (rose, fell), strict=True) if count]
     if not moved:
         return f"SI changed with certainty at none of {compared}."
     return f"SI {' and '.join(moved)} of {compared}."
@@ -108,7 +108,7 @@ def _first_sentence(table: pd.DataFrame) -> str:
 def _uncertain(table: pd.DataFrame) -> str:
     """Describe the layers whose change is not certain, without calling any values equal that may differ."""
     small, undecided, unknown = count_uncertain(table)
-    rows = table[~table["verdict"].isin(CERTAIN)]
+    rows = table[~table["verdict"].isin(CERTAIN_CHANGES)]
     parts = []
     if small:
         same = " (the values are the same)" if small == len(rows) and (rows["difference"] == 0).all() else ""
@@ -126,7 +126,7 @@ def _uncertain(table: pd.DataFrame) -> str:
 
 def _largest(table: pd.DataFrame) -> str:
     """The largest certain change; without any certain change, the largest difference."""
-    certain = table[table["verdict"].isin(CERTAIN)]
+    certain = table[table["verdict"].isin(CERTAIN_CHANGES)]
     rows = table if certain.empty else certain
     row = rows.iloc[int(np.argmax(rows["difference"].abs().to_numpy(float)))]
     if row["difference"] == 0:
@@ -155,7 +155,7 @@ def _end_run(table: pd.DataFrame) -> str:
     first = len(meaning) - 1
     while first > 0 and meaning[first - 1] == meaning[-1]:
         first -= 1
-    if meaning[-1] not in CERTAIN or first == 0 or len(meaning) - first < _SHORTEST_RUN:
+    if meaning[-1] not in CERTAIN_CHANGES or first == 0 or len(meaning) - first < _SHORTEST_RUN:
         return ""
     return f"From {one_layer(table['layer'].iloc[first])} to the end, every layer {meaning[-1]}."
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from core.analysis.cut.advice import Advice
 from core.report.words.formatting import SPLIT_NAMES, difference_text, number, one_layer
-from core.study.store.ties import LIMIT_TEXT, left_out_text
+from core.study.store.tables.ties import LIMIT_TEXT, left_out_text
 
 _LARGE_SHARE = 0.2  # share of the best layer's gain over chance from which on the tolerance is called large
 _MANY = 100  # an estimate of more than this many times the present samples is not given as a number

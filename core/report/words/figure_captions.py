@@ -20,7 +20,7 @@ from core.report.words.findings import describe
 from core.report.words.formatting import POOLED, SPLIT_NAMES
 from core.report.words.provenance import caption_parts
 from core.study.store.opening import Study
-from core.study.store.ties import has_many_ties, reason_text
+from core.study.store.tables.ties import has_many_ties, reason_text
 
 _SI = (
     "SI is the share of samples whose nearest other sample, in the activations of the layer, has the same label "
@@ -76,12 +76,12 @@ def panel_caption(curves: pd.DataFrame, panels: Sequence[str], *, alone: Study |
         "channels": "depth, the number of output channels",
         "parameters": "number of parameters, on a square-root scale",
     }
-    shown = [texts[name] for name in panels]
-    if not shown:
+    panel_texts = [texts[name] for name in panels]
+    if not panel_texts:
         return ""
     if alone is None:
-        return f"Below, of each layer: {'; '.join(shown)}."
-    text = "; ".join(shown)
+        return f"Below, of each layer: {'; '.join(panel_texts)}."
+    text = "; ".join(panel_texts)
     return f"{text[0].upper()}{text[1:]}, of each layer in network order. {_source(alone, curves)}"
 
 
@@ -103,11 +103,11 @@ def property_caption(
     """
     title = PROPERTIES[column][0]
     samples = str(lead["samples"].iloc[0])
-    shown = curves[(curves["samples"] == samples)]
+    curve = curves[(curves["samples"] == samples)]
     parts = [
         f"Separation Index (SI) versus {title if title.startswith('kNN') else title.lower()}, one dot a layer, "
         f"{_samples_text(samples)}, {_pooled(lead)}.",
-        _source(study, shown),
+        _source(study, curve),
         _SI,
         _CROSS if samples == "cross" else "",
         _left_out(lead["layer"].nunique() - num_shown),

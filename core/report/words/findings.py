@@ -21,7 +21,7 @@ layers' intervals, as if their samples were independent. So it is wider than a p
 certain too seldom rather than too often.
 
 **Ties.** Nothing is concluded from a layer where many samples have several nearest neighbors at the same distance; see
-`core.study.store.ties`.
+`core.study.store.tables.ties`.
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ from core.analysis.separation_level import (
 )
 from core.measures.paired import unpaired_interval
 from core.report.words.formatting import POOLED, difference_text, number, one_layer
-from core.study.store.ties import LIMIT_TEXT, NO_CONCLUSION, has_many_ties, share_text, tied_share
+from core.study.store.tables.ties import LIMIT_TEXT, NO_CONCLUSION, has_many_ties, share_text, tied_share
 
 FEWEST_LAYERS = 4  # with fewer, the headline does not say where among them the classes separate
 _FIRST_POSITION = 1  # of the network's first layer; the pixels have position 0

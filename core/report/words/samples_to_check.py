@@ -8,9 +8,9 @@ from core.analysis.samples.planted_labels import LEAST_WRONG, PlantedSwaps
 from core.analysis.samples.suspects import CLEAR_SCORE, expected_swaps, samples_to_check
 from core.report.words.formatting import SPLIT_NAMES, one_layer
 from core.report.words.small_classes import small_classes_text
-from core.study.store.class_names import sample_classes
 from core.study.store.marks import MARKS
 from core.study.store.opening import Study
+from core.study.store.tables.class_names import sample_classes
 
 USUAL_RATE = 0.02  # share of wrong labels for which the expected number is given
 _NETWORK_FILES = (".keras", ".h5", ".hdf5")

@@ -4,7 +4,7 @@ import pandas as pd
 
 from core.analysis.samples.small_classes import classes_with_fewer, small_classes, votes_for_majority
 from core.report.words.formatting import SPLIT_NAMES
-from core.study.store.class_names import sample_classes
+from core.study.store.tables.class_names import sample_classes
 
 
 def baseline_text(samples: pd.DataFrame, curves: pd.DataFrame) -> str:

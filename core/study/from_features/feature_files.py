@@ -86,11 +86,11 @@ def write_feature_study(
         return load_study(out)
     with writer:
         finished = finished_layers(writer.path)
-        for place, layer in enumerate(train.layers):
+        for position, layer in enumerate(train.layers):
             if progress is not None:
-                progress(Progress(f"measuring in {layer.name}", place, len(train.layers), "layers"))
+                progress(Progress(f"measuring in {layer.name}", position, len(train.layers), "layers"))
             if layer.name not in finished:
-                writer.add_layer(layer.name, read_joined(parts, place))
+                writer.add_layer(layer.name, read_joined(parts, position))
     return load_study(out)
 
 
@@ -130,13 +130,13 @@ def measure_feature_files(
     )
     copies = RowCopies(samples.splits)
     tables: dict[str, list[pd.DataFrame]] = {"layers": [], "measurements": [], "classes": [], "related_measures": []}
-    for place, layer in enumerate(train.layers):
+    for position, layer in enumerate(train.layers):
         if progress is not None:
-            progress(Progress(f"measuring in {layer.name}", place, len(train.layers), "layers"))
-        features = read_joined(parts, place)
+            progress(Progress(f"measuring in {layer.name}", position, len(train.layers), "layers"))
+        features = read_joined(parts, position)
         matrix = as_matrix(features)
         copies.add(matrix)
-        measured = measure_layer(feature_layer(layer.name, place, features), {"flat": matrix}, samples, options)
+        measured = measure_layer(feature_layer(layer.name, position, features), {"flat": matrix}, samples, options)
         for name, frames in tables.items():
             if name in measured:
                 frames.append(measured[name])
@@ -178,14 +178,14 @@ def read_joined(parts: Sequence[LabelledFeatures], place: int) -> NDArray[Any]:
 
 def file_fingerprints(parts: Sequence[LabelledFeatures]) -> dict[str, str]:
     """By layer, SHA-256 of all bytes of the files that it lies in."""
-    found = {}
+    fingerprints = {}
     for layers in zip(*(part.layers for part in parts), strict=True):
         digest = hashlib.sha256()
         for layer in layers:
             with layer.path.open("rb") as handle:
                 digest.update(hashlib.file_digest(handle, "sha256").digest())
-        found[printable(layers[0].name)] = digest.hexdigest()
-    return found
+        fingerprints[printable(layers[0].name)] = digest.hexdigest()
+    return fingerprints
 
 
 def _refuse_other_files(folder: Path, files: Mapping[str, str]) -> None:
@@ -212,11 +212,11 @@ def joined_ids(parts: Sequence[LabelledFeatures]) -> list[str] | None:
     ValueError
         One part has ids and the other none, or both have the same one.
     """
-    found = [part.ids for part in parts if part.ids is not None]
-    if found and len(found) < len(parts):
+    id_lists = [part.ids for part in parts if part.ids is not None]
+    if id_lists and len(id_lists) < len(parts):
         raise ValueError("ids must be given for both training and test samples, or for neither; got one of them.")
-    ids = [name for part in found for name in part.tolist()]
+    ids = [name for part in id_lists for name in part.tolist()]
     if len(set(ids)) < len(ids):
-        repeated = sorted(set(found[0].tolist()) & set(found[1].tolist()))
+        repeated = sorted(set(id_lists[0].tolist()) & set(id_lists[1].tolist()))
         raise ValueError(f"ids must tell test samples from training samples; got {repeated[0]!r} in both.")
     return ids or None

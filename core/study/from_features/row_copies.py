@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from core.data.images.copies import leak_notes, within_split_notes
 from core.search.rows import as_matrix, row_blocks
-from core.study.store.ties import MOST_TIED
+from core.study.store.tables.ties import MOST_TIED
 
 _DIGEST_BYTES = 16
 

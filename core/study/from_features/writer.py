@@ -237,10 +237,10 @@ class FeatureStudyWriter:
         self._written.append(layer["layer"])
 
     def _refuse_not_finite(self, name: str, matrix: NDArray[Any]) -> None:
-        place = first_not_finite(matrix)
-        if place is None:
+        position = first_not_finite(matrix)
+        if position is None:
             return
-        row, column = place
+        row, column = position
         raise ValueError(
             f"features of {name!r} must be finite; got {matrix[row, column]} in row {row} (sample "
             f"{self._samples.ids[row]!r}), column {column}. Correct the layer's activations, or leave the layer out."
@@ -384,11 +384,11 @@ def _named(labels: Any, class_names: ClassNames) -> tuple[Any, tuple[str, ...]]:
     names = _texts("class_names", class_names)
     _refuse_repeated(names)
     if labels.dtype.kind in "US":
-        places = {name: place for place, name in enumerate(names)}
-        unknown = sorted(set(labels.tolist()) - set(places))
+        codes = {name: code for code, name in enumerate(names)}
+        unknown = sorted(set(labels.tolist()) - set(codes))
         if unknown:
             raise ValueError(f"class_names must hold every label; {', '.join(map(repr, unknown[:5]))} is missing.")
-        return np.array([places[label] for label in labels.tolist()], dtype=np.int64), names
+        return np.array([codes[label] for label in labels.tolist()], dtype=np.int64), names
     if labels.min() < 0 or labels.max() >= len(names):
         raise ValueError(
             f"class_names must name the labels {labels.min()}..{labels.max()}; got {len(names)} names, "
@@ -400,14 +400,14 @@ def _named(labels: Any, class_names: ClassNames) -> tuple[Any, tuple[str, ...]]:
 def _named_by_mapping(labels: Any, class_names: Mapping[Any, str]) -> tuple[Any, tuple[str, ...]]:
     """Labels as places among the mapping's keys; a key is a label, or a label as text, as JSON writes it."""
     names = tuple(map(str, class_names.values()))
-    places = {str(label): place for place, label in enumerate(class_names)}
-    if len(places) < len(names):
+    codes = {str(label): code for code, label in enumerate(class_names)}
+    if len(codes) < len(names):
         raise ValueError("class_names must name each label once; got a label both as a number and as text.")
     _refuse_repeated(names)
-    unknown = [label for label in np.unique(labels).tolist() if str(label) not in places]
+    unknown = [label for label in np.unique(labels).tolist() if str(label) not in codes]
     if unknown:
         raise ValueError(f"class_names must name every label; {', '.join(map(repr, unknown[:5]))} is missing.")
-    return np.array([places[str(label)] for label in labels.tolist()], dtype=np.int64), names
+    return np.array([codes[str(label)] for label in labels.tolist()], dtype=np.int64), names
 
 
 def _refuse_repeated(names: Sequence[str]) -> None:

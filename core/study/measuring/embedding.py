@@ -22,7 +22,7 @@ from core.study.measuring.planes import align_plane, normalize_plane
 from core.study.measuring.projection import principal_scores
 from core.study.samples import StudySamples
 from core.study.store.opening import StudyError, layer_parts, read_table_file
-from core.study.store.schemas import PART_TABLES
+from core.study.store.tables.schemas import PART_TABLES
 
 NUM_COMPONENTS = 30  # that neighbors are searched in
 FEWEST = 5  # samples; fewer stay where their principal components are

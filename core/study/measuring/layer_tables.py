@@ -17,7 +17,7 @@ from core.study.measuring.searches import HeldLayer, SlicedLayer, StoredLayer
 from core.study.measuring.steps import STEPS
 from core.study.measuring.unusable import UnusableLayer, layer_note, survey
 from core.study.samples import MeasureOptions, StudySamples
-from core.study.store.schemas import TABLES
+from core.study.store.tables.schemas import TABLES
 
 Tables = dict[str, pd.DataFrame]
 

@@ -18,7 +18,7 @@ from core.measures.related.neighbor_overlap import hub_skewness, random_hub_skew
 from core.measures.related.separability import RelatedMeasure, separability_measures
 from core.search.neighbors import Neighbors
 from core.study.store.opening import StudyError, layer_parts, read_table_file
-from core.study.store.schemas import PART_TABLES
+from core.study.store.tables.schemas import PART_TABLES
 
 MOST_FOR_SEPARABILITY = 5_000  # samples: the separability measures take time and memory by the square of it
 MOST_ALIGNED = 500  # samples that CKA is computed on

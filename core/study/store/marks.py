@@ -19,10 +19,10 @@ from typing import Any
 import pandas as pd
 
 from core.data.errors import DataError
-from core.data.files import read_file
-from core.study.store.class_names import sample_classes, short_classes
+from core.data.files import read_file, replace_file
 from core.study.store.locks import LockTakenError, held_lock
 from core.study.store.opening import Study, StudyError
+from core.study.store.tables.class_names import sample_classes, short_classes
 
 MARKS = ("label error", "duplicate", "fine")
 MARKS_FILE, MARKS_LOCK = "marks.json", ".marks.lock"
@@ -215,9 +215,8 @@ def _change(folder: Path, change: Callable[[dict[str, Mark]], Mapping[str, Mark]
 def _write(path: Path, marks: Marks) -> None:
     """Replace the file in one step."""
     content = {"format": _FORMAT, "marks": {name: asdict(mark) for name, mark in sorted(marks.items())}}
-    scratch = path.with_name(f".{path.name}.tmp")
-    scratch.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(scratch, path)
+    text = json.dumps(content, indent=1) + "\n"
+    replace_file(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
 
 
 def _merged(earlier: Marks, later: Marks) -> dict[str, Mark]:

@@ -26,11 +26,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.data.files import check_regular
-from core.study.store import validation
 from core.study.store.display import StudyDisplay
 from core.study.store.locks import is_locked
-from core.study.store.schemas import PART_TABLES, TABLES, Table
 from core.study.store.study_json import info_faults, read_json_object
+from core.study.store.tables import validation
+from core.study.store.tables.schemas import PART_TABLES, TABLES, Table
 
 FORMAT = 2
 MOST_ROWS = 250_000  # of a table that is checked in full when a study is opened
@@ -76,11 +76,11 @@ class Study(StudyDisplay):
         if not table["num_queries"].isna().any():
             return table
         counts = self.samples["split"].astype(str).value_counts()
-        asked = table["num_queries"].fillna(table["split"].astype(object).map(counts))
-        if asked.isna().any():
+        num_queries = table["num_queries"].fillna(table["split"].astype(object).map(counts))
+        if num_queries.isna().any():
             fault = "column 'num_queries' must have no gaps where the table samples does not say how many there are"
             raise _not_usable(f"measurements.parquet in {self.path}", [fault])
-        return table.assign(num_queries=asked.astype("int32"))
+        return table.assign(num_queries=num_queries.astype("int32"))
 
     @cached_property
     def classes(self) -> pd.DataFrame:

@@ -21,8 +21,8 @@ from typing import Any
 from core.study.store.locks import is_locked
 from core.study.store.marks import MARKS_FILE, carry_marks, read_marks
 from core.study.store.opening import StudyError
-from core.study.store.schemas import RANKING_TABLES, TABLES
 from core.study.store.study_json import read_json_object
+from core.study.store.tables.schemas import RANKING_TABLES, TABLES
 
 _ANY_OUTPUT = (".lock", ".*.tmp", ".*.tmp.keras")
 _STUDY_TABLES = tuple(f"{name}.parquet" for name in (*TABLES, "history"))

@@ -1,9 +1,8 @@
 """Writing a study: one writer at a time, a layer at a time, each step whole or not at all."""
 
 import json
-import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -15,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.data.files import check_utf8_name
+from core.data.files import check_utf8_name, replace_file
 from core.measures.significance import q_values
 from core.network.models.registry import is_model_file
 from core.study.measuring.unusable import unusable_cautions
@@ -37,9 +36,9 @@ from core.study.store.opening import (
     stored_measurements,
 )
 from core.study.store.replacing import refuse_to_replace
-from core.study.store.schemas import TABLES
 from core.study.store.study_json import info_faults, printable_values
-from core.study.store.ties import tie_cautions
+from core.study.store.tables.schemas import TABLES
+from core.study.store.tables.ties import tie_cautions
 
 Info = dict[str, Any]
 _LEVEL, _LEVEL_OF_PARTS = 9, 1  # of Zstandard: parts are read once, and gone when the study is complete
@@ -225,21 +224,21 @@ def _finished(name: str, merged: pa.Table) -> pa.Table:
     """What only the whole study can say: q-values, over all its p-values together."""
     if name != "measurements":
         return merged
-    place = merged.column_names.index("q_value")
+    position = merged.column_names.index("q_value")
     adjusted = q_values(merged["p_value"].to_numpy())
-    return merged.set_column(place, "q_value", pa.array(adjusted, pa.float64(), from_pandas=True))
+    return merged.set_column(position, "q_value", pa.array(adjusted, pa.float64(), from_pandas=True))
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> list[str]:
     """Where two nested settings differ, as readable entries "name: old → new"."""
-    found = []
+    entries = []
     for key in dict.fromkeys([*there, *here]):
         old, new = there.get(key), here.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
-            found += differences(old, new, f"{prefix}{key}.")
+            entries += differences(old, new, f"{prefix}{key}.")
         elif old != new:
-            found.append(f"{prefix}{key}: {old!r} → {new!r}")
-    return found
+            entries.append(f"{prefix}{key}: {old!r} → {new!r}")
+    return entries
 
 
 def _refuse_differences(folder: Path, there: Info, info: Info) -> None:
@@ -268,8 +267,8 @@ def _comparable(asked: Info) -> Info:
     A data folder has many names, and its fingerprint is what counts; the hash of a file's weights says what network it
     is.
     """
-    found = _without(asked, "data")
-    return _without(found, "model") if is_model_file(found.get("weights")) else found
+    settings = _without(asked, "data")
+    return _without(settings, "model") if is_model_file(settings.get("weights")) else settings
 
 
 def _without(settings: Info, *names: str) -> Info:
@@ -335,13 +334,6 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Replace a JSON file in one step. Names of files that are no UTF-8 are written with escapes."""
     text = json.dumps(printable_values(content), indent=1, ensure_ascii=False)
     replace_file(path, lambda scratch: scratch.write_text(text + "\n", encoding="utf-8"))
-
-
-def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write beside the file, then rename over it."""
-    scratch = path.with_name(f".{path.name}.tmp")
-    write(scratch)
-    os.replace(scratch, path)
 
 
 def now_utc() -> str:

@@ -22,18 +22,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.data.errors import DataError
-from core.data.files import check_regular
+from core.data.files import check_regular, replace_file
 from core.study.samples import StudySamples
 from core.study.store.locks import is_locked, lock_file
 from core.study.store.opening import FORMAT, SCHEMAS, Study, StudyError, load_study, read_info, read_table_file
-from core.study.store.schemas import HISTORY as HISTORY_TABLE
 from core.study.store.study_json import info_faults
+from core.study.store.tables.schemas import HISTORY as HISTORY_TABLE
 from core.study.store.writing import (
     begin,
     differences,
     end,
     now_utc,
-    replace_file,
     study_lock,
     write_info,
     write_layer,
@@ -46,11 +45,6 @@ _OWN_FILES = (".lock", _EPOCHS, _HISTORY_FILE)  # may exist without a study.json
 
 Info = dict[str, Any]
 Tables = Mapping[str, pd.DataFrame]
-
-
-def has_epochs(folder: Path) -> bool:
-    """Return whether a study has recorded epochs of a training."""
-    return bool(recorded_epochs(folder))
 
 
 def recorded_epochs(folder: str | os.PathLike[str]) -> tuple[int, ...]:

@@ -9,8 +9,8 @@ from core.analysis.samples.class_values import class_names, class_values, ranked
 from core.analysis.samples.selection import LayerSelection
 from core.analysis.samples.tables import named_pairs
 from core.report.words.formatting import SAMPLES, plain
-from core.study.store.class_names import short_class
 from core.study.store.opening import StudyError
+from core.study.store.tables.class_names import short_class
 from explorer.app_pages.classes.charts import PICKED, confusion_chart, development_chart, heat_map
 from explorer.app_pages.classes.class_search import find_class, show_class
 from explorer.app_pages.classes.clusters_view import show_clusters
@@ -25,7 +25,7 @@ from explorer.controls.study_picker import open_chosen_study
 from explorer.controls.terms import show_terms
 from explorer.controls.widgets import open_expander, selected_point, selected_row, widget_key
 from explorer.server.page_errors import guarded
-from explorer.state.address import asked_view, keep_view
+from explorer.state.address import current_view, keep_view
 from explorer.state.choices import one_offered
 from explorer.studies.class_tables import BARS, DEVELOPED, PAGE_SIZE, classes_finding, layer_query, pages
 from explorer.studies.loading import OpenStudy, cached_tables
@@ -61,7 +61,7 @@ def render() -> None:
         st.info("This study has no Separation Index by class yet. Come back when its first layer is done.")
         return
     head = st.container()
-    query = asked_view(PAGE)
+    query = current_view(PAGE)
     with chart_first(PAGE):
         with controls_after_chart(PAGE):
             selection = layer_controls(study, PAGE, query)

@@ -14,7 +14,7 @@ from core.report.charts.property_chart import property_chart
 from core.report.words.changes import describe_changes
 from core.report.words.formatting import SAMPLES, plain
 from core.report.words.small_classes import baseline_text
-from core.study.store.ties import left_out_text
+from core.study.store.tables.ties import left_out_text
 from explorer.app_pages.compare.related_measures_view import show_related_measures
 from explorer.app_pages.compare.tables import (
     CompareSelection,
@@ -32,7 +32,7 @@ from explorer.controls.study_picker import open_chosen_study, pick_layer, pick_o
 from explorer.controls.terms import show_terms
 from explorer.controls.widgets import choose_one, widget_key
 from explorer.server.page_errors import guarded
-from explorer.state.address import asked_view, current_layer, keep_view
+from explorer.state.address import current_layer, current_view, keep_view
 from explorer.state.choices import POOLINGS
 from explorer.studies.loading import OpenStudy, cached_tables, study_stamp
 
@@ -81,7 +81,7 @@ def render() -> None:
         return
     st.title("Compare", anchor=False)
     show_terms("SI", "depth (channels)", "kNN baseline", "interval", "q")
-    start = compare_selection(asked_view(PAGE), study.curves)
+    start = compare_selection(current_view(PAGE), study.curves)
     selection = controls(study, start)
     show_dots(study, selection)
     selection = show_other(study, selection, start)

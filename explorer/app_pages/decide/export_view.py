@@ -8,8 +8,8 @@ import pandas as pd
 import streamlit as st
 
 from core.analysis.cut.blocks import (
+    ACCURACY_TOLERANCE,
     NOT_TRIED,
-    TOLERANCE,
     Verified,
     cannot_verify,
     separation_across_blocks,
@@ -21,9 +21,9 @@ from core.study.store.opening import StudyError
 from explorer.controls.downloads import save_menu
 from explorer.controls.layer_table import show_numbers
 from explorer.controls.widgets import choose_one, widget_key
+from explorer.runs.background.jobs import BusyError, is_alive, list_jobs, new_job
 from explorer.runs.commands import HEADS, Cut, cannot_cut, has_network, search_folders, shown_path, verify_arguments
 from explorer.runs.job_view import show_job
-from explorer.runs.jobs import BusyError, is_alive, list_jobs, new_job
 from explorer.runs.starting import start_run
 from explorer.runs.study_list import remember_job
 from explorer.server.public_mode import is_public, studies_folder
@@ -101,7 +101,7 @@ def choose_tolerance(study: OpenStudy) -> float:
             "Tolerance (accuracy)",
             min_value=0.001,
             max_value=0.5,
-            value=TOLERANCE,
+            value=ACCURACY_TOLERANCE,
             step=0.005,
             format="%.3f",
             width=200,

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core.analysis.cut.advice import TOLERANCE
+from core.analysis.cut.advice import SI_TOLERANCE
 from core.analysis.separation_level import lead_curve
 from core.report.charts.frame import spec_and_tables
 from core.report.charts.layer_chart import layers_chart
@@ -148,4 +148,4 @@ def prepare(path: str, stamp: tuple[int, ...]) -> None:
     study = cached_study(path, stamp)
     selection = default_selection(offered_choices(study))
     cached_chart(path, stamp, selection, None)
-    cards_of(study, selection, TOLERANCE)
+    cards_of(study, selection, SI_TOLERANCE)

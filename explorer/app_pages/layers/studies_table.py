@@ -12,7 +12,7 @@ from core.analysis.separation_level import best_layer, has_best_layer, lead_curv
 from core.report.words.findings import describe
 from core.report.words.formatting import SAMPLES, plain
 from core.report.words.provenance import weights_text
-from core.study.description.description_file import MOST_NAME, MOST_NOTE
+from core.study.store.description import MOST_NAME, MOST_NOTE
 from core.study.store.opening import load_study
 from core.study.store.study_json import look_up
 from explorer.controls.study_picker import cached_study

@@ -40,7 +40,7 @@ from explorer.controls.study_picker import open_chosen_study, pick_layer
 from explorer.controls.terms import show_terms
 from explorer.controls.widgets import open_expander, selected_point, widget_key
 from explorer.server.page_errors import guarded
-from explorer.state.address import asked_view, current_layer, current_tolerance, keep_view
+from explorer.state.address import current_layer, current_tolerance, current_view, keep_view
 from explorer.state.choices import (
     COLUMNS,
     DRAWS,
@@ -100,7 +100,7 @@ def render() -> None:
         st.info("This study has no Separation Index to show yet. Come back when its first layer is done.")
         return
     head = st.container()
-    offered, query = offered_choices(study), asked_view(PAGE)
+    offered, query = offered_choices(study), current_view(PAGE)
     with chart_first(PAGE):
         with controls_after_chart(PAGE):
             selection = controls(study, offered)
@@ -140,7 +140,7 @@ def render() -> None:
 
 def controls(study: OpenStudy, offered: Choices) -> Selection:
     """Show the widgets above the chart, initialized from the address and written back to it."""
-    start = from_query(asked_view(PAGE), offered)
+    start = from_query(current_view(PAGE), offered)
     keys = _keys(study)
     for name in [name for name in keys if name not in ("columns", "also")]:
         value = getattr(start, name)

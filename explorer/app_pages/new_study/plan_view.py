@@ -11,7 +11,7 @@ from core.report.words.formatting import plain
 from core.study.durations import in_words
 from core.study.exactness import EXACT_HOURS
 from explorer.app_pages.new_study.feature_fields import ARCHIVE, saved_features
-from explorer.runs import jobs
+from explorer.runs.background import jobs
 from explorer.runs.disk import holds, make_room
 from explorer.runs.job_view import hide_paths
 from explorer.runs.request import Request, in_form_words
@@ -50,18 +50,18 @@ def plan_and_start(request: Request, files: list[Any], allowed: Limits, page: st
         progress.empty()
     if not st.session_state.get(_PLAN):
         return
-    planned_for, filled, found, reason = st.session_state[_PLAN]
+    planned_for, filled, summary, reason = st.session_state[_PLAN]
     if planned_for != asked:
         st.caption("The form has changed since the plan was made.")
     elif reason:
         st.error(plain(in_form_words(hide_paths(reason) if allowed.public else reason)), icon=":material/block:")
     else:
-        show_plan(found, filled)
+        show_plan(summary, filled)
         _show_left_out()
-        if st.session_state.pop(_WANTED, None) == request and not found.get("choice"):
+        if st.session_state.pop(_WANTED, None) == request and not summary.get("choice"):
             saved: Saved | None = st.session_state.get(_SAVED)
-            _start(filled, found, allowed, saved, page)
-        _show_start(filled, found, allowed, page)
+            _start(filled, summary, allowed, saved, page)
+        _show_start(filled, summary, allowed, page)
 
 
 def show_started_plan(run: str) -> None:
@@ -112,24 +112,26 @@ def _with_upload(request: Request, allowed: Limits) -> Request:
     return filled
 
 
-def show_plan(found: dict[str, Any], request: Request, key: str = "plan") -> None:
+def show_plan(summary: dict[str, Any], request: Request, key: str = "plan") -> None:
     """Samples, layers, time and memory of a study."""
     with st.container(border=True, key=key):
         columns = st.columns(4)
-        splits = ", ".join(f"{count:,} {name}" for name, count in found["splits"].items())
-        columns[0].metric("Samples", f"{found['samples']:,}", help=splits)
-        columns[1].metric("Classes", f"{found['classes']:,}")
-        columns[2].metric("Layers", f"{len(found['layers']):,}")
-        columns[3].metric("Expected time", f"≈ {in_words(max(1, found['estimated_s']))}", help=_TIME_HELP)
-        st.caption(f"{splits}{_on_cluster(found['cluster']) if 'cluster' in found else _in_passes(found, request)}")
-        if (of_map := found.get("map", {})).get("num_layers"):
+        splits = ", ".join(f"{count:,} {name}" for name, count in summary["splits"].items())
+        columns[0].metric("Samples", f"{summary['samples']:,}", help=splits)
+        columns[1].metric("Classes", f"{summary['classes']:,}")
+        columns[2].metric("Layers", f"{len(summary['layers']):,}")
+        columns[3].metric("Expected time", f"≈ {in_words(max(1, summary['estimated_s']))}", help=_TIME_HELP)
+        st.caption(
+            f"{splits}{_on_cluster(summary['cluster']) if 'cluster' in summary else _in_passes(summary, request)}"
+        )
+        if (of_map := summary.get("map", {})).get("num_layers"):
             st.caption(
                 f"Map of the samples: {of_map['num_layers']:,} layers, about {in_words(of_map['seconds'])} after "
                 f"measuring, and {of_map['num_bytes'] / MIB:,.0f} MiB on disk until it is done."
             )
-        for note in found.get("notes", []):
+        for note in summary.get("notes", []):
             st.caption(f":orange[:material/warning:] {plain(note)}")
-        _show_passes(found)
+        _show_passes(summary)
 
 
 def _show_left_out() -> None:
@@ -139,11 +141,11 @@ def _show_left_out() -> None:
         st.caption(f"Files of the archive that are no images which can be read here are left out: {saved.left_out}.")
 
 
-def _in_passes(found: dict[str, Any], request: Request) -> str:
-    largest = max((row["bytes"] for row in found["passes"]), default=0)
-    budget = f" of {found['budget_bytes'] / MIB:,.0f} allowed" if "budget_bytes" in found else ""
+def _in_passes(summary: dict[str, Any], request: Request) -> str:
+    largest = max((row["bytes"] for row in summary["passes"]), default=0)
+    budget = f" of {summary['budget_bytes'] / MIB:,.0f} allowed" if "budget_bytes" in summary else ""
     network = " The network comes on top: about 700 MiB." if request.uses_network else ""
-    passes = len(found["passes"])
+    passes = len(summary["passes"])
     over = f"{passes} passes over the images" if request.uses_network and passes > 1 else "one pass"
     how = f", in {over}" if request.uses_network else ""
     return f"{how}. Activations in memory: at most {largest / MIB:,.1f} MiB{budget}.{network}"
@@ -158,20 +160,21 @@ def _on_cluster(cost: dict[str, Any]) -> str:
     )
 
 
-def _show_passes(found: dict[str, Any]) -> None:
-    with st.expander(f"The {len(found['layers']):,} layers" if len(found["layers"]) > 1 else "The layer"):
+def _show_passes(summary: dict[str, Any]) -> None:
+    with st.expander(f"The {len(summary['layers']):,} layers" if len(summary["layers"]) > 1 else "The layer"):
         st.dataframe(
-            pd.DataFrame({"position": range(1, len(found["layers"]) + 1), "layer": found["layers"]}), hide_index=True
+            pd.DataFrame({"position": range(1, len(summary["layers"]) + 1), "layer": summary["layers"]}),
+            hide_index=True,
         )
 
 
-def _show_start(request: Request, found: dict[str, Any], allowed: Limits, page: str) -> None:
+def _show_start(request: Request, summary: dict[str, Any], allowed: Limits, page: str) -> None:
     saved: Saved | None = st.session_state.get(_SAVED)
-    ways = _ways(request, found)
+    ways = _ways(request, summary)
     for place, (label, way, estimated_s) in enumerate(ways):
         key, kind = ("start_run", "primary") if place == 0 else ("start_exact_run", "secondary")
         if st.button(label, type=kind, icon=":material/play_arrow:", key=key):  # type: ignore[arg-type]
-            _start(way, found | {"estimated_s": estimated_s}, allowed, saved, page)
+            _start(way, summary | {"estimated_s": estimated_s}, allowed, saved, page)
     if allowed.waiting is not None:
         st.caption(
             f"The server computes one study at a time. Up to {allowed.waiting:,} others wait in line, one of each "
@@ -182,11 +185,11 @@ def _show_start(request: Request, found: dict[str, Any], allowed: Limits, page: 
     st.code("\n".join(way.repeated_by(name) for _, way, _ in ways), language="bash", wrap_lines=True)
 
 
-def _ways(request: Request, found: dict[str, Any]) -> list[tuple[str, Request, float]]:
+def _ways(request: Request, summary: dict[str, Any]) -> list[tuple[str, Request, float]]:
     """How the plan can be started: a button's label, what it asks for, and its seconds; of a long one two ways."""
-    offered = found.get("choice")
+    offered = summary.get("choice")
     if not offered:
-        return [("Start the run", request, found["estimated_s"])]
+        return [("Start the run", request, summary["estimated_s"])]
     precision, sampled_s, exact_s = (offered[name] for name in ("precision", "sampled_s", "exact_s"))
     st.info(
         f"Asking every sample takes more than {EXACT_HOURS:.0f} hours. SI of the samples at hand can be had, "
@@ -203,9 +206,9 @@ def _ways(request: Request, found: dict[str, Any]) -> list[tuple[str, Request, f
     ]
 
 
-def _start(request: Request, found: dict[str, Any], allowed: Limits, saved: Saved | None, page: str) -> None:
+def _start(request: Request, summary: dict[str, Any], allowed: Limits, saved: Saved | None, page: str) -> None:
     try:
-        job = new_run(request, found, allowed, saved.folder if saved else "")
+        job = new_run(request, summary, allowed, saved.folder if saved else "")
     except jobs.BusyError as error:
         st.warning(f"{error} Nothing is lost.", icon=":material/hourglass_top:")
     except ValueError as error:
@@ -213,6 +216,6 @@ def _start(request: Request, found: dict[str, Any], allowed: Limits, saved: Save
     else:
         release_upload()
         st.session_state[_PLAN] = None
-        st.session_state[_STARTED] = (job.id, found, request)
+        st.session_state[_STARTED] = (job.id, summary, request)
         keep_view(page, request.query() | {"run": [job.id]})
         st.rerun()

@@ -9,32 +9,39 @@ import streamlit as st
 
 from core.network.catalogue import DEFAULT_LAYERS
 from core.report.words.formatting import plain
-from core.study.description.description_file import MOST_NAME
 from core.study.options import PIXELS, RUN_OPTIONS, STUDY_OPTIONS
+from core.study.store.description import MOST_NAME
 from core.study.store.opening import StudyError, read_info
 from explorer.app_pages.new_study.feature_fields import ARCHIVE, UPLOADERS, feature_fields, feature_options
 from explorer.app_pages.new_study.option_fields import option_field
 from explorer.app_pages.new_study.plan_view import plan_and_start, show_started_plan
 from explorer.controls.study_picker import carry_study, show_name
-from explorer.runs import jobs
+from explorer.runs.background import jobs
 from explorer.runs.job_view import STATES, show_job, show_removed
 from explorer.runs.request import (
     FORM_OPTIONS,
     HIDDEN_OPTIONS,
     SOURCES,
     Request,
-    asked_request,
     models,
+    parse_request,
     sources,
     usual_model,
     weights_of,
 )
 from explorer.runs.run_again import run_again
-from explorer.runs.study_list import known_studies, own_jobs, own_removed_jobs, run_title, short_title, study_path
+from explorer.runs.study_list import (
+    known_studies,
+    removed_visitor_jobs,
+    run_title,
+    short_title,
+    study_path,
+    visitor_jobs,
+)
 from explorer.runs.uploads.uploaders import keep_shown, show_refused, uploaded_files
 from explorer.server.page_errors import guarded, reason_text
 from explorer.server.public_mode import MIB, Limits, limits, studies_folder
-from explorer.state.address import asked_view, keep_view
+from explorer.state.address import current_view, keep_view
 
 PAGE = "new_study"
 FROM = "from"  # query parameter: the study that filled the form
@@ -59,10 +66,10 @@ def render() -> None:
             show_job(run)
             show_started_plan(run.id)
         show_removed("run")
-        origin = asked_view(PAGE).get(FROM, [])[:1]
+        origin = current_view(PAGE).get(FROM, [])[:1]
         for name in origin:
             show_origin(name, allowed)
-        request, files = form(asked_request(asked_view(PAGE)), allowed)
+        request, files = form(parse_request(current_view(PAGE)), allowed)
         shown = {"features": UPLOADERS, "images": (ARCHIVE,)}.get(request.source, ())
         keep_shown(shown)
         show_refused(shown)
@@ -73,12 +80,12 @@ def render() -> None:
 
 def _asked_run() -> jobs.Job | None:
     """The run in the address, else the one shown before, else one that goes on."""
-    name = next(iter(asked_view(PAGE).get("run", [])), "")
+    name = next(iter(current_view(PAGE).get("run", [])), "")
     if name and (job := jobs.find_job(studies_folder(), name)):
         return job
-    if name and name not in [job.id for job in own_removed_jobs()]:
+    if name and name not in [job.id for job in removed_visitor_jobs()]:
         st.info("The run of this link is not here any more.")
-    return next((job for job in own_jobs() if jobs.is_alive(job)), None)
+    return next((job for job in visitor_jobs() if jobs.is_alive(job)), None)
 
 
 def show_origin(name: str, allowed: Limits) -> None:
@@ -233,7 +240,7 @@ def _fields(names: Sequence[str], num_columns: int, request: Request, start: Req
 
 def show_runs(shown: jobs.Job | None) -> None:
     """All runs that there are to see, each a click away."""
-    runs = own_jobs()
+    runs = visitor_jobs()
     if not runs or [run.id for run in runs] == [shown.id if shown else ""]:
         return
     st.subheader("Runs", anchor=False)

@@ -70,7 +70,7 @@ def size_chart(
     }
     ground = _whiskers(rows, encodings) + _full_rules(ends, encodings) if sampling == QUERIES else []
     joined = pd.concat([rows, ends]) if sampling == SUBSAMPLE else rows
-    marks = [*_chance(joined, ends, encodings), *_bands(rows, encodings), *ground, *_fitted(curves, encodings)]
+    marks = [*_chance(joined, encodings), *_bands(rows, encodings), *ground, *_fitted(curves, encodings)]
     marks += _lines(joined, rows, ends, encodings)
     return framed([*marks, *_names(rows, ends, curves, encodings, top)], height=HEIGHT)
 
@@ -119,7 +119,7 @@ def _tooltip(rows: pd.DataFrame) -> list[alt.Tooltip]:
     return [alt.Tooltip(f"{name}:N", title=title) for name, title in TOOLTIP.items() if (rows[name] != "").any()]
 
 
-def _chance(joined: pd.DataFrame, ends: pd.DataFrame, encodings: Encodings) -> list[alt.Chart]:
+def _chance(joined: pd.DataFrame, encodings: Encodings) -> list[alt.Chart]:
     """Chance by size; it varies slightly, because the shares of the classes in a draw do."""
     by_size = joined.groupby("size", as_index=False)["chance"].mean().dropna()
     if by_size.empty:

@@ -12,7 +12,7 @@ from core.analysis.samples.selection import offered_poolings
 from core.measures.sample_size import required_queries
 from core.report.words.formatting import POOLED, SPLIT_NAMES, number, one_layer
 from core.study.store.study_json import look_up
-from core.study.store.ties import has_many_ties, left_out_text
+from core.study.store.tables.ties import has_many_ties, left_out_text
 from explorer.state.choices import one_offered, ordered_samples
 from explorer.studies.loading import OpenStudy
 

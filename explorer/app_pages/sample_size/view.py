@@ -35,7 +35,7 @@ from explorer.controls.widgets import choose_one, widget_key
 from explorer.runs.commands import missing_text, search_folders
 from explorer.server.page_errors import guarded
 from explorer.server.public_mode import is_public
-from explorer.state.address import asked_view, current_layer, keep_view
+from explorer.state.address import current_layer, current_view, keep_view
 from explorer.state.choices import POOLINGS
 from explorer.studies.loading import OpenStudy, read_fitted
 
@@ -125,7 +125,7 @@ def show_how(study: OpenStudy) -> None:
 def controls(study: OpenStudy) -> SizeSelection:
     """Show the widgets above the charts, initialized from the address and written back to it."""
     shared_layer = current_layer()
-    start = size_selection(asked_view(PAGE), study, shared_layer)
+    start = size_selection(current_view(PAGE), study, shared_layer)
     keys = {name: widget_key(PAGE, name, study) for name in ("pooling", "samples", "layers")}
     poolings, splits = offered_poolings(study.subsamples), offered_samples(study.subsamples)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):

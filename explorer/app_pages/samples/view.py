@@ -17,7 +17,7 @@ from explorer.controls.samples.open_sample import open_button, restore_sample, s
 from explorer.controls.study_picker import open_chosen_study
 from explorer.controls.widgets import widget_key
 from explorer.server.page_errors import guarded
-from explorer.state.address import asked_view, keep_view
+from explorer.state.address import current_view, keep_view
 from explorer.studies.class_tables import layer_query
 from explorer.studies.gallery import (
     FILTERS,
@@ -54,7 +54,7 @@ def render() -> None:
         st.info("This study has no samples to show yet. Come back when its first layer is done.")
         return
     head = st.container()
-    query, is_new_view = asked_view(PAGE), widget_key(PAGE, "layer", study) not in st.session_state
+    query, is_new_view = current_view(PAGE), widget_key(PAGE, "layer", study) not in st.session_state
     selection = layer_controls(study, PAGE, query)
     sample_paths = cached_sample_paths(study.path, study.stamp, selection.pooling, selection.split, selection.among)
     table = _table(sample_paths, selection.layer)

@@ -7,11 +7,12 @@ import pandas as pd
 import streamlit as st
 
 from core.analysis.comparing import compare_studies
+from core.analysis.result_tables import CERTAIN_CHANGES
 from core.report.words.changes import samples_text
 from core.report.words.findings import Finding
 from core.report.words.formatting import one_layer
 from core.study.store.opening import Study
-from core.study.store.ties import MANY_TIES, NO_CONCLUSION, left_out_text
+from core.study.store.tables.ties import MANY_TIES, NO_CONCLUSION, left_out_text
 from core.training.recording.epochs import load_epoch, read_epochs, read_history, recorded_epochs
 
 
@@ -90,7 +91,7 @@ def describe_training(training: Training) -> Finding:
     if tied.all():
         return Finding(NO_CONCLUSION, left_out)
     change, first, last = training.change[~tied], training.epochs[0], training.epochs[-1]
-    changed = {verb: list(change.loc[change["verdict"] == verb, "layer"]) for verb in ("rose", "fell")}
+    changed = {verb: list(change.loc[change["verdict"] == verb, "layer"]) for verb in CERTAIN_CHANGES}
     num_changed, num_layers = sum(map(len, changed.values())), len(change)
     samples = samples_text(change)
     largest = change.iloc[int(change["difference"].abs().argmax())]

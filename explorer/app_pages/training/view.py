@@ -15,7 +15,7 @@ from explorer.controls.study_picker import open_chosen_study
 from explorer.controls.terms import show_terms
 from explorer.runs.study_list import known_studies
 from explorer.server.page_errors import guarded
-from explorer.state.address import asked_view, keep_view
+from explorer.state.address import current_view, keep_view
 from explorer.studies.loading import OpenStudy, cached_tables
 
 PAGE, NETWORK, EPOCHS = "training", "training_network", "training_epochs"
@@ -51,7 +51,7 @@ def render() -> None:
     show_notes(study)
     show_terms("SI", "chance", "interval", "q", "epoch", "loss")
     play(study, training)
-    show_table(study, training)
+    show_table(training)
     show_provenance(study)
 
 
@@ -102,7 +102,7 @@ def show_epoch(study: OpenStudy, training: Training, playing: str) -> None:
 
 def _start_epoch(training: Training) -> int:
     """The epoch in the address if it was recorded, else the last one."""
-    in_address = asked_view(PAGE).get("epoch", ())
+    in_address = current_view(PAGE).get("epoch", ())
     return next((epoch for epoch in training.epochs if str(epoch) in in_address[:1]), training.epochs[-1])
 
 
@@ -141,7 +141,7 @@ def show_charts(study: OpenStudy, training: Training, epoch: int) -> None:
             save_menu(f"{file}_loss", lambda: training.history, picture)
 
 
-def show_table(study: OpenStudy, training: Training) -> None:
+def show_table(training: Training) -> None:
     """Show the change of each layer over the training."""
     first, last = training.epochs[0], training.epochs[-1]
     table = training.change[["layer", "before", "after", "difference", "low", "high", "q_value", "verdict"]]

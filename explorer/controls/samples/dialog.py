@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from core.analysis.samples.paths import nearest_path
 from core.analysis.samples.selection import LayerSelection
 from core.report.words.formatting import one_layer, plain
 from explorer.controls.downloads import picture_of, save_menu
@@ -23,7 +24,6 @@ from explorer.studies.gallery import (
     frequent_neighbors,
     neighbors_of,
     path_finding,
-    path_of,
     short_id,
 )
 from explorer.studies.loading import OpenStudy
@@ -47,7 +47,7 @@ class SampleDetails:
     neighbors : DataFrame
         Of `neighbors_of`, at the chosen layer.
     path : DataFrame
-        Of `path_of`.
+        Of `nearest_path`.
     decision : str
         When the vote of its neighbors is decided, as Markdown; "" where the study stores no neighbors of it.
     suggestion : str
@@ -92,8 +92,7 @@ def sample_details(study: OpenStudy, sample: int, selection: LayerSelection) -> 
         selection = replace(selection, samples=str(row["split"]))
     sample_paths = cached_sample_paths(study.path, study.stamp, selection.pooling, selection.split, selection.among)
     neighbors = neighbors_of(cached_neighbors(study.path, study.stamp, selection), sample_paths.samples, sample)
-    path = path_of(sample_paths.nearest, sample_paths.samples, sample)
-    path = path.assign(layer=path["layer"].astype(str))
+    path = nearest_path(sample_paths.nearest, sample_paths.samples, sample)
     return SampleDetails(
         row, neighbors, path, _decision(sample_paths, sample, len(path)), _suggestion(sample_paths, sample)
     )

@@ -17,13 +17,15 @@ from core.study.store.marks import MARKS_FILE, MOST_NOTE, Mark, MarksError, chan
 from explorer.server.page_errors import guarded
 from explorer.server.public_mode import is_public
 from explorer.studies.loading import OpenStudy, cached_tables
+from explorer.studies.session_values import SessionValues
 
 BUTTONS = {  # label, icon and key of each mark
     "label error": ("Label error", ":material/label_off:", "E"),
     "duplicate": ("Duplicate", ":material/content_copy:", "D"),
     "fine": ("Fine", ":material/check:", "F"),
 }
-SESSION = "session marks"  # no widget's key, so that the browser's Back leaves it
+# Marks that cannot be kept with the study, with empty ones for marks in its folder that were removed.
+_IN_SESSION = SessionValues[dict[str, Mark]]("session marks")
 IN_PUBLIC = (
     "On a public server marks stay in this tab, until it is reloaded. Save the table of marks below the gallery."
 )
@@ -48,7 +50,7 @@ class StudyMarks:
 
 def study_marks(study: OpenStudy) -> StudyMarks:
     """The marks of a study: those in its folder, and those that are kept in the session because it is not writable."""
-    in_session = _in_session(study)
+    in_session = _IN_SESSION.read(study.path, {})
     if is_public():
         return StudyMarks(_with_content({**_marks_of_others(study), **in_session}), IN_PUBLIC)
     try:
@@ -89,8 +91,8 @@ def set_mark(study: OpenStudy, sample: Mapping[str, Any], *, mark: str | None = 
             return
         except MarksError:  # another program has made the folder read-only or damaged the file; `study_marks` says so
             pass
-    in_session = {name: Mark(), **with_mark(_in_session(study), name, changed)}
-    st.session_state[SESSION] = {**st.session_state.get(SESSION, {}), study.path: in_session}
+    in_session = _IN_SESSION.read(study.path, {})
+    _IN_SESSION.write(study.path, {name: Mark(), **with_mark(in_session, name, changed)})
 
 
 def show_mark_buttons(study: OpenStudy, sample: Mapping[str, Any]) -> None:
@@ -166,9 +168,3 @@ def _cached_marks(path: str, stamp: tuple[int, ...]) -> Mapping[str, Mark]:
 def _with_content(marks: Mapping[str, Mark]) -> dict[str, Mark]:
     """Without empty marks, by which a session hides marks in the folder."""
     return {name: mark for name, mark in marks.items() if mark.mark or mark.note}
-
-
-def _in_session(study: OpenStudy) -> dict[str, Mark]:
-    """The marks that are kept in the session, with empty ones for marks in the folder that were removed."""
-    marks: dict[str, Mark] = st.session_state.get(SESSION, {}).get(study.path, {})
-    return marks

@@ -19,7 +19,7 @@ def path_chart(path: pd.DataFrame, layers: pd.DataFrame, class_name: str, layer:
     Parameters
     ----------
     path : DataFrame
-        Of `explorer.studies.gallery.path_of`.
+        Of `core.analysis.samples.paths.nearest_path`.
     layers : DataFrame
         The study's layers, in network order.
     class_name : str

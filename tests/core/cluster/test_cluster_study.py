@@ -159,7 +159,7 @@ def test_few_tasks_at_once(
     cluster: Cluster, options: StudyOptions, plain: core.Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(cluster_study, "MAX_TASKS", 1)
-    monkeypatch.setattr(cluster_study, "_MANY_TASKS", 1)
+    monkeypatch.setattr(cluster_study, "MANY_TASKS", 1)
     seen: list[Progress] = []
     assert_same_tables(
         run_study(options, tmp_path / "study", engine=DaskEngine(cluster.client), progress=seen.append), plain

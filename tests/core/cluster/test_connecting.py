@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from distributed import Client, LocalCluster
 
-from core.cluster import connecting, waiting
+from core.cluster import connecting
 from core.cluster.connecting import Cluster, ClusterError, connect
 from core.cluster.extraction import check_images_readable
 from core.cluster.storage import check_shared
-from core.cluster.waiting import explain_failure, result
+from core.cluster.waiting import Patience, explain_failure, result
 from core.data.images.loading import load_images
 from core.network.kernels import MAX_ISA, ONEDNN, THREADS, current_kernels
 
@@ -43,24 +43,22 @@ def test_other_addresses_are_wrong(address: str):
         pass
 
 
-def test_nothing_answers(monkeypatch: pytest.MonkeyPatch):
-    assert connecting._CONNECT_TIMEOUT_S <= 8
-    monkeypatch.setattr(connecting, "_CONNECT_TIMEOUT_S", 1.0)
+def test_nothing_answers():
+    assert connecting.CONNECT_TIMEOUT_S <= 8
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     expected = rf"nothing answers at tcp://127.0.0.1:{port}.*dask scheduler"
-    with pytest.raises(ClusterError, match=expected), connect(f"tcp://127.0.0.1:{port}"):
+    with pytest.raises(ClusterError, match=expected), connect(f"tcp://127.0.0.1:{port}", timeout_s=1):
         pass
 
 
-def test_no_workers(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(connecting, "_CONNECT_TIMEOUT_S", 0.5)
+def test_no_workers():
     expected = r"at least one worker.*dask worker"
     with (
         LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0", silence_logs=50) as empty,
         pytest.raises(ClusterError, match=expected),
-        connect(empty.scheduler_address),
+        connect(empty.scheduler_address, timeout_s=0.5),
     ):
         pass
 
@@ -175,21 +173,17 @@ class _Only:
         return self._read(sample)
 
 
-def test_all_workers_lost(two_threads: Client, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(waiting, "_PATIENCE_S", 0.1)
-    monkeypatch.setattr(waiting, "_CHECK_INTERVAL_S", 0.1)
+def test_all_workers_lost(two_threads: Client):
     with connect(two_threads) as cluster:
         future = two_threads.submit(time.sleep, 60)
         two_threads.cluster.scale(0)
         with pytest.raises(ClusterError, match=r"has lost all its workers.*same command again to resume"):
-            result(cluster, future)
+            result(cluster, future, patience=Patience(check_s=0.1, idle_s=0.1))
 
 
-def test_workers_that_have_paused_for_want_of_memory(monkeypatch: pytest.MonkeyPatch):
+def test_workers_that_have_paused_for_want_of_memory():
     """As workers that were started by hand do; those that `local:N` starts do not pause."""
     dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
-    monkeypatch.setattr(waiting, "_CHECK_INTERVAL_S", 0.2)
-    monkeypatch.setattr(waiting, "_PATIENCE_S", 1.0)
     limits = {"target": False, "spill": False, "pause": 0.8, "terminate": False}
     settings = {f"distributed.worker.memory.{what}": share for what, share in limits.items()}
     few = {"n_workers": 1, "threads_per_worker": 1, "memory_limit": "48MiB"}  # less than Python itself takes
@@ -199,9 +193,10 @@ def test_workers_that_have_paused_for_want_of_memory(monkeypatch: pytest.MonkeyP
         distributed.Client(small, set_as_default=False) as client,
         connect(client) as cluster,
     ):
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while {worker["status"] for worker in client.scheduler_info()["workers"].values()} != {"paused"}:
             assert time.monotonic() < deadline
             time.sleep(0.1)
+        future = client.submit(max, 1, 2, pure=False)
         with pytest.raises(ClusterError, match=r"have paused.*nearly full \(48 MiB each\).*--memory-limit"):
-            result(cluster, client.submit(max, 1, 2, pure=False))
+            result(cluster, future, patience=Patience(check_s=0.2, idle_s=1.0))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from core.cluster.connecting import Cluster
-from core.cluster.search_tasks import nearest_stored, neighbors_of, submit_search, tile_search
+from core.cluster.search_tasks import neighbors_of, submit_search, tile_search
 from core.cluster.shards import Shards
 from core.cluster.waiting import result
 from core.search.neighbors import Neighbors, nearest_neighbors
@@ -45,7 +45,10 @@ def assert_same(found: Neighbors, expected: Neighbors) -> None:
 
 @pytest.mark.parametrize("memory", [1 << 30, 1 << 20, MANY_TILES])
 def test_neighbors_are_those_of_one_machine(cluster: Cluster, shards: Shards, memory: int):
-    found = nearest_stored(replace(cluster, worker_memory=memory), shards, k=5)
+    rows = np.arange(shards.num_rows)
+    cluster = replace(cluster, worker_memory=memory)
+    futures = submit_search(cluster, shards, Question(rows, rows, 5))
+    found = neighbors_of([result(cluster, future) for future in futures])
     assert_same(found, nearest_neighbors(FEATURES, k=5))
 
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from sklearn import datasets
 
-from core.measures import center
 from core.measures.center import CenterGeometry, center_separation_index
 from core.measures.separation import EncodedLabels
 from core.measures.significance import Shuffles
@@ -139,12 +138,11 @@ def test_in_sample_says_nothing_where_features_are_many():
     assert left_out.p_value(99) == 0.01
 
 
-def test_chunks_change_nothing(monkeypatch):
+def test_chunks_change_nothing():
     features, labels = cases()["wide"]
     expected = CenterGeometry.of(features)
     assert expected.inner.shape == (60, 60)  # of 300 features
-    monkeypatch.setattr(center, "_CHUNK", 7)
-    found = CenterGeometry.of(features)
+    found = CenterGeometry.of(features, chunk=7)
     np.testing.assert_allclose(found.inner, expected.inner, rtol=1e-12, atol=1e-15)
     np.testing.assert_array_equal(found.separation(labels).by_sample, expected.separation(labels).by_sample)
 

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from core.study.description.description_file import (
+from core.study.store.description import (
     DESCRIPTION_FILE,
     DESCRIPTION_LOCK,
     Description,

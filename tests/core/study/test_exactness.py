@@ -10,7 +10,7 @@ import core
 from core.cli import main
 from core.cluster.estimate import cluster_search_cost
 from core.measures.sample_size import required_queries
-from core.study import engine, exactness
+from core.study import exactness
 from core.study.costs import Cost, pass_cost, plan_cost
 from core.study.engine import LocalEngine
 from core.study.exactness import EXACT_HOURS, Choice, choice, refuse_unasked
@@ -95,8 +95,7 @@ def test_both_ways_at_once_are_refused():
 
 
 def test_a_study_of_hours_is_refused_before_it_starts_and_runs_when_asked_for(tmp_path, plan, monkeypatch):
-    monkeypatch.setattr(exactness, "_SLOWEST", 1e-3)
-    monkeypatch.setattr(engine, "product_rate", lambda: 100.0)
+    monkeypatch.setattr(exactness, "EXACT_HOURS", 1e-12)
     with pytest.raises(ValueError, match="allow_long_search or precision must be chosen"):
         core.run_study(plan, tmp_path / "study")
     assert not (tmp_path / "study").exists()
@@ -120,10 +119,9 @@ class _Workers(LocalEngine):
         pytest.fail("started")
 
 
-@pytest.mark.parametrize(("rate", "refused"), [(50.0, True), (5e5, False)])
+@pytest.mark.parametrize(("rate", "refused"), [(5e8, True), (5e12, False)])
 def test_on_a_cluster_its_workers_count(tmp_path, plan, monkeypatch, rate, refused):
-    monkeypatch.setattr(exactness, "_SLOWEST", 1e-3)
-    monkeypatch.setattr(exactness, "EXACT_HOURS", 5.0 / 3600)
+    monkeypatch.setattr(exactness, "EXACT_HOURS", 5e-7 / 3600)
     reason, error = (
         ("allow_long_search or precision must be chosen", ValueError) if refused else ("started", pytest.fail.Exception)
     )
@@ -143,7 +141,7 @@ def test_sampled_queries_find_what_an_exact_study_finds(tmp_path):
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_dry_run_offers_both_and_refuses_nothing(tmp_path, monkeypatch, capsys, as_json):
-    monkeypatch.setattr(exactness, "_SLOWEST", 1e-3)
+    monkeypatch.setattr(exactness, "EXACT_HOURS", 1e-12)
     monkeypatch.setattr("core.commands.study_plan.product_rate", lambda: 100.0)
     command = [
         "study",

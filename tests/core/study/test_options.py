@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 import core
+from core.analysis.cut.options import CutOptions
 from core.analysis.ranking.options import RankOptions
 from core.cli import make_parser
 from core.commands.terminal.option_flags import add_option
+from core.study.from_features.options import FeatureChoices
 from core.study.options import (
     STUDY_OPTIONS,
     Option,
@@ -25,7 +27,7 @@ from core.study.options import (
 from core.study.store.study_json import info_faults
 from core.training.augmentation import Augmentation
 from core.training.options import TrainingOptions
-from explorer.runs.request import FORM_OPTIONS, Request, asked_request
+from explorer.runs.request import FORM_OPTIONS, Request, parse_request
 
 
 @with_parameters
@@ -78,6 +80,8 @@ DECLARED = [
         ("fine-tune", core.FineTuneOptions),
         ("fine-tune", TrainingOptions),
         ("fine-tune", Augmentation),
+        ("measure", FeatureChoices),
+        ("cut", CutOptions),
     )
     for option in options_of(declaring).values()
 ]
@@ -120,7 +124,7 @@ def test_every_option_of_the_form_is_in_its_address_and_in_the_command(option: O
     start = Request(source="folder", data="images", model="resnet50")
     asked = dataclasses.replace(start, **{option.name: value})
     assert asked.query()[option.name] == [str(value)]
-    assert asked_request(asked.query()) == asked
+    assert parse_request(asked.query()) == asked
     absolute = option.name in ("spool", "cluster_storage")
     words = {"model": "--model=50,100"}.get(
         option.name, f"{option.flag}={Path(value).resolve() if absolute else value}"
@@ -131,7 +135,7 @@ def test_every_option_of_the_form_is_in_its_address_and_in_the_command(option: O
 def test_of_options_without_a_field_the_address_has_those_of_a_study_that_is_run_again():
     """But for those that each plan chooses anew, and those that cost much."""
     query = {"batch_size": ["7"], "allow_long_search": ["True"], "precision": ["0.1"]}
-    assert asked_request(query) == Request(batch_size=7)
+    assert parse_request(query) == Request(batch_size=7)
 
 
 @pytest.mark.parametrize(
@@ -150,3 +154,25 @@ def test_of_options_without_a_field_the_address_has_those_of_a_study_that_is_run
 def test_values_beyond_the_declaration_are_refused_together(values: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
         core.StudyOptions("digits", **values)
+
+
+@pytest.mark.parametrize(
+    ("limits", "value", "message"),
+    [
+        ({"most": 1, "excludes_most": True}, 1.0, "must be at least 0 and less than 1; got 1.0"),
+        ({"most": 1, "excludes_most": True}, 0.0, None),
+        ({"most": 0.5, "excludes_least": True, "excludes_most": True}, 0.0, "must lie between 0 and 0.5; got 0.0"),
+        ({"most": 1}, 1.0, None),
+        ({"most": 1}, 1.5, "must lie between 0 and 1; got 1.5"),
+        ({"most": 1}, float("nan"), "must lie between 0 and 1; got nan"),
+        ({"most": float("inf"), "excludes_least": True, "excludes_most": True}, 1e9, None),
+        (
+            {"most": float("inf"), "excludes_least": True, "excludes_most": True},
+            float("inf"),
+            "must be a finite number of more than 0; got inf",
+        ),
+    ],
+)
+def test_limits_of_a_number_with_a_fraction(limits: dict[str, Any], value: float, message: str | None):
+    option = Option("A share.", "data", name="share", kind=float, advice="Try 0.2.", **limits)
+    assert option.fault(value) == (None if message is None else f"share {message}. Try 0.2.")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import core
-from core.analysis.layer_overlap import COLUMNS, neighbor_overlap
+from core.analysis.layer_overlap import neighbor_overlap
+from core.analysis.result_tables import OVERLAPS
 from core.measures.related.neighbor_overlap import neighbor_overlap as measured
 
 RNG = np.random.default_rng(0)
@@ -33,7 +34,7 @@ def at(table, layer, other):
 @pytest.mark.parametrize("k", [None, 1, 4])
 def test_layers_against_the_measure(study, k):
     table = neighbor_overlap(study, k=k)
-    assert list(table) == COLUMNS
+    assert list(table) == list(OVERLAPS.columns)
     assert set(table["layer"]) == {"first", "second"}
     graphs = [core.nearest_neighbors(LAYERS[name][TEST], k=k or 10).indices for name in ("first", "second")]
     expected = measured(*graphs)

@@ -15,8 +15,8 @@ import pytest
 import core
 from core.study.store import opening
 from core.study.store.opening import load_study
-from core.study.store.schemas import TABLES
-from core.study.store.validation import key_faults, neighbor_faults
+from core.study.store.tables.schemas import TABLES
+from core.study.store.tables.validation import key_faults, neighbor_faults
 from core.study.store.writing import begin, end, study_lock, write_layer
 from tests.damage import Damage, damaged_copy, study_damages, write_small_study
 

@@ -40,14 +40,14 @@ def write_one(folder: Path, position: int, value: float = 0.5) -> None:
 def test_an_interrupted_write_leaves_no_half_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     begin(tmp_path, info(), SAMPLES)
     write_one(tmp_path, 1)
-    write_table = writing._write_table
+    write_table = pq.write_table
 
-    def stop_at_the_second_table(path: Path, table: Any, **options: Any) -> None:
+    def stop_at_the_second_table(table: Any, path: Path, **options: Any) -> None:
         if path.name == "measurements.parquet":
             raise KeyboardInterrupt
-        write_table(path, table, **options)
+        write_table(table, path, **options)
 
-    monkeypatch.setattr(writing, "_write_table", stop_at_the_second_table)
+    monkeypatch.setattr(pq, "write_table", stop_at_the_second_table)
     with pytest.raises(KeyboardInterrupt):
         write_one(tmp_path, 2)
     monkeypatch.undo()

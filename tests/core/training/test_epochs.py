@@ -11,7 +11,6 @@ from core.study.store.opening import StudyError, load_study
 from core.training.recording import epochs as epochs_module
 from core.training.recording.epochs import (
     EpochsWriter,
-    has_epochs,
     load_epoch,
     read_epochs,
     read_history,
@@ -52,7 +51,6 @@ def separation(table):
 def test_every_epoch_is_a_study_and_the_folder_is_the_last_one(tmp_path):
     written(tmp_path / "study", 0, 1, 2).finish()
     assert recorded_epochs(tmp_path / "study") == (0, 1, 2)
-    assert has_epochs(tmp_path / "study")
     assert separation(read_epochs(tmp_path / "study")) == [0, 1, 1]
     assert read_epochs(tmp_path / "study")["epoch"].unique().tolist() == [0, 1, 2]
     last, first = load_study(tmp_path / "study"), load_epoch(tmp_path / "study", 0)
@@ -67,7 +65,7 @@ def test_every_epoch_is_a_study_and_the_folder_is_the_last_one(tmp_path):
 
 def test_an_ordinary_study_has_no_epochs(tmp_path):
     assert recorded_epochs(tmp_path) == ()
-    assert not has_epochs(tmp_path)
+    assert not recorded_epochs(tmp_path)
     assert read_epochs(tmp_path).empty
     assert read_history(tmp_path).empty
     with pytest.raises(StudyError, match=r"epoch must be one of none .* got 3"):

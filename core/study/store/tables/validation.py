@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from core.data.parquet import column_chunks
-from core.study.store.schemas import SPLITS, Column, Table
+from core.study.store.tables.schemas import SPLITS, Column, Table
 
 _SLACK = 1e-6  # an interval's end may leave its range by a rounding error
 _MOST_PER_BYTE = 1_000  # values in a byte of a file, beyond a first million; the tables that core writes have ten
@@ -89,8 +89,8 @@ def converted(data: pa.Table, table: Table, columns: Sequence[str]) -> tuple[pa.
 
 def value_faults(data: pa.Table, table: Table) -> list[str]:
     """Missing values, numbers out of range and unknown texts, by column."""
-    found = [_column_fault(name, data[name], table.columns[name]) for name in data.column_names]
-    return [fault for fault in found if fault]
+    column_faults = [_column_fault(name, data[name], table.columns[name]) for name in data.column_names]
+    return [fault for fault in column_faults if fault]
 
 
 def key_faults(data: pa.Table, table: Table) -> list[str]:
@@ -101,8 +101,8 @@ def key_faults(data: pa.Table, table: Table) -> list[str]:
             continue
         row = _first_repeated([_codes(data[name]) for name in key])
         if row is not None:
-            shown = ", ".join(f"{name} {_short(data[name][row].as_py())}" for name in key)
-            faults.append(f"each row must be there once; got {shown} again in row {row:,}")
+            key_text = ", ".join(f"{name} {_short(data[name][row].as_py())}" for name in key)
+            faults.append(f"each row must be there once; got {key_text} again in row {row:,}")
     return faults
 
 
@@ -174,9 +174,9 @@ def _label_faults(data: pa.Table, name: str, samples: Samples) -> list[str]:
     """The first row with a label that no sample of its split has."""
     labels = data[name].to_numpy()
     splits = _split_codes(data["split"])
-    for place, split in enumerate(SPLITS):
-        known = np.unique(samples.labels[samples.splits == place])
-        wrong = np.flatnonzero((splits == place) & ~np.isin(labels, known))
+    for code, split in enumerate(SPLITS):
+        known = np.unique(samples.labels[samples.splits == code])
+        wrong = np.flatnonzero((splits == code) & ~np.isin(labels, known))
         if len(wrong):
             row = int(wrong[0])
             return [
@@ -199,12 +199,12 @@ def neighbor_faults(data: pa.Table) -> list[str]:
         if len(itself):
             return [f"column 'nearest' must be another sample; got sample {sample[itself[0]]:,} in row {itself[0]:,}"]
     pair = 2 * _split_codes(data["split"]) + _split_codes(data["nearest_split"])
-    place = _combined([_codes(data["layer"]), _codes(data["pooling"])])
+    group = _combined([_codes(data["layer"]), _codes(data["pooling"])])
     faults = []
     for code in np.unique(pair):
         chosen = pair == code
         most = int(rank[chosen].max())
-        counts = np.bincount(place[chosen] * (int(sample.max()) + 1) + sample[chosen])
+        counts = np.bincount(group[chosen] * (int(sample.max()) + 1) + sample[chosen])
         if (counts[counts > 0] != most).any():
             faults.append(f"column 'rank' must run from 1 to {most} for each sample; got fewer for some")
     return faults
@@ -273,11 +273,11 @@ def _range_fault(name: str, column: Column, values: NDArray[Any], *, rows: bool)
     if not wrong.any():
         return ""
     at = int(wrong.argmax())
-    place = f" in row {at:,}" if rows else ""
-    return f"column {name!r} must {_limits(column, values.dtype)}; got {values[at]}{place}"
+    row_text = f" in row {at:,}" if rows else ""
+    return f"column {name!r} must {_limits(column)}; got {values[at]}{row_text}"
 
 
-def _limits(column: Column, dtype: np.dtype[Any]) -> str:
+def _limits(column: Column) -> str:
     """What a number must be, in words."""
     if column.least is None:
         return "be finite numbers"

@@ -12,8 +12,8 @@ from pathlib import Path
 from threading import Condition
 from typing import Any
 
-from explorer.runs.jobs import core_environ
-from explorer.runs.worker import TIME_LIMIT
+from explorer.runs.background.jobs import core_environ
+from explorer.runs.background.worker import TIME_LIMIT
 
 LOOK_S = 0.3  # between two reports of how far a plan is
 MOST_WAITING = 20  # plans
@@ -22,7 +22,7 @@ MOST_WAITING = 20  # plans
 _BOUNDED = """
 import sys
 from core.cli import main
-from explorer.runs.worker import bound_memory, bound_time
+from explorer.runs.background.worker import bound_memory, bound_time
 bound_time()
 bound_memory()
 sys.exit(main(sys.argv[1:]))
@@ -140,8 +140,8 @@ def _end(process: "subprocess.Popen[str]") -> None:
 
 def _reason(printed: str) -> str:
     """What the command printed after "error:", or its last line."""
-    _, found, reason = printed.rpartition("error: ")
+    _, separator, reason = printed.rpartition("error: ")
     lines = [line for line in printed.splitlines() if line.strip()]
-    if found:
+    if separator:
         return reason.strip()
     return lines[-1] if lines else "The plan ended without saying why, most often because memory ran out."

@@ -5,7 +5,7 @@ import pytest
 
 import core
 from core.data.features import open_features, open_test_features
-from core.label_text import alike_labels, alike_note
+from core.data.label_text import alike_labels, alike_note
 from core.study.from_features.writer import study_samples
 
 

@@ -1,4 +1,4 @@
-"""The process of a run: `python -m explorer.runs.worker FOLDER ARGUMENT...` runs `python -m core ARGUMENT...`.
+"""The process of a run: `python -m explorer.runs.background.worker FOLDER ARGUMENT...` runs `core ARGUMENT...`.
 
 The process holds a lock on FOLDER/alive as long as it lives, so that any other process can check whether it does, even
 if the server that started it has ended. It writes its process id to FOLDER/started and its exit status to FOLDER/exit.
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from core.study.store.locks import lock_file
-from explorer.runs.run_queue import ALIVE, turn
+from explorer.runs.background.run_queue import ALIVE, turn
 
 DATA_LIMIT = "SI_EXPLORER_RUN_BYTES"  # environment variable: largest memory that the process may allocate
 TIME_LIMIT = "SI_EXPLORER_RUN_S"  # environment variable: seconds that the process may take from its turn on
@@ -69,7 +69,7 @@ def _work(folder: Path, arguments: list[str]) -> int:
 
 def name_study(folder: Path, arguments: list[str]) -> None:
     """Give the run's study the name that the run has, unless a person gave it another one meanwhile."""
-    from core.study.description.description_file import change_description, read_description
+    from core.study.store.description import change_description, read_description
 
     outputs = [word.removeprefix("--out=") for word in arguments if word.startswith("--out=")]
     with contextlib.suppress(OSError, ValueError, AttributeError):  # the name is not worth a failed run

@@ -21,12 +21,13 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from core.data.files import replace_file
 from core.study.store.locks import is_locked, lock_file
 from core.study.store.opening import StudyError, finished_layers, layer_parts
-from explorer.runs.run_queue import ALIVE, WAITING, is_waiting, join_queue, num_ahead, num_waiting
-from explorer.runs.worker import EXIT, STARTED, TIME_LIMIT
+from explorer.runs.background.run_queue import ALIVE, WAITING, is_waiting, join_queue, num_ahead, num_waiting
+from explorer.runs.background.worker import EXIT, STARTED, TIME_LIMIT
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 STUDY = "study"
 TRASH = ".trash"  # within the folder of studies: removed runs, which can be restored
 START_S = 20  # more than a busy machine needs to start Python
@@ -390,7 +391,7 @@ def has_results(job: Job) -> bool:
 
 
 def _spawn(job: Job, environ: Mapping[str, str]) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "explorer.runs.worker", ".", *job.arguments]
+    command = [sys.executable, "-m", "explorer.runs.background.worker", ".", *job.arguments]
     with (job.folder / _LOG).open("ab") as log:
         return subprocess.Popen(
             command,
@@ -434,9 +435,8 @@ def _only_one_starts(studies: Path) -> Iterator[None]:
 
 def _write(job: Job) -> None:
     record = {name: value for name, value in vars(job).items() if name != "folder"}
-    scratch = job.folder / f".{_RECORD}.tmp"
-    scratch.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    os.replace(scratch, job.folder / _RECORD)
+    text = json.dumps(record, indent=1)
+    replace_file(job.folder / _RECORD, lambda scratch: scratch.write_text(text, encoding="utf-8"))
 
 
 def _start_time(job: Job) -> float:

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from core.data.files import replace_file
 from core.study.store.locks import held_lock
 from core.study.store.opening import StudyError
 from core.study.store.study_json import printable, read_json_object
-from core.study.store.writing import replace_file
 
 DESCRIPTION_FILE, DESCRIPTION_LOCK = "description.json", ".description.lock"
 MOST_NAME, MOST_NOTE, MOST_TAG, MOST_TAGS = 80, 2_000, 40, 20  # characters, characters, characters, tags

@@ -1,1 +1,0 @@
-"""What a person calls a study: its name, note and tags."""

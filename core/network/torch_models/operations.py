@@ -133,8 +133,7 @@ def _further_formulas() -> dict[Any, Callable[..., int]]:
 
 def _attention(query: Shape, key: Shape, value: Shape, *arguments: Any, **options: Any) -> int:
     """Products of queries with keys, and of the weights with values; shapes (..., tokens, channels)."""
-    num_pairs: int = math.prod(query[:-1]) * key[-2]
-    return 2 * num_pairs * (query[-1] + value[-1])
+    return 2 * math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])
 
 
 def _multi_head_attention(
@@ -151,5 +150,5 @@ def _encoder_layer(
 ) -> int:
     """Attention and two linear layers, whose weights are the arguments 11 and 13 after the number of heads."""
     attention = _multi_head_attention(source, source, source, embed_dim, num_heads)
-    first, second = arguments[11], arguments[13]
-    return attention + 2 * math.prod(source[:-1]) * (math.prod(first) + math.prod(second))
+    num_weights: int = math.prod(arguments[11]) + math.prod(arguments[13])
+    return attention + 2 * math.prod(source[:-1]) * num_weights

@@ -307,6 +307,13 @@ def _splits(measure: str, split: str) -> tuple[str, ...]:
     return ("train", "test") if measure == "cross" else (split,)
 
 
+def _values_in_words(measurements: pd.DataFrame) -> str:
+    """List the SI of all samples that a study has, such as "separation, flat, of train samples"."""
+    rows = measurements[measurements["measure"].isin(MEASURES) & (measurements["repeat"] == 0)]
+    kinds = rows[["measure", "pooling", "split"]].astype(str).drop_duplicates().itertuples(index=False)
+    return "; ".join(f"{measure}, {pooling}, of {split} samples" for measure, pooling, split in kinds) or "no SI"
+
+
 @dataclass(frozen=True, eq=False)
 class _MeasuredStudy:
     """The values and the nearest neighbors of a study's layers for one measure, pooling and split.
@@ -334,8 +341,8 @@ class _MeasuredStudy:
         rows = _preferred_rows(rows[selected]).astype({"layer": object})
         if rows.empty:
             raise StudyError(
-                f"The study in {self.study.path} has no {self.measure}, {self.pooling}, of {self.split} samples. "
-                "Choose what both studies have."
+                f"The study in {self.study.path} has no {self.measure}, {self.pooling}, of {self.split} samples; "
+                f"it has {_values_in_words(self.study.measurements)}. Choose one of these."
             )
         rows = rows.assign(position=rows["layer"].map(self.study.layers.set_index("layer")["position"]))
         rows = rows.sort_values("position").drop_duplicates("layer").set_index("layer")

@@ -143,7 +143,8 @@ class LinearProbe:
         encoded = encode_labels(labels, num_samples=len(rows), name=names[1])
         if len(encoded.classes) < 2:
             raise ValueError(
-                f"{names[1]} must name at least two classes for a linear probe; got {len(encoded.classes)}."
+                f"{names[1]} must name at least two classes for a linear probe; got {len(encoded.classes)}. "
+                "Take samples of several classes."
             )
         matrix, mean, scale = _standardized(_scaled(rows, _exponent(rows)))
         targets = np.where(encoded.codes[:, None] == np.arange(len(encoded.classes)), 1.0, -1.0)

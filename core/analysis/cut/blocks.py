@@ -92,7 +92,7 @@ class Verified:
 
 
 def separation_across_blocks(
-    study: Study, *, split: str = "test", pooling: str = "mean", measure: str = "separation"
+    study: Study, *, split: str | None = None, pooling: str = "mean", measure: str = "separation"
 ) -> pd.DataFrame:
     """Return the change of SI across each block of a study's network, from its tables alone.
 
@@ -104,7 +104,8 @@ def separation_across_blocks(
     Parameters
     ----------
     study : Study
-    split : {"test", "train"}
+    split : {"test", "train"}, optional
+        By default test samples where there are any.
     pooling : {"mean", "flat"}
     measure : {"separation", "cross"}
         As in `core.analysis.comparing.compare_studies`.
@@ -121,6 +122,8 @@ def separation_across_blocks(
     StudyError
         The study lacks the measure, or has layers of fewer than two blocks.
     """
+    if split is None:
+        split = "test" if (study.samples["split"] == "test").any() else "train"
     values = layer_values(study, measure=measure, pooling=pooling, split=split)
     values = values[values["value"].notna()]
     layers = study.layers.set_index("layer")

@@ -62,7 +62,10 @@ class RankOptions:
         check_options(self)
         if bool(self.data) != bool(self.models):
             given = "networks without data" if self.models else "data without networks"
-            raise ValueError(f"models must go with data to run on; got {given}. Name both, or only features.")
+            raise ValueError(
+                f"models must go with data to run on; got {given}. "
+                "Name both, such as --models efficientnet-lite0,pixels and a folder of images, or only features."
+            )
         names = self.names
         if len(names) < 2:
             raise ValueError(

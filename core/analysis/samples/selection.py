@@ -69,6 +69,11 @@ def select_layer(
     curves = tidy_curves(measured_layers(study), study.measurements)
     poolings, offered_samples = offered_poolings_and_samples(curves)
     if not offered_samples:
+        if study.state == "complete":
+            raise StudyError(
+                f"The study in {study.path} has no Separation Index at any layer; the column note of its table layers "
+                "says why."
+            )
         raise StudyError(f"The study in {study.path} has no Separation Index yet. Wait until its first layer is done.")
     if layer is not None:
         check_layers(study, [layer])

@@ -29,6 +29,7 @@ from core.network.models.efficientnet_lite import build_efficientnet_lite
 from core.network.models.noisy_student import load_noisy_student
 from core.network.models.pytorch_checkpoints import load_efficientnet_lite, read_torch_checkpoint
 from core.network.models.weights_only import (
+    check_published,
     find_weights,
     holds_weights_only,
     is_checkpoint_archive,
@@ -236,9 +237,11 @@ def load_network(
         raise ValueError(
             f"weights must be one of {', '.join(backbone.weights)} or the path of {_WEIGHTS_FILES}; got {weights!r}."
         )
+    file = find_weights(Path(weights), backbone.name) if is_weights_path(weights) else None
+    if file is not None:
+        check_published(file, backbone.name)
     _check_keras()
     origin: Mapping[str, Any] = {}
-    file = find_weights(Path(weights), backbone.name) if is_weights_path(weights) else None
     if file is not None and holds_weights_only(file):
         loaded, origin = _load_weights_only(application, backbone.name, file, input_size, seed)
     elif file is not None:

@@ -32,6 +32,28 @@ def holds_weights_only(path: Path) -> bool:
     return False
 
 
+def check_published(path: Path, network: str) -> None:
+    """Check the hash of a file that has the name of one that Keras publishes for a network, if it is no whole network.
+
+    Raises
+    ------
+    ValueError
+        The file has another hash, as a download has that was cut off, or a page that a proxy sent in its place.
+    """
+    import h5py
+
+    file = next((file for file in files_of(network, "imagenet") if file.name == path.name), None)
+    if file is None or not file.algorithm or file.state(path) == RIGHT:
+        return
+    with contextlib.suppress(OSError), h5py.File(path, "r") as content:
+        if "model_config" in content.attrs:  # someone's own network
+            return
+    raise ValueError(
+        f"{path} must have the {file.algorithm} hash {file.hash}, which Keras publishes for it; it has another: it is "
+        f"damaged or something else. Download it again from {file.address}."
+    )
+
+
 def find_weights(path: Path, network: str) -> Path:
     """Return the file of a network's weights: the path itself, or the file in a folder.
 
@@ -84,16 +106,9 @@ def load_weights_only(application: Application, path: Path, input_size: int | No
     Raises
     ------
     ValueError
-        The file holds the weights of another network, or is damaged; or the network does not exist at this size.
+        The file holds the weights of another network; or the network does not exist at this size.
     """
-    published = {file.name: file for file in files_of(application.name, "imagenet")}
-    file = published.get(path.name)
-    if file is not None and file.algorithm and file.state(path) != RIGHT:
-        raise ValueError(
-            f"{path} must have the {file.algorithm} hash {file.hash}, which Keras publishes for it; it has another: it "
-            f"is damaged or something else. Download it again from {file.address}."
-        )
-    is_published = file is not None
+    is_published = path.name in [file.name for file in files_of(application.name, "imagenet")]
     faults: list[Any] = []
     for top in (True, False):
         try:

@@ -64,6 +64,7 @@ class TorchLayer:
             "channels": self.form.channels,
             "parameters": self.parameters,
             "cumulative_parameters": self.cumulative_parameters,
+            "cumulative_flop": 0 if self.call is None else self.call.operations.flop,
             "output_shape": list(self.form.shape) or [1],
             "num_features": self.num_features,
             "mean_of": self.form.mean_of,

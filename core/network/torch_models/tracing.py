@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from core.network.torch_models.modules import NamedModule, count_parameters, named_modules
+from core.network.torch_models.operations import UNKNOWN, OperationCount, count_operations
 from core.network.torch_models.outputs import Layout, OutputForm, find_tensor
 
 Run = Callable[[int], None]  # runs the network on the first samples of a batch, as many as given
@@ -46,6 +47,8 @@ class Call:
         The form of that tensor; None where it has not one row a sample.
     problem : str
         Why there is no form.
+    operations : OperationCount
+        Operations of one sample from the input to the end of the call.
     """
 
     name: str
@@ -57,12 +60,14 @@ class Call:
     part: str
     form: OutputForm | None
     problem: str = ""
+    operations: OperationCount = UNKNOWN
 
 
 def trace(network: Any, run: Run, num_samples: int, *, tokens: str = "auto") -> list[Call]:
     """Run a network on a batch, and return the calls of all modules in the order in which they end.
 
-    The network runs on two numbers of samples, which tells the axis of the samples from others of the same size.
+    The network runs on two numbers of samples, which tells the axis of the samples from others of the same size, and
+    once more while its operations are counted.
 
     Parameters
     ----------
@@ -84,6 +89,7 @@ def trace(network: Any, run: Run, num_samples: int, *, tokens: str = "auto") -> 
     names = {item.name for item in named_modules(network)}
     output_name = OUTPUT_CALL if OUTPUT_CALL not in names else f"{OUTPUT_CALL} of the network"
     class_tokens = _class_token_sizes(network)
+    operations = count_operations(named_modules(network), run, num_samples)
     layouts = _layouts(records)
     calls = []
     for number, record in enumerate(records):
@@ -104,6 +110,7 @@ def trace(network: Any, run: Run, num_samples: int, *, tokens: str = "auto") -> 
                 part=record.part,
                 form=form,
                 problem=problem,
+                operations=operations.get((record.item.name, call), UNKNOWN),
             )
         )
     return calls

@@ -86,7 +86,17 @@ class Collector:
             first, last = with_class_token[0], with_class_token[-1]
             which = first if first == last else f"{first} to {last} ({len(with_class_token)} layers)"
             notes.append(f"In {which}, the class token stands for the sample, not the mean over all tokens.")
-        return notes
+        return [*notes, *self._operation_notes()]
+
+    def _operation_notes(self) -> list[str]:
+        """Say from which layer on the operations are not known, and why."""
+        for layer in self.layers:
+            if layer.call is None or layer.call.operations.flop is not None:
+                continue
+            uncounted = ", ".join(layer.call.operations.uncounted)
+            cause = f"PyTorch does not know those of {uncounted}" if uncounted else "this network cannot be counted"
+            return [f"From {layer.layer} on, the number of operations is unknown: {cause}."]
+        return []
 
     def close(self) -> None:
         """Release memory and files."""

@@ -111,7 +111,10 @@ def test_the_interval_is_the_paired_one(tmp_path):
 def test_features_have_no_blocks(tmp_path):
     features = core.study_from_features({"a": np.eye(4), "b": np.eye(4)}, [0, 0, 1, 1], out=tmp_path / "features")
     with pytest.raises(StudyError, match="must have layers of at least two blocks"):
-        separation_across_blocks(features, split="train")
+        separation_across_blocks(features)  # without test samples, those for training
+    has = "has no separation, mean, of test samples; it has separation, flat, of train samples"
+    with pytest.raises(StudyError, match=has):
+        separation_across_blocks(features, split="test")
 
 
 @pytest.fixture(scope="module")

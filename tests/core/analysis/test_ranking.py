@@ -319,7 +319,10 @@ def test_ids_that_differ_are_refused(tmp_path, ids, message):
         ({}, r"at least two networks to rank; got 0"),
         ({"data": "digits", "models": ("pixels",)}, r"at least two networks to rank; got 1\. `python -m core study`"),
         ({"models": ("pixels", "efficientnet-lite0")}, r"models must go with data.*got networks without data"),
-        ({"data": "digits"}, r"models must go with data.*got data without networks"),
+        (
+            {"data": "digits"},
+            r"models must go with data.*got data without networks.* such as --models .*-lite0,pixels and",
+        ),
         ({"data": "digits", "models": ("pixels", "pixels")}, r"names of their own; got pixels twice"),
         ({"data": "digits", "models": ("pixels",), "pooling": "both"}, r"pooling must be mean or flat; got 'both'"),
     ],

@@ -55,3 +55,9 @@ def test_a_split_that_a_study_does_not_have_is_refused(tmp_path):
     for choice in ({"split": "test"}, {"among": "test"}):
         with pytest.raises(StudyError, match=re.escape("It has train.")):
             select_layer(one_split, **choice)
+
+
+def test_a_complete_study_without_values_is_not_waited_for(tmp_path):
+    study = core.study_from_features({"same": np.ones((6, 3))}, [0, 0, 0, 1, 1, 1], out=tmp_path / "study")
+    with pytest.raises(core.StudyError, match="has no Separation Index at any layer; the column note"):
+        core.label_errors(study)

@@ -244,6 +244,15 @@ def test_a_published_file_with_another_hash_is_refused(tmp_path):
         load_network("efficientnet-b0", str(path))
 
 
+@pytest.mark.parametrize("content", [b"", b"<html>Not found</html>", b"\x89HDF\r\n\x1a\n" + bytes(500)])
+def test_a_download_that_is_no_file_of_keras_is_told_by_its_hash(content, tmp_path):
+    """Nobody can save such a file again: it must be downloaded."""
+    path = tmp_path / "efficientnetb0_notop.h5"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"must have the md5 hash 50bc.*it is damaged or something else\. Download"):
+        load_network("efficientnet-b0", str(path))
+
+
 def test_weights_of_another_network_are_refused(tmp_path):
     path = write_legacy(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]), tmp_path / "other.h5")
     with pytest.raises(ValueError, match=rf"weights must be those of {NAME}, with its classifier .*other\.h5 cannot"):

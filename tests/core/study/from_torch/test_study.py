@@ -19,6 +19,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import core
+from core.analysis.cut.advice import advise
 from core.study.from_torch import collecting
 
 pytestmark = pytest.mark.torch
@@ -394,7 +395,31 @@ def test_a_study_has_splits_and_says_what_it_measured(tmp_path: Path, model: Sma
     assert layers["kind"].astype(str).tolist() == ["Conv2d", "Linear"]
     assert layers["parameters"].tolist() == [112, 15]
     assert layers["cumulative_parameters"].tolist() == [112, 112 + 8 + 15]
+    operations = [2 * 30 * 30 * 4 * 27, 2 * 30 * 30 * 4 * 27 + 2 * 4 * 3]  # two a product and sum; none of the norm
+    assert layers["cumulative_flop"].tolist() == operations
+    assert advise(study).layers["flop"].tolist() == operations[:1]  # the head is no candidate
     assert [list(shape) for shape in layers["output_shape"]] == [[4, 30, 30], [3]]
+
+
+class Recurrent(nn.Module):
+    """Rows of pixels as a sequence; PyTorch has no count of what the recurrent layer computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.recurrent, self.head = nn.Linear(96, 6), nn.LSTM(6, 5, batch_first=True), nn.Linear(5, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        rows = self.first(images.movedim(1, 2).flatten(2))
+        return self.head(self.recurrent(rows)[0][:, -1])
+
+
+def test_a_study_says_from_which_layer_on_the_operations_are_unknown(tmp_path: Path):
+    study = core.study_from_torch(Recurrent(), DataLoader(data(), batch_size=8), tmp_path / "study", layers="*")
+    flop = study.layers.set_index("layer")["cumulative_flop"]
+    assert flop["first"] == 2 * 32 * 96 * 6
+    assert flop[["recurrent", "head", "output"]].isna().all()
+    (caution,) = [caution for caution in study.info["cautions"] if "operations" in caution]
+    assert caution.startswith("From recurrent on, the number of operations is unknown: PyTorch does not know those of ")
 
 
 def test_the_pixels_are_a_layer_where_they_are_named(tmp_path: Path, model: Small, taken: dict):

@@ -21,6 +21,7 @@ STYLE = f"""<style>
 @media (max-width: 640px) {{.si-sections {{flex-wrap: nowrap; overflow-x: auto; scrollbar-width: none;}}}}
 @media (min-width: 641px) {{.si-sections.si-phone {{display: none;}}}}
 [data-testid="stElementContainer"]:has(> * > .si-section) {{position: absolute;}}
+[data-testid="stHeading"] :is(h1, h2, h3) {{scroll-margin-top: .5rem;}}
 {_MAIN} {{scroll-padding-top: 7rem;}}
 {_HEADER} {{z-index: 95;}}
 </style>"""

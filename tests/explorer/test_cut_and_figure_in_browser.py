@@ -28,12 +28,11 @@ def saved(page: Page, menu: str, label: str) -> bytes:
         page.locator(f".st-key-save_{menu}").get_by_role("button").first.click()
     with page.expect_download(timeout=SLOW) as download:
         body.get_by_role("button", name=label, exact=True).click()
-    content = download.value.path().read_bytes()
-    return content
+    return download.value.path().read_bytes()
 
 
 def test_a_practitioner_cuts_the_network(page, address):
-    page.goto(address)
+    page.goto(f"{address}/?study=digits")
     expect(page.locator(".st-key-layers_chart svg.marks")).to_be_visible(timeout=SLOW)
     page.get_by_role("link", name="Decide").first.click()
     title = page.get_by_role("heading", level=1)
@@ -78,7 +77,7 @@ def test_a_researcher_takes_a_figure(page, address):
     page.goto(f"{address}/?study=digits")
     chart = page.locator(".st-key-layers_chart svg.marks")
     expect(chart).to_be_visible(timeout=SLOW)
-    texts = chart.locator("text").all_inner_texts()
+    texts = chart.locator("text").all_text_contents()
     assert {"6a", "6d", "predictions", "stem"} <= {text.strip() for text in texts}  # level names of blocks
     page.get_by_role("combobox", name="Measure").click()
     page.get_by_role("option").filter(has_text="Anti").first.click()

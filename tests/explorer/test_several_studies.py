@@ -136,7 +136,7 @@ def test_studies_that_are_not_comparable_are_gray_with_the_reason(opened):
     studies = {"a": opened("a"), "b": opened("b"), "birds": opened("birds", info=OTHER_DATA)}
     lines = read_lines(studies, ONE)
     assert list(lines.not_comparable) == ["birds"]
-    colors = [layer["encoding"]["color"] for layer in _leaves(lines_chart(lines, "SI").to_dict(validate=True))]
+    colors = [layer["encoding"]["color"] for layer in _leaves(lines_chart(lines, "SI").to_dict())]
     assert all(color["scale"]["domain"] == ["a", "b"] for color in colors)
     assert {color["condition"]["value"] for color in colors} == {GRAY}
     assert all('indexof(["birds"], datum.color)' in color["condition"]["test"] for color in colors)

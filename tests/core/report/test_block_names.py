@@ -5,7 +5,7 @@ import pytest
 
 from core.report.charts.block_names import WIDTHS, placed_names
 
-BLOCKS = ["stem", "block1a", "block1a", "block1b", "block1b", "block1b", "top", "predictions"]
+BLOCKS = ["block1a", "block1a", "block1b", "block1b", "block1b", "top"]
 
 
 def at(width: float, blocks: list[str] = BLOCKS) -> pd.DataFrame:
@@ -17,23 +17,20 @@ def at(width: float, blocks: list[str] = BLOCKS) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("width", "rows"),
     [
-        # stem, of 26 pixels, is centered at 45: block1a (46) has two layers of 90 pixels
-        (90, {0: ["block1a", "block1b", "stem", "top", "predictions"]}),
-        (12, {0: ["block", "1a", "1b"], 1: ["stem", "top"], 2: ["predictions"]}),
-        (3, {0: ["block", "1"], 1: ["stem"], 2: ["top"], 3: ["predictions"]}),
+        (90, {0: ["block1a", "block1b", "top"]}),
+        (12, {0: ["1a", "1b", "block", "top"]}),  # block1a would reach from -11 to 35 pixels, block1b from 19 on
+        (3, {0: ["1", "block"], 1: ["top"]}),
     ],
 )
 def test_names_are_as_long_as_there_is_room_for(width, rows):
     names = at(width)
-    assert names.groupby("row")["text"].apply(lambda texts: sorted(texts)).to_dict() == {
-        row: sorted(texts) for row, texts in rows.items()
-    }
+    assert names.groupby("row")["text"].apply(sorted).to_dict() == rows
 
 
 def test_a_name_stands_in_the_middle_of_its_block():
     names = at(90).set_index("text")
-    assert names.loc["block1a", ["layer", "part"]].tolist() == ["layer1", 1.0]  # between the two
-    assert names.loc["block1b", ["layer", "part"]].tolist() == ["layer4", 0.5]
+    assert names.loc["block1a", ["layer", "part"]].tolist() == ["layer0", 1.0]  # between the two
+    assert names.loc["block1b", ["layer", "part"]].tolist() == ["layer3", 0.5]
 
 
 def test_layers_are_named_where_each_is_a_block():

@@ -95,7 +95,7 @@ def in_gray(table: pd.DataFrame) -> pd.DataFrame | Styler:
     """The table with the rows of studies that are not comparable in gray."""
     if "against" not in table:
         return table
-    styles = table["against"].map(lambda reason: f"color: {GRAY}" if reason else "")
+    styles = table["against"].map(lambda reason: f"color: {GRAY}" if pd.notna(reason) else "")
     return table.style.apply(lambda _: styles, axis=0)
 
 

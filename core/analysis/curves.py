@@ -74,7 +74,7 @@ def has_space(layers: pd.DataFrame) -> pd.Series:
 
 
 def has_pooling(rows: pd.DataFrame, layers: pd.DataFrame, pooling: str) -> pd.Series:
-    """Whether each row is of a pooling; rows of layers without spatial extent, stored as `flat`, are of both.
+    """Whether each row is of a pooling; rows of layers without spatial extent, stored with one, are of both.
 
     Parameters
     ----------
@@ -85,7 +85,9 @@ def has_pooling(rows: pd.DataFrame, layers: pd.DataFrame, pooling: str) -> pd.Se
     pooling : {"mean", "flat"}
     """
     without_space = layers.loc[~has_space(layers), "layer"]
-    return (rows["pooling"] == pooling) | rows["layer"].isin(without_space)
+    chosen = rows["pooling"] == pooling
+    of_both = rows["layer"].isin(without_space) & ~rows["layer"].isin(rows.loc[chosen, "layer"])
+    return chosen | of_both
 
 
 def _main_rows(measurements: pd.DataFrame) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve, eigh
+from scipy.linalg import cho_factor, cho_solve
 
 Floats = NDArray[np.float64]
 
@@ -43,7 +43,7 @@ class RidgePath:
         """Eigenvalues, shape (r,), and eigenvectors of the smaller one of XᵀX and XXᵀ."""
         features = self.features
         matrix = features @ features.T if self.is_wide else features.T @ features
-        values, vectors = eigh(matrix, overwrite_a=True, check_finite=False, driver="evd")
+        values, vectors = np.linalg.eigh(matrix)  # SciPy's would keep all other threads from running meanwhile
         return values.clip(min=0.0), vectors
 
     @cached_property

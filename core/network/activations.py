@@ -1,7 +1,8 @@
 """Computation of the activations of several layers in one run of the network over the images."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,8 @@ from core.network.tokens import channel_means
 
 Allocate = Callable[[tuple[str, str], tuple[int, int]], NDArray[np.float32]]
 Forward = Callable[[np.ndarray], list[Any]]  # a batch through the network, to all that is wanted of it
+
+BATCHES_AT_ONCE = 2  # in the network: a core that has done its share of an operation goes on with the other batch
 
 
 def stream_pass(
@@ -36,8 +39,8 @@ def stream_pass(
 
     The network runs only up to the deepest layer of the pass. Batches always consist of the same rows in the same
     shape, the last one filled up with its last image, so that the activations of a layer do not depend on the pass that
-    it is in. The images of the next batch are loaded while the network runs. A run that starts at a boundary gives the
-    same bits as one from the pixels.
+    it is in. Two batches are in the network at once, and the images of the next one are loaded meanwhile. A run that
+    starts at a boundary gives the same bits as one from the pixels.
 
     Parameters
     ----------
@@ -92,13 +95,16 @@ def stream_pass(
     for layer, pooling, part in wanted:
         key, shape = (layer.layer, pooling), (num_samples, _width(layer, pooling, part))
         activations[key] = allocate(key, shape) if allocate else np.empty(shape, np.float32)
-    for rows, images in _batches(load, num_samples, batch_size):
+
+    def compute(rows: np.ndarray, images: np.ndarray) -> None:
         _check_images(images, (rows.size, *input_shape))
         outputs = forward(_filled_up(images, batch_size))
-        for kept, output in zip(activations.values(), outputs, strict=True):
-            kept[rows[0] : rows[-1] + 1] = np.asarray(output)[: rows.size]  # a view: numpy() would copy first
+        for result, output in zip(activations.values(), outputs, strict=True):
+            result[rows[0] : rows[-1] + 1] = np.asarray(output)[: rows.size]  # a view: numpy() would copy first
+
+    for num_done in _computed(load, compute, num_samples, batch_size):
         if progress is not None:
-            progress(int(rows[-1]) + 1, num_samples)
+            progress(num_done, num_samples)
     return activations
 
 
@@ -157,18 +163,40 @@ def _width(layer: LayerInfo, pooling: str, columns: slice | None = None) -> int:
     return len(range(layer.num_features)[columns or slice(None)])
 
 
-def _batches(
-    load: Callable[[np.ndarray], np.ndarray], num_samples: int, batch_size: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield rows and images batch by batch; the next batch is loaded meanwhile."""
-    batches = [np.arange(i, min(i + batch_size, num_samples)) for i in range(0, num_samples, batch_size)]
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="load-images") as executor:
-        upcoming = executor.submit(load, batches[0])
-        for rows, following in zip(batches, [*batches[1:], None], strict=True):
-            images = upcoming.result()
-            if following is not None:
-                upcoming = executor.submit(load, following)
-            yield rows, images
+def _computed(
+    load: Callable[[np.ndarray], np.ndarray],
+    compute: Callable[[np.ndarray, np.ndarray], None],
+    num_samples: int,
+    batch_size: int,
+) -> Iterator[int]:
+    """Load and compute batch by batch, some at once; yield the number of samples done after each, in order.
+
+    Where a batch fails or the reader stops, batches that have begun are waited for, and no other begins.
+    """
+    loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load-images")
+    runners = ThreadPoolExecutor(max_workers=BATCHES_AT_ONCE, thread_name_prefix="run-network")
+    pending: deque[tuple[int, Future[None]]] = deque()
+
+    def run(rows: np.ndarray, loaded: Future[np.ndarray]) -> None:
+        compute(rows, loaded.result())
+
+    try:
+        for start in range(0, num_samples, batch_size):
+            rows = np.arange(start, min(start + batch_size, num_samples))
+            pending.append((start + rows.size, runners.submit(run, rows, loader.submit(load, rows))))
+            if len(pending) > BATCHES_AT_ONCE:  # one more, which is loaded meanwhile
+                yield _wait_for_first(pending)
+        while pending:
+            yield _wait_for_first(pending)
+    finally:
+        loader.shutdown(wait=True, cancel_futures=True)
+        runners.shutdown(wait=True, cancel_futures=True)
+
+
+def _wait_for_first(pending: deque[tuple[int, Future[None]]]) -> int:
+    num_done, job = pending.popleft()
+    job.result()
+    return num_done
 
 
 def _filled_up(images: np.ndarray, batch_size: int) -> np.ndarray:

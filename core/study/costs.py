@@ -1,22 +1,27 @@
-"""What a plan will cost: counted operations, and from them an estimate of the time on this machine."""
+"""What a plan will cost: counted operations, an estimate of their time, and the queries that a precision takes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from core.measures.sample_size import required_queries
+from core.measures.significance import wilson
 from core.network.catalogue import LayerInfo, catalogue
 from core.network.passes import Pass, poolings_of
+from core.search.neighbors import Neighbors
 from core.search.product_speed import product_speed
 from core.search.products import NumPyProducts
 from core.study.measuring.embedding import components_bytes, embedding_seconds
-from core.study.pilot import queries_at_worst
+from core.study.measuring.searches import Key, pilot_questions
 from core.study.plan import Plan
+from core.study.samples import StudySamples
 
 # Of the rate of a large matrix product, what a convolutional network reaches: depthwise convolutions and activations
 # move memory rather than multiply. EfficientNet-B0 on two cores, decoding included, all main layers read: 37 of 197
 # GFLOP/s.
 FORWARD_SHARE = 0.2
+_SURE = 0.99  # level of the interval of a pilot's share, of which the point nearest to one half counts
 
 
 @dataclass(frozen=True)
@@ -112,3 +117,32 @@ def _forward_flop(layers: Sequence[LayerInfo], pass_: Pass) -> int:
     """Operations of one run on one image."""
     start = -1 if pass_.start is None else pass_.start.position
     return sum(layer.flop for layer in layers if start < layer.position <= pass_.deepest)
+
+
+def queries_at_worst(samples: StudySamples, precision: float) -> dict[str, int]:
+    """Queries that each split needs whatever SI turns out to be."""
+    return {split: required_queries(precision, len(samples.rows(split))) for split in samples.split_names}
+
+
+def queries_after_pilot(
+    found: Iterable[Mapping[Key, Neighbors]], samples: StudySamples, precision: float, *, pilot: int, seed: int
+) -> dict[str, int]:
+    """Queries that each split needs by what a pilot found at every layer; the layer that needs most decides.
+
+    Parameters
+    ----------
+    found : the answers to `pilot_questions(samples, pilot, seed)`, one set a layer and pooling.
+    samples : the n samples. precision : half the width of the interval wanted.
+    pilot : queries of the pilot in each split, the first of the order that `seed` gives.
+    """
+    questions = pilot_questions(samples, pilot, seed)
+    needed = dict.fromkeys(samples.split_names, 1)
+    for answers in found:
+        for split in needed:
+            question, neighbors = questions[split, split], answers[split, split]
+            nearest = question.references[neighbors.indices[:, 0]]
+            agreed = samples.labels[nearest] == samples.labels[question.queries]
+            low, high = wilson(float(agreed.mean()), len(agreed), _SURE)
+            share = float(np.clip(0.5, low, high))
+            needed[split] = max(needed[split], required_queries(precision, len(question.references), share=share))
+    return needed

@@ -7,8 +7,9 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ from core.network.models.registry import (
 from core.network.passes import Pass, plan_passes
 from core.network.tokens import describe_class_tokens
 from core.search.sliced import working_bytes
+from core.study.image_check import ImageCheck, ReportCheck, checked_meanwhile
 from core.study.measuring.projection import check_projection
 from core.study.measuring.searches import KNN
 from core.study.options import (
@@ -257,7 +259,8 @@ def plan_study(
 ) -> Plan:
     """Load the network, check the samples and plan the passes.
 
-    The network comes first, because reading the images may take minutes after which an error about weights is annoying.
+    The images are checked while the network is loaded. An error about the network comes at once and before any about
+    the images, because reading these may take minutes.
 
     Parameters
     ----------
@@ -277,9 +280,11 @@ def plan_study(
     """
     if images is None:
         check_data_exist(options.data)
-    network = load_network_of(options, progress) if network is None else network
-    if images is None:
-        images = chosen_images(options, memory=memory, progress=progress)
+        with images_meanwhile(options, memory) as image_check:
+            network = load_network_of(options, progress) if network is None else network
+            images = image_check.result(told_as_checking(progress))
+    elif network is None:
+        network = load_network_of(options, progress)
     plan = Plan(
         options=options,
         images=images,
@@ -304,6 +309,15 @@ def chosen_images(
     Some stay decoded, so that the first pass need not decode them again: up to an eighth of `memory`, or of what is
     available, and at most 512 MiB.
     """
+    return _chosen_images(options, memory, told_as_checking(progress))
+
+
+def images_meanwhile(options: StudyOptions, memory: int | None = None) -> AbstractContextManager[ImageCheck]:
+    """`chosen_images` in a thread, while the block loads networks; it ends with the block at the latest."""
+    return checked_meanwhile(partial(_chosen_images, options, memory))
+
+
+def _chosen_images(options: StudyOptions, memory: int | None, progress: ReportCheck | None) -> LabelledImages:
     images = load_images(
         options.data,
         seed=options.seed,
@@ -313,7 +327,7 @@ def chosen_images(
         skip_small_classes=options.skip_small_classes,
         test_fraction=options.test_fraction,
         keep_bytes=bytes_to_keep(available_bytes() if memory is None else memory),
-        progress=_checked(progress),
+        progress=progress,
     )
     return images.select(np.argsort(images.splits != "train", kind="stable"))
 
@@ -369,7 +383,8 @@ def parse_bytes(text: str) -> int:
     return int(amount)
 
 
-def _checked(progress: Report | None) -> Callable[[int, int], None] | None:
+def told_as_checking(progress: Report | None) -> ReportCheck | None:
+    """The report of how many images are checked, as one of a study's."""
     if progress is None:
         return None
     return lambda done, total: progress(Progress("checking images", done, total, "images"))

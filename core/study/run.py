@@ -16,12 +16,11 @@ import pandas as pd
 
 from core.network.catalogue import LayerInfo
 from core.network.kernels import Kernels, current_kernels
-from core.study.costs import plan_cost
+from core.study.costs import plan_cost, queries_after_pilot, queries_at_worst
 from core.study.engine import Connection, Engine, LocalEngine, StudyWork
 from core.study.exactness import refuse_unasked
 from core.study.measuring.embedding import describe_map, embed_layers
 from core.study.measuring.related_measures import with_alignment
-from core.study.pilot import queries_after_pilot, queries_at_worst
 from core.study.plan import UNLIMITED_MEMORY, Plan, Progress, Report, StudyOptions, plan_study
 from core.study.resumed_kernels import begin_as_recorded, kernel_cautions, with_instructions
 from core.study.store.opening import Study, StudyError, finished_layers, load_study, read_info

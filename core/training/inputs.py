@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from core.data.files import check_regular
 from core.training.augmentation import Augmentation, Draws, augment, draw
 
 Rows = NDArray[np.int64]
@@ -157,7 +158,10 @@ class CachedActivations:
         """Return the tensors of a copy, memory-mapped."""
         folder = self._folder / name
         try:
-            tensors = [np.load(file, mmap_mode="r") for file in sorted(folder.iterdir())]
+            files = sorted(folder.iterdir())
+            for file in files:
+                check_regular(file)
+            tensors = [np.load(file, mmap_mode="r") for file in files]
             lengths = {len(tensor) for tensor in tensors}
             if lengths != {num_rows} or len(tensors) != len(self._files.get("test", tensors)):
                 raise ValueError(f"it has {len(tensors)} tensors of {sorted(lengths)} images, not of {num_rows}")

@@ -218,6 +218,20 @@ def test_a_checkpoint_or_cache_that_is_cut_off(tuned: dict, tmp_path: Path, file
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_a_pipe_in_the_place_of_cached_activations_is_not_waited_for(tuned: dict, tmp_path: Path, capsys):
+    base, command = tuned["begun"]
+    folder = shutil.copytree(base, tmp_path / "out")
+    (folder / "cache/cut/test/0.npy").unlink()
+    os.mkfifo(folder / "cache/cut/test/0.npy")
+    status, err = run([*command, "--out", str(folder)], capsys)
+    assert status == 1
+    assert re.search(
+        "cut/test cannot be read: .*0.npy must be a regular file; got a named pipe. Delete .*cut, and run the same", err
+    ), err
+
+
+@pytest.mark.slow
 def test_a_checkpoint_of_other_weights_is_named(tuned: dict, tmp_path: Path, capsys):
     """As where a changed byte of an archive's list gives an array the name of another one."""
     base, command = tuned["begun"]

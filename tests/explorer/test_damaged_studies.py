@@ -92,6 +92,20 @@ def test_damaged_studies(small: Path, tmp_path: Path, open_view, damage: Damage)
     assert not page.get("vega_lite_chart")
 
 
+@pytest.mark.parametrize(
+    ("damage", "view"),
+    [
+        ("study.json asked.weights long text", "layers"),
+        ("curves.value null", "sample_size"),
+        ("layers.output_shape empty lists", "compare"),
+    ],
+)
+def test_damage_that_leaves_a_study(small: Path, tmp_path: Path, open_view, damage: str, view: str):
+    """A path too long for any file; fitted curves without values; flat layers whose neighbors are stored twice."""
+    one = next(one for one in study_damages() if one.name == damage)
+    assert not open_view(view, damaged_copy(small, one, tmp_path / "damaged")).error
+
+
 def in_table(name: str, column: str, value: object) -> Damage:
     """The same value in all rows of a column."""
 

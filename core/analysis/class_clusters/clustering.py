@@ -31,7 +31,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import linkage
 from scipy.spatial.distance import squareform
-from scipy.stats import binom
 
 LEAST_GAIN = 0.03  # of SI, above chance
 SIGNIFICANT = 0.05  # for all pairs of classes together
@@ -160,6 +159,8 @@ def _run_into_each_other(confusions: Confusions, first: Counts, second: Counts) 
         return False
     num_pairs = len(confusions.classes) * (len(confusions.classes) - 1) // 2
     links = int(confusions.links[between].sum())
+    from scipy.stats import binom  # here, because it takes a third of a second to load
+
     return bool(binom.sf(links - 1, num_leaving, min(by_chance / num_leaving, 1)) < SIGNIFICANT / num_pairs)
 
 

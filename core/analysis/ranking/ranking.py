@@ -34,7 +34,15 @@ from core.analysis.ranking.tables import (
 from core.data.images.labelled_images import LabelledImages
 from core.data.images.loading import check_data_exist
 from core.network.models.registry import Network
-from core.study.plan import Plan, Report, chosen_images, load_network_of, plan_study
+from core.study.plan import (
+    Plan,
+    Report,
+    chosen_images,
+    images_meanwhile,
+    load_network_of,
+    plan_study,
+    told_as_checking,
+)
 from core.study.resumed_kernels import begin_as_recorded
 from core.study.run import package_versions, run_study
 from core.study.samples import StudySamples
@@ -120,10 +128,8 @@ def rank_networks(
     folder, report = Path(out), progress or (lambda _: None)
     for model in () if overwrite else options.models:
         begin_as_recorded(read_info(folder / network_name(model)))
-    networks = _load_networks(options, report) if overwrite or not _is_complete(folder) else {}
-    images = None
-    if options.data:
-        images = chosen_images(options.study(options.models[0]), memory=memory, progress=progress)
+    is_needed = overwrite or not _is_complete(folder)
+    networks, images = _load_inputs(options, memory, report) if is_needed else ({}, _images(options, memory, report))
     features = [open_feature_files(files) for files in options.features]
     with replaced(folder, _INFO, overwrite=overwrite), study_lock(folder):
         info = _begin(folder, options, images, features)
@@ -271,10 +277,28 @@ def _is_complete(folder: Path) -> bool:
     return (_read_info(folder) or {}).get("state") == "complete"
 
 
+def _images(options: RankOptions, memory: int | None, progress: Report) -> LabelledImages | None:
+    """The images that all networks share, checked; None where there are none."""
+    if not options.data:
+        return None
+    return chosen_images(options.study(options.models[0]), memory=memory, progress=progress)
+
+
+def _load_inputs(
+    options: RankOptions, memory: int | None, progress: Report
+) -> tuple[dict[str, Network], LabelledImages | None]:
+    """Load every network, and check the images meanwhile; an error about weights comes before any about images."""
+    if not options.data:
+        return _load_networks(options, progress), None
+    study = options.study(options.models[0])
+    check_data_exist(study.data)
+    with images_meanwhile(study, memory) as image_check:
+        networks = _load_networks(options, progress)
+        return networks, image_check.result(told_as_checking(progress))
+
+
 def _load_networks(options: RankOptions, progress: Report) -> dict[str, Network]:
-    """Load every network before the images are read, so that an error about weights comes first; without pixels."""
-    if options.models:
-        check_data_exist(options.study(options.models[0]).data)
+    """Load every network, but for the pixels, which need none."""
     networks = {}
     for model in options.models:
         name = network_name(model)

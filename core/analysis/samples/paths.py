@@ -78,10 +78,7 @@ def neighbors_by_layer(
     if samples is not None:
         filters.append(("sample", "in", list(samples)))
     table = study.table("neighbors", columns, filters)
-    # A layer without spatial extent may be stored in both poolings; then only the requested one counts.
-    has_requested = table["pooling"] == pooling
-    stored_as_requested = table["layer"].isin(table.loc[has_requested, "layer"].unique())
-    table = table[has_requested | (has_pooling(table, study.layers, pooling) & ~stored_as_requested)]
+    table = table[has_pooling(table, study.layers, pooling)]
     order = [layer for layer in study.layers["layer"] if layer in set(table["layer"].unique())]
     layer = table["layer"].astype("category").cat.set_categories(order)
     table = table.assign(layer=layer).dropna(subset=["layer"])

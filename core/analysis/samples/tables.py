@@ -1,5 +1,6 @@
 """The tables of the pages Classes and Samples, from a study in hand."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -440,7 +441,7 @@ def _sample_files(study: Study) -> dict[int, str]:
     """The file of each sample where the folder of the images is there, else its source."""
     folder = look_up(study.info, "asked.data") or look_up(study.info, "used.data.sources_folder")
     sources = study.samples["source"].astype(object).fillna("")
-    if isinstance(folder, str) and Path(folder).is_dir():
+    if isinstance(folder, str) and os.path.isdir(folder):
         sources = sources.map(lambda source: str(Path(folder) / source))
     return dict(zip(study.samples["sample"].tolist(), sources, strict=True))
 

@@ -26,7 +26,7 @@ from core.data.sampling import name_some
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_CHUNK = 256  # images between two reports of progress
+_CHUNK = 64  # images between two reports of progress, which may end the check
 _FEW_LEVELS = 16  # of 256 grays: an image that uses no more of them, from black on, is hardly meant so
 _DARK = 63  # the largest upper byte of 16-bit colors that fill at most 14 bits
 

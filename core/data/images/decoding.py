@@ -6,7 +6,7 @@ import io
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "AVIF", "JPEG2000", "PPM", "QOI", "HEIF")
 _LEVELS = (255, 1023, 4095, 16383, 65535)  # white in pixels of 8, 10, 12, 14 and 16 bits
 _THREADS = min(8, os.cpu_count() or 1)
-_WARNING_FILTERS = threading.Lock()
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -124,10 +123,7 @@ def decode_deep(data: bytes, ranges: PixelRanges | None = None) -> "tuple[Image,
 
 
 def _check_num_pixels(width: int, height: int) -> None:
-    """Refuse an image above Pillow's limit, whether or not its warning about decompression bombs is an error now.
-
-    Which it is depends on the whole process, where other threads may change the filters of warnings at any time.
-    """
+    """Refuse an image above Pillow's limit, of which Pillow itself only warns up to twice that size."""
     from PIL import Image
 
     limit = Image.MAX_IMAGE_PIXELS
@@ -207,20 +203,36 @@ def failure_reason(error: Exception) -> str:
 
 def in_threads(work: Callable[[_In], _Out], items: Iterable[_In]) -> list[_Out]:
     """Apply `work` to each item in several threads, in order; Pillow decodes without the global interpreter lock."""
-    with _pillow_warnings(), ThreadPoolExecutor(_THREADS) as pool:
+    with quiet_pillow, ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(work, items))
 
 
-@contextlib.contextmanager
-def _pillow_warnings() -> Iterator[None]:
-    """Turn the warning about decompression bombs into an error, and ignore others, such as those about EXIF data."""
-    from PIL import Image
+class _QuietPillow:
+    """Ignores Pillow's warnings, such as those about EXIF data, while at least one thread is within.
 
-    # Here and not in the pool's threads, and one caller at a time: the filters belong to the whole process.
-    with _WARNING_FILTERS, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
+    Filters of warnings belong to the whole process: threads that each set and reset them would leave those of another.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._num_within = 0
+        self._filters = contextlib.ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._num_within == 0:
+                self._filters.enter_context(warnings.catch_warnings())
+                warnings.filterwarnings("ignore", module="PIL|pillow_")
+            self._num_within += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._num_within -= 1
+            if self._num_within == 0:
+                self._filters.close()
+
+
+quiet_pillow = _QuietPillow()
 
 
 def require_pillow() -> None:

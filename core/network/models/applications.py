@@ -147,7 +147,8 @@ def build_with_weights(
     """
     trained = application.build(weights=None, include_top=top)
     with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)  # Keras only warns of layers whose weights are not in the file
+        # Keras only warns of layers whose weights are not in the file; others may warn in threads of their own.
+        warnings.filterwarnings("error", category=UserWarning, module="keras")
         trained.load_weights(path)
     return _at_size(application, trained, input_size, top=top, is_published=is_published)
 

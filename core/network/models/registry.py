@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import importlib
 import importlib.util
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -134,7 +135,7 @@ def is_weights_path(text: str | None) -> bool:
     """Return whether a text given as weights is the path of a file or folder, and not a name of weights."""
     if not text or text in _NAMES_OF_WEIGHTS:
         return False
-    return is_model_file(text) or is_checkpoint_archive(Path(text)) or Path(text).is_dir()
+    return is_model_file(text) or is_checkpoint_archive(Path(text)) or os.path.isdir(text)
 
 
 def network_choice(model: str | None, weights: str | None) -> tuple[str | None, str]:

@@ -4,7 +4,6 @@ import os
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 _FILE_ATTRIBUTES = ("samples", "imgs", "_samples", "_image_files", "_images", "_files")  # of torchvision's data sets
@@ -69,7 +68,7 @@ def _file_of(data_set: Any, item: int) -> str | None:
     file = entry[0] if isinstance(entry, tuple | list) and entry else entry
     if not isinstance(file, str | os.PathLike) or not os.fspath(file):
         return None
-    return os.fspath(file) if Path(file).is_file() else None
+    return os.fspath(file) if os.path.isfile(file) else None
 
 
 def _target_of(data_set: Any, item: int) -> Any:

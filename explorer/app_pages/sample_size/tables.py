@@ -235,7 +235,7 @@ def fitted_lines(fitted: pd.DataFrame, selection: SizeSelection) -> pd.DataFrame
 
 def extrapolation_finding(curves: pd.DataFrame, ends: pd.DataFrame) -> str:
     """The extrapolated SI of the best layer, as Markdown; "" without a fitted curve."""
-    curves = curves[~curves["layer"].isin(ends.loc[ends["tied"], "layer"])]
+    curves = curves[~curves["layer"].isin(ends.loc[ends["tied"], "layer"]) & curves["value"].notna()]
     if curves.empty:
         return ""
     last = curves.groupby("layer", sort=False).tail(1)

@@ -200,6 +200,48 @@ def test_an_error_of_load_comes_through_unchanged(lite0, images):
     assert caught.value is error
 
 
+def test_two_batches_are_in_the_network_at_once_and_are_put_where_they_belong(lite0, images):
+    """The second batch is waited for by the first one, which would never end if they came one after the other."""
+    both_started = threading.Barrier(2, timeout=60)
+
+    def forward(batch: np.ndarray) -> list[np.ndarray]:
+        if (batch[0] == images[4]).all():  # the last one has no other beside it
+            return [batch[:, 0, 0, :]]
+        both_started.wait()
+        return [batch[:, 0, 0, :]]
+
+    seen: list[int] = []
+    found = stream_pass(
+        lite0,
+        whole_pass(lite0, "input"),
+        images.__getitem__,
+        5,
+        poolings=("mean",),
+        batch_size=2,
+        forward=forward,
+        progress=lambda done, total: seen.append(done),
+    )
+    np.testing.assert_array_equal(found["input", "mean"], images[:, 0, 0, :])
+    assert seen == [2, 4, 5]
+
+
+def test_where_the_reader_stops_no_further_batch_begins(lite0, images):
+    """As when the run is interrupted: batches that have begun end, others never do."""
+    calls: list[int] = []
+
+    def load(rows: np.ndarray) -> np.ndarray:
+        calls.append(int(rows[0]))
+        return images[:1]
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stream_pass(lite0, whole_pass(lite0, "input"), load, 50, poolings=("mean",), batch_size=1, progress=stop)
+    assert set(calls) <= {0, 1, 2}
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("load-images", "run-network"))]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -45,7 +45,7 @@ def show_selected(
         The layer that the neighbors are of.
     """
     row = table[table["sample"] == selected].iloc[0]
-    st.subheader(f"{plain(row['id'])}", anchor=False)
+    st.subheader(f"{plain(row['id'])}", anchor="selected")
     st.markdown(
         f"Class **{plain(row['class_name'])}**. Its {len(neighbors)} nearest at `{selection.layer}`, as stored:"
     )

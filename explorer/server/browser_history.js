@@ -8,10 +8,12 @@ export default function () {
   for (const kind of ["pointerdown", "keydown"]) {
     window.addEventListener(kind, () => { acted = true; }, true);
   }
+  window.addEventListener("hashchange", () => { acted = false; });
   const push = history.pushState.bind(history);
   history.pushState = (state, title, url) => {
     const samePage = url !== undefined && new URL(url, location.href).pathname === location.pathname;
-    if (samePage && !acted) history.replaceState(state, title, url);
+    // The section of a link (`#pairs`) stays in the address of a page that has just been opened.
+    if (samePage && !acted) history.replaceState(state, title, new URL(url, location.href).hash ? url : url + location.hash);
     else push(state, title, url);
     acted = false;
   };

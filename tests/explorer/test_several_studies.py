@@ -6,11 +6,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from core.report.charts.theme import GRAY
 from core.study.store.description import Description, read_description
 from explorer.app_pages.layers.lines import chance_levels_by_study, read_lines
 from explorer.app_pages.layers.lines_chart import lines_chart
 from explorer.app_pages.layers.other_studies import offered_studies
-from explorer.app_pages.layers.studies_table import CONFIG, studies_table, study_facts
+from explorer.app_pages.layers.studies_table import CONFIG, in_gray, studies_table, study_facts
 from explorer.state.choices import Selection
 from explorer.state.measures import FULL, Sampling
 from explorer.studies.loading import bundled_studies, read_study
@@ -126,7 +127,30 @@ def test_a_row_of_the_table_says_what_the_study_found(opened):
     assert (row["accuracy"], row["minutes"]) == (0.75, 12.0)
     assert study_facts(study, probe[:0])["accuracy"] == pytest.approx(row["si"] * 1.08, abs=0.03)  # kNN
     table = studies_table({"a": row}, {"a": {"name": "a", "note": "", "tags": []}})
+    assert list(table.columns) == [name for name in CONFIG if name != "against"]
+    table = studies_table({"a": row}, {"a": {"name": "a", "note": "", "tags": []}}, {"b": "other data (birds)"})
     assert list(table.columns) == list(CONFIG)
+
+
+def test_studies_that_are_not_comparable_are_gray_with_the_reason(opened):
+    studies = {"a": opened("a"), "b": opened("b"), "birds": opened("birds", info=OTHER_DATA)}
+    lines = read_lines(studies, ONE)
+    assert list(lines.not_comparable) == ["birds"]
+    colors = [layer["encoding"]["color"] for layer in _leaves(lines_chart(lines, "SI").to_dict())]
+    assert all(color["scale"]["domain"] == ["a", "b"] for color in colors)
+    assert {color["condition"]["value"] for color in colors} == {GRAY}
+    assert all('indexof(["birds"], datum.color)' in color["condition"]["test"] for color in colors)
+    rows = {name: {} for name in studies}
+    styled = in_gray(studies_table(rows, {name: {"name": name} for name in studies}, lines.not_comparable))
+    gray = {cell for cell, style in styled._compute().ctx.items() if ("color", GRAY) in style}
+    assert {row for row, _ in gray} == {2}
+
+
+def _leaves(spec):
+    """The marks of a chart that have a color of their line."""
+    parts = spec.get("layer", [])
+    leaves = [leaf for part in parts for leaf in _leaves(part)] if parts else [spec]
+    return [leaf for leaf in leaves if "color" in leaf.get("encoding", {})]
 
 
 @pytest.mark.parametrize("time", [None, "yesterday"])

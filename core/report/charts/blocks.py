@@ -27,7 +27,7 @@ def block_runs(layers: pd.DataFrame) -> pd.DataFrame:
     return _runs(layers["layer"], layers["block"])
 
 
-def block_bands(runs: pd.DataFrame, axis: alt.Axis) -> list[alt.Chart]:
+def block_bands(runs: pd.DataFrame, axis: alt.Axis | None) -> list[alt.Chart]:
     """Return a faint background behind every second run."""
     if len(runs) < 2:
         return []
@@ -44,10 +44,7 @@ def block_axis(layers: pd.DataFrame, size: Size) -> tuple[alt.Axis, pd.DataFrame
     runs = block_runs(layers)
     if runs.empty:
         return layer_axis(size), runs
-    short = layers["block"].str.removeprefix(_common_prefix(runs["block"]))
-    stages = short.map(lambda name: re.sub(r"(?<=\d)[a-z]$", "", name))
-    for names in (layers["block"], short, stages):
-        labelled = _runs(layers["layer"], names)
+    for labelled in block_names_by_length(layers):
         if _fits(labelled, len(layers), size):
             break
     texts = json.dumps(dict(zip(labelled["middle"], labelled["block"], strict=True)))
@@ -64,19 +61,30 @@ def block_axis(layers: pd.DataFrame, size: Size) -> tuple[alt.Axis, pd.DataFrame
     return axis, labelled
 
 
+def block_names_by_length(layers: pd.DataFrame) -> list[pd.DataFrame]:
+    """Return the runs of `block_runs` with names of different lengths, the longest first.
+
+    Such as block4a, 4a, and 4 for all of 4a, 4b and 4c.
+    """
+    short = layers["block"].str.removeprefix(common_prefix(layers["block"]))
+    stages = short.map(lambda name: re.sub(r"(?<=\d)[a-z]$", "", name))
+    return [_runs(layers["layer"], names) for names in (layers["block"], short, stages)]
+
+
+def common_prefix(blocks: pd.Series) -> str:
+    """Return the letters that the names of most blocks begin with, such as "block"; "" where there are none."""
+    names = blocks[blocks != blocks.shift()]
+    prefixes = names.str.extract(r"^([A-Za-z_]+)(?=\d)")[0].dropna()
+    if prefixes.empty or prefixes.value_counts().iloc[0] <= len(names) / 2:
+        return ""
+    return str(prefixes.mode().iloc[0])
+
+
 def _runs(names: pd.Series, blocks: pd.Series) -> pd.DataFrame:
     run = (blocks != blocks.shift()).cumsum()
     runs = names.groupby(run, sort=False).agg(["first", "last", "count"])
     middle = names.groupby(run, sort=False).agg(lambda run_names: run_names.iloc[(len(run_names) - 1) // 2])
     return runs.assign(middle=middle, block=blocks.groupby(run, sort=False).first()).reset_index(drop=True)
-
-
-def _common_prefix(blocks: pd.Series) -> str:
-    """The letters that most blocks begin with, such as "block"; "" where there are none."""
-    prefixes = blocks.str.extract(r"^([A-Za-z_]+)(?=\d)")[0].dropna()
-    if prefixes.empty or prefixes.value_counts().iloc[0] <= len(blocks) / 2:
-        return ""
-    return str(prefixes.mode().iloc[0])
 
 
 def _fits(runs: pd.DataFrame, num_layers: int, size: Size) -> bool:

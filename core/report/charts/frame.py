@@ -13,6 +13,7 @@ from typing import Any
 import altair as alt
 import numpy as np
 import pandas as pd
+from altair.utils.schemapi import UndefinedType
 from numpy.typing import NDArray
 
 from core.report.charts.theme import APP_TEXT, GRAY
@@ -199,9 +200,12 @@ def _name_tables(chart: Any, tables: dict[str, pd.DataFrame]) -> None:
         _name_tables(part, tables)
 
 
-def layer_x(axis: alt.Axis | None = None) -> alt.X:
-    """An x axis of layers in network order; the chart must have their names as its parameter `NAMES`."""
-    return alt.X("layer:N", scale=x_scale(), axis=axis or layer_axis())
+def layer_x(axis: alt.Axis | UndefinedType | None = alt.Undefined) -> alt.X:
+    """An x axis of layers in network order; the chart must have their names as its parameter `NAMES`.
+
+    Without an argument it is `layer_axis`; with None, nothing is written below the plot.
+    """
+    return alt.X("layer:N", scale=x_scale(), axis=layer_axis() if axis is alt.Undefined else axis)
 
 
 def names_parameter(layers: Iterable[str]) -> alt.VariableParameter:

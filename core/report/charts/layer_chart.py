@@ -8,6 +8,7 @@ import altair as alt
 import pandas as pd
 from altair.utils.schemapi import debug_mode
 
+from core.report.charts.block_names import block_names
 from core.report.charts.blocks import block_axis, block_bands, block_runs
 from core.report.charts.frame import (
     FONT_SIZE,
@@ -29,6 +30,7 @@ from core.report.charts.theme import GRAY
 from core.report.words.formatting import SAMPLES
 
 MAIN_HEIGHT, BASELINE_HEIGHT, PANEL_HEIGHT, GAP = 300, 72, 48, 36
+FEW_LAYERS = 12  # of which each is named, where each is a block of its own
 SINGLE_HEIGHT = 140  # of a panel with a property of the layers that has the chart to itself
 PANELS = ("si", "knn", "channels", "parameters")  # from the top
 # Columns that the marks need; others would only make the specification larger.
@@ -47,14 +49,15 @@ class LayerRows:
     ----------
     layers : DataFrame
         In network order.
-    axis : alt.Axis
+    axis : alt.Axis or None
+        None where `block_names` names the blocks.
     runs : DataFrame
         The blocks, of `core.report.charts.blocks.block_runs`.
     size : Size
     """
 
     layers: pd.DataFrame
-    axis: alt.Axis
+    axis: alt.Axis | None
     runs: pd.DataFrame
     size: Size
 
@@ -116,8 +119,9 @@ def layers_chart(
         axis = panel.axis(title, tickCount=2, labelExpr="format(datum.value, '~s')")
         charts.append(_bar_panel(rows, column, axis, panel.scale(**scale)))
     hover = [_hover_band(lines, rows)] if size.interactive else []
+    names = block_names(layers, panel.bottom, size) if rows.axis is None else []
     return framed(
-        [*block_bands(rows.runs, rows.axis), *_chosen_band(rows, chosen), *charts, *hover],
+        [*block_bands(rows.runs, rows.axis), *_chosen_band(rows, chosen), *charts, *names, *hover],
         height=panel.bottom,
         size=size,
         params=[names_parameter(layers["layer"])],
@@ -127,7 +131,9 @@ def layers_chart(
 
 def _layer_rows(layers: pd.DataFrame, size: Size) -> LayerRows:
     if size.interactive:
-        return LayerRows(layers, layer_axis(), block_runs(layers), size)
+        runs = block_runs(layers)
+        has_blocks = len(runs) > 0 and (len(layers) <= FEW_LAYERS or (runs["count"] > 1).any())
+        return LayerRows(layers, None if has_blocks else layer_axis(), runs, size)
     axis, runs = block_axis(layers, size)
     return LayerRows(layers, axis, runs, size)
 

@@ -30,7 +30,7 @@ def show_clusters(study: OpenStudy, selection: LayerSelection) -> None:
     clusters = cached_clusters(study.path, study.stamp, selection)
     if clusters is None:  # the study stores no neighbors of the layer, which the finding above says
         return
-    st.header("Classes that run into each other", anchor=False)
+    st.header("Classes that run into each other", anchor="groups")
     st.markdown(clusters_text(clusters, selection.layer))
     st.caption(RULE)
     if not clusters:

@@ -21,6 +21,7 @@ from explorer.controls.page_header import show_notes, show_provenance
 from explorer.controls.phone_order import chart_first, controls_after_chart
 from explorer.controls.samples.dialog import show_open_sample
 from explorer.controls.samples.open_sample import restore_sample
+from explorer.controls.sections import show_sections
 from explorer.controls.study_picker import open_chosen_study
 from explorer.controls.terms import show_terms
 from explorer.controls.widgets import open_expander, selected_point, selected_row, widget_key
@@ -33,6 +34,13 @@ from explorer.studies.loading import OpenStudy, cached_tables
 PAGE = "classes"
 PAIR = ("first of the pair", "second of the pair")
 HEAT, LINES, CONFUSIONS = "class_map", "class_lines", "class_confusions"
+SECTIONS = {
+    "groups": "Groups",
+    "every-class": "Every class",
+    "hardest": "Hardest",
+    "confused": "Most confused",
+    "two-classes": "Two classes",
+}
 HEAT_CAPTION = (
     "SI of a class: the share of its samples whose nearest other sample has its label. The classes are ordered by SI "
     "at the outlined layer, the lowest first. A click on a cell opens the samples of that class at that layer."
@@ -60,7 +68,7 @@ def render() -> None:
     if study.curves.empty:
         st.info("This study has no Separation Index by class yet. Come back when its first layer is done.")
         return
-    head = st.container()
+    head, menu = st.container(), st.empty()
     query = current_view(PAGE)
     with chart_first(PAGE):
         with controls_after_chart(PAGE):
@@ -76,8 +84,10 @@ def render() -> None:
         if ranked.empty:
             st.info("This study stores no Separation Index by class. Run its command again with this version.")
             return
+        with menu:
+            show_sections(SECTIONS)
         clusters = st.container()
-        st.header("Every class through the network", anchor=False)
+        st.header("Every class through the network", anchor="every-class")
         searched = find_class(study, ranked, query, widget_key(PAGE, "page", study))
         if searched:
             show_class(study, searched, values, ranked, pairs, selection)
@@ -161,7 +171,7 @@ def show_map(
 
 def show_development(study: OpenStudy, values: pd.DataFrame, ranked: pd.DataFrame, selection: LayerSelection) -> None:
     """Show SI of the classes that are hardest at the chosen layer at all layers."""
-    st.header("The hardest classes through the network", anchor=False)
+    st.header("The hardest classes through the network", anchor="hardest")
     classes = ranked["class_name"].tolist()[:DEVELOPED]
     with st.container(key=LINES):
         chart = development_chart(values, classes, selection.layer)
@@ -176,7 +186,7 @@ def show_development(study: OpenStudy, values: pd.DataFrame, ranked: pd.DataFram
 
 def show_confusions(study: OpenStudy, pairs: pd.DataFrame | None, selection: LayerSelection) -> None:
     """Show the most confused classes as bars and as a table; a click chooses the pair that is shown below."""
-    st.header("Most confused classes", anchor=False)
+    st.header("Most confused classes", anchor="confused")
     if pairs is None:
         st.info("The study stores no neighbors of this layer, so the confused classes are unknown.")
         return
@@ -248,7 +258,7 @@ def pair_controls(
     for key, name in zip(keys, start, strict=True):
         if st.session_state.setdefault(key, name) not in classes:
             st.session_state[key] = name
-    st.header("Two classes, layer by layer", anchor=False)
+    st.header("Two classes, layer by layer", anchor="two-classes")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         first = str(st.selectbox("Class", classes, key=keys[0], filter_mode="contains", width=240))
         second = str(st.selectbox("and class", classes, key=keys[1], filter_mode="contains", width=240))

@@ -31,8 +31,8 @@ CAPTION = (
 )
 
 
-def show_related_measures(study: OpenStudy, stamp: tuple[int, ...], selection: CompareSelection) -> None:
-    """Show both sections, each if the study has its numbers.
+def show_related_measures(study: OpenStudy, stamp: tuple[int, ...], selection: CompareSelection) -> dict[str, str]:
+    """Show both sections, each if the study has its numbers; returns their anchors and names.
 
     Parameters
     ----------
@@ -44,8 +44,10 @@ def show_related_measures(study: OpenStudy, stamp: tuple[int, ...], selection: C
         The choices on the page.
     """
     rows = related_rows(study, cached_tables(study.path, stamp), selection)
+    sections = {}
     if len(rows):
         _show_related(study, rows, selection)
+        sections["related-measures"] = "Related measures"
     similarities = {}
     for kind in SIMILARITIES:
         pairs = _cached_similarity(study.path, stamp, selection, kind)
@@ -53,6 +55,8 @@ def show_related_measures(study: OpenStudy, stamp: tuple[int, ...], selection: C
             similarities[kind] = pairs
     if similarities:
         _show_similarity(study, similarities, selection)
+        sections["similarity"] = "Similarity of layers"
+    return sections
 
 
 @st.cache_data(max_entries=64, show_spinner="Comparing the layers")
@@ -63,7 +67,7 @@ def _cached_similarity(path: str, stamp: tuple[int, ...], selection: CompareSele
 
 def _show_related(study: OpenStudy, rows: pd.DataFrame, selection: CompareSelection) -> None:
     """Show a small chart of each measure, and a table of all."""
-    st.header("Related separability measures", anchor=False)
+    st.header("Related separability measures", anchor="related-measures")
     st.markdown(best_layers(rows))
     names = [name for name in MEASURES if (rows["measure"] == name).any()]
     for start in range(0, len(names), COLUMNS):
@@ -82,7 +86,7 @@ def _show_related(study: OpenStudy, rows: pd.DataFrame, selection: CompareSelect
 
 def _show_similarity(study: OpenStudy, similarities: dict[str, pd.DataFrame], selection: CompareSelection) -> None:
     """Show a heat map of one kind of similarity, and a choice if there are several."""
-    st.header("Similarity of layers", anchor=False)
+    st.header("Similarity of layers", anchor="similarity")
     kind = next(iter(similarities))
     if len(similarities) > 1:
         kind = str(

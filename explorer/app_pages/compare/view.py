@@ -1,6 +1,6 @@
 """The page Compare: SI versus layer properties, this study and another one of the same samples, related measures."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from explorer.app_pages.compare.tables import (
 )
 from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.page_header import show_notes, show_provenance
+from explorer.controls.phone_order import after_columns, chart_first, controls_after_chart
+from explorer.controls.sections import show_sections
 from explorer.controls.study_picker import open_chosen_study, pick_layer, pick_other_study, untrained_control
 from explorer.controls.terms import show_terms
 from explorer.controls.widgets import choose_one, widget_key
@@ -39,6 +41,7 @@ from explorer.studies.loading import OpenStudy, cached_tables, study_stamp
 PAGE, CHANGES = "compare", "change_chart"
 MATCHES = {"": "By name where possible", "name": "By name", "position": "By relative position"}
 COLUMNS = 3  # charts beside each other
+SECTIONS = {"properties": "SI versus layer properties", "another-study": "Another study"}
 DOTS_CAPTION = (
     "One dot per layer; bars: 95 % interval of SI. Spearman's rank correlation over the layers shown, with Fisher's "
     "95 % interval. Layers of a network are not independent, so the interval is approximate. The charts of parameters "
@@ -81,12 +84,16 @@ def render() -> None:
         return
     st.title("Compare", anchor=False)
     show_terms("SI", "depth (channels)", "kNN baseline", "interval", "q")
-    start = compare_selection(current_view(PAGE), study.curves)
-    selection = controls(study, start)
-    show_dots(study, selection)
+    menu, start = st.empty(), compare_selection(current_view(PAGE), study.curves)
+    with chart_first(PAGE):
+        with controls_after_chart(PAGE):
+            selection = controls(study, start)
+        show_dots(study, selection)
     selection = show_other(study, selection, start)
     keep_view(PAGE, compare_query(selection, study.curves))
-    show_related_measures(study, study.stamp, selection)
+    related = show_related_measures(study, study.stamp, selection)
+    with menu:
+        show_sections(SECTIONS | related)
     show_notes(study)
     show_provenance(study)
 
@@ -105,7 +112,7 @@ def controls(study: OpenStudy, start: CompareSelection) -> CompareSelection:
 
 def show_dots(study: OpenStudy, selection: CompareSelection) -> None:
     """Show a chart of SI versus each property of the layers, and with which of them SI is correlated."""
-    st.header("SI versus layer properties", anchor=False)
+    st.header("SI versus layer properties", anchor="properties")
     tables = cached_tables(study.path, study.stamp)
     dots = layer_dots(study, probe_accuracies(tables.measurements), selection)
     rank_correlations = correlations(dots)
@@ -114,13 +121,21 @@ def show_dots(study: OpenStudy, selection: CompareSelection) -> None:
         return
     left_out = left_out_text(dots.loc[dots["tied"], "layer"].tolist())
     st.markdown(f"{dots_finding(rank_correlations, selection)} {left_out}".strip())
-    names = list(rank_correlations)
-    for start in range(0, len(names), COLUMNS):
-        for column, name in zip(st.columns(COLUMNS, gap="medium"), names[start : start + COLUMNS], strict=False):
-            with column:
-                _show_dots_chart(study, dots, name, correlation_text(rank_correlations[name]))
-    small = baseline_text(tables.samples, study.curves[study.curves["samples"] == selection.samples])
-    st.caption(f"{DOTS_CAPTION} {small}".strip())
+    texts = {name: correlation_text(correlation) for name, correlation in rank_correlations.items()}
+    names = list(texts)
+    _show_dots_charts(study, dots, names[:COLUMNS], texts)
+    with after_columns(PAGE):
+        for start in range(COLUMNS, len(names), COLUMNS):
+            _show_dots_charts(study, dots, names[start : start + COLUMNS], texts)
+        small = baseline_text(tables.samples, study.curves[study.curves["samples"] == selection.samples])
+        st.caption(f"{DOTS_CAPTION} {small}".strip())
+
+
+def _show_dots_charts(study: OpenStudy, dots: pd.DataFrame, names: Sequence[str], texts: Mapping[str, str]) -> None:
+    """Show the charts of some properties beside each other."""
+    for column, name in zip(st.columns(COLUMNS, gap="medium"), names, strict=False):
+        with column:
+            _show_dots_chart(study, dots, name, texts[name])
 
 
 def _show_dots_chart(study: OpenStudy, dots: pd.DataFrame, name: str, correlation: str) -> None:
@@ -137,7 +152,7 @@ def _show_dots_chart(study: OpenStudy, dots: pd.DataFrame, name: str, correlatio
 
 def show_other(study: OpenStudy, selection: CompareSelection, start: CompareSelection) -> CompareSelection:
     """Show a picker for another study, and the change from it to the open one; returns the completed selection."""
-    st.header("Comparison with another study", anchor=False)
+    st.header("Comparison with another study", anchor="another-study")
     keys = {name: widget_key(PAGE, name, study) for name in ("before", "match")}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         name, path = pick_other_study(study.path, start.before, label="Compare with", key=keys["before"])

@@ -54,7 +54,7 @@ BLOCK_COLUMNS = {
 
 def show_export(study: OpenStudy, layer: str, pooling: str) -> None:
     """Show the command that exports the network up to a layer and, if it can run here, a button that runs it."""
-    st.header("Export the cut network", anchor=False)
+    st.header("Export the cut network", anchor="export")
     if not has_network(study.info):
         st.caption(_cannot_run(study, data=False))
         return
@@ -72,7 +72,7 @@ def show_export(study: OpenStudy, layer: str, pooling: str) -> None:
 
 def show_blocks(study: OpenStudy, split: str, pooling: str, measure: str) -> None:
     """Show SI before and after each block, and the accuracy without each block or how to measure it."""
-    st.header("Blocks that can be removed", anchor=False)
+    st.header("Blocks that can be removed", anchor="blocks")
     try:
         blocks, verified = cached_blocks(study.path, study.stamp, split, pooling, measure)
     except StudyError as error:

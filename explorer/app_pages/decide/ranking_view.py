@@ -43,7 +43,7 @@ MODELS = "efficientnet-lite0,efficientnet-lite1,efficientnet-lite2"
 
 def show_ranking(study: OpenStudy) -> None:
     """Show the ranking on the study's samples if there is one; else the command that makes it, and an example."""
-    st.header("Which network to use", anchor=False)
+    st.header("Which network to use", anchor="networks")
     ranking = ranking_of(study)
     if ranking is not None:
         _show(ranking)

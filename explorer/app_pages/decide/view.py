@@ -20,6 +20,8 @@ from explorer.app_pages.decide.tables import savings, share, time_help, time_sha
 from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.layer_table import show_numbers
 from explorer.controls.page_header import show_notes, show_provenance
+from explorer.controls.phone_order import chart_first, controls_after_chart
+from explorer.controls.sections import show_sections
 from explorer.controls.study_picker import open_chosen_study
 from explorer.controls.terms import show_terms
 from explorer.controls.widgets import choose_one, open_expander, selected_point, widget_key
@@ -38,6 +40,7 @@ from explorer.state.choices import POOLINGS
 from explorer.studies.loading import OpenStudy, cached_tables
 
 PAGE, CUT = "decide", "decide_cut"
+SECTIONS = {"cut": "Cut", "export": "Export", "blocks": "Blocks", "networks": "Which network"}
 CUT_COLUMNS = {
     "layer": "Layer",
     "value": "SI",
@@ -70,23 +73,46 @@ def render() -> None:
 
 def show_cut(study: OpenStudy) -> Advice | None:
     """Show the recommended cut, and what a cut at any layer saves and costs; None, with a message, if impossible."""
-    heading = st.container()
+    heading, menu = st.container(), st.empty()
+    with chart_first(PAGE):
+        with controls_after_chart(PAGE):
+            samples, pooling, tolerance = controls(study)
+            try:
+                advice = cached_advice(study.path, study.stamp, samples, pooling, tolerance)
+            except StudyError as error:
+                st.info(str(error))
+                return None
+            layer = choose_cut(study, advice)
+            show_cost(study, advice.row(layer))
+            if text := cached_class_costs(study.path, study.stamp, samples, pooling, tolerance, layer):
+                st.markdown(text)
+        show_chart(study, advice, layer)
+    heading.title(headline(advice), anchor="cut")
+    savings_text = "" if advice.recommended is None else savings(advice.row(advice.recommended))
+    with heading:
+        st.markdown(f"{explanation(advice)} {savings_text}".strip())
+        show_terms("SI", "cut", "tolerance", "interval")
+    with menu:
+        show_sections(SECTIONS)
+    if expander := open_expander("All layers", widget_key(PAGE, "listed", study)):
+        with expander:
+            show_numbers(table_of_layers(advice), CUT_COLUMNS)
+    show_export(study, layer, advice.pooling)
+    return advice
+
+
+def controls(study: OpenStudy) -> tuple[str, str, float]:
+    """Show the widgets for samples, pooling and tolerance; returns what is chosen."""
     poolings, samples = offered_poolings_and_samples(study.curves)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         chosen = choose_one("Samples", samples, SAMPLES, first=samples[0], key=widget_key(PAGE, "samples", study))
         pooling = choose_one("Pooling", poolings, POOLINGS, first=poolings[0], key=widget_key(PAGE, "pooling", study))
         tolerance = choose_tolerance(study)
-    try:
-        advice = cached_advice(study.path, study.stamp, chosen, pooling, tolerance)
-    except StudyError as error:
-        st.info(str(error))
-        return None
-    heading.title(headline(advice), anchor=False)
-    savings_text = "" if advice.recommended is None else savings(advice.row(advice.recommended))
-    with heading:
-        st.markdown(f"{explanation(advice)} {savings_text}".strip())
-        show_terms("SI", "cut", "tolerance", "interval")
-    layer = choose_cut(study, advice)
+    return chosen, pooling, tolerance
+
+
+def show_chart(study: OpenStudy, advice: Advice, layer: str) -> None:
+    """Show the loss of SI by a cut after each layer; a click chooses a layer."""
     chart_key = widget_key(PAGE, "chart", study)
 
     def pick_cut() -> None:
@@ -94,9 +120,6 @@ def show_cut(study: OpenStudy) -> Advice | None:
         if point and point["layer"] in set(advice.layers["layer"]):
             st.session_state[widget_key(PAGE, "cut", study)] = point["layer"]
 
-    show_cost(study, advice.row(layer))
-    if text := cached_class_costs(study.path, study.stamp, chosen, pooling, tolerance, layer):
-        st.markdown(text)
     with st.container(key=CUT):
         chart = cut_chart(advice.layers, layer, advice.tolerance)
         st.altair_chart(
@@ -116,11 +139,6 @@ def show_cut(study: OpenStudy) -> Advice | None:
     st.caption(f"A click chooses a layer. {text}")
     picture = picture_of(chart, study, "SI lost by a cut after each layer", text)
     save_menu(f"{Path(study.path).name}_cut", lambda: advice.layers, picture, info=study.info)
-    if expander := open_expander("All layers", widget_key(PAGE, "listed", study)):
-        with expander:
-            show_numbers(table_of_layers(advice), CUT_COLUMNS)
-    show_export(study, layer, advice.pooling)
-    return advice
 
 
 def choose_tolerance(study: OpenStudy) -> float:

@@ -1,12 +1,13 @@
 """The lines of several studies, and of several sample sizes, in one chart: a table with one row a layer and line."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 
-from core.analysis.several_studies import LayerAlignment, align_layers
+from core.analysis.several_studies import LayerAlignment, align_layers, study_differences
+from core.report.words.changes import why_not_comparable
 from core.report.words.formatting import SAMPLES
 from explorer.app_pages.layers.measure_options import chosen_curves, sampling_title
 from explorer.state.choices import POOLINGS, Selection, select_curves, select_layers
@@ -34,11 +35,14 @@ class Lines:
         Its layers are those of the chart.
     missing : tuple of str
         The studies without any value for the user's choices.
+    not_comparable : mapping of str to str
+        The studies that cannot be compared with the first one, with the reason.
     """
 
     rows: pd.DataFrame
     alignment: LayerAlignment
     missing: tuple[str, ...] = ()
+    not_comparable: Mapping[str, str] = field(default_factory=dict)
 
     def names(self, column: str) -> list[str]:
         """The distinct values of a column, in the order of the lines."""
@@ -65,7 +69,14 @@ def read_lines(studies: Mapping[str, OpenStudy], selection: Selection) -> Lines:
     rows = pd.concat([rows.assign(study=name) for name, rows in present.items()], ignore_index=True)
     rows = _styled(rows.assign(line=line_names(rows)))
     missing = tuple(name for name in studies if name not in present)
-    return Lines(rows[LINE_COLUMNS], alignment, missing)
+    return Lines(rows[LINE_COLUMNS], alignment, missing, reasons_against(studies))
+
+
+def reasons_against(studies: Mapping[str, OpenStudy]) -> dict[str, str]:
+    """Why some studies cannot be compared with the first one, by their names; those that can are left out."""
+    (_, first), *others = studies.items()
+    reasons = {name: why_not_comparable(study_differences(first.info, other.info)) for name, other in others}
+    return {name: reason for name, reason in reasons.items() if reason}
 
 
 def line_names(rows: pd.DataFrame) -> pd.Series:

@@ -1,5 +1,6 @@
 """The chart of several lines of SI, by layer or by relative depth: studies, and sample sizes, over each other."""
 
+import json
 from typing import Any
 
 import altair as alt
@@ -46,7 +47,7 @@ def lines_chart(lines: Lines, measure: str, chosen: str | None = None) -> Unchec
     top = upper_end(rows[["value", "high", "chance"]].to_numpy(float))
     y = alt.Y("value:Q", scale=panel.scale(domain=[0, top]), axis=panel.axis(measure, tickCount=6))
     x = layer_x() if by_name else _depth_x()
-    colors = alt.Color("color:N", scale=alt.Scale(domain=lines.names("color")), legend=_legend(lines))
+    colors = _colors(lines)
     drawn = rows[["line", "color", "dash", "shape", "layer", "depth", "value", "low", "high"]].assign(
         dash=rows["dash"] % len(DASHES), shape=rows["shape"] % len(SHAPES)
     )
@@ -72,6 +73,17 @@ def lines_chart(lines: Lines, measure: str, chosen: str | None = None) -> Unchec
         params=[names_parameter(lines.alignment.layers)] if by_name else [],
         resolve={"scale": {"y": "independent"}},
     )
+
+
+def _colors(lines: Lines) -> alt.Color:
+    """A color of the theme for each study or size; gray for studies that cannot be compared with the first one."""
+    is_gray = [name in lines.not_comparable for name in lines.names("color")]
+    domain = [name for name, gray in zip(lines.names("color"), is_gray, strict=True) if not gray]
+    color = alt.Color("color:N", scale=alt.Scale(domain=domain), legend=_legend(lines))
+    if not any(is_gray):
+        return color
+    names = json.dumps([name for name, gray in zip(lines.names("color"), is_gray, strict=True) if gray])
+    return color.condition(test=f"indexof({names}, datum.color) >= 0", value=GRAY)
 
 
 def _legend(lines: Lines) -> alt.Legend | None:

@@ -12,7 +12,7 @@ from core.analysis.several_studies import comparability_rank, study_differences
 from core.report.words.changes import describe_changes, why_not_comparable
 from core.report.words.formatting import POOLED, SAMPLES, plain
 from core.study.store.opening import StudyError
-from explorer.app_pages.layers.lines import Lines
+from explorer.app_pages.layers.lines import Lines, reasons_against
 from explorer.controls.study_picker import cached_study, info_or_empty
 from explorer.runs.study_list import known_studies, known_title, short_title, study_path
 from explorer.server.page_errors import reason_text
@@ -101,7 +101,7 @@ def pick_others(study: OpenStudy, start: Sequence[str], key: str) -> tuple[str, 
 
 
 def open_others(study: OpenStudy, names: Sequence[str]) -> dict[str, OpenStudy]:
-    """Open the chosen studies, by the names that the chart shows; the open study comes first.
+    """Open the chosen studies, by the names that the chart shows: the open one, comparable ones, and then others.
 
     A study that cannot be opened is left out, and the page says why.
     """
@@ -121,7 +121,8 @@ def open_others(study: OpenStudy, names: Sequence[str]) -> dict[str, OpenStudy]:
             st.warning(f"**{plain(short_title(name, known))}** has no Separation Index to show.")
             continue
         studies[_unused(short_title(name, known), studies)] = other
-    return studies
+    against = reasons_against(studies)
+    return dict(sorted(studies.items(), key=lambda item: item[0] in against))
 
 
 def notes_about(studies: Mapping[str, OpenStudy], lines: Lines) -> list[str]:
@@ -143,7 +144,9 @@ def notes_about(studies: Mapping[str, OpenStudy], lines: Lines) -> list[str]:
             same_samples = {difference.kind for difference in differences} <= {"pooling", "split", "metric"}
             what = "not measured in the same way" if same_samples else "not the same samples"
             reason = plain(why_not_comparable(differences))
-            notes.append(f"**{plain(name)}: {what}**, so its values cannot be compared with the others ({reason}).")
+            notes.append(
+                f"**{plain(name)}: {what}**, so its values (gray) cannot be compared with the others ({reason})."
+            )
     for name in lines.missing:
         notes.append(f"**{plain(name)}** has no values for these choices.")
     return notes

@@ -6,15 +6,18 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
+from pandas.io.formats.style import Styler
 
 from core.analysis.layer_properties import probe_accuracies
 from core.analysis.separation_level import best_layer, has_best_layer, lead_curve
+from core.report.charts.theme import GRAY
 from core.report.words.findings import describe
 from core.report.words.formatting import SAMPLES, plain
 from core.report.words.provenance import weights_text
 from core.study.store.description import MOST_NAME, MOST_NOTE
 from core.study.store.opening import load_study
 from core.study.store.study_json import look_up
+from explorer.app_pages.layers.lines import reasons_against
 from explorer.controls.study_picker import cached_study
 from explorer.server.page_errors import guarded
 from explorer.state.address import PICKER
@@ -23,6 +26,7 @@ from explorer.studies.loading import OpenStudy
 
 CONFIG: Mapping[str, Any] = {
     "name": st.column_config.TextColumn("Name", pinned=True),
+    "against": st.column_config.TextColumn("Not comparable", help="Why its values cannot be compared with the first."),
     "tags": st.column_config.ListColumn("Tags"),
     "note": st.column_config.TextColumn("Note"),
     "network": st.column_config.TextColumn("Network"),
@@ -65,7 +69,11 @@ def study_facts(study: OpenStudy, probe: pd.DataFrame) -> dict[str, Any]:
     return facts | _lead_facts(study, probe)
 
 
-def studies_table(rows: Mapping[str, Mapping[str, Any]], descriptions: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+def studies_table(
+    rows: Mapping[str, Mapping[str, Any]],
+    descriptions: Mapping[str, Mapping[str, Any]],
+    against: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
     """One row a study, with the columns of `CONFIG`.
 
     Parameters
@@ -74,9 +82,21 @@ def studies_table(rows: Mapping[str, Mapping[str, Any]], descriptions: Mapping[s
         From the name of a study in the chart to its `study_facts`.
     descriptions : mapping
         From the same names to name, note and tags.
+    against : mapping, optional
+        From the names of studies that are not comparable with the first one to the reason; without any, the table has
+        no column for it.
     """
-    table = pd.DataFrame([{**rows[name], **descriptions[name]} for name in rows])
-    return table.reindex(columns=list(CONFIG))
+    reasons = against or {}
+    table = pd.DataFrame([{**rows[name], **descriptions[name], "against": reasons.get(name)} for name in rows])
+    return table.reindex(columns=[column for column in CONFIG if column != "against" or reasons])
+
+
+def in_gray(table: pd.DataFrame) -> pd.DataFrame | Styler:
+    """The table with the rows of studies that are not comparable in gray."""
+    if "against" not in table:
+        return table
+    styles = table["against"].map(lambda reason: f"color: {GRAY}" if pd.notna(reason) else "")
+    return table.style.apply(lambda _: styles, axis=0)
 
 
 def show_studies(study: OpenStudy, studies: Mapping[str, OpenStudy]) -> None:
@@ -93,7 +113,9 @@ def show_studies(study: OpenStudy, studies: Mapping[str, OpenStudy]) -> None:
         st.subheader("The studies in the chart", anchor=False)
         rows = {name: cached_facts(one.path, one.stamp) for name, one in studies.items()}
         descriptions = {name: _described(name, one) for name, one in studies.items()}
-        st.dataframe(studies_table(rows, descriptions), hide_index=True, column_config=dict(CONFIG), placeholder="–")
+        against = reasons_against(studies)
+        table = studies_table(rows, descriptions, against)
+        st.dataframe(in_gray(table), hide_index=True, column_config=dict(CONFIG), placeholder="–")
     with st.container(horizontal=True, vertical_alignment="center"):
         with st.popover("Name, note and tags", icon=":material/edit:", key="describe"):
             _show_form(study, studies)

@@ -36,6 +36,7 @@ from explorer.controls.phone_order import chart_first, controls_after_chart
 from explorer.controls.sample_cards import show_picture
 from explorer.controls.samples.dialog import show_open_sample
 from explorer.controls.samples.open_sample import open_button, restore_sample
+from explorer.controls.sections import mark_section, show_sections
 from explorer.controls.study_picker import open_chosen_study, pick_layer
 from explorer.controls.terms import show_terms
 from explorer.controls.widgets import open_expander, selected_point, widget_key
@@ -72,6 +73,13 @@ LAYER_LINKS = (
 )
 PAGE, CHART = "layers", "layers_chart"
 TERMS = ("chance", "interval", "kNN baseline", "depth (channels)", "pooling", "excess", "cut", "tolerance")
+SECTIONS = {
+    "chart": "Chart",
+    "choices": "Choices",
+    "layer": "Layer",
+    "findings": "What follows",
+    "tables": "Tables",
+}
 FILTERS = ("kinds", "blocks", "names")
 SPAN = "span"
 NOT_DRAWN: dict[str, Any] = {"columns": "interval", "table": False, "also": ()}  # choices that do not change the chart
@@ -100,15 +108,21 @@ def render() -> None:
         st.info("This study has no Separation Index to show yet. Come back when its first layer is done.")
         return
     head = st.container()
+    show_sections(SECTIONS, only_on_phone=True)
     offered, query = offered_choices(study), current_view(PAGE)
     with chart_first(PAGE):
+        mark_section("chart")
         with controls_after_chart(PAGE):
+            mark_section("choices")
             selection = controls(study, offered)
             studies = open_others(study, selection.also)
         left, right = st.columns(WIDTHS, gap="medium")
     with right:
+        mark_section("layer")
         chosen = pick_layer(study, PAGE)
         panel, cards = st.container(), st.container()
+        with cards:
+            mark_section("findings")
     data = chart_data(study, selection, chosen)
     # Elements appear on the page in the order in which they are sent: the chart first, cards and table after it.
     with head:
@@ -130,6 +144,7 @@ def render() -> None:
             show_conclusion(studies, selection)
     with cards:
         show_cards(study, selection)
+    mark_section("tables")
     show_studies(study, studies)
     show_table(study, data)
     show_provenance(study)

@@ -26,6 +26,7 @@ from explorer.app_pages.method.notebook import (
 )
 from explorer.app_pages.method.notebook_chart import notebook_chart
 from explorer.controls.downloads import Picture, save_menu
+from explorer.controls.sections import show_sections
 from explorer.controls.study_picker import carry_study, show_name
 from explorer.controls.terms import glossary
 from explorer.server.page_errors import guarded
@@ -66,7 +67,8 @@ def render() -> None:
     with st.container(width=TEXT_WIDTH):
         st.title("Method", anchor=False)
         st.markdown("What the numbers mean, how they are computed, and how to avoid wrong conclusions.")
-        st.markdown(" · ".join(f"[{title}](#{anchor})" for title, anchor in SECTIONS.items()))
+    show_sections({anchor: title for title, anchor in SECTIONS.items()})
+    with st.container(width=TEXT_WIDTH):
         _header("Terms")
         st.markdown(glossary())
         _header("The measures")

@@ -14,7 +14,9 @@ from explorer.controls.sample_cards import PAGE, offer_pictures, show_selected
 from explorer.controls.samples.dialog import show_open_sample
 from explorer.controls.samples.marking import mark_column, study_marks
 from explorer.controls.samples.open_sample import open_button, restore_sample, selected_key
+from explorer.controls.sections import show_sections
 from explorer.controls.study_picker import open_chosen_study
+from explorer.controls.terms import show_terms
 from explorer.controls.widgets import widget_key
 from explorer.server.page_errors import guarded
 from explorer.state.address import current_view, keep_view
@@ -38,6 +40,7 @@ from explorer.studies.pictures import study_pictures
 from explorer.studies.sample_paths import SamplePaths, cached_neighbors, cached_sample_paths
 
 KINDS = {"test": "test samples", "train": "training samples", "cross": "test samples (among the training samples)"}
+SECTIONS = {"map": "Map", "selected": "Selected", "gallery": "Gallery", "data-quality": "Data quality"}
 EITHER_HELP = "Also samples of the second class whose nearest neighbor is of the first."
 SORT_HELP = (
     "Decided late or early: by prediction depth, the layer from which on the vote of a sample's stored neighbors no "
@@ -53,7 +56,7 @@ def render() -> None:
     if study.curves.empty:
         st.info("This study has no samples to show yet. Come back when its first layer is done.")
         return
-    head = st.container()
+    head, menu = st.container(), st.empty()
     query, is_new_view = current_view(PAGE), widget_key(PAGE, "layer", study) not in st.session_state
     selection = layer_controls(study, PAGE, query)
     sample_paths = cached_sample_paths(study.path, study.stamp, selection.pooling, selection.split, selection.among)
@@ -63,6 +66,7 @@ def render() -> None:
         if len(table):
             st.markdown(samples_finding(table, selection.layer, KINDS[selection.samples]))
         show_notes(study)
+        show_terms("SI", "nearest neighbor", "confusion", "prediction depth", "layer", "pooling")
     if table.empty:
         st.info(f"The study stores no neighbors of {selection.layer}. Choose another layer or other samples above.")
         return
@@ -72,6 +76,8 @@ def render() -> None:
         st.session_state[selected_key(study)] = sample_from_query(query, table)
     chosen = filter_controls(study, filter_from_query(query, sorted(table["class_name"].unique())), table)
     kept = study_marks(study)
+    with menu:
+        show_sections(SECTIONS | ({"marked": "Marked"} if kept.marks else {}))
     table = table.assign(mark=mark_column(kept, table["id"]))
     filtered = filter_samples(table, chosen, selection.layer, lassoed_samples(study))
     filtered = filter_marks(filtered, chosen.mark)

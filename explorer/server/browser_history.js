@@ -17,4 +17,25 @@ export default function () {
     else push(state, title, url);
     acted = false;
   };
+  leadToSection();
+}
+
+// A page that is opened with the section of a link is drawn after the browser has looked for it, and grows for a while:
+// lead there until it rests, or until a person moves the page.
+function leadToSection() {
+  const section = new URL(performance.getEntriesByType("navigation")[0].name).hash;
+  if (!section) return;
+  const until = performance.now() + 10000;
+  let moved = false;
+  for (const kind of ["pointerdown", "keydown", "wheel", "touchstart"]) {
+    window.addEventListener(kind, () => { moved = true; }, { capture: true, once: true, passive: true });
+  }
+  const timer = setInterval(() => {
+    if (moved || performance.now() > until) {
+      clearInterval(timer);
+      return;
+    }
+    if (!location.hash) history.replaceState(history.state, "", location.href + section);
+    document.getElementById(section.slice(1))?.scrollIntoView();
+  }, 250);
 }

@@ -61,6 +61,12 @@ def test_a_practitioner_cuts_the_network(page, address):
     page.go_back()
     expect(page).to_have_url(re.compile("tolerance=0.3[^#]*$"))
 
+    # A link with a section leads to it, once the page is drawn.
+    page.goto("about:blank")
+    page.goto(f"{address}/decide?study=digits&tolerance=0.3#blocks")
+    page.wait_for_function("document.querySelector('#blocks')?.getBoundingClientRect().top < 200", timeout=SLOW)
+    expect(page).to_have_url(re.compile("#blocks$"))
+
     table = pd.read_csv(pd.io.common.BytesIO(saved(page, "digits_cut", "CSV")))
     assert {"layer", "difference", "parameters_saved"} <= set(table.columns)
     page.keyboard.press("Escape")
@@ -82,7 +88,7 @@ def test_a_researcher_takes_a_figure(page, address):
     page.get_by_role("combobox", name="Measure").click()
     page.get_by_role("option").filter(has_text="Anti").first.click()
     expect(page).to_have_url(re.compile("measure=anti"), timeout=SLOW)
-    page.get_by_role("button", name="All layers").click()
+    page.get_by_role("button", name=re.compile("^All layers")).click()
     names = page.get_by_role("combobox", name=re.compile("^Blocks"))
     names.fill("block7a")
     page.get_by_role("option", name="block7a").click()

@@ -23,6 +23,7 @@ MODULES = (
     "explorer.controls.phone_order",
     "explorer.controls.sample_cards",
     "explorer.controls.samples.dialog",
+    "explorer.controls.sections",
     "explorer.controls.terms",
     "explorer.studies.class_tables",
     "explorer.app_pages.layers.content",

@@ -83,7 +83,7 @@ def test_a_row_of_the_samples_to_check_opens_its_sample(page, address):
 def test_a_span_drawn_on_the_strip_is_shown_kept_in_the_address_and_restored(page, address):
     page.goto(f"{address}/?study=digits")
     strip, chart = page.locator(".st-key-layers_strip canvas"), page.locator(".st-key-layers_chart svg.marks")
-    expect(chart).to_contain_text("stem_conv", timeout=SLOW)
+    expect(chart).to_contain_text("stem", timeout=SLOW)
     expect(strip).to_be_visible(timeout=SLOW)
     strip.scroll_into_view_if_needed()
     page.wait_for_timeout(1000)  # a chart grows to its width
@@ -94,7 +94,7 @@ def test_a_span_drawn_on_the_strip_is_shown_kept_in_the_address_and_restored(pag
     page.mouse.move(box["x"] + 0.8 * box["width"], box["y"] + box["height"] / 2)
     page.mouse.up()
     expect(page).to_have_url(re.compile(r"span=block\w+&span=block\w+"), timeout=SLOW)
-    expect(chart).not_to_contain_text("stem_conv", timeout=SLOW)
+    expect(chart).not_to_contain_text("stem", timeout=SLOW)
     expect(page.get_by_role("button", name="Layers (1 filter)")).to_be_visible()
     span = parse_qs(urlsplit(page.url).query)["span"]
 
@@ -102,7 +102,7 @@ def test_a_span_drawn_on_the_strip_is_shown_kept_in_the_address_and_restored(pag
     page.goto("about:blank")
     page.goto(link)
     expect(page.get_by_role("button", name="Layers (1 filter)")).to_be_visible(timeout=SLOW)
-    expect(chart).not_to_contain_text("stem_conv")
+    expect(chart).not_to_contain_text("stem")
     page.get_by_role("button", name="Layers (1 filter)").click()
     first = page.get_by_role("slider").first
     expect(first).to_have_attribute("aria-valuetext", span[0])
@@ -111,5 +111,5 @@ def test_a_span_drawn_on_the_strip_is_shown_kept_in_the_address_and_restored(pag
     expect(first).not_to_have_attribute("aria-valuetext", span[0])
     expect(page).not_to_have_url(re.compile(f"span={span[0]}&"), timeout=SLOW)
     page.get_by_role("button", name="Show all layers").click()
-    expect(chart).to_contain_text("stem_conv", timeout=SLOW)
+    expect(chart).to_contain_text("stem", timeout=SLOW)
     expect(page).not_to_have_url(re.compile("span"))

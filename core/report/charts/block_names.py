@@ -1,9 +1,10 @@
-"""Names of blocks below a chart of layers whose width only the browser knows: level, in rows, none over another.
+"""Names of blocks, or of few layers, below a chart whose width only the browser knows: level, none over another.
 
 For several widths of a layer it is worked out here which names there is room for, and in which row each stands; the
 chart shows those of the width that it has.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 import altair as alt
@@ -14,6 +15,7 @@ from core.report.charts.frame import AXIS_WIDTH, Size, soft_text, x_scale
 
 ROW_HEIGHT = 14  # pixels
 MAX_ROWS = 4
+ROWS_OF_LAYERS = 2  # in more of them, it is hard to see which layer a name belongs to
 WIDTHS = (
     2.0,
     2.5,
@@ -39,13 +41,23 @@ _BEFORE = -_GAP  # where the word that all blocks begin with ends, left of the f
 _LARGEST = 1e6
 
 
+@dataclass(frozen=True)
+class _Candidate:
+    """Names that may be shown: a row a run of layers, the word that they leave out, and in how many rows they stand."""
+
+    names: pd.DataFrame
+    prefix: str = ""
+    num_rows: int = MAX_ROWS
+
+
 def placed_names(layers: pd.DataFrame) -> pd.DataFrame:
     """Work out the names of the blocks, and the row of each, for all `WIDTHS` of a layer.
 
     Parameters
     ----------
     layers : DataFrame
-        With the columns layer and block, in network order. Where no block has several layers, layers are named.
+        With the columns layer and block, in network order. Where there is room for the names of all layers, or no block
+        has several layers, layers are named.
 
     Returns
     -------
@@ -85,30 +97,32 @@ def _marks(names: pd.DataFrame, size: Size, *, align: Literal["center", "right"]
     return chart
 
 
-def _candidates(layers: pd.DataFrame) -> list[tuple[pd.DataFrame, str]]:
-    """The runs of layers with names, the longest names first, each with the word that these leave out."""
+def _candidates(layers: pd.DataFrame) -> list[_Candidate]:
+    """The names of layers, then the runs of layers with names of blocks, the longest names first."""
+    named = pd.DataFrame({"middle": layers["layer"], "block": layers["layer"], "count": 1})
     if (block_runs(layers)["count"] == 1).all():
-        named = pd.DataFrame({"middle": layers["layer"], "block": layers["layer"], "count": 1})
-        return [(named, "")]
+        return [_Candidate(named)]
     prefix = common_prefix(layers["block"])
-    return [(names, prefix if length else "") for length, names in enumerate(block_names_by_length(layers))]
+    blocks = [_Candidate(names, prefix if length else "") for length, names in enumerate(block_names_by_length(layers))]
+    return [_Candidate(named, num_rows=ROWS_OF_LAYERS), *blocks]
 
 
-def _names_at(candidates: list[tuple[pd.DataFrame, str]], width: float) -> list[dict[str, object]]:
+def _names_at(candidates: list[_Candidate], width: float) -> list[dict[str, object]]:
     """The longest names for which there is room where a layer is so many pixels wide, else the shortest ones."""
-    for names, prefix in candidates:
-        placed, complete = _in_rows(names, prefix, width)
+    for candidate in candidates:
+        placed, complete = _in_rows(candidate, width)
         if complete:
             break
     return placed
 
 
-def _in_rows(names: pd.DataFrame, prefix: str, width: float) -> tuple[list[dict[str, object]], bool]:
+def _in_rows(candidate: _Candidate, width: float) -> tuple[list[dict[str, object]], bool]:
     """Put names into rows, those of several layers first; a name for which no row has room is left out.
 
     Returns also whether none is left out, and those of several layers are all in the first row.
     """
-    taken: list[list[tuple[float, float]]] = [[] for _ in range(MAX_ROWS)]
+    names, prefix, num_rows = candidate.names, candidate.prefix, candidate.num_rows
+    taken: list[list[tuple[float, float]]] = [[] for _ in range(num_rows)]
     rows: list[dict[str, object]] = []
     if prefix and len(prefix) * _CHARACTER <= AXIS_WIDTH:
         rows.append({"layer": "", "part": 0.5, "text": prefix, "row": 0})
@@ -118,7 +132,7 @@ def _in_rows(names: pd.DataFrame, prefix: str, width: float) -> tuple[list[dict[
     blocks = list(zip(names["block"], names["middle"], names["count"].tolist(), centers, strict=True))
     for text, layer, count, center in sorted(blocks, key=lambda block: block[2] == 1):
         half = len(text) * _CHARACTER / 2
-        row = next((row for row in range(MAX_ROWS) if _is_free(taken[row], center - half, center + half)), None)
+        row = next((row for row in range(num_rows) if _is_free(taken[row], center - half, center + half)), None)
         complete &= row == 0 or (row is not None and count == 1)
         if row is not None:
             taken[row].append((center - half, center + half))

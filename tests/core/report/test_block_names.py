@@ -17,7 +17,9 @@ def at(width: float, blocks: list[str] = BLOCKS) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("width", "rows"),
     [
-        (90, {0: ["block1a", "block1b", "top"]}),
+        (90, {0: ["layer0", "layer1", "layer2", "layer3", "layer4", "layer5"]}),
+        (26, {0: ["layer0", "layer2", "layer4"], 1: ["layer1", "layer3", "layer5"]}),  # 40 pixels each, and 4 between
+        (21, {0: ["block1a", "block1b", "top"]}),
         (12, {0: ["1a", "1b", "block", "top"]}),  # block1a would reach from -11 to 35 pixels, block1b from 19 on
         (3, {0: ["1", "block"], 1: ["top"]}),
     ],
@@ -28,7 +30,7 @@ def test_names_are_as_long_as_there_is_room_for(width, rows):
 
 
 def test_a_name_stands_in_the_middle_of_its_block():
-    names = at(90).set_index("text")
+    names = at(21).set_index("text")
     assert names.loc["block1a", ["layer", "part"]].tolist() == ["layer0", 1.0]  # between the two
     assert names.loc["block1b", ["layer", "part"]].tolist() == ["layer3", 0.5]
 

@@ -80,13 +80,10 @@ def read_marks(folder: Path) -> dict[str, Mark]:
     """
     path = folder / MARKS_FILE
     try:
-        content = json.loads(read_file(path, _MOST_BYTES))
-        if content["format"] != _FORMAT:
-            raise ValueError(f"its format is {content['format']!r}, not {_FORMAT}")
-        return {str(name): _mark(fields) for name, fields in content["marks"].items()}
+        return _marks_in(json.loads(read_file(path, _MOST_BYTES)))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, DataError) as error:
+    except (OSError, ValueError, TypeError, RecursionError, DataError) as error:
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
         raise MarksError(
             f"{MARKS_FILE} in {folder} must hold marks of samples; it cannot be read: {reason[:200]}. It is left as it "
@@ -181,6 +178,15 @@ def marks_table(study: Study, marks: Marks | None = None) -> pd.DataFrame:
     table["split"] = table["split"].where(attached)
     table["class_name"] = table["class_now"].where(attached, table["class_name"])
     return table.sort_values(["sample", "id"], ignore_index=True)[COLUMNS]
+
+
+def _marks_in(content: Any) -> dict[str, Mark]:
+    """The marks in what the file holds."""
+    if not isinstance(content, dict) or not isinstance(content.get("marks"), dict):
+        raise ValueError("it must hold a JSON object with the fields format and marks, marks an object, too")
+    if content.get("format") != _FORMAT:
+        raise ValueError(f"its format must be {_FORMAT}; got {content.get('format')!r}")
+    return {name: _mark(fields) for name, fields in content["marks"].items()}
 
 
 def _mark(fields: Any) -> Mark:

@@ -63,26 +63,30 @@ def test_writers_at_the_same_time_lose_no_mark(folder):
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "reason"),
     [
-        "",
-        "{",
-        "[]",
-        '{"format": 2, "marks": {}}',
-        '{"format": 1}',
-        '{"format": 1, "marks": {"a": {"mark": "wrong"}}}',
-        '{"format": 1, "marks": {"a": {"mark": "fine", "note": 3}}}',
-        '{"format": 1, "marks": {"a": "fine"}}',
+        ("", ""),
+        ("{", ""),
+        ("[]", "must hold a JSON object with the fields format and marks"),
+        ('{"format": 2, "marks": {}}', "its format must be 1; got 2"),
+        ('{"marks": {}}', "its format must be 1; got None"),
+        ('{"format": 1}', "must hold a JSON object with the fields format and marks"),
+        ('{"format": 1, "marks": []}', "must hold a JSON object with the fields format and marks"),
+        ('{"format": 1, "marks": {"a": {"mark": "wrong"}}}', ""),
+        ('{"format": 1, "marks": {"a": {"mark": "fine", "note": 3}}}', "note must be str; got 3"),
+        ('{"format": 1, "marks": {"a": "fine"}}', "a mark must be an object; got 'fine'"),
     ],
 )
-def test_a_damaged_file_is_told_and_stays_as_it_is(folder, content, capsys):
+def test_a_damaged_file_is_told_and_stays_as_it_is(folder, content, reason, capsys):
     (folder / MARKS_FILE).write_text(content)
     for attempt in (lambda: read_marks(folder), lambda: change_mark(folder, "a", FINE), lambda: measure_again(folder)):
         with pytest.raises(MarksError, match=r"marks\.json in .* must hold marks of samples; it cannot be read: .*"):
             attempt()
     assert (folder / MARKS_FILE).read_text() == content
     assert main(["marks", str(folder)]) == 1
-    assert "It is left as it is. Repair it, or move it elsewhere" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert reason in message
+    assert "It is left as it is. Repair it, or move it elsewhere" in message
 
 
 def test_a_folder_that_cannot_be_written_is_told(folder):

@@ -1,5 +1,7 @@
 """Tables of a study's samples and their neighbors at every layer, computed once and cached for all sessions."""
 
+import threading
+
 import pandas as pd
 import streamlit as st
 
@@ -13,6 +15,8 @@ from core.report.words.samples_to_check import expectation_text, trial_swaps
 from core.report.words.small_classes import small_classes_text
 from core.study.store.opening import StudyError
 from explorer.studies.loading import cached_tables
+
+_ONE_AT_A_TIME = threading.Lock()
 
 
 class PairPaths:
@@ -101,8 +105,9 @@ class SamplePaths:
 
 @st.cache_resource(max_entries=4, show_spinner="Following the samples through the layers")
 def cached_sample_paths(path: str, stamp: tuple[int, ...], pooling: str, split: str, among: str) -> SamplePaths:
-    """All samples of a split through the layers, computed once."""
-    return SamplePaths(path, stamp, pooling, split, among)
+    """All samples of a split through the layers, computed once; one after the other, which bounds the memory."""
+    with _ONE_AT_A_TIME:
+        return SamplePaths(path, stamp, pooling, split, among)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

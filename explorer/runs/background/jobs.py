@@ -16,13 +16,13 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from core.data.files import replace_file
-from core.study.store.locks import is_locked, lock_file
+from core.study.store.locks import LockTakenError, held_lock, is_locked
 from core.study.store.opening import StudyError, finished_layers, layer_parts
 from explorer.runs.background.run_queue import ALIVE, WAITING, is_waiting, join_queue, num_ahead, num_waiting
 from explorer.runs.background.worker import EXIT, STARTED, TIME_LIMIT
@@ -420,16 +420,11 @@ def _wait_for_start(job: Job, process: "subprocess.Popen[bytes]") -> None:
 @contextmanager
 def _only_one_starts(studies: Path) -> Iterator[None]:
     """Allow one start at a time, over all tabs and servers; others wait up to `START_S`."""
-    deadline = time.monotonic() + START_S
-    with (studies / ".starting").open("a+b") as handle:
-        while True:
-            try:
-                lock_file(handle.fileno())
-                break
-            except OSError as error:
-                if time.monotonic() > deadline:
-                    raise BusyError("Another run is being started. Try again in a moment.") from error
-                time.sleep(0.05)
+    with ExitStack() as lock:
+        try:
+            lock.enter_context(held_lock(studies / ".starting", START_S))
+        except LockTakenError as error:
+            raise BusyError("Another run is being started. Try again in a moment.") from error
         yield
 
 

@@ -74,6 +74,15 @@ def page_body(page: Page) -> Locator:
     return page.get_by_test_id("stMainBlockContainer")
 
 
+def wait_until_drawn(page: Page, timeout: float = 60_000) -> None:
+    """Wait until the server has run the page to its end; what is clicked before may belong to the run before.
+
+    timeout : in milliseconds.
+    """
+    app = page.locator("[data-testid=stApp][data-test-script-state=notRunning]")
+    app.wait_for(state="attached", timeout=timeout)
+
+
 def find_chromium() -> str | None:
     """The path of a Chromium or Chrome, where there is one."""
     names = ("chromium", "chromium-browser", "google-chrome")

@@ -17,25 +17,33 @@ export default function () {
     else push(state, title, url);
     acted = false;
   };
-  leadToSection();
+  // That of the address, or of a link that was clicked before this was loaded.
+  const opened = location.hash || new URL(performance.getEntriesByType("navigation")[0].name).hash;
+  leadToSection(opened, () => {
+    if (!location.hash) history.replaceState(history.state, "", location.href + opened);
+    return true;
+  });
+  window.addEventListener("click", (event) => {
+    const link = event.target.closest?.('a[href^="#"]');
+    if (link) leadToSection(link.hash, () => location.hash === link.hash);
+  });
 }
 
-// A page that is opened with the section of a link is drawn after the browser has looked for it, and grows for a while:
-// lead there until it rests, or until a person moves the page.
-function leadToSection() {
-  const section = new URL(performance.getEntriesByType("navigation")[0].name).hash;
+// A page grows while it is drawn, and its charts after that: lead to a section until the page has been drawn for ten
+// seconds, as long as the section is asked for and nobody moves the page.
+function leadToSection(section, isAskedFor) {
   if (!section) return;
-  const until = performance.now() + 10000;
+  let drawn = performance.now();
   let moved = false;
   for (const kind of ["pointerdown", "keydown", "wheel", "touchstart"]) {
     window.addEventListener(kind, () => { moved = true; }, { capture: true, once: true, passive: true });
   }
   const timer = setInterval(() => {
-    if (moved || performance.now() > until) {
+    if (document.querySelector('[data-testid="stApp"][data-test-script-state="running"]')) drawn = performance.now();
+    if (moved || performance.now() - drawn > 10000 || !isAskedFor()) {
       clearInterval(timer);
       return;
     }
-    if (!location.hash) history.replaceState(history.state, "", location.href + section);
     document.getElementById(section.slice(1))?.scrollIntoView();
   }, 250);
 }

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser import page_body, serve
+from tests.browser import page_body, serve, wait_until_drawn
 
 pytestmark = pytest.mark.browser
 SLOW = 60_000
@@ -23,6 +23,7 @@ def address(tmp_path_factory):
 
 def saved(page: Page, menu: str, label: str) -> bytes:
     """The file that a button of a menu saves."""
+    wait_until_drawn(page)
     body = page.get_by_test_id("stPopoverBody")
     if not body.is_visible():
         page.locator(f".st-key-save_{menu}").get_by_role("button").first.click()

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.browser import serve
+from tests.browser import serve, wait_until_drawn
 
 pytestmark = pytest.mark.browser
 
@@ -135,11 +135,12 @@ def test_back_undoes_a_change_and_leaves_a_page_in_one_press(page, address):
 def _rest(page) -> None:
     """Wait until the page is drawn, and the seconds in which its address may still be on its way are over."""
     page.wait_for_timeout(500)
-    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]", timeout=60_000)
+    wait_until_drawn(page)
     page.wait_for_timeout(3200)
 
 
 def _saved(page, button: str) -> bytes:
+    wait_until_drawn(page)
     with page.expect_download() as download:
         page.get_by_role("button", name=button, exact=True).first.click()
     return Path(download.value.path()).read_bytes()

@@ -18,7 +18,7 @@ from explorer.app_pages.samples.thumbnail_grid import tile
 from explorer.controls.samples import marking
 from explorer.studies.gallery import Filter, filter_marks, filter_samples, frequent_neighbors
 from explorer.studies.pictures import Pictures
-from tests.browser import serve
+from tests.browser import serve, wait_until_drawn
 from tests.explorer.test_classes_and_samples import query, said
 
 IDS = ["a/0.png", "a/1.png", "b/0.png", "b/1.png"]
@@ -235,6 +235,7 @@ def test_someone_cleans_labels(page, tmp_path, capsys):
         page.reload()
         expect(tiles.nth(1)).to_contain_text("label error", timeout=60_000)
         expect(page.get_by_text("Marked: 1 as label error, 1 as duplicate, 1 as fine.")).to_be_visible(timeout=60_000)
+        wait_until_drawn(page)
         with page.expect_download() as download:
             page.get_by_role("button", name="Save").last.click()
             page.get_by_role("button", name="CSV", exact=True).last.click()

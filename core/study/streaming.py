@@ -1,7 +1,5 @@
 """The layers of a pass, one after the other, ready to be measured: in memory, in a file, or searched slice by slice."""
 
-import shutil
-import tempfile
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.data.scratch_arrays import ScratchArrays
 from core.network.activations import Allocate, stream_pass
 from core.network.catalogue import LayerInfo
 from core.network.passes import Pass, poolings_of
@@ -147,21 +146,14 @@ def _spool(folder: Path | None, pass_: Pass) -> Iterator[Allocate | None]:
     if folder is None:
         yield None
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix="activations-", dir=folder))
-
     names = {layer.layer for layer in pass_.layers}
+    with ScratchArrays(folder) as files:
 
-    def allocate(key: tuple[str, str], shape: tuple[int, int]) -> NDArray[np.float32]:
-        if key[0] not in names:  # the boundary for the next pass
-            return np.empty(shape, np.float32)
-        path = scratch / f"{len(list(scratch.iterdir()))}.npy"
-        return np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+        def allocate(key: tuple[str, str], shape: tuple[int, int]) -> NDArray[np.float32]:
+            is_boundary = key[0] not in names  # for the next pass
+            return np.empty(shape, np.float32) if is_boundary else files.new(shape)
 
-    try:
         yield allocate
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _run(

@@ -1,14 +1,13 @@
 """The activations of all layers while a loader is read: in memory as far as the budget reaches, else in files."""
 
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.data.scratch_arrays import ScratchArrays
 from core.network.passes import format_bytes
 
 Key = tuple[str, str]  # layer and pooling
@@ -34,7 +33,7 @@ class ActivationStore:
 
     def __init__(self, widths: Mapping[Key, int], budget_bytes: int, folder: Path) -> None:
         self._widths, self._budget_bytes, self._folder = dict(widths), budget_bytes, folder
-        self._scratch: Path | None = None
+        self._files = ScratchArrays(folder)
         self._arrays: dict[Key, NDArray[np.float32]] = {}
         self._capacity = 0
 
@@ -57,10 +56,11 @@ class ActivationStore:
         self._check_disk(in_files, num_rows)
         for key, width in self._widths.items():
             before = self._arrays.pop(key, None)
-            array = self._new_file(num_rows, width) if key in in_files else np.empty((num_rows, width), np.float32)
+            shape = (num_rows, width)
+            array = self._files.new(shape) if key in in_files else np.empty(shape, np.float32)
             if before is not None:
                 array[: self._capacity] = before
-                _remove_file(before)
+                self._files.remove(before)
             self._arrays[key] = array
         self._capacity = num_rows
 
@@ -77,9 +77,7 @@ class ActivationStore:
     def close(self) -> None:
         """Release the memory, and remove all files."""
         self._arrays.clear()
-        if self._scratch is not None:
-            shutil.rmtree(self._scratch, ignore_errors=True)
-            self._scratch = None
+        self._files.close()
 
     def _keys_in_files(self, num_rows: int) -> set[Key]:
         """Return the matrices that are to be in files: the largest ones."""
@@ -108,19 +106,3 @@ class ActivationStore:
             f"{format_bytes(_ITEM_BYTES * num_rows * self._widths[largest])}. Choose fewer layers or samples, "
             "pooling='mean', more memory, or a folder on a larger disk with spool=."
         )
-
-    def _new_file(self, num_rows: int, width: int) -> NDArray[np.float32]:
-        if self._scratch is None:
-            self._scratch = Path(tempfile.mkdtemp(prefix=".activations-", dir=self._folder))
-        handle, path = tempfile.mkstemp(suffix=".npy", dir=self._scratch)
-        with open(handle, "wb"):
-            pass
-        array: Any = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(num_rows, width))
-        return array  # type: ignore[no-any-return]
-
-
-def _remove_file(array: NDArray[np.float32]) -> None:
-    """Remove the file of a matrix; its pages stay valid as long as the matrix is used."""
-    path = getattr(array, "filename", None)
-    if path is not None:
-        Path(path).unlink(missing_ok=True)

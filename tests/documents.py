@@ -69,6 +69,16 @@ def inline_code(text: str) -> list[str]:
     return _INLINE_CODE.findall(prose(text))
 
 
+def section(text: str, heading: str) -> str:
+    """The text below a heading, up to the next heading of the same or a higher level."""
+    lines = prose(text).splitlines()
+    assert heading in lines, f"there must be a heading {heading!r}"
+    start = lines.index(heading) + 1
+    level = len(heading.split()[0])
+    ends = [number for number in range(start, len(lines)) if re.match(rf"#{{1,{level}}} ", lines[number])]
+    return "\n".join(text.splitlines()[start : ends[0] if ends else None])
+
+
 def anchors(text: str) -> set[str]:
     """The anchors of the headings, as GitHub makes them."""
     found = []

@@ -13,6 +13,7 @@ from core.analysis.curves import has_pooling
 from core.analysis.result_tables import FELL, LAYER_CHANGES, MATCHES, ROSE, checked
 from core.measures.paired import paired_difference, unpaired_interval
 from core.measures.significance import normal_p, q_values, wilson, wilson_n
+from core.study.store.lookup import check_study
 from core.study.store.opening import Study, StudyError
 from core.study.store.study_json import look_up
 from core.study.store.tables.ties import MANY_TIES, has_many_ties
@@ -102,6 +103,8 @@ def compare_studies(
     ValueError
         Unknown measure or match.
     """
+    for study in (before, after):
+        check_study(study)
     layers = match_layers(before, after, measure=measure, pooling=pooling, split=split, match=match)
     check_same_samples(before, after, splits=_splits(measure, split))
     first, second = (_MeasuredStudy(study, measure, pooling, split) for study in (before, after))

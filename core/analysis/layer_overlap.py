@@ -12,7 +12,7 @@ from core.analysis.curves import has_pooling
 from core.analysis.result_tables import OVERLAPS, checked
 from core.measures.related.neighbor_overlap import NeighborSets, Overlap
 from core.measures.related.neighbor_overlap import neighbor_overlap as overlap_of
-from core.study.store.lookup import check_pooling, check_split
+from core.study.store.lookup import check_pooling, check_split, check_study
 from core.study.store.opening import Study, StudyError
 
 
@@ -49,6 +49,7 @@ def neighbor_overlap(
     """
     studies = (study, other or study)
     for one_study in studies:
+        check_study(one_study)
         check_split(one_study, split)
         check_pooling(one_study, pooling)
     if other is not None:

@@ -7,6 +7,7 @@ from core.analysis.samples.class_values import class_names, class_values, ranked
 from core.analysis.samples.selection import LayerSelection
 from core.analysis.separation_level import lead_curve
 from core.report.words.formatting import SAMPLES
+from core.study.store.lookup import did_you_mean
 from core.study.store.opening import Study
 
 POOLINGS = ("mean", "flat")
@@ -35,7 +36,7 @@ def chosen_curves(study: Study, *, samples: str | None = None, pooling: str | No
     offered = {"samples": [name for name in SAMPLES if (separation["samples"] == name).any()]}
     offered["pooling"] = [name for name in POOLINGS if (separation["pooling"] == name).any()]
     faults = [
-        f"{name} must be {_one_of(offered[name])} for this study; got {value!r}."
+        f"{name} must be {_one_of(offered[name])} for this study; got {value!r}.{did_you_mean(value, offered[name])}"
         for name, value in {"samples": samples, "pooling": pooling}.items()
         if value is not None and value not in offered[name]
     ]

@@ -20,6 +20,7 @@ from core.report.tables import layer_table
 from core.report.words.findings import describe
 from core.report.words.formatting import plain
 from core.report.words.provenance import caption_parts
+from core.study.store.lookup import check_layers, did_you_mean
 from core.study.store.opening import Study
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ def against_plot(
     known = known_properties(table)
     if layer_property not in known:
         names = ", ".join(map(repr, known)) or "none, for its layers do not differ in any"
-        raise ValueError(f"layer_property must be one that this study knows ({names}); got {layer_property!r}.")
+        hint = " Depth is 'channels'." if layer_property == "depth" else did_you_mean(layer_property, known)
+        raise ValueError(f"layer_property must be one that this study knows ({names}); got {layer_property!r}.{hint}")
     return themed(property_chart(table, layer_property, size=NOTEBOOK))
 
 
@@ -87,6 +89,7 @@ def classes_plot(
     lead = chosen_lead(study, samples=samples, pooling=pooling)
     chosen_layer = best_layer(lead) if layer is None else layer
     if chosen_layer not in lead["layer"].tolist():
+        check_layers(study, [chosen_layer])
         raise ValueError(f"layer must be a measured layer, such as {best_layer(lead)!r}; got {layer!r}.")
     classes = classes_at(study, lead, chosen_layer)
     if classes.empty:

@@ -25,10 +25,17 @@ def as_array(values: Any) -> NDArray[Any]:
     if isinstance(values, np.ndarray):
         return _without_bfloat16(values)
     try:
-        return _without_bfloat16(_converted(values))
+        return _without_bfloat16(_array_of(values))
     except (ValueError, TypeError, RuntimeError, NotImplementedError, BufferError, AttributeError) as error:
         # lists of several lengths, tensors without values, arrays on a device that only their library can read
         raise ValueError(str(error).rstrip(".")) from error
+
+
+def _array_of(values: Any) -> NDArray[Any]:
+    array = _converted(values)
+    if array.dtype == object and array.ndim == 0:  # what NumPy makes of anything that it does not know
+        raise ValueError(f"{type(values).__name__}, which is neither an array nor a tensor of one shape")
+    return array
 
 
 def _converted(values: Any) -> NDArray[Any]:

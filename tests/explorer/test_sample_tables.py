@@ -166,7 +166,7 @@ def test_a_few_rows_are_printed_and_the_number_of_all_is_said(folder, capsys):
         (["class-pair", "ant", "mouse"], 2, "first must be a class of the study; got 'ant'"),
         (["class-pair", NAMES[0], NAMES[0]], 2, "first and second must be two classes"),
         (["sample-path", "images/61.png"], 2, "got 'images/61.png'. Did you mean 'images/061.png'"),
-        (["sample-path", "images/061.png", "--split", "train"], 2, "must be an id of the study of the train samples"),
+        (["sample-path", "images/061.png", "--split", "train"], 2, "split must be that of the sample, test; got"),
         (["prediction-depths", "--split", "train", "--among", "test"], 1, "among must be 'train' for training samples"),
     ],
 )

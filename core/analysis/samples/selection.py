@@ -6,7 +6,7 @@ import pandas as pd
 
 from core.analysis import separation_level
 from core.analysis.curves import measured_layers, tidy_curves
-from core.study.store.lookup import check_layers, check_pooling, check_split
+from core.study.store.lookup import check_layers, check_pooling, check_split, check_study
 from core.study.store.opening import Study, StudyError
 
 
@@ -66,6 +66,7 @@ def select_layer(
     StudyError
         The study has no such layer, split or pooling, no SI yet, or none of these samples.
     """
+    check_study(study)
     curves = tidy_curves(measured_layers(study), study.measurements)
     poolings, offered_samples = offered_poolings_and_samples(curves)
     if not offered_samples:

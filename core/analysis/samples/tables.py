@@ -20,7 +20,7 @@ from core.analysis.samples.suspects import (
     late_neighbors,
     samples_to_check,
 )
-from core.study.store.lookup import did_you_mean
+from core.study.store.lookup import check_split, check_study, did_you_mean
 from core.study.store.marks import MARKS, Marks, marks_table, read_marks
 from core.study.store.opening import Study, StudyError
 from core.study.store.study_json import look_up
@@ -273,7 +273,7 @@ def class_pair(
     study : Study
         A study that stores neighbors.
     first, second : str
-        Short names of two classes.
+        Two classes, by their names in the table `samples` or by their short ones.
     split, among, pooling : str, optional
         The split of the samples, that of their neighbors, and "mean" or "flat"; default as in
         `core.analysis.samples.selection.select_layer`.
@@ -302,6 +302,8 @@ def class_pair(
     nearest = nearest_by_layer(study, selection.pooling, selection.split, among=selection.among)
     _check_stored(study, nearest)
     possible = names[(samples["split"] == selection.among).to_numpy()]
+    short_names = short_classes(sample_classes(study.samples))
+    first, second = short_names.get(first, first), short_names.get(second, second)
     return pair_curve(nearest, names, first, second, possible=possible)
 
 
@@ -340,13 +342,16 @@ def sample_path(
     >>> core.sample_path(core.load_study("explorer/demo/digits"), "digits/1573").columns.tolist()
     ['layer', 'nearest', 'nearest_class', 'distance', 'same_label']
     """
+    check_study(study)
     samples = named_samples(study)
     ids = samples["id"].astype(str)
-    rows = samples[(ids == sample) & (True if split is None else samples["split"] == split)]
+    rows = samples[ids == sample]
     if rows.empty:
-        where = "" if split is None else f" of the {split} samples"
-        raise ValueError(f"sample must be an id of the study{where}; got {sample!r}.{did_you_mean(sample, set(ids))}")
+        raise ValueError(f"sample must be an id of the study; got {sample!r}.{did_you_mean(sample, ids)}")
     row = rows.iloc[0]
+    if split is not None and row["split"] != split:
+        check_split(study, split)
+        raise ValueError(f"split must be that of the sample, {row['split']}; got {split!r} for {sample!r}.")
     selection = select_layer(study, split=row["split"], among=among, pooling=pooling)
     chosen = [int(row["sample"])]
     nearest = nearest_by_layer(study, selection.pooling, selection.split, among=selection.among, samples=chosen)
@@ -391,6 +396,7 @@ def marks(study: Study, *, mark: str | None = None) -> pd.DataFrame:
     """
     if mark is not None and mark not in MARKS:
         raise ValueError(f"mark must be one of {', '.join(MARKS)}; got {mark!r}.")
+    check_study(study)
     table = marked_samples(study, read_marks(study.path))
     return table if mark is None else table[table["mark"] == mark].reset_index(drop=True)
 

@@ -1,6 +1,7 @@
 """The layers, poolings and splits that a study has: a name that it does not have is an error, never an empty table."""
 
 import difflib
+import os
 from collections.abc import Iterable
 
 from core.data.sampling import name_some
@@ -25,13 +26,30 @@ def check_layers(study: Study, layers: Iterable[str]) -> None:
         )
 
 
-def did_you_mean(name: str, there: Iterable[str]) -> str:
+def check_study(study: object) -> None:
+    """Refuse what is no open study, such as the path of one.
+
+    Raises
+    ------
+    StudyError
+        With the call that opens a study.
+    """
+    if not isinstance(study, Study):
+        path = repr(str(study)) if isinstance(study, str | os.PathLike) else "path"
+        raise StudyError(f"study must be a core.Study; got {type(study).__name__}. Open it: core.load_study({path}).")
+
+
+def did_you_mean(name: object, there: Iterable[str]) -> str:
     """Return " Did you mean …?" with the names that come closest, "" where none is close.
+
+    name : what was given, which a notebook may give as a number.
 
     >>> did_you_mean("begle", ["beagle", "dingo"])
     " Did you mean 'beagle'?"
+    >>> did_you_mean(7, ["7", "dingo"])
+    " Did you mean '7'?"
     """
-    close = difflib.get_close_matches(name, list(there))
+    close = difflib.get_close_matches(str(name), list(there))
     return f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 

@@ -123,6 +123,8 @@ def _told(error: Exception, options: argparse.Namespace) -> tuple[int, str]:
         return _FAILED, f"memory ran out. Take fewer samples or layers{smaller}."
     if isinstance(error, FaultsError):
         return _FAILED, error.text(partial(_option, options))
+    if isinstance(error, OSError) and error.strerror and text.startswith("[Errno"):
+        return _FAILED, _system_text(error)
     if isinstance(error, DataError | StudyError | OSError | ImportError):
         return _FAILED, text
     if isinstance(error, RuntimeError) and _is_raised_here(error):
@@ -133,6 +135,13 @@ def _told(error: Exception, options: argparse.Namespace) -> tuple[int, str]:
         f"This is a defect of the program: {type(error).__name__}: {text[:300]}. Run the same command again with "
         "--debug, and report what it prints to the maintainers of the program."
     )
+
+
+def _system_text(error: OSError) -> str:
+    """What the operating system says, in the words of a message."""
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    what = f"{' or '.join(names)} cannot be read or written" if names else "a file cannot be read or written"
+    return f"{what}: {str(error.strerror).lower()}. Check that it is there, and that you may use it."
 
 
 def _is_raised_here(error: Exception) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from core.commands.terminal.arguments import add_command
-from core.data.files import replace_file
+from core.data.files import check_new_file, write_new_file
 from core.report.content import make_report
 from core.report.html import as_html
 from core.report.markdown import as_markdown
@@ -39,6 +39,9 @@ def run(options: argparse.Namespace) -> int:
     """Write the report and print its path."""
     if not options.out and not options.markdown:
         raise ValueError("out must name a file, or markdown; got neither. Add --out report.html.")
+    for name, file in (("out", options.out), ("markdown", options.markdown)):
+        if file and file != "-":
+            check_new_file(Path(file), name)
     report = make_report(options.study, write=_command(options))
     if options.out:
         _write(Path(options.out), as_html(report))
@@ -57,5 +60,5 @@ def _command(options: argparse.Namespace) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    replace_file(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
+    write_new_file(path, lambda scratch: scratch.write_text(text, encoding="utf-8"))
     print(f"written to {path}")

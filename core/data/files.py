@@ -71,6 +71,90 @@ def read_file(path: str | os.PathLike[str], most_bytes: int) -> bytes:
     return data
 
 
+def make_folder(folder: Path, name: str = "out") -> None:
+    """Make a folder, and those above it, where they do not exist.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+        The argument that the folder was passed as, for the error message.
+
+    Raises
+    ------
+    DataError
+        As `check_folder`; also if the system does not let the folder be made.
+    """
+    check_folder(folder, name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _no_folder(folder, name, str(error.strerror).lower()) from error
+
+
+def check_folder(folder: Path, name: str = "out") -> None:
+    """Raise an error if a folder cannot be made or written to, before anything that takes long.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder, which need not exist.
+    name : str
+        The argument that it was passed as, for the error message.
+
+    Raises
+    ------
+    DataError
+        If it or a folder above it is a file or may not be written to, or if its name is not UTF-8.
+    """
+    check_utf8_name(folder, name)
+    folder = folder.absolute()
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    if not nearest.is_dir():
+        raise _no_folder(folder, name, "which is a file" if nearest == folder else f"and {nearest} is a file")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise _no_folder(folder, name, "which" if nearest == folder else f"and {nearest}", " may not be written to")
+
+
+def check_new_file(path: Path, name: str = "out") -> None:
+    """Raise an error if a file cannot be written, before anything that takes long; folders above it may be missing.
+
+    Parameters
+    ----------
+    path : Path
+        The file, which need not exist.
+    name : str
+        The argument that it was passed as, for the error message.
+
+    Raises
+    ------
+    DataError
+        If it is a folder; or as `check_folder`, for the folder that it is in.
+    """
+    if path.is_dir():
+        raise DataError(f"{name} must be a file; got the folder {path}. Add a file name.")
+    check_folder(path.parent, f"the folder of {name}")
+
+
+def write_new_file(path: Path, write: Callable[[Path], Any], name: str = "out") -> None:
+    """Write a file that a person named, with the folders above it; as `replace_file` does.
+
+    Raises
+    ------
+    DataError
+        As `check_new_file`.
+    """
+    check_new_file(path, name)
+    make_folder(path.parent, f"the folder of {name}")
+    replace_file(path, write)
+
+
+def _no_folder(folder: Path, name: str, *reason: str) -> DataError:
+    return DataError(
+        f"{name} must be a folder that can be written to; got {folder}, {''.join(reason)}. Choose another one."
+    )
+
+
 def replace_file(path: Path, write: Callable[[Path], Any]) -> None:
     """Write a file beside `path` and rename it over it, so that a reader sees the old content or the new one.
 

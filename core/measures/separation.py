@@ -156,6 +156,7 @@ def encode_labels(labels: ArrayLike, *, num_samples: int | None = None, name: st
         array = as_array(labels)
     except ValueError as error:  # lists of several lengths, tensors without values
         raise ValueError(f"{name} must be integers or strings of shape (n,); got: {error}.") from error
+    array = _decoded(array, name)
     if array.dtype.kind == "U" and isinstance(labels, list | tuple):  # NumPy makes texts of numbers beside texts
         _refuse_mixed(labels, name)
     if array.dtype.kind == "O":
@@ -181,6 +182,17 @@ def encode_together(first: EncodedLabels, second: EncodedLabels) -> tuple[Encode
         np.array([code_of[label] for label in part.classes], dtype=np.int64)[part.codes] for part in (first, second)
     ]
     return EncodedLabels(moved[0], classes), EncodedLabels(moved[1], classes)
+
+
+def _decoded(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """Bytes as text, as tensors of TensorFlow and files of HDF5 hold strings."""
+    is_bytes = array.dtype.kind == "S" or (array.dtype == object and all(type(value) is bytes for value in array.flat))
+    if not is_bytes or not array.size:
+        return array
+    try:
+        return np.array([bytes(value).decode() for value in array.flat]).reshape(array.shape)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{name} must be integers or strings; got bytes that are no UTF-8. Decode them.") from error
 
 
 def _strings_or_refuse(array: NDArray[Any], name: str) -> NDArray[Any]:

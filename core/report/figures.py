@@ -17,7 +17,7 @@ from core.analysis.comparing import compare_studies, match_layers
 from core.analysis.curves import measured_layers
 from core.analysis.layer_properties import known_properties, rank_correlation
 from core.analysis.separation_level import best_layer, has_best_layer, lead_curve
-from core.data.files import replace_file
+from core.data.files import check_folder, make_folder, replace_file
 from core.report.chart_files import FORMATS, INSTALL, PORTABLE_FONT, chart_file
 from core.report.lead_values import chosen_curves, splits_of
 from core.report.plots import properties_of
@@ -108,7 +108,7 @@ def write_figures(
     Raises
     ------
     ValueError
-        The format or the width is unknown, or `out` is a file.
+        The format or the width is unknown, or `out` is no folder that can be written to.
     ImportError
         Altair or vl-convert-python is not installed.
     """
@@ -117,12 +117,11 @@ def write_figures(
             f"file_format must be one of {', '.join(FORMATS)}, and width one of {', '.join(WIDTHS_MM)}; "
             f"got {file_format!r} and {width!r}."
         )
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"out must be a folder; got the file {out}. Choose another name.")
+    check_folder(out)
     pictures = [
         rendered(figure, file_format=file_format, width=width) for figure in figures
     ]  # before a file is written
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     files = []
     for figure, picture in zip(figures, pictures, strict=True):
         for path, content in {

@@ -148,6 +148,21 @@ def options_of(declaring: type) -> dict[str, Option]:
     }
 
 
+def check_kind(name: str, given: object, kind: type, *others: type) -> None:
+    """Refuse what is given in place of options, such as the name of the data alone.
+
+    Raises
+    ------
+    ValueError
+        With how the options are made.
+    """
+    if not isinstance(given, (kind, *others)):
+        content = repr(given) if isinstance(given, str) else "..."
+        raise ValueError(
+            f"{name} must be a core.{kind.__name__}; got {type(given).__name__}. Pass core.{kind.__name__}({content})."
+        )
+
+
 def check_options(values: Any) -> None:
     """Refuse values that are none of an option's choices, or beyond its limits.
 

@@ -51,6 +51,7 @@ from core.study.options import (
     POOLINGS,
     STUDY_OPTIONS,
     StudyChoices,
+    check_kind,
     check_options,
     flags_of,
     with_parameters,
@@ -276,6 +277,7 @@ def plan_study(
         Broken or missing data, an unknown model, layer or weight set, a layer that does not fit the memory or the
         disk.
     """
+    check_kind("options", options, StudyOptions)
     if images is None:
         check_data_exist(options.data)
         with images_meanwhile(options, memory) as image_check:

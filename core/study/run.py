@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 
+from core.data.files import check_folder
 from core.network.catalogue import LayerInfo
 from core.network.kernels import Kernels, current_kernels
 from core.study.costs import plan_cost, queries_after_pilot, queries_at_worst
@@ -21,6 +22,7 @@ from core.study.engine import Connection, Engine, LocalEngine, StudyWork
 from core.study.exactness import refuse_unasked
 from core.study.measuring.embedding import describe_map, embed_layers
 from core.study.measuring.related_measures import with_alignment
+from core.study.options import check_kind
 from core.study.plan import UNLIMITED_MEMORY, Plan, Progress, Report, StudyOptions, plan_study
 from core.study.resumed_kernels import begin_as_recorded, kernel_cautions, with_instructions
 from core.study.store.opening import Study, StudyError, finished_layers, load_study, read_info
@@ -72,6 +74,8 @@ def run_study(
     engine = engine or LocalEngine()
     memory = memory_of_plan(engine, memory, spool)
     report, folder = progress or _discard, Path(out)
+    check_folder(folder)
+    check_kind("study", study, StudyOptions, Plan)
     if not overwrite:
         begin_as_recorded(read_info(folder))
     with engine.connect() as connection:  # before anything that takes long

@@ -21,14 +21,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.data.files import replace_file
+from core.data.files import check_folder, replace_file
 from core.data.images.copies import copy_notes
 from core.data.images.labelled_images import LabelledImages
 from core.data.images.loading import check_data_exist, load_images
 from core.data.images.pixel_cache import bytes_to_keep
 from core.network.kernels import current_kernels, recorded_kernels
 from core.network.models.registry import Network, load_network, network_choice
-from core.study.options import check_options, declare, declare_as_in_study, with_parameters
+from core.study.options import check_kind, check_options, declare, declare_as_in_study, with_parameters
 from core.study.plan import available_bytes
 from core.study.resumed_kernels import begin_as_recorded, refuse_other_kernels
 from core.study.run import package_versions
@@ -188,6 +188,8 @@ def fine_tune(
         As raised by the user; the same call resumes the training after the last complete epoch.
     """
     folder, report = Path(out), progress or _ignore
+    check_folder(folder)
+    check_kind("options", options, FineTuneOptions)
     if not overwrite:
         begin_as_recorded(_read_info(folder))
     check_data_exist(options.data)

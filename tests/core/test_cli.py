@@ -391,3 +391,50 @@ def test_kernels_that_cannot_be_timed_say_why(monkeypatch):
     monkeypatch.setattr("core.network.kernel_speed.subprocess.run", lambda *_, **__: failed)
     with pytest.raises(RuntimeError, match="TF_ENABLE_ONEDNN_OPTS=1: ImportError: no such library"):
         forward_seconds()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["label-errors", "digits"],
+        ["overlap", "digits"],
+        ["report", "digits", "--markdown", "-"],
+        ["cut", "digits", "--layer", "block6d_add"],
+        ["weights"],
+        ["study", "digits", "--model", "pixels"],
+        ["fine-tune", "digits"],
+        ["rank", "digits", "--models", "pixels"],
+        ["figures", "digits"],
+    ],
+)
+def test_an_output_that_cannot_be_written_is_one_sentence(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.csv").mkdir()
+    if words[0] in ("label-errors", "overlap", "report", "figures", "cut"):
+        words = [words[0], str(DEMO / "digits"), *words[2:]]
+    suffix = {"report": ".html", "cut": ".keras", "label-errors": ".csv", "overlap": ".csv", "weights": ".csv"}
+    out = tmp_path / "file" / f"out{suffix.get(words[0], '')}"
+    assert main([*words, "--out", str(out)]) == 1
+    error = capsys.readouterr().err
+    assert f"and {tmp_path / 'file'} is a file. Choose another one." in error
+    assert "Errno" not in error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.csv"]
+    if words[0] == "label-errors":
+        assert main([*words, "--out", str(tmp_path / "folder.csv")]) == 1
+        assert "out must be a file; got the folder" in capsys.readouterr().err
+
+
+def test_folders_above_a_file_are_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["confused-classes", str(DEMO / "digits"), "--out", str(tmp_path / "new" / "folder" / "t.csv")]) == 0
+    assert (tmp_path / "new" / "folder" / "t.csv").exists()
+
+
+def test_what_the_system_refuses_is_said_in_words(capsys: pytest.CaptureFixture[str]):
+    name = "n" * 300
+    assert main(["measure", f"{name}.npy"]) in (1, 2)
+    assert main(["confused-classes", str(DEMO / "digits"), "--out", f"{name}/t.csv"]) == 1
+    error = capsys.readouterr().err
+    assert "Errno" not in error
+    assert "file name too long" in error

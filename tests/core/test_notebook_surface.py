@@ -4,11 +4,14 @@ import inspect
 import re
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 
 import core
+from core.analysis.comparing import compare_studies
+from core.analysis.layer_overlap import neighbor_overlap
 from core.study.store.opening import TABLES
 
 LABELS = np.repeat([0, 1], 6)
@@ -56,6 +59,40 @@ def test_a_wrong_attribute_lists_the_tables(study):
         _ = study.measurments
     assert not hasattr(study, "_repr_nonsense_")
     assert all(hasattr(study, name) for name in TABLES if name in dir(study))
+
+
+def test_a_path_in_place_of_a_study_says_how_to_open_it(study):
+    path = str(study.path)
+    calls = [
+        *(core.label_errors, core.marks, core.duplicates, core.confused_classes, core.class_separation),
+        *(core.class_clusters, core.prediction_depths, partial(core.class_pair, first="0", second="1")),
+        *(partial(core.sample_path, sample="0"), partial(compare_studies, after=study), neighbor_overlap),
+    ]
+    for call in calls:
+        with pytest.raises(core.StudyError, match=rf"got str\. Open it: core\.load_study\('{path}'\)"):
+            call(path)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda study: study.plot_against("depth"), r"got 'depth'\. Depth is 'channels'"),
+        (lambda study: study.plot_against("chanels"), r"got 'chanels'\. Did you mean 'channels'"),
+        (lambda study: study.plot_classes("late1"), r"got 'late1'\. Did you mean 'late'"),
+        (lambda study: study.plot(samples="trian"), r"got 'trian'\. Did you mean 'train'"),
+        (lambda study: core.class_pair(study, 0, 7), r"first must be a class of the study; got 0"),
+        (lambda study: core.sample_path(study, 77), r"sample must be an id of the study; got 77"),
+        (lambda study: core.load_study(study.path.parent), r"Choose one of the studies in it: study\."),
+        (lambda _: core.load_study(None), "path must be that of a study's folder; got NoneType"),
+        (lambda _: core.run_study("digits", "out"), r"got str\. Pass core\.StudyOptions\('digits'\)"),
+        (lambda _: core.plan_study("digits"), r"options must be a core\.StudyOptions; got str"),
+        (lambda _: core.fine_tune("digits", "out"), r"got str\. Pass core\.FineTuneOptions\('digits'\)"),
+    ],
+)
+def test_slips_are_told_with_what_was_meant(tmp_path, call, message):
+    study = core.study_from_features({"early": FEATURES, "late": FEATURES[:, :2]}, LABELS, out=tmp_path / "study")
+    with pytest.raises(ValueError, match=message):
+        call(study)
 
 
 MISSING = """

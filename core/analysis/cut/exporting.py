@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.data.files import check_new_file, make_folder
 from core.measures.baselines import fit_linear_scores
 from core.measures.significance import wilson
 from core.network.activations import stream_pass
@@ -124,7 +125,7 @@ def export_cut(
     Raises
     ------
     ValueError
-        Unknown layer, pooling or head, or a file name that does not end in `.keras`.
+        Unknown layer, pooling or head, or a file that does not end in `.keras` or cannot be written.
     StudyError
         The study has no network, or no training images for the head; the network or the images are missing or have
         changed.
@@ -134,6 +135,7 @@ def export_cut(
     path = Path(out)
     if path.suffix != ".keras":
         raise ValueError(f"out must be a file that ends in .keras; got {path.name!r}.")
+    check_new_file(path)
     if head not in (None, *HEADS):
         raise ValueError(f"head must be one of {', '.join(HEADS)}; got {head!r}.")
     if head and pooling == "none":
@@ -144,7 +146,7 @@ def export_cut(
     tokens = study.info["asked"].get("tokens", "auto")
     infos = {info.layer: info for info in with_tokens(catalogue(network.model), tokens)}
     info = infos[known_layer(layer, infos)]
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     cut, model = _Cut(network, info, pooling), cut_network(network.model, layer, pooling=pooling, tokens=tokens)
     make_restorable(model)
     if plan is None:

@@ -31,7 +31,7 @@ from core.analysis.ranking.tables import (
     num_comparisons,
     reason_to_leave_out,
 )
-from core.data.files import replace_file
+from core.data.files import check_folder, replace_file
 from core.data.images.labelled_images import LabelledImages
 from core.data.images.loading import check_data_exist
 from core.network.models.registry import Network
@@ -127,6 +127,7 @@ def rank_networks(
         As in `core.study.plan.plan_study`, before anything is computed.
     """
     folder, report = Path(out), progress or (lambda _: None)
+    check_folder(folder)
     for model in () if overwrite else options.models:
         begin_as_recorded(read_info(folder / network_name(model)))
     is_needed = overwrite or not _is_complete(folder)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from core.commands.terminal.arguments import JSON_HELP, at_least
-from core.data.files import replace_file
+from core.data.files import check_new_file, write_new_file
 
 SUFFIXES = (".csv", ".json", ".parquet")
 USUAL_ROWS = 20
@@ -44,19 +44,20 @@ def table_file(options: argparse.Namespace) -> Path | None:
     Raises
     ------
     ValueError
-        It is neither a .csv nor a .json nor a .parquet file.
+        It is neither a .csv nor a .json nor a .parquet file, or cannot be written.
     """
     if options.out is None:
         return None
     path = Path(options.out)
     if path.suffix not in SUFFIXES:
         raise ValueError(f"out must end in {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}; got {path.name!r}.")
+    check_new_file(path)
     return path
 
 
 def write_table(table: pd.DataFrame, path: Path) -> None:
     """Write a table to a file; its suffix, one of `SUFFIXES`, decides the format."""
-    replace_file(path, lambda scratch: _write(table, path.suffix, scratch))
+    write_new_file(path, lambda scratch: _write(table, path.suffix, scratch))
 
 
 def _write(table: pd.DataFrame, suffix: str, scratch: Path) -> None:

@@ -25,10 +25,18 @@ from core.study.measuring.projection import check_projection
 from core.study.measuring.related_measures import with_alignment
 from core.study.measuring.unusable import first_not_finite
 from core.study.samples import MeasureOptions, StudySamples
-from core.study.store.opening import Study, StudyError, finished_layers, load_study
+from core.study.store.opening import Study, StudyError, finished_layers, load_study, read_info
 from core.study.store.replacing import replaced
 from core.study.store.study_json import printable
-from core.study.store.writing import begin, check_still_there, end, study_lock, write_embedding, write_layer
+from core.study.store.writing import (
+    begin,
+    check_still_there,
+    end,
+    remove_unused,
+    study_lock,
+    write_embedding,
+    write_layer,
+)
 
 ClassNames = Sequence[str] | Mapping[Any, str]
 
@@ -140,6 +148,7 @@ class FeatureStudyWriter:
         with ExitStack() as stack:
             stack.enter_context(replaced(self.path, "study.json", overwrite=self._overwrite))
             stack.enter_context(study_lock(self.path))
+            self._is_new = read_info(self.path) is None
             self._info = begin(self.path, self._study_info(), self._samples.frame())
             if self._info["state"] == "complete":
                 raise StudyError(
@@ -189,7 +198,7 @@ class FeatureStudyWriter:
             The name is taken, the number of rows is not n, or the features are not finite numbers.
         """
         if not isinstance(name, str) or not name:
-            raise ValueError(f"name must be a text; got {name!r}. Call the layer as str(name).")
+            raise ValueError(f"name of a layer must be a text; got {name!r}. Call the layer as str(name).")
         name = printable(name)
         self._refuse_finished(name)
         matrix = as_matrix(features)
@@ -257,6 +266,8 @@ class FeatureStudyWriter:
                         write_embedding(embedded.part, embedded.rows)
             cautions = dict.fromkeys([*self._info.get("cautions", []), *self._copies.notes()])
             end(self.path, {**self._info, "cautions": list(cautions)}, complete=kind is None)
+            if kind is not None and self._is_new:
+                remove_unused(self.path)
         except BaseException as failure:
             self._open.__exit__(type(failure), failure, failure.__traceback__)
             raise

@@ -8,6 +8,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike
+
+from core.data.files import make_folder
 from core.network.passes import POOLINGS
 from core.network.tokens import TOKEN_CHOICES
 from core.network.torch_models.modules import (
@@ -144,6 +148,7 @@ def study_from_torch(
     with closing(collector):
         splits = collector.collect(loaders)
         samples = sample_arguments(splits, ids=given_ids, sources=given_sources, class_names=class_names)
+        _check_classes(samples.labels)
         writer = FeatureStudyWriter(
             out,
             samples.labels,
@@ -234,7 +239,7 @@ def _budget_bytes(memory: int | str | None) -> int:
 
 def _spool_folder(spool: str | os.PathLike[str] | None, out: str | os.PathLike[str]) -> Path:
     folder = Path(out).absolute().parent if spool is None else Path(spool)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, "spool")
     return folder
 
 
@@ -256,6 +261,16 @@ def _data_name(loaders: Sequence[SplitLoader]) -> str:
     """Return the classes of the data sets, of subsets those of the whole sets."""
     sources = [loader.loader if loader.data_set is None else whole_data_set(loader.data_set) for loader in loaders]
     return " and ".join(dict.fromkeys(type(source).__name__ for source in sources))
+
+
+def _check_classes(labels: ArrayLike) -> None:
+    """Refuse samples of a single class, before a layer is measured."""
+    classes = np.unique(np.asarray(labels))
+    if len(classes) < 2:
+        raise ValueError(
+            f"labels that loader yields must name at least two classes; got only {classes.tolist()[0]!r}. Take samples "
+            "of several classes, as of a data set that is not sorted by class."
+        )
 
 
 def _check_choice(argument: str, given: object, choices: Sequence[str]) -> None:

@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.data.files import check_regular
+from core.data.sampling import name_some
 from core.study.store.display import StudyDisplay
 from core.study.store.locks import is_locked
 from core.study.store.study_json import info_faults, read_json_object
@@ -249,12 +250,13 @@ def load_study(path: str | os.PathLike[str]) -> Study:
         The folder is missing, holds no study, one of a newer format, or one with something in it that cannot be right;
         the message names the file and the column or field.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise StudyError(f"path must be that of a study's folder; got {type(path).__name__}. Pass a text.")
     folder = Path(path)
     info = read_info(folder)
     if info is None:
         raise StudyError(
-            f"{folder} must be a study folder with a study.json; got {_what_is(folder)}. "
-            "Give the folder that --out named."
+            f"{folder} must be a study folder with a study.json; got {_what_is(folder)}. {_which_folder(folder)}"
         )
     if info.get("format") != FORMAT or "state" not in info:
         raise StudyError(
@@ -419,6 +421,12 @@ def _remember(name: str, stamp: Stamp) -> None:
 
 
 _CHECKED: OrderedDict[tuple[str, Stamp], None] = OrderedDict()
+
+
+def _which_folder(folder: Path) -> str:
+    """What to do about a folder that is no study: which studies are in it."""
+    within = sorted(file.parent.name for file in folder.glob("*/study.json"))
+    return f"Choose one of the studies in it: {name_some(within)}." if within else "Give the folder that --out named."
 
 
 def _what_is(folder: Path) -> str:

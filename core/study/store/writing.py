@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.data.files import check_utf8_name, replace_file
+from core.data.files import check_folder, make_folder, replace_file
 from core.measures.significance import q_values
 from core.network.models.registry import is_model_file
 from core.study.measuring.unusable import unusable_cautions
@@ -49,13 +49,24 @@ _MERGED, _SAMPLES = ".parts.tmp", "samples.parquet"
 @contextmanager
 def study_lock(folder: Path) -> Iterator[None]:
     """Hold the study for one writer; a second one is refused. The system frees it when the holder dies."""
-    check_utf8_name(folder, "out")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     try:
         with held_lock(folder / ".lock", _LOCK_S):
             yield
     except LockTakenError as error:
         raise StudyError(f"{folder} is being written by another run. Wait for it, or choose another folder.") from error
+
+
+def remove_unused(folder: Path) -> None:
+    """Remove a study in which no layer has been measured, as a failed start leaves it; another one stays."""
+    if finished_layers(folder) or (folder / MARKS_FILE).exists():
+        return
+    for name in ("study.json", _SAMPLES, ".lock"):
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):  # of a folder that holds something else
+        (folder / "parts").rmdir()
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def begin(folder: Path, info: Info, samples: pd.DataFrame) -> Info:
@@ -108,7 +119,10 @@ def refuse_occupied(folder: Path, *, overwrite: bool = False) -> None:
     ------
     StudyError
         It holds a complete study, or something else.
+    DataError
+        It cannot be made or written to.
     """
+    check_folder(folder)
     if overwrite and (folder / "study.json").exists():
         refuse_to_replace(folder, "study.json")
         return

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import core
+from core.data.scratch_arrays import ScratchArrays
 from core.study.costs import FORWARD_SHARE, pass_cost
 from core.study.measuring.unusable import CONSTANT
 from core.study.plan import Plan, Progress, StudyOptions, plan_study
@@ -129,23 +130,36 @@ def test_duplicates_and_constants_without_a_shortlist(
     assert found.layers.set_index("layer")["note"]["block1a_conv"].endswith(CONSTANT)
 
 
-def test_files_instead_of_slices(whole: tuple[core.Study, StudyOptions], tmp_path: Path):
+def recorded_files(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """The shapes of the matrices in files, as they are made."""
+    shapes: list[tuple[int, ...]] = []
+    make = ScratchArrays.new
+
+    def new(files: ScratchArrays, shape: tuple[int, ...]) -> np.ndarray:
+        shapes.append(shape)
+        return make(files, shape)
+
+    monkeypatch.setattr(ScratchArrays, "new", new)
+    return shapes
+
+
+def test_files_instead_of_slices(
+    whole: tuple[core.Study, StudyOptions], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     study, options = whole
     spool = tmp_path / "spool"
-    seen: set[int] = set()
-    found = run_study(
-        plan(options, "narrow slices", spool),
-        tmp_path / "study",
-        progress=lambda p: seen.update(path.stat().st_size for path in spool.glob("*/*.npy")),
-    )
+    shapes = recorded_files(monkeypatch)
+    found = run_study(plan(options, "narrow slices", spool), tmp_path / "study")
     assert_same_tables(found, study)
-    assert 128 + 4 * 40 * 50176 in seen
+    assert (40, 50176) in shapes
     assert list(spool.iterdir()) == []
 
 
-def test_files_are_gone_after_an_interrupt(options: StudyOptions, tmp_path: Path):
+def test_files_are_gone_after_an_interrupt(options: StudyOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    shapes = recorded_files(monkeypatch)
+
     def report(progress: Progress) -> None:
-        if progress.done > 20 and any((tmp_path / "spool").glob("*/*.npy")):
+        if progress.done > 20 and shapes:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -282,8 +282,20 @@ def test_an_exception_keeps_the_layers_and_a_new_writer_goes_on(tmp_path: Path, 
         pd.testing.assert_frame_equal(whole.table(name), digits_study.table(name))
 
 
+def test_of_a_start_without_a_layer_nothing_stays(tmp_path: Path):
+    with pytest.raises(ValueError, match="must be finite"):
+        core.study_from_features({"a": [[0.0], [np.nan], [2]]}, [0, 1, 1], out=tmp_path / "s")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "marks.json").write_text("{}")  # of the explorer
+    with pytest.raises(ValueError, match="must be finite"):
+        core.study_from_features({"a": [[0.0], [np.nan], [2]]}, [0, 1, 1], out=tmp_path / "s")
+    assert (tmp_path / "s" / "marks.json").exists()
+
+
 def test_going_on_with_other_samples_is_refused(tmp_path: Path):
-    with pytest.raises(RuntimeError, match="stop"), core.FeatureStudyWriter(tmp_path / "s", [0, 1, 1]):
+    with pytest.raises(RuntimeError, match="stop"), core.FeatureStudyWriter(tmp_path / "s", [0, 1, 1]) as writer:
+        writer.add_layer("a", [[0.0], [1], [2]])
         raise RuntimeError("stop")
     other_labels = core.FeatureStudyWriter(tmp_path / "s", [1, 0, 1])
     with pytest.raises(core.StudyError, match=r"data\.fingerprint"), other_labels:

@@ -35,7 +35,7 @@ def test_the_largest_matrices_are_in_files(tmp_path: Path, budget_bytes: int, in
     store, matrices = filled(tmp_path, budget_bytes, rows_reserved=rows_reserved)
     if rows_reserved == 10:
         assert store.file_bytes == 40 * sum(WIDTHS[key] for key in in_files)
-        assert len(list(tmp_path.rglob("*.npy"))) == len(in_files)
+        assert list(tmp_path.rglob("*")) == []  # files without names
     for key, matrix in matrices.items():
         taken = store.take(key, 10)
         assert taken.dtype == np.float32

@@ -25,6 +25,7 @@ from core.network.kernels import current_kernels
 from core.study.plan import Progress
 
 ROOT = Path(core.__file__).parents[1]
+DEMO = ROOT / "explorer" / "demo"
 DIGITS = ["study", "digits", "--model", "pixels", "--per-class", "5"]
 
 

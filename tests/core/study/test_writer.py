@@ -294,9 +294,9 @@ def test_of_a_start_without_a_layer_nothing_stays(tmp_path: Path):
 
 
 def test_going_on_with_other_samples_is_refused(tmp_path: Path):
-    with pytest.raises(RuntimeError, match="stop"), core.FeatureStudyWriter(tmp_path / "s", [0, 1, 1]) as writer:
-        writer.add_layer("a", [[0.0], [1], [2]])
-        raise RuntimeError("stop")
+    layers = {"a": [[0.0], [1], [2]], "b": [[0.0], [np.nan], [2]]}
+    with pytest.raises(ValueError, match="must be finite"):
+        core.study_from_features(layers, [0, 1, 1], out=tmp_path / "s")
     other_labels = core.FeatureStudyWriter(tmp_path / "s", [1, 0, 1])
     with pytest.raises(core.StudyError, match=r"data\.fingerprint"), other_labels:
         pass

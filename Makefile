@@ -18,7 +18,7 @@ FAST_TESTS := tests/core/data tests/core/measures tests/core/search/test_neighbo
 TORCH_VENV ?= .venv-torch
 TORCH_PACKAGES := torch==2.14.1 torchvision==0.29.1 jax==0.10.2 'pillow>=11,<14' 'pytest>=8.3' 'pytest-timeout>=2.3'
 TORCH_TESTS := tests/core/network/torch_models tests/core/study/from_torch tests/core/study/test_torch_recipe.py \
-	tests/core/search/test_tensors.py
+	tests/core/search/test_tensors.py tests/core/analysis/test_without_network.py
 
 .PHONY: run test test-fast test-torch test-keras-hub venv lint format api clean
 

@@ -15,13 +15,14 @@ from core.analysis.cut.exporting import Export, export_cut
 from core.analysis.cut.options import AUTO, CUT_OPTIONS
 from core.analysis.cut.time_saved import time_saved_text
 from core.analysis.cut.timings import measure_timing, time_layers
+from core.analysis.cut.without_network import torch_cut_lines, why_no_network
 from core.commands.terminal.arguments import JSON_HELP, add_command, add_network_study
 from core.commands.terminal.option_flags import add_options
 from core.commands.terminal.progress import add_progress, interrupt_when_terminated, progress_on
 from core.network.models.registry import Network
 from core.report.words.class_losses import class_cost_text
 from core.report.words.cut import difference_to_best_text, enough_text, explanation, headline, level_text
-from core.study.reopening import reopen_network
+from core.study.reopening import has_network, reopen_network
 from core.study.store.opening import Study, StudyError, load_study
 from core.study.store.tables.ties import reason_text
 
@@ -58,14 +59,15 @@ def run(options: argparse.Namespace) -> int:
     if options.out is None and options.head:
         raise ValueError(f"head must go with --out, the file that it is part of; got {options.head!r} alone.")
     study = load_study(options.study)
-    network = reopen_network(study, weights=options.weights)
+    only_look = options.out is None and not has_network(study.info)
+    network = None if only_look else reopen_network(study, weights=options.weights)
     pooling = "flat" if options.pooling == "flat" else "mean"
     advice = advise(study, pooling=pooling, measure=options.measure, tolerance=options.tolerance)
     if options.layer == AUTO and options.out is not None and advice.recommended is None:
         raise StudyError(_cannot_choose(advice))
     layer = advice.target if options.layer == AUTO else options.layer
     export = _exported(study, layer, options) if options.out is not None else None
-    if options.timing:
+    if options.timing and network is not None:
         advice = with_seconds(advice, _timing(study, network, layer, keep=export is None))
     if options.json:
         print(json.dumps(_as_json(study, export, layer, advice), indent=1))
@@ -73,7 +75,15 @@ def run(options: argparse.Namespace) -> int:
     _print_choice(study, advice, layer, auto=options.layer == AUTO)
     if export is not None:
         _print_export(export)
+    if network is None:
+        print("\n".join([_why_no_network(study, layer), *torch_cut_lines(study, layer)]))
     return 0
+
+
+def _why_no_network(study: Study, layer: str) -> str:
+    """Why nothing is written or timed, and what follows."""
+    reason = why_no_network(study)
+    return f"{reason} With torchvision it is cut so:" if torch_cut_lines(study, layer) else reason
 
 
 def _exported(study: Study, layer: str, options: argparse.Namespace) -> Export:

@@ -1,5 +1,6 @@
 """Load the network and the images of a finished study again, and check that they are the same."""
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,24 @@ from core.network.models.weights_only import holds_weights_only
 from core.study.options import PIXELS
 from core.study.plan import Plan, Report, StudyOptions, plan_study
 from core.study.store.opening import Study, StudyError
+from core.study.store.study_json import look_up
+
+
+def has_network(info: Mapping[str, Any]) -> bool:
+    """Whether a study is of a network that can be loaded again, not of PyTorch, features or pixels.
+
+    info : content of study.json.
+    """
+    asked = info.get("asked", {})
+    return bool(asked.get("model", PIXELS) != PIXELS and "data" in asked)
+
+
+def is_of_torch(info: Mapping[str, Any]) -> bool:
+    """Whether a study was made by `study_from_torch`.
+
+    info : content of study.json.
+    """
+    return "torch" in (look_up(info, "used.versions") or {})
 
 
 def reopen_network(study: Study, *, weights: str | None = None) -> Network:
@@ -81,10 +100,15 @@ def _no_option(name: str, value: Any) -> None:
 def _network_options(study: Study, weights: str | None) -> StudyOptions:
     """What was asked of the study, as far as it names a network. weights : where its file lies now, if elsewhere."""
     asked: dict[str, Any] = dict(study.info.get("asked", {}))
-    if asked.get("model", PIXELS) == PIXELS or "data" not in asked:
+    if not has_network(study.info):
+        if is_of_torch(study.info):
+            raise StudyError(
+                f"The study in {study.path} is of a PyTorch network, which is not stored with it. Cut it in your own "
+                "program, as `python -m core cut STUDY` without a file says."
+            )
         raise StudyError(
-            f"The study in {study.path} has no network: it was made from features, from pixels or with PyTorch. "
-            "Only what `python -m core study` made of a network can be cut."
+            f"The study in {study.path} has no network: it was made from features or from pixels. Only what `python -m "
+            "core study` made of a network can be cut."
         )
     known = {field.name: asked[field.name] for field in fields(StudyOptions) if field.name in asked}
     if weights is not None:

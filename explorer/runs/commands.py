@@ -10,7 +10,6 @@ from typing import Any
 
 from core.network.models.registry import is_weights_path
 from core.report.words.formatting import one_layer
-from core.study.options import PIXELS
 from explorer.runs.background.jobs import ROOT
 
 HEADS = {"none": "None (features)", "probe": "Linear probe", "nearest": "Nearest training image"}
@@ -85,14 +84,8 @@ def verify_arguments(study: Path, info: Mapping[str, Any], folders: Sequence[Pat
     return ("blocks", str(study.resolve()), "--verify", *_file_options(info, folders, data=True), "--progress=json")
 
 
-def has_network(info: Mapping[str, Any]) -> bool:
-    """Whether a study is of a network that can be loaded again, not of features or pixels."""
-    options = info.get("asked", {})
-    return options.get("model", PIXELS) != PIXELS and "data" in options
-
-
 def cannot_cut(info: Mapping[str, Any], folders: Sequence[Path], *, data: bool) -> str:
-    """Why the study's network cannot be cut here, as a sentence; "" without a known reason.
+    """Why the network of a study that has one cannot be cut here, as a sentence; "" without a known reason.
 
     Parameters
     ----------
@@ -103,8 +96,6 @@ def cannot_cut(info: Mapping[str, Any], folders: Sequence[Path], *, data: bool) 
     data : bool
         Whether the study's images are needed, too.
     """
-    if not has_network(info):
-        return "This study was made from features, from pixels or with PyTorch: it has no network to cut."
     if importlib.util.find_spec("tensorflow") is None:
         return "Cutting the network needs TensorFlow, which is not installed here."
     for name, path in _files(info, data=data).items():

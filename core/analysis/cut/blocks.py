@@ -14,12 +14,12 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from core.analysis.comparing import compare_layers, layer_values
+from core.analysis.cut.without_network import why_no_network
 from core.analysis.result_tables import BLOCKS, checked
 from core.measures.noninferiority import verdicts_of
 from core.measures.paired import paired_difference
 from core.measures.significance import wilson
 from core.network.cutting import bypass_blocks, largest_units, residual_layers
-from core.study.options import PIXELS
 from core.study.plan import Plan, Progress, Report
 from core.study.store.opening import Study, StudyError
 
@@ -274,9 +274,8 @@ def with_verified(
 
 def cannot_verify(study: Study) -> str:
     """Return why `verify_blocks` cannot run on a study, as a sentence; "" where it can."""
-    options = study.info.get("asked", {})
-    if options.get("model", PIXELS) == PIXELS or "data" not in options:
-        return "The study is of features or of pixels: it has no network from which blocks could be removed."
+    if reason := why_no_network(study):
+        return f"{reason} So no block can be taken out here."
     if set(study.samples["split"].astype(str)) != {"train", "test"}:
         return "The accuracy without a block needs training and test images. Run the study with --split both."
     return ""

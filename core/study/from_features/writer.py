@@ -235,7 +235,8 @@ class FeatureStudyWriter:
         check_still_there(self.path, self._written)
         if name in finished_layers(self.path):
             raise ValueError(
-                f"name must be new in the study; {name!r} is there already. Skip it, or name it otherwise."
+                f"name must be new in the study; {name!r} is there already. Skip it, name it otherwise, or pass "
+                "overwrite=True to measure all layers again."
             )
 
     def _measure(self, layer: Mapping[str, Any], activations: Mapping[str, NDArray[Any]]) -> None:

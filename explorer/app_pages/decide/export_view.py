@@ -16,13 +16,14 @@ from core.analysis.cut.blocks import (
     with_verified,
 )
 from core.analysis.cut.verified_blocks import load_verified
+from core.analysis.cut.without_network import torch_cut_lines, why_no_network
 from core.report.words.blocks import ALONE, NO_MEASUREMENT, blocks_text
 from core.study.store.opening import StudyError
 from explorer.controls.downloads import save_menu
 from explorer.controls.layer_table import show_numbers
 from explorer.controls.widgets import choose_one, widget_key
 from explorer.runs.background.jobs import BusyError, is_alive, list_jobs, new_job
-from explorer.runs.commands import HEADS, Cut, cannot_cut, has_network, search_folders, shown_path, verify_arguments
+from explorer.runs.commands import HEADS, Cut, cannot_cut, search_folders, shown_path, verify_arguments
 from explorer.runs.job_view import show_job
 from explorer.runs.starting import start_run
 from explorer.runs.study_list import remember_job
@@ -55,8 +56,12 @@ BLOCK_COLUMNS = {
 def show_export(study: OpenStudy, layer: str, pooling: str) -> None:
     """Show the command that exports the network up to a layer and, if it can run here, a button that runs it."""
     st.header("Export the cut network", anchor="export")
-    if not has_network(study.info):
-        st.caption(_cannot_run(study, data=False))
+    opened = cached_tables(study.path, study.stamp)
+    if reason := why_no_network(opened):
+        st.caption(reason)
+        if lines := torch_cut_lines(opened, layer):
+            st.markdown(f"In your own program it is cut after `{layer}` as follows, where torchvision can trace it:")
+            st.code("\n".join(lines), language="python", wrap_lines=True)
         return
     head = choose_one("Classifier on top", list(HEADS), HEADS, first="none", key=widget_key(PAGE, "top", study))
     cut = Cut(Path(study.path), layer, pooling, head)

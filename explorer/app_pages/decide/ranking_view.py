@@ -8,6 +8,7 @@ from core.analysis.ranking.options import RankOptions
 from core.analysis.ranking.ranking import Ranking, load_ranking, ranks_samples_of
 from core.analysis.ranking.tables import at_chance_text
 from core.report.words.formatting import SPLIT_NAMES, plain
+from core.study.reopening import is_of_torch
 from core.study.store.opening import StudyError
 from core.study.store.study_json import look_up
 from explorer.app_pages.decide.charts import ranking_chart
@@ -38,6 +39,10 @@ CAPTION = (
     "networks are compared by SI {compared}. Time was measured on one machine."
 )
 FEATURES_COMMAND = "python -m core rank --features A=A.npz --features B=B.npz --labels LABELS --ids IDS --out ranking"
+TORCH_STUDIES = (
+    "Another PyTorch network on the same samples, measured with `core.study_from_torch`, is compared with this one on "
+    "the page *Compare*."
+)
 MODELS = "efficientnet-lite0,efficientnet-lite1,efficientnet-lite2"
 
 
@@ -48,6 +53,8 @@ def show_ranking(study: OpenStudy) -> None:
     if ranking is not None:
         _show(ranking)
         return
+    if is_of_torch(study.info):
+        st.markdown(TORCH_STUDIES)
     st.markdown("There is no ranking on this study's samples yet. This command ranks several networks on them:")
     st.code(rank_command(study), language="bash", wrap_lines=True)
     st.caption(_how_to_use(study))
@@ -94,7 +101,8 @@ def _how_to_use(study: OpenStudy) -> str:
     if is_public():
         return "Run the command, and the app that shows the ranking, on your own computer."
     missing = missing_text(study.info, search_folders(Path(study.path)), ("data",))
-    next_step = "Then open the study of one of its networks, such as `ranking/efficientnet-lite0`, on this page."
+    network = "A" if rank_command(study) == FEATURES_COMMAND else MODELS.partition(",")[0]
+    next_step = f"Then open the study of one of its networks, such as `ranking/{network}`, on this page."
     return f"{missing} {next_step}".strip()
 
 

@@ -8,10 +8,12 @@ import streamlit as st
 
 from core.analysis.cut.advice import Advice, advise, with_seconds
 from core.analysis.cut.timings import load_timing
+from core.analysis.cut.without_network import why_no_network
 from core.analysis.samples.selection import offered_poolings_and_samples
 from core.report.words.class_losses import class_cost_text
 from core.report.words.cut import difference_to_best_text, explanation, headline, level_text
 from core.report.words.formatting import SAMPLES
+from core.study.reopening import has_network
 from core.study.store.opening import StudyError
 from explorer.app_pages.decide.charts import PICK, VERDICTS, cut_chart
 from explorer.app_pages.decide.export_view import show_blocks, show_export
@@ -25,7 +27,7 @@ from explorer.controls.sections import show_sections
 from explorer.controls.study_picker import open_chosen_study
 from explorer.controls.terms import show_terms
 from explorer.controls.widgets import choose_one, open_expander, selected_point, widget_key
-from explorer.runs.commands import has_network, shown_path
+from explorer.runs.commands import shown_path
 from explorer.server.page_errors import guarded
 from explorer.server.public_mode import is_public
 from explorer.state.address import (
@@ -218,7 +220,7 @@ def show_cost(study: OpenStudy, row: pd.Series) -> None:
 def _timing_help(study: OpenStudy) -> str:
     """What the time means, and the command that measures it if the study has a network."""
     if not has_network(study.info):
-        return "Time per image. This study has no network that could be measured."
+        return f"Time per image, which cannot be measured. {why_no_network(cached_tables(study.path, study.stamp))}"
     return f"Time per image; `python -m core cut {shown_path(Path(study.path), public=is_public())}` measures it."
 
 

@@ -304,7 +304,7 @@ def test_going_on_with_other_samples_is_refused(tmp_path: Path):
     with pytest.raises(core.StudyError, match="neighbors: 10 → 3"), fewer_neighbors:
         pass
     with core.FeatureStudyWriter(tmp_path / "s", [0, 1, 1]) as writer:  # the refused writers hold no lock
-        writer.add_layer("a", np.eye(3))
+        writer.add_layer("b", np.eye(3))
 
 
 def test_a_complete_study_is_not_opened_again(tmp_path: Path):

@@ -128,6 +128,21 @@ def test_features_have_nothing_to_export(open_view, tmp_path):
     assert not {button.key for button in page.button} & {"run_export", "run_verify"}
 
 
+def test_a_pytorch_network_is_cut_in_its_own_program(open_view, tmp_path, monkeypatch):
+    monkeypatch.setenv("SI_EXPLORER_PUBLIC", "")
+    core.study_from_features({"a": np.eye(4), "b": 2 * np.eye(4)}, [0, 0, 1, 1], out=tmp_path / "made")
+    record = tmp_path / "made" / "study.json"
+    info = json.loads(record.read_text(encoding="utf-8"))
+    info["used"]["versions"] = {"torch": "2.5.0"}  # as study_from_torch records it
+    record.write_text(json.dumps(info), encoding="utf-8")
+    page = open_view("decide", tmp_path / "made")
+    assert "is of a PyTorch network, which is not stored with it" in said(page)
+    shown = [code.value for code in page.code]
+    assert any('create_feature_extractor(model.eval(), {"' in code for code in shown)
+    assert not any("core cut" in code or "core blocks" in code for code in shown)
+    assert "`ranking/A`" in said(page)
+
+
 @pytest.mark.parametrize(
     ("factors", "share", "sentence"),
     [

@@ -16,6 +16,7 @@ from explorer import __main__ as starting
 from explorer.runs.study_list import known_studies, known_title
 from explorer.studies.loading import DEMO, started_studies
 from tests.browser import ROOT, wait_for_server
+from tests.documents import commands
 
 START = [sys.executable, "-m", "explorer"]
 
@@ -59,6 +60,16 @@ def test_all_that_are_no_studies_are_told(folder, capsys):
     assert f"{folder / 'nowhere'} must be a study folder with a study.json; got no such folder" in error
     assert f"study.json in {folder / 'several' / 'after'}" in error
     assert "tiny" not in error.replace(str(folder), "")
+
+
+def test_the_command_of_the_readme_opens_the_study(folder):
+    documents = [(ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "explorer/README.md")]
+    typed = [words for text in documents for _, words in commands(text, "python -m explorer")]
+    assert ["my-study"] in typed
+    (folder / "tiny").rename(folder / "my-study")
+    for words in typed:
+        options = starting._make_parser().parse_args(words)
+        assert starting.find_studies(options.studies) == [str(folder / "my-study")] * len(options.studies)
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "http"])

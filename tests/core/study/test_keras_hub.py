@@ -12,10 +12,12 @@ import pytest
 
 import core
 from core.cli import main
+from core.data.images.loading import load_images
 from core.network.activations import stream_pass
 from core.network.catalogue import catalogue
 from core.network.models.registry import load_network
 from core.network.passes import Pass
+from tests.documents import ROOT, code_blocks, commands, section
 
 IS_INSTALLED = importlib.util.find_spec("keras_hub") is not None
 pytestmark = [
@@ -48,6 +50,32 @@ def saved(request, tmp_path_factory):
     path = tmp_path_factory.mktemp(request.param) / "vit.keras"
     vision_transformer(request.param)[0].save(path)
     return request.param, path
+
+
+def test_the_lines_of_the_readme_make_a_network_that_its_command_measures(tmp_path, monkeypatch):
+    import keras
+    import keras_hub
+
+    backbone = keras_hub.models.ViTBackbone(
+        image_shape=(224, 224, 3), patch_size=56, num_layers=1, num_heads=2, hidden_dim=CHANNELS, mlp_dim=32
+    )
+    small = keras_hub.models.ViTImageClassifier(backbone, num_classes=3, name="classifier")
+    monkeypatch.setattr(keras_hub.models.ViTImageClassifier, "from_preset", lambda preset: small)  # no download
+    monkeypatch.chdir(tmp_path)
+    text = section((ROOT / "core/network/README.md").read_text(encoding="utf-8"), "### Transformers")
+    (block,) = [block for block in code_blocks(text) if "test_keras_hub" in block.mark]
+    exec(compile(block.text, "README", "exec"), {})
+    (words,) = [words for _, words in commands(text, "python -m core") if words[0] == "study"]
+    words[words.index("path/to/images")] = "digits"
+    assert main([*words, "--per-class", "4", "--neighbors", "3", "--no-probe"]) == 0
+    study = core.load_study("vit-study")
+    assert study.layers["layer"].str.endswith("vit_encoder/transformer_block_1/mha").any()
+    assert study.layers["note"].isna().all()
+    images = load_images("digits", per_class=4).load(np.arange(4), (224, 224))
+    scaled = images / 127.5 - 1
+    np.testing.assert_allclose(
+        keras.saving.load_model("vit.keras").predict(images, verbose=0), small.predict(scaled, verbose=0), atol=1e-5
+    )
 
 
 def test_the_blocks_of_the_encoder_are_listed(saved):

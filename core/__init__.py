@@ -5,6 +5,7 @@ TensorFlow that is imported later for oneDNN's kernels, unless the environment s
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from core.network.kernels import prefer_onednn
@@ -149,6 +150,17 @@ __all__ = [
     "study_from_features",
     "study_from_torch",
 ]
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+if not _is_installed("keras"):  # help(core) and `from core import *` load every name
+    __all__.remove("SeparationCallback")
 
 
 def __getattr__(name: str) -> Any:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from core.data.files import make_folder
 from core.data.images.copies import copy_notes
 from core.data.images.labelled_images import LabelledImages
 from core.data.images.loading import check_data_exist, load_images
@@ -353,7 +354,7 @@ def _check_disk(plan: Plan) -> None:
     needed = max((pass_.spooled_bytes for pass_ in plan.passes()), default=0)
     if plan.spool is None or not needed:
         return
-    plan.spool.mkdir(parents=True, exist_ok=True)
+    make_folder(plan.spool, "spool")
     free = shutil.disk_usage(plan.spool).free
     if needed > free:
         raise ValueError(

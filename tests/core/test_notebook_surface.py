@@ -109,6 +109,21 @@ import core
 """
 
 
+def in_base_install(code, folder):
+    """Run code where only the base is installed."""
+    packages = ("keras", "tensorflow", "dask", "distributed", "torch")
+    command = [sys.executable, "-c", MISSING.format(packages=packages, code=code)]
+    environ = {"PYTHONPATH": str(core.__path__[0] + "/..")}
+    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=120)
+
+
+def test_help_and_all_names_can_be_had_in_the_base_install(tmp_path):
+    code = "import pydoc, inspect; from core import *; inspect.getmembers(core); print(pydoc.render_doc(core))"
+    run = in_base_install(code, tmp_path)
+    assert run.returncode == 0, run.stderr
+    assert "study_from_torch" in run.stdout
+
+
 @pytest.mark.parametrize(
     ("code", "extra"),
     [
@@ -124,17 +139,7 @@ import core
     ],
 )
 def test_a_missing_extra_is_named(code, extra, tmp_path):
-    packages = ("keras", "tensorflow", "dask", "distributed", "torch")
-    script = MISSING.format(packages=packages, code=code)
-    command = [sys.executable, "-c", script]
-    run = subprocess.run(
-        command,
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(core.__path__[0] + "/..")},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    run = in_base_install(code, tmp_path)
     assert run.returncode == 1
     last = run.stderr.strip().splitlines()[-1]
     assert last.startswith("ModuleNotFoundError")

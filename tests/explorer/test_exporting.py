@@ -41,8 +41,6 @@ def test_the_command_and_the_arguments_of_a_run(tmp_path):
 @pytest.mark.parametrize(
     ("asked", "there", "data", "reason"),
     [
-        ({}, (), False, "made from features, from pixels or with PyTorch"),
-        ({"model": "pixels", "data": "digits"}, (), False, "made from features, from pixels or with PyTorch"),
         (INFO["asked"], (), False, "The study's weights, tuned.keras, are not here. Run the command with --weights"),
         (INFO["asked"], ("tuned.keras",), True, "The study's data, images, are not here. Run the command with --data"),
         (INFO["asked"], ("tuned.keras",), False, ""),

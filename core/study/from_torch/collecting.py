@@ -192,7 +192,7 @@ def _with_first(batches: Iterator[Any], split: str) -> Iterator[Any]:
     except StopIteration:
         raise ValueError(
             f"loader must yield at least one batch; the {split} loader yields none. A generator that was read before "
-            "is empty."
+            f"is empty.{' Leave test out, if there are no test samples.' if split == 'test' else ''}"
         ) from None
     return chain([first], batches)
 

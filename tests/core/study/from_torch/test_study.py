@@ -16,7 +16,7 @@ if os.environ.get("REQUIRE_TORCH") != "1":
 import torch
 import torchvision
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Subset, TensorDataset
 
 import core
 from core.analysis.cut.advice import advise
@@ -564,3 +564,26 @@ def test_a_cell_runs_again(tmp_path: Path, model: Small):
     with pytest.raises(core.StudyError, match=r"holds mine\.txt, too"):
         core.study_from_torch(model, DataLoader(data(), batch_size=7), out, layers="conv", overwrite=True)
     assert core.load_study(out).layers["layer"].tolist() == ["norm"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "loaders", "message"),
+    [
+        (torch.zeros(NUM_SAMPLES, dtype=torch.long), ("train",), "must name at least two classes; got only 0"),
+        (torch.arange(NUM_SAMPLES) % 2, ("train", "test"), "the test loader yields none.*Leave test out"),
+    ],
+)
+def test_one_class_and_no_test_samples_are_told_and_leave_nothing(
+    tmp_path: Path, model: Small, labels: torch.Tensor, loaders: tuple[str, ...], message: str
+):
+    train = TensorDataset(data().tensors[0], labels)
+    given = {"train": DataLoader(train, batch_size=8), "test": DataLoader(Subset(train, []), batch_size=8)}
+    with pytest.raises(ValueError, match=message):
+        core.study_from_torch(model, {name: given[name] for name in loaders}, tmp_path / "study")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_a_file_is_told_before_the_network_runs(tmp_path: Path, model: Small):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"out must be a folder that can be written to; got .*, and .*file is a file"):
+        core.study_from_torch(model, DataLoader(data(), batch_size=8), tmp_path / "file" / "study")

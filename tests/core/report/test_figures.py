@@ -252,7 +252,7 @@ def test_samples_that_a_study_does_not_have_are_refused(small, tmp_path, capsys)
 
 def test_a_file_in_place_of_the_folder_is_refused(small, tmp_path, capsys):
     (tmp_path / "file").touch()
-    assert main(["figures", str(small.path), "--out", str(tmp_path / "file")]) == 2
+    assert main(["figures", str(small.path), "--out", str(tmp_path / "file")]) == 1
     assert "out must be a folder that can be written to; got" in capsys.readouterr().err
 
 

@@ -73,7 +73,7 @@ def test_my_images(folder: Path, dogs_dir: Path, capsys: pytest.CaptureFixture[s
     assert "| block6d\\_add" in Path("report.md").read_text()
     assert {path.suffix for path in Path("figures").iterdir()} == {".pdf", ".txt"}
     assert set(load_ranking(Path("ranking")).networks["network"]) == {"efficientnet-lite0", "pixels"}
-    pd.testing.assert_frame_equal(pd.read_csv("label-errors.csv").iloc[:, :2], core.label_errors(before).iloc[:, :2])
+    assert pd.read_csv("label-errors.csv")["id"].tolist() == core.label_errors(before)["id"].tolist()
 
 
 def link_breeds(dogs: Path, folder: Path, *, num_breeds: int, per_breed: int) -> None:

@@ -102,7 +102,7 @@ def layers_chart(
     size : Size
         A chart that is not interactive, such as a figure, names blocks in place of layers.
     """
-    rows = _layer_rows(layers, size)
+    rows = layer_rows(layers, size)
     lines = with_series(curves, measure)
     separation, baseline = lines[lines["measure"] == "SI"], lines[lines["measure"] == "kNN"]
     panel = Panel(0, 0, size)
@@ -129,7 +129,15 @@ def layers_chart(
     )
 
 
-def _layer_rows(layers: pd.DataFrame, size: Size) -> LayerRows:
+def layer_rows(layers: pd.DataFrame, size: Size = PAGE) -> LayerRows:
+    """Return the layers of a chart, and how its x axis names them.
+
+    Parameters
+    ----------
+    layers : DataFrame
+        With the columns layer and block, in network order.
+    size : Size
+    """
     if size.interactive:
         runs = block_runs(layers)
         has_blocks = len(runs) > 0 and (len(layers) <= FEW_LAYERS or (runs["count"] > 1).any())

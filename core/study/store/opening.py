@@ -146,6 +146,21 @@ class Study(StudyDisplay):
         rows: pd.DataFrame = table.to_pandas()
         return rows
 
+    def distinct(self, name: str, column: str) -> list[str]:
+        """The distinct values of a column of texts, in order of appearance, much faster than by reading the table.
+
+        Parameters
+        ----------
+        name : str
+            A table that `table` knows, with the column layer.
+        column : str
+            A column of it. Each file is checked, but not that its rows are of this study.
+        """
+        data = self._read(name, [*dict.fromkeys(["layer", column])])
+        if self.state != "complete":
+            data = validation.of_layers(data, TABLES[name], self._layer_names)
+        return [str(value) for value in data[column].unique().to_pylist()]
+
     if not TYPE_CHECKING:  # for a type checker, an attribute that is not declared is a fault
 
         def __getattr__(self, name: str) -> Any:

@@ -20,7 +20,7 @@ from core.report.charts.frame import (
     upper_end,
 )
 from core.report.charts.labels import spread
-from core.report.charts.layer_chart import PICK, layer_rows
+from core.report.charts.layer_chart import PICK, chosen_layer_band, layer_rows
 from core.report.charts.theme import GRAY
 from explorer.app_pages.layers.lines import Lines, chance_levels_by_study
 
@@ -145,8 +145,7 @@ def _chosen_band(lines: Lines, chosen: str | None, x: alt.X) -> list[alt.Chart]:
     """A band that marks the chosen layer."""
     if chosen not in lines.alignment.layers:
         return []
-    band = alt.Chart(pd.DataFrame({"layer": [chosen]}))
-    return [band.mark_rect(color=GRAY, opacity=0.28, stroke=GRAY, strokeWidth=1.5, aria=False).encode(x=x)]
+    return [chosen_layer_band(str(chosen), x)]
 
 
 def _layer_bands(lines: Lines, x: alt.X) -> alt.Chart:

@@ -63,3 +63,16 @@ def test_fates():
     assert table["first"].fillna("").tolist() == ["one", "", "two", "one", "one"]
     assert table["settled"].fillna("").tolist() == ["one", "", "two", "", "three"]
     assert table["share"].tolist() == pytest.approx([1, 0, 2 / 3, 2 / 3, 2 / 3])
+
+
+def test_the_stored_layers_are_looked_up_once(study, monkeypatch):
+    """Once a layer of the study, it was most of the time for 200 layers."""
+    looked_up, unique = [], pd.Series.unique
+    monkeypatch.setattr(pd.Series, "unique", lambda column: looked_up.append(column.name) or unique(column))
+    assert len(neighbors_by_layer(study, "flat", "train")) == 3 * 4 * 3
+    assert looked_up.count("layer") == 1
+
+
+def test_distinct_values_are_those_of_the_table(study):
+    assert study.distinct("neighbors", "layer") == ["early", "late", "maps"]
+    assert study.distinct("neighbors", "pooling") == study.neighbors["pooling"].astype(str).unique().tolist()

@@ -104,7 +104,7 @@ def plan_extraction(
     worker_memory : int
         Memory of a worker in bytes.
     """
-    num_images, batch = len(plan.images), plan.options.batch_size
+    num_images, batch = len(plan.images), plan.batch_size
     widths: dict[Key, int] = {}
     for layer in layers:
         for pooling in poolings_of(layer, plan.poolings):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.network.catalogue import LayerInfo, layer_tensors
+from core.network.kernels import threads_per_operation
 from core.network.models.registry import Network
 from core.network.operations import connect
 from core.network.passes import Pass, poolings_of
@@ -18,7 +19,8 @@ from core.network.tokens import channel_means
 Allocate = Callable[[tuple[str, str], tuple[int, int]], NDArray[np.float32]]
 Forward = Callable[[np.ndarray], list[Any]]  # a batch through the network, to all that is wanted of it
 
-BATCHES_AT_ONCE = 2  # in the network: a core that has done its share of an operation goes on with the other batch
+CPU_BATCH, GPU_BATCH = 8, 32  # images in a batch: few stay in a processor's cache from one operation to the next
+_MOST_AT_ONCE = 8
 
 
 def stream_pass(
@@ -28,7 +30,7 @@ def stream_pass(
     num_samples: int,
     *,
     poolings: tuple[str, ...],
-    batch_size: int = 32,
+    batch_size: int = CPU_BATCH,
     columns: slice | None = None,
     allocate: Allocate | None = None,
     start: NDArray[np.float32] | None = None,
@@ -39,8 +41,9 @@ def stream_pass(
 
     The network runs only up to the deepest layer of the pass. Batches always consist of the same rows in the same
     shape, the last one filled up with its last image, so that the activations of a layer do not depend on the pass that
-    it is in. Two batches are in the network at once, and the images of the next one are loaded meanwhile. A run that
-    starts at a boundary gives the same bits as one from the pixels.
+    it is in. Several batches are in the network at once, so that a core that has done its share of an operation goes on
+    with another batch, and the images of the next one are loaded meanwhile. A run that starts at a boundary gives the
+    same bits as one from the pixels.
 
     Parameters
     ----------
@@ -108,8 +111,20 @@ def stream_pass(
     return activations
 
 
+def default_batch_size() -> int:
+    """Return the number of images in a batch: `GPU_BATCH` where TensorFlow sees a GPU, else `CPU_BATCH`."""
+    import tensorflow as tf
+
+    return GPU_BATCH if tf.config.list_physical_devices("GPU") else CPU_BATCH
+
+
 def compile_pass(
-    network: Network, pass_: Pass, *, poolings: tuple[str, ...], batch_size: int = 32, boundary: LayerInfo | None = None
+    network: Network,
+    pass_: Pass,
+    *,
+    poolings: tuple[str, ...],
+    batch_size: int = CPU_BATCH,
+    boundary: LayerInfo | None = None,
 ) -> Forward:
     """Compile the network for a pass, for several runs of `stream_pass`.
 
@@ -174,7 +189,8 @@ def _computed(
     Where a batch fails or the reader stops, batches that have begun are waited for, and no other begins.
     """
     loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load-images")
-    runners = ThreadPoolExecutor(max_workers=BATCHES_AT_ONCE, thread_name_prefix="run-network")
+    at_once = max(2, min(threads_per_operation(), _MOST_AT_ONCE))
+    runners = ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="run-network")
     pending: deque[tuple[int, Future[None]]] = deque()
 
     def run(rows: np.ndarray, loaded: Future[np.ndarray]) -> None:
@@ -184,7 +200,7 @@ def _computed(
         for start in range(0, num_samples, batch_size):
             rows = np.arange(start, min(start + batch_size, num_samples))
             pending.append((start + rows.size, runners.submit(run, rows, loader.submit(load, rows))))
-            if len(pending) > BATCHES_AT_ONCE:  # one more, which is loaded meanwhile
+            if len(pending) > at_once:  # one more, which is loaded meanwhile
                 yield _wait_for_first(pending)
         while pending:
             yield _wait_for_first(pending)

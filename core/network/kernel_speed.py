@@ -11,7 +11,7 @@ import time
 
 from core.network.kernels import ONEDNN
 
-_BATCH_SIZE, _BATCHES = 32, 4
+_BATCHES = 12
 
 
 def forward_seconds() -> dict[bool, float]:
@@ -44,22 +44,22 @@ def _measure_in_subprocess(onednn: bool) -> float:
 def _measure() -> float:
     import numpy as np
 
-    from core.network.activations import compile_pass
+    from core.network.activations import CPU_BATCH, compile_pass
     from core.network.catalogue import catalogue, select_default_layers
     from core.network.models.registry import load_network
     from core.network.passes import Pass
 
     network = load_network("efficientnet-lite0", "none")
     layers = tuple(select_default_layers(catalogue(network.model)))
-    forward = compile_pass(network, Pass(layers, 0), poolings=("mean",), batch_size=_BATCH_SIZE)
-    images = np.random.default_rng(0).uniform(0, 255, (_BATCH_SIZE, *network.input_size, 3)).astype(np.float32)
+    forward = compile_pass(network, Pass(layers, 0), poolings=("mean",), batch_size=CPU_BATCH)
+    images = np.random.default_rng(0).uniform(0, 255, (CPU_BATCH, *network.input_size, 3)).astype(np.float32)
     np.asarray(forward(images)[-1])  # the first call compiles the graph
     seconds = []
     for _ in range(_BATCHES):
         start = time.perf_counter()
         np.asarray(forward(images)[-1])
         seconds.append(time.perf_counter() - start)
-    return min(seconds) / _BATCH_SIZE
+    return min(seconds) / CPU_BATCH
 
 
 if __name__ == "__main__":

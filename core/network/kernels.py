@@ -84,7 +84,7 @@ def current_kernels() -> Kernels | None:
     return Kernels(
         onednn=_onednn(),
         max_isa=None if limit in ("", "ALL", "DEFAULT") else limit,
-        threads=_threads(),
+        threads=threads_per_operation(),
         instructions=_instructions(),
     )
 
@@ -112,6 +112,18 @@ def recorded_kernels(info: Mapping[str, Any]) -> Kernels | None:
     return Kernels(**{name: recorded[name] for name in types})
 
 
+def threads_per_operation() -> int:
+    """Return the threads per operation: as set in the program, else in the environment, else the number of cores."""
+    config = getattr(sys.modules.get("tensorflow"), "config", None)
+    in_program = config.threading.get_intra_op_parallelism_threads() if config else 0
+    in_environment = os.environ.get(THREADS, "")
+    if in_program:
+        return int(in_program)
+    if in_environment.isdecimal() and int(in_environment):
+        return int(in_environment)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _onednn() -> bool | None:
     """Return whether a loaded TensorFlow uses oneDNN, or whether it will with the current environment."""
     if tensorflow_is_loaded():
@@ -122,18 +134,6 @@ def _onednn() -> bool | None:
     if sys.platform == "darwin":  # TensorFlow for macOS is built without oneDNN
         return False
     return {"1": True, "0": False}.get(os.environ.get(ONEDNN, ""))
-
-
-def _threads() -> int:
-    """Return the threads per operation: as set in the program, else in the environment, else the number of cores."""
-    config = getattr(sys.modules.get("tensorflow"), "config", None)
-    in_program = config.threading.get_intra_op_parallelism_threads() if config else 0
-    in_environment = os.environ.get(THREADS, "")
-    if in_program:
-        return int(in_program)
-    if in_environment.isdecimal() and int(in_environment):
-        return int(in_environment)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _instructions() -> str | None:

@@ -343,12 +343,13 @@ class StudyChoices:
         least=1,
         default_text="the network's own",
     )
-    batch_size: int = declare(
-        32,
+    batch_size: int | None = declare(
+        None,
         help="Number of images in a forward pass.",
         group="network",
         metavar="N",
         least=1,
+        default_text="8, or 32 on a GPU",
     )
     protocol: str = declare(
         "separation",

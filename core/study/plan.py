@@ -22,6 +22,7 @@ from core.data.images.labelled_images import LabelledImages
 from core.data.images.loading import check_data_exist, load_images
 from core.data.images.pixel_cache import bytes_to_keep
 from core.data.sampling import name_some
+from core.network.activations import CPU_BATCH, default_batch_size
 from core.network.catalogue import (
     DEFAULT_LAYERS,
     INPUT_LAYER,
@@ -190,12 +191,19 @@ class Plan:
         largest_split = max(len(self.samples.rows(split)) for split in self.samples.split_names)
         return working_bytes(num_samples, np.float64) + candidates + 3 * 8 * largest_split**2
 
+    @property
+    def batch_size(self) -> int:
+        """Number of images in a forward pass."""
+        if self.options.batch_size is not None:
+            return self.options.batch_size
+        return CPU_BATCH if self.network is None else default_batch_size()
+
     def used(self) -> dict[str, Any]:
         """What study.json records as used: data, model and batch partition, by fingerprint."""
         data = self.samples.describe() | {"name": self.images.name, "fingerprint": self.images.fingerprint}
         data |= self.images.describe()
         model = {"name": PIXELS} if self.network is None else _describe_network(self.network)
-        batches = {"batch_size": self.options.batch_size, "last_batch": "padded"}
+        batches = {"batch_size": self.batch_size, "last_batch": "padded"}
         pooled = self._pooled()
         return {"data": data, "model": model, "batches": batches} | ({"pooled": pooled} if pooled else {})
 

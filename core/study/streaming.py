@@ -178,7 +178,7 @@ def _run(
         lambda rows: plan.images.load(rows, network.input_size),
         num_samples,
         poolings=plan.poolings,
-        batch_size=plan.options.batch_size,
+        batch_size=plan.batch_size,
         columns=columns,
         allocate=allocate,
         start=start,

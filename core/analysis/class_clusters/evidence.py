@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from core.analysis.curves import one_metric
+from core.analysis.cut.advice import SI_TOLERANCE
 from core.analysis.samples.class_pairs import confusion_by_layer, first_separated_layer
 from core.measures.neighbor_graph import shrunken_class_means
 from core.measures.paired import paired_difference
@@ -17,7 +18,7 @@ PARTS, STAYS, UNDECIDED = "part", "do not part", "cannot be decided"
 RISES, FLAT = "rises", "does not rise"
 FEWEST_NEIGHBORS = 2  # stored per sample, from which SI of fewer samples can be derived
 LEFT_OVER = 0.05  # largest share of the draws in which none of the stored neighbors is drawn
-SMALL_RISE = 0.03  # the tolerance of the project: where the whole interval is below, SI does not rise
+SMALL_RISE = SI_TOLERANCE  # where the whole interval is below, SI does not rise
 
 
 @dataclass(frozen=True)

@@ -292,7 +292,7 @@ def _largest_units(
         model,
         lambda batch: plan.images.load(rows[batch], size),
         len(rows),
-        batch_size=plan.options.batch_size,
+        batch_size=plan.batch_size,
         progress=progress and (lambda done, total: progress(Progress(stage, done, total, "images"))),
     )
 

@@ -170,7 +170,7 @@ def _export_with_head(
     def load(rows: NDArray[np.int64]) -> NDArray[np.float32]:
         return plan.images.load(rows, input_size)
 
-    features = _activations(cut, load, len(samples), plan.options.batch_size, progress)
+    features = _activations(cut, load, len(samples), plan.batch_size, progress)
     trained, classes = _train_head(head, features[train], samples.labels[train])
     with_head(model, trained).save(path)
     rows = (test if len(test) else train)[:_NUM_CHECKED]

@@ -1,6 +1,7 @@
 """The networks that are available by name or from files, with their weights; all of them take raw RGB pixels."""
 
 import difflib
+import gc
 import hashlib
 import importlib
 import importlib.util
@@ -9,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -378,8 +380,7 @@ def _is_installed(package: str) -> bool:
 
 
 def _check_keras() -> None:
-    import keras
-
+    keras = _import_keras()
     if keras.config.backend() != "tensorflow":
         raise RuntimeError(
             f"Keras must run on TensorFlow; got {keras.config.backend()}. "
@@ -387,6 +388,18 @@ def _check_keras() -> None:
         )
     if keras.config.image_data_format() != "channels_last":
         raise RuntimeError("Keras must be set to channels_last; got channels_first. Change it in ~/.keras/keras.json.")
+
+
+def _import_keras() -> ModuleType:
+    """Import Keras, and TensorFlow with it, without collecting garbage meanwhile, which is a fifth of the time."""
+    is_collecting = gc.isenabled()
+    gc.disable()
+    try:
+        import keras
+    finally:
+        if is_collecting:
+            gc.enable()
+    return keras
 
 
 def _hash_weights(model: "keras.Model") -> str:

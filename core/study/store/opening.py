@@ -6,8 +6,8 @@ that died is a valid study of the layers it finished. Others may write the forma
 `state`.
 
 This is the one place where a study comes in, and whoever wrote it is not trusted: `load_study` checks `study.json` and
-every table of usual size in full, and of larger ones what their files say of themselves; the rows of these are checked
-whenever some are read. So what is behind needs no checks of its own.
+every table of usual size in full, and of larger ones the metadata of their files; the rows of these are checked
+whenever some are read. Code that is given a `Study` need not check it again.
 """
 
 from __future__ import annotations  # so that help() shows the names of types as they are written here

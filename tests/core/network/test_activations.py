@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from core.network.activations import compile_pass, stream_pass
+from core.network.activations import compile_pass, default_batch_size, stream_pass
 from core.network.catalogue import boundary_layers, catalogue, select_layers
 from core.network.models.registry import Network, load_network
 from core.network.passes import Pass, plan_passes
@@ -302,3 +302,9 @@ def _comes_from(mean: tf.Operation, activations: tf.Tensor) -> bool:
     """Whether a mean is that of some activations, cast to float32 or as they are."""
     source = mean.inputs[0].op
     return mean.inputs[0] is activations or (source.type == "Cast" and source.inputs[0] is activations)
+
+
+@pytest.mark.parametrize(("gpus", "expected"), [([], 8), (["GPU:0"], 32)])
+def test_a_batch_is_larger_on_a_gpu(monkeypatch, gpus, expected):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus if kind == "GPU" else [])
+    assert default_batch_size() == expected

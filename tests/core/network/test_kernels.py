@@ -39,7 +39,7 @@ def not_loaded(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """An environment without settings, in a process that has not loaded TensorFlow."""
     monkeypatch.setattr(kernels, "tensorflow_is_loaded", lambda: False)
     monkeypatch.setattr("core.study.resumed_kernels.tensorflow_is_loaded", lambda: False)
-    monkeypatch.setattr(kernels, "_threads", lambda: int(os.environ.get(THREADS, 4)))
+    monkeypatch.setattr(kernels, "threads_per_operation", lambda: int(os.environ.get(THREADS, 4)))
     for name in (ONEDNN, MAX_ISA, THREADS):
         monkeypatch.setenv(name, "")  # so that it is put back afterwards, whatever the test sets
         monkeypatch.delenv(name)

@@ -1,5 +1,6 @@
 """The registry: names, weights, errors that say what to do, and accuracy on real images."""
 
+import gc
 import http.server
 import re
 import socket
@@ -329,3 +330,10 @@ def test_lite1_and_lite2_recognise_the_dogs(version, dogs_dir):
     files, labels = dogs(dogs_dir, per_breed=2)
     predicted = predicted_classes(load_network(f"efficientnet-{version}"), files)
     assert (predicted == labels).mean() >= 0.84
+
+
+def test_garbage_is_collected_again_after_keras_is_imported():
+    for is_collecting in (False, True):
+        (gc.enable if is_collecting else gc.disable)()
+        load_network("efficientnet-lite0", "none")
+        assert gc.isenabled() == is_collecting

@@ -118,6 +118,11 @@ def default_batch_size() -> int:
     return GPU_BATCH if tf.config.list_physical_devices("GPU") else CPU_BATCH
 
 
+def batches_at_once() -> int:
+    """Return the number of batches that are in the network at once: one for each core, from 2 to 8."""
+    return max(2, min(threads_per_operation(), _MOST_AT_ONCE))
+
+
 def compile_pass(
     network: Network,
     pass_: Pass,
@@ -189,7 +194,7 @@ def _computed(
     Where a batch fails or the reader stops, batches that have begun are waited for, and no other begins.
     """
     loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load-images")
-    at_once = max(2, min(threads_per_operation(), _MOST_AT_ONCE))
+    at_once = batches_at_once()
     runners = ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="run-network")
     pending: deque[tuple[int, Future[None]]] = deque()
 

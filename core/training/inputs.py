@@ -1,8 +1,9 @@
 """The inputs of training: activations of images at the cut, computed batch by batch or cached in files."""
 
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.data.files import check_regular
+from core.network.activations import batches_at_once
 from core.training.augmentation import Augmentation, Draws, augment, draw
 
 Rows = NDArray[np.int64]
@@ -87,8 +89,9 @@ class ComputedActivations:
         return draw(self._augmentation, len(self._data.labels), (self._seed, VARIANT, *numbers))
 
     def _run(self, batches: Sequence[Rows], draws: Draws | None) -> Iterator[Tensors]:
-        for rows, images in loaded_ahead(self._data.load, batches):
-            yield self._transform(images if draws is None else augment(images, draws, rows))
+        loaded = loaded_ahead(self._data.load, batches)
+        images = (images if draws is None else augment(images, draws, rows) for rows, images in loaded)
+        return _computed_ahead(self._transform, images, batches_at_once())
 
 
 class CachedActivations:
@@ -253,15 +256,20 @@ def in_batches(rows: Rows, batch_size: int) -> list[Rows]:
 
 def loaded_ahead(load: Callable[[Rows], Any], batches: Iterable[Rows]) -> Iterator[tuple[Rows, Any]]:
     """Yield each batch of rows with its loaded data; the next batch is loaded in another thread meanwhile."""
-    with ThreadPoolExecutor(1) as pool:
-        waiting: list[tuple[Rows, Any]] = []
-        for rows in batches:
-            waiting.append((rows, pool.submit(load, rows)))
-            if len(waiting) > 1:
-                ready, future = waiting.pop(0)
-                yield ready, future.result()
-        for ready, future in waiting:
-            yield ready, future.result()
+    all_rows = list(batches)
+    return zip(all_rows, _computed_ahead(load, all_rows, 1), strict=True)
+
+
+def _computed_ahead(function: Callable[[Any], Any], items: Iterable[Any], num_threads: int) -> Iterator[Any]:
+    """Yield the result for each item, in order, while those of the next `num_threads` are computed."""
+    waiting: deque[Future[Any]] = deque()
+    with ThreadPoolExecutor(num_threads) as pool:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > num_threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.network.activations import default_batch_size
 from core.training.inputs import (
     DROPOUT,
     ORDER,
@@ -277,7 +278,7 @@ class _Training:
         cache.fill(
             source,
             transform,
-            self.options.batch_size,
+            min(self.options.batch_size, default_batch_size()),
             lambda done, total: self.report(TrainingProgress(stage, 0, 0, done, total)),
         )
         return cache

@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -380,7 +379,9 @@ def _is_installed(package: str) -> bool:
 
 
 def _check_keras() -> None:
-    keras = _import_keras()
+    _import_keras()
+    import keras
+
     if keras.config.backend() != "tensorflow":
         raise RuntimeError(
             f"Keras must run on TensorFlow; got {keras.config.backend()}. "
@@ -390,16 +391,15 @@ def _check_keras() -> None:
         raise RuntimeError("Keras must be set to channels_last; got channels_first. Change it in ~/.keras/keras.json.")
 
 
-def _import_keras() -> ModuleType:
+def _import_keras() -> None:
     """Import Keras, and TensorFlow with it, without collecting garbage meanwhile, which is a fifth of the time."""
     is_collecting = gc.isenabled()
     gc.disable()
     try:
-        import keras
+        importlib.import_module("keras")
     finally:
         if is_collecting:
             gc.enable()
-    return keras
 
 
 def _hash_weights(model: "keras.Model") -> str:

@@ -13,6 +13,7 @@ if ROOT not in sys.path:  # `streamlit run` puts only this file's folder on the 
 
 import streamlit as st  # noqa: E402
 
+from explorer.controls.page_style import show_style  # noqa: E402
 from explorer.runs.uploads.uploaders import release_uploads  # noqa: E402
 from explorer.server.browser_history import one_step_a_change  # noqa: E402
 from explorer.server.page_errors import guarded  # noqa: E402
@@ -27,6 +28,7 @@ def show_page() -> None:
     st.set_option("client.showErrorDetails", "none")  # tracebacks go to the server's log, never to the page
     st.set_page_config(page_title="Separation Index Explorer", page_icon=ICON, layout="wide")
     st.logo(ICON, size="large")
+    show_style()
     pages = [
         st.Page("app_pages/layers/view.py", title="Layers", icon=":material/stacked_line_chart:", default=True),
         st.Page("app_pages/compare/view.py", title="Compare", icon=":material/compare_arrows:", url_path="compare"),

@@ -38,7 +38,7 @@ def chart_first(page: str) -> Iterator[None]:
 
 @contextmanager
 def controls_after_chart(page: str) -> Iterator[None]:
-    """The controls of a chart; only within `chart_first` of the same page."""
+    """The controls of a chart; only within `chart_first` of the same page, and once."""
     with st.container(key=f"{_CONTROLS}_{page}"):
         yield
 

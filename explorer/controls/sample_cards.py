@@ -10,6 +10,7 @@ from explorer.studies.gallery import agreement_text, short_id
 from explorer.studies.pictures import Pictures
 
 PAGE = "samples"
+CARD, PICTURE = 170, 136  # pixels; two cards stand side by side on a phone
 
 
 def offer_pictures(pictures: Pictures) -> None:
@@ -46,20 +47,23 @@ def show_selected(
     """
     row = table[table["sample"] == selected].iloc[0]
     st.subheader(f"{plain(row['id'])}", anchor="selected")
-    st.markdown(
-        f"Class **{plain(row['class_name'])}**. Its {len(neighbors)} nearest at `{selection.layer}`, as stored:"
-    )
+    count = "nearest neighbor" if len(neighbors) == 1 else f"{len(neighbors)} nearest neighbors"
+    st.markdown(f"Class **{plain(row['class_name'])}**. Its {count} at `{selection.layer}`, as stored:")
     with st.container(horizontal=True, gap="small"):
-        with st.container(border=True, width=158):
-            show_picture(pictures, row["source"], row["class_name"], 124)
-            st.markdown(f"**{plain(row['class_name'])}**  \n{plain(short_id(row['id']))}  \nselected")
+        with st.container(border=True, width=CARD):
+            show_picture(pictures, row["source"], row["class_name"], PICTURE)
+            st.markdown(f"**{plain(row['class_name'])}**  \n:small[{plain(short_id(row['id']))}]  \n:small[selected]")
         for neighbor in neighbors.to_dict("records"):
-            with st.container(border=True, width=158):
-                show_picture(pictures, neighbor["source"], neighbor["class_name"], 124)
-                agreement = agreement_text(bool(neighbor["same_label"]), plain(neighbor["class_name"]))
+            with st.container(border=True, width=CARD):
+                show_picture(pictures, neighbor["source"], neighbor["class_name"], PICTURE)
+                lines = [
+                    f"{plain(short_id(neighbor['id']))} ({neighbor['split']})",
+                    agreement_text(bool(neighbor["same_label"])),
+                    f"distance {neighbor['distance']:.4g}",
+                ]
                 st.markdown(
-                    f"**{neighbor['rank']}. {plain(neighbor['class_name'])}**  \n{plain(short_id(neighbor['id']))} "
-                    f"({neighbor['split']})  \n{agreement}  \ndistance {neighbor['distance']:.4g}"
+                    f"**{neighbor['rank']}. {plain(neighbor['class_name'])}**  \n"
+                    + "  \n".join(f":small[{line}]" for line in lines)
                 )
 
 

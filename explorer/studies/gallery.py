@@ -347,8 +347,11 @@ def short_id(name: str) -> str:
     return last_part if "." in last_part else name
 
 
-def agreement_text(agrees: bool, class_name: str) -> str:
-    """Whether a neighbor has the same class, as Markdown: icon and words, because color alone is not accessible."""
+def agreement_text(agrees: bool, other: str = "") -> str:
+    """Whether a neighbor has the same class, as Markdown: icon and words, because color alone is not accessible.
+
+    other : the neighbor's class, where it does not stand beside the text already.
+    """
     if agrees:
         return ":green[:material/check_circle:] same class"
-    return f":red[:material/cancel:] other class: {class_name}"
+    return f":red[:material/cancel:] other class{other and f': {other}'}"

@@ -161,7 +161,8 @@ def extra_frame(planes: MapPlanes, sample_paths: SamplePaths, layer: str) -> Fra
     number = planes.layers.index(layer)
     if number in planes.drawn_layers:
         return None
-    agrees, _ = _agreement(sample_paths.nearest, [layer], planes.drawn_samples)
+    nearest = sample_paths.nearest
+    agrees, _ = _agreement(nearest[nearest["layer"] == layer], [layer], planes.drawn_samples)
     return Frame(
         place=int(np.searchsorted(planes.drawn_layers, number)),
         positions=planes.coordinates[number].astype("<u2").tobytes(),

@@ -69,8 +69,7 @@ def page_rows(folder: Path) -> list[dict[str, object]]:
     layers = page.selectbox[0].options
     clicks, moves = [], []
     for repeat in range(REPEATS):
-        key = next(name for name in page.session_state.filtered_state if name.startswith("selected sample of"))
-        page.session_state[key] = 100 + repeat
+        page.session_state[f"selected sample of {folder}"] = 100 + repeat
         clicks.append(_seconds(page))
         page.selectbox[0].set_value(layers[10 * repeat + 3])
         moves.append(_seconds(page))

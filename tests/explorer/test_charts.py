@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.report.charts.layer_chart import PICK, layers_chart
+from core.report.charts.frame import spec_and_tables
+from core.report.charts.layer_chart import PICK, layers_chart, with_chosen_layer
 from core.report.charts.theme import GRAY
 from explorer.state.choices import Selection, select_curves
 from explorer.studies.loading import read_study
@@ -191,3 +192,23 @@ def test_the_chosen_layer_is_marked_where_it_is_shown(tiny, chosen, bands):
     assert len(marked) == bands
     (pick,) = [param for param in spec["params"] if param["name"] == PICK]
     assert pick["select"]["fields"] == ["layer"]
+
+
+@pytest.mark.parametrize("chosen", ["stem_conv", "block1a_add", None])
+def test_another_layer_is_marked_without_making_the_chart_again(tiny, chosen):
+    curves = select_curves(tiny.curves, tiny.layers, Selection("mean", ("test",)))
+    spec = spec_and_tables(layers_chart(curves, tiny.layers, chosen="stem_conv"))
+    before = repr(spec)
+    moved = with_chosen_layer(spec, chosen)
+    expected = spec_and_tables(layers_chart(curves, tiny.layers, chosen=chosen))
+    assert _drawn(moved) == _drawn(expected)
+    assert repr(spec) == before
+    assert _drawn(with_chosen_layer(moved, "stem_conv")) == _drawn(spec if chosen else moved)
+
+
+def _drawn(spec):
+    """The marks with the rows that they draw, whatever the names of marks and tables."""
+    tables, drawn = spec["datasets"], []
+    for layer in _leaves(spec):
+        drawn.append({**layer, "name": None, "data": tables[layer["data"]["name"]].to_csv()})
+    return drawn

@@ -29,8 +29,8 @@ def address(tmp_path, study_writer):
 
 
 def names_in_chart(page: Page) -> list[str]:
-    texts = page.locator(".st-key-layers_chart svg.marks .mark-text.role-mark text").all_text_contents()
-    return sorted(text.strip() for text in texts if "chance" not in text)
+    texts = page.locator(".st-key-layers_chart svg.marks .mark-text.role-mark text[font-weight='600']")
+    return sorted(text.strip() for text in texts.all_text_contents())
 
 
 def also_show(page: Page, name: str) -> None:

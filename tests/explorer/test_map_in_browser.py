@@ -103,6 +103,17 @@ def test_a_journey_over_the_map(page, address):
     expect(page).to_have_url(re.compile("layer=predictions"), timeout=SLOW)
     expect(part.get_by_role("button", name="Play")).to_be_visible()
 
+    # On a phone, the map comes before the controls, and no button lies outside of the window.
+    page.set_viewport_size({"width": 390, "height": 844})
+    chosen_layer = page.get_by_role("combobox", name="Layer", exact=True)
+    page.wait_for_function("document.documentElement.scrollWidth <= window.innerWidth")
+    expect(canvas).to_be_visible()
+    assert canvas.bounding_box()["y"] < chosen_layer.bounding_box()["y"]
+    page.goto(f"{address}/compare?study=digits")
+    button = page.get_by_role("radio", name="By relative position")
+    expect(button).to_be_visible(timeout=SLOW)
+    assert button.bounding_box()["x"] + button.bounding_box()["width"] <= 390
+
 
 def test_who_wants_less_motion_gets_steps(page, address):
     page.emulate_media(reduced_motion="reduce")

@@ -247,3 +247,12 @@ def test_a_name_appears_in_the_picker_the_chart_and_the_report(open_view, writte
     page = open_view("layers", path, also=[str(other)])
     assert "description.json must be JSON" in said(page).replace("\\", "")
     assert make_report(path).name == "open"
+
+
+def test_blocks_are_named_below_studies_with_the_same_names(opened):
+    lines = read_lines({"a": opened("a"), "b": opened("b", FEWER)}, ONE)
+    assert lines.layers["layer"].tolist() == [name for name, *_ in TINY_LAYERS]
+    assert lines.layers["block"].tolist() == ["stem", "block1a", "block1a", "block2a", "avg"]
+    spec = lines_chart(lines, "SI").to_dict()
+    texts = {row["text"] for rows in spec["datasets"].values() for row in rows if "low" in row and "text" in row}
+    assert {"block1a", "block2a"} <= texts

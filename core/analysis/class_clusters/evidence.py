@@ -75,7 +75,7 @@ class Rise:
 
 
 def cluster_curve(
-    nearest: pd.DataFrame, names: pd.Series, classes: Collection[str], possible: pd.Series
+    nearest: pd.DataFrame, names: pd.Series, classes: Collection[str | int], possible: pd.Series
 ) -> pd.DataFrame:
     """Return how often the classes of a cluster are confused with each other at each layer.
 
@@ -83,12 +83,12 @@ def cluster_curve(
     ----------
     nearest : DataFrame
         As returned by `core.analysis.samples.paths.nearest_by_layer`.
-    names : Series of str
-        Class name by sample.
-    classes : collection of str
-        The classes of the cluster.
-    possible : Series of str
-        Class name by sample, for all samples that may be neighbors.
+    names : Series of str or int
+        Class by sample, by name or as a number, which is much faster.
+    classes : collection of str or int
+        The classes of the cluster, as in `names`.
+    possible : Series of str or int
+        The same as `names`, for all samples that may be neighbors.
 
     Returns
     -------
@@ -113,7 +113,7 @@ def cluster_curve(
     return confusion_by_layer(rows[sample_class.isin(classes)], ["own", "expected"])
 
 
-def parting(nearest: pd.DataFrame, names: pd.Series, classes: Collection[str], possible: pd.Series) -> Parting:
+def parting(nearest: pd.DataFrame, names: pd.Series, classes: Collection[str | int], possible: pd.Series) -> Parting:
     """Where the classes of a cluster part; parameters are those of `cluster_curve`, with at least one layer."""
     curve = cluster_curve(nearest, names, classes, possible)
     separated = first_separated_layer(curve)

@@ -1,6 +1,6 @@
 """The clusters of classes of a study, each with its evidence."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -150,11 +150,13 @@ def class_clusters(
 class _Tables:
     """What all clusters of a study are looked up in.
 
-    names : class name by sample. queries, possible : the same, of the queries and of their possible neighbors.
-    suspects : of `samples_to_check`. copies : of `duplicates_first`. sizes : of `size_evidence`.
+    names : class name by sample. codes : the class by sample as a number, in the order of the names. queries,
+    possible : class name by sample, of the queries and of their possible neighbors. suspects : of `samples_to_check`.
+    copies : of `duplicates_first`. sizes : of `size_evidence`.
     """
 
     names: pd.Series
+    codes: pd.Series
     queries: pd.Series
     possible: pd.Series
     suspects: pd.DataFrame
@@ -162,8 +164,44 @@ class _Tables:
     sizes: SizeEvidence | None
 
 
-def find_class_clusters(study: Study, selection: LayerSelection) -> list[ClassCluster]:
+@dataclass(frozen=True, eq=False)
+class ClusterSources:
+    """What the clusters of all layers are looked up in, for one pooling and split.
+
+    Attributes
+    ----------
+    suspects : DataFrame
+        Of `core.analysis.samples.suspects.samples_to_check`.
+    nearest : DataFrame
+        The columns layer, sample and nearest of `core.analysis.samples.paths.nearest_by_layer`.
+    """
+
+    suspects: pd.DataFrame
+    nearest: pd.DataFrame
+
+
+def read_cluster_sources(study: Study, pooling: str, split: str, among: str) -> ClusterSources:
+    """Read what does not depend on the layer of the clusters; parameters are those of `nearest_by_layer`."""
+    late = late_neighbors(study, pooling, split, among=among)
+    nearest = nearest_by_layer(study, pooling, split, among=among)
+    return ClusterSources(
+        suspects=samples_to_check(late, study.samples.assign(class_name=_class_names(study).to_numpy())),
+        nearest=nearest[["layer", "sample", "nearest"]],
+    )
+
+
+def find_class_clusters(
+    study: Study, selection: LayerSelection, *, sources: Callable[[], ClusterSources] | None = None
+) -> list[ClassCluster]:
     """The clusters of classes of a study at a layer; see `class_clusters`.
+
+    Parameters
+    ----------
+    study : Study
+    selection : LayerSelection
+    sources : callable, optional
+        Returns what `read_cluster_sources` reads, which the clusters of other layers have in common; called only if
+        there is a cluster. By default it is read.
 
     Raises
     ------
@@ -172,32 +210,45 @@ def find_class_clusters(study: Study, selection: LayerSelection) -> list[ClassCl
     """
     split, among, pooling = selection.split, selection.among, selection.pooling
     neighbors = stored_neighbors(study, selection.layer, pooling, split, among=among)
-    classes = sample_classes(study.samples)
-    names = classes.map(short_classes(classes))
+    names = _class_names(study)
     possible = names[(study.samples["split"].astype(str) == among).to_numpy()]
     nearest = neighbors[neighbors["rank"] == 1]
     clusters = find_clusters(count_confusions(nearest, names, possible))
     if not clusters:
         return []
-    late = late_neighbors(study, pooling, split, among=among)
+    source = sources() if sources else read_cluster_sources(study, pooling, split, among)
     tables = _Tables(
         names=names,
+        codes=pd.Series(names.astype("category").cat.codes.to_numpy(np.int64), names.index),
         queries=names.reindex(nearest["sample"]),
         possible=possible,
-        suspects=samples_to_check(late, study.samples.assign(class_name=names.to_numpy())),
+        suspects=source.suspects,
         copies=duplicates_first(study, selection.layer, pooling),
         sizes=None
         if selection.samples == "cross"
         else size_evidence(study.measurements, selection.layer, stored_pooling(study, selection.layer, pooling), split),
     )
-    members = tables.queries[tables.queries.isin([name for cluster in clusters for name in cluster])]
-    paths = nearest_by_layer(study, pooling, split, among=among, samples=members.index.tolist())
     results = []
     for cluster in clusters:
-        samples = members.index[members.isin(cluster)]
-        of_cluster = [table[table["sample"].isin(samples)] for table in (neighbors, paths)]
+        samples = tables.queries.index[tables.queries.isin(cluster)].to_numpy()
+        of_cluster = [_rows_of(table, samples) for table in (neighbors, source.nearest)]
         results.append(_with_evidence(cluster, tables, *of_cluster))
     return results
+
+
+def _rows_of(table: pd.DataFrame, samples: NDArray[np.int64]) -> pd.DataFrame:
+    """The rows of some samples; looked up in an array, which is much faster than `isin` in a large table."""
+    rows = table["sample"].to_numpy()
+    is_chosen = np.zeros(max(rows.max(initial=0), samples.max(initial=0)) + 1, dtype=bool)
+    is_chosen[samples] = True
+    chosen: pd.DataFrame = table[is_chosen[rows]]
+    return chosen
+
+
+def _class_names(study: Study) -> pd.Series:
+    """Short class name by sample."""
+    classes = sample_classes(study.samples)
+    return classes.map(short_classes(classes))
 
 
 def clusters_table(clusters: Sequence[ClassCluster]) -> pd.DataFrame:
@@ -245,7 +296,7 @@ def _with_evidence(
         chance=chance,
         merged_value=float((agrees | confused).mean()),
         merged_chance=merged_chance,
-        parting=parting(paths, names, classes, possible),
+        parting=parting(paths, tables.codes, _codes_of(tables, classes), tables.codes.reindex(possible.index)),
         rise=rise(neighbors, names),
         sizes=tables.sizes,
         suspects=len(suspects),
@@ -253,6 +304,11 @@ def _with_evidence(
         duplicates=_count_copies(tables.copies, names, classes),
         examples=_examples(nearest["sample"].to_numpy()[confused], names),
     )
+
+
+def _codes_of(tables: _Tables, classes: Sequence[str]) -> list[int]:
+    """The numbers of some classes, by which many samples are told apart much faster than by names."""
+    return [int(tables.codes[tables.names == name].iloc[0]) for name in classes]
 
 
 def _count_copies(copies: pd.DataFrame, names: pd.Series, classes: Sequence[str]) -> int:

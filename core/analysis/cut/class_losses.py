@@ -42,20 +42,20 @@ def class_differences(study: Study, advice: Advice, layer: str) -> pd.DataFrame:
         return pd.DataFrame(columns=COLUMNS)
     all_classes = sample_classes(study.samples)
     classes = best["sample"].map(all_classes.map(short_classes(all_classes))).to_numpy(object)
-    names = sorted(set(classes))
+    codes, names = pd.factorize(classes, sort=True)
     level = 1 - (1 - LEVEL) / len(names)
-    rows = [_class_row(name, best[classes == name], cut[classes == name], level) for name in names]
+    samples_by_class = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
+    agrees = [table["same_label"].to_numpy() for table in (best, cut)]
+    nodes = [table[["sample", "nearest"]].to_numpy() for table in (best, cut)]
+    rows = []
+    for name, samples in zip(names, samples_by_class, strict=True):
+        difference = paired_difference(
+            agrees[0][samples],
+            agrees[1][samples],
+            np.zeros(len(samples), dtype=int),  # all of one class
+            nodes_before=nodes[0][samples],
+            nodes_after=nodes[1][samples],
+        )
+        rows.append((str(name), len(samples), difference.value, *difference.exact_interval(level)))
     table = pd.DataFrame(rows, columns=COLUMNS)
     return table.sort_values(["difference", "high", "class_name"], ignore_index=True)
-
-
-def _class_row(name: str, before: pd.DataFrame, after: pd.DataFrame, level: float) -> tuple[object, ...]:
-    """A row of `class_differences`."""
-    difference = paired_difference(
-        before["same_label"],
-        after["same_label"],
-        np.zeros(len(before), dtype=int),  # all of one class
-        nodes_before=before[["sample", "nearest"]],
-        nodes_after=after[["sample", "nearest"]],
-    )
-    return name, len(before), difference.value, *difference.exact_interval(level)

@@ -139,7 +139,7 @@ def duplicates(study: Study, layer: str, pooling: str, *, within: float = 0.0) -
 
 def _stored_layers_text(study: Study) -> str:
     """The layers whose neighbors a study stores, as a sentence."""
-    layers = study.table("neighbors", ["layer"])["layer"].astype(str).unique().tolist()
+    layers = study.distinct("neighbors", "layer")
     return f"It has those of {name_some(layers)}." if layers else "It has none at all."
 
 

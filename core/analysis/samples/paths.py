@@ -79,7 +79,8 @@ def neighbors_by_layer(
         filters.append(("sample", "in", list(samples)))
     table = study.table("neighbors", columns, filters)
     table = table[has_pooling(table, study.layers, pooling)]
-    order = [layer for layer in study.layers["layer"] if layer in set(table["layer"].unique())]
+    stored_layers = set(table["layer"].unique())
+    order = [layer for layer in study.layers["layer"] if layer in stored_layers]
     layer = table["layer"].astype("category").cat.set_categories(order)
     table = table.assign(layer=layer).dropna(subset=["layer"])
     table = table.sort_values(["layer", "sample", "rank"], kind="stable", ignore_index=True)

@@ -21,6 +21,7 @@ from core.report.charts.theme import APP_TEXT, GRAY
 NAMES = "layers"  # parameter with the layers' names, so that the specification has them once instead of once per mark
 AXIS_WIDTH = 38  # pixels; equal in all charts, so that the same layer is at the same x in charts below each other
 _DECIMALS = 5  # of numbers in a specification that stands alone
+_NARROW = 450  # pixels, of a chart on a phone
 
 
 @dataclass(frozen=True)
@@ -230,6 +231,11 @@ def layer_axis(size: Size = PAGE) -> alt.Axis:
         ticks=True,
         grid=False,
     )
+
+
+def gradient_length() -> alt.ExprRef:
+    """The length of a legend's color scale: short in a chart on a phone, in which it would be cut off."""
+    return alt.ExprRef(f"containerSize()[0] < {_NARROW} ? 90 : 180")
 
 
 def upper_end(values: NDArray[np.float64]) -> float:

@@ -36,6 +36,7 @@ PANELS = ("si", "knn", "channels", "parameters")  # from the top
 # Columns that the marks need; others would only make the specification larger.
 DRAWN = ["layer", "pooling", "value", "low", "high", "series", "samples_name"]
 UNTRAINED = "untrained"
+CHOSEN = "chosen_layer"  # name of the band that marks the chosen layer
 PICK = "pick"  # name of the selection that a click makes
 DASHES = {"mean": [1, 0], "flat": [7, 3]}
 SHAPES = {"mean": "circle", "flat": "diamond"}
@@ -102,7 +103,7 @@ def layers_chart(
     size : Size
         A chart that is not interactive, such as a figure, names blocks in place of layers.
     """
-    rows = _layer_rows(layers, size)
+    rows = layer_rows(layers, size)
     lines = with_series(curves, measure)
     separation, baseline = lines[lines["measure"] == "SI"], lines[lines["measure"] == "kNN"]
     panel = Panel(0, 0, size)
@@ -129,7 +130,15 @@ def layers_chart(
     )
 
 
-def _layer_rows(layers: pd.DataFrame, size: Size) -> LayerRows:
+def layer_rows(layers: pd.DataFrame, size: Size = PAGE) -> LayerRows:
+    """Return the layers of a chart, and how its x axis names them.
+
+    Parameters
+    ----------
+    layers : DataFrame
+        With the columns layer and block, in network order.
+    size : Size
+    """
     if size.interactive:
         runs = block_runs(layers)
         has_blocks = len(runs) > 0 and (len(layers) <= FEW_LAYERS or (runs["count"] > 1).any())
@@ -249,8 +258,36 @@ def _chosen_band(rows: LayerRows, chosen: str | None) -> list[alt.Chart]:
     chosen_layer = rows.layers.loc[rows.layers["layer"] == chosen, ["layer"]]
     if chosen_layer.empty:
         return []
-    band = alt.Chart(chosen_layer).mark_rect(color=GRAY, opacity=0.28, stroke=GRAY, strokeWidth=1.5, aria=False)
-    return [band.encode(x=rows.x)]
+    return [chosen_layer_band(str(chosen), rows.x)]
+
+
+def chosen_layer_band(layer: str, x: alt.X) -> alt.Chart:
+    """Return a band that marks one layer, which `with_chosen_layer` finds in a specification."""
+    band = alt.Chart(pd.DataFrame({"layer": [layer]}), name=CHOSEN)
+    chart: alt.Chart = band.mark_rect(color=GRAY, opacity=0.28, stroke=GRAY, strokeWidth=1.5, aria=False).encode(x=x)
+    return chart
+
+
+def with_chosen_layer(spec: Mapping[str, Any], layer: str | None) -> dict[str, Any]:
+    """Return a specification with another layer marked: much faster than to make the chart again.
+
+    Parameters
+    ----------
+    spec : mapping
+        Of `core.report.charts.frame.spec_and_tables`, of a chart with a `chosen_layer_band`; without one, it is
+        returned as it is. It is not changed.
+    layer : str or None
+        A layer of the chart; None for no band.
+    """
+    bands = [part for part in spec["layer"] if part.get("name") == CHOSEN]
+    if not bands:
+        return dict(spec)
+    tables = dict(spec["datasets"])
+    if layer is None:
+        del tables[bands[0]["data"]["name"]]
+        return {**spec, "layer": [part for part in spec["layer"] if part is not bands[0]], "datasets": tables}
+    tables[bands[0]["data"]["name"]] = pd.DataFrame({"layer": [layer]})
+    return {**spec, "datasets": tables}
 
 
 def _hover_band(lines: pd.DataFrame, rows: LayerRows) -> alt.Chart:

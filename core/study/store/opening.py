@@ -147,6 +147,21 @@ class Study(StudyDisplay):
         rows: pd.DataFrame = table.to_pandas()
         return rows
 
+    def distinct(self, name: str, column: str) -> list[str]:
+        """The distinct values of a column of texts, in order of appearance, much faster than by reading the table.
+
+        Parameters
+        ----------
+        name : str
+            A table that `table` knows, with the column layer.
+        column : str
+            A column of it. Each file is checked, but not that its rows are of this study.
+        """
+        data = self._read(name, [*dict.fromkeys(["layer", column])])
+        if self.state != "complete":
+            data = validation.of_layers(data, TABLES[name], self._layer_names)
+        return [str(value) for value in data[column].unique().to_pylist()]
+
     if not TYPE_CHECKING:  # for a type checker, an attribute that is not declared is a fault
 
         def __getattr__(self, name: str) -> Any:
@@ -346,6 +361,38 @@ def read_table_file(path: Path, table: Table) -> pa.Table:
     return data
 
 
+def _filtered(file: pq.ParquetFile, path: Path, columns: Sequence[str], filters: Filters) -> pa.Table:
+    """Some columns of the rows that pass all filters.
+
+    PyArrow does not skip row groups by texts, such as those of other layers, which are most of a large table.
+    """
+    groups = [group for group in range(file.num_row_groups) if _may_pass(file.metadata.row_group(group), filters)]
+    if len(groups) > file.num_row_groups // 2:
+        return pq.read_table(
+            path.absolute(),
+            columns=columns,
+            filters=list(filters),
+            partitioning=None,
+            page_checksum_verification=True,
+        )
+    needed = list(dict.fromkeys([*columns, *(column for column, _, _ in filters)]))
+    rows = file.read_row_groups(groups, needed)
+    return rows.filter(pq.filters_to_expression(list(filters))).select(columns)
+
+
+def _may_pass(group: pq.RowGroupMetaData, filters: Filters) -> bool:
+    """Whether rows of a row group may pass all filters, by the smallest and the largest text of its columns."""
+    wanted = {column: value for column, test, value in filters if test == "==" and isinstance(value, str)}
+    for index in range(group.num_columns):
+        chunk = group.column(index)
+        bounds = chunk.statistics if chunk.path_in_schema in wanted else None
+        if bounds is None or not bounds.has_min_max or not isinstance(bounds.min, str):
+            continue
+        if not bounds.min <= wanted[chunk.path_in_schema] <= bounds.max:
+            return False
+    return True
+
+
 def _read_file(path: Path, name: str, columns: Sequence[str], filters: Filters | None = None) -> pa.Table:
     file = _open(path, name, [*columns, *(column for column, _, _ in filters or ())])
     return _values_of(file, path, TABLES[name], columns, filters)
@@ -382,16 +429,7 @@ def _values_of(
     """Some columns of a file that was looked at, in their declared types, values checked."""
     there = [column for column in columns if column in file.schema_arrow.names]
     try:
-        if filters:
-            data = pq.read_table(
-                path.absolute(),
-                columns=there,
-                filters=list(filters),
-                partitioning=None,
-                page_checksum_verification=True,
-            )
-        else:
-            data = file.read(there)
+        data = _filtered(file, path, there, filters) if filters else file.read(there)
         data, faults = validation.converted(data, table, columns)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _broken(path, error) from error

@@ -42,6 +42,7 @@ from core.study.store.tables.ties import tie_cautions
 
 Info = dict[str, Any]
 _LEVEL, _LEVEL_OF_PARTS = 9, 1  # of Zstandard: parts are read once, and gone when the study is complete
+_ROW_GROUP = 2**17  # rows; who reads one layer of a large table reads a few groups of them, not all
 _LOCK_S = 0.2  # a reader that asks whether the study is being written holds its lock for an instant
 _MERGED, _SAMPLES = ".parts.tmp", "samples.parquet"
 
@@ -337,6 +338,7 @@ def _write_table(path: Path, table: pa.Table, *, compression_level: int = _LEVEL
         compression_level=compression_level,
         use_dictionary=_texts(table.schema),
         write_page_checksum=True,
+        row_group_size=_ROW_GROUP,
     )
 
 

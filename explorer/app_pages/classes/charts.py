@@ -12,6 +12,7 @@ from core.report.charts.frame import (
     LABEL_HEIGHT,
     UncheckedChart,
     framed,
+    gradient_length,
     layer_x,
     names_parameter,
     soft_text,
@@ -46,7 +47,7 @@ def heat_map(values: pd.DataFrame, classes: Sequence[str], layer: str) -> Unchec
     rows = rows.assign(si=rows["value"].map("{:.2f}".format), chance_text=rows["chance"].map("{:.3f}".format))
     picked = alt.selection_point(name=PICKED, fields=["class_name", "layer"], empty=False)
     y = alt.Y("class_name:N", sort=list(classes), title=None, axis=alt.Axis(labelLimit=160, **ALL_LABELS))
-    legend = alt.Legend(title="SI", orient="top", gradientLength=180, format=".1f", titleOrient="left")
+    legend = alt.Legend(title="SI", orient="top", gradientLength=gradient_length(), format=".1f", titleOrient="left")
     color = alt.Color("value:Q", scale=alt.Scale(domain=[0, 1], scheme="viridis"), legend=legend)
     titles = {"class_name": "Class", "layer": "Layer", "si": "SI", "chance_text": "Chance", "num_queries": "Samples"}
     cells = (

@@ -1,11 +1,18 @@
 """The part of the page Classes about groups of classes that run into each other, and what helps."""
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import streamlit as st
 
-from core.analysis.class_clusters.table import ClassCluster, clusters_table, find_class_clusters
+from core.analysis.class_clusters.table import (
+    ClassCluster,
+    ClusterSources,
+    clusters_table,
+    find_class_clusters,
+    read_cluster_sources,
+)
 from core.analysis.samples.selection import LayerSelection
 from core.report.words.classes.clusters import clusters_text, confusion_text, evidence_texts, names_text
 from core.study.store.opening import StudyError
@@ -73,7 +80,14 @@ def _page_key(study: OpenStudy, selection: LayerSelection) -> str:
 @st.cache_data(max_entries=16, show_spinner="Looking for classes that run into each other")
 def cached_clusters(path: str, stamp: tuple[int, ...], selection: LayerSelection) -> list[ClassCluster] | None:
     """The groups of classes; None if the study stores no neighbors of the layer."""
+    sources = partial(_cached_sources, path, stamp, selection.pooling, selection.split, selection.among)
     try:
-        return find_class_clusters(cached_tables(path, stamp), selection)
+        return find_class_clusters(cached_tables(path, stamp), selection, sources=sources)
     except StudyError:
         return None
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _cached_sources(path: str, stamp: tuple[int, ...], pooling: str, split: str, among: str) -> ClusterSources:
+    """What the groups of all layers have in common, read once."""
+    return read_cluster_sources(cached_tables(path, stamp), pooling, split, among)

@@ -6,7 +6,15 @@ import altair as alt
 import pandas as pd
 from altair.utils.schemapi import debug_mode
 
-from core.report.charts.frame import Panel, UncheckedChart, framed, layer_x, names_parameter, x_scale
+from core.report.charts.frame import (
+    Panel,
+    UncheckedChart,
+    framed,
+    gradient_length,
+    layer_x,
+    names_parameter,
+    x_scale,
+)
 from core.report.charts.theme import GRAY
 from explorer.app_pages.compare.related_measures_tables import MEASURES
 
@@ -81,7 +89,7 @@ def similarity_chart(rows: pd.DataFrame, title: str) -> UncheckedChart:
     )
     order = x_scale()
     y = alt.Y("other:N", scale=order, axis=alt.Axis(title=None, labelOverlap="greedy", labelLimit=160, grid=False))
-    legend = alt.Legend(title=title, orient="top", gradientLength=180, format=".1f", titleOrient="left")
+    legend = alt.Legend(title=title, orient="top", gradientLength=gradient_length(), format=".1f", titleOrient="left")
     color = alt.Color("value:Q", scale=alt.Scale(domain=[0, 1], scheme="viridis", clamp=True), legend=legend)
     tooltip = [
         alt.Tooltip("layer:N", title="Layer"),

@@ -208,7 +208,7 @@ def choose_cut(study: OpenStudy, advice: Advice) -> str:
 def show_cost(study: OpenStudy, row: pd.Series) -> None:
     """Show what the cut saves and costs, in figures."""
     probe = row["linear_probe_difference"]
-    with st.container(horizontal=True, gap="large"):
+    with st.container(horizontal=True, gap="medium"):
         st.metric("SI at the cut", f"{row['value']:.3f}", help="The page Layers shows its 95 % interval.")
         st.metric("Minus the best layer", "the best" if row["difference"] == 0 else difference_to_best_text(row))
         st.metric("Parameters saved", share(row["parameters_saved"]))

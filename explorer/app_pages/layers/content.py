@@ -9,7 +9,7 @@ import streamlit as st
 from core.analysis.cut.advice import SI_TOLERANCE
 from core.analysis.separation_level import lead_curve
 from core.report.charts.frame import spec_and_tables
-from core.report.charts.layer_chart import layers_chart
+from core.report.charts.layer_chart import layers_chart, with_chosen_layer
 from core.report.words.cards import Card, make_cards
 from explorer.app_pages.layers.lines import Lines, read_lines
 from explorer.app_pages.layers.lines_chart import lines_chart
@@ -76,12 +76,19 @@ def control_values(study: OpenStudy, selection: Selection, curves: pd.DataFrame)
     return values
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
 def cached_chart(path: str, stamp: tuple[int, ...], selection: Selection, chosen: str | None) -> dict[str, Any]:
     """The chart as a Vega-Lite specification with its tables; at least one value must be shown."""
-    data = chart_data(cached_study(path, stamp), selection, chosen)
-    chart = layers_chart(data.curves, data.layers, measure=data.measure, control=data.control, chosen=chosen)
-    return spec_and_tables(chart)
+    spec, layers = _cached_chart(path, stamp, selection)
+    return with_chosen_layer(spec, chosen if chosen in layers else None)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _cached_chart(path: str, stamp: tuple[int, ...], selection: Selection) -> tuple[dict[str, Any], frozenset[str]]:
+    """The chart with some layer marked, which all sessions share and none may change, and the names of its layers."""
+    data = chart_data(cached_study(path, stamp), selection, None)
+    names = data.layers["layer"].tolist()
+    chart = layers_chart(data.curves, data.layers, measure=data.measure, control=data.control, chosen=names[0])
+    return spec_and_tables(chart), frozenset(names)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -98,13 +105,23 @@ def cached_lines(studies: tuple[tuple[str, str, tuple[int, ...]], ...], selectio
     return read_lines({name: cached_study(path, stamp) for name, path, stamp in studies}, selection)
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
 def cached_lines_chart(
     studies: tuple[tuple[str, str, tuple[int, ...]], ...], selection: Selection, chosen: str | None
 ) -> dict[str, Any]:
     """The chart of `cached_lines` as a Vega-Lite specification with its tables; at least one line."""
+    spec, layers = _cached_lines_chart(studies, selection)
+    return with_chosen_layer(spec, chosen if chosen in layers else None)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _cached_lines_chart(
+    studies: tuple[tuple[str, str, tuple[int, ...]], ...], selection: Selection
+) -> tuple[dict[str, Any], frozenset[str]]:
+    """The chart with some layer marked, which all sessions share and none may change, and the names of its layers."""
     title = "Separation Index" if selection.measure == SEPARATION else measure_title(selection.measure)
-    return spec_and_tables(lines_chart(cached_lines(studies, selection), title, chosen))
+    lines = cached_lines(studies, selection)
+    names = lines.alignment.layers
+    return spec_and_tables(lines_chart(lines, title, next(iter(names), None))), frozenset(names)
 
 
 def cards_of(study: OpenStudy, selection: Selection, tolerance: float) -> tuple[Card, ...]:

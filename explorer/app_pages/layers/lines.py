@@ -33,6 +33,8 @@ class Lines:
         style. Only rows with a value.
     alignment : LayerAlignment
         Its layers are those of the chart.
+    layers : DataFrame
+        The layers of the alignment, with the columns layer and block.
     missing : tuple of str
         The studies without any value for the user's choices.
     not_comparable : mapping of str to str
@@ -43,6 +45,7 @@ class Lines:
     alignment: LayerAlignment
     missing: tuple[str, ...] = ()
     not_comparable: Mapping[str, str] = field(default_factory=dict)
+    layers: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["layer", "block"]))
 
     def names(self, column: str) -> list[str]:
         """The distinct values of a column, in the order of the lines."""
@@ -69,7 +72,8 @@ def read_lines(studies: Mapping[str, OpenStudy], selection: Selection) -> Lines:
     rows = pd.concat([rows.assign(study=name) for name, rows in present.items()], ignore_index=True)
     rows = _styled(rows.assign(line=line_names(rows)))
     missing = tuple(name for name in studies if name not in present)
-    return Lines(rows[LINE_COLUMNS], alignment, missing, reasons_against(studies))
+    blocks = _layers_with_blocks(alignment.layers, [studies[name].layers for name in present])
+    return Lines(rows[LINE_COLUMNS], alignment, missing, reasons_against(studies), blocks)
 
 
 def reasons_against(studies: Mapping[str, OpenStudy]) -> dict[str, str]:
@@ -145,6 +149,13 @@ def _study_lines(study: OpenStudy, selection: Selection) -> pd.DataFrame:
 def _by_size(samplings: Sequence[Sampling]) -> list[Sampling]:
     """The smallest size first, all samples last."""
     return sorted(samplings, key=lambda sampling: (sampling == FULL, sampling.size or 0, sampling.kind))
+
+
+def _layers_with_blocks(names: Sequence[str], tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The layers of these names with the block that the first study which has the layer gives it."""
+    known = pd.concat([table[["layer", "block"]] for table in tables]).drop_duplicates("layer").set_index("layer")
+    blocks = known["block"].reindex(list(names)).fillna("")
+    return blocks.rename_axis("layer").reset_index()
 
 
 def _shown_layers(study: OpenStudy, rows: pd.DataFrame) -> Sequence[str]:

@@ -7,18 +7,20 @@ import altair as alt
 import pandas as pd
 from altair.utils.schemapi import debug_mode
 
+from core.report.charts.block_names import block_names
+from core.report.charts.blocks import block_bands
 from core.report.charts.frame import (
     FONT_SIZE,
     LABEL_HEIGHT,
+    PAGE,
     Panel,
     UncheckedChart,
     framed,
-    layer_x,
     names_parameter,
     upper_end,
 )
 from core.report.charts.labels import spread
-from core.report.charts.layer_chart import PICK
+from core.report.charts.layer_chart import PICK, chosen_layer_band, layer_rows
 from core.report.charts.theme import GRAY
 from explorer.app_pages.layers.lines import Lines, chance_levels_by_study
 
@@ -46,7 +48,8 @@ def lines_chart(lines: Lines, measure: str, chosen: str | None = None) -> Unchec
     by_name = lines.alignment.by == "name"
     top = upper_end(rows[["value", "high", "chance"]].to_numpy(float))
     y = alt.Y("value:Q", scale=panel.scale(domain=[0, top]), axis=panel.axis(measure, tickCount=6))
-    x = layer_x() if by_name else _depth_x()
+    layers = layer_rows(lines.layers) if by_name else None
+    x = layers.x if layers else _depth_x()
     colors = _colors(lines)
     drawn = rows[["line", "color", "dash", "shape", "layer", "depth", "value", "low", "high"]].assign(
         dash=rows["dash"] % len(DASHES), shape=rows["shape"] % len(SHAPES)
@@ -67,8 +70,10 @@ def lines_chart(lines: Lines, measure: str, chosen: str | None = None) -> Unchec
     hover = _layer_bands(lines, x) if by_name else _depth_points(lines, x, y)
     # Within a layer of their own, lines and bands share one y scale.
     curves = alt.LayerChart(layer=[*_chance_rules(rows, y), *marks, *labels])
+    bands = block_bands(layers.runs, layers.axis) if layers else []
+    names = block_names(layers.layers, HEIGHT, PAGE) if layers and layers.axis is None else []
     return framed(
-        [*_chosen_band(lines, chosen, x), curves, hover],
+        [*bands, *_chosen_band(lines, chosen, x), curves, *names, hover],
         height=HEIGHT,
         params=[names_parameter(lines.alignment.layers)] if by_name else [],
         resolve={"scale": {"y": "independent"}},
@@ -140,8 +145,7 @@ def _chosen_band(lines: Lines, chosen: str | None, x: alt.X) -> list[alt.Chart]:
     """A band that marks the chosen layer."""
     if chosen not in lines.alignment.layers:
         return []
-    band = alt.Chart(pd.DataFrame({"layer": [chosen]}))
-    return [band.mark_rect(color=GRAY, opacity=0.28, stroke=GRAY, strokeWidth=1.5, aria=False).encode(x=x)]
+    return [chosen_layer_band(str(chosen), x)]
 
 
 def _layer_bands(lines: Lines, x: alt.X) -> alt.Chart:

@@ -15,7 +15,7 @@ from core.report.words.formatting import plain
 from core.report.words.samples_to_check import depths_text, duplicates_text, span
 from core.study.store.opening import StudyError
 from explorer.controls.downloads import save_menu
-from explorer.controls.sample_cards import PAGE, show_picture
+from explorer.controls.sample_cards import CARD, PAGE, show_picture
 from explorer.controls.samples.marking import StudyMarks, mark_column
 from explorer.controls.samples.open_sample import open_button, open_sample
 from explorer.controls.widgets import selected_row, widget_key
@@ -155,11 +155,11 @@ def show_check_cards(
     sources = sample_paths.samples.set_index("sample")["source"]
     with st.container(horizontal=True, gap="small"):
         for row in samples.to_dict("records"):
-            with st.container(border=True, width=164):
+            with st.container(border=True, width=CARD):
                 show_picture(pictures, sources[row["sample"]], row["class_name"], PICTURE)
                 st.markdown(
                     f"**{plain(row['class_name'])}**, or **{plain(row['suggested'])}**?  \n"
-                    f"{plain(short_id(row['id']))}  \n:small[score {row['score']:.2f}]"
+                    f":small[{plain(short_id(row['id']))}]  \n:small[score {row['score']:.2f}]"
                 )
 
                 listed = sample_paths.to_check["sample"]

@@ -10,6 +10,7 @@ from explorer.app_pages.samples.gallery_view import Gallery, gallery_query, show
 from explorer.app_pages.samples.map_view import MapSource, lassoed_samples, show_lasso_filter, show_map
 from explorer.controls.layer_controls import layer_controls
 from explorer.controls.page_header import show_notes, show_provenance
+from explorer.controls.phone_order import chart_first, controls_after_chart
 from explorer.controls.sample_cards import PAGE, offer_pictures, show_selected
 from explorer.controls.samples.dialog import show_open_sample
 from explorer.controls.samples.marking import mark_column, study_marks
@@ -58,7 +59,12 @@ def render() -> None:
         return
     head, menu = st.container(), st.empty()
     query, is_new_view = current_view(PAGE), widget_key(PAGE, "layer", study) not in st.session_state
-    selection = layer_controls(study, PAGE, query)
+    with chart_first(PAGE):
+        with controls_after_chart(PAGE):
+            controls = st.container()
+        chart = st.container()
+    with controls:
+        selection = layer_controls(study, PAGE, query)
     sample_paths = cached_sample_paths(study.path, study.stamp, selection.pooling, selection.split, selection.among)
     table = _table(sample_paths, selection.layer)
     with head:
@@ -74,7 +80,8 @@ def render() -> None:
     offer_pictures(pictures)
     if is_new_view:  # the address is new, or the page was opened again
         st.session_state[selected_key(study)] = sample_from_query(query, table)
-    chosen = filter_controls(study, filter_from_query(query, sorted(table["class_name"].unique())), table)
+    with controls:
+        chosen = filter_controls(study, filter_from_query(query, sorted(table["class_name"].unique())), table)
     kept = study_marks(study)
     with menu:
         show_sections(SECTIONS | ({"marked": "Marked"} if kept.marks else {}))
@@ -85,7 +92,8 @@ def render() -> None:
     selected = selected_sample(study, table, filtered)
     restore_sample(study, PAGE, query, filtered["sample"], gallery.title, selection)
     neighbors = neighbors_of(cached_neighbors(study.path, study.stamp, selection), sample_paths.samples, selected)
-    show_map(MapSource(study, selection, sample_paths, pictures), table, filtered, neighbors, selected)
+    with chart:
+        show_map(MapSource(study, selection, sample_paths, pictures), table, filtered, neighbors, selected)
     show_selected(table, neighbors, pictures, selected, selection)
     open_button(study, PAGE, selected, filtered["sample"], gallery.title, selection, name="selected")
     show_gallery(study, gallery, pictures, query)

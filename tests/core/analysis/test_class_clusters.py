@@ -20,7 +20,7 @@ from core.analysis.class_clusters.evidence import (
     rise,
     size_evidence,
 )
-from core.analysis.class_clusters.table import find_class_clusters
+from core.analysis.class_clusters.table import find_class_clusters, read_cluster_sources
 from core.analysis.samples.selection import select_layer
 from core.report.words.classes.clusters import clusters_text, data_text, merging_text, parting_text, relabelling_text
 
@@ -159,3 +159,24 @@ def test_si_of_all_classes_with_about_half_of_the_samples():
     assert (sizes.size, sizes.num_samples, sizes.fewer, sizes.value) == (40, 90, pytest.approx(0.5), 0.75)
     assert "SI of all classes is 0.50 with 40 samples and 0.75 with 90." in data_text(Rise(UNDECIDED), 30, sizes)
     assert size_evidence(pd.DataFrame(rows[:1]), "top", "mean", "test") is None
+
+
+def test_what_all_layers_have_in_common_is_read_once_and_changes_nothing():
+    study, reads = core.load_study("explorer/demo/digits"), []
+
+    def sources():
+        reads.append(1)
+        return shared
+
+    layers = (None, "block1a_dwconv", "predictions")  # one cluster at each of the first two, none at the last
+    selections = [select_layer(study, layer=layer) for layer in layers]
+    shared = read_cluster_sources(study, selections[0].pooling, selections[0].split, selections[0].among)
+    for selection in selections:
+        found = find_class_clusters(study, selection, sources=sources)
+        assert repr(found) == repr(find_class_clusters(study, selection))
+    assert len(reads) == 2
+
+
+def test_classes_part_at_the_same_layer_by_name_and_by_number():
+    layers, numbers = layers_of([2, 0, 3, 1, 5, 4], [1, 0, 3, 2, 5, 4]), pd.Series([0, 0, 1, 1, 2, 2])
+    assert parting(layers, numbers, [0, 1], numbers) == parting(layers, NAMES, ["ant", "bee"], NAMES)

@@ -1,7 +1,10 @@
 """Samples through the layers, on tables worked out by hand."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 import core
@@ -63,3 +66,42 @@ def test_fates():
     assert table["first"].fillna("").tolist() == ["one", "", "two", "one", "one"]
     assert table["settled"].fillna("").tolist() == ["one", "", "two", "", "three"]
     assert table["share"].tolist() == pytest.approx([1, 0, 2 / 3, 2 / 3, 2 / 3])
+
+
+def test_the_stored_layers_are_looked_up_once(study, monkeypatch):
+    """Once a layer of the study, it was most of the time for 200 layers."""
+    looked_up, unique = [], pd.Series.unique
+    monkeypatch.setattr(pd.Series, "unique", lambda column: looked_up.append(column.name) or unique(column))
+    assert len(neighbors_by_layer(study, "flat", "train")) == 3 * 4 * 3
+    assert looked_up.count("layer") == 1
+
+
+def test_distinct_values_are_those_of_the_table(study):
+    assert study.distinct("neighbors", "layer") == ["early", "late", "maps"]
+    assert study.distinct("neighbors", "pooling") == study.neighbors["pooling"].astype(str).unique().tolist()
+
+
+@pytest.mark.parametrize("value", ["early", "late", "maps", "elsewhere"])
+def test_one_layer_of_a_file_with_many_row_groups_is_as_among_all(study, tmp_path, value):
+    copy = tmp_path / "copy"
+    shutil.copytree(study.path, copy)
+    file = copy / "neighbors.parquet"
+    pq.write_table(pq.read_table(file), file, row_group_size=5)
+    every = core.load_study(copy).neighbors
+    one = core.load_study(copy).table("neighbors", filters=[("layer", "==", value), ("rank", "<=", 2)])
+    expected = every[(every["layer"].astype(str) == value) & (every["rank"] <= 2)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(one.astype(object), expected.astype(object))
+
+
+def test_other_layers_of_a_large_file_are_not_read(study, tmp_path, monkeypatch):
+    copy = tmp_path / "copy"
+    shutil.copytree(study.path, copy)
+    file, groups, read = copy / "neighbors.parquet", [], pq.ParquetFile.read_row_groups
+    pq.write_table(pq.read_table(file), file, row_group_size=12)  # the rows of one layer
+    monkeypatch.setattr(
+        pq.ParquetFile,
+        "read_row_groups",
+        lambda this, wanted, *rest: groups.append(wanted) or read(this, wanted, *rest),
+    )
+    assert len(core.load_study(copy).table("neighbors", filters=[("layer", "==", "late")])) == 12
+    assert groups == [[1]]

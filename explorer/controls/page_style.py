@@ -7,7 +7,7 @@ _GROUP, _SLIDER, _TABS = (f'[data-testid="{name}"]' for name in ("stButtonGroup"
 # wrap, where Streamlit would cut off the last one. Streamlit writes what is chosen in the primary color, which is too
 # dark for a text on a dark page.
 STYLE = f"""<style>
-{_GROUP} button {{min-height: 2.5rem;}}
+{_GROUP} > [role] button {{min-height: 2.5rem;}}
 @media (max-width: 640px) {{{_GROUP} > [role] {{flex-wrap: wrap; row-gap: .25rem;}}}}
 {_GROUP} button:is([aria-checked="true"], [aria-pressed="true"], [data-selected="true"]),
 {_GROUP} button:is([aria-checked="true"], [aria-pressed="true"], [data-selected="true"]) p,

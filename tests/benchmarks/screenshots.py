@@ -15,11 +15,13 @@ from urllib.parse import urlencode
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from tests.browser import ROOT, chromium, serve
+from tests.browser import ROOT, chromium, serve, wait_until_drawn
 
 HOME = "layers"
 THEMES = ("light", "dark")
 WIDTHS = {1440: 1000, 390: 844}  # to height
+NO_PHOTOGRAPHS = "[data-testid=stMain] img {display: none}"
+README_HEIGHT = 1400  # with the whole chart
 REST_MS = 1500  # without which a chart may still be growing to its width
 MAP_FRAMES, MAP_WIDTH, FRAME_MS = 90, 560, 80
 SET_SLIDER = "(slider, time) => { slider.value = time; slider.dispatchEvent(new Event('input')); }"
@@ -36,15 +38,21 @@ def page_url(address: str, name: str, query: dict[str, str]) -> str:
     return f"{address}/{path}?{urlencode(query)}"
 
 
-def shoot(browser: Browser, url: str, theme: str, width: int, to: Path, *, whole: bool = True) -> None:
-    """Open a page in a fresh window, wait until it rests, and save it whole, or the first screen of it."""
-    page = browser.new_page(viewport={"width": width, "height": WIDTHS[width]}, color_scheme=theme)
+def shoot(browser: Browser, url: str, theme: str, width: int, to: Path, *, height: int | None = None) -> None:
+    """Open a page in a fresh window, wait until it rests, and save it.
+
+    height : in pixels, of a picture that may be given away, without photographs; by default the page is saved whole.
+    """
+    page = browser.new_page(viewport={"width": width, "height": height or WIDTHS[width]}, color_scheme=theme)
     page.goto(url)
     page.wait_for_selector("h1, [data-testid=stAlert]", timeout=60_000)
-    page.wait_for_selector("[data-testid=stStatusWidget]", state="detached", timeout=60_000)
+    wait_until_drawn(page)
+    page.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')", timeout=60_000)
     page.wait_for_timeout(REST_MS)
-    if whole:
+    if height is None:
         _grow(page, width)
+    else:
+        page.add_style_tag(content=NO_PHOTOGRAPHS)
     page.screenshot(path=to)
     page.close()
 
@@ -99,7 +107,7 @@ def main() -> None:
             record_map(browser, address, ROOT / "explorer" / "demo" / "map.webp")
         if options.readme:
             picture = ROOT / "explorer" / "demo" / "layers.png"
-            shoot(browser, page_url(address, HOME, query), "light", 1440, picture, whole=False)
+            shoot(browser, page_url(address, HOME, query), "light", 1440, picture, height=README_HEIGHT)
             print(picture)
 
 

@@ -16,7 +16,7 @@ from core.report.words.class_losses import class_cost_text
 from core.report.words.cut import difference_to_best_text, explanation, headline
 from core.study.store.opening import load_study
 from explorer.app_pages.decide.charts import cut_chart, ranking_chart
-from explorer.app_pages.decide.tables import savings, verdict
+from explorer.app_pages.decide.tables import savings, share, verdict
 from explorer.studies.loading import DEMO
 
 
@@ -230,3 +230,11 @@ def test_the_charts_hold_every_layer(advice):
     ranking = load_ranking(DEMO / "ranking")
     rows = drawn_rows(ranking_chart(ranking.layers, ranking.networks["network"].tolist()), "milliseconds")
     assert [len(rows), sum(row["chosen"] for row in rows)] == [len(ranking.layers), len(ranking.networks)]
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0, "0%"), (0.0004, "<1%"), (0.006, "1%"), (0.27, "27%"), (0.999, ">99%"), (1, "100%"), (float("nan"), "–")],
+)
+def test_nothing_is_saved_in_full_or_not_at_all_by_rounding(value, expected):
+    assert share(value) == expected

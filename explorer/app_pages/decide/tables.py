@@ -14,8 +14,13 @@ MEANINGS = {"best": "highest SI", "tie": "not certainly worse", "certainly worse
 
 
 def share(value: float) -> str:
-    """A share in percent; a dash if it is unknown."""
-    return "–" if pd.isna(value) else f"{value:.0%}"
+    """A share in percent, 0% and 100% only where it is exactly that; a dash if it is unknown."""
+    if pd.isna(value):
+        return "–"
+    rounded = f"{value:.0%}"
+    if rounded == "0%" and value > 0:
+        return "<1%"
+    return ">99%" if rounded == "100%" and value < 1 else rounded
 
 
 def time_share(row: pd.Series) -> str:

@@ -13,6 +13,7 @@ from core.commands.terminal.arguments import JSON_HELP, add_command, print_notes
 from core.commands.terminal.option_flags import add_options
 from core.commands.terminal.progress import add_overwrite, add_progress, interrupt_when_terminated, progress_on
 from core.data.features import LabelledFeatures, open_features, open_test_features
+from core.data.sampling import counted
 from core.report.words.small_classes import order_text, small_classes_text
 from core.study.costs import product_rate
 from core.study.from_features.feature_files import FeatureValues, measure_feature_files, write_feature_study
@@ -185,7 +186,7 @@ def _print_plan(train: LabelledFeatures, test: LabelledFeatures | None, *, as_js
         print(json.dumps(summary, indent=1))
         return
     print(_samples_line(train, test))
-    print(f"{len(widths)} layers, of at most {max(widths):,} numbers a sample")
+    print(f"{counted(len(widths), 'layer')}, of at most {max(widths):,} numbers a sample")
 
 
 def _opened_test(options: argparse.Namespace, train: LabelledFeatures) -> LabelledFeatures | None:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from core.cluster.estimate import ClusterSize, cluster_search_cost, cluster_size
+from core.data.sampling import counted
 from core.network.passes import Pass
 from core.study.costs import FORWARD_SHARE, Cost, map_cost, pass_cost, plan_cost, product_rate
 from core.study.durations import in_words
@@ -53,8 +54,8 @@ def print_plan(plan: Plan, cluster: str | None, *, as_json: bool) -> None:
     print(*estimate.lines, sep="\n")
     if of_map.num_layers:
         print(
-            f"map of the samples: {of_map.num_layers} layers, about {in_words(of_map.seconds)} in one thread, after "
-            f"measuring; {_mebibytes(of_map.num_bytes)} on disk until it is done"
+            f"map of the samples: {counted(of_map.num_layers, 'layer')}, about {in_words(of_map.seconds)} in one "
+            f"thread, after measuring; {_mebibytes(of_map.num_bytes)} on disk until it is done"
         )
     print(
         f"expected time: about {in_words(seconds)}. An estimate: products at {estimate.measured}, the network at "
@@ -68,7 +69,8 @@ def _here(plan: Plan) -> _Estimate:
     passes, rate = plan.passes(), product_rate()
     costs = [pass_cost(plan, part, plan.options.precision) for part in passes]
     rows = [_pass_row(part, cost) for part, cost in zip(passes, costs, strict=True)]
-    lines = [f"{len(plan.layers)} layers, {_poolings(plan)}, in {len(passes)} passes over the images:"]
+    layers, runs = counted(len(plan.layers), "layer"), counted(len(passes), "pass", "passes")
+    lines = [f"{layers}, {_poolings(plan)}, in {runs} over the images:"]
     for number, (part, cost) in enumerate(zip(passes, costs, strict=True), start=1):
         lines.append(f"  pass {number}: {_pass_line(part, cost)}")
     lines.append(f"memory for the activations of a pass: {_mebibytes(plan.budget_bytes)}")
@@ -88,7 +90,8 @@ def _on_cluster(plan: Plan, size: ClusterSize) -> _Estimate:
     shards = num_shards(plan, num_workers=size.workers, worker_memory=size.worker_memory)
     forward = plan_cost(plan, plan.options.precision).forward_flop
     lines = [
-        f"{len(plan.layers)} layers, {_poolings(plan)}, on {size.workers} workers of {_mebibytes(size.worker_memory)}:",
+        f"{counted(len(plan.layers), 'layer')}, {_poolings(plan)}, on {counted(size.workers, 'worker')} of "
+        f"{_mebibytes(size.worker_memory)}:",
         f"  network: {shards:,} tasks, {forward / 1e9:,.0f} GFLOP",
         f"  search: {search.tasks:,} tasks, {search.flop / 1e9:,.0f} GFLOP",
         f"  storage: {_mebibytes(search.storage_bytes)} written, {_mebibytes(search.read_bytes)} read by the search",
@@ -128,4 +131,4 @@ def _pass_line(part: Pass, cost: Cost) -> str:
     how = f" in {len(part.slices)} slices, {part.num_runs} runs" if part.slices else ""
     how = f" in a file of {_mebibytes(part.spooled_bytes)}" if part.spooled_bytes else how
     flop = f"{cost.forward_flop / 1e9:9,.0f} + {cost.search_flop / 1e9:,.0f} GFLOP"
-    return f"{len(part.layers):3} layers, {part.num_bytes / 2**20:9,.0f} MiB, {flop}  {names}{how}"
+    return f"{counted(len(part.layers), 'layer'):>10}, {part.num_bytes / 2**20:9,.0f} MiB, {flop}  {names}{how}"

@@ -235,3 +235,12 @@ def name_some(items: Sequence[str], most: int = 5) -> str:
     """
     listed = ", ".join(items[:most])
     return f"{listed} and {len(items) - most} more" if len(items) > most else listed
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """Return a number with its noun, in the plural unless it is one.
+
+    >>> counted(1, "layer"), counted(1200, "sample"), counted(2, "pass", "passes")
+    ('1 layer', '1,200 samples', '2 passes')
+    """
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

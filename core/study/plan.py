@@ -22,7 +22,7 @@ from core.data.images.copies import copy_notes
 from core.data.images.labelled_images import LabelledImages
 from core.data.images.loading import check_data_exist, load_images
 from core.data.images.pixel_cache import bytes_to_keep
-from core.data.sampling import name_some
+from core.data.sampling import counted, name_some
 from core.network.activations import CPU_BATCH, default_batch_size
 from core.network.catalogue import (
     DEFAULT_LAYERS,
@@ -153,8 +153,8 @@ class Plan:
     def __repr__(self) -> str:
         budget = f"{self.budget_bytes / 2**30:.1f} GiB"
         return (
-            f"Plan({self.options.model} on {self.options.data}: {len(self.layers)} layers, {len(self.images):,} "
-            f"samples, {self.options.pooling} pooling, {budget})"
+            f"Plan({self.options.model} on {self.options.data}: {counted(len(self.layers), 'layer')}, "
+            f"{counted(len(self.images), 'sample')}, {self.options.pooling} pooling, {budget})"
         )
 
     @property

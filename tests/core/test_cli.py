@@ -112,8 +112,8 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(
         assert plan["budget_bytes"] == 1 << 20
     else:
         assert "100 samples (50 train, 50 test) of 10 classes" in out
-        assert "1 layers, mean, in 1 passes" in out
-        assert "map of the samples: 1 layers, about 0 s in one thread, after measuring; 0 MiB on disk" in out
+        assert "1 layer, mean, in 1 pass over the images:" in out
+        assert "map of the samples: 1 layer, about 0 s in one thread, after measuring; 0 MiB on disk" in out
         assert "An estimate: products at the" in out
 
 

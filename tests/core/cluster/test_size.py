@@ -41,7 +41,7 @@ def test_a_dry_run_counts_tasks_and_bytes_and_starts_nothing(tmp_path, monkeypat
     if as_json:
         plan = json.loads(out)
         found = plan["cluster"]
-        assert (found["workers"], found["network_tasks"], found["tasks"]) == (2, 7, 3)
+        assert (found["workers"], found["network_tasks"], found["tasks"]) == (2, 9, 3)  # 24 of 200 images a task
         assert found["storage_bytes"] == 200 * 64 * 4
         # within train, within test: 100 rows each; from test to train: both
         assert found["read_bytes"] == (100 + 100 + 200) * 64 * 4
@@ -49,7 +49,7 @@ def test_a_dry_run_counts_tasks_and_bytes_and_starts_nothing(tmp_path, monkeypat
         assert plan["estimated_s"] == 200**2 * 64 / 2e9
         assert (plan["passes"], plan["choice"]) == ([], None)
     else:
-        assert "1 layers, mean, on 2 workers of 1,024 MiB:" in out
+        assert "1 layer, mean, on 2 workers of 1,024 MiB:" in out
         assert "search: 3 tasks" in out
         assert "products at 2 × 1 GFLOP/s (made up for a test)" in out
 

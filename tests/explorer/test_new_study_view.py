@@ -148,7 +148,7 @@ def test_a_cluster_is_a_field_and_its_plan_says_what_it_does(studies, open_view)
     assert page.text_input(key="new cluster").value == "local:2:1GiB"
     press(page, "show_plan")
     said = [one.value for one in page.caption]
-    assert any("on 2 workers of 1,024 MiB, in 10 tasks" in text for text in said)  # 7 batches, 3 searches
+    assert any("on 2 workers of 1,024 MiB, in 12 tasks" in text for text in said)  # 9 of three batches, 3 searches
     assert "--cluster=local:2:1GiB" in page.code[0].value
     assert page.query_params["cluster"] in ("local:2:1GiB", ["local:2:1GiB"])
 

@@ -28,8 +28,8 @@ def test_the_command_asks_for_what_was_recorded(name: str):
     python, minus_m, core, *arguments = shlex.split(WITH_COMMAND[name]["command"])
     assert (python, minus_m, core) == ("python", "-m", "core")
     options = study_options(make_parser().parse_args(arguments)).asked()
-    by_default_then = {"layers", "model"} if "--layers" not in arguments else {"model"}  # these defaults were others
-    compared = recorded.keys() - by_default_then
+    by_default_then = {"layers", "model", "batch_size"} if "--layers" not in arguments else {"model", "batch_size"}
+    compared = recorded.keys() - by_default_then  # whose defaults were others
     assert {option: options[option] for option in compared} == {option: recorded[option] for option in compared}
 
 

@@ -122,7 +122,7 @@ def test_classes_at_the_best_or_another_layer(digits):
             r"samples must be one of 'test', 'train', 'cross' .*; got 'all'\. pooling must be .*; got 'max'\.",
         ),
         (lambda study: study.plot_against("depth"), r"layer_property must be one .*'channels'.*; got 'depth'\."),
-        (lambda study: study.plot_classes("top"), r"layer must be a measured layer, such as .*; got 'top'\."),
+        (lambda study: study.plot_classes("top"), r"layer must be one that the study .* has; got 'top'\."),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(digits, draw, text):

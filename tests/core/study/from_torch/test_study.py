@@ -458,7 +458,14 @@ def test_a_study_that_was_interrupted_goes_on(tmp_path: Path, model: Small, monk
 
 def test_other_weights_are_another_study(tmp_path: Path, model: Small, monkeypatch: pytest.MonkeyPatch):
     loader = DataLoader(data(), batch_size=8)
-    monkeypatch.setattr(core.FeatureStudyWriter, "add_activations", lambda *_: (_ for _ in ()).throw(OSError("stop")))
+    add = core.FeatureStudyWriter.add_activations
+
+    def stopping(writer, layer, activations):
+        if layer["layer"] == "head":
+            raise OSError("stop")
+        add(writer, layer, activations)
+
+    monkeypatch.setattr(core.FeatureStudyWriter, "add_activations", stopping)
     with pytest.raises(OSError, match="stop"):
         core.study_from_torch(model, loader, tmp_path / "study")
     with torch.no_grad():

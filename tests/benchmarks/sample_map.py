@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Selectbox
 
 from core.study.measuring.embedding import components_row, embed, embedding_seconds
 from core.study.store.opening import load_study
@@ -66,18 +67,22 @@ def page_rows(folder: Path) -> list[dict[str, object]]:
     opened_s = time.perf_counter() - start
     if page.exception or page.error:
         raise RuntimeError(str([*page.exception, *page.error]))
-    layers = page.selectbox[0].options
+    layers = _layer_picker(page).options
     clicks, moves = [], []
     for repeat in range(REPEATS):
         page.session_state[f"selected sample of {folder}"] = 100 + repeat
         clicks.append(_seconds(page))
-        page.selectbox[0].set_value(layers[10 * repeat + 3])
+        _layer_picker(page).set_value(layers[10 * repeat + 3])
         moves.append(_seconds(page))
     return [
         {"what": "page Samples, opened first, s", "measured": opened_s},
         {"what": "another sample selected, s", "measured": statistics.median(clicks)},
         {"what": "another layer chosen, s", "measured": statistics.median(moves)},
     ]
+
+
+def _layer_picker(page: AppTest) -> Selectbox:
+    return next(box for box in page.selectbox if box.label == "Layer")
 
 
 def _seconds(page: AppTest) -> float:

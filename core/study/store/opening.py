@@ -15,7 +15,7 @@ from __future__ import annotations  # so that help() shows the names of types as
 import difflib
 import os
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -190,7 +190,7 @@ class Study(StudyDisplay):
             self._checked(name, self._read(name, columns))
             if name == "measurements":
                 _ = self.measurements  # where `num_queries` is not said, it must be known otherwise
-            _remember(name, self._stamp)
+            _remember(_CHECKED, (name, self._stamp))
 
     def _read(self, name: str, columns: Sequence[str], filters: Filters | None = None) -> pa.Table:
         """Some columns of a table in their declared types, each file checked by itself."""
@@ -403,14 +403,19 @@ def _open(path: Path, name: str, columns: Sequence[str]) -> pq.ParquetFile:
 
 
 def _open_as(path: Path, table: Table, columns: Sequence[str]) -> pq.ParquetFile:
-    """Open a table's file after checking its own description."""
+    """Open a table's file after checking its own description, once while the file stays as it is."""
     file = _open_parquet(path)
+    stat = os.stat(path)
+    described = (os.path.abspath(path), stat.st_mtime_ns, stat.st_size, stat.st_ino, id(table), *columns)
+    if described in _DESCRIBED:
+        return file
     try:
         faults = validation.file_faults(file, os.path.getsize(path), table, list(dict.fromkeys(columns)))
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _broken(path, error) from error
     if faults:
         raise _not_usable(f"{path.name} in {path.parent}", faults)
+    _remember(_DESCRIBED, described)
     return file
 
 
@@ -451,14 +456,15 @@ def _not_usable(what: str, faults: Sequence[str]) -> StudyError:
     return StudyError(f"{what} cannot be used: {'; '.join(faults)}. Delete the folder, and run the study again.")
 
 
-def _remember(name: str, stamp: Stamp) -> None:
-    """A table need not be checked again while the study's files stay as they are."""
-    _CHECKED[name, stamp] = None
-    while len(_CHECKED) > _REMEMBERED * len(TABLES):
-        _CHECKED.popitem(last=False)
+def _remember(checked: OrderedDict[Any, None], what: Hashable) -> None:
+    """What has been checked need not be checked again while its files stay as they are."""
+    checked[what] = None
+    while len(checked) > _REMEMBERED * len(TABLES):
+        checked.popitem(last=False)
 
 
-_CHECKED: OrderedDict[tuple[str, Stamp], None] = OrderedDict()
+_CHECKED: OrderedDict[tuple[str, Stamp], None] = OrderedDict()  # name of a table, and the state of the study's files
+_DESCRIBED: OrderedDict[tuple[Any, ...], None] = OrderedDict()  # state of a file, and the columns that were looked at
 
 
 def _which_folder(folder: Path) -> str:

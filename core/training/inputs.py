@@ -1,9 +1,7 @@
 """The inputs of training: activations of images at the cut, computed batch by batch or cached in files."""
 
 import shutil
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -14,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.data.files import check_regular
+from core.data.in_order import computed_in_order
 from core.network.activations import batches_at_once
 from core.training.augmentation import Augmentation, Draws, augment, draw
 
@@ -91,7 +90,7 @@ class ComputedActivations:
     def _run(self, batches: Sequence[Rows], draws: Draws | None) -> Iterator[Tensors]:
         loaded = loaded_ahead(self._data.load, batches)
         images = (images if draws is None else augment(images, draws, rows) for rows, images in loaded)
-        return _computed_ahead(self._transform, images, batches_at_once())
+        return computed_in_order(self._transform, images, batches_at_once(), name="run-network")
 
 
 class CachedActivations:
@@ -257,19 +256,7 @@ def in_batches(rows: Rows, batch_size: int) -> list[Rows]:
 def loaded_ahead(load: Callable[[Rows], Any], batches: Iterable[Rows]) -> Iterator[tuple[Rows, Any]]:
     """Yield each batch of rows with its loaded data; the next batch is loaded in another thread meanwhile."""
     all_rows = list(batches)
-    return zip(all_rows, _computed_ahead(load, all_rows, 1), strict=True)
-
-
-def _computed_ahead(function: Callable[[Any], Any], items: Iterable[Any], num_threads: int) -> Iterator[Any]:
-    """Yield the result for each item, in order, while those of the next `num_threads` are computed."""
-    waiting: deque[Future[Any]] = deque()
-    with ThreadPoolExecutor(num_threads) as pool:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > num_threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    return zip(all_rows, computed_in_order(load, all_rows, 1, name="load-images"), strict=True)
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -38,7 +38,8 @@ MOST_ROWS = 250_000  # of a table that is checked in full when a study is opened
 _REMEMBERED = 256  # studies whose tables need no second check while their files stay as they are
 
 Filters = Sequence[tuple[str, str, Any]]
-Stamp = tuple[tuple[str, int, int, int], ...]
+FileStamp = tuple[str, int, int, int]
+Stamp = tuple[FileStamp, ...]
 
 SCHEMAS: Mapping[str, pa.Schema] = {name: table.schema for name, table in TABLES.items()}
 PART_SCHEMAS: Mapping[str, pa.Schema] = {name: table.schema for name, table in PART_TABLES.items()}
@@ -242,8 +243,7 @@ class Study(StudyDisplay):
     def _stamp(self) -> Stamp:
         """What changes when any of the study's tables does."""
         files = sorted(self.path.glob("*.parquet")) + [file for part in self._parts for file in sorted(part.iterdir())]
-        stats = [(os.path.abspath(file), os.stat(file)) for file in files if file.exists()]
-        return tuple((name, stat.st_mtime_ns, stat.st_size, stat.st_ino) for name, stat in stats)
+        return tuple(_file_stamp(file) for file in files if file.exists())
 
 
 def _similar(name: object) -> str:
@@ -405,18 +405,25 @@ def _open(path: Path, name: str, columns: Sequence[str]) -> pq.ParquetFile:
 def _open_as(path: Path, table: Table, columns: Sequence[str]) -> pq.ParquetFile:
     """Open a table's file after checking its own description, once while the file stays as it is."""
     file = _open_parquet(path)
-    stat = os.stat(path)
-    described = (os.path.abspath(path), stat.st_mtime_ns, stat.st_size, stat.st_ino, id(table), *columns)
-    if described in _DESCRIBED:
-        return file
     try:
-        faults = validation.file_faults(file, os.path.getsize(path), table, list(dict.fromkeys(columns)))
+        stamp = _file_stamp(path)
+        described = (stamp, id(table), *columns)
+        if described in _DESCRIBED:
+            return file
+        _, _, file_bytes, _ = stamp
+        faults = validation.file_faults(file, file_bytes, table, list(dict.fromkeys(columns)))
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _broken(path, error) from error
     if faults:
         raise _not_usable(f"{path.name} in {path.parent}", faults)
     _remember(_DESCRIBED, described)
     return file
+
+
+def _file_stamp(path: Path) -> FileStamp:
+    """What changes when a file does: name, time, bytes and inode."""
+    stat = os.stat(path)
+    return os.path.abspath(path), stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def _open_parquet(path: Path) -> pq.ParquetFile:

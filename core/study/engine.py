@@ -4,7 +4,6 @@
 computes in this process; `core.cluster.engine.DaskEngine` on a cluster. The tables are the same.
 """
 
-import os
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
@@ -15,19 +14,16 @@ import pandas as pd
 
 from core.network.catalogue import LayerInfo
 from core.network.passes import Pass
-from core.search.blas_threads import one_blas_thread
 from core.search.neighbors import Neighbors
 from core.search.sliced import Question
 from core.study.costs import product_rate
 from core.study.measuring.layer_pool import measured_in_order
-from core.study.measuring.layer_tables import SMALL_BYTES, layer_row, measure_layer
+from core.study.measuring.layer_tables import layer_row, measure_layer
 from core.study.measuring.searches import Key, SlicedLayer, answer, pilot_questions, study_questions
 from core.study.measuring.unusable import survey
 from core.study.plan import Plan, Progress, Report
 from core.study.samples import MeasureOptions
 from core.study.streaming import Activations, PassOutput, layer_bytes, renamed, stream_layers
-
-_WORKING_COPIES = 16  # of a layer's activations, in float32, that measuring it takes at most: copies in float64
 
 
 class StudyWork(Protocol):
@@ -135,7 +131,7 @@ class _LocalWork:
             closing(
                 stream_layers(plan, pass_, questions, pass_output=pass_output, stage=stage, progress=progress)
             ) as layers,
-            closing(self._measured_layers(pass_, layers, options)) as measured,
+            closing(self._measured_layers(layers, options)) as measured,
         ):
             for number, (layer, tables) in enumerate(measured, start=1):
                 yield layer, tables
@@ -143,23 +139,18 @@ class _LocalWork:
         progress(Progress("neighbors", num_layers, num_layers, "layers"))
 
     def _measured_layers(
-        self, pass_: Pass, layers: Iterator[tuple[LayerInfo, dict[str, Activations]]], options: MeasureOptions
+        self, layers: Iterator[tuple[LayerInfo, dict[str, Activations]]], options: MeasureOptions
     ) -> Generator[tuple[LayerInfo, dict[str, pd.DataFrame]]]:
-        """Small layers in threads, each on one core, as far as the budget has room; large ones one after the other."""
+        """The layers of a pass, measured."""
         plan = self._plan
 
         def measure(layer: LayerInfo, activations: Mapping[str, Activations]) -> dict[str, pd.DataFrame]:
             return measure_layer(layer_row(layer), activations, plan.samples, options)
 
-        largest = max(layer_bytes(plan, layer) for layer in pass_.layers)
-        if largest <= SMALL_BYTES:
-            held = ((layer, dict(activations)) for layer, activations in layers)  # emptied when the next is asked for
-            with_room = plan.budget_bytes // (_WORKING_COPIES * largest)
-            with one_blas_thread():
-                yield from measured_in_order(held, measure, num_threads=max(1, min(os.cpu_count() or 1, with_room)))
-        else:
-            for layer, activations in layers:
-                yield layer, measure(layer, activations)
+        held = ((layer, dict(activations)) for layer, activations in layers)  # emptied when the next is asked for
+        return measured_in_order(
+            held, measure, lambda layer, _: layer_bytes(plan, layer), budget_bytes=plan.budget_bytes
+        )
 
 
 def _is_usable(found: Activations) -> bool:

@@ -5,16 +5,17 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.data.features import LabelledFeatures, open_features, open_test_features
-from core.study.from_features.feature_files import joined_ids
+from core.study.from_features.feature_files import joined_ids, told_as_measuring
 from core.study.from_features.writer import FeatureStudyWriter, study_samples
-from core.study.plan import Progress, Report
+from core.study.plan import Report
 from core.study.samples import StudySamples
-from core.study.store.opening import Study, StudyError, finished_layers, load_study, read_info
+from core.study.store.opening import Study, StudyError, load_study, read_info
 
 _FOLDER_NAME = re.compile(r"\w[\w.-]*")
 
@@ -205,16 +206,21 @@ def write_ranked_features(
         probe=probe,
         projection="none",
     )
-    layers = features.train.layers
     order = _row_order(features, samples)
     is_in_order = bool((order == np.arange(len(order))).all())
+
+    def rows_of(position: int) -> NDArray[Any]:
+        arrays = [part.layers[position].read() for part in features.parts]
+        rows = np.concatenate([array.reshape(len(array), -1) for array in arrays])
+        return rows if is_in_order else rows[order]
+
     with writer:
-        for index, layer in enumerate(layers):
-            progress(Progress(f"{features.files.name}, measuring in {layer.name}", index, len(layers), "layers"))
-            if layer.name not in finished_layers(writer.path):
-                arrays = [part.layers[index].read() for part in features.parts]
-                rows = np.concatenate([array.reshape(len(array), -1) for array in arrays])
-                writer.add_layer(layer.name, rows if is_in_order else rows[order])
+        finished = writer.finished()
+        writer.add_layers(
+            (layer.name, rows_of(position))
+            for position, layer in told_as_measuring(features.train.layers, progress, f"{features.files.name}, ")
+            if layer.name not in finished
+        )
     return load_study(out)
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from core.data.arrays import LayerFile
 from core.data.features import LabelledFeatures
 from core.search.rows import as_matrix
 from core.study.from_features.row_copies import RowCopies
@@ -85,13 +86,23 @@ def write_feature_study(
     if writer.is_complete():
         return load_study(out)
     with writer:
-        finished = finished_layers(writer.path)
-        for position, layer in enumerate(train.layers):
-            if progress is not None:
-                progress(Progress(f"measuring in {layer.name}", position, len(train.layers), "layers"))
-            if layer.name not in finished:
-                writer.add_layer(layer.name, read_joined(parts, position))
+        finished = writer.finished()
+        writer.add_layers(
+            (layer.name, read_joined(parts, position))
+            for position, layer in told_as_measuring(train.layers, progress)
+            if layer.name not in finished
+        )
     return load_study(out)
+
+
+def told_as_measuring(
+    layers: Sequence[LayerFile], progress: Report | None, start: str = ""
+) -> Iterator[tuple[int, LayerFile]]:
+    """Number the layers, and tell of each that it is measured. start : of what is told."""
+    for position, layer in enumerate(layers):
+        if progress is not None:
+            progress(Progress(f"{start}measuring in {layer.name}", position, len(layers), "layers"))
+        yield position, layer
 
 
 def measure_feature_files(
@@ -130,9 +141,7 @@ def measure_feature_files(
     )
     copies = RowCopies(samples.splits)
     tables: dict[str, list[pd.DataFrame]] = {"layers": [], "measurements": [], "classes": [], "related_measures": []}
-    for position, layer in enumerate(train.layers):
-        if progress is not None:
-            progress(Progress(f"measuring in {layer.name}", position, len(train.layers), "layers"))
+    for position, layer in told_as_measuring(train.layers, progress):
         features = read_joined(parts, position)
         matrix = as_matrix(features)
         copies.add(matrix)

@@ -3,8 +3,8 @@
 from __future__ import annotations  # so that help() shows the names of types as they are written here
 
 import os
-from collections.abc import Iterable, Mapping, Sequence, Set
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -20,10 +20,12 @@ from core.search.tensors import as_array
 from core.study.from_features.row_copies import RowCopies
 from core.study.from_features.sources import check_sources
 from core.study.measuring.embedding import describe_map, embed_layers
+from core.study.measuring.layer_pool import measured_in_order
 from core.study.measuring.layer_tables import measure_layer
 from core.study.measuring.projection import check_projection
 from core.study.measuring.related_measures import with_alignment
 from core.study.measuring.unusable import first_not_finite
+from core.study.plan import available_bytes
 from core.study.samples import MeasureOptions, StudySamples
 from core.study.store.opening import Study, StudyError, finished_layers, load_study, read_info
 from core.study.store.replacing import replaced
@@ -39,6 +41,8 @@ from core.study.store.writing import (
 )
 
 ClassNames = Sequence[str] | Mapping[Any, str]
+Activations = Mapping[str, NDArray[Any]]  # by pooling, shape (n, d)
+_Row = dict[str, Any]  # of the table `layers`
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class StudyDescription:
 
 
 class FeatureStudyWriter:
-    """Writes a study a layer at a time, so that only one layer's activations are in memory.
+    """Writes a study a layer at a time, so that not all activations need be in memory.
 
         with core.FeatureStudyWriter("my-study", labels) as writer:
             for name, activations in my_layers():
@@ -128,7 +132,8 @@ class FeatureStudyWriter:
         )
         self._overwrite = overwrite
         self._open = ExitStack()
-        self._written: list[str] = []
+        self._written: list[str] = []  # names of the layers in the study
+        self._taken: list[str] = []  # and of those that are being measured
         self._copies = RowCopies(self._samples.splits)
 
     def is_complete(self) -> bool:
@@ -150,6 +155,8 @@ class FeatureStudyWriter:
             stack.enter_context(study_lock(self.path))
             self._is_new = read_info(self.path) is None
             self._info = begin(self.path, self._study_info(), self._samples.frame())
+            self._written = sorted(finished_layers(self.path))
+            self._taken = list(self._written)
             if self._info["state"] == "complete":
                 raise StudyError(
                     f"{self.path} holds a complete study. Choose another folder, or pass overwrite=True to replace it."
@@ -197,6 +204,67 @@ class FeatureStudyWriter:
         ValueError
             The name is taken, the number of rows is not n, or the features are not finite numbers.
         """
+        row, activations = self._checked(name, features)
+        self.add_activations([(row | {"kind": kind, "block": block, "parameters": parameters}, activations)])
+
+    def add_layers(self, layers: Iterable[tuple[str, ArrayLike]]) -> None:
+        """Measure several layers and write their rows, as `add_layer` does, some at the same time.
+
+        Parameters
+        ----------
+        layers : names and activations, in network order. Arrays must stay as they are until the call returns.
+
+        Raises
+        ------
+        ValueError
+            As `add_layer`; the layers before are in the study.
+        """
+        self.add_activations(self._checked(name, features) for name, features in layers)
+
+    def add_activations(self, layers: Iterable[tuple[Mapping[str, Any], Activations]]) -> None:
+        """Measure layers of a network, whose rows in the table `layers` are known, and write their rows.
+
+        Parameters
+        ----------
+        layers : in network order, the row in the table `layers`, and the activations by pooling ("flat", "mean"),
+            arrays of shape (n, d). Where they are not finite or the same for all samples, the layer has null in place
+            of values, and a note in the table `layers`.
+
+        Raises
+        ------
+        ValueError
+            A name is taken; the layers before are in the study.
+        """
+        measured = measured_in_order(
+            self._noted(layers),
+            lambda layer, activations: measure_layer(layer, activations, self._samples, self._options),
+            lambda layer, activations: sum(4 * array.size for array in activations.values()),
+            budget_bytes=available_bytes() // 2,
+        )
+        try:
+            with closing(measured):
+                for layer, tables in measured:
+                    check_still_there(self.path)
+                    write_layer(self.path, layer["position"], with_alignment(tables, self.path))
+                    self._written.append(layer["layer"])
+        finally:
+            self._taken = list(self._written)
+
+    def finished(self) -> set[str]:
+        """Return the names of the layers that are in the study."""
+        return set(self._written)
+
+    def _noted(self, layers: Iterable[tuple[Mapping[str, Any], Activations]]) -> Iterator[tuple[_Row, Activations]]:
+        """The layers, each refused if its name is there already, and looked through for copies."""
+        for layer, activations in layers:
+            check_still_there(self.path)
+            self._refuse_finished(layer["layer"])
+            self._copies.add(next(iter(activations.values())))
+            self._taken.append(layer["layer"])
+            yield dict(layer), activations
+
+    def _checked(self, name: str, features: ArrayLike) -> tuple[_Row, Activations]:
+        """The row in the table `layers` of ready-made features, and these as a matrix, if they can be measured."""
         if not isinstance(name, str) or not name:
             raise ValueError(f"name of a layer must be a text; got {name!r}. Call the layer as str(name).")
         name = printable(name)
@@ -207,44 +275,14 @@ class FeatureStudyWriter:
                 f"features of {name!r} must have {len(self._samples)} rows, one a label; got {len(matrix)}."
             )
         self._refuse_not_finite(name, matrix)
-        layer = feature_layer(name, len(finished_layers(self.path)), features)
-        self._measure(layer | {"kind": kind, "block": block, "parameters": parameters}, {"flat": matrix})
-
-    def add_activations(self, layer: Mapping[str, Any], activations: Mapping[str, NDArray[np.float32]]) -> None:
-        """Measure one layer of a network, whose row in the table `layers` is known, and write its rows.
-
-        Parameters
-        ----------
-        layer : the layer's row in the table `layers`.
-        activations : by pooling ("flat", "mean"), arrays of shape (n, d). Where they are not finite or the same for all
-            samples, the layer has null in place of values, and a note in the table `layers`.
-
-        Raises
-        ------
-        ValueError
-            The name is taken.
-        """
-        self._refuse_finished(layer["layer"])
-        self._measure(dict(layer), activations)
-
-    def finished(self) -> set[str]:
-        """Return the names of the layers that are in the study."""
-        return finished_layers(self.path)
+        return feature_layer(name, len(self._taken), features), {"flat": matrix}
 
     def _refuse_finished(self, name: str) -> None:
-        check_still_there(self.path, self._written)
-        if name in finished_layers(self.path):
+        if name in self._taken:
             raise ValueError(
                 f"name must be new in the study; {name!r} is there already. Skip it, name it otherwise, or pass "
                 "overwrite=True to measure all layers again."
             )
-
-    def _measure(self, layer: Mapping[str, Any], activations: Mapping[str, NDArray[Any]]) -> None:
-        self._copies.add(next(iter(activations.values())))
-        tables = measure_layer(layer, activations, self._samples, self._options)
-        check_still_there(self.path, self._written)
-        write_layer(self.path, layer["position"], with_alignment(tables, self.path))
-        self._written.append(layer["layer"])
 
     def _refuse_not_finite(self, name: str, matrix: NDArray[Any]) -> None:
         position = first_not_finite(matrix)
@@ -340,8 +378,7 @@ def study_from_features(
         out, labels, ids=ids, sources=sources, class_names=class_names, splits=splits, overwrite=overwrite
     )
     with writer:
-        for name, features in layers.items():
-            writer.add_layer(name, features)
+        writer.add_layers(layers.items())
     return load_study(out)
 
 

@@ -67,6 +67,12 @@ class Collector:
                 all_samples.append(samples)
         return all_samples
 
+    def taken(self) -> Iterator[tuple[TorchLayer, dict[str, NDArray[np.float32]]]]:
+        """Each layer with its activations by pooling, which are then no longer held."""
+        for number, layer in enumerate(self.layers):
+            self.report(Progress(f"measuring {layer.layer}", number, len(self.layers), "layers"))
+            yield layer, self.take(layer)
+
     def take(self, layer: TorchLayer) -> dict[str, NDArray[np.float32]]:
         """Return the activations of a layer by pooling, which are then no longer held."""
         if self._store is None:

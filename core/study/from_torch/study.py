@@ -171,11 +171,9 @@ def study_from_torch(
         )
         with writer:
             finished = writer.finished()
-            for number, layer in enumerate(collector.layers):
-                collector.report(Progress(f"measuring {layer.layer}", number, len(collector.layers), "layers"))
-                activations = collector.take(layer)
-                if layer.layer not in finished:
-                    writer.add_activations(layer.row(), activations)
+            writer.add_activations(
+                (layer.row(), activations) for layer, activations in collector.taken() if layer.layer not in finished
+            )
     return load_study(out)
 
 

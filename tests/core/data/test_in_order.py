@@ -34,3 +34,15 @@ def test_nothing_begins_after_a_failure():
         list(computed_in_order(fail, range(100), 1, name="fail"))
     assert len(begun) <= 2
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("fail")]
+
+
+@pytest.mark.parametrize("ending", [ValueError("the file ends"), KeyboardInterrupt("the file ends")])
+def test_what_was_computed_comes_before_the_exception_that_ends_the_items(ending):
+    def items():
+        yield from range(3)
+        raise ending
+
+    results = computed_in_order(lambda number: number * 2, items(), 8, name="double")
+    assert [next(results) for _ in range(3)] == [0, 2, 4]
+    with pytest.raises(type(ending), match="the file ends"):
+        next(results)

@@ -10,7 +10,19 @@ from threadpoolctl import threadpool_info
 
 from core.search.blas_threads import one_blas_thread
 from core.search.rows import in_threads
-from core.study.measuring.layer_pool import measured_in_order
+from core.study.measuring import layer_pool
+from core.study.measuring.layer_tables import SMALL_BYTES
+
+ROOM = 1 << 40  # bytes, enough for all layers at once
+
+
+@pytest.fixture
+def two_cores(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+
+
+def measured_in_order(layers, measure, *, num_bytes=1, budget_bytes=ROOM):
+    return layer_pool.measured_in_order(layers, measure, lambda layer, _: num_bytes, budget_bytes=budget_bytes)
 
 
 def test_layers_come_in_network_order_whatever_takes_longest():
@@ -19,32 +31,67 @@ def test_layers_come_in_network_order_whatever_takes_longest():
         return layer * 10
 
     layers = [(1, 0.05), (2, 0.0), (3, 0.02), (4, 0.0)]
-    measured = list(measured_in_order(layers, measure, num_threads=3))
+    measured = list(measured_in_order(layers, measure))
     assert measured == [(1, 10), (2, 20), (3, 30), (4, 40)]
 
 
-def test_small_layers_are_measured_beside_each_other():
+def test_small_layers_are_measured_beside_each_other(two_cores):
     both_there = threading.Barrier(2, timeout=30)  # breaks where one waits alone
 
     def measure(layer, _):
         return both_there.wait() >= 0
 
-    assert [done for _, done in measured_in_order([(1, 0), (2, 0)], measure, num_threads=2)] == [1, 1]
+    assert [done for _, done in measured_in_order([(1, 0), (2, 0)], measure)] == [1, 1]
 
 
-@pytest.mark.parametrize(("num_threads", "is_alone"), [(2, True), (1, False)])
-def test_layers_beside_each_other_take_no_more_threads(num_threads, is_alone, monkeypatch):
-    monkeypatch.setattr(os, "cpu_count", lambda: 2)
-
+@pytest.mark.parametrize(
+    ("num_bytes", "is_alone"), [(SMALL_BYTES, True), (SMALL_BYTES + 1, False)], ids=["small", "large"]
+)
+def test_layers_beside_each_other_take_no_more_threads(num_bytes, is_alone, two_cores):
     def measure(layer, _):
         workers = in_threads(lambda part: threading.get_ident(), range(8))
         return set(workers) == {threading.get_ident()}
 
-    layers = [(1, None), (2, None)]
-    assert [alone for _, alone in measured_in_order(layers, measure, num_threads=num_threads)] == [is_alone] * 2
+    measured = measured_in_order([(1, None), (2, None)], measure, num_bytes=num_bytes)
+    assert [alone for _, alone in measured] == [is_alone] * 2
 
 
-def test_few_layers_are_taken_ahead():
+@pytest.mark.parametrize(("layers_in_room", "most_at_once"), [(0, 1), (1, 1), (2, 2)])
+def test_no_more_layers_are_measured_at_once_than_memory_has_room_for(layers_in_room, most_at_once, two_cores):
+    """Each takes 16 times its activations while it is measured; one alone is measured whatever the memory."""
+    under_way, counts, lock = set(), [], threading.Lock()
+
+    def measure(layer, _):
+        with lock:
+            under_way.add(layer)
+            counts.append(len(under_way))
+        time.sleep(0.05)
+        with lock:
+            under_way.remove(layer)
+
+    layers = [(number, None) for number in range(6)]
+    list(measured_in_order(layers, measure, num_bytes=100, budget_bytes=1600 * layers_in_room))
+    assert max(counts) == most_at_once
+
+
+def test_a_large_layer_waits_until_no_other_is_measured(two_cores):
+    under_way, beside = set(), {}
+
+    def measure(layer, _):
+        beside[layer] = set(under_way)
+        under_way.add(layer)
+        time.sleep(0.05)
+        under_way.remove(layer)
+        return threading.current_thread() is threading.main_thread()
+
+    sizes = {"a": 1, "b": 1, "large": SMALL_BYTES + 1, "c": 1}
+    layers = [(layer, None) for layer in sizes]
+    found = dict(layer_pool.measured_in_order(layers, measure, lambda layer, _: sizes[layer], budget_bytes=ROOM))
+    assert found == {"a": False, "b": False, "large": True, "c": False}
+    assert beside["large"] == beside["c"] == set()
+
+
+def test_few_layers_are_taken_ahead(two_cores):
     taken = []
 
     def layers():
@@ -52,13 +99,13 @@ def test_few_layers_are_taken_ahead():
             taken.append(number)
             yield number, None
 
-    with_two = measured_in_order(layers(), lambda layer, _: layer, num_threads=2)
+    with_two = measured_in_order(layers(), lambda layer, _: layer)
     next(with_two)
     assert len(taken) <= 4
     with_two.close()
 
 
-def test_a_failure_comes_through_and_ends_the_others():
+def test_a_failure_comes_through_and_ends_the_others(two_cores):
     started = []
 
     def measure(layer, _):
@@ -69,7 +116,7 @@ def test_a_failure_comes_through_and_ends_the_others():
 
     layers = [(number, None) for number in range(50)]
     with pytest.raises(ValueError, match="layer 1 has no numbers"):
-        list(measured_in_order(layers, measure, num_threads=2))
+        list(measured_in_order(layers, measure))
     assert len(started) < 6
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("measure-layers")]
 

@@ -282,6 +282,34 @@ def test_an_exception_keeps_the_layers_and_a_new_writer_goes_on(tmp_path: Path, 
         pd.testing.assert_frame_equal(whole.table(name), digits_study.table(name))
 
 
+def test_layers_measured_together_have_the_tables_of_those_measured_one_by_one(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    layers = {f"layer{number}": rng.normal(size=(60, 2 + 5 * number)) + labels[:, None] for number in range(6)}
+    together, one_by_one = tmp_path / "together", tmp_path / "one-by-one"
+    core.study_from_features(layers, labels, out=together)
+    with core.FeatureStudyWriter(one_by_one, labels) as writer:
+        for name, features in layers.items():
+            writer.add_layer(name, features)
+    for table in one_by_one.glob("*.parquet"):
+        assert (together / table.name).read_bytes() == table.read_bytes(), table.name
+
+
+def test_layers_before_one_that_cannot_be_measured_are_in_the_study(tmp_path: Path):
+    good, labels = np.eye(8), np.arange(8) % 2
+    bad = np.where(good > 0, np.nan, good)
+    writer = core.FeatureStudyWriter(tmp_path / "study", labels)
+    with writer, pytest.raises(ValueError, match="features of 'c' must be finite"):
+        writer.add_layers([("a", good), ("b", good), ("c", bad), ("d", good)])
+    assert core.load_study(tmp_path / "study").layers["layer"].tolist() == ["a", "b"]
+    other = core.FeatureStudyWriter(tmp_path / "other", labels)
+    with other:
+        with pytest.raises(ValueError, match="name must be new in the study; 'a' is there already"):
+            other.add_layers([("a", good), ("a", good)])
+        other.add_layer("b", good)
+    assert core.load_study(tmp_path / "other").layers["layer"].tolist() == ["a", "b"]
+
+
 def test_of_a_start_without_a_layer_nothing_stays(tmp_path: Path):
     with pytest.raises(ValueError, match="must be finite"):
         core.study_from_features({"a": [[0.0], [np.nan], [2]]}, [0, 1, 1], out=tmp_path / "s")

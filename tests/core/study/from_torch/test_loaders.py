@@ -28,6 +28,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms.v2 import Compose, ToDtype, ToImage
 
 import core
+from core.study.from_torch import collecting
 
 pytestmark = pytest.mark.torch
 CLASSES = ("cat", "dog", "eel")
@@ -54,13 +55,14 @@ def number_of(features: np.ndarray) -> list[int]:
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """The numbers of the samples whose activations studies measure, in the order of the rows."""
     numbers: list[list[int]] = []
-    add = core.FeatureStudyWriter.add_activations
+    take = collecting.Collector.take
 
-    def noting(writer: Any, layer: Any, activations: Any) -> None:
+    def noting(collector: Any, layer: Any) -> dict[str, np.ndarray]:
+        activations = take(collector, layer)
         numbers.append(number_of(activations["mean"]))
-        add(writer, layer, activations)
+        return activations
 
-    monkeypatch.setattr(core.FeatureStudyWriter, "add_activations", noting)
+    monkeypatch.setattr(collecting.Collector, "take", noting)
     return numbers
 
 

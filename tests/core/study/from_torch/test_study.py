@@ -24,6 +24,7 @@ from core.study.from_torch import collecting
 
 pytestmark = pytest.mark.torch
 NUM_SAMPLES, NUM_CLASSES = 30, 3
+DEVICE = os.environ.get("TORCH_DEVICE", "cpu")  # of the networks that are compared with hooks written by hand
 ROOT = Path(core.__file__).parents[1]
 
 
@@ -186,7 +187,7 @@ def test_networks_have_the_numbers_of_hooks_written_by_hand(tmp_path: Path, take
     """To the last bit, with the same batches: what pooling `mean` takes, and all activations."""
     build, layers = BY_HAND[name]
     torch.manual_seed(0)
-    network = build()
+    network = build().to(DEVICE)
     loader = DataLoader(data(), batch_size=8)
     study = core.study_from_torch(
         network, loader, tmp_path / "study", layers=list(layers), pooling="both", probe=False, projection="none"
@@ -197,14 +198,15 @@ def test_networks_have_the_numbers_of_hooks_written_by_hand(tmp_path: Path, take
 
         def keep(module: Any, inputs: Any, output: Any, layer: str = layer, reduce: Reduce = reduce) -> None:
             whole = output[0] if isinstance(output, tuple) else output
-            by_hand[layer].append((reduce(output).clone(), whole.flatten(1).clone()))
+            whole = whole.flatten(1).to("cpu", copy=True)  # a module after it may overwrite it
+            by_hand[layer].append((reduce(output).to("cpu", copy=True), whole))
 
         network.get_submodule(layer).register_forward_hook(keep)
     network.eval()
     labels = []
     with torch.inference_mode():
         for images, targets in loader:
-            network(images)
+            network(images.to(DEVICE))
             labels += targets.tolist()
     assert study.layers["layer"].tolist() == list(layers)
     mean_of = study.layers["mean_of"].astype(object)
@@ -431,21 +433,28 @@ def test_the_pixels_are_a_layer_where_they_are_named(tmp_path: Path, model: Smal
     assert study.layers["kind"].astype(str).tolist() == ["Input", "Conv2d"]
 
 
+def stop_at_head(monkeypatch: pytest.MonkeyPatch, failure: BaseException) -> None:
+    """Let studies end with an exception when the layer head is to be measured."""
+    take = collecting.Collector.take
+
+    def stopping(collector: Any, layer: Any) -> dict[str, np.ndarray]:
+        if layer.layer == "head":
+            raise failure
+        return take(collector, layer)
+
+    monkeypatch.setattr(collecting.Collector, "take", stopping)
+
+
 def test_a_study_that_was_interrupted_goes_on(tmp_path: Path, model: Small, monkeypatch: pytest.MonkeyPatch):
     loader, out = DataLoader(data(), batch_size=8), tmp_path / "study"
     whole = core.study_from_torch(model, loader, tmp_path / "whole")
-    add = core.FeatureStudyWriter.add_activations
-
-    def stopping(writer: Any, layer: Any, activations: Any) -> None:
-        if layer["layer"] == "head":
-            raise KeyboardInterrupt
-        add(writer, layer, activations)
-
-    monkeypatch.setattr(core.FeatureStudyWriter, "add_activations", stopping)
+    stop_at_head(monkeypatch, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         core.study_from_torch(model, loader, out)
     monkeypatch.undo()
-    assert core.load_study(out).state == "partial"
+    partial = core.load_study(out)
+    assert partial.state == "partial"
+    assert partial.layers["layer"].tolist() == whole.layers["layer"].tolist()[:-1]  # what was measured is kept
     again = core.study_from_torch(model, loader, out)
     assert again.state == "complete"
     assert again.measurements.equals(whole.measurements)
@@ -458,14 +467,7 @@ def test_a_study_that_was_interrupted_goes_on(tmp_path: Path, model: Small, monk
 
 def test_other_weights_are_another_study(tmp_path: Path, model: Small, monkeypatch: pytest.MonkeyPatch):
     loader = DataLoader(data(), batch_size=8)
-    add = core.FeatureStudyWriter.add_activations
-
-    def stopping(writer, layer, activations):
-        if layer["layer"] == "head":
-            raise OSError("stop")
-        add(writer, layer, activations)
-
-    monkeypatch.setattr(core.FeatureStudyWriter, "add_activations", stopping)
+    stop_at_head(monkeypatch, OSError("stop"))
     with pytest.raises(OSError, match="stop"):
         core.study_from_torch(model, loader, tmp_path / "study")
     with torch.no_grad():

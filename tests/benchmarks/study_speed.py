@@ -1,11 +1,13 @@
 """The default study, as a whole command, beside nothing but the network's forward pass over the same images.
 
     python -m tests.benchmarks.study_speed [--networks NAME ...] [--per-class 10] [--rounds 3] [--out FOLDER]
+    python -m tests.benchmarks.study_speed --rank     # `core rank` of three networks beside their forward passes
 
 Run from the project's root; the images are those of ../shared. Both are processes of their own, and take turns.
 
 - study: `python -m core study DATA --per-class 10 --out DIR` with the network and the defaults, from the start of
   Python to its end: imports, checks of the images, decoding, all layers, neighbors, probes, projections, tables.
+- rank: `python -m core rank DATA --per-class 10 --out DIR` with three networks, beside the sum of their passes.
 - forward: the same network's last output over the same images, decoded and in memory before its clock starts: a
   compiled function, the fastest of some batch sizes, with oneDNN's kernels as in the study. Nothing is kept.
 
@@ -33,6 +35,7 @@ from tests.benchmarks.report import RESULTS, write_report
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "stanford_dogs_224"
 NETWORKS = {"efficientnet-lite0": "imagenet", "efficientnet-b0": "none", "resnet50": "none"}
+RANKED = ("efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2")  # with random weights
 BATCH_SIZES = (8, 16, 32, 64)
 
 
@@ -43,27 +46,33 @@ def main() -> None:
     parser.add_argument("--per-class", type=int, default=10, help="images of each class and split")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--forward", metavar="NETWORK", help=argparse.SUPPRESS)  # what a process of its own runs
+    parser.add_argument("--rank", action="store_true", help="the ranking of three networks in place of studies")
+    parser.add_argument("--forward", nargs=2, metavar=("NETWORK", "WEIGHTS"), help=argparse.SUPPRESS)  # of a process
     options = parser.parse_args()
     if options.forward:
-        print(json.dumps(forward_pass(options.forward, options.data, options.per_class)))
+        print(json.dumps(forward_pass(*options.forward, options.data, options.per_class)))
         return
-    rows = [compare(network, options.data, options.per_class, options.rounds) for network in options.networks]
+    if options.rank:
+        cases = [(["rank", "--models", ",".join(RANKED), "--weights", "none"], dict.fromkeys(RANKED, "none"))]
+    else:
+        weights = {name: NETWORKS[name] for name in options.networks}
+        cases = [(["study", "--model", name, "--weights", weights[name]], {name: weights[name]}) for name in weights]
+    rows = [compare(*case, options.data, options.per_class, options.rounds) for case in cases]
     table = pd.DataFrame(rows)
     print(table.to_string(float_format=lambda value: f"{value:.2f}"))
-    write_report(table, "study_speed", options.out)
+    write_report(table, "rank_speed" if options.rank else "study_speed", options.out)
 
 
-def compare(network: str, data: Path, per_class: int, rounds: int) -> dict[str, Any]:
-    """The table's row of a network: its study and its forward pass, in turns."""
+def compare(command: list[str], networks: dict[str, str], data: Path, per_class: int, rounds: int) -> dict[str, Any]:
+    """The table's row of a command and the forward passes of its networks, in turns. networks : with their weights."""
     studies, passes = [], []
     for _ in range(rounds):
-        passes.append(run_forward(network, data, per_class))
-        studies.append(run_study(network, data, per_class))
-        print(f"{network}: study {studies[-1]}, forward {passes[-1]}", file=sys.stderr)
+        passes.append(together([run_forward(*network, data, per_class) for network in networks.items()]))
+        studies.append(run_command(command, data, per_class))
+        print(f"{', '.join(networks)}: command {studies[-1]}, forward {passes[-1]}", file=sys.stderr)
     study_s, forward_s = median(studies, "seconds"), median(passes, "seconds")
     return {
-        "network": network,
+        "network": ", ".join(networks),
         "images": passes[0]["images"],
         "layers": studies[0]["layers"],
         "study_s": study_s,
@@ -79,15 +88,30 @@ def median(runs: list[dict[str, Any]], name: str) -> float:
     return statistics.median(run[name] for run in runs)
 
 
-def run_study(network: str, data: Path, per_class: int) -> dict[str, Any]:
-    """Seconds of the whole command, of the clock and of the processors."""
+def together(passes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Passes one after the other as one: their seconds added up."""
+    sums = {name: sum(one[name] for one in passes) for name in ("seconds", "cpu_seconds")}
+    return sums | {"images": passes[0]["images"], "batch_size": passes[0]["batch_size"]}
+
+
+def run_command(command: list[str], data: Path, per_class: int) -> dict[str, Any]:
+    """Seconds of a whole command, of the clock and of the processors, and the layers that it measured."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "core", "study", str(data), "--per-class", str(per_class)]
-        command += ["--model", network, "--weights", NETWORKS[network], "--out", f"{folder}/study"]
+        words = [
+            sys.executable,
+            "-m",
+            "core",
+            *command,
+            str(data),
+            "--per-class",
+            str(per_class),
+            "--out",
+            f"{folder}/out",
+        ]
         before, start = children_cpu_seconds(), time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True)
+        subprocess.run(words, check=True, capture_output=True)
         seconds = time.perf_counter() - start
-        layers = len(pd.read_parquet(f"{folder}/study/layers.parquet"))
+        layers = sum(len(pd.read_parquet(file)) for file in Path(folder).rglob("layers.parquet"))
     return {"seconds": seconds, "cpu_seconds": children_cpu_seconds() - before, "layers": layers}
 
 
@@ -96,23 +120,23 @@ def children_cpu_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def run_forward(network: str, data: Path, per_class: int) -> dict[str, Any]:
+def run_forward(network: str, weights: str, data: Path, per_class: int) -> dict[str, Any]:
     """What `forward_pass` measures, in a process of its own."""
-    command = [sys.executable, "-m", "tests.benchmarks.study_speed", "--forward", network]
+    command = [sys.executable, "-m", "tests.benchmarks.study_speed", "--forward", network, weights]
     command += ["--data", str(data), "--per-class", str(per_class)]
     environment = os.environ | {"TF_ENABLE_ONEDNN_OPTS": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1")}
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def forward_pass(network: str, data: Path, per_class: int) -> dict[str, Any]:
+def forward_pass(network: str, weights: str, data: Path, per_class: int) -> dict[str, Any]:
     """One pass over all images with the batch size that was fastest on a few of them."""
     import tensorflow as tf
 
     from core.data.images.loading import load_images
     from core.network.models.registry import load_network
 
-    loaded = load_network(network, NETWORKS[network])
+    loaded = load_network(network, weights)
     images = load_images(data, per_class=per_class)
     pixels = images.load(np.arange(len(images)), loaded.input_size)
 

@@ -114,7 +114,7 @@ def test_layers_come_in_network_order_whoever_wrote_them(complete: Path):
 
 def test_a_study_without_its_table_of_layers(complete: Path):
     (complete / "layers.parquet").unlink()
-    with pytest.raises(StudyError, match=r"names layers, of which the folder holds no table, layers\.parquet"):
+    with pytest.raises(core.StudyError, match=r"names layers, of which the folder holds no table, layers\.parquet"):
         load_study(complete)
 
 

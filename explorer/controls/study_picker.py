@@ -10,6 +10,7 @@ import streamlit as st
 
 from core.report.words.formatting import plain
 from core.study.store.opening import StudyError, read_info
+from explorer.controls.unknown_values import unknown_text, unknown_values
 from explorer.controls.widgets import widget_key
 from explorer.runs.run_again import run_again
 from explorer.runs.study_list import known_studies, known_title, study_path, typed_path
@@ -28,7 +29,6 @@ from explorer.state.address import (
 from explorer.state.links import link_to
 from explorer.studies.loading import OpenStudy, bundled_studies, first_study, has_values, read_study, study_stamp
 from explorer.studies.provenance import control_of
-from explorer.studies.unknown_values import unknown_text, unknown_values
 
 PICKER_HELP = "Choose a study, or type the path of a folder that a command or `core.study_from_features` wrote."
 _UNKNOWN = "values of a link that are not in the study"

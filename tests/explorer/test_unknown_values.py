@@ -2,8 +2,8 @@
 
 import pytest
 
+from explorer.controls.unknown_values import unknown_text
 from explorer.studies.loading import DEMO
-from explorer.studies.unknown_values import unknown_text
 
 DOGS, DIGITS, TRAINING = DEMO / "dogs", DEMO / "digits", DEMO / "digits-training"
 

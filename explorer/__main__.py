@@ -89,8 +89,10 @@ def find_studies(names: Sequence[str]) -> list[str]:
     for name in names:
         try:
             studies += _studies_of(name)
-        except (StudyError, OSError, RuntimeError) as error:  # RuntimeError of a home folder that does not exist
+        except (StudyError, OSError) as error:
             faults.append(str(error))
+        except RuntimeError:  # of `expanduser`
+            faults.append(f"STUDY must be a folder; got {name!r}, and there is no such user. Write out the path.")
     if faults:
         raise StudyError(" ".join(faults))
     return list(dict.fromkeys(studies))

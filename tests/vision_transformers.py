@@ -2,11 +2,11 @@
 
 from typing import Any
 
-SIDE, PATCH, CHANNELS = 16, 4, 8
-NUM_PATCHES = (SIDE // PATCH) ** 2
+SIDE, CHANNELS = 16, 8
+NUM_PATCHES = 4**2
 
 
-def small_vit(*, class_token: bool, num_blocks: int = 2, num_classes: int = 3, seed: int = 0) -> Any:
+def small_vit(*, class_token: bool, num_blocks: int = 2, num_classes: int = 3, side: int = SIDE, seed: int = 0) -> Any:
     """A patch convolution, 16 tokens of 8 channels, blocks of attention and dense layers, and a head.
 
     With a class token, it is put before the 16 others, and the head reads it; without, the head reads their mean.
@@ -15,9 +15,9 @@ def small_vit(*, class_token: bool, num_blocks: int = 2, num_classes: int = 3, s
 
     keras.utils.set_random_seed(seed)
     layers, ops = keras.layers, keras.ops
-    pixels = keras.Input((SIDE, SIDE, 3), name="pixels")
+    pixels = keras.Input((side, side, 3), name="pixels")
     x = layers.Rescaling(1 / 255, name="scaled")(pixels)
-    x = layers.Conv2D(CHANNELS, PATCH, strides=PATCH, name="patch_conv")(x)
+    x = layers.Conv2D(CHANNELS, side // 4, strides=side // 4, name="patch_conv")(x)
     x = layers.Reshape((NUM_PATCHES, CHANNELS), name="patches")(x)
     if class_token:
         token = layers.Embedding(1, CHANNELS, name="class_embedding")(ops.zeros_like(x[:, :1, 0], dtype="int32"))

@@ -11,7 +11,7 @@ import pandas as pd
 
 from core.analysis.cut.advice import Advice, advise, head_layer, with_seconds
 from core.analysis.cut.class_losses import class_differences
-from core.analysis.cut.exporting import Export, export_cut
+from core.analysis.cut.exporting import Export, cut_file, export_cut
 from core.analysis.cut.options import AUTO, CUT_OPTIONS
 from core.analysis.cut.time_saved import time_saved_text
 from core.analysis.cut.timings import measure_timing, time_layers
@@ -59,6 +59,8 @@ def run(options: argparse.Namespace) -> int:
     if options.out is None and options.head:
         raise ValueError(f"head must go with --out, the file that it is part of; got {options.head!r} alone.")
     study = load_study(options.study)
+    if options.out is not None:
+        cut_file(options.out)  # before the network is built
     only_look = options.out is None and not has_network(study.info)
     network = None if only_look else reopen_network(study, weights=options.weights)
     pooling = "flat" if options.pooling == "flat" else "mean"

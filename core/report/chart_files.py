@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from core.report.svg_text import has_all_characters, text_width, with_text_lengths
+from core.report.svg_text import has_all_characters, text_width, with_embedded_fonts, with_text_lengths
 
 FORMATS = ("pdf", "svg", "png")
 WIDTH = 960  # pixels of a chart that follows the width of its page
-PORTABLE_FONT = "Liberation Sans, Arial, Helvetica, sans-serif"  # the first three are equally wide
+PORTABLE_FONT = "Arimo, Liberation Sans, Arial, Helvetica, sans-serif"  # the first four are equally wide
 SECONDS = 60  # that drawing a chart may take
 _TITLE_STYLE, _CAPTION_STYLE = 'font-weight="bold" fill="#1f2933"', 'fill="#5b6672"'
 _MARGIN = 12  # pixels around a chart with a title or caption
@@ -43,7 +43,7 @@ def chart_file(
     spec : mapping
         A specification of Vega-Lite that holds its data, as `core.report.charts.frame.standalone_spec` returns it.
     file_format : {"pdf", "svg", "png"}
-        PDF embeds its fonts; SVG keeps texts as texts and states their widths, so that no other font clips them.
+        PDF and SVG embed their fonts, and SVG keeps texts as texts.
     title, caption : str
         Plain text above and below the chart, wrapped at its width.
     pixels_an_inch : int
@@ -69,7 +69,7 @@ def chart_file(
         return bytes(vl_convert.svg_to_pdf(svg))
     if file_format == "png":
         return bytes(vl_convert.svg_to_png(svg, ppi=pixels_an_inch))
-    return with_text_lengths(svg).encode()
+    return with_embedded_fonts(with_text_lengths(svg)).encode()
 
 
 def chart_file_apart(spec: Mapping[str, Any], file_format: str, *, title: str = "", caption: str = "") -> bytes:

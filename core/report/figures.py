@@ -100,8 +100,7 @@ def write_figures(
     out : path
         A folder, which is made where it does not exist; files of the same names are replaced.
     file_format : {"pdf", "svg", "png"}
-        PDF embeds its fonts; SVG keeps texts as texts and states their widths, so that no other font clips them; PNG
-        has 300 pixels an inch.
+        PDF and SVG embed their fonts, and SVG keeps texts as texts; PNG has 300 pixels an inch.
     width : {"single", "double"}
         89 mm, one column, or 183 mm, two columns.
 

@@ -1,12 +1,14 @@
-"""Texts of an SVG at the widths for which it was laid out, whatever font shows them.
+"""Texts of an SVG as they were laid out, on every machine: they stay texts, and the file embeds their font.
 
-The renderer lays charts out in Liberation Sans, whose characters are as wide as those of Arial and Helvetica. Where a
-viewer has none of the three, a wider font would run over the edge; with `textLength` it is compressed instead, and the
-texts stay texts.
+The renderer lays charts out in Liberation Sans, whose characters are as wide as those of Arimo, Arial and Helvetica.
+Browsers draw them in Arimo, which the file holds. Programs that ignore embedded fonts take one of the others; where
+there is none, `textLength` keeps a wider font from running over the edge.
 """
 
+import base64
 import re
 from html import unescape
+from importlib.resources import files
 
 # Widths in thousandths of the font's size, for the characters from space to tilde (Adobe's metrics of Helvetica).
 _REGULAR = (
@@ -24,6 +26,8 @@ _BOLD = (
 _OTHERS = {"−": 584, "×": 584, "…": 1000, "–": 556, "·": 333, "’": 222, "“": 333, "”": 333}
 _USUAL = 556  # of any other character
 _TEXT = re.compile(r"<text ([^>]*)>([^<]*)</text>")
+_BOLD_TEXT = re.compile(r'font-weight="(?:bold|[6-9]00)"')
+_EMBEDDED_FONT = "Arimo"  # the first family of `core.report.chart_files.PORTABLE_FONT`
 
 
 def text_width(text: str, font_size: float, *, bold: bool = False) -> float:
@@ -57,8 +61,22 @@ def with_text_lengths(svg: str) -> str:
         size = re.search(r'font-size="([\d.]+)px"', attributes)
         if size is None or not text.strip():
             return match[0]
-        bold = re.search(r'font-weight="(?:bold|[6-9]00)"', attributes) is not None
+        bold = _BOLD_TEXT.search(attributes) is not None
         width = text_width(unescape(text), float(size[1]), bold=bold)
         return f'<text {attributes} textLength="{width:.2f}" lengthAdjust="spacingAndGlyphs">{text}</text>'
 
     return _TEXT.sub(measured, svg)
+
+
+def with_embedded_fonts(svg: str) -> str:
+    """Return an SVG that holds the font of its texts, bold where any of them is."""
+    faces = _font_face("arimo-regular", 400)
+    if _BOLD_TEXT.search(svg):
+        faces += _font_face("arimo-bold", 700)
+    return re.sub(r"<svg [^>]*>", lambda root: f"{root[0]}<style>{faces}</style>", svg, count=1)
+
+
+def _font_face(name: str, weight: int) -> str:
+    font = files("core.report").joinpath("fonts", f"{name}.woff2").read_bytes()
+    source = f"url(data:font/woff2;base64,{base64.b64encode(font).decode()})"
+    return f'@font-face{{font-family:{_EMBEDDED_FONT};font-weight:{weight};src:{source} format("woff2")}}'

@@ -363,7 +363,7 @@ def _check_same_training(folder: Path, recorded: Info, info: Info) -> None:
     if changed:
         raise StudyError(
             f"{folder} holds another training; it differs in {'; '.join(changed)}. "
-            "Use the same settings to resume it, choose another folder, or delete this one."
+            "Use the same settings to resume it, choose another folder, or replace it: overwrite=True, or --overwrite."
         )
 
 

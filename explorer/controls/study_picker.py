@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +10,33 @@ import streamlit as st
 
 from core.report.words.formatting import plain
 from core.study.store.opening import StudyError, read_info
+from explorer.controls.unknown_values import unknown_text, unknown_values
 from explorer.controls.widgets import widget_key
 from explorer.runs.run_again import run_again
 from explorer.runs.study_list import known_studies, known_title, study_path, typed_path
 from explorer.server.page_errors import reason_text
 from explorer.server.public_mode import is_public, limits
-from explorer.state.address import PICKER, STUDY, current_layer, current_study, keep_layer, keep_study
+from explorer.state.address import (
+    PICKER,
+    STUDY,
+    current_layer,
+    current_study,
+    keep_layer,
+    keep_study,
+    new_address,
+    shown_page,
+)
 from explorer.state.links import link_to
 from explorer.studies.loading import OpenStudy, bundled_studies, first_study, has_values, read_study, study_stamp
 from explorer.studies.provenance import control_of
 
 PICKER_HELP = "Choose a study, or type the path of a folder that a command or `core.study_from_features` wrote."
+_UNKNOWN = "values of a link that are not in the study"
 
 
 def open_chosen_study() -> OpenStudy | None:
     """Show the picker and open its study; None, with a message on the page, if there is none."""
+    link = new_address()
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         show_name()
         with st.container(horizontal=True, vertical_alignment="bottom", width="content"):
@@ -42,12 +54,23 @@ def open_chosen_study() -> OpenStudy | None:
         return None
     with again:
         _link_to_run_again(study)
+    _show_unknown(study, link)
     if len(study.layers) and not has_values(study):
         st.info("**No layer of this study has a Separation Index.** Choose another study above.")
         for caution in study.info.get("cautions", []):
             st.caption(plain(caution))
         return None
     return study
+
+
+def _show_unknown(study: OpenStudy, link: Mapping[str, Sequence[str]]) -> None:
+    """Say which values of a link the study does not have, until another study or page is opened."""
+    place = (study.path, shown_page())
+    if link and list(link.get(STUDY, [current_study()])) == [current_study()]:
+        st.session_state[_UNKNOWN] = (place, unknown_values(study, link))
+    told_at, unknown = st.session_state.get(_UNKNOWN, (None, []))
+    if unknown and told_at == place:
+        st.warning(unknown_text(unknown), icon=":material/link_off:")
 
 
 def _link_to_run_again(study: OpenStudy) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from core.data.files import make_folder
 from explorer.runs.background import jobs
 from explorer.runs.background.planning import PlanQueue, ignore, plan
 from explorer.runs.background.worker import DATA_LIMIT
@@ -17,7 +18,7 @@ from explorer.runs.disk import make_room, used_bytes
 from explorer.runs.request import Request, check_plan, check_request
 from explorer.runs.study_list import current_visitor, remember_job, started_jobs
 from explorer.runs.uploads.checking import UPLOADS
-from explorer.server.public_mode import MIB, Limits, limits, studies_folder
+from explorer.server.public_mode import FOLDER_SETTING, MIB, Limits, limits, studies_folder
 
 PLAN_S = {False: 900.0, True: 60.0}  # seconds, local and public: a local folder may hold 100,000 images
 RUN_BYTES = 32 * MIB  # roughly what a run writes
@@ -39,7 +40,8 @@ def planned(request: Request, allowed: Limits, report: Callable[[str], object] =
     Raises
     ------
     ValueError
-        If the limits or the command line refuse the request; the message says why.
+        If the limits or the command line refuse the request, or the folder of studies cannot be written to; the
+        message says why.
     """
     check_request(request, allowed)
     arguments = _arguments(request, allowed)
@@ -48,6 +50,7 @@ def planned(request: Request, allowed: Limits, report: Callable[[str], object] =
     if cached is not None:
         check_plan(cached, allowed)
         return cached
+    make_folder(folder, FOLDER_SETTING)
     with _plan_queue(allowed.plans).turn(report):
         timeout_s = PLAN_S[allowed.public]
         new_plan: dict[str, Any] = plan(

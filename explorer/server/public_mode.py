@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MIB = 1 << 20
+FOLDER_SETTING = "SI_EXPLORER_STUDIES"
 # Networks are allowed from this much memory on: importing TensorFlow takes 620 to 670 MB and the pages up to 690 MB;
 # the rest is for activations.
 NETWORK_BYTES = 3 << 29
@@ -146,7 +147,7 @@ def is_public(environ: Mapping[str, str] = os.environ) -> bool:
 
 def studies_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """The folder of the runs: by default `studies` in the working folder; in public a temporary folder."""
-    if folder := environ.get("SI_EXPLORER_STUDIES"):
+    if folder := environ.get(FOLDER_SETTING):
         return Path(folder).expanduser().resolve()
     if is_public(environ):
         return Path(tempfile.gettempdir()) / "separation-index-explorer"

@@ -77,16 +77,33 @@ def keep_layer(layer: str | None) -> None:
 
 def current_tolerance() -> float:
     """The accepted loss of SI against the best layer: from the address or the previous page, else the default."""
-    try:
-        tolerance = float(_shared_value(TOLERANCE) or "")
-    except ValueError:
-        return SI_TOLERANCE
-    return tolerance if MIN_TOLERANCE <= tolerance <= MAX_TOLERANCE else SI_TOLERANCE
+    text = _shared_value(TOLERANCE) or ""
+    return float(text) if is_tolerance(text) else SI_TOLERANCE
 
 
 def keep_tolerance(tolerance: float) -> None:
     """Put the tolerance into the address and keep it for the other pages; the default is left out."""
     _keep_shared(TOLERANCE, None if tolerance == SI_TOLERANCE else f"{tolerance:g}")
+
+
+def new_address() -> dict[str, list[str]]:
+    """The address, if it was not written by a page of this session but came from the browser, such as a link."""
+    query, written = _in_address(), st.session_state.get(_WRITTEN)
+    return {} if isinstance(written, Written) and query == written.query else query
+
+
+def shown_page() -> str | None:
+    """The `url_path` of the page that is drawn; None for a page by itself."""
+    page: str | None = st.session_state.get(_SHOWN)
+    return page
+
+
+def is_tolerance(text: str) -> bool:
+    """Whether a text is an accepted loss of SI that can be chosen."""
+    try:
+        return MIN_TOLERANCE <= float(text) <= MAX_TOLERANCE
+    except ValueError:
+        return False
 
 
 def current_view(page: str) -> dict[str, list[str]]:

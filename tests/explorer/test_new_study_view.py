@@ -62,6 +62,15 @@ def test_start_works_at_once_and_the_plan_is_shown_while_it_starts(studies, open
     assert "first try · pixels · digits" in again.selectbox(key="study").options
 
 
+def test_a_folder_of_studies_that_cannot_be_made(open_view, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SI_EXPLORER_STUDIES", str(tmp_path / "file" / "studies"))
+    page = press(open_view("new_study", per_class="10"), "start_at_once")
+    told = page.error[0].value.replace("\\", "")
+    assert "SI_EXPLORER_STUDIES must be a folder that can be written to" in told
+    assert f"and {tmp_path / 'file'} is a file" in told
+
+
 def test_start_does_not_start_what_is_refused(studies, open_view):
     page = open_view("new_study", per_class="1000")
     press(page, "start_at_once")

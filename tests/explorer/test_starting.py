@@ -54,11 +54,12 @@ def test_a_bundled_study_has_a_name_unless_a_folder_has_it(folder):
 
 def test_all_that_are_no_studies_are_told(folder, capsys):
     (folder / "several" / "after" / "study.json").write_text("{")
-    assert starting.main(["tiny", "empty", "nowhere", "several/after"]) == 1
+    assert starting.main(["tiny", "empty", "nowhere", "several/after", "~nobody-of-this-name/study"]) == 1
     error = capsys.readouterr().err
     assert "STUDY must be the folder of a study, or a folder of such folders; got 'empty'" in error
     assert f"{folder / 'nowhere'} must be a study folder with a study.json; got no such folder" in error
     assert f"study.json in {folder / 'several' / 'after'}" in error
+    assert "got '~nobody-of-this-name/study', and there is no such user. Write out the path." in error
     assert "tiny" not in error.replace(str(folder), "")
 
 

@@ -132,10 +132,7 @@ def export_cut(
     RuntimeError
         The file's activations are not those of the network.
     """
-    path = Path(out)
-    if path.suffix != ".keras":
-        raise ValueError(f"out must be a file that ends in .keras; got {path.name!r}.")
-    check_new_file(path)
+    path = cut_file(out)
     if head not in (None, *HEADS):
         raise ValueError(f"head must be one of {', '.join(HEADS)}; got {head!r}.")
     if head and pooling == "none":
@@ -157,6 +154,21 @@ def export_cut(
         export = _export_with_head(plan, cut, model, path, str(head), progress)
     write_json(path.with_suffix(".json"), _description(study, network, export))
     return export
+
+
+def cut_file(out: str | os.PathLike[str]) -> Path:
+    """Return the path of a file for a cut network.
+
+    Raises
+    ------
+    ValueError
+        It does not end in `.keras`, or cannot be written.
+    """
+    path = Path(out)
+    if path.suffix != ".keras":
+        raise ValueError(f"out must be a file that ends in .keras; got {path.name!r}.")
+    check_new_file(path)
+    return path
 
 
 def _export_with_head(

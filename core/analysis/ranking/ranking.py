@@ -256,7 +256,7 @@ def _refuse_differences(folder: Path, info: Mapping[str, Any], asked: dict[str, 
     if changed:
         raise StudyError(
             f"{folder} holds another ranking; it differs in {'; '.join(changed)}. "
-            "Give the same options to resume it, or choose another folder."
+            "Give the same options to resume it, choose another folder, or replace it: overwrite=True, or --overwrite."
         )
 
 

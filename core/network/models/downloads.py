@@ -77,15 +77,15 @@ def cached_download(
     Raises
     ------
     DownloadError
-        If there is no connection, the server returns an error or breaks off, or the file does not have the recorded
-        hash.
+        If there is no connection, the server returns an error or breaks off, the file does not have the recorded
+        hash, or the folder cannot be written to.
     """
     folder = cache_folder() if folder is None else folder
     file = folder / Path(urlsplit(address).path).name
     recorded = _recorded_hash(file)
     is_new = not file.is_file()
     if is_new:
-        folder.mkdir(parents=True, exist_ok=True)
+        _make_cache(folder)
         _fetch(address, file, progress, timeout_s)
     current = _part(file) if is_new else file
     sha256 = file_sha256(current)
@@ -116,6 +116,20 @@ def cached_download(
     if recorded is None:
         _write_atomically(_hash_file(file), f"{sha256}  {file.name}\n")
     return CachedFile(file, address, sha256)
+
+
+def _make_cache(folder: Path) -> None:
+    reason = "it may not be written to"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        usable = os.access(folder, os.W_OK | os.X_OK)
+    except OSError as error:
+        usable, reason = False, str(error.strerror).lower()
+    if not usable:
+        raise DownloadError(
+            f"the folder of downloaded files must be one that can be written to; got {folder}: {reason}. Set the "
+            f"environment variable {CACHE_VARIABLE} to another folder."
+        )
 
 
 def _without_path(error: ValueError, path: Path) -> str:

@@ -236,9 +236,12 @@ def _budget_bytes(memory: int | str | None) -> int:
 
 
 def _spool_folder(spool: str | os.PathLike[str] | None, out: str | os.PathLike[str]) -> Path:
-    folder = Path(out).absolute().parent if spool is None else Path(spool)
-    make_folder(folder, "spool")
-    return folder
+    if spool is None:
+        folder = Path(out).absolute().parent
+        make_folder(folder, "the folder of out")
+        return folder
+    make_folder(Path(spool), "spool")
+    return Path(spool)
 
 
 def _used(network: Any, collector: Collector) -> dict[str, Any]:

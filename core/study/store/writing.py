@@ -272,7 +272,7 @@ def _refuse_differences(folder: Path, there: Info, info: Info) -> None:
     if changed:
         raise StudyError(
             f"{folder} holds another study; it differs in {'; '.join(changed)}. "
-            "Ask for the same to go on with it, choose another folder, or delete this one."
+            "Ask for the same to go on with it, choose another folder, or replace it: overwrite=True, or --overwrite."
         )
 
 

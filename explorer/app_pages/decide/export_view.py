@@ -17,7 +17,9 @@ from core.analysis.cut.blocks import (
 )
 from core.analysis.cut.verified_blocks import load_verified
 from core.analysis.cut.without_network import torch_cut_lines, why_no_network
+from core.data.errors import DataError
 from core.report.words.blocks import ALONE, NO_MEASUREMENT, blocks_text
+from core.report.words.formatting import plain
 from core.study.store.opening import StudyError
 from explorer.controls.downloads import save_menu
 from explorer.controls.layer_table import show_numbers
@@ -159,8 +161,8 @@ def run_here(label: str, arguments: Sequence[str], title: str, *, key: str) -> N
     if st.button(label, icon=":material/play_arrow:", key=f"run_{key}", disabled=is_running):
         try:
             job = start_run(new_job(studies_folder(), arguments, title=title))
-        except BusyError as error:
-            st.warning(str(error))
+        except (BusyError, DataError) as error:
+            st.warning(plain(error))
             return
         remember_job(job)
         st.rerun()

@@ -21,11 +21,12 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from core.data.files import replace_file
+from core.data.files import make_folder, replace_file
 from core.study.store.locks import LockTakenError, held_lock, is_locked
 from core.study.store.opening import StudyError, finished_layers, layer_parts
 from explorer.runs.background.run_queue import ALIVE, WAITING, is_waiting, join_queue, num_ahead, num_waiting
 from explorer.runs.background.worker import EXIT, STARTED, TIME_LIMIT
+from explorer.server.public_mode import FOLDER_SETTING
 
 ROOT = Path(__file__).resolve().parents[3]
 STUDY = "study"
@@ -157,12 +158,17 @@ def new_job(studies: Path, arguments: Sequence[str], *, title: str, **plan: Any)
         Name of the run on the page.
     **plan
         Further attributes of `Job`.
+
+    Raises
+    ------
+    DataError
+        The folder cannot be written to.
     """
     slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")[:40].strip("-") or "study"
     values = {"started": time.time(), **plan}  # without a time the run would count as old and be removed
     # The id cannot be guessed, because in public everyone who knows it can see the results.
     job = Job(studies / f"{slug}-{secrets.token_hex(8)}", tuple(arguments), title, **values)
-    job.folder.mkdir(parents=True)
+    make_folder(job.folder, FOLDER_SETTING)
     _write(job)
     return job
 

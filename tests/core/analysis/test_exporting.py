@@ -245,6 +245,13 @@ def test_the_command_says_what_is_wrong(study, tmp_path, capsys, arguments, stat
     assert message in capsys.readouterr().err
 
 
+def test_a_file_that_cannot_be_written_is_told_before_the_network_is_built(study, tmp_path, capsys, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("core.commands.cut.reopen_network", lambda *_, **__: pytest.fail("the network was built"))
+    assert main(["cut", str(study.path), "--out", str(tmp_path / "file" / "cut.keras")]) == 1
+    assert f"{tmp_path / 'file'}, which is a file" in capsys.readouterr().err
+
+
 def test_a_head_needs_a_file(study, capsys):
     assert main(["cut", str(study.path), "--head", "probe"]) == 2
     assert "head must go with --out, the file that it is part of; got 'probe' alone" in capsys.readouterr().err

@@ -237,6 +237,14 @@ def test_a_wrong_file_put_there_by_hand_is_told_and_its_hash_is_not_recorded(ser
     assert server.ranges == []
 
 
+def test_a_cache_that_cannot_be_written(server, tmp_path):
+    (tmp_path / "file").touch()
+    told = rf"the folder of downloaded files must be .*got {tmp_path}/file/cache: .*{CACHE_VARIABLE} to another"
+    with pytest.raises(DownloadError, match=told):
+        cached_download(server.address, folder=tmp_path / "file" / "cache")
+    assert server.ranges == []
+
+
 def test_no_server_at_all(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -135,7 +135,9 @@ def test_every_text_of_an_svg_states_its_width(figures):
 @pytest.mark.browser
 @pytest.mark.parametrize("name", ["layers", "si-versus-parameters", "before-after"])
 def test_no_font_clips_an_svg(figures, name, tmp_path):
-    svg = rendered(figures[name], file_format="svg").replace(b"Liberation Sans, Arial, Helvetica", b"DejaVu Sans")
+    svg = rendered(figures[name], file_format="svg").replace(
+        b"Arimo, Liberation Sans, Arial, Helvetica", b"DejaVu Sans"
+    )
     (tmp_path / "figure.svg").write_bytes(svg)
     with chromium() as browser:
         page = browser.new_page(viewport={"width": 800, "height": 800}, device_scale_factor=2)
@@ -144,6 +146,32 @@ def test_no_font_clips_an_svg(figures, name, tmp_path):
     pixels = np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"))
     assert (pixels[:, [0, 1, 2, -4, -3]] == 255).all()  # the very last pixel may be a part of the page
     assert (pixels[[0, 1, 2, -4, -3]] == 255).all()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("name", "weights"), [("si", ["400", "700"]), ("depth", ["400"])])
+def test_an_svg_brings_its_font(figures, name, weights, tmp_path):
+    svg = rendered(figures[name], file_format="svg").decode()
+    alone = svg.replace("Arimo, Liberation Sans, Arial, Helvetica, sans-serif", "Arimo, monospace")
+    (tmp_path / "figure.svg").write_text(re.sub(' textLength="[^"]*" lengthAdjust="[^"]*"', "", alone))
+    with chromium() as browser:
+        page = browser.new_page()
+        requests = []
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto((tmp_path / "figure.svg").as_uri())
+        faces = page.evaluate("document.fonts.ready.then(() => [...document.fonts].map(f => [f.weight, f.status]))")
+        drawn = page.evaluate(
+            "[...document.querySelectorAll('text')].filter(t => t.textContent).map("
+            "t => [t.textContent, parseFloat(getComputedStyle(t).fontSize), getComputedStyle(t).fontWeight,"
+            " t.getComputedTextLength()])"
+        )
+    assert faces == [[weight, "loaded"] for weight in weights]
+    assert {url.split(":")[0] for url in requests} <= {"file", "data"}
+    assert len([url for url in requests if url.startswith("file")]) == 1
+    assert len(drawn) > 5
+    for text, size, weight, width in drawn:
+        # Kerning moves letters together by up to a tenth of the size a pair; monospace is a fifth wider.
+        assert width == pytest.approx(text_width(text, size, bold=int(weight) > 500), rel=0.03, abs=size / 10)
 
 
 def test_best_and_last_layer_are_labelled_with_their_values():

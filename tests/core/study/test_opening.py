@@ -112,6 +112,12 @@ def test_layers_come_in_network_order_whoever_wrote_them(complete: Path):
     assert load_study(complete).layers["position"].tolist() == [1, 3]
 
 
+def test_a_study_without_its_table_of_layers(complete: Path):
+    (complete / "layers.parquet").unlink()
+    with pytest.raises(core.StudyError, match=r"names layers, of which the folder holds no table, layers\.parquet"):
+        load_study(complete)
+
+
 def test_what_was_not_given_or_is_undefined_is_null(complete: Path):
     study = load_study(complete)
     for column in ("low", "high", "target", "z", "p_value", "q_value", "num_references"):

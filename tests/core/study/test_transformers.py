@@ -1,11 +1,16 @@
 """Studies of transformers, from the command line to the cut network: what works with layers of tokens."""
 
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 import core
 from core.cli import main
+from core.data.images.loading import load_images
 from core.network.models.registry import load_network
+from tests.documents import ROOT, code_blocks, commands, section
 from tests.vision_transformers import small_vit
 
 keras = pytest.importorskip("keras")
@@ -100,3 +105,30 @@ def test_transformers_are_ranked(vit, tmp_path, capsys):
 def test_blocks_are_left_out_one_by_one(study, capsys):
     assert main(["blocks", str(study.path)]) == 0
     assert "block1" in capsys.readouterr().out
+
+
+def test_the_lines_of_the_readme_without_keras_hub(tmp_path, monkeypatch):
+    """A network of Keras's own layers stands in for that of KerasHub, which `test_keras_hub` takes."""
+    small = small_vit(class_token=True, side=224)
+    hub = SimpleNamespace(models=SimpleNamespace(ViTImageClassifier=SimpleNamespace(from_preset=lambda preset: small)))
+    monkeypatch.setitem(sys.modules, "keras_hub", hub)
+    monkeypatch.chdir(tmp_path)
+    text = section((ROOT / "core/network/README.md").read_text(encoding="utf-8"), "### Transformers")
+    (block,) = [block for block in code_blocks(text) if "from_preset" in block.text]
+    exec(compile(block.text, "README", "exec"), {})
+    (words,) = [words for _, words in commands(text, "python -m core") if words[0] == "study"]
+    words[words.index("path/to/images")] = "digits"
+    assert main([*words, "--per-class", "4", "--neighbors", "3", "--no-probe"]) == 0
+    study = core.load_study("vit-study")
+    assert study.layers["note"].isna().all()
+    (layer,) = study.layers["layer"][study.layers["layer"].str.endswith("block2_add2")]
+    assert study.info["used"]["pooled"][layer] == "class token, the first of 17 tokens"
+    # The class token of the network itself, on pixels scaled as the lines say, has the neighbors that the study stores.
+    images = load_images("digits", per_class=4, split="test")
+    token = keras.Model(small.inputs, small.get_layer("block2_add2").output[:, 0])
+    scaled = images.load(np.arange(len(images.ids)), (224, 224)) / 127.5 - 1
+    nearest = core.nearest_neighbors(token.predict(scaled, verbose=0)).indices[:, 0]
+    stored = study.table("neighbors").query("layer == @layer and rank == 1 and split == nearest_split == 'test'")
+    names = study.samples.query("split == 'test'").set_index("sample")["id"]
+    pairs = dict(zip(stored["sample"].map(names), stored["nearest"].map(names), strict=True))
+    assert pairs == {images.ids[one]: images.ids[other] for one, other in enumerate(nearest)}

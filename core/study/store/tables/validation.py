@@ -112,7 +112,9 @@ def layer_faults(data: pa.Table, table: Table, layers: Sequence[str]) -> list[st
     for name in data.column_names:
         if table.columns[name].refers_to == "layers":
             unknown = sorted(set(pc.unique(data[name].combine_chunks()).to_pylist()) - set(layers))
-            if unknown:
+            if unknown and not len(layers):
+                faults.append(f"column {name!r} names layers, of which the folder holds no table, layers.parquet")
+            elif unknown:
                 faults.append(f"column {name!r} must name layers of the table layers; got {_short(unknown[0])}")
     return faults
 

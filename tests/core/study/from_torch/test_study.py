@@ -592,6 +592,11 @@ def test_one_class_and_no_test_samples_are_told_and_leave_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_the_system_does_not_make_is_called_out(model: Small):
+    with pytest.raises(ValueError, match=r"^(the folder of )?out must be a folder that can be written to; got /proc/"):
+        core.study_from_torch(model, DataLoader(data(), batch_size=8), "/proc/none/study")
+
+
 def test_a_folder_that_is_a_file_is_told_before_the_network_runs(tmp_path: Path, model: Small):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"out must be a folder that can be written to; got .*, and .*file is a file"):

@@ -1,0 +1,57 @@
+"""What a link names and the study does not have is told on each page, in one sentence, until the page is left."""
+
+import pytest
+
+from explorer.controls.unknown_values import unknown_text
+from explorer.studies.loading import DEMO
+
+DOGS, DIGITS, TRAINING = DEMO / "dogs", DEMO / "digits", DEMO / "digits-training"
+
+
+def told(page):
+    return [one.value.replace("\\", "") for one in page.warning if "is not here" in one.value]
+
+
+@pytest.mark.parametrize(
+    ("view", "study", "query", "named"),
+    [
+        ("layers", DOGS, {"layer": "conv9", "pooling": "max"}, "layer conv9, pooling max"),
+        ("layers", DOGS, {"blocks": ["block9z"], "kinds": ["Conv7D"]}, "kind Conv7D, block block9z"),
+        ("compare", DOGS, {"samples": "validation"}, "samples validation"),
+        ("classes", DIGITS, {"find": "ten", "pair": ["1", "eleven"]}, "class eleven, class ten"),
+        ("samples", DIGITS, {"sample": "digits/99999", "layer": "conv9"}, "layer conv9, sample digits/99999"),
+        ("sample_size", DIGITS, {"split": "dev"}, "samples dev"),
+        ("decide", DIGITS, {"tolerance": "7", "layer": "conv9"}, "layer conv9, tolerance 7"),
+        ("training", TRAINING, {"epoch": "999"}, "epoch 999"),
+    ],
+)
+def test_each_page_says_what_is_not_there(open_view, view, study, query, named):
+    page = open_view(view, study, **query)
+    assert told(page) == [f"**The link names what is not here:** {named}. The page shows its usual choice instead."]
+    page.run()
+    assert len(told(page)) == 1
+
+
+def test_what_is_there_is_not_told(open_view):
+    query = {"layer": "block6b_dwconv", "sample": "5", "split": "train", "pooling": "mean", "class": "3"}
+    assert told(open_view("samples", DIGITS, **query)) == []
+
+
+def test_the_layer_of_the_study_before_is_no_fault_of_a_link(open_view):
+    page = open_view("layers", DOGS, layer="block6d_add", study="dogs")
+    assert told(page) == []
+    page.selectbox(key="study").set_value("digits").run()
+    assert told(page) == []
+    assert not page.exception
+
+
+def test_another_study_ends_the_message(open_view):
+    page = open_view("layers", DOGS, layer="conv9", study="dogs")
+    assert len(told(page)) == 1
+    page.selectbox(key="study").set_value("digits").run()
+    assert told(page) == []
+
+
+def test_long_lists_and_markdown_are_short_and_plain():
+    text = unknown_text([f"layer *{number}*" for number in range(7)])
+    assert text.endswith("layer \\*4\\* and 2 more. The page shows its usual choice instead.")

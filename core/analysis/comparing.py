@@ -394,9 +394,9 @@ class _MeasuredStudy:
         return self.study.table("neighbors", ["layer", "pooling", "sample", "nearest", "same_label"], filters)
 
     @cached_property
-    def classes(self) -> NDArray[np.object_]:
-        """The class of each sample of the splits, shape (n,)."""
-        return self._members["class"].to_numpy(object)
+    def classes(self) -> NDArray[np.int64]:
+        """The class of each sample of the splits as a number, which is faster to compare than its name, shape (n,)."""
+        return pd.factorize(self._members["class"], sort=True)[0].astype(np.int64)
 
     @cached_property
     def _members(self) -> pd.DataFrame:

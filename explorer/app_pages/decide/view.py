@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.analysis.cut.advice import Advice, advise, with_seconds
+from core.analysis.cut.advice import Advice, CutCandidates, with_seconds
 from core.analysis.cut.timings import load_timing
 from core.analysis.cut.without_network import why_no_network
 from core.analysis.samples.selection import offered_poolings_and_samples
@@ -165,11 +165,16 @@ def choose_tolerance(study: OpenStudy) -> float:
 @st.cache_data(max_entries=16, show_spinner="Comparing the layers …")
 def cached_advice(path: str, stamp: tuple[int, ...], samples: str, pooling: str, tolerance: float) -> Advice:
     """The recommended cut; a changed `stamp` computes it again."""
-    study = cached_tables(path, stamp)
-    measure, split = ("cross", "test") if samples == "cross" else ("separation", samples)
-    advice = advise(study, split=split, pooling=pooling, measure=measure, tolerance=tolerance)
-    timing = load_timing(study)
+    advice = cached_candidates(path, stamp, samples, pooling).advise(tolerance)
+    timing = load_timing(cached_tables(path, stamp))
     return with_seconds(advice, timing) if timing else advice
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def cached_candidates(path: str, stamp: tuple[int, ...], samples: str, pooling: str) -> CutCandidates:
+    """The layers to choose from. They remember the intervals of their differences, so another tolerance needs few."""
+    measure, split = ("cross", "test") if samples == "cross" else ("separation", samples)
+    return CutCandidates.of(cached_tables(path, stamp), split=split, pooling=pooling, measure=measure)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

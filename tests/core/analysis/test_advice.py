@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 import core
-from core.analysis.cut.advice import advise, cut_candidates, recommend_layer, with_seconds
+from core.analysis.cut import advice as advice_module
+from core.analysis.cut.advice import CutCandidates, advise, cut_candidates, recommend_layer, with_seconds
 from core.measures.noninferiority import corrected_level
 from core.measures.paired import paired_difference
 from core.report.words.cut import enough_tolerance, explanation, headline
@@ -64,6 +65,21 @@ def test_the_best_and_the_earliest_within_the_tolerance(study):
     assert advice.layers["difference"].to_numpy() == pytest.approx((np.array(COUNTS[:4]) - 51) / SAMPLES)
     assert advice.layers["paired"].all()
     assert (advice.num_samples, advice.num_candidates) == (60, 4)
+
+
+def test_another_tolerance_computes_no_interval_again(study, monkeypatch):
+    computed, compare = [], advice_module.compare_layers
+    monkeypatch.setattr(
+        advice_module, "compare_layers", lambda *studies, **how: computed.extend(studies[2]) or compare(*studies, **how)
+    )
+    candidates = CutCandidates.of(study)
+    for tolerance in (0.03, 0.2, 0.03, 0.3):
+        at_once, anew = candidates.advise(tolerance), advise(study, tolerance=tolerance)
+        assert (at_once.recommended, at_once.tolerance) == (anew.recommended, tolerance)
+        pd.testing.assert_frame_equal(at_once.layers, anew.layers)
+    computed.clear()
+    candidates.advise(0.2)
+    assert not computed
 
 
 def test_few_samples_recommend_nothing_rather_than_a_deep_cut(study):

@@ -201,7 +201,7 @@ def _print_export(export: Export) -> None:
     if export.head and export.num_test:
         print(
             f"{export.head} head of {export.num_train:,} training images: accuracy {export.accuracy:.3f} "
-            f"({export.low:.3f} to {export.high:.3f}, 95 %) on {export.num_test:,} test images"
+            f"({export.low:.3f} to {export.high:.3f}, 95%) on {export.num_test:,} test images"
         )
     elif export.head:
         print(f"{export.head} head of {export.num_train:,} training images; there are no test images to try it on")

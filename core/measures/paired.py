@@ -44,7 +44,7 @@ class PairedDifference:
 
     @property
     def p_value(self) -> float:
-        """Two-sided: p < 0.05 where the 95 % interval leaves out 0."""
+        """Two-sided: p < 0.05 where the 95% interval leaves out 0."""
         return min(1.0, 2 * normal_p(abs(self.z)))
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:

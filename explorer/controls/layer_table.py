@@ -23,7 +23,7 @@ TESTS = {  # number format and help
     "p_value": ("%.4f", "One-sided, under permuted labels; 0.0001 stands for this or less."),
     "q_value": ("%.4f", "p after Benjamini and Hochberg, over all tests of the study; 0.0001 stands for this or less."),
 }
-INTERVAL, DRAWN, CHANCE = ", 95 %", ", lowest to highest", "chance"
+INTERVAL, DRAWN, CHANCE = ", 95%", ", lowest to highest", "chance"
 
 
 def layer_table(lines: pd.DataFrame, layers: pd.DataFrame, *, significance: bool) -> pd.DataFrame:

@@ -82,7 +82,7 @@ def test_the_properties_that_si_is_correlated_with_are_in_order_with_intervals(s
     found = correlations(layer_dots(study, probe, selection))
     text = dots_finding(found, selection)
     assert text.startswith(
-        "Test samples, channel means: by Spearman's rank correlation, with an approximate 95 % interval,"
+        "Test samples, channel means: by Spearman's rank correlation, with an approximate 95% interval,"
     )
     assert "position in the network (1.00 [1.00, 1.00], 5 layers)" in text
     uncertain = {name: one for name, one in found.items() if not (one.low > 0 or one.high < 0)}

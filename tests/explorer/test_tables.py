@@ -23,15 +23,15 @@ def table_of(study, *, significance=False, change=lambda lines: lines, **selecti
 
 def test_numbers_come_first_then_the_catalogue_in_network_order(sized):
     table = table_of(sized, knn=True)
-    assert list(table.columns[:5]) == ["layer", "Test SI", "Test SI, 95 %", "Chance", "Test kNN"]
+    assert list(table.columns[:5]) == ["layer", "Test SI", "Test SI, 95%", "Chance", "Test kNN"]
     assert list(table.columns[5:8]) == ["position", "kind", "block"]
     assert table["layer"].to_list() == sized.layers["layer"].to_list()
 
 
 def test_each_line_has_its_interval_beside_its_value(sized):
     table = table_of(sized, samples=("test", "train"), change=lambda lines: lines.assign(value=0.5, low=0.4, high=0.62))
-    assert set(table["Test SI, 95 %"]) == {"0.400 – 0.620"}
-    assert list(table.columns[1:5]) == ["Test SI", "Test SI, 95 %", "Train SI", "Train SI, 95 %"]
+    assert set(table["Test SI, 95%"]) == {"0.400 – 0.620"}
+    assert list(table.columns[1:5]) == ["Test SI", "Test SI, 95%", "Train SI", "Train SI, 95%"]
 
 
 def test_a_chance_level_that_lines_do_not_share_is_told_apart(sized):

@@ -88,7 +88,7 @@ def test_nothing_is_concluded_from_layers_with_many_ties(training):
     change = training.change.assign(verdict=["many ties", *training.change["verdict"][1:]])
     finding = describe_training(replace(training, change=change))
     assert f"of {len(change) - 1} layers" in finding.headline
-    assert f"Nothing is concluded from `{change['layer'].iloc[0]}`: more than 5 % of the samples" in finding.detail
+    assert f"Nothing is concluded from `{change['layer'].iloc[0]}`: more than 5% of the samples" in finding.detail
     none = describe_training(replace(training, change=change.assign(verdict="many ties")))
     assert none.headline.startswith("No conclusion: many samples have several nearest neighbors")
     assert none.detail.startswith(f"Nothing is concluded from {len(change)} layers, as `")

@@ -35,7 +35,7 @@ class Parting:
     count, total : int
         Samples at that layer with their nearest neighbor in another class of the cluster, and all samples.
     low, high : float
-        The 95 % interval of count / total.
+        The 95% interval of count / total.
     expected : float
         What count / total would be if the samples whose nearest neighbor is of another class had it in classes of any
         kind, in proportion to their sizes.
@@ -63,7 +63,7 @@ class Rise:
     fewer, value : float
         SI with that share of the samples, and with all of them.
     low, high : float
-        The 95 % interval of value − fewer.
+        The 95% interval of value − fewer.
     """
 
     verdict: str
@@ -181,7 +181,7 @@ def rise(neighbors: pd.DataFrame, names: pd.Series) -> Rise:
 
     Of a random share f of the samples, the nearest one that is left is the j-th neighbor with probability
     f (1 − f)^(j − 1). So the expected SI of fewer samples follows from the stored neighbors. f is one half, or so much
-    more that the stored neighbors are all missing in at most 5 % of the draws, which count as the last of them.
+    more that the stored neighbors are all missing in at most 5% of the draws, which count as the last of them.
 
     Parameters
     ----------
@@ -252,7 +252,7 @@ def size_evidence(measurements: pd.DataFrame, layer: str, pooling: str, split: s
 
 
 def share_interval(hits: NDArray[np.bool_], classes: pd.Series, nodes: pd.DataFrame) -> tuple[float, float]:
-    """The 95 % interval of a share of samples that share neighbors: Wilson's, with the effective number of samples.
+    """The 95% interval of a share of samples that share neighbors: Wilson's, with the effective number of samples.
 
     Parameters
     ----------

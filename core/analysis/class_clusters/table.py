@@ -51,7 +51,7 @@ class ClassCluster:
     confused : int
         Those whose nearest neighbor is of another class of the cluster.
     low, high : float
-        The 95 % interval of confused / num_samples.
+        The 95% interval of confused / num_samples.
     value, chance : float
         SI of these samples, and its chance level.
     merged_value, merged_chance : float
@@ -126,10 +126,10 @@ def class_clusters(
     DataFrame
         One row a cluster, the one with the most confused samples first: classes (names, separated by commas),
         num_classes, num_samples, confused (samples whose nearest neighbor is of another class of the cluster), share,
-        low, high (its 95 % interval); value, chance, excess (SI of the cluster's samples), merged_value, merged_chance,
+        low, high (its 95% interval); value, chance, excess (SI of the cluster's samples), merged_value, merged_chance,
         merged_excess (the same if the classes were one); parting ("part", "do not part" or "cannot be decided"),
         parting_layer; data ("rises", "does not rise" or "cannot be decided": SI of these samples with their number),
-        fewer_value (SI with the share `fewer` of the samples), rise_low, rise_high (95 % interval of value −
+        fewer_value (SI with the share `fewer` of the samples), rise_low, rise_high (95% interval of value −
         fewer_value); suspects, clear_suspects (samples whose late neighbors name another class of the cluster),
         duplicates (pairs of equal activations in two classes of it).
 

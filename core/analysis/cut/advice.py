@@ -73,8 +73,8 @@ class Advice:
         The values that were compared.
     layers : DataFrame
         One row a candidate, in network order (`core.analysis.result_tables.CUT_CANDIDATES`):
-        layer, position; value, low, high, chance (SI and its individual 95 %
-        interval); difference (SI minus the highest), difference_low, difference_high (95 % interval of the difference
+        layer, position; value, low, high, chance (SI and its individual 95%
+        interval); difference (SI minus the highest), difference_low, difference_high (95% interval of the difference
         to the best layer, whichever that is, corrected for the number of candidates; at most 0), paired (whether the
         interval is paired on the same samples); verdict ("within" the tolerance, "worse" or "undecided");
         samples_needed (with which the layer would be within the tolerance if all values stayed as they are; inf where

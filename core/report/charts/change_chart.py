@@ -40,7 +40,7 @@ DASHES = {"after": [1, 0], "before": [6, 3], "control": [1, 0]}
 def change_chart(
     table: pd.DataFrame, control: pd.DataFrame, names: tuple[str, str], *, size: Size = PAGE
 ) -> UncheckedChart:
-    """SI of two studies layer by layer, and below it their difference with its 95 % interval.
+    """SI of two studies layer by layer, and below it their difference with its 95% interval.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def _change_panel(table: pd.DataFrame, x: alt.X, panel: Panel) -> alt.LayerChart
     """Bands from low to high, a line at no change, and one mark per layer whose shape shows the verdict."""
     largest = float(np.nanmax(np.abs(table[["difference", "low", "high"]].to_numpy(float))))
     reach = largest * 1.08 or 0.01  # a little room above the largest; some height if all are 0
-    axis = panel.axis("Difference, with 95 % interval", tickCount=5, format="+.2f" if reach > 0.02 else "+.3f")
+    axis = panel.axis("Difference, with 95% interval", tickCount=5, format="+.2f" if reach > 0.02 else "+.3f")
     y = alt.Y("difference:Q", scale=panel.scale(domain=[-reach, reach]), axis=axis)
     size, band = panel.size, table[table["low"].notna()]
     shape = alt.Shape("verdict:N", legend=None, scale=alt.Scale(domain=list(SHAPES), range=list(SHAPES.values())))

@@ -106,7 +106,7 @@ def dots_finding(correlations: Mapping[str, RankCorrelation], selection: Compare
     if not certain:
         return f"{samples}: these layers cannot decide whether SI is correlated with {_listed(uncertain, 'or')}."
     text = (
-        f"{samples}: by Spearman's rank correlation, with an approximate 95 % interval, SI is correlated with "
+        f"{samples}: by Spearman's rank correlation, with an approximate 95% interval, SI is correlated with "
         f"{_listed(certain, 'and')}."
     )
     if uncertain:

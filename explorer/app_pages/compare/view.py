@@ -43,8 +43,8 @@ MATCHES = {"": "By name where possible", "name": "By name", "position": "By rela
 COLUMNS = 3  # charts beside each other
 SECTIONS = {"properties": "SI versus layer properties", "another-study": "Another study"}
 DOTS_CAPTION = (
-    "One dot per layer; bars: 95 % interval of SI. Spearman's rank correlation over the layers shown, with Fisher's "
-    "95 % interval. Layers of a network are not independent, so the interval is approximate. The charts of parameters "
+    "One dot per layer; bars: 95% interval of SI. Spearman's rank correlation over the layers shown, with Fisher's "
+    "95% interval. Layers of a network are not independent, so the interval is approximate. The charts of parameters "
     "leave out layers without parameters (sums, pooling). The linear probe is trained on channel means."
 )
 CHANGE_CAPTION = (
@@ -62,8 +62,8 @@ CONFIG: Mapping[str, Any] = {
     "before": st.column_config.NumberColumn("Before", format="%.3f"),
     "after": st.column_config.NumberColumn("After", format="%.3f"),
     "difference": st.column_config.NumberColumn("Difference", format="%+.3f"),
-    "low": st.column_config.NumberColumn("95 %, from", format="%+.3f"),
-    "high": st.column_config.NumberColumn("95 %, to", format="%+.3f"),
+    "low": st.column_config.NumberColumn("95%, from", format="%+.3f"),
+    "high": st.column_config.NumberColumn("95%, to", format="%+.3f"),
     "q_value": st.column_config.NumberColumn("q", format="%.4f", help="p after Benjamini and Hochberg."),
     "paired": st.column_config.CheckboxColumn(
         "Paired", help="Whether the interval uses that the samples are the same."

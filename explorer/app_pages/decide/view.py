@@ -47,8 +47,8 @@ CUT_COLUMNS = {
     "layer": "Layer",
     "value": "SI",
     "difference": "Minus the best",
-    "difference_low": "95 %, low",
-    "difference_high": "95 %, high",
+    "difference_low": "95%, low",
+    "difference_high": "95%, high",
     "verdict": "Verdict",
     "samples_needed": "Samples needed",
     "parameters_saved": "Parameters saved",
@@ -214,7 +214,7 @@ def show_cost(study: OpenStudy, row: pd.Series) -> None:
     """Show what the cut saves and costs, in figures."""
     probe = row["linear_probe_difference"]
     with st.container(horizontal=True, gap="medium"):
-        st.metric("SI at the cut", f"{row['value']:.3f}", help="The page Layers shows its 95 % interval.")
+        st.metric("SI at the cut", f"{row['value']:.3f}", help="The page Layers shows its 95% interval.")
         st.metric("Minus the best layer", "the best" if row["difference"] == 0 else difference_to_best_text(row))
         st.metric("Parameters saved", share(row["parameters_saved"]))
         st.metric("Operations saved", share(row["flop_saved"]))

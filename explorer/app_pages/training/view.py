@@ -122,7 +122,7 @@ def show_charts(study: OpenStudy, training: Training, epoch: int) -> None:
         with st.container(key=NETWORK):
             chart = network_chart(training.rows, training.layers, epoch)
             st.altair_chart(chart, width="stretch")
-        text = "Band: 95 % interval. Faint: the other epochs. Dashed gray: chance."
+        text = "Band: 95% interval. Faint: the other epochs. Dashed gray: chance."
         st.caption(text)
         picture = picture_of(chart, study, f"SI through the network after epoch {epoch}", text)
         save_menu(f"{file}_network", lambda: _numbers(training), picture, info=study.info)
@@ -146,7 +146,7 @@ def show_table(training: Training) -> None:
     first, last = training.epochs[0], training.epochs[-1]
     table = training.change[["layer", "before", "after", "difference", "low", "high", "q_value", "verdict"]]
     titles = {"layer": "Layer", "before": f"SI, epoch {first}", "after": f"SI, epoch {last}", "difference": "Change"}
-    titles |= {"low": "95 %, low", "high": "95 %, high", "q_value": "q", "verdict": "Meaning"}
+    titles |= {"low": "95%, low", "high": "95%, high", "q_value": "q", "verdict": "Meaning"}
     numeric = [title for name, title in titles.items() if name not in ("layer", "verdict")]
     config = {title: st.column_config.NumberColumn(format="%.3f") for title in numeric}
     st.dataframe(table.rename(columns=titles), hide_index=True, column_config=config)

@@ -123,11 +123,11 @@ def test_only_tolerances_that_name_a_layer_are_offered(tmp_path):
 
 
 def test_layers_with_many_tied_samples_are_no_candidates(tmp_path):
-    """4 of 60 samples are more than 5 %, 3 are not."""
+    """4 of 60 samples are more than 5%, 3 are not."""
     advice = advise(load_study(write(tmp_path / "some", num_tied=(0, 0, 3, 4, 0))), tolerance=0.2)
     assert (advice.best, advice.tied, advice.num_candidates) == ("layer2", ("layer3",), 3)
     assert "layer3" not in set(advice.layers["layer"])
-    assert "Nothing is concluded from `layer3`: more than 5 % of the samples have several neighbors" in explanation(
+    assert "Nothing is concluded from `layer3`: more than 5% of the samples have several neighbors" in explanation(
         advice
     )
 
@@ -138,7 +138,7 @@ def test_where_all_layers_have_many_tied_samples_none_is_recommended(tmp_path):
     assert (
         headline(advice) == "No layer is recommended: many samples have several nearest neighbors at the same distance"
     )
-    assert "at each layer more than 5 % of the samples have several neighbors" in explanation(advice)
+    assert "at each layer more than 5% of the samples have several neighbors" in explanation(advice)
 
 
 def test_above_chance_is_as_strict_as_the_headline(tmp_path):

@@ -149,7 +149,7 @@ def _print_choice(study: Study, advice: Advice, layer: str, *, auto: bool) -> No
         print(f"costs: SI {row['value']:.3f}, {difference_to_best_text(row)} against the best ({level_text(advice)})")
         if pd.notna(row["linear_probe_difference"]):
             accuracy, change = row["linear_probe"], row["linear_probe_difference"]
-            print(f"       linear probe {accuracy:.3f}, {change:+.3f}")
+            print(f"       linear probe {accuracy:.3f}, {change:+z.3f}")
         if text := class_cost_text(study, advice, layer):
             print(f"       {text.replace('**', '')}")
     print(f"saves, of the network up to {study.layers['layer'].iloc[-1]}: {', '.join(_savings(row))}")

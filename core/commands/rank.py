@@ -170,7 +170,7 @@ def _print_table(ranking: Ranking) -> None:
 def _shown(row: pd.Series, title: str) -> dict[str, str]:
     """A network's line."""
     best = row["verdict"] == BEST
-    span = f"{row['difference']:+.4f} [{row['difference_low']:+.4f}, {row['difference_high']:+.4f}]"
+    span = f"{row['difference']:+z.4f} [{row['difference_low']:+z.4f}, {row['difference_high']:+z.4f}]"
     sure = f" ({_percent(row['confidence'])})" if row["verdict"] == WORSE else ""
     return {
         "network": str(row["network"]),

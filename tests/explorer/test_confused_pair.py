@@ -47,7 +47,7 @@ def pressed(page, start):
 def test_the_page_shows_the_most_confused_pair_and_where_it_parts(open_view, folder):
     page = open_view("classes", folder, layer="early", tab="pairs")
     text = said(page)
-    assert "**4 of 4** samples of ant and bee have their nearest neighbor in the other class (100.0%" in text
+    assert "**4 of 4** samples of ant and bee have their nearest neighbor in the other class (100%" in text
     assert "separated from `late` on" in text
     assert "**ant** beside **bee**" in text
     assert "at 2 layers (67%)" in text  # a/1.png, at early and middle

@@ -5,6 +5,7 @@ import time
 import pytest
 from PIL import Image
 
+from core.study.store.locks import held_lock
 from explorer.runs.background import jobs
 
 
@@ -60,6 +61,17 @@ def test_start_works_at_once_and_the_plan_is_shown_while_it_starts(studies, open
     assert any("· first try" in one.value for one in page.markdown)
     again = open_view("layers", study=job.id)
     assert "first try · pixels · digits" in again.selectbox(key="study").options
+
+
+def test_two_visitors_who_start_at_the_same_moment_do_so_one_after_the_other(studies, open_view, monkeypatch):
+    monkeypatch.setattr(jobs, "START_S", 0.1)
+    page = open_view("new_study", per_class="10")
+    press(page, "show_plan")
+    studies.mkdir(parents=True, exist_ok=True)
+    with held_lock(studies / ".starting", 1):  # as long as another run is being started
+        press(page, "start_run")
+    assert page.warning[0].value == "Another run is being started. Try again in a moment. Nothing is lost."
+    assert not jobs.list_jobs(studies)
 
 
 def test_start_does_not_start_what_is_refused(studies, open_view):

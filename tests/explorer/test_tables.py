@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from core.report.charts.labels import with_series
-from explorer.controls.layer_table import column_config, layer_table
+from core.report.words.formatting import difference_text
+from explorer.controls.layer_table import column_config, layer_table, without_minus_zero
 from explorer.state.choices import Selection, select_curves
 from explorer.studies.loading import read_study
 
@@ -50,6 +51,12 @@ def test_significance_adds_z_p_and_q_never_a_p_of_zero(sized):
     row = table[["Test z", "Test p", "Test q"]].iloc[0]
     assert row.to_list() == [90.0, 1e-4, 0.03]
     assert "Test z" not in table_of(sized)
+
+
+def test_what_rounds_to_zero_is_shown_without_a_sign():
+    numbers = pd.DataFrame({"low": [-0.0004, -0.0006, 0.0002, np.nan]})
+    pd.testing.assert_frame_equal(without_minus_zero(numbers), pd.DataFrame({"low": [0.0, -0.0006, 0.0, np.nan]}))
+    assert difference_text(-0.0001, -0.00049, 0.2) == "+0.000 [+0.000, +0.200]"
 
 
 def test_every_column_is_formatted(sized):

@@ -98,7 +98,7 @@ def test_what_an_epoch_and_the_recording_are_called(training):
     assert epoch_text(training, 0) == "**Before training**"
     assert epoch_text(training, 2).startswith("**After epoch 2 of 10** · loss **")
     history = pd.DataFrame({"seconds": [np.nan, 9.0, 11.0], "separation_s": [5.0, 0.5, 0.5]})
-    assert cost_text(history) == "Recording took 1.0 s in addition to 20.0 s of training, 5.0%."
+    assert cost_text(history) == "Recording took 1.0 s in addition to 20.0 s of training, an increase by 5.0%."
     assert cost_text(history.iloc[:1]) == ""
 
 

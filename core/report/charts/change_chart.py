@@ -143,7 +143,7 @@ def _change_panel(table: pd.DataFrame, x: alt.X, panel: Panel) -> alt.LayerChart
 
 def _hover_band(table: pd.DataFrame, names: tuple[str, str], x: alt.X) -> alt.Chart:
     """One band per layer over both panels, visible under the pointer, with the numbers in its tooltip."""
-    interval = table["low"].map("{:+.3f}".format) + " to " + table["high"].map("{:+.3f}".format)
+    interval = table["low"].map("{:+z.3f}".format) + " to " + table["high"].map("{:+z.3f}".format)
     interval = interval.where(table["low"].notna(), "–")
     rows = pd.DataFrame(
         {
@@ -151,7 +151,7 @@ def _hover_band(table: pd.DataFrame, names: tuple[str, str], x: alt.X) -> alt.Ch
             "against": table["layer_before"],
             "before": table["before"].map("{:.3f}".format),
             "after": table["after"].map("{:.3f}".format),
-            "difference": table["difference"].map("{:+.3f}".format) + " (" + interval + ")",
+            "difference": table["difference"].map("{:+z.3f}".format) + " (" + interval + ")",
             "verdict": table["verdict"],
         }
     )

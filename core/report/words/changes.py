@@ -116,7 +116,7 @@ def _uncertain(table: pd.DataFrame) -> str:
         parts.append(f"at {where} any change is smaller than {SMALL}{same}")
     if undecided:
         low, high = rows["low"].min(), rows["high"].max()
-        span = f"the intervals reach from {low:+.3f} to {high:+.3f}"
+        span = f"the intervals reach from {low:+z.3f} to {high:+z.3f}"
         parts.append(f"at {undecided} a change cannot be decided with {samples_text(table)}: {span}")
     if unknown:
         parts.append(f"at {unknown} there is no interval, so nothing can be concluded")

@@ -10,11 +10,13 @@ from altair.utils.schemapi import debug_mode
 
 from core.report.charts.frame import (
     LABEL_HEIGHT,
+    SEAM,
     UncheckedChart,
     framed,
     gradient_length,
     layer_x,
     names_parameter,
+    seam_color,
     soft_text,
     upper_end,
 )
@@ -52,8 +54,8 @@ def heat_map(values: pd.DataFrame, classes: Sequence[str], layer: str) -> Unchec
     titles = {"class_name": "Class", "layer": "Layer", "si": "SI", "chance_text": "Chance", "num_queries": "Samples"}
     cells = (
         alt.Chart(rows[[*titles, "value"]])
-        .mark_rect(cursor="pointer", aria=False)
-        .encode(x=layer_x(), y=y, color=color, tooltip=_tooltip(titles))
+        .mark_rect(cursor="pointer", aria=False, strokeWidth=SEAM)
+        .encode(x=layer_x(), y=y, color=color, stroke=seam_color(color), tooltip=_tooltip(titles))
         .add_params(picked)
     )
     outline = alt.Chart(pd.DataFrame({"layer": [layer]})).mark_rect(

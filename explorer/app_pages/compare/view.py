@@ -27,6 +27,7 @@ from explorer.app_pages.compare.tables import (
     offered,
 )
 from explorer.controls.downloads import picture_of, save_menu
+from explorer.controls.layer_table import without_minus_zero
 from explorer.controls.page_header import show_notes, show_provenance
 from explorer.controls.phone_order import after_columns, chart_first, controls_after_chart
 from explorer.controls.sections import show_sections
@@ -200,6 +201,8 @@ def show_changes(
     columns = list(CONFIG)
     if (table["layer"] == table["layer_before"]).all():
         columns.remove("layer_before")
+    differences = ["difference", "low", "high"]
+    ranked[differences] = without_minus_zero(ranked[differences])
     st.dataframe(ranked[columns], hide_index=True, column_config=CONFIG)
 
 

@@ -219,7 +219,7 @@ def show_cost(study: OpenStudy, row: pd.Series) -> None:
         st.metric("Parameters saved", share(row["parameters_saved"]))
         st.metric("Operations saved", share(row["flop_saved"]))
         st.metric("Time saved", time_share(row), help=f"{time_help(row)} {_timing_help(study)}".strip())
-        st.metric("Linear probe, minus the best layer's", "–" if pd.isna(probe) else f"{probe:+.3f}")
+        st.metric("Linear probe, minus the best layer's", "–" if pd.isna(probe) else f"{probe:+z.3f}")
 
 
 def _timing_help(study: OpenStudy) -> str:

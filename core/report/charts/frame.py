@@ -20,7 +20,9 @@ from core.report.charts.theme import APP_TEXT, GRAY
 
 NAMES = "layers"  # parameter with the layers' names, so that the specification has them once instead of once per mark
 AXIS_WIDTH = 38  # pixels; equal in all charts, so that the same layer is at the same x in charts below each other
-SEAM = 0.8  # pixels, of the stroke that closes seams between the cells of a heat map
+# Style of the cells of a heat map, whose color shows the column `value`: a stroke of the same color closes the seams
+# between them, through which the ground would shine. As an encoding of its own it would change the legend.
+CELLS: dict[str, Any] = {"stroke": alt.ExprRef("scale('color', datum.value)"), "strokeWidth": 0.8}
 _DECIMALS = 5  # of numbers in a specification that stands alone
 _NARROW = 450  # pixels, of a chart on a phone
 
@@ -141,11 +143,6 @@ def framed(
 def soft_text(size: Size = PAGE) -> str | alt.ExprRef:
     """The color of texts that stand back, such as the chance level's; on a page it follows the background."""
     return GRAY if size.width is not None else alt.ExprRef(APP_TEXT)
-
-
-def seam_color(color: alt.Color) -> alt.Stroke:
-    """The stroke of the cells of a heat map, in their own color: the ground would shine through between them."""
-    return alt.Stroke(color["shorthand"], scale=color["scale"], legend=None)
 
 
 def spec_and_tables(chart: alt.Chart | alt.LayerChart) -> dict[str, Any]:

@@ -9,14 +9,13 @@ import pandas as pd
 from altair.utils.schemapi import debug_mode
 
 from core.report.charts.frame import (
+    CELLS,
     LABEL_HEIGHT,
-    SEAM,
     UncheckedChart,
     framed,
     gradient_length,
     layer_x,
     names_parameter,
-    seam_color,
     soft_text,
     upper_end,
 )
@@ -54,8 +53,8 @@ def heat_map(values: pd.DataFrame, classes: Sequence[str], layer: str) -> Unchec
     titles = {"class_name": "Class", "layer": "Layer", "si": "SI", "chance_text": "Chance", "num_queries": "Samples"}
     cells = (
         alt.Chart(rows[[*titles, "value"]])
-        .mark_rect(cursor="pointer", aria=False, strokeWidth=SEAM)
-        .encode(x=layer_x(), y=y, color=color, stroke=seam_color(color), tooltip=_tooltip(titles))
+        .mark_rect(cursor="pointer", aria=False, **CELLS)
+        .encode(x=layer_x(), y=y, color=color, tooltip=_tooltip(titles))
         .add_params(picked)
     )
     outline = alt.Chart(pd.DataFrame({"layer": [layer]})).mark_rect(

@@ -7,14 +7,13 @@ import pandas as pd
 from altair.utils.schemapi import debug_mode
 
 from core.report.charts.frame import (
-    SEAM,
+    CELLS,
     Panel,
     UncheckedChart,
     framed,
     gradient_length,
     layer_x,
     names_parameter,
-    seam_color,
     x_scale,
 )
 from core.report.charts.theme import GRAY
@@ -99,9 +98,9 @@ def similarity_chart(rows: pd.DataFrame, title: str) -> UncheckedChart:
         alt.Tooltip("value:Q", title=title, format=".3f"),
         alt.Tooltip("chance:N", title="Chance"),
     ]
-    mark = alt.Chart(cells).mark_rect(aria=False, strokeWidth=SEAM)
+    mark = alt.Chart(cells).mark_rect(aria=False, **CELLS)
     return framed(
-        [mark.encode(x=layer_x(), y=y, color=color, stroke=seam_color(color), tooltip=tooltip)],
+        [mark.encode(x=layer_x(), y=y, color=color, tooltip=tooltip)],
         height=max(MIN_HEIGHT, ROW_HEIGHT * len(layers)),
         params=[names_parameter(layers["layer"])],
     )

@@ -104,8 +104,9 @@ def dots_finding(correlations: Mapping[str, RankCorrelation], selection: Compare
     uncertain = [_lower_title(name) for name in correlations if name not in certain_names]
     if not certain:
         return f"{samples}: these layers cannot decide whether SI is correlated with {_listed(uncertain, 'or')}."
+    order = ", the most correlated first" if len(certain) > 1 else ""
     text = (
-        f"{samples}: SI is correlated with {_listed(certain, 'and')}{', the most first' * (len(certain) > 1)} "
+        f"{samples}: SI is correlated with {_listed(certain, 'and')}{order} "
         "(Spearman's rank correlation, whose approximate 95% interval excludes 0)."
     )
     if uncertain:

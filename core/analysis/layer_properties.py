@@ -29,7 +29,7 @@ class RankCorrelation:
     Attributes
     ----------
     value, low, high : float
-        The correlation and its 95 % interval; nan if there are too few layers or only one value.
+        The correlation and its 95% interval; nan if there are too few layers or only one value.
     num_layers : int
         Number of layers.
     """
@@ -102,7 +102,7 @@ def known_properties(table: pd.DataFrame) -> list[str]:
 
 
 def rank_correlation(first: pd.Series, second: pd.Series) -> RankCorrelation:
-    """Return Spearman's rank correlation with a 95 % interval.
+    """Return Spearman's rank correlation with a 95% interval.
 
     The interval uses Fisher's z and the variance 1.06/(n − 3) of Fieller et al. (1957). It is approximate, because the
     layers of a network are not independent.

@@ -11,7 +11,7 @@ from core.study.store.tables.ties import has_many_ties
 CLEAR = 3.0  # standard errors above chance from which SI may be called clearly above chance
 SIGNIFICANT = 0.05  # a q-value below this one is significant
 LEVELS = (("hardly", 0.0), ("partly", 0.25), ("largely", 0.5), ("almost completely", 0.9))  # name, least excess
-_Z_95 = 1.959964  # standard errors in half of a 95 % interval
+_Z_95 = 1.959964  # standard errors in half of a 95% interval
 _SPREAD = 1.4  # the standard deviation of SI with permuted labels is at most this many binomial standard errors
 _INTERVALS = ("population", "data")  # targets of intervals; others, such as the range of draws, are no intervals
 
@@ -50,7 +50,7 @@ def has_best_layer(curve: pd.DataFrame) -> bool:
 
 
 def intervals(curve: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the low and high ends of each layer's 95 % interval.
+    """Return the low and high ends of each layer's 95% interval.
 
     Where the study stores none, it is Wilson's interval, as if the samples were independent.
     """
@@ -64,7 +64,7 @@ def intervals(curve: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.floa
 
 
 def joint_intervals(curve: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return intervals of all layers that hold together with 95 % confidence (Bonferroni): low and high ends."""
+    """Return intervals of all layers that hold together with 95% confidence (Bonferroni): low and high ends."""
     value = curve["value"].to_numpy(float)
     low, high = intervals(curve)
     wider = NormalDist().inv_cdf(1 - 0.025 / len(curve)) / _Z_95
@@ -114,7 +114,7 @@ def half_way_range(curve: pd.DataFrame, best: int) -> tuple[int, int]:
 def clearly_above_chance(curve: pd.DataFrame) -> np.ndarray:
     """Return whether each layer's SI is clearly above chance.
 
-    Three conditions must hold: SI lies more than three binomial standard errors above chance; the whole 95 % interval,
+    Three conditions must hold: SI lies more than three binomial standard errors above chance; the whole 95% interval,
     where it is known, lies above chance; the q-value, where it is known, is below 0.05.
 
     The interval alone would let a few of many layers pass by luck. The standard errors are a rough guide: under

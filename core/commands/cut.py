@@ -151,7 +151,7 @@ def _print_choice(study: Study, advice: Advice, layer: str, *, auto: bool) -> No
         print(f"costs: SI {row['value']:.3f}, {difference_to_best_text(row)} against the best ({level_text(advice)})")
         if pd.notna(row["linear_probe_difference"]):
             accuracy, change = row["linear_probe"], row["linear_probe_difference"]
-            print(f"       linear probe {accuracy:.3f}, {change:+.3f}")
+            print(f"       linear probe {accuracy:.3f}, {change:+z.3f}")
         if text := class_cost_text(study, advice, layer):
             print(f"       {text.replace('**', '')}")
     print(f"saves, of the network up to {study.layers['layer'].iloc[-1]}: {', '.join(_savings(row))}")
@@ -203,7 +203,7 @@ def _print_export(export: Export) -> None:
     if export.head and export.num_test:
         print(
             f"{export.head} head of {export.num_train:,} training images: accuracy {export.accuracy:.3f} "
-            f"({export.low:.3f} to {export.high:.3f}, 95 %) on {export.num_test:,} test images"
+            f"({export.low:.3f} to {export.high:.3f}, 95%) on {export.num_test:,} test images"
         )
     elif export.head:
         print(f"{export.head} head of {export.num_train:,} training images; there are no test images to try it on")

@@ -157,7 +157,7 @@ def _print_table(ranking: Ranking) -> None:
     print(f"chance level: {ranking.networks['chance'].iloc[0]:.4f}; layers chosen by SI within {compared['chosen_in']}")
     count, num_samples = compared["num_comparisons"], ranking.info["samples"][compared["split"]]
     samples = f"{num_samples:,} {compared['split']} samples"
-    print(f"differences: 95 % intervals on the same {samples}, which hold together ({count} comparisons)")
+    print(f"differences: 95% intervals on the same {samples}, which hold together ({count} comparisons)")
     if (ranking.networks["verdict"] == TIE).any():
         print(f"not certainly worse: {samples} cannot decide whether the first is better; that is no proof of a tie")
     if unclear := at_chance_text(ranking.networks, num_samples):
@@ -170,7 +170,7 @@ def _print_table(ranking: Ranking) -> None:
 def _shown(row: pd.Series, title: str) -> dict[str, str]:
     """A network's line."""
     best = row["verdict"] == BEST
-    span = f"{row['difference']:+.4f} [{row['difference_low']:+.4f}, {row['difference_high']:+.4f}]"
+    span = f"{row['difference']:+z.4f} [{row['difference_low']:+z.4f}, {row['difference_high']:+z.4f}]"
     sure = f" ({_percent(row['confidence'])})" if row["verdict"] == WORSE else ""
     return {
         "network": str(row["network"]),
@@ -186,7 +186,7 @@ def _shown(row: pd.Series, title: str) -> dict[str, str]:
 
 def _percent(confidence: float) -> str:
     """A confidence in words, never rounded up to certainty."""
-    return "> 99.99 %" if confidence > 0.9999 else f"{confidence:.2%}".replace("%", " %")
+    return "> 99.99%" if confidence > 0.9999 else f"{confidence:.2%}"
 
 
 def _or_dash(number: float, form: str) -> str:

@@ -44,7 +44,7 @@ class PairedDifference:
 
     @property
     def p_value(self) -> float:
-        """Two-sided: p < 0.05 where the 95 % interval leaves out 0."""
+        """Two-sided: p < 0.05 where the 95% interval leaves out 0."""
         return min(1.0, 2 * normal_p(abs(self.z)))
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
@@ -102,11 +102,8 @@ def paired_difference(
     first, second = (
         _checked_scores(scores, len(codes), name) for scores, name in ((before, "before"), (after, "after"))
     )
-    nodes = np.column_stack(
-        [
-            _checked_nodes(nodes_before, len(codes), "nodes_before"),
-            _checked_nodes(nodes_after, len(codes), "nodes_after"),
-        ]
+    nodes = _joined_nodes(
+        _checked_nodes(nodes_before, len(codes), "nodes_before"), _checked_nodes(nodes_after, len(codes), "nodes_after")
     )
     difference = second - first
     value, changed = float(difference.mean()), float((difference**2).mean())
@@ -158,6 +155,11 @@ def _checked_scores(scores: ArrayLike, num_samples: int, name: str) -> NDArray[n
             "Give the per-sample scores of the measure, without nan."
         )
     return array
+
+
+def _joined_nodes(before: NDArray[np.int64], after: NDArray[np.int64]) -> NDArray[np.int64]:
+    """All that a difference depends on; the samples themselves, which stand first in both, only once."""
+    return np.column_stack([before, after[:, 1:] if np.array_equal(before[:, 0], after[:, 0]) else after])
 
 
 def _checked_nodes(nodes: ArrayLike, num_samples: int, name: str) -> NDArray[np.int64]:

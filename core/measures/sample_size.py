@@ -53,7 +53,7 @@ def required_queries(precision: float, num_samples: int, *, level: float = 0.95,
     """Queries to draw so that SI of all `num_samples` is known to ± `precision`; decide it before looking at any.
 
     m₀ = z² p (1 − p)/e², rounded up, and m = m₀ N/(N + m₀), rounded up, since the queries are drawn without replacement
-    from N samples: at ± 0.01 and 95 % at worst 9604 N/(N + 9604).
+    from N samples: at ± 0.01 and 95% at worst 9604 N/(N + 9604).
 
     Parameters
     ----------
@@ -119,9 +119,9 @@ class FittedCurve:
 
         It holds the value. It covers the choice of subsamples, the choice of the samples at hand, and what follows from
         both for the three parameters, but not that the curve may have another form. With 200 pools in each of
-        eight designs (digits, blobs; tests/benchmarks/curve_coverage.py) the 95 % interval held the truth up to 8 times
-        the largest size in 92.5 % to 99.5 %, the most where the pool was much larger than its subsamples; repeats alone
-        in 5 % to 86 %.
+        eight designs (digits, blobs; tests/benchmarks/curve_coverage.py) the 95% interval held the truth up to 8 times
+        the largest size in 92.5% to 99.5%, the most where the pool was much larger than its subsamples; repeats alone
+        in 5% to 86%.
 
         Returns
         -------

@@ -251,7 +251,9 @@ def dependent_pairs(nodes: NDArray[np.int64]) -> sparse.csr_array:
 
     nodes : as in `shared_node_variance`. This takes most of its time, and serves all scores of the same nodes.
     """
-    columns = np.unique(nodes, return_inverse=True)[1].ravel()
+    if nodes.min() < 0 or nodes.max() >= nodes.size:  # numbers with gaps, which would need many empty columns
+        nodes = np.unique(nodes, return_inverse=True)[1].reshape(nodes.shape)
+    columns = nodes.ravel()
     starts = np.arange(0, nodes.size + 1, nodes.shape[1])
     depends = sparse.csr_array((np.ones(nodes.size), columns, starts), shape=(len(nodes), int(columns.max()) + 1))
     return (depends @ depends.T).sign()

@@ -38,7 +38,7 @@ METHOD = (
     "Neighbors are exact: matrix products with error bounds select candidates, and distances in float64 decide; of "
     "equally near samples the first counts. Channel means: each channel's average over the image; all activations: "
     "flattened, positions included.",
-    "**Chance** is the exact mean of SI with meaningless labels. The **interval** is a 95 % interval for the SI "
+    "**Chance** is the exact mean of SI with meaningless labels. The **interval** is a 95% interval for the SI "
     "expected of a fresh sample of the same size and classes or, where only some samples were queries, for the SI of "
     "all samples of the study. It takes into account that samples share neighbors.",
 )
@@ -180,7 +180,7 @@ def _layers_section(study: Study, layers: pd.DataFrame, curves: pd.DataFrame, ma
 
         return layers_chart(curves, layers[layers["layer"].isin(curves["layer"])], marked=marked, size=CONTAINER)
 
-    note = "In network order. Dashed gray: chance. Band: the 95 % interval. Point at a layer for its numbers."
+    note = "In network order. Dashed gray: chance. Band: the 95% interval. Point at a layer for its numbers."
     note = " ".join(filter(None, [note, baseline_text(study.samples, curves)]))
     chart = Chart("Separation Index by layer", draw, note)
     return Section("Layer by layer", "", (chart,), (layer_table(study, curves, layers, marked),))
@@ -249,7 +249,7 @@ def _sizes_section(study: Study, lead: pd.DataFrame, layer: str) -> Section | No
 
         return sizes_chart(rows, size=CONTAINER)
 
-    note = "Dots: mean over the draws; line: fitted, dashed where extrapolated; band: its 95 % interval."
+    note = "Dots: mean over the draws; line: fitted, dashed where extrapolated; band: its 95% interval."
     chart = Chart(f"SI of {layer} over sample size", draw, note)
     text = f"SI of {one_layer(layer)} with fewer or more samples, all of them possible neighbors, {_where(lead)}."
     return Section("Sample size", text, (chart,))

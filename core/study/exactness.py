@@ -9,7 +9,7 @@ from core.study.durations import in_words
 from core.study.plan import Plan
 
 EXACT_HOURS = 4.0  # of exact search, on the machine or cluster at hand, beyond which it must be asked for
-SAMPLED_PRECISION = 0.007  # ± at 95 %, of about 20,000 queries
+SAMPLED_PRECISION = 0.007  # ± at 95%, of about 20,000 queries
 _FEWEST = 8  # of the samples at most one in so many is asked, or it saves little: in an exact search pairs count once
 _SLOWEST = 1e9  # operations a second of any machine; a search that is quick even there needs no look at this one
 
@@ -18,7 +18,7 @@ _SLOWEST = 1e9  # operations a second of any machine; a search that is quick eve
 class Choice:
     """Two ways to a study whose exact search is long, and the seconds that each is expected to take, all in all.
 
-    precision : half the width of the 95 % interval of SI from sampled queries, each against all samples: unbiased.
+    precision : half the width of the 95% interval of SI from sampled queries, each against all samples: unbiased.
     """
 
     exact_s: float
@@ -35,7 +35,7 @@ class Choice:
             )
         return (
             f"SI from sampled queries, each against all samples, takes about {in_words(self.sampled_s)} (unbiased, "
-            f"± {100 * self.precision:.2g} points at 95 %: --precision {self.precision:g}); of all samples about "
+            f"± {100 * self.precision:.2g} points at 95%: --precision {self.precision:g}); of all samples about "
             f"{in_words(self.exact_s)} (--allow-long-search)"
         )
 

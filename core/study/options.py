@@ -394,7 +394,7 @@ class StudyChoices:
     )
     precision: float | None = declare(
         None,
-        help="Half of the width of the 95 % interval of SI to reach, such as 0.01: only as many samples are searched "
+        help="Half of the width of the 95% interval of SI to reach, such as 0.01: only as many samples are searched "
         "as that takes.",
         group="cost",
         metavar="E",

@@ -23,7 +23,7 @@ TESTS = {  # number format and help
     "p_value": ("%.4f", "One-sided, under permuted labels; 0.0001 stands for this or less."),
     "q_value": ("%.4f", "p after Benjamini and Hochberg, over all tests of the study; 0.0001 stands for this or less."),
 }
-INTERVAL, DRAWN, CHANCE = ", 95 %", ", lowest to highest", "chance"
+INTERVAL, DRAWN, CHANCE = ", 95%", ", lowest to highest", "chance"
 
 
 def layer_table(lines: pd.DataFrame, layers: pd.DataFrame, *, significance: bool) -> pd.DataFrame:
@@ -109,7 +109,13 @@ def show_numbers(table: pd.DataFrame, titles: dict[str, str]) -> None:
     """
     titled = table[list(titles)].rename(columns=titles)
     formats = {title: "%.3f" for title in titles.values() if titled[title].dtype == float}
+    titled[list(formats)] = without_minus_zero(titled[list(formats)])
     if "Parameters" in titled:
-        formats["Parameters"] = "%.0f"
+        formats["Parameters"] = "localized"
     config = {title: st.column_config.NumberColumn(format=number_format) for title, number_format in formats.items()}
     st.dataframe(titled, hide_index=True, column_config=config)
+
+
+def without_minus_zero(numbers: pd.DataFrame) -> pd.DataFrame:
+    """The same numbers, but 0 for those that three decimals would show as -0.000."""
+    return numbers.mask(numbers.abs() < 0.0005, 0.0)

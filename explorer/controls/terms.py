@@ -17,7 +17,7 @@ TERMS = {
     "A value at chance says that the layer does not tell the classes apart.",
     "excess": "How far a value is from chance to 1: (SI − chance) / (1 − chance). It is 0 at chance, and 1 where every "
     "nearest neighbor has the right label.",
-    "interval": "The 95 % interval: the range in which the SI of a fresh sample of the same size and classes is "
+    "interval": "The 95% interval: the range in which the SI of a fresh sample of the same size and classes is "
     "expected. Two values whose intervals overlap widely may not differ at all.",
     "nearest neighbor": "The other sample whose activations at this layer differ least from those of the sample, by "
     "Euclidean distance. It is searched exactly.",

@@ -44,9 +44,10 @@ def choose_one(label: str, offered: Sequence[str], names: Mapping[str, str], *, 
         Session key of the widget.
     """
     st.session_state.setdefault(key, first)
-    return str(
-        st.segmented_control(label, offered, format_func=lambda name: names.get(name, name), required=True, key=key)
+    chosen = st.segmented_control(
+        label, offered, format_func=lambda name: names.get(name, name), required=True, key=key
     )
+    return first if chosen is None else str(chosen)  # None: a click elsewhere came before the browser had drawn this
 
 
 def selected_point(event: object, name: str, *fields: str) -> dict[str, Any]:

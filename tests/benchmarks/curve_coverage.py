@@ -1,4 +1,4 @@
-"""How often the 95 % interval of a curve over sample size holds the expected SI at sizes up to 8 times as large.
+"""How often the 95% interval of a curve over sample size holds the expected SI at sizes up to 8 times as large.
 
     python -m tests.benchmarks.curve_coverage [--pools 200] [--out tests/benchmarks/results]
 

@@ -4,7 +4,7 @@
 
 Each design draws samples that pass through a "network" of 20 layers: a layer adds to what it shares with the one before
 a noise of its own, and its classes lie as far apart as the design says. The truth of a layer is its mean SI over all
-draws of that size. Beside the rule in use stands the one of before: the earliest layer whose paired 95 % interval of
+draws of that size. Beside the rule in use stands the one of before: the earliest layer whose paired 95% interval of
 the difference to the best holds 0. In the designs named "just outside" the early layers are the least favorable ones:
 their truth lies 0.01 beyond the tolerance.
 """

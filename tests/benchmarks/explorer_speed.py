@@ -5,10 +5,9 @@
 The study is made up, but written with core's writers: as many layers, one split, both poolings, and the nearest
 neighbor (k = 1) of each sample at every layer in the pooling of channel means. A widget is timed from the click to the
 redrawn chart, in a page at rest; once more while a run of ready-made features goes on beside it, started as the page
-starts one; the first chart from a server that answers, in a fresh browser; the page Classes until its last chart, from
-the same server; memory after each of the sessions, in a
-context of its own, has drawn the chart and changed a widget. Memory is the server process's resident set, and its
-proportional share (PSS).
+starts one; the first chart from a server that answers, in a fresh browser; the confused pairs of the page Classes until
+their last chart, from the same server; memory after each of the sessions, in a context of its own, has drawn the chart
+and changed a widget. Memory is the server process's resident set, and its proportional share (PSS).
 """
 
 import argparse
@@ -120,7 +119,7 @@ def classes_s(browser: Browser, address: str) -> float:
     """Seconds until the page Classes, opened for the first time, has drawn its last chart: two classes by layer."""
     page = browser.new_context(viewport=DESKTOP).new_page()
     start = time.perf_counter()
-    page.goto(f"{address}/classes", wait_until="commit")
+    page.goto(f"{address}/classes?tab=pairs", wait_until="commit")
     page.wait_for_selector(LAST_OF_CLASSES, state="attached", timeout=120_000)
     return time.perf_counter() - start
 

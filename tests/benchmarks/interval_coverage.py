@@ -1,4 +1,4 @@
-"""How often the 95 % population interval of SI holds the expected SI of a fresh sample of the same size and classes.
+"""How often the 95% population interval of SI holds the expected SI of a fresh sample of the same size and classes.
 
     python -m tests.benchmarks.interval_coverage [--repeats 1000]
 

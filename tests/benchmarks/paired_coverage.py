@@ -1,4 +1,4 @@
-"""How often the 95 % interval of a paired difference of two SIs holds the expected difference.
+"""How often the 95% interval of a paired difference of two SIs holds the expected difference.
 
     python -m tests.benchmarks.paired_coverage [--repeats 400]
 

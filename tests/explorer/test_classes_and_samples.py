@@ -147,8 +147,39 @@ def test_classes_page(open_view, folder):
     # each of the four has two of the other class among three others
     assert "Most confused: **ant** and **bee**: 4 of their 4 samples have their nearest neighbor in the other" in text
     assert "more than of any other pair (by chance 2.67)." in text
-    assert len(page.get("vega_lite_chart")) == 4
     assert query(page, "layer") == "early"
+
+
+@pytest.mark.parametrize(
+    ("view", "tab", "headers", "num_charts"),
+    [
+        ({}, "Groups of classes", ["Classes that run into each other"], 0),
+        ({"tab": "every"}, "Every class", ["Every class through the network", "The hardest classes through"], 2),
+        ({"find": "bee"}, "Every class", ["Every class through the network", "The hardest classes through"], 3),
+        ({"tab": "pairs"}, "Confused pairs", ["Most confused classes", "Two classes, layer by layer"], 2),
+        ({"pair": ["bee", "ant"]}, "Confused pairs", ["Most confused classes", "Two classes, layer by layer"], 2),
+        ({"tab": "groups", "pair": ["bee", "ant"]}, "Groups of classes", ["Classes that run into each other"], 0),
+        ({"tab": "no such tab"}, "Groups of classes", ["Classes that run into each other"], 0),
+    ],
+)
+def test_an_address_opens_its_part_of_the_classes_and_no_other(open_view, folder, view, tab, headers, num_charts):
+    page = open_view("classes", folder, layer="early", **view)
+    assert [one.value[: len(text)] for one, text in zip(page.header, headers, strict=True)] == headers
+    assert len(page.get("vega_lite_chart")) == num_charts
+    assert page.session_state[f"classes tab of {folder}"] == tab
+    most_confused = ["ant", "bee"] if tab == "Confused pairs" else []
+    assert page.query_params.get("pair", []) == view.get("pair", most_confused)
+
+
+def test_another_tab_keeps_the_pair(open_view, folder):
+    page = open_view("classes", folder, layer="early", pair=["bee", "ant"])
+    key = f"classes tab of {folder}"
+    page.session_state[key] = "Every class"
+    page.run()
+    assert (query(page, "tab"), page.query_params["pair"]) == ("every", ["bee", "ant"])
+    page.session_state[key] = "Confused pairs"
+    page.run()
+    assert "samples of bee and ant have their nearest neighbor in the other class" in said(page)
 
 
 def test_classes_page_without_confusions_says_so(open_view, folder):

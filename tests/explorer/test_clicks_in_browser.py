@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser import serve
+from tests.browser import serve, wait_until_drawn
 
 pytestmark = pytest.mark.browser
 SLOW = 30_000
@@ -42,7 +42,7 @@ def expect_samples(page: Page) -> None:
 
 @pytest.mark.parametrize("place", [7, -2], ids=["an early field", "a late field"])
 def test_a_field_of_the_heat_map_opens_the_samples_of_its_class_at_its_layer(page, address, place):
-    page.goto(f"{address}/classes?study=digits")
+    page.goto(f"{address}/classes?study=digits&tab=every")
     fields = page.locator(".st-key-class_map svg.marks .mark-rect").first.locator("path")
     expect(fields.first).to_be_visible(timeout=SLOW)
     field = fields.nth(place % fields.count())
@@ -59,6 +59,9 @@ def test_a_field_of_the_heat_map_opens_the_samples_of_its_class_at_its_layer(pag
 @pytest.mark.parametrize("place", [0, 2])
 def test_a_bar_opens_its_two_classes_through_the_layers(page, address, place):
     page.goto(f"{address}/classes?study=digits")
+    page.get_by_role("tab", name="Confused pairs").click(timeout=SLOW)
+    expect(page).to_have_url(re.compile("[?&]pair="), timeout=SLOW)
+    wait_until_drawn(page)
     bar = page.locator(".st-key-class_confusions svg.marks .mark-rect").first.locator("path").nth(place)
     says = told(page, bar)
     bar.click()

@@ -45,9 +45,9 @@ def pressed(page, start):
 
 
 def test_the_page_shows_the_most_confused_pair_and_where_it_parts(open_view, folder):
-    page = open_view("classes", folder, layer="early")
+    page = open_view("classes", folder, layer="early", tab="pairs")
     text = said(page)
-    assert "**4 of 4** samples of ant and bee have their nearest neighbor in the other class (100.0%" in text
+    assert "**4 of 4** samples of ant and bee have their nearest neighbor in the other class (100%" in text
     assert "separated from `late` on" in text
     assert "**ant** beside **bee**" in text
     assert "at 2 layers (67%)" in text  # a/1.png, at early and middle
@@ -65,7 +65,7 @@ def test_a_link_restores_a_pair_that_nobody_confuses(open_view, folder):
 
 
 def test_the_same_class_twice_is_no_pair(open_view, folder):
-    page = open_view("classes", folder, layer="early")
+    page = open_view("classes", folder, layer="early", tab="pairs")
     next(one for one in page.selectbox if one.label == "and class").set_value("ant").run()
     assert not page.exception
     assert "Choose two different classes." in said(page)
@@ -83,7 +83,7 @@ def test_from_a_layer_that_parts_them_a_button_leads_to_the_one_that_does_not(op
 def test_the_way_on_names_the_pair(open_view, folder, monkeypatch):
     went = []
     monkeypatch.setattr("streamlit.switch_page", lambda page, query_params: went.append((page, query_params)))
-    page = open_view("classes", folder, layer="early")
+    page = open_view("classes", folder, layer="early", tab="pairs")
     pressed(page, "classes open pair of").click().run()
     assert not page.exception
     ((view, asked),) = went
@@ -93,7 +93,7 @@ def test_the_way_on_names_the_pair(open_view, folder, monkeypatch):
 
 
 def test_a_sample_of_a_pair_is_opened_where_it_is_shown(open_view, folder):
-    page = open_view("classes", folder, layer="early")
+    page = open_view("classes", folder, layer="early", tab="pairs")
     pressed(page, "cause 0 of").click().run()
     assert not page.exception
     assert query(page, "sample") == ["a/0.png"]

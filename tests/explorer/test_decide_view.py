@@ -227,6 +227,9 @@ def drawn_rows(chart, column):
 def test_the_charts_hold_every_layer(advice):
     rows = drawn_rows(cut_chart(advice.layers, advice.recommended, advice.tolerance), "meaning")
     assert [row["layer"] for row in rows] == advice.layers["layer"].tolist()
+    spec = cut_chart(advice.layers, advice.recommended, advice.tolerance).to_dict()
+    colors = next(layer["encoding"]["color"] for layer in spec["layer"] if "color" in layer["encoding"])
+    assert colors["scale"]["domain"][2] == "within the tolerance"  # the third color, a green
     ranking = load_ranking(DEMO / "ranking")
     rows = drawn_rows(ranking_chart(ranking.layers, ranking.networks["network"].tolist()), "milliseconds")
     assert [len(rows), sum(row["chosen"] for row in rows)] == [len(ranking.layers), len(ranking.networks)]

@@ -209,7 +209,7 @@ def test_nothing_is_wider_than_the_window(page, address, study_writer, sized_inf
 
 
 def test_a_sample_is_followed_from_the_map_of_classes(page, address):
-    page.goto(f"{address}/classes?study=digits&layer=block6b_dwconv")
+    page.goto(f"{address}/classes?study=digits&layer=block6b_dwconv&tab=every")
     field = page.locator(".st-key-class_map svg.marks .mark-rect path").first  # class 0 at the first layer
     field.click(timeout=60_000)
     expect(page.get_by_role("heading", level=1)).to_have_text("Samples", timeout=60_000)

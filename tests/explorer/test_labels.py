@@ -86,12 +86,12 @@ def test_the_tooltip_has_the_interval_and_says_of_what(tiny, target, text):
     lines = lines_of(tiny).assign(value=0.5, low=0.4, high=0.6, target=target)
     table, titles = tooltip_table(lines, tiny.layers)
     assert set(table["s0"]) == {"0.500 (0.400 to 0.600)"}
-    assert set(table[_column(titles, "95 % interval")]) == {text}
+    assert set(table[_column(titles, "95% interval")]) == {text}
 
 
 def test_without_an_interval_the_tooltip_does_not_speak_of_one(tiny):
     lines = lines_of(tiny).assign(target="population")
-    assert "95 % interval" not in tooltip_table(lines, tiny.layers)[1].values()
+    assert "95% interval" not in tooltip_table(lines, tiny.layers)[1].values()
 
 
 def test_chance_and_n_are_said_once_where_all_lines_share_them(tiny):

@@ -35,7 +35,7 @@ def many_layers(tmp_path_factory):
 
 
 def test_a_thousand_classes_are_shown_page_by_page(open_view, many_classes):
-    page = open_view("classes", many_classes)
+    page = open_view("classes", many_classes, tab="every")
     assert "the lowest SI of 1,000 classes" in " ".join(one.value for one in page.markdown)
     parts = next(one for one in page.selectbox if "1,000 in total" in one.label)
     assert (len(parts.options), parts.options[0], parts.options[-1]) == (34, "1–30", "991–1000")

@@ -102,18 +102,18 @@ def test_changing_pooling_and_samples_changes_the_table_and_the_address(open_pag
 def test_value_interval_and_chance_are_always_there_and_significance_one_click_away(open_page, sized_study):
     page = open_page(sized_study)
     names = [name for name in table(page).columns if name.startswith(("Test", "Chance"))]
-    assert names == ["Test SI", "Test SI, 95 %", "Chance", "Test kNN"]
+    assert names == ["Test SI", "Test SI, 95%", "Chance", "Test kNN"]
     assert "meaningless labels would score as high" not in said(page)
     widget(page, "columns").set_value("significance").run()
     names = [name for name in table(page).columns if name.startswith("Test ")]
-    assert names == ["Test SI", "Test SI, 95 %", "Test z", "Test p", "Test q", "Test kNN"]
+    assert names == ["Test SI", "Test SI, 95%", "Test z", "Test p", "Test q", "Test kNN"]
     assert table(page)["Test p"].min() == 1e-4
     assert "Read value, interval and chance first" in said(page)
     assert address(page)["columns"] == ["significance"]
 
 
 def test_what_the_band_is_of_stands_beneath_the_chart(open_page, sized_study, tiny_study):
-    assert "95 % interval for the SI expected of a fresh sample" in said(open_page(sized_study))
+    assert "95% interval for the SI expected of a fresh sample" in said(open_page(sized_study))
     assert "Band:" not in said(open_page(tiny_study))
 
 

@@ -5,6 +5,7 @@ import time
 import pytest
 from PIL import Image
 
+from core.study.store.locks import held_lock
 from explorer.runs.background import jobs
 
 
@@ -69,6 +70,17 @@ def test_a_folder_of_studies_that_cannot_be_made(open_view, monkeypatch, tmp_pat
     told = page.error[0].value.replace("\\", "")
     assert "SI_EXPLORER_STUDIES must be a folder that can be written to" in told
     assert f"and {tmp_path / 'file'} is a file" in told
+
+
+def test_two_visitors_who_start_at_the_same_moment_do_so_one_after_the_other(studies, open_view, monkeypatch):
+    monkeypatch.setattr(jobs, "START_S", 0.1)
+    page = open_view("new_study", per_class="10")
+    press(page, "show_plan")
+    studies.mkdir(parents=True, exist_ok=True)
+    with held_lock(studies / ".starting", 1):  # as long as another run is being started
+        press(page, "start_run")
+    assert page.warning[0].value == "Another run is being started. Try again in a moment. Nothing is lost."
+    assert not jobs.list_jobs(studies)
 
 
 def test_start_does_not_start_what_is_refused(studies, open_view):

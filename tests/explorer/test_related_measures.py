@@ -121,6 +121,8 @@ def test_charts_are_valid_and_hold_no_more_than_they_draw(rows, tables):
     specification = similarity_chart(similarity_rows(tables, TEST, "debiased"), "CKA").to_dict(validate=True)
     cells = next(iter(specification["datasets"].values()))
     assert set(cells[0]) == {"layer", "other", "value", "chance"}
+    mark = specification["layer"][0]["mark"]
+    assert mark["stroke"] == {"expr": "scale('color', datum.value)"}  # closes the seams between cells
 
 
 def test_collapsed_layers_have_no_place_on_a_log_axis():

@@ -71,7 +71,7 @@ def test_the_tables_are_those_of_the_page_samples(open_view, folder, choice, que
 
 @pytest.mark.parametrize(("choice", "query"), CHOICES)
 def test_the_tables_are_those_of_the_page_classes(open_view, folder, choice, query):
-    page = open_view("classes", folder, **query)
+    page = open_view("classes", folder, tab="pairs", **query)
     study = core.load_study(folder)
     pairs = core.confused_classes(study, **choice)
     if len(pairs):

@@ -114,7 +114,7 @@ def test_nothing_is_said_of_a_layer_with_many_ties_but_why(sized):
     lines, ends = size_lines(study, selection), size_ends(curves, "mean", "test", ("a", "b"))
     said = size_finding(lines, ends, selection)
     assert "SI of `a` is **0.50** with 50 samples and **0.80** with 400." in said
-    assert "Nothing is concluded from `b`: more than 5 % of the samples" in said
+    assert "Nothing is concluded from `b`: more than 5% of the samples" in said
     assert "as in `a`" in precision_finding(ends)
     tied = ends[ends["layer"] == "b"]
     assert size_finding(lines[lines["layer"] == "b"], tied, selection).startswith("Nothing is concluded from `b`")

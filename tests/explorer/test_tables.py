@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from core.report.charts.labels import with_series
-from explorer.controls.layer_table import column_config, layer_table
+from core.report.words.formatting import difference_text
+from explorer.controls.layer_table import column_config, layer_table, without_minus_zero
 from explorer.state.choices import Selection, select_curves
 from explorer.studies.loading import read_study
 
@@ -23,15 +24,15 @@ def table_of(study, *, significance=False, change=lambda lines: lines, **selecti
 
 def test_numbers_come_first_then_the_catalogue_in_network_order(sized):
     table = table_of(sized, knn=True)
-    assert list(table.columns[:5]) == ["layer", "Test SI", "Test SI, 95 %", "Chance", "Test kNN"]
+    assert list(table.columns[:5]) == ["layer", "Test SI", "Test SI, 95%", "Chance", "Test kNN"]
     assert list(table.columns[5:8]) == ["position", "kind", "block"]
     assert table["layer"].to_list() == sized.layers["layer"].to_list()
 
 
 def test_each_line_has_its_interval_beside_its_value(sized):
     table = table_of(sized, samples=("test", "train"), change=lambda lines: lines.assign(value=0.5, low=0.4, high=0.62))
-    assert set(table["Test SI, 95 %"]) == {"0.400 – 0.620"}
-    assert list(table.columns[1:5]) == ["Test SI", "Test SI, 95 %", "Train SI", "Train SI, 95 %"]
+    assert set(table["Test SI, 95%"]) == {"0.400 – 0.620"}
+    assert list(table.columns[1:5]) == ["Test SI", "Test SI, 95%", "Train SI", "Train SI, 95%"]
 
 
 def test_a_chance_level_that_lines_do_not_share_is_told_apart(sized):
@@ -50,6 +51,12 @@ def test_significance_adds_z_p_and_q_never_a_p_of_zero(sized):
     row = table[["Test z", "Test p", "Test q"]].iloc[0]
     assert row.to_list() == [90.0, 1e-4, 0.03]
     assert "Test z" not in table_of(sized)
+
+
+def test_what_rounds_to_zero_is_shown_without_a_sign():
+    numbers = pd.DataFrame({"low": [-0.0004, -0.0006, 0.0002, np.nan]})
+    pd.testing.assert_frame_equal(without_minus_zero(numbers), pd.DataFrame({"low": [0.0, -0.0006, 0.0, np.nan]}))
+    assert difference_text(-0.0001, -0.00049, 0.2) == "+0.000 [+0.000, +0.200]"
 
 
 def test_every_column_is_formatted(sized):

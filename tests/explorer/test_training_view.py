@@ -88,7 +88,7 @@ def test_nothing_is_concluded_from_layers_with_many_ties(training):
     change = training.change.assign(verdict=["many ties", *training.change["verdict"][1:]])
     finding = describe_training(replace(training, change=change))
     assert f"of {len(change) - 1} layers" in finding.headline
-    assert f"Nothing is concluded from `{change['layer'].iloc[0]}`: more than 5 % of the samples" in finding.detail
+    assert f"Nothing is concluded from `{change['layer'].iloc[0]}`: more than 5% of the samples" in finding.detail
     none = describe_training(replace(training, change=change.assign(verdict="many ties")))
     assert none.headline.startswith("No conclusion: many samples have several nearest neighbors")
     assert none.detail.startswith(f"Nothing is concluded from {len(change)} layers, as `")
@@ -98,7 +98,7 @@ def test_what_an_epoch_and_the_recording_are_called(training):
     assert epoch_text(training, 0) == "**Before training**"
     assert epoch_text(training, 2).startswith("**After epoch 2 of 10** · loss **")
     history = pd.DataFrame({"seconds": [np.nan, 9.0, 11.0], "separation_s": [5.0, 0.5, 0.5]})
-    assert cost_text(history) == "Recording took 1.0 s in addition to 20.0 s of training, 5.0%."
+    assert cost_text(history) == "Recording took 1.0 s in addition to 20.0 s of training, an increase by 5.0%."
     assert cost_text(history.iloc[:1]) == ""
 
 

@@ -86,7 +86,7 @@ def count_confusions(nearest: pd.DataFrame, names: pd.Series, possible: pd.Serie
     """
     sample_class, nearest_class = names.reindex(nearest["sample"]), names.reindex(nearest["nearest"])
     possible = sample_class if possible is None else possible
-    classes = sorted(set(sample_class) | set(possible))
+    classes = sorted(set(sample_class.unique()) | set(possible.unique()))
     first = pd.Categorical(sample_class, classes).codes.astype(np.int64)
     second = pd.Categorical(nearest_class, classes).codes.astype(np.int64)
     counts = _table(first, second, len(classes))

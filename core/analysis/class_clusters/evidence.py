@@ -1,6 +1,6 @@
 """What is known about a cluster of classes: where they part, and whether data, merging or relabelling would help."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from core.analysis.curves import one_metric
 from core.analysis.cut.advice import SI_TOLERANCE
-from core.analysis.samples.class_pairs import confusion_by_layer, first_separated_layer
+from core.analysis.samples.class_pairs import first_separated_layer
 from core.measures.neighbor_graph import shrunken_class_means
 from core.measures.paired import paired_difference
 from core.measures.significance import shared_node_n, wilson
@@ -35,7 +35,7 @@ class Parting:
     count, total : int
         Samples at that layer with their nearest neighbor in another class of the cluster, and all samples.
     low, high : float
-        The 95 % interval of count / total.
+        The 95% interval of count / total.
     expected : float
         What count / total would be if the samples whose nearest neighbor is of another class had it in classes of any
         kind, in proportion to their sizes.
@@ -63,7 +63,7 @@ class Rise:
     fewer, value : float
         SI with that share of the samples, and with all of them.
     low, high : float
-        The 95 % interval of value − fewer.
+        The 95% interval of value − fewer.
     """
 
     verdict: str
@@ -74,54 +74,101 @@ class Rise:
     high: float = float("nan")
 
 
+def class_counts(nearest: Mapping[str, pd.DataFrame], names: pd.Series) -> dict[str, pd.DataFrame]:
+    """Count in which classes the samples of each class have their nearest neighbor, layer by layer.
+
+    Parameters
+    ----------
+    nearest : mapping
+        From layer, in network order, to a DataFrame with the columns sample and nearest.
+    names : Series
+        Class by sample, a category.
+
+    Returns
+    -------
+    dict
+        From class to a DataFrame: layer (index in `nearest`), nearest_class, count (at least 1).
+    """
+    classes, codes = names.cat.categories, names.cat.codes.astype(np.int64)
+    num_classes = len(classes)
+    parts = []
+    for index, rows in enumerate(nearest.values()):
+        pairs = codes.reindex(rows["sample"]).to_numpy() * num_classes + codes.reindex(rows["nearest"]).to_numpy()
+        counts = np.bincount(pairs, minlength=num_classes**2)
+        present = np.flatnonzero(counts)
+        parts.append(np.column_stack([np.full(len(present), index), present, counts[present]]).astype(np.int32))
+    layer, pair, count = np.concatenate(parts).T
+    own, other = np.divmod(pair, num_classes)
+    table = pd.DataFrame({"layer": layer, "nearest_class": pd.Categorical.from_codes(other, classes), "count": count})
+    return {name: table[own == code] for code, name in enumerate(classes)}
+
+
 def cluster_curve(
-    nearest: pd.DataFrame, names: pd.Series, classes: Collection[str | int], possible: pd.Series
+    counts: Mapping[str, pd.DataFrame], layers: Sequence[str], classes: Collection[str], possible: pd.Series
 ) -> pd.DataFrame:
     """Return how often the classes of a cluster are confused with each other at each layer.
 
     Parameters
     ----------
-    nearest : DataFrame
-        As returned by `core.analysis.samples.paths.nearest_by_layer`.
-    names : Series of str or int
-        Class by sample, by name or as a number, which is much faster.
-    classes : collection of str or int
-        The classes of the cluster, as in `names`.
-    possible : Series of str or int
-        The same as `names`, for all samples that may be neighbors.
+    counts : mapping
+        Of `class_counts`.
+    layers : sequence of str
+        Those of `counts`, in network order.
+    classes : collection of str
+        The classes of the cluster.
+    possible : Series of int
+        By class, the number of samples that may be neighbors.
 
     Returns
     -------
     DataFrame
-        In network order: layer, count (samples of the cluster whose nearest neighbor is of another class of it), total
-        (samples of the cluster), share (count / total), own (share of its samples whose nearest neighbor is of their
-        own class), expected (of `share`, if the neighbors of other classes fell on these in proportion to their sizes).
+        For each layer with samples of the cluster, in network order: layer, count (those whose nearest neighbor is of
+        another class of the cluster), total (all), expected (of count / total, if the neighbors of other classes fell
+        on these in proportion to their sizes).
     """
-    sample_class, nearest_class = nearest["sample"].map(names), nearest["nearest"].map(names)
-    same_class = sample_class == nearest_class
-    counts = possible.value_counts()
-    in_cluster = counts.reindex(list(classes), fill_value=0)
-    expected = (in_cluster.sum() - in_cluster) / (counts.sum() - in_cluster).clip(lower=1)
-    rows = pd.DataFrame(
-        {
-            "layer": nearest["layer"],
-            "confused": nearest_class.isin(classes) & ~same_class,
-            "own": same_class,
-            "expected": sample_class.map(expected).where(~same_class, 0.0),
-        }
-    )
-    return confusion_by_layer(rows[sample_class.isin(classes)], ["own", "expected"])
+    in_cluster = possible.reindex(list(classes), fill_value=0)
+    expected_shares = (in_cluster.sum() - in_cluster) / (possible.sum() - in_cluster).clip(lower=1)
+    confused, total, expected = np.zeros((3, len(layers)))
+    for name, expected_share in expected_shares.items():
+        table = counts[str(name)]
+        all_of_class, own = _by_layer(table, len(layers)), _by_layer(table[table["nearest_class"] == name], len(layers))
+        confused += _by_layer(table[table["nearest_class"].isin(classes)], len(layers)) - own
+        total += all_of_class
+        expected += expected_share * (all_of_class - own)
+    curve = pd.DataFrame({"layer": list(layers), "count": confused.astype(int), "total": total.astype(int)})
+    curve = curve.assign(expected=expected / np.maximum(total, 1))
+    return curve[curve["total"] > 0]
 
 
-def parting(nearest: pd.DataFrame, names: pd.Series, classes: Collection[str | int], possible: pd.Series) -> Parting:
-    """Where the classes of a cluster part; parameters are those of `cluster_curve`, with at least one layer."""
-    curve = cluster_curve(nearest, names, classes, possible)
+def _by_layer(counts: pd.DataFrame, num_layers: int) -> NDArray[np.float64]:
+    """The sum of the column `count` at each layer."""
+    sums = np.bincount(counts["layer"], counts["count"], num_layers)
+    return np.asarray(sums, dtype=np.float64)
+
+
+def parting(
+    nearest: Mapping[str, pd.DataFrame],
+    counts: Mapping[str, pd.DataFrame],
+    names: pd.Series,
+    classes: Collection[str],
+    possible: pd.Series,
+) -> Parting:
+    """Where the classes of a cluster part.
+
+    Parameters
+    ----------
+    nearest, names
+        Of `class_counts`, with at least one layer.
+    counts, classes, possible
+        Of `cluster_curve`.
+    """
+    curve = cluster_curve(counts, list(nearest), classes, possible)
     separated = first_separated_layer(curve)
     row = curve.iloc[-1] if separated is None else curve[curve["layer"] == separated].iloc[0]
-    in_cluster = nearest["sample"].map(names).isin(classes)
-    at_layer = nearest[in_cluster & (nearest["layer"] == row["layer"])]
-    sample_class, nearest_class = at_layer["sample"].map(names), at_layer["nearest"].map(names)
-    confused = nearest_class.isin(classes) & (sample_class != nearest_class)
+    at_layer = nearest[row["layer"]]
+    at_layer = at_layer[names.reindex(at_layer["sample"]).isin(classes).to_numpy()]
+    sample_class, nearest_class = names.reindex(at_layer["sample"]), names.reindex(at_layer["nearest"])
+    confused = nearest_class.isin(classes).to_numpy() & (sample_class.to_numpy() != nearest_class.to_numpy())
     low, high = share_interval(confused, sample_class, at_layer[["sample", "nearest"]])
     verdict = PARTS
     if separated is None:
@@ -134,7 +181,7 @@ def rise(neighbors: pd.DataFrame, names: pd.Series) -> Rise:
 
     Of a random share f of the samples, the nearest one that is left is the j-th neighbor with probability
     f (1 − f)^(j − 1). So the expected SI of fewer samples follows from the stored neighbors. f is one half, or so much
-    more that the stored neighbors are all missing in at most 5 % of the draws, which count as the last of them.
+    more that the stored neighbors are all missing in at most 5% of the draws, which count as the last of them.
 
     Parameters
     ----------
@@ -143,9 +190,11 @@ def rise(neighbors: pd.DataFrame, names: pd.Series) -> Rise:
     names : Series of str
         Class name by sample.
     """
+    if neighbors["rank"].nunique() < FEWEST_NEIGHBORS:
+        return Rise(UNDECIDED)
     ranks = neighbors.pivot_table(index="sample", columns="rank", values="nearest").dropna().astype(np.int64)
     num_stored = ranks.shape[1]
-    if num_stored < FEWEST_NEIGHBORS or ranks.empty:
+    if ranks.empty:
         return Rise(UNDECIDED)
     sample_class = names.reindex(ranks.index).to_numpy(object)
     agrees = names.reindex(ranks.to_numpy().ravel()).to_numpy(object).reshape(ranks.shape) == sample_class[:, None]
@@ -202,45 +251,43 @@ def size_evidence(measurements: pd.DataFrame, layer: str, pooling: str, split: s
     return SizeEvidence(size, num_samples, fewer, float(full["value"].iloc[0]))
 
 
-def share_interval(hits: pd.Series, classes: pd.Series, nodes: pd.DataFrame) -> tuple[float, float]:
-    """The 95 % interval of a share of samples that share neighbors: Wilson's, with the effective number of samples.
+def share_interval(hits: NDArray[np.bool_], classes: pd.Series, nodes: pd.DataFrame) -> tuple[float, float]:
+    """The 95% interval of a share of samples that share neighbors: Wilson's, with the effective number of samples.
 
     Parameters
     ----------
-    hits : Series of bool
+    hits : array of bool
         One a sample.
     classes : Series of str
         The class of each sample.
     nodes : DataFrame of int
         For each sample the samples that its hit depends on: itself and its neighbors.
     """
-    scores = hits.to_numpy(float)
+    scores = hits.astype(float)
     codes = pd.factorize(classes)[0].astype(np.int64)
     residuals = scores - shrunken_class_means(scores, codes)
     value = float(scores.mean())
     return wilson(value, shared_node_n(value, residuals, nodes.to_numpy(np.int64)))
 
 
-def agreement_chances(queries: pd.Series, possible: pd.Series, classes: Collection[str]) -> tuple[float, float]:
+def agreement_chances(
+    queries: pd.Series, possible: pd.Series, classes: Collection[str], *, among_themselves: bool
+) -> tuple[float, float]:
     """The chance levels of SI of a cluster's samples: with their classes, and with one class in their place.
 
     Parameters
     ----------
-    queries, possible : Series of str
-        Class name by sample, of the queries and of the samples that may be their neighbors.
+    queries, possible : Series of int
+        By class, the number of queries, and of the samples that may be their neighbors.
     classes : collection of str
         The classes of the cluster.
+    among_themselves : bool
+        Whether the queries are among these samples, each of which is not its own neighbor.
     """
-    among_themselves = bool(queries.index.isin(possible.index).any())
-    num_possible = max(len(possible) - among_themselves, 1)
+    num_possible = max(int(possible.sum()) - among_themselves, 1)
     names = sorted(classes)
-    query_counts = _counts(queries, names)
-    possible_counts = _counts(possible, names)
-    others = possible_counts - among_themselves
+    query_counts = queries.reindex(names, fill_value=0).to_numpy(np.int64)
+    others = possible.reindex(names, fill_value=0).to_numpy(np.int64) - among_themselves
     within_cluster = float(query_counts @ others) / num_possible / max(query_counts.sum(), 1)
-    merged = float(possible_counts.sum() - among_themselves) / num_possible
+    merged = float(others.sum() + (len(names) - 1) * among_themselves) / num_possible
     return within_cluster, merged
-
-
-def _counts(classes: pd.Series, names: list[str]) -> NDArray[np.int64]:
-    return np.asarray(classes.value_counts().reindex(names, fill_value=0), dtype=np.int64)

@@ -1,5 +1,6 @@
 """The clusters of classes of a study, each with its evidence."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from core.analysis.class_clusters.evidence import (
     Rise,
     SizeEvidence,
     agreement_chances,
+    class_counts,
     parting,
     rise,
     share_interval,
@@ -49,7 +51,7 @@ class ClassCluster:
     confused : int
         Those whose nearest neighbor is of another class of the cluster.
     low, high : float
-        The 95 % interval of confused / num_samples.
+        The 95% interval of confused / num_samples.
     value, chance : float
         SI of these samples, and its chance level.
     merged_value, merged_chance : float
@@ -124,10 +126,10 @@ def class_clusters(
     DataFrame
         One row a cluster, the one with the most confused samples first: classes (names, separated by commas),
         num_classes, num_samples, confused (samples whose nearest neighbor is of another class of the cluster), share,
-        low, high (its 95 % interval); value, chance, excess (SI of the cluster's samples), merged_value, merged_chance,
+        low, high (its 95% interval); value, chance, excess (SI of the cluster's samples), merged_value, merged_chance,
         merged_excess (the same if the classes were one); parting ("part", "do not part" or "cannot be decided"),
         parting_layer; data ("rises", "does not rise" or "cannot be decided": SI of these samples with their number),
-        fewer_value (SI with the share `fewer` of the samples), rise_low, rise_high (95 % interval of value −
+        fewer_value (SI with the share `fewer` of the samples), rise_low, rise_high (95% interval of value −
         fewer_value); suspects, clear_suspects (samples whose late neighbors name another class of the cluster),
         duplicates (pairs of equal activations in two classes of it).
 
@@ -150,15 +152,15 @@ def class_clusters(
 class _Tables:
     """What all clusters of a study are looked up in.
 
-    names : class name by sample. codes : the class by sample as a number, in the order of the names. queries,
-    possible : class name by sample, of the queries and of their possible neighbors. suspects : of `samples_to_check`.
-    copies : of `duplicates_first`. sizes : of `size_evidence`.
+    names : class name by sample, a category. queries, possible : by class, the number of queries, and of the samples
+    that may be their neighbors. among_themselves : whether the queries are among these. suspects : of
+    `samples_to_check`. copies : of `duplicates_first`. sizes : of `size_evidence`.
     """
 
     names: pd.Series
-    codes: pd.Series
     queries: pd.Series
     possible: pd.Series
+    among_themselves: bool
     suspects: pd.DataFrame
     copies: pd.DataFrame
     sizes: SizeEvidence | None
@@ -172,21 +174,29 @@ class ClusterSources:
     ----------
     suspects : DataFrame
         Of `core.analysis.samples.suspects.samples_to_check`.
-    nearest : DataFrame
-        The columns layer, sample and nearest of `core.analysis.samples.paths.nearest_by_layer`.
+    nearest : dict
+        From layer, in network order, to the columns sample and nearest of
+        `core.analysis.samples.paths.nearest_by_layer`.
+    counts : dict
+        Of `core.analysis.class_clusters.evidence.class_counts`.
     """
 
     suspects: pd.DataFrame
-    nearest: pd.DataFrame
+    nearest: dict[str, pd.DataFrame]
+    counts: dict[str, pd.DataFrame]
 
 
 def read_cluster_sources(study: Study, pooling: str, split: str, among: str) -> ClusterSources:
     """Read what does not depend on the layer of the clusters; parameters are those of `nearest_by_layer`."""
     late = late_neighbors(study, pooling, split, among=among)
-    nearest = nearest_by_layer(study, pooling, split, among=among)
+    rows = nearest_by_layer(study, pooling, split, among=among)
+    layers = rows[["sample", "nearest"]].groupby(rows["layer"], observed=True)
+    nearest = {str(layer): table for layer, table in layers}
+    names = _class_names(study)
     return ClusterSources(
-        suspects=samples_to_check(late, study.samples.assign(class_name=_class_names(study).to_numpy())),
-        nearest=nearest[["layer", "sample", "nearest"]],
+        suspects=samples_to_check(late, study.samples.assign(class_name=names.to_numpy(object))),
+        nearest=nearest,
+        counts=class_counts(nearest, names),
     )
 
 
@@ -219,9 +229,9 @@ def find_class_clusters(
     source = sources() if sources else read_cluster_sources(study, pooling, split, among)
     tables = _Tables(
         names=names,
-        codes=pd.Series(names.astype("category").cat.codes.to_numpy(np.int64), names.index),
-        queries=names.reindex(nearest["sample"]),
-        possible=possible,
+        queries=names.reindex(nearest["sample"]).value_counts(),
+        possible=possible.value_counts(),
+        among_themselves=split == among,
         suspects=source.suspects,
         copies=duplicates_first(study, selection.layer, pooling),
         sizes=None
@@ -230,25 +240,15 @@ def find_class_clusters(
     )
     results = []
     for cluster in clusters:
-        samples = tables.queries.index[tables.queries.isin(cluster)].to_numpy()
-        of_cluster = [_rows_of(table, samples) for table in (neighbors, source.nearest)]
-        results.append(_with_evidence(cluster, tables, *of_cluster))
+        of_cluster = neighbors[names.reindex(neighbors["sample"]).isin(cluster).to_numpy()]
+        results.append(_with_evidence(cluster, tables, of_cluster, source))
     return results
 
 
-def _rows_of(table: pd.DataFrame, samples: NDArray[np.int64]) -> pd.DataFrame:
-    """The rows of some samples; looked up in an array, which is much faster than `isin` in a large table."""
-    rows = table["sample"].to_numpy()
-    is_chosen = np.zeros(max(rows.max(initial=0), samples.max(initial=0)) + 1, dtype=bool)
-    is_chosen[samples] = True
-    chosen: pd.DataFrame = table[is_chosen[rows]]
-    return chosen
-
-
 def _class_names(study: Study) -> pd.Series:
-    """Short class name by sample."""
+    """Short class name by sample, a category; the categories are sorted."""
     classes = sample_classes(study.samples)
-    return classes.map(short_classes(classes))
+    return classes.map(short_classes(classes)).astype("category")
 
 
 def clusters_table(clusters: Sequence[ClassCluster]) -> pd.DataFrame:
@@ -271,19 +271,21 @@ def _row(cluster: ClassCluster) -> tuple[object, ...]:
 
 
 def _with_evidence(
-    classes: tuple[str, ...], tables: _Tables, neighbors: pd.DataFrame, paths: pd.DataFrame
+    classes: tuple[str, ...], tables: _Tables, neighbors: pd.DataFrame, source: ClusterSources
 ) -> ClassCluster:
     """One cluster.
 
-    neighbors, paths : the stored neighbors of its samples at the layer, and their nearest ones at every layer.
+    neighbors : the stored neighbors of its samples at the layer.
     """
-    names, possible = tables.names, tables.possible
+    names = tables.names
     nearest = neighbors[neighbors["rank"] == 1]
     own, other = names.reindex(nearest["sample"]), names.reindex(nearest["nearest"])
     agrees = own.to_numpy() == other.to_numpy()
     confused = other.isin(classes).to_numpy() & ~agrees
-    low, high = share_interval(pd.Series(confused), own, nearest[["sample", "nearest"]])
-    chance, merged_chance = agreement_chances(tables.queries, possible, classes)
+    low, high = share_interval(confused, own, nearest[["sample", "nearest"]])
+    chance, merged_chance = agreement_chances(
+        tables.queries, tables.possible, classes, among_themselves=tables.among_themselves
+    )
     suspects = tables.suspects
     suspects = suspects[suspects["class_name"].isin(classes) & suspects["suggested"].isin(classes)]
     return ClassCluster(
@@ -296,7 +298,7 @@ def _with_evidence(
         chance=chance,
         merged_value=float((agrees | confused).mean()),
         merged_chance=merged_chance,
-        parting=parting(paths, tables.codes, _codes_of(tables, classes), tables.codes.reindex(possible.index)),
+        parting=parting(source.nearest, source.counts, names, classes, tables.possible),
         rise=rise(neighbors, names),
         sizes=tables.sizes,
         suspects=len(suspects),
@@ -304,11 +306,6 @@ def _with_evidence(
         duplicates=_count_copies(tables.copies, names, classes),
         examples=_examples(nearest["sample"].to_numpy()[confused], names),
     )
-
-
-def _codes_of(tables: _Tables, classes: Sequence[str]) -> list[int]:
-    """The numbers of some classes, by which many samples are told apart much faster than by names."""
-    return [int(tables.codes[tables.names == name].iloc[0]) for name in classes]
 
 
 def _count_copies(copies: pd.DataFrame, names: pd.Series, classes: Sequence[str]) -> int:
@@ -319,7 +316,9 @@ def _count_copies(copies: pd.DataFrame, names: pd.Series, classes: Sequence[str]
 
 def _examples(confused: NDArray[np.int64], names: pd.Series) -> tuple[int, ...]:
     """Up to four of the confused samples: the first of each class, then the second of each, and so on."""
-    samples = pd.DataFrame({"sample": confused, "class_name": names.reindex(confused).to_numpy()})
-    turn = samples.groupby("class_name").cumcount()
-    ordered = samples.assign(turn=turn).sort_values(["turn", "class_name", "sample"])
-    return tuple(ordered["sample"].head(PICTURES).tolist())
+    num_before: Counter[str] = Counter()  # by class, the samples that came before
+    ordered = []
+    for sample, name in zip(confused.tolist(), names.reindex(confused), strict=True):
+        ordered.append((num_before[name], name, sample))
+        num_before[name] += 1
+    return tuple(sample for _, _, sample in sorted(ordered)[:PICTURES])

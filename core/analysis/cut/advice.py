@@ -8,7 +8,7 @@ how many would be enough. The network's own head, its last dense layer, is not a
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -73,8 +73,8 @@ class Advice:
         The values that were compared.
     layers : DataFrame
         One row a candidate, in network order (`core.analysis.result_tables.CUT_CANDIDATES`):
-        layer, position; value, low, high, chance (SI and its individual 95 %
-        interval); difference (SI minus the highest), difference_low, difference_high (95 % interval of the difference
+        layer, position; value, low, high, chance (SI and its individual 95%
+        interval); difference (SI minus the highest), difference_low, difference_high (95% interval of the difference
         to the best layer, whichever that is, corrected for the number of candidates; at most 0), paired (whether the
         interval is paired on the same samples); verdict ("within" the tolerance, "worse" or "undecided");
         samples_needed (with which the layer would be within the tolerance if all values stayed as they are; inf where
@@ -168,8 +168,8 @@ def advise(
     ValueError
         Unknown measure, or tolerance out of range.
     """
-    candidates = _Candidates.of(study, split, pooling, measure, layers, tolerance)
-    return _advice(candidates, candidates.layers)
+    check_tolerance(tolerance)
+    return CutCandidates.of(study, split=split, pooling=pooling, measure=measure, layers=layers).advise(tolerance)
 
 
 def recommend_layer(
@@ -186,8 +186,9 @@ def recommend_layer(
     Layers whose individual intervals already exclude that they are within the tolerance are not compared, and are
     missing from the table `layers` of the result. Parameters and errors are those of `advise`.
     """
-    candidates = _Candidates.of(study, split, pooling, measure, layers, tolerance)
-    return _advice(candidates, candidates.layers[candidates.may_be_within()])
+    check_tolerance(tolerance)
+    candidates = CutCandidates.of(study, split=split, pooling=pooling, measure=measure, layers=layers)
+    return _advice(candidates, candidates.layers[candidates.may_be_within(tolerance)], tolerance)
 
 
 def cut_candidates(study: Study) -> list[str]:
@@ -223,41 +224,52 @@ def with_seconds(advice: Advice, timing: Mapping[str, Any]) -> Advice:
 
 
 @dataclass(frozen=True, eq=False)
-class _Candidates:
-    """The candidates of one call of `advise`, their values, and the intervals of their differences.
+class CutCandidates:
+    """The candidates of `advise`, their values, and the intervals of their differences, for advice at any tolerance.
 
-    layers : the candidates in network order, indexed by layer: position, value, low, high, chance, num_queries,
-        num_tied.
-    measured : the values of all layers, candidates or not, without those that have no value or many tied samples.
-    tied : the layers that are not candidates because of their many tied samples.
+    An interval does not depend on the tolerance, and takes most of the time. So it is computed once.
+
+    Attributes
+    ----------
+    study : Study
+        The study.
+    split, pooling, measure : str
+        The values that are compared.
+    layers : DataFrame
+        The candidates in network order, indexed by layer: position, value, low, high, chance, num_queries, num_tied.
+    measured : DataFrame
+        The values of all layers, candidates or not, without those that have no value or many tied samples.
+    tied : tuple of str
+        The layers that are not candidates because of their many tied samples.
+    head, head_value
+        As in `Advice`.
     """
 
     study: Study
     split: str
     pooling: str
     measure: str
-    tolerance: float
     layers: pd.DataFrame
     measured: pd.DataFrame
     tied: tuple[str, ...]
     head: str | None
     head_value: float
+    _intervals: dict[tuple[str, str], tuple[float, float, bool]] = field(default_factory=dict)
 
     @classmethod
     def of(
         cls,
         study: Study,
-        split: str | None,
-        pooling: str,
-        measure: str | None,
-        layers: Sequence[str] | None,
-        tolerance: float,
-    ) -> "_Candidates":
-        """Select the candidates; raise an error that says what the study lacks if there are none."""
+        *,
+        split: str | None = None,
+        pooling: str = "mean",
+        measure: str | None = None,
+        layers: Sequence[str] | None = None,
+    ) -> "CutCandidates":
+        """Select the candidates; parameters and errors are those of `advise`."""
         measure = measure or MEASURES[0]
         if measure not in MEASURES:
             raise ValueError(f"measure must be one of {', '.join(MEASURES)}; got {measure!r}.")
-        check_tolerance(tolerance)
         split, pooling = _available(study, measure, split, pooling)
         measured = layer_values(study, measure=measure, pooling=pooling, split=split)
         candidates = _select(study, measured, layers, f"{measure}, {pooling}, of {split} samples")
@@ -271,7 +283,6 @@ class _Candidates:
             split,
             pooling,
             measure,
-            tolerance,
             layers=candidates if tied.all() else candidates[~tied],
             measured=measured[measured["value"].notna() & ~has_many_ties(measured)],
             tied=tuple(candidates.index[tied]),
@@ -279,17 +290,21 @@ class _Candidates:
             head_value=head_value,
         )
 
+    def advise(self, tolerance: float = SI_TOLERANCE) -> Advice:
+        """Choose the layer to cut at; see `advise`."""
+        return _advice(self, self.layers, tolerance)
+
     @property
     def level(self) -> float:
         """The level of each interval, corrected for the number of candidates."""
         return corrected_level(len(self.layers))
 
-    def may_be_within(self) -> NDArray[np.bool_]:
+    def may_be_within(self, tolerance: float) -> NDArray[np.bool_]:
         """Return whether each layer may be within the tolerance, as far as the individual intervals tell."""
         best = at_level(self.layers.iloc[int(self.layers["value"].argmax())], self.level)
         intervals = [at_level(row, self.level) for _, row in self.layers.iterrows()]
         high = np.array([unpaired_interval(best, interval)[1] for interval in intervals])
-        return ~(high < -self.tolerance)  # also where the upper end is nan, which decides nothing
+        return ~(high < -tolerance)  # also where the upper end is nan, which decides nothing
 
     def most_tolerance(self, best: str) -> float:
         """Return the tolerance from which on the best layer is no longer certainly above chance by more than it.
@@ -307,19 +322,25 @@ class _Candidates:
 
     def compare(self, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
         """Compare SI of the first layer of each pair with that of the second: low, high and paired, one row a pair."""
-        rows = compare_layers(
-            self.study,
-            self.study,
-            [(second, first) for first, second in pairs],
-            measure=self.measure,
-            pooling=self.pooling,
-            split=self.split,
-            level=self.level,
-        )
-        return rows[["low", "high", "paired"]].set_axis(pd.MultiIndex.from_tuples(pairs, names=["first", "second"]))
+        unknown = [pair for pair in dict.fromkeys(pairs) if pair not in self._intervals]
+        if unknown:
+            rows = compare_layers(
+                self.study,
+                self.study,
+                [(second, first) for first, second in unknown],
+                measure=self.measure,
+                pooling=self.pooling,
+                split=self.split,
+                level=self.level,
+            )
+            self._intervals.update(
+                zip(unknown, zip(rows["low"], rows["high"], rows["paired"], strict=True), strict=True)
+            )
+        index = pd.MultiIndex.from_tuples(pairs, names=["first", "second"])
+        return pd.DataFrame([self._intervals[pair] for pair in pairs], index, columns=["low", "high", "paired"])
 
 
-def _advice(candidates: _Candidates, values: pd.DataFrame) -> Advice:
+def _advice(candidates: CutCandidates, values: pd.DataFrame, tolerance: float) -> Advice:
     """Decide among the candidates in `values`; all others are certainly worse."""
     names = values.index.tolist()
     compared: list[pd.DataFrame] = []
@@ -331,10 +352,10 @@ def _advice(candidates: _Candidates, values: pd.DataFrame) -> Advice:
         compared.append(candidates.compare([(names[first], names[second]) for first, second in pairs]))
         return compared[-1][["low", "high"]].to_numpy(float)
 
-    decision = decide(values["value"], intervals, tolerance=candidates.tolerance)
+    decision = decide(values["value"], intervals, tolerance=tolerance)
     best = names[decision.best]
     most_tolerance = candidates.most_tolerance(best)
-    separates = candidates.tolerance < most_tolerance
+    separates = tolerance < most_tolerance
     recommended = decision.recommended if separates else None
     paired = {best}
     for rows in compared:
@@ -346,7 +367,7 @@ def _advice(candidates: _Candidates, values: pd.DataFrame) -> Advice:
     return Advice(
         best=best,
         recommended=None if recommended is None else names[recommended],
-        tolerance=candidates.tolerance,
+        tolerance=tolerance,
         num_samples=int(values["num_queries"].max()),
         num_candidates=len(candidates.layers),
         separates=separates,

@@ -64,7 +64,7 @@ class Verified:
     num_test : int
         Number of test images.
     level : float
-        Level of each interval, 1 − 0.05 / number of blocks, so that all of them hold together with 95 % confidence.
+        Level of each interval, 1 − 0.05 / number of blocks, so that all of them hold together with 95% confidence.
     blocks : DataFrame
         One row for each block that could be removed, with the columns `MEASURED`: block, output (its last layer),
         accuracy (without it), change (that minus the accuracy of the whole network), low, high (interval of the change,

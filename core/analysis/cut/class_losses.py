@@ -33,7 +33,7 @@ def class_differences(study: Study, advice: Advice, layer: str) -> pd.DataFrame:
     -------
     DataFrame
         One row a class, the largest loss first: class_name, num_samples, difference, low, high; the intervals of all
-        classes hold together with 95 % (Bonferroni). Empty where the study stores no neighbors of both layers.
+        classes hold together with 95% (Bonferroni). Empty where the study stores no neighbors of both layers.
     """
     split, among = ("test", "train") if advice.measure == "cross" else (advice.split, advice.split)
     nearest = read_nearest(study, [advice.best, layer], advice.pooling, split, among=among)

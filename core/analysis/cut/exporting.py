@@ -60,7 +60,7 @@ class Export:
     num_train, num_test : int
         Number of images on which the head was trained and tested.
     accuracy, low, high : float
-        Accuracy of the head on the test images, with Wilson's 95 % interval; nan without test images.
+        Accuracy of the head on the test images, with Wilson's 95% interval; nan without test images.
     """
 
     path: Path

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-WIDEST_RANGE = 0.2  # as a share of the time; 10 % more or less seldom changes the choice of a layer
+WIDEST_RANGE = 0.2  # as a share of the time; 10% more or less seldom changes the choice of a layer
 FEWEST_ROUNDS = 3  # rounds without which no range is given
 COLUMNS = ["seconds", "seconds_saved", "seconds_saved_low", "seconds_saved_high", "timing_rounds"]
 

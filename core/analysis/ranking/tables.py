@@ -11,7 +11,7 @@ candidates.
 
 **Comparison.** Differences are between values of the same samples, with paired intervals (`core.measures.paired`). The
 best network is determined by the values that are compared, so K networks count as K(K − 1)/2 comparisons (Bonferroni):
-all intervals hold together with at least 95 % confidence. A network is certainly worse where its interval excludes 0;
+all intervals hold together with at least 95% confidence. A network is certainly worse where its interval excludes 0;
 otherwise it is tied with the best, which is no proof that the two are equal.
 
 After Kalhor et al., arXiv 2012.13717, who rank pre-trained networks by SI, without intervals.
@@ -79,7 +79,7 @@ def candidate_table(
         parameters, cumulative_parameters, num_features; value, low, high, chance of the measure that is compared;
         within, within_low, within_high, within_chance: SI within the split by which layers are chosen; linear_probe;
         seconds; chosen (whether it is the layer of its network); difference to the layer of the best network, with
-        the ends of its individual 95 % interval, difference_low and difference_high, which are nan for that layer.
+        the ends of its individual 95% interval, difference_low and difference_high, which are nan for that layer.
     """
     tables = [_network_layers(name, study, criterion) for name, study in studies.items()]
     table = pd.concat(tables, ignore_index=True)

@@ -1,7 +1,5 @@
 """Two classes through the network: how often they are confused, where they separate, and which samples are confused."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
@@ -40,26 +38,16 @@ def pair_curve(
     """
     _check_pair(names, first, second)
     sample_class, nearest_class = nearest["sample"].map(names), nearest["nearest"].map(names)
-    rows = nearest.assign(
+    rows = nearest[["layer"]].assign(
         confused=_confused(sample_class, nearest_class, first, second), own=sample_class == nearest_class
     )
-    table = confusion_by_layer(rows[sample_class.isin([first, second])], ["own"])
+    layers = rows[sample_class.isin([first, second])].groupby("layer", sort=False, observed=True)
+    table = pd.DataFrame({"count": layers["confused"].sum(), "total": layers.size()})
+    table["share"] = table["count"] / table["total"]
+    table["own"] = layers["own"].mean()
     queries = names.reindex(nearest["sample"].unique())
-    return table.assign(chance=_chance(queries, queries if possible is None else possible, first, second))
-
-
-def confusion_by_layer(rows: pd.DataFrame, means: Sequence[str]) -> pd.DataFrame:
-    """Return, in network order: layer, count and total of the column `confused`, share, and the means of other columns.
-
-    rows : one a sample and layer. means : names of further columns.
-    """
-    layers = rows.groupby("layer", sort=False, observed=True)
-    table = layers.agg(
-        count=("confused", "sum"), total=("confused", "size"), **{name: (name, "mean") for name in means}
-    )
-    table = table.reset_index().astype({"layer": object})
-    table.insert(3, "share", table["count"] / table["total"])
-    return table
+    table["chance"] = _chance(queries, queries if possible is None else possible, first, second)
+    return table.reset_index().astype({"layer": object})
 
 
 def first_separated_layer(curve: pd.DataFrame) -> str | None:

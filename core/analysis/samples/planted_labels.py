@@ -56,7 +56,7 @@ class PlantedSwaps:
         return round(rate * self.num_samples)
 
     def expected(self, rate: float) -> tuple[int, int]:
-        """Return a 95 % range of the number of wrong labels that are listed, if this share of all labels is wrong.
+        """Return a 95% range of the number of wrong labels that are listed, if this share of all labels is wrong.
 
         It is computed from the predictive distribution of a binomial count, given `num_listed` of `num_swapped` and
         Jeffreys' prior.

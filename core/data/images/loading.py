@@ -177,7 +177,7 @@ def _split_notes(data: str | Path, test_fraction: float, seed: int) -> tuple[str
         return ()
     return (
         f"The data have no splits: {test_fraction:.0%} of each class, at least {MIN_PER_CLASS} samples, were set aside "
-        f"as the test split, by the seed {seed}. A test fraction of 0 measures all samples as one.".replace("%", " %"),
+        f"as the test split, by the seed {seed}. A test fraction of 0 measures all samples as one.",
     )
 
 

@@ -22,7 +22,7 @@ class IntrinsicDimension:
 
     value : the slope of the paper's line through the origin; nan where fewer than two ratios are left.
     likelihood : the unbiased maximum-likelihood estimate from the same ratios, those discarded counted as censored.
-    low, high : its 95 % interval, exact for independent ratios. Samples share neighbors, so it is somewhat too narrow.
+    low, high : its 95% interval, exact for independent ratios. Samples share neighbors, so it is somewhat too narrow.
     num_used : ratios that the line was fitted to.
     num_duplicates : samples left out because their nearest neighbor lies at distance 0.
     """

@@ -80,7 +80,7 @@ def _scaled_blocks(width: float, depth: float) -> list[tuple[str, _Stage]]:
 
 
 def _round_channels(channels: float) -> int:
-    """Round to the nearest multiple of 8, but not down by more than 10 %."""
+    """Round to the nearest multiple of 8, but not down by more than 10%."""
     rounded = max(8, int(channels + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels else rounded
 

@@ -40,7 +40,7 @@ DASHES = {"after": [1, 0], "before": [6, 3], "control": [1, 0]}
 def change_chart(
     table: pd.DataFrame, control: pd.DataFrame, names: tuple[str, str], *, size: Size = PAGE
 ) -> UncheckedChart:
-    """SI of two studies layer by layer, and below it their difference with its 95 % interval.
+    """SI of two studies layer by layer, and below it their difference with its 95% interval.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def _change_panel(table: pd.DataFrame, x: alt.X, panel: Panel) -> alt.LayerChart
     """Bands from low to high, a line at no change, and one mark per layer whose shape shows the verdict."""
     largest = float(np.nanmax(np.abs(table[["difference", "low", "high"]].to_numpy(float))))
     reach = largest * 1.08 or 0.01  # a little room above the largest; some height if all are 0
-    axis = panel.axis("Difference, with 95 % interval", tickCount=5, format="+.2f" if reach > 0.02 else "+.3f")
+    axis = panel.axis("Difference, with 95% interval", tickCount=5, format="+.2f" if reach > 0.02 else "+.3f")
     y = alt.Y("difference:Q", scale=panel.scale(domain=[-reach, reach]), axis=axis)
     size, band = panel.size, table[table["low"].notna()]
     shape = alt.Shape("verdict:N", legend=None, scale=alt.Scale(domain=list(SHAPES), range=list(SHAPES.values())))
@@ -143,7 +143,7 @@ def _change_panel(table: pd.DataFrame, x: alt.X, panel: Panel) -> alt.LayerChart
 
 def _hover_band(table: pd.DataFrame, names: tuple[str, str], x: alt.X) -> alt.Chart:
     """One band per layer over both panels, visible under the pointer, with the numbers in its tooltip."""
-    interval = table["low"].map("{:+.3f}".format) + " to " + table["high"].map("{:+.3f}".format)
+    interval = table["low"].map("{:+z.3f}".format) + " to " + table["high"].map("{:+z.3f}".format)
     interval = interval.where(table["low"].notna(), "–")
     rows = pd.DataFrame(
         {
@@ -151,7 +151,7 @@ def _hover_band(table: pd.DataFrame, names: tuple[str, str], x: alt.X) -> alt.Ch
             "against": table["layer_before"],
             "before": table["before"].map("{:.3f}".format),
             "after": table["after"].map("{:.3f}".format),
-            "difference": table["difference"].map("{:+.3f}".format) + " (" + interval + ")",
+            "difference": table["difference"].map("{:+z.3f}".format) + " (" + interval + ")",
             "verdict": table["verdict"],
         }
     )

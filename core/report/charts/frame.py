@@ -20,6 +20,9 @@ from core.report.charts.theme import APP_TEXT, GRAY
 
 NAMES = "layers"  # parameter with the layers' names, so that the specification has them once instead of once per mark
 AXIS_WIDTH = 38  # pixels; equal in all charts, so that the same layer is at the same x in charts below each other
+# Style of the cells of a heat map, whose color shows the column `value`: a stroke of the same color closes the seams
+# between them, through which the ground would shine. As an encoding of its own it would change the legend.
+CELLS: dict[str, Any] = {"stroke": alt.ExprRef("scale('color', datum.value)"), "strokeWidth": 0.8}
 _DECIMALS = 5  # of numbers in a specification that stands alone
 _NARROW = 450  # pixels, of a chart on a phone
 

@@ -176,7 +176,7 @@ def _value_texts(lines: pd.DataFrame) -> dict[str, dict[str, str]]:
     }
     separation = lines[(lines["measure"] == "SI") & lines["value"].notna()]
     targets = separation["target"].where(separation["low"].notna()).map(TARGETS, na_action="ignore")
-    texts["95 % interval"] = _by_layer(separation, targets)
+    texts["95% interval"] = _by_layer(separation, targets)
     texts["Chance"] = _by_layer(separation, separation["chance"].map("{:.4f}".format, na_action="ignore"))
     texts["N"] = _by_layer(separation, _sample_counts(separation))
     return texts

@@ -210,7 +210,7 @@ def _tooltip() -> list[alt.Tooltip]:
         alt.Tooltip("layer:N", title="Layer"),
         alt.Tooltip("epoch:Q", title="Epoch", format="d"),
         alt.Tooltip("value:Q", title="SI", format=".3f"),
-        alt.Tooltip("low:Q", title="95 %, low", format=".3f"),
-        alt.Tooltip("high:Q", title="95 %, high", format=".3f"),
+        alt.Tooltip("low:Q", title="95%, low", format=".3f"),
+        alt.Tooltip("high:Q", title="95%, high", format=".3f"),
         alt.Tooltip("chance:Q", title="Chance", format=".4f"),
     ]

@@ -1,6 +1,6 @@
 """Sentences about the comparison of two studies: certain changes, small changes, and what cannot be decided.
 
-A change is certain where q < 0.05 over the compared layers. Otherwise its 95 % interval decides what can be said: if
+A change is certain where q < 0.05 over the compared layers. Otherwise its 95% interval decides what can be said: if
 the interval lies between −`SMALL` and +`SMALL`, SI changed by less than `SMALL`; if not, these samples cannot decide.
 """
 
@@ -116,7 +116,7 @@ def _uncertain(table: pd.DataFrame) -> str:
         parts.append(f"at {where} any change is smaller than {SMALL}{same}")
     if undecided:
         low, high = rows["low"].min(), rows["high"].max()
-        span = f"the intervals reach from {low:+.3f} to {high:+.3f}"
+        span = f"the intervals reach from {low:+z.3f} to {high:+z.3f}"
         parts.append(f"at {undecided} a change cannot be decided with {samples_text(table)}: {span}")
     if unknown:
         parts.append(f"at {unknown} there is no interval, so nothing can be concluded")
@@ -133,7 +133,7 @@ def _largest(table: pd.DataFrame) -> str:
         return ""
     what = "largest difference" if certain.empty else "largest certain change"
     values = f"from {number(row['before'])} to {number(row['after'])}"
-    interval = "no interval" if pd.isna(row["low"]) or pd.isna(row["high"]) else "95 % interval"
+    interval = "no interval" if pd.isna(row["low"]) or pd.isna(row["high"]) else "95% interval"
     change = f"{difference_text(row['difference'], row['low'], row['high'])} ({interval})"
     chance = ""
     if certain.empty and len(table) > 1 and (row["low"] > 0 or row["high"] < 0):

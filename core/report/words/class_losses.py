@@ -45,4 +45,4 @@ def _named(row: pd.Series, num_classes: int) -> str:
     count = int(row["num_samples"])
     span = difference_text(row["difference"], row["low"], row["high"])
     samples = f"{count:,} sample{'s' * (count != 1)}"
-    return f"**{plain(row['class_name'])}**, {span} ({samples}; 95 %, corrected for {num_classes} classes)"
+    return f"**{plain(row['class_name'])}**, {span} ({samples}; 95%, corrected for {num_classes} classes)"

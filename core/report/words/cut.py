@@ -77,7 +77,7 @@ def tolerance_text(advice: Advice) -> str:
 
 def level_text(advice: Advice) -> str:
     """Return the level of the intervals, as a phrase."""
-    return f"95 %, corrected for {advice.num_candidates} layers"
+    return f"95%, corrected for {advice.num_candidates} layers"
 
 
 def enough_text(advice: Advice) -> str:

@@ -27,8 +27,8 @@ _SI = (
     "(Kalhor et al., arXiv 1906.05156)."
 )
 _TARGETS = {
-    "population": "Band: 95 % interval for the SI expected of a fresh sample of the same size and classes.",
-    "data": "Band: 95 % interval for the SI of all samples of the study, of which only some were queries.",
+    "population": "Band: 95% interval for the SI expected of a fresh sample of the same size and classes.",
+    "data": "Band: 95% interval for the SI of all samples of the study, of which only some were queries.",
 }
 _CROSS = "Here the nearest sample is the nearest training sample of each test sample."
 
@@ -112,7 +112,7 @@ def property_caption(
         _CROSS if samples == "cross" else "",
         _left_out(lead["layer"].nunique() - num_shown),
         _chance(lead),
-        "Bars: 95 % interval of SI." if lead["low"].notna().any() else "",
+        "Bars: 95% interval of SI." if lead["low"].notna().any() else "",
         _best_and_last(lead),
         _correlation(correlation),
     ]
@@ -136,7 +136,7 @@ def change_caption(study: Study, after: Study, lead: pd.DataFrame, table: pd.Dat
     paired = "paired: both values are of the same samples" if table["paired"].all() else "not paired at every layer"
     parts = [
         f"Separation Index (SI) before ({before}) and after ({later}), {_samples_text(samples)}, {_pooled(lead)}; "
-        f"below, the difference after − before with its 95 % interval ({paired}).",
+        f"below, the difference after − before with its 95% interval ({paired}).",
         _source(study, lead),
         _SI,
         _CROSS if samples == "cross" else "",
@@ -236,7 +236,7 @@ def _correlation(correlation: RankCorrelation) -> str:
         return f"Too few different values for a rank correlation ({correlation.num_layers} layers)."
     low, high = correlation.low, correlation.high
     text = (
-        f"Spearman's rank correlation {correlation.value:.2f}, 95 % interval [{low:.2f}, {high:.2f}] (Fisher; "
+        f"Spearman's rank correlation {correlation.value:.2f}, 95% interval [{low:.2f}, {high:.2f}] (Fisher; "
         f"approximate, because layers of a network are not independent), {correlation.num_layers} layers"
     )
     undecided = low <= 0 <= high

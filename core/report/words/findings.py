@@ -2,7 +2,7 @@
 
 **Levels.** The headline is about the best layer's excess, (SI − chance) / (1 − chance): 0 at chance, 1 where every
 sample's nearest neighbor has its label. Below 0.25 the classes are *hardly* separated, from 0.25 *partly*, from 0.5
-*largely*, from 0.9 *almost completely*. Where the 95 % interval covers several levels, the first and the last are
+*largely*, from 0.9 *almost completely*. Where the 95% interval covers several levels, the first and the last are
 named.
 
 **Position.** The classes separate where SI reaches half of the best layer's gain over chance. The intervals give an
@@ -13,7 +13,7 @@ four layers. Where the network's first layer is not part of the curve, the text 
 
 **Many layers.** The best of many values is biased upward, and some of many intervals miss. So the lower end of the best
 layer's interval, and all intervals by which layers are compared, are computed at the level at which the intervals of
-all layers hold together with 95 % confidence (Bonferroni). The distance from chance that the best layer must have is
+all layers hold together with 95% confidence (Bonferroni). The distance from chance that the best layer must have is
 corrected in the same way.
 
 **Rise and fall.** Two layers differ where the interval of their difference excludes 0. It is computed from the two
@@ -338,7 +338,7 @@ def _span_text(curve: pd.DataFrame, layer: int, more: Sequence[str] = ()) -> str
     low, high = intervals(curve)
     span = f"{number(float(low[layer]))} to {number(float(high[layer]))}"
     is_stored = has_interval(curve)[layer] and not np.isnan(column_or_nan(curve, "low")[layer])
-    text = f"95 % interval {span}" if is_stored else f"rough 95 % interval {span}"
+    text = f"95% interval {span}" if is_stored else f"rough 95% interval {span}"
     return f" ({'; '.join([text, *more])})"
 
 

@@ -37,8 +37,8 @@ def difference_text(difference: float, low: float, high: float) -> str:
     >>> difference_text(0.12, 0.1, 0.14)
     '+0.120 [+0.100, +0.140]'
     """
-    text = f"{difference:+.3f}"
-    return text if math.isnan(low) or math.isnan(high) else f"{text} [{low:+.3f}, {high:+.3f}]"
+    text = f"{difference:+z.3f}"
+    return text if math.isnan(low) or math.isnan(high) else f"{text} [{low:+z.3f}, {high:+z.3f}]"
 
 
 def one_layer(name: str) -> str:

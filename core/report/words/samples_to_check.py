@@ -19,7 +19,7 @@ LEARNED = (
     "neighbors confirm the wrong ones too."
 )
 TOO_FEW = (
-    "How many of these labels are wrong cannot be estimated from so few samples or classes: 2 % of the samples must "
+    "How many of these labels are wrong cannot be estimated from so few samples or classes: 2% of the samples must "
     f"be at least {LEAST_WRONG}, and there must be at least two classes."
 )
 NOT_TOLD = (
@@ -76,7 +76,7 @@ def _named(study: Study) -> pd.DataFrame:
 
 
 def expectation_text(study: Study, split: str, swaps: PlantedSwaps | None, count: int) -> str:
-    """Say how many listed samples would have a wrong label if 2 % of all labels were wrong, or why this is unknown.
+    """Say how many listed samples would have a wrong label if 2% of all labels were wrong, or why this is unknown.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def swaps_text(swaps: PlantedSwaps, count: int) -> str:
     """Say the expected number of wrong labels among `count` listed samples; "" where nothing can be expected."""
     if not swaps.tells_wrong_labels(count):
         return NOT_TOLD if count else ""
-    share = f"{100 * USUAL_RATE:.0f} % of the labels ({swaps.num_wrong(USUAL_RATE):,})"
+    share = f"{100 * USUAL_RATE:.0f}% of the labels ({swaps.num_wrong(USUAL_RATE):,})"
     low, high = swaps.expected(USUAL_RATE)
     if count == 0 and low == 0:  # that none is listed agrees with the expectation
         return ""

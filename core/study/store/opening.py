@@ -382,13 +382,13 @@ def _filtered(file: pq.ParquetFile, path: Path, columns: Sequence[str], filters:
 
 def _may_pass(group: pq.RowGroupMetaData, filters: Filters) -> bool:
     """Whether rows of a row group may pass all filters, by the smallest and the largest text of its columns."""
-    wanted = {column: value for column, test, value in filters if test == "==" and isinstance(value, str)}
+    wanted = {column: [value] if test == "==" else value for column, test, value in filters if test in ("==", "in")}
     for index in range(group.num_columns):
         chunk = group.column(index)
         bounds = chunk.statistics if chunk.path_in_schema in wanted else None
         if bounds is None or not bounds.has_min_max or not isinstance(bounds.min, str):
             continue
-        if not bounds.min <= wanted[chunk.path_in_schema] <= bounds.max:
+        if not any(bounds.min <= value <= bounds.max for value in wanted[chunk.path_in_schema]):
             return False
     return True
 

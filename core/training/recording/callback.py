@@ -30,7 +30,7 @@ class SeparationCallback(keras.callbacks.Callback):
     which also has the seconds that each epoch and each record took.
 
     *Cost.* A record runs `num_samples` samples through the network up to its deepest layer, and searches their
-    neighbors; with EfficientNet-Lite0 this takes 6 s on two cores. By default records take at most 5 % of the training
+    neighbors; with EfficientNet-Lite0 this takes 6 s on two cores. By default records take at most 5% of the training
     time, not counting those before the first and after the last epoch, which are always made. With 6,000 images there
     is a record after every epoch that trains all weights, and after every first to third epoch that trains a new head
     alone, depending on the machine (`tests/benchmarks/callback_cost.py`). `every` sets a fixed number of epochs

@@ -19,7 +19,7 @@ SAMPLES = 500
 class FineTuningRecord:
     """Records SI of a few layers on the same test images; it is called with the progress of a fine-tuning.
 
-    SI is recorded before the first epoch, after the last, and in between as often as takes at most 5 % of the time.
+    SI is recorded before the first epoch, after the last, and in between as often as takes at most 5% of the time.
     Epochs are numbered through both phases. A resumed training continues in the same study.
 
     Parameters

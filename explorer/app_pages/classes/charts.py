@@ -9,6 +9,7 @@ import pandas as pd
 from altair.utils.schemapi import debug_mode
 
 from core.report.charts.frame import (
+    CELLS,
     LABEL_HEIGHT,
     UncheckedChart,
     framed,
@@ -52,7 +53,7 @@ def heat_map(values: pd.DataFrame, classes: Sequence[str], layer: str) -> Unchec
     titles = {"class_name": "Class", "layer": "Layer", "si": "SI", "chance_text": "Chance", "num_queries": "Samples"}
     cells = (
         alt.Chart(rows[[*titles, "value"]])
-        .mark_rect(cursor="pointer", aria=False)
+        .mark_rect(cursor="pointer", aria=False, **CELLS)
         .encode(x=layer_x(), y=y, color=color, tooltip=_tooltip(titles))
         .add_params(picked)
     )

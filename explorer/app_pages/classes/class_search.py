@@ -1,5 +1,6 @@
 """The part of the page Classes that finds one class: its SI through the layers, and its confusions."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +19,7 @@ from explorer.studies.loading import OpenStudy
 FOUND = "found_class"
 
 
-def find_class(study: OpenStudy, ranked: pd.DataFrame, query: dict[str, list[str]], page_key: str) -> str | None:
+def find_class(study: OpenStudy, ranked: pd.DataFrame, query: Mapping[str, Sequence[str]], page_key: str) -> str | None:
     """Show the search field, and return the class that was chosen; None without one.
 
     A class that is newly chosen turns the heat map to its page.

@@ -91,7 +91,7 @@ def pair_finding(curve: pd.DataFrame, pair: tuple[str, str], layer: str) -> str:
         row = at_layer.iloc[0]
         text = (
             f"At {one_layer(layer)}, **{row['count']} of {row['total']}** samples of {plain(pair[0])} and "
-            f"{plain(pair[1])} have their nearest neighbor in the other class ({row['share']:.1%}; chance "
+            f"{plain(pair[1])} have their nearest neighbor in the other class ({row['share']:.0%}; chance "
             f"{row['chance']:.1%}), {row['own']:.0%} in their own. "
         )
     separated, last = first_separated_layer(curve), curve.iloc[-1]

@@ -1,9 +1,11 @@
 """The page Classes: SI of each class by layer, and the classes that are confused."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 import streamlit as st
+from streamlit.elements.lib.mutable_tab_container import TabContainer
 
 from core.analysis.samples.class_values import class_names, class_values, ranked_classes
 from core.analysis.samples.selection import LayerSelection
@@ -18,10 +20,8 @@ from explorer.app_pages.classes.pair_view import show_pair
 from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.layer_controls import layer_controls
 from explorer.controls.page_header import show_notes, show_provenance
-from explorer.controls.phone_order import chart_first, controls_after_chart
 from explorer.controls.samples.dialog import show_open_sample
 from explorer.controls.samples.open_sample import restore_sample
-from explorer.controls.sections import show_sections
 from explorer.controls.study_picker import open_chosen_study
 from explorer.controls.terms import show_terms
 from explorer.controls.widgets import open_expander, selected_point, selected_row, widget_key
@@ -34,13 +34,9 @@ from explorer.studies.loading import OpenStudy, cached_tables
 PAGE = "classes"
 PAIR = ("first of the pair", "second of the pair")
 HEAT, LINES, CONFUSIONS = "class_map", "class_lines", "class_confusions"
-SECTIONS = {
-    "groups": "Groups",
-    "every-class": "Every class",
-    "hardest": "Hardest",
-    "confused": "Most confused",
-    "two-classes": "Two classes",
-}
+GROUPS, EVERY, PAIRS = "groups", "every", "pairs"  # as the address calls them
+TABS = {GROUPS: "Groups of classes", EVERY: "Every class", PAIRS: "Confused pairs"}
+KEPT = ("page", "find", "pair")  # query parameters of tabs, which stay in the address while another tab is open
 HEAT_CAPTION = (
     "SI of a class: the share of its samples whose nearest other sample has its label. The classes are ordered by SI "
     "at the outlined layer, the lowest first. A click on a cell opens the samples of that class at that layer."
@@ -61,64 +57,120 @@ CONFIG = {
 
 
 def render() -> None:
-    """Draw the page: groups of confused classes, heat map, hardest classes, confused pairs, and one pair of classes."""
+    """Draw the page: groups of confused classes, the classes through the network, and confused pairs, a tab each."""
     study = open_chosen_study()
     if study is None:
         return
     if study.curves.empty:
         st.info("This study has no Separation Index by class yet. Come back when its first layer is done.")
         return
-    head, menu = st.container(), st.empty()
+    head = st.container()
     query = current_view(PAGE)
-    with chart_first(PAGE):
-        with controls_after_chart(PAGE):
-            selection = layer_controls(study, PAGE, query)
-        values = cached_values(study.path, study.stamp, selection)
-        pairs = cached_pairs(study.path, study.stamp, selection)
-        ranked = ranked_classes(values, selection.layer)
-        with head:
-            st.title("Classes", anchor=False)
-            st.markdown(classes_finding(ranked, pairs, selection))
-            show_notes(study)
-            show_terms("SI", "chance", "excess", "confusion", "cluster")
-        if ranked.empty:
-            st.info("This study stores no Separation Index by class. Run its command again with this version.")
-            return
-        with menu:
-            show_sections(SECTIONS)
-        clusters = st.container()
-        st.header("Every class through the network", anchor="every-class")
-        searched = find_class(study, ranked, query, widget_key(PAGE, "page", study))
-        if searched:
-            show_class(study, searched, values, ranked, pairs, selection)
-        map_page = show_map(study, values, ranked, selection, query)
-    show_development(study, values, ranked, selection)
-    show_confusions(study, pairs, selection)
-    pair = pair_controls(study, sorted(ranked["class_name"]), pairs, query)
-    filters = show_pair(study, pair, selection) if pair else None
-    view = layer_query(selection, study.curves)
-    if map_page:
-        view["page"] = [map_page]
-    if pair:
-        view["pair"] = list(pair)
-    if searched:
-        view["find"] = [searched]
+    selection = layer_controls(study, PAGE, query)
+    values = cached_values(study.path, study.stamp, selection)
+    pairs = cached_pairs(study.path, study.stamp, selection)
+    ranked = ranked_classes(values, selection.layer)
+    with head:
+        st.title("Classes", anchor=False)
+        st.markdown(classes_finding(ranked, pairs, selection))
+        show_notes(study)
+        show_terms("SI", "chance", "excess", "confusion", "cluster")
+    if ranked.empty:
+        st.info("This study stores no Separation Index by class. Run its command again with this version.")
+        return
+    opened, places = class_tabs(study, query)
+    view = layer_query(selection, study.curves) | {name: query[name] for name in KEPT if name in query}
+    filters = None
+    with places[opened]:
+        if opened == GROUPS:
+            show_clusters(study, selection)
+        elif opened == EVERY:
+            view |= show_every_class(study, values, ranked, pairs, selection)
+        else:
+            pair, filters = show_pairs(study, sorted(ranked["class_name"]), pairs, selection)
+            view |= {"pair": list(pair)} if pair else {}
+    if opened != first_tab(view):
+        view["tab"] = [opened]
     keep_view(PAGE, view)
     show_provenance(study)
     restore_sample(study, PAGE, query, [], "Sample", selection)
     show_open_sample(study, PAGE)
     if filters:
         open_samples(study, selection, filters)
-    with clusters:  # last, because they take longest where they are not cached: nothing else waits for them
-        show_clusters(study, selection)
+
+
+def first_tab(query: Mapping[str, Sequence[str]]) -> str:
+    """The part of the page that an address without one opens: the one with what else it says."""
+    if "pair" in query:
+        return PAIRS
+    return EVERY if "find" in query or "page" in query else GROUPS
+
+
+def class_tabs(study: OpenStudy, query: Mapping[str, Sequence[str]]) -> tuple[str, dict[str, TabContainer]]:
+    """Show the tabs; returns which one is open, and the place of each. Only the open one is drawn."""
+    key = widget_key(PAGE, "tab", study)
+    if key not in st.session_state:
+        chosen = one_offered(query, "tab", tuple(TABS)) or first_tab(query)
+        st.session_state[key] = TABS[chosen]
+    places = dict(zip(TABS, st.tabs(list(TABS.values()), key=key, on_change="rerun"), strict=True))
+    opened = next((name for name, place in places.items() if place.open), GROUPS)
+    return opened, places
+
+
+def show_every_class(
+    study: OpenStudy,
+    values: pd.DataFrame,
+    ranked: pd.DataFrame,
+    pairs: pd.DataFrame | None,
+    selection: LayerSelection,
+) -> dict[str, list[str]]:
+    """Show the heat map, a class that was searched for, and the hardest classes; returns their query parameters."""
+    query = current_view(PAGE)
+    st.header("Every class through the network", anchor="every-class")
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        searched = find_class(study, ranked, query, widget_key(PAGE, "page", study))
+        map_page = choose_map_page(study, len(ranked), query)
+    if searched:
+        show_class(study, searched, values, ranked, pairs, selection)
+    show_map(study, values, ranked, selection, map_page)
+    show_development(study, values, ranked, selection)
+    first_page = pages(len(ranked))[0]
+    return {"page": [map_page] if map_page != first_page else [], "find": [searched] if searched else []}
+
+
+def show_pairs(
+    study: OpenStudy, classes: list[str], pairs: pd.DataFrame | None, selection: LayerSelection
+) -> tuple[tuple[str, str] | None, dict[str, list[str]] | None]:
+    """Show the most confused classes, and two of them layer by layer.
+
+    Returns
+    -------
+    pair : tuple of str or None
+        The two classes.
+    filters : dict or None
+        Query parameters for the page Samples, if the user wants to open the samples there.
+    """
+    show_confusions(study, pairs, selection)
+    pair = pair_controls(study, classes, pairs, current_view(PAGE))
+    return pair, show_pair(study, pair, selection) if pair else None
+
+
+def choose_map_page(study: OpenStudy, num_classes: int, query: Mapping[str, Sequence[str]]) -> str:
+    """Show the widget that pages through the classes of the heat map, if there is more than one page."""
+    page_names, key = pages(num_classes), widget_key(PAGE, "page", study)
+    if len(page_names) == 1:
+        return page_names[0]
+    start = one_offered(query, "page", page_names) or page_names[0]
+    if st.session_state.setdefault(key, start) not in page_names:
+        st.session_state[key] = page_names[0]
+    label = f"Classes, lowest SI first ({num_classes:,} in total)"
+    return str(st.selectbox(label, page_names, key=key, width=300))
 
 
 def show_map(
-    study: OpenStudy, values: pd.DataFrame, ranked: pd.DataFrame, selection: LayerSelection, query: dict[str, list[str]]
-) -> str:
-    """Show the heat map of one page of classes, and return this page; "" for the first one.
-
-    A click on a cell opens the samples of a class.
+    study: OpenStudy, values: pd.DataFrame, ranked: pd.DataFrame, selection: LayerSelection, chosen: str
+) -> None:
+    """Show the heat map of one page of classes. A click on a cell opens the samples of a class.
 
     Parameters
     ----------
@@ -128,17 +180,11 @@ def show_map(
         Of `class_values` and `ranked_classes`.
     selection : LayerSelection
         Layer, pooling and samples.
-    query : dict
-        Query parameters of the page.
+    chosen : str
+        Of `pages`.
     """
-    page_names, key = pages(len(ranked)), widget_key(PAGE, "page", study)
-    chosen, part = page_names[0], f"All {len(ranked):,} classes are shown."
+    page_names, part = pages(len(ranked)), f"All {len(ranked):,} classes are shown."
     if len(page_names) > 1:
-        start = one_offered(query, "page", page_names) or page_names[0]
-        if st.session_state.setdefault(key, start) not in page_names:
-            st.session_state[key] = page_names[0]
-        label = f"Classes, lowest SI first ({len(ranked):,} in total)"
-        chosen = str(st.selectbox(label, page_names, key=key, width=300))
         part = f"Classes {chosen} of {len(ranked):,} are shown."
     classes = ranked["class_name"].tolist()[page_names.index(chosen) * PAGE_SIZE :][:PAGE_SIZE]
     alt = f"Heat map: SI of {len(classes)} classes at each layer. The table below has the numbers at {selection.layer}."
@@ -166,7 +212,6 @@ def show_map(
     ):
         with listed:
             st.dataframe(ranked, hide_index=True, column_config=CONFIG)
-    return chosen if chosen != page_names[0] else ""
 
 
 def show_development(study: OpenStudy, values: pd.DataFrame, ranked: pd.DataFrame, selection: LayerSelection) -> None:
@@ -234,7 +279,7 @@ def show_confusions(study: OpenStudy, pairs: pd.DataFrame | None, selection: Lay
 
 
 def pair_controls(
-    study: OpenStudy, classes: list[str], pairs: pd.DataFrame | None, query: dict[str, list[str]]
+    study: OpenStudy, classes: list[str], pairs: pd.DataFrame | None, query: Mapping[str, Sequence[str]]
 ) -> tuple[str, str] | None:
     """Show the widgets for two classes, by default the most confused ones; None, with a message, if they are equal.
 

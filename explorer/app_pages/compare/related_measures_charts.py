@@ -7,6 +7,7 @@ import pandas as pd
 from altair.utils.schemapi import debug_mode
 
 from core.report.charts.frame import (
+    CELLS,
     Panel,
     UncheckedChart,
     framed,
@@ -97,9 +98,9 @@ def similarity_chart(rows: pd.DataFrame, title: str) -> UncheckedChart:
         alt.Tooltip("value:Q", title=title, format=".3f"),
         alt.Tooltip("chance:N", title="Chance"),
     ]
-    mark = alt.Chart(cells).mark_rect(aria=False).encode(x=layer_x(), y=y, color=color, tooltip=tooltip)
+    mark = alt.Chart(cells).mark_rect(aria=False, **CELLS)
     return framed(
-        [mark],
+        [mark.encode(x=layer_x(), y=y, color=color, tooltip=tooltip)],
         height=max(MIN_HEIGHT, ROW_HEIGHT * len(layers)),
         params=[names_parameter(layers["layer"])],
     )

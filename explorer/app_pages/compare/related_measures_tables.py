@@ -75,7 +75,7 @@ MEASURES: Mapping[str, MeasureDisplay] = {
         "Intrinsic dimension",
         False,
         "%.1f",
-        "Two-NN, by maximum likelihood, with a 95 % interval. At least 0; neither high nor low is better. Does not "
+        "Two-NN, by maximum likelihood, with a 95% interval. At least 0; neither high nor low is better. Does not "
         "depend on labels (Facco et al. 2017).",
     ),
     "hubness": MeasureDisplay(

@@ -88,7 +88,7 @@ def correlation_text(correlation: RankCorrelation) -> str:
 
 
 def dots_finding(correlations: Mapping[str, RankCorrelation], selection: CompareSelection) -> str:
-    """The properties with which SI is correlated, each with interval and number of layers, as Markdown.
+    """The properties with which SI is correlated, the most correlated first, as Markdown, without the charts' numbers.
 
     Parameters
     ----------
@@ -100,26 +100,18 @@ def dots_finding(correlations: Mapping[str, RankCorrelation], selection: Compare
     samples = f"{SAMPLES.get(selection.samples, selection.samples)} samples, {POOLED[selection.pooling]}"
     certain_names = [name for name, correlation in correlations.items() if correlation.low > 0 or correlation.high < 0]
     certain_names.sort(key=lambda name: -abs(correlations[name].value))
-    texts = {name: f"{_lower_title(name)} ({_interval_text(correlations[name])})" for name in correlations}
-    certain = [texts[name] for name in certain_names]
-    uncertain = [text for name, text in texts.items() if name not in certain_names]
+    certain = [_lower_title(name) for name in certain_names]
+    uncertain = [_lower_title(name) for name in correlations if name not in certain_names]
     if not certain:
         return f"{samples}: these layers cannot decide whether SI is correlated with {_listed(uncertain, 'or')}."
+    order = ", the most correlated first" if len(certain) > 1 else ""
     text = (
-        f"{samples}: by Spearman's rank correlation, with an approximate 95 % interval, SI is correlated with "
-        f"{_listed(certain, 'and')}."
+        f"{samples}: SI is correlated with {_listed(certain, 'and')}{order} "
+        "(Spearman's rank correlation, whose approximate 95% interval excludes 0)."
     )
     if uncertain:
         text += f" These layers cannot decide whether it is correlated with {_listed(uncertain, 'or')}."
     return text
-
-
-def _interval_text(correlation: RankCorrelation) -> str:
-    """A correlation with its interval and the number of layers."""
-    if np.isnan(correlation.value):
-        return f"too few different values, {correlation.num_layers} layers"
-    low, high = correlation.low, correlation.high
-    return f"{correlation.value:.2f} [{low:.2f}, {high:.2f}], {correlation.num_layers} layers"
 
 
 def _lower_title(name: str) -> str:

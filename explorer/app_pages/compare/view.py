@@ -27,6 +27,7 @@ from explorer.app_pages.compare.tables import (
     offered,
 )
 from explorer.controls.downloads import picture_of, save_menu
+from explorer.controls.layer_table import without_minus_zero
 from explorer.controls.page_header import show_notes, show_provenance
 from explorer.controls.phone_order import after_columns, chart_first, controls_after_chart
 from explorer.controls.sections import show_sections
@@ -43,8 +44,8 @@ MATCHES = {"": "By name where possible", "name": "By name", "position": "By rela
 COLUMNS = 3  # charts beside each other
 SECTIONS = {"properties": "SI versus layer properties", "another-study": "Another study"}
 DOTS_CAPTION = (
-    "One dot per layer; bars: 95 % interval of SI. Spearman's rank correlation over the layers shown, with Fisher's "
-    "95 % interval. Layers of a network are not independent, so the interval is approximate. The charts of parameters "
+    "One dot per layer; bars: 95% interval of SI. Spearman's rank correlation over the layers shown, with Fisher's "
+    "95% interval. Layers of a network are not independent, so the interval is approximate. The charts of parameters "
     "leave out layers without parameters (sums, pooling). The linear probe is trained on channel means."
 )
 CHANGE_CAPTION = (
@@ -62,8 +63,8 @@ CONFIG: Mapping[str, Any] = {
     "before": st.column_config.NumberColumn("Before", format="%.3f"),
     "after": st.column_config.NumberColumn("After", format="%.3f"),
     "difference": st.column_config.NumberColumn("Difference", format="%+.3f"),
-    "low": st.column_config.NumberColumn("95 %, from", format="%+.3f"),
-    "high": st.column_config.NumberColumn("95 %, to", format="%+.3f"),
+    "low": st.column_config.NumberColumn("95%, from", format="%+.3f"),
+    "high": st.column_config.NumberColumn("95%, to", format="%+.3f"),
     "q_value": st.column_config.NumberColumn("q", format="%.4f", help="p after Benjamini and Hochberg."),
     "paired": st.column_config.CheckboxColumn(
         "Paired", help="Whether the interval uses that the samples are the same."
@@ -200,6 +201,8 @@ def show_changes(
     columns = list(CONFIG)
     if (table["layer"] == table["layer_before"]).all():
         columns.remove("layer_before")
+    differences = ["difference", "low", "high"]
+    ranked[differences] = without_minus_zero(ranked[differences])
     st.dataframe(ranked[columns], hide_index=True, column_config=CONFIG)
 
 

@@ -13,7 +13,7 @@ VERDICTS = {"within": "within the tolerance", "undecided": "cannot be decided", 
 CUT_HEIGHT, RANKING_HEIGHT = 260, 320
 NARROW = 450  # pixels; in a narrower chart, a row of names would be cut off
 PICK = "pick"  # name of the selection that a click makes
-_SHAPES = ["circle", "diamond", "cross"]
+_SHAPES = ["cross", "diamond", "circle"]  # of "worse", "undecided" and "within"
 
 
 @debug_mode(False)
@@ -34,7 +34,7 @@ def cut_chart(layers: pd.DataFrame, chosen: str, tolerance: float) -> UncheckedC
     """
     columns = ["layer", "value", "difference", "difference_low", "difference_high", "meaning"]
     rows = layers.assign(meaning=layers["verdict"].map(VERDICTS))[columns]
-    meanings = alt.Scale(domain=list(VERDICTS.values()))
+    meanings = alt.Scale(domain=list(reversed(VERDICTS.values())))  # the third color, a green, means "within"
     x, title = layer_x(), "SI minus that of the best layer"
     bounds = pd.DataFrame({"difference": [0.0, -tolerance]})
     points = alt.Chart(rows).mark_point(size=60, filled=True, opacity=1)

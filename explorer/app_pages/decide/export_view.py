@@ -50,8 +50,8 @@ BLOCK_COLUMNS = {
     "before": "SI before",
     "after": "SI after",
     "difference": "Difference of SI",
-    "low": "95 %, low",
-    "high": "95 %, high",
+    "low": "95%, low",
+    "high": "95%, high",
 }
 
 

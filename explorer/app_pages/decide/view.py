@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.analysis.cut.advice import Advice, advise, with_seconds
+from core.analysis.cut.advice import Advice, CutCandidates, with_seconds
 from core.analysis.cut.timings import load_timing
 from core.analysis.cut.without_network import why_no_network
 from core.analysis.samples.selection import offered_poolings_and_samples
@@ -47,8 +47,8 @@ CUT_COLUMNS = {
     "layer": "Layer",
     "value": "SI",
     "difference": "Minus the best",
-    "difference_low": "95 %, low",
-    "difference_high": "95 %, high",
+    "difference_low": "95%, low",
+    "difference_high": "95%, high",
     "verdict": "Verdict",
     "samples_needed": "Samples needed",
     "parameters_saved": "Parameters saved",
@@ -165,11 +165,16 @@ def choose_tolerance(study: OpenStudy) -> float:
 @st.cache_data(max_entries=16, show_spinner="Comparing the layers …")
 def cached_advice(path: str, stamp: tuple[int, ...], samples: str, pooling: str, tolerance: float) -> Advice:
     """The recommended cut; a changed `stamp` computes it again."""
-    study = cached_tables(path, stamp)
-    measure, split = ("cross", "test") if samples == "cross" else ("separation", samples)
-    advice = advise(study, split=split, pooling=pooling, measure=measure, tolerance=tolerance)
-    timing = load_timing(study)
+    advice = cached_candidates(path, stamp, samples, pooling).advise(tolerance)
+    timing = load_timing(cached_tables(path, stamp))
     return with_seconds(advice, timing) if timing else advice
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def cached_candidates(path: str, stamp: tuple[int, ...], samples: str, pooling: str) -> CutCandidates:
+    """The layers to choose from. They remember the intervals of their differences, so another tolerance needs few."""
+    measure, split = ("cross", "test") if samples == "cross" else ("separation", samples)
+    return CutCandidates.of(cached_tables(path, stamp), split=split, pooling=pooling, measure=measure)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -209,12 +214,12 @@ def show_cost(study: OpenStudy, row: pd.Series) -> None:
     """Show what the cut saves and costs, in figures."""
     probe = row["linear_probe_difference"]
     with st.container(horizontal=True, gap="medium"):
-        st.metric("SI at the cut", f"{row['value']:.3f}", help="The page Layers shows its 95 % interval.")
+        st.metric("SI at the cut", f"{row['value']:.3f}", help="The page Layers shows its 95% interval.")
         st.metric("Minus the best layer", "the best" if row["difference"] == 0 else difference_to_best_text(row))
         st.metric("Parameters saved", share(row["parameters_saved"]))
         st.metric("Operations saved", share(row["flop_saved"]))
         st.metric("Time saved", time_share(row), help=f"{time_help(row)} {_timing_help(study)}".strip())
-        st.metric("Linear probe, minus the best layer's", "–" if pd.isna(probe) else f"{probe:+.3f}")
+        st.metric("Linear probe, minus the best layer's", "–" if pd.isna(probe) else f"{probe:+z.3f}")
 
 
 def _timing_help(study: OpenStudy) -> str:

@@ -132,8 +132,8 @@ def notes_about(studies: Mapping[str, OpenStudy], lines: Lines) -> list[str]:
         return notes
     if lines.alignment.by == "position":
         notes.append(
-            "The x axis is **relative depth**, because the networks' layers do not have the same names: 0 % is the "
-            "first measured layer of each, 100 % the last."
+            "The x axis is **relative depth**, because the networks' layers do not have the same names: 0% is the "
+            "first measured layer of each, 100% the last."
         )
     else:
         notes.append("Layers are aligned by name.")

@@ -35,7 +35,7 @@ CONFIG: Mapping[str, Any] = {
     "n": st.column_config.NumberColumn("n", format="localized", help="SI rises with it."),
     "layer": st.column_config.TextColumn("Highest SI at", help="Other layers need not be certainly lower: see Decide."),
     "si": st.column_config.NumberColumn("SI", format="%.3f"),
-    "interval": st.column_config.TextColumn("95 %", help="For the SI expected of a fresh sample of the same size."),
+    "interval": st.column_config.TextColumn("95%", help="For the SI expected of a fresh sample of the same size."),
     "chance": st.column_config.NumberColumn("Chance", format="%.4f"),
     "accuracy": st.column_config.NumberColumn(
         "Accuracy", format="%.3f", help="Of the linear probe at this layer; of kNN where there is no probe."

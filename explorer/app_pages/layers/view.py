@@ -93,8 +93,8 @@ SIZES = (
 )
 OF_ONE = "The kNN baseline, depth and parameters are drawn for a single study and sample size only."
 BANDS = {
-    "population": "Band: 95 % interval for the SI expected of a fresh sample of the same size and classes.",
-    "data": "Band: 95 % interval for the SI of all samples at hand, of which only some were queries.",
+    "population": "Band: 95% interval for the SI expected of a fresh sample of the same size and classes.",
+    "data": "Band: 95% interval for the SI of all samples at hand, of which only some were queries.",
     DRAWS: "Line: the mean of the draws; band: the lowest to the highest draw.",
 }
 

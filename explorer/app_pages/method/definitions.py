@@ -5,7 +5,7 @@ from dataclasses import dataclass
 NOTATION = (
     r"There are $n$ samples with labels $y_i$, $n_c$ of them in class $c$. $N_j(i)$ is the $j$-th nearest other sample "
     r"of sample $i$ among a layer's activations; equal distances go to the sample that comes first, and where "
-    r"more than 5 % of the samples have several nearest ones, nothing is concluded from SI. $[\cdot]$ is 1 where the "
+    r"more than 5% of the samples have several nearest ones, nothing is concluded from SI. $[\cdot]$ is 1 where the "
     r"condition holds, else 0. *Chance* is the exact mean over all permutations of the labels."
 )
 
@@ -125,7 +125,7 @@ distance from chance in standard deviations. $p$ is one-sided. Where at least 10
 comes from the normal distribution; below that the normal tail is wrong, and the labels are permuted 9,999 times on
 the fixed graph, $p = (1+b)/(1+9999)$ with $b$ the permutations that reach the value. $q$ is $p$ after Benjamini and
 Hochberg over all tests of a study. The headline uses none of them, because with 1,200 samples even a layer barely above
-chance is "significant". A layer is called *clearly above chance* if its whole 95 % interval lies above chance and its
+chance is "significant". A layer is called *clearly above chance* if its whole 95% interval lies above chance and its
 value lies at least three binomial standard errors above chance.
 
 **Where to cut.** A layer is recommended only where it is not worse than the best one by more than a tolerance (0.03 of
@@ -139,11 +139,11 @@ stayed the same. The best layer itself must be above chance by more than the tol
 
 **The headline** goes by the best layer's *excess*, (SI − chance) / (1 − chance): 0 at chance, 1 where every nearest
 neighbor has the right label. Below 0.25 the classes are *hardly* separated, from 0.25 *partly*, from 0.5 *largely*,
-from 0.9 *almost completely*; if the 95 % interval crosses a limit, both levels are named. *Early*, *midway* and *late*
+from 0.9 *almost completely*; if the 95% interval crosses a limit, both levels are named. *Early*, *midway* and *late*
 are the thirds of the layers in which half of that gain over chance is reached; if the intervals do not determine one
 third, two of them are named, or none. A single layer has no such word, nor have hardly separated classes. The best of
 many layers is partly the best by luck: so the lower end of its interval, its distance from chance, and the intervals by
-which layers are compared hold for all layers together with 95 % (Bonferroni). A rise or a fall is named only if the
+which layers are compared hold for all layers together with 95% (Bonferroni). A rise or a fall is named only if the
 interval of the difference excludes 0. If an interval is missing, Wilson's for independent samples is used and called
 rough.
 
@@ -172,12 +172,12 @@ activations of a layer, `mean` the average of each channel over the image.
 CHECKING = """
 **Samples to check** have few neighbors of their own label at the last 20 layers, but many of one other class. This does
 not prove that a label is wrong: if classes look alike, samples with correct labels are listed too. Each study estimates
-how often a wrong label is listed: it swaps 1 % of the labels at a time with classes that the neighbors at its best
+how often a wrong label is listed: it swaps 1% of the labels at a time with classes that the neighbors at its best
 layer confuse, counts the votes again (neighbors do not depend on labels), and so predicts how many of the listed
-samples would have a wrong label *if* 1, 2 or 5 % of all labels were wrong. The true number is unknown. The prediction
+samples would have a wrong label *if* 1, 2 or 5% of all labels were wrong. The true number is unknown. The prediction
 assumes wrong labels of this kind, spread evenly, and a network that was not trained on them; images that themselves
 look like the wrong class are listed less often. No number is given for the training samples of a network that came from
-a file or was being trained, if 2 % of the samples are fewer than five, or if swapped labels are listed less than twice
+a file or was being trained, if 2% of the samples are fewer than five, or if swapped labels are listed less than twice
 as often as others.
 
 **Small classes.** If $k$ neighbors vote (kNN baseline, prediction depth, samples to check), a class with fewer than
@@ -186,7 +186,7 @@ the other votes are divided among several classes, or by a tie. The pages say ho
 concerns.
 
 **Time.** In each round of a measurement all layers take turns. The share of the time that a cut saves is the median
-over the rounds, shown with their range; if the range is wider than 20 % of the time, the machine was busy, and no share
+over the rounds, shown with their range; if the range is wider than 20% of the time, the machine was busy, and no share
 is given.
 
 **Blocks** are judged by the accuracy of the network without them, measured by `python -m core blocks STUDY --verify`. A
@@ -205,7 +205,7 @@ the labels are*: the measure detects the sample in the mean, not the class.
 **Labels in another order than the activations.** The notebook collected the activations in one shuffled pass over the
 images and the labels in another. Labels in another order are permuted labels: they no longer belong to the images. So
 the reported curve must be compared with the permuted one, not with the one for true labels. The same network confirms
-this: it reached 79.5 % validation accuracy, yet its dense layer, of few dimensions, scored 0.138 on train and 0.143 on
+this: it reached 79.5% validation accuracy, yet its dense layer, of few dimensions, scored 0.138 on train and 0.143 on
 test.
 
 Together, a curve near 1.0 in the middle of the network says nothing about classes: permuted labels give the same.
@@ -225,7 +225,7 @@ weights, data with the number of samples and classes, split, pooling, sampling a
 under *How this was computed*, and *Configuration* saves it as a file. A complete example:
 
 > SI (Kalhor et al., 2019) of the channel means of `top_conv` in EfficientNet-Lite0 (ImageNet weights), on 1,200 test
-> images of 120 classes, is 0.56 (95 % interval 0.52 to 0.59; chance 0.0075); exact nearest neighbors, seed 0,
+> images of 120 classes, is 0.56 (95% interval 0.52 to 0.59; chance 0.0075); exact nearest neighbors, seed 0,
 > Separation Index Explorer 0.1.0.
 """
 

@@ -193,7 +193,7 @@ def _ways(request: Request, summary: dict[str, Any]) -> list[tuple[str, Request,
     precision, sampled_s, exact_s = (offered[name] for name in ("precision", "sampled_s", "exact_s"))
     st.info(
         f"Asking every sample takes more than {EXACT_HOURS:.0f} hours. SI of the samples at hand can be had, "
-        f"unbiased and to ± {100 * precision:.2g} points at 95 %, from sampled queries, each asked about all samples.",
+        f"unbiased and to ± {100 * precision:.2g} points at 95%, from sampled queries, each asked about all samples.",
         icon=":material/balance:",
     )
     return [

@@ -21,7 +21,7 @@ TOOLTIP = {
     "size_text": "Size",
     "value_text": "SI, mean",
     "range_text": "Lowest to highest",
-    "interval_text": "95 % interval of one draw",
+    "interval_text": "95% interval of one draw",
     "chance_text": "Chance",
 }
 
@@ -93,7 +93,7 @@ def _bands(rows: pd.DataFrame, encodings: Encodings) -> list[alt.Chart]:
 
 
 def _whiskers(rows: pd.DataFrame, encodings: Encodings) -> list[alt.Chart]:
-    """Vertical lines for the 95 % interval of one draw."""
+    """Vertical lines for the 95% interval of one draw."""
     rule = alt.Chart(rows[rows["low"].notna()]).mark_rule(strokeWidth=1.2, aria=False)
     return [rule.encode(**{**encodings, "y": alt.Y("low:Q"), "y2": "high:Q"})]
 

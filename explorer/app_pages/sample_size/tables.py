@@ -19,7 +19,7 @@ from explorer.studies.loading import OpenStudy
 SUBSAMPLE, QUERIES = "subsample", "queries"
 MAX_LAYERS = 5  # the theme has five colors
 FIRST_LAYERS = 4  # layers that are shown by default
-PRECISION = 0.01  # half of a 95 % interval
+PRECISION = 0.01  # half of a 95% interval
 LINE_COLUMNS = [
     "layer",
     "position",
@@ -139,7 +139,7 @@ def size_lines(study: OpenStudy, selection: SizeSelection) -> pd.DataFrame:
     -------
     DataFrame
         One row per layer, sampling and size, with the columns `LINE_COLUMNS`, in network order. `value`, `lowest` and
-        `highest` are mean, minimum and maximum of the draws. `low` and `high` are the 95 % interval of one draw for the
+        `highest` are mean, minimum and maximum of the draws. `low` and `high` are the 95% interval of one draw for the
         SI of all samples at hand, averaged over the draws; nan for the sampling "subsample", which has none.
     """
     rows = study.subsamples
@@ -262,7 +262,7 @@ def precision_finding(ends: pd.DataFrame) -> str:
     num_always = required_queries(PRECISION, count, share=0.5)  # the variance of a share is largest at 0.5
     num_here = required_queries(PRECISION, count, share=share)
     return (
-        f"To estimate the SI of all {count:,} samples to within ±{PRECISION} (95 %), **{num_always:,}** queries "
+        f"To estimate the SI of all {count:,} samples to within ±{PRECISION} (95%), **{num_always:,}** queries "
         f"suffice; {num_here:,} if SI is near {number(best['value'])}, as in {one_layer(best['layer'])}."
     )
 

@@ -50,11 +50,11 @@ SAMPLINGS = {  # title and explanation of the chart
     QUERIES: (
         "Fewer queries: an estimate",
         "Only the queries are drawn; all samples are possible neighbors. So the values are unbiased estimates for all "
-        "samples (diamond, dotted). Band: lowest to highest draw. Vertical lines: mean 95 % interval of one draw.",
+        "samples (diamond, dotted). Band: lowest to highest draw. Vertical lines: mean 95% interval of one draw.",
     ),
 }
 FITTED = (
-    "Dashed: the curve a − b·n^(−c), fitted to the means, with a 95 % band beyond the largest size. The band assumes "
+    "Dashed: the curve a − b·n^(−c), fitted to the means, with a 95% band beyond the largest size. The band assumes "
     "that the curve has this form."
 )
 COLUMNS = {
@@ -65,8 +65,8 @@ COLUMNS = {
     "value": st.column_config.NumberColumn("SI, mean", format="%.3f"),
     "lowest": st.column_config.NumberColumn("Lowest", format="%.3f"),
     "highest": st.column_config.NumberColumn("Highest", format="%.3f"),
-    "low": st.column_config.NumberColumn("95 %, from", format="%.3f", help="Of one draw, averaged over the draws."),
-    "high": st.column_config.NumberColumn("95 %, to", format="%.3f", help="Of one draw, averaged over the draws."),
+    "low": st.column_config.NumberColumn("95%, from", format="%.3f", help="Of one draw, averaged over the draws."),
+    "high": st.column_config.NumberColumn("95%, to", format="%.3f", help="Of one draw, averaged over the draws."),
     "chance": st.column_config.NumberColumn("Chance", format="%.4f"),
 }
 NO_COMMAND = (

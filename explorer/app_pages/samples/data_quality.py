@@ -140,7 +140,7 @@ def show_swaps(swaps: PlantedSwaps | None, num_clear: int) -> None:
     st.table(table.set_index(table.columns[0]), border="horizontal", width="content")
     st.caption(
         f"{swaps.share_listed:.0%} of {swaps.num_swapped:,} labels that were swapped as a test, a few at a time, have "
-        f"a score of {CLEAR_SCORE} or more; the ranges are 95 % intervals. {ASSUMPTIONS}"
+        f"a score of {CLEAR_SCORE} or more; the ranges are 95% intervals. {ASSUMPTIONS}"
     )
 
 

@@ -95,7 +95,8 @@ def render() -> None:
     with chart:
         show_map(MapSource(study, selection, sample_paths, pictures), table, filtered, neighbors, selected)
     show_selected(table, neighbors, pictures, selected, selection)
-    open_button(study, PAGE, selected, filtered["sample"], gallery.title, selection, name="selected")
+    with st.container(width=200):  # pixels, of the button, which is as wide as what holds it
+        open_button(study, PAGE, selected, filtered["sample"], gallery.title, selection, name="selected")
     show_gallery(study, gallery, pictures, query)
     show_data_quality(study, sample_paths, selection, pictures, kept)
     show_marks(study, kept)

@@ -88,7 +88,7 @@ def show_progress(study: OpenStudy) -> None:
             st.caption("They appear after the first epoch.")
     st.subheader("Through the network", anchor=False)
     st.altair_chart(network_chart(rows, layers, epoch), width="stretch", alt=f"SI of each layer after epoch {epoch}.")
-    st.caption("Band: 95 % interval. Faint: the other epochs. Dashed gray: chance.")
+    st.caption("Band: 95% interval. Faint: the other epochs. Dashed gray: chance.")
 
 
 def read_progress(path: str) -> tuple[pd.DataFrame, tuple[str, ...], pd.DataFrame] | None:

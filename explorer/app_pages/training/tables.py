@@ -95,10 +95,10 @@ def describe_training(training: Training) -> Finding:
     num_changed, num_layers = sum(map(len, changed.values())), len(change)
     samples = samples_text(change)
     largest = change.iloc[int(change["difference"].abs().argmax())]
-    interval = "" if pd.isna(largest["low"]) else f" [{largest['low']:+.3f}, {largest['high']:+.3f}]"
+    interval = "" if pd.isna(largest["low"]) else f" [{largest['low']:+z.3f}, {largest['high']:+z.3f}]"
     largest_text = (
         f"The largest change is that of {one_layer(largest['layer'])}: SI {largest['before']:.3f} → "
-        f"{largest['after']:.3f}, {largest['difference']:+.3f}{interval}."
+        f"{largest['after']:.3f}, {largest['difference']:+z.3f}{interval}."
     )
     if not num_changed:
         return Finding(f"No certain change with {samples}", f"{largest_text} {left_out}".strip())
@@ -141,7 +141,7 @@ def cost_text(history: pd.DataFrame) -> str:
     recording_s, training_s = timed["separation_s"].sum(), timed["seconds"].sum()
     return (
         f"Recording took {recording_s:.1f} s in addition to {training_s:.1f} s of training, "
-        f"{recording_s / training_s:.1%}."
+        f"an increase by {recording_s / training_s:.1%}."
     )
 
 

@@ -10,6 +10,7 @@ from core.training.recording.epochs import INTERRUPTED, RUNNING
 from explorer.app_pages.training.live_view import recording_state, show_interrupted, show_running
 from explorer.app_pages.training.tables import Training, cached_training, cost_text, describe_training, epoch_text
 from explorer.controls.downloads import picture_of, save_menu
+from explorer.controls.layer_table import without_minus_zero
 from explorer.controls.page_header import show_notes, show_provenance
 from explorer.controls.study_picker import open_chosen_study
 from explorer.controls.terms import show_terms
@@ -122,7 +123,7 @@ def show_charts(study: OpenStudy, training: Training, epoch: int) -> None:
         with st.container(key=NETWORK):
             chart = network_chart(training.rows, training.layers, epoch)
             st.altair_chart(chart, width="stretch")
-        text = "Band: 95 % interval. Faint: the other epochs. Dashed gray: chance."
+        text = "Band: 95% interval. Faint: the other epochs. Dashed gray: chance."
         st.caption(text)
         picture = picture_of(chart, study, f"SI through the network after epoch {epoch}", text)
         save_menu(f"{file}_network", lambda: _numbers(training), picture, info=study.info)
@@ -145,8 +146,10 @@ def show_table(training: Training) -> None:
     """Show the change of each layer over the training."""
     first, last = training.epochs[0], training.epochs[-1]
     table = training.change[["layer", "before", "after", "difference", "low", "high", "q_value", "verdict"]]
+    differences = ["difference", "low", "high"]
+    table = table.assign(**without_minus_zero(table[differences]))
     titles = {"layer": "Layer", "before": f"SI, epoch {first}", "after": f"SI, epoch {last}", "difference": "Change"}
-    titles |= {"low": "95 %, low", "high": "95 %, high", "q_value": "q", "verdict": "Meaning"}
+    titles |= {"low": "95%, low", "high": "95%, high", "q_value": "q", "verdict": "Meaning"}
     numeric = [title for name, title in titles.items() if name not in ("layer", "verdict")]
     config = {title: st.column_config.NumberColumn(format="%.3f") for title in numeric}
     st.dataframe(table.rename(columns=titles), hide_index=True, column_config=config)

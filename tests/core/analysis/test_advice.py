@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 import core
-from core.analysis.cut.advice import advise, cut_candidates, recommend_layer, with_seconds
+from core.analysis.cut import advice as advice_module
+from core.analysis.cut.advice import CutCandidates, advise, cut_candidates, recommend_layer, with_seconds
 from core.measures.noninferiority import corrected_level
 from core.measures.paired import paired_difference
 from core.report.words.cut import enough_tolerance, explanation, headline
@@ -66,6 +67,21 @@ def test_the_best_and_the_earliest_within_the_tolerance(study):
     assert (advice.num_samples, advice.num_candidates) == (60, 4)
 
 
+def test_another_tolerance_computes_no_interval_again(study, monkeypatch):
+    computed, compare = [], advice_module.compare_layers
+    monkeypatch.setattr(
+        advice_module, "compare_layers", lambda *studies, **how: computed.extend(studies[2]) or compare(*studies, **how)
+    )
+    candidates = CutCandidates.of(study)
+    for tolerance in (0.03, 0.2, 0.03, 0.3):
+        at_once, anew = candidates.advise(tolerance), advise(study, tolerance=tolerance)
+        assert (at_once.recommended, at_once.tolerance) == (anew.recommended, tolerance)
+        pd.testing.assert_frame_equal(at_once.layers, anew.layers)
+    computed.clear()
+    candidates.advise(0.2)
+    assert not computed
+
+
 def test_few_samples_recommend_nothing_rather_than_a_deep_cut(study):
     """One sample of 60 more is wrong at layer 2 than at layer 3: that does not show that it is 0.03 at most."""
     advice = advise(study)
@@ -107,11 +123,11 @@ def test_only_tolerances_that_name_a_layer_are_offered(tmp_path):
 
 
 def test_layers_with_many_tied_samples_are_no_candidates(tmp_path):
-    """4 of 60 samples are more than 5 %, 3 are not."""
+    """4 of 60 samples are more than 5%, 3 are not."""
     advice = advise(load_study(write(tmp_path / "some", num_tied=(0, 0, 3, 4, 0))), tolerance=0.2)
     assert (advice.best, advice.tied, advice.num_candidates) == ("layer2", ("layer3",), 3)
     assert "layer3" not in set(advice.layers["layer"])
-    assert "Nothing is concluded from `layer3`: more than 5 % of the samples have several neighbors" in explanation(
+    assert "Nothing is concluded from `layer3`: more than 5% of the samples have several neighbors" in explanation(
         advice
     )
 
@@ -122,7 +138,7 @@ def test_where_all_layers_have_many_tied_samples_none_is_recommended(tmp_path):
     assert (
         headline(advice) == "No layer is recommended: many samples have several nearest neighbors at the same distance"
     )
-    assert "at each layer more than 5 % of the samples have several neighbors" in explanation(advice)
+    assert "at each layer more than 5% of the samples have several neighbors" in explanation(advice)
 
 
 def test_above_chance_is_as_strict_as_the_headline(tmp_path):

@@ -322,7 +322,7 @@ def test_the_words_name_what_can_go_and_how_many_images_would_decide():
 
 @pytest.mark.parametrize(("accuracy", "decided"), [(0.59, False), (0.61, True)])
 def test_a_network_at_chance_gives_no_verdicts(accuracy, decided):
-    """Of 100 images, 95 % leave out 0.5 from 60 right ones on; Wilson's interval of 0.59 begins at 0.492."""
+    """Of 100 images, 95% leave out 0.5 from 60 right ones on; Wilson's interval of 0.59 begins at 0.492."""
     blocks, verified = table_of(("a", 0, -0.005, 0.005), ("b", 0, -0.005, 0.005))
     verified = dataclasses.replace(verified, accuracy=accuracy, chance=0.5)
     table = with_verified(blocks, verified, 0.01)

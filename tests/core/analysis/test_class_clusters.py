@@ -14,8 +14,11 @@ from core.analysis.class_clusters.evidence import (
     RISES,
     STAYS,
     UNDECIDED,
+    Parting,
     Rise,
     agreement_chances,
+    class_counts,
+    cluster_curve,
     parting,
     rise,
     size_evidence,
@@ -81,26 +84,48 @@ def test_two_classes_alone_make_no_cluster():
     assert find_clusters(count_confusions(table_of([2, 3, 1, 0]), NAMES[:4])) == []
 
 
-def layers_of(*layers: list[int]) -> pd.DataFrame:
-    parts = [table_of(nearest).assign(layer=f"layer{at}") for at, nearest in enumerate(layers)]
-    return pd.concat(parts, ignore_index=True)
+def layers_of(*layers: list[int]) -> dict[str, pd.DataFrame]:
+    return {f"layer{at}": table_of(nearest) for at, nearest in enumerate(layers)}
+
+
+def part(layers: dict[str, pd.DataFrame], names: pd.Series, classes: tuple[str, ...]) -> Parting:
+    names = names.astype("category")
+    return parting(layers, class_counts(layers, names), names, classes, names.value_counts())
 
 
 def test_where_classes_part():
     confused, apart = [2, 0, 3, 1, 5, 4], [1, 0, 3, 2, 5, 4]
-    parted = parting(layers_of(confused, apart), NAMES, ("ant", "bee"), NAMES)
+    parted = part(layers_of(confused, apart), NAMES, ("ant", "bee"))
     assert (parted.verdict, parted.layer, parted.count, parted.total) == (PARTS, "layer1", 0, 4)
     assert parted.low == 0 < parted.high
-    open_end = parting(layers_of(apart, confused), NAMES, ("ant", "bee"), NAMES)
+    open_end = part(layers_of(apart, confused), NAMES, ("ant", "bee"))
     # Two of four strayed, each with a chance of 2 in 4 to fall on the other class of the pair.
     assert (open_end.count, open_end.expected) == (2, 0.25)
     assert open_end.verdict == UNDECIDED
     assert "cannot be decided with 4 samples" in parting_text(open_end)
     nearest, names = classes_of_ten([(k, 10 + k) for k in range(9)])
-    together = parting(nearest.assign(layer="last"), names, ("0", "1"), names)
+    together = part({"last": nearest}, names, ("0", "1"))
     assert (together.verdict, together.count, together.total) == (STAYS, 9, 20)
     assert together.expected == pytest.approx(9 / 20 * 10 / 90)
     assert "They do not part" in parting_text(together)
+
+
+def test_counts_of_classes_are_those_of_a_count_one_by_one():
+    rng = np.random.default_rng(0)
+    names = pd.Series(rng.choice(["ant", "bee", "cow", "dog"], 60)).astype("category")
+    layers = {name: table_of(rng.integers(0, 60, 60).tolist()) for name in ("first", "second")}
+    layers["third"] = layers["first"][names[:60].eq("cow").to_numpy()]  # no sample of the cluster
+    classes, possible = ("ant", "dog"), names.value_counts()
+    curve = cluster_curve(class_counts(layers, names), list(layers), classes, possible)
+    assert curve["layer"].tolist() == ["first", "second"]
+    for row in curve.itertuples():
+        pairs = [(names[sample], names[nearest]) for sample, nearest in layers[row.layer].to_numpy()]
+        of_cluster = [(own, other) for own, other in pairs if own in classes]
+        strays = [own for own, other in of_cluster if own != other]
+        shares = [(possible["dog"] if own == "ant" else possible["ant"]) / (60 - possible[own]) for own in strays]
+        assert row.total == len(of_cluster)
+        assert row.count == sum(own != other and other in classes for own, other in of_cluster)
+        assert row.expected == pytest.approx(sum(shares) / len(of_cluster))
 
 
 def test_si_of_fewer_samples_follows_from_stored_neighbors():
@@ -119,9 +144,10 @@ def test_si_of_fewer_samples_follows_from_stored_neighbors():
 
 
 def test_chance_before_and_after_merging():
-    assert agreement_chances(NAMES, NAMES, ("ant", "bee")) == (1 / 5, 3 / 5)
-    train = pd.Series(["ant", "ant", "bee", "cow"], index=range(10, 14))
-    assert agreement_chances(NAMES, train, ("ant", "bee")) == ((2 * 2 + 2 * 1) / 4 / 4, 3 / 4)
+    counts = NAMES.value_counts()
+    assert agreement_chances(counts, counts, ("ant", "bee"), among_themselves=True) == (1 / 5, 3 / 5)
+    train = pd.Series({"ant": 2, "bee": 1, "cow": 1})
+    assert agreement_chances(counts, train, ("ant", "bee"), among_themselves=False) == ((2 * 2 + 2 * 1) / 4 / 4, 3 / 4)
 
 
 def test_the_cluster_of_the_bundled_digits():
@@ -175,8 +201,3 @@ def test_what_all_layers_have_in_common_is_read_once_and_changes_nothing():
         found = find_class_clusters(study, selection, sources=sources)
         assert repr(found) == repr(find_class_clusters(study, selection))
     assert len(reads) == 2
-
-
-def test_classes_part_at_the_same_layer_by_name_and_by_number():
-    layers, numbers = layers_of([2, 0, 3, 1, 5, 4], [1, 0, 3, 2, 5, 4]), pd.Series([0, 0, 1, 1, 2, 2])
-    assert parting(layers, numbers, [0, 1], numbers) == parting(layers, NAMES, ["ant", "bee"], NAMES)

@@ -49,7 +49,7 @@ def test_a_class_that_loses_more_than_the_tolerance_is_named(study):
     assert advice.recommended == "early"  # the mean loses less than that
     text = class_cost_text(study, advice, "early")
     assert text.startswith("One class certainly loses more than the tolerance: **class 0**, -")
-    assert text.endswith("(60 samples; 95 %, corrected for 10 classes).")
+    assert text.endswith("(60 samples; 95%, corrected for 10 classes).")
     assert class_cost_text(study, advice, "late") == ""  # the best itself
     curve = lead_curve(tidy_curves(measured_layers(study), study.measurements))
     assert make_cards(study, curve, 0.3)[0].text.endswith(text)
@@ -62,17 +62,17 @@ def test_a_class_that_loses_more_than_the_tolerance_is_named(study):
         (
             [("a", 40, -0.5, -0.7, -0.3), ("b", 40, -0.4, -0.5, -0.2), ("c", 40, 0.0, -0.1, 0.1)],
             "2 classes certainly lose more than the tolerance, most certainly **a**, -0.500 [-0.700, -0.300] "
-            "(40 samples; 95 %, corrected for 3 classes).",
+            "(40 samples; 95%, corrected for 3 classes).",
         ),
         (
             [("a", 1, -1.0, -1.0, 0.3), ("b", 40, 0.0, -0.05, 0.1)],
             "Whether a class loses more than the tolerance cannot be decided: the lowest difference is that of **a**, "
-            "-1.000 [-1.000, +0.300] (1 sample; 95 %, corrected for 2 classes).",
+            "-1.000 [-1.000, +0.300] (1 sample; 95%, corrected for 2 classes).",
         ),
         (
             [("a", 900, -0.01, -0.05, 0.03), ("b", 900, 0.0, -0.04, 0.04)],
             "It is certain that no class loses more than the tolerance: the lowest difference is that of **a**, -0.010 "
-            "[-0.050, +0.030] (900 samples; 95 %, corrected for 2 classes).",
+            "[-0.050, +0.030] (900 samples; 95%, corrected for 2 classes).",
         ),
     ],
 )

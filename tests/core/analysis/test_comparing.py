@@ -255,4 +255,4 @@ def test_nothing_is_concluded_from_a_layer_with_many_ties(tmp_path, where):
     assert table["q_value"]["first"] == table["p_value"]["first"]  # the only one that is judged
     text = describe_changes(table.reset_index(), match_layers(first, second, split="train"), ("a", "b"))
     assert text.startswith("SI changed with certainty at none of 1 layer compared by name")
-    assert "Nothing is concluded from `last`: more than 5 % of the samples have several neighbors" in text
+    assert "Nothing is concluded from `last`: more than 5% of the samples have several neighbors" in text

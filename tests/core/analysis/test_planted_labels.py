@@ -160,7 +160,7 @@ SWAPS = PlantedSwaps(num_samples=1200, num_swapped=2000, num_listed=1500)
 @pytest.mark.parametrize(
     ("count", "text"),
     [
-        (100, "2 % of the labels (24) were swapped with classes that look alike, **14 to 22** of these 100 would"),
+        (100, "2% of the labels (24) were swapped with classes that look alike, **14 to 22** of these 100 would"),
         (18, "**14 to 18** of these 18 would be wrong"),
         (14, "**14** of these 14 would be wrong"),
         (13, "14 to 22 samples would be listed; so wrong labels of that kind are probably rarer"),
@@ -202,11 +202,11 @@ def test_without_a_number_the_reason_is_said(overlapping):
     neighbors = late_neighbors(study, "flat", "train")
     trained = Study(study.path, {"training": {}})
     assert trial_swaps(trained, neighbors, "train") is None
-    assert trial_swaps(study, neighbors[neighbors["sample"] < 200], "train") is None  # 2 % of 200 are 4
+    assert trial_swaps(study, neighbors[neighbors["sample"] < 200], "train") is None  # 2% of 200 are 4
     assert expectation_text(trained, "train", None, 5) == LEARNED
     assert expectation_text(study, "train", None, 5) == TOO_FEW
     assert expectation_text(study, "train", None, 0) == ""
     assert check_text(trained, neighbors, "train").endswith(LEARNED)
     text = check_text(study, neighbors, "train")
-    assert "2 % of the labels (18)" in text
+    assert "2% of the labels (18)" in text
     assert "error" not in text

@@ -116,8 +116,8 @@ def test_a_layer_with_many_tied_samples_is_no_candidate(files, tmp_path):
     one = files("one", {"points": (points, points), "honest": 3.0})
     found = rank(tmp_path / "out", one, files("two", {"x": 3.0}))
     assert found.networks.set_index("network").loc["one", "layer"] == "honest"
-    assert any("one: At layer points, 100 % of the samples" in text for text in found.info["cautions"])
-    with pytest.raises(StudyError, match="The network tied must have a layer where at most 5 % of the samples"):
+    assert any("one: At layer points, 100% of the samples" in text for text in found.info["cautions"])
+    with pytest.raises(StudyError, match="The network tied must have a layer where at most 5% of the samples"):
         rank(tmp_path / "none", files("tied", {"points": (points, points)}), files("two", {"x": 3.0}))
 
 
@@ -129,7 +129,7 @@ def test_a_network_whose_layers_are_all_tied_does_not_cost_the_others_their_rank
     assert set(found.layers["network"]) == {"a", "b"}
     assert found.info["compared"]["num_comparisons"] == 1
     (why,) = [text for text in found.info["cautions"] if "is left out" in text]
-    assert why.startswith("The network tied must have a layer where at most 5 % of the samples")
+    assert why.startswith("The network tied must have a layer where at most 5% of the samples")
     alone = rank(tmp_path / "alone", *networks[::2])
     pd.testing.assert_frame_equal(found.networks, alone.networks)
 

@@ -9,7 +9,7 @@ SECONDS = {"stem": 2.0, "top": 10.0}
 
 
 def test_the_share_is_the_median_of_the_rounds_with_their_range():
-    rounds = {"stem": [2.0, 6.0, 2.4], "top": [10.0, 20.0, 10.0]}  # 80, 70 and 76 % saved
+    rounds = {"stem": [2.0, 6.0, 2.4], "top": [10.0, 20.0, 10.0]}  # 80, 70 and 76% saved
     table = time_saved(SECONDS, rounds, ["stem", "middle", "top"])
     row = table.loc["stem"]
     assert row["seconds"] == 2.0
@@ -22,7 +22,7 @@ def test_the_share_is_the_median_of_the_rounds_with_their_range():
 
 
 def test_rounds_that_differ_too_much_cannot_tell_the_share():
-    """0, 76 and 11 % of the time: three runs on a busy machine."""
+    """0, 76 and 11% of the time: three runs on a busy machine."""
     rounds = {"stem": [10.0, 2.4, 8.9], "top": [10.0, 10.0, 10.0]}
     row = time_saved(SECONDS, rounds, ["stem"]).loc["stem"]
     assert pd.isna(row["seconds_saved"])

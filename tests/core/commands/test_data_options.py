@@ -99,7 +99,7 @@ def test_notes_on_the_labels_of_a_study_of_features_are_printed_once(
 def test_a_plain_folder_is_split_with_a_word_or_measured_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     folder = save_classes(tmp_path / "plain")
     assert study(folder, tmp_path / "split") == 0
-    assert "note: The data have no splits: 20 % of each class" in capsys.readouterr().err
+    assert "note: The data have no splits: 20% of each class" in capsys.readouterr().err
     assert study(folder, tmp_path / "whole", "--test-fraction", "0") == 0
     out, err = capsys.readouterr()
     assert "note:" not in out + err

@@ -264,7 +264,7 @@ def test_ties_are_told_of_layers_whose_si_depends_on_the_order(tmp_path, monkeyp
     assert main(["measure", "x.npz"]) == 0
     out, err = capsys.readouterr()
     assert "num_tied" not in out
-    assert "note: At layer paired, 100 % of the samples have several neighbors at exactly the same smallest" in err
+    assert "note: At layer paired, 100% of the samples have several neighbors at exactly the same smallest" in err
     assert "SI then depends on the order of the samples, and nothing is concluded from it." in err
     rows = as_json(["x.npz"], capsys)
     tied = {(row["layer"], row["measure"]): row["num_tied"] for row in rows}
@@ -281,7 +281,7 @@ def test_ties_of_test_samples_are_told(tmp_path, monkeypatch, capsys):
     (cross,) = [row for row in rows if row["measure"] == "cross"]
     assert (cross["value"], cross["num_tied"]) == (1.0, 2)
     assert main(["measure", "x.npz", "--test", "t.npz"]) == 0
-    assert "note: At layer layer, 50 % of the samples" in capsys.readouterr().err
+    assert "note: At layer layer, 50% of the samples" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("more", [[], ["--out", "study"]])

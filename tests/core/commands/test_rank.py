@@ -69,7 +69,7 @@ def test_the_table_and_that_the_same_command_shows_it_again(capsys: pytest.Captu
     assert "SI test to train" in lines[0]
     assert lines[1].split()[0] == "good"
     assert lines[3].split()[0] == "bad"
-    assert "certainly worse (> 99.99 %)" in lines[3]
+    assert "certainly worse (> 99.99%)" in lines[3]
     assert "chance level: 0.2000; layers chosen by SI within train" in first
     assert "on the same 60 test samples, which hold together (3 comparisons)" in first
     assert first.endswith("written to out\n")

@@ -180,7 +180,7 @@ def test_one_split_alone_does_not_mind_the_other(tmp_path: Path):
 def test_a_folder_without_splits_is_measured_whole_or_split_with_a_word(tmp_path: Path):
     root = save_images(tmp_path, {"a": 5, "b": 5})
     (note,) = load_images(root, seed=3).notes
-    assert "20 % of each class" in note
+    assert "20% of each class" in note
     assert "seed 3" in note
     whole = load_images(root, test_fraction=0)
     assert (set(whole.splits), len(whole), whole.notes) == ({"train"}, 10, ())

@@ -131,7 +131,7 @@ def test_the_interval_of_two_values_alone():
 
 
 def test_coverage_of_a_seeded_simulation():
-    """With shared neighbors, 95 % intervals hold the true difference; tests/benchmarks/paired_coverage.py has more."""
+    """With shared neighbors, 95% intervals hold the true difference; tests/benchmarks/paired_coverage.py has more."""
     rng = np.random.default_rng(5)
     found = []
     for _ in range(150):

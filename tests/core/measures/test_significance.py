@@ -181,6 +181,12 @@ def test_shared_nodes_against_every_pair():
     assert significance.shared_node_n(0.5, residuals, nodes) == pytest.approx(0.25 / (total / 60**2))
 
 
+def test_numbers_with_gaps_mean_the_same_nodes():
+    nodes = np.random.default_rng(0).integers(0, 40, (40, 3))
+    pairs = significance.dependent_pairs(nodes).toarray()
+    assert pairs.tolist() == significance.dependent_pairs(1_000_000_007 * nodes - 5).toarray().tolist()
+
+
 def test_scores_of_one_order_share_what_they_depend_on(monkeypatch):
     """Two orders, five measures: it is found twice, and each interval is that of the measure by itself."""
     features, labels = clumped(60, 3)

@@ -28,7 +28,7 @@ def test_certain_changes_are_told_with_differences_intervals_and_samples():
     assert describe_changes(table, BY_NAME, ("old", "new")) == (
         "SI **rose** at 3 and **fell** at 1 of 5 layers compared by name, with 1,200 samples. "
         "At 1 any change is smaller than 0.03 (the values are the same). "
-        "The largest certain change is +0.120 [+0.100, +0.140] (95 % interval) in `e`, from 0.40 to 0.52. "
+        "The largest certain change is +0.120 [+0.100, +0.140] (95% interval) in `e`, from 0.40 to 0.52. "
         "From `c` to the end, every layer rose."
     )
 
@@ -40,7 +40,7 @@ def test_what_is_not_certain_is_small_or_undecided_and_never_equal():
         "SI changed with certainty at none of 3 layers compared by name, with 40 samples. "
         "At 1 any change is smaller than 0.03; at 2 a change cannot be decided with 40 samples: "
         "the intervals reach from -0.040 to +0.040. "
-        "The largest difference is +0.020 [+0.000, +0.040] (95 % interval) in `b`, from 0.40 to 0.42."
+        "The largest difference is +0.020 [+0.000, +0.040] (95% interval) in `b`, from 0.40 to 0.42."
     )
 
 
@@ -56,7 +56,7 @@ def test_where_all_layers_have_many_ties_only_that_is_said():
     table = changes([0.5, 0.3], ["many ties"] * 2)
     assert count_uncertain(table) == (0, 0, 0)
     assert describe_changes(table, BY_NAME, ("old", "new")) == (
-        "Nothing is concluded from 2 layers, as `a`: more than 5 % of the samples have several neighbors at exactly "
+        "Nothing is concluded from 2 layers, as `a`: more than 5% of the samples have several neighbors at exactly "
         "the same smallest distance there, so that SI depends on their order."
     )
 

@@ -222,7 +222,7 @@ def test_captions_say_what_the_tables_say(dogs, figures):
     for text in (
         "efficientnet-lite0, pre-trained on ImageNet",
         "stanford_dogs_224; 120 classes; 1,200 training and 1,200 test samples; seed 0.",
-        "Band: 95 % interval for the SI expected of a fresh sample",
+        "Band: 95% interval for the SI expected of a fresh sample",
         "The best of 60 values is biased upward. The classes are largely separated, late in the network.",
         "k = 5",
     ):
@@ -235,7 +235,7 @@ def test_a_caption_of_a_property_says_how_many_layers_are_left_out_and_the_inter
     caption = figures["si-versus-parameters"].caption
     assert f"{num_sums} layers without this number, or with 0, are left out." in caption
     assert f"{len(table) - num_sums} layers" in caption
-    assert re.search(r"Spearman's rank correlation 0\.\d\d, 95 % interval \[0\.\d\d, 0\.\d\d\]", caption)
+    assert re.search(r"Spearman's rank correlation 0\.\d\d, 95% interval \[0\.\d\d, 0\.\d\d\]", caption)
     assert "dashed" not in caption
 
 
@@ -254,7 +254,7 @@ def test_the_caption_of_two_studies_words_the_change_as_the_page_does(figures):
     assert "before (efficientnet-lite0, pre-trained on ImageNet, dogs)" in caption
     assert "after (efficientnet-lite0, fine-tuned, dogs-tuned)" in caption
     assert "with 1,200 samples" in caption
-    assert re.search(r"The largest certain change is -0\.\d{3} \[-0\.\d{3}, -0\.\d{3}\] \(95 % interval\)", caption)
+    assert re.search(r"The largest certain change is -0\.\d{3} \[-0\.\d{3}, -0\.\d{3}\] \(95% interval\)", caption)
     assert not re.search(r"[`*]", caption)
 
 

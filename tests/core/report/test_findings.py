@@ -187,7 +187,7 @@ def test_the_best_of_many_layers_of_noise_separates_nothing():
     rng = np.random.default_rng(0)
     curves = [curve(rng.binomial(100, 0.2, size=60) / 100, chance=0.2, num_queries=100) for _ in range(200)]
     headlines = [describe(one).headline for one in curves]
-    assert sum(headline.startswith("The classes are") for headline in headlines) <= 4  # of 200: 2 %
+    assert sum(headline.startswith("The classes are") for headline in headlines) <= 4  # of 200: 2%
     alone = [clearly_above_chance(one).any() for one in curves]
     assert sum(alone) > 15
 
@@ -203,9 +203,9 @@ def test_where_is_left_open_when_the_intervals_do_not_say():
 
 def test_one_layer_has_its_value_and_interval_and_nothing_of_shape():
     finding = describe(curve([0.9], half=0.03))
-    assert finding.headline == "One layer: SI 0.90 (95 % interval 0.87 to 0.93)"
+    assert finding.headline == "One layer: SI 0.90 (95% interval 0.87 to 0.93)"
     assert finding.detail == (
-        "Among the test samples (channel means), SI is **0.90** (95 % interval 0.87 to 0.93; chance 0.10; "
+        "Among the test samples (channel means), SI is **0.90** (95% interval 0.87 to 0.93; chance 0.10; "
         "1,000 samples) in `a`. On a scale from chance (0) to perfect (1), that is 0.89 (0.86 to 0.92): "
         "largely to almost completely separated, which 1,000 samples do not decide."
     )
@@ -214,18 +214,18 @@ def test_one_layer_has_its_value_and_interval_and_nothing_of_shape():
 
 def test_without_a_stored_interval_wilsons_is_used_and_said_to_be_rough():
     # 45 of 50: center (45 + 1.92) / 53.84 = 0.871, half 0.085
-    assert describe(curve([0.9], num_queries=50)).headline == "One layer: SI 0.90 (rough 95 % interval 0.79 to 0.96)"
+    assert describe(curve([0.9], num_queries=50)).headline == "One layer: SI 0.90 (rough 95% interval 0.79 to 0.96)"
 
 
 def test_the_range_of_draws_is_no_interval():
     rows = curve([0.9], num_queries=50, half=0.001).assign(target="draws")
-    assert describe(rows).headline == "One layer: SI 0.90 (rough 95 % interval 0.79 to 0.96)"
+    assert describe(rows).headline == "One layer: SI 0.90 (rough 95% interval 0.79 to 0.96)"
 
 
 def test_the_sentences_name_the_best_layer_the_half_and_the_layers_at_chance():
     detail = describe(curve([0.10, 0.11, 0.3, 0.7, 0.94], half=0.01)).detail
     assert detail == (
-        "Among the test samples (channel means), SI is highest in `e`, at **0.94** (95 % interval 0.93 to 0.95; "
+        "Among the test samples (channel means), SI is highest in `e`, at **0.94** (95% interval 0.93 to 0.95; "
         "chance 0.10; 1,000 samples). On a scale from chance (0) to perfect (1), that is 0.93 (0.92 to 0.94, corrected "
         "for the choice of the best of 5 layers): almost completely separated. "
         "From the first layer, `a`, it rises by +0.840 [+0.821, +0.859]. "
@@ -248,7 +248,7 @@ def test_a_fall_after_the_best_layer_is_told_where_it_is_certain():
 
 def test_no_layer_above_chance_is_said_with_the_highest():
     detail = describe(curve([0.1, 0.11])).detail
-    assert "the highest is **0.11** (rough 95 % interval 0.092 to 0.13; chance 0.10; 1,000 samples) in `b`" in detail
+    assert "the highest is **0.11** (rough 95% interval 0.092 to 0.13; chance 0.10; 1,000 samples) in `b`" in detail
 
 
 @pytest.mark.parametrize(
@@ -299,15 +299,15 @@ def test_a_layer_without_a_value_is_left_out():
 
 
 def test_nothing_is_concluded_from_layers_with_many_tied_samples():
-    """Of 1,000 samples, 51 are more than 5 %, and 50 are not."""
+    """Of 1,000 samples, 51 are more than 5%, and 50 are not."""
     tied = describe(curve([0.9, 0.8], half=0.02).assign(num_tied=[51, 1000]))
     assert tied.headline == "No conclusion: many samples have several nearest neighbors at the same distance"
-    assert "At 2 layers more than 5 % of the samples, and at `b` 100 % of the samples, have several" in tied.detail
+    assert "At 2 layers more than 5% of the samples, and at `b` 100% of the samples, have several" in tied.detail
     some = describe(curve([0.9, 0.2, 0.3], half=0.01).assign(num_tied=[51, 50, 0]))
     assert some.headline == describe(curve([0.9, 0.2, 0.3], half=0.01)[1:].reset_index(drop=True)).headline
     assert "SI is highest in `c`" in some.detail
     assert "Every other layer is clearly above chance" in some.detail
-    assert "At `a`, 5.1 % of the samples have several neighbors at exactly the same smallest distance" in some.detail
+    assert "At `a`, 5.1% of the samples have several neighbors at exactly the same smallest distance" in some.detail
 
 
 def test_where_ties_are_unknown_a_layer_is_treated_as_without():

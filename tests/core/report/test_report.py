@@ -238,4 +238,4 @@ def test_what_a_training_changed_is_told_with_interval_and_samples():
     (section,) = [one for one in report.sections if one.title == "While training"]
     assert section.text.startswith("From epoch 0 to epoch 10: SI **")
     assert "layers compared by name, with 359 samples." in section.text
-    assert "95 % interval" in section.text
+    assert "95% interval" in section.text

@@ -51,7 +51,7 @@ def test_a_long_search_is_a_choice_of_two(plan):
     found = choice(plan, cost_by(LONG, LONG / 100), lambda: 1e12)
     assert found == Choice(exact_s=(LONG + 5e12) / 1e12, sampled_s=(LONG / 100 + 5e12) / 1e12, precision=0.26)
     assert "8.0 h (--allow-long-search)" in found.sentence()
-    assert "about 5 min (unbiased, ± 26 points at 95 %: --precision 0.26)" in found.sentence()
+    assert "about 5 min (unbiased, ± 26 points at 95%: --precision 0.26)" in found.sentence()
 
 
 def test_a_short_search_is_none_and_a_very_short_one_needs_no_timing(plan):

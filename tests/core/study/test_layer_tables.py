@@ -183,7 +183,7 @@ def test_tied_samples_are_counted_and_cautioned_against(tmp_path):
     assert first.to_dict() == {"line": 1, "wide": 0}
     assert rows.loc[rows["measure"] == "knn", "num_tied"].isna().all()
     (caution,) = [text for text in study.info["cautions"] if "several neighbors" in text]
-    assert caution.startswith("At layer line, 17 % of the samples have several neighbors at exactly the same smallest")
+    assert caution.startswith("At layer line, 17% of the samples have several neighbors at exactly the same smallest")
 
 
 def test_of_a_layer_without_values_ties_are_unknown(tmp_path):

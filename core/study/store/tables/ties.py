@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 MOST_TIED = 0.05  # share of the samples up to which SI hardly depends on their order
-LIMIT_TEXT = f"{100 * MOST_TIED:g} %"
+LIMIT_TEXT = f"{100 * MOST_TIED:g}%"
 MANY_TIES = "many ties"  # what a table says of a layer from which nothing is concluded
 NO_CONCLUSION = "No conclusion: many samples have several nearest neighbors at the same distance"
 
@@ -55,7 +55,7 @@ def reason_text() -> str:
 def share_text(share: float) -> str:
     """A share of samples in per cent."""
     percent = 100 * min(share, 1.0)
-    return f"{percent:.1f} %" if percent < 10 else f"{percent:.0f} %"
+    return f"{percent:.1f}%" if percent < 10 else f"{percent:.0f}%"
 
 
 def tie_cautions(measurements: pd.DataFrame) -> list[str]:

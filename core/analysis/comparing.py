@@ -3,18 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.analysis.curves import has_pooling
+from core.analysis.curves import has_pooling, pooling_filters
 from core.analysis.result_tables import FELL, LAYER_CHANGES, MATCHES, ROSE, checked
 from core.measures.paired import paired_difference, unpaired_interval
 from core.measures.significance import normal_p, q_values, wilson, wilson_n
 from core.study.store.lookup import check_study
-from core.study.store.opening import Study, StudyError
+from core.study.store.opening import Filter, Study, StudyError
 from core.study.store.study_json import look_up
 from core.study.store.tables.ties import MANY_TIES, has_many_ties
 
@@ -387,11 +386,11 @@ class _MeasuredStudy:
     def _read_neighbors(self) -> pd.DataFrame:
         """Read only the rows and columns that are needed: the neighbors are the largest table of a study."""
         among = "train" if self.measure == "cross" else self.split
-        filters: list[tuple[str, str, Any]] = [("split", "==", self.split), ("nearest_split", "==", among)]
-        filters += [("rank", "==", 1), ("pooling", "in", [self.pooling, "flat"])]
+        filters: list[Filter] = [("split", "==", self.split), ("nearest_split", "==", among), ("rank", "==", 1)]
         if self.layers is not None:
             filters.append(("layer", "in", list(self.layers)))
-        return self.study.table("neighbors", ["layer", "pooling", "sample", "nearest", "same_label"], filters)
+        columns = ["layer", "pooling", "sample", "nearest", "same_label"]
+        return self.study.table("neighbors", columns, pooling_filters(filters, self.study.layers, self.pooling))
 
     @cached_property
     def classes(self) -> NDArray[np.int64]:

@@ -1,12 +1,12 @@
 """Curves through the network: a study's measurements as a table with one row a layer, measure, samples and pooling."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
 
 from core.analysis.result_tables import CURVES, checked
-from core.study.store.opening import Study
+from core.study.store.opening import Filter, Filters, Study
 
 KNN = 5  # preferred number of voting neighbors, where a study has several
 
@@ -68,6 +68,22 @@ def has_pooling(rows: pd.DataFrame, layers: pd.DataFrame, pooling: str) -> pd.Se
     chosen = rows["pooling"] == pooling
     of_both = rows["layer"].isin(without_space) & ~rows["layer"].isin(rows.loc[chosen, "layer"])
     return chosen | of_both
+
+
+def pooling_filters(filters: Sequence[Filter], layers: pd.DataFrame, pooling: str) -> Filters:
+    """The filters with which a study's table has all rows of which `has_pooling` takes some, and few others.
+
+    Parameters
+    ----------
+    filters : sequence of filter
+        What the rows must be otherwise.
+    layers : DataFrame
+        The table `layers` of the study.
+    pooling : {"mean", "flat"}
+    """
+    without_space = layers.loc[~has_space(layers), "layer"].tolist()
+    chosen = [*filters, ("pooling", "==", pooling)]
+    return [chosen, [*filters, ("layer", "in", without_space)]] if without_space else chosen
 
 
 def _main_rows(measurements: pd.DataFrame) -> pd.DataFrame:

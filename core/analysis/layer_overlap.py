@@ -1,19 +1,18 @@
 """Neighbor overlap between layers: the share of stored nearest neighbors that samples have in common at two layers."""
 
 from itertools import combinations_with_replacement, product
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from core.analysis.comparing import check_same_samples
-from core.analysis.curves import has_pooling
+from core.analysis.curves import has_pooling, pooling_filters
 from core.analysis.result_tables import OVERLAPS, checked
 from core.measures.related.neighbor_overlap import NeighborSets, Overlap
 from core.measures.related.neighbor_overlap import neighbor_overlap as overlap_of
 from core.study.store.lookup import check_pooling, check_split, check_study
-from core.study.store.opening import Study, StudyError
+from core.study.store.opening import Filter, Study, StudyError
 
 
 def neighbor_overlap(
@@ -82,8 +81,8 @@ def _row(layer: str, other_layer: str, overlap: Overlap) -> dict[str, object]:
 def _stored(study: Study, split: str, pooling: str) -> pd.DataFrame:
     """Read the neighbors within a split, of one pooling."""
     columns = ["layer", "pooling", "sample", "rank", "nearest"]
-    filters: list[tuple[str, str, Any]] = [("split", "==", split), ("nearest_split", "==", split)]
-    rows = study.table("neighbors", columns, filters)
+    filters: list[Filter] = [("split", "==", split), ("nearest_split", "==", split)]
+    rows = study.table("neighbors", columns, pooling_filters(filters, study.layers, pooling))
     rows = rows[has_pooling(rows, study.layers, pooling)]
     if rows.empty:
         raise StudyError(

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from core.analysis.curves import has_pooling
+from core.analysis.curves import has_pooling, pooling_filters
 from core.data.sampling import name_some
 from core.measures.related.neighbor_overlap import hub_skewness
 from core.study.store.lookup import check_layers, check_pooling, check_split, stored_pooling
-from core.study.store.opening import Study, StudyError
+from core.study.store.opening import Filter, Study, StudyError
 from core.study.store.tables.class_names import sample_classes
 
 
@@ -73,9 +73,11 @@ def read_nearest(
     check_pooling(study, pooling)
     check_split(study, split)
     check_split(study, among or split, "among")
-    filters = [("layer", "in", list(layers)), ("split", "==", split), ("nearest_split", "==", among or split)]
+    filters: list[Filter] = [("layer", "in", list(layers)), ("split", "==", split)]
+    filters += [("nearest_split", "==", among or split), ("rank", "==", 1)]
     columns = ["layer", "pooling", "sample", "nearest", "same_label"]
-    rows = study.table("neighbors", columns, [*filters, ("rank", "==", 1)]) if len(layers) else pd.DataFrame()
+    of_pooling = pooling_filters(filters, study.layers, pooling)
+    rows = study.table("neighbors", columns, of_pooling) if len(layers) else pd.DataFrame()
     if rows.empty:
         return {}
     rows = rows[has_pooling(rows, study.layers, pooling)].sort_values("sample", kind="stable")

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from core.analysis.curves import has_pooling
+from core.analysis.curves import has_pooling, pooling_filters
 from core.study.store.lookup import check_layers, check_pooling, check_split
-from core.study.store.opening import Study
+from core.study.store.opening import Filter, Study
 
 SUMMARIES = ("always", "gained", "lost", "never")
 
@@ -70,14 +70,14 @@ def neighbors_by_layer(
     check_split(study, split)
     check_split(study, among or split, "among")
     columns = ["layer", "pooling", "sample", "rank", "nearest", "distance", "same_label"]
-    filters: list[tuple[str, str, object]] = [("split", "==", split), ("nearest_split", "==", among or split)]
+    filters: list[Filter] = [("split", "==", split), ("nearest_split", "==", among or split)]
     if k is not None:
         filters.append(("rank", "<=", k))
     if layers is not None:
         filters.append(("layer", "in", list(layers)))
     if samples is not None:
         filters.append(("sample", "in", list(samples)))
-    table = study.table("neighbors", columns, filters)
+    table = study.table("neighbors", columns, pooling_filters(filters, study.layers, pooling))
     table = table[has_pooling(table, study.layers, pooling)]
     stored_layers = set(table["layer"].unique())
     order = [layer for layer in study.layers["layer"] if layer in stored_layers]

@@ -35,9 +35,11 @@ from core.study.store.tables.schemas import PART_TABLES, TABLES, Table
 
 FORMAT = 2
 MOST_ROWS = 250_000  # of a table that is checked in full when a study is opened
+_BATCH_ROWS = 2**17  # that are read at once where only some rows are wanted
 _REMEMBERED = 256  # studies whose tables need no second check while their files stay as they are
 
-Filters = Sequence[tuple[str, str, Any]]
+Filter = tuple[str, str, Any]
+Filters = Sequence[Filter] | Sequence[Sequence[Filter]]  # all of them, or all of one of several lists
 FileStamp = tuple[str, int, int, int]
 Stamp = tuple[FileStamp, ...]
 
@@ -361,26 +363,36 @@ def read_table_file(path: Path, table: Table) -> pa.Table:
     return data
 
 
-def _filtered(file: pq.ParquetFile, path: Path, columns: Sequence[str], filters: Filters) -> pa.Table:
-    """Some columns of the rows that pass all filters.
+def _filtered(file: pq.ParquetFile, columns: Sequence[str], filters: Filters) -> pa.Table:
+    """Some columns of the rows that pass the filters.
 
     PyArrow does not skip row groups by texts, such as those of other layers, which are most of a large table.
     """
-    groups = [group for group in range(file.num_row_groups) if _may_pass(file.metadata.row_group(group), filters)]
-    if len(groups) > file.num_row_groups // 2:
-        return pq.read_table(
-            path.absolute(),
-            columns=columns,
-            filters=list(filters),
-            partitioning=None,
-            page_checksum_verification=True,
-        )
-    needed = list(dict.fromkeys([*columns, *(column for column, _, _ in filters)]))
-    rows = file.read_row_groups(groups, needed)
-    return rows.filter(pq.filters_to_expression(list(filters))).select(columns)
+    alternatives = _alternatives(filters)
+    descriptions = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
+    groups = [
+        group for group, of_group in enumerate(descriptions) if any(_may_pass(of_group, one) for one in alternatives)
+    ]
+    needed = list(dict.fromkeys([*columns, *_filtered_columns(filters)]))
+    passing = pq.filters_to_expression(alternatives)
+    parts = [file.schema_arrow.empty_table().select(columns)]
+    for batch in file.iter_batches(_BATCH_ROWS, groups, needed):  # one at a time: the whole table may be large
+        parts.append(pa.Table.from_batches([batch]).filter(passing).select(columns))
+    return pa.concat_tables(parts).unify_dictionaries()
 
 
-def _may_pass(group: pq.RowGroupMetaData, filters: Filters) -> bool:
+def _alternatives(filters: Filters) -> list[list[Filter]]:
+    """The lists of filters, of which a row must pass one."""
+    if all(isinstance(one, tuple) for one in filters):
+        return [[one for one in filters if isinstance(one, tuple)]]
+    return [list(one) for one in filters if not isinstance(one, tuple)]
+
+
+def _filtered_columns(filters: Filters) -> list[str]:
+    return [column for one in _alternatives(filters) for column, _, _ in one]
+
+
+def _may_pass(group: pq.RowGroupMetaData, filters: Sequence[Filter]) -> bool:
     """Whether rows of a row group may pass all filters, by the smallest and the largest text of its columns."""
     wanted = {column: [value] if test == "==" else value for column, test, value in filters if test in ("==", "in")}
     for index in range(group.num_columns):
@@ -394,7 +406,7 @@ def _may_pass(group: pq.RowGroupMetaData, filters: Filters) -> bool:
 
 
 def _read_file(path: Path, name: str, columns: Sequence[str], filters: Filters | None = None) -> pa.Table:
-    file = _open(path, name, [*columns, *(column for column, _, _ in filters or ())])
+    file = _open(path, name, [*columns, *_filtered_columns(filters or [])])
     return _values_of(file, path, TABLES[name], columns, filters)
 
 
@@ -441,7 +453,7 @@ def _values_of(
     """Some columns of a file that was looked at, in their declared types, values checked."""
     there = [column for column in columns if column in file.schema_arrow.names]
     try:
-        data = _filtered(file, path, there, filters) if filters else file.read(there)
+        data = _filtered(file, there, filters) if filters else file.read(there)
         data, faults = validation.converted(data, table, columns)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _broken(path, error) from error

@@ -1,6 +1,7 @@
 """Samples through the layers, on tables worked out by hand."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,9 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import core
+from core.analysis.curves import has_pooling, pooling_filters
 from core.analysis.samples.paths import agreement, nearest_by_layer, neighbors_by_layer, sample_summaries
 
 LABELS = ["a", "a", "b", "b"]
+DEMO = Path(core.__file__).parents[1] / "explorer" / "demo"
 
 
 @pytest.fixture(scope="module")
@@ -97,12 +100,28 @@ def test_one_layer_of_a_file_with_many_row_groups_is_as_among_all(study, tmp_pat
 def test_other_layers_of_a_large_file_are_not_read(study, tmp_path, monkeypatch, layer):
     copy = tmp_path / "copy"
     shutil.copytree(study.path, copy)
-    file, groups, read = copy / "neighbors.parquet", [], pq.ParquetFile.read_row_groups
+    file, groups, read = copy / "neighbors.parquet", [], pq.ParquetFile.iter_batches
     pq.write_table(pq.read_table(file), file, row_group_size=12)  # the rows of one layer
-    monkeypatch.setattr(
-        pq.ParquetFile,
-        "read_row_groups",
-        lambda this, wanted, *rest: groups.append(wanted) or read(this, wanted, *rest),
-    )
-    assert len(core.load_study(copy).table("neighbors", filters=[layer])) == 12
+
+    def noting(this, batch_size, row_groups=None, columns=None):
+        if columns is not None:  # not the look at the beginning of a group
+            groups.append(row_groups)
+        return read(this, batch_size, row_groups, columns)
+
+    opened = core.load_study(copy)
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", noting)
+    assert len(opened.table("neighbors", filters=[layer])) == 12
     assert groups == [[1]]
+
+
+@pytest.mark.parametrize("pooling", ["mean", "flat"])
+def test_the_rows_of_a_pooling_are_those_chosen_from_all(pooling):
+    """Layers without spatial extent are stored once, and are of both poolings."""
+    study = core.load_study(DEMO / "dogs")
+    filters = [("split", "==", "test"), ("rank", "==", 1)]
+    every = study.table("neighbors", filters=filters)
+    some = study.table("neighbors", filters=pooling_filters(filters, study.layers, pooling))
+    assert len(some) < len(every)
+    expected = every[has_pooling(every, study.layers, pooling)].reset_index(drop=True)
+    found = some[has_pooling(some, study.layers, pooling)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(found.astype(object), expected.astype(object))

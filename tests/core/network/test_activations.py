@@ -168,9 +168,10 @@ def test_only_the_last_batch_is_copied_to_be_filled_up(lite0, images):
     found = stream_pass(
         lite0, pass_, lambda rows: batches[rows[0] // 2], 5, poolings=("mean",), batch_size=2, forward=forward
     )
-    assert given[0] is batches[0]
-    assert given[1] is batches[1]
-    np.testing.assert_array_equal(given[2], images[[4, 4]])
+    as_loaded = [batch for batch in given if any(batch is loaded for loaded in batches)]  # they run side by side
+    assert {id(batch) for batch in as_loaded} == {id(batches[0]), id(batches[1])}
+    (filled,) = (batch for batch in given if not any(batch is loaded for loaded in batches))
+    np.testing.assert_array_equal(filled, images[[4, 4]])
     np.testing.assert_array_equal(found["input", "mean"], images[:, 0, 0, :])
 
 

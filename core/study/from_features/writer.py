@@ -44,6 +44,8 @@ ClassNames = Sequence[str] | Mapping[Any, str]
 Activations = Mapping[str, NDArray[Any]]  # by pooling, shape (n, d)
 _Row = dict[str, Any]  # of the table `layers`
 
+_AT_ONCE_BYTES = 2**30  # for layers that are measured at the same time; one alone may take more
+
 
 @dataclass(frozen=True)
 class StudyDescription:
@@ -239,7 +241,7 @@ class FeatureStudyWriter:
             self._noted(layers),
             lambda layer, activations: measure_layer(layer, activations, self._samples, self._options),
             lambda layer, activations: sum(4 * array.size for array in activations.values()),
-            budget_bytes=available_bytes() // 2,
+            budget_bytes=min(_AT_ONCE_BYTES, available_bytes() // 2),
         )
         try:
             with closing(measured):

@@ -1,6 +1,13 @@
-"""Small vision transformers of Keras's own layers, with random weights, for tests."""
+"""Small vision transformers of Keras's own layers, with random weights, for tests; and the README's lines for one."""
 
+from pathlib import Path
 from typing import Any
+
+import pytest
+
+import core
+from core.cli import main
+from tests.documents import ROOT, code_blocks, commands, section
 
 SIDE, CHANNELS = 16, 8
 NUM_PATCHES = 4**2
@@ -33,3 +40,15 @@ def small_vit(*, class_token: bool, num_blocks: int = 2, num_classes: int = 3, s
     x = layers.LayerNormalization(name="norm")(x)
     x = x[:, 0] if class_token else layers.GlobalAveragePooling1D(name="token_pool")(x)
     return keras.Model(pixels, layers.Dense(num_classes, activation="softmax", name="predictions")(x), name="small_vit")
+
+
+def study_of_the_readme(folder: Path, monkeypatch: pytest.MonkeyPatch) -> core.Study:
+    """Run the README's lines for a transformer in a folder, but for its images, of which few digits take the place."""
+    monkeypatch.chdir(folder)
+    text = section((ROOT / "core/network/README.md").read_text(encoding="utf-8"), "### Transformers")
+    (block,) = [block for block in code_blocks(text) if "test_keras_hub" in block.mark]
+    exec(compile(block.text, "README", "exec"), {})
+    (words,) = [words for _, words in commands(text, "python -m core") if words[0] == "study"]
+    words[words.index("path/to/images")] = "digits"
+    assert main([*words, "--per-class", "4", "--neighbors", "3", "--no-probe"]) == 0
+    return core.load_study("vit-study")

@@ -17,7 +17,7 @@ from core.network.activations import stream_pass
 from core.network.catalogue import catalogue
 from core.network.models.registry import load_network
 from core.network.passes import Pass
-from tests.documents import ROOT, code_blocks, commands, section
+from tests.vision_transformers import study_of_the_readme
 
 IS_INSTALLED = importlib.util.find_spec("keras_hub") is not None
 pytestmark = [
@@ -61,14 +61,7 @@ def test_the_lines_of_the_readme_make_a_network_that_its_command_measures(tmp_pa
     )
     small = keras_hub.models.ViTImageClassifier(backbone, num_classes=3, name="classifier")
     monkeypatch.setattr(keras_hub.models.ViTImageClassifier, "from_preset", lambda preset: small)  # no download
-    monkeypatch.chdir(tmp_path)
-    text = section((ROOT / "core/network/README.md").read_text(encoding="utf-8"), "### Transformers")
-    (block,) = [block for block in code_blocks(text) if "test_keras_hub" in block.mark]
-    exec(compile(block.text, "README", "exec"), {})
-    (words,) = [words for _, words in commands(text, "python -m core") if words[0] == "study"]
-    words[words.index("path/to/images")] = "digits"
-    assert main([*words, "--per-class", "4", "--neighbors", "3", "--no-probe"]) == 0
-    study = core.load_study("vit-study")
+    study = study_of_the_readme(tmp_path, monkeypatch)
     assert study.layers["layer"].str.endswith("vit_encoder/transformer_block_1/mha").any()
     assert study.layers["note"].isna().all()
     images = load_images("digits", per_class=4).load(np.arange(4), (224, 224))

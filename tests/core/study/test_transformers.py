@@ -10,8 +10,7 @@ import core
 from core.cli import main
 from core.data.images.loading import load_images
 from core.network.models.registry import load_network
-from tests.documents import ROOT, code_blocks, commands, section
-from tests.vision_transformers import small_vit
+from tests.vision_transformers import small_vit, study_of_the_readme
 
 keras = pytest.importorskip("keras")
 pytestmark = [
@@ -112,14 +111,7 @@ def test_the_lines_of_the_readme_without_keras_hub(tmp_path, monkeypatch):
     small = small_vit(class_token=True, side=224)
     hub = SimpleNamespace(models=SimpleNamespace(ViTImageClassifier=SimpleNamespace(from_preset=lambda preset: small)))
     monkeypatch.setitem(sys.modules, "keras_hub", hub)
-    monkeypatch.chdir(tmp_path)
-    text = section((ROOT / "core/network/README.md").read_text(encoding="utf-8"), "### Transformers")
-    (block,) = [block for block in code_blocks(text) if "from_preset" in block.text]
-    exec(compile(block.text, "README", "exec"), {})
-    (words,) = [words for _, words in commands(text, "python -m core") if words[0] == "study"]
-    words[words.index("path/to/images")] = "digits"
-    assert main([*words, "--per-class", "4", "--neighbors", "3", "--no-probe"]) == 0
-    study = core.load_study("vit-study")
+    study = study_of_the_readme(tmp_path, monkeypatch)
     assert study.layers["note"].isna().all()
     (layer,) = study.layers["layer"][study.layers["layer"].str.endswith("block2_add2")]
     assert study.info["used"]["pooled"][layer] == "class token, the first of 17 tokens"

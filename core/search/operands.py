@@ -16,9 +16,10 @@ Rows rounded to bfloat16 lose δ each, which is measured. By Cauchy and Schwarz,
 
 least where ρ is the usual |δ|/|a|. Products returned in bfloat16 are off besides: some kernels round them, others cut
 bits off, and no one says which, so that a product p stands for numbers from (1 − 2⁻⁸)|p| to (1 + 2⁻⁷)|p| in magnitude.
-That part is added to each score as it stands, see `core.search.scores`. A sum of products is multiplied by the middle
-of the two factors instead, and what it may be off then, 1.5·2⁻⁸/(1 − 2⁻⁸) of |a||b|, is a part of c. So is what the
-norms are off, which are float32 sums then.
+So that these numbers are small where rows are near, the norms are added within the product, as further columns, each
+in three parts of 8 bits; c has γ for them once more. The returned number is a score then, see `core.search.scores`.
+A sum of products is multiplied by the middle of the two factors instead, and what it may be off then, 1.5·2⁻⁸/(1 − 2⁻⁸)
+of |a||b|, is a part of c. So is what the norms are off, which are float32 sums then.
 """
 
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ STRIP = 64  # rows worked on at a time, so that they stay in the cache
 _STRIP_BYTES = 1 << 20  # the same of rows that are centered
 _USUAL_LOSS = 0.0016  # ρ: |δ|/|a| of most rows rounded to 8 bits
 _CACHE_BYTES = 1 << 27
+_PARTS = 3  # of 8 bits each, that make a float32 offset
+_WIDTH = 32  # whose multiple rows with offsets are wide: others take a quarter more time
 _LEAST = 1e-140  # the square of its rounding error, 1e-156, is still a usual number
 
 Array = NDArray[Any]
@@ -74,7 +77,8 @@ class Arithmetic:
         scale = 1.0 if abs(exponent) < 24 else float(2.0**-exponent)
         num_features = references.num_features
         num_parts = -(-num_features // chunk)
-        depth = min(num_features, chunk) + num_parts - 1  # additions that a term goes through
+        offsets = 2 * _PARTS if num_parts == 1 and products.roundoff else 0  # that are columns, too
+        depth = min(num_features, chunk) + num_parts - 1 + offsets  # additions that a term goes through
         unit = float(np.finfo(products.dtype).eps) / 2
         below, above = products.result_error if num_parts > 1 else EXACT  # of parts of a sum
         gamma = sum_error(depth + (above > 0), products.dtype)  # with the factor of the sum
@@ -84,7 +88,8 @@ class Arithmetic:
             of_products = longer * (gamma * (1 + of_parts) + of_parts)
             of_norms = gamma * (1 + 2 * gamma)  # float32 sums like |δ|², which is at most 2⁻¹⁶|a|²
             lost = rounding**2 * (1 / _USUAL_LOSS + 1) + _USUAL_LOSS
-            gamma = of_products + of_norms * (1 + of_products + lost)
+            of_offsets = 1.1 * gamma if offsets else 0.0  # half of |a|² each, and their slack
+            gamma = of_products + of_norms * (1 + of_products + lost) + of_offsets
         return cls(
             products=products,
             center=references.mean.astype(products.dtype) if scale == 1 else references.mean,
@@ -95,6 +100,11 @@ class Arithmetic:
             middle=1 + (above - below) / 2,
             chunk=chunk,
         )
+
+    @property
+    def has_offsets(self) -> bool:
+        """Whether products of rows are scores, because offsets are columns of the rows."""
+        return self.result_error != EXACT
 
 
 class Operand:
@@ -111,48 +121,84 @@ class Operand:
         self.slack, self.offset = np.full(self.num_rows, np.nan), np.full(self.num_rows, np.nan)
         self._squared = np.full((len(self.columns), self.num_rows), np.nan)  # |a|² of each chunk
         self._lost = np.zeros_like(self._squared)  # |δ|² of each chunk
-        self._cache: dict[tuple[int, int, int], Any] = {}
+        self._cache: dict[tuple[int, int, int], tuple[Array, Any]] = {}
         self._left = _CACHE_BYTES  # of the cache
+        self._facing: dict[int, tuple[int, Any]] = {}  # by device: where its rows start, and these
 
     def chunk(self, rows: slice, part: int, place: int = 0) -> Any:
         """Centered rows of one product as its device takes them, made once while there is room for them."""
+        return self._chunk(rows, part, place)[1]
+
+    def facing(self, rows: slice, part: int, place: int = 0) -> Any:
+        """The same for the left side of products with `chunk`s: offsets face ones, and ones face offsets."""
+        if not self.arithmetic.has_offsets:
+            return self.chunk(rows, part, place)
+        if self._facing.get(place, (-1, None))[0] != rows.start:
+            stored, _ = self._chunk(rows, part, place)
+            turned = room_for(stored.size, stored.dtype).reshape(stored.shape)
+            turned[...] = stored
+            first = self.columns[part].stop - self.columns[part].start
+            middle, last = first + _PARTS, first + 2 * _PARTS
+            turned[:, first:middle], turned[:, middle:last] = stored[:, middle:last], stored[:, first:middle]
+            self._facing[place] = (rows.start, self.arithmetic.products.load(turned, place))
+        return self._facing[place][1]
+
+    def _chunk(self, rows: slice, part: int, place: int) -> tuple[Array, Any]:
+        """Rows of one product as they are stored, and as its device takes them."""
         key = (rows.start, part, place)
         if key in self._cache:
             return self._cache[key]
         room = self.room(rows, part)
         loaded = self.make(rows, part, place, room=room)
+        found = room.reshape(rows.stop - rows.start, -1), loaded
         if room.nbytes <= self._left:
-            self._cache[key] = loaded
+            self._cache[key] = found
             self._left -= room.nbytes
-        return loaded
+        return found
 
     def room(self, rows: slice, part: int = 0) -> Array:
         """Memory for rows of one product."""
-        columns = self.columns[part]
-        num_numbers = (rows.stop - rows.start) * (columns.stop - columns.start)
+        num_numbers = (rows.stop - rows.start) * self._width(part)
         return room_for(num_numbers, self.arithmetic.products.stored_dtype)
 
+    def _width(self, part: int) -> int:
+        """Numbers that a row of one product takes."""
+        width: int = self.columns[part].stop - self.columns[part].start
+        return -(-(width + 2 * _PARTS) // _WIDTH) * _WIDTH if self.arithmetic.has_offsets else width
+
     def make(self, rows: slice, part: int, place: int = 0, *, room: Array) -> Any:
-        """Centered rows of one product as its device takes them, shape (rows, columns of the part).
+        """Centered rows of one product as its device takes them, shape (rows, numbers that a row takes).
 
         room : of these rows, or of as many; what was made in it before is lost.
         """
         products, columns = self.arithmetic.products, self.columns[part]
-        shape = (rows.stop - rows.start, columns.stop - columns.start)
+        shape = (rows.stop - rows.start, self._width(part))
         block = room[: shape[0] * shape[1]].reshape(shape)
+        num_columns = columns.stop - columns.start
 
         def fill(strip: slice) -> None:
             some = slice(rows.start + strip.start, rows.start + strip.stop)
             centered = self._centered(some, columns)
-            lost = products.store(centered, block[strip])
+            lost = products.store(centered, block[strip, :num_columns])
             if np.isnan(self._squared[part, some.start]):
                 exact = np.float32 if products.roundoff else np.float64  # what rounding loses is far more
                 self._lost[part, some] = _squares(lost, exact)
                 self._squared[part, some] = _squares(centered, exact)
+            if self.arithmetic.has_offsets:
+                self.bound(some)
+                self._add_offsets(some, block[strip, num_columns:])
 
         row_bytes = products.dtype.itemsize * block.shape[1]
         in_threads(fill, row_blocks(len(block), row_bytes, _STRIP_BYTES))
         return products.load(block, place)
+
+    def _add_offsets(self, rows: slice, out: Array) -> None:
+        """Write what makes a score of a product: ones for the offsets of the other side, and the rows' own in parts."""
+        out[...] = 0
+        out[:, :_PARTS] = 1
+        rest = self.offset[rows, None].astype(np.float32)
+        for part in range(_PARTS, 2 * _PARTS):
+            rest = self.arithmetic.products.store(rest, out[:, part : part + 1])
 
     def bound(self, rows: slice) -> None:
         """Slack and offset of rows whose chunks have all been made."""

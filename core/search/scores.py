@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from core.search.devices import tensorflow
 from core.search.operands import Operand, strips
-from core.search.products import EXACT, ResultError
+from core.search.products import ResultError
 from core.search.rows import in_threads
 
 Array = NDArray[Any]
@@ -31,8 +31,9 @@ def scores(
     shape = (rows.stop - rows.start, columns.stop - columns.start)
     products, total = left.arithmetic.products, None
     for part in range(len(left.columns)):
-        a = left.chunk(rows, part, place)
-        b = a if left is right and rows == columns else right.chunk(columns, part, place)
+        a = left.facing(rows, part, place)
+        is_same = left is right and rows == columns and not left.arithmetic.has_offsets
+        b = a if is_same else right.chunk(columns, part, place)
         room = None if out is None or part else out[: shape[0] * shape[1]].reshape(shape)
         product = products.product(a, b, room)
         total = product if len(left.columns) == 1 else products.added(total, product)
@@ -56,12 +57,18 @@ def sums_of_parts(left: Operand, right: Operand, pairs: Sequence[tuple[slice, sl
 def scored(total: Any, left: Operand, rows: slice, right: Operand, columns: slice, *, place: int = 0) -> "Tile":
     """The tile of scores made of its products."""
     arithmetic = left.arithmetic
+    in_memory = _in_memory(arithmetic.products.devices[place])
+    if arithmetic.has_offsets:
+        return (RoundedTile if in_memory else DeviceTile).of_rounded(total, arithmetic.result_error)
     left.bound(rows)
     right.bound(columns)
     if arithmetic.middle != 1:
         total = _times(total, np.float32(arithmetic.middle))
-    kind = _kind(total, arithmetic.products.devices[place], arithmetic.result_error)
-    return kind.of(total, left.offset[rows], right.offset[columns], arithmetic.result_error)
+    return (HostTile if in_memory else DeviceTile).of(total, left.offset[rows], right.offset[columns])
+
+
+def _in_memory(device: str) -> bool:
+    return device.startswith("CPU")
 
 
 def _times(total: Any, factor: np.float32) -> Any:
@@ -72,13 +79,6 @@ def _times(total: Any, factor: np.float32) -> Any:
         return total * factor
 
 
-def _kind(products: Any, device: str, error: ResultError) -> "type[HostTile | RoundedTile | DeviceTile]":
-    """The tile for products of a device, with an error of their own besides that of float32 sums or without."""
-    if not device.startswith("CPU"):
-        return DeviceTile
-    return HostTile if error == EXACT else RoundedTile
-
-
 @dataclass(frozen=True, eq=False)
 class HostTile:
     """Scores in memory, worked on in strips of rows that stay in the cache."""
@@ -86,7 +86,7 @@ class HostTile:
     values: Array
 
     @classmethod
-    def of(cls, products: Array, left: Array, right: Array, error: ResultError) -> "HostTile":
+    def of(cls, products: Any, left: Array, right: Array) -> "HostTile":
         """Products and both sides' offsets, added."""
         values = np.asarray(products)
         values = values if values.flags.writeable else values.copy()
@@ -140,19 +140,17 @@ def _joined(found: Sequence[Reached]) -> Reached:
 
 @dataclass(frozen=True, eq=False)
 class RoundedTile:
-    """Products returned in bfloat16, in memory, that become scores a strip at a time.
+    """Scores that were returned in bfloat16, in memory, compared by their bits.
 
-    A product stands for a range of numbers, see `ResultError`; its score is made with the largest of them.
+    Each stands for a range of numbers, see `ResultError`; the largest of them counts.
     """
 
-    bits: NDArray[np.uint16]  # the products
-    left: Array  # offsets, float32, shape (rows,)
-    right: Array  # offsets, float32, shape (columns,)
+    bits: NDArray[np.uint16]
     error: ResultError
 
     @classmethod
-    def of(cls, products: Any, left: Array, right: Array, error: ResultError) -> "RoundedTile":
-        return cls(np.asarray(products).view(np.uint16), left.astype(np.float32), right.astype(np.float32), error)
+    def of_rounded(cls, values: Any, error: ResultError) -> "RoundedTile":
+        return cls(np.asarray(values).view(np.uint16), error)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -162,52 +160,47 @@ class RoundedTile:
         """The scores of some rows."""
         values = np.empty((band.stop - band.start, self.shape[1]), np.float32)
         for strip in strips(len(values)):
-            here = values[strip]
-            self._score(slice(band.start + strip.start, band.start + strip.stop), here, np.empty_like(here))
+            values[strip] = self._largest(self.bits[band.start + strip.start : band.start + strip.stop])
         return HostTile(values)
 
     def exclude(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> HostTile:
         return self.rows(slice(0, self.shape[0])).exclude(rows, columns)
 
     def reaching(self, *thresholds: Array) -> list[Reached]:
-        if self._asks_positive(*thresholds):  # then the largest number is the product times one constant
-            factor = np.float32(1 + self.error.above)
-            exact = RoundedTile(self.bits, self.left / factor, self.right / factor, EXACT)
-            reached = exact._reaching([least / factor for least in thresholds])
-            return [(row, column, value * factor) for row, column, value in reached]
-        return self._reaching(thresholds)
+        most = [_most_bits(least, self.error) for least in thresholds]
 
-    def _asks_positive(self, *thresholds: Array) -> bool:
-        """Whether only positive products can reach any of the thresholds."""
-        sides = (
-            (self.left[:, None], self.right) if least.ndim == 2 else (self.right, self.left) for least in thresholds
-        )
-        return all((least - own).min() > other.max() for least, (own, other) in zip(thresholds, sides, strict=True))
-
-    def _reaching(self, thresholds: Sequence[Array]) -> list[Reached]:
         def reaching(strip: slice) -> list[Reached]:
-            here, room = (np.empty((strip.stop - strip.start, self.shape[1]), np.float32) for _ in range(2))
-            tile = HostTile(self._score(strip, here, room))
-            least = [one[strip] if one.ndim == 2 else one for one in thresholds]
-            return [(row + strip.start, column, value) for row, column, value in tile.reaching(*least)]
+            return [self._reaching(strip, one[strip] if one.ndim == 2 else one) for one in most]
 
         return [_joined(found) for found in zip(*in_threads(reaching, strips(self.shape[0])), strict=True)]
 
-    def _score(self, rows: slice, out: Array, room: Array) -> Array:
-        """Scores of some rows, into `out`."""
-        np.left_shift(self.bits[rows], 16, out=out.view(np.uint32), dtype=np.uint32)
-        if self.error != EXACT:
-            _largest(out, self.error, room)
-        out += self.right
-        out += self.left[rows, None]
-        return out
+    def _reaching(self, strip: slice, most: NDArray[np.uint16]) -> Reached:
+        here = self.bits[strip]
+        place = np.flatnonzero(here <= most)
+        row, column = np.divmod(place, self.shape[1])
+        return row + strip.start, column, self._largest(here.ravel()[place])
+
+    def _largest(self, bits: NDArray[np.uint16]) -> Array:
+        """The largest number that each score may stand for, in float32."""
+        values = np.left_shift(bits, 16, dtype=np.uint32).view(np.float32)
+        above = np.float32(1 + self.error.above) * values  # the larger one where positive
+        values *= np.float32(1 - self.error.below)
+        result: Array = np.maximum(values, above, out=values)
+        return result
 
 
-def _largest(products: Array, error: ResultError, room: Array) -> None:
-    """Turn products into the largest number that each may stand for, in place; `room` is as much memory again."""
-    np.multiply(products, np.float32(1 + error.above), out=room)
-    products *= np.float32(1 - error.below)
-    np.maximum(products, room, out=products)  # `room` where positive
+def _most_bits(least: Array, error: ResultError) -> NDArray[np.uint16]:
+    """The bits of the least bfloat16 number that may stand for a threshold: those of all greater ones are fewer.
+
+    For the bits of negative numbers grow with their magnitude, and those of positive ones lack the first. No score
+    needs to be positive: where infinity is asked for, only 0 is let through.
+    """
+    with np.errstate(over="ignore"):
+        exact = np.minimum(least, 0) / (1.0 - error.below)
+        rounded = exact.astype(np.float32)
+    magnitude = np.where(rounded > exact, np.nextafter(rounded, np.float32(-np.inf)), rounded).view(np.uint32)
+    bits = np.maximum((magnitude + np.uint32(0xFFFF)) >> np.uint32(16), np.uint32(0x8000))
+    return np.where(least == np.inf, 0, bits).astype(np.uint16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,14 +210,19 @@ class DeviceTile:
     values: Any
 
     @classmethod
-    def of(cls, products: Any, left: Array, right: Array, error: ResultError) -> "DeviceTile":
-        """Products and both sides' offsets, added; rounded products first become the largest they can stand for."""
+    def of(cls, products: Any, left: Array, right: Array) -> "DeviceTile":
+        """Products and both sides' offsets, added."""
         tf = tensorflow()
         with tf.device(products.device):
-            values = tf.cast(products, tf.float32)
-            if error != EXACT:
-                values = tf.maximum(values * np.float32(1 + error.above), values * np.float32(1 - error.below))
-            return cls(values + right.astype(np.float32) + left.astype(np.float32)[:, None])
+            return cls(products + right.astype(np.float32) + left.astype(np.float32)[:, None])
+
+    @classmethod
+    def of_rounded(cls, values: Any, error: ResultError) -> "DeviceTile":
+        """The largest number that each rounded score may stand for."""
+        tf = tensorflow()
+        with tf.device(values.device):
+            values = tf.cast(values, tf.float32)
+            return cls(tf.maximum(values * np.float32(1 + error.above), values * np.float32(1 - error.below)))
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -34,7 +34,7 @@ class Shortlist:
     def __init__(self, queries: Operand, references: Operand, k: int) -> None:
         self._queries, self._references, self._k = queries, references, k
         below, above = queries.arithmetic.result_error
-        self._rounding = (below + above) / (1 - below)  # of a product, from the largest it stands for to the smallest
+        self._rounding = (below + above) / (1 - below)  # of a score, from the largest it stands for to the smallest
         self._certain = np.full((queries.num_rows, k), -np.inf)  # the k best scores that are certainly reached
         self._threshold = np.full(queries.num_rows, -np.inf)  # the least of them
         self._found: list[Pairs] = []
@@ -97,7 +97,7 @@ class Shortlist:
         certain = value - queries.slack[query] - references.slack[reference]
         if self._rounding:
             with np.errstate(invalid="ignore"):  # −inf marks a query's own row
-                certain -= self._rounding * np.abs(value - queries.offset[query] - references.offset[reference])
+                certain -= self._rounding * np.abs(value)
         values: NDArray[np.float64] = certain
         return values
 
@@ -142,6 +142,7 @@ class Shortlist:
         order = np.argsort(query, kind="stable")
         self._found = [(query[order], reference[order], value[order])]
         self._num_found = len(query)
+        self._compact_at = max(self._compact_at, 2 * self._num_found)  # what is kept is not looked at again each time
 
 
 def self_join(rows: Rows, k: int, products: Products) -> tuple[Candidates, NDArray[np.int64]]:

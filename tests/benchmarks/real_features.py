@@ -41,7 +41,15 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     images = str(DATA)
     print(write_features(folder, StudyOptions(images, layers="avg_pool", pooling="flat")))
-    untrained = StudyOptions(images, "efficientnet-b0", "none", "block5a_expand_conv", "flat", "train", 10)
+    untrained = StudyOptions(
+        images,
+        network="efficientnet-b0",
+        weights="none",
+        layers="block5a_expand_conv",
+        pooling="flat",
+        split="train",
+        per_class=10,
+    )
     print(write_features(folder, untrained))
 
 

@@ -223,3 +223,26 @@ NORMAL = np.random.default_rng(8).normal(size=(10, 3))
 def test_bad_input_is_named(features, options, text):
     with pytest.raises(ValueError, match=text):
         core.nearest_neighbors(features, **options)
+
+
+def test_candidates_that_stay_are_not_sorted_again_for_each_tile(monkeypatch):
+    """Their number may stay above the limit from which they are sorted: then the limit grows with it."""
+    calls = []
+    compact = shortlist.Shortlist._compact
+
+    def counted(self):
+        calls.append(self)
+        compact(self)
+
+    plain = shortlist.Shortlist.__init__
+
+    def soon(self, *arguments):
+        plain(self, *arguments)
+        self._compact_at = 1
+
+    monkeypatch.setattr(shortlist, "TILE", 50)
+    monkeypatch.setattr(shortlist.Shortlist, "__init__", soon)
+    monkeypatch.setattr(shortlist.Shortlist, "_compact", counted)
+    features = np.random.default_rng(5).normal(size=(1000, 20)).astype(np.float32)
+    np.testing.assert_array_equal(core.nearest_neighbors(features, k=5).indices, naive(features, k=5)[0])
+    assert len(calls) < 30  # of 210 tiles

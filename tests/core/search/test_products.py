@@ -116,14 +116,13 @@ def test_so_are_those_of_some_rows_and_of_other_samples(monkeypatch, way):
 def test_tiles_that_stay_on_the_device_find_the_same(monkeypatch, way, name):
     features = cases()[name].astype(np.float32)
     expected = core.nearest_neighbors(features, k=2)
-    plain = scores._kind
     made = []
 
-    def on_device(values, device, error):
+    def in_memory(device):
         made.append(device)
-        return plain(values, device, error) if isinstance(values, np.ndarray) else scores.DeviceTile
+        return device == "CPU"  # NumPy's
 
-    monkeypatch.setattr(scores, "_kind", on_device)
+    monkeypatch.setattr(scores, "_in_memory", in_memory)
     found = searched(features, monkeypatch, way, k=2)
     assert len(made) >= 6
     np.testing.assert_array_equal(found.indices, expected.indices)
@@ -230,11 +229,29 @@ def test_a_returned_product_stands_for_what_was_rounded_or_cut_off(value, rounde
     for kernel, expected in ((ROUNDING, rounded), (CUTTING, cut)):
         product = kernel.product(np.float32([[value]]), np.float32([[1]]))
         assert float(product[0, 0]) == expected
-        zero = np.zeros(1, dtype=np.float32)
-        largest = scores.RoundedTile.of(product, zero, zero, error).rows(slice(0, 1)).values[0, 0]
-        on_device = scores.DeviceTile.of(_tensor(product), zero, zero, error).values.numpy()[0, 0]
+        largest = scores.RoundedTile.of_rounded(product, error).rows(slice(0, 1)).values[0, 0]
+        on_device = scores.DeviceTile.of_rounded(_tensor(product), error).values.numpy()[0, 0]
         assert largest == on_device == max(expected * (1 + 2**-7), expected * (1 - 2**-8))
         assert largest >= value
+
+
+@pytest.mark.parametrize("least", [-np.inf, -3e38, -1.5, -1 - 2**-8, -1e-30, -1e-45, 0.0, np.inf])
+def test_bits_let_through_what_may_reach_a_threshold(least):
+    """Of numbers of either sign, those whose range holds one that large, and at most the next one below."""
+    error = ROUNDED.result_error
+    bits = np.arange(1 << 16, dtype=np.uint16)
+    values = (bits.astype(np.uint32) << 16).view(np.float32)
+    bits, values = bits[np.abs(values) < 1e38], values[np.abs(values) < 1e38].astype(np.float64)
+    tile = scores.RoundedTile(bits[:, None], error)
+    threshold = np.full((len(bits), 1), least, np.float32)
+    ((row, _, largest),) = tile.reaching(threshold)
+    np.testing.assert_allclose(largest, np.maximum(values * (1 - error.below), values * (1 + error.above))[row], 1e-6)
+    let_through = np.isin(np.arange(len(bits)), row)
+    if least == np.inf:
+        assert (values[let_through] == 0).all()
+    else:
+        assert let_through[np.maximum(values * (1 - error.below), values * (1 + error.above)) >= threshold[0]].all()
+        assert not let_through[values * (1 - 2**-6) < threshold[0] - 2e-38].any()
 
 
 def _tensor(product):

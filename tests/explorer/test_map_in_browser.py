@@ -93,7 +93,7 @@ def test_a_journey_over_the_map(page, address):
     expect(chosen).to_be_visible(timeout=SLOW)
     count = int(re.match(r"[\d,]+", chosen.inner_text().strip().split("\n")[-1])[0].replace(",", ""))
     assert 100 < count <= 359
-    expect(page.get_by_role("heading", level=3).filter(has_text=f"{count} of 359 samples")).to_be_visible()
+    expect(page.get_by_role("heading", level=2).filter(has_text=f"{count} of 359 samples")).to_be_visible()
     chosen.click()
     expect(chosen).to_be_hidden(timeout=SLOW)
 

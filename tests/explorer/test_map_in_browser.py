@@ -109,7 +109,7 @@ def test_a_journey_over_the_map(page, address):
     page.wait_for_function("document.documentElement.scrollWidth <= window.innerWidth")
     expect(canvas).to_be_visible()
     assert canvas.bounding_box()["y"] < chosen_layer.bounding_box()["y"]
-    page.goto(f"{address}/compare?study=digits")
+    page.goto(f"{address}/compare?study=digits&tab=another-study")
     button = page.get_by_role("radio", name="By relative position")
     expect(button).to_be_visible(timeout=SLOW)
     assert button.bounding_box()["x"] + button.bounding_box()["width"] <= 390

@@ -30,12 +30,12 @@ CHROMIUM_OPTIONS = [
 
 @contextmanager
 def serve(
-    *arguments: str, environ: Mapping[str, str] | None = None, log: Path | None = None
+    *arguments: str, environ: Mapping[str, str] | None = None, log: Path | None = None, root: Path = ROOT
 ) -> Iterator[tuple[str, subprocess.Popen]]:
     """The app on a free port, without the project on Python's path: its address, and its process.
 
     arguments : after the `--`, such as "--study", PATH. environ : beside the variables of this process.
-    log : a file for what the server prints; by default nothing keeps it.
+    log : a file for what the server prints; by default nothing keeps it. root : the project whose app is served.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -45,7 +45,7 @@ def serve(
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     variables = inherited | dict(environ or {})
     with Path(log or os.devnull).open("w") as output:
-        server = subprocess.Popen([*command, "--", *arguments], cwd=ROOT, env=variables, stdout=output, stderr=output)
+        server = subprocess.Popen([*command, "--", *arguments], cwd=root, env=variables, stdout=output, stderr=output)
         try:
             wait_for_server(f"http://127.0.0.1:{port}/_stcore/health", server)
             yield f"http://127.0.0.1:{port}", server

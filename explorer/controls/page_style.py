@@ -3,15 +3,20 @@
 import streamlit as st
 
 _GROUP, _SLIDER, _TABS = (f'[data-testid="{name}"]' for name in ("stButtonGroup", "stSliderThumbValue", "stTabs"))
+_CODE = '[data-testid="stCode"] pre code[class]'
 # Rows of buttons are as high as the fields beside them, so that their labels stand in one line; in a narrow window they
 # wrap, where Streamlit would cut off the last one. Streamlit writes what is chosen in the primary color, which is too
-# dark for a text on a dark page.
+# dark for a text on a dark page. Its colors of code are too light: these reach 4.5:1 on the background of code.
 STYLE = f"""<style>
 {_GROUP} > [role] button {{min-height: 2.5rem;}}
 @media (max-width: 640px) {{{_GROUP} > [role] {{flex-wrap: wrap; row-gap: .25rem;}}}}
 {_GROUP} button:is([aria-checked="true"], [aria-pressed="true"], [data-selected="true"]),
 {_GROUP} button:is([aria-checked="true"], [aria-pressed="true"], [data-selected="true"]) p,
 {_SLIDER} p, {_TABS} [role="tab"][aria-selected="true"] p {{color: light-dark(#0b62a4, #6cb6f0);}}
+{_CODE} .token {{color: light-dark(#a8480a, #f0a35e);}}
+{_CODE} .token.keyword, {_CODE} .token.function {{color: light-dark(#0b62a4, #6cb6f0);}}
+{_CODE} .token.string {{color: light-dark(#0a6b4f, #4fcfa2);}}
+{_CODE} .token:is(.operator, .punctuation, .comment) {{color: light-dark(#4f5b69, #a3adba);}}
 </style>"""
 
 

@@ -9,18 +9,13 @@ from contextlib import contextmanager
 
 import streamlit as st
 
-_BODY, _CONTROLS, _REST = (
-    "chart_first",
-    "controls_after_chart",
-    "after_columns",
-)  # beginnings of keys, which Streamlit makes CSS classes
+_BODY, _CONTROLS = "chart_first", "controls_after_chart"  # beginnings of keys, which Streamlit makes CSS classes
 _WRAPPER, _ROW, _COLUMN = (f'[data-testid="{name}"]' for name in ("stLayoutWrapper", "stHorizontalBlock", "stColumn"))
 _COLUMNS = f'[class*="st-key-{_BODY}"] > {_WRAPPER}:has(> {_ROW} > {_COLUMN})'
 # Columns give up their row, so that the controls can stand between the first column, the chart, and the others.
 STYLE = f"""<style>
 @media (max-width: 640px) {{
   {_WRAPPER}:has(> [class*="st-key-{_CONTROLS}"]) {{order: 1;}}
-  {_WRAPPER}:has(> [class*="st-key-{_REST}"]) {{order: 3;}}
   {_COLUMNS}, {_COLUMNS} > {_ROW} {{display: contents;}}
   {_COLUMNS} > {_ROW} > {_COLUMN} {{flex: none; width: 100%; order: 2;}}
   {_COLUMNS} > {_ROW} > {_COLUMN}:first-child {{order: 0;}}
@@ -40,11 +35,4 @@ def chart_first(page: str) -> Iterator[None]:
 def controls_after_chart(page: str) -> Iterator[None]:
     """The controls of a chart; only within `chart_first` of the same page, and once."""
     with st.container(key=f"{_CONTROLS}_{page}"):
-        yield
-
-
-@contextmanager
-def after_columns(page: str) -> Iterator[None]:
-    """What follows the columns whose first one is the chart; only within `chart_first` of the same page."""
-    with st.container(key=f"{_REST}_{page}"):
         yield

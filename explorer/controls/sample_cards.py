@@ -46,7 +46,7 @@ def show_selected(
         The layer that the neighbors are of.
     """
     row = table[table["sample"] == selected].iloc[0]
-    st.subheader(f"{plain(row['id'])}", anchor="selected")
+    st.header(f"{plain(row['id'])}", anchor="selected")
     count = "nearest neighbor" if len(neighbors) == 1 else f"{len(neighbors)} nearest neighbors"
     st.markdown(f"Class **{plain(row['class_name'])}**. Its {count} at `{selection.layer}`, as stored:")
     with st.container(horizontal=True, gap="small"):

@@ -1,13 +1,16 @@
-"""A row of links to the sections of a long page, which stays in sight while the page is scrolled.
+"""Menus within a long page: a row of links to its sections, and tabs.
 
-A link is a fragment of the address (`#pairs`), so that it can be sent, and *Back* returns to the section before.
+The row stays in sight while the page is scrolled. A link is a fragment of the address (`#pairs`), so that it can be
+sent, and *Back* returns to the section before. Of tabs only the open one is drawn; the address names it (`tab=pairs`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import streamlit as st
+from streamlit.elements.lib.mutable_tab_container import TabContainer
 
+TAB = "tab"  # query parameter
 _HEADER, _MAIN = (f'[data-testid="{name}"]' for name in ("stHeader", "stMain"))
 # The row lies below Streamlit's header, which covers the top of the page: a heading, or a control that gets the focus,
 # is scrolled to below both.
@@ -45,3 +48,34 @@ def show_sections(sections: Mapping[str, str], *, only_on_phone: bool = False) -
 def mark_section(anchor: str) -> None:
     """Let a link of `show_sections` lead here, where no heading does; it takes no room."""
     st.html(f'<span id="{escape(anchor)}" class="si-section"></span>')
+
+
+def show_tabs(
+    tabs: Mapping[str, str], query: Mapping[str, Sequence[str]], *, first: str, key: str
+) -> tuple[str, TabContainer]:
+    """Show tabs, of which only the open one is to be drawn.
+
+    Parameters
+    ----------
+    tabs : mapping
+        From the name of a tab, as in the address, to its title.
+    query : mapping
+        Query parameters of the page.
+    first : str
+        The name of the tab that is open where the address names none.
+    key : str
+        Session key of the widget.
+
+    Returns
+    -------
+    name : str
+        Of the open tab.
+    place : TabContainer
+        Where its content belongs.
+    """
+    if st.session_state.get(key) not in tabs.values():
+        chosen = next((name for name in query.get(TAB, ()) if name in tabs), first)
+        st.session_state[key] = tabs[chosen]
+    places = dict(zip(tabs, st.tabs(list(tabs.values()), key=key, on_change="rerun"), strict=True))
+    opened = next((name for name, place in places.items() if place.open), first)
+    return opened, places[opened]

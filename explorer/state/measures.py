@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import pandas as pd
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -32,3 +34,15 @@ class Sampling:
 
 
 SEPARATION, FULL = Measure(), Sampling()
+
+
+def stored_measures(family: pd.DataFrame) -> list[Measure]:
+    """SI, and the variants in a table with the columns measure and order."""
+    variants = family[["measure", "order"]].drop_duplicates()
+    return [SEPARATION, *(Measure(str(name), int(order)) for name, order in variants.itertuples(index=False))]
+
+
+def stored_samplings(subsamples: pd.DataFrame) -> list[Sampling]:
+    """All samples, and the drawn ones in a table with the columns sampling and num_queries."""
+    drawn = subsamples[["sampling", "num_queries"]].drop_duplicates()
+    return [FULL, *(Sampling(str(kind), int(size)) for kind, size in drawn.itertuples(index=False))]

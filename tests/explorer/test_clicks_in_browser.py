@@ -53,7 +53,7 @@ def test_a_field_of_the_heat_map_opens_the_samples_of_its_class_at_its_layer(pag
     assert (view(page)["class"], view(page)["layer"]) == (says["Class"], says["Layer"])
     expect(page.get_by_role("combobox", name="Class", exact=True)).to_have_value(says["Class"])
     expect(page.get_by_role("combobox", name="Layer", exact=True)).to_have_value(says["Layer"])
-    expect(page.get_by_role("heading", level=3).filter(has_text=f"{says['Samples']} of ")).to_be_visible()
+    expect(page.get_by_role("heading", level=2).filter(has_text=f"{says['Samples']} of ")).to_be_visible()
 
 
 @pytest.mark.parametrize("place", [0, 2])
@@ -73,6 +73,7 @@ def test_a_bar_opens_its_two_classes_through_the_layers(page, address, place):
 def test_a_row_of_the_samples_to_check_opens_its_sample(page, address):
     page.goto(f"{address}/samples?study=digits")
     expect_samples(page)
+    page.get_by_role("tab", name="Data quality").click()
     table = page.get_by_role("tabpanel", name="Samples to check").get_by_test_id("stDataFrame")
     row = table.locator("tbody tr").nth(1)  # the table that is drawn has one for screen readers within
     expect(row).to_have_count(1, timeout=SLOW)
@@ -80,7 +81,7 @@ def test_a_row_of_the_samples_to_check_opens_its_sample(page, address):
     table.locator(".dvn-scroller").click(position={"x": 18, "y": HEADER + 1.5 * ROW})
     sample = next(cell for cell in cells if cell.startswith("digits/"))
     expect(page.get_by_role("dialog")).to_contain_text(sample, timeout=SLOW)
-    expect(page).to_have_url(re.compile(f"sample={sample.replace('/', '%2F')}&open=yes"))
+    expect(page).to_have_url(re.compile(f"sample={sample.replace('/', '%2F')}&tab=data-quality&open=yes"))
 
 
 def test_a_span_drawn_on_the_strip_is_shown_kept_in_the_address_and_restored(page, address):

@@ -46,11 +46,22 @@ def widget(page, kind, name):
 
 def test_si_against_what_the_layers_are(open_view, tiny_study):
     page = open_view("compare", tiny_study)
-    assert [one.value for one in page.header] == ["SI versus layer properties", "Comparison with another study"]
+    assert [one.value for one in page.header] == ["SI versus layer properties"]
     assert len(charts(page)) == 5  # no linear probe in this study
     assert "SI is correlated with" in said(page)
     assert said(page).count("Spearman 1.00") == len([one for one in page.caption if "Spearman 1.00" in one.value])
-    assert "Choose a study of the same samples" in page.info[0].value
+    other = open_view("compare", tiny_study, tab="another-study")
+    assert "Choose a study of the same samples" in other.info[0].value
+
+
+def test_only_the_open_tab_is_drawn_and_the_choices_of_the_others_are_kept(open_view, folders):
+    page = open_view("compare", folders["after"], before=str(folders["before"]))
+    assert [one.value for one in page.header] == ["Comparison with another study"]
+    assert "tab" not in page.query_params
+    page = open_view("compare", folders["after"], before=str(folders["before"]), tab="similarity")
+    assert [one.value for one in page.header] == ["Similarity of layers"]
+    assert page.query_params["before"] in (str(folders["before"]), [str(folders["before"])])
+    assert page.query_params["tab"] in ("similarity", ["similarity"])
 
 
 def test_another_pooling_goes_into_the_address_and_comes_back(open_view, tiny_study):
@@ -91,7 +102,8 @@ def test_layers_are_matched_as_asked(open_view, folders):
 def test_what_cannot_be_compared_is_told_and_the_rest_is_shown(open_view, folders, tmp_path, other, message):
     page = open_view("compare", folders["after"], before=str(folders.get(other, tmp_path / other)))
     assert message in page.error[0].value
-    assert len(charts(page)) == 3  # position, kNN, and how alike the layers are
+    page.session_state[f"compare tab of {folders['after']}"] = "Layer properties"
+    assert len(charts(page.run())) == 2  # position and kNN
 
 
 def test_a_folder_that_cannot_be_opened_is_told(open_view, tmp_path):

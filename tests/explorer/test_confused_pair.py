@@ -103,10 +103,10 @@ def test_a_sample_of_a_pair_is_opened_where_it_is_shown(open_view, folder):
 def test_samples_filters_a_pair_either_way_round(open_view, folder):
     view = {"layer": "early", "class": "ant", "taken": "bee", "either": "yes", "sort": "late", "sample": "b/1.png"}
     page = open_view("samples", folder, **view)
-    assert "All: 4 of 6 samples" in [one.value for one in page.subheader]
+    assert "All: 4 of 6 samples" in [one.value for one in page.header]
     assert {name: query(page, name) for name in view} == {name: [value] for name, value in view.items()}
     one_way = open_view("samples", folder, **{name: view[name] for name in ("layer", "class", "taken")})
-    assert "All: 2 of 6 samples" in [one.value for one in one_way.subheader]
+    assert "All: 2 of 6 samples" in [one.value for one in one_way.header]
 
 
 def test_samples_says_from_where_on_a_sample_is_decided(open_view, folder):
@@ -116,7 +116,7 @@ def test_samples_says_from_where_on_a_sample_is_decided(open_view, folder):
 
 def test_duplicates_come_before_the_samples_to_check(open_view, tmp_path):
     line = {"only": [0.0, 1, 0, 9, 20, 21]}  # a/0.png and b/0.png are one
-    page = open_view("samples", write(tmp_path / "study", line))
+    page = open_view("samples", write(tmp_path / "study", line), tab="data-quality")
     text = said(page)
     assert "**1** pairs of samples have equal activations at `only`: **0** of a training and a test sample" in text
     assert "**1** with different labels" in text

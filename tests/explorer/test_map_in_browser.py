@@ -93,7 +93,7 @@ def test_a_journey_over_the_map(page, address):
     expect(chosen).to_be_visible(timeout=SLOW)
     count = int(re.match(r"[\d,]+", chosen.inner_text().strip().split("\n")[-1])[0].replace(",", ""))
     assert 100 < count <= 359
-    expect(page.get_by_role("heading", level=3).filter(has_text=f"{count} of 359 samples")).to_be_visible()
+    expect(page.get_by_role("heading", level=2).filter(has_text=f"{count} of 359 samples")).to_be_visible()
     chosen.click()
     expect(chosen).to_be_hidden(timeout=SLOW)
 
@@ -109,7 +109,7 @@ def test_a_journey_over_the_map(page, address):
     page.wait_for_function("document.documentElement.scrollWidth <= window.innerWidth")
     expect(canvas).to_be_visible()
     assert canvas.bounding_box()["y"] < chosen_layer.bounding_box()["y"]
-    page.goto(f"{address}/compare?study=digits")
+    page.goto(f"{address}/compare?study=digits&tab=another-study")
     button = page.get_by_role("radio", name="By relative position")
     expect(button).to_be_visible(timeout=SLOW)
     assert button.bounding_box()["x"] + button.bounding_box()["width"] <= 390

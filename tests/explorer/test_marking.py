@@ -61,7 +61,7 @@ def test_marks_of_another_session_are_shown_listed_and_filtered(open_view, folde
     change_mark(folder, "b/1.png", Mark("duplicate"))
     change_mark(folder, "gone.png", Mark("fine"))
     page = open_view("samples", folder, layer="early", mark="duplicate")
-    assert "All: 1 of 4 samples" in [one.value for one in page.subheader]
+    assert "All: 1 of 4 samples" in [one.value for one in page.header]
     listed = next(table.value for table in page.dataframe if "suggested" in table.value and "mark" in table.value)
     assert "1 of these marks go to samples that this study does not have" in said(page)
     assert "Kept in `marks.json` of the study's folder." in said(page)

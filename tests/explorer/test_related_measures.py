@@ -1,4 +1,4 @@
-"""The sections of the page Compare about related measures: their tables, their charts, and the page itself."""
+"""The tabs of the page Compare about related measures: their tables, their charts, and the page itself."""
 
 import numpy as np
 import pandas as pd
@@ -137,12 +137,13 @@ def said(page):
     return " ".join(element.value for element in [*page.header, *page.markdown, *page.caption])
 
 
-def test_the_page_has_both_sections(open_view, folder):
-    page = open_view("compare", folder)
-    headers = [one.value for one in page.header]
-    assert headers[-2:] == ["Related separability measures", "Similarity of layers"]
+def test_each_has_a_tab(open_view, folder):
+    page = open_view("compare", folder, tab="related-measures")
+    assert [one.value for one in page.header] == ["Related separability measures"]
     assert "Best value of" in said(page)
     assert list(page.dataframe[-1].value) == ["layer", *MEASURES]
+    page = open_view("compare", folder, tab="similarity")
+    assert [one.value for one in page.header] == ["Similarity of layers"]
     kinds = next(one for one in page.segmented_control if one.label == "Similarity measure")
     assert "4 nearest neighbors" in said(page)
     kinds.set_value("debiased").run()
@@ -153,8 +154,8 @@ def test_the_page_has_both_sections(open_view, folder):
 def test_a_study_without_has_what_its_neighbors_say(open_view, tmp_path):
     features = np.random.default_rng(0).normal(size=(40, 3))
     core.study_from_features({"one": features, "two": features[:, :2]}, [0, 1] * 20, out=tmp_path / "plain")
-    page = open_view("compare", tmp_path / "plain")
-    headers = [one.value for one in page.header]
-    assert "Related separability measures" not in headers
-    assert headers[-1] == "Similarity of layers"
+    page = open_view("compare", tmp_path / "plain", tab="related-measures")
+    assert "made without `--related-measures`" in page.info[0].value
+    page = open_view("compare", tmp_path / "plain", tab="similarity")
+    assert not page.info
     assert not any(one.label == "Similarity measure" for one in page.segmented_control)

@@ -175,9 +175,9 @@ def test_a_lasso_filters_the_gallery_until_it_is_removed(folder, open_view, monk
     page.run()
     button = next(one for one in page.button if "from the map" in one.label)
     assert button.label == "3 samples from the map"
-    assert "2 of 4 samples" in " ".join(one.value for one in page.subheader)  # the third is no training sample
+    assert "2 of 4 samples" in " ".join(one.value for one in page.header)  # the third is no training sample
     button.click().run()
-    assert "4 of 4 samples" in " ".join(one.value for one in page.subheader)
+    assert "4 of 4 samples" in " ".join(one.value for one in page.header)
 
 
 @pytest.mark.parametrize(("num_samples", "sentence"), [(4, map_view.FEW), (6, map_view.EMBEDDING)])

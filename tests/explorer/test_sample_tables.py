@@ -60,7 +60,7 @@ CHOICES = [
 
 @pytest.mark.parametrize(("choice", "query"), CHOICES)
 def test_the_tables_are_those_of_the_page_samples(open_view, folder, choice, query):
-    page = open_view("samples", folder, **query)
+    page = open_view("samples", folder, tab="data-quality", **query)
     study = core.load_study(folder)
     without_layer = {name: value for name, value in choice.items() if name != "layer"}
     layer = {name: value for name, value in choice.items() if name == "layer"}

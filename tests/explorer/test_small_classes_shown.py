@@ -21,5 +21,5 @@ def test_report_and_pages_say_it(open_view, tmp_path):
         page = open_view(view, tmp_path / "small")
         assert not page.exception
         assert any(f"kNN baseline: {of_five}" in caption.value for caption in page.caption)
-    samples_page = open_view("samples", tmp_path / "small")
+    samples_page = open_view("samples", tmp_path / "small", tab="data-quality")
     assert any(of_ten in caption.value for caption in samples_page.caption)

@@ -23,6 +23,20 @@ def told(page):
         ("sample_size", DIGITS, {"split": "dev"}, "samples dev"),
         ("decide", DIGITS, {"tolerance": "7", "layer": "conv9"}, "layer conv9, tolerance 7"),
         ("training", TRAINING, {"epoch": "999"}, "epoch 999"),
+        (
+            "layers",
+            DOGS,
+            {"measure": "soft 99", "sampling": ["full", "subsample 7"]},
+            "measure soft 99, sampling subsample 7",
+        ),
+        ("layers", DOGS, {"columns": "all", "table": "yes", "knn": "yes"}, "columns all, table yes, knn yes"),
+        ("layers", DOGS, {"layers": ["*_add", "*_sum", "conv9"]}, "layer *_sum, layer conv9"),
+        ("sample_size", DIGITS, {"layers": ["conv9", "stem_conv"]}, "layer conv9"),
+        ("compare", DOGS, {"match": "size"}, "match size"),
+        ("samples", DIGITS, {"show": "some", "sort": "size", "mark": "bad"}, "show some, sort size, mark bad"),
+        ("samples", DIGITS, {"page": "1801–1824", "tiles": "7"}, "tiles 7, page 1801–1824"),
+        ("classes", DOGS, {"page": "two"}, "page two"),
+        ("decide", DIGITS, {"layre": "conv9", "pooling": "mean"}, "parameter layre"),
     ],
 )
 def test_each_page_says_what_is_not_there(open_view, view, study, query, named):
@@ -34,7 +48,12 @@ def test_each_page_says_what_is_not_there(open_view, view, study, query, named):
 
 def test_what_is_there_is_not_told(open_view):
     query = {"layer": "block6b_dwconv", "sample": "5", "split": "train", "pooling": "mean", "class": "3"}
-    assert told(open_view("samples", DIGITS, **query)) == []
+    query |= {"show": "agree", "sort": "near", "mark": "unmarked", "page": "25–48", "tiles": "24", "taken": "3"}
+    assert told(open_view("samples", DIGITS, **query, either="yes", tab="data-quality", open="yes")) == []
+    query = {"measure": "high_order 3", "columns": "significance", "table": "open", "knn": "no", "also": "dogs"}
+    assert told(open_view("layers", DIGITS, **query, sampling=["full", "subsample 100"], layers="*_add")) == []
+    assert told(open_view("compare", DOGS, before="dogs-untrained", match="name", tab="similarity")) == []
+    assert told(open_view("classes", DOGS, find="malamute", page="1–30", tab="every")) == []
 
 
 def test_the_layer_of_the_study_before_is_no_fault_of_a_link(open_view):

@@ -8,7 +8,7 @@ import pandas as pd
 from core.analysis.class_clusters.table import class_clusters, find_class_clusters
 from core.analysis.samples.selection import LayerSelection
 from core.commands.samples.table_command import TableCommand
-from core.report.words.classes.clusters import clusters_text, evidence_texts
+from core.report.words.classes.clusters import clusters_text, evidence_note, evidence_texts
 from core.study.store.opening import Study
 
 
@@ -18,6 +18,7 @@ def _text(study: Study, table: pd.DataFrame, selection: LayerSelection, options:
     for cluster in clusters[: options.rows]:
         evidence = "\n".join(f"  {text}" for text in evidence_texts(cluster))
         paragraphs.append(f"{', '.join(cluster.classes)}:\n{evidence}")
+    paragraphs += [evidence_note(clusters)] if clusters else []
     return "\n\n".join(paragraphs)
 
 

@@ -14,7 +14,7 @@ from core.analysis.class_clusters.table import (
     read_cluster_sources,
 )
 from core.analysis.samples.selection import LayerSelection
-from core.report.words.classes.clusters import clusters_text, confusion_text, evidence_texts, names_text
+from core.report.words.classes.clusters import clusters_text, confusion_text, evidence_note, evidence_texts, names_text
 from core.study.store.opening import StudyError
 from explorer.controls.downloads import save_menu
 from explorer.controls.sample_cards import show_picture
@@ -39,7 +39,6 @@ def show_clusters(study: OpenStudy, selection: LayerSelection) -> None:
         return
     st.header("Classes that run into each other", anchor="groups")
     st.markdown(clusters_text(clusters, selection.layer))
-    st.caption(RULE)
     if not clusters:
         return
     if reason := why_no_pictures(study.info):
@@ -55,6 +54,7 @@ def show_clusters(study: OpenStudy, selection: LayerSelection) -> None:
         for column, cluster in zip(st.columns(2, gap="medium"), shown[first : first + 2], strict=False):
             with column, st.container(border=True, height="stretch", gap="small"):
                 show_cluster(cluster, samples, pictures)
+    st.caption(f"{evidence_note(clusters)} {RULE}")
     if table := open_expander("The groups as a table", widget_key("classes", "clusters table", study)):
         with table:
             st.dataframe(clusters_table(clusters), hide_index=True)

@@ -25,7 +25,7 @@ from explorer.studies.sample_paths import PairPaths, cached_pair_paths
 
 PAGE = "classes"
 PAIR_HEIGHT, CARDS, PICTURE = 190, 8, 104
-CURVE = "class_pair"
+CURVE, LEGEND = "class_pair", "Nearest neighbor is of"
 LINES = {"the other class": ("share", [1, 0]), "their own class": ("own", [5, 3])}  # column and dash
 CAPTION = (
     "Share of the samples of both classes whose nearest neighbor is of the other class (solid) or of their own class "
@@ -130,7 +130,7 @@ def pair_chart(curve: pd.DataFrame, layers: pd.DataFrame, layer: str) -> Uncheck
     )
     top = upper_end(rows[["share", "chance", "own"]].to_numpy(float))
     x, y = layer_x(), alt.Y("value:Q", scale=alt.Scale(domain=[0, top]), axis=alt.Axis(format="%", tickCount=4))
-    y = y.title("Nearest neighbor is of …")
+    y = y.title("Samples of both")
     titles = {
         "layer": "Layer",
         "count_text": "Nearest to the other class",
@@ -142,7 +142,7 @@ def pair_chart(curve: pd.DataFrame, layers: pd.DataFrame, layer: str) -> Uncheck
     rule = alt.Chart(pd.DataFrame({"layer": [layer]})).mark_rule(color=GRAY, strokeDash=[3, 3], aria=False)
     chance = alt.Chart(rows[["layer"]].assign(value=rows["chance"])).mark_line(color=GRAY, strokeWidth=1.2, aria=False)
     marks = [rule.encode(x=x), chance.encode(x=x, y=y)]
-    color = alt.Color("line:N", scale=alt.Scale(domain=list(LINES)), legend=alt.Legend(title=None, orient="top"))
+    color = alt.Color("line:N", scale=alt.Scale(domain=list(LINES)), legend=alt.Legend(title=LEGEND, orient="top"))
     for name, (column, dash) in LINES.items():
         line = alt.Chart(rows[list(titles)].assign(value=rows[column], line=name))
         mark = line.mark_line(strokeWidth=2, strokeDash=dash, aria=False, point={"size": 22})

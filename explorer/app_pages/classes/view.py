@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pandas as pd
 import streamlit as st
-from streamlit.elements.lib.mutable_tab_container import TabContainer
 
 from core.analysis.samples.class_values import class_names, class_values, ranked_classes
 from core.analysis.samples.selection import LayerSelection
@@ -20,8 +19,10 @@ from explorer.app_pages.classes.pair_view import show_pair
 from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.layer_controls import layer_controls
 from explorer.controls.page_header import show_notes, show_provenance
+from explorer.controls.phone_order import chart_first, controls_after_chart
 from explorer.controls.samples.dialog import show_open_sample
 from explorer.controls.samples.open_sample import restore_sample
+from explorer.controls.sections import TAB, mark_section, show_sections, show_tabs
 from explorer.controls.study_picker import open_chosen_study
 from explorer.controls.terms import show_terms
 from explorer.controls.widgets import open_expander, selected_point, selected_row, widget_key
@@ -36,6 +37,7 @@ PAIR = ("first of the pair", "second of the pair")
 HEAT, LINES, CONFUSIONS = "class_map", "class_lines", "class_confusions"
 GROUPS, EVERY, PAIRS = "groups", "every", "pairs"  # as the address calls them
 TABS = {GROUPS: "Groups of classes", EVERY: "Every class", PAIRS: "Confused pairs"}
+SECTIONS = {"answers": "Classes", "choices": "Choices"}
 KEPT = ("page", "find", "pair")  # query parameters of tabs, which stay in the address while another tab is open
 HEAT_CAPTION = (
     "SI of a class: the share of its samples whose nearest other sample has its label. The classes are ordered by SI "
@@ -64,9 +66,13 @@ def render() -> None:
     if study.curves.empty:
         st.info("This study has no Separation Index by class yet. Come back when its first layer is done.")
         return
-    head = st.container()
-    query = current_view(PAGE)
-    selection = layer_controls(study, PAGE, query)
+    head, query = st.container(), current_view(PAGE)
+    show_sections(SECTIONS, only_on_phone=True)
+    with chart_first(PAGE):
+        with controls_after_chart(PAGE):
+            mark_section("choices")
+            selection = layer_controls(study, PAGE, query)
+        answers = st.container()
     values = cached_values(study.path, study.stamp, selection)
     pairs = cached_pairs(study.path, study.stamp, selection)
     ranked = ranked_classes(values, selection.layer)
@@ -78,10 +84,12 @@ def render() -> None:
     if ranked.empty:
         st.info("This study stores no Separation Index by class. Run its command again with this version.")
         return
-    opened, places = class_tabs(study, query)
+    with answers:
+        mark_section("answers")
+        opened, place = show_tabs(TABS, query, first=first_tab(query), key=widget_key(PAGE, "tab", study))
     view = layer_query(selection, study.curves) | {name: query[name] for name in KEPT if name in query}
     filters = None
-    with places[opened]:
+    with place:
         if opened == GROUPS:
             show_clusters(study, selection)
         elif opened == EVERY:
@@ -90,7 +98,7 @@ def render() -> None:
             pair, filters = show_pairs(study, sorted(ranked["class_name"]), pairs, selection)
             view |= {"pair": list(pair)} if pair else {}
     if opened != first_tab(view):
-        view["tab"] = [opened]
+        view[TAB] = [opened]
     keep_view(PAGE, view)
     show_provenance(study)
     restore_sample(study, PAGE, query, [], "Sample", selection)
@@ -106,17 +114,6 @@ def first_tab(query: Mapping[str, Sequence[str]]) -> str:
     return EVERY if "find" in query or "page" in query else GROUPS
 
 
-def class_tabs(study: OpenStudy, query: Mapping[str, Sequence[str]]) -> tuple[str, dict[str, TabContainer]]:
-    """Show the tabs; returns which one is open, and the place of each. Only the open one is drawn."""
-    key = widget_key(PAGE, "tab", study)
-    if key not in st.session_state:
-        chosen = one_offered(query, "tab", tuple(TABS)) or first_tab(query)
-        st.session_state[key] = TABS[chosen]
-    places = dict(zip(TABS, st.tabs(list(TABS.values()), key=key, on_change="rerun"), strict=True))
-    opened = next((name for name, place in places.items() if place.open), GROUPS)
-    return opened, places
-
-
 def show_every_class(
     study: OpenStudy,
     values: pd.DataFrame,
@@ -127,12 +124,17 @@ def show_every_class(
     """Show the heat map, a class that was searched for, and the hardest classes; returns their query parameters."""
     query = current_view(PAGE)
     st.header("Every class through the network", anchor="every-class")
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        searched = find_class(study, ranked, query, widget_key(PAGE, "page", study))
-        map_page = choose_map_page(study, len(ranked), query)
-    if searched:
-        show_class(study, searched, values, ranked, pairs, selection)
-    show_map(study, values, ranked, selection, map_page)
+    with chart_first("every_class"):
+        with (
+            controls_after_chart("every_class"),
+            st.container(horizontal=True, vertical_alignment="bottom", gap="medium"),
+        ):
+            searched = find_class(study, ranked, query, widget_key(PAGE, "page", study))
+            map_page = choose_map_page(study, len(ranked), query)
+        with st.container():
+            if searched:
+                show_class(study, searched, values, ranked, pairs, selection)
+            show_map(study, values, ranked, selection, map_page)
     show_development(study, values, ranked, selection)
     first_page = pages(len(ranked))[0]
     return {"page": [map_page] if map_page != first_page else [], "find": [searched] if searched else []}

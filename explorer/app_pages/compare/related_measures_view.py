@@ -1,4 +1,4 @@
-"""Sections of the page Compare: related separability measures, and the similarity of layers."""
+"""Tabs of the page Compare: related separability measures, and the similarity of layers."""
 
 from pathlib import Path
 
@@ -31,8 +31,8 @@ CAPTION = (
 )
 
 
-def show_related_measures(study: OpenStudy, stamp: tuple[int, ...], selection: CompareSelection) -> dict[str, str]:
-    """Show both sections, each if the study has its numbers; returns their anchors and names.
+def show_related_measures(study: OpenStudy, stamp: tuple[int, ...], selection: CompareSelection) -> None:
+    """Show a small chart of each related measure, and a table of all, if the study has them.
 
     Parameters
     ----------
@@ -43,20 +43,26 @@ def show_related_measures(study: OpenStudy, stamp: tuple[int, ...], selection: C
     selection : CompareSelection
         The choices on the page.
     """
+    st.header("Related separability measures", anchor=False)
     rows = related_rows(study, cached_tables(study.path, stamp), selection)
-    sections = {}
-    if len(rows):
-        _show_related(study, rows, selection)
-        sections["related-measures"] = "Related measures"
+    if rows.empty:
+        st.info("This study was made without `--related-measures`, or not for these samples, so it has none.")
+        return
+    _show_related(study, rows, selection)
+
+
+def show_similarity(study: OpenStudy, stamp: tuple[int, ...], selection: CompareSelection) -> None:
+    """Show how similar each two layers are, if the study has what tells it; parameters as of the function above."""
+    st.header("Similarity of layers", anchor=False)
     similarities = {}
     for kind in SIMILARITIES:
         pairs = _cached_similarity(study.path, stamp, selection, kind)
         if len(pairs):
             similarities[kind] = pairs
-    if similarities:
-        _show_similarity(study, similarities, selection)
-        sections["similarity"] = "Similarity of layers"
-    return sections
+    if not similarities:
+        st.info("The study stores no neighbors of two layers for these samples, so it is unknown how similar they are.")
+        return
+    _show_similarity(study, similarities, selection)
 
 
 @st.cache_data(max_entries=64, show_spinner="Comparing the layers")
@@ -67,7 +73,6 @@ def _cached_similarity(path: str, stamp: tuple[int, ...], selection: CompareSele
 
 def _show_related(study: OpenStudy, rows: pd.DataFrame, selection: CompareSelection) -> None:
     """Show a small chart of each measure, and a table of all."""
-    st.header("Related separability measures", anchor="related-measures")
     st.markdown(best_layers(rows))
     names = [name for name in MEASURES if (rows["measure"] == name).any()]
     for start in range(0, len(names), COLUMNS):
@@ -86,7 +91,6 @@ def _show_related(study: OpenStudy, rows: pd.DataFrame, selection: CompareSelect
 
 def _show_similarity(study: OpenStudy, similarities: dict[str, pd.DataFrame], selection: CompareSelection) -> None:
     """Show a heat map of one kind of similarity, and a choice if there are several."""
-    st.header("Similarity of layers", anchor="similarity")
     kind = next(iter(similarities))
     if len(similarities) > 1:
         kind = str(

@@ -15,7 +15,7 @@ from core.report.words.changes import describe_changes
 from core.report.words.formatting import SAMPLES, plain
 from core.report.words.small_classes import baseline_text
 from core.study.store.tables.ties import left_out_text
-from explorer.app_pages.compare.related_measures_view import show_related_measures
+from explorer.app_pages.compare.related_measures_view import show_related_measures, show_similarity
 from explorer.app_pages.compare.tables import (
     CompareSelection,
     compare_query,
@@ -29,8 +29,8 @@ from explorer.app_pages.compare.tables import (
 from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.layer_table import without_minus_zero
 from explorer.controls.page_header import show_notes, show_provenance
-from explorer.controls.phone_order import after_columns, chart_first, controls_after_chart
-from explorer.controls.sections import show_sections
+from explorer.controls.phone_order import chart_first, controls_after_chart
+from explorer.controls.sections import TAB, mark_section, show_sections, show_tabs
 from explorer.controls.study_picker import open_chosen_study, pick_layer, pick_other_study, untrained_control
 from explorer.controls.terms import show_terms
 from explorer.controls.widgets import choose_one, widget_key
@@ -42,7 +42,14 @@ from explorer.studies.loading import OpenStudy, cached_tables, study_stamp
 PAGE, CHANGES = "compare", "change_chart"
 MATCHES = {"": "By name where possible", "name": "By name", "position": "By relative position"}
 COLUMNS = 3  # charts beside each other
-SECTIONS = {"properties": "SI versus layer properties", "another-study": "Another study"}
+PROPERTIES_TAB, OTHER, RELATED, SIMILARITY = "properties", "another-study", "related-measures", "similarity"
+TABS = {
+    PROPERTIES_TAB: "Layer properties",
+    OTHER: "Another study",
+    RELATED: "Related measures",
+    SIMILARITY: "Similarity of layers",
+}
+SECTIONS = {"charts": "Charts", "choices": "Choices"}
 DOTS_CAPTION = (
     "One dot per layer; bars: 95% interval of SI. Spearman's rank correlation over the layers shown, with Fisher's "
     "95% interval. Layers of a network are not independent, so the interval is approximate. The charts of parameters "
@@ -76,7 +83,7 @@ CONFIG: Mapping[str, Any] = {
 
 
 def render() -> None:
-    """Draw the page: SI versus layer properties, the comparison with another study, related measures."""
+    """Draw the page, a tab each: SI versus layer properties, another study, related measures, similar layers."""
     study = open_chosen_study()
     if study is None:
         return
@@ -85,18 +92,40 @@ def render() -> None:
         return
     st.title("Compare", anchor=False)
     show_terms("SI", "depth (channels)", "kNN baseline", "interval", "q")
-    menu, start = st.empty(), compare_selection(current_view(PAGE), study.curves)
+    show_notes(study)
+    query = current_view(PAGE)
+    start = compare_selection(query, study.curves)
+    show_sections(SECTIONS, only_on_phone=True)
     with chart_first(PAGE):
         with controls_after_chart(PAGE):
+            mark_section("choices")
             selection = controls(study, start)
-        show_dots(study, selection)
-    selection = show_other(study, selection, start)
-    keep_view(PAGE, compare_query(selection, study.curves))
-    related = show_related_measures(study, study.stamp, selection)
-    with menu:
-        show_sections(SECTIONS | related)
-    show_notes(study)
+        with st.container():
+            mark_section("charts")
+            opened, place = show_tabs(TABS, query, first=first_tab(query), key=widget_key(PAGE, TAB, study))
+            with place:
+                selection = show_tab(opened, study, selection, start)
+    view = compare_query(selection, study.curves)
+    keep_view(PAGE, view if opened == first_tab(view) else view | {TAB: [opened]})
     show_provenance(study)
+
+
+def first_tab(query: Mapping[str, Sequence[str]]) -> str:
+    """The tab that an address without one opens."""
+    return OTHER if "before" in query else PROPERTIES_TAB
+
+
+def show_tab(opened: str, study: OpenStudy, selection: CompareSelection, start: CompareSelection) -> CompareSelection:
+    """Show the content of the open tab; returns the selection with the other study."""
+    if opened == OTHER:
+        return show_other(study, selection, start)
+    if opened == PROPERTIES_TAB:
+        show_dots(study, selection)
+    elif opened == RELATED:
+        show_related_measures(study, study.stamp, selection)
+    else:
+        show_similarity(study, study.stamp, selection)
+    return selection
 
 
 def controls(study: OpenStudy, start: CompareSelection) -> CompareSelection:
@@ -113,7 +142,7 @@ def controls(study: OpenStudy, start: CompareSelection) -> CompareSelection:
 
 def show_dots(study: OpenStudy, selection: CompareSelection) -> None:
     """Show a chart of SI versus each property of the layers, and with which of them SI is correlated."""
-    st.header("SI versus layer properties", anchor="properties")
+    st.header("SI versus layer properties", anchor=False)
     tables = cached_tables(study.path, study.stamp)
     dots = layer_dots(study, probe_accuracies(tables.measurements), selection)
     rank_correlations = correlations(dots)
@@ -124,12 +153,10 @@ def show_dots(study: OpenStudy, selection: CompareSelection) -> None:
     st.markdown(f"{dots_finding(rank_correlations, selection)} {left_out}".strip())
     texts = {name: correlation_text(correlation) for name, correlation in rank_correlations.items()}
     names = list(texts)
-    _show_dots_charts(study, dots, names[:COLUMNS], texts)
-    with after_columns(PAGE):
-        for start in range(COLUMNS, len(names), COLUMNS):
-            _show_dots_charts(study, dots, names[start : start + COLUMNS], texts)
-        small = baseline_text(tables.samples, study.curves[study.curves["samples"] == selection.samples])
-        st.caption(f"{DOTS_CAPTION} {small}".strip())
+    for start in range(0, len(names), COLUMNS):
+        _show_dots_charts(study, dots, names[start : start + COLUMNS], texts)
+    small = baseline_text(tables.samples, study.curves[study.curves["samples"] == selection.samples])
+    st.caption(f"{DOTS_CAPTION} {small}".strip())
 
 
 def _show_dots_charts(study: OpenStudy, dots: pd.DataFrame, names: Sequence[str], texts: Mapping[str, str]) -> None:
@@ -153,7 +180,7 @@ def _show_dots_chart(study: OpenStudy, dots: pd.DataFrame, name: str, correlatio
 
 def show_other(study: OpenStudy, selection: CompareSelection, start: CompareSelection) -> CompareSelection:
     """Show a picker for another study, and the change from it to the open one; returns the completed selection."""
-    st.header("Comparison with another study", anchor="another-study")
+    st.header("Comparison with another study", anchor=False)
     keys = {name: widget_key(PAGE, name, study) for name in ("before", "match")}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         name, path = pick_other_study(study.path, start.before, label="Compare with", key=keys["before"])

@@ -68,7 +68,6 @@ def render() -> None:
     advice = show_cut(study)
     if advice is not None:
         show_blocks(study, advice.split, advice.pooling, advice.measure)
-    show_notes(study)
     show_ranking(study)
     show_provenance(study)
 
@@ -83,6 +82,7 @@ def show_cut(study: OpenStudy) -> Advice | None:
                 advice = cached_advice(study.path, study.stamp, samples, pooling, tolerance)
             except StudyError as error:
                 st.info(str(error))
+                show_notes(study)
                 return None
             layer = choose_cut(study, advice)
             show_cost(study, advice.row(layer))
@@ -93,6 +93,7 @@ def show_cut(study: OpenStudy) -> Advice | None:
     savings_text = "" if advice.recommended is None else savings(advice.row(advice.recommended))
     with heading:
         st.markdown(f"{explanation(advice)} {savings_text}".strip())
+        show_notes(study)
         show_terms("SI", "cut", "tolerance", "interval")
     with menu:
         show_sections(SECTIONS)

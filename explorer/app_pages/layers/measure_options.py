@@ -4,7 +4,7 @@ import pandas as pd
 
 from core.analysis.curves import CURVE_COLUMNS
 from explorer.state.choices import DRAWS
-from explorer.state.measures import FULL, SEPARATION, Measure, Sampling
+from explorer.state.measures import FULL, SEPARATION, Measure, Sampling, stored_measures, stored_samplings
 from explorer.studies.loading import FAMILY, OpenStudy
 
 TITLES = {
@@ -32,18 +32,14 @@ EXPLANATIONS = {
 
 def offered_measures(study: OpenStudy) -> tuple[Measure, ...]:
     """SI, and the variants that the study has, by name and order."""
-    variants = study.family[["measure", "order"]].drop_duplicates().itertuples(index=False, name=None)
-    return (SEPARATION, *(Measure(*row) for row in sorted(variants, key=lambda row: (FAMILY.index(row[0]), row[1]))))
+    first, *variants = stored_measures(study.family)
+    return (first, *sorted(variants, key=lambda measure: (FAMILY.index(measure.name), measure.order)))
 
 
 def offered_samplings(study: OpenStudy) -> tuple[Sampling, ...]:
     """All samples, then subsamples and then query samples, each by size."""
-    subsamples = study.subsamples[["sampling", "num_queries"]].drop_duplicates()
-    samplings = [FULL]
-    for kind in ("subsample", "queries"):
-        sizes = sorted(subsamples.loc[subsamples["sampling"] == kind, "num_queries"])
-        samplings += [Sampling(kind, int(size)) for size in sizes]
-    return tuple(samplings)
+    first, *drawn = stored_samplings(study.subsamples)
+    return (first, *sorted(drawn, key=lambda sampling: (sampling.kind != "subsample", sampling.size)))
 
 
 def measure_title(measure: Measure) -> str:

@@ -110,7 +110,7 @@ def show_studies(study: OpenStudy, studies: Mapping[str, OpenStudy]) -> None:
         From the name in the chart to each study; the open study first.
     """
     if len(studies) > 1:
-        st.subheader("The studies in the chart", anchor=False)
+        st.header("The studies in the chart", anchor=False)
         rows = {name: cached_facts(one.path, one.stamp) for name, one in studies.items()}
         descriptions = {name: _described(name, one) for name, one in studies.items()}
         against = reasons_against(studies)

@@ -36,12 +36,12 @@ from explorer.controls.phone_order import chart_first, controls_after_chart
 from explorer.controls.sample_cards import show_picture
 from explorer.controls.samples.dialog import show_open_sample
 from explorer.controls.samples.open_sample import open_button, restore_sample
-from explorer.controls.sections import mark_section, show_sections
+from explorer.controls.sections import TAB, mark_section, show_sections
 from explorer.controls.study_picker import open_chosen_study, pick_layer
 from explorer.controls.terms import show_terms
 from explorer.controls.widgets import open_expander, selected_point, widget_key
 from explorer.server.page_errors import guarded
-from explorer.state.address import current_layer, current_tolerance, current_view, keep_view
+from explorer.state.address import STUDY, current_layer, current_study, current_tolerance, current_view, keep_view
 from explorer.state.choices import (
     COLUMNS,
     DRAWS,
@@ -61,10 +61,10 @@ from explorer.studies.pictures import study_pictures, why_no_pictures
 from explorer.studies.sample_paths import cached_samples
 
 CARDS = (
-    ("Where it is good enough", ":material/content_cut:", "decide", "Decide"),
-    ("Most confused classes", ":material/join_inner:", "classes", "Look at the classes"),
-    ("Samples to check", ":material/rule:", "samples", "Look at the samples"),
-)
+    ("Where it is good enough", ":material/content_cut:", "decide", "Decide", ""),
+    ("Most confused classes", ":material/join_inner:", "classes", "Look at the classes", "pairs"),
+    ("Samples to check", ":material/rule:", "samples", "Look at the samples", "data-quality"),
+)  # title, icon, and the page, text and tab of a link
 LAYER_LINKS = (
     ("classes", "Its classes"),
     ("samples", "Its samples"),
@@ -381,7 +381,8 @@ def show_layer(data: ChartData) -> None:
 def show_cards(study: OpenStudy, selection: Selection) -> None:
     """Show three cards with links: where to cut, the most confused classes, samples to check."""
     cards, pictures = cards_of(study, selection, current_tolerance()), study_pictures(study.info)
-    for (title, icon, page, label), card in zip(CARDS, cards, strict=False):
+    name = current_study() or study.path
+    for (title, icon, page, label, tab), card in zip(CARDS, cards, strict=False):
         with st.container(border=True, gap="xsmall"):
             st.markdown(f"{icon} **{title}**")
             st.markdown(f":small[{card.text}]")
@@ -390,7 +391,7 @@ def show_cards(study: OpenStudy, selection: Selection) -> None:
                     for source, class_name in card.pictures:
                         show_picture(pictures, source, class_name, CARD_PICTURE)
                 show_card_button(study, card, title)
-            link_to(page, label, ":material/arrow_forward:")
+            link_to(page, label, ":material/arrow_forward:", {STUDY: [name], TAB: [tab]} if tab else None)
     if cards and (reason := why_no_pictures(study.info)):
         st.caption(f":material/hide_image: {reason}")
 

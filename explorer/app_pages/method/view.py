@@ -26,26 +26,25 @@ from explorer.app_pages.method.notebook import (
 )
 from explorer.app_pages.method.notebook_chart import notebook_chart
 from explorer.controls.downloads import Picture, save_menu
-from explorer.controls.sections import show_sections
+from explorer.controls.sections import TAB, show_tabs
 from explorer.controls.study_picker import carry_study, show_name
 from explorer.controls.terms import glossary
 from explorer.server.page_errors import guarded
+from explorer.state.address import current_view, keep_view
 from explorer.studies.loading import NOTEBOOK, study_stamp
 
 CHART = "notebook_chart"
 SPLITS = {"test": "Test", "train": "Train"}
-SECTIONS = {
-    "Terms": "terms",
-    "The measures": "measures",
-    "Chance, interval, significance": "judging",
-    "More samples, higher SI": "size",
-    "Exact neighbors": "neighbors",
-    "Samples to check, small classes, time and blocks": "checking",
-    "The notebook, explained": "notebook",
-    "How to cite": "cite",
+PAGE, TAB_KEY = "method", "open tab of method"
+TABS = {
+    "terms": "Terms",
+    "measures": "Measures",
+    "judging": "Chance and certainty",
+    "computing": "Samples and neighbors",
+    "notebook": "The notebook",
+    "cite": "How to cite",
 }
-TEXTS = {
-    "Chance, interval, significance": JUDGING,
+COMPUTING = {
     "More samples, higher SI": SAMPLE_SIZE,
     "Exact neighbors": NEIGHBORS,
     "Samples to check, small classes, time and blocks": CHECKING,
@@ -61,31 +60,52 @@ SOURCE = (
 
 
 def render() -> None:
-    """Draw the page: links to the sections, then the sections, in lines short enough to read."""
+    """Draw the page, a tab for each subject, in lines short enough to read."""
     show_name()
     carry_study()
     with st.container(width=TEXT_WIDTH):
         st.title("Method", anchor=False)
         st.markdown("What the numbers mean, how they are computed, and how to avoid wrong conclusions.")
-    show_sections({anchor: title for title, anchor in SECTIONS.items()})
-    with st.container(width=TEXT_WIDTH):
-        _header("Terms")
+    first = next(iter(TABS))
+    opened, place = show_tabs(TABS, current_view(PAGE), first=first, key=TAB_KEY)
+    keep_view(PAGE, {TAB: [] if opened == first else [opened]})
+    with place:
+        if opened == "notebook":
+            show_notebook()
+        with st.container(width=TEXT_WIDTH):
+            show_texts(opened)
+
+
+def show_texts(opened: str) -> None:
+    """Show the texts of a tab."""
+    if opened == "terms":
+        st.header("Terms", anchor=False)
         st.markdown(glossary())
-        _header("The measures")
+    elif opened == "measures":
+        st.header("The measures", anchor=False)
         st.markdown(NOTATION)
         for definition in FAMILY:
             show_definition(definition)
-        for title, text in TEXTS.items():
-            _header(title)
+    elif opened == "judging":
+        st.header("Chance, interval, significance", anchor=False)
+        st.markdown(JUDGING)
+    elif opened == "computing":
+        for title, text in COMPUTING.items():
+            st.header(title, anchor=False)
             st.markdown(text)
-    show_notebook()
-    with st.container(width=TEXT_WIDTH):
+    elif opened == "notebook":
         st.markdown(LESSON)
-        _header("How to cite")
-        st.markdown(HOW_TO_CITE)
-        st.code(BIBTEX, language="bibtex")
-        st.markdown("**The papers behind the numbers**")
-        st.markdown(CITATIONS)
+    else:
+        show_citing()
+
+
+def show_citing() -> None:
+    """Show how to cite a number, this software, and the papers behind it."""
+    st.header("How to cite", anchor=False)
+    st.markdown(HOW_TO_CITE)
+    st.code(BIBTEX, language="bibtex", wrap_lines=True)
+    st.markdown("**The papers behind the numbers**")
+    st.markdown(CITATIONS)
 
 
 def show_definition(definition: Definition) -> None:
@@ -103,7 +123,7 @@ def show_definition(definition: Definition) -> None:
 
 def show_notebook() -> None:
     """Show the reported curve, the replication and the permuted control in one chart, and what they mean."""
-    _header("The notebook, explained")
+    st.header("The notebook, explained", anchor=False)
     st.markdown(
         "The notebook that this project started from reports values near 1.0 in the middle of the network. The same "
         "procedure gives such values with labels that mean nothing."
@@ -138,11 +158,6 @@ def show_chart(curves: pd.DataFrame) -> None:
     )
     with st.expander("The numbers"):
         st.dataframe(table.style.format("{:.3f}", na_rep=""))
-
-
-def _header(title: str) -> None:
-    """A heading that the links at the top of the page point to."""
-    st.header(title, anchor=SECTIONS[title])
 
 
 guarded(render)()

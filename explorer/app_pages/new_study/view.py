@@ -243,7 +243,7 @@ def show_runs(shown: jobs.Job | None) -> None:
     runs = visitor_jobs()
     if not runs or [run.id for run in runs] == [shown.id if shown else ""]:
         return
-    st.subheader("Runs", anchor=False)
+    st.header("Runs", anchor=False)
     for run in runs[:50]:
         icon, word = STATES[jobs.status(run).state]
         when = pd.Timestamp(run.started, unit="s", tz="UTC").strftime("%Y-%m-%d %H:%M UTC")

@@ -152,7 +152,7 @@ def show_charts(study: OpenStudy, lines: pd.DataFrame, ends: pd.DataFrame, curve
         title, text = SAMPLINGS[sampling]
         fitted = curves if sampling == SUBSAMPLE and len(curves) else None
         with column, st.container(key=f"size_chart_{sampling}"):
-            st.subheader(title, anchor=False)
+            st.header(title, anchor=False)
             alt = f"SI over {DRAWN[sampling]}. {text}"
             chart = size_chart(lines, ends, sampling, top=top, curves=fitted)
             st.altair_chart(chart, width="stretch", alt=alt)

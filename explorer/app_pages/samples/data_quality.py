@@ -67,7 +67,7 @@ def show_data_quality(
     study: OpenStudy, sample_paths: SamplePaths, selection: LayerSelection, pictures: Pictures, kept: StudyMarks
 ) -> None:
     """Show duplicates first, because they make every number too good; then samples to check and hard samples."""
-    st.header("Data quality", anchor="data-quality")
+    st.header("Data quality", anchor=False)
     flags = show_duplicates(study, sample_paths, selection)
     if sample_paths.small_classes:
         st.caption(f":orange[:material/warning:] {sample_paths.small_classes}")

@@ -70,7 +70,7 @@ def show_gallery(study: OpenStudy, gallery: Gallery, pictures: Pictures, query: 
     query : mapping
         Query parameters of the page.
     """
-    st.subheader(gallery.title, anchor="gallery")
+    st.header(gallery.title, anchor=False)
     if gallery.samples.empty:
         explained = EXPLAINED[gallery.chosen.shown]
         st.info(f"No sample passes the filter. {explained} Choose “All” above to see them again.")
@@ -140,7 +140,7 @@ def show_marks(study: OpenStudy, kept: StudyMarks) -> None:
     """Show how many samples are marked, the table of marks, and where they are kept."""
     if not kept.marks:
         return
-    st.subheader("Marked samples", anchor="marked")
+    st.header("Marked samples", anchor="marked")
     table = marked_table(study, kept)
     st.markdown(marks_text(table))
     if kept.reason:

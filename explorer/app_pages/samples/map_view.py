@@ -126,7 +126,7 @@ def show_map(
         The selected sample.
     """
     study, selection = source.study, source.selection
-    st.subheader("Map of the samples", anchor="map")
+    st.header("Map of the samples", anchor="map")
     layers = tuple(study.layers["layer"])
     planes = cached_map_planes(study.path, study.stamp, layers)
     if not planes.layers:

@@ -15,7 +15,7 @@ from explorer.controls.sample_cards import PAGE, offer_pictures, show_selected
 from explorer.controls.samples.dialog import show_open_sample
 from explorer.controls.samples.marking import mark_column, study_marks
 from explorer.controls.samples.open_sample import open_button, restore_sample, selected_key
-from explorer.controls.sections import show_sections
+from explorer.controls.sections import TAB, mark_section, show_sections, show_tabs
 from explorer.controls.study_picker import open_chosen_study
 from explorer.controls.terms import show_terms
 from explorer.controls.widgets import widget_key
@@ -41,7 +41,9 @@ from explorer.studies.pictures import study_pictures
 from explorer.studies.sample_paths import SamplePaths, cached_neighbors, cached_sample_paths
 
 KINDS = {"test": "test samples", "train": "training samples", "cross": "test samples (among the training samples)"}
-SECTIONS = {"map": "Map", "selected": "Selected", "gallery": "Gallery", "data-quality": "Data quality"}
+SECTIONS = {"map": "Map", "selected": "Selected", "lists": "Gallery and data quality"}
+GALLERY, QUALITY = "gallery", "data-quality"
+TABS = {GALLERY: "Gallery", QUALITY: "Data quality"}
 EITHER_HELP = "Also samples of the second class whose nearest neighbor is of the first."
 SORT_HELP = (
     "Decided late or early: by prediction depth, the layer from which on the vote of a sample's stored neighbors no "
@@ -50,7 +52,7 @@ SORT_HELP = (
 
 
 def render() -> None:
-    """Draw the page: map, selected sample, gallery and data quality."""
+    """Draw the page: map, selected sample, in tabs the gallery and data quality, and the marked samples."""
     study = open_chosen_study()
     if study is None:
         return
@@ -97,11 +99,17 @@ def render() -> None:
     show_selected(table, neighbors, pictures, selected, selection)
     with st.container(width=200):  # pixels, of the button, which is as wide as what holds it
         open_button(study, PAGE, selected, filtered["sample"], gallery.title, selection, name="selected")
-    show_gallery(study, gallery, pictures, query)
-    show_data_quality(study, sample_paths, selection, pictures, kept)
+    mark_section("lists")
+    opened, place = show_tabs(TABS, query, first=GALLERY, key=widget_key(PAGE, TAB, study))
+    with place:
+        if opened == GALLERY:
+            show_gallery(study, gallery, pictures, query)
+        else:
+            show_data_quality(study, sample_paths, selection, pictures, kept)
     show_marks(study, kept)
     sample_query = {"sample": [str(table.loc[table["sample"] == selected, "id"].iloc[0])]}
-    keep_view(PAGE, layer_query(selection, study.curves) | filter_query(chosen) | gallery_query(study) | sample_query)
+    view = layer_query(selection, study.curves) | filter_query(chosen) | gallery_query(study) | sample_query
+    keep_view(PAGE, view | {TAB: [] if opened == GALLERY else [opened]})
     show_provenance(study)
     show_open_sample(study, PAGE)
 

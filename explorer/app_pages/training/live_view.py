@@ -77,16 +77,16 @@ def show_progress(study: OpenStudy) -> None:
     st.markdown(f":material/autorenew: {history_text(history)} · SI recorded after epoch {epoch}, {age} ago")
     left, right = st.columns(2, gap="medium")
     with left, st.container(key=LIVE):
-        st.subheader("Over the epochs", anchor=False)
+        st.header("Over the epochs", anchor=False)
         st.altair_chart(training_chart(rows, layers, epoch), width="stretch", alt="SI of each layer by epoch.")
         st.caption("Epoch 0 is the network before training. Dashed gray: chance.")
     with right:
-        st.subheader("Loss and accuracy", anchor=False)
+        st.header("Loss and accuracy", anchor=False)
         if history["loss"].notna().any() or history["accuracy"].notna().any():
             st.altair_chart(loss_chart(history), width="stretch", alt="Loss and accuracy by epoch.")
         else:
             st.caption("They appear after the first epoch.")
-    st.subheader("Through the network", anchor=False)
+    st.header("Through the network", anchor=False)
     st.altair_chart(network_chart(rows, layers, epoch), width="stretch", alt=f"SI of each layer after epoch {epoch}.")
     st.caption("Band: 95% interval. Faint: the other epochs. Dashed gray: chance.")
 

@@ -12,6 +12,7 @@ from explorer.app_pages.training.tables import Training, cached_training, cost_t
 from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.layer_table import without_minus_zero
 from explorer.controls.page_header import show_notes, show_provenance
+from explorer.controls.phone_order import chart_first, controls_after_chart
 from explorer.controls.study_picker import open_chosen_study
 from explorer.controls.terms import show_terms
 from explorer.runs.study_list import known_studies
@@ -27,6 +28,7 @@ import core
 recorder = core.SeparationCallback((test_images, test_labels), out="training-study")
 model.fit(images, labels, epochs=10, callbacks=[recorder])"""
 FINE_TUNE_EXAMPLE = "python -m core fine-tune photos --out tuned --separation training-study"
+BEFORE_TRAINING = "Epoch 0 is the network before training."
 TRAINED_DEMO = "digits-training"
 
 
@@ -52,7 +54,6 @@ def render() -> None:
     show_notes(study)
     show_terms("SI", "chance", "interval", "q", "epoch", "loss")
     play(study, training)
-    show_table(training)
     show_provenance(study)
 
 
@@ -90,15 +91,20 @@ def show_epoch(study: OpenStudy, training: Training, playing: str) -> None:
         if epoch == training.epochs[-1]:
             st.session_state[playing] = False
             st.rerun()
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        label, icon = ("Stop", "stop") if st.session_state[playing] else ("Play", "play_arrow")
-        if st.button(label, icon=f":material/{icon}:", key="play"):
-            _toggle(training, playing, key)
-            st.rerun()  # of the whole page, because `play` sets how often this fragment runs
-        epoch = st.select_slider("Epoch", training.epochs, key=key, width=420)
-        st.markdown(epoch_text(training, epoch), width="content")
-    keep_view(PAGE, {} if epoch == training.epochs[-1] else {"epoch": [str(epoch)]})
-    show_charts(study, training, int(epoch))
+    with chart_first(PAGE):
+        with (
+            controls_after_chart(PAGE),
+            st.container(horizontal=True, vertical_alignment="bottom", gap="medium"),
+        ):
+            label, icon = ("Stop", "stop") if st.session_state[playing] else ("Play", "play_arrow")
+            if st.button(label, icon=f":material/{icon}:", key="play"):
+                _toggle(training, playing, key)
+                st.rerun()  # of the whole page, because `play` sets how often this fragment runs
+            epoch = st.select_slider("Epoch", training.epochs, key=key, width=420)
+            st.markdown(epoch_text(training, epoch), width="content")
+        keep_view(PAGE, {} if epoch == training.epochs[-1] else {"epoch": [str(epoch)]})
+        show_charts(study, training, int(epoch))
+    show_loss_and_table(study, training, int(epoch))
 
 
 def _start_epoch(training: Training) -> int:
@@ -115,11 +121,11 @@ def _toggle(training: Training, playing: str, key: str) -> None:
 
 
 def show_charts(study: OpenStudy, training: Training, epoch: int) -> None:
-    """Show SI by layer at one epoch, SI by epoch for each layer, and loss and accuracy by epoch."""
+    """Show SI by layer at one epoch, and SI by epoch for each layer."""
     file = f"{Path(study.path).name}_training"
     left, right = st.columns(2, gap="medium")
     with left:
-        st.subheader("Through the network", anchor=False)
+        st.header("Through the network", anchor=False)
         with st.container(key=NETWORK):
             chart = network_chart(training.rows, training.layers, epoch)
             st.altair_chart(chart, width="stretch")
@@ -128,29 +134,41 @@ def show_charts(study: OpenStudy, training: Training, epoch: int) -> None:
         picture = picture_of(chart, study, f"SI through the network after epoch {epoch}", text)
         save_menu(f"{file}_network", lambda: _numbers(training), picture, info=study.info)
     with right:
-        st.subheader("Over the epochs", anchor=False)
+        st.header("Over the epochs", anchor=False)
         with st.container(key=EPOCHS):
             chart = training_chart(training.rows, training.layers, epoch)
             st.altair_chart(chart, width="stretch")
-        text = "Epoch 0 is the network before training."
-        st.caption(f"Click a layer in the legend to see it alone. {text}")
-        save_menu(file, lambda: _numbers(training), picture_of(chart, study, "SI over the epochs", text))
-        if training.history["accuracy"].notna().any() or training.history["loss"].notna().any():
-            chart = loss_chart(training.history, epoch)
-            st.altair_chart(chart, width="stretch")
-            picture = picture_of(chart, study, "Loss and accuracy over the epochs", text)
-            save_menu(f"{file}_loss", lambda: training.history, picture)
+        st.caption(f"Click a layer in the legend to see it alone. {BEFORE_TRAINING}")
+        save_menu(file, lambda: _numbers(training), picture_of(chart, study, "SI over the epochs", BEFORE_TRAINING))
+
+
+def show_loss_and_table(study: OpenStudy, training: Training, epoch: int) -> None:
+    """Show loss and accuracy by epoch, if they were recorded, and beside them the change of each layer."""
+    history = training.history
+    if not (history["accuracy"].notna().any() or history["loss"].notna().any()):
+        show_table(training)
+        return
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.header("Loss and accuracy", anchor=False)
+        chart = loss_chart(history, epoch)
+        st.altair_chart(chart, width="stretch", alt="Loss and accuracy by epoch.")
+        picture = picture_of(chart, study, "Loss and accuracy over the epochs", BEFORE_TRAINING)
+        save_menu(f"{Path(study.path).name}_training_loss", lambda: history, picture)
+    with right:
+        show_table(training)
 
 
 def show_table(training: Training) -> None:
     """Show the change of each layer over the training."""
+    st.header("Change of each layer", anchor=False)
     first, last = training.epochs[0], training.epochs[-1]
-    table = training.change[["layer", "before", "after", "difference", "low", "high", "q_value", "verdict"]]
-    differences = ["difference", "low", "high"]
-    table = table.assign(**without_minus_zero(table[differences]))
+    table = training.change.assign(**without_minus_zero(training.change[["difference", "low", "high"]]))
+    table = table.assign(interval=table["low"].map("{:.3f}".format) + " – " + table["high"].map("{:.3f}".format))
     titles = {"layer": "Layer", "before": f"SI, epoch {first}", "after": f"SI, epoch {last}", "difference": "Change"}
-    titles |= {"low": "95%, low", "high": "95%, high", "q_value": "q", "verdict": "Meaning"}
-    numeric = [title for name, title in titles.items() if name not in ("layer", "verdict")]
+    titles |= {"interval": "95%", "q_value": "q", "verdict": "Meaning"}
+    table = table[list(titles)]
+    numeric = [title for name, title in titles.items() if name not in ("layer", "interval", "verdict")]
     config = {title: st.column_config.NumberColumn(format="%.3f") for title in numeric}
     st.dataframe(table.rename(columns=titles), hide_index=True, column_config=config)
     paired = " The interval is paired: both epochs use the same samples." if training.change["paired"].all() else ""

@@ -25,7 +25,15 @@ from core.analysis.class_clusters.evidence import (
 )
 from core.analysis.class_clusters.table import find_class_clusters, read_cluster_sources
 from core.analysis.samples.selection import select_layer
-from core.report.words.classes.clusters import clusters_text, data_text, merging_text, parting_text, relabelling_text
+from core.report.words.classes.clusters import (
+    clusters_text,
+    data_text,
+    evidence_note,
+    evidence_texts,
+    merging_text,
+    parting_text,
+    relabelling_text,
+)
 
 NAMES = pd.Series(["ant", "ant", "bee", "bee", "cow", "cow"])
 
@@ -161,15 +169,33 @@ def test_the_cluster_of_the_bundled_digits():
     assert len(cluster.examples) == 4
     assert study.samples.set_index("sample")["label"][list(cluster.examples)].tolist() == [2, 3, 2, 3]
     assert "**2 classes run into each other**, in 1 group" in clusters_text([cluster], "top")
-    assert "from 0.83 to 0.92, as merging always raises it, and chance from 0.10 to 0.20" in merging_text(cluster)
-    assert "No other class would be left" in merging_text(replace(cluster, merged_chance=1.0))
+    assert "**helps**; the excess over chance rises from 0.82 to 0.90" in merging_text(cluster)
+    assert "no other class would be left" in merging_text(replace(cluster, merged_chance=1.0))
     assert "cannot be decided with 72 samples" in merging_text(replace(cluster, low=0.0))
     assert "bear different labels" in relabelling_text(replace(cluster, duplicates=2))
     assert "none of the 72 samples" in relabelling_text(replace(cluster, suspects=0))
 
 
+def digits_cluster():
+    study = core.load_study("explorer/demo/digits")
+    return find_class_clusters(study, select_layer(study))[0]
+
+
+def test_what_holds_for_all_clusters_is_said_once():
+    cluster = digits_cluster()
+    for sentence in evidence_note([cluster]).split(". "):
+        assert all(sentence not in text for text in evidence_texts(cluster))
+    assert "Merging always raises SI" in evidence_note([cluster])
+    assert evidence_note([]) == ""
+
+
 def test_whether_data_would_help_in_words():
-    assert "cannot be decided with 30 samples" in data_text(Rise(UNDECIDED), 30)
+    assert "cannot be decided** with one stored neighbor" in data_text(Rise(UNDECIDED), 30)
+    undecided = data_text(Rise(UNDECIDED, 0.5, 0.6, 0.7, -0.02, 0.18), 30)
+    assert undecided == (
+        "More data: **cannot be decided with 30 samples**; SI is 0.60 with 50% of the samples, 0.70 with all "
+        "(+0.100 [-0.020, +0.180])."
+    )
     assert "helps so far" in data_text(Rise(RISES, 0.5, 0.6, 0.7, 0.02, 0.18), 30)
     assert "hardly helps" in data_text(Rise(FLAT, 0.5, 0.7, 0.7, -0.01, 0.01), 30)
     assert clusters_text([], "top").startswith("At `top`, no classes are certain to run into each other")
@@ -183,7 +209,10 @@ def test_si_of_all_classes_with_about_half_of_the_samples():
     rows += [{**common, "sampling": kind, "num_queries": size, "value": value} for kind, size, value in drawn]
     sizes = size_evidence(pd.DataFrame(rows), "top", "mean", "test")
     assert (sizes.size, sizes.num_samples, sizes.fewer, sizes.value) == (40, 90, pytest.approx(0.5), 0.75)
-    assert "SI of all classes is 0.50 with 40 samples and 0.75 with 90." in data_text(Rise(UNDECIDED), 30, sizes)
+    cluster = digits_cluster()
+    one_neighbor = replace(cluster, rise=Rise(UNDECIDED), sizes=sizes)
+    assert "SI of all classes is 0.50 with 40 samples and 0.75 with 90." in evidence_note([one_neighbor, one_neighbor])
+    assert "SI of all classes" not in evidence_note([cluster])
     assert size_evidence(pd.DataFrame(rows[:1]), "top", "mean", "test") is None
 
 

@@ -1,9 +1,10 @@
 """Sentences about clusters of classes: which they are, where they part, and what the evidence says would help."""
 
+import math
 from collections.abc import Sequence
 
 from core.analysis.class_clusters.clustering import LEAST_GAIN
-from core.analysis.class_clusters.evidence import FLAT, PARTS, RISES, STAYS, Parting, Rise, SizeEvidence
+from core.analysis.class_clusters.evidence import FLAT, PARTS, RISES, STAYS, Parting, Rise
 from core.analysis.class_clusters.table import ClassCluster
 from core.report.words.formatting import difference_text, number, one_layer, plain
 
@@ -40,68 +41,63 @@ def confusion_text(cluster: ClassCluster) -> str:
     )
 
 
+def evidence_note(clusters: Sequence[ClassCluster]) -> str:
+    """What holds for the evidence of all clusters, said once, as Markdown; empty without clusters."""
+    if not clusters:
+        return ""
+    note = (
+        "In brackets: 95% intervals. Expected: of classes that do not run into each other. More data helps where SI of "
+        "the classes is lower with fewer samples. Merging always raises SI, and chance; so the excess over chance "
+        "counts. Relabelling: where classes look alike, most of the labels that neighbors contradict are right; look "
+        "at them first."
+    )
+    if not all(math.isnan(cluster.rise.fraction) for cluster in clusters):
+        return note
+    return (
+        f"{note} Whether more data helps cannot be told from one stored neighbor a sample.{_sizes_text(clusters[0])} A "
+        "study with at least three (`--neighbors 3`) tells what SI of the classes would be with fewer samples."
+    )
+
+
 def parting_text(parting: Parting) -> str:
     """Where the classes part, as Markdown."""
-    share = f"{parting.count} of {parting.total} {_span(parting.low, parting.high)}"
     if parting.verdict == PARTS:
         return (
             f"**They part at {one_layer(parting.layer)}**: from there on, none of their {parting.total} samples has "
             f"its nearest neighbor in another class of the group (of fresh samples, at most {parting.high:.0%} would)."
         )
-    if parting.verdict == STAYS:
-        return (
-            f"**They do not part**: at the last layer, {one_layer(parting.layer)}, it is still {share}; "
-            f"{parting.expected:.1%} are expected of classes that do not run into each other."
-        )
-    return (
-        f"Whether they part **cannot be decided with {parting.total} samples**: at the last layer, "
-        f"{one_layer(parting.layer)}, it is {share}; {parting.expected:.1%} are expected of classes that do not run "
-        "into each other."
-    )
-
-
-def data_text(rise: Rise, num_samples: int, sizes: SizeEvidence | None = None) -> str:
-    """Whether more samples would help, as Markdown."""
-    if rise.fraction != rise.fraction:  # nan
-        of_all = ""
-        if sizes is not None:
-            of_all = (
-                f"SI of all classes is {number(sizes.fewer)} with {sizes.size:,} samples and {number(sizes.value)} "
-                f"with {sizes.num_samples:,}. "
-            )
-        return (
-            f"More data: of these classes **cannot be decided with {num_samples} samples** and one stored neighbor "
-            f"each. {of_all}A study with at least three (`--neighbors 3`) tells what SI of these classes would be with "
-            "fewer samples."
-        )
-    change = difference_text(rise.value - rise.fewer, rise.low, rise.high)
     numbers = (
-        f"with {rise.fraction:.0%} of the samples, their SI would be {number(rise.fewer)}, with all it is "
-        f"{number(rise.value)} ({change})"
+        f"at the last layer, {one_layer(parting.layer)}, {parting.count} of {parting.total} are confused "
+        f"{_span(parting.low, parting.high)}, {parting.expected:.1%} expected."
     )
-    if rise.verdict == RISES:
-        return f"More data: **helps so far**. {numbers[0].upper()}{numbers[1:]}, so it still rises."
-    if rise.verdict == FLAT:
-        return f"More data: **hardly helps**. {numbers[0].upper()}{numbers[1:]}."
-    return f"More data: **cannot be decided with {num_samples} samples**; {numbers}."
+    if parting.verdict == STAYS:
+        return f"**They do not part**: {numbers}"
+    return f"Whether they part **cannot be decided with {parting.total} samples**: {numbers}"
+
+
+def data_text(rise: Rise, num_samples: int) -> str:
+    """Whether more samples would help, as Markdown."""
+    if math.isnan(rise.fraction):
+        return "More data: **cannot be decided** with one stored neighbor a sample."
+    change = difference_text(rise.value - rise.fewer, rise.low, rise.high)
+    numbers = f"SI is {number(rise.fewer)} with {rise.fraction:.0%} of the samples, {number(rise.value)} with all"
+    verdicts = {RISES: "helps so far", FLAT: "hardly helps"}
+    verdict = verdicts.get(rise.verdict, f"cannot be decided with {num_samples} samples")
+    return f"More data: **{verdict}**; {numbers} ({change})."
 
 
 def merging_text(cluster: ClassCluster) -> str:
     """What merging the classes would do, as Markdown. Merging always raises SI, and chance; so the excess counts."""
-    text = (
-        f"Merging: SI of their samples would rise from {number(cluster.value)} to {number(cluster.merged_value)}, as "
-        f"merging always raises it, and chance from {number(cluster.chance)} to {number(cluster.merged_chance)}. "
-    )
-    if cluster.merged_excess != cluster.merged_excess:  # nan: no other class is left
-        return f"{text}No other class would be left to tell them from."
+    if math.isnan(cluster.merged_excess):
+        return "Merging: no other class would be left to tell them from."
     gain = cluster.merged_excess - cluster.excess
     low, high = (_excess_gain(cluster, share) for share in (cluster.low, cluster.high))
     numbers = f"{number(cluster.excess)} to {number(cluster.merged_excess)} ({difference_text(gain, low, high)})"
     if low > 0:
-        return f"{text}**It helps**: the excess over chance rises from {numbers}."
+        return f"Merging: **helps**; the excess over chance rises from {numbers}."
     return (
-        f"{text}Whether that is more than chance gives **cannot be decided with {cluster.num_samples} samples**: the "
-        f"excess goes from {numbers}."
+        f"Merging: **cannot be decided with {cluster.num_samples} samples**; the excess over chance goes from "
+        f"{numbers}."
     )
 
 
@@ -117,10 +113,9 @@ def relabelling_text(cluster: ClassCluster) -> str:
             f"of the group.{copies}"
         )
     return (
-        f"Relabelling: at the late layers, the neighbors of **{cluster.suspects} of {cluster.num_samples}** samples "
-        f"({cluster.suspects / cluster.num_samples:.0%}) name another class of the group, those of "
-        f"{cluster.clear_suspects} clearly. Where classes look alike, most of these labels are right; look at them "
-        f"first.{copies}"
+        f"Relabelling: the late neighbors of **{cluster.suspects} of {cluster.num_samples}** samples "
+        f"({cluster.suspects / cluster.num_samples:.0%}) mostly name another class of the group, those of "
+        f"{cluster.clear_suspects or 'none'} clearly.{copies}"
     )
 
 
@@ -128,10 +123,21 @@ def evidence_texts(cluster: ClassCluster) -> list[str]:
     """All sentences about one cluster: where it parts, data, merging, relabelling."""
     return [
         parting_text(cluster.parting),
-        data_text(cluster.rise, cluster.num_samples, cluster.sizes),
+        data_text(cluster.rise, cluster.num_samples),
         merging_text(cluster),
         relabelling_text(cluster),
     ]
+
+
+def _sizes_text(cluster: ClassCluster) -> str:
+    """SI of all classes over sample size, after a space; empty where the study does not have it."""
+    sizes = cluster.sizes
+    if sizes is None:
+        return ""
+    return (
+        f" SI of all classes is {number(sizes.fewer)} with {sizes.size:,} samples and {number(sizes.value)} with "
+        f"{sizes.num_samples:,}."
+    )
 
 
 def _excess_gain(cluster: ClassCluster, share: float) -> float:

@@ -12,8 +12,9 @@ from core.analysis.curves import has_pooling, pooling_filters
 from core.analysis.result_tables import FELL, LAYER_CHANGES, MATCHES, ROSE, checked
 from core.measures.paired import paired_difference, unpaired_interval
 from core.measures.significance import normal_p, q_values, wilson, wilson_n
+from core.study.store.filtering import Filter
 from core.study.store.lookup import check_study
-from core.study.store.opening import Filter, Study, StudyError
+from core.study.store.opening import Study, StudyError
 from core.study.store.study_json import look_up
 from core.study.store.tables.ties import MANY_TIES, has_many_ties
 

@@ -12,8 +12,9 @@ from core.analysis.curves import has_pooling, pooling_filters
 from core.analysis.result_tables import FELL, LAYER_CHANGES, MATCHES, ROSE, checked
 from core.measures.paired import paired_difference, unpaired_interval
 from core.measures.significance import normal_p, q_values, wilson, wilson_n
+from core.study.store.filtering import Filter
 from core.study.store.lookup import check_study
-from core.study.store.opening import Filter, Study, StudyError
+from core.study.store.opening import Study, StudyError
 from core.study.store.study_json import look_up
 from core.study.store.tables.ties import MANY_TIES, has_many_ties
 
@@ -317,6 +318,18 @@ def _values_in_words(measurements: pd.DataFrame) -> str:
 
 
 @dataclass(frozen=True, eq=False)
+class _Nearest:
+    """The nearest neighbor of each query of a layer, in the order of the queries.
+
+    nodes : int32, shape (queries, 2), the query and its neighbor, which both index `_MeasuredStudy.classes`.
+    same_label : bool, shape (queries,), whether they have the same label.
+    """
+
+    nodes: NDArray[np.int32]
+    same_label: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
 class _MeasuredStudy:
     """The values and the nearest neighbors of a study's layers for one measure, pooling and split.
 
@@ -369,19 +382,27 @@ class _MeasuredStudy:
         return [str(layer) for layer in self.table.index[has_many_ties(self.table)]]
 
     @cached_property
-    def neighbors(self) -> dict[str, pd.DataFrame]:
-        """By layer, the nearest neighbor of each query: sample and nearest (both index `classes`), same_label."""
+    def rows(self) -> pd.DataFrame:
+        """The table with a column for each layer."""
+        return self.table.T
+
+    @cached_property
+    def neighbors(self) -> dict[str, "_Nearest"]:
+        """By layer, the nearest neighbor of each query, in the order of the queries."""
         table = self._read_neighbors()
         table = table[has_pooling(table, self.study.layers, self.pooling)]
         if table.empty:
             return {}
         # The two studies may number the same samples differently, so samples are numbered anew, in their order.
-        index_of_sample = np.full(int(self.study.samples["sample"].max()) + 1, -1, dtype=np.int64)
-        index_of_sample[self._members["sample"].to_numpy()] = np.arange(len(self._members))
-        renumbered = table.assign(
-            sample=index_of_sample[table["sample"]], nearest=index_of_sample[table["nearest"]]
-        ).sort_values("sample", kind="stable")
-        return {str(layer): rows for layer, rows in renumbered.groupby("layer", observed=True)}
+        index_of_sample = np.full(int(self.study.samples["sample"].max()) + 1, -1, dtype=np.int32)
+        index_of_sample[self._members["sample"].to_numpy()] = np.arange(len(self._members), dtype=np.int32)
+        nodes = index_of_sample[table[["sample", "nearest"]].to_numpy()]
+        same_label, layers = table["same_label"].to_numpy(bool), table["layer"].astype("category").cat
+        codes = layers.codes.to_numpy()
+        order = np.lexsort((nodes[:, 0], codes))
+        ends = np.searchsorted(codes[order], np.arange(len(layers.categories)), side="right")
+        parts = zip(layers.categories, np.split(order, ends[:-1]), strict=True)
+        return {str(layer): _Nearest(nodes[part], same_label[part]) for layer, part in parts if len(part)}
 
     def _read_neighbors(self) -> pd.DataFrame:
         """Read only the rows and columns that are needed: the neighbors are the largest table of a study."""
@@ -418,8 +439,8 @@ def _compare_pair(
     before: _MeasuredStudy, after: _MeasuredStudy, layer_before: str, layer: str, level: float = _LEVEL
 ) -> dict[str, object]:
     """Return a row of `compare_layers`: the two values, their difference and its interval."""
-    first: pd.Series = before.table.T[layer_before]
-    second: pd.Series = after.table.T[layer]
+    first: pd.Series = before.rows[layer_before]
+    second: pd.Series = after.rows[layer]
     row: dict[str, object] = {
         "layer": layer,
         "layer_before": layer_before,
@@ -439,14 +460,14 @@ def _paired(
 ) -> dict[str, object] | None:
     """The paired interval; None where a study lacks the layer's neighbors, or the queries are different samples."""
     first, second = before.neighbors.get(layer_before), after.neighbors.get(layer)
-    if first is None or second is None or not np.array_equal(first["sample"], second["sample"]):
+    if first is None or second is None or not np.array_equal(first.nodes[:, 0], second.nodes[:, 0]):
         return None
     difference = paired_difference(
-        first["same_label"],
-        second["same_label"],
-        after.classes[second["sample"]],
-        nodes_before=first[["sample", "nearest"]],
-        nodes_after=second[["sample", "nearest"]],
+        first.same_label,
+        second.same_label,
+        after.classes[second.nodes[:, 0]],
+        nodes_before=first.nodes,
+        nodes_after=second.nodes,
     )
     low, high = difference.interval(level)
     return {"low": low, "high": high, "z": difference.z, "p_value": difference.p_value, "paired": True}

@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 
 from core.analysis.result_tables import CURVES, checked
-from core.study.store.opening import Filter, Filters, Study
+from core.study.store.filtering import Filter, Filters
+from core.study.store.opening import Study
 
 KNN = 5  # preferred number of voting neighbors, where a study has several
 
@@ -66,7 +67,9 @@ def has_pooling(rows: pd.DataFrame, layers: pd.DataFrame, pooling: str) -> pd.Se
     """
     without_space = layers.loc[~has_space(layers), "layer"]
     chosen = rows["pooling"] == pooling
-    of_both = rows["layer"].isin(without_space) & ~rows["layer"].isin(rows.loc[chosen, "layer"])
+    if without_space.empty:
+        return chosen
+    of_both = rows["layer"].isin(without_space) & ~rows["layer"].isin(rows.loc[chosen, "layer"].unique())
     return chosen | of_both
 
 

@@ -11,8 +11,9 @@ from core.analysis.curves import has_pooling, pooling_filters
 from core.analysis.result_tables import OVERLAPS, checked
 from core.measures.related.neighbor_overlap import NeighborSets, Overlap
 from core.measures.related.neighbor_overlap import neighbor_overlap as overlap_of
+from core.study.store.filtering import Filter
 from core.study.store.lookup import check_pooling, check_split, check_study
-from core.study.store.opening import Filter, Study, StudyError
+from core.study.store.opening import Study, StudyError
 
 
 def neighbor_overlap(

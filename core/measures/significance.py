@@ -253,8 +253,9 @@ def dependent_pairs(nodes: NDArray[np.int64]) -> sparse.csr_array:
     """
     if nodes.min() < 0 or nodes.max() >= nodes.size:  # numbers with gaps, which would need many empty columns
         nodes = np.unique(nodes, return_inverse=True)[1].reshape(nodes.shape)
-    columns = nodes.ravel()
-    starts = np.arange(0, nodes.size + 1, nodes.shape[1])
+    small = np.int32 if nodes.size <= np.iinfo(np.int32).max else np.int64  # half of the memory to read
+    columns = nodes.ravel().astype(small)
+    starts = np.arange(0, nodes.size + 1, nodes.shape[1], dtype=small)
     depends = sparse.csr_array((np.ones(nodes.size), columns, starts), shape=(len(nodes), int(columns.max()) + 1))
     return (depends @ depends.T).sign()
 

@@ -124,20 +124,18 @@ def filter_from_query(query: Mapping[str, Sequence[str]], classes: Sequence[str]
 
 
 def samples_at(
-    nearest: pd.DataFrame, summaries: pd.DataFrame, samples: pd.DataFrame, layer: str, depths: pd.DataFrame
+    nearest: pd.DataFrame, summaries: pd.DataFrame, samples: pd.DataFrame, depths: pd.DataFrame
 ) -> pd.DataFrame:
     """One row per query sample of a layer, those with a neighbor of another class at most layers first.
 
     Parameters
     ----------
     nearest : DataFrame
-        Of `SamplePaths`.
+        Of `core.analysis.samples.path_arrays.PathArrays.at`.
     summaries : DataFrame
         Of `SamplePaths`.
     samples : DataFrame
         Of `named_samples`.
-    layer : str
-        The layer.
     depths : DataFrame
         Of `SamplePaths`.
 
@@ -148,7 +146,7 @@ def samples_at(
         columns of `summaries`; depth, prediction and correct of `depths`; and decided: the layer of the prediction
         depth, "" for a sample whose vote does not settle.
     """
-    rows = nearest.loc[nearest["layer"] == layer, ["sample", "nearest", "distance", "same_label"]]
+    rows = nearest[["sample", "nearest", "distance", "same_label"]]
     named = samples.set_index("sample")[["id", "source", "class_name"]].astype(object)
     table = rows.join(named, on="sample").join(named.add_prefix("nearest_"), on="nearest")
     table = table.rename(columns={"nearest_class_name": "nearest_class"}).join(summaries, on="sample")

@@ -1,7 +1,7 @@
 """The samples on a plane at every layer, as the map on the page Samples gets them: small numbers, sent once."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
-from core.study.measuring.planes import align_plane, normalize_plane
+from core.analysis.samples.path_arrays import PathArrays
+from core.study.measuring.planes import align_plane, known_points, normalize_plane
 from explorer.studies.loading import cached_tables
 from explorer.studies.sample_paths import SamplePaths, cached_sample_paths
 
@@ -48,31 +49,36 @@ class MapPlanes:
     coordinates: NDArray[np.uint16]
 
 
-def map_planes(projection: pd.DataFrame, layers: Sequence[str], samples: NDArray[np.int64]) -> MapPlanes:
+def map_planes(projection: Iterable[pd.DataFrame], layers: Sequence[str], samples: NDArray[np.int64]) -> MapPlanes:
     """Lay the planes of all layers over each other, and choose what of them is sent.
 
     Parameters
     ----------
-    projection : DataFrame
-        layer, sample, x and y of the table `projection`.
+    projection : iterable of DataFrame
+        layer, sample, x and y of the table `projection`, some layers at a time, in network order.
     layers : sequence of str
-        The study's layers in network order.
+        The layers that have a plane, in network order.
     samples : array of int
         Numbers of the study's samples, ascending.
     """
-    codes = _layer_codes(projection["layer"], layers)
-    present = np.unique(codes[codes >= 0])
-    drawn_layers, drawn_samples = choose_drawn(len(present), len(samples))
-    planes = np.full((len(present), len(samples), 2), np.nan, dtype=np.float32)
-    rows = codes >= 0
-    places = np.searchsorted(samples, projection["sample"].to_numpy()[rows])
-    planes[np.searchsorted(present, codes[rows]), places] = projection[["x", "y"]].to_numpy()[rows]
+    drawn_layers, drawn_samples = choose_drawn(len(layers), len(samples))
+    coordinates = np.full((len(layers), len(drawn_samples), 2), MISSING, dtype=np.uint16)
+    previous: NDArray[np.float64] | None = None
+    for rows in projection:
+        codes = _layer_codes(rows["layer"], layers)
+        present = np.unique(codes[codes >= 0])
+        planes = np.full((len(present), len(samples), 2), np.nan, dtype=np.float32)
+        places = np.searchsorted(samples, rows["sample"].to_numpy()[codes >= 0])
+        planes[np.searchsorted(present, codes[codes >= 0]), places] = rows[["x", "y"]].to_numpy()[codes >= 0]
+        for number, plane in zip(present, planes, strict=True):
+            previous = aligned_plane(plane[drawn_samples], previous)
+            coordinates[number] = quantized(unit_square(previous))
     return MapPlanes(
-        layers=tuple(layers[code] for code in present),
+        layers=tuple(layers),
         drawn_layers=drawn_layers,
         drawn_samples=samples[drawn_samples],
         num_samples=len(samples),
-        coordinates=quantized(aligned_planes(planes[:, drawn_samples])),
+        coordinates=coordinates,
     )
 
 
@@ -88,26 +94,27 @@ def choose_drawn(num_layers: int, num_samples: int) -> tuple[NDArray[np.int64], 
     return _evenly(num_layers, most_layers), _evenly(num_samples, most_samples)
 
 
-def aligned_planes(planes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rotate each plane onto the one before it, and let most of its samples lie within a square of side 2.
+def aligned_plane(plane: NDArray[np.float32], previous: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """Center a plane, give it unit size, and rotate it onto the one before it.
 
-    planes : shape (layers, samples, 2); samples without a place at a layer are not finite.
+    plane : shape (samples, 2); samples without a place at the layer are not finite.
     """
-    aligned = np.empty_like(planes)
-    previous: NDArray[np.float64] | None = None
-    for number, plane in enumerate(planes):
-        points = normalize_plane(plane)
-        previous = points if previous is None else align_plane(points, previous)
-        known = np.isfinite(previous).all(axis=1)
-        farthest = float(np.quantile(np.abs(previous[known]).max(axis=1), QUANTILE)) if known.any() else 0.0
-        aligned[number] = previous / (farthest or 1.0)
-    return aligned
+    points = normalize_plane(plane)
+    return points if previous is None else align_plane(points, previous)
 
 
-def quantized(planes: NDArray[np.float32]) -> NDArray[np.uint16]:
+def unit_square(plane: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Let most of a plane's samples lie within a square of side 2."""
+    known = known_points(plane)
+    distances = np.maximum(np.abs(plane[:, 0]), np.abs(plane[:, 1]))[known]
+    farthest = float(np.quantile(distances, QUANTILE)) if known.any() else 0.0
+    return np.asarray(plane / (farthest or 1.0), dtype=np.float32)
+
+
+def quantized(points: NDArray[np.float32]) -> NDArray[np.uint16]:
     """Coordinates between -`EDGE` and `EDGE` as integers from 0 to `LARGEST`; `MISSING` where there is none."""
-    known = np.asarray(np.isfinite(planes).all(axis=2))
-    shares = (np.nan_to_num(planes) / EDGE).clip(-1, 1) / 2 + 0.5
+    known = known_points(points)
+    shares = (np.nan_to_num(points) / EDGE).clip(-1, 1) / 2 + 0.5
     numbers = (shares * LARGEST).round().astype(np.uint16)
     numbers[~known] = MISSING
     return numbers
@@ -123,7 +130,7 @@ def map_bytes(planes: MapPlanes, sample_paths: SamplePaths, token: str) -> bytes
     samples = sample_paths.samples.set_index("sample").loc[drawn]
     classes, class_codes = np.unique(samples["class_name"].to_numpy(str), return_inverse=True)
     frames = [planes.layers[number] for number in planes.drawn_layers]
-    agrees, is_query = _agreement(sample_paths.nearest, frames, drawn)
+    agrees, is_query = _agreement(sample_paths.arrays, frames, drawn)
     depths = sample_paths.depths["depth"].reindex(drawn)
     arrays: dict[str, NDArray[Any]] = {
         "positions": planes.coordinates[planes.drawn_layers],
@@ -140,7 +147,7 @@ def map_bytes(planes: MapPlanes, sample_paths: SamplePaths, token: str) -> bytes
         "class_names": classes.tolist(),
         "colored": _colored(classes, class_codes, agrees[-1], is_query),
         "ids": samples["id"].tolist(),
-        "num_layers": int(sample_paths.nearest["layer"].nunique()),
+        "num_layers": len(sample_paths.arrays.layers),
     }
     return packed(header, arrays)
 
@@ -161,8 +168,7 @@ def extra_frame(planes: MapPlanes, sample_paths: SamplePaths, layer: str) -> Fra
     number = planes.layers.index(layer)
     if number in planes.drawn_layers:
         return None
-    nearest = sample_paths.nearest
-    agrees, _ = _agreement(nearest[nearest["layer"] == layer], [layer], planes.drawn_samples)
+    agrees, _ = _agreement(sample_paths.arrays, [layer], planes.drawn_samples)
     return Frame(
         place=int(np.searchsorted(planes.drawn_layers, number)),
         positions=planes.coordinates[number].astype("<u2").tobytes(),
@@ -188,18 +194,17 @@ def packed(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> byt
 
 
 def _agreement(
-    nearest: pd.DataFrame, layers: Sequence[str], samples: NDArray[np.int64]
+    arrays: PathArrays, layers: Sequence[str], samples: NDArray[np.int64]
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Whether the nearest neighbor of each sample agrees, by layer and sample; and which samples are queries."""
-    layer_codes = _layer_codes(nearest["layer"], layers)
-    numbers = nearest["sample"].to_numpy()
-    places = np.searchsorted(samples, numbers).clip(max=len(samples) - 1)
-    is_drawn = samples[places] == numbers
+    is_known = np.isin(samples, arrays.samples)
+    places = np.searchsorted(arrays.samples, samples[is_known])
     is_query = np.zeros(len(samples), dtype=bool)
-    is_query[places[is_drawn]] = True
+    is_query[is_known] = (arrays.nearest[:, places] >= 0).any(axis=0)
     agrees = np.zeros((len(layers), len(samples)), dtype=bool)
-    rows = is_drawn & (layer_codes >= 0)
-    agrees[layer_codes[rows], places[rows]] = nearest["same_label"].to_numpy(bool)[rows]
+    for row, layer in enumerate(layers):
+        if layer in arrays.layers:
+            agrees[row, is_known] = arrays.same_label[arrays.layers.index(layer), places]
     return agrees, is_query
 
 
@@ -232,8 +237,15 @@ def _evenly(count: int, most: int) -> NDArray[np.int64]:
 def cached_map_planes(path: str, stamp: tuple[int, ...], layers: tuple[str, ...]) -> MapPlanes:
     """The planes of a study, laid over each other once."""
     study = cached_tables(path, stamp)
-    projection = study.table("projection", ["layer", "sample", "x", "y"])
-    return map_planes(projection, layers, np.sort(study.samples["sample"].to_numpy(np.int64)))
+    with_plane = set(study.distinct("projection", "layer"))
+    present = [layer for layer in layers if layer in with_plane]
+    columns = ["layer", "sample", "x", "y"]
+    parts = (
+        study.table("projection", columns, filters=[("layer", "in", group)])
+        for group in study.layer_groups("projection")
+        if with_plane.intersection(group)
+    )
+    return map_planes(parts, present, np.sort(study.samples["sample"].to_numpy(np.int64)))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

@@ -1,15 +1,17 @@
 """Tables of a study's samples and their neighbors at every layer, computed once and cached for all sessions."""
 
 import threading
+from dataclasses import dataclass
 
 import pandas as pd
 import streamlit as st
 
 from core.analysis.samples.neighborhoods import stored_neighbors
-from core.analysis.samples.paths import agreement, nearest_by_layer, neighbors_by_layer, sample_summaries
-from core.analysis.samples.prediction_depth import depths, votes
+from core.analysis.samples.path_arrays import PathArrays, read_path_arrays
+from core.analysis.samples.paths import nearest_by_layer, sample_summaries
+from core.analysis.samples.planted_labels import PlantedSwaps
 from core.analysis.samples.selection import LayerSelection
-from core.analysis.samples.suspects import CLEAR_SCORE, duplicates_first, samples_to_check
+from core.analysis.samples.suspects import CLEAR_SCORE, duplicates_first, late_neighbors, samples_to_check
 from core.analysis.samples.tables import named_samples
 from core.report.words.samples_to_check import expectation_text, trial_swaps
 from core.report.words.small_classes import small_classes_text
@@ -56,16 +58,16 @@ class SamplePaths:
 
     Attributes
     ----------
-    study : Study
-        The study's tables.
+    pooling, split, among : str
+        The activations, the split of the samples, and that of their neighbors.
     samples : DataFrame
         Of `named_samples`.
     names : Series
         Class name by sample.
     sample_numbers : frozenset of int
         The numbers of all samples.
-    num_voters : int
-        Number of stored neighbors per sample, which vote on its class.
+    arrays : PathArrays
+        The nearest neighbor of each sample at each layer.
     small_classes : str
         A caution about classes that are too small for the vote; "" without any.
     depths : DataFrame
@@ -73,34 +75,22 @@ class SamplePaths:
     summaries : DataFrame
         Of `core.analysis.samples.paths.sample_summaries`: at which layers each sample has a nearest neighbor of its
         class.
-    to_check : DataFrame
-        Of `core.analysis.samples.suspects.samples_to_check`.
-    num_clear : int
-        How many of them have at least `CLEAR_SCORE`.
-    swaps : PlantedSwaps or None
-        How often labels that were swapped for a trial are found.
-    expectation : str
-        What follows from this trial, as Markdown.
-    nearest : DataFrame
-        The nearest neighbor of each sample at each layer.
     """
 
     def __init__(self, path: str, stamp: tuple[int, ...], pooling: str, split: str, among: str) -> None:
-        self.study = cached_tables(path, stamp)
-        self.samples = named_samples(self.study)
+        study = cached_tables(path, stamp)
+        self.pooling, self.split, self.among = pooling, split, among
+        self.samples = named_samples(study)
         self.names = self.samples.set_index("sample")["class_name"]
         self.sample_numbers = frozenset(self.samples["sample"].tolist())
-        neighbors = neighbors_by_layer(self.study, pooling, split, among=among)
-        nearest = neighbors[neighbors["rank"] == 1].drop(columns="rank")
-        self.num_voters = int(neighbors["rank"].max()) if len(neighbors) else 0
-        self.small_classes = small_classes_text(self.samples, split, self.num_voters, among=among)
-        self.depths = depths(votes(neighbors, self.names), self.names)
-        self.summaries = sample_summaries(agreement(nearest)) if len(nearest) else pd.DataFrame()
-        self.to_check = samples_to_check(neighbors, self.samples)
-        self.num_clear = int((self.to_check["score"] >= CLEAR_SCORE).sum())
-        self.swaps = trial_swaps(self.study, neighbors, split)
-        self.expectation = expectation_text(self.study, split, self.swaps, self.num_clear)
-        self.nearest = nearest.astype({"layer": "category"})
+        self.arrays = read_path_arrays(study, pooling, split, self.names, among=among)
+        self.small_classes = small_classes_text(self.samples, split, self.arrays.num_voters, among=among)
+        self.depths = self.arrays.depths(self.names)
+        self.summaries = sample_summaries(self.arrays.agreement()) if self.arrays.layers else pd.DataFrame()
+
+    def is_of(self, selection: LayerSelection) -> bool:
+        """Whether these are the samples and the activations that were chosen."""
+        return (self.pooling, self.split, self.among) == (selection.pooling, selection.split, selection.among)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Following the samples through the layers")
@@ -108,6 +98,49 @@ def cached_sample_paths(path: str, stamp: tuple[int, ...], pooling: str, split: 
     """All samples of a split through the layers, computed once; one after the other, which bounds the memory."""
     with _ONE_AT_A_TIME:
         return SamplePaths(path, stamp, pooling, split, among)
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def cached_path_of(path: str, stamp: tuple[int, ...], pooling: str, split: str, among: str, sample: int) -> PathArrays:
+    """One sample through the layers, of which no other rows are kept."""
+    study = cached_tables(path, stamp)
+    names = cached_samples(path, stamp)["class_name"]
+    return read_path_arrays(study, pooling, split, names, among=among, samples=[sample])
+
+
+@dataclass(frozen=True, eq=False)
+class LabelTrial:
+    """How many wrong labels may be among the samples to check.
+
+    Attributes
+    ----------
+    num_clear : int
+        How many samples have at least `CLEAR_SCORE`.
+    swaps : PlantedSwaps or None
+        How often labels that were swapped for a trial are found.
+    expectation : str
+        What follows from this trial, as Markdown.
+    """
+
+    num_clear: int
+    swaps: PlantedSwaps | None
+    expectation: str
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def cached_to_check(path: str, stamp: tuple[int, ...], pooling: str, split: str, among: str) -> pd.DataFrame:
+    """Of `core.analysis.samples.suspects.samples_to_check`."""
+    study = cached_tables(path, stamp)
+    return samples_to_check(late_neighbors(study, pooling, split, among=among), named_samples(study))
+
+
+@st.cache_resource(max_entries=4, show_spinner="Looking for wrong labels")
+def cached_label_trial(path: str, stamp: tuple[int, ...], pooling: str, split: str, among: str) -> LabelTrial:
+    """Count the samples to check, and swap labels for a trial."""
+    study = cached_tables(path, stamp)
+    num_clear = int((cached_to_check(path, stamp, pooling, split, among)["score"] >= CLEAR_SCORE).sum())
+    swaps = trial_swaps(study, late_neighbors(study, pooling, split, among=among), split)
+    return LabelTrial(num_clear, swaps, expectation_text(study, split, swaps, num_clear))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

@@ -40,9 +40,13 @@ TARGETS = {
 }
 
 
-def write_study(folder: Path, num_layers: int, num_samples: int) -> None:
-    """A study of made-up numbers, in which SI rises through the network as the stored neighbors say."""
-    rng = np.random.default_rng(0)
+def write_study(folder: Path, num_layers: int, num_samples: int, *, mapped: bool = False) -> None:
+    """A study of made-up numbers, in which SI rises through the network as the stored neighbors say.
+
+    mapped : whether each sample has a place on the map at each layer, which moves a little from one to the next.
+    """
+    rng, places_rng = np.random.default_rng(0), np.random.default_rng(1)
+    places = places_rng.normal(size=(num_samples, 2))
     folder.mkdir(parents=True, exist_ok=True)
     labels = np.arange(num_samples, dtype=np.int32) % CLASSES
     samples = pd.DataFrame({"sample": np.arange(num_samples, dtype=np.int32), "split": "test", "label": labels})
@@ -53,7 +57,12 @@ def write_study(folder: Path, num_layers: int, num_samples: int) -> None:
         agrees = rng.random(num_samples) < 0.02 + 0.7 * (position / num_layers) ** 2
         offset = rng.integers(1, num_samples // CLASSES, num_samples) * CLASSES + np.where(agrees, 0, 1)
         nearest = ((np.arange(num_samples) + offset) % num_samples).astype(np.int32)
-        writing.write_layer(folder, position, _layer(position, float(agrees.mean()), nearest, labels))
+        tables = _layer(position, float(agrees.mean()), nearest, labels)
+        if mapped:
+            places = places + 0.1 * places_rng.normal(size=places.shape)
+            rows = {"split": "test", "layer": tables["layers"]["layer"].iloc[0], "sample": samples["sample"]}
+            tables["projection"] = pd.DataFrame(rows | {"x": np.float32(places[:, 0]), "y": np.float32(places[:, 1])})
+        writing.write_layer(folder, position, tables)
     writing.end(folder, info, complete=True)
 
 

@@ -44,20 +44,6 @@ def embedding_rows(sizes: list[int]) -> list[dict[str, object]]:
     return rows
 
 
-def add_places(folder: Path) -> None:
-    """Give every sample of a study a place at every layer."""
-    study = load_study(folder)
-    rng = np.random.default_rng(1)
-    places = rng.normal(size=(len(study.samples), 2))
-    tables = []
-    for layer in study.layers["layer"]:
-        places = places + 0.1 * rng.normal(size=places.shape)
-        rows = {"split": "test", "layer": layer, "sample": study.samples["sample"]}
-        tables.append(pd.DataFrame(rows | {"x": places[:, 0], "y": places[:, 1]}))
-    table = pd.concat(tables, ignore_index=True)
-    table.astype({"sample": "int32", "x": "float32", "y": "float32"}).to_parquet(folder / "projection.parquet")
-
-
 def page_rows(folder: Path) -> list[dict[str, object]]:
     """Seconds of the page on the server, and the bytes that the map sends once."""
     page = AppTest.from_file(VIEW, default_timeout=600)
@@ -116,8 +102,7 @@ def main() -> None:
     rows = embedding_rows(options.embedded)
     with tempfile.TemporaryDirectory() as scratch:
         study = Path(scratch) / "large"
-        write_study(study, options.layers, options.samples)
-        add_places(study)
+        write_study(study, options.layers, options.samples, mapped=True)
         rows += map_rows(study) + page_rows(study)
     table = pd.DataFrame(rows).assign(layers=options.layers, samples=options.samples)
     print(table.to_string(index=False, float_format="%.3f"))

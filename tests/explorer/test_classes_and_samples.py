@@ -10,7 +10,8 @@ from playwright.sync_api import expect
 
 import core
 from core.analysis.samples.class_values import class_names, class_values, ranked_classes
-from core.analysis.samples.paths import agreement, nearest_by_layer, nearest_path, sample_summaries
+from core.analysis.samples.path_arrays import read_path_arrays
+from core.analysis.samples.paths import nearest_by_layer, nearest_path, sample_summaries
 from core.analysis.samples.prediction_depth import prediction_depth
 from core.analysis.samples.selection import LayerSelection, best_layer
 from core.study.store.tables.class_names import short_class, short_classes
@@ -45,9 +46,9 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def table(folder):
     study = core.load_study(folder)
-    nearest = nearest_by_layer(study, "flat", "train")
+    arrays = read_path_arrays(study, "flat", "train", study.samples["class_name"].astype(str))
     depths = prediction_depth(study, "flat", "train", k=1)
-    return samples_at(nearest, sample_summaries(agreement(nearest)), study.samples, "early", depths)
+    return samples_at(arrays.at("early"), sample_summaries(arrays.agreement()), study.samples, depths)
 
 
 def said(page):

@@ -12,11 +12,13 @@ from PIL import Image
 import core
 from explorer.app_pages.samples import map_view
 from explorer.studies import map_points
+from explorer.studies.loading import DEMO
 from explorer.studies.map_points import (
     EDGE,
     LARGEST,
     MISSING,
-    aligned_planes,
+    aligned_plane,
+    cached_map_planes,
     choose_drawn,
     extra_frame,
     map_bytes,
@@ -24,6 +26,7 @@ from explorer.studies.map_points import (
     packed,
     quantized,
     sample_bits,
+    unit_square,
 )
 from explorer.studies.pictures import Pictures, picture_atlas
 from explorer.studies.sample_paths import SamplePaths
@@ -45,15 +48,16 @@ def unpack(message: bytes) -> dict:
 
 def test_planes_are_turned_onto_the_one_before_and_have_one_size():
     turned = 100 * SQUARE[:, ::-1] * [1, -1] + 7
-    planes = aligned_planes(np.float32([SQUARE, turned, SQUARE * 0]))
-    np.testing.assert_allclose(planes[0], SQUARE, atol=1e-6)
-    np.testing.assert_allclose(planes[1], SQUARE, atol=1e-6)
-    assert (planes[2] == 0).all()
+    first = aligned_plane(SQUARE, None)
+    second = aligned_plane(np.float32(turned), first)
+    np.testing.assert_allclose(unit_square(first), SQUARE, atol=1e-6)
+    np.testing.assert_allclose(unit_square(second), SQUARE, atol=1e-6)
+    assert (unit_square(aligned_plane(SQUARE * 0, second)) == 0).all()
 
 
 def test_coordinates_are_whole_numbers_at_the_edge_at_most_and_gaps_have_their_own():
-    planes = np.float32([[[0, EDGE], [-EDGE, 99], [np.nan, 0]]])
-    assert quantized(planes).tolist() == [[[LARGEST / 2, LARGEST], [0, LARGEST], [MISSING, MISSING]]]
+    points = np.float32([[0, EDGE], [-EDGE, 99], [np.nan, 0]])
+    assert quantized(points).tolist() == [[LARGEST / 2, LARGEST], [0, LARGEST], [MISSING, MISSING]]
 
 
 @pytest.mark.parametrize(
@@ -90,7 +94,7 @@ def folder(tmp_path_factory):
 
 def test_what_is_sent_says_class_split_and_agreement(folder):
     study = core.load_study(folder)
-    planes = map_planes(study.projection, list(study.layers["layer"]), np.arange(6))
+    planes = map_planes([study.projection], list(study.layers["layer"]), np.arange(6))
     content = unpack(map_bytes(planes, SamplePaths(str(folder), (0,), "flat", "train", "train"), "token"))
     assert (content["token"], content["layers"]) == ("token", ["early", "late", "last"])
     assert [content["class_names"][code] for code in content["classes"]] == ["ant", "ant", "bee", "bee", "bee", "bee"]
@@ -107,7 +111,7 @@ def test_a_chosen_layer_that_is_not_sent_comes_by_itself(folder, monkeypatch):
     monkeypatch.setattr(map_points, "FEWEST_LAYERS", 2)
     monkeypatch.setattr(map_points, "BUDGET_BYTES", 2 * 6 * 4.125)
     study = core.load_study(folder)
-    planes = map_planes(study.projection, list(study.layers["layer"]), np.arange(6))
+    planes = map_planes([study.projection], list(study.layers["layer"]), np.arange(6))
     assert planes.drawn_layers.tolist() == [0, 2]
     paths = SamplePaths(str(folder), (0,), "flat", "train", "train")
     frame = extra_frame(planes, paths, "late")
@@ -118,11 +122,39 @@ def test_a_chosen_layer_that_is_not_sent_comes_by_itself(folder, monkeypatch):
     assert sample_bits(planes, np.array([0, 3])) == bytes([0b1001])
 
 
-def test_samples_and_layers_that_a_table_lacks_are_gaps():
+def test_samples_that_a_table_lacks_are_gaps():
     table = pd.DataFrame({"layer": ["b", "b"], "sample": [0, 2], "x": [0.0, 1], "y": [0.0, 1]})
-    planes = map_planes(table, ["a", "b"], np.arange(3))
-    assert planes.layers == ("b",)
+    planes = map_planes([table], ["b"], np.arange(3))
     assert (planes.coordinates[0, 1] == MISSING).all()
+    assert (planes.coordinates[0, [0, 2]] != MISSING).all()
+
+
+@pytest.mark.parametrize("name", ["dogs", "digits"])
+def test_layers_read_one_by_one_lie_as_all_at_once(name, monkeypatch):
+    """All planes normalized, aligned and scaled at once, as plain formulas say."""
+    study = core.load_study(DEMO / name)
+    layers = tuple(study.layers["layer"])
+    monkeypatch.setattr(core.Study, "layer_groups", lambda study, table: [[layer] for layer in layers])
+    planes = cached_map_planes.__wrapped__(str(study.path), (0,), layers)
+    monkeypatch.undo()
+    assert planes.layers == tuple(layer for layer in layers if layer in set(study.projection["layer"]))
+    previous = None
+    for layer, found in zip(planes.layers, planes.coordinates, strict=True):
+        rows = study.projection[study.projection["layer"] == layer].set_index("sample").reindex(planes.drawn_samples)
+        points = rows[["x", "y"]].to_numpy(np.float64)
+        known = np.isfinite(points).all(axis=1)
+        points = points - rows[["x", "y"]].to_numpy()[known].mean(axis=0, dtype=np.float64)
+        points /= np.abs(points[known]).max()
+        points /= np.sqrt((points[known] ** 2).sum(axis=1).mean())
+        if previous is not None:
+            both = known & np.isfinite(previous).all(axis=1)
+            left, _, right = np.linalg.svd(points[both].T @ previous[both])
+            points = points @ (left @ right)
+        previous = points
+        scaled = np.float32(points / np.quantile(np.abs(points[known]).max(axis=1), map_points.QUANTILE))
+        expected = ((scaled / EDGE).clip(-1, 1) / 2 + 0.5) * LARGEST
+        np.testing.assert_array_equal(found[known], expected[known].round().astype(np.uint16))
+        assert (found[~known] == MISSING).all()
 
 
 def test_ten_of_many_classes_are_colored(folder):

@@ -8,8 +8,9 @@ import pandas as pd
 from core.analysis.curves import has_pooling, pooling_filters
 from core.data.sampling import name_some
 from core.measures.related.neighbor_overlap import hub_skewness
+from core.study.store.filtering import Filter
 from core.study.store.lookup import check_layers, check_pooling, check_split, stored_pooling
-from core.study.store.opening import Filter, Study, StudyError
+from core.study.store.opening import Study, StudyError
 from core.study.store.tables.class_names import sample_classes
 
 

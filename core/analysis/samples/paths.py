@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from core.analysis.curves import has_pooling, pooling_filters
+from core.study.store.filtering import Filter
 from core.study.store.lookup import check_layers, check_pooling, check_split
-from core.study.store.opening import Filter, Study
+from core.study.store.opening import Study
 
 SUMMARIES = ("always", "gained", "lost", "never")
 
@@ -83,8 +84,19 @@ def neighbors_by_layer(
     order = [layer for layer in study.layers["layer"] if layer in stored_layers]
     layer = table["layer"].astype("category").cat.set_categories(order)
     table = table.assign(layer=layer).dropna(subset=["layer"])
-    table = table.sort_values(["layer", "sample", "rank"], kind="stable", ignore_index=True)
-    return table[["layer", "sample", "rank", "nearest", "distance", "same_label"]]
+    if not _is_in_order(table):
+        table = table.sort_values(["layer", "sample", "rank"], kind="stable")
+    return table[["layer", "sample", "rank", "nearest", "distance", "same_label"]].reset_index(drop=True)
+
+
+def _is_in_order(table: pd.DataFrame) -> bool:
+    """Whether rows are sorted by layer, sample and rank, as core writes them; sorting takes many times longer."""
+    layer, sample = table["layer"].cat.codes.to_numpy(), table["sample"].to_numpy()
+    rank = table["rank"].to_numpy()
+    ahead = rank[1:] >= rank[:-1]
+    for column in (sample, layer):
+        ahead = (column[1:] > column[:-1]) | ((column[1:] == column[:-1]) & ahead)
+    return bool(ahead.all())
 
 
 def nearest_path(nearest: pd.DataFrame, samples: pd.DataFrame, sample: int) -> pd.DataFrame:
@@ -117,32 +129,13 @@ def rows_of_samples(samples: pd.DataFrame, numbers: pd.Series) -> pd.DataFrame:
     return samples[samples["sample"].isin(numbers)].set_index("sample").astype(object)
 
 
-def agreement(nearest: pd.DataFrame) -> pd.DataFrame:
-    """Return whether the nearest neighbor of each sample has the sample's label, at each layer.
-
-    Parameters
-    ----------
-    nearest : DataFrame
-        As returned by `nearest_by_layer`.
-
-    Returns
-    -------
-    DataFrame of bool, shape (samples, layers)
-        Layers are in network order. The mean of a column is the layer's SI. Samples that are not queries at every
-        layer are left out.
-    """
-    layers = list(dict.fromkeys(nearest["layer"]))
-    table = nearest.set_index(["sample", "layer"])["same_label"].unstack()  # noqa: PD010 - pivot_table would average
-    return table[layers].dropna().astype(bool)
-
-
 def sample_summaries(agrees: pd.DataFrame) -> pd.DataFrame:
     """Summarize at which layers each sample's nearest neighbor has its label.
 
     Parameters
     ----------
     agrees : DataFrame
-        As returned by `agreement`, with at least one layer.
+        Of `core.analysis.samples.path_arrays.PathArrays.agreement`, with at least one layer.
 
     Returns
     -------

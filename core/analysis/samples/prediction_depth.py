@@ -1,6 +1,7 @@
 """Prediction depth: the layer from which on a kNN prediction of a sample's class no longer changes."""
 
 from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 from core.analysis.samples.paths import neighbors_by_layer
 from core.study.store.opening import Study
 from core.study.store.tables.class_names import sample_classes
+
+Codes = TypeVar("Codes", bound=np.integer[Any])
 
 COLUMNS = ["depth", "layer", "prediction", "correct", "settled"]
 
@@ -96,7 +99,7 @@ def votes(neighbors: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
     is_first = np.append(True, (layer[1:] != layer[:-1]) | (sample[1:] != sample[:-1]))  # of its layer and sample
     ballots = np.full((int(is_first.sum()), int(neighbors["rank"].max())), -1, dtype=np.int32)
     ballots[np.cumsum(is_first) - 1, neighbors["rank"].to_numpy() - 1] = codes.reindex(neighbors["nearest"])
-    vote = classes.categories.to_numpy(object)[_majority(ballots)]
+    vote = classes.categories.to_numpy(object)[majority(ballots)]
     table = pd.DataFrame({"sample": sample[is_first], "layer": layer[is_first], "vote": vote})
     wide = table.set_index(["sample", "layer"])["vote"].unstack()  # noqa: PD010 - there is nothing to aggregate
     return wide.dropna().set_axis(layers, axis="columns")
@@ -126,7 +129,7 @@ def depths(voted: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
     """
     if voted.empty:
         return pd.DataFrame(columns=COLUMNS, index=pd.Index([], name="sample"))
-    values = voted.to_numpy(object)
+    values = voted.to_numpy()
     same = values == values[:, -1:]
     depth = len(voted.columns) - np.logical_and.accumulate(same[:, ::-1], axis=1).sum(axis=1)
     return pd.DataFrame(
@@ -141,8 +144,23 @@ def depths(voted: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
     )
 
 
-def _majority(ballots: NDArray[np.int32]) -> NDArray[np.int32]:
-    """The most frequent code of each row, and of equally frequent ones the first; entries of -1 are empty."""
-    counts = np.stack([(ballots == ballots[:, [rank]]).sum(axis=1) for rank in range(ballots.shape[1])], axis=1)
-    best = np.where(ballots >= 0, counts, 0).argmax(axis=1)
-    return np.asarray(ballots[np.arange(len(ballots)), best])
+def majority(ballots: NDArray[Codes]) -> NDArray[Codes]:
+    """Return the most frequent code of each row, and of equally frequent ones the first.
+
+    Parameters
+    ----------
+    ballots : np.ndarray of int, shape (n, k)
+        Entries of -1 are empty.
+
+    Returns
+    -------
+    np.ndarray, shape (n,)
+    """
+    ranks = np.ascontiguousarray(ballots.T)
+    counts = (ranks >= 0).astype(np.int16)
+    for later in range(1, len(ranks)):
+        for earlier in range(later):
+            same = (ranks[earlier] == ranks[later]) & (ranks[later] >= 0)
+            counts[earlier] += same
+            counts[later] += same
+    return np.asarray(ballots[np.arange(len(ballots)), counts.argmax(axis=0)])

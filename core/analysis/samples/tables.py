@@ -9,8 +9,8 @@ import pandas as pd
 from core.analysis.samples.class_pairs import pair_curve
 from core.analysis.samples.class_values import class_names, class_values, ranked_classes
 from core.analysis.samples.neighborhoods import confused_pairs
-from core.analysis.samples.paths import nearest_by_layer, nearest_path, neighbors_by_layer
-from core.analysis.samples.prediction_depth import depths, votes
+from core.analysis.samples.path_arrays import read_path_arrays
+from core.analysis.samples.paths import nearest_by_layer, nearest_path
 from core.analysis.samples.selection import LayerSelection, select_layer
 from core.analysis.samples.suspects import (
     LEAST_SCORE,
@@ -80,7 +80,7 @@ def label_errors(
     """
     selection = select_layer(study, layer=layer, split=split, among=among, pooling=pooling)
     neighbors = late_neighbors(study, selection.pooling, selection.split, among=selection.among)
-    _check_stored(study, neighbors)
+    _check_stored(study, len(neighbors))
     listed = samples_to_check(neighbors, named_samples(study), at_least=at_least)
     try:
         flags = duplicate_flags(duplicates_first(study, selection.layer, selection.pooling))
@@ -248,11 +248,11 @@ def prediction_depths(
     'digits/0012'
     """
     selection = select_layer(study, split=split, among=among, pooling=pooling)
-    neighbors = neighbors_by_layer(study, selection.pooling, selection.split, among=selection.among)
-    _check_stored(study, neighbors)
     samples = named_samples(study)
     names = samples.set_index("sample")["class_name"]
-    return hard_samples(depths(votes(neighbors, names), names), samples)
+    arrays = read_path_arrays(study, selection.pooling, selection.split, names, among=selection.among)
+    _check_stored(study, len(arrays.layers))
+    return hard_samples(arrays.depths(names), samples)
 
 
 def class_pair(
@@ -300,7 +300,7 @@ def class_pair(
     samples = named_samples(study)
     names = samples.set_index("sample")["class_name"]
     nearest = nearest_by_layer(study, selection.pooling, selection.split, among=selection.among)
-    _check_stored(study, nearest)
+    _check_stored(study, len(nearest))
     possible = names[(samples["split"] == selection.among).to_numpy()]
     short_names = short_classes(sample_classes(study.samples))
     first, second = short_names.get(first, first), short_names.get(second, second)
@@ -355,7 +355,7 @@ def sample_path(
     selection = select_layer(study, split=row["split"], among=among, pooling=pooling)
     chosen = [int(row["sample"])]
     nearest = nearest_by_layer(study, selection.pooling, selection.split, among=selection.among, samples=chosen)
-    _check_stored(study, nearest)
+    _check_stored(study, len(nearest))
     path = nearest_path(nearest, samples, chosen[0])
     path = path.assign(nearest=path["nearest_id"].astype(str))
     return path[["layer", "nearest", "nearest_class", "distance", "same_label"]]
@@ -486,8 +486,8 @@ def with_ids(pairs: pd.DataFrame, samples: pd.DataFrame) -> pd.DataFrame:
     return pairs.assign(first=pairs["first"].map(ids), second=pairs["second"].map(ids))
 
 
-def _check_stored(study: Study, neighbors: pd.DataFrame) -> None:
-    if neighbors.empty:
+def _check_stored(study: Study, num_stored: int) -> None:
+    if not num_stored:
         raise StudyError(
             f"The study in {study.path} stores no neighbors of these samples. Run it again with at least one stored "
             "neighbor a sample."

@@ -20,15 +20,17 @@ def normalize_plane(points: NDArray[np.floating]) -> NDArray[np.float64]:
     array of shape (n, 2)
         Zeros where all points are the same.
     """
-    known = np.isfinite(points).all(axis=1)
+    known = known_points(points)
     if not known.any():
         return np.asarray(points, dtype=np.float64)
-    centered = points.astype(np.float64) - points[known].mean(axis=0, dtype=np.float64)
-    largest = np.abs(centered[known]).max()
+    centered = points.astype(np.float64) - _chosen(points, known).mean(axis=0, dtype=np.float64)
+    chosen = _chosen(centered, known)
+    largest = max(chosen.max(), -chosen.min())
     if largest == 0:
         return np.asarray(centered)
     centered /= largest  # so that no square overflows
-    size = np.sqrt((centered[known] ** 2).sum(axis=1).mean())
+    x, y = _chosen(centered, known).T
+    size = np.sqrt((x**2 + y**2).mean())
     return np.asarray(centered / size)
 
 
@@ -54,6 +56,16 @@ def align_plane(points: NDArray[np.floating], reference: NDArray[np.floating]) -
            [-1.,  0.],
            [ 0., -1.]])
     """
-    known = np.isfinite(points).all(axis=1) & np.isfinite(reference).all(axis=1)
-    left, strengths, right = np.linalg.svd(points[known].T @ reference[known])
+    known = known_points(points) & known_points(reference)
+    left, strengths, right = np.linalg.svd(_chosen(points, known).T @ _chosen(reference, known))
     return np.asarray(points, dtype=np.float64) if strengths[0] == 0 else np.asarray(points @ (left @ right))
+
+
+def known_points(points: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Whether both coordinates of each point are finite; points of shape (..., 2)."""
+    return np.asarray(np.isfinite(points[..., 0]) & np.isfinite(points[..., 1]))
+
+
+def _chosen(points: NDArray[np.floating], chosen: NDArray[np.bool_]) -> NDArray[np.floating]:
+    """Some of the points, which are not copied where they are all."""
+    return points if chosen.all() else points[chosen]

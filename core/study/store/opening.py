@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from core.data.files import check_regular
 from core.data.sampling import name_some
 from core.study.store.display import StudyDisplay
+from core.study.store.filtering import Filters, filtered_columns, read_filtered
 from core.study.store.locks import is_locked
 from core.study.store.study_json import info_faults, read_json_object
 from core.study.store.tables import validation
@@ -35,11 +36,9 @@ from core.study.store.tables.schemas import PART_TABLES, TABLES, Table
 
 FORMAT = 2
 MOST_ROWS = 250_000  # of a table that is checked in full when a study is opened
-_BATCH_ROWS = 2**17  # that are read at once where only some rows are wanted
+ROWS_AT_ONCE = 1_000_000  # of a larger table that is read a part at a time
 _REMEMBERED = 256  # studies whose tables need no second check while their files stay as they are
 
-Filter = tuple[str, str, Any]
-Filters = Sequence[Filter] | Sequence[Sequence[Filter]]  # all of them, or all of one of several lists
 FileStamp = tuple[str, int, int, int]
 Stamp = tuple[FileStamp, ...]
 
@@ -150,6 +149,19 @@ class Study(StudyDisplay):
         rows: pd.DataFrame = table.to_pandas()
         return rows
 
+    def num_rows(self, name: str) -> int:
+        """The number of rows of a table, as its files say, of which no row is read."""
+        return sum(int(_open_parquet(file).metadata.num_rows) for file in self._files(name))
+
+    def layer_groups(self, name: str, most_rows: int = ROWS_AT_ONCE) -> list[list[str]]:
+        """The study's layers in network order, in groups of which a table has about as many rows each.
+
+        Read one group at a time, a large table takes little memory.
+        """
+        layers = self.layers["layer"].tolist()
+        size = max(1, len(layers) * most_rows // max(self.num_rows(name), 1))
+        return [layers[start : start + size] for start in range(0, len(layers), size)]
+
     def distinct(self, name: str, column: str) -> list[str]:
         """The distinct values of a column of texts, in order of appearance, much faster than by reading the table.
 
@@ -186,7 +198,7 @@ class Study(StudyDisplay):
             if (name, self._stamp) in _CHECKED:
                 continue
             columns, files = list(TABLES[name].columns), self._files(name)
-            if sum(_open_parquet(file).metadata.num_rows for file in files) > MOST_ROWS:
+            if self.num_rows(name) > MOST_ROWS:
                 for file in files:
                     _open(file, name, columns)  # which checks its description
                 continue
@@ -363,50 +375,8 @@ def read_table_file(path: Path, table: Table) -> pa.Table:
     return data
 
 
-def _filtered(file: pq.ParquetFile, columns: Sequence[str], filters: Filters) -> pa.Table:
-    """Some columns of the rows that pass the filters.
-
-    PyArrow does not skip row groups by texts, such as those of other layers, which are most of a large table.
-    """
-    alternatives = _alternatives(filters)
-    descriptions = [file.metadata.row_group(group) for group in range(file.num_row_groups)]
-    groups = [
-        group for group, of_group in enumerate(descriptions) if any(_may_pass(of_group, one) for one in alternatives)
-    ]
-    needed = list(dict.fromkeys([*columns, *_filtered_columns(filters)]))
-    passing = pq.filters_to_expression(alternatives)
-    parts = [file.schema_arrow.empty_table().select(columns)]
-    for batch in file.iter_batches(_BATCH_ROWS, groups, needed):  # one at a time: the whole table may be large
-        parts.append(pa.Table.from_batches([batch]).filter(passing).select(columns))
-    return pa.concat_tables(parts).unify_dictionaries()
-
-
-def _alternatives(filters: Filters) -> list[list[Filter]]:
-    """The lists of filters, of which a row must pass one."""
-    if all(isinstance(one, tuple) for one in filters):
-        return [[one for one in filters if isinstance(one, tuple)]]
-    return [list(one) for one in filters if not isinstance(one, tuple)]
-
-
-def _filtered_columns(filters: Filters) -> list[str]:
-    return [column for one in _alternatives(filters) for column, _, _ in one]
-
-
-def _may_pass(group: pq.RowGroupMetaData, filters: Sequence[Filter]) -> bool:
-    """Whether rows of a row group may pass all filters, by the smallest and the largest text of its columns."""
-    wanted = {column: [value] if test == "==" else value for column, test, value in filters if test in ("==", "in")}
-    for index in range(group.num_columns):
-        chunk = group.column(index)
-        bounds = chunk.statistics if chunk.path_in_schema in wanted else None
-        if bounds is None or not bounds.has_min_max or not isinstance(bounds.min, str):
-            continue
-        if not any(bounds.min <= value <= bounds.max for value in wanted[chunk.path_in_schema]):
-            return False
-    return True
-
-
 def _read_file(path: Path, name: str, columns: Sequence[str], filters: Filters | None = None) -> pa.Table:
-    file = _open(path, name, [*columns, *_filtered_columns(filters or [])])
+    file = _open(path, name, [*columns, *filtered_columns(filters or [])])
     return _values_of(file, path, TABLES[name], columns, filters)
 
 
@@ -453,7 +423,7 @@ def _values_of(
     """Some columns of a file that was looked at, in their declared types, values checked."""
     there = [column for column in columns if column in file.schema_arrow.names]
     try:
-        data = _filtered(file, there, filters) if filters else file.read(there)
+        data = read_filtered(file, there, filters) if filters else file.read(there)
         data, faults = validation.converted(data, table, columns)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _broken(path, error) from error

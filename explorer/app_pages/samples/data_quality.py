@@ -23,7 +23,7 @@ from explorer.server.page_errors import guarded
 from explorer.studies.gallery import short_id
 from explorer.studies.loading import OpenStudy
 from explorer.studies.pictures import Pictures
-from explorer.studies.sample_paths import SamplePaths, cached_duplicates
+from explorer.studies.sample_paths import SamplePaths, cached_duplicates, cached_label_trial, cached_to_check
 
 DUPLICATES = {0.0: "Exact", 0.1: "Near"}  # by distance, as a share of the median distance to the nearest neighbor
 CARDS, PICTURE = 6, 104
@@ -103,23 +103,24 @@ def show_samples_to_check(
     kept : StudyMarks
         The marks of samples.
     """
-    listed = sample_paths.to_check
+    chosen = (study.path, study.stamp, selection.pooling, selection.split, selection.among)
+    listed = cached_to_check(*chosen)
     if listed.empty:
         st.info("At the late layers, no sample has more neighbors of another class than of its label.")
         return
-    listed = with_duplicates(listed, flags)
+    listed, trial = with_duplicates(listed, flags), cached_label_trial(*chosen)
     num_layers = int(listed["layers"].iloc[0])
     st.markdown(
-        f"**{sample_paths.num_clear:,}** of {len(sample_paths.summaries):,} samples have a score of {CLEAR_SCORE} or "
+        f"**{trial.num_clear:,}** of {len(sample_paths.summaries):,} samples have a score of {CLEAR_SCORE} or "
         f"more; the {len(listed):,} with {LEAST_SCORE} or more are listed. At the last {num_layers} layers, a sample's "
         "stored neighbors vote, and so do the samples whose neighbor it is. The score is a / (a + b), where a are the "
         "votes for the strongest other class and b those for the label. A high score does not prove that a label is "
         "wrong. "
-        f"{sample_paths.expectation}"
+        f"{trial.expectation}"
     )
-    show_swaps(sample_paths.swaps, sample_paths.num_clear)
+    show_swaps(trial.swaps, trial.num_clear)
     if pictures:
-        show_check_cards(study, listed.head(CARDS), sample_paths, selection, pictures)
+        show_check_cards(study, listed, sample_paths.samples, selection, pictures)
     show_selectable(
         study, with_marks(listed.drop(columns="layers"), kept), TO_CHECK, selection, "the highest score first"
     )
@@ -145,25 +146,33 @@ def show_swaps(swaps: PlantedSwaps | None, num_clear: int) -> None:
 
 
 def show_check_cards(
-    study: OpenStudy,
-    samples: pd.DataFrame,
-    sample_paths: SamplePaths,
-    selection: LayerSelection,
-    pictures: Pictures,
+    study: OpenStudy, listed: pd.DataFrame, samples: pd.DataFrame, selection: LayerSelection, pictures: Pictures
 ) -> None:
-    """Show samples to check as cards: picture, label, and the class that their neighbors suggest."""
-    sources = sample_paths.samples.set_index("sample")["source"]
+    """Show the first samples to check as cards: picture, label, and the class that their neighbors suggest.
+
+    Parameters
+    ----------
+    study : OpenStudy
+        The open study.
+    listed : DataFrame
+        Of `samples_to_check`.
+    samples : DataFrame
+        Of `named_samples`.
+    selection : LayerSelection
+        The layer that the page shows.
+    pictures : Pictures
+        The study's pictures.
+    """
+    sources = samples.set_index("sample")["source"]
     with st.container(horizontal=True, gap="small"):
-        for row in samples.to_dict("records"):
+        for row in listed.head(CARDS).to_dict("records"):
             with st.container(border=True, width=CARD):
                 show_picture(pictures, sources[row["sample"]], row["class_name"], PICTURE)
                 st.markdown(
                     f"**{plain(row['class_name'])}**, or **{plain(row['suggested'])}**?  \n"
                     f":small[{plain(short_id(row['id']))}]  \n:small[score {row['score']:.2f}]"
                 )
-
-                listed = sample_paths.to_check["sample"]
-                open_button(study, PAGE, int(row["sample"]), listed, TO_CHECK, selection, name="check")
+                open_button(study, PAGE, int(row["sample"]), listed["sample"], TO_CHECK, selection, name="check")
 
 
 def show_hard(study: OpenStudy, sample_paths: SamplePaths, selection: LayerSelection, kept: StudyMarks) -> None:
@@ -171,7 +180,7 @@ def show_hard(study: OpenStudy, sample_paths: SamplePaths, selection: LayerSelec
     samples = hard_samples(sample_paths.depths, sample_paths.samples)
     if samples.empty:
         return
-    st.markdown(depths_text(samples, sample_paths.num_voters))
+    st.markdown(depths_text(samples, sample_paths.arrays.num_voters))
     table = samples.rename(columns={"layer": "decided"})
     show_selectable(study, with_marks(table, kept), HARD, selection, "by prediction depth, the latest first")
     save_menu(f"{Path(study.path).name}_prediction_depth", lambda: samples)

@@ -111,7 +111,7 @@ def render() -> None:
     view = layer_query(selection, study.curves) | filter_query(chosen) | gallery_query(study) | sample_query
     keep_view(PAGE, view | {TAB: [] if opened == GALLERY else [opened]})
     show_provenance(study)
-    show_open_sample(study, PAGE)
+    show_open_sample(study, PAGE, sample_paths)
 
 
 def filter_controls(study: OpenStudy, start: Filter, table: pd.DataFrame) -> Filter:
@@ -162,9 +162,10 @@ def selected_sample(study: OpenStudy, table: pd.DataFrame, filtered: pd.DataFram
 
 def _table(sample_paths: SamplePaths, layer: str) -> pd.DataFrame:
     """The query samples of a layer; see `samples_at`."""
-    if sample_paths.nearest.empty:
+    if not sample_paths.arrays.layers:
         return pd.DataFrame()
-    return samples_at(sample_paths.nearest, sample_paths.summaries, sample_paths.samples, layer, sample_paths.depths)
+    rows = sample_paths.arrays.at(layer)
+    return samples_at(rows, sample_paths.summaries, sample_paths.samples, sample_paths.depths)
 
 
 guarded(render)()

@@ -28,7 +28,13 @@ from explorer.studies.gallery import (
 )
 from explorer.studies.loading import OpenStudy
 from explorer.studies.pictures import LARGE_PIXELS, Pictures, study_pictures
-from explorer.studies.sample_paths import SamplePaths, cached_neighbors, cached_sample_paths, cached_samples
+from explorer.studies.sample_paths import (
+    SamplePaths,
+    cached_neighbors,
+    cached_path_of,
+    cached_samples,
+    cached_to_check,
+)
 
 DIALOG, PATH = "sample_dialog", "sample_path"
 LARGE, NEIGHBOR, MIN_NEIGHBORS = 420, 120, 5  # pixels, and neighbors that are shown at least
@@ -61,8 +67,18 @@ class SampleDetails:
     suggestion: str
 
 
-def show_open_sample(study: OpenStudy, page: str) -> None:
-    """Show the dialog if a sample is open on this page; call it last, since a script run may show one dialog only."""
+def show_open_sample(study: OpenStudy, page: str, paths: SamplePaths | None = None) -> None:
+    """Show the dialog if a sample is open on this page; call it last, since a script run may show one dialog only.
+
+    Parameters
+    ----------
+    study : OpenStudy
+        The open study.
+    page : str
+        The page.
+    paths : SamplePaths, optional
+        Of `sample_details`.
+    """
     opened = opened_sample(study, page)
     if opened is None:
         return
@@ -72,10 +88,12 @@ def show_open_sample(study: OpenStudy, page: str) -> None:
         close_sample(study, page)
 
     dialog = st.dialog(opened.title, width="large", icon=":material/photo:", on_dismiss=guarded(close))
-    dialog(guarded(_show_content))(study, page)
+    dialog(guarded(_show_content))(study, page, paths)
 
 
-def sample_details(study: OpenStudy, sample: int, selection: LayerSelection) -> SampleDetails:
+def sample_details(
+    study: OpenStudy, sample: int, selection: LayerSelection, paths: SamplePaths | None = None
+) -> SampleDetails:
     """Gather what the dialog shows of a sample.
 
     Parameters
@@ -86,15 +104,24 @@ def sample_details(study: OpenStudy, sample: int, selection: LayerSelection) -> 
         Its number in the table `samples`.
     selection : LayerSelection
         The layer that the page shows. A sample of the other split is shown among its own split.
+    paths : SamplePaths, optional
+        All samples through the layers, where the page has them; without them, the one sample is read.
     """
     row: dict[str, Any] = cached_samples(study.path, study.stamp).loc[sample].to_dict()  # type: ignore[assignment]
     if row["split"] != selection.split:
         selection = replace(selection, samples=str(row["split"]))
-    sample_paths = cached_sample_paths(study.path, study.stamp, selection.pooling, selection.split, selection.among)
-    neighbors = neighbors_of(cached_neighbors(study.path, study.stamp, selection), sample_paths.samples, sample)
-    path = nearest_path(sample_paths.nearest, sample_paths.samples, sample)
+    chosen = (selection.pooling, selection.split, selection.among)
+    samples = cached_samples(study.path, study.stamp).reset_index(drop=True)
+    if paths is not None and paths.is_of(selection):
+        arrays, depths = paths.arrays, paths.depths
+    else:
+        arrays = cached_path_of(study.path, study.stamp, *chosen, sample)
+        depths = arrays.depths(samples.set_index("sample")["class_name"])
+    neighbors = neighbors_of(cached_neighbors(study.path, study.stamp, selection), samples, sample)
+    path = nearest_path(arrays.of(sample), samples, sample)
+    decision = _decision(depths, sample, len(path), arrays.num_voters)
     return SampleDetails(
-        row, neighbors, path, _decision(sample_paths, sample, len(path)), _suggestion(sample_paths, sample)
+        row, neighbors, path, decision, _suggestion(cached_to_check(study.path, study.stamp, *chosen), sample)
     )
 
 
@@ -103,12 +130,12 @@ def sample_id(study: OpenStudy, sample: int) -> str:
     return str(cached_samples(study.path, study.stamp).loc[sample, "id"])
 
 
-def _show_content(study: OpenStudy, page: str) -> None:
+def _show_content(study: OpenStudy, page: str, paths: SamplePaths | None) -> None:
     """The content of the dialog; a press of a key runs this function alone, not the page."""
     opened = opened_sample(study, page)
     if opened is None:  # it was closed in another run of the page
         return
-    details = sample_details(study, opened.sample, opened.selection)
+    details = sample_details(study, opened.sample, opened.selection, paths)
     pictures = study_pictures(study.info)
     with st.container(key=DIALOG):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -191,16 +218,16 @@ def _show_path(study: OpenStudy, details: SampleDetails, layer: str) -> None:
     save_menu(f"{Path(study.path).name}_path", lambda: details.path, picture, info=study.info)
 
 
-def _decision(sample_paths: SamplePaths, sample: int, num_layers: int) -> str:
-    if sample not in sample_paths.depths.index:
+def _decision(depths: pd.DataFrame, sample: int, num_layers: int, num_voters: int) -> str:
+    if sample not in depths.index:
         return ""
-    row = sample_paths.depths.loc[sample].to_dict()
+    row = depths.loc[sample].to_dict()
     row["decided"] = row["layer"] if row["settled"] else ""
-    return depth_text(row, num_layers, sample_paths.num_voters)
+    return depth_text(row, num_layers, num_voters)
 
 
-def _suggestion(sample_paths: SamplePaths, sample: int) -> str:
-    rows = sample_paths.to_check[sample_paths.to_check["sample"] == sample]
+def _suggestion(to_check: pd.DataFrame, sample: int) -> str:
+    rows = to_check[to_check["sample"] == sample]
     if rows.empty:
         return ""
     row = rows.iloc[0]

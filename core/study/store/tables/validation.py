@@ -201,12 +201,12 @@ def neighbor_faults(data: pa.Table) -> list[str]:
         if len(itself):
             return [f"column 'nearest' must be another sample; got sample {sample[itself[0]]:,} in row {itself[0]:,}"]
     pair = 2 * _split_codes(data["split"]) + _split_codes(data["nearest_split"])
-    group = _combined([_codes(data["layer"]), _codes(data["pooling"])])
+    group = _combined([_codes(data[name]) for name in ("layer", "pooling", "sample")])
     faults = []
     for code in np.unique(pair):
         chosen = pair == code
         most = int(rank[chosen].max())
-        counts = np.bincount(group[chosen] * (int(sample.max()) + 1) + sample[chosen])
+        counts = np.bincount(group[chosen])
         if (counts[counts > 0] != most).any():
             faults.append(f"column 'rank' must run from 1 to {most} for each sample; got fewer for some")
     return faults
@@ -337,31 +337,42 @@ def _as_type(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
     return column.cast(wanted)
 
 
-def _codes(column: pa.ChunkedArray) -> NDArray[np.int64]:
+def _codes(column: pa.ChunkedArray) -> NDArray[np.integer[Any]]:
     """A number for each value of a column, equal where the values are; null is a value."""
-    if pa.types.is_integer(column.type):
-        return np.asarray(pc.fill_null(column, -1).to_numpy(), dtype=np.int64)
-    whole = column.combine_chunks()
-    encoded = whole if pa.types.is_dictionary(whole.type) else whole.dictionary_encode()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.unify_dictionaries().combine_chunks()
-    return np.asarray(pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False), dtype=np.int64)
+    codes = column if pa.types.is_integer(column.type) else _encoded(column).indices
+    if codes.null_count:
+        codes = pc.fill_null(codes, -1)
+    return np.asarray(codes.to_numpy())
 
 
 def _split_codes(column: pa.ChunkedArray) -> NDArray[np.int8]:
     """0 for train, 1 for test."""
-    return np.asarray(pc.equal(column.cast(pa.string()), "test").to_numpy(), dtype=np.int8)
+    encoded = _encoded(column)
+    is_test = np.array([value == "test" for value in encoded.dictionary.to_pylist()], dtype=np.int8)
+    return np.asarray(is_test[encoded.indices.to_numpy()])
 
 
-def _combined(columns: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
+def _encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """A column of texts as one array of codes and the texts that they stand for."""
+    whole = column.combine_chunks()
+    encoded = whole if pa.types.is_dictionary(whole.type) else whole.dictionary_encode()
+    return encoded.unify_dictionaries().combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+
+
+def _combined(columns: Sequence[NDArray[np.integer[Any]]]) -> NDArray[np.int64]:
     """One number for each combination of codes."""
     code, span = np.zeros(len(columns[0]), dtype=np.int64), 1
     for column in columns:
-        low = int(column.min())
-        width = int(column.max()) - low + 1
+        low, high = int(column.min()), int(column.max())
+        if low == high:  # of a large table most columns have one value in the rows that are read at once
+            continue
+        width = high - low + 1
         if span * width >= 1 << 62:
             code, span = _dense(code), len(code) + 1
-        code, span = code * width + (column - low), span * width
+        code *= width
+        code += column
+        code -= low
+        span *= width
     return code
 
 
@@ -370,7 +381,7 @@ def _dense(codes: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.unique(codes, return_inverse=True)[1].astype(np.int64)
 
 
-def _first_repeated(columns: Sequence[NDArray[np.int64]]) -> int | None:
+def _first_repeated(columns: Sequence[NDArray[np.integer[Any]]]) -> int | None:
     """The first row whose values another row before it has, too."""
     code = _combined(columns)
     if (code[1:] > code[:-1]).all():

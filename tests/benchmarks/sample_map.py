@@ -11,6 +11,7 @@ in the dialog. `--study FOLDER` keeps the study, so that another version of the 
 """
 
 import argparse
+import resource
 import statistics
 import tempfile
 import time
@@ -53,6 +54,7 @@ def page_rows(folder: Path) -> list[dict[str, object]]:
     for name in ("samples", "decide", "classes"):
         opened(name, DIGITS)
     page, samples_s = opened("samples", folder)
+    most_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     layers = _layer_picker(page).options
     clicks, moves, others = [], [], []
     for repeat in range(REPEATS):
@@ -71,6 +73,7 @@ def page_rows(folder: Path) -> list[dict[str, object]]:
     _, dialog_s = opened("classes", folder, tab="pairs", sample="test/77", open="yes")
     return [
         {"what": "page Samples, opened first, processor s", "measured": samples_s},
+        {"what": "most memory of the process until then, MB", "measured": most_mb},
         {"what": "another sample selected, processor s", "measured": statistics.median(clicks)},
         {"what": "another layer chosen, processor s", "measured": statistics.median(moves)},
         {"what": "another layer on Classes, processor s", "measured": statistics.median(others)},
@@ -124,12 +127,12 @@ def main() -> None:
     parser.add_argument("--study", type=Path, help="where the study is kept; written where there is none")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
-    rows = embedding_rows(options.embedded)
     with tempfile.TemporaryDirectory() as scratch:
         study = options.study or Path(scratch) / "large"
         if not (study / "study.json").exists():
             write_study(study, options.layers, options.samples, mapped=True)
-        rows += page_rows(study) + map_rows(study)
+        rows = page_rows(study) + map_rows(study)  # before the embedding, whose memory would count
+    rows += embedding_rows(options.embedded)
     table = pd.DataFrame(rows).assign(layers=options.layers, samples=options.samples)
     print(table.to_string(index=False, float_format="%.3f"))
     write_report(table, "sample_map", options.out)

@@ -100,12 +100,14 @@ def cached_sample_paths(path: str, stamp: tuple[int, ...], pooling: str, split: 
         return SamplePaths(path, stamp, pooling, split, among)
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
-def cached_path_of(path: str, stamp: tuple[int, ...], pooling: str, split: str, among: str, sample: int) -> PathArrays:
-    """One sample through the layers, of which no other rows are kept."""
+@st.cache_resource(max_entries=16, show_spinner=False)
+def cached_paths_of(
+    path: str, stamp: tuple[int, ...], pooling: str, split: str, among: str, samples: tuple[int, ...]
+) -> PathArrays:
+    """A few samples through the layers, of which no other rows are kept."""
     study = cached_tables(path, stamp)
     names = cached_samples(path, stamp)["class_name"]
-    return read_path_arrays(study, pooling, split, names, among=among, samples=[sample])
+    return read_path_arrays(study, pooling, split, names, among=among, samples=samples)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,6 @@ import pandas as pd
 import streamlit as st
 
 from core.analysis.samples.paths import nearest_path
-from core.analysis.samples.selection import LayerSelection
 from core.report.words.formatting import one_layer, plain
 from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.samples.marking import show_mark_buttons, show_note
@@ -31,7 +30,7 @@ from explorer.studies.pictures import LARGE_PIXELS, Pictures, study_pictures
 from explorer.studies.sample_paths import (
     SamplePaths,
     cached_neighbors,
-    cached_path_of,
+    cached_paths_of,
     cached_samples,
     cached_to_check,
 )
@@ -91,22 +90,19 @@ def show_open_sample(study: OpenStudy, page: str, paths: SamplePaths | None = No
     dialog(guarded(_show_content))(study, page, paths)
 
 
-def sample_details(
-    study: OpenStudy, sample: int, selection: LayerSelection, paths: SamplePaths | None = None
-) -> SampleDetails:
+def sample_details(study: OpenStudy, opened: OpenSample, paths: SamplePaths | None = None) -> SampleDetails:
     """Gather what the dialog shows of a sample.
 
     Parameters
     ----------
     study : OpenStudy
         The open study.
-    sample : int
-        Its number in the table `samples`.
-    selection : LayerSelection
-        The layer that the page shows. A sample of the other split is shown among its own split.
+    opened : OpenSample
+        The open sample. One of the other split than the page shows is shown among its own split.
     paths : SamplePaths, optional
-        All samples through the layers, where the page has them; without them, the one sample is read.
+        All samples through the layers, where the page has them; without them, the sample is read, and some of its list.
     """
+    sample, selection = opened.sample, opened.selection
     row: dict[str, Any] = cached_samples(study.path, study.stamp).loc[sample].to_dict()  # type: ignore[assignment]
     if row["split"] != selection.split:
         selection = replace(selection, samples=str(row["split"]))
@@ -115,7 +111,7 @@ def sample_details(
     if paths is not None and paths.is_of(selection):
         arrays, depths = paths.arrays, paths.depths
     else:
-        arrays = cached_path_of(study.path, study.stamp, *chosen, sample)
+        arrays = cached_paths_of(study.path, study.stamp, *chosen, opened.around)
         depths = arrays.depths(samples.set_index("sample")["class_name"])
     neighbors = neighbors_of(cached_neighbors(study.path, study.stamp, selection), samples, sample)
     path = nearest_path(arrays.of(sample), samples, sample)
@@ -135,7 +131,7 @@ def _show_content(study: OpenStudy, page: str, paths: SamplePaths | None) -> Non
     opened = opened_sample(study, page)
     if opened is None:  # it was closed in another run of the page
         return
-    details = sample_details(study, opened.sample, opened.selection, paths)
+    details = sample_details(study, opened, paths)
     pictures = study_pictures(study.info)
     with st.container(key=DIALOG):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):

@@ -18,6 +18,8 @@ from explorer.studies.gallery import sample_from_query
 from explorer.studies.loading import OpenStudy
 from explorer.studies.sample_paths import cached_samples
 
+READ_AT_ONCE = 32  # samples of the list
+
 
 @dataclass(frozen=True, eq=False)
 class OpenSample:
@@ -44,6 +46,12 @@ class OpenSample:
     def sample(self) -> int:
         """The open sample."""
         return int(self.samples[self.index])
+
+    @property
+    def around(self) -> tuple[int, ...]:
+        """The samples of the list that are read with the open one, since one more hardly takes longer."""
+        start = self.index // READ_AT_ONCE * READ_AT_ONCE
+        return tuple(self.samples[start : start + READ_AT_ONCE].tolist())
 
     def moved(self, steps: int) -> OpenSample:
         """The entry some steps further in the list, at most its first or last one."""

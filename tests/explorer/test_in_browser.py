@@ -175,6 +175,7 @@ def test_study_and_view_are_kept_on_the_way_through_the_pages(page, address, stu
     expect(page).to_have_url(re.compile("samples=train"))
 
     _go_to(page, "Method")
+    page.get_by_role("tab", name="The notebook").click()
     expect(page.get_by_role("heading", name="The notebook, explained")).to_be_visible()
     expect(charts).to_have_count(1)
     expect(page.locator(".katex").first).to_be_visible()
@@ -196,11 +197,11 @@ def _go_to(page, title: str) -> None:
 
 @pytest.mark.parametrize("width", [1440, 390])
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("path", ["", "compare", "sample-size", "method"])
+@pytest.mark.parametrize("path", ["?", "compare?", "sample-size?", "method?tab=notebook&"])
 def test_nothing_is_wider_than_the_window(page, address, study_writer, sized_info, tmp_path, path, width, theme):
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme=theme)
-    page.goto(f"{address}/{path}?study={study_writer(tmp_path / 'sized', **sized_info)}")
+    page.goto(f"{address}/{path}study={study_writer(tmp_path / 'sized', **sized_info)}")
     expect(page.locator("svg.marks").first).to_be_visible(timeout=60_000)
     box = page.locator("svg.marks").first.bounding_box()
     assert box["x"] >= 0

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from core.analysis.samples.selection import LayerSelection
+from explorer.controls.samples import dialog
 from explorer.controls.samples.dialog import sample_details
 from explorer.controls.samples.open_sample import READ_AT_ONCE, OpenSample
 from explorer.studies.loading import DEMO, read_study
@@ -46,3 +47,18 @@ def test_a_sample_of_the_other_split_is_shown_among_its_own():
     details = sample_details(study, OpenSample(numbers, 1, "All", LayerSelection(layer, "mean", "test")), paths)
     assert (details.row["split"], len(details.path) > 0) == ("train", True)
     assert set(details.neighbors["split"]) == {"train"}
+
+
+def test_a_dialog_that_was_closed_in_its_own_run_has_the_page_drawn(monkeypatch):
+    """A note and the Escape key may come to the server together: then only the dialog is run, and closes itself."""
+
+    class Rerun(Exception):
+        pass
+
+    def rerun():
+        raise Rerun
+
+    monkeypatch.setattr(dialog, "opened_sample", lambda study, page: None)
+    monkeypatch.setattr(dialog.st, "rerun", rerun)
+    with pytest.raises(Rerun):
+        dialog._show_content(read_study(DEMO / "digits"), "samples", None)

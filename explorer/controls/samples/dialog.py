@@ -103,16 +103,17 @@ def sample_details(study: OpenStudy, opened: OpenSample, paths: SamplePaths | No
         All samples through the layers, where the page has them; without them, the sample is read, and some of its list.
     """
     sample, selection = opened.sample, opened.selection
-    row: dict[str, Any] = cached_samples(study.path, study.stamp).loc[sample].to_dict()  # type: ignore[assignment]
+    indexed = cached_samples(study.path, study.stamp)
+    row: dict[str, Any] = indexed.loc[sample].to_dict()  # type: ignore[assignment]
     if row["split"] != selection.split:
         selection = replace(selection, samples=str(row["split"]))
     chosen = (selection.pooling, selection.split, selection.among)
-    samples = cached_samples(study.path, study.stamp).reset_index(drop=True)
     if paths is not None and paths.is_of(selection):
         arrays, depths = paths.arrays, paths.depths
     else:
         arrays = cached_paths_of(study.path, study.stamp, *chosen, opened.around)
-        depths = arrays.depths(samples.set_index("sample")["class_name"])
+        depths = arrays.depths(indexed["class_name"])
+    samples = indexed.reset_index(drop=True)
     neighbors = neighbors_of(cached_neighbors(study.path, study.stamp, selection), samples, sample)
     path = nearest_path(arrays.of(sample), samples, sample)
     decision = _decision(depths, sample, len(path), arrays.num_voters)
@@ -129,8 +130,8 @@ def sample_id(study: OpenStudy, sample: int) -> str:
 def _show_content(study: OpenStudy, page: str, paths: SamplePaths | None) -> None:
     """The content of the dialog; a press of a key runs this function alone, not the page."""
     opened = opened_sample(study, page)
-    if opened is None:  # it was closed in another run of the page
-        return
+    if opened is None:  # closed just before, maybe by this run, which drew nothing of the page
+        st.rerun()
     details = sample_details(study, opened, paths)
     pictures = study_pictures(study.info)
     with st.container(key=DIALOG):

@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
 
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
 START_S = 60
 POLL_S = 0.02
+SLOW = 60_000  # milliseconds that a busy machine may take
 DESKTOP = {"width": 1440, "height": 1000}
 CHROMIUM_OPTIONS = [
     "--no-sandbox",
@@ -74,13 +75,33 @@ def page_body(page: Page) -> Locator:
     return page.get_by_test_id("stMainBlockContainer")
 
 
-def wait_until_drawn(page: Page, timeout: float = 60_000) -> None:
+def wait_until_drawn(page: Page, timeout: float = SLOW) -> None:
     """Wait until the server has run the page to its end; what is clicked before may belong to the run before.
 
     timeout : in milliseconds.
     """
     app = page.locator("[data-testid=stApp][data-test-script-state=notRunning]")
     app.wait_for(state="attached", timeout=timeout)
+
+
+def rename_study(page: Page, study: str, name: str) -> None:
+    """Give a study of the chart on *Layers* another name, until the chart has it."""
+    wait_until_drawn(page)  # a form that is drawn anew is empty
+    page.get_by_role("button", name="Name, note and tags").click()
+    form = page.get_by_test_id("stPopoverBody")
+    chosen = form.get_by_role("combobox", name="Study")
+    if chosen.input_value() != study:
+        chosen.click()
+        page.get_by_role("option", name=study, exact=True).click()
+    field = form.get_by_role("textbox", name="Name", exact=True)
+    expect(field).to_have_attribute("placeholder", study, timeout=SLOW)
+    wait_until_drawn(page)
+    field.fill(name)
+    field.press("Tab")
+    form.get_by_role("button", name="Save").click()
+    expect(page.locator(".st-key-layers_chart svg.marks")).to_contain_text(name, timeout=SLOW)
+    page.keyboard.press("Escape")
+    expect(form).to_be_hidden()
 
 
 def find_chromium() -> str | None:

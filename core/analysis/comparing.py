@@ -387,7 +387,7 @@ class _MeasuredStudy:
         return self.table.T
 
     @cached_property
-    def neighbors(self) -> dict[str, "_Nearest"]:
+    def neighbors(self) -> dict[str, _Nearest]:
         """By layer, the nearest neighbor of each query, in the order of the queries."""
         table = self._read_neighbors()
         table = table[has_pooling(table, self.study.layers, self.pooling)]

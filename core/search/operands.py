@@ -77,7 +77,8 @@ class Arithmetic:
         scale = 1.0 if abs(exponent) < 24 else float(2.0**-exponent)
         num_features = references.num_features
         num_parts = -(-num_features // chunk)
-        offsets = 2 * _PARTS if num_parts == 1 and products.roundoff else 0  # that are columns, too
+        result_error = products.result_error if num_parts == 1 else EXACT
+        offsets = 0 if result_error == EXACT else 2 * _PARTS  # that are columns, too
         depth = min(num_features, chunk) + num_parts - 1 + offsets  # additions that a term goes through
         unit = float(np.finfo(products.dtype).eps) / 2
         below, above = products.result_error if num_parts > 1 else EXACT  # of parts of a sum
@@ -96,7 +97,7 @@ class Arithmetic:
             scale=scale,
             relative=gamma + (24 if products.roundoff else 12) * unit + 4 * (num_features + 4) * 2.0**-53,
             absolute=4 * (num_features + 4) * float(np.finfo(products.dtype).tiny),
-            result_error=products.result_error if num_parts == 1 else EXACT,
+            result_error=result_error,
             middle=1 + (above - below) / 2,
             chunk=chunk,
         )

@@ -96,8 +96,7 @@ class Shortlist:
         queries, references = self._queries, self._references
         certain = value - queries.slack[query] - references.slack[reference]
         if self._rounding:
-            with np.errstate(invalid="ignore"):  # −inf marks a query's own row
-                certain -= self._rounding * np.abs(value)
+            certain -= self._rounding * np.abs(value)
         values: NDArray[np.float64] = certain
         return values
 

@@ -23,9 +23,8 @@ import pandas as pd
 from playwright.sync_api import Page, expect
 
 from tests.benchmarks.report import write_report
-from tests.browser import DESKTOP, ROOT, chromium, page_body, serve, wait_until_drawn
+from tests.browser import DESKTOP, ROOT, SLOW, chromium, page_body, rename_study, serve, wait_until_drawn
 
-SLOW = 60_000
 COUNT = """
 addEventListener('pointerdown', () => { sessionStorage.clicks = Number(sessionStorage.clicks || 0) + 1; }, true)
 """
@@ -201,21 +200,7 @@ def compare(page: Page, address: str, *, is_before: bool, run: Path) -> None:
 
 def name_studies(page: Page, names: dict[str, str]) -> None:
     for study, name in names.items():
-        press(page, "Name, note and tags")
-        form = page.get_by_test_id("stPopoverBody")
-        chosen = form.get_by_role("combobox", name="Study")
-        if chosen.input_value() != study:
-            chosen.click()
-            page.get_by_role("option", name=study, exact=True).click()
-        field = form.get_by_role("textbox", name="Name", exact=True)
-        expect(field).to_have_attribute("placeholder", study, timeout=SLOW)
-        wait_until_drawn(page)
-        field.fill(name)
-        field.press("Tab")
-        form.get_by_role("button", name="Save").click()
-        expect(page.locator(LAYERS)).to_contain_text(name, timeout=SLOW)
-        page.keyboard.press("Escape")
-        expect(form).to_be_hidden()
+        rename_study(page, study, name)
         wait_until_drawn(page)
 
 

@@ -5,11 +5,10 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser import page_body, serve
+from tests.browser import SLOW, page_body, rename_study, serve
 from tests.explorer.conftest import FULL_INFO, TINY_LAYERS, judged
 
 pytestmark = pytest.mark.browser
-SLOW = 60_000
 OF_DIGITS = {
     "asked": {"data": "digits", "model": "pixels", "split": "both", "pooling": "mean", "per_class": 10, "seed": 3},
     "used": {"data": {"name": "digits", "fingerprint": "d" * 64, "num_samples": 200}, "model": {"name": "pixels"}},
@@ -41,25 +40,6 @@ def also_show(page: Page, name: str) -> None:
     page.keyboard.press("Escape")
 
 
-def rename(page: Page, study: str, name: str) -> None:
-    expect(page.get_by_test_id("stStatusWidget")).to_be_hidden(timeout=SLOW)  # a form that is drawn anew is empty
-    page.get_by_role("button", name="Name, note and tags").click()
-    form = page.get_by_test_id("stPopoverBody")
-    chosen = form.get_by_role("combobox", name="Study")
-    if chosen.input_value() != study:
-        chosen.click()
-        page.get_by_role("option", name=study, exact=True).click()
-    field = form.get_by_role("textbox", name="Name", exact=True)
-    expect(field).to_have_attribute("placeholder", study, timeout=SLOW)
-    expect(page.get_by_test_id("stStatusWidget")).to_be_hidden(timeout=SLOW)
-    field.fill(name)
-    field.press("Tab")
-    form.get_by_role("button", name="Save").click()
-    expect(page.locator(".st-key-layers_chart svg.marks")).to_contain_text(name, timeout=SLOW)
-    page.keyboard.press("Escape")
-    expect(form).to_be_hidden()
-
-
 def test_someone_compares_four_runs(page, address, tmp_path):
     page.goto(f"{address}/?samples=test")
     expect(page.locator(".st-key-layers_chart svg.marks")).to_be_visible(timeout=SLOW)
@@ -70,8 +50,8 @@ def test_someone_compares_four_runs(page, address, tmp_path):
     expect(page.locator(".st-key-layers_chart svg.marks")).to_contain_text("birds", timeout=SLOW)
     assert names_in_chart(page) == ["birds", "first", "second", "third"]
 
-    rename(page, "second", "half of the data")
-    rename(page, "first", "all of the data")  # which is the open one
+    rename_study(page, "second", "half of the data")
+    rename_study(page, "first", "all of the data")  # which is the open one
     assert (tmp_path / "second" / "description.json").exists()
     assert names_in_chart(page) == ["all of the data", "birds", "half of the data", "third"]
     expect(page_body(page)).not_to_contain_text("cannot be opened")

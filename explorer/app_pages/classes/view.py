@@ -86,7 +86,7 @@ def render() -> None:
         return
     with answers:
         mark_section("answers")
-        opened, place = show_tabs(TABS, query, first=first_tab(query), key=widget_key(PAGE, "tab", study))
+        opened, place = show_tabs(TABS, query, first=first_tab(query), key=widget_key(PAGE, TAB, study))
     view = layer_query(selection, study.curves) | {name: query[name] for name in KEPT if name in query}
     filters = None
     with place:

@@ -27,15 +27,9 @@ SELECTIONS = [
 
 
 @pytest.fixture(scope="module")
-def made_up(tmp_path_factory):
+def made_up(layered_study):
     """Ten stored neighbors a sample, two splits, and a layer of both poolings."""
-    rng = np.random.default_rng(3)
-    labels = rng.integers(0, 3, 60)
-    layers = {f"layer {at}": rng.normal(size=(60, 4)) + at * np.eye(4)[labels] for at in range(4)}
-    layers["maps"] = (rng.normal(size=(60, 4)) + 5 * np.eye(4)[labels]).reshape(60, 2, 1, 2)
-    splits = ["train", "test", "train"] * 20
-    out = tmp_path_factory.mktemp("arrays") / "study"
-    return core.study_from_features(layers, labels, splits=splits, out=out).path
+    return layered_study(["train", "test", "train"] * 20).path
 
 
 def opened(name: str, made_up: Path) -> core.Study:

@@ -62,13 +62,8 @@ def test_one_layer_settles_everything():
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    rng = np.random.default_rng(3)
-    labels = rng.integers(0, 3, 40)
-    layers = {f"layer {at}": rng.normal(size=(40, 4)) + at * np.eye(4)[labels] for at in range(4)}
-    layers["maps"] = (rng.normal(size=(40, 4)) + 5 * np.eye(4)[labels]).reshape(40, 2, 1, 2)
-    splits = ["train"] * 30 + ["test"] * 10
-    return core.study_from_features(layers, labels, splits=splits, out=tmp_path_factory.mktemp("depth") / "study")
+def study(layered_study):
+    return layered_study(["train"] * 30 + ["test"] * 10)
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 10])

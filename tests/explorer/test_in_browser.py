@@ -93,6 +93,8 @@ def test_a_layer_is_picked_in_the_chart_and_followed(page, address, study_writer
     expect(page.locator(".st-key-layer_panel")).to_contain_text("Test SI")
     for title in ("Compare", "Sample size", "Method", "Layers"):
         _go_to(page, title)
+        if title == "Method":
+            page.get_by_role("tab", name="The notebook").click()
         expect(page.locator("svg.marks").first).to_be_visible(timeout=60_000)
         expect(page).to_have_url(re.compile("layer=block1a_add"))
     expect(picked).to_have_value("block1a_add")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.network.at_once import for_threads
 from core.network.catalogue import LayerInfo, layer_tensors
 from core.network.kernels import threads_per_operation
 from core.network.models.registry import Network
@@ -93,7 +94,7 @@ def stream_pass(
         load = partial(_rows_of, start, _check_start(start, boundary, num_samples))
     input_shape = (*network.input_size, 3) if boundary is None else boundary.output_shape
     wanted = _wanted(pass_, poolings, columns, boundary)
-    forward = forward or _forward(network, wanted, batch_size, boundary)
+    forward = forward or for_threads(_forward(network, wanted, batch_size, boundary))
     activations: dict[tuple[str, str], NDArray[np.float32]] = {}
     for layer, pooling, part in wanted:
         key, shape = (layer.layer, pooling), (num_samples, _width(layer, pooling, part))
@@ -146,7 +147,7 @@ def compile_pass(
     boundary : LayerInfo, optional
         `pass_.start` if the runs start there; default: they start at the pixels.
     """
-    return _forward(network, _wanted(pass_, poolings, None, boundary), batch_size, boundary)
+    return for_threads(_forward(network, _wanted(pass_, poolings, None, boundary), batch_size, boundary))
 
 
 _Wanted = tuple[LayerInfo, str, slice | None]  # layer, pooling, columns

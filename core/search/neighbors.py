@@ -16,7 +16,7 @@ from core.search.shortlist import Candidates, join, self_join
 
 METRICS = ("euclidean", "cosine")
 SUMMED = 4096  # columns of a difference summed at once
-_DIFFERENCES = 1 << 17  # numbers in a block of differences: a megabyte stays in a core's cache
+_DIFFERENCES = 1 << 16  # numbers in a block of differences: with their operands they stay in a core's cache
 _TRIAL = 128  # references on which rounded products of wide rows are tried
 _ROWS_A_CANDIDATE = 256  # rows whose products, rounded, save as much time as the decision on one more candidate costs
 

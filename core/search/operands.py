@@ -24,6 +24,7 @@ of |a||b|, is a part of c. So is what the norms are off, which are float32 sums 
 
 from dataclasses import dataclass
 from itertools import pairwise
+from threading import Lock, local
 from typing import Any
 
 import numpy as np
@@ -122,9 +123,16 @@ class Operand:
         self.slack, self.offset = np.full(self.num_rows, np.nan), np.full(self.num_rows, np.nan)
         self._squared = np.full((len(self.columns), self.num_rows), np.nan)  # |a|² of each chunk
         self._lost = np.zeros_like(self._squared)  # |δ|² of each chunk
-        self._cache: dict[tuple[int, int, int], tuple[Array, Any]] = {}
-        self._left = _CACHE_BYTES  # of the cache
-        self._facing: dict[int, tuple[int, Any]] = {}  # by device: where its rows start, and these
+        self._cache: dict[tuple[int, int, int], tuple[Array, Any]] = {}  # what was used last comes last
+        self._cached_bytes = 0
+        self._making = Lock()  # rows that are not in the cache: threads may want the same
+        self._facing = local()  # of each thread: where its rows start, and these
+
+    @property
+    def rows_in_cache(self) -> int:
+        """Rows whose chunks stay in the cache while threads go through others, at least one."""
+        row_bytes = sum(map(self._width, range(len(self.columns)))) * self.arithmetic.products.stored_dtype.itemsize
+        return max(1, (_CACHE_BYTES - _CACHE_BYTES // 8) // row_bytes)
 
     def chunk(self, rows: slice, part: int, place: int = 0) -> Any:
         """Centered rows of one product as its device takes them, made once while there is room for them."""
@@ -134,27 +142,29 @@ class Operand:
         """The same for the left side of products with `chunk`s: offsets face ones, and ones face offsets."""
         if not self.arithmetic.has_offsets:
             return self.chunk(rows, part, place)
-        if self._facing.get(place, (-1, None))[0] != rows.start:
+        if getattr(self._facing, "start", -1) != rows.start:
             stored, _ = self._chunk(rows, part, place)
             turned = room_for(stored.size, stored.dtype).reshape(stored.shape)
             turned[...] = stored
             first = self.columns[part].stop - self.columns[part].start
             middle, last = first + _PARTS, first + 2 * _PARTS
             turned[:, first:middle], turned[:, middle:last] = stored[:, middle:last], stored[:, first:middle]
-            self._facing[place] = (rows.start, self.arithmetic.products.load(turned, place))
-        return self._facing[place][1]
+            self._facing.start, self._facing.rows = rows.start, self.arithmetic.products.load(turned, place)
+        return self._facing.rows
 
     def _chunk(self, rows: slice, part: int, place: int) -> tuple[Array, Any]:
         """Rows of one product as they are stored, and as its device takes them."""
         key = (rows.start, part, place)
-        if key in self._cache:
-            return self._cache[key]
-        room = self.room(rows, part)
-        loaded = self.make(rows, part, place, room=room)
-        found = room.reshape(rows.stop - rows.start, -1), loaded
-        if room.nbytes <= self._left:
+        with self._making:
+            found = self._cache.pop(key, None)
+            if found is None:
+                room = self.room(rows, part)
+                found = room.reshape(rows.stop - rows.start, -1), self.make(rows, part, place, room=room)
+                self._cached_bytes += room.nbytes
             self._cache[key] = found
-            self._left -= room.nbytes
+            while self._cached_bytes > _CACHE_BYTES and len(self._cache) > 1:
+                unused, _ = self._cache.pop(next(iter(self._cache)))
+                self._cached_bytes -= unused.nbytes
         return found
 
     def room(self, rows: slice, part: int = 0) -> Array:

@@ -21,20 +21,25 @@ Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
-def in_threads(work: Callable[[Part], Result], parts: Iterable[Part]) -> list[Result]:
+def in_threads(work: Callable[[Part], Result], parts: Iterable[Part], run: int | None = None) -> list[Result]:
     """The results of `work` on each part, in order, computed on all cores; `work` must not call a threaded BLAS.
 
-    Each thread takes runs of consecutive parts, because handing over a single one costs as much as working on it.
+    Each thread takes runs of consecutive parts, because handing over a single small one costs as much as working on it.
     `work` must not come back here either: it would wait for the threads that it holds.
     """
     every = list(parts)
-    cores = os.cpu_count() or 1
-    if min(len(every), cores) <= 1 or getattr(_this_thread, "is_alone", False):
+    cores = cores_at_hand()
+    if min(len(every), cores) <= 1:
         return [work(part) for part in every]
-    run = -(-len(every) // (2 * cores))
+    run = run or -(-len(every) // (2 * cores))
     runs = [every[start : start + run] for start in range(0, len(every), run)]
     found = _threads(os.getpid()).map(lambda some: [work(part) for part in some], runs)
     return [result for results in found for result in results]
+
+
+def cores_at_hand() -> int:
+    """The cores that work of this thread may use: all, or one where others keep the rest busy."""
+    return 1 if getattr(_this_thread, "is_alone", False) else os.cpu_count() or 1
 
 
 def work_alone() -> None:
@@ -139,11 +144,11 @@ class Rows:
         out: NDArray[np.float64],
     ) -> NDArray[np.float64]:
         """Rows of these less rows of others, in float64, into `out` of shape (rows, columns), which is returned."""
-        if self.lengths is None and others.lengths is None:
-            left, right = self._block(rows, columns), others._block(other_rows, columns)
-        else:
-            left, right = self.exact(rows, columns), others.exact(other_rows, columns)
-        return np.subtract(left, right, dtype=np.float64, out=out)
+        out[...] = self._block(rows, columns)  # converted first: a subtraction that converts takes longer
+        if self.lengths is not None:
+            out /= self.lengths[rows, None]
+        out -= others.exact(other_rows, columns)
+        return out
 
     def centered(
         self,

@@ -12,12 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.search.blas_threads import one_blas_thread
 from core.search.devices import tensorflow
 from core.search.operands import Operand, strips
 from core.search.products import ResultError
-from core.search.rows import in_threads
+from core.search.rows import in_threads, row_blocks
 
 Array = NDArray[Any]
+_BAND = 128  # rows of rounded scores worked on at a time
+_WORD = 8  # flags looked at as one number; a band of any width fills whole ones
+
 Reached = tuple[NDArray[np.int64], NDArray[np.int64], Array]  # rows and columns within the tile, scores
 
 
@@ -48,9 +52,14 @@ def sums_of_parts(left: Operand, right: Operand, pairs: Sequence[tuple[slice, sl
     for part in range(len(left.columns)):
         a = left.make(slice(0, left.num_rows), part, room=room[0])
         b = a if left is right else right.make(slice(0, right.num_rows), part, room=room[1])
-        for rows, columns in pairs:
+
+        def add(pair: tuple[slice, slice], a: Any = a, b: Any = b) -> None:
+            rows, columns = pair
             key = (rows.start, columns.start)
             sums[key] = products.added(sums.get(key), products.product(a[rows], b[columns]))
+
+        with one_blas_thread():
+            in_threads(add, pairs, run=1)
     return sums
 
 
@@ -168,17 +177,26 @@ class RoundedTile:
 
     def reaching(self, *thresholds: Array) -> list[Reached]:
         most = [_most_bits(least, self.error) for least in thresholds]
+        width = self.shape[1]
+        flags = np.zeros(-(-_BAND * width // _WORD) * _WORD, bool)
+        found: list[list[NDArray[np.int64]]] = [[] for _ in most]
+        for band in row_blocks(self.shape[0], 1, _BAND):
+            here = self.bits[band]
+            out, words = flags[: here.size].reshape(here.shape), flags[: -(-here.size // _WORD) * _WORD].view(np.uint64)
+            flags[here.size :] = False  # of the last band, which may be smaller
+            for each, one in zip(found, most, strict=True):
+                np.less_equal(here, one[band] if one.ndim == 2 else one, out=out)
+                each.append(np.flatnonzero(words != 0) + band.start * width // _WORD)
+        return [self._reaching(np.concatenate(each), one) for each, one in zip(found, most, strict=True)]
 
-        def reaching(strip: slice) -> list[Reached]:
-            return [self._reaching(strip, one[strip] if one.ndim == 2 else one) for one in most]
-
-        return [_joined(found) for found in zip(*in_threads(reaching, strips(self.shape[0])), strict=True)]
-
-    def _reaching(self, strip: slice, most: NDArray[np.uint16]) -> Reached:
-        here = self.bits[strip]
-        place = np.flatnonzero(here <= most)
+    def _reaching(self, words: NDArray[np.int64], most: NDArray[np.uint16]) -> Reached:
+        """What reaches a threshold among the scores whose flags are in some words."""
+        place = (words[:, None] * _WORD + np.arange(_WORD)).ravel()
+        place = place[: np.searchsorted(place, self.bits.size)]
         row, column = np.divmod(place, self.shape[1])
-        return row + strip.start, column, self._largest(here.ravel()[place])
+        bits = self.bits.ravel()[place]
+        reached = bits <= (most[row, 0] if most.ndim == 2 else most[column])
+        return row[reached], column[reached], self._largest(bits[reached])
 
     def _largest(self, bits: NDArray[np.uint16]) -> Array:
         """The largest number that each score may stand for, in float32."""

@@ -4,23 +4,27 @@ A reference stays on a query's shortlist while its smallest possible distance do
 largest possible ones; so the true neighbors are on it. `core.search.operands` proves how far a product may be off.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
+from contextlib import nullcontext
+from threading import Lock, local
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.search.blas_threads import one_blas_thread
 from core.search.operands import STRIP, Arithmetic, Operand, tiles
 from core.search.products import Products
-from core.search.rows import Rows, row_blocks
+from core.search.rows import Rows, cores_at_hand, row_blocks, work_alone
 from core.search.scores import DeviceTile, HostTile, Tile, scored, scores, sums_of_parts
 
 TILE = 2048  # rows and columns of one tile of scores
-ROUNDED_ROWS = 400  # of a tile of rounded products of few samples: thin ones make less beneath the diagonal
+FEW_ROWS = 400  # of a tile of few samples: small ones occupy all cores, and make less beneath the diagonal
 _SUMS_BYTES = 1 << 27  # of sums of products held at once, and of one chunk of all rows
 CROWDED = 64  # candidates a query may have beyond which it is looked at again with more precise products
+_FEEDERS = 4  # threads that make tiles on the processor, at most
 GROUPS = 64  # each query's references in its first tile are split into this many groups, of each the best is taken
 
 Array = NDArray[Any]
@@ -149,8 +153,7 @@ def self_join(rows: Rows, k: int, products: Products) -> tuple[Candidates, NDArr
     operand = Operand(rows, None, Arithmetic.choose(products, rows, rows.largest))
     shortlist = Shortlist(operand, operand, k)
     at_once = _at_once(operand, operand)
-    thin = products.roundoff and (at_once or len(rows) <= TILE)
-    blocks = tiles(len(rows), ROUNDED_ROWS if thin else TILE)
+    blocks = tiles(len(rows), min(max(FEW_ROWS, len(rows) // 8), TILE))
     above = [(block, other) for place, block in enumerate(blocks) for other in _tiled(blocks[place + 1 :], at_once)]
     score = _Scorer(operand, operand, [(block, block) for block in blocks] + above, at_once)
 
@@ -162,7 +165,7 @@ def self_join(rows: Rows, k: int, products: Products) -> tuple[Candidates, NDArr
         return shortlist.both(*pair, score(*pair, place))
 
     _collect(shortlist, on_diagonal, blocks, products)
-    _collect(shortlist, off_diagonal, above, products)
+    _collect(shortlist, off_diagonal, _cached_first(above, operand), products)
     return shortlist.finish()
 
 
@@ -184,7 +187,7 @@ def join_across(
     def both(pair: tuple[slice, slice], place: int) -> list[Pairs]:
         return shortlist.both(*pair, score(*pair, place))
 
-    _collect(shortlist, both, pairs, products)
+    _collect(shortlist, both, _cached_first(pairs, operand), products)
     return shortlist.finish()
 
 
@@ -215,7 +218,8 @@ def join(
         return shortlist.further(*pair, scored(*pair, place))
 
     _collect(shortlist, first, blocks, products)
-    _collect(shortlist, further, [(rows, columns) for rows in blocks for columns in others[1:]], products)
+    pairs = [(rows, columns) for rows in blocks for columns in others[1:]]
+    _collect(shortlist, further, _cached_first(pairs, right), products)
     return shortlist.finish()
 
 
@@ -228,26 +232,34 @@ def _at_once(left: Operand, right: Operand) -> bool:
     return len(left.columns) > 1 and most <= _SUMS_BYTES
 
 
+def _cached_first(pairs: Sequence[tuple[slice, slice]], right: Operand) -> list[tuple[slice, slice]]:
+    """Tiles in an order that makes few rows twice: those on the right in groups that stay in the cache."""
+    group = right.rows_in_cache
+    return sorted(pairs, key=lambda pair: (pair[1].start // group, pair[0].start, pair[1].start))
+
+
 def _tiled(blocks: list[slice], at_once: bool) -> list[slice]:
     """Consecutive columns of tiles: as they are, or as a single one where all tiles are made at once."""
     return [slice(blocks[0].start, blocks[-1].stop)] if at_once and blocks else blocks
 
 
 class _Scorer:
-    """Makes the tiles of two operands: one after the other, in one buffer for each device, or all at once."""
+    """Makes the tiles of two operands: one after the other, in one buffer for each thread, or all at once."""
 
     def __init__(self, left: Operand, right: Operand, pairs: Sequence[tuple[slice, slice]], at_once: bool) -> None:
         self._left, self._right = left, right
         self._sums = sums_of_parts(left, right, pairs) if at_once else {}
-        products = left.arithmetic.products
         most = max((rows.stop - rows.start) * (columns.stop - columns.start) for rows, columns in pairs)
-        self._out = [np.empty(0 if at_once else most, products.dtype) for _ in products.devices]
+        self._most = 0 if at_once else most  # scores of a tile
+        self._buffer = local()
 
     def __call__(self, rows: slice, columns: slice, place: int) -> Tile:
         if self._sums:
             total = self._sums.pop((rows.start, columns.start))
             return scored(total, self._left, rows, self._right, columns)
-        return scores(self._left, rows, self._right, columns, out=self._out[place], place=place)
+        if not hasattr(self._buffer, "out"):
+            self._buffer.out = np.empty(self._most, self._left.arithmetic.products.dtype)
+        return scores(self._left, rows, self._right, columns, out=self._buffer.out, place=place)
 
 
 def _meeting(own: NDArray[np.int64], columns: slice) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -259,18 +271,35 @@ def _meeting(own: NDArray[np.int64], columns: slice) -> tuple[NDArray[np.int64],
 def _collect(
     shortlist: Shortlist, work: Callable[[Any, int], list[Pairs]], jobs: Sequence[Any], products: Products
 ) -> None:
-    """Do the jobs and take what they find; several devices share them, each fed by a thread of its own."""
-    taking = Lock()
+    """Do the jobs and take what they find, in several threads: one for each device, or several on the processor.
+
+    There, some read scores while others multiply; where they are as many as cores, each multiplies with its own.
+    """
+    waiting, taking = deque(jobs), Lock()
 
     def feed(place: int) -> None:
-        for job in jobs[place :: len(products.devices)]:
+        while waiting:
+            try:
+                job = waiting.popleft()
+            except IndexError:  # another thread has taken the last one
+                return
             found = work(job, place)
             with taking:
                 for pairs in found:
                     shortlist.take(*pairs)
 
-    if len(products.devices) == 1:
+    places = list(range(len(products.devices)))
+    on_processor = products.devices[0].startswith("CPU")
+    if on_processor:
+        places = [0] * min(_FEEDERS, cores_at_hand(), len(jobs))
+    if len(places) <= 1:
         feed(0)
-    else:
-        with ThreadPoolExecutor(len(products.devices)) as pool:
-            list(pool.map(feed, range(len(products.devices))))
+        return
+    each_alone = len(places) == cores_at_hand()
+    blas = one_blas_thread() if on_processor and each_alone else nullcontext()
+    with blas, ThreadPoolExecutor(len(places), initializer=work_alone if on_processor else None) as pool:
+        try:
+            for fed in [pool.submit(feed, place) for place in places]:
+                fed.result()
+        finally:
+            waiting.clear()  # where one fails, or the search is interrupted, the others stop, too

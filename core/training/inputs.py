@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from core.data.files import check_regular
 from core.data.in_order import computed_in_order
 from core.network.activations import batches_at_once
+from core.network.at_once import for_threads
 from core.training.augmentation import Augmentation, Draws, augment, draw
 
 Rows = NDArray[np.int64]
@@ -69,7 +70,7 @@ class ComputedActivations:
     """
 
     def __init__(self, transform: Transform, data: TrainingData, augmentation: Augmentation, seed: int) -> None:
-        self._transform = compiled(transform)
+        self._transform = for_threads(compiled(transform))
         self._data, self._augmentation, self._seed = data, augmentation, seed
 
     def train_batches(self, batches: Sequence[Rows], phase: int, epoch: int) -> Iterator[Tensors]:

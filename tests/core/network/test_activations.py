@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from core.network.activations import compile_pass, default_batch_size, stream_pass
+from core.network import activations
+from core.network.activations import default_batch_size, stream_pass
 from core.network.catalogue import boundary_layers, catalogue, select_layers
 from core.network.models.registry import Network, load_network
 from core.network.passes import Pass, plan_passes
@@ -226,6 +227,25 @@ def test_two_batches_are_in_the_network_at_once_and_are_put_where_they_belong(li
     assert seen == [2, 4, 5]
 
 
+def test_batches_at_once_do_not_share_kernels(monkeypatch):
+    """A sum that TensorFlow fuses into the convolution before it: its kernel keeps pointers from run to run."""
+    image = keras.Input((16, 16, 3))
+    stem = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(image)
+    added = keras.layers.Add(name="added")([stem, keras.layers.Conv2D(4, 3, padding="same")(stem)])
+    network = Network("sum", "none", keras.Model(image, added), (16, 16), "", "")
+    pass_ = whole_pass(network, "added")
+    pixels = np.random.default_rng(0).random((108, 16, 16, 3), np.float32)
+
+    def run() -> np.ndarray:
+        return stream_pass(network, pass_, pixels.__getitem__, 108, poolings=("flat",), batch_size=4)["added", "flat"]
+
+    monkeypatch.setattr("core.network.activations.batches_at_once", lambda: 1)
+    expected = run()
+    monkeypatch.undo()
+    for _ in range(20):
+        np.testing.assert_array_equal(run(), expected)
+
+
 def test_where_the_reader_stops_no_further_batch_begins(lite0, images):
     """As when the run is interrupted: batches that have begun end, others never do."""
     calls: list[int] = []
@@ -280,7 +300,7 @@ def test_means_are_taken_before_the_next_operation_reads_the_activations(dtype):
     network, pass_ = Network("small", "none", model, (16, 16), "", ""), Pass(tuple(catalogue(model)), 0)
     images = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3)).astype(np.float32)
 
-    forward = compile_pass(network, pass_, poolings=("mean",), batch_size=2)
+    forward = activations._forward(network, activations._wanted(pass_, ("mean",), None, None), 2, None)
     operations = forward.get_concrete_function().graph.get_operations()
     names = [layer.layer for layer in pass_.layers if layer.layer != "input"]
     plain = keras.Model(inputs, {name: model.get_layer(name).output for name in names})

@@ -292,7 +292,7 @@ def wide(spread):
 def test_wide_rows_have_the_neighbors_of_the_plain_search(monkeypatch, way, spread, k):
     features = wide(spread)
     expected = core.nearest_neighbors(features, k=k)
-    monkeypatch.setattr(shortlist, "ROUNDED_ROWS", 100)
+    monkeypatch.setattr(shortlist, "FEW_ROWS", 100)
     for sums in (0, 1 << 27):  # tile by tile, and chunk by chunk
         monkeypatch.setattr(shortlist, "_SUMS_BYTES", sums)
         found = searched(features, monkeypatch, way, k=k)

@@ -12,7 +12,7 @@ import pytest
 
 from core.network.models.registry import load_network
 from core.training.augmentation import Augmentation
-from core.training.inputs import TrainingData
+from core.training.inputs import ComputedActivations, TrainingData
 from core.training.options import Execution, TrainingOptions
 from core.training.phases import TrainingProgress, clean_up, train, with_head
 from core.training.saved_state import EpochResult
@@ -129,6 +129,19 @@ def test_whole_batches_without_dropout_give_what_keras_fit_gives(data, tmp_path,
         losses += [float(oracle.train_on_batch(images, labels)) for _ in range(epochs)]
     assert [row.loss for row in history] == pytest.approx(losses, rel=1e-4)
     assert np.allclose(network.whole(images), oracle(images), atol=1e-4)
+
+
+def test_batches_at_once_do_not_share_kernels(data):
+    """A sum that TensorFlow fuses into the convolution before it: its kernel keeps pointers from run to run."""
+    image = keras.Input((12, 12, 3))
+    stem = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(image)
+    added = keras.layers.Add()([stem, keras.layers.Conv2D(4, 3, padding="same")(stem)])
+    source = ComputedActivations(keras.Model(image, added), data, STILL, seed=0)
+    batches = [data.train[start : start + 4] for start in range(0, NUM_TRAIN, 4)] * 4
+    expected = [np.asarray(next(iter(source.test_batches([rows])))) for rows in batches]
+    for _ in range(20):
+        for found, right in zip(source.test_batches(batches), expected, strict=True):
+            np.testing.assert_array_equal(np.asarray(found), right)
 
 
 def test_cached_and_plain_training_agree(data, tmp_path):

@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.network.at_once import for_threads
 from core.network.catalogue import LayerInfo, layer_tensors
-from core.network.kernels import threads_per_operation
+from core.network.kernels import for_threads, threads_per_operation
 from core.network.models.registry import Network
 from core.network.operations import connect
 from core.network.passes import Pass, poolings_of

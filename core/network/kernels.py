@@ -6,12 +6,17 @@ layers with many inputs. So all processes that work on one study use the same ke
 TensorFlow enables oneDNN by default on some processors only, although its kernels are faster on the others as well. It
 reads its settings once, while it is imported. Therefore `import core` enables oneDNN, unless the environment already
 sets it or TensorFlow is loaded already.
+
+All runs of a compiled function share the kernel of each of its operations. The oneDNN kernel of a convolution into
+which the sum that follows is fused keeps pointers to its input and output in itself (TensorFlow 2.21), so that two runs
+at once write into each other's memory: wrong activations, or a crash. `for_threads` gives each run kernels of its own.
 """
 
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -144,3 +149,28 @@ def _instructions() -> str | None:
         return None
     flags = next((set(line.split()) for line in lines if line.startswith("flags")), set())
     return next((name for name in _INSTRUCTIONS if name in flags), None)
+
+
+def for_threads(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function with a set of kernels for each of the runs that are under way at once.
+
+    Parameters
+    ----------
+    function : callable
+        A `tf.function`. It is traced once; each further set of kernels is optimized again.
+    """
+    import tensorflow as tf
+
+    idle: deque[Callable[..., Any]] = deque([function])
+
+    def run(*arguments: Any) -> Any:
+        try:
+            one = idle.pop()
+        except IndexError:  # all of them are running
+            one = tf.function(lambda *inner: function(*inner), autograph=False)
+        try:
+            return one(*arguments)
+        finally:
+            idle.append(one)
+
+    return run

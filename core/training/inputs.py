@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from core.data.files import check_regular
 from core.data.in_order import computed_in_order
 from core.network.activations import batches_at_once
-from core.network.at_once import for_threads
+from core.network.kernels import for_threads
 from core.training.augmentation import Augmentation, Draws, augment, draw
 
 Rows = NDArray[np.int64]

@@ -12,12 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from core.search.operands import ROUNDED_CHUNK
 from core.search.products import Products, ladder
 from core.search.rows import Rows, in_threads, row_blocks
-from core.search.shortlist import Candidates, join, self_join
+from core.search.shortlist import CROWDED, Candidates, join, self_join
 
 METRICS = ("euclidean", "cosine")
 SUMMED = 4096  # columns of a difference summed at once
 _DIFFERENCES = 1 << 16  # numbers in a block of differences: with their operands they stay in a core's cache
-_TRIAL = 128  # references on which rounded products of wide rows are tried
+_TRIAL = 128  # references on which rounded products are tried, where they may leave many candidates
 _ROWS_A_CANDIDATE = 256  # rows whose products, rounded, save as much time as the decision on one more candidate costs
 
 
@@ -236,20 +236,26 @@ def multipliers(references: Rows, num_queries: int, k: int) -> list[Products]:
     is_wide = references.num_features > ROUNDED_CHUNK  # rounded products are sums over several chunks of columns
     work = 2.0 * num_queries * len(references) * references.num_features
     steps = ladder(work, 1 if is_wide else k)
-    return [
-        products for products in steps if not (is_wide and products.roundoff and _is_crowding(references, k, products))
-    ]
+    if not is_wide and k == 1:
+        return list(steps)
+    return [products for products in steps if not (products.roundoff and _is_crowding(references, k, products))]
 
 
 def _is_crowding(references: Rows, k: int, products: Products) -> bool:
-    """Whether rounded products of wide rows leave too many candidates, as some of the references show."""
+    """Whether rounded products leave too many candidates, as some of the references show.
+
+    Wide rows are few, so that each of those is compared with the others of them only; other rows, with all references.
+    """
     num_references = len(references)
     if k >= min(num_references, _TRIAL):
         return False
     some = np.linspace(0, num_references - 1, min(num_references, _TRIAL)).astype(np.int64)
-    (query, _), crowded = self_join(references.some(some), k, products)
-    more = len(query) / len(some) - k  # candidates than neighbors
-    return len(crowded) > 0 or more > num_references / _ROWS_A_CANDIDATE
+    if references.num_features > ROUNDED_CHUNK:
+        (query, _), crowded = self_join(references.some(some), k, products)
+    else:
+        (query, _), crowded = join(references, some, references, some, k, products)
+    more = (len(query) + CROWDED * len(crowded)) / len(some) - k  # candidates than neighbors
+    return more > num_references / _ROWS_A_CANDIDATE
 
 
 def squared_among(rows: Rows, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float64]:

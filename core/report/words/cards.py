@@ -180,10 +180,10 @@ def confused_text(pair: ConfusedPair | None, layer: str) -> str:
         return f"At {one_layer(layer)} no sample's nearest neighbor is of another class."
     others = f"{pair.num_equal} other pair{'s' * (pair.num_equal != 1)}"
     rank = f"as many as of {others}" if pair.num_equal else "more than of any other pair"
-    if pair.count <= pair.chance * pair.total:
-        rank = f"{rank}, but no more than meaningless labels would give"
+    by_chance = number(pair.chance * pair.total)
+    is_more = pair.count > pair.chance * pair.total
+    chance = f" (by chance {by_chance})" if is_more else f"; meaningless labels would give {by_chance}"
     return (
         f"**{plain(pair.first)}** and **{plain(pair.second)}**: {pair.count:,} of their {pair.total:,} "
-        f"samples have their nearest neighbor in the other class, at {one_layer(pair.layer)}, {rank} "
-        f"(by chance {number(pair.chance * pair.total)})."
+        f"samples have their nearest neighbor in the other class, at {one_layer(pair.layer)}, {rank}{chance}."
     )

@@ -7,7 +7,6 @@ permutation costs one look at each edge.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import combinations
 from math import erfc, sqrt
 from statistics import NormalDist
 from typing import Any
@@ -19,7 +18,6 @@ from scipy import sparse
 PERMUTATIONS = 9_999
 ENOUGH_FOR_NORMAL = 100  # agreements expected by chance from which the normal approximation holds in the tail
 TARGETS = ("data", "population")
-_FEW_NODES = 3  # of a score, up to which pairs that share any are counted by their nodes
 _ROWS = 32  # agreements counted at once: few enough for a core's cache, and for a byte
 
 Codes = NDArray[np.integer[Any]]
@@ -244,43 +242,8 @@ def shared_node_variance(residuals: NDArray[np.float64], nodes: NDArray[np.int64
     ----------
     residuals : float64, shape (m,). nodes : int64, shape (m, any): the samples that each score depends on; a sample
         may stand twice in a row.
-
-    Of three nodes each, pairs that share one, minus those that share two, plus those that share three, are the pairs
-    that share any: sums over equal nodes, and equal sets of them, which take a quarter of the time of all pairs.
     """
-    if nodes.shape[1] > _FEW_NODES:
-        return _dependent_variance(residuals, dependent_pairs(nodes))
-    nodes = _told_apart(np.sort(nodes, axis=1))
-    total, num_nodes = 0.0, int(nodes.max()) + 1
-    for size in range(1, nodes.shape[1] + 1):
-        sets = [_set_numbers(nodes[:, columns], num_nodes) for columns in combinations(range(nodes.shape[1]), size)]
-        total -= (-1) ** size * _sum_of_squares(np.concatenate(sets), np.tile(residuals, len(sets)))
-    return total / len(residuals) ** 2
-
-
-def _told_apart(nodes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Nodes numbered from 0, sorted in each row; one that stands twice in a row becomes one of its own there."""
-    nodes = np.unique(nodes, return_inverse=True)[1].reshape(nodes.shape)
-    again = np.zeros(nodes.shape, dtype=bool)
-    again[:, 1:] = nodes[:, 1:] == nodes[:, :-1]
-    nodes[again] = int(nodes.max()) + 1 + np.arange(again.sum())
-    return nodes
-
-
-def _set_numbers(nodes: NDArray[np.int64], num_nodes: int) -> NDArray[np.int64]:
-    """A number for each row of nodes, the same for the same nodes in the same order, shape (rows,)."""
-    numbers = nodes[:, 0]
-    for column in range(1, nodes.shape[1]):
-        numbers = numbers * num_nodes + nodes[:, column]
-        if column < nodes.shape[1] - 1:
-            numbers = np.unique(numbers, return_inverse=True)[1]  # small again
-    return numbers
-
-
-def _sum_of_squares(groups: NDArray[np.int64], values: NDArray[np.float64]) -> float:
-    """Σ over groups of the square of the sum of their values."""
-    sums = np.bincount(np.unique(groups, return_inverse=True)[1], weights=values)
-    return float(sums @ sums)
+    return _dependent_variance(residuals, dependent_pairs(nodes))
 
 
 def dependent_pairs(nodes: NDArray[np.int64]) -> sparse.csr_array:

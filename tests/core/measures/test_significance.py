@@ -181,15 +181,6 @@ def test_shared_nodes_against_every_pair():
     assert significance.shared_node_n(0.5, residuals, nodes) == pytest.approx(0.25 / (total / 60**2))
 
 
-@pytest.mark.parametrize("num_nodes", [1, 2, 3, 4])
-@pytest.mark.parametrize("gap", [1, 1_000_000_007])
-def test_nodes_that_stand_twice_in_a_row_count_once(num_nodes, gap):
-    rng = np.random.default_rng(num_nodes)
-    nodes, residuals = gap * rng.integers(-5, 25, (50, num_nodes)), rng.normal(size=50)
-    total = sum(residuals[i] * residuals[j] for i in range(50) for j in range(50) if set(nodes[i]) & set(nodes[j]))
-    assert significance.shared_node_variance(residuals, nodes) == pytest.approx(total / 50**2, rel=1e-9)
-
-
 def test_numbers_with_gaps_mean_the_same_nodes():
     nodes = np.random.default_rng(0).integers(0, 40, (40, 3))
     pairs = significance.dependent_pairs(nodes).toarray()

@@ -18,7 +18,9 @@ METRICS = ("euclidean", "cosine")
 SUMMED = 4096  # columns of a difference summed at once
 _DIFFERENCES = 1 << 16  # numbers in a block of differences: with their operands they stay in a core's cache
 _TRIAL = 128  # references on which rounded products are tried, where they may leave many candidates
-_ROWS_A_CANDIDATE = 256  # rows whose products, rounded, save as much time as the decision on one more candidate costs
+# Rows whose products, rounded, save as much time as the decision on one more candidate costs: of all references, and of
+# wide ones among those of the trial.
+_ROWS_A_CANDIDATE, _WIDE_ROWS_A_CANDIDATE = 2000, 256
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -252,10 +254,12 @@ def _is_crowding(references: Rows, k: int, products: Products) -> bool:
     some = np.linspace(0, num_references - 1, min(num_references, _TRIAL)).astype(np.int64)
     if references.num_features > ROUNDED_CHUNK:
         (query, _), crowded = self_join(references.some(some), k, products)
+        rows_a_candidate = _WIDE_ROWS_A_CANDIDATE
     else:
         (query, _), crowded = join(references, some, references, some, k, products)
+        rows_a_candidate = _ROWS_A_CANDIDATE
     more = (len(query) + CROWDED * len(crowded)) / len(some) - k  # candidates than neighbors
-    return more > num_references / _ROWS_A_CANDIDATE
+    return more > num_references / rows_a_candidate
 
 
 def squared_among(rows: Rows, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float64]:

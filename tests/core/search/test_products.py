@@ -85,8 +85,10 @@ def cases():
     }
 
 
-def searched(features, monkeypatch, way, **options):
+def searched(features, monkeypatch, way, *, tried=False, **options):
     monkeypatch.setattr(neighbors, "ladder", lambda work, k: WAYS[way])
+    if not tried:  # whatever a trial of rounded products would say
+        monkeypatch.setattr(neighbors, "_is_crowding", lambda *asked: False)
     monkeypatch.setattr(shortlist, "TILE", 128)
     return core.nearest_neighbors(features, **options)
 
@@ -314,8 +316,20 @@ def test_wide_rows_are_rounded_only_where_a_trial_leaves_few_candidates(monkeypa
     rng = np.random.default_rng(2)
     space = (rng.normal(size=(300, 3)) @ rng.normal(size=(3, 18000))).astype(np.float32)
     for features, search in ((space, ROUNDED), (wide(0), FLOAT32)):
-        searched(features, monkeypatch, "bfloat16")
+        searched(features, monkeypatch, "bfloat16", tried=True)
         assert used[:2] == [(100, ROUNDED), (300, search)]
+        used.clear()
+
+
+def test_products_for_several_neighbors_are_rounded_only_where_a_trial_leaves_few_candidates(monkeypatch):
+    used = []
+    join = neighbors.self_join
+    monkeypatch.setattr(neighbors, "self_join", lambda rows, k, made: used.append(made) or join(rows, k, made))
+    rng = np.random.default_rng(3)
+    near = np.repeat(rng.normal(size=(500, 64)), 6, axis=0) + 0.01 * rng.normal(size=(3000, 64))
+    for features, k, search in ((near, 5, ROUNDED), (rng.normal(size=(3000, 64)), 5, FLOAT32), (near, 1, ROUNDED)):
+        searched(features.astype(np.float32), monkeypatch, "bfloat16", tried=True, k=k)
+        assert used[0] == search
         used.clear()
 
 

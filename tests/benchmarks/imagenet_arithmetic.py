@@ -1,11 +1,13 @@
 """What SI of all of ImageNet takes, derived: operations and bytes are counted, rates are measured here or published.
 
-    python -m tests.benchmarks.imagenet_arithmetic [--memory 64GiB] [--out tests/benchmarks/results]
+    python -m tests.benchmarks.real_features FOLDER --drawn 200000
+    python -m tests.benchmarks.imagenet_arithmetic --features FOLDER/avg_pool_200000.npy [--memory 64GiB]
 
 1,280 features are the last layer of an EfficientNet-B0 or -Lite0, 9,408 one of 7 × 7 × 192, flattened. The rates of
-this machine are those of `core.nearest_neighbors` on all of its cores, for the nearest neighbor of standard normal
-rows, each the median of three searches, with TensorFlow loaded as in any study of a network. Those of an H100 are
-NVIDIA's published dense rates, which a search reaches at best: bfloat16 makes shortlists where its bound leaves few
+this machine are those of `core.nearest_neighbors` on all of its cores, with TensorFlow loaded as in any study of a
+network: with `--features`, one search of all of its rows and one of some of them; for other widths the median of three
+of standard normal rows, whose nearest are hardly nearer than all others. Those of an H100 are NVIDIA's published dense
+rates, which a search reaches at best: bfloat16 makes shortlists where its bound leaves few
 candidates, float32 otherwise. What a search does besides multiplying, reading, and the network come on top there.
 `read` counts what workers of so much memory read from storage in all.
 """
@@ -31,15 +33,15 @@ H100_BFLOAT16, H100_FLOAT32 = 989e12, 67e12  # NVIDIA H100 SXM, data sheet: tens
 _UNITS = {"h": 3600, "min": 60, "s": 1}
 
 
-def measured_rates(num_features: int, num_rows: int) -> dict[int | None, float]:
+def measured_rates(features: np.ndarray, repeats: int) -> dict[int | None, float]:
     """Operations a second of a search of all rows (None), and of some queries against all rows."""
-    rng = np.random.default_rng(0)
-    features = rng.standard_normal((num_rows, num_features), np.float32)
-    queries = np.sort(rng.choice(num_rows, num_rows // 4, replace=False))
+    num_rows, num_features = features.shape
+    num_queries = min(QUERIES, num_rows // 4)
+    queries = np.sort(np.random.default_rng(0).choice(num_rows, num_queries, replace=False))
     core.nearest_neighbors(features[:1000])  # what is done once, such as timing bfloat16
-    work = {None: num_rows**2 * num_features, QUERIES: 2 * len(queries) * num_rows * num_features}
+    work = {None: num_rows**2 * num_features, QUERIES: 2 * num_queries * num_rows * num_features}
     elapsed_s: dict[int | None, list[float]] = {key: [] for key in work}
-    for _ in range(3):
+    for _ in range(repeats):
         for key, rows in ((None, None), (QUERIES, queries)):
             start = time.perf_counter()
             core.nearest_neighbors(features, rows=rows)
@@ -47,9 +49,16 @@ def measured_rates(num_features: int, num_rows: int) -> dict[int | None, float]:
     return {key: flop / statistics.median(elapsed_s[key]) for key, flop in work.items()}
 
 
-def rows(worker_memory: int) -> list[dict[str, object]]:
-    """The table: each data set and width, all samples and sampled queries."""
-    rates = {width: measured_rates(width, num_rows) for width, num_rows in WIDTHS.items()}
+def rows(worker_memory: int, path: Path | None) -> list[dict[str, object]]:
+    """The table: each data set and width, all samples and sampled queries. path : of features, see above."""
+    rng = np.random.default_rng(0)
+    rates = {}
+    for width, num_rows in WIDTHS.items():
+        given = np.load(path, mmap_mode="r") if path else np.empty((0, 0))
+        if given.shape[1] == width:
+            rates[width] = measured_rates(given, repeats=1)
+        else:
+            rates[width] = measured_rates(rng.standard_normal((num_rows, width), np.float32), repeats=3)
     found = []
     for data, num_images in DATA.items():
         for width in WIDTHS:
@@ -89,10 +98,11 @@ def _size(num_bytes: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--memory", type=parse_bytes, default=64 << 30, help="of a worker")
+    parser.add_argument("--features", type=Path, help="rows of 1,280 features to measure the rate on, .npy")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     import_module("tensorflow")
-    table = pd.DataFrame(rows(options.memory))
+    table = pd.DataFrame(rows(options.memory, options.features))
     write_report(table, "imagenet_arithmetic", options.out)
     print((options.out / "imagenet_arithmetic.md").read_text(encoding="utf-8"))
 

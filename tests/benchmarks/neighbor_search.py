@@ -33,6 +33,7 @@ import core
 from tests.benchmarks.report import RESULTS, write_report
 
 BLOCKS = ((4096, 1024), (8192, 1024), (4096, 4096))  # queries and references that FAISS multiplies at once
+MOST_FOR_SKLEARN = 20_000  # samples, beyond which it takes minutes
 LONG_S = 5  # seconds from which on a run is not repeated to have its memory and threads warm
 PANEL = 2048  # rows of the panels that the product is timed on
 
@@ -220,7 +221,8 @@ def main() -> None:
     options = parser.parse_args()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import_module("tensorflow")
-    real = [Case(str(path), *np.load(path, mmap_mode="r").shape, k=k) for path in options.features for k in (1, 10)]
+    shapes = [(str(path), *np.load(path, mmap_mode="r").shape) for path in options.features]
+    real = [Case(path, n, d, k, sklearn=n <= MOST_FOR_SKLEARN) for path, n, d in shapes for k in (1, 10)]
     with tempfile.TemporaryDirectory() as folder:
         tables = {}
         if options.part != "scaling":

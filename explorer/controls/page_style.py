@@ -3,6 +3,11 @@
 import streamlit as st
 
 _GROUP, _SLIDER, _TABS = (f'[data-testid="{name}"]' for name in ("stButtonGroup", "stSliderThumbValue", "stTabs"))
+PAIRED = "paired_on_phone"  # beginning of keys of rows, which on a phone hold two cards or fields each
+_PAIRED, _PICTURES = (
+    f'[class*="st-key-{PAIRED}"]',
+    '[data-testid="stHorizontalBlock"] > [data-testid="stElementContainer"]',
+)
 _CODE = '[data-testid="stCode"] pre code[class]'
 # Rows of buttons are as high as the fields beside them, so that their labels stand in one line; in a narrow window they
 # wrap, where Streamlit would cut off the last one. Streamlit writes what is chosen in the primary color, which is too
@@ -10,6 +15,13 @@ _CODE = '[data-testid="stCode"] pre code[class]'
 STYLE = f"""<style>
 {_GROUP} > [role] button {{min-height: 2.5rem;}}
 @media (max-width: 640px) {{{_GROUP} > [role] {{flex-wrap: wrap; row-gap: .25rem;}}}}
+@media (max-width: 640px) {{
+  {_PAIRED} {{column-gap: 1rem;}}
+  {_PAIRED} > * {{flex: 0 0 calc(50% - .5rem); width: calc(50% - .5rem); min-width: 0;}}
+  {_PAIRED} > * > [data-testid="stVerticalBlock"] {{padding: .5rem;}}
+  {_PAIRED} {_PICTURES}:has(img) {{flex: 1 1 0; width: 0; min-width: 0;}}
+  {_PAIRED} img {{max-width: 100%; height: auto;}}
+}}
 {_GROUP} button:is([aria-checked="true"], [aria-pressed="true"], [data-selected="true"]),
 {_GROUP} button:is([aria-checked="true"], [aria-pressed="true"], [data-selected="true"]) p,
 {_SLIDER} p, {_TABS} [role="tab"][aria-selected="true"] p {{color: light-dark(#0b62a4, #6cb6f0);}}

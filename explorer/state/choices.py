@@ -125,13 +125,14 @@ def default_selection(offered: Choices) -> Selection:
 def from_query(query: Mapping[str, Sequence[str]], offered: Choices) -> Selection:
     """The choices in an address, as far as the study offers them; the default for the rest."""
     default = default_selection(offered)
+    unmatched = unmatched_names(offered.names, query.get("layers", ()))
     return Selection(
         pooling=one_offered(query, "pooling", offered.poolings) or default.pooling,
         samples=_offered(query, "samples", offered.samples) or default.samples,
         knn=default.knn and list(query.get("knn", ())) != ["no"],
         kinds=_offered(query, "kinds", offered.kinds),
         blocks=_offered(query, "blocks", offered.blocks),
-        names=tuple(query.get("layers", ())),
+        names=tuple(name for name in query.get("layers", ()) if name not in unmatched),
         columns=one_offered(query, "columns", tuple(COLUMNS)) or default.columns,
         measure=one_offered(query, "measure", offered.measures) or default.measure,
         samplings=_offered_values(query, "sampling", offered.samplings) or default.samplings,

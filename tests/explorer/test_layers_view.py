@@ -205,20 +205,25 @@ def test_an_empty_selection_says_so_and_leads_back(open_page, tiny_study):
     page = open_page(tiny_study, kinds="Add", blocks="stem")
     assert not charts(page)
     assert "No measured layer" in page.info[0].value
+    assert [title.value for title in page.title] == ["No layer is shown"]
     page.button(key="show_all_below").click().run()
     assert len(table(page)) == 5
 
 
-def test_a_name_that_no_layer_bears_is_told(open_page, tiny_study):
-    told = [one.value for one in open_page(tiny_study, layers="blok*").warning]
-    assert any("'blok*'" in text for text in told)  # beside the field
-    assert any("layer blok\\*" in text for text in told)  # at the top of the page, because the link says it
+def test_a_name_that_no_layer_bears_is_told_where_it_was_given(open_page, tiny_study):
+    of_link = [one.value for one in open_page(tiny_study, layers="blok*").warning]
+    assert len(of_link) == 1  # at the top of the page
+    assert "layer blok\\*" in of_link[0]
+    page = open_page(tiny_study)
+    widget(page, "names").set_value(["blok*"]).run()
+    assert [one.value for one in page.warning] == ["No layer has the name 'blok*' or matches it."]  # beside the field
 
 
 def test_no_samples_chosen_says_so(open_page, tiny_study):
     page = open_page(tiny_study)
     widget(page, "samples").set_value([]).run()
     assert "Choose the samples" in page.info[0].value
+    assert [title.value for title in page.title] == ["No layer is shown"]
     assert not charts(page)
 
 

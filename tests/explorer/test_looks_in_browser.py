@@ -111,3 +111,30 @@ def test_both_charts_of_a_training_have_something_below_them(page, address):
             && top('Loss and accuracy') === top('Change of each layer')
             && top('Over the epochs') < top('Loss and accuracy'); }"""
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "items", "least"),
+    [
+        ("/samples", ".st-key-gallery .grid > button", 4),
+        ("/samples", ".st-key-paired_on_phone_filters > *", 2),
+        ("/classes?tab=pairs", ".st-key-paired_on_phone_causes > *", 2),
+    ],
+)
+def test_cards_stand_side_by_side_on_a_phone(page, address, path, items, least):
+    page.set_viewport_size(PHONE)
+    opened(page, address, path)
+    shown = page.locator(items)
+    expect(shown.nth(least)).to_be_visible(timeout=60_000)
+    boxes = [shown.nth(number).bounding_box() for number in range(least)]
+    assert all(left["x"] + left["width"] <= right["x"] for left, right in pairwise(boxes)), boxes
+    assert boxes[-1]["x"] + boxes[-1]["width"] <= PHONE["width"]
+
+
+def test_chosen_layers_wrap_on_a_phone(page, address):
+    page.set_viewport_size(PHONE)
+    opened(page, address, "/sample-size")
+    chips = page.get_by_test_id("stMultiSelect").locator("[data-tag]")
+    expect(chips.last).to_be_visible(timeout=60_000)
+    box = chips.last.bounding_box()
+    assert box["x"] + box["width"] <= PHONE["width"]

@@ -81,7 +81,7 @@ def test_with_both_poolings_a_layer_without_space_is_drawn_once(tiny):
     [
         Selection("mean", ("test", "train"), knn=True),
         Selection("both", ("cross",), knn=False),
-        Selection("flat", ("test", "cross"), True, ("Add", "Conv2D"), ("stem",), ("*_add", "top_conv"), "significance"),
+        Selection("flat", ("test", "cross"), True, ("Add", "Conv2D"), ("stem",), ("*_add", "avg_pool"), "significance"),
     ],
 )
 def test_an_address_restores_the_view(offered, selection):
@@ -97,7 +97,13 @@ def test_the_default_view_needs_no_words(offered):
 
 
 def test_what_the_study_does_not_offer_is_ignored(offered):
-    query = {"pooling": ["max"], "samples": ["validation"], "kinds": ["Add", "Dense"], "knn": ["perhaps"]}
+    query = {
+        "pooling": ["max"],
+        "samples": ["validation"],
+        "kinds": ["Add", "Dense"],
+        "knn": ["perhaps"],
+        "layers": ["*_sum"],
+    }
     assert from_query(query, offered) == Selection("mean", ("test", "train"), knn=True, kinds=("Add",))
 
 

@@ -46,6 +46,14 @@ def test_each_page_says_what_is_not_there(open_view, view, study, query, named):
     assert len(told(page)) == 1
 
 
+@pytest.mark.parametrize(("names", "kept"), [(["*_sum"], []), (["*_add", "*_sum"], ["*_add"])])
+def test_a_pattern_that_matches_no_layer_is_told_once_and_does_not_empty_the_page(open_view, names, kept):
+    page = open_view("layers", DOGS, layers=names)
+    assert len(page.warning) == 1
+    assert page.multiselect(key=f"names of {DOGS}").value == kept
+    assert not [one for one in page.info if "No measured layer" in one.value]
+
+
 def test_what_is_there_is_not_told(open_view):
     query = {"layer": "block6b_dwconv", "sample": "5", "split": "train", "pooling": "mean", "class": "3"}
     query |= {"show": "agree", "sort": "near", "mark": "unmarked", "page": "25–48", "tiles": "24", "taken": "3"}

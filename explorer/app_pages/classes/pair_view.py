@@ -14,6 +14,7 @@ from core.report.charts.frame import UncheckedChart, framed, layer_x, names_para
 from core.report.charts.theme import GRAY
 from core.report.words.formatting import one_layer, plain
 from explorer.controls.downloads import picture_of, save_menu
+from explorer.controls.page_style import PAIRED
 from explorer.controls.sample_cards import show_picture
 from explorer.controls.samples.open_sample import open_button
 from explorer.controls.widgets import widget_key
@@ -180,7 +181,7 @@ def show_causes(
         f"**The images that cause it at `{selection.layer}`**, those that most layers take for the other class first:"
     )
     pictures, samples = study_pictures(study.info), paths.samples.set_index("sample")
-    with st.container(horizontal=True, gap="small"):
+    with st.container(key=f"{PAIRED}_causes", horizontal=True, gap="small"):
         for row in causes.head(CARDS).to_dict("records"):
             with st.container(border=True, width=252):
                 show_cause(row, samples, pictures)

@@ -284,6 +284,8 @@ def show_finding(study: OpenStudy, selection: Selection, data: ChartData) -> Non
         if selection.sampling != FULL:
             sentences.append(f"The values are means over draws of {sampling_title(selection.sampling)}.")
         st.markdown(" ".join(sentences))
+    elif not len(data.curves):
+        st.title("No layer is shown", anchor=False)
     show_notes(study, cautions=False)
     show_terms(*TERMS)
 

@@ -137,7 +137,13 @@ def controls(study: OpenStudy) -> SizeSelection:
             layers = list(first_layers(study.curves, offered, pooling, samples, shared_layer))
         st.session_state[keys["layers"]] = layers
         chosen = st.multiselect(
-            "Layers", offered, key=keys["layers"], max_selections=MAX_LAYERS, filter_mode="contains", width=640
+            "Layers",
+            offered,
+            key=keys["layers"],
+            max_selections=MAX_LAYERS,
+            filter_mode="contains",
+            width=640,
+            wrap=True,
         )
     selection = SizeSelection(pooling, samples, tuple(name for name in offered if name in chosen))
     keep_view(PAGE, size_query(selection, study, shared_layer))

@@ -17,6 +17,7 @@ _CACHED = 4096  # thumbnails of 3 to 4 kB
 _HTML = '<div class="grid" role="group"></div>'
 _CSS = """
 .grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(6.25rem, 1fr)); gap: 0.375rem; }
+@media (max-width: 640px) { .grid { grid-template-columns: repeat(4, minmax(0, 1fr)); } }
 button {
   position: relative; padding: 0; overflow: hidden; text-align: left; cursor: pointer;
   font-family: var(--st-font); font-size: 0.75rem; line-height: 1.3; color: var(--st-text-color);

@@ -10,6 +10,7 @@ from explorer.app_pages.samples.gallery_view import Gallery, gallery_query, show
 from explorer.app_pages.samples.map_view import MapSource, lassoed_samples, show_lasso_filter, show_map
 from explorer.controls.layer_controls import layer_controls
 from explorer.controls.page_header import show_notes, show_provenance
+from explorer.controls.page_style import PAIRED
 from explorer.controls.phone_order import chart_first, controls_after_chart
 from explorer.controls.sample_cards import PAGE, offer_pictures, show_selected
 from explorer.controls.samples.dialog import show_open_sample
@@ -131,7 +132,7 @@ def filter_controls(study: OpenStudy, start: Filter, table: pd.DataFrame) -> Fil
     keys = {name: widget_key(PAGE, name, study) for name in names}
     for name, key in keys.items():
         st.session_state.setdefault(key, getattr(start, name))
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+    with st.container(key=f"{PAIRED}_filters", horizontal=True, vertical_alignment="bottom", gap="medium"):
         classes_of: dict[str, Any] = {
             "format_func": lambda name: name or "All",
             "filter_mode": "contains",

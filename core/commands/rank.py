@@ -15,7 +15,7 @@ from core.analysis.ranking.ready_features import FeatureFiles
 from core.analysis.ranking.tables import BEST, TIE, WORSE, at_chance_text
 from core.commands.terminal.arguments import add_command
 from core.commands.terminal.option_flags import add_option, add_options
-from core.commands.terminal.progress import add_output, interrupt_when_terminated, progress_on
+from core.commands.terminal.progress import LAYERS_STAY, add_output, interrupt_when_terminated, progress_on
 from core.study.options import RUN_OPTIONS, STUDY_OPTIONS, options_of
 
 _MEANINGS = {BEST: "highest SI", TIE: "not certainly worse"}
@@ -53,7 +53,7 @@ def add_parser(commands: Any) -> None:
     _add_features(groups["features"])
     add_option(groups["cost"], RUN_OPTIONS["memory"])
     add_output(groups["output"], "ranking")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, interrupted=LAYERS_STAY)
 
 
 def _add_features(group: Any) -> None:

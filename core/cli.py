@@ -24,7 +24,7 @@ from core.commands.samples import (
     prediction_depths,
     sample_path,
 )
-from core.commands.terminal.progress import EARLIER_STAYS
+from core.commands.terminal.progress import EARLIER_STAYS, LAYERS_STAY, NOTHING_WRITTEN
 from core.data.errors import DataError, FaultsError
 from core.study.store.opening import StudyError
 
@@ -61,8 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()  # here, where a closed pipe is caught
         return status
     except KeyboardInterrupt:
-        kept = EARLIER_STAYS if getattr(options, "overwrite", False) else options.interrupted
-        print(f"\nInterrupted. {kept}", file=sys.stderr)
+        print(f"\nInterrupted. {_what_stays(options)}", file=sys.stderr)
         return _INTERRUPTED
     except BrokenPipeError:  # of `| head`, which reads no more
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for what Python writes at its end
@@ -73,6 +72,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.debug:
             raise
         return status
+
+
+def _what_stays(options: argparse.Namespace) -> str:
+    """What an interrupted command leaves behind; one that was not to write anything leaves nothing."""
+    writes_nothing = getattr(options, "dry_run", False) or getattr(options, "out", "") is None
+    if writes_nothing and options.interrupted == LAYERS_STAY:
+        return NOTHING_WRITTEN
+    return EARLIER_STAYS if getattr(options, "overwrite", False) else str(options.interrupted)
 
 
 def _option(options: argparse.Namespace, name: str, value: Any) -> str | None:
@@ -87,7 +94,7 @@ def make_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     parser = argparse.ArgumentParser(prog="python -m core", description=__doc__)
     parser.add_argument("--version", action="version", version=__version__)
-    parser.set_defaults(interrupted="The layers done so far are kept; the same command goes on from there.")
+    parser.set_defaults(interrupted=NOTHING_WRITTEN)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add_parser(commands)

@@ -11,7 +11,13 @@ import pandas as pd
 from core.commands.study import print_study
 from core.commands.terminal.arguments import JSON_HELP, add_command, print_notes
 from core.commands.terminal.option_flags import add_options
-from core.commands.terminal.progress import add_overwrite, add_progress, interrupt_when_terminated, progress_on
+from core.commands.terminal.progress import (
+    LAYERS_STAY,
+    add_overwrite,
+    add_progress,
+    interrupt_when_terminated,
+    progress_on,
+)
 from core.data.features import LabelledFeatures, open_features, open_test_features
 from core.data.sampling import counted
 from core.report.words.small_classes import order_text, small_classes_text
@@ -61,7 +67,7 @@ def add_parser(commands: Any) -> None:
     output.add_argument("--dry-run", action="store_true", help="Print what would be measured, and stop.")
     output.add_argument("--json", action="store_true", help=JSON_HELP)
     add_progress(output)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, interrupted=LAYERS_STAY)
 
 
 def _add_data(group: Any) -> None:

@@ -15,7 +15,8 @@ from core.analysis.ranking.ready_features import FeatureFiles
 from core.analysis.ranking.tables import BEST, TIE, WORSE, at_chance_text
 from core.commands.terminal.arguments import add_command
 from core.commands.terminal.option_flags import add_option, add_options
-from core.commands.terminal.progress import add_output, interrupt_when_terminated, progress_on
+from core.commands.terminal.progress import LAYERS_STAY, add_output, interrupt_when_terminated, progress_on
+from core.data.sampling import counted
 from core.study.options import RUN_OPTIONS, STUDY_OPTIONS, options_of
 
 _MEANINGS = {BEST: "highest SI", TIE: "not certainly worse"}
@@ -53,7 +54,7 @@ def add_parser(commands: Any) -> None:
     _add_features(groups["features"])
     add_option(groups["cost"], RUN_OPTIONS["memory"])
     add_output(groups["output"], "ranking")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, interrupted=LAYERS_STAY)
 
 
 def _add_features(group: Any) -> None:
@@ -155,9 +156,10 @@ def _print_table(ranking: Ranking) -> None:
     rows = [_shown(row, title) for _, row in ranking.networks.iterrows()]
     print(pd.DataFrame(rows).to_string(index=False))
     print(f"chance level: {ranking.networks['chance'].iloc[0]:.4f}; layers chosen by SI within {compared['chosen_in']}")
-    count, num_samples = compared["num_comparisons"], ranking.info["samples"][compared["split"]]
+    num_samples = ranking.info["samples"][compared["split"]]
     samples = f"{num_samples:,} {compared['split']} samples"
-    print(f"differences: 95% intervals on the same {samples}, which hold together ({count} comparisons)")
+    comparisons = counted(compared["num_comparisons"], "comparison")
+    print(f"differences: 95% intervals on the same {samples}, which hold together ({comparisons})")
     if (ranking.networks["verdict"] == TIE).any():
         print(f"not certainly worse: {samples} cannot decide whether the first is better; that is no proof of a tie")
     if unclear := at_chance_text(ranking.networks, num_samples):

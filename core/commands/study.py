@@ -15,7 +15,7 @@ from core.cluster.engine import DaskEngine
 from core.commands.study_plan import print_plan
 from core.commands.terminal.arguments import add_command, print_notes
 from core.commands.terminal.option_flags import add_options
-from core.commands.terminal.progress import add_output, interrupt_when_terminated, progress_on
+from core.commands.terminal.progress import LAYERS_STAY, add_output, interrupt_when_terminated, progress_on
 from core.study.engine import LocalEngine
 from core.study.options import PIXELS, RUN_OPTIONS, STUDY_OPTIONS
 from core.study.plan import NOTEBOOK, Plan, StudyOptions, plan_study
@@ -41,7 +41,7 @@ def add_parser(commands: Any) -> None:
         "--dry-run", action="store_true", help="Print what would be computed and its cost, and stop."
     )
     add_output(groups["output"], "study")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, interrupted=LAYERS_STAY)
 
 
 def study_options(options: argparse.Namespace) -> StudyOptions:

@@ -90,7 +90,10 @@ def list_layers(path: Path, without: tuple[str, ...] = ()) -> list[LayerFile]:
     """
     kind = path.suffix.lower()
     if kind not in SUFFIXES:
-        raise ValueError(f"features must be a file of {', '.join(SUFFIXES)}, or a folder of them; got {str(path)!r}.")
+        raise ValueError(
+            f"features must be a file of {', '.join(SUFFIXES)}, or a folder of them; got {str(path)!r}. Save them as "
+            "one of these; pandas.read_csv(…).to_parquet(…) does so with a table of text."
+        )
     if kind == ".parquet":
         return [LayerFile(path.stem, path, _check_table(path, without), without=without)]
     if kind == ".npy":

@@ -133,7 +133,8 @@ def _read(name: str, num_samples: int, what: str) -> tuple[NDArray[Any] | _Lines
     path, column = _split_column(name)
     kind = path.suffix.lower()
     if not path.is_file() or kind not in SUFFIXES:
-        raise ValueError(f"{what} must be in an existing file of {', '.join(SUFFIXES)}; got {name!r}. Check the path.")
+        remedy = "Save them as one of these." if path.is_file() else "Check the path."
+        raise ValueError(f"{what} must be in an existing file of {', '.join(SUFFIXES)}; got {name!r}. {remedy}")
     if kind == ".npy":
         return read_array(path), path
     if kind == ".parquet":

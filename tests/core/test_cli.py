@@ -17,6 +17,7 @@ from PIL import Image
 
 import core
 from core.cli import main
+from core.commands import measure as measure_command
 from core.commands import study as study_command
 from core.commands.terminal import progress
 from core.commands.terminal.progress import ProgressLine
@@ -221,6 +222,23 @@ def test_a_stopped_process_is_130(tmp_path: Path, capsys: pytest.CaptureFixture[
     out, err = capsys.readouterr()
     assert out == ""
     assert "Interrupted. The layers done so far are kept; the same command goes on from there." in err
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ([], "Interrupted. Nothing was written."),
+        (["--out", "study"], "Interrupted. The layers done so far are kept; the same command goes on from there."),
+        (["--out", "study", "--dry-run"], "Interrupted. Nothing was written."),
+        (["--out", "study", "--overwrite"], "Interrupted. What the folder held before stays."),
+    ],
+)
+def test_an_interrupted_measure_says_what_stays(
+    output: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(measure_command, "open_features", lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGTERM))
+    assert main(["measure", "features.npy", "--labels", "labels.npy", *output]) == 130
+    assert message in capsys.readouterr().err
 
 
 def _heed_interrupts() -> None:

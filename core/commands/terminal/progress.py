@@ -10,7 +10,10 @@ from typing import Any, TextIO
 from core.commands.terminal.arguments import JSON_HELP
 from core.study.plan import Progress
 
-EARLIER_STAYS = "What the folder held before stays."  # where a run with --overwrite is interrupted
+# What a command that is interrupted says: by default, with --overwrite, and where it can go on.
+NOTHING_WRITTEN = "Nothing was written."
+EARLIER_STAYS = "What the folder held before stays."
+LAYERS_STAY = "The layers done so far are kept; the same command goes on from there."
 
 
 def add_output(group: Any, what: str) -> None:

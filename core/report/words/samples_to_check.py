@@ -155,7 +155,7 @@ def depths_text(samples: pd.DataFrame, num_voters: int) -> str:
     return (
         f"Prediction depth is the layer from which on {vote} no longer changes; half of the samples are decided by "
         f"layer {median_layer:,}. For **{num_unsettled:,}** of {len(samples):,} it still changes at the last layer; "
-        f"**{num_wrong:,}** end in a wrong class."
+        f"**{num_wrong:,}** {'ends' if num_wrong == 1 else 'end'} in a wrong class."
     )
 
 

@@ -77,6 +77,11 @@ def test_the_table_and_that_the_same_command_shows_it_again(capsys: pytest.Captu
     assert capsys.readouterr().out == first
 
 
+def test_one_comparison_is_not_called_several(capsys: pytest.CaptureFixture[str]):
+    assert main(command("bad", "good")) == 0
+    assert "which hold together (1 comparison)\n" in capsys.readouterr().out
+
+
 def test_networks_that_cannot_be_told_apart_are_not_called_equal(capsys: pytest.CaptureFixture[str]):
     rng = np.random.default_rng(1)
     for name in ("one", "other"):

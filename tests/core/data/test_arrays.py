@@ -190,7 +190,7 @@ def test_an_index_that_pandas_stored_is_no_feature(tmp_path: Path):
 
 def test_another_kind_of_file_is_wrong_usage(tmp_path: Path):
     with pytest.raises(
-        ValueError, match=r"must be a file of \.npy, \.npz, \.parquet, or a folder of them; got 'x\.h5'"
+        ValueError, match=r"must be a file of \.npy, \.npz, \.parquet, or a folder of them; got 'x\.h5'\. Save them as"
     ):
         list_layers(Path("x.h5"))
 

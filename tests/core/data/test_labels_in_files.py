@@ -144,8 +144,11 @@ def test_bytes_that_are_no_text(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("none.txt", r"must be in an existing file of \.npy, \.txt, \.csv, \.parquet; got '.*none\.txt'"),
-        ("l.pkl", r"must be in an existing file of"),
+        (
+            "none.txt",
+            r"must be in an existing file of \.npy, \.txt, \.csv, \.parquet; got '.*none\.txt'. Check the path",
+        ),
+        ("l.pkl", r"must be in an existing file of .*l\.pkl'\. Save them as one of these"),
         ("l.csv:z", r"must name one of the columns of .*l\.csv, x, y; got 'z'"),
         ("l.csv", r"must name one of the columns of .*l\.csv, x, y; got ''"),
         ("l.parquet", r"must name one of the columns of .*l\.parquet, x, y; got ''"),

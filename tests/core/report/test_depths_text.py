@@ -1,0 +1,12 @@
+"""The sentence on prediction depths."""
+
+import pandas as pd
+import pytest
+
+from core.report.words.samples_to_check import depths_text
+
+
+@pytest.mark.parametrize(("num_wrong", "sentence"), [(0, "**0** end in"), (1, "**1** ends in"), (2, "**2** end in")])
+def test_the_verb_goes_with_the_number_of_samples(num_wrong: int, sentence: str):
+    samples = pd.DataFrame({"correct": [False] * num_wrong + [True] * 3, "settled": True, "depth": 1})
+    assert depths_text(samples, 10).endswith(f"{sentence} a wrong class.")

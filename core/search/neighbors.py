@@ -18,6 +18,7 @@ METRICS = ("euclidean", "cosine")
 SUMMED = 4096  # columns of a difference summed at once
 _DIFFERENCES = 1 << 16  # numbers in a block of differences: with their operands they stay in a core's cache
 _TRIAL = 128  # references on which rounded products are tried, where they may leave many candidates
+_QUERIES_WORTH_A_TRIAL = 8 * _TRIAL  # which compares its references with all, as the search does with each query
 # Rows whose products, rounded, save as much time as the decision on one more candidate costs: of all references, and of
 # wide ones among those of the trial.
 _ROWS_A_CANDIDATE, _WIDE_ROWS_A_CANDIDATE = 2000, 256
@@ -238,7 +239,7 @@ def multipliers(references: Rows, num_queries: int, k: int) -> list[Products]:
     is_wide = references.num_features > ROUNDED_CHUNK  # rounded products are sums over several chunks of columns
     work = 2.0 * num_queries * len(references) * references.num_features
     steps = ladder(work, 1 if is_wide else k)
-    if not is_wide and k == 1:
+    if not is_wide and (k == 1 or num_queries < _QUERIES_WORTH_A_TRIAL):
         return list(steps)
     return [products for products in steps if not (products.roundoff and _is_crowding(references, k, products))]
 

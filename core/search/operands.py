@@ -130,9 +130,9 @@ class Operand:
 
     @property
     def rows_in_cache(self) -> int:
-        """Rows whose chunks stay in the cache while threads go through others, at least one."""
+        """Rows whose chunks fit the cache."""
         row_bytes = sum(map(self._width, range(len(self.columns)))) * self.arithmetic.products.stored_dtype.itemsize
-        return max(1, (_CACHE_BYTES - _CACHE_BYTES // 8) // row_bytes)
+        return _CACHE_BYTES // row_bytes
 
     def chunk(self, rows: slice, part: int, place: int = 0) -> Any:
         """Centered rows of one product as its device takes them, made once while there is room for them."""

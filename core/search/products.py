@@ -117,7 +117,7 @@ class TensorFlowProducts:
         aligned = stored.ctypes.data % _ALIGNMENT == 0 and stored.flags.c_contiguous
         at_once = tf.config.experimental.get_synchronous_execution()  # else the memory could change before a product
         with tf.device(device):
-            if not (device.startswith("CPU") and aligned and at_once):
+            if not (is_in_memory(device) and aligned and at_once):
                 return tf.constant(stored)
             bits: Any = stored.view(np.uint16) if self.rounded else stored
             tensor = tf.experimental.dlpack.from_dlpack(bits.__dlpack__())
@@ -137,6 +137,11 @@ class TensorFlowProducts:
 
 
 Products = NumPyProducts | TensorFlowProducts
+
+
+def is_in_memory(device: str) -> bool:
+    """Whether what a device multiplies is in the processor's memory."""
+    return device.startswith("CPU")
 
 
 def room_for(num_numbers: int, dtype: np.dtype[Any]) -> Array:

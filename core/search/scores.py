@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from core.search.blas_threads import one_blas_thread
 from core.search.devices import tensorflow
 from core.search.operands import Operand, strips
-from core.search.products import ResultError
+from core.search.products import ResultError, is_in_memory
 from core.search.rows import in_threads, row_blocks
 
 Array = NDArray[Any]
@@ -66,7 +66,7 @@ def sums_of_parts(left: Operand, right: Operand, pairs: Sequence[tuple[slice, sl
 def scored(total: Any, left: Operand, rows: slice, right: Operand, columns: slice, *, place: int = 0) -> "Tile":
     """The tile of scores made of its products."""
     arithmetic = left.arithmetic
-    in_memory = _in_memory(arithmetic.products.devices[place])
+    in_memory = is_in_memory(arithmetic.products.devices[place])
     if arithmetic.has_offsets:
         return (RoundedTile if in_memory else DeviceTile).of_rounded(total, arithmetic.result_error)
     left.bound(rows)
@@ -74,10 +74,6 @@ def scored(total: Any, left: Operand, rows: slice, right: Operand, columns: slic
     if arithmetic.middle != 1:
         total = _times(total, np.float32(arithmetic.middle))
     return (HostTile if in_memory else DeviceTile).of(total, left.offset[rows], right.offset[columns])
-
-
-def _in_memory(device: str) -> bool:
-    return device.startswith("CPU")
 
 
 def _times(total: Any, factor: np.float32) -> Any:

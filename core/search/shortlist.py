@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from core.search.blas_threads import one_blas_thread
 from core.search.operands import STRIP, Arithmetic, Operand, tiles
-from core.search.products import Products
+from core.search.products import Products, is_in_memory
 from core.search.rows import Rows, cores_at_hand, row_blocks, work_alone
 from core.search.scores import DeviceTile, HostTile, Tile, scored, scores, sums_of_parts
 
@@ -233,9 +233,18 @@ def _at_once(left: Operand, right: Operand) -> bool:
 
 
 def _cached_first(pairs: Sequence[tuple[slice, slice]], right: Operand) -> list[tuple[slice, slice]]:
-    """Tiles in an order that makes few rows twice: those on the right in groups that stay in the cache."""
-    group = right.rows_in_cache
-    return sorted(pairs, key=lambda pair: (pair[1].start // group, pair[0].start, pair[1].start))
+    """Tiles in an order that makes few rows twice: those on the right in groups that stay in the cache.
+
+    Beside a group there is room for the left rows of two threads. Turned rows are kept by the thread itself, so that
+    those in the cache are the first to leave it, and one is enough.
+    """
+    if not pairs:
+        return []
+    starts = sorted({columns.start for _, columns in pairs})
+    number = {start: place for place, start in enumerate(starts)}
+    most = max(columns.stop - columns.start for _, columns in pairs)
+    group = max(1, right.rows_in_cache // most - (1 if right.arithmetic.has_offsets else 2))
+    return sorted(pairs, key=lambda pair: (number[pair[1].start] // group, pair[0].start, pair[1].start))
 
 
 def _tiled(blocks: list[slice], at_once: bool) -> list[slice]:
@@ -289,7 +298,7 @@ def _collect(
                     shortlist.take(*pairs)
 
     places = list(range(len(products.devices)))
-    on_processor = products.devices[0].startswith("CPU")
+    on_processor = is_in_memory(products.devices[0])
     if on_processor:
         places = [0] * min(_FEEDERS, cores_at_hand(), len(jobs))
     if len(places) <= 1:

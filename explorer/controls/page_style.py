@@ -4,18 +4,16 @@ import streamlit as st
 
 _GROUP, _SLIDER, _TABS = (f'[data-testid="{name}"]' for name in ("stButtonGroup", "stSliderThumbValue", "stTabs"))
 PAIRED = "paired_on_phone"  # beginning of keys of rows, which on a phone hold two cards or fields each
-_PAIRED, _PICTURES = (
-    f'[class*="st-key-{PAIRED}"]',
-    '[data-testid="stHorizontalBlock"] > [data-testid="stElementContainer"]',
-)
+_PAIRED = 2 * f'[class*="st-key-{PAIRED}"]'  # said twice it counts for more than Streamlit's own, in whatever order
+_PICTURES = '[data-testid="stHorizontalBlock"] > [data-testid="stElementContainer"]'
 _CODE = '[data-testid="stCode"] pre code[class]'
 # Rows of buttons are as high as the fields beside them, so that their labels stand in one line; in a narrow window they
 # wrap, where Streamlit would cut off the last one. Streamlit writes what is chosen in the primary color, which is too
 # dark for a text on a dark page. Its colors of code are too light: these reach 4.5:1 on the background of code.
 STYLE = f"""<style>
 {_GROUP} > [role] button {{min-height: 2.5rem;}}
-@media (max-width: 640px) {{{_GROUP} > [role] {{flex-wrap: wrap; row-gap: .25rem;}}}}
 @media (max-width: 640px) {{
+  {_GROUP} > [role] {{flex-wrap: wrap; row-gap: .25rem;}}
   {_PAIRED} {{column-gap: 1rem;}}
   {_PAIRED} > * {{flex: 0 0 calc(50% - .5rem); width: calc(50% - .5rem); min-width: 0;}}
   {_PAIRED} > * > [data-testid="stVerticalBlock"] {{padding: .5rem;}}

@@ -51,11 +51,10 @@ def measured_rates(features: np.ndarray, repeats: int) -> dict[int | None, float
 
 def rows(worker_memory: int, path: Path | None) -> list[dict[str, object]]:
     """The table: each data set and width, all samples and sampled queries. path : of features, see above."""
-    rng = np.random.default_rng(0)
+    rng, given = np.random.default_rng(0), None if path is None else np.load(path, mmap_mode="r")
     rates = {}
     for width, num_rows in WIDTHS.items():
-        given = np.load(path, mmap_mode="r") if path else np.empty((0, 0))
-        if given.shape[1] == width:
+        if given is not None and given.shape[1] == width:
             rates[width] = measured_rates(given, repeats=1)
         else:
             rates[width] = measured_rates(rng.standard_normal((num_rows, width), np.float32), repeats=3)

@@ -126,7 +126,14 @@ def test_cards_stand_side_by_side_on_a_phone(page, address, path, items, least):
     opened(page, address, path)
     shown = page.locator(items)
     expect(shown.nth(least)).to_be_visible(timeout=60_000)
-    boxes = [shown.nth(number).bounding_box() for number in range(least)]
+    for _ in range(100):  # all at one moment, because the page may still be moving
+        boxes = shown.evaluate_all(
+            """(items, least) => items.slice(0, least).map((one) => one.getBoundingClientRect().toJSON())""", least
+        )
+        if all(left["x"] + left["width"] <= right["x"] for left, right in pairwise(boxes)):
+            break
+        page.wait_for_timeout(200)
+    assert len(boxes) == least
     assert all(left["x"] + left["width"] <= right["x"] for left, right in pairwise(boxes)), boxes
     assert boxes[-1]["x"] + boxes[-1]["width"] <= PHONE["width"]
 

@@ -124,7 +124,7 @@ def test_tiles_that_stay_on_the_device_find_the_same(monkeypatch, way, name):
         made.append(device)
         return device == "CPU"  # NumPy's
 
-    monkeypatch.setattr(scores, "_in_memory", in_memory)
+    monkeypatch.setattr(scores, "is_in_memory", in_memory)
     found = searched(features, monkeypatch, way, k=2)
     assert len(made) >= 6
     np.testing.assert_array_equal(found.indices, expected.indices)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from core.analysis.curves import has_pooling, pooling_filters
 from core.analysis.result_tables import FELL, LAYER_CHANGES, MATCHES, ROSE, checked
+from core.data.cached_property import cached_property
 from core.measures.paired import paired_difference, unpaired_interval
 from core.measures.significance import normal_p, q_values, wilson, wilson_n
 from core.study.store.filtering import Filter

@@ -7,11 +7,12 @@ penalty.
 """
 
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
+
+from core.data.cached_property import cached_property
 
 Floats = NDArray[np.float64]
 

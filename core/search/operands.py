@@ -35,8 +35,7 @@ from core.search.rows import Rows, in_threads, row_blocks
 
 CHUNK = 4096  # columns of one product; γ grows with it, so wide rows are summed over chunks
 ROUNDED_CHUNK = 16384  # the same of rounded products, whose bound γ is a small part of
-STRIP = 64  # rows worked on at a time, so that they stay in the cache
-_STRIP_BYTES = 1 << 20  # the same of rows that are centered
+_STRIP_BYTES = 1 << 20  # of rows that are centered at a time, so that they stay in the cache
 _USUAL_LOSS = 0.0016  # ρ: |δ|/|a| of most rows rounded to 8 bits
 _CACHE_BYTES = 1 << 27
 _PARTS = 3  # of 8 bits each, that make a float32 offset
@@ -233,11 +232,6 @@ def _squares(block: Array, dtype: type[np.floating[Any]]) -> Array:
     block = block.astype(dtype, copy=False)
     result: Array = np.einsum("ij,ij->i", block, block)
     return result
-
-
-def strips(num_rows: int) -> list[slice]:
-    """Consecutive slices of at most STRIP rows."""
-    return list(row_blocks(num_rows, 1, STRIP))
 
 
 def tiles(num_rows: int, most: int) -> list[slice]:

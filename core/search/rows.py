@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from core.search.tensors import as_array
 
 _BLOCK_BYTES = 1 << 25
-_SURVEY_ROWS, _SURVEY_COLUMNS = 128, 1024  # surveyed at once: half a megabyte of float32 stays in a core's cache
+_SURVEY_BYTES, _SURVEY_COLUMNS = 1 << 19, 1024  # surveyed at once: half a megabyte of float32 stays in a core's cache
 
 Features = NDArray[Any]
 Part = TypeVar("Part")
@@ -115,7 +115,7 @@ class Rows:
             block = matrix[rows if index is None else index[rows]]
             return _survey(block, None if lengths is None else lengths[rows], rows.start, name)
 
-        parts = list(row_blocks(num_rows, 1, _SURVEY_ROWS))
+        parts = list(row_blocks(num_rows, 4 * min(matrix.shape[1], _SURVEY_COLUMNS), _SURVEY_BYTES))
         mean, largest = np.zeros(matrix.shape[1]), 0.0
         for total, magnitude in in_threads(survey, parts):
             with np.errstate(over="ignore", invalid="ignore"):

@@ -5,7 +5,7 @@ made by NumPy, or rounded by the processor, are in memory; those made on a GPU s
 threshold is read back.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from core.search.blas_threads import one_blas_thread
 from core.search.devices import tensorflow
-from core.search.operands import Operand, strips
+from core.search.operands import Operand
 from core.search.products import ResultError, is_in_memory
 from core.search.rows import in_threads, row_blocks
 
 Array = NDArray[Any]
+_STRIP_BYTES = 1 << 19  # of scores worked on at a time, so that they stay in a core's cache
 _BAND = 128  # rows of rounded scores worked on at a time
 _WORD = 8  # flags looked at as one number; a band of any width fills whole ones
 
@@ -96,7 +97,7 @@ class HostTile:
         values = np.asarray(products)
         values = values if values.flags.writeable else values.copy()
         left, right = left.astype(values.dtype)[:, None], right.astype(values.dtype)
-        for strip in strips(len(values)):
+        for strip in _strips(values.shape):
             here = values[strip]
             here += right
             here += left[strip]
@@ -118,7 +119,7 @@ class HostTile:
         """The columns and the values of each row's best in each of so many groups of columns, shape (rows, groups)."""
         width = self.shape[1] // num_groups
         place = np.empty((self.shape[0], num_groups), dtype=np.int64)
-        for strip in strips(len(place)):
+        for strip in _strips(self.shape):
             self.values[strip, : num_groups * width].reshape(-1, num_groups, width).argmax(axis=2, out=place[strip])
         place += width * np.arange(num_groups)
         return place, np.take_along_axis(self.values, place, axis=1)
@@ -126,7 +127,7 @@ class HostTile:
     def reaching(self, *thresholds: Array) -> list[Reached]:
         """What reaches each of the thresholds: one a row, shape (rows, 1), or one a column, shape (columns,)."""
         found: list[list[Reached]] = [[] for _ in thresholds]
-        for strip in strips(self.shape[0]):  # all thresholds while it is in the cache
+        for strip in _strips(self.shape):  # all thresholds while it is in the cache
             for each, least in zip(found, thresholds, strict=True):
                 each.append(self._reaching(strip, least))
         return [_joined(each) for each in found]
@@ -136,6 +137,11 @@ class HostTile:
         place = np.flatnonzero(here >= (least[strip] if least.ndim == 2 else least))
         row, column = np.divmod(place, self.shape[1])
         return row + strip.start, column, here.ravel()[place]
+
+
+def _strips(shape: tuple[int, int]) -> Iterator[slice]:
+    """Consecutive rows of a tile of so many scores, of about `_STRIP_BYTES` in float32."""
+    return row_blocks(shape[0], 4 * shape[1], _STRIP_BYTES)
 
 
 def _joined(found: Sequence[Reached]) -> Reached:
@@ -164,7 +170,7 @@ class RoundedTile:
     def rows(self, band: slice) -> HostTile:
         """The scores of some rows."""
         values = np.empty((band.stop - band.start, self.shape[1]), np.float32)
-        for strip in strips(len(values)):
+        for strip in _strips(values.shape):
             values[strip] = self._largest(self.bits[band.start + strip.start : band.start + strip.stop])
         return HostTile(values)
 

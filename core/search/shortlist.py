@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.search.blas_threads import one_blas_thread
-from core.search.operands import STRIP, Arithmetic, Operand, tiles
+from core.search.operands import Arithmetic, Operand, tiles
 from core.search.products import Products, is_in_memory
 from core.search.rows import Rows, cores_at_hand, row_blocks, work_alone
 from core.search.scores import DeviceTile, HostTile, Tile, scored, scores, sums_of_parts
 
 TILE = 2048  # rows and columns of one tile of scores
+_BAND = 512  # rows of the first tile of its queries worked on at a time
 FEW_ROWS = 400  # of a tile of few samples: small ones occupy all cores, and make less beneath the diagonal
 _SUMS_BYTES = 1 << 27  # of sums of products held at once, and of one chunk of all rows
 CROWDED = 64  # candidates a query may have beyond which it is looked at again with more precise products
@@ -52,7 +53,7 @@ class Shortlist:
     def start(self, rows: slice, columns: slice, tile: Tile) -> list[Pairs]:
         """First tile of these queries, shape (rows, columns): it sets their threshold. Returns what reaches it."""
         found = []
-        for band in row_blocks(tile.shape[0], 1, 8 * STRIP):
+        for band in row_blocks(tile.shape[0], 1, _BAND):
             some, part = slice(rows.start + band.start, rows.start + band.stop), tile.rows(band)
             self._threshold[some] = self._surely_reached(some, columns, part)
             found += self.further(some, columns, part)

@@ -5,12 +5,13 @@ labels have been changed, as in `core.analysis.samples.planted_labels`.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from core.data.cached_property import cached_property
 
 # Values are summed in an array of all possible pairs if it has at most this many times as many entries as there are
 # values; for larger arrays, sorting is faster.

@@ -3,13 +3,13 @@
 from __future__ import annotations  # so that help() shows the names of types as they are written here
 
 from dataclasses import dataclass
-from functools import cached_property
 from math import sqrt
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from core.data.cached_property import cached_property
 from core.measures.center import CenterGeometry
 
 FEWEST = 4  # samples that the debiased variant needs

@@ -3,11 +3,12 @@
 from __future__ import annotations  # so that help() shows the names of types as they are written here
 
 from dataclasses import dataclass
-from functools import cached_property
 from math import sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from core.data.cached_property import cached_property
 
 
 @dataclass(frozen=True)

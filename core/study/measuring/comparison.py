@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.data.cached_property import cached_property
 from core.measures.baselines import LinearProbe
 from core.measures.neighbor_graph import LabelledGraph, cross_graph
 from core.measures.separation import EncodedLabels, Separation

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.data.cached_property import cached_property
 from core.measures.center import CenterGeometry
 from core.search.neighbors import Neighbors, nearest_among, nearest_neighbors
 from core.search.sliced import Question

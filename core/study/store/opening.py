@@ -17,7 +17,6 @@ import os
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.data.cached_property import cached_property
 from core.data.files import check_regular
 from core.data.sampling import name_some
 from core.study.store.display import StudyDisplay

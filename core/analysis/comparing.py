@@ -1,7 +1,7 @@
 """Compare SI between two studies of the same samples, layer by layer: before and after training, or two networks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -108,6 +108,8 @@ def compare_studies(
     layers = match_layers(before, after, measure=measure, pooling=pooling, split=split, match=match)
     check_same_samples(before, after, splits=_splits(measure, split))
     first, second = (_MeasuredStudy(study, measure, pooling, split) for study in (before, after))
+    for measured in (first, second):
+        measured.read_neighbors()
     table = pd.DataFrame([_compare_pair(first, second, *pair) for pair in layers.pairs], columns=COLUMNS)
     table["matched_by"] = layers.by
     tied = table["layer_before"].isin(first.tied_layers) | table["layer"].isin(second.tied_layers)
@@ -260,25 +262,45 @@ def compare_layers(
     layers_before = [layer for layer, _ in pairs]
     layers_after = [layer for _, layer in pairs]
     if before is after:
-        first = second = _measured_at([*layers_before, *layers_after], before, measure, pooling, split)
-    else:
-        check_same_samples(before, after, splits=_splits(measure, split))
-        first = _measured_at(layers_before, before, measure, pooling, split)
-        second = _measured_at(layers_after, after, measure, pooling, split)
+        return LayersOfStudy(before, measure=measure, pooling=pooling, split=split).compare(pairs, level=level)
+    check_same_samples(before, after, splits=_splits(measure, split))
+    first, second = (_MeasuredStudy(study, measure, pooling, split) for study in (before, after))
+    first.read_neighbors(layers_before)
+    second.read_neighbors(layers_after)
+    return _compared(first, second, pairs, level)
+
+
+class LayersOfStudy:
+    """Compares layers of one study with each other; the neighbors of each are read once, when it is first compared.
+
+    Parameters
+    ----------
+    study : Study
+        The study.
+    measure, pooling, split
+        As in `compare_studies`.
+    """
+
+    def __init__(self, study: Study, *, measure: str, pooling: str, split: str) -> None:
+        self._measured = _MeasuredStudy(study, measure, pooling, split)
+
+    def compare(self, pairs: Sequence[tuple[str, str]], *, level: float = _LEVEL) -> pd.DataFrame:
+        """Compare the layers of each pair (before, after); the result is that of `compare_layers`.
+
+        Raises
+        ------
+        StudyError
+            The study lacks the measure or a layer of it.
+        """
+        self._measured.read_neighbors([layer for pair in pairs for layer in pair])
+        return _compared(self._measured, self._measured, pairs, level)
+
+
+def _compared(
+    first: "_MeasuredStudy", second: "_MeasuredStudy", pairs: Sequence[tuple[str, str]], level: float
+) -> pd.DataFrame:
     columns = [column for column in COLUMNS if column not in _ALL_LAYERS_ONLY]
     return pd.DataFrame([_compare_pair(first, second, *pair, level) for pair in pairs], columns=columns)
-
-
-def _measured_at(layers: Sequence[str], study: Study, measure: str, pooling: str, split: str) -> "_MeasuredStudy":
-    """Restrict a study to some layers, all of which must have a value."""
-    measured = _MeasuredStudy(study, measure, pooling, split, tuple(dict.fromkeys(layers)))
-    unknown = [layer for layer in measured.layers or () if layer not in measured.table.index]
-    if unknown:
-        raise StudyError(
-            f"The study in {study.path} has no {measure}, {pooling}, of {split} samples at {unknown[0]!r}. "
-            f"It has it at {', '.join(measured.table.index[:5])} and others."
-        )
-    return measured
 
 
 def check_same_samples(before: Study, after: Study, *, splits: Sequence[str]) -> None:
@@ -333,14 +355,15 @@ class _Nearest:
 class _MeasuredStudy:
     """The values and the nearest neighbors of a study's layers for one measure, pooling and split.
 
-    layers : the only layers whose neighbors are read; default all.
+    neighbors : by layer, the nearest neighbor of each query, in the order of the queries; see `read_neighbors`.
     """
 
     study: Study
     measure: str
     pooling: str
     split: str
-    layers: tuple[str, ...] | None = None
+    neighbors: dict[str, _Nearest] = field(default_factory=dict)
+    _read: set[str] = field(default_factory=set)
 
     @cached_property
     def table(self) -> pd.DataFrame:
@@ -386,10 +409,29 @@ class _MeasuredStudy:
         """The table with a column for each layer."""
         return self.table.T
 
-    @cached_property
-    def neighbors(self) -> dict[str, _Nearest]:
-        """By layer, the nearest neighbor of each query, in the order of the queries."""
-        table = self._read_neighbors()
+    def read_neighbors(self, layers: Sequence[str] | None = None) -> None:
+        """Read the neighbors of some layers, of which those read before are left out, or of all.
+
+        Raises
+        ------
+        StudyError
+            A layer has no value.
+        """
+        unknown = [layer for layer in layers or () if layer not in self.table.index]
+        if unknown:
+            raise StudyError(
+                f"The study in {self.study.path} has no {self.measure}, {self.pooling}, of {self.split} samples at "
+                f"{unknown[0]!r}. It has it at {', '.join(self.table.index[:5])} and others."
+            )
+        new = None if layers is None else [layer for layer in dict.fromkeys(layers) if layer not in self._read]
+        if new == []:
+            return
+        self.neighbors.update(self._nearest(new))
+        self._read.update(new or ())  # last: another thread that compares layers of this study may look at it
+
+    def _nearest(self, layers: Sequence[str] | None) -> dict[str, _Nearest]:
+        """The neighbors of some layers, or of all, as far as the study stores them."""
+        table = self._neighbors_table(layers)
         table = table[has_pooling(table, self.study.layers, self.pooling)]
         if table.empty:
             return {}
@@ -397,19 +439,19 @@ class _MeasuredStudy:
         index_of_sample = np.full(int(self.study.samples["sample"].max()) + 1, -1, dtype=np.int32)
         index_of_sample[self._members["sample"].to_numpy()] = np.arange(len(self._members), dtype=np.int32)
         nodes = index_of_sample[table[["sample", "nearest"]].to_numpy()]
-        same_label, layers = table["same_label"].to_numpy(bool), table["layer"].astype("category").cat
-        codes = layers.codes.to_numpy()
+        same_label, names = table["same_label"].to_numpy(bool), table["layer"].astype("category").cat
+        codes = names.codes.to_numpy()
         order = np.lexsort((nodes[:, 0], codes))
-        ends = np.searchsorted(codes[order], np.arange(len(layers.categories)), side="right")
-        parts = zip(layers.categories, np.split(order, ends[:-1]), strict=True)
+        ends = np.searchsorted(codes[order], np.arange(len(names.categories)), side="right")
+        parts = zip(names.categories, np.split(order, ends[:-1]), strict=True)
         return {str(layer): _Nearest(nodes[part], same_label[part]) for layer, part in parts if len(part)}
 
-    def _read_neighbors(self) -> pd.DataFrame:
+    def _neighbors_table(self, layers: Sequence[str] | None) -> pd.DataFrame:
         """Read only the rows and columns that are needed: the neighbors are the largest table of a study."""
         among = "train" if self.measure == "cross" else self.split
         filters: list[Filter] = [("split", "==", self.split), ("nearest_split", "==", among), ("rank", "==", 1)]
-        if self.layers is not None:
-            filters.append(("layer", "in", list(self.layers)))
+        if layers is not None:
+            filters.append(("layer", "in", list(layers)))
         columns = ["layer", "pooling", "sample", "nearest", "same_label"]
         return self.study.table("neighbors", columns, pooling_filters(filters, self.study.layers, self.pooling))
 

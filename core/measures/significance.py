@@ -257,7 +257,9 @@ def dependent_pairs(nodes: NDArray[np.int64]) -> sparse.csr_array:
     columns = nodes.ravel().astype(small)
     starts = np.arange(0, nodes.size + 1, nodes.shape[1], dtype=small)
     depends = sparse.csr_array((np.ones(nodes.size), columns, starts), shape=(len(nodes), int(columns.max()) + 1))
-    return (depends @ depends.T).sign()
+    pairs = depends @ depends.T
+    pairs.data.fill(1.0)  # as its sign would be, which sorts the columns first
+    return pairs
 
 
 def dependent_n(value: float, residuals: NDArray[np.float64], pairs: sparse.csr_array) -> float:

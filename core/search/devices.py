@@ -4,6 +4,7 @@ import contextlib
 import os
 import platform
 import sys
+import threading
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -34,14 +35,45 @@ def gpu_names() -> tuple[str, ...]:
 
 def tensorflow_product(left: Any, right: Any) -> Any:
     """left · rightᵀ through TensorFlow, float32 in full: TF32 would round the input to 11 bits."""
+    with _full_precision:
+        return tensorflow().linalg.matmul(left, right, transpose_b=True)
+
+
+class _FullPrecision:
+    """Switches TF32 off while at least one thread is within, and then back to what it was.
+
+    The setting belongs to the whole process: threads that each set and reset it would switch it on for another.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._num_within = 0
+        self._was_on = False
+
+    def __enter__(self) -> None:
+        precision = tensorflow().config.experimental
+        with self._lock:
+            if self._num_within == 0:
+                self._was_on = precision.tensor_float_32_execution_enabled()
+                precision.enable_tensor_float_32_execution(False)
+            self._num_within += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._num_within -= 1
+            if self._num_within == 0:
+                tensorflow().config.experimental.enable_tensor_float_32_execution(self._was_on)
+
+
+_full_precision = _FullPrecision()
+
+
+def columns_swapped(tensor: Any, left: slice, right: slice) -> Any:
+    """A tensor with two groups of columns, one right after the other, in each other's place; made where it is."""
     tf = tensorflow()
-    precision = tf.config.experimental
-    rounded = precision.tensor_float_32_execution_enabled()
-    precision.enable_tensor_float_32_execution(False)
-    try:
-        return tf.linalg.matmul(left, right, transpose_b=True)
-    finally:
-        precision.enable_tensor_float_32_execution(rounded)
+    with tf.device(tensor.device):
+        parts = tensor[:, : left.start], tensor[:, right], tensor[:, left], tensor[:, right.stop :]
+        return tf.concat(parts, axis=1)
 
 
 def tensorflow() -> ModuleType:

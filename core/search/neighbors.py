@@ -11,13 +11,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from core.search.operands import ROUNDED_CHUNK
 from core.search.products import Products, ladder
-from core.search.rows import Rows, in_threads, row_blocks
+from core.search.rows import Rows, cores_at_hand, in_threads, row_blocks
 from core.search.shortlist import CROWDED, Candidates, join, self_join
 
 METRICS = ("euclidean", "cosine")
 SUMMED = 4096  # columns of a difference summed at once
 _DIFFERENCES = 1 << 16  # numbers in a block of differences: with their operands they stay in a core's cache
+_MANY_CORES = 8  # from so many on, handing out small blocks takes longer than what the cache saves
 _TRIAL = 128  # references on which rounded products are tried, where they may leave many candidates
+_FEATURES_WORTH_A_TRIAL = 3072  # for one neighbor: of rows of fewer, rounded products leave few candidates
 _QUERIES_WORTH_A_TRIAL = 8 * _TRIAL  # which compares its references with all, as the search does with each query
 # Rows whose products, rounded, save as much time as the decision on one more candidate costs: of all references, and of
 # wide ones among those of the trial.
@@ -239,7 +241,10 @@ def multipliers(references: Rows, num_queries: int, k: int) -> list[Products]:
     is_wide = references.num_features > ROUNDED_CHUNK  # rounded products are sums over several chunks of columns
     work = 2.0 * num_queries * len(references) * references.num_features
     steps = ladder(work, 1 if is_wide else k)
-    if not is_wide and (k == 1 or num_queries < _QUERIES_WORTH_A_TRIAL):
+    may_crowd = is_wide or (
+        num_queries >= _QUERIES_WORTH_A_TRIAL and (k > 1 or references.num_features >= _FEATURES_WORTH_A_TRIAL)
+    )
+    if not may_crowd:
         return list(steps)
     return [products for products in steps if not (products.roundoff and _is_crowding(references, k, products))]
 
@@ -280,7 +285,7 @@ def squared_distances(
     """
     squared = np.zeros(len(left_index))
     width = min(left.num_features, SUMMED)
-    step = max(1, _DIFFERENCES // width)  # pairs at once
+    step = max(1, (_DIFFERENCES << (2 if cores_at_hand() >= _MANY_CORES else 0)) // width)  # pairs at once
 
     def evaluate(pairs: slice) -> None:
         room = np.empty((step, width))

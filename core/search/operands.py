@@ -30,7 +30,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.search.products import EXACT, Products, ResultError, room_for, sum_error
+from core.search.devices import columns_swapped
+from core.search.products import EXACT, Products, ResultError, is_in_memory, room_for, sum_error
 from core.search.rows import Rows, in_threads, row_blocks
 
 CHUNK = 4096  # columns of one product; γ grows with it, so wide rows are summed over chunks
@@ -38,6 +39,7 @@ ROUNDED_CHUNK = 16384  # the same of rounded products, whose bound γ is a small
 _STRIP_BYTES = 1 << 20  # of rows that are centered at a time, so that they stay in the cache
 _USUAL_LOSS = 0.0016  # ρ: |δ|/|a| of most rows rounded to 8 bits
 _CACHE_BYTES = 1 << 27
+_DEVICE_CACHE_BYTES = 1 << 30  # on a GPU
 _PARTS = 3  # of 8 bits each, that make a float32 offset
 _WIDTH = 32  # whose multiple rows with offsets are wide: others take a quarter more time
 _LEAST = 1e-140  # the square of its rounding error, 1e-156, is still a usual number
@@ -131,7 +133,12 @@ class Operand:
     def rows_in_cache(self) -> int:
         """Rows whose chunks fit the cache."""
         row_bytes = sum(map(self._width, range(len(self.columns)))) * self.arithmetic.products.stored_dtype.itemsize
-        return _CACHE_BYTES // row_bytes
+        return self._cache_bytes // row_bytes
+
+    @property
+    def _cache_bytes(self) -> int:
+        """Bytes of rows that are kept as they are multiplied."""
+        return _CACHE_BYTES if is_in_memory(self.arithmetic.products.devices[0]) else _DEVICE_CACHE_BYTES
 
     def chunk(self, rows: slice, part: int, place: int = 0) -> Any:
         """Centered rows of one product as its device takes them, made once while there is room for them."""
@@ -142,13 +149,18 @@ class Operand:
         if not self.arithmetic.has_offsets:
             return self.chunk(rows, part, place)
         if getattr(self._facing, "start", -1) != rows.start:
-            stored, _ = self._chunk(rows, part, place)
-            turned = room_for(stored.size, stored.dtype).reshape(stored.shape)
-            turned[...] = stored
+            stored, loaded = self._chunk(rows, part, place)
             first = self.columns[part].stop - self.columns[part].start
-            middle, last = first + _PARTS, first + 2 * _PARTS
-            turned[:, first:middle], turned[:, middle:last] = stored[:, middle:last], stored[:, first:middle]
-            self._facing.start, self._facing.rows = rows.start, self.arithmetic.products.load(turned, place)
+            ones, offsets = slice(first, first + _PARTS), slice(first + _PARTS, first + 2 * _PARTS)
+            products = self.arithmetic.products
+            if is_in_memory(products.devices[place]):
+                turned = room_for(stored.size, stored.dtype).reshape(stored.shape)
+                turned[...] = stored
+                turned[:, ones], turned[:, offsets] = stored[:, offsets], stored[:, ones]
+                loaded = products.load(turned, place)
+            else:
+                loaded = columns_swapped(loaded, ones, offsets)
+            self._facing.start, self._facing.rows = rows.start, loaded
         return self._facing.rows
 
     def _chunk(self, rows: slice, part: int, place: int) -> tuple[Array, Any]:
@@ -161,7 +173,7 @@ class Operand:
                 found = room.reshape(rows.stop - rows.start, -1), self.make(rows, part, place, room=room)
                 self._cached_bytes += room.nbytes
             self._cache[key] = found
-            while self._cached_bytes > _CACHE_BYTES and len(self._cache) > 1:
+            while self._cached_bytes > self._cache_bytes and len(self._cache) > 1:
                 unused, _ = self._cache.pop(next(iter(self._cache)))
                 self._cached_bytes -= unused.nbytes
         return found

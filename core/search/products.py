@@ -65,6 +65,10 @@ class NumPyProducts:
         """Stored rows as the product wants them."""
         return stored
 
+    def some(self, loaded: Array, rows: slice) -> Array:
+        """Some of the rows that were loaded."""
+        return loaded[rows]
+
     def product(self, left: Array, right: Array, out: Array | None = None) -> Array:
         """left · rightᵀ, shape (rows of left, rows of right); into `out` where given."""
         return np.matmul(left, right.T, out=out)
@@ -122,6 +126,11 @@ class TensorFlowProducts:
             bits: Any = stored.view(np.uint16) if self.rounded else stored
             tensor = tf.experimental.dlpack.from_dlpack(bits.__dlpack__())
             return tf.bitcast(tensor, tf.bfloat16) if self.rounded else tensor
+
+    def some(self, loaded: Any, rows: slice) -> Any:
+        """Some of the rows that were loaded, where they are."""
+        with tensorflow().device(loaded.device):
+            return loaded[rows]
 
     def product(self, left: Any, right: Any, out: Array | None = None) -> Any:
         """The tile as a tensor where its rows are, in float32, or bfloat16 where rounded; `out` stays unused."""

@@ -21,6 +21,7 @@ from core.search.rows import in_threads, row_blocks
 Array = NDArray[Any]
 _STRIP_BYTES = 1 << 19  # of scores worked on at a time, so that they stay in a core's cache
 _BAND = 128  # rows of rounded scores worked on at a time
+_FIRST_BAND = 512  # rows of a tile that are given a threshold before the next ones are
 _WORD = 8  # flags looked at as one number; a band of any width fills whole ones
 
 Reached = tuple[NDArray[np.int64], NDArray[np.int64], Array]  # rows and columns within the tile, scores
@@ -57,7 +58,9 @@ def sums_of_parts(left: Operand, right: Operand, pairs: Sequence[tuple[slice, sl
         def add(pair: tuple[slice, slice], a: Any = a, b: Any = b) -> None:
             rows, columns = pair
             key = (rows.start, columns.start)
-            sums[key] = products.added(sums.get(key), products.product(a[rows], b[columns]))
+            sums[key] = products.added(
+                sums.get(key), products.product(products.some(a, rows), products.some(b, columns))
+            )
 
         with one_blas_thread():
             in_threads(add, pairs, run=1)
@@ -106,6 +109,10 @@ class HostTile:
     @property
     def shape(self) -> tuple[int, int]:
         return self.values.shape
+
+    def bands(self) -> Iterator[slice]:
+        """Consecutive rows, few enough for the cache."""
+        return row_blocks(self.shape[0], 1, _FIRST_BAND)
 
     def rows(self, band: slice) -> "HostTile":
         return HostTile(self.values[band])
@@ -166,6 +173,10 @@ class RoundedTile:
     @property
     def shape(self) -> tuple[int, int]:
         return self.bits.shape
+
+    def bands(self) -> Iterator[slice]:
+        """Consecutive rows, few enough for the cache."""
+        return row_blocks(self.shape[0], 1, _FIRST_BAND)
 
     def rows(self, band: slice) -> HostTile:
         """The scores of some rows."""
@@ -248,6 +259,10 @@ class DeviceTile:
     def shape(self) -> tuple[int, int]:
         return tuple(self.values.shape)
 
+    def bands(self) -> Iterator[slice]:
+        """All rows at once: what takes time is to ask."""
+        return iter([slice(0, self.shape[0])])
+
     def rows(self, band: slice) -> "DeviceTile":
         return DeviceTile(self.values[band])
 
@@ -263,6 +278,12 @@ class DeviceTile:
             groups = tf.reshape(self.values[:, : num_groups * width], (-1, num_groups, width))
             place = tf.argmax(groups, axis=2).numpy() + width * np.arange(num_groups)
             return place, tf.reduce_max(groups, axis=2).numpy()
+
+    def num_reaching(self, least: Array) -> NDArray[np.int64]:
+        """How many scores of each row reach its threshold. least : shape (rows, 1)."""
+        tf = tensorflow()
+        with tf.device(self.values.device):
+            return np.asarray(tf.math.count_nonzero(self.values >= least, axis=1))
 
     def reaching(self, *thresholds: Array) -> list[Reached]:
         return [self._reaching(least) for least in thresholds]

@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from core.search.blas_threads import one_blas_thread
 from core.search.operands import Arithmetic, Operand, tiles
 from core.search.products import Products, is_in_memory
-from core.search.rows import Rows, cores_at_hand, row_blocks, work_alone
+from core.search.rows import Rows, cores_at_hand, work_alone
 from core.search.scores import DeviceTile, HostTile, Tile, scored, scores, sums_of_parts
 
 TILE = 2048  # rows and columns of one tile of scores
-_BAND = 512  # rows of the first tile of its queries worked on at a time
+DEVICE_TILE = 8192  # the same on a GPU, which multiplies it in the time that a few calls take
 FEW_ROWS = 400  # of a tile of few samples: small ones occupy all cores, and make less beneath the diagonal
 _SUMS_BYTES = 1 << 27  # of sums of products held at once, and of one chunk of all rows
+_MANY = 1024  # candidates of a query in the first tile on a GPU beyond which none of them is listed
 CROWDED = 64  # candidates a query may have beyond which it is looked at again with more precise products
 _FEEDERS = 4  # threads that make tiles on the processor, at most
 GROUPS = 64  # each query's references in its first tile are split into this many groups, of each the best is taken
@@ -53,9 +54,11 @@ class Shortlist:
     def start(self, rows: slice, columns: slice, tile: Tile) -> list[Pairs]:
         """First tile of these queries, shape (rows, columns): it sets their threshold. Returns what reaches it."""
         found = []
-        for band in row_blocks(tile.shape[0], 1, _BAND):
+        for band in tile.bands():
             some, part = slice(rows.start + band.start, rows.start + band.stop), tile.rows(band)
             self._threshold[some] = self._surely_reached(some, columns, part)
+            if isinstance(part, DeviceTile):  # which may hold more pairs than fit the memory: of equal rows, all
+                self._crowded[some] = part.num_reaching(self._tile_threshold(some)[:, None]) > _MANY + self._k
             found += self.further(some, columns, part)
         return found
 
@@ -154,7 +157,8 @@ def self_join(rows: Rows, k: int, products: Products) -> tuple[Candidates, NDArr
     operand = Operand(rows, None, Arithmetic.choose(products, rows, rows.largest))
     shortlist = Shortlist(operand, operand, k)
     at_once = _at_once(operand, operand)
-    blocks = tiles(len(rows), min(max(FEW_ROWS, len(rows) // 8), TILE))
+    most = _most_rows(products)
+    blocks = tiles(len(rows), min(max(FEW_ROWS, len(rows) // 8), most) if is_in_memory(products.devices[0]) else most)
     above = [(block, other) for place, block in enumerate(blocks) for other in _tiled(blocks[place + 1 :], at_once)]
     score = _Scorer(operand, operand, [(block, block) for block in blocks] + above, at_once)
 
@@ -181,8 +185,9 @@ def join_across(
     shortlist = Shortlist(operand, operand, k)
     shortlist.limit(within)
     at_once = _at_once(operand, operand)
-    blocks = [slice(split + block.start, split + block.stop) for block in tiles(len(rows) - split, TILE)]
-    pairs = [(block, other) for block in tiles(split, TILE) for other in _tiled(blocks, at_once)]
+    most = _most_rows(products)
+    blocks = [slice(split + block.start, split + block.stop) for block in tiles(len(rows) - split, most)]
+    pairs = [(block, other) for block in tiles(split, most) for other in _tiled(blocks, at_once)]
     score = _Scorer(operand, operand, pairs, at_once)
 
     def both(pair: tuple[slice, slice], place: int) -> list[Pairs]:
@@ -205,7 +210,8 @@ def join(
     left, right = Operand(queries, index, arithmetic), Operand(references, None, arithmetic)
     shortlist = Shortlist(left, right, k)
     at_once = _at_once(left, right)
-    blocks, others = tiles(left.num_rows, TILE), _tiled(tiles(right.num_rows, TILE), at_once)
+    most = _most_rows(products)
+    blocks, others = tiles(left.num_rows, most), _tiled(tiles(right.num_rows, most), at_once)
     score = _Scorer(left, right, [(rows, columns) for rows in blocks for columns in others], at_once)
 
     def scored(rows: slice, columns: slice, place: int) -> Tile:
@@ -222,6 +228,11 @@ def join(
     pairs = [(rows, columns) for rows in blocks for columns in others[1:]]
     _collect(shortlist, further, _cached_first(pairs, right), products)
     return shortlist.finish()
+
+
+def _most_rows(products: Products) -> int:
+    """Rows and columns of a tile where these products are made."""
+    return TILE if is_in_memory(products.devices[0]) else DEVICE_TILE
 
 
 def _at_once(left: Operand, right: Operand) -> bool:

@@ -3,18 +3,21 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
+from core.analysis.several_studies import comparability_rank, study_differences
+from core.report.words.changes import why_not_comparable
 from core.report.words.formatting import plain
 from core.study.store.opening import StudyError, read_info
 from explorer.controls.unknown_values import unknown_text, unknown_values
 from explorer.controls.widgets import widget_key
 from explorer.runs.run_again import run_again
 from explorer.runs.study_list import known_studies, known_title, study_path, typed_path
-from explorer.server.page_errors import reason_text
+from explorer.server.page_errors import guarded, reason_text
 from explorer.server.public_mode import is_public, limits
 from explorer.state.address import (
     PICKER,
@@ -31,6 +34,7 @@ from explorer.studies.loading import OpenStudy, bundled_studies, first_study, ha
 from explorer.studies.provenance import control_of
 
 PICKER_HELP = "Choose a study, or type the path of a folder that a command or `core.study_from_features` wrote."
+_MOST_SUGGESTED = 4  # studies
 _UNKNOWN = "values of a link that are not in the study"
 
 
@@ -81,13 +85,46 @@ def _link_to_run_again(study: OpenStudy) -> None:
     link_to("new_study", "Run again", ":material/replay:", query)
 
 
-def pick_other_study(open_path: str, start: str, *, label: str, key: str) -> tuple[str, Path | None]:
+@dataclass(frozen=True)
+class OfferedStudy:
+    """A study that can be drawn beside the open one.
+
+    Attributes
+    ----------
+    name : str
+        As in `explorer.runs.study_list.known_studies`, or a typed path.
+    title : str
+        Its name in the picker, with the reason why it is not comparable.
+    rank : int
+        Of `core.analysis.several_studies.comparability_rank`.
+    """
+
+    name: str
+    title: str
+    rank: int
+
+
+def offered_studies(study: OpenStudy, known: Mapping[str, Path]) -> list[OfferedStudy]:
+    """The other studies, the comparable ones first."""
+    offered = []
+    for name, path in known.items():
+        if str(path) == study.path:
+            continue
+        differences = study_differences(study.info, info_or_empty(path))
+        title, reason = known_title(name, dict(known)), why_not_comparable(differences)
+        if reason:
+            title = f"{title} — not comparable: {reason}"
+        offered.append(OfferedStudy(name, title, comparability_rank(differences)))
+    return sorted(offered, key=lambda one: one.rank)
+
+
+def pick_other_study(study: OpenStudy, start: str, *, label: str, key: str) -> tuple[str, Path | None]:
     """Show a picker for a second study.
 
     Parameters
     ----------
-    open_path : str
-        Path of the open study, which is not offered.
+    study : OpenStudy
+        The open study, which is not offered.
     start : str
         Name of the study to start from; "" for none.
     label, key : str
@@ -100,13 +137,14 @@ def pick_other_study(open_path: str, start: str, *, label: str, key: str) -> tup
     path : Path or None
         Its folder; None without a choice, or if there is no such study, which the page then says.
     """
-    known = {name: path for name, path in known_studies().items() if str(path) != open_path}
-    names = list(dict.fromkeys(name for name in (*known, start) if name))
+    known = known_studies()
+    titles = {one.name: one.title for one in offered_studies(study, known)}
+    names = list(dict.fromkeys(name for name in (*titles, start) if name))
     chosen = st.selectbox(
         label,
         names,
         index=names.index(start) if start else None,
-        format_func=lambda name: known_title(name, known),
+        format_func=lambda name: titles.get(name, name),
         key=key,
         accept_new_options=not is_public(),
         filter_mode="contains",
@@ -115,6 +153,19 @@ def pick_other_study(open_path: str, start: str, *, label: str, key: str) -> tup
         width=520,
     )
     return (chosen, _path_or_message(chosen, known)) if chosen else ("", None)
+
+
+def suggest_studies(study: OpenStudy, key: str) -> None:
+    """Show a button for each of a few comparable studies, which chooses it in the picker of this session key."""
+    suggested = [one for one in offered_studies(study, known_studies()) if one.rank == 0][:_MOST_SUGGESTED]
+
+    def choose(name: str) -> None:
+        st.session_state[key] = name
+
+    with st.container(horizontal=True, gap="small"):
+        for one in suggested:
+            name = f"suggest {one.name} for {key}"
+            st.button(one.title, icon=":material/compare_arrows:", key=name, on_click=guarded(choose), args=(one.name,))
 
 
 def show_name() -> None:

@@ -4,6 +4,8 @@ import shutil
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
@@ -15,7 +17,9 @@ from core.analysis.samples.paths import nearest_by_layer, nearest_path, sample_s
 from core.analysis.samples.prediction_depth import prediction_depth
 from core.analysis.samples.selection import LayerSelection, best_layer
 from core.study.store.tables.class_names import short_class, short_classes
+from explorer.app_pages.samples import map_view
 from explorer.app_pages.samples.charts import MAX_DOTS, drawn_dots
+from explorer.controls.widgets import widget_key
 from explorer.studies.class_tables import layer_selection, pages
 from explorer.studies.gallery import (
     Filter,
@@ -245,6 +249,49 @@ def test_a_browser_draws_the_sources_of_features(page, pictured, tmp_path):
         picture = page.locator(".st-key-gallery img").first
         expect(picture).to_be_visible(timeout=60_000)
         expect(picture).to_have_js_property("naturalWidth", 40)
+
+
+@pytest.fixture(scope="module")
+def partly(folder, tmp_path_factory):
+    """The study with the neighbors of its worse layer alone."""
+    copy = tmp_path_factory.mktemp("partly") / "study"
+    shutil.copytree(folder, copy)
+    neighbors = pq.read_table(copy / "neighbors.parquet")
+    pq.write_table(neighbors.filter(pc.equal(neighbors["layer"], "early")), copy / "neighbors.parquet")
+    return copy
+
+
+def test_samples_opens_at_a_layer_whose_neighbors_are_stored(open_view, partly):
+    page = open_view("samples", partly)
+    assert page.selectbox(key=widget_key("samples", "layer", read_study(partly))).options == ["early"]
+    assert "At `early`" in said(page)
+    assert "stores no neighbors" not in said(page)
+    assert query(page, "layer") == ""
+
+
+def test_a_link_to_a_layer_without_neighbors_shows_another_one_and_says_so(open_view, partly):
+    page = open_view("samples", partly, layer="late")
+    assert "The study stores no neighbors of `late`. This is `early`, the best of the layers that have them." in said(
+        page
+    )
+    assert query(page, "layer") == "late"  # as the other pages show it
+
+
+def test_classes_opens_at_a_layer_whose_neighbors_are_stored(open_view, partly):
+    page = open_view("classes", partly)
+    assert "At `early`" in said(page)
+    page = open_view("classes", partly, layer="late")
+    assert "The study stores no neighbors of this layer" in said(page)
+    assert "It has those of early." in said(page)
+
+
+def test_the_map_shows_layers_whose_neighbors_are_stored(open_view, partly, monkeypatch):
+    """Of another one it would say that the nearest neighbor of each sample is of another class."""
+    asked, read = [], map_view.cached_map_planes
+    monkeypatch.setattr(map_view, "cached_map_planes", lambda *key: asked.append(key[-1]) or read(*key))
+    open_view("samples", partly)
+    assert asked == [("early",)]
+    assert set(core.load_study(partly).projection["layer"]) == {"early", "late"}
 
 
 def test_a_filter_that_nothing_passes_says_so(open_view, folder):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import core
+from explorer.studies.loading import DEMO
 
 LAYERS = ["stem_conv", "block1a_add", "block2a_add", "top_conv", "avg_pool"]
 
@@ -52,6 +53,18 @@ def test_si_against_what_the_layers_are(open_view, tiny_study):
     assert said(page).count("Spearman 1.00") == len([one for one in page.caption if "Spearman 1.00" in one.value])
     other = open_view("compare", tiny_study, tab="another-study")
     assert "Choose a study of the same samples" in other.info[0].value
+
+
+def test_comparable_studies_are_one_click_away(open_view):
+    page = open_view("compare", DEMO / "dogs-tuned", tab="another-study")
+    suggested = [button for button in page.button if button.key.startswith("suggest ")]
+    assert {"dogs-untrained", "dogs-head"} <= {button.key.split()[1] for button in suggested}
+    assert len(suggested) <= 4
+    assert not [button for button in suggested if "digits" in button.key], "other data"
+    next(button for button in suggested if "dogs-untrained" in button.key).click().run()
+    assert not page.exception
+    assert "From **dogs-untrained** to **dogs-tuned**" in said(page)
+    assert not [button for button in page.button if button.key.startswith("suggest ")]
 
 
 def test_only_the_open_tab_is_drawn_and_the_choices_of_the_others_are_kept(open_view, folders):

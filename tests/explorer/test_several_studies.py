@@ -10,8 +10,8 @@ from core.report.charts.theme import GRAY
 from core.study.store.description import Description, read_description
 from explorer.app_pages.layers.lines import chance_levels_by_study, read_lines
 from explorer.app_pages.layers.lines_chart import lines_chart
-from explorer.app_pages.layers.other_studies import offered_studies
 from explorer.app_pages.layers.studies_table import CONFIG, in_gray, studies_table, study_facts
+from explorer.controls.study_picker import offered_studies
 from explorer.state.choices import Selection
 from explorer.state.measures import FULL, Sampling
 from explorer.studies.loading import bundled_studies, read_study

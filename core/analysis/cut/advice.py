@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from core.analysis.comparing import MEASURES, at_level, compare_layers, layer_values
+from core.analysis.comparing import MEASURES, LayersOfStudy, at_level, layer_values
 from core.analysis.curves import has_pooling, has_space
 from core.analysis.cut.time_saved import COLUMNS as TIME_COLUMNS
 from core.analysis.cut.time_saved import time_saved
 from core.analysis.result_tables import CUT_CANDIDATES, checked
 from core.analysis.separation_level import best_is_clear
+from core.data.cached_property import cached_property
 from core.measures.noninferiority import UNDECIDED, Decision, Pairs, check_tolerance, corrected_level, decide
 from core.measures.paired import unpaired_interval
 from core.study.store.opening import Study, StudyError
@@ -320,19 +321,16 @@ class CutCandidates:
         margin = float(at_level(row, self.level)[1] - row["chance"])
         return math.inf if math.isnan(margin) else max(0.0, margin)
 
+    @cached_property
+    def _compared(self) -> LayersOfStudy:
+        """The candidates with their neighbors, as far as they have been compared."""
+        return LayersOfStudy(self.study, measure=self.measure, pooling=self.pooling, split=self.split)
+
     def compare(self, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
         """Compare SI of the first layer of each pair with that of the second: low, high and paired, one row a pair."""
         unknown = [pair for pair in dict.fromkeys(pairs) if pair not in self._intervals]
         if unknown:
-            rows = compare_layers(
-                self.study,
-                self.study,
-                [(second, first) for first, second in unknown],
-                measure=self.measure,
-                pooling=self.pooling,
-                split=self.split,
-                level=self.level,
-            )
+            rows = self._compared.compare([(second, first) for first, second in unknown], level=self.level)
             self._intervals.update(
                 zip(unknown, zip(rows["low"], rows["high"], rows["paired"], strict=True), strict=True)
             )

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from core.analysis.curves import has_pooling, pooling_filters
+from core.analysis.samples.selection import layers_with_neighbors
 from core.data.sampling import name_some
 from core.measures.related.neighbor_overlap import hub_skewness
 from core.study.store.filtering import Filter
@@ -42,7 +43,7 @@ def stored_neighbors(study: Study, layer: str, pooling: str, split: str, *, amon
     if neighbors.empty:
         raise StudyError(
             f"The study in {study.path} stores no neighbors of {layer!r}, {pooling!r}, {split!r} among "
-            f"{among or split!r}. {_stored_layers_text(study)}"
+            f"{among or split!r}. {stored_layers_text(layers_with_neighbors(study))}"
         )
     return neighbors.sort_values(["sample", "rank"], ignore_index=True)
 
@@ -121,9 +122,8 @@ def duplicates(study: Study, layer: str, pooling: str, *, within: float = 0.0) -
     pooling = stored_pooling(study, layer, pooling)
     table = study.table("neighbors", filters=[("layer", "==", layer), ("pooling", "==", pooling)])
     if table.empty:
-        raise StudyError(
-            f"The study in {study.path} stores no neighbors of {layer!r}, {pooling!r}. {_stored_layers_text(study)}"
-        )
+        there = stored_layers_text(layers_with_neighbors(study))
+        raise StudyError(f"The study in {study.path} stores no neighbors of {layer!r}, {pooling!r}. {there}")
     limit = within * float(table.loc[table["rank"] == 1, "distance"].median())
     close = table[table["distance"] <= limit]
     pairs = pd.DataFrame(
@@ -140,9 +140,8 @@ def duplicates(study: Study, layer: str, pooling: str, *, within: float = 0.0) -
     return pairs.sort_values(["distance", "first", "second"], ignore_index=True)
 
 
-def _stored_layers_text(study: Study) -> str:
-    """The layers whose neighbors a study stores, as a sentence."""
-    layers = study.distinct("neighbors", "layer")
+def stored_layers_text(layers: Sequence[str]) -> str:
+    """The layers whose neighbors a study stores, as a sentence. layers : of `layers_with_neighbors`."""
     return f"It has those of {name_some(layers)}." if layers else "It has none at all."
 
 

@@ -1,5 +1,6 @@
 """The samples, the pooling and the layer that a table about samples or classes is of, and what a study offers."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import pandas as pd
@@ -53,7 +54,7 @@ def select_layer(
     ----------
     study : Study
     layer : str, optional
-        Default the layer of the highest SI.
+        Default the layer of the highest SI, of those whose neighbors the study stores if it does so of any.
     split : {"test", "train"}, optional
         The split of the samples; default test where the study has SI of test samples of several classes.
     among : {"test", "train"}, optional
@@ -89,7 +90,7 @@ def select_layer(
                 f"The study in {study.path} has no Separation Index of {_in_words(samples)} ({pooling}), by which a "
                 f"layer could be chosen. It has {', '.join(map(_in_words, offered_samples))}. Name a layer."
             )
-        layer = best_layer(curves, pooling, samples)
+        layer = best_layer(curves, pooling, samples, layers_with_neighbors(study))
     return LayerSelection(layer, pooling, samples)
 
 
@@ -110,6 +111,11 @@ def _samples(study: Study, split: str | None, among: str | None, offered: tuple[
 
 def _in_words(samples: str) -> str:
     return "test samples among training samples" if samples == "cross" else f"{samples} samples"
+
+
+def layers_with_neighbors(study: Study) -> tuple[str, ...]:
+    """Return the layers whose neighbors a study stores, in network order."""
+    return tuple(study.distinct("neighbors", "layer"))
 
 
 def offered_poolings(rows: pd.DataFrame) -> tuple[str, ...]:
@@ -151,9 +157,14 @@ def offered_layers(curves: pd.DataFrame, pooling: str, samples: str) -> list[str
     return list(_with_value(curves, pooling, samples).sort_values("position")["layer"])
 
 
-def best_layer(curves: pd.DataFrame, pooling: str, samples: str) -> str:
-    """Return the layer with the highest SI; see `core.analysis.separation_level.best_layer`."""
-    return separation_level.best_layer(_with_value(curves, pooling, samples))
+def best_layer(curves: pd.DataFrame, pooling: str, samples: str, preferred: Collection[str] = ()) -> str:
+    """Return the layer with the highest SI, of the preferred ones if any of them has one.
+
+    See `core.analysis.separation_level.best_layer`.
+    """
+    rows = _with_value(curves, pooling, samples)
+    is_preferred = rows["layer"].isin(list(preferred))
+    return separation_level.best_layer(rows[is_preferred] if is_preferred.any() else rows)
 
 
 def _with_value(curves: pd.DataFrame, pooling: str, samples: str) -> pd.DataFrame:

@@ -52,7 +52,8 @@ def label_errors(
         The split of the samples, that of their neighbors, and "mean" or "flat"; default as in
         `core.analysis.samples.selection.select_layer`.
     layer : str, optional
-        The layer at which duplicates are looked for; default the one of the highest SI.
+        The layer at which duplicates are looked for; default the one of the highest SI, of those whose neighbors are
+        stored.
     at_least : float
         The lowest score that is listed, in (0, 1]; from 0.9 on the neighbors clearly contradict the label.
 
@@ -102,7 +103,8 @@ def duplicates(
     study : Study
         A study that stores neighbors.
     layer : str, optional
-        Default the layer of the highest SI; `input`, where the study has it, compares the images themselves.
+        Default the layer of the highest SI, of those whose neighbors are stored; `input`, where the study has it,
+        compares the images themselves.
     pooling : {"mean", "flat"}, optional
         Default channel means where the study has them.
     within : float

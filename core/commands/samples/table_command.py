@@ -70,7 +70,11 @@ class TableCommand:
                 help="Activations to compare: means of channels, or all. Default: mean, where the study has it.",
             )
         if "layer" in self.options:
-            measures.add_argument("--layer", metavar="NAME", help="Layer to look at. Default: that of the highest SI.")
+            measures.add_argument(
+                "--layer",
+                metavar="NAME",
+                help="Layer to look at. Default: that of the highest SI, of those whose neighbors are stored.",
+            )
         add_table_output(parser.add_argument_group("output"))
         parser.set_defaults(run=self.run, interrupted="Nothing was written.")
         return measures

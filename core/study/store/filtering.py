@@ -1,4 +1,4 @@
-"""The rows of a Parquet file that pass filters, read a part at a time, of the row groups that may hold some."""
+"""Parts of a Parquet file: the rows that pass filters, and a column's texts, read from few of its row groups."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -57,6 +57,18 @@ def read_filtered(file: pq.ParquetFile, columns: Sequence[str], filters: Filters
     return pa.concat_tables(parts).unify_dictionaries()
 
 
+def distinct_texts(file: pq.ParquetFile, column: str) -> list[str]:
+    """Return the distinct texts of a column in order of appearance; row groups that hold a single one are not read."""
+    texts: list[str] = []
+    for group in range(file.num_row_groups):
+        bounds = _bounds(file.metadata.row_group(group), column)
+        if bounds is not None and bounds.min == bounds.max and bounds.null_count == 0:
+            texts.append(bounds.min)
+        else:
+            texts += map(str, file.read_row_group(group, [column])[column].unique().to_pylist())
+    return list(dict.fromkeys(texts))
+
+
 def _alternatives(filters: Filters) -> list[list[Filter]]:
     """The lists of filters, of which a row must pass one."""
     if all(isinstance(one, tuple) for one in filters):
@@ -67,14 +79,18 @@ def _alternatives(filters: Filters) -> list[list[Filter]]:
 def _may_pass(group: pq.RowGroupMetaData, filters: Sequence[Filter]) -> bool:
     """Whether rows of a row group may pass all filters, by the smallest and the largest text of its columns."""
     wanted = {column: [value] if test == "==" else value for column, test, value in filters if test in ("==", "in")}
-    for index in range(group.num_columns):
-        chunk = group.column(index)
-        bounds = chunk.statistics if chunk.path_in_schema in wanted else None
-        if bounds is None or not bounds.has_min_max or not isinstance(bounds.min, str):
-            continue
-        if not any(bounds.min <= value <= bounds.max for value in wanted[chunk.path_in_schema]):
+    for column, values in wanted.items():
+        bounds = _bounds(group, column)
+        if bounds is not None and not any(bounds.min <= value <= bounds.max for value in values):
             return False
     return True
+
+
+def _bounds(group: pq.RowGroupMetaData, column: str) -> pq.Statistics | None:
+    """What is known of the texts of a column of a row group: the smallest and the largest; None where it is not."""
+    chunks = map(group.column, range(group.num_columns))
+    bounds = next((chunk.statistics for chunk in chunks if chunk.path_in_schema == column), None)
+    return bounds if bounds is not None and bounds.has_min_max and isinstance(bounds.min, str) else None
 
 
 def _passes_all(batch: pa.RecordBatch, filters: Sequence[Filter]) -> pa.BooleanArray:

@@ -28,7 +28,7 @@ from core.data.cached_property import cached_property
 from core.data.files import check_regular
 from core.data.sampling import name_some
 from core.study.store.display import StudyDisplay
-from core.study.store.filtering import Filters, filtered_columns, read_filtered
+from core.study.store.filtering import Filters, distinct_texts, filtered_columns, read_filtered
 from core.study.store.locks import is_locked
 from core.study.store.study_json import info_faults, read_json_object
 from core.study.store.tables import validation
@@ -172,9 +172,12 @@ class Study(StudyDisplay):
         column : str
             A column of it. Each file is checked, but not that its rows are of this study.
         """
-        data = self._read(name, [*dict.fromkeys(["layer", column])])
-        if self.state != "complete":
-            data = validation.of_layers(data, TABLES[name], self._layer_names)
+        if self.state == "complete":
+            texts = [text for file in self._files(name) for text in _distinct_texts(file, name, column)]
+            return list(dict.fromkeys(texts))
+        data = validation.of_layers(
+            self._read(name, [*dict.fromkeys(["layer", column])]), TABLES[name], self._layer_names
+        )
         return [str(value) for value in data[column].unique().to_pylist()]
 
     if not TYPE_CHECKING:  # for a type checker, an attribute that is not declared is a fault
@@ -431,6 +434,14 @@ def _values_of(
     if faults:
         raise _not_usable(f"{path.name} in {path.parent}", faults)
     return data
+
+
+def _distinct_texts(path: Path, name: str, column: str) -> list[str]:
+    file = _open(path, name, [column])
+    try:
+        return distinct_texts(file, column)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise _broken(path, error) from error
 
 
 def _broken(path: Path, error: Exception) -> StudyError:

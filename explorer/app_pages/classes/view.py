@@ -29,7 +29,15 @@ from explorer.controls.widgets import open_expander, selected_point, selected_ro
 from explorer.server.page_errors import guarded
 from explorer.state.address import current_view, keep_view
 from explorer.state.choices import one_offered
-from explorer.studies.class_tables import BARS, DEVELOPED, PAGE_SIZE, classes_finding, layer_query, pages
+from explorer.studies.class_tables import (
+    BARS,
+    DEVELOPED,
+    PAGE_SIZE,
+    cached_layers_with_neighbors,
+    classes_finding,
+    layer_query,
+    pages,
+)
 from explorer.studies.loading import OpenStudy, cached_tables
 
 PAGE = "classes"
@@ -78,7 +86,8 @@ def render() -> None:
     ranked = ranked_classes(values, selection.layer)
     with head:
         st.title("Classes", anchor=False)
-        st.markdown(classes_finding(ranked, pairs, selection))
+        stored = cached_layers_with_neighbors(study.path, study.stamp)
+        st.markdown(classes_finding(ranked, pairs, selection, stored))
         show_notes(study)
         show_terms("SI", "chance", "excess", "confusion", "cluster")
     if ranked.empty:

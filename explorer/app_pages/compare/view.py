@@ -31,7 +31,13 @@ from explorer.controls.layer_table import without_minus_zero
 from explorer.controls.page_header import show_notes, show_provenance
 from explorer.controls.phone_order import chart_first, controls_after_chart
 from explorer.controls.sections import TAB, mark_section, show_sections, show_tabs
-from explorer.controls.study_picker import open_chosen_study, pick_layer, pick_other_study, untrained_control
+from explorer.controls.study_picker import (
+    open_chosen_study,
+    pick_layer,
+    pick_other_study,
+    suggest_studies,
+    untrained_control,
+)
 from explorer.controls.terms import show_terms
 from explorer.controls.widgets import choose_one, widget_key
 from explorer.server.page_errors import guarded
@@ -183,7 +189,7 @@ def show_other(study: OpenStudy, selection: CompareSelection, start: CompareSele
     st.header("Comparison with another study", anchor=False)
     keys = {name: widget_key(PAGE, name, study) for name in ("before", "match")}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        name, path = pick_other_study(study.path, start.before, label="Compare with", key=keys["before"])
+        name, path = pick_other_study(study, start.before, label="Compare with", key=keys["before"])
         match = choose_one("Match layers", tuple(MATCHES), MATCHES, first=start.match, key=keys["match"])
     selection = CompareSelection(selection.pooling, selection.samples, match, name)
     if path is None:
@@ -191,6 +197,7 @@ def show_other(study: OpenStudy, selection: CompareSelection, start: CompareSele
             "Choose a study of the same samples: of the network before fine-tuning, of the untrained network, or of "
             "another network. The open study is *after*, the other one *before*."
         )
+        suggest_studies(study, keys["before"])
         return selection
     try:
         table, layers = _cached_changes(str(path), study_stamp(path), study.path, study.stamp, selection)

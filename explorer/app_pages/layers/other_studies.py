@@ -1,20 +1,19 @@
 """Further studies in the chart of Layers: which there are, how comparable they are, and what may be said of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from core.analysis.comparing import compare_studies, match_layers
-from core.analysis.several_studies import comparability_rank, study_differences
+from core.analysis.several_studies import study_differences
 from core.report.words.changes import describe_changes, why_not_comparable
 from core.report.words.formatting import POOLED, SAMPLES, plain
 from core.study.store.opening import StudyError
 from explorer.app_pages.layers.lines import Lines, reasons_against
-from explorer.controls.study_picker import cached_study, info_or_empty
-from explorer.runs.study_list import known_studies, known_title, short_title, study_path
+from explorer.controls.study_picker import cached_study, offered_studies
+from explorer.runs.study_list import known_studies, short_title, study_path
 from explorer.server.page_errors import reason_text
 from explorer.server.public_mode import is_public
 from explorer.state.address import current_study
@@ -27,39 +26,6 @@ HELP = (
     "Studies to draw in the same chart. Those of the same samples, measured in the same way, come first; of the others "
     "the reason is named why their values are not comparable."
 )
-
-
-@dataclass(frozen=True)
-class OfferedStudy:
-    """A study that can be drawn beside the open one.
-
-    Attributes
-    ----------
-    name : str
-        As in `explorer.runs.study_list.known_studies`, or a typed path.
-    title : str
-        Its name in the picker, with the reason why it is not comparable.
-    rank : int
-        Of `core.analysis.several_studies.comparability_rank`.
-    """
-
-    name: str
-    title: str
-    rank: int
-
-
-def offered_studies(study: OpenStudy, known: Mapping[str, Path]) -> list[OfferedStudy]:
-    """The other studies, the comparable ones first."""
-    offered = []
-    for name, path in known.items():
-        if str(path) == study.path:
-            continue
-        differences = study_differences(study.info, info_or_empty(path))
-        title, reason = known_title(name, dict(known)), why_not_comparable(differences)
-        if reason:
-            title = f"{title} — not comparable: {reason}"
-        offered.append(OfferedStudy(name, title, comparability_rank(differences)))
-    return sorted(offered, key=lambda one: one.rank)
 
 
 def pick_others(study: OpenStudy, start: Sequence[str], key: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from core.analysis.samples.selection import LayerSelection
 from core.analysis.separation_level import lead_curve
 from core.report.charts.labels import with_series
 from core.report.charts.layer_chart import PICK
@@ -55,7 +56,7 @@ from explorer.state.choices import (
 )
 from explorer.state.links import link_to
 from explorer.state.measures import FULL, SEPARATION, Measure, Sampling
-from explorer.studies.class_tables import layer_selection
+from explorer.studies.class_tables import cached_layers_with_neighbors, layer_selection
 from explorer.studies.loading import OpenStudy, cached_tables, has_values
 from explorer.studies.pictures import study_pictures, why_no_pictures
 from explorer.studies.sample_paths import cached_samples
@@ -149,7 +150,7 @@ def render() -> None:
     show_table(study, data)
     show_provenance(study)
     if "open" in query and has_values(study):
-        restore_sample(study, PAGE, query, [], "Sample", layer_selection({}, current_layer(), study.curves))
+        restore_sample(study, PAGE, query, [], "Sample", _dialog_selection(study))
     show_open_sample(study, PAGE)
 
 
@@ -402,8 +403,13 @@ def show_card_button(study: OpenStudy, card: Card, title: str) -> None:
     """Show a button that opens the samples in the pictures of a card."""
     samples = cached_samples(study.path, study.stamp)
     shown = [int(samples.index[samples["source"] == source][0]) for source, _ in card.pictures]
-    selection = layer_selection({}, current_layer(), study.curves)
-    open_button(study, PAGE, shown[0], shown, title, selection, name="card")
+    open_button(study, PAGE, shown[0], shown, title, _dialog_selection(study), name="card")
+
+
+def _dialog_selection(study: OpenStudy) -> LayerSelection:
+    """The layer at which a sample is opened: the chosen one, else the best one whose neighbors are stored."""
+    stored = cached_layers_with_neighbors(study.path, study.stamp)
+    return layer_selection({}, current_layer(), study.curves, stored)
 
 
 def _numbers(curves: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:

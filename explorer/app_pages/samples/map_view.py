@@ -127,7 +127,7 @@ def show_map(
     """
     study, selection = source.study, source.selection
     st.header("Map of the samples", anchor="map")
-    layers = tuple(study.layers["layer"])
+    layers = source.sample_paths.arrays.layers  # without its neighbors, nothing is known of a layer's dots
     planes = cached_map_planes(study.path, study.stamp, layers)
     if not planes.layers:
         st.info(NO_PLANE, icon=":material/scatter_plot:")

@@ -1,10 +1,13 @@
 """The page Samples: single samples beside their nearest neighbors, and through the network."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
+from core.analysis.samples.selection import LayerSelection
+from core.report.words.formatting import one_layer
 from explorer.app_pages.samples.data_quality import show_data_quality
 from explorer.app_pages.samples.gallery_view import Gallery, gallery_query, show_gallery, show_marks
 from explorer.app_pages.samples.map_view import MapSource, lassoed_samples, show_lasso_filter, show_map
@@ -21,8 +24,8 @@ from explorer.controls.study_picker import open_chosen_study
 from explorer.controls.terms import show_terms
 from explorer.controls.widgets import widget_key
 from explorer.server.page_errors import guarded
-from explorer.state.address import current_view, keep_view
-from explorer.studies.class_tables import layer_query
+from explorer.state.address import current_layer, current_view, keep_view
+from explorer.studies.class_tables import cached_layers_with_neighbors, layer_query
 from explorer.studies.gallery import (
     FILTERS,
     MARK_FILTERS,
@@ -67,17 +70,19 @@ def render() -> None:
             controls = st.container()
         chart = st.container()
     with controls:
-        selection = layer_controls(study, PAGE, query)
+        selection = layer_controls(study, PAGE, query, needs_neighbors=True)
     sample_paths = cached_sample_paths(study.path, study.stamp, selection.pooling, selection.split, selection.among)
     table = _table(sample_paths, selection.layer)
     with head:
         st.title("Samples", anchor=False)
         if len(table):
             st.markdown(samples_finding(table, selection.layer, KINDS[selection.samples]))
+        if text := instead_text(study.layers, current_layer(), selection.layer, sample_paths.arrays.layers):
+            st.caption(text)
         show_notes(study)
         show_terms("SI", "nearest neighbor", "confusion", "prediction depth", "layer", "pooling")
     if table.empty:
-        st.info(f"The study stores no neighbors of {selection.layer}. Choose another layer or other samples above.")
+        st.info(no_neighbors_text(study, selection))
         return
     pictures = study_pictures(study.info)
     offer_pictures(pictures)
@@ -113,6 +118,37 @@ def render() -> None:
     keep_view(PAGE, view | {TAB: [] if opened == GALLERY else [opened]})
     show_provenance(study)
     show_open_sample(study, PAGE, sample_paths)
+
+
+def instead_text(layers: pd.DataFrame, asked: str | None, shown: str, stored: Sequence[str]) -> str:
+    """That a layer which another page or a link has chosen cannot be shown here, as Markdown; "" where it can.
+
+    Parameters
+    ----------
+    layers : DataFrame
+        Of `OpenStudy`.
+    asked, shown : str
+        The layer that all pages share, if any, and the one that is shown.
+    stored : sequence of str
+        The layers whose neighbors are stored.
+    """
+    if asked is None or asked == shown or asked in stored or asked not in set(layers["layer"]):
+        return ""
+    return (
+        f"The study stores no neighbors of {one_layer(asked)}. This is {one_layer(shown)}, the best of the layers that "
+        "have them."
+    )
+
+
+def no_neighbors_text(study: OpenStudy, selection: LayerSelection) -> str:
+    """Why the page has nothing to show, and what to do."""
+    if not cached_layers_with_neighbors(study.path, study.stamp):
+        return (
+            "The study stores no neighbors, so its samples cannot be shown. Run it again with "
+            "`--neighbors 10 --neighbor-layers all`."
+        )
+    kind = KINDS[selection.samples]
+    return f"The study stores no neighbors of {kind} here. Choose other samples or another pooling above."
 
 
 def filter_controls(study: OpenStudy, start: Filter, table: pd.DataFrame) -> Filter:

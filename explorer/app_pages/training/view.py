@@ -165,11 +165,11 @@ def show_table(training: Training) -> None:
     first, last = training.epochs[0], training.epochs[-1]
     table = training.change.assign(**without_minus_zero(training.change[["difference", "low", "high"]]))
     table = table.assign(interval=table["low"].map("{:.3f}".format) + " – " + table["high"].map("{:.3f}".format))
-    titles = {"layer": "Layer", "before": f"SI, epoch {first}", "after": f"SI, epoch {last}", "difference": "Change"}
-    titles |= {"interval": "95%", "q_value": "q", "verdict": "Meaning"}
+    titles = {"layer": "Layer", "verdict": "Meaning", "difference": "Change", "interval": "95%", "q_value": "q"}
+    titles |= {"before": f"SI, epoch {first}", "after": f"SI, epoch {last}"}  # last: a narrow page cuts them off first
     table = table[list(titles)]
     numeric = [title for name, title in titles.items() if name not in ("layer", "interval", "verdict")]
-    config = {title: st.column_config.NumberColumn(format="%.3f") for title in numeric}
+    config = {title: st.column_config.NumberColumn(format="%.3f", width="small") for title in numeric}
     st.dataframe(table.rename(columns=titles), hide_index=True, column_config=config)
     paired = " The interval is paired: both epochs use the same samples." if training.change["paired"].all() else ""
     st.caption(f"Change of SI among the {training.split} samples.{paired} {cost_text(training.history)}")

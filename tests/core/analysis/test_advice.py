@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import core
-from core.analysis.cut import advice as advice_module
+from core.analysis.comparing import LayersOfStudy
 from core.analysis.cut.advice import CutCandidates, advise, cut_candidates, recommend_layer, with_seconds
 from core.measures.noninferiority import corrected_level
 from core.measures.paired import paired_difference
@@ -68,11 +68,21 @@ def test_the_best_and_the_earliest_within_the_tolerance(study):
 
 
 def test_another_tolerance_computes_no_interval_again(study, monkeypatch):
-    computed, compare = [], advice_module.compare_layers
+    computed, read, compare, read_table = [], [], LayersOfStudy.compare, core.Study.table
+
+    def note_read(study, name, *how, **filters):
+        read.append(name)
+        return read_table(study, name, *how, **filters)
+
     monkeypatch.setattr(
-        advice_module, "compare_layers", lambda *studies, **how: computed.extend(studies[2]) or compare(*studies, **how)
+        LayersOfStudy, "compare", lambda layers, pairs, **how: computed.extend(pairs) or compare(layers, pairs, **how)
     )
     candidates = CutCandidates.of(study)
+    with monkeypatch.context() as patched:
+        patched.setattr(core.Study, "table", note_read)
+        for tolerance in (0.03, 0.2):
+            candidates.advise(tolerance)
+    assert read.count("neighbors") == 1
     for tolerance in (0.03, 0.2, 0.03, 0.3):
         at_once, anew = candidates.advise(tolerance), advise(study, tolerance=tolerance)
         assert (at_once.recommended, at_once.tolerance) == (anew.recommended, tolerance)

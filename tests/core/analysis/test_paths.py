@@ -78,6 +78,16 @@ def test_distinct_values_are_those_of_the_table(study):
     assert study.distinct("neighbors", "pooling") == study.neighbors["pooling"].astype(str).unique().tolist()
 
 
+@pytest.mark.parametrize("rows", [1, 5, 12])
+def test_distinct_values_of_many_row_groups(study, tmp_path, rows):
+    """Whether a row group has one layer, which is then not read, or parts of two."""
+    copy = tmp_path / "copy"
+    shutil.copytree(study.path, copy)
+    file = copy / "neighbors.parquet"
+    pq.write_table(pq.read_table(file), file, row_group_size=rows)
+    assert core.load_study(copy).distinct("neighbors", "layer") == ["early", "late", "maps"]
+
+
 @pytest.mark.parametrize("value", ["early", "late", "maps", "elsewhere"])
 def test_one_layer_of_a_file_with_many_row_groups_is_as_among_all(study, tmp_path, value):
     copy = tmp_path / "copy"

@@ -1,12 +1,15 @@
 """What the tables about samples and classes are of where nothing is chosen, and what is refused."""
 
 import re
+import shutil
 
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 import core
-from core.analysis.samples.selection import LayerSelection, select_layer
+from core.analysis.samples.selection import LayerSelection, layers_with_neighbors, select_layer
 from core.study.store.opening import StudyError
 
 LAYERS = {"early": np.array([[0.0], [4], [1], [5]] * 2), "late": np.array([[0.0], [1], [8], [9]] * 2)}
@@ -48,6 +51,21 @@ def test_what_is_left_out_is_chosen_as_on_the_pages(study, choice, expected):
 def test_what_a_study_does_not_have_is_refused(study, choice, message):
     with pytest.raises(StudyError, match=message):
         select_layer(study, **choice)
+
+
+def test_the_layer_is_one_whose_neighbors_are_stored(study, tmp_path):
+    """Tables about samples and classes are of neighbors: the best layer of all is of no use without them."""
+    copy = tmp_path / "copy"
+    shutil.copytree(study.path, copy)
+    neighbors = pq.read_table(copy / "neighbors.parquet")
+    pq.write_table(neighbors.filter(pc.equal(neighbors["layer"], "early")), copy / "neighbors.parquet")
+    partly = core.load_study(copy)
+    assert layers_with_neighbors(partly) == ("early",)
+    assert select_layer(partly) == LayerSelection("early", "flat", "test")
+    assert select_layer(partly, layer="late") == LayerSelection("late", "flat", "test")
+    assert set(core.confused_classes(partly)["first"]) == {"ant"}
+    with pytest.raises(StudyError, match=r"stores no neighbors of 'late', .* It has those of early"):
+        core.confused_classes(partly, layer="late")
 
 
 def test_a_split_that_a_study_does_not_have_is_refused(tmp_path):

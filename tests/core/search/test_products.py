@@ -1,5 +1,7 @@
 """core.search.products: whoever multiplies, and however it rounds, the neighbors are the same."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, repeat
 
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 
 import core
-from core.search import neighbors, operands, products, scores, shortlist
+from core.search import devices, neighbors, operands, products, scores, shortlist
 from core.search.neighbors import squared_distances
 from core.search.products import NumPyProducts, TensorFlowProducts, ladder, results_are_bounded
 from core.search.rows import Rows
@@ -113,22 +115,48 @@ def test_so_are_those_of_some_rows_and_of_other_samples(monkeypatch, way):
         np.testing.assert_array_equal(searched(features, monkeypatch, way, **options).indices, one.indices)
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("name", ["normal", "lengths of all kinds", "every row three times"])
-def test_tiles_that_stay_on_the_device_find_the_same(monkeypatch, way, name):
-    features = cases()[name].astype(np.float32)
-    expected = core.nearest_neighbors(features, k=2)
+@pytest.fixture
+def on_device(monkeypatch):
+    """TensorFlow's tiles stay where they are made, as on a GPU; the devices of all tiles."""
     made = []
 
     def in_memory(device):
         made.append(device)
         return device == "CPU"  # NumPy's
 
-    monkeypatch.setattr(scores, "is_in_memory", in_memory)
+    for module in (operands, scores, shortlist):
+        monkeypatch.setattr(module, "is_in_memory", in_memory)
+    monkeypatch.setattr(shortlist, "DEVICE_TILE", 128)
+    return made
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ["normal", "lengths of all kinds", "every row three times"])
+def test_tiles_that_stay_on_the_device_find_the_same(monkeypatch, on_device, way, name):
+    features = cases()[name].astype(np.float32)
+    expected = core.nearest_neighbors(features, k=2)
+    if way == "bfloat16 cut off":  # whose rows are NumPy's
+        monkeypatch.setattr(operands, "is_in_memory", lambda device: True)
+    on_device.clear()
     found = searched(features, monkeypatch, way, k=2)
-    assert len(made) >= 6
+    assert len(on_device) >= 6
     np.testing.assert_array_equal(found.indices, expected.indices)
     np.testing.assert_array_equal(found.distances, expected.distances)
+
+
+def test_a_device_lists_no_candidates_of_queries_that_have_many(monkeypatch, on_device):
+    """Of equal rows it would list all pairs of a tile, which may be more than the memory holds."""
+    monkeypatch.setattr(shortlist, "_MANY", 50)
+    rows = Rows.of(np.repeat(np.random.default_rng(0).normal(size=(3, 8)), 100, axis=0).astype(np.float32))
+    listed, take = [], shortlist.Shortlist.take
+    monkeypatch.setattr(
+        shortlist.Shortlist, "take", lambda here, *pairs: listed.append(len(pairs[0])) or take(here, *pairs)
+    )
+    _, crowded = shortlist.self_join(rows, 1, ROUNDED)
+    assert len(crowded) == 300
+    assert sum(listed) == 0
+    found = searched(rows.matrix, monkeypatch, "bfloat16", k=1)
+    assert found.distances.max() == 0
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -188,6 +216,30 @@ def test_float32_products_leave_the_tf32_setting_as_it_was():
     found = exact.product(exact.load(np.float32([[1, 2], [3, 4]])), exact.load(np.float32([[5, 6]])))
     assert np.asarray(found).tolist() == [[17], [39]]
     assert tf.config.experimental.tensor_float_32_execution_enabled() == before
+
+
+def test_tf32_stays_off_while_another_thread_multiplies(monkeypatch):
+    """The first thread leaves while the second one multiplies, for which the setting must not come back yet."""
+    import tensorflow as tf
+
+    is_on = tf.config.experimental.tensor_float_32_execution_enabled
+    both_within, first_left, seen = threading.Barrier(2, timeout=30), threading.Event(), []
+
+    def multiply(left, right, transpose_b):
+        both_within.wait()
+        if left == "second":
+            assert first_left.wait(30)
+            seen.append(is_on())
+
+    monkeypatch.setattr(tf.linalg, "matmul", multiply)
+    assert is_on(), "as TensorFlow starts"
+    with ThreadPoolExecutor(2) as pool:
+        first, second = (pool.submit(devices.tensorflow_product, name, None) for name in ("first", "second"))
+        first.result()
+        first_left.set()
+        second.result()
+    assert seen == [False]
+    assert is_on()
 
 
 @pytest.mark.parametrize(

@@ -237,7 +237,7 @@ def _has_classes(table: pd.DataFrame, class_name: str, nearest_class: str) -> pd
     return matches
 
 
-def samples_finding(table: pd.DataFrame, layer: str, kind: str) -> str:
+def samples_finding(table: pd.DataFrame, layer: str, kind: str, layers: str = "all layers") -> str:
     """How many samples have a nearest neighbor of their class here, and always, never or only earlier.
 
     Parameters
@@ -248,12 +248,14 @@ def samples_finding(table: pd.DataFrame, layer: str, kind: str) -> str:
         The layer of `table`.
     kind : str
         What the samples are, such as "test samples".
+    layers : str
+        The layers whose neighbors are known, in words.
     """
     num_agreeing = int(table["same_label"].sum())
     counts = table["fate"].value_counts()
     return (
         f"At `{layer}`, **{num_agreeing:,} of {len(table):,}** {kind} have a nearest neighbor of their own class. "
-        f"Through all layers: **{counts.get('always', 0):,}** always do, **{counts.get('never', 0):,}** never do, and "
+        f"Through {layers}: **{counts.get('always', 0):,}** always do, **{counts.get('never', 0):,}** never do, and "
         f"**{counts.get('lost', 0):,}** did at some layer but no longer at the last."
     )
 

@@ -265,6 +265,7 @@ def test_samples_opens_at_a_layer_whose_neighbors_are_stored(open_view, partly):
     page = open_view("samples", partly)
     assert page.selectbox(key=widget_key("samples", "layer", read_study(partly))).options == ["early"]
     assert "At `early`" in said(page)
+    assert "Through the 1 layer whose neighbors are stored:" in said(page)
     assert "stores no neighbors" not in said(page)
     assert query(page, "layer") == ""
 
@@ -283,6 +284,10 @@ def test_classes_opens_at_a_layer_whose_neighbors_are_stored(open_view, partly):
     page = open_view("classes", partly, layer="late")
     assert "The study stores no neighbors of this layer" in said(page)
     assert "It has those of early." in said(page)
+
+
+def test_the_card_of_confused_classes_is_of_a_layer_with_neighbors(open_view, partly):
+    assert "in the other class, at `early`" in said(open_view("layers", partly))
 
 
 def test_the_map_shows_layers_whose_neighbors_are_stored(open_view, partly, monkeypatch):

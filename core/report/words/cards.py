@@ -7,6 +7,7 @@ import pandas as pd
 
 from core.analysis.cut.advice import SI_TOLERANCE, Advice, cut_candidates, recommend_layer
 from core.analysis.samples.neighborhoods import confused_pairs, read_nearest
+from core.analysis.samples.selection import layers_with_neighbors
 from core.analysis.samples.suspects import late_neighbors
 from core.analysis.separation_level import LEVELS, best_layer
 from core.data.sampling import name_some
@@ -103,7 +104,8 @@ def make_cards(study: Study, curve: pd.DataFrame, tolerance: float = SI_TOLERANC
 
 def cards_of(study: Study, curve: pd.DataFrame, advice: Advice) -> tuple[Card, Card, Card]:
     """Make the same cards as `make_cards` from the advice that `good_enough` returned for the curve."""
-    best = best_layer(curve)
+    has_neighbors = curve["layer"].isin(layers_with_neighbors(study))
+    best = best_layer(curve[has_neighbors] if has_neighbors.any() else curve)
     return (
         Card(f"{explanation(advice)} {class_cost_text(study, advice, advice.target)}".strip()),
         confused_card(study, curve, best),

@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from core.analysis.samples.selection import LayerSelection
+from core.data.sampling import counted
 from core.report.words.formatting import one_layer
 from explorer.app_pages.samples.data_quality import show_data_quality
 from explorer.app_pages.samples.gallery_view import Gallery, gallery_query, show_gallery, show_marks
@@ -76,7 +77,10 @@ def render() -> None:
     with head:
         st.title("Samples", anchor=False)
         if len(table):
-            st.markdown(samples_finding(table, selection.layer, KINDS[selection.samples]))
+            stored = sample_paths.arrays.layers
+            with_neighbors = f"the {counted(len(stored), 'layer')} whose neighbors are stored"
+            layers = with_neighbors if len(stored) < len(study.layers) else "all layers"
+            st.markdown(samples_finding(table, selection.layer, KINDS[selection.samples], layers))
         if text := instead_text(study.layers, current_layer(), selection.layer, sample_paths.arrays.layers):
             st.caption(text)
         show_notes(study)

@@ -1,6 +1,7 @@
 """The page Training: SI of every recorded epoch as an animation, with loss and accuracy."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -28,6 +29,8 @@ import core
 recorder = core.SeparationCallback((test_images, test_labels), out="training-study")
 model.fit(images, labels, epochs=10, callbacks=[recorder])"""
 FINE_TUNE_EXAMPLE = "python -m core fine-tune photos --out tuned --separation training-study"
+TEXTS = {"layer": 95, "verdict": 130, "interval": 105}  # widths in pixels of the table's columns: half a page has 600
+NUMBERS = {"difference": 64, "q_value": 60, "before": 80, "after": 80}
 BEFORE_TRAINING = "Epoch 0 is the network before training."
 TRAINED_DEMO = "digits-training"
 
@@ -168,8 +171,10 @@ def show_table(training: Training) -> None:
     titles = {"layer": "Layer", "verdict": "Meaning", "difference": "Change", "interval": "95%", "q_value": "q"}
     titles |= {"before": f"SI, epoch {first}", "after": f"SI, epoch {last}"}  # last: a narrow page cuts them off first
     table = table[list(titles)]
-    numeric = [title for name, title in titles.items() if name not in ("layer", "interval", "verdict")]
-    config = {title: st.column_config.NumberColumn(format="%.3f", width="small") for title in numeric}
+    config: dict[str, Any] = {titles[name]: st.column_config.TextColumn(width=width) for name, width in TEXTS.items()}
+    config |= {
+        titles[name]: st.column_config.NumberColumn(format="%.3f", width=width) for name, width in NUMBERS.items()
+    }
     st.dataframe(table.rename(columns=titles), hide_index=True, column_config=config)
     paired = " The interval is paired: both epochs use the same samples." if training.change["paired"].all() else ""
     st.caption(f"Change of SI among the {training.split} samples.{paired} {cost_text(training.history)}")

@@ -110,6 +110,15 @@ class Arithmetic:
         return self.result_error != EXACT
 
 
+@dataclass(frozen=True, eq=False)
+class _Chunk:
+    """Rows of one product: as its device takes them, and as they are stored, where that is the same memory."""
+
+    loaded: Any
+    stored: Array | None
+    num_bytes: int
+
+
 class Operand:
     """One side of the products: centered blocks, kept while they fit the cache, and what their norms promise.
 
@@ -124,7 +133,7 @@ class Operand:
         self.slack, self.offset = np.full(self.num_rows, np.nan), np.full(self.num_rows, np.nan)
         self._squared = np.full((len(self.columns), self.num_rows), np.nan)  # |a|² of each chunk
         self._lost = np.zeros_like(self._squared)  # |δ|² of each chunk
-        self._cache: dict[tuple[int, int, int], tuple[Array, Any]] = {}  # what was used last comes last
+        self._cache: dict[tuple[int, int, int], _Chunk] = {}  # what was used last comes last
         self._cached_bytes = 0
         self._making = Lock()  # rows that are not in the cache: threads may want the same
         self._facing = local()  # of each thread: where its rows start, and these
@@ -142,18 +151,19 @@ class Operand:
 
     def chunk(self, rows: slice, part: int, place: int = 0) -> Any:
         """Centered rows of one product as its device takes them, made once while there is room for them."""
-        return self._chunk(rows, part, place)[1]
+        return self._chunk(rows, part, place).loaded
 
     def facing(self, rows: slice, part: int, place: int = 0) -> Any:
         """The same for the left side of products with `chunk`s: offsets face ones, and ones face offsets."""
         if not self.arithmetic.has_offsets:
             return self.chunk(rows, part, place)
         if getattr(self._facing, "start", -1) != rows.start:
-            stored, loaded = self._chunk(rows, part, place)
+            chunk = self._chunk(rows, part, place)
+            stored, loaded = chunk.stored, chunk.loaded
             first = self.columns[part].stop - self.columns[part].start
             ones, offsets = slice(first, first + _PARTS), slice(first + _PARTS, first + 2 * _PARTS)
             products = self.arithmetic.products
-            if is_in_memory(products.devices[place]):
+            if stored is not None:
                 turned = room_for(stored.size, stored.dtype).reshape(stored.shape)
                 turned[...] = stored
                 turned[:, ones], turned[:, offsets] = stored[:, offsets], stored[:, ones]
@@ -163,19 +173,20 @@ class Operand:
             self._facing.start, self._facing.rows = rows.start, loaded
         return self._facing.rows
 
-    def _chunk(self, rows: slice, part: int, place: int) -> tuple[Array, Any]:
-        """Rows of one product as they are stored, and as its device takes them."""
+    def _chunk(self, rows: slice, part: int, place: int) -> _Chunk:
+        """Rows of one product."""
         key = (rows.start, part, place)
         with self._making:
             found = self._cache.pop(key, None)
             if found is None:
                 room = self.room(rows, part)
-                found = room.reshape(rows.stop - rows.start, -1), self.make(rows, part, place, room=room)
-                self._cached_bytes += room.nbytes
+                loaded = self.make(rows, part, place, room=room)
+                stays = is_in_memory(self.arithmetic.products.devices[place])
+                found = _Chunk(loaded, room.reshape(rows.stop - rows.start, -1) if stays else None, room.nbytes)
+                self._cached_bytes += found.num_bytes
             self._cache[key] = found
             while self._cached_bytes > self._cache_bytes and len(self._cache) > 1:
-                unused, _ = self._cache.pop(next(iter(self._cache)))
-                self._cached_bytes -= unused.nbytes
+                self._cached_bytes -= self._cache.pop(next(iter(self._cache))).num_bytes
         return found
 
     def room(self, rows: slice, part: int = 0) -> Array:

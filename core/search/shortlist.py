@@ -4,12 +4,13 @@ A reference stays on a query's shortlist while its smallest possible distance do
 largest possible ones; so the true neighbors are on it. `core.search.operands` proves how far a product may be off.
 """
 
+import functools
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from threading import Lock, local
-from typing import Any
+from typing import Any, ParamSpec
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +30,13 @@ CROWDED = 64  # candidates a query may have beyond which it is looked at again w
 _FEEDERS = 4  # threads that make tiles on the processor, at most
 GROUPS = 64  # each query's references in its first tile are split into this many groups, of each the best is taken
 
+_ON_GPUS = Lock()
+_Asked = ParamSpec("_Asked")
+
 Array = NDArray[Any]
 Candidates = tuple[NDArray[np.int64], NDArray[np.int64]]  # queries, references
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64], Array]  # queries, references, scores
+_Found = tuple[Candidates, NDArray[np.int64]]  # with the queries that have too many to be listed
 
 
 class Shortlist:
@@ -76,7 +81,7 @@ class Shortlist:
             (back[1][order] + columns.start, back[0][order] + rows.start, back[2][order]),
         ]
 
-    def finish(self) -> tuple[Candidates, NDArray[np.int64]]:
+    def finish(self) -> _Found:
         """The candidates, sorted by query, and the queries that have too many to be listed."""
         self._compact()
         query, reference, _ = self._found[0]
@@ -152,7 +157,23 @@ class Shortlist:
         self._compact_at = max(self._compact_at, 2 * self._num_found)  # what is kept is not looked at again each time
 
 
-def self_join(rows: Rows, k: int, products: Products) -> tuple[Candidates, NDArray[np.int64]]:
+def _one_on_gpus(join: Callable[_Asked, _Found]) -> Callable[_Asked, _Found]:
+    """Let one thread at a time search on GPUs, whose memory has room for the rows and tiles of one search.
+
+    join : its last argument are the products.
+    """
+
+    @functools.wraps(join)
+    def joined(*asked: _Asked.args, **options: _Asked.kwargs) -> _Found:
+        products: Any = asked[-1]
+        with nullcontext() if is_in_memory(products.devices[0]) else _ON_GPUS:
+            return join(*asked, **options)
+
+    return joined
+
+
+@_one_on_gpus
+def self_join(rows: Rows, k: int, products: Products) -> _Found:
     """Shortlists of every row among all others; each tile off the diagonal serves its rows and its columns."""
     operand = Operand(rows, None, Arithmetic.choose(products, rows, rows.largest))
     shortlist = Shortlist(operand, operand, k)
@@ -174,9 +195,8 @@ def self_join(rows: Rows, k: int, products: Products) -> tuple[Candidates, NDArr
     return shortlist.finish()
 
 
-def join_across(
-    rows: Rows, split: int, k: int, within: NDArray[np.float64], products: Products
-) -> tuple[Candidates, NDArray[np.int64]]:
+@_one_on_gpus
+def join_across(rows: Rows, split: int, k: int, within: NDArray[np.float64], products: Products) -> _Found:
     """Shortlists of the rows before `split` among those from it on, and of these among those; each tile serves both.
 
     within : squared distances, shape (rows,), beyond which each row wants no neighbor.
@@ -197,6 +217,7 @@ def join_across(
     return shortlist.finish()
 
 
+@_one_on_gpus
 def join(
     queries: Rows,
     index: NDArray[np.int64] | None,
@@ -204,7 +225,7 @@ def join(
     own: NDArray[np.int64] | None,
     k: int,
     products: Products,
-) -> tuple[Candidates, NDArray[np.int64]]:
+) -> _Found:
     """Shortlists of `queries[index]` among the references; `own` gives each query's row there, which is excluded."""
     arithmetic = Arithmetic.choose(products, references, max(queries.largest, references.largest))
     left, right = Operand(queries, index, arithmetic), Operand(references, None, arithmetic)

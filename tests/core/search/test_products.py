@@ -144,6 +144,26 @@ def test_tiles_that_stay_on_the_device_find_the_same(monkeypatch, on_device, way
     np.testing.assert_array_equal(found.distances, expected.distances)
 
 
+def test_one_thread_at_a_time_searches_on_a_device(monkeypatch, on_device):
+    """Layers are measured at the same time, and the rows and tiles of all may be more than a GPU's memory holds."""
+    within, most, collect = [], [], shortlist._collect
+
+    def note(*asked):
+        within.append(1)
+        most.append(len(within))
+        try:
+            collect(*asked)
+        finally:
+            within.pop()
+
+    monkeypatch.setattr(shortlist, "_collect", note)
+    rows = Rows.of(cases()["normal"].astype(np.float32))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: shortlist.self_join(rows, 1, ROUNDED), range(8)))
+    assert len(found) == 8
+    assert max(most) == 1
+
+
 def test_a_device_lists_no_candidates_of_queries_that_have_many(monkeypatch, on_device):
     """Of equal rows it would list all pairs of a tile, which may be more than the memory holds."""
     monkeypatch.setattr(shortlist, "_MANY", 50)

@@ -74,46 +74,82 @@ class Rise:
     high: float = float("nan")
 
 
-def class_counts(nearest: Mapping[str, pd.DataFrame], names: pd.Series) -> dict[str, pd.DataFrame]:
-    """Count in which classes the samples of each class have their nearest neighbor, layer by layer.
+@dataclass(frozen=True, eq=False)
+class NearestCounts:
+    """In which classes the samples of each class have their nearest neighbor, and how many, layer by layer.
 
-    Parameters
+    Attributes
     ----------
-    nearest : mapping
-        From layer, in network order, to a DataFrame with the columns sample and nearest.
-    names : Series
-        Class by sample, a category.
-
-    Returns
-    -------
-    dict
-        From class to a DataFrame: layer (index in `nearest`), nearest_class, count (at least 1).
+    classes : Index of str
+        The classes; `nearest` and the rows of each class are by their place here.
+    starts : np.ndarray, int64, shape (classes + 1,)
+        Where the rows of each class start, and where the last ones end.
+    layer, nearest, count : np.ndarray, int32, shape (rows,)
+        The layer by its place in the network, the class of the neighbors, and the samples, at least 1.
     """
-    classes, codes = names.cat.categories, names.cat.codes.astype(np.int64)
-    num_classes = len(classes)
-    parts = []
-    for index, rows in enumerate(nearest.values()):
-        pairs = codes.reindex(rows["sample"]).to_numpy() * num_classes + codes.reindex(rows["nearest"]).to_numpy()
-        counts = np.bincount(pairs, minlength=num_classes**2)
-        present = np.flatnonzero(counts)
-        parts.append(np.column_stack([np.full(len(present), index), present, counts[present]]).astype(np.int32))
-    layer, pair, count = np.concatenate(parts).T
-    own, other = np.divmod(pair, num_classes)
-    table = pd.DataFrame({"layer": layer, "nearest_class": pd.Categorical.from_codes(other, classes), "count": count})
-    return {name: table[own == code] for code, name in enumerate(classes)}
+
+    classes: pd.Index
+    starts: NDArray[np.int64]
+    layer: NDArray[np.int32]
+    nearest: NDArray[np.int32]
+    count: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, nearest: Mapping[str, pd.DataFrame], names: pd.Series) -> "NearestCounts":
+        """Count.
+
+        Parameters
+        ----------
+        nearest : mapping
+            From layer, in network order, to a DataFrame with the columns sample and nearest.
+        names : Series
+            Class by sample, a category.
+        """
+        classes, codes = names.cat.categories, names.cat.codes.astype(np.int64)
+        num_classes = len(classes)
+        parts = []
+        for index, rows in enumerate(nearest.values()):
+            pairs = codes.reindex(rows["sample"]).to_numpy() * num_classes + codes.reindex(rows["nearest"]).to_numpy()
+            counts = np.bincount(pairs, minlength=num_classes**2)
+            present = np.flatnonzero(counts)
+            parts.append(np.column_stack([np.full(len(present), index), present, counts[present]]).astype(np.int32))
+        layer, pair, count = np.concatenate(parts).T
+        own, other = np.divmod(pair, num_classes)
+        order = np.argsort(own, kind="stable")
+        starts = np.searchsorted(own[order], np.arange(num_classes + 1))
+        return cls(classes, starts, layer[order], other[order], count[order])
+
+    def by_layer(self, place: int, num_layers: int, among: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
+        """How many samples of a class have their nearest neighbor in any class, or among some, at each layer.
+
+        Parameters
+        ----------
+        place : int
+            Of the class in `classes`.
+        num_layers : int
+            Layers of the network.
+        among : np.ndarray of bool, shape (classes,), optional
+            The classes of the neighbors.
+        """
+        rows = slice(self.starts[place], self.starts[place + 1])
+        layer, count = self.layer[rows], self.count[rows]
+        if among is not None:
+            chosen = among[self.nearest[rows]]
+            layer, count = layer[chosen], count[chosen]
+        return np.asarray(np.bincount(layer, count, num_layers), dtype=np.float64)
 
 
 def cluster_curve(
-    counts: Mapping[str, pd.DataFrame], layers: Sequence[str], classes: Collection[str], possible: pd.Series
+    counts: NearestCounts, layers: Sequence[str], classes: Collection[str], possible: pd.Series
 ) -> pd.DataFrame:
     """Return how often the classes of a cluster are confused with each other at each layer.
 
     Parameters
     ----------
-    counts : mapping
-        Of `class_counts`.
+    counts : NearestCounts
+        Of the layers.
     layers : sequence of str
-        Those of `counts`, in network order.
+        All layers, in network order.
     classes : collection of str
         The classes of the cluster.
     possible : Series of int
@@ -128,27 +164,26 @@ def cluster_curve(
     """
     in_cluster = possible.reindex(list(classes), fill_value=0)
     expected_shares = (in_cluster.sum() - in_cluster) / (possible.sum() - in_cluster).clip(lower=1)
+    places = counts.classes.get_indexer(pd.Index(list(classes))).tolist()
     confused, total, expected = np.zeros((3, len(layers)))
-    for name, expected_share in expected_shares.items():
-        table = counts[str(name)]
-        all_of_class, own = _by_layer(table, len(layers)), _by_layer(table[table["nearest_class"] == name], len(layers))
-        confused += _by_layer(table[table["nearest_class"].isin(classes)], len(layers)) - own
-        total += all_of_class
-        expected += expected_share * (all_of_class - own)
+    for place, expected_share in zip(places, expected_shares, strict=True):
+        others = np.zeros(len(counts.classes), dtype=bool)
+        others[places] = True
+        others[place] = False
+        own = np.zeros(len(counts.classes), dtype=bool)
+        own[place] = True
+        of_class = counts.by_layer(place, len(layers))
+        confused += counts.by_layer(place, len(layers), others)
+        total += of_class
+        expected += expected_share * (of_class - counts.by_layer(place, len(layers), own))
     curve = pd.DataFrame({"layer": list(layers), "count": confused.astype(int), "total": total.astype(int)})
     curve = curve.assign(expected=expected / np.maximum(total, 1))
     return curve[curve["total"] > 0]
 
 
-def _by_layer(counts: pd.DataFrame, num_layers: int) -> NDArray[np.float64]:
-    """The sum of the column `count` at each layer."""
-    sums = np.bincount(counts["layer"], counts["count"], num_layers)
-    return np.asarray(sums, dtype=np.float64)
-
-
 def parting(
     nearest: Mapping[str, pd.DataFrame],
-    counts: Mapping[str, pd.DataFrame],
+    counts: NearestCounts,
     names: pd.Series,
     classes: Collection[str],
     possible: pd.Series,
@@ -158,7 +193,7 @@ def parting(
     Parameters
     ----------
     nearest, names
-        Of `class_counts`, with at least one layer.
+        As for `NearestCounts.of`, with at least one layer.
     counts, classes, possible
         Of `cluster_curve`.
     """

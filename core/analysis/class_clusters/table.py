@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from core.analysis.class_clusters.clustering import count_confusions, find_clusters
 from core.analysis.class_clusters.evidence import (
+    NearestCounts,
     Parting,
     Rise,
     SizeEvidence,
     agreement_chances,
-    class_counts,
     parting,
     rise,
     share_interval,
@@ -177,13 +177,13 @@ class ClusterSources:
     nearest : dict
         From layer, in network order, to the columns sample and nearest of
         `core.analysis.samples.paths.nearest_by_layer`.
-    counts : dict
-        Of `core.analysis.class_clusters.evidence.class_counts`.
+    counts : NearestCounts
+        Of these layers.
     """
 
     suspects: pd.DataFrame
     nearest: dict[str, pd.DataFrame]
-    counts: dict[str, pd.DataFrame]
+    counts: NearestCounts
 
 
 def read_cluster_sources(study: Study, pooling: str, split: str, among: str) -> ClusterSources:
@@ -196,7 +196,7 @@ def read_cluster_sources(study: Study, pooling: str, split: str, among: str) -> 
     return ClusterSources(
         suspects=samples_to_check(late, study.samples.assign(class_name=names.to_numpy(object))),
         nearest=nearest,
-        counts=class_counts(nearest, names),
+        counts=NearestCounts.of(nearest, names),
     )
 
 

@@ -14,10 +14,10 @@ from core.analysis.class_clusters.evidence import (
     RISES,
     STAYS,
     UNDECIDED,
+    NearestCounts,
     Parting,
     Rise,
     agreement_chances,
-    class_counts,
     cluster_curve,
     parting,
     rise,
@@ -98,7 +98,7 @@ def layers_of(*layers: list[int]) -> dict[str, pd.DataFrame]:
 
 def part(layers: dict[str, pd.DataFrame], names: pd.Series, classes: tuple[str, ...]) -> Parting:
     names = names.astype("category")
-    return parting(layers, class_counts(layers, names), names, classes, names.value_counts())
+    return parting(layers, NearestCounts.of(layers, names), names, classes, names.value_counts())
 
 
 def test_where_classes_part():
@@ -124,7 +124,7 @@ def test_counts_of_classes_are_those_of_a_count_one_by_one():
     layers = {name: table_of(rng.integers(0, 60, 60).tolist()) for name in ("first", "second")}
     layers["third"] = layers["first"][names[:60].eq("cow").to_numpy()]  # no sample of the cluster
     classes, possible = ("ant", "dog"), names.value_counts()
-    curve = cluster_curve(class_counts(layers, names), list(layers), classes, possible)
+    curve = cluster_curve(NearestCounts.of(layers, names), list(layers), classes, possible)
     assert curve["layer"].tolist() == ["first", "second"]
     for row in curve.itertuples():
         pairs = [(names[sample], names[nearest]) for sample, nearest in layers[row.layer].to_numpy()]

@@ -26,6 +26,7 @@ from core.commands.samples import (
 )
 from core.commands.terminal.progress import EARLIER_STAYS, LAYERS_STAY, NOTHING_WRITTEN
 from core.data.errors import DataError, FaultsError
+from core.study.store.lookup import did_you_mean
 from core.study.store.opening import StudyError
 
 # In the order of the help: studies, questions to a finished one, and what is there to make one.
@@ -54,7 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = make_parser()
     if damaged := [text for text in given if "\0" in text]:
         parser.error(f"arguments must not hold NUL characters; got {damaged[0]!r}.")
-    options = parser.parse_args(given)
+    options, unknown = parser.parse_known_args(given)
+    if unknown:  # told by the command, whose usage this is about, and not by the parser of all commands
+        command = _parsers_of_commands(parser)[options.command]
+        hint = did_you_mean(unknown[0].partition("=")[0], command._option_string_actions)
+        command.error(f"unrecognized arguments: {' '.join(unknown)}.{hint} `{command.prog} --help` lists all.")
     run: Callable[[argparse.Namespace], int] = options.run
     try:
         status = run(options)
@@ -106,8 +111,12 @@ def make_parser() -> argparse.ArgumentParser:
 
 def options_by_command(parser: argparse.ArgumentParser) -> dict[str, set[str]]:
     """The options of each command, such as --out."""
+    return {name: set(command._option_string_actions) for name, command in _parsers_of_commands(parser).items()}
+
+
+def _parsers_of_commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
     (commands,) = [action.choices for action in parser._actions if isinstance(action.choices, dict)]
-    return {name: set(subparser._option_string_actions) for name, subparser in commands.items()}
+    return commands
 
 
 def _options_of_others(text: str, command: str) -> str:

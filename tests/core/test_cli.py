@@ -165,6 +165,29 @@ def test_wrong_usage_is_2(arguments: list[str], message: str, capsys: pytest.Cap
     assert message in err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "command", "told"),
+    [
+        ([*DIGITS, "--out", "x", "--frobnicate"], "study", "unrecognized arguments: --frobnicate. `"),
+        (["cut", "x", "--tolerence=0.05"], "cut", "--tolerence=0.05. Did you mean '--tolerance'?"),
+        (["sample-path", "x", "y", "z"], "sample-path", "unrecognized arguments: z. `"),
+    ],
+)
+def test_an_unknown_option_is_told_by_its_command(arguments, command, told, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        main(arguments)
+    err = capsys.readouterr().err
+    assert err.startswith(f"usage: python -m core {command} ")
+    assert told in err
+    assert err.endswith(f"`python -m core {command} --help` lists all.\n")
+
+
+@pytest.mark.parametrize("typed", ["n02085620_1152.jpg", "N02085620_1152"])
+def test_the_name_of_a_file_finds_the_id_of_its_sample(typed: str, capsys: pytest.CaptureFixture[str]):
+    meant = "train/n02085620-Chihuahua/n02085620_1152.jpg"
+    check_one_line(["sample-path", str(DEMO / "dogs"), typed], 2, f"got {typed!r}. Did you mean {meant!r}?", capsys)
+
+
 def check_one_line(command: list[str], status: int, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(command) == status
     out, err = capsys.readouterr()

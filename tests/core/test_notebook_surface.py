@@ -82,6 +82,10 @@ def test_a_path_in_place_of_a_study_says_how_to_open_it(study):
         (lambda study: study.plot(samples="trian"), r"got 'trian'\. Did you mean 'train'"),
         (lambda study: core.class_pair(study, 0, 7), r"first must be a class of the study; got 0"),
         (lambda study: core.sample_path(study, 77), r"sample must be an id of the study; got 77"),
+        (
+            lambda study: core.sample_path(study, "Rex"),
+            r"Ids are .+ and \d+ more: the column id of .*samples\.parquet\.",
+        ),
         (lambda study: core.load_study(study.path.parent), r"Choose one of the studies in it: study\."),
         (lambda _: core.load_study(None), "path must be that of a study's folder; got NoneType"),
         (lambda _: core.run_study("digits", "out"), r"got str\. Pass core\.StudyOptions\('digits'\)"),

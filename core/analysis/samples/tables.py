@@ -20,12 +20,14 @@ from core.analysis.samples.suspects import (
     late_neighbors,
     samples_to_check,
 )
+from core.data.sampling import name_some
 from core.study.store.lookup import check_split, check_study, did_you_mean
 from core.study.store.marks import MARKS, Marks, marks_table, read_marks
 from core.study.store.opening import Study, StudyError
 from core.study.store.study_json import look_up
 from core.study.store.tables.class_names import sample_classes, short_classes
 
+MOST_MEANT = 3  # ids that are named in place of one that the study does not have
 EVEN_SCORE = 0.5  # from which on another class has as many votes as the label
 DUPLICATE_TEXTS = {"across": "in the other split", "within": "in its own split"}
 
@@ -349,7 +351,7 @@ def sample_path(
     ids = samples["id"].astype(str)
     rows = samples[ids == sample]
     if rows.empty:
-        raise ValueError(f"sample must be an id of the study; got {sample!r}.{did_you_mean(sample, ids)}")
+        raise ValueError(f"sample must be an id of the study; got {sample!r}.{_ids_like(sample, ids, study)}")
     row = rows.iloc[0]
     if split is not None and row["split"] != split:
         check_split(study, split)
@@ -361,6 +363,15 @@ def sample_path(
     path = nearest_path(nearest, samples, chosen[0])
     path = path.assign(nearest=path["nearest_id"].astype(str))
     return path[["layer", "nearest", "nearest_class", "distance", "same_label"]]
+
+
+def _ids_like(sample: object, ids: pd.Series, study: Study) -> str:
+    """The ids that were meant, such as those with the name of a file; without any, where all ids are."""
+    containing = ids[ids.str.contains(str(sample), case=False, regex=False)].tolist()
+    if 0 < len(containing) <= MOST_MEANT:
+        return f" Did you mean {' or '.join(map(repr, containing))}?"
+    all_ids = f" Ids are {name_some(ids.tolist(), most=2)}: the column id of {study.path / 'samples.parquet'}."
+    return did_you_mean(sample, ids) or all_ids
 
 
 def marks(study: Study, *, mark: str | None = None) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from core.study.store.filtering import Filter
 from core.study.store.lookup import check_study
 from core.study.store.opening import Study, StudyError
 from core.study.store.study_json import look_up
+from core.study.store.tables.schemas import POOLINGS
 from core.study.store.tables.ties import MANY_TIES, has_many_ties
 
 MEASURES = ("separation", "cross")
@@ -102,7 +103,7 @@ def compare_studies(
     StudyError
         The studies are of different samples, or one lacks the measure; the message says what differs.
     ValueError
-        Unknown measure or match.
+        Unknown measure, pooling or match.
     """
     for study in (before, after):
         check_study(study)
@@ -149,9 +150,10 @@ def match_layers(
     StudyError
         A study lacks the measure.
     ValueError
-        Unknown measure or match.
+        Unknown measure, pooling or match.
     """
     _check_choice("measure", measure, MEASURES)
+    _check_choice("pooling", pooling, POOLINGS)
     if match is not None:
         _check_choice("match", match, MATCHES)
     first, second = (layer_values(study, measure=measure, pooling=pooling, split=split) for study in (before, after))
@@ -260,6 +262,7 @@ def compare_layers(
         The samples differ, or a study lacks the measure or a layer of it.
     """
     _check_choice("measure", measure, MEASURES)
+    _check_choice("pooling", pooling, POOLINGS)
     layers_before = [layer for layer, _ in pairs]
     layers_after = [layer for _, layer in pairs]
     if before is after:

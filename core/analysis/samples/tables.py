@@ -21,7 +21,7 @@ from core.analysis.samples.suspects import (
     samples_to_check,
 )
 from core.data.sampling import name_some
-from core.study.store.lookup import check_split, check_study, did_you_mean
+from core.study.store.lookup import check_split, check_study, did_you_mean, stored_pooling
 from core.study.store.marks import MARKS, Marks, marks_table, read_marks
 from core.study.store.opening import Study, StudyError
 from core.study.store.study_json import look_up
@@ -214,6 +214,7 @@ def class_separation(
     '3'
     """
     selection = select_layer(study, layer=layer, split=split, among=among, pooling=pooling)
+    stored_pooling(study, selection.layer, selection.pooling)  # refuses one that the layer is not measured with
     values = class_values(study.classes, study.layers, class_names(study.samples), selection)
     return ranked_classes(values, selection.layer)
 

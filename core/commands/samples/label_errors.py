@@ -20,10 +20,16 @@ def _text(study: Study, table: pd.DataFrame, selection: LayerSelection, options:
     if table.empty:
         return NONE_LISTED
     neighbors = late_neighbors(study, selection.pooling, selection.split, among=selection.among)
-    return (
+    text = (
         f"{check_text(study, neighbors, selection.split, among=selection.among)} A score of {CLEAR_SCORE} or more "
         "contradicts a label clearly; it does not prove that the label is wrong."
     )
+    if table["duplicate"].isna().all():
+        text += (
+            f" Duplicates were not looked for: the study stores no neighbors of {selection.layer} "
+            f"({selection.pooling}). Choose another --layer."
+        )
+    return text
 
 
 COMMAND = TableCommand(

@@ -209,6 +209,8 @@ def test_unknown_choices_and_missing_measures_are_refused(before, after):
         compare_studies(before, after, measure="center")
     with pytest.raises(ValueError, match="match must be one of name, position; got 'order'"):
         compare_studies(before, after, match="order")
+    with pytest.raises(ValueError, match="pooling must be one of flat, mean; got 'max'"):
+        compare_studies(before, after, pooling="max")
 
 
 @pytest.mark.parametrize("measure", ["separation", "cross"])

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
@@ -10,7 +11,10 @@ import pytest
 
 import core
 from core.analysis.samples.selection import LayerSelection, layers_with_neighbors, select_layer
+from core.cli import main
 from core.study.store.opening import StudyError
+
+DEMO = Path(core.__file__).parents[1] / "explorer" / "demo"
 
 LAYERS = {"early": np.array([[0.0], [4], [1], [5]] * 2), "late": np.array([[0.0], [1], [8], [9]] * 2)}
 LABELS = ["ant", "ant", "bee", "bee"] * 2
@@ -66,6 +70,22 @@ def test_the_layer_is_one_whose_neighbors_are_stored(study, tmp_path):
     assert set(core.confused_classes(partly)["first"]) == {"ant"}
     with pytest.raises(StudyError, match=r"stores no neighbors of 'late', .* It has those of early"):
         core.confused_classes(partly, layer="late")
+
+
+def test_duplicates_that_were_not_looked_for_are_told(capsys):
+    """An empty column would say that there are none."""
+    command = ["label-errors", str(DEMO / "dogs-untrained"), "--layer"]
+    told = "Duplicates were not looked for: the study stores no neighbors of block2b_dwconv (mean)."
+    for layer, is_told in (("block2b_dwconv", True), ("block5c_add", False)):
+        assert main([*command, layer]) == 0
+        assert (told in capsys.readouterr().out) == is_told
+
+
+def test_a_pooling_that_the_layer_is_not_measured_with_is_refused():
+    dogs = core.load_study(DEMO / "dogs-untrained")
+    for table in (core.class_separation, core.confused_classes):
+        with pytest.raises(StudyError, match=r"has of 'block2b_dwconv'; got 'flat'\. It has mean\."):
+            table(dogs, layer="block2b_dwconv", pooling="flat")
 
 
 def test_a_split_that_a_study_does_not_have_is_refused(tmp_path):

@@ -148,13 +148,14 @@ def depths_text(samples: pd.DataFrame, num_voters: int) -> str:
         Number of stored neighbors that vote.
     """
     num_wrong, num_unsettled = int((~samples["correct"]).sum()), int((~samples["settled"]).sum())
-    median_layer = int(samples["depth"].median()) + 1
+    by_depth = samples.sort_values("depth", kind="stable")["layer"]
+    middle = one_layer(str(by_depth.iloc[(len(by_depth) - 1) // 2]))
     vote = f"the vote of a sample's {num_voters} stored neighbors"
     if num_voters == 1:
         vote = "the class of a sample's nearest neighbor"
     return (
         f"Prediction depth is the layer from which on {vote} no longer changes; half of the samples are decided by "
-        f"layer {median_layer:,}. For **{num_unsettled:,}** of {len(samples):,} it still changes at the last layer; "
+        f"{middle}. For **{num_unsettled:,}** of {len(samples):,} it still changes at the last layer; "
         f"**{num_wrong:,}** {'ends' if num_wrong == 1 else 'end'} in a wrong class."
     )
 

@@ -8,5 +8,12 @@ from core.report.words.samples_to_check import depths_text
 
 @pytest.mark.parametrize(("num_wrong", "sentence"), [(0, "**0** end in"), (1, "**1** ends in"), (2, "**2** end in")])
 def test_the_verb_goes_with_the_number_of_samples(num_wrong: int, sentence: str):
-    samples = pd.DataFrame({"correct": [False] * num_wrong + [True] * 3, "settled": True, "depth": 1})
+    samples = pd.DataFrame({"correct": [False] * num_wrong + [True] * 3, "settled": True, "depth": 1, "layer": "pool"})
     assert depths_text(samples, 10).endswith(f"{sentence} a wrong class.")
+
+
+def test_the_layer_is_named_by_which_half_of_the_samples_are_decided():
+    """Not counted: a study may store the neighbors of some layers alone."""
+    layers = {"depth": [5, 0, 2, 2, 7], "layer": ["e", "a", "c", "c", "g"]}
+    samples = pd.DataFrame({"correct": True, "settled": True} | layers)
+    assert "half of the samples are decided by `c`. For" in depths_text(samples, 10)

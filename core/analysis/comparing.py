@@ -12,7 +12,6 @@ from core.analysis.result_tables import FELL, LAYER_CHANGES, MATCHES, ROSE, chec
 from core.data.cached_property import cached_property
 from core.measures.paired import paired_difference, unpaired_interval
 from core.measures.significance import normal_p, q_values, wilson, wilson_n
-from core.search.rows import in_threads
 from core.study.store.filtering import Filter
 from core.study.store.lookup import check_study
 from core.study.store.opening import Study, StudyError
@@ -303,10 +302,9 @@ class LayersOfStudy:
 def _compared(
     first: "_MeasuredStudy", second: "_MeasuredStudy", pairs: Sequence[tuple[str, str]], level: float
 ) -> pd.DataFrame:
-    """Rows of `compare_layers`, made on all cores: the sums over pairs of samples let other threads run."""
+    """Rows of `compare_layers`, without what needs a comparison of all layers."""
     columns = [column for column in COLUMNS if column not in _ALL_LAYERS_ONLY]
-    rows = in_threads(lambda pair: _compare_pair(first, second, *pair, level), pairs)
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame([_compare_pair(first, second, *pair, level) for pair in pairs], columns=columns)
 
 
 def check_same_samples(before: Study, after: Study, *, splits: Sequence[str]) -> None:

@@ -4,10 +4,12 @@ import contextlib
 import os
 import platform
 import sys
-import threading
+from collections.abc import Iterator
 from importlib import import_module
 from types import ModuleType
 from typing import Any
+
+from core.search.blas_threads import SharedContext
 
 
 def describe_devices(*, load_tensorflow: bool = False) -> list[dict[str, Any]]:
@@ -39,33 +41,19 @@ def tensorflow_product(left: Any, right: Any) -> Any:
         return tensorflow().linalg.matmul(left, right, transpose_b=True)
 
 
-class _FullPrecision:
-    """Switches TF32 off while at least one thread is within, and then back to what it was.
-
-    The setting belongs to the whole process: threads that each set and reset it would switch it on for another.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._num_within = 0
-        self._was_on = False
-
-    def __enter__(self) -> None:
-        precision = tensorflow().config.experimental
-        with self._lock:
-            if self._num_within == 0:
-                self._was_on = precision.tensor_float_32_execution_enabled()
-                precision.enable_tensor_float_32_execution(False)
-            self._num_within += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self._num_within -= 1
-            if self._num_within == 0:
-                tensorflow().config.experimental.enable_tensor_float_32_execution(self._was_on)
+@contextlib.contextmanager
+def _without_tf32() -> Iterator[None]:
+    """Switch TF32 off, and then back to what it was."""
+    precision = tensorflow().config.experimental
+    was_on = precision.tensor_float_32_execution_enabled()
+    precision.enable_tensor_float_32_execution(False)
+    try:
+        yield
+    finally:
+        precision.enable_tensor_float_32_execution(was_on)
 
 
-_full_precision = _FullPrecision()
+_full_precision = SharedContext(_without_tf32)
 
 
 def columns_swapped(tensor: Any, left: slice, right: slice) -> Any:

@@ -21,7 +21,6 @@ from core.search.rows import in_threads, row_blocks
 Array = NDArray[Any]
 _STRIP_BYTES = 1 << 19  # of scores worked on at a time, so that they stay in a core's cache
 _BAND = 128  # rows of rounded scores worked on at a time
-_FIRST_BAND = 512  # rows of a tile that are given a threshold before the next ones are
 _WORD = 8  # flags looked at as one number; a band of any width fills whole ones
 
 Reached = tuple[NDArray[np.int64], NDArray[np.int64], Array]  # rows and columns within the tile, scores
@@ -110,10 +109,6 @@ class HostTile:
     def shape(self) -> tuple[int, int]:
         return self.values.shape
 
-    def bands(self) -> Iterator[slice]:
-        """Consecutive rows, few enough for the cache."""
-        return row_blocks(self.shape[0], 1, _FIRST_BAND)
-
     def rows(self, band: slice) -> "HostTile":
         return HostTile(self.values[band])
 
@@ -173,10 +168,6 @@ class RoundedTile:
     @property
     def shape(self) -> tuple[int, int]:
         return self.bits.shape
-
-    def bands(self) -> Iterator[slice]:
-        """Consecutive rows, few enough for the cache."""
-        return row_blocks(self.shape[0], 1, _FIRST_BAND)
 
     def rows(self, band: slice) -> HostTile:
         """The scores of some rows."""
@@ -258,10 +249,6 @@ class DeviceTile:
     @property
     def shape(self) -> tuple[int, int]:
         return tuple(self.values.shape)
-
-    def bands(self) -> Iterator[slice]:
-        """All rows at once: what takes time is to ask."""
-        return iter([slice(0, self.shape[0])])
 
     def rows(self, band: slice) -> "DeviceTile":
         return DeviceTile(self.values[band])

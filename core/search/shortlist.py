@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from core.search.blas_threads import one_blas_thread
 from core.search.operands import Arithmetic, Operand, tiles
 from core.search.products import Products, is_in_memory
-from core.search.rows import Rows, cores_at_hand, work_alone
+from core.search.rows import Rows, cores_at_hand, row_blocks, work_alone
 from core.search.scores import DeviceTile, HostTile, Tile, scored, scores, sums_of_parts
 
 TILE = 2048  # rows and columns of one tile of scores
+_BAND = 512  # rows of a first tile that are given a threshold before the next ones are
 DEVICE_TILE = 8192  # the same on a GPU, which multiplies it in the time that a few calls take
 FEW_ROWS = 400  # of a tile of few samples: small ones occupy all cores, and make less beneath the diagonal
 _SUMS_BYTES = 1 << 27  # of sums of products held at once, and of one chunk of all rows
@@ -59,7 +60,8 @@ class Shortlist:
     def start(self, rows: slice, columns: slice, tile: Tile) -> list[Pairs]:
         """First tile of these queries, shape (rows, columns): it sets their threshold. Returns what reaches it."""
         found = []
-        for band in tile.bands():
+        num_rows, on_device = tile.shape[0], isinstance(tile, DeviceTile)
+        for band in row_blocks(num_rows, 1, num_rows if on_device else _BAND):
             some, part = slice(rows.start + band.start, rows.start + band.stop), tile.rows(band)
             self._threshold[some] = self._surely_reached(some, columns, part)
             if isinstance(part, DeviceTile):  # which may hold more pairs than fit the memory: of equal rows, all

@@ -165,17 +165,14 @@ def cluster_curve(
     in_cluster = possible.reindex(list(classes), fill_value=0)
     expected_shares = (in_cluster.sum() - in_cluster) / (possible.sum() - in_cluster).clip(lower=1)
     places = counts.classes.get_indexer(pd.Index(list(classes))).tolist()
+    every_place = np.arange(len(counts.classes))
+    within = np.isin(every_place, places)
     confused, total, expected = np.zeros((3, len(layers)))
     for place, expected_share in zip(places, expected_shares, strict=True):
-        others = np.zeros(len(counts.classes), dtype=bool)
-        others[places] = True
-        others[place] = False
-        own = np.zeros(len(counts.classes), dtype=bool)
-        own[place] = True
-        of_class = counts.by_layer(place, len(layers))
-        confused += counts.by_layer(place, len(layers), others)
+        of_class, own = (counts.by_layer(place, len(layers), among) for among in (None, every_place == place))
+        confused += counts.by_layer(place, len(layers), within) - own
         total += of_class
-        expected += expected_share * (of_class - counts.by_layer(place, len(layers), own))
+        expected += expected_share * (of_class - own)
     curve = pd.DataFrame({"layer": list(layers), "count": confused.astype(int), "total": total.astype(int)})
     curve = curve.assign(expected=expected / np.maximum(total, 1))
     return curve[curve["total"] > 0]

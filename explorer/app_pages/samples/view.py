@@ -76,12 +76,12 @@ def render() -> None:
     table = _table(sample_paths, selection.layer)
     with head:
         st.title("Samples", anchor=False)
+        stored = sample_paths.arrays.layers
         if len(table):
-            stored = sample_paths.arrays.layers
             with_neighbors = f"the {counted(len(stored), 'layer')} whose neighbors are stored"
             layers = with_neighbors if len(stored) < len(study.layers) else "all layers"
             st.markdown(samples_finding(table, selection.layer, KINDS[selection.samples], layers))
-        if text := instead_text(study.layers, current_layer(), selection.layer, sample_paths.arrays.layers):
+        if text := instead_text(study.layers, current_layer(), selection.layer, stored):
             st.caption(text)
         show_notes(study)
         show_terms("SI", "nearest neighbor", "confusion", "prediction depth", "layer", "pooling")

@@ -118,13 +118,13 @@ def offered_studies(study: OpenStudy, known: Mapping[str, Path]) -> list[Offered
     return sorted(offered, key=lambda one: one.rank)
 
 
-def pick_other_study(study: OpenStudy, start: str, *, label: str, key: str) -> tuple[str, Path | None]:
+def pick_other_study(offered: Sequence[OfferedStudy], start: str, *, label: str, key: str) -> tuple[str, Path | None]:
     """Show a picker for a second study.
 
     Parameters
     ----------
-    study : OpenStudy
-        The open study, which is not offered.
+    offered : sequence of OfferedStudy
+        Of `offered_studies`.
     start : str
         Name of the study to start from; "" for none.
     label, key : str
@@ -138,7 +138,7 @@ def pick_other_study(study: OpenStudy, start: str, *, label: str, key: str) -> t
         Its folder; None without a choice, or if there is no such study, which the page then says.
     """
     known = known_studies()
-    titles = {one.name: one.title for one in offered_studies(study, known)}
+    titles = {one.name: one.title for one in offered}
     names = list(dict.fromkeys(name for name in (*titles, start) if name))
     chosen = st.selectbox(
         label,
@@ -155,9 +155,9 @@ def pick_other_study(study: OpenStudy, start: str, *, label: str, key: str) -> t
     return (chosen, _path_or_message(chosen, known)) if chosen else ("", None)
 
 
-def suggest_studies(study: OpenStudy, key: str) -> None:
+def suggest_studies(offered: Sequence[OfferedStudy], key: str) -> None:
     """Show a button for each of a few comparable studies, which chooses it in the picker of this session key."""
-    suggested = [one for one in offered_studies(study, known_studies()) if one.rank == 0][:_MOST_SUGGESTED]
+    suggested = [one for one in offered if one.rank == 0][:_MOST_SUGGESTED]
 
     def choose(name: str) -> None:
         st.session_state[key] = name

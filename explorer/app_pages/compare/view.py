@@ -32,6 +32,7 @@ from explorer.controls.page_header import show_notes, show_provenance
 from explorer.controls.phone_order import chart_first, controls_after_chart
 from explorer.controls.sections import TAB, mark_section, show_sections, show_tabs
 from explorer.controls.study_picker import (
+    offered_studies,
     open_chosen_study,
     pick_layer,
     pick_other_study,
@@ -40,6 +41,7 @@ from explorer.controls.study_picker import (
 )
 from explorer.controls.terms import show_terms
 from explorer.controls.widgets import choose_one, widget_key
+from explorer.runs.study_list import known_studies
 from explorer.server.page_errors import guarded
 from explorer.state.address import current_layer, current_view, keep_view
 from explorer.state.choices import POOLINGS
@@ -188,8 +190,9 @@ def show_other(study: OpenStudy, selection: CompareSelection, start: CompareSele
     """Show a picker for another study, and the change from it to the open one; returns the completed selection."""
     st.header("Comparison with another study", anchor=False)
     keys = {name: widget_key(PAGE, name, study) for name in ("before", "match")}
+    studies = offered_studies(study, known_studies())
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        name, path = pick_other_study(study, start.before, label="Compare with", key=keys["before"])
+        name, path = pick_other_study(studies, start.before, label="Compare with", key=keys["before"])
         match = choose_one("Match layers", tuple(MATCHES), MATCHES, first=start.match, key=keys["match"])
     selection = CompareSelection(selection.pooling, selection.samples, match, name)
     if path is None:
@@ -197,7 +200,7 @@ def show_other(study: OpenStudy, selection: CompareSelection, start: CompareSele
             "Choose a study of the same samples: of the network before fine-tuning, of the untrained network, or of "
             "another network. The open study is *after*, the other one *before*."
         )
-        suggest_studies(study, keys["before"])
+        suggest_studies(studies, keys["before"])
         return selection
     try:
         table, layers = _cached_changes(str(path), study_stamp(path), study.path, study.stamp, selection)

@@ -9,9 +9,9 @@ from urllib.parse import urlencode
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import expect
+from playwright.sync_api import TimeoutError, expect
 
-from tests.browser import page_body, serve
+from tests.browser import page_body, serve, wait_until_drawn
 
 pytestmark = pytest.mark.browser
 
@@ -30,12 +30,23 @@ def press(page, name: str) -> None:
     page_body(page).get_by_role("button", name=name, exact=True).click(timeout=90_000)  # a plan takes long when busy
 
 
-def upload(page, place: int, name: str, content: bytes) -> None:
-    """Give a file to one of the page's uploaders, and wait until the server has it."""
-    expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)  # or the uploader may be replaced yet
+def upload(page, label: str, name: str, content: bytes) -> None:
+    """Give a file to the uploader with this label, and wait until the server has it.
+
+    A file that is chosen while the page is drawn anew may be lost with the uploader it was given to: it is chosen
+    again then, once.
+    """
+    uploader = page.get_by_test_id("stFileUploader").filter(has_text=label)
     file = {"name": name, "mimeType": "application/octet-stream", "buffer": content}
-    with page.expect_response(lambda answer: "/upload_file/" in answer.url and answer.request.method == "PUT"):
-        page.get_by_test_id("stFileUploaderDropzoneInput").nth(place).set_input_files(files=[file])
+    for last in (False, True):
+        wait_until_drawn(page)
+        try:
+            with page.expect_response(lambda answer: "/upload_file/" in answer.url and answer.request.method == "PUT"):
+                uploader.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(files=[file])
+            break
+        except TimeoutError:
+            if last:
+                raise
     expect(page.get_by_text(name).first).to_be_visible()
 
 
@@ -108,13 +119,13 @@ def test_photographs_through_a_network_from_the_form_to_the_finished_chart(page,
 def test_test_samples_are_asked_among_the_others(page, address):
     rng = np.random.default_rng(0)
     page.goto(f"{address}?source=features")
-    for place, count in enumerate((60, 30)):
+    for label, count in (("Features: one file a layer", 60), ("Their features", 30)):
         file = io.BytesIO()
         labels = np.arange(count) % 3
         np.savez(file, labels=labels, deep=(rng.normal(size=(count, 5)) + 9 * np.eye(5)[labels]).astype(np.float32))
-        if place:
+        if label == "Their features":
             page.get_by_text("Test samples", exact=True).click()
-        upload(page, (0, 2)[place], f"samples{place}.npz", file.getvalue())
+        upload(page, label, f"{count} samples.npz", file.getvalue())
     press(page, "Show the plan")
     expect(page.get_by_text("60 train, 30 test")).to_be_visible(timeout=60_000)
     press(page, "Start the run")
@@ -126,14 +137,14 @@ def test_a_refused_plan_is_made_when_its_file_arrives(page, address):
     page.goto(f"{address}?source=features")
     press(page, "Show the plan")
     expect(page.get_by_role("alert").filter(has_text="choose a file to upload")).to_be_visible()
-    upload(page, 0, "late.npz", layers_of_features(layers=2, samples=60))
+    upload(page, "Features: one file a layer", "late.npz", layers_of_features(layers=2, samples=60))
     expect(page.get_by_role("button", name="Start the run", exact=True)).to_be_visible(timeout=60_000)
     expect(page.get_by_text("60 train")).to_be_visible()
 
 
 def test_a_run_is_found_again_after_a_reload_stopped_and_gone_on_with(page, address):
     page.goto(f"{address}?source=features")
-    upload(page, 0, "layers.npz", layers_of_features())
+    upload(page, "Features: one file a layer", "layers.npz", layers_of_features())
     press(page, "Show the plan")
     press(page, "Start the run")
     running = page_body(page).get_by_text("Running", exact=True)
@@ -170,7 +181,7 @@ def test_a_run_is_found_again_after_a_reload_stopped_and_gone_on_with(page, addr
 )
 def test_what_is_no_data_is_refused_beside_the_form(page, address, source, name, content, words):
     page.goto(f"{address}?source={source}&neighbors=7")
-    upload(page, 0, name, content)
+    upload(page, {"images": "Zip archive", "features": "Features: one file a layer"}[source], name, content)
     press(page, "Show the plan")
     expect(page.get_by_role("alert").filter(has_text=words)).to_be_visible()
     expect(page.get_by_text(name).first).to_be_visible()

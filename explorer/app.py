@@ -14,6 +14,8 @@ if ROOT not in sys.path:  # `streamlit run` puts only this file's folder on the 
 import streamlit as st  # noqa: E402
 
 from explorer.controls.page_style import show_style  # noqa: E402
+from explorer.controls.study_picker import OPENED  # noqa: E402
+from explorer.preparing import PREPARER  # noqa: E402
 from explorer.runs.uploads.uploaders import release_uploads  # noqa: E402
 from explorer.server.browser_history import one_step_a_change  # noqa: E402
 from explorer.server.page_errors import guarded  # noqa: E402
@@ -48,6 +50,8 @@ def show_page() -> None:
     study = current_study()
     st.set_page_config(page_title=f"{page.title} · {Path(study).name}" if study else page.title)
     one_step_a_change()
+    if OPENED in st.session_state:
+        PREPARER.prepare(*st.session_state[OPENED])
 
 
 if __name__ == "__main__":

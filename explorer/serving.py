@@ -12,6 +12,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit import runtime
 
+from explorer.preparing import PREPARER
 from explorer.runs.housekeeping import housekeeping
 from explorer.server.public_mode import limits
 
@@ -52,6 +53,7 @@ async def serving(app: st.App) -> AsyncIterator[None]:
     asyncio.get_running_loop().call_later(OPENING_S, open_page)
     with housekeeping(is_active_session):
         yield
+    PREPARER.stop()
 
 
 def is_active_session(session: str) -> bool:

@@ -18,6 +18,7 @@ from scipy import sparse
 PERMUTATIONS = 9_999
 ENOUGH_FOR_NORMAL = 100  # agreements expected by chance from which the normal approximation holds in the tail
 TARGETS = ("data", "population")
+_FEW_NODES = 3  # that a score depends on, at most, for pairs of scores to be summed without a list of them
 _ROWS = 32  # agreements counted at once: few enough for a core's cache, and for a byte
 
 Codes = NDArray[np.integer[Any]]
@@ -232,7 +233,7 @@ def shared_node_n(value: float, residuals: NDArray[np.float64], nodes: NDArray[n
     value : the mean. residuals : float64, shape (m,): each query's part of m times the error of the mean.
     nodes : int64, shape (m, 1 + k): the samples that each query's score depends on.
     """
-    return dependent_n(value, residuals, dependent_pairs(nodes))
+    return _limited_n(value, len(residuals), lambda: shared_node_variance(residuals, nodes))
 
 
 def shared_node_variance(residuals: NDArray[np.float64], nodes: NDArray[np.int64]) -> float:
@@ -243,7 +244,49 @@ def shared_node_variance(residuals: NDArray[np.float64], nodes: NDArray[np.int64
     residuals : float64, shape (m,). nodes : int64, shape (m, any): the samples that each score depends on; a sample
         may stand twice in a row.
     """
-    return _dependent_variance(residuals, dependent_pairs(nodes))
+    num_scores, num_nodes = nodes.shape
+    if not 1 <= num_nodes <= _FEW_NODES:
+        return _dependent_variance(residuals, dependent_pairs(nodes))
+    columns = _without_gaps(nodes).T
+    low, high = np.minimum.reduce(columns), np.maximum.reduce(columns)
+    middle = columns.sum(axis=0) - low - high if num_nodes == _FEW_NODES else low
+    return _sum_of_few(residuals, low, middle, high) / float(num_scores) ** 2
+
+
+def _sum_of_few(
+    residuals: NDArray[np.float64], low: NDArray[np.int64], middle: NDArray[np.int64], high: NDArray[np.int64]
+) -> float:
+    """Σ rᵢrⱼ over pairs of scores that meet in at least one of up to three nodes, which ascend and may be equal.
+
+    Inclusion and exclusion, without a list of the pairs: those that meet in a node, less those that meet in two, plus
+    those that meet in three. A sum over all pairs that meet in something is the sum of (Σ r)² over what they meet in.
+    """
+    second, third = residuals * (middle != low), residuals * (high != middle)  # 0 where a node stands twice
+    of_three = second * (high != middle)
+    one = _sum_of_squares(np.concatenate([low, middle, high]), np.concatenate([residuals, second, third]))
+    size = int(high.max()) + 1
+    pairs = _numbered(np.concatenate([low * size + middle, middle * size + high, low * size + high]))
+    two = _sum_of_squares(pairs, np.concatenate([second, third, of_three]))
+    different = np.flatnonzero((middle != low) & (high != middle))
+    three = _sum_of_squares(_numbered(pairs[different] * size + high[different]), residuals[different])
+    return one - two + three
+
+
+def _sum_of_squares(groups: NDArray[np.int64], values: NDArray[np.float64]) -> float:
+    """The sum of the squared sums of each group."""
+    return float((np.bincount(groups, values) ** 2).sum())
+
+
+def _numbered(keys: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Numbers from 0 on, in place of keys that may have gaps."""
+    return np.unique(keys, return_inverse=True)[1]
+
+
+def _without_gaps(nodes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Nodes numbered from 0 on, below their count."""
+    if nodes.min() < 0 or nodes.max() >= nodes.size:
+        return _numbered(nodes).reshape(nodes.shape)
+    return nodes
 
 
 def dependent_pairs(nodes: NDArray[np.int64]) -> sparse.csr_array:
@@ -251,8 +294,7 @@ def dependent_pairs(nodes: NDArray[np.int64]) -> sparse.csr_array:
 
     nodes : as in `shared_node_variance`. This takes most of its time, and serves all scores of the same nodes.
     """
-    if nodes.min() < 0 or nodes.max() >= nodes.size:  # numbers with gaps, which would need many empty columns
-        nodes = np.unique(nodes, return_inverse=True)[1].reshape(nodes.shape)
+    nodes = _without_gaps(nodes)  # each gap would be an empty column
     small = np.int32 if nodes.size <= np.iinfo(np.int32).max else np.int64  # half of the memory to read
     columns = nodes.ravel().astype(small)
     starts = np.arange(0, nodes.size + 1, nodes.shape[1], dtype=small)
@@ -264,12 +306,17 @@ def dependent_pairs(nodes: NDArray[np.int64]) -> sparse.csr_array:
 
 def dependent_n(value: float, residuals: NDArray[np.float64], pairs: sparse.csr_array) -> float:
     """`shared_node_n` where the pairs are known. pairs : as `dependent_pairs` gives them."""
-    num_queries, spread = len(residuals), value * (1 - value)
+    return _limited_n(value, len(residuals), lambda: _dependent_variance(residuals, pairs))
+
+
+def _limited_n(value: float, num_queries: int, variance: Callable[[], float]) -> float:
+    """Trials whose mean has this variance; at most the queries, and all of them where each agrees or none does."""
+    spread = value * (1 - value)
     if np.isnan(spread):
         return float("nan")
     if spread <= 0:
         return float(num_queries)
-    return float(min(spread / max(_dependent_variance(residuals, pairs), spread / num_queries), num_queries))
+    return float(min(spread / max(variance(), spread / num_queries), num_queries))
 
 
 def _dependent_variance(residuals: NDArray[np.float64], pairs: sparse.csr_array) -> float:

@@ -34,6 +34,7 @@ from explorer.studies.loading import OpenStudy, bundled_studies, first_study, ha
 from explorer.studies.provenance import control_of
 
 PICKER_HELP = "Choose a study, or type the path of a folder that a command or `core.study_from_features` wrote."
+OPENED = "path and stamp of the study that is open"  # in the session
 _MOST_SUGGESTED = 4  # studies
 _UNKNOWN = "values of a link that are not in the study"
 
@@ -56,6 +57,7 @@ def open_chosen_study() -> OpenStudy | None:
         st.error(f"**This study cannot be opened.** {reason_text(error)}", icon=":material/folder_off:")
         st.caption("Choose another study above, or correct the path. Your other choices are kept.")
         return None
+    st.session_state[OPENED] = (study.path, study.stamp)
     with again:
         _link_to_run_again(study)
     _show_unknown(study, link)

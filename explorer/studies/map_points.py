@@ -1,5 +1,6 @@
 """The samples on a plane at every layer, as the map on the page Samples gets them: small numbers, sent once."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from core.analysis.samples.path_arrays import PathArrays
+from core.analysis.samples.selection import LayerSelection
 from core.study.measuring.planes import align_plane, known_points, normalize_plane
 from explorer.studies.loading import cached_tables
 from explorer.studies.sample_paths import SamplePaths, cached_sample_paths
@@ -231,6 +233,12 @@ def _colored(
 def _evenly(count: int, most: int) -> NDArray[np.int64]:
     """At most `most` of `count` numbers from 0, evenly spaced, the first and the last among them."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
+
+
+def map_token(path: str, stamp: tuple[int, ...], selection: LayerSelection) -> str:
+    """Return what tells the points of one study and one choice of queries from those of another."""
+    chosen = (path, stamp, selection.pooling, selection.samples)
+    return hashlib.sha256(repr(chosen).encode()).hexdigest()[:16]
 
 
 @st.cache_resource(max_entries=4, show_spinner="Laying out the map")

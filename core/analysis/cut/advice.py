@@ -322,15 +322,15 @@ class CutCandidates:
         return math.inf if math.isnan(margin) else max(0.0, margin)
 
     @cached_property
-    def _compared(self) -> LayersOfStudy:
-        """The candidates with their neighbors, as far as they have been compared."""
+    def compared(self) -> LayersOfStudy:
+        """The study's layers with their neighbors, as far as they have been compared."""
         return LayersOfStudy(self.study, measure=self.measure, pooling=self.pooling, split=self.split)
 
     def compare(self, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
         """Compare SI of the first layer of each pair with that of the second: low, high and paired, one row a pair."""
         unknown = [pair for pair in dict.fromkeys(pairs) if pair not in self._intervals]
         if unknown:
-            rows = self._compared.compare([(second, first) for first, second in unknown], level=self.level)
+            rows = self.compared.compare([(second, first) for first, second in unknown], level=self.level)
             self._intervals.update(
                 zip(unknown, zip(rows["low"], rows["high"], rows["paired"], strict=True), strict=True)
             )

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from core.analysis.comparing import compare_layers, layer_values
+from core.analysis.comparing import LayersOfStudy, layer_values
 from core.analysis.cut.without_network import why_no_network
 from core.analysis.result_tables import BLOCKS, checked
 from core.measures.noninferiority import verdicts_of
@@ -92,7 +92,12 @@ class Verified:
 
 
 def separation_across_blocks(
-    study: Study, *, split: str | None = None, pooling: str = "mean", measure: str = "separation"
+    study: Study,
+    *,
+    split: str | None = None,
+    pooling: str = "mean",
+    measure: str = "separation",
+    compared: LayersOfStudy | None = None,
 ) -> pd.DataFrame:
     """Return the change of SI across each block of a study's network, from its tables alone.
 
@@ -109,6 +114,9 @@ def separation_across_blocks(
     pooling : {"mean", "flat"}
     measure : {"separation", "cross"}
         As in `core.analysis.comparing.compare_studies`.
+    compared : LayersOfStudy, optional
+        The study's layers with the same split, pooling and measure, if some have been compared before, as for advice on
+        a cut: their neighbors are not read again.
 
     Returns
     -------
@@ -136,7 +144,9 @@ def separation_across_blocks(
             "Features have none; of a network, measure --layers main."
         )
     pairs = list(pairwise(outputs))
-    table = compare_layers(study, study, pairs, measure=measure, pooling=pooling, split=split)
+    if compared is None:
+        compared = LayersOfStudy(study, measure=measure, pooling=pooling, split=split)
+    table = compared.compare(pairs)
     cumulative = layers["cumulative_parameters"].astype(float)
     parameters = cumulative[outputs].diff().to_numpy()[1:]
     changes = pd.DataFrame(

@@ -4,23 +4,20 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
 import streamlit as st
 
 from core.analysis.cut.blocks import (
     ACCURACY_TOLERANCE,
     NOT_TRIED,
-    Verified,
     cannot_verify,
-    separation_across_blocks,
     with_verified,
 )
-from core.analysis.cut.verified_blocks import load_verified
 from core.analysis.cut.without_network import torch_cut_lines, why_no_network
 from core.data.errors import DataError
 from core.report.words.blocks import ALONE, NO_MEASUREMENT, blocks_text
 from core.report.words.formatting import plain
 from core.study.store.opening import StudyError
+from explorer.app_pages.decide.computed import cached_blocks
 from explorer.controls.downloads import save_menu
 from explorer.controls.layer_table import show_numbers
 from explorer.controls.widgets import choose_one, widget_key
@@ -77,11 +74,11 @@ def show_export(study: OpenStudy, layer: str, pooling: str) -> None:
     run_here("Export it", arguments, f"{layer}, cut from {Path(study.path).name}", key="export")
 
 
-def show_blocks(study: OpenStudy, split: str, pooling: str, measure: str) -> None:
+def show_blocks(study: OpenStudy, samples: str, pooling: str) -> None:
     """Show SI before and after each block, and the accuracy without each block or how to measure it."""
     st.header("Blocks that can be removed", anchor="blocks")
     try:
-        blocks, verified = cached_blocks(study.path, study.stamp, split, pooling, measure)
+        blocks, verified = cached_blocks(study.path, study.stamp, samples, pooling)
     except StudyError as error:
         st.info(str(error))
         return
@@ -130,16 +127,6 @@ def show_verification(study: OpenStudy) -> None:
         return
     arguments = verify_arguments(Path(study.path), study.info, search_folders(Path(study.path)))
     run_here("Measure it", arguments, f"blocks of {Path(study.path).name}, taken out", key="verify")
-
-
-@st.cache_data(max_entries=16, show_spinner="Comparing the blocks …")
-def cached_blocks(
-    path: str, stamp: tuple[int, ...], split: str, pooling: str, measure: str
-) -> tuple[pd.DataFrame, Verified | None]:
-    """SI before and after each block, and the accuracy without it if measured; a changed `stamp` reads both again."""
-    study = cached_tables(path, stamp)
-    blocks = separation_across_blocks(study, split=split, pooling=pooling, measure=measure)
-    return blocks, load_verified(study)
 
 
 def run_here(label: str, arguments: Sequence[str], title: str, *, key: str) -> None:

@@ -6,16 +6,15 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.analysis.cut.advice import Advice, CutCandidates, with_seconds
-from core.analysis.cut.timings import load_timing
+from core.analysis.cut.advice import Advice
 from core.analysis.cut.without_network import why_no_network
 from core.analysis.samples.selection import offered_poolings_and_samples
-from core.report.words.class_losses import class_cost_text
 from core.report.words.cut import difference_to_best_text, explanation, headline, level_text
 from core.report.words.formatting import SAMPLES
 from core.study.reopening import has_network
 from core.study.store.opening import StudyError
 from explorer.app_pages.decide.charts import PICK, VERDICTS, cut_chart
+from explorer.app_pages.decide.computed import cached_advice, cached_class_costs
 from explorer.app_pages.decide.export_view import show_blocks, show_export
 from explorer.app_pages.decide.ranking_view import show_ranking
 from explorer.app_pages.decide.tables import savings, share, time_help, time_share
@@ -67,7 +66,7 @@ def render() -> None:
         return
     advice = show_cut(study)
     if advice is not None:
-        show_blocks(study, advice.split, advice.pooling, advice.measure)
+        show_blocks(study, "cross" if advice.measure == "cross" else advice.split, advice.pooling)
     show_ranking(study)
     show_provenance(study)
 
@@ -161,29 +160,6 @@ def choose_tolerance(study: OpenStudy) -> float:
     rounded = round(float(tolerance), 4)
     keep_tolerance(rounded)
     return rounded
-
-
-@st.cache_data(max_entries=16, show_spinner="Comparing the layers …")
-def cached_advice(path: str, stamp: tuple[int, ...], samples: str, pooling: str, tolerance: float) -> Advice:
-    """The recommended cut; a changed `stamp` computes it again."""
-    advice = cached_candidates(path, stamp, samples, pooling).advise(tolerance)
-    timing = load_timing(cached_tables(path, stamp))
-    return with_seconds(advice, timing) if timing else advice
-
-
-@st.cache_resource(max_entries=4, show_spinner=False)
-def cached_candidates(path: str, stamp: tuple[int, ...], samples: str, pooling: str) -> CutCandidates:
-    """The layers to choose from. They remember the intervals of their differences, so another tolerance needs few."""
-    measure, split = ("cross", "test") if samples == "cross" else ("separation", samples)
-    return CutCandidates.of(cached_tables(path, stamp), split=split, pooling=pooling, measure=measure)
-
-
-@st.cache_data(max_entries=64, show_spinner=False)
-def cached_class_costs(
-    path: str, stamp: tuple[int, ...], samples: str, pooling: str, tolerance: float, layer: str
-) -> str:
-    """What a cut costs single classes, in a sentence; cached, because each class takes a while."""
-    return class_cost_text(cached_tables(path, stamp), cached_advice(path, stamp, samples, pooling, tolerance), layer)
 
 
 def table_of_layers(advice: Advice) -> pd.DataFrame:

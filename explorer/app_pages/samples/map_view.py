@@ -1,7 +1,6 @@
 """The map on the page Samples: one dot a sample, which moves from layer to layer in the browser."""
 
 import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,14 @@ from explorer.controls.samples.open_sample import selected_key
 from explorer.controls.widgets import widget_key
 from explorer.server.page_errors import guarded
 from explorer.studies.loading import OpenStudy
-from explorer.studies.map_points import MapPlanes, cached_map_bytes, cached_map_planes, extra_frame, sample_bits
+from explorer.studies.map_points import (
+    MapPlanes,
+    cached_map_bytes,
+    cached_map_planes,
+    extra_frame,
+    map_token,
+    sample_bits,
+)
 from explorer.studies.pictures import Pictures, picture_atlas
 from explorer.studies.sample_paths import SamplePaths, cached_projection
 
@@ -80,9 +86,8 @@ class MapSource:
 
     @property
     def token(self) -> str:
-        """Tells the points of one study and one choice of queries from those of another."""
-        chosen = (self.study.path, self.study.stamp, self.selection.pooling, self.selection.samples)
-        return hashlib.sha256(repr(chosen).encode()).hexdigest()[:16]
+        """Of `map_token`."""
+        return map_token(self.study.path, self.study.stamp, self.selection)
 
 
 def lasso_key(study: OpenStudy) -> str:

@@ -171,14 +171,31 @@ def test_population_interval_is_wider_than_that_of_independent_samples():
         result.interval(level=95)
 
 
-def test_shared_nodes_against_every_pair():
-    """The variance from sparse products equals the sum over all pairs of queries whose nodes meet."""
-    graph = labelled_graph(*clumped(60, 3), k=3)
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_shared_nodes_against_every_pair(k):
+    """The variance equals the sum over all pairs of queries whose nodes meet."""
+    graph = labelled_graph(*clumped(60, 3), k=k)
     nodes = np.column_stack([graph.own, graph.neighbors.indices])
     residuals = 1 + 3 * np.random.default_rng(11).normal(size=60)
-    total = sum(residuals[i] * residuals[j] for i in range(60) for j in range(60) if set(nodes[i]) & set(nodes[j]))
+    total = sum_over_meeting(residuals, nodes)
     assert total > 0.25 * 60  # so that it is not cut off
     assert significance.shared_node_n(0.5, residuals, nodes) == pytest.approx(0.25 / (total / 60**2))
+
+
+@pytest.mark.parametrize("scale", [1, 1_000_000_007], ids=["numbers", "numbers with gaps"])
+@pytest.mark.parametrize("num_nodes", [6, 40])
+@pytest.mark.parametrize("width", [1, 2, 3, 4])
+def test_nodes_that_stand_twice_meet_once(width, num_nodes, scale):
+    rng = np.random.default_rng(width)
+    nodes, residuals = rng.integers(0, num_nodes, (50, width)), rng.normal(size=50)
+    assert width == 1 or any(len(set(row)) < width for row in nodes.tolist())
+    variance = significance.shared_node_variance(residuals, scale * nodes - 5 * (scale > 1))
+    assert variance == pytest.approx(sum_over_meeting(residuals, nodes) / 50**2, abs=1e-12)
+
+
+def sum_over_meeting(residuals, nodes):
+    rows = [set(row) for row in nodes.tolist()]
+    return sum(residuals[i] * residuals[j] for i, a in enumerate(rows) for j, b in enumerate(rows) if a & b)
 
 
 def test_numbers_with_gaps_mean_the_same_nodes():

@@ -1,0 +1,64 @@
+"""Prepares the other pages of an open study while one of them is looked at, so that they open at once.
+
+A public server prepares nothing: its memory is small, and so are its studies.
+"""
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+from core.study.store.opening import StudyError
+from explorer.server.public_mode import is_public
+
+PAUSE_S = 1.0  # for which the page that was opened has the processor to itself
+log = logging.getLogger(__name__)
+
+
+class Preparer:
+    """Fills the caches with what the pages show first of a study, in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._newest: tuple[str, tuple[int, ...]] | None = None
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="prepare pages")
+
+    def prepare(self, path: str, stamp: tuple[int, ...]) -> None:
+        """Begin in the background, unless this study was the last one; a study before it is not gone on with.
+
+        Parameters
+        ----------
+        path : str
+            The study's folder.
+        stamp : tuple of int
+            Of `explorer.studies.loading.study_stamp`.
+        """
+        with self._lock:
+            if (path, stamp) == self._newest or self._stopped.is_set() or is_public():
+                return
+            self._newest = (path, stamp)
+            self._worker.submit(self._prepare, path, stamp)
+
+    def stop(self) -> None:
+        """Compute nothing further, and wait for what is being computed."""
+        with self._lock:
+            self._stopped.set()
+        self._worker.shutdown(cancel_futures=True)
+
+    def _prepare(self, path: str, stamp: tuple[int, ...]) -> None:
+        if self._stopped.wait(PAUSE_S):
+            return
+        try:
+            from explorer.first_views import first_views  # here, because the first page needs none of it
+
+            for compute in first_views(path, stamp):
+                if self._stopped.is_set() or self._newest != (path, stamp):
+                    return
+                with suppress(StudyError):  # which the page itself shows
+                    compute()
+        except Exception:  # the pages compute it themselves, and show what is wrong
+            log.warning("the pages of %s could not be prepared; they will open more slowly", path, exc_info=True)
+
+
+PREPARER = Preparer()

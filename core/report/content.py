@@ -18,7 +18,7 @@ from core.analysis.separation_level import best_layer, lead_curve
 from core.report.lead_values import classes_at, in_display_order, splits_of, values_at
 from core.report.tables import Table, block_table, class_table, confusion_table, layer_table, training_table
 from core.report.words.blocks import ALONE, NO_MEASUREMENT, blocks_text
-from core.report.words.cards import cards_of, good_enough
+from core.report.words.cards import best_with_neighbors, cards_of, good_enough
 from core.report.words.changes import describe_changes
 from core.report.words.findings import Finding, describe
 from core.report.words.formatting import SAMPLES, one_layer, plain
@@ -219,16 +219,19 @@ def _classes_section(study: Study, lead: pd.DataFrame, layer: str) -> Section | 
         return class_chart(hardest, size=CONTAINER)
 
     charts = (Chart(f"SI of each class at {layer}", draw, f"{note} Tick: chance."),)
-    return Section(
-        "Class by class",
-        f"At the best layer, {one_layer(layer)}, {_where(lead)}.",
-        charts,
-        (*_confusions(study, lead, layer), class_table(classes)),
-    )
+    with_neighbors = best_with_neighbors(study, lead)
+    confusions = _confusions(study, lead, with_neighbors)
+    text = f"At the best layer, {one_layer(layer)}, {_where(lead)}."
+    if confusions and with_neighbors != layer:
+        text += (
+            f" The most confused classes are those at {one_layer(with_neighbors)}, the best layer whose neighbors are "
+            "stored."
+        )
+    return Section("Class by class", text, charts, (*confusions, class_table(classes)))
 
 
 def _confusions(study: Study, lead: pd.DataFrame, layer: str) -> tuple[Table, ...]:
-    """The most confused classes; no table where the study stores no neighbors at the layer."""
+    """The most confused classes at a layer; no table where the study stores no neighbors of it."""
     selection = LayerSelection(layer, str(lead["pooling"].iloc[0]), str(lead["samples"].iloc[0]))
     try:
         pairs = named_pairs(study, selection)

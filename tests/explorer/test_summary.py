@@ -11,6 +11,7 @@ from core.analysis.samples.class_pairs import pair_curve
 from core.analysis.samples.class_values import class_names, class_values, ranked_classes
 from core.analysis.samples.neighborhoods import confused_pairs, read_nearest
 from core.analysis.samples.paths import nearest_by_layer
+from core.analysis.samples.selection import layers_with_neighbors
 from core.analysis.separation_level import lead_curve
 from core.report.content import make_report
 from core.report.words.cards import NOT_STORED, check_card_text, make_cards, unseparated_text
@@ -168,12 +169,12 @@ def test_no_class_is_confused_where_all_agree(tmp_path):
     assert card.pictures == ()
 
 
-@pytest.mark.parametrize("name", ["digits", "dogs", "dogs-tuned"])
+@pytest.mark.parametrize("name", ["digits", "dogs", "dogs-tuned", "dogs-untrained"])
 def test_all_doors_name_the_same_pair_and_number(name):
     study = read_study(DEMO / name)
     tables, lead = load_study(DEMO / name), lead_curve(study.curves)
     card = make_cards(tables, lead)[1].text
-    place = layer_selection({}, None, study.curves)
+    place = layer_selection({}, None, study.curves, layers_with_neighbors(tables))
     pairs = confused_pairs(tables, place.layer, place.pooling, place.split, among=place.among)
     words = short_classes(sample_classes(tables.samples))
     pairs = pairs.assign(first=pairs["first"].map(words), second=pairs["second"].map(words))
@@ -181,7 +182,9 @@ def test_all_doors_name_the_same_pair_and_number(name):
     assert classes_finding(ranked, pairs, place).endswith(f"Most confused: {card}")
     report = make_report(DEMO / name)
     assert f"**Most confused classes.** {card}" in report.findings
-    (table,) = [one for section in report.sections for one in section.tables if one.title == "Most confused classes"]
+    (section,) = [one for one in report.sections if one.title == "Class by class"]
+    assert f"`{place.layer}`" in section.text
+    (table,) = [one for one in section.tables if one.title == "Most confused classes"]
     first = table.frame.iloc[0]
     told = (
         f"**{plain(first.iloc[0])}** and **{plain(first.iloc[1])}**: {first.iloc[2]} of their {first.iloc[3]} samples"

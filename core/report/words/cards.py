@@ -104,13 +104,17 @@ def make_cards(study: Study, curve: pd.DataFrame, tolerance: float = SI_TOLERANC
 
 def cards_of(study: Study, curve: pd.DataFrame, advice: Advice) -> tuple[Card, Card, Card]:
     """Make the same cards as `make_cards` from the advice that `good_enough` returned for the curve."""
-    has_neighbors = curve["layer"].isin(layers_with_neighbors(study))
-    best = best_layer(curve[has_neighbors] if has_neighbors.any() else curve)
     return (
         Card(f"{explanation(advice)} {class_cost_text(study, advice, advice.target)}".strip()),
-        confused_card(study, curve, best),
+        confused_card(study, curve, best_with_neighbors(study, curve)),
         Card(check_card_text(study, curve)),
     )
+
+
+def best_with_neighbors(study: Study, curve: pd.DataFrame) -> str:
+    """Return the best layer of a curve, of those whose neighbors the study stores if there are any."""
+    has_neighbors = curve["layer"].isin(layers_with_neighbors(study))
+    return best_layer(curve[has_neighbors] if has_neighbors.any() else curve)
 
 
 def confused_card(study: Study, curve: pd.DataFrame, layer: str) -> Card:

@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 import pandas as pd
 import streamlit as st
@@ -19,6 +20,7 @@ from core.study.store.opening import StudyError
 from explorer.studies.loading import cached_tables
 
 _ONE_AT_A_TIME = threading.Lock()
+_KNOWN: "WeakValueDictionary[tuple[object, ...], SamplePaths]" = WeakValueDictionary()  # what the cache holds
 
 
 class PairPaths:
@@ -42,9 +44,11 @@ class PairPaths:
         self.names = self.samples.set_index("sample")["class_name"]
         self.possible = self.names[(self.samples["split"] == selection.among).to_numpy()]
         of_pair = self.samples.loc[self.samples["class_name"].isin(pair), "sample"].tolist()
-        self.nearest = nearest_by_layer(
-            study, selection.pooling, selection.split, among=selection.among, samples=of_pair
-        )
+        chosen = (selection.pooling, selection.split, selection.among)
+        if known := known_sample_paths(path, stamp, *chosen):
+            self.nearest = known.arrays.of_samples(of_pair)
+        else:
+            self.nearest = nearest_by_layer(study, *chosen[:2], among=selection.among, samples=of_pair)
 
 
 @st.cache_resource(max_entries=16, show_spinner="Following two classes through the layers")
@@ -97,7 +101,14 @@ class SamplePaths:
 def cached_sample_paths(path: str, stamp: tuple[int, ...], pooling: str, split: str, among: str) -> SamplePaths:
     """All samples of a split through the layers, computed once; one after the other, which bounds the memory."""
     with _ONE_AT_A_TIME:
-        return SamplePaths(path, stamp, pooling, split, among)
+        paths = SamplePaths(path, stamp, pooling, split, among)
+    _KNOWN[path, stamp, pooling, split, among] = paths
+    return paths
+
+
+def known_sample_paths(path: str, stamp: tuple[int, ...], pooling: str, split: str, among: str) -> SamplePaths | None:
+    """All samples of a split through the layers, if they are in the cache; else it is faster to read a few of them."""
+    return _KNOWN.get((path, stamp, pooling, split, among))
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

@@ -5,7 +5,8 @@
 The embedding is of one layer of made-up features in 20 groups, in one thread. The pages run in Streamlit's own driver,
 after the bundled digits have loaded what they import, on the made-up study of `explorer_speed` with a place of each
 sample at each layer: opened, and then as after a click on a dot, a released slider, another layer, and with a sample
-in the dialog. `--study FOLDER` keeps the study, so that another version of the program can be measured beside this one:
+in the dialog; and opened after the server has prepared them. `--study FOLDER` keeps the study, so that another version
+of the program can be measured beside this one:
 
     PYTHONPATH=OTHER python tests/benchmarks/sample_map.py --embedded --study FOLDER --out OUT
 """
@@ -25,6 +26,8 @@ from streamlit.testing.v1.element_tree import Selectbox
 
 from core.study.measuring.embedding import components_row, embed, embedding_seconds
 from core.study.store.opening import load_study
+from explorer.first_views import first_views
+from explorer.studies.loading import study_stamp
 from explorer.studies.map_points import cached_map_bytes, cached_map_planes
 from tests.benchmarks.explorer_speed import write_study
 from tests.benchmarks.report import RESULTS, write_report
@@ -79,7 +82,25 @@ def page_rows(folder: Path) -> list[dict[str, object]]:
         {"what": "another layer on Classes, processor s", "measured": statistics.median(others)},
         {"what": "page Decide, opened first, processor s", "measured": decide_s},
         {"what": "Classes with the first dialog, processor s", "measured": dialog_s},
+        *prepared_rows(folder),
     ]
+
+
+def prepared_rows(folder: Path) -> list[dict[str, object]]:
+    """Processor seconds of what a server computes while the first page is looked at, and of the other pages then."""
+    st.cache_resource.clear()
+    st.cache_data.clear()
+    opened("layers", folder)
+    start = time.process_time()
+    for compute in first_views(str(folder), study_stamp(folder)):
+        compute()
+    rows: list[dict[str, object]] = [
+        {"what": "preparing the other pages, processor s", "measured": time.process_time() - start}
+    ]
+    for name in ("samples", "decide", "classes"):
+        _, seconds = opened(name, folder)
+        rows.append({"what": f"page {name.title()}, once prepared, processor s", "measured": seconds})
+    return rows
 
 
 def opened(name: str, folder: Path, **query: str) -> tuple[AppTest, float]:
@@ -106,6 +127,7 @@ def _seconds(page: AppTest) -> float:
 
 def map_rows(folder: Path) -> list[dict[str, object]]:
     """What the map alone takes: the first time, and its bytes."""
+    st.cache_resource.clear()
     layers = tuple(load_study(folder).layers["layer"])
     start = time.process_time()
     cached_map_planes(str(folder), (1,), layers)

@@ -1,13 +1,17 @@
 """The pages of an open study are prepared in the background, and open without computing it again."""
 
+import gc
 import threading
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import streamlit as st
 
+from core.analysis.samples.selection import LayerSelection
 from core.study.store.opening import StudyError, load_study
 from explorer import first_views, preparing
+from explorer.studies import sample_paths
 from explorer.studies.loading import DEMO, study_stamp
 
 COMPUTED = (
@@ -56,6 +60,25 @@ def test_pages_open_with_what_was_prepared(open_view, monkeypatch, caplog):
     for view in ("samples", "decide", "classes"):
         page = open_view(view, study=str(path))
         assert not page.error, view
+
+
+def test_two_classes_are_alike_whether_all_samples_are_known_or_not():
+    path, chosen = DEMO / "digits", ("mean", "test", "test")
+    study = (str(path), study_stamp(path))
+    selection = LayerSelection("top_conv", "mean", "test")
+    st.cache_resource.clear()
+    gc.collect()
+    assert sample_paths.known_sample_paths(*study, *chosen) is None
+    read = sample_paths.PairPaths(*study, selection, ("3", "8")).nearest
+    every = sample_paths.cached_sample_paths(*study, *chosen)
+    assert sample_paths.known_sample_paths(*study, *chosen) is every
+    pd.testing.assert_frame_equal(
+        sample_paths.PairPaths(*study, selection, ("3", "8")).nearest, read, check_dtype=False
+    )
+    del every
+    st.cache_resource.clear()
+    gc.collect()
+    assert sample_paths.known_sample_paths(*study, *chosen) is None  # the cache alone keeps them
 
 
 def test_nothing_is_given_of_a_study_that_is_being_written(tiny_study):

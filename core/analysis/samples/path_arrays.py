@@ -4,7 +4,7 @@ A large study has millions of rows of neighbors. As arrays by layer and sample t
 said of all samples through all layers is computed from them in a moment.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +66,14 @@ class PathArrays:
         rows = self._rows(at_layers, np.full(len(at_layers), places[0] if len(places) else 0))
         rows.insert(0, "layer", np.array(self.layers, dtype=object)[at_layers])
         return rows
+
+    def of_samples(self, samples: Collection[int]) -> pd.DataFrame:
+        """Return some samples through the layers, as `core.analysis.samples.paths.nearest_by_layer` reads them."""
+        places = np.flatnonzero(np.isin(self.samples, list(samples)))
+        layers, found = np.nonzero(self.nearest[:, places] >= 0)
+        rows = self._rows(layers, places[found])
+        names = pd.Categorical.from_codes(layers, dtype=pd.CategoricalDtype(list(self.layers)))
+        return pd.concat([pd.Series(names, name="layer"), rows], axis=1)
 
     def agreement(self) -> pd.DataFrame:
         """Return whether each sample's nearest neighbor has its label, with a column for each layer.

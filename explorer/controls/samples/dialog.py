@@ -33,6 +33,7 @@ from explorer.studies.sample_paths import (
     cached_paths_of,
     cached_samples,
     cached_to_check,
+    known_sample_paths,
 )
 
 DIALOG, PATH = "sample_dialog", "sample_path"
@@ -108,7 +109,9 @@ def sample_details(study: OpenStudy, opened: OpenSample, paths: SamplePaths | No
     if row["split"] != selection.split:
         selection = replace(selection, samples=str(row["split"]))
     chosen = (selection.pooling, selection.split, selection.among)
-    if paths is not None and paths.is_of(selection):
+    if paths is None or not paths.is_of(selection):
+        paths = known_sample_paths(study.path, study.stamp, *chosen)
+    if paths is not None:
         arrays, depths = paths.arrays, paths.depths
     else:
         arrays = cached_paths_of(study.path, study.stamp, *chosen, opened.around)

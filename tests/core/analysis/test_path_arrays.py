@@ -64,6 +64,10 @@ def test_as_from_the_whole_table(name, pooling, split, among, by_layer, made_up,
     for sample in arrays.samples[:5]:
         rows = nearest[nearest["sample"] == sample].astype({"layer": str}).reset_index(drop=True)
         pd.testing.assert_frame_equal(arrays.of(sample).astype(object), rows.astype(object))
+    few = arrays.samples[::7].tolist()
+    read = nearest_by_layer(study, pooling, split, among=among, samples=few)
+    pd.testing.assert_frame_equal(arrays.of_samples(few), read, check_dtype=False)
+    assert arrays.of_samples([]).empty
 
 
 def test_one_sample_is_as_among_all(made_up):

@@ -11,6 +11,7 @@ from explorer.app_pages.classes.clusters_view import cached_clusters
 from explorer.app_pages.decide.computed import cached_advice, cached_blocks, cached_class_costs
 from explorer.controls.study_picker import cached_study
 from explorer.studies.class_tables import cached_layers_with_neighbors, layer_selection
+from explorer.studies.loading import has_values
 from explorer.studies.map_points import cached_map_bytes, cached_map_planes, map_token
 from explorer.studies.sample_paths import cached_neighbors, cached_sample_paths
 
@@ -21,7 +22,7 @@ def first_views(path: str, stamp: tuple[int, ...]) -> Iterator[Callable[[], None
     Parameters
     ----------
     path : str
-        The folder of a study that is complete; of another one nothing is given.
+        The folder of a study that is complete and has an SI; of another one nothing is given.
     stamp : tuple of int
         Of `explorer.studies.loading.study_stamp`.
 
@@ -31,7 +32,7 @@ def first_views(path: str, stamp: tuple[int, ...]) -> Iterator[Callable[[], None
         The study cannot be opened. Each function raises `StudyError` where the study lacks what it needs.
     """
     study = cached_study(path, stamp)
-    if study.state != "complete" or study.curves.empty:
+    if study.state != "complete" or not has_values(study):
         return
     selection = layer_selection({}, None, study.curves, cached_layers_with_neighbors(path, stamp))
     for name in _VIEWS:

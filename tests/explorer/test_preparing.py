@@ -4,10 +4,12 @@ import gc
 import threading
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import streamlit as st
 
+import core
 from core.analysis.samples.selection import LayerSelection
 from core.study.store.opening import StudyError, load_study
 from explorer import first_views, preparing
@@ -87,6 +89,13 @@ def test_nothing_is_given_of_a_study_that_is_being_written(tiny_study):
     info.write_text(info.read_text().replace('"complete"', '"running"'))
     assert load_study(tiny_study).state == "partial"
     assert list(first_views.first_views(str(tiny_study), study_stamp(tiny_study))) == []
+
+
+def test_nothing_is_given_of_a_study_without_any_value(tmp_path):
+    same, labels = np.ones((12, 2)), np.arange(12) % 2
+    out = tmp_path / "same"
+    core.study_from_features({"layer": same}, labels, out=out)
+    assert list(first_views.first_views(str(out), study_stamp(out))) == []
 
 
 def test_a_study_is_prepared_once(preparer, offer):

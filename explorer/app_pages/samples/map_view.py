@@ -16,6 +16,7 @@ from explorer.app_pages.samples.charts import OTHER, REFERENCE, SAME, drawn_dots
 from explorer.controls.downloads import picture_of, save_menu
 from explorer.controls.sample_cards import PAGE
 from explorer.controls.samples.open_sample import selected_key
+from explorer.controls.sections import mark_section
 from explorer.controls.widgets import widget_key
 from explorer.server.page_errors import guarded
 from explorer.studies.loading import OpenStudy
@@ -131,7 +132,7 @@ def show_map(
         The selected sample.
     """
     study, selection = source.study, source.selection
-    st.header("Map of the samples", anchor="map")
+    mark_section("map")
     layers = source.sample_paths.arrays.layers  # without its neighbors, nothing is known of a layer's dots
     planes = cached_map_planes(study.path, study.stamp, layers)
     if not planes.layers:

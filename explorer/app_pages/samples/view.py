@@ -70,6 +70,7 @@ def render() -> None:
         with controls_after_chart(PAGE):
             controls = st.container()
         chart = st.container()
+    filters = st.container()  # below the map, which a window shows more of then
     with controls:
         selection = layer_controls(study, PAGE, query, needs_neighbors=True)
     sample_paths = cached_sample_paths(study.path, study.stamp, selection.pooling, selection.split, selection.among)
@@ -92,7 +93,7 @@ def render() -> None:
     offer_pictures(pictures)
     if is_new_view:  # the address is new, or the page was opened again
         st.session_state[selected_key(study)] = sample_from_query(query, table)
-    with controls:
+    with filters:
         chosen = filter_controls(study, filter_from_query(query, sorted(table["class_name"].unique())), table)
     kept = study_marks(study)
     with menu:

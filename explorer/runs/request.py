@@ -97,9 +97,10 @@ class Request(StudyChoices, RunChoices):
         flags = [option.flag for option in self._switches() if getattr(self, option.name) != option.default]
         return (self.command, self._data(), f"--out={out}", *given, *flags)
 
-    def repeated_by(self, upload: str = "") -> str:
-        """The command that computes the same by hand. upload : the name of what was uploaded, in place of its path."""
-        displayed = replace(self, data=upload or self.data)
+    def repeated_by(self, names: Mapping[str, str] | None = None) -> str:
+        """The command that computes the same by hand. names : those of uploaded files, in place of their paths."""
+        paths = {name: getattr(self, name) for name in ("data", "labels", "test", "test_labels")}
+        displayed = replace(self, **{name: (names or {}).get(path, path) for name, path in paths.items()})
         slug = re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-") or "my"
         return shlex.join(["python", "-m", "core", *displayed.arguments(out=f"{slug}-study")])
 

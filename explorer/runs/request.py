@@ -34,6 +34,7 @@ _SWITCHES = [option for option in FORM_OPTIONS.values() if option.kind is bool]
 _FIELDS = {option.flag: f"tick “{option.label}”" for option in _SWITCHES} | {
     "--split train": "choose “Train” as the split",
     "--split test": "choose “Test” as the split",
+    "with --labels COLUMN": "in the field for the column that holds them",
 }
 USUAL_WEIGHTS = ("imagenet", "none")
 FURTHER_MODELS = ("resnet50", "mobilenet-v3-small", "ConvNeXtTiny")  # of keras.applications; any other can be typed
@@ -188,6 +189,7 @@ def _read(text: str, option: Option | None) -> str | float | None:
 
 def in_form_words(text: str) -> str:
     """A message of the command line, with the form's fields in place of its options."""
+    text = re.sub(r"\bargument --([\w-]+): (?=\1 )", "", text)  # the sentence names the option itself
     for pattern, field in _FIELDS.items():
         text = re.sub(rf"(?<![\w-]){pattern}(?![\w-])", field, text)
     return text.replace("” tick “", "” and “").replace("\n", "\n\n")  # Markdown needs the empty lines

@@ -44,10 +44,13 @@ class LayerAlignment:
         "name", or "position": the relative position in each network, 0 for the first layer and 1 for the last.
     layers : tuple of str
         By name: the layers of all studies in network order. By position: empty.
+    reordered : bool
+        By position, although the names match, because layers of the same name come in another order.
     """
 
     by: str
     layers: tuple[str, ...] = ()
+    reordered: bool = False
 
 
 def study_differences(info: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[Difference, ...]:
@@ -92,8 +95,10 @@ def align_layers(studies: Sequence[tuple[Mapping[str, Any], Sequence[str]]]) -> 
     for info, names in others:
         num_common = len(set(first) & set(names))
         by = default_match(num_common, len(first), len(names), one_network=_network(info) == _network(first_info))
-        merged = merged_order(merged, names) if merged is not None and by == "name" else None
-    return LayerAlignment("position") if merged is None else LayerAlignment("name", merged)
+        if by != "name":
+            return LayerAlignment("position")
+        merged = merged_order(merged, names) if merged is not None else None
+    return LayerAlignment("position", reordered=True) if merged is None else LayerAlignment("name", merged)
 
 
 def merged_order(first: Sequence[str], second: Sequence[str]) -> tuple[str, ...] | None:
@@ -126,10 +131,16 @@ def _data_difference(info: Mapping[str, Any], other: Mapping[str, Any]) -> Diffe
     if name != other_name:
         return Difference("data", str(other_name or ""))
     if count != other_count and None not in (count, other_count):
-        return Difference("size" if name is not None else "data", f"{other_count:,}")
+        return (
+            Difference("size", f"{other_count:,}")
+            if name is not None
+            else Difference("data", f"{other_count:,} samples")
+        )
     if first is None or second is None:
         return Difference("unknown")
-    return Difference("samples" if name is not None else "data")
+    return (
+        Difference("samples") if name is not None else Difference("data", "other samples or labels, or another order")
+    )
 
 
 def _way_differences(info: Mapping[str, Any], other: Mapping[str, Any]) -> list[Difference | None]:

@@ -19,11 +19,15 @@ from core.analysis.cut.without_network import torch_cut_lines, why_no_network
 from core.commands.terminal.arguments import JSON_HELP, add_command, add_network_study
 from core.commands.terminal.option_flags import add_options
 from core.commands.terminal.progress import add_progress, interrupt_when_terminated, progress_on
+from core.network.catalogue import catalogue
+from core.network.cutting import known_layer
 from core.network.models.registry import Network
 from core.report.words.class_losses import class_cost_text
-from core.report.words.cut import difference_to_best_text, enough_text, explanation, headline, level_text
+from core.report.words.cut import conclusion, difference_to_best_text, enough_text, headline, level_text
 from core.study.reopening import has_network, reopen_network
+from core.study.store.lookup import check_layers, did_you_mean
 from core.study.store.opening import Study, StudyError, load_study
+from core.study.store.study_json import look_up
 from core.study.store.tables.ties import reason_text
 
 EXAMPLES = (
@@ -61,8 +65,7 @@ def run(options: argparse.Namespace) -> int:
     study = load_study(options.study)
     if options.out is not None:
         cut_file(options.out)  # before the network is built
-    only_look = options.out is None and not has_network(study.info)
-    network = None if only_look else reopen_network(study, weights=options.weights)
+    network, without = _network(study, options)
     pooling = "flat" if options.pooling == "flat" else "mean"
     advice = advise(study, pooling=pooling, measure=options.measure, tolerance=options.tolerance)
     if options.layer == AUTO and options.out is not None and advice.recommended is None:
@@ -73,19 +76,47 @@ def run(options: argparse.Namespace) -> int:
         advice = with_seconds(advice, _timing(study, network, layer, keep=export is None))
     if options.json:
         print(json.dumps(_as_json(study, export, layer, advice), indent=1))
+        if options.timing and network is None:
+            print(without, file=sys.stderr)
         return 0
     _print_choice(study, advice, layer, auto=options.layer == AUTO)
     if export is not None:
         _print_export(export)
     if network is None:
-        print("\n".join([_why_no_network(study, layer), *torch_cut_lines(study, layer)]))
+        lines = torch_cut_lines(study, layer)
+        print("\n".join([f"{without} With torchvision it is cut so:" if lines else without, *lines]))
     return 0
 
 
-def _why_no_network(study: Study, layer: str) -> str:
-    """Why nothing is written or timed, and what follows."""
-    reason = why_no_network(study)
-    return f"{reason} With torchvision it is cut so:" if torch_cut_lines(study, layer) else reason
+def _network(study: Study, options: argparse.Namespace) -> tuple[Network | None, str]:
+    """The study's network; or None where only the tables are needed or there, and what that leaves out.
+
+    A layer that neither the study nor its network has is refused.
+    """
+    layers = study.layers["layer"].tolist()
+    measured = options.layer in (AUTO, *layers)
+    if options.out is None and not has_network(study.info):
+        check_layers(study, [] if measured else [options.layer])
+        return None, why_no_network(study)
+    if options.out is None and measured and not options.timing:
+        name, weights = (look_up(study.info, f"used.model.{field}") for field in ("name", "weights"))
+        needed = f"the network, {name} (weights: {weights})" if name and weights else "the network"
+        return None, f"This is from the study's tables. Seconds an image, and a file (--out), need {needed}."
+    try:
+        network = reopen_network(study, weights=options.weights)
+    except StudyError as error:
+        if options.out is not None or options.weights is not None:
+            raise
+        if not measured:
+            raise StudyError(
+                f"layer must be one of the study or of its network; got {options.layer!r}."
+                f"{did_you_mean(options.layer, layers)} The study has no such layer, and its network cannot be loaded. "
+                f"{error}"
+            ) from error
+        return None, f"This is from the study's tables: seconds an image are left out. {error}"
+    if not measured:
+        known_layer(options.layer, [info.layer for info in catalogue(network.model)])
+    return network, ""
 
 
 def _exported(study: Study, layer: str, options: argparse.Namespace) -> Export:
@@ -142,7 +173,7 @@ def _print_choice(study: Study, advice: Advice, layer: str, *, auto: bool) -> No
     """Which layer, why, and what cutting there saves and costs."""
     print(_words(advice))
     if auto and advice.recommended is None:
-        print(f"What follows is for the layer of the highest SI, {layer}.")
+        print(f"What follows is for {layer}.")
     if layer not in set(advice.layers["layer"]):
         print(_no_candidate(study, advice, layer))
         return
@@ -170,7 +201,7 @@ def _no_candidate(study: Study, advice: Advice, layer: str) -> str:
 
 def _words(advice: Advice) -> str:
     """What the page Decide says, without Markdown."""
-    return f"{headline(advice)}. {explanation(advice)}".replace("**", "").replace("`", "")
+    return conclusion(advice).replace("**", "").replace("`", "")
 
 
 def _cannot_choose(advice: Advice) -> str:

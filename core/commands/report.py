@@ -16,6 +16,7 @@ EXAMPLES = (
     "my-study --markdown report.md",
     "my-study --markdown -",
 )
+HTML_SUFFIXES = (".html", ".htm")
 
 
 def add_parser(commands: Any) -> None:
@@ -39,6 +40,11 @@ def run(options: argparse.Namespace) -> int:
     """Write the report and print its path."""
     if not options.out and not options.markdown:
         raise ValueError("out must name a file, or markdown; got neither. Add --out report.html.")
+    if options.out and Path(options.out).suffix.lower() not in HTML_SUFFIXES:
+        raise ValueError(
+            f"out must be a file that ends in .html; got {Path(options.out).name!r}. For Markdown, name it with "
+            "--markdown; figures as PDF come from `python -m core figures`."
+        )
     for name, file in (("out", options.out), ("markdown", options.markdown)):
         if file and file != "-":
             check_new_file(Path(file), name)

@@ -95,8 +95,9 @@ class FaultsError(DataError):
         options = [name_option(*fault.option) if fault.instead else None for fault in self.faults]
         if None in options:
             return []
-        distinct = dict.fromkeys(str(option) for option in options)
-        return [f"Or take what can be used as it is: {' '.join(distinct)}"]
+        distinct = list(dict.fromkeys(str(option) for option in options))
+        separator = " " if distinct[0].startswith("--") else ", "
+        return [f"Or take what can be used as it is: {separator.join(distinct)}"]
 
 
 def python_argument(name: str, value: Any) -> str:

@@ -47,6 +47,8 @@ def describe_targets(array: NDArray[Any]) -> str:
 
     The text continues a sentence: ", one-hot rows. Pass labels.argmax(axis=1)."
     """
+    if array.dtype.kind in "OSU" and array.ndim == 2:
+        return ", a column. Pass labels.squeeze()." if array.shape[1] == 1 else ", a table. Pass the column of labels."
     if array.dtype.kind not in "biuf" or array.size == 0 or array.ndim not in (1, 2):
         return "."
     if array.ndim == 2 and array.shape[1] == 1 and (array == np.floor(array)).all():

@@ -157,9 +157,11 @@ def encode_labels(labels: ArrayLike, *, num_samples: int | None = None, name: st
     except ValueError as error:  # lists of several lengths, tensors without values
         raise ValueError(f"{name} must be integers or strings of shape (n,); got: {error}.") from error
     array = _decoded(array, name)
-    if array.dtype.kind == "U" and isinstance(labels, list | tuple):  # NumPy makes texts of numbers beside texts
+    if (
+        array.ndim == 1 and array.dtype.kind == "U" and isinstance(labels, list | tuple)
+    ):  # NumPy makes texts of numbers beside texts
         _refuse_mixed(labels, name)
-    if array.dtype.kind == "O":
+    if array.ndim == 1 and array.dtype.kind == "O":
         array = _strings_or_refuse(array, name)
     if array.ndim != 1 or array.dtype.kind not in "biuU":
         raise ValueError(
@@ -197,10 +199,17 @@ def _decoded(array: NDArray[Any], name: str) -> NDArray[Any]:
 
 def _strings_or_refuse(array: NDArray[Any], name: str) -> NDArray[Any]:
     """Object arrays as pandas makes them: all strings, or all integers."""
-    values = array.ravel().tolist()
+    values = array.tolist()
     if not {type(value) for value in values} <= {int, bool}:
         _refuse_mixed(values, name)
-    return np.array(array.tolist())
+    converted = np.array(values)
+    if converted.dtype == object and values:
+        largest = max(values, key=abs)
+        raise ValueError(
+            f"{name} must be integers of at most 64 bits, or strings; got {largest}. Pass such labels as strings, "
+            f"[str(label) for label in {name}]."
+        )
+    return converted
 
 
 def _refuse_missing(classes: NDArray[Any], codes: NDArray[Any], name: str) -> None:

@@ -26,6 +26,7 @@ from explorer.runs.request import in_form_words
 from explorer.runs.run_again import run_again
 from explorer.runs.starting import start_run
 from explorer.runs.study_list import may_change, removed_visitor_jobs, run_title
+from explorer.runs.uploads.checking import without_uploads
 from explorer.server.page_errors import guarded
 from explorer.server.public_mode import is_public, limits
 from explorer.state.address import keep_study
@@ -237,7 +238,7 @@ def _show_log(job: Job) -> None:
 
 def _public_text(text: str) -> str:
     """A message of the command line; in public without anything that could be a path of this server."""
-    return plain(in_form_words(hide_paths(text) if is_public() else text))
+    return plain(in_form_words(hide_paths(text) if is_public() else without_uploads(text)))
 
 
 def hide_paths(text: str) -> str:

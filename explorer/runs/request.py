@@ -34,6 +34,7 @@ _SWITCHES = [option for option in FORM_OPTIONS.values() if option.kind is bool]
 _FIELDS = {option.flag: f"tick “{option.label}”" for option in _SWITCHES} | {
     "--split train": "choose “Train” as the split",
     "--split test": "choose “Test” as the split",
+    "with --labels COLUMN": "in the field for the column that holds them",
 }
 USUAL_WEIGHTS = ("imagenet", "none")
 FURTHER_MODELS = ("resnet50", "mobilenet-v3-small", "ConvNeXtTiny")  # of keras.applications; any other can be typed
@@ -97,9 +98,10 @@ class Request(StudyChoices, RunChoices):
         flags = [option.flag for option in self._switches() if getattr(self, option.name) != option.default]
         return (self.command, self._data(), f"--out={out}", *given, *flags)
 
-    def repeated_by(self, upload: str = "") -> str:
-        """The command that computes the same by hand. upload : the name of what was uploaded, in place of its path."""
-        displayed = replace(self, data=upload or self.data)
+    def repeated_by(self, names: Mapping[str, str] | None = None) -> str:
+        """The command that computes the same by hand. names : those of uploaded files, in place of their paths."""
+        paths = {name: getattr(self, name) for name in ("data", "labels", "test", "test_labels")}
+        displayed = replace(self, **{name: (names or {}).get(path, path) for name, path in paths.items()})
         slug = re.sub(r"[^a-z0-9]+", "-", self.title.lower()).strip("-") or "my"
         return shlex.join(["python", "-m", "core", *displayed.arguments(out=f"{slug}-study")])
 
@@ -187,6 +189,7 @@ def _read(text: str, option: Option | None) -> str | float | None:
 
 def in_form_words(text: str) -> str:
     """A message of the command line, with the form's fields in place of its options."""
+    text = re.sub(r"\bargument --([\w-]+): (?=\1 )", "", text)  # the sentence names the option itself
     for pattern, field in _FIELDS.items():
         text = re.sub(rf"(?<![\w-]){pattern}(?![\w-])", field, text)
     return text.replace("” tick “", "” and “").replace("\n", "\n\n")  # Markdown needs the empty lines

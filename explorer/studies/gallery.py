@@ -178,7 +178,8 @@ def depth_text(row: Mapping[Any, Any], num_layers: int, num_voters: int) -> str:
     who = f"The vote of its {num_voters} nearest neighbors" if num_voters > 1 else "The class of its nearest neighbor"
     end = f"**{plain(row['prediction'])}**, which is {'right' if row['correct'] else 'wrong'}"
     if not row["decided"]:
-        return f"{who} still changes at the last layer (prediction depth {row['depth']}, the greatest): {end}."
+        last = "the last layer with stored neighbors"
+        return f"{who} still changes at {last} (prediction depth {row['depth']}, the greatest): {end}."
     if not row["depth"]:
         return f"{who} is the same at all {num_layers} layers (prediction depth 0): {end}."
     where = f"from `{row['decided']}` on (prediction depth {row['depth']} of {num_layers - 1})"
@@ -337,8 +338,11 @@ def path_finding(path: pd.DataFrame, class_name: str) -> str:
     if not agrees.any():
         return text
     first = path["layer"].iloc[int(agrees.argmax())]
-    end = "and it is at the last layer" if agrees[-1] else "but it is not at the last layer"
-    return f"{text} First at `{first}`, {end}."
+    last = path["layer"].iloc[-1]
+    if first != last:
+        text_of_last = "and it is" if agrees[-1] else "but it is not"
+        return f"{text} First at `{first}`, {text_of_last} at `{last}`, the last layer with stored neighbors."
+    return f"{text} First at `{last}`, the last layer with stored neighbors."
 
 
 def short_id(name: str) -> str:

@@ -128,7 +128,7 @@ def test_neighbors_and_path_of_a_sample(folder):
     path = nearest_path(nearest_by_layer(study, "flat", "train"), study.samples, 0)
     assert path["nearest_class"].tolist() == ["bee", "ant"]
     assert "1 of 2 layers" in path_finding(path, "ant")
-    assert "First at `late`, and it is at the last layer." in path_finding(path, "ant")
+    assert path_finding(path, "ant").endswith(" First at `late`, the last layer with stored neighbors.")
 
 
 def test_many_dots_are_thinned_but_for_those_to_keep():
@@ -283,7 +283,7 @@ def test_classes_opens_at_a_layer_whose_neighbors_are_stored(open_view, partly):
     assert "At `early`" in said(page)
     page = open_view("classes", partly, layer="late")
     assert "The study stores no neighbors of this layer" in said(page)
-    assert "It has those of early." in said(page)
+    assert "It has those of early. Choose it." in said(page)
 
 
 def test_the_card_of_confused_classes_is_of_a_layer_with_neighbors(open_view, partly):

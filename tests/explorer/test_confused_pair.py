@@ -57,8 +57,8 @@ def test_the_page_shows_the_most_confused_pair_and_where_it_parts(open_view, fol
 def test_a_link_restores_a_pair_that_nobody_confuses(open_view, folder):
     page = open_view("classes", folder, layer="late", pair=["cow", "ant"])
     apart = (
-        "The two classes are separated at every layer: none of their 4 samples has its nearest neighbor in the other "
-        "class."
+        "The two classes are separated at every layer with stored neighbors: none of their 4 samples has its nearest "
+        "neighbor in the other class."
     )
     assert apart in said(page)
     assert query(page, "pair") == ["cow", "ant"]
@@ -111,7 +111,10 @@ def test_samples_filters_a_pair_either_way_round(open_view, folder):
 
 def test_samples_says_from_where_on_a_sample_is_decided(open_view, folder):
     text = said(open_view("samples", folder, layer="early", sample="b/0.png", open="yes"))
-    assert "The class of its nearest neighbor still changes at the last layer (prediction depth 2" in text
+    assert (
+        "The class of its nearest neighbor still changes at the last layer with stored neighbors (prediction depth 2"
+        in text
+    )
 
 
 def test_duplicates_come_before_the_samples_to_check(open_view, tmp_path):
@@ -167,7 +170,11 @@ def test_pair_and_order_come_back_from_the_address():
             "The vote of its 3 nearest neighbors no longer changes from",
         ),
         ({"decided": "stem", "depth": 0, "correct": True}, 1, "The class of its nearest neighbor is the same at all 5"),
-        ({"decided": "", "depth": 4, "correct": False}, 3, "still changes at the last layer (prediction depth 4"),
+        (
+            {"decided": "", "depth": 4, "correct": False},
+            3,
+            "still changes at the last layer with stored neighbors (prediction depth 4",
+        ),
     ],
 )
 def test_a_depth_in_words(row, voters, text):
@@ -182,7 +189,7 @@ def test_a_pair_that_never_parts_in_words():
     )
     text = pair_finding(curve, ("ant", "bee"), "a")
     assert "At `a`, **3 of 8** samples of ant and bee" in text
-    assert "**They are still confused at the last layer**, `b`: 1 of 8; most at `a`: 3." in text
+    assert "**They are still confused at `b`**, the last layer with stored neighbors: 1 of 8; most at `a`: 3." in text
 
 
 @pytest.mark.parametrize("counts", [[2, 1, 0], [2, 0, 1], [0, 0, 0]])

@@ -85,6 +85,12 @@ def dot() -> bytes:
     return file.getvalue()
 
 
+def saved(features: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, features)
+    return file.getvalue()
+
+
 def test_digits_from_the_form_to_the_finished_chart(page, address):
     page.goto(f"{address}?per_class=10")
     press(page, "Show the plan")
@@ -176,8 +182,9 @@ def test_a_run_is_found_again_after_a_reload_stopped_and_gone_on_with(page, addr
         ("images", "dot.zip", packed({"cat/1.png": dot(), "dog/1.png": dot()}), "must be at least 2 × 2 pixels"),
         ("features", "layer.npy", pickle.dumps({"a": 1}), "pickled Python objects"),
         ("features", "dot.npy", dot(), "got an image"),
+        ("features", "no labels.npy", saved(np.ones((4, 2))), "must be given, since no labels.npy holds none"),
     ],
-    ids=["bad zip", "one pixel", "pickle", "image as features"],
+    ids=["bad zip", "one pixel", "pickle", "image as features", "no labels"],
 )
 def test_what_is_no_data_is_refused_beside_the_form(page, address, source, name, content, words):
     page.goto(f"{address}?source={source}&neighbors=7")

@@ -7,6 +7,7 @@ from PIL import Image
 
 from core.study.store.locks import held_lock
 from explorer.runs.background import jobs
+from explorer.runs.request import in_form_words
 
 
 @pytest.fixture
@@ -106,6 +107,18 @@ def test_a_folder_that_is_not_there(studies, open_view):
     page = open_view("new_study", source="folder", data="/no/such/folder")
     press(page, "show_plan")
     assert "there is no folder" in page.error[0].value
+
+
+@pytest.mark.parametrize(
+    ("text", "in_form"),
+    [
+        ("argument --sizes: sizes must be whole numbers", "sizes must be whole numbers"),
+        ("argument --pooling: invalid choice: 'max'", "argument --pooling: invalid choice: 'max'"),
+        ("Name the labels with --labels COLUMN.", "Name the labels in the field for the column that holds them."),
+    ],
+)
+def test_a_message_of_the_command_line_is_told_in_words_of_the_form(text, in_form):
+    assert in_form_words(text) == in_form
 
 
 def save_messy_folder(root) -> None:

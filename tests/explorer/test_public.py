@@ -156,7 +156,9 @@ def test_arguments_of_features():
     request = Request(source="features", data=".uploads/ab/layer.npy", labels=".uploads/ab/labels.npy")
     expected = ("measure", ".uploads/ab/layer.npy", "--out=study", "--labels=.uploads/ab/labels.npy", "--neighbors=10")
     assert request.arguments() == expected
-    assert request.repeated_by("layer.npy").startswith("python -m core measure layer.npy --out=layer-study")
+    names = {".uploads/ab/layer.npy": "My layer.npy", ".uploads/ab/labels.npy": "my labels.npy"}
+    expected = "python -m core measure 'My layer.npy' --out=layer-study '--labels=my labels.npy' --neighbors=10"
+    assert request.repeated_by(names) == expected
 
 
 def test_arguments_of_test_samples_metric_and_related_measures():

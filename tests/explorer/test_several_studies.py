@@ -50,6 +50,13 @@ def test_studies_with_the_same_names_share_the_axis_of_layers(opened):
     assert lines.rows.loc[lines.rows["study"] == "b", "depth"].tolist() == [0, 50, 100]
 
 
+def test_the_page_says_that_layers_come_in_another_order(open_view, written):
+    page = open_view("layers", written("a"), also=[str(written("b", TINY_LAYERS[::-1]))])
+    assert "the networks' layers of the same names do not come in the same order: 0% is" in said(page)
+    page = open_view("layers", written("c"), also=[str(written("d", RENAMED[:3]))])
+    assert "the networks' layers do not have the same names: 0% is" in said(page)
+
+
 def test_studies_with_other_names_share_relative_depth(opened):
     lines = read_lines({"a": opened("a"), "b": opened("b", RENAMED[:3])}, ONE)
     assert lines.alignment.by == "position"

@@ -92,7 +92,7 @@ def test_an_archive_of_images_becomes_a_folder_of_classes(tmp_path, top):
     images = load_images(tmp_path / saved.data)
     assert images.class_names == ("cat", "dog")
     assert len(images) == 10
-    assert saved.name == "pictures.zip"
+    assert saved.names == {saved.data: "pictures.zip"}
     assert saved.data.startswith(f"{saved.folder}/")
     assert saved.left_out == "1 .txt"
     assert save_images(archive, tmp_path, PUBLIC) == saved
@@ -177,6 +177,8 @@ def test_an_image_of_one_pixel_is_named(tmp_path):
 def test_what_is_no_image_is_named(tmp_path):
     with pytest.raises(DataError, match=r"'cat/bad.png' must be an image"):
         save_images(packed(pictures() | {"cat/bad.png": b"%!PS-Adobe"}), tmp_path, PUBLIC)
+    with pytest.raises(DataError, match=r"'cat/bad.png' must be an image; got: the file is empty\."):
+        save_images(packed(pictures() | {"cat/bad.png": b""}), tmp_path, PUBLIC)
 
 
 def test_features_and_labels_are_kept_and_can_be_read(tmp_path):
@@ -186,6 +188,21 @@ def test_features_and_labels_are_kept_and_can_be_read(tmp_path):
     opened = open_features(tmp_path / saved.data, str(tmp_path / saved.labels))
     assert [layer.name for layer in opened.layers] == ["layer1", "layer2"]
     assert opened.labels.tolist() == ["a", "b"] * 3
+
+
+def test_messages_call_uploaded_files_as_the_visitor_does(tmp_path):
+    labels = Upload("My labels.csv", b"a\nb\na\nb\n")
+    one = save_features([npy(np.ones((4, 2)), "My layer.npy")], labels, tmp_path, PUBLIC)
+    assert one.in_visitors_names(f"column 'y' of ../{one.labels}, '{one.data}'") == (
+        "column 'y' of My labels.csv, 'My layer.npy'"
+    )
+    files = [npy(np.ones((4, 2)), "1.npy"), npy(np.ones((4, 2)), "2.npy")]
+    test = [npy(np.ones((6, 2)), "1.npy"), npy(np.ones((6, 2)), "2.npy")]
+    several = save_features(files, labels, tmp_path, PUBLIC, test=test)
+    assert several.in_visitors_names(f"'../{several.data}/1.npy' and {several.test}/2.npy") == (
+        "'features/1.npy' and test_features/2.npy"
+    )
+    assert several.in_visitors_names(f"../{several.folder}/cache") == "cache"
 
 
 def test_features_of_test_samples_are_kept_beside_them(tmp_path):

@@ -43,7 +43,7 @@ def stored_neighbors(study: Study, layer: str, pooling: str, split: str, *, amon
     if neighbors.empty:
         raise StudyError(
             f"The study in {study.path} stores no neighbors of {layer!r}, {pooling!r}, {split!r} among "
-            f"{among or split!r}. {stored_layers_text(layers_with_neighbors(study))}"
+            f"{among or split!r}. {_stored_instead(study, pooling, split, among or split)}"
         )
     return neighbors.sort_values(["sample", "rank"], ignore_index=True)
 
@@ -142,7 +142,18 @@ def duplicates(study: Study, layer: str, pooling: str, *, within: float = 0.0) -
 
 def stored_layers_text(layers: Sequence[str]) -> str:
     """The layers whose neighbors a study stores, as a sentence. layers : of `layers_with_neighbors`."""
-    return f"It has those of {name_some(layers)}." if layers else "It has none at all."
+    if not layers:
+        return "It has none at all."
+    return f"It has those of {name_some(layers)}. Choose {'one of them' if len(layers) > 1 else 'it'}."
+
+
+def _stored_instead(study: Study, pooling: str, split: str, among: str) -> str:
+    """The layers of which the same neighbors are stored, as a sentence; or that there are none of any layer."""
+    of_samples: list[Filter] = [("split", "==", split), ("nearest_split", "==", among), ("rank", "==", 1)]
+    rows = study.table("neighbors", ["layer"], pooling_filters(of_samples, study.layers, pooling))
+    if rows.empty and layers_with_neighbors(study):
+        return "It has these of no layer. Choose another split or pooling."
+    return stored_layers_text(rows["layer"].astype(str).unique().tolist())
 
 
 def hubness(study: Study, layer: str, pooling: str, split: str) -> tuple[pd.Series, float]:

@@ -15,11 +15,13 @@ from core.study.store.opening import Study
 def _text(study: Study, table: pd.DataFrame, selection: LayerSelection, options: argparse.Namespace) -> str:
     if table.empty:
         return f"No sample of {options.first} or {options.second} was a query."
-    separated = first_separated_layer(table)
+    separated, last = first_separated_layer(table), table.iloc[-1]
+    where = f"{last['layer']}, the last layer with stored neighbors"
+    if separated == last["layer"]:
+        return f"not confused at {where}"
     if separated is not None:
-        return f"not confused from {separated} on, to the last layer"
-    last = table.iloc[-1]
-    return f"still confused at the last layer, {last['layer']}: {last['count']} of {last['total']} samples"
+        return f"not confused from {separated} on, to {where}"
+    return f"still confused at {where}: {last['count']} of {last['total']} samples"
 
 
 COMMAND = TableCommand(

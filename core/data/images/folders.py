@@ -26,6 +26,11 @@ _COMPANIONS = {
     ".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".md", ".rst", ".html", ".htm", ".yaml", ".yml", ".ini", ".log",
     ".db", ".pkl", ".mat", ".npy", ".npz", ".parquet", ".py", ".ipynb", ".zip", ".tar", ".gz", ".sha256", ".md5",
 }  # fmt: skip
+_UNPACK = "Unpack it, and name the folder; the app takes a zip archive, too."
+_MEASURE = "Features are measured by `python -m core measure FILE`, or uploaded in the app."
+_INSTEAD_OF_A_FILE = dict.fromkeys((".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"), _UNPACK) | dict.fromkeys(
+    (".npy", ".npz", ".parquet"), _MEASURE
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +72,11 @@ class FoundImages:
 
 def check_is_folder(root: Path) -> None:
     """Raise a FileNotFoundError unless there is such a folder."""
+    if root.is_file():
+        raise FileNotFoundError(
+            f"data must be a folder of images that holds train/<class>/ and test/<class>/, or <class>/; got the file "
+            f"{str(root)!r}. {_INSTEAD_OF_A_FILE.get(root.suffix.lower(), 'Name the folder that the images are in.')}"
+        )
     if not root.is_dir():
         raise FileNotFoundError(
             f"data must be 'digits', 'tfds:NAME' or a folder that holds train/<class>/ and test/<class>/, or "

@@ -34,11 +34,30 @@ def headline(advice: Advice) -> str:
 def explanation(advice: Advice) -> str:
     """Return the reasons: the best layer, the recommended one with its interval, and what cannot be decided."""
     if _one_class(advice):
-        return "SI cannot distinguish between layers. Take samples of at least two classes."
+        return _reasons(advice)
+    best = f"SI is highest{_before_head(advice)} at {one_layer(advice.best)}: {_best_value(advice)}."
+    return f"{best} {_reasons(advice)}".strip()
+
+
+def conclusion(advice: Advice) -> str:
+    """Return the headline and its reasons as one text, which names the best layer once where it is recommended."""
+    if advice.recommended == advice.best and advice.num_candidates > 1:
+        return f"{headline(advice)}: {_best_value(advice)}. {_reasons(advice)}".strip()
+    return f"{headline(advice)}. {explanation(advice)}"
+
+
+def _best_value(advice: Advice) -> str:
+    """The highest SI with its samples and its chance level."""
     best = advice.row(advice.best)
     chance = "" if pd.isna(best["chance"]) else f", chance {number(best['chance'])}"
-    value = f"**{number(best['value'])}** ({samples_text(advice)}{chance})"
-    parts = [f"SI is highest{_before_head(advice)} at {one_layer(advice.best)}: {value}.", _head(advice)]
+    return f"**{number(best['value'])}** ({samples_text(advice)}{chance})"
+
+
+def _reasons(advice: Advice) -> str:
+    """The head's value, the recommended layer with its interval, and what cannot be decided."""
+    if _one_class(advice):
+        return "SI cannot distinguish between layers. Take samples of at least two classes."
+    parts = [_head(advice)]
     if advice.all_tied:
         parts.append(_all_tied())
     elif not advice.separates:

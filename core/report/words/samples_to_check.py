@@ -153,9 +153,12 @@ def depths_text(samples: pd.DataFrame, num_voters: int) -> str:
     vote = f"the vote of a sample's {num_voters} stored neighbors"
     if num_voters == 1:
         vote = "the class of a sample's nearest neighbor"
+    last = "the last layer with stored neighbors"
+    if num_unsettled:
+        last = f"{one_layer(str(samples.loc[~samples['settled'], 'layer'].iloc[0]))}, {last}"
     return (
         f"Prediction depth is the layer from which on {vote} no longer changes; half of the samples are decided by "
-        f"{middle}. For **{num_unsettled:,}** of {len(samples):,} it still changes at the last layer; "
+        f"{middle}. For **{num_unsettled:,}** of {len(samples):,} it still changes at {last}; "
         f"**{num_wrong:,}** {'ends' if num_wrong == 1 else 'end'} in a wrong class."
     )
 

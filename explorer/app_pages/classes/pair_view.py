@@ -98,12 +98,13 @@ def pair_finding(curve: pd.DataFrame, pair: tuple[str, str], layer: str) -> str:
     separated, last = first_separated_layer(curve), curve.iloc[-1]
     none = f"none of their {last['total']} samples has its nearest neighbor in the other class"
     if separated == curve["layer"].iloc[0]:
-        return f"{text}The two classes are separated at every layer: {none}."
+        return f"{text}The two classes are separated at every layer with stored neighbors: {none}."
     if separated is not None:
         return f"{text}They are **separated from {one_layer(separated)} on**: {none}."
     worst = curve.iloc[int(curve["count"].argmax())]
     text += (
-        f"**They are still confused at the last layer**, {one_layer(last['layer'])}: {last['count']} of {last['total']}"
+        f"**They are still confused at {one_layer(last['layer'])}**, the last layer with stored neighbors: "
+        f"{last['count']} of {last['total']}"
     )
     if worst["count"] != last["count"]:
         text += f"; most at {one_layer(worst['layer'])}: {worst['count']}"

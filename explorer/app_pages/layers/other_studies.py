@@ -97,9 +97,12 @@ def notes_about(studies: Mapping[str, OpenStudy], lines: Lines) -> list[str]:
     if len(studies) == 1:
         return notes
     if lines.alignment.by == "position":
+        reason = "do not have the same names"
+        if lines.alignment.reordered:
+            reason = "of the same names do not come in the same order"
         notes.append(
-            "The x axis is **relative depth**, because the networks' layers do not have the same names: 0% is the "
-            "first measured layer of each, 100% the last."
+            f"The x axis is **relative depth**, because the networks' layers {reason}: 0% is the first measured layer "
+            "of each, 100% the last."
         )
     else:
         notes.append("Layers are aligned by name.")

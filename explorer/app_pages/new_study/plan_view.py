@@ -86,10 +86,17 @@ def _plan_or_reason(
     """The request with its upload in place, and its plan; or why there is none."""
     try:
         filled = _with_upload(request, allowed)
-        return filled, planned(filled, allowed, report), ""
+        plan = planned(filled, allowed, report)
+        return filled, plan | {"notes": list(map(_in_visitors_names, plan.get("notes", [])))}, ""
     except (ValueError, OSError) as error:  # a DataError and a PlanError are ValueErrors
         reason = str(error) if isinstance(error, ValueError) or not allowed.public else "This cannot be read here."
-        return request, {}, reason
+        return request, {}, _in_visitors_names(reason)
+
+
+def _in_visitors_names(text: str) -> str:
+    """A message with the names of the uploaded files in place of the paths at which they are kept."""
+    saved: Saved | None = st.session_state.get(_SAVED)
+    return saved.in_visitors_names(text) if saved else text
 
 
 def _with_upload(request: Request, allowed: Limits) -> Request:
@@ -181,8 +188,8 @@ def _show_start(request: Request, summary: dict[str, Any], allowed: Limits, page
             "visitor, and start by themselves."
         )
     st.caption("The same by hand, from the command line:" if len(ways) == 1 else "The same by hand, one of these:")
-    name = saved.name if saved else ""
-    st.code("\n".join(way.repeated_by(name) for _, way, _ in ways), language="bash", wrap_lines=True)
+    names = saved.names if saved else {}
+    st.code("\n".join(way.repeated_by(names) for _, way, _ in ways), language="bash", wrap_lines=True)
 
 
 def _ways(request: Request, summary: dict[str, Any]) -> list[tuple[str, Request, float]]:

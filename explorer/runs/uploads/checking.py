@@ -5,9 +5,9 @@ import os
 import re
 import shutil
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import BytesIO
 from itertools import chain
 from pathlib import Path
@@ -51,8 +51,8 @@ class Saved:
         The upload's folder, `UPLOADS`/digest.
     data, labels : str
         Features or images, and labels; "" without such a file.
-    name : str
-        The visitor's name of the data.
+    names : mapping
+        What the visitor calls each of these files or folders, by its path.
     test, test_labels : str
         The same of test samples; "" without such a file.
     left_out : str
@@ -62,10 +62,21 @@ class Saved:
     folder: str
     data: str
     labels: str
-    name: str
+    names: Mapping[str, str]
     test: str = ""
     test_labels: str = ""
     left_out: str = ""
+
+    def in_visitors_names(self, text: str) -> str:
+        """Return a text in which the visitor's names stand in place of the paths of the stored files."""
+        for path, name in self.names.items():
+            text = re.sub(rf"(?:\.\./)*{re.escape(path)}", name.replace("\\", r"\\"), text)
+        return without_uploads(text)
+
+
+def without_uploads(text: str) -> str:
+    """Return a text without the folders in which uploads are stored, which say nothing to a visitor."""
+    return re.sub(rf"(?:\.\./)*{re.escape(UPLOADS)}/[0-9a-f]{{32}}/", "", text)
 
 
 def save_images(file: UploadedFile, studies: Path, limits: Limits) -> Saved:
@@ -101,7 +112,8 @@ def save_images(file: UploadedFile, studies: Path, limits: Limits) -> Saved:
     _once(target, unpack)
     with _open(file) as archive:
         left_out = left_out_kinds(archive, tuple(sorted(image_suffixes())))
-    return replace(_saved(studies, target, "", file.name), left_out=left_out)
+    data = str(target.relative_to(studies))
+    return Saved(_upload_of(data), data, "", {data: file.name}, left_out=left_out)
 
 
 def save_features(
@@ -145,11 +157,22 @@ def save_features(
             _store_samples(test, test_labels, folder, "test_", limits)
 
     _once(folder / "features", store)
-    saved = _saved(studies, _stored_features(folder, ""), _stored_labels(studies, folder, labels, ""), files[0].name)
+    data = str(_stored_features(folder, "").relative_to(studies))
+    labels_path = _stored_labels(studies, folder, labels, "")
+    names = {data: _name_of(files, "features")} | ({labels_path: labels.name} if labels else {})
     if not test:
-        return saved
+        return Saved(_upload_of(data), data, labels_path, names)
     test_path = str(_stored_features(folder, "test_").relative_to(studies))
-    return replace(saved, test=test_path, test_labels=_stored_labels(studies, folder, test_labels, "test_"))
+    test_labels_path = _stored_labels(studies, folder, test_labels, "test_")
+    names |= {test_path: _name_of(test, "test_features")} | (
+        {test_labels_path: test_labels.name} if test_labels else {}
+    )
+    return Saved(_upload_of(data), data, labels_path, names, test=test_path, test_labels=test_labels_path)
+
+
+def _name_of(files: Sequence[UploadedFile], folder: str) -> str:
+    """What the visitor calls the features: the only file, or a folder that holds all of them."""
+    return files[0].name if len(files) == 1 else folder
 
 
 def _store_samples(
@@ -286,9 +309,9 @@ def _once(target: Path, make: Callable[[], None]) -> None:
         raise
 
 
-def _saved(studies: Path, data: Path, labels: str, name: str) -> Saved:
-    relative = data.relative_to(studies)
-    return Saved("/".join(relative.parts[:2]), str(relative), labels, name)
+def _upload_of(data: str) -> str:
+    """The upload's folder. data : the path of its data; both relative to the folder of studies."""
+    return "/".join(Path(data).parts[:2])
 
 
 def _store_features(file: UploadedFile, folder: Path, limits: Limits) -> None:
@@ -396,6 +419,8 @@ def _image_fault(path: Path, folder: Path) -> str:
     from PIL import Image
 
     name = path.relative_to(folder).as_posix()
+    if not path.stat().st_size:
+        return f"{name!r} must be an image; got: the file is empty. Leave it out."
     try:
         with Image.open(path, formats=available_formats()) as image:
             width, height = image.size

@@ -192,6 +192,48 @@ def test_the_head_is_called_so_and_not_one_that_was_not_measured(study, capsys):
     assert "was not measured" not in text
 
 
+def test_the_tables_alone_answer_without_the_network(study, capsys, monkeypatch):
+    monkeypatch.setattr("core.commands.cut.reopen_network", lambda *_, **__: pytest.fail("the network was built"))
+    assert main(["cut", str(study.path), "--no-timing", "--layer", "stem_conv"]) == 0
+    text = capsys.readouterr().out
+    assert "costs: SI " in text
+    assert "Seconds an image, and a file (--out), need the network, tiny (weights: " in text
+
+
+@pytest.fixture
+def lost(study, tmp_path) -> Path:
+    """A copy of the study that records weights which are not there."""
+    copy = shutil.copytree(study.path, tmp_path / "lost")
+    text = (copy / "study.json").read_text(encoding="utf-8").replace("tiny.keras", "lost.keras")
+    (copy / "study.json").write_text(text, encoding="utf-8")
+    return copy
+
+
+def test_without_the_weights_the_tables_answer_what_they_can(lost, tmp_path, capsys):
+    assert main(["cut", str(lost)]) == 0
+    text = capsys.readouterr().out
+    assert "saves, of the network up to predictions: " in text
+    assert "seconds an image are left out. The weights of the study are not there any more: no file" in text
+    assert main(["cut", str(lost), "--json"]) == 0
+    told = capsys.readouterr()
+    assert {row["seconds"] for row in json.loads(told.out)["layers"]} == {None}
+    assert "seconds an image are left out. The weights" in told.err
+    for arguments in (["--out", str(tmp_path / "cut.keras")], ["--weights", "gone.keras"]):
+        assert main(["cut", str(lost), *arguments]) == 1
+        assert capsys.readouterr().err.count("Say with --weights where it lies now.") == 1
+
+
+def test_a_layer_of_neither_the_study_nor_its_network_is_refused(study, lost, capsys):
+    assert main(["cut", str(study.path), "--layer", "stem_con", "--no-timing"]) == 2
+    assert "layer must be a layer of the network; got 'stem_con'. Did you mean stem_conv?" in capsys.readouterr().err
+    assert main(["cut", str(study.path), "--layer", "input", "--no-timing"]) == 0
+    assert "input was not measured: what cutting there costs is not known" in capsys.readouterr().out
+    assert main(["cut", str(lost), "--layer", "stem_con", "--no-timing"]) == 1
+    text = capsys.readouterr().err
+    assert "got 'stem_con'. Did you mean 'stem_conv'?" in text
+    assert "its network cannot be loaded. The weights of the study are not there any more" in text
+
+
 def test_without_a_file_the_command_only_looks_and_keeps_the_seconds(study, tmp_path, capsys):
     copy = shutil.copytree(study.path, tmp_path / "copy")
     assert load_timing(load_study(copy)) == {}

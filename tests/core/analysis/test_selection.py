@@ -57,19 +57,44 @@ def test_what_a_study_does_not_have_is_refused(study, choice, message):
         select_layer(study, **choice)
 
 
-def test_the_layer_is_one_whose_neighbors_are_stored(study, tmp_path):
-    """Tables about samples and classes are of neighbors: the best layer of all is of no use without them."""
-    copy = tmp_path / "copy"
-    shutil.copytree(study.path, copy)
+@pytest.fixture
+def partly(study, tmp_path) -> core.Study:
+    """The study with stored neighbors of its first layer alone."""
+    copy = shutil.copytree(study.path, tmp_path / "copy")
     neighbors = pq.read_table(copy / "neighbors.parquet")
     pq.write_table(neighbors.filter(pc.equal(neighbors["layer"], "early")), copy / "neighbors.parquet")
-    partly = core.load_study(copy)
+    return core.load_study(copy)
+
+
+def test_the_layer_is_one_whose_neighbors_are_stored(partly):
+    """Tables about samples and classes are of neighbors: the best layer of all is of no use without them."""
     assert layers_with_neighbors(partly) == ("early",)
     assert select_layer(partly) == LayerSelection("early", "flat", "test")
     assert select_layer(partly, layer="late") == LayerSelection("late", "flat", "test")
     assert set(core.confused_classes(partly)["first"]) == {"ant"}
-    with pytest.raises(StudyError, match=r"stores no neighbors of 'late', .* It has those of early"):
+    with pytest.raises(StudyError, match=r"stores no neighbors of 'late', .* It has those of early\. Choose it\."):
         core.confused_classes(partly, layer="late")
+
+
+def test_the_message_names_layers_of_which_the_same_neighbors_are_stored(study, tmp_path):
+    copy = shutil.copytree(study.path, tmp_path / "within")
+    rows = pq.read_table(copy / "neighbors.parquet")
+    within = pc.equal(rows["split"], rows["nearest_split"])
+    pq.write_table(rows.filter(within), copy / "neighbors.parquet")
+    message = r"stores no neighbors of 'late', 'flat', 'test' among 'train'\. It has these of no layer\. Choose another"
+    with pytest.raises(StudyError, match=message):
+        core.confused_classes(core.load_study(copy), layer="late", split="test", among="train")
+
+
+def test_the_last_layer_of_a_pair_is_one_with_stored_neighbors(partly, capsys):
+    assert main(["class-pair", str(partly.path), "ant", "bee", "--split", "train"]) == 0
+    sentence = "still confused at early, the last layer with stored neighbors: 4 of 4 samples\n"
+    assert capsys.readouterr().out.endswith(sentence)
+
+
+def test_a_pair_is_apart_up_to_the_last_layer_with_stored_neighbors(study, capsys):
+    assert main(["class-pair", str(study.path), "ant", "bee"]) == 0
+    assert capsys.readouterr().out.endswith("not confused at late, the last layer with stored neighbors\n")
 
 
 def test_duplicates_that_were_not_looked_for_are_told(capsys):

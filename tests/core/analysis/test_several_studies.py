@@ -54,7 +54,11 @@ def test_training_samples_are_no_test_samples():
 def test_features_without_a_name_are_the_same_data_only_with_the_same_fingerprint():
     first = info(name=None, metric="euclidean")
     assert study_differences(first, info(name=None, metric="euclidean")) == ()
-    assert [one.kind for one in study_differences(first, info(name=None, fingerprint="b", count=7))] == ["data"]
+    fewer, same_size = info(name=None, fingerprint="b", count=7), info(name=None, fingerprint="b")
+    assert [one.kind for one in study_differences(first, fewer)] == ["data"]
+    assert why_not_comparable(study_differences(info(name=None), fewer)) == "other data (7 samples)"
+    text = "other data (other samples or labels, or another order)"
+    assert why_not_comparable(study_differences(info(name=None), same_size)) == text
 
 
 def test_comparable_studies_come_first_then_the_same_data_then_others():
@@ -102,3 +106,10 @@ def test_layers_are_aligned_by_name_where_all_studies_have_them_else_by_depth(st
     alignment = align_layers([(one, list(names)) for one, names in studies])
     assert alignment.by == by
     assert "".join(alignment.layers) == layers
+
+
+def test_layers_of_the_same_names_in_another_order_are_told_from_other_names():
+    first, reordered, other = (({}, list(names)) for names in ("abc", "cab", "xyz"))
+    assert align_layers([first, reordered]).reordered
+    assert not align_layers([first, reordered, other]).reordered
+    assert not align_layers([first, first]).reordered

@@ -56,6 +56,14 @@ def test_a_pytorch_network_is_cut_in_its_program(of_torch: core.Study, capsys: p
     assert "is of a PyTorch network, which is not stored with it. Cut it" in capsys.readouterr().err
 
 
+def test_a_layer_that_the_study_does_not_have_is_refused(
+    features: core.Study, of_torch: core.Study, capsys: pytest.CaptureFixture[str]
+):
+    for study in (features, of_torch):
+        assert main(["cut", str(study.path), "--layer", "aa"]) == 1
+        assert "layer must be one that the study in" in capsys.readouterr().err
+
+
 @pytest.mark.torch
 @pytest.mark.parametrize("name", ["resnet18", "swin_t", "vit_b_16"])
 def test_the_lines_give_the_features_that_the_study_measured(name: str, tmp_path: Path):

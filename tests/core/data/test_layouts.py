@@ -231,7 +231,22 @@ def test_all_that_is_wrong_with_a_folder_is_told_at_once(messy: Path):
         assert words in line
     assert "'train/cat/00.png' (no image" in lines[4]
     assert "'validation/dog/01.png' (the file is empty)" in lines[4]
-    assert lines[-1].endswith("skip_small_classes=True skip_broken=True")
+    assert lines[-1].endswith(": skip_small_classes=True, skip_broken=True")  # as arguments of a call
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("images.zip", "Unpack it, and name the folder"),
+        ("features.npy", "measured by `python -m core measure FILE`"),
+        ("image.png", "Name the folder that the images are in."),
+    ],
+)
+def test_a_file_in_place_of_a_folder_is_told(tmp_path: Path, name: str, remedy: str):
+    (tmp_path / name).write_bytes(b"anything")
+    with pytest.raises(FileNotFoundError, match=rf"must be a folder of images .*; got the file '.*{name}'") as caught:
+        load_images(tmp_path / name)
+    assert remedy in str(caught.value)
 
 
 def test_with_the_options_that_the_message_names_it_runs(messy: Path):

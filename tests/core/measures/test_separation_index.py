@@ -3,6 +3,7 @@
 import csv
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn import datasets
 from sklearn.model_selection import LeaveOneOut, cross_val_score
@@ -199,6 +200,12 @@ def test_labels_may_be_strings_objects_or_any_integers():
         (lambda x, y: core.separation_index(x, y[:-1]), "labels must have one entry a sample, 6; got 5"),
         (lambda x, y: core.separation_index(x, y.astype(float)), "labels must be integers or strings"),
         (lambda x, y: core.separation_index(x, [1, 2, "a", None, 3, 4]), "labels must be all integers or all strings"),
+        (
+            lambda x, y: core.separation_index(x, [10**20, *y[1:].tolist()]),
+            "of at most 64 bits, or strings; got 1000000",
+        ),
+        (lambda x, y: core.separation_index(x, pd.DataFrame({"a": y, "b": "c"})), "a table. Pass the column of labels"),
+        (lambda x, y: core.separation_index(x, pd.DataFrame({"b": ["c"] * 6})), "a column. Pass labels.squeeze"),
         (lambda x, y: core.separation_index(x, y, ties="random"), "ties must be one of first, any, all, mean"),
         (lambda x, y: core.soft_separation_index(x, y, order=6), "order must be a whole number from 1 to n - 1 = 5"),
         (lambda x, y: core.anti_separation_index(x, y, order=0), "order must be a whole number"),

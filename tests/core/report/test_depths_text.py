@@ -12,6 +12,13 @@ def test_the_verb_goes_with_the_number_of_samples(num_wrong: int, sentence: str)
     assert depths_text(samples, 10).endswith(f"{sentence} a wrong class.")
 
 
+def test_the_last_layer_with_stored_neighbors_is_named():
+    layers = {"depth": [1, 2], "layer": ["a", "c"], "settled": [True, False]}
+    samples = pd.DataFrame({"correct": True} | layers)
+    text = depths_text(samples, 10)
+    assert "For **1** of 2 it still changes at `c`, the last layer with stored neighbors; " in text
+
+
 def test_the_layer_is_named_by_which_half_of_the_samples_are_decided():
     """Not counted: a study may store the neighbors of some layers alone."""
     layers = {"depth": [5, 0, 2, 2, 7], "layer": ["e", "a", "c", "c", "g"]}

@@ -189,6 +189,12 @@ def test_neither_file_is_wrong_usage(wicked, capsys):
     assert "out must name a file, or markdown; got neither" in capsys.readouterr().err
 
 
+def test_a_report_is_no_pdf(wicked, tmp_path, capsys):
+    assert main(["report", str(wicked), "--out", str(tmp_path / "report.pdf")]) == 2
+    assert "out must be a file that ends in .html; got 'report.pdf'" in capsys.readouterr().err
+    assert not list(tmp_path.glob("report.*"))
+
+
 def test_without_the_javascript_html_is_refused_and_markdown_is_not(wicked, tmp_path, monkeypatch, capsys):
     real = builtins.__import__
 

@@ -67,8 +67,8 @@ def parting_text(parting: Parting) -> str:
             f"its nearest neighbor in another class of the group (of fresh samples, at most {parting.high:.0%} would)."
         )
     numbers = (
-        f"at the last layer, {one_layer(parting.layer)}, {parting.count} of {parting.total} are confused "
-        f"{_span(parting.low, parting.high)}, {parting.expected:.1%} expected."
+        f"at {one_layer(parting.layer)}, the last layer with stored neighbors, {parting.count} of {parting.total} are "
+        f"confused {_span(parting.low, parting.high)}, {parting.expected:.1%} expected."
     )
     if parting.verdict == STAYS:
         return f"**They do not part**: {numbers}"

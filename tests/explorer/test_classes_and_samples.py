@@ -214,7 +214,7 @@ def test_samples_page_restores_a_link(open_view, folder):
     view = {"layer": "early", "show": "disagree", "class": "bee", "taken": "ant", "sample": "b/1.png"}
     page = open_view("samples", folder, **view)
     assert "**0 of 4** training samples have a nearest neighbor of their own class" in said(page)
-    assert [one.value for one in page.header][0] == "b/1.png"
+    assert page.header[0].value == "b/1.png"
     assert "Disagrees here: 2 of 4 samples" in [one.value for one in page.header]
     assert "No pictures: the study's image folder is not here" in said(page)
     assert {name: query(page, name) for name in view} == view

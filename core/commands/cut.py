@@ -140,7 +140,7 @@ def _as_json(study: Study, export: Export | None, layer: str, advice: Advice) ->
 
 def _print_choice(study: Study, advice: Advice, layer: str, *, auto: bool) -> None:
     """Which layer, why, and what cutting there saves and costs."""
-    print(_words(advice))
+    print(f"{headline(advice)}.\n{_plain(explanation(advice))}")
     if auto and advice.recommended is None:
         print(f"What follows is for the layer of the highest SI, {layer}.")
     if layer not in set(advice.layers["layer"]):
@@ -170,7 +170,12 @@ def _no_candidate(study: Study, advice: Advice, layer: str) -> str:
 
 def _words(advice: Advice) -> str:
     """What the page Decide says, without Markdown."""
-    return f"{headline(advice)}. {explanation(advice)}".replace("**", "").replace("`", "")
+    return f"{headline(advice)}. {_plain(explanation(advice))}"
+
+
+def _plain(text: str) -> str:
+    """A text without the marks of Markdown."""
+    return text.replace("**", "").replace("`", "")
 
 
 def _cannot_choose(advice: Advice) -> str:

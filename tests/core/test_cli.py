@@ -53,7 +53,8 @@ def test_results_on_stdout_progress_on_stderr(tmp_path: Path, capsys: pytest.Cap
     study = core.load_study(tmp_path / "study")
     train = study.measurements.query("measure == 'separation' and split == 'train'")["value"].item()
     assert f"{train:.4f}" in out
-    for word in ("input", "flat", "train", "test", "test to train", "chance level: "):
+    assert out.splitlines()[0].strip().split("  ") == ["SI train", "SI test", "SI test to train"]
+    for word in ("input", "flat", "chance level: "):
         assert word in out
     assert out.endswith(f"written to {tmp_path / 'study'}\n")
     assert "pass 1 of 1" in err

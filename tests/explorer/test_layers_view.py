@@ -11,6 +11,7 @@ import pytest
 
 from core.study.store.writing import study_lock
 from explorer.state.measures import Measure, Sampling
+from explorer.studies.loading import DEMO
 
 EXPLORER = Path(__file__).resolve().parents[2] / "explorer"
 
@@ -115,6 +116,13 @@ def test_value_interval_and_chance_are_always_there_and_significance_one_click_a
 def test_what_the_band_is_of_stands_beneath_the_chart(open_page, sized_study, tiny_study):
     assert "95% interval for the SI expected of a fresh sample" in said(open_page(sized_study))
     assert "Band:" not in said(open_page(tiny_study))
+
+
+def test_the_untrained_control_is_named_only_where_it_is_drawn(open_page):
+    assert "Solid gray: the same network without training." in said(open_page(DEMO / "dogs"))
+    assert "Solid gray" not in said(
+        open_page(DEMO / "notebook")
+    )  # the control has all activations of other layers only
 
 
 def test_significance_is_not_offered_where_the_study_has_none(open_page, tiny_study):

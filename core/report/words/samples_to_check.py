@@ -154,8 +154,8 @@ def depths_text(samples: pd.DataFrame, num_voters: int) -> str:
     if num_voters == 1:
         vote = "the class of a sample's nearest neighbor"
     return (
-        f"Prediction depth is the layer from which on {vote} no longer changes; half of the samples are decided by "
-        f"{middle}. For **{num_unsettled:,}** of {len(samples):,} it still changes at the last layer; "
+        f"Prediction depth is the layer from which on {vote} no longer changes: for half of the samples {middle} or "
+        f"an earlier layer. For **{num_unsettled:,}** of {len(samples):,} it still changes at the last layer; "
         f"**{num_wrong:,}** {'ends' if num_wrong == 1 else 'end'} in a wrong class."
     )
 

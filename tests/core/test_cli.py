@@ -114,7 +114,8 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(
         assert plan["budget_bytes"] == 1 << 20
     else:
         assert "100 samples (50 train, 50 test) of 10 classes" in out
-        assert "1 layer, mean, in 1 pass over the images:" in out
+        columns = "layers, activations, operations of the network + of the search"
+        assert f"1 layer, mean, in 1 pass over the images ({columns}):" in out
         assert "map of the samples: 1 layer, about 0 s in one thread, after measuring; 0 MiB on disk" in out
         assert "An estimate: products at the" in out
 

@@ -6,9 +6,11 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+import core
 from core.study.store.writing import study_lock
 from explorer.state.measures import Measure, Sampling
 from explorer.studies.loading import DEMO
@@ -123,6 +125,16 @@ def test_the_untrained_control_is_named_only_where_it_is_drawn(open_page):
     assert "Solid gray" not in said(
         open_page(DEMO / "notebook")
     )  # the control has all activations of other layers only
+
+
+def test_levels_of_unequal_numbers_of_samples_are_not_compared(open_page, tmp_path, tiny_study):
+    assert "cannot be compared" not in said(open_page(tiny_study))  # 1,200 of each
+    labels = np.arange(60) % 3
+    layers = {"first": np.random.default_rng(0).normal(size=(60, 4)), "second": np.eye(3)[labels]}
+    core.study_from_features(layers, labels, out=tmp_path / "made", splits=["train"] * 42 + ["test"] * 18)
+    note = "neighbors are searched (18 for Test, 42 for Train), so the levels of these curves cannot be compared"
+    assert note in said(open_page(tmp_path / "made"))
+    assert "cannot be compared" not in said(open_page(tmp_path / "made", samples="test"))
 
 
 def test_significance_is_not_offered_where_the_study_has_none(open_page, tiny_study):

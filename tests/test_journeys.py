@@ -101,7 +101,7 @@ def test_features_in_files(folder: Path, capsys: pytest.CaptureFixture[str]):
     assert main(one) == 0
     assert re.search(r"separation .*\b1(\.0+)?\b", capsys.readouterr().out)
     assert main(several) == 0
-    study = core.load_study("my-study")
+    study = core.load_study("features-study")
     separation = study.measurements.query("measure == 'separation'").set_index("layer")["value"]
     assert separation["late"] == 1
     assert separation["early"] < 1

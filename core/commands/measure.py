@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -247,13 +248,19 @@ def _print_tables(values: FeatureValues, *, by_class: bool) -> None:
     rows = _shown_rows(values).drop(columns=["num_queries", "num_tied"])
     if (rows["split"] == "train").all():
         rows = rows.drop(columns="split")
-    formats = dict.fromkeys(("value", "low", "high", "chance", "excess"), "{:.4f}".format)
-    formats |= {"z": "{:.1f}".format, "p_value": "{:.2g}".format, "order": "{:.0f}".format}
+    formats: dict[str, Callable[[float], str]] = {}
+    formats |= dict.fromkeys(("value", "low", "high", "chance", "excess"), "{:.4f}".format)
+    formats |= {"z": "{:.1f}".format, "p_value": _p_text, "order": "{:.0f}".format}
     for layer, table in rows.groupby("layer", sort=False):
         text = table.drop(columns="layer").to_string(index=False, formatters=formats, na_rep="–")
         print(f"\n{layer}\n{text}")
         if by_class:
             print(f"\n{_class_table(values, str(layer))}")
+
+
+def _p_text(p_value: float) -> str:
+    """A p-value; one that is too small for a number is not called 0."""
+    return f"{p_value:.2g}" if p_value > 0 else "<1e-300"
 
 
 def _class_table(values: FeatureValues, layer: str) -> str:

@@ -108,6 +108,7 @@ def print_study(study: Study, *, as_json: bool, printed_notes: Collection[str] =
     wide = wide.reindex(
         pd.MultiIndex.from_frame(table[["layer", "pooling"]].drop_duplicates())
     )  # with those of no value
+    wide = wide.rename(columns=lambda name: f"SI {name}").rename_axis(columns=None)
     print(wide.to_string(float_format=lambda value: f"{value:.4f}", na_rep="–"))
     chance = ", ".join(f"{name} {value:.4f}" for name, value in table.groupby("column")["chance"].first().items())
     print(f"chance level: {chance}")

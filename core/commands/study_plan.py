@@ -70,7 +70,8 @@ def _here(plan: Plan) -> _Estimate:
     costs = [pass_cost(plan, part, plan.options.precision) for part in passes]
     rows = [_pass_row(part, cost) for part, cost in zip(passes, costs, strict=True)]
     layers, runs = counted(len(plan.layers), "layer"), counted(len(passes), "pass", "passes")
-    lines = [f"{layers}, {_poolings(plan)}, in {runs} over the images:"]
+    columns = "layers, activations, operations of the network + of the search"
+    lines = [f"{layers}, {_poolings(plan)}, in {runs} over the images ({columns}):"]
     for number, (part, cost) in enumerate(zip(passes, costs, strict=True), start=1):
         lines.append(f"  pass {number}: {_pass_line(part, cost)}")
     lines.append(f"memory for the activations of a pass: {_mebibytes(plan.budget_bytes)}")

@@ -223,17 +223,22 @@ class Plan:
 
     def cautions(self) -> list[str]:
         """Sentences that belong beside any result of this study."""
-        published = "" if self.network is None else self.network.origin.get("published_as")
-        seen = "imagenet" in (self.options.weights, published) and all(
-            _WNID.match(name) for name in self.images.class_names
-        )
+        seen = self._seen_by_imagenet()
         class_tokens = describe_class_tokens(self._pooled(only_class_tokens=True), self.options.tokens)
         own = [
             *self.notes,
             *([class_tokens] if class_tokens else []),
-            *([_SEEN_BY_IMAGENET] if seen and self.network is not None else []),
+            *([seen] if seen else []),
         ]
         return own + _skipped_cautions(self.images) + self.samples.cautions()
+
+    def _seen_by_imagenet(self) -> str:
+        """Return what to say of images of ImageNet in a trained network; "" where that does not apply."""
+        weights = self.options.weights
+        if self.network is None or weights == "none" or not all(map(_WNID.match, self.images.class_names)):
+            return ""
+        published = self.network.origin.get("published_as")
+        return _SEEN_BY_IMAGENET if "imagenet" in (weights, published) else _PERHAPS_SEEN_BY_IMAGENET
 
 
 def _skipped_cautions(images: LabelledImages) -> list[str]:
@@ -253,6 +258,11 @@ def _skipped_cautions(images: LabelledImages) -> list[str]:
 _SEEN_BY_IMAGENET = (
     "The class folders bear ImageNet ids: a network with ImageNet weights has probably been trained on these very "
     "images, test images included. Its values say how well they were learned, not how it would do on new images."
+)
+_PERHAPS_SEEN_BY_IMAGENET = (
+    "The class folders bear ImageNet ids: if the network was trained on ImageNet, or fine-tuned from such weights, it "
+    "has probably been trained on these very images, test images included. Its values then say how well they were "
+    "learned, not how it would do on new images."
 )
 
 

@@ -8,10 +8,12 @@ _PAIRED = 2 * f'[class*="st-key-{PAIRED}"]'  # said twice it counts for more tha
 _PICTURES = '[data-testid="stHorizontalBlock"] > [data-testid="stElementContainer"]'
 _CODE = '[data-testid="stCode"] pre code[class]'
 # Rows of buttons are as high as the fields beside them, so that their labels stand in one line; in a narrow window they
-# wrap, where Streamlit would cut off the last one. Streamlit writes what is chosen in the primary color, which is too
-# dark for a text on a dark page. Its colors of code are too light: these reach 4.5:1 on the background of code.
+# wrap, where Streamlit would cut off the last one. A name that is too long for its field ends in "…". Streamlit writes
+# what is chosen in the primary color, which is too dark for a text on a dark page. Its colors of code are too light:
+# these reach 4.5:1 on the background of code.
 STYLE = f"""<style>
 {_GROUP} > [role] button {{min-height: 2.5rem;}}
+[data-testid="stSelectbox"] input {{text-overflow: ellipsis;}}
 @media (max-width: 640px) {{
   {_GROUP} > [role] {{flex-wrap: wrap; row-gap: .25rem;}}
   {_PAIRED} {{column-gap: 1rem;}}

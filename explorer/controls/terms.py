@@ -44,7 +44,7 @@ TERMS = {
     "queries": "The samples whose nearest neighbors are looked up. Fewer queries among all samples leave SI unbiased, "
     "and only widen its interval.",
     "epoch": "One pass of the training over its images. Epoch 0 is the network before training.",
-    "loss": "What the training minimizes. It is of the training images, and lower is better.",
+    "loss": "What the training minimizes, computed on the training images. Lower is better.",
 }
 STYLE = """<style>
 .si-terms {position: relative; line-height: 1.5;}

@@ -23,6 +23,7 @@ LARGEST = 65_534  # of a coordinate; the next number says that a sample has no p
 MISSING = LARGEST + 1
 BYTES_OF_POINT = 4.125  # two coordinates, and a bit for the agreement of the nearest neighbor
 QUANTILE, EDGE = 0.98, 1.25  # most coordinates of a plane are within 1; what lies beyond the edge is drawn at it
+SPOT = 0.02  # of the map's width: samples nearer to each other than this lie on nearly one spot
 MAX_COLORS = 10
 
 
@@ -120,6 +121,20 @@ def quantized(points: NDArray[np.float32]) -> NDArray[np.uint16]:
     numbers = (shares * LARGEST).round().astype(np.uint16)
     numbers[~known] = MISSING
     return numbers
+
+
+def crowded_share(planes: MapPlanes, layer: str) -> float:
+    """Share of the drawn samples that lie on nearly one spot of a layer's map, around their median.
+
+    Two principal components of a layer whose samples lie in many directions, such as softmax outputs of many classes,
+    show few of them.
+    """
+    points = planes.coordinates[planes.layers.index(layer)]
+    points = points[(points != MISSING).all(axis=1)].astype(np.float64)
+    if not len(points):
+        return 0.0
+    distances = np.abs(points - np.median(points, axis=0)).max(axis=1)
+    return float((distances <= SPOT * LARGEST).mean())
 
 
 def map_bytes(planes: MapPlanes, sample_paths: SamplePaths, token: str) -> bytes:

@@ -53,7 +53,8 @@ def test_results_on_stdout_progress_on_stderr(tmp_path: Path, capsys: pytest.Cap
     study = core.load_study(tmp_path / "study")
     train = study.measurements.query("measure == 'separation' and split == 'train'")["value"].item()
     assert f"{train:.4f}" in out
-    for word in ("input", "flat", "train", "test", "test to train", "chance level: "):
+    assert out.splitlines()[0].strip().split("  ") == ["SI train", "SI test", "SI test to train"]
+    for word in ("input", "flat", "chance level: "):
         assert word in out
     assert out.endswith(f"written to {tmp_path / 'study'}\n")
     assert "pass 1 of 1" in err
@@ -113,7 +114,8 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(
         assert plan["budget_bytes"] == 1 << 20
     else:
         assert "100 samples (50 train, 50 test) of 10 classes" in out
-        assert "1 layer, mean, in 1 pass over the images:" in out
+        columns = "layers, activations, operations of the network + of the search"
+        assert f"1 layer, mean, in 1 pass over the images ({columns}):" in out
         assert "map of the samples: 1 layer, about 0 s in one thread, after measuring; 0 MiB on disk" in out
         assert "An estimate: products at the" in out
 

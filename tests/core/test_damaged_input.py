@@ -348,7 +348,14 @@ def test_measure_on_a_complete_study_shows_it_again(features: Path, capsys: pyte
     np.save("x.npy", np.load("x.npy") + 1)
     status, _, err = run(command, capsys)
     assert status == 1
-    assert "study holds a study of other features: the file of 'x' was another one" in err
+    assert "study holds another study: the file of 'x' was another one. Choose another folder, or replace it" in err
+
+
+def test_measure_on_the_study_of_a_network_says_so(features: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(["study", "digits", "--model", "pixels", "--per-class", "4", "--out", "study"], capsys)[0] == 0
+    status, _, err = run(["measure", "x.npy", "--labels", "y.npy", "--out", "study"], capsys)
+    assert status == 1
+    assert "study holds another study: it was not measured from feature files. Choose another folder" in err
 
 
 def test_a_damaged_part_is_told_before_the_rest_is_computed(features: Path, capsys: pytest.CaptureFixture[str]):

@@ -49,6 +49,7 @@ def test_si_against_what_the_layers_are(open_view, tiny_study):
     page = open_view("compare", tiny_study)
     assert [one.value for one in page.header] == ["SI versus layer properties"]
     assert len(charts(page)) == 5  # no linear probe in this study
+    assert "linear probe" not in said(page)
     assert "SI is correlated with" in said(page)
     assert said(page).count("Spearman 1.00") == len([one for one in page.caption if "Spearman 1.00" in one.value])
     other = open_view("compare", tiny_study, tab="another-study")

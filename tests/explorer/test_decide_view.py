@@ -63,6 +63,12 @@ def test_features_without_a_network_have_no_savings(open_view, tmp_path):
     assert {metric.label: metric.value for metric in page.metric}["Parameters saved"] == "–"
 
 
+def test_the_linear_probe_is_shown_where_a_layer_has_one(open_view):
+    label = "Linear probe, minus the best layer's"
+    assert label in [metric.label for metric in open_view("decide", DEMO / "dogs").metric]
+    assert label not in [metric.label for metric in open_view("decide", DEMO / "notebook").metric]  # all activations
+
+
 @pytest.fixture(scope="module")
 def one_class(tmp_path_factory):
     """Studies whose test samples are of one class: beside training samples of three, and alone."""

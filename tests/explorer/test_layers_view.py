@@ -6,11 +6,14 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+import core
 from core.study.store.writing import study_lock
 from explorer.state.measures import Measure, Sampling
+from explorer.studies.loading import DEMO
 
 EXPLORER = Path(__file__).resolve().parents[2] / "explorer"
 
@@ -115,6 +118,23 @@ def test_value_interval_and_chance_are_always_there_and_significance_one_click_a
 def test_what_the_band_is_of_stands_beneath_the_chart(open_page, sized_study, tiny_study):
     assert "95% interval for the SI expected of a fresh sample" in said(open_page(sized_study))
     assert "Band:" not in said(open_page(tiny_study))
+
+
+def test_the_untrained_control_is_named_only_where_it_is_drawn(open_page):
+    assert "Solid gray: the same network without training." in said(open_page(DEMO / "dogs"))
+    assert "Solid gray" not in said(
+        open_page(DEMO / "notebook")
+    )  # the control has all activations of other layers only
+
+
+def test_levels_of_unequal_numbers_of_samples_are_not_compared(open_page, tmp_path, tiny_study):
+    assert "cannot be compared" not in said(open_page(tiny_study))  # 1,200 of each
+    labels = np.arange(60) % 3
+    layers = {"first": np.random.default_rng(0).normal(size=(60, 4)), "second": np.eye(3)[labels]}
+    core.study_from_features(layers, labels, out=tmp_path / "made", splits=["train"] * 42 + ["test"] * 18)
+    note = "neighbors are searched (18 for Test, 42 for Train), so the levels of these curves cannot be compared"
+    assert note in said(open_page(tmp_path / "made"))
+    assert "cannot be compared" not in said(open_page(tmp_path / "made", samples="test"))
 
 
 def test_significance_is_not_offered_where_the_study_has_none(open_page, tiny_study):

@@ -138,6 +138,27 @@ def test_cards_stand_side_by_side_on_a_phone(page, address, path, items, least):
     assert boxes[-1]["x"] + boxes[-1]["width"] <= PHONE["width"]
 
 
+@pytest.mark.parametrize("width", [390, 800, 1000, 1200, 1440])
+def test_the_rows_of_the_gallery_are_full(page, address, width):
+    page.set_viewport_size({"width": width, "height": 900})
+    opened(page, address, "/samples")
+    tiles = page.locator(".st-key-gallery .grid > button")
+    expect(tiles).to_have_count(24, timeout=60_000)
+    columns = page.locator(".st-key-gallery .grid").evaluate(
+        "grid => getComputedStyle(grid).gridTemplateColumns.split(' ').map(parseFloat)"
+    )
+    assert 24 % len(columns) == 0
+    assert min(columns) >= 70  # pixels
+
+
+def test_a_name_too_long_for_its_field_ends_in_an_ellipsis(page, address):
+    page.set_viewport_size(PHONE)
+    opened(page, address, "/training")
+    field = page.get_by_role("combobox", name="Study")
+    expect(field).to_be_visible(timeout=60_000)
+    expect(field).to_have_css("text-overflow", "ellipsis")
+
+
 def test_chosen_layers_wrap_on_a_phone(page, address):
     page.set_viewport_size(PHONE)
     opened(page, address, "/sample-size")

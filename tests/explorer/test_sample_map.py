@@ -20,6 +20,7 @@ from explorer.studies.map_points import (
     aligned_plane,
     cached_map_planes,
     choose_drawn,
+    crowded_share,
     extra_frame,
     map_bytes,
     map_planes,
@@ -53,6 +54,24 @@ def test_planes_are_turned_onto_the_one_before_and_have_one_size():
     np.testing.assert_allclose(unit_square(first), SQUARE, atol=1e-6)
     np.testing.assert_allclose(unit_square(second), SQUARE, atol=1e-6)
     assert (unit_square(aligned_plane(SQUARE * 0, second)) == 0).all()
+
+
+def test_samples_on_nearly_one_spot_are_counted():
+    corners, spot = SQUARE, np.float32([[0, 0], [0, 0.01], [0.01, 0], [np.nan, 0]])  # one has no place
+    table = pd.DataFrame(np.concatenate([corners, spot, 0 * spot]), columns=["x", "y"])
+    table = table.assign(layer="a", sample=np.arange(12))
+    planes = map_planes([table], ["a"], np.arange(12))
+    assert crowded_share(planes, "a") == pytest.approx(6 / 10)  # 3 of the spot and 3 more at its middle
+    nothing = map_planes([table.assign(x=np.nan)], ["a"], np.arange(12))
+    assert crowded_share(nothing, "a") == 0
+
+
+@pytest.mark.parametrize(("layer", "said"), [("predictions", True), ("avg_pool", False)])
+def test_a_map_that_shows_little_says_so(open_view, layer, said):
+    page = open_view("samples", DEMO / "dogs-tuned", layer=layer)
+    (caption,) = [one.value for one in page.caption if map_view.LIMITS in one.value]
+    assert ("89% of the samples lie on nearly one spot here" in caption) == said
+    assert ("`--projection tsne`" in caption) == said
 
 
 def test_coordinates_are_whole_numbers_at_the_edge_at_most_and_gaps_have_their_own():

@@ -125,6 +125,7 @@ def test_a_command_prints_and_writes_the_table(name, folder, tmp_path, capsys):
         pd.testing.assert_frame_equal(written, expected, check_dtype=False, check_categorical=False)
     text = capsys.readouterr().out
     assert f"written to {tmp_path / 'table.csv'}" in text
+    assert ("score: votes / (votes + own_votes)." in text) == (name == "label-errors")
     for column in ("class_name", "first", "id"):
         if column in expected:
             assert str(expected[column].iloc[0]) in text

@@ -13,6 +13,9 @@ from core.report.words.samples_to_check import check_text
 from core.study.store.opening import Study
 
 NONE_LISTED = "At the late layers, no sample has more neighbors of another class than of its label."
+COLUMNS = (
+    "votes: of the neighbors for the suggested class; own_votes: for the label; score: votes / (votes + own_votes)."
+)
 
 
 def _text(study: Study, table: pd.DataFrame, selection: LayerSelection, options: argparse.Namespace) -> str:
@@ -22,7 +25,7 @@ def _text(study: Study, table: pd.DataFrame, selection: LayerSelection, options:
     neighbors = late_neighbors(study, selection.pooling, selection.split, among=selection.among)
     text = (
         f"{check_text(study, neighbors, selection.split, among=selection.among)} A score of {CLEAR_SCORE} or more "
-        "contradicts a label clearly; it does not prove that the label is wrong."
+        f"contradicts a label clearly; it does not prove that the label is wrong. {COLUMNS}"
     )
     if table["duplicate"].isna().all():
         text += (

@@ -38,8 +38,8 @@ def blocks_text(table: pd.DataFrame, verified: Verified, tolerance: float) -> st
         )
     sentences = [
         f"The whole network's accuracy on {images} is **{verified.accuracy:.3f}**.",
-        f"Without one of its {len(tried)} residual blocks it is not worse by more than {tolerance:g} in "
-        f"**{_cases(len(harmless))}**{_named(harmless)}.",
+        f"**{len(harmless) or 'None'}** of its {len(tried)} residual blocks can be left out, one at a time, with the "
+        f"accuracy certainly not worse by more than {tolerance:g}{_named(harmless)}.",
     ]
     if len(undecided):
         sentences.append(
@@ -48,11 +48,6 @@ def blocks_text(table: pd.DataFrame, verified: Verified, tolerance: float) -> st
     if len(worse):
         sentences.append(f"It is worse by more than that without **{len(worse)}**{_named(worse)}.")
     return " ".join([*sentences, together_text(verified, len(harmless))]).strip()
-
-
-def _cases(count: int) -> str:
-    """Such as "no case", "1 case", "2 cases"."""
-    return f"{count or 'no'} case{'s' * (count > 1)}"
 
 
 def _named(blocks: pd.DataFrame) -> str:

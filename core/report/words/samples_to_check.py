@@ -157,8 +157,8 @@ def depths_text(samples: pd.DataFrame, num_voters: int) -> str:
     if num_unsettled:
         last = f"{one_layer(str(samples.loc[~samples['settled'], 'layer'].iloc[0]))}, {last}"
     return (
-        f"Prediction depth is the layer from which on {vote} no longer changes; half of the samples are decided by "
-        f"{middle}. For **{num_unsettled:,}** of {len(samples):,} it still changes at {last}; "
+        f"Prediction depth is the layer from which on {vote} no longer changes: for half of the samples {middle} or "
+        f"an earlier layer. For **{num_unsettled:,}** of {len(samples):,} it still changes at {last}; "
         f"**{num_wrong:,}** {'ends' if num_wrong == 1 else 'end'} in a wrong class."
     )
 

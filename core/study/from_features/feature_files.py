@@ -207,9 +207,15 @@ def _refuse_other_files(folder: Path, files: Mapping[str, str]) -> None:
     changed = [name for name in finished if name in before and before[name] != files.get(name)]
     lacking = sorted(set(files) - finished) if info.get("state") == "complete" else []
     if changed or lacking:
-        what = f"the file of {changed[0]!r} was another one" if changed else f"it is complete without {lacking[0]!r}"
+        if not before:
+            what = "it was not measured from feature files"
+        elif changed:
+            what = f"the file of {changed[0]!r} was another one"
+        else:
+            what = f"it is complete without {lacking[0]!r}"
         raise StudyError(
-            f"{folder} holds a study of other features: {what}. Choose another folder, or delete this one."
+            f"{folder} holds another study: {what}. Choose another folder, or replace it: overwrite=True, or "
+            "--overwrite."
         )
 
 

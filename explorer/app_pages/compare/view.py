@@ -61,8 +61,9 @@ SECTIONS = {"charts": "Charts", "choices": "Choices"}
 DOTS_CAPTION = (
     "One dot per layer; bars: 95% interval of SI. Spearman's rank correlation over the layers shown, with Fisher's "
     "95% interval. Layers of a network are not independent, so the interval is approximate. The charts of parameters "
-    "leave out layers without parameters (sums, pooling). The linear probe is trained on channel means."
+    "leave out layers without parameters (sums, pooling)."
 )
+PROBE_CAPTION = "The linear probe is trained on channel means."
 CHANGE_CAPTION = (
     "Difference: the open study minus the other. ▲ rose, ▼ fell: q < 0.05 over these layers (Benjamini and Hochberg); "
     "● no certain change, which does not prove that there is none; ■ many ties, no conclusion. The interval is for a "
@@ -164,7 +165,8 @@ def show_dots(study: OpenStudy, selection: CompareSelection) -> None:
     for start in range(0, len(names), COLUMNS):
         _show_dots_charts(study, dots, names[start : start + COLUMNS], texts)
     small = baseline_text(tables.samples, study.curves[study.curves["samples"] == selection.samples])
-    st.caption(f"{DOTS_CAPTION} {small}".strip())
+    probe = PROBE_CAPTION if "linear_probe" in names else ""
+    st.caption(" ".join(filter(None, [DOTS_CAPTION, probe, small])))
 
 
 def _show_dots_charts(study: OpenStudy, dots: pd.DataFrame, names: Sequence[str], texts: Mapping[str, str]) -> None:

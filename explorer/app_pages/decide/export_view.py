@@ -38,12 +38,12 @@ MEASURED_COLUMNS = {
     "change_low": "Change, low",
     "change_high": "Change, high",
     "parameters": "Parameters",
-    "parameters_share": "Share of them",
+    "parameters_share": "Share of parameters",
 }
 BLOCK_COLUMNS = {
     "block": "Block",
     "parameters": "Parameters",
-    "parameters_share": "Share of them",
+    "parameters_share": "Share of parameters",
     "before": "SI before",
     "after": "SI after",
     "difference": "Difference of SI",
@@ -76,7 +76,7 @@ def show_export(study: OpenStudy, layer: str, pooling: str) -> None:
 
 def show_blocks(study: OpenStudy, samples: str, pooling: str) -> None:
     """Show SI before and after each block, and the accuracy without each block or how to measure it."""
-    st.header("Blocks that can be removed", anchor="blocks")
+    st.header("Can a block be removed?", anchor="blocks")
     try:
         blocks, verified = cached_blocks(study.path, study.stamp, samples, pooling)
     except StudyError as error:

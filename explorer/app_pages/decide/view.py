@@ -84,7 +84,7 @@ def show_cut(study: OpenStudy) -> Advice | None:
                 show_notes(study)
                 return None
             layer = choose_cut(study, advice)
-            show_cost(study, advice.row(layer))
+            show_cost(study, advice, layer)
             if text := cached_class_costs(study.path, study.stamp, samples, pooling, tolerance, layer):
                 st.markdown(text)
         show_chart(study, advice, layer)
@@ -187,8 +187,9 @@ def choose_cut(study: OpenStudy, advice: Advice) -> str:
     return layer
 
 
-def show_cost(study: OpenStudy, row: pd.Series) -> None:
-    """Show what the cut saves and costs, in figures."""
+def show_cost(study: OpenStudy, advice: Advice, layer: str) -> None:
+    """Show what the cut saves and costs, in figures; that of the linear probe where any layer has one."""
+    row = advice.row(layer)
     probe = row["linear_probe_difference"]
     with st.container(horizontal=True, gap="medium"):
         st.metric("SI at the cut", f"{row['value']:.3f}", help="The page Layers shows its 95% interval.")
@@ -196,7 +197,8 @@ def show_cost(study: OpenStudy, row: pd.Series) -> None:
         st.metric("Parameters saved", share(row["parameters_saved"]))
         st.metric("Operations saved", share(row["flop_saved"]))
         st.metric("Time saved", time_share(row), help=f"{time_help(row)} {_timing_help(study)}".strip())
-        st.metric("Linear probe, minus the best layer's", "–" if pd.isna(probe) else f"{probe:+z.3f}")
+        if advice.layers["linear_probe"].notna().any():
+            st.metric("Linear probe, minus the best layer's", "–" if pd.isna(probe) else f"{probe:+z.3f}")
 
 
 def _timing_help(study: OpenStudy) -> str:

@@ -64,14 +64,14 @@ def chart_data(study: OpenStudy, selection: Selection, chosen: str | None) -> Ch
 
 
 def control_values(study: OpenStudy, selection: Selection, curves: pd.DataFrame) -> pd.DataFrame:
-    """Layer and value of the untrained control for the leading curve; empty without a control."""
+    """Layer and value of the untrained control at the layers of the leading curve; empty without a control."""
     lead = lead_curve(curves)
     control = untrained_control(study)
     if control is None or lead.empty or selection.sampling != FULL:
         return pd.DataFrame({"layer": [], "value": []})
     rows = chosen_curves(control, selection.measure, FULL)
     keep = (rows["measure"] == "SI") & (rows["samples"] == lead["samples"].iloc[0])
-    keep &= rows["pooling"] == lead["pooling"].iloc[0]
+    keep &= (rows["pooling"] == lead["pooling"].iloc[0]) & rows["layer"].isin(lead["layer"])
     values: pd.DataFrame = rows.loc[keep, ["layer", "value"]].dropna()
     return values
 

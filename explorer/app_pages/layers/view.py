@@ -15,6 +15,7 @@ from core.report.charts.layer_chart import PICK
 from core.report.words.cards import Card
 from core.report.words.findings import describe, layer_text, significance_note
 from core.report.words.formatting import SAMPLES
+from core.report.words.sample_counts import unequal_counts_text
 from core.report.words.small_classes import baseline_text
 from explorer.app_pages.layers.content import (
     ChartData,
@@ -359,7 +360,10 @@ def _chart_caption(study: OpenStudy, selection: Selection, data: ChartData) -> s
     texts = [explanation(selection.measure), CHANCE, *(text for target, text in BANDS.items() if target in targets)]
     if len(data.control):
         texts.append(CONTROL)
-    texts.append(baseline_text(cached_tables(study.path, study.stamp).samples, data.curves))
+    samples = cached_tables(study.path, study.stamp).samples
+    if (selection.measure, selection.sampling) == (SEPARATION, FULL):
+        texts.append(unequal_counts_text(samples, data.curves))
+    texts.append(baseline_text(samples, data.curves))
     return " ".join(filter(None, texts))
 
 

@@ -24,6 +24,7 @@ from explorer.studies.map_points import (
     MapPlanes,
     cached_map_bytes,
     cached_map_planes,
+    crowded_share,
     extra_frame,
     map_token,
     sample_bits,
@@ -40,6 +41,12 @@ NO_PLANE = (
 )
 COMPONENTS = "Two principal components of the layer's channel means."
 EMBEDDING = "A neighbor embedding (t-SNE) of the layer's channel means, each layer's begun from the one before it."
+CROWDED = (
+    "**{share:.0%} of the samples lie on nearly one spot here**: this map does not show what tells them apart. Choose "
+    "another layer{remedy}."
+)
+CROWDED_SHARE = 0.5  # from which on it is said
+SPREAD = ", or make the study with `--projection tsne`, which spreads them"
 NOT_YET = "The neighbor embedding is made when all layers are measured."
 FEW = "There are too few samples for a neighbor embedding."
 LIMITS = (
@@ -256,6 +263,10 @@ def _alt(planes: MapPlanes, layer: str, table: pd.DataFrame, selected: int) -> s
 
 def _caption(source: MapSource, planes: MapPlanes, layer: str) -> str:
     parts = [*_method(source.study), LIMITS]
+    share = crowded_share(planes, layer)
+    if share > CROWDED_SHARE:
+        remedy = SPREAD if look_up(source.study.info, "asked.projection") != "tsne" else ""
+        parts.insert(0, CROWDED.format(share=share, remedy=remedy))
     if layer != source.selection.layer:
         parts.append(f"`{source.selection.layer}` has no map; this is `{layer}`.")
     if len(planes.drawn_samples) < planes.num_samples:

@@ -269,7 +269,8 @@ def test_the_command_measures_keeps_and_shows(copy, capsys):
     assert "verdict" not in text
     assert main(["blocks", str(copy.path), "--verify", "--tolerance", "0.02"]) == 0
     measured = capsys.readouterr().out
-    assert "not worse by more than 0.02 in 2 cases (block1a, block1c; " in measured
+    assert "2 of its 3 residual blocks can be left out, one at a time, with" in measured
+    assert "certainly not worse by more than 0.02 (block1a, block1c; " in measured
     assert "Without block1a, block1c at once (each not worse by more than 0.02), it is 0." in measured
     assert "It is worse by more than that without 1 (block1b; " in measured
     assert main(["blocks", str(copy.path), "--tolerance", "0.02"]) == 0
@@ -313,11 +314,15 @@ def test_the_words_name_what_can_go_and_how_many_images_would_decide():
     blocks, verified = table_of(("a", 0, -0.005, 0.005), ("b", -0.005, -0.015, 0.005), ("c", -0.05, -0.08, -0.02))
     text = blocks_text(with_verified(blocks, verified), verified, 0.01)
     assert "accuracy on 100 test images is **0.900**" in text
-    assert "not worse by more than 0.01 in **1 case** (`a`; 17% of the parameters)." in text
+    assert "**1** of its 3 residual blocks can be left out, one at a time, with the accuracy" in text
+    assert "certainly not worse by more than 0.01 (`a`; 17% of the parameters)." in text
     # b: half an interval of 0.010 must shrink to 0.005, which takes 4 times the images
     assert "100 test images cannot decide this for **1**: `b`, which needs the fewest, would need about 400" in text
     assert "worse by more than that without **1** (`c`; 17% of the parameters)." in text
     assert "at once" not in text
+    blocks, verified = table_of(("b", -0.005, -0.015, 0.005))
+    text = blocks_text(with_verified(blocks, verified), verified, 0.01)
+    assert "**None** of its 1 residual blocks can be left out" in text
 
 
 @pytest.mark.parametrize(("accuracy", "decided"), [(0.59, False), (0.61, True)])

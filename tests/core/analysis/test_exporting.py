@@ -18,7 +18,7 @@ from core.analysis.cut.exporting import export_cut, usage_lines
 from core.analysis.cut.time_saved import WIDEST_RANGE
 from core.analysis.cut.timings import load_timing
 from core.cli import main
-from core.report.words.cut import enough_tolerance
+from core.report.words.cut import enough_tolerance, headline
 from core.study.reopening import reopen_network, reopen_plan
 from core.study.store.opening import Study, StudyError, load_study
 from explorer.studies.loading import DEMO
@@ -161,6 +161,8 @@ def test_the_command_chooses_cuts_and_says_what_it_saves(study, tmp_path, capsys
     assert main(command) == 0
     text = capsys.readouterr().out
     assert text.startswith(f"Cut at {advice.recommended}")
+    assert text.startswith(f"{headline(advice)}: ")  # which the reasons do not say again
+    assert "SI is highest" not in text.splitlines()[0]
     assert "same activations as the network on 8 of the study's images" in text
     assert "ms an image are left" in text
     assert "probe head of 60 training images: accuracy" in text

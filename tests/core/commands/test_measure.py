@@ -145,6 +145,16 @@ def table_alone(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
+def test_a_p_value_too_small_for_a_number_is_not_called_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    labels = np.arange(3000) % 2  # two classes, far apart: z is about 43, and p below the smallest float
+    np.save(tmp_path / "far.npy", np.random.default_rng(0).normal(size=(3000, 2)) + 99 * labels[:, None])
+    np.save(tmp_path / "labels.npy", labels)
+    assert main(["measure", str(tmp_path / "far.npy"), "--labels", str(tmp_path / "labels.npy")]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert next(line for line in lines if line[:1] == ["separation"])[-1] == "<1e-300"
+    assert next(line for line in lines if line[:1] == ["knn"])[-1] == "–"
+
+
 def test_several_layers_each_have_a_table(capsys: pytest.CaptureFixture[str]):
     rows = as_json(["x.npz"], capsys)
     values = {row["layer"]: row["value"] for row in rows if row["measure"] == "separation"}

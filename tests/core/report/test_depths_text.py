@@ -23,4 +23,4 @@ def test_the_layer_is_named_by_which_half_of_the_samples_are_decided():
     """Not counted: a study may store the neighbors of some layers alone."""
     layers = {"depth": [5, 0, 2, 2, 7], "layer": ["e", "a", "c", "c", "g"]}
     samples = pd.DataFrame({"correct": True, "settled": True} | layers)
-    assert "half of the samples are decided by `c`. For" in depths_text(samples, 10)
+    assert "no longer changes: for half of the samples `c` or an earlier layer. For" in depths_text(samples, 10)

@@ -50,7 +50,7 @@ def test_the_recipe_makes_a_study(
     test_loader = DataLoader(TensorDataset(images[:9], targets[:9]), batch_size=16)
     monkeypatch.chdir(tmp_path)
     exec(recipe(name), {"model": model, "loader": loader, "test_loader": test_loader})
-    study = core.load_study(tmp_path / "my-study")
+    study = core.load_study(tmp_path / "torch-study")
     assert "layer1" in capsys.readouterr().out
     assert study.state == "complete"
     train = study.samples[study.samples["split"] == "train"]

@@ -46,7 +46,8 @@ def show_page() -> None:
     follow_browser(page.url_path)
     if page.url_path != NEW_STUDY:
         release_uploads()
-    page.run()
+    with PREPARER.held():
+        page.run()
     study = current_study()
     st.set_page_config(page_title=f"{page.title} · {Path(study).name}" if study else page.title)
     one_step_a_change()

@@ -2,6 +2,7 @@
 
 import gc
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,19 @@ def test_a_study_that_was_left_is_not_gone_on_with(preparer, offer):
     go_on.set()
     assert done.wait(10)
     assert calls == ["b"]
+
+
+def test_nothing_is_begun_while_a_page_is_drawn(preparer, offer):
+    calls, began = [], threading.Event()
+    offer({"a": [lambda: calls.append("first"), lambda: (calls.append("second"), began.set())]})
+    with preparer.held():
+        with suppress(ZeroDivisionError), preparer.held():
+            preparer.prepare("a", (1,))
+            raise ZeroDivisionError
+        assert not began.wait(0.5)
+        assert not calls
+    assert began.wait(10)
+    assert calls == ["first", "second"]
 
 
 def test_a_part_that_a_study_lacks_leaves_the_others(preparer, offer, caplog):

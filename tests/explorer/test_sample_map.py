@@ -231,10 +231,22 @@ def test_a_lasso_filters_the_gallery_until_it_is_removed(folder, open_view, monk
     assert "4 of 4 samples" in " ".join(one.value for one in page.header)
 
 
-@pytest.mark.parametrize(("num_samples", "sentence"), [(4, map_view.FEW), (6, map_view.EMBEDDING)])
+@pytest.mark.parametrize(
+    ("num_samples", "sentence"), [(4, map_view.FEW), (6, map_view.EMBEDDING.format(features="activations"))]
+)
 def test_the_page_says_how_the_map_is_made(open_view, tmp_path, num_samples, sentence):
     labels = ["ant", "bee"] * (num_samples // 2)
     with core.FeatureStudyWriter(tmp_path / "study", labels, projection="tsne") as writer:
         writer.add_layer("head", np.random.default_rng(0).normal(size=(num_samples, 3)))
     page = open_view("samples", tmp_path / "study")
     assert sentence in " ".join(one.value for one in page.caption)
+
+
+def test_the_page_says_of_what_the_map_is_made_and_why_there_is_none(open_view, tmp_path):
+    page = open_view("samples", DEMO / "digits", layer="top_conv")
+    assert map_view.EMBEDDING.format(features="channel means") in " ".join(one.value for one in page.caption)
+    labels, features = ["ant", "bee"] * 4, np.random.default_rng(0).normal(size=(8, 3))
+    with core.FeatureStudyWriter(tmp_path / "without", labels, projection="none") as writer:
+        writer.add_layer("head", features)
+    assert map_view.WITHOUT in open_view("samples", tmp_path / "without").info[0].value
+    assert map_view.OLDER in open_view("samples", DEMO / "notebook").info[0].value

@@ -101,6 +101,8 @@ def _first_sentence(table: pd.DataFrame) -> str:
         compared = f"{total} compared by name, with {samples_text(table)}"
     moved = [f"**{word}** at {count}" for word, count in zip(CERTAIN_CHANGES, (rose, fell), strict=True) if count]
     if not moved:
+        if len(table) == 1:
+            return f"SI did not change with certainty: {compared}."
         return f"SI changed with certainty at none of {compared}."
     return f"SI {' and '.join(moved)} of {compared}."
 

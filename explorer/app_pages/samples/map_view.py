@@ -35,12 +35,12 @@ from explorer.studies.sample_paths import SamplePaths, cached_projection
 MAP = "samples_map"
 MOST_PICTURES = 24  # sent at once
 PICTURE_SIDE = 64
-NO_PLANE = (
-    "This study has no map: it was made with `--projection none`, by an older version, or from activations with "
-    "spatial axes. Run the study again in a new folder to compute it."
-)
-COMPONENTS = "Two principal components of the layer's channel means."
-EMBEDDING = "A neighbor embedding (t-SNE) of the layer's channel means, each layer's begun from the one before it."
+NO_PLANE = "This study has no map: {reason}. Run the study again in a new folder to compute it."
+WITHOUT = "it was made with `--projection none`"
+OLDER = "it was made by an older version"
+SPATIAL = "its activations have spatial axes, of which no plane is made"
+COMPONENTS = "Two principal components of the layer's {features}."
+EMBEDDING = "A neighbor embedding (t-SNE) of the layer's {features}, each layer's begun from the one before it."
 CROWDED = (
     "**{share:.0%} of the samples lie on nearly one spot here**: this map does not show what tells them apart. Choose "
     "another layer{remedy}."
@@ -143,7 +143,7 @@ def show_map(
     layers = source.sample_paths.arrays.layers  # without its neighbors, nothing is known of a layer's dots
     planes = cached_map_planes(study.path, study.stamp, layers)
     if not planes.layers:
-        st.info(NO_PLANE, icon=":material/scatter_plot:")
+        st.info(NO_PLANE.format(reason=_why_no_plane(study)), icon=":material/scatter_plot:")
         return
     layer = _nearest_layer(planes, layers, selection.layer)
     nearest = table.set_index("sample")["nearest"].reindex(planes.drawn_samples, fill_value=-1)
@@ -262,7 +262,7 @@ def _alt(planes: MapPlanes, layer: str, table: pd.DataFrame, selected: int) -> s
 
 
 def _caption(source: MapSource, planes: MapPlanes, layer: str) -> str:
-    parts = [*_method(source.study), LIMITS]
+    parts = [*_method(source.study, layer), LIMITS]
     share = crowded_share(planes, layer)
     if share > CROWDED_SHARE:
         remedy = SPREAD if look_up(source.study.info, "asked.projection") != "tsne" else ""
@@ -276,13 +276,24 @@ def _caption(source: MapSource, planes: MapPlanes, layer: str) -> str:
     return " ".join(filter(None, parts))
 
 
-def _method(study: OpenStudy) -> list[str]:
-    """How the map is made, in sentences."""
+def _why_no_plane(study: OpenStudy) -> str:
+    """Why a study has no map."""
+    asked = look_up(study.info, "asked.projection")
+    if asked == "none":
+        return WITHOUT
+    return OLDER if asked is None else SPATIAL
+
+
+def _method(study: OpenStudy, layer: str) -> list[str]:
+    """How the map of a layer is made, in sentences."""
+    shape = study.layers.set_index("layer")["output_shape"][layer]
+    features = "channel means" if len(shape) > 1 else "activations"
+    components, embedding = COMPONENTS.format(features=features), EMBEDDING.format(features=features)
     if look_up(study.info, "asked.projection") != "tsne":
-        return [COMPONENTS]
+        return [components]
     if study.state != "complete":
-        return [COMPONENTS, NOT_YET]
-    return [EMBEDDING] if look_up(study.info, "used.map.method") == "t-SNE" else [COMPONENTS, FEW]
+        return [components, NOT_YET]
+    return [embedding] if look_up(study.info, "used.map.method") == "t-SNE" else [components, FEW]
 
 
 def _dots(

@@ -259,5 +259,5 @@ def test_nothing_is_concluded_from_a_layer_with_many_ties(tmp_path, where):
     assert np.isnan(table["q_value"]["last"])
     assert table["q_value"]["first"] == table["p_value"]["first"]  # the only one that is judged
     text = describe_changes(table.reset_index(), match_layers(first, second, split="train"), ("a", "b"))
-    assert text.startswith("SI changed with certainty at none of 1 layer compared by name")
+    assert text.startswith("SI did not change with certainty: 1 layer compared by name")
     assert "Nothing is concluded from `last`: more than 5% of the samples have several neighbors" in text

@@ -100,7 +100,7 @@ def pair_causes(nearest: pd.DataFrame, names: pd.Series, first: str, second: str
 
 
 def _check_pair(names: pd.Series, first: str, second: str) -> None:
-    known = set(names)
+    known = set(names.unique())
     for name, value in {"first": first, "second": second}.items():
         if value not in known:
             hint = did_you_mean(value, known)

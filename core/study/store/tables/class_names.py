@@ -1,6 +1,7 @@
 """The class of each sample, and class names as the pages show them: ImageNet's folder names without their number."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 
 import pandas as pd
@@ -16,9 +17,10 @@ def short_class(name: str) -> str:
 
 def short_classes(names: Iterable[str]) -> dict[str, str]:
     """Each name's short form; its full one where two classes would have the same."""
-    full = list(dict.fromkeys(names))
+    full = names.unique().tolist() if isinstance(names, pd.Series) else list(dict.fromkeys(names))
     short = [short_class(name) for name in full]
-    return {name: brief if short.count(brief) == 1 else name for name, brief in zip(full, short, strict=True)}
+    counts = Counter(short)
+    return {name: brief if counts[brief] == 1 else name for name, brief in zip(full, short, strict=True)}
 
 
 def sample_classes(samples: pd.DataFrame) -> pd.Series:

@@ -58,16 +58,19 @@ class RidgePath:
         """ZᵀY, shape (r, c)."""
         return self._scores.T @ self.targets
 
-    def left_out_errors(self, penalty: float) -> Floats:
-        """Target minus prediction of each sample by the regression on all others, shape (n, c)."""
-        weights = self._weights(penalty)
-        leverage = np.einsum("ij,ij,j->i", self._scores, self._scores, weights) + 1 / len(self.features)
-        return np.asarray(self._residuals(penalty) / np.maximum(1 - leverage, 1e-12)[:, None])
-
     @cached_property
     def squared_errors(self) -> Floats:
         """Mean squared leave-one-out error of each sample at each penalty, shape (p, n)."""
-        return np.stack([(self.left_out_errors(penalty) ** 2).mean(axis=1) for penalty in self.penalties])
+        scores = self._scores
+        weights = np.stack([self._weights(penalty) for penalty in self.penalties])
+        leverage = weights @ (scores**2).T + 1 / len(scores)
+        centered = self.targets - self.targets.mean(axis=0)
+        sums, residuals = np.empty(leverage.shape), np.empty(centered.shape)
+        for row, weight in zip(sums, weights, strict=True):
+            np.matmul(scores, weight[:, None] * self._projected, out=residuals)
+            np.subtract(centered, residuals, out=residuals)
+            np.einsum("ij,ij->i", residuals, residuals, out=row)
+        return np.asarray(sums / centered.shape[1] / np.maximum(1 - leverage, 1e-12) ** 2)
 
     def best_penalty(self, rows: NDArray[np.bool_] | None = None) -> float:
         """The penalty of the least leave-one-out error over all samples or some, the smallest of equal ones."""

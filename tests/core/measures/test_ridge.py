@@ -26,7 +26,7 @@ def test_two_points_by_hand():
     """x = ±1, y = ±1, α = 2: slope 2/(2 + 2) = 0.5. With one left out the other is the mean: an error of ±2."""
     ridge = RidgePath(np.array([[-1.0], [1.0]]), np.array([[-1.0], [1.0]]), np.array([2.0]))
     assert ridge.coefficients(2.0) == pytest.approx(np.array([[0.5]]))
-    assert ridge.left_out_errors(2.0)[:, 0] == pytest.approx([-2, 2])
+    assert ridge.squared_errors == pytest.approx(np.array([[4, 4]]))
 
 
 @pytest.mark.parametrize("penalty", PENALTIES)
@@ -38,7 +38,8 @@ def test_coefficients(ridge, penalty):
 @pytest.mark.parametrize("penalty", PENALTIES)
 def test_errors_of_samples_left_out(ridge, penalty):
     predicted = cross_val_predict(Ridge(penalty), ridge.features, ridge.targets, cv=LeaveOneOut())
-    np.testing.assert_allclose(ridge.left_out_errors(penalty), ridge.targets - predicted, atol=1e-8)
+    expected = ((ridge.targets - predicted) ** 2).mean(axis=1)
+    np.testing.assert_allclose(ridge.squared_errors[PENALTIES.tolist().index(penalty)], expected, atol=1e-8)
 
 
 @pytest.mark.parametrize("size", [1, 4, 12])
@@ -53,7 +54,7 @@ def test_predictions_for_a_fold_left_out(ridge, penalty, size):
 def test_the_penalty_of_the_least_error_over_some_samples():
     ridge = path(40, 30)
     rows = np.arange(40) < 25
-    errors = [(ridge.left_out_errors(penalty)[rows] ** 2).mean() for penalty in PENALTIES]
+    errors = ridge.squared_errors[:, rows].mean(axis=1)
     assert ridge.best_penalty(rows) == PENALTIES[int(np.argmin(errors))]
 
 
@@ -70,4 +71,4 @@ def test_constant_columns_change_nothing():
     ridge = path(30, 6)
     wider = RidgePath(np.hstack([ridge.features, np.zeros((30, 40))]), ridge.targets, PENALTIES)
     np.testing.assert_allclose(wider.coefficients(10.0)[:6], ridge.coefficients(10.0), atol=1e-10)
-    np.testing.assert_allclose(wider.left_out_errors(0.1), ridge.left_out_errors(0.1), atol=1e-9)
+    np.testing.assert_allclose(wider.squared_errors, ridge.squared_errors, atol=1e-9)

@@ -11,6 +11,7 @@ from core.study.store.opening import StudyError, load_study
 
 APP = Path(__file__).with_name("app.py")
 LIBRARIES = ("streamlit", "altair")
+INTERRUPTED = 130  # exit status after Ctrl-C, as of `python -m core`
 EXAMPLES = """examples:
   python -m explorer                              # the bundled studies
   python -m explorer my-study
@@ -20,7 +21,9 @@ EXAMPLES = """examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Start the app, and return its exit status: 1 for studies or a port that it cannot have, 2 for wrong usage."""
+    """Start the app, and return its exit status: 1 for studies or a port that it cannot have, 2 for wrong
+    usage, 130 after Ctrl-C.
+    """
     options = _make_parser().parse_args(arguments)
     try:
         _check_libraries()
@@ -132,6 +135,7 @@ def _check_port(port: int) -> None:
 
 def _serve(studies: Sequence[str], port: int | None, *, opens_browser: bool) -> int:
     """Run Streamlit's server until it ends."""
+    from click.exceptions import Abort
     from streamlit.web.cli import main as streamlit
 
     words = ["run", str(APP)]
@@ -144,6 +148,8 @@ def _serve(studies: Sequence[str], port: int | None, *, opens_browser: bool) -> 
         words += ["--study", study]
     try:
         streamlit(words, prog_name="streamlit", standalone_mode=False)
+    except Abort:  # Ctrl-C
+        return INTERRUPTED
     except SystemExit as stopped:
         return stopped.code if isinstance(stopped.code, int) else 1
     return 0

@@ -70,9 +70,11 @@ class Preparer:
             for compute in first_views(path, stamp):
                 if self._stopped.is_set() or self._newest != (path, stamp):
                     return
-                with suppress(StudyError):  # which the page itself shows
+                with suppress(StudyError):  # the page itself shows it
                     compute()
                 self._wait_for_a_pause()
+        except StudyError:  # the study was removed or damaged meanwhile; the page shows that, too
+            return
         except Exception:  # the pages compute it themselves, and show what is wrong
             log.warning("the pages of %s could not be prepared; they will open more slowly", path, exc_info=True)
 

@@ -98,7 +98,7 @@ def _network(study: Study, options: argparse.Namespace) -> tuple[Network | None,
     if options.out is None and not has_network(study.info):
         check_layers(study, [] if measured else [options.layer])
         return None, why_no_network(study)
-    if options.out is None and measured and not options.timing:
+    if options.out is None and measured and not options.timing and options.weights is None:
         name, weights = (look_up(study.info, f"used.model.{field}") for field in ("name", "weights"))
         needed = f"the network, {name} (weights: {weights})" if name and weights else "the network"
         return None, f"This is from the study's tables. Seconds an image, and a file (--out), need {needed}."

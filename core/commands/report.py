@@ -45,6 +45,8 @@ def run(options: argparse.Namespace) -> int:
             f"out must be a file that ends in .html; got {Path(options.out).name!r}. For Markdown, name it with "
             "--markdown; figures as PDF come from `python -m core figures`."
         )
+    if options.out and options.markdown and Path(options.out).resolve() == Path(options.markdown).resolve():
+        raise ValueError(f"out and markdown must be two files; got {options.out!r} for both. Add --markdown report.md.")
     for name, file in (("out", options.out), ("markdown", options.markdown)):
         if file and file != "-":
             check_new_file(Path(file), name)

@@ -286,7 +286,7 @@ def _without_gaps(nodes: NDArray[np.int64]) -> NDArray[np.int64]:
     """Nodes numbered from 0 on, below their count."""
     if nodes.min() < 0 or nodes.max() >= nodes.size:
         return _numbered(nodes).reshape(nodes.shape)
-    return nodes
+    return nodes.astype(np.int64, copy=False)  # a pair of nodes makes one number, for which 32 bits are too few
 
 
 def dependent_pairs(nodes: NDArray[np.int64]) -> sparse.csr_array:

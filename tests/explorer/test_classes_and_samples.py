@@ -306,7 +306,9 @@ def test_a_filter_that_nothing_passes_says_so(open_view, folder):
 def test_an_old_study_has_no_plane_and_says_why(open_view, folder, tmp_path):
     with core.FeatureStudyWriter(tmp_path / "old", LABELS, projection="none") as writer:
         writer.add_layer("late", LAYERS["late"])
-    assert "This study has no map" in said(open_view("samples", tmp_path / "old"))
+    assert 'This study has no map: it was made with `projection="none"`.' in said(
+        open_view("samples", tmp_path / "old")
+    )
     shown = said(open_view("samples", folder))
     assert "This study has no map" not in shown
     assert "Distances between groups and the size of a group mean nothing on it" in shown

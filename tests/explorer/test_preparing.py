@@ -151,6 +151,22 @@ def test_a_part_that_a_study_lacks_leaves_the_others(preparer, offer, caplog):
     assert not caplog.records
 
 
+def test_a_study_that_is_removed_meanwhile_is_no_defect(preparer, offer, tmp_path, caplog):
+    began, done = threading.Event(), threading.Event()
+
+    def of_removed():
+        began.set()
+        yield from first_views_of(str(tmp_path / "removed"), (1,))
+
+    first_views_of = first_views.first_views
+    offer({"a": of_removed(), "b": [done.set]})
+    preparer.prepare("a", (1,))
+    assert began.wait(10)
+    preparer.prepare("b", (1,))
+    assert done.wait(10)
+    assert not [record for record in caplog.records if record.name == preparing.__name__]
+
+
 def test_a_defect_is_in_the_log_and_the_next_study_is_prepared(preparer, offer, caplog):
     began, done = threading.Event(), threading.Event()
 

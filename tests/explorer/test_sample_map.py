@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import core
+from core.study.from_features.writer import StudyDescription
 from explorer.app_pages.samples import map_view
 from explorer.studies import map_points
 from explorer.studies.loading import DEMO
@@ -72,6 +73,21 @@ def test_a_map_that_shows_little_says_so(open_view, layer, said):
     (caption,) = [one.value for one in page.caption if map_view.LIMITS in one.value]
     assert ("89% of the samples lie on nearly one spot here" in caption) == said
     assert ("`--projection tsne`" in caption) == said
+
+
+@pytest.mark.parametrize(("model", "remedy"), [(None, ""), ("net", ' Make the study with `projection="tsne"`')])
+@pytest.mark.parametrize("num_layers", [1, 2])
+def test_only_what_can_be_done_helps_where_a_map_shows_little(open_view, tmp_path, model, remedy, num_layers):
+    rows = np.eye(12) * 1e-6
+    rows[0] = 1
+    made_with = StudyDescription(used={"model": {"name": model}} if model else {})
+    with core.FeatureStudyWriter(tmp_path / "spot", np.arange(12) % 2, description=made_with) as writer:
+        for number in range(num_layers):
+            writer.add_layer(f"layer{number}", rows)
+    (caption,) = [one.value for one in open_view("samples", tmp_path / "spot").caption if map_view.LIMITS in one.value]
+    end = remedy.replace(" Make", " Choose another layer, or make") if num_layers > 1 else remedy
+    end = end or (" Choose another layer." if num_layers > 1 else " Two principal components")
+    assert f"this map does not show what tells them apart.{end}" in caption
 
 
 def test_coordinates_are_whole_numbers_at_the_edge_at_most_and_gaps_have_their_own():

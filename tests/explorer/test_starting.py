@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -128,7 +129,7 @@ def test_studies_of_equal_folder_names_are_told_apart(folder, monkeypatch):
 
 @contextmanager
 def started(*arguments: str, cwd: Path):
-    """The address of an app that `python -m explorer` serves; the project is on Python's path as if installed."""
+    """Address and process of an app that `python -m explorer` serves; the project is importable as if installed."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -143,7 +144,7 @@ def started(*arguments: str, cwd: Path):
         )
         try:
             wait_for_server(f"http://127.0.0.1:{port}/_stcore/health", server)
-            yield f"http://127.0.0.1:{port}"
+            yield f"http://127.0.0.1:{port}", server
         finally:
             server.terminate()
             server.wait(timeout=20)
@@ -151,7 +152,7 @@ def started(*arguments: str, cwd: Path):
 
 @pytest.mark.browser
 def test_from_another_folder_a_browser_sees_the_studies(page, folder):
-    with started("tiny", "several", cwd=folder) as address:
+    with started("tiny", "several", cwd=folder) as (address, _):
         page.goto(address)
         expect(page.locator("svg.marks").first).to_contain_text("block2a_conv", timeout=60_000)
         picker = page.get_by_role("combobox", name="Study")
@@ -165,6 +166,13 @@ def test_from_another_folder_a_browser_sees_the_studies(page, folder):
         expect(page.locator("svg.marks").first).to_be_visible(timeout=60_000)
         page.get_by_test_id("stTopNavLink").filter(has_text="Compare").click()
         expect(page.get_by_role("heading", level=1)).to_be_visible(timeout=60_000)
+
+
+def test_ctrl_c_ends_it_without_a_traceback(folder):
+    with started("tiny", cwd=folder) as (_, server):
+        server.send_signal(signal.SIGINT)
+        assert server.wait(timeout=60) == 130
+    assert "Traceback" not in (folder / "server.log").read_text()
 
 
 def test_a_folder_that_is_no_study_ends_it(folder):

@@ -36,17 +36,15 @@ MAP = "samples_map"
 MOST_PICTURES = 24  # sent at once
 PICTURE_SIDE = 64
 NO_PLANE = "This study has no map: {reason}. Run the study again in a new folder to compute it."
-WITHOUT = "it was made with `--projection none`"
+WITHOUT = "it was made with {option}"
 OLDER = "it was made by an older version"
 SPATIAL = "its activations have spatial axes, of which no plane is made"
 COMPONENTS = "Two principal components of the layer's {features}."
 EMBEDDING = "A neighbor embedding (t-SNE) of the layer's {features}, each layer's begun from the one before it."
-CROWDED = (
-    "**{share:.0%} of the samples lie on nearly one spot here**: this map does not show what tells them apart. Choose "
-    "another layer{remedy}."
-)
+CROWDED = "**{share:.0%} of the samples lie on nearly one spot here**: this map does not show what tells them apart."
 CROWDED_SHARE = 0.5  # from which on it is said
-SPREAD = ", or make the study with `--projection tsne`, which spreads them"
+ANOTHER = "choose another layer"
+SPREAD = "make the study with {option}, which spreads them"
 NOT_YET = "The neighbor embedding is made when all layers are measured."
 FEW = "There are too few samples for a neighbor embedding."
 LIMITS = (
@@ -265,8 +263,7 @@ def _caption(source: MapSource, planes: MapPlanes, layer: str) -> str:
     parts = [*_method(source.study, layer), LIMITS]
     share = crowded_share(planes, layer)
     if share > CROWDED_SHARE:
-        remedy = SPREAD if look_up(source.study.info, "asked.projection") != "tsne" else ""
-        parts.insert(0, CROWDED.format(share=share, remedy=remedy))
+        parts.insert(0, f"{CROWDED.format(share=share)} {_crowded_remedies(source.study, planes)}".strip())
     if layer != source.selection.layer:
         parts.append(f"`{source.selection.layer}` has no map; this is `{layer}`.")
     if len(planes.drawn_samples) < planes.num_samples:
@@ -276,11 +273,27 @@ def _caption(source: MapSource, planes: MapPlanes, layer: str) -> str:
     return " ".join(filter(None, parts))
 
 
+def _crowded_remedies(study: OpenStudy, planes: MapPlanes) -> str:
+    """What shows the samples apart, as a sentence; "" where neither another layer nor another map can be had."""
+    remedies = [ANOTHER] if len(planes.layers) > 1 else []
+    if look_up(study.info, "used.model.name") and look_up(study.info, "asked.projection") != "tsne":
+        remedies.append(SPREAD.format(option=_projection_option(study, "tsne")))  # no command has it for features
+    text = ", or ".join(remedies)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
+def _projection_option(study: OpenStudy, projection: str) -> str:
+    """How a projection is chosen where the study was made: by the command, or in Python."""
+    if look_up(study.info, "asked.model"):
+        return f"`--projection {projection}`"
+    return f'`projection="{projection}"`'
+
+
 def _why_no_plane(study: OpenStudy) -> str:
     """Why a study has no map."""
     asked = look_up(study.info, "asked.projection")
     if asked == "none":
-        return WITHOUT
+        return WITHOUT.format(option=_projection_option(study, "none"))
     return OLDER if asked is None else SPATIAL
 
 

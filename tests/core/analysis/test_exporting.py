@@ -220,7 +220,8 @@ def test_without_the_weights_the_tables_answer_what_they_can(lost, tmp_path, cap
     told = capsys.readouterr()
     assert {row["seconds"] for row in json.loads(told.out)["layers"]} == {None}
     assert "seconds an image are left out. The weights" in told.err
-    for arguments in (["--out", str(tmp_path / "cut.keras")], ["--weights", "gone.keras"]):
+    gone = ["--weights", "gone.keras"]
+    for arguments in (["--out", str(tmp_path / "cut.keras")], gone, [*gone, "--no-timing"]):
         assert main(["cut", str(lost), *arguments]) == 1
         assert capsys.readouterr().err.count("Say with --weights where it lies now.") == 1
 

@@ -193,6 +193,15 @@ def test_nodes_that_stand_twice_meet_once(width, num_nodes, scale):
     assert variance == pytest.approx(sum_over_meeting(residuals, nodes) / 50**2, abs=1e-12)
 
 
+@pytest.mark.parametrize("width", [2, 3])
+def test_nodes_of_32_bits_mean_the_same(width):
+    rng = np.random.default_rng(0)
+    nodes, residuals = rng.integers(0, 200_000, (200_000, width)), rng.normal(size=200_000)
+    variance = significance.shared_node_variance(residuals, nodes)
+    nodes.flags.writeable = residuals.flags.writeable = False
+    assert significance.shared_node_variance(residuals, nodes.astype(np.int32)) == variance
+
+
 def sum_over_meeting(residuals, nodes):
     rows = [set(row) for row in nodes.tolist()]
     return sum(residuals[i] * residuals[j] for i, a in enumerate(rows) for j, b in enumerate(rows) if a & b)

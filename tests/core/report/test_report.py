@@ -195,6 +195,13 @@ def test_a_report_is_no_pdf(wicked, tmp_path, capsys):
     assert not list(tmp_path.glob("report.*"))
 
 
+def test_one_file_cannot_hold_both_reports(wicked, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", str(wicked), "--out", "both.html", "--markdown", str(tmp_path / "both.html")]) == 2
+    assert "out and markdown must be two files; got 'both.html' for both." in capsys.readouterr().err
+    assert not list(tmp_path.glob("both.*"))
+
+
 def test_without_the_javascript_html_is_refused_and_markdown_is_not(wicked, tmp_path, monkeypatch, capsys):
     real = builtins.__import__
 

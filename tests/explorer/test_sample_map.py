@@ -264,5 +264,8 @@ def test_the_page_says_of_what_the_map_is_made_and_why_there_is_none(open_view, 
     labels, features = ["ant", "bee"] * 4, np.random.default_rng(0).normal(size=(8, 3))
     with core.FeatureStudyWriter(tmp_path / "without", labels, projection="none") as writer:
         writer.add_layer("head", features)
-    assert map_view.WITHOUT in open_view("samples", tmp_path / "without").info[0].value
+    assert (
+        map_view.WITHOUT.format(option='`projection="none"`')
+        in open_view("samples", tmp_path / "without").info[0].value
+    )
     assert map_view.OLDER in open_view("samples", DEMO / "notebook").info[0].value

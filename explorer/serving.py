@@ -18,6 +18,7 @@ from explorer.server.public_mode import limits
 
 MODULES = (
     "core.report.words.findings",
+    "core.report.words.sample_counts",
     "explorer.controls.downloads",
     "explorer.controls.layer_table",
     "explorer.controls.page_header",

@@ -17,10 +17,11 @@ _CACHED = 4096  # thumbnails of 3 to 4 kB
 _HTML = '<div class="gallery"><div class="grid" role="group"></div></div>'
 _CSS = """
 .gallery { container-type: inline-size; }
-.grid { --columns: 12; display: grid; grid-template-columns: repeat(var(--columns), minmax(0, 1fr)); gap: 0.375rem; }
-@container (max-width: 79rem) { .grid { --columns: 8; } }  /* divisors of 24, so that the rows of a page are full */
-@container (max-width: 52rem) { .grid { --columns: 6; } }
-@container (max-width: 39rem) { .grid { --columns: 4; } }
+.grid { display: grid; grid-template-columns: repeat(12, minmax(0, 1fr)); gap: 0.375rem; }
+/* divisors of 24, so that the rows of a page are full */
+@container (max-width: 79rem) { .grid { grid-template-columns: repeat(8, minmax(0, 1fr)); } }
+@container (max-width: 52rem) { .grid { grid-template-columns: repeat(6, minmax(0, 1fr)); } }
+@container (max-width: 39rem) { .grid { grid-template-columns: repeat(4, minmax(0, 1fr)); } }
 button {
   position: relative; padding: 0; overflow: hidden; text-align: left; cursor: pointer;
   font-family: var(--st-font); font-size: 0.75rem; line-height: 1.3; color: var(--st-text-color);
